@@ -24,7 +24,7 @@ OTHERS = {
 NOT_ON_PAGES = (
     "@odata", "annotation", "navigation property", "$expand", "alternate key", "participationtypemasks", "statuscode and statecode", "directioncode of an e-mail",
     "partyid refers to a systemuser", "addressused of a sender", "leaves out a participationtypemask", "takes numbers of 1 to 4", "not leased", "since it was leased",
-    "Only an Email Router may", "The export is of another", "can't be a key", "--fingerprint", "is compared with", "and this server knows", "The address names a record",
+    "Only an Email Router may", "The export is of another", "can't be a key", "--fingerprint", "is compared with", "and this server knows", "The key names a record",
     "brings along more than", "is given twice, in ", "is encrypted, and", "The two records are not linked",
     "for addresses of its own", "migrate down config", "lacks the tables", "fieldseal org list shows", "A key has a value", "There is no {1} with {2}", "If-None-Match",
     "can't refer to a record here")

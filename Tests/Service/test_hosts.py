@@ -257,3 +257,38 @@ def test_discovery_at_the_root_of_a_host(hosted):
     assert refusal.status_code == 401 and refusal.headers["WWW-Authenticate"] == f"Bearer authorization_uri={hosted.root}/contoso/oauth2/authorize, resource_id={hosted.root}/"
     # A host serves its own organization alone.
     assert call(hosted, "GET", f"{hosted.other}/api/discovery/v2.0/Instances").status_code == 401
+
+
+WHO_AM_I = (
+    '<s:Envelope xmlns:s="{space}"><s:Body><Execute xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><request '
+    'xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts"><a:Parameters/><a:RequestName>{name}</a:RequestName></request></Execute></s:Body></s:Envelope>')
+ORGANIZATIONS = (
+    '<s:Envelope xmlns:s="{space}"><s:Body><Execute xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Discovery"><request '
+    'xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:type="RetrieveOrganizationsRequest"/></Execute></s:Body></s:Envelope>')
+VERSIONS = (("/web", "text/xml", "http://schemas.xmlsoap.org/soap/envelope/"), ("", "application/soap+xml", "http://www.w3.org/2003/05/soap-envelope"))
+
+
+def test_soap_at_the_root_of_a_host(hosted):
+    """The Organization service and the Discovery service, in both versions of SOAP: every address in a response follows the host."""
+    for root in (hosted.root, f"{hosted.root}/contoso", f"{hosted.base}/contoso"):
+        for path, type, space in VERSIONS:
+            url = f"{root}/XRMServices/2011/Organization.svc{path}"
+            answer = call(hosted, "POST", url, WHO_AM_I.format(space=space, name="WhoAmI"), Content_Type=type)
+            assert answer.status_code == 200 and "UserId" in answer.text, answer.text
+            detail = call(hosted, "POST", url, WHO_AM_I.format(space=space, name="RetrieveCurrentOrganization"), Content_Type=type)
+            assert f">{root}/XRMServices/2011/Organization.svc<" in detail.text and addresses(detail.text) == {root}, detail.text
+            wsdl = call(hosted, "GET", f"{url}?wsdl", token="")
+            assert wsdl.status_code == 200 and f'"{root}/XRMServices/2011/Organization.svc/web"' in wsdl.text
+            refusal = call(hosted, "POST", url, WHO_AM_I.format(space=space, name="WhoAmI"), token="", Content_Type=type)
+            authority = f"{root}/contoso" if root == hosted.root else root
+            assert refusal.status_code == 401 and refusal.headers["WWW-Authenticate"] == f"Bearer authorization_uri={authority}/oauth2/authorize, resource_id={root}/"
+            found = call(hosted, "POST", f"{root}/XRMServices/2011/Discovery.svc{path}", ORGANIZATIONS.format(space=space), Content_Type=type)
+            assert found.status_code == 200 and re.findall(r"UniqueName>(\w+)<", found.text) == ["contoso"] and addresses(found.text) == {root}, found.text
+    for path, type, space in VERSIONS:
+        # The host of another organization takes none of this one's tokens.
+        for service, body in (("Organization", WHO_AM_I.format(space=space, name="WhoAmI")), ("Discovery", ORGANIZATIONS.format(space=space))):
+            assert call(hosted, "POST", f"{hosted.other}/XRMServices/2011/{service}.svc{path}", body, Content_Type=type).status_code == 401
+        plain = requests.post(
+            f"{hosted.cluster.plain}/XRMServices/2011/Organization.svc{path}", data=WHO_AM_I.format(space=space, name="WhoAmI"),
+            headers={"Content-Type": type, "Host": HOST}, timeout=60)
+        assert plain.status_code == 500 and str(0x8004852C - (1 << 32)) in plain.text

@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 import zlib
+from xml.sax.saxutils import escape
 
 import pytest
 from lxml import etree
@@ -171,3 +172,123 @@ def test_nothing_of_a_refused_password_is_told_or_logged(service):
 def test_a_compressed_body_is_not_guessed(service):
     response = send(service, zlib.compress(who_am_i()))
     refused_by(opened(response), "0x8005F100")
+
+
+# The forms of clients that have no SDK
+
+
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
+
+
+def test_a_browser_scripts_request(service):
+    """As form scripts of the original write it: one string, prefixes of their own, a type that is declared where it is used, no white space."""
+    name = f"script{uuid.uuid4().hex}"
+    body = (
+        f"<s:Envelope xmlns:s='{ENVELOPE}'><s:Body><Execute xmlns='{SERVICES}' xmlns:i='{XSI}'><request i:type='a:CreateRequest' xmlns:a='{NAMESPACES['x']}'>"
+        f"<a:Parameters xmlns:b='{NAMESPACES['p']}'><a:KeyValuePairOfstringanyType><b:key>Target</b:key><b:value i:type='a:Entity'><a:Attributes>"
+        f"<a:KeyValuePairOfstringanyType><b:key>name</b:key><b:value i:type='c:string' xmlns:c='{NAMESPACES['xs']}'>{name}</b:value></a:KeyValuePairOfstringanyType>"
+        f"<a:KeyValuePairOfstringanyType><b:key>incomingemaildeliverymethod</b:key><b:value i:type='a:OptionSetValue'><a:Value>2</a:Value></b:value></a:KeyValuePairOfstringanyType>"
+        "</a:Attributes><a:EntityState i:nil='true'/><a:FormattedValues/><a:Id>00000000-0000-0000-0000-000000000000</a:Id><a:LogicalName>mailbox</a:LogicalName>"
+        "<a:RelatedEntities/></b:value></a:KeyValuePairOfstringanyType></a:Parameters><a:RequestId i:nil='true'/><a:RequestName>Create</a:RequestName></request></Execute></s:Body></s:Envelope>")
+    action = f"{SERVICES}/IOrganizationService/Execute"
+    answer = send(service, body, SOAPAction=action, Accept="application/xml, text/xml, */*", Content_Type="text/xml; charset=utf-8", X_Requested_With="XMLHttpRequest")
+    created = results(opened(answer))["id"].text
+    assert service.get(f"mailboxes({created})").json()["incomingemaildeliverymethod"] == 2
+    # Scripts look for these names by their prefixes.
+    read = send(service, body.replace("Create", "Retrieve").split("<a:KeyValuePairOfstringanyType><b:key>Target")[0] + (
+        f"<a:KeyValuePairOfstringanyType><b:key>Target</b:key><b:value i:type='a:EntityReference'><a:Id>{created}</a:Id><a:LogicalName>mailbox</a:LogicalName></b:value></a:KeyValuePairOfstringanyType>"
+        f"<a:KeyValuePairOfstringanyType><b:key>ColumnSet</b:key><b:value i:type='a:ColumnSet'><a:AllColumns>false</a:AllColumns><a:Columns xmlns:c='{NAMESPACES['a']}'><c:string>name</c:string></a:Columns></b:value></a:KeyValuePairOfstringanyType>"
+        "</a:Parameters><a:RequestName>Retrieve</a:RequestName></request></Execute></s:Body></s:Envelope>"), SOAPAction=action)
+    assert all(part in read.text for part in ("<a:Attributes>", "<b:key>name</b:key>", f'i:type="c:string">{name}<', "<a:LogicalName>mailbox</a:LogicalName>")), read.text
+
+
+def test_a_php_clients_request(service):
+    """As PHP's SoapClient and its users write it: SOAP-ENV and ns1, xsi:type, headers of WS-Security's kind left out, SOAP 1.2 with an action in the type."""
+    name = f"php{uuid.uuid4().hex}"
+    for version, envelope in (("1.1", ENVELOPE), ("1.2", NAMESPACES["s12"])):
+        body = f"""<?xml version="1.0" encoding="UTF-8"?>
+<SOAP-ENV:Envelope xmlns:SOAP-ENV="{envelope}" xmlns:ns1="{NAMESPACES['x']}" xmlns:ns2="{NAMESPACES['p']}" xmlns:ns3="{SERVICES}" xmlns:xsd="{NAMESPACES['xs']}" xmlns:xsi="{XSI}" xmlns:ns4="{NAMESPACES['a']}"><SOAP-ENV:Header/>
+<SOAP-ENV:Body><ns3:RetrieveMultiple><ns3:query xsi:type="ns1:QueryExpression"><ns1:ColumnSet><ns1:AllColumns>0</ns1:AllColumns><ns1:Columns><ns4:string>name</ns4:string></ns1:Columns></ns1:ColumnSet>
+<ns1:Criteria><ns1:FilterOperator>And</ns1:FilterOperator><ns1:Conditions><ns1:ConditionExpression><ns1:Values><ns4:anyType xsi:type="xsd:string"><![CDATA[{name}]]></ns4:anyType></ns1:Values><ns1:Operator>Equal</ns1:Operator>
+<ns1:AttributeName>name</ns1:AttributeName></ns1:ConditionExpression></ns1:Conditions></ns1:Criteria><ns1:EntityName>queue</ns1:EntityName></ns3:query></ns3:RetrieveMultiple></SOAP-ENV:Body></SOAP-ENV:Envelope>
+"""
+        id = service.create("queues", {"name": name})
+        action = f"{SERVICES}/IOrganizationService/RetrieveMultiple"
+        if version == "1.1":
+            answer = send(service, body, SOAPAction=f'"{action}"', User_Agent="PHP-SOAP/8.3.0")
+        else:
+            answer = send(service, body, url=address(service, version), Content_Type=f'application/soap+xml; charset=utf-8; action="{action}"', User_Agent="PHP-SOAP/8.3.0")
+        found = opened(answer, version)
+        assert [each.findtext("x:Id", namespaces=NAMESPACES) for each in found[0].find("x:Entities", NAMESPACES)] == [id]
+        service.request("DELETE", f"queues({id})")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "latin-1"])
+def test_a_record_in_each_encoding(service, encoding):
+    """The characters of a value are those that the client wrote, in each encoding and in both versions of SOAP."""
+    text = "Größe ½" if encoding == "latin-1" else "Größe ½ €uro 日本 \U0001f600"
+    declared = {"latin-1": "iso-8859-1", "utf-8-sig": "utf-8"}.get(encoding, "utf-16")
+    mark = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}.get(encoding, b"")
+    for version in ("1.1", "1.2"):
+        envelope = NAMESPACES["s" if version == "1.1" else "s12"]
+        create = operation("Create", f"<entity>{entity('queue', parameter('name', 'string', text))}</entity>")
+        body = f'<?xml version="1.0" encoding="{declared}"?><s:Envelope xmlns:s="{envelope}"><s:Body>{create}</s:Body></s:Envelope>'
+        type = "text/xml" if version == "1.1" else "application/soap+xml"
+        answer = opened(send(service, mark + body.encode(encoding), url=address(service, version), Content_Type=type), version)
+        assert service.get(f"queues({answer[0].text})?$select=name").json()["name"] == text
+
+
+@pytest.mark.parametrize("text", [
+    '<!DOCTYPE fetch [<!ENTITY a "mailbox">]><fetch><entity name="&a;"/></fetch>', '<!DOCTYPE fetch SYSTEM "file:///etc/passwd"><fetch><entity name="mailbox"/></fetch>',
+    "<?php x ?><fetch><entity name='mailbox'/></fetch>", "<fetch><entity name='&xxe;'/></fetch>", "<fetch>" + "<entity name='mailbox'>" * 200 + "</entity>" * 200 + "</fetch>",
+    "<fetch><entity name='mailbox' name='queue'/></fetch>", "<fetch " + " ".join(f"a{n}='1'" for n in range(40)) + "/>", "<fetch>" + "<a/>" * 3_000 + "</fetch>", "<fetch><entity name='mailbox'/></fetch",
+    "<fetch xmlns='urn:x'><entity name='mailbox'/></fetch>",
+])
+def test_the_fetchxml_within_is_read_with_limits_too(service, text):
+    """A query in FetchXML is a document in a document: what the outer one may not have, the inner one may not have either."""
+    body = operation("RetrieveMultiple", f'<query i:type="x:FetchExpression"><x:Query>{escape(text)}</x:Query></query>')
+    message = refused_by(call(service, body), "0x80060888")
+    assert "root:" not in message and len(message) < 500
+
+
+@pytest.mark.parametrize("body", [
+    # Names by the thousand, namespaces by the hundred, a text of references.
+    lambda: who_am_i().replace(b"<request>", b"<request>" + b"".join(b"<n%d/>" % n for n in range(10_500))), lambda: who_am_i().replace(b"<request>", b"<request>" + b"".join(b"<a xmlns='urn:%d'>" % n for n in range(127))),
+    lambda: who_am_i().replace(b"WhoAmI", b"&#65;" * 100_000), lambda: who_am_i().replace(b"<request>", b"<request xmlns:" + b"p" * 300 + b"='u'>"),
+    lambda: who_am_i().replace(b"<request>", b"<request xmlns:p='" + b"u" * 300 + b"'>"), lambda: b"<" * (1 << 20), lambda: b"<!--" * (1 << 18), lambda: who_am_i().replace(b"WhoAmI", b"\xc0\xae\xc0\xae"), lambda: who_am_i().replace(b"WhoAmI", b"\xed\xa0\x80"),
+    lambda: who_am_i().replace(b"WhoAmI", b"\xf4\x90\x80\x80"), lambda: who_am_i().replace(b"<request>", b"<request xmlns:i='" + XSI.encode() + b"' i:nil='true'>"), lambda: who_am_i().replace(b"<request>", b"<request xmlns:i='" + XSI.encode() + b"' i:type='q:WhoAmIRequest'>"),
+])
+def test_large_and_strange_documents_are_refused_and_nothing_lasts(service, body):
+    answer = send(service, body())
+    assert answer.status_code == 500
+    refused = fault(opened(answer))
+    assert refused[1] in ("0x8005F100", "0x80048D19", "0x80040219") and len(refused[2]) < 1_000, refused
+    assert results(opened(send(service, who_am_i())))
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+def test_each_header(service, version):
+    """The headers that the SDK writes are taken in both versions; an unknown one that must be understood is a fault of SOAP."""
+    space = NAMESPACES["x"]
+    me, other = service.get("WhoAmI").json()["UserId"], service.get("WhoAmI", client="user").json()["UserId"]
+    who = operation("Execute", "<request><x:Parameters/><x:RequestName>WhoAmI</x:RequestName></request>")
+
+    def user(header):
+        return results(call(service, who, version, header))["UserId"].text
+
+    for name, text in (("SdkClientVersion", "9.2.49.4"), ("LanguageCodeOverride", "1031"), ("UserType", "CrmUser"), ("OutlookSyncOperationType", "None"), ("ClientAppName", "x"), ("ClientAppVersion", "1"),
+                       ("CallerRegardingObjectId", ""), ("UtcOffset", "60"), ("CallerRegardingObject", "")):
+        for must in ("", ' s:mustUnderstand="1"', ' s:mustUnderstand="0"'):
+            assert user(f'<h:{name} xmlns:h="{space}"{must}>{text}</h:{name}>') == me, name
+    for id, expected in ((other, other), (f"{{{other.upper()}}}", other), (f" {other} ", other), ("00000000-0000-0000-0000-000000000000", me), ("", me)):
+        assert user(f'<h:CallerId xmlns:h="{space}" s:mustUnderstand="true">{id}</h:CallerId>') == expected, id
+    refused_by(call(service, who, version, f'<h:CallerId xmlns:h="{space}">nobody</h:CallerId>'), "0x8005F100")
+    refused_by(call(service, who, version, f'<h:CallerId xmlns:h="{space}">{uuid.uuid4()}</h:CallerId>'), "0x80072560")
+    role = "actor" if version == "1.1" else "role"
+    unknown = '<o:Security xmlns:o="urn:other" s:mustUnderstand="{}"{}/>'
+    for must in ("1", "true"):
+        for of in ("", f' s:{role}="http://schemas.xmlsoap.org/soap/actor/next"', f' s:{role}="http://www.w3.org/2003/05/soap-envelope/role/ultimateReceiver"'):
+            code, number, message = fault(call(service, who, version, unknown.format(must, of)))
+            assert (code, number) == ("s:MustUnderstand", None) and "Security" in message
+    # For another node, or without the duty.
+    assert user(unknown.format("1", f' s:{role}="urn:another"')) == user(unknown.format("0", "")) == me

@@ -105,7 +105,12 @@ package struct EmailParts: Sendable {
         for member in members where !member.name.hasPrefix("@") {
             switch (member.name.lowercased(), member.value) {
             case ("participationtypemask", .integer(let mask)) where isParticipation(mask): participation = mask
-            case ("addressused", .string(let text)) where MailAddress.isOne(text): address = text
+            case ("addressused", .string(let text)):
+                guard MailAddress.isOne(text) else {
+                    throw FieldsealError(
+                        .payloadDoesNotFit, "addressused of a party takes one e-mail address of at most 320 bytes.")
+                }
+                address = text
             case ("addressused", .null): break
             case (let name, .string(let reference)) where name.hasPrefix("partyid") && name.hasSuffix("@odata.bind"):
                 guard let (entity, key) = try RecordInput.reference(reference), case .id(let id) = key,
@@ -117,7 +122,11 @@ package struct EmailParts: Sendable {
             default: throw partyMismatch
             }
         }
-        guard let participation, address != nil || record != nil else { throw partyMismatch }
+        guard let participation else { throw partyMismatch }
+        guard address != nil || record != nil else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "A party has neither partyid, a systemuser or a queue, nor addressused. Give one of them.")
+        }
         guard participation != Int64(Participation.sender.rawValue) || address == nil || record == nil else {
             throw FieldsealError(
                 .payloadDoesNotFit,

@@ -189,7 +189,9 @@ struct SelectWriter {
     }
 
     private static var malformedToken: FieldsealError {
-        FieldsealError(.queryDoesNotFit, "This paging token does not belong to this query. Follow @odata.nextLink as it is.")
+        FieldsealError(
+            .queryDoesNotFit,
+            "This paging token does not belong to this query. Send the next link, or the paging cookie, as the service gave it.")
     }
 
     /// One row for each group.

@@ -286,8 +286,8 @@ extension RecordKey {
             guard isSame else {
                 throw FieldsealError(
                     .invalidArgument,
-                    "The address names a record by \(attribute.logicalName), and the body has another value for it. Use the record's id "
-                        + "in the address to change \(attribute.logicalName).")
+                    "The key names a record by \(attribute.logicalName), and the values have another \(attribute.logicalName). To "
+                        + "change it, name the record by its id.")
             }
         }
     }

@@ -16,10 +16,12 @@ enum PagingCookie {
     }
 
     static func read(_ text: String) throws(FieldsealError) -> RecordQuery.PageToken {
-        let cookie = try XMLTree.parse(text)
-        guard cookie.name == "cookie", let token = cookie["token"] else {
-            throw FieldsealError(.queryDoesNotFit, "This paging cookie was not made by this service.")
+        guard let cookie = try? XMLTree.parse(text), cookie.name == "cookie", let token = cookie["token"],
+            let read = try? SkipToken.read(token)
+        else {
+            throw FieldsealError(
+                .queryDoesNotFit, "This paging cookie was not made by this service. Send the cookie of the page before as it is.")
         }
-        return try SkipToken.read(token)
+        return read
     }
 }

@@ -61,7 +61,8 @@ package struct RecordInput: Sendable {
         if let body = values["body"] { values["filesize"] = AttachmentRule.size(of: body) }
         guard purpose == .update || isNaming("objectid") && values["objectid"] != .null else {
             throw FieldsealError(
-                .invalidArgument, "objectid of an attachment is required: write objectid@odata.bind with the address of its e-mail."
+                .invalidArgument,
+                "objectid of an attachment is required: a reference to its e-mail, in the Web API objectid@odata.bind."
             )
         }
     }

@@ -25,7 +25,7 @@ struct ContractEntity: Sendable {
         }
         self.entity = entity
         id = try ContractReference.id(members)
-        keys = try ContractReference.keys(members["KeyAttributes"])
+        keys = try ContractReference.keys(members["KeyAttributes"], of: entity)
         rowVersion = members.text("RowVersion")
         var attributes: [(name: String, value: ContractValue)] = []
         for (name, value) in try ContractPairs.read(members["Attributes"], "Attributes") {
@@ -84,17 +84,12 @@ struct ContractEntity: Sendable {
     private static func member(_ name: String, _ value: ContractValue, _ entity: EntityDefinition) throws(FieldsealError)
         -> JSONValue.Member
     {
-        // An unknown attribute is refused when the values are checked.
-        let type = entity[name]?.type
-        func mismatch(_ expectation: String) -> FieldsealError {
-            FieldsealError(.payloadDoesNotFit, "\(name) takes \(expectation), not \(value.kind).")
+        // Names of the Web API's own, such as NAME@odata.bind, are no attributes.
+        guard let type = entity[name]?.type else {
+            throw FieldsealError(.payloadDoesNotFit, "\(entity.logicalName) has no attribute \(name.quotedForFault).")
         }
-        if let type, type.isReference {
-            switch value {
-            case .null: return .init(name, .null)
-            case .reference(let reference): return .init("\(name)@odata.bind", .string(try reference.address()))
-            default: throw mismatch("an EntityReference")
-            }
+        if let expectation = type.expectation(unmetBy: value) {
+            throw FieldsealError(.payloadDoesNotFit, "\(name) takes \(expectation), not \(value.kind).")
         }
         switch value {
         case .null: return .init(name, .null)
@@ -103,10 +98,12 @@ struct ContractEntity: Sendable {
         case .number(let text): return .init(name, .number(text))
         case .text(let text), .date(let text), .bytes(let text): return .init(name, .string(text))
         case .id(let id): return .init(name, .string(id.text))
-        case .option(let number):
-            guard type == nil || type?.options != nil else { throw mismatch("no option") }
-            return .init(name, .integer(number))
-        case .reference, .entities, .list, .other: throw mismatch("a value of its own type")
+        case .option(let number): return .init(name, .integer(number))
+        case .reference(let reference):
+            try reference.require(oneOf: type.targets, in: name)
+            return .init("\(name)@odata.bind", .string(try reference.address()))
+        case .entities, .list, .other:
+            throw FieldsealError(.payloadDoesNotFit, "\(name) takes a value of its own type, not \(value.kind).")
         }
     }
 }

@@ -26,7 +26,7 @@ struct ContractReference: Sendable {
         }
         self.entity = entity
         id = try Self.id(members)
-        keys = try Self.keys(members["KeyAttributes"])
+        keys = try Self.keys(members["KeyAttributes"], of: entity)
         rowVersion = members.text("RowVersion")
     }
 
@@ -42,9 +42,13 @@ struct ContractReference: Sendable {
         return id.unlessEmpty
     }
 
-    static func keys(_ element: XMLElement?) throws(FieldsealError) -> [(name: String, value: Literal)] {
+    static func keys(_ element: XMLElement?, of entity: EntityDefinition) throws(FieldsealError) -> [(name: String, value: Literal)]
+    {
         var keys: [(name: String, value: Literal)] = []
         for (name, value) in try ContractPairs.read(element, "KeyAttributes") {
+            guard entity[name.lowercased()] != nil else {
+                throw FieldsealError(.queryDoesNotFit, "\(entity.logicalName) has no key attribute \(name.quotedForFault).")
+            }
             guard let literal = try ContractValue(value, of: name).literal else {
                 throw FieldsealError(
                     .payloadDoesNotFit, "The key attribute \(name.quotedForFault) takes a string, a number or a guid.")
@@ -70,6 +74,18 @@ struct ContractReference: Sendable {
             throw FieldsealError(.payloadDoesNotFit, "This takes a \(entity.logicalName) by its Id, without KeyAttributes.")
         }
         return id
+    }
+
+    /// Refuses a reference to a record of an entity that a lookup does not refer to.
+    ///
+    /// - Parameter lookup: The lookup's name, for the message.
+    func require(oneOf targets: [String], in lookup: String) throws(FieldsealError) {
+        // A lookup whose records do not exist here is refused when the values are checked.
+        guard !targets.contains(entity.logicalName), targets.contains(where: { EntityCatalog.entity($0) != nil }) else { return }
+        throw FieldsealError(
+            .payloadDoesNotFit,
+            "\(lookup) refers to a record of \(targets.joined(separator: " or ")), and this is a reference to a \(entity.logicalName)."
+        )
     }
 
     /// The record's address, in the form that writes accept.

@@ -26,6 +26,9 @@ struct PartyLists {
         case .null: break
         case .entities(let entities):
             for entity in entities { parties.append(try Self.party(entity, mask)) }
+            guard parties.count <= EmailParts.limit else {
+                throw FieldsealError(.payloadDoesNotFit, "An e-mail has at most \(EmailParts.limit) parties in all of its lists.")
+            }
         default: throw FieldsealError(.payloadDoesNotFit, "\(name) takes an EntityCollection of activityparty.")
         }
         return true

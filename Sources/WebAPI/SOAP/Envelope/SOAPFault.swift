@@ -35,6 +35,9 @@ struct SOAPFault: Error, Sendable {
         case let fault as SOAPFault: return (fault, false)
         case let error as XMLSyntaxError:
             return (SOAPFault(FieldsealError(.badRequest, "The request is not XML that this service reads: \(error)."), nil), false)
+        case _ where APIAnswer.isTooLarge(error):
+            let message = "The request's body is larger than 16 MiB, or than 1 MiB for the Discovery service."
+            return (SOAPFault(FieldsealError(.requestTooLarge, message), nil), false)
         default:
             let (answer, isInternal) = APIAnswer.answer(to: error)
             let told = (try? JSONParser.parse(answer.body))?["error"]

@@ -65,6 +65,11 @@ struct APIAnswer: Sendable, ResponseGenerator {
         return .json(.object([.init("error", .object(outer))]), status: status, headers: headers)
     }
 
+    /// Whether an error says that a request's body is too large.
+    static func isTooLarge(_ error: any Error) -> Bool {
+        error is NIOTooManyBytesError || (error as? HTTPError)?.status == .contentTooLarge
+    }
+
     /// The response to a thrown error, and whether to log it for the operator.
     static func answer(to error: any Error) -> (answer: APIAnswer, isInternal: Bool) {
         switch error {
@@ -81,7 +86,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
             let message = "The database did not finish this in the time that the service allows. Nothing was changed."
             return (self.error(FieldsealError(.sqlTimeout, message, retryAfter: 5), status: .serviceUnavailable), true)
         case is PoolError: return (self.error(.databaseAway, status: .serviceUnavailable), true)
-        case _ where error is NIOTooManyBytesError || (error as? HTTPError)?.status == .contentTooLarge:
+        case _ where isTooLarge(error):
             let limits = "1 MiB, or 16 MiB for a batch and for many records"
             return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)
         case is HTTPParserError:

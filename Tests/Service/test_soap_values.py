@@ -1,0 +1,216 @@
+"""Values of each type, in both directions; what does not fit is refused in the words of the contracts, and nothing of the Web API's own passes."""
+
+import base64
+import struct
+import uuid
+import zlib
+
+import pytest
+from soap import NAMESPACES, call, columns, entity, fault, formatted, operation, parameter, reference, refused_by, values
+
+
+# No record's id.
+NOBODY = "5ea1ed00-0000-4000-8000-0000000000ff"
+
+
+def picture():
+    """A PNG of one pixel."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    pixel = zlib.compress(b"\0\xff\0\0")
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")).decode()
+
+
+def pair(key, declaration, text):
+    return f"<x:KeyValuePairOfstringanyType><p:key>{key}</p:key><p:value {declaration}>{text}</p:value></x:KeyValuePairOfstringanyType>"
+
+
+def written(service, name, *attributes, id=None):
+    """Creates a record with attributes, or updates one; returns its id or the fault."""
+    fields = "".join(parameter(*attribute) for attribute in attributes)
+    if id:
+        return call(service, operation("Update", f"<entity>{entity(name, fields, id=id)}</entity>"))
+    response = call(service, operation("Create", f"<entity>{entity(name, fields)}</entity>"))
+    return response if response.tag.endswith("}Fault") else response[0].text
+
+
+def read(service, name, id, *names):
+    return call(service, operation("Retrieve", f"<entityName>{name}</entityName><id>{id}</id><columnSet>{columns(*names)}</columnSet>"))[0]
+
+
+# The entity, the attribute, the type and text of a request; the type and text of the response; and the Web API's value.
+VALUES = [
+    ("queue", "description", "string", "a &lt;b&gt; &amp; c", "xs:string", "a <b> & c", "a <b> & c"),
+    ("queue", "description", "string", " spaces \n and lines ", "xs:string", " spaces \n and lines ", " spaces \n and lines "),
+    ("queue", "description", "string", "", None, None, None),
+    ("emailserverprofile", "outgoingportnumber", "int", "1587", "xs:int", "1587", 1587),
+    ("emailserverprofile", "outgoingportnumber", "long", " 1587 ", "xs:int", "1587", 1587),
+    ("emailserverprofile", "outgoingportnumber", "short", "587", "xs:int", "587", 587),
+    ("emailserverprofile", "outgoingusessl", "boolean", "true", "xs:boolean", "true", True),
+    ("emailserverprofile", "outgoingusessl", "boolean", "0", "xs:boolean", "false", False),
+    # A number without a fraction is one of any type; no attribute that clients write has a fraction.
+    ("emailserverprofile", "outgoingportnumber", "decimal", "+1587", "xs:int", "1587", 1587),
+    ("emailserverprofile", "outgoingportnumber", "double", "1587", "xs:int", "1587", 1587),
+    ("emailserverprofile", "lasttesttotalexecutiontime", "long", "5000000000", "xs:long", "5000000000", 5000000000),
+    ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04T05:06:07Z", "xs:dateTime", "2026-03-04T05:06:07Z", "2026-03-04T05:06:07Z"),
+    # Without a zone it is UTC; with another zone it is that moment; parts of a second are dropped.
+    ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04T05:06:07", "xs:dateTime", "2026-03-04T05:06:07Z", "2026-03-04T05:06:07Z"),
+    ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04T05:06:07.9990000+02:00", "xs:dateTime", "2026-03-04T03:06:07Z", "2026-03-04T03:06:07Z"),
+    ("mailbox", "processemailreceivedafter", "dateTime", "2026-03-04", "xs:dateTime", "2026-03-04T00:00:00Z", "2026-03-04T00:00:00Z"),
+    ("email", "processid", "ser:guid", "5EA1ED00-0000-4000-8000-0000000000AB", "ser:guid", "5ea1ed00-0000-4000-8000-0000000000ab", "5ea1ed00-0000-4000-8000-0000000000ab"),
+    ("email", "processid", "ser:guid", "{5ea1ed00-0000-4000-8000-0000000000ab}", "ser:guid", "5ea1ed00-0000-4000-8000-0000000000ab", "5ea1ed00-0000-4000-8000-0000000000ab"),
+    ("emailserverprofile", "entityimage", "base64Binary", picture(), "xs:base64Binary", picture(), picture()),
+    ("mailbox", "incomingemaildeliverymethod", "x:OptionSetValue", "<x:Value>2</x:Value>", "x:OptionSetValue", "2", 2),
+]
+
+
+@pytest.mark.parametrize("name, attribute, type, text, back, own, web", VALUES)
+def test_a_value_is_written_and_comes_back(service, name, attribute, type, text, back, own, web):
+    label = "subject" if name == "email" else "name"
+    id = written(service, name, (label, "string", f"value {uuid.uuid4().hex[:8]}"), (attribute, type, text))
+    assert isinstance(id, str), fault(id)
+    found = values(read(service, name, id, attribute)).get(attribute)
+    if back == "x:OptionSetValue":
+        assert (found[0], found[1].findtext("x:Value", namespaces=NAMESPACES)) == (back, own)
+    else:
+        assert found == ((back, own) if back else None)
+    collection = {"queue": "queues", "email": "emails", "mailbox": "mailboxes", "emailserverprofile": "emailserverprofiles"}[name]
+    assert service.get(f"{collection}({id})?$select={attribute}").json()[attribute] == web
+    # Null, in both of its forms, clears it.
+    assert written(service, name, (attribute, None, None), id=id).tag.endswith("UpdateResponse") or web is not None
+    if attribute not in ("outgoingusessl", "incomingemaildeliverymethod"):
+        assert attribute not in values(read(service, name, id, attribute))
+
+
+def test_a_reference_has_its_name_and_is_taken_back_as_it_is(service):
+    label = f"value {uuid.uuid4().hex[:8]} <&>"
+    profile = service.create("emailserverprofiles", {"name": label})
+    box = written(service, "mailbox", ("name", "string", "value"), ("emailserverprofile", "x:EntityReference", reference("emailserverprofile", profile)))
+    found = read(service, "mailbox", box, "emailserverprofile", "ownerid", "versionnumber", "statecode", "createdon")
+    link = values(found)["emailserverprofile"][1]
+    assert [child.text for child in link] == [profile, None, "emailserverprofile", label, None]
+    assert values(found)["ownerid"][1].findtext("x:LogicalName", namespaces=NAMESPACES) == "systemuser"
+    kind, number = values(found)["versionnumber"]
+    assert kind == "xs:long" and number == found.findtext("x:RowVersion", namespaces=NAMESPACES)
+    shown = formatted(found)
+    assert shown["emailserverprofile"] == label and shown["statecode"] == "Active" and shown["createdon"].endswith("M") and "versionnumber" not in shown
+    # What was read is sent back, with its Name, its FormattedValues and its attributes.
+    name = label.replace("&", "&amp;").replace("<", "&lt;")
+    back = reference("emailserverprofile", profile).replace('<x:Name i:nil="true"/>', f"<x:Name>{name}</x:Name>")
+    sent = entity("mailbox", parameter("emailserverprofile", "x:EntityReference", back) + parameter("createdon", "dateTime", values(found)["createdon"][1]), id=box).replace(
+        "<x:FormattedValues/>", f"<x:FormattedValues><x:KeyValuePairOfstringstring><p:key>emailserverprofile</p:key><p:value>{name}</p:value></x:KeyValuePairOfstringstring></x:FormattedValues>")
+    assert call(service, operation("Update", f"<entity>{sent}</entity>")).tag.endswith("UpdateResponse")
+    # The empty id refers to nothing, and null clears the reference.
+    assert written(service, "mailbox", ("emailserverprofile", "x:EntityReference", reference("emailserverprofile")), id=box).tag.endswith("}Fault")
+    assert written(service, "mailbox", ("emailserverprofile", None, None), id=box).tag.endswith("UpdateResponse")
+    assert "emailserverprofile" not in values(read(service, "mailbox", box, "emailserverprofile"))
+
+
+def test_an_id_is_a_guid_or_its_text(service):
+    for type in ("ser:guid", "string", "xs:string"):
+        id = str(uuid.uuid4())
+        assert written(service, "queue", ("name", "string", f"value {id[:8]}"), ("queueid", type, id)) == id
+        assert values(read(service, "queue", id, "queueid")) == {"queueid": ("ser:guid", id)}
+
+
+OPTION, MONEY = "<x:Value>1</x:Value>", "<x:Value>1.0</x:Value>"
+
+
+@pytest.mark.parametrize("name, attribute, type, text, word", [
+    ("mailbox", "name", "int", "1", "a string"), ("mailbox", "name", "x:OptionSetValue", OPTION, "a string"), ("mailbox", "name", "x:EntityReference", reference("queue", NOBODY), "a string"),
+    ("mailbox", "incomingemaildeliverymethod", "string", "2", "an OptionSetValue"), ("mailbox", "incomingemaildeliverymethod", "boolean", "true", "an OptionSetValue"),
+    ("mailbox", "incomingemaildeliverymethod", "x:OptionSetValue", "<x:Value>99</x:Value>", "takes one of"), ("mailbox", "incomingemaildeliverymethod", "x:OptionSetValue", "", "Value"),
+    ("mailbox", "incomingemaildeliverymethod", "x:OptionSetValueCollection", "", "OptionSetValueCollection"),
+    ("mailbox", "processemailreceivedafter", "int", "1", "a dateTime"), ("mailbox", "processemailreceivedafter", "dateTime", "2026-13-01T00:00:00", "dateTime"),
+    ("mailbox", "processemailreceivedafter", "dateTime", "1700-01-01T00:00:00Z", "1753"), ("mailbox", "emailserverprofile", "ser:guid", NOBODY, "an EntityReference"),
+    ("mailbox", "emailserverprofile", "x:EntityReference", reference("queue", NOBODY), "emailserverprofile refers to a record of emailserverprofile"),
+    ("mailbox", "ownerid", "x:EntityReference", reference("queue", NOBODY), "systemuser or team"),
+    ("mailbox", "emailserverprofile", "x:Entity", entity("emailserverprofile"), "an EntityReference"), ("mailbox", "emailserverprofile", "x:EntityCollection", "<x:Entities/>", "an EntityReference"),
+    ("emailserverprofile", "outgoingportnumber", "string", "587", "an int"), ("emailserverprofile", "outgoingportnumber", "decimal", "1.5", "an int"),
+    ("emailserverprofile", "outgoingportnumber", "int", "3000000000", "int"), ("emailserverprofile", "outgoingportnumber", "int", "-1", "outgoingportnumber"),
+    ("emailserverprofile", "outgoingusessl", "string", "true", "a boolean"), ("emailserverprofile", "outgoingusessl", "boolean", "yes", "boolean"),
+    ("emailserverprofile", "entityimage", "base64Binary", "!", "base64Binary"), ("emailserverprofile", "entityimage", "int", "1", "base64Binary"),
+    ("emailserverprofile", "entityimage", "base64Binary", "AAAA", "entityimage"),
+    ("email", "exchangerate", "string", "1", "a decimal"), ("email", "exchangerate", "x:Money", MONEY, "Money"), ("email", "exchangerate", "double", "NaN", "double"), ("email", "exchangerate", "double", "INF", "double"),
+    ("email", "exchangerate", "decimal", "1.25", "exchangerate can't be set"), ("emailserverprofile", "outgoingportnumber", "double", "1.5E3", "an int"),
+    ("email", "processid", "int", "1", "a guid"), ("email", "processid", "ser:guid", "x", "guid"),
+    ("email", "to", "string", "a@b.test", "EntityCollection"), ("email", "to", "x:EntityCollection", f"<x:Entities><x:Entity>{entity('queue')}</x:Entity></x:Entities>", "activityparty"),
+    ("mailbox", "name", "x:AliasedValue", "", "AliasedValue"), ("mailbox", "name", "x:BooleanManagedProperty", "", "BooleanManagedProperty"), ("mailbox", "name", "d:Nope", "", "name"), ("mailbox", "name", "xs:hexBinary", "00", "hexBinary"),
+    ("mailbox", "name", "a:ArrayOfstring", "<a:string>x</a:string>", "a string"), ("mailbox", "password", "base64Binary", "!", "password"), ("mailbox", "password", "x:OptionSetValue", OPTION, "a string"),
+])
+def test_a_value_that_does_not_fit_is_refused_in_the_words_of_the_contracts(service, name, attribute, type, text, word):
+    label = "subject" if name == "email" else "name"
+    named = () if attribute == label else ((label, "string", "value"),)
+    response = written(service, name, *named, (attribute, type, text))
+    assert not isinstance(response, str), (attribute, type)
+    message = fault(response)[2]
+    assert word in message and not any(each in message for each in ("odata", "JSON", "$", "annotation", "navigation property", "body")), message
+
+
+# The Web API's own names are no attributes
+
+
+@pytest.mark.parametrize("key, type, text", [
+    ("emailserverprofile@odata.bind", "string", "/emailserverprofiles(5ea1ed00-0000-4000-8000-0000000000ab)"), ("@odata.id", "string", "mailboxes(5ea1ed00-0000-4000-8000-0000000000ab)"),
+    ("@odata.type", "string", "Microsoft.Dynamics.CRM.queue"), ("@odata.etag", "string", "x"), ("name@Foo.bar", "string", "x"), ("@Foo.bar", "int", "1"), ("_emailserverprofile_value", "ser:guid", NOBODY),
+    ("emailserverprofile_mailbox", None, None), ("ownerid_systemuser@odata.bind", None, None), ("", "string", "x"), ("name ", "string", "x"), ("emailserverprofileid", None, None),
+])
+def test_names_of_the_web_api_are_no_attributes(service, key, type, text):
+    name = f"value {uuid.uuid4().hex[:8]}"
+    for message in ("Create", "Upsert"):
+        target = parameter("Target", "x:Entity", entity("mailbox", parameter("name", "string", name) + parameter(key, type, text)))
+        response = call(service, operation("Execute", f"<request><x:Parameters>{target}</x:Parameters><x:RequestName>{message}</x:RequestName></request>"))
+        assert f"mailbox has no attribute '{key.lower()}'" in refused_by(response, "0x80048D19")
+    assert service.get(f"mailboxes?$filter=name eq '{name}'").json()["value"] == []
+
+
+@pytest.mark.parametrize("key", ["email_activity_parties", "email_activity_parties@fieldseal.participationtypemasks", "email_activity_mime_attachment", "partyid"])
+def test_parts_of_an_email_are_no_attributes(service, key):
+    response = written(service, "email", ("subject", "string", "value"), (key, None, None))
+    assert f"email has no attribute '{key}'" in refused_by(response, "0x80048D19")
+
+
+def party(*members):
+    return f"<x:Entity>{entity('activityparty', ''.join(parameter(*member) for member in members))}</x:Entity>"
+
+
+@pytest.mark.parametrize("list, parties, word", [
+    ("to", party(("addressused", "string", "no address")), "one e-mail address"), ("to", party(("addressused", "string", "a@b.test, c@d.test")), "one e-mail address"), ("cc", party(), "neither partyid"),
+    ("cc", party(("effort", "int", "1")), "neither partyid"), ("bcc", party(("partyid", "x:EntityReference", reference("team", NOBODY))), "systemuser or a queue"),
+    ("bcc", party(("partyid", "string", "x")), "EntityReference"), ("to", party(("nope", "string", "x")), "'nope'"), ("from", party(("addressused", "string", "a@b.test")) * 2, "one sender"),
+    ("from", party(("partyid@odata.bind", "string", "/queues(1)")), "partyid@odata.bind"), ("to", party(("addressused", "int", "1")), "addressused"),
+])
+def test_parties_that_are_none(service, list, parties, word):
+    response = written(service, "email", ("subject", "string", "value"), (list, "x:EntityCollection", f"<x:Entities>{parties}</x:Entities>"))
+    message = fault(response)[2]
+    assert word in message and "bind" not in message.replace(word, ""), message
+
+
+def test_every_list_of_parties(service):
+    me = service.get("WhoAmI").json()["UserId"]
+    queue = service.create("queues", {"name": f"value {uuid.uuid4().hex[:8]}", "emailaddress": f"{uuid.uuid4().hex}@queue.test"})
+    lists = {"from": party(("partyid", "x:EntityReference", reference("queue", queue))), "to": party(("partyid", "x:EntityReference", reference("systemuser", me))),
+             "cc": party(("addressused", "string", "one@cc.test")) + party(("addressused", "string", "two@cc.test")), "bcc": party(("addressused", "string", "one@bcc.test"))}
+    id = written(service, "email", ("subject", "string", "value"), *((name, "x:EntityCollection", f"<x:Entities>{each}</x:Entities>") for name, each in lists.items()))
+    for names in (tuple(lists), ("cc",)):
+        found = values(read(service, "email", id, *names))
+        for name in names:
+            kind, collection = found[name]
+            members = [values(each) for each in collection.find("x:Entities", NAMESPACES)]
+            assert kind == "x:EntityCollection" and len(members) == lists[name].count("<x:Entity>"), name
+            assert all(each["participationtypemask"][0] == "x:OptionSetValue" and each["participationtypemask"][1].findtext("x:Value", namespaces=NAMESPACES) == str(1 + tuple(lists).index(name)) for each in members)
+        assert ("to" in found) == ("to" in names)
+    # What was read is sent back whole: ids of parties, their masks and names.
+    everything = values(call(service, operation("Retrieve", f"<entityName>email</entityName><id>{id}</id><columnSet>{columns(everything=True)}</columnSet>"))[0])
+    assert set(lists) <= set(everything)
+
+
+def test_an_attachment_without_its_email(service):
+    response = written(service, "activitymimeattachment", ("filename", "string", "a.txt"), ("body", "string", "YQ=="))
+    assert "objectid of an attachment is required: a reference to its e-mail" in fault(response)[2]
+
+
+def test_a_decimal_comes_back(service):
+    currency = service.get("transactioncurrencies?$select=exchangerate").json()["value"][0]
+    found = values(read(service, "transactioncurrency", currency["transactioncurrencyid"], "exchangerate"))["exchangerate"]
+    assert found[0] == "xs:decimal" and float(found[1]) == float(currency["exchangerate"])
