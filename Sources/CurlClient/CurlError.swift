@@ -6,6 +6,8 @@ package struct CurlError: Error, Sendable, CustomStringConvertible {
     package enum Kind: Sendable {
         /// The server refused the user name, the password or the token.
         case signInRefused
+        /// The server refuses every sign-in, or that of this user, at the moment.
+        case signInDeferred
         /// The server's certificate is not trusted, or the authorities' file can't be read.
         case certificate
         /// The server does not offer TLS on a connection that needs it.
@@ -21,18 +23,24 @@ package struct CurlError: Error, Sendable, CustomStringConvertible {
     }
 
     /// What went wrong, for a caller that acts on it.
-    package var kind: Kind { Kind(code) }
+    package var kind: Kind {
+        let kind = Kind(code)
+        return kind == .signInRefused && isTemporary ? .signInDeferred : kind
+    }
     let code: CURLcode
     /// libcurl's words, with what the error buffer adds.
     package let reason: String
+    /// Whether the server's last answer is about a temporary error.
+    private let isTemporary: Bool
 
     package var description: String { reason }
 
     init(_ code: CURLcode) { self.init(code: code, reason: String(cString: curl_easy_strerror(code))) }
 
-    init(code: CURLcode, reason: String) {
+    init(code: CURLcode, reason: String, isTemporary: Bool = false) {
         self.code = code
         self.reason = reason
+        self.isTemporary = isTemporary
     }
 
     /// The server sent more than the limit.

@@ -123,7 +123,9 @@ package final class CurlHandle {
         guard !received.isFull, !headers.isFull else { throw .tooLarge }
         guard code == CURLE_OK else {
             let detail = String(cString: errorBuffer)
-            throw CurlError(code: code, reason: detail.isEmpty ? String(cString: curl_easy_strerror(code)) : detail)
+            throw CurlError(
+                code: code, reason: detail.isEmpty ? String(cString: curl_easy_strerror(code)) : detail,
+                isTemporary: SignInRefusal.isTemporary(headers.bytes))
         }
         return (received.bytes, headers.bytes)
     }

@@ -38,6 +38,15 @@ package final class MailTokens: Sendable {
     enum Grant: String, Decodable, Sendable {
         case clientCredentials = "client_credentials"
         case refreshToken = "refresh_token"
+
+        /// The errors (RFC 6749 section 5.2, OpenID Connect section 3.1.2.6) that are about the stored password.
+        var refusals: Set<String> {
+            switch self {
+            case .clientCredentials: ["invalid_client", "unauthorized_client", "invalid_grant", "access_denied"]
+            case .refreshToken:
+                ["invalid_grant", "access_denied", "interaction_required", "consent_required", "login_required"]
+            }
+        }
     }
 
     /// The place of the password. Its token is cached under it.
@@ -202,15 +211,28 @@ package final class MailTokens: Sendable {
                 .unexpected, "The authorization server of \(application.clientID.quotedForMessage) answers \(answer.status).")
         }
         guard answer.status == 200, let reply = try? JSONDecoder().decode(Reply.self, from: Data(answer.body)) else {
-            throw FieldsealError(
-                .profileNotAssociated,
-                "The authorization server of \(application.clientID.quotedForMessage) refuses what is sealed as the password (\(Self.reason(answer))). "
-                    + "Set a new \(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
+            throw Self.refusal(answer, of: application)
         }
         func bytes(_ text: String) -> SecretBytes { Data(text.utf8).withUnsafeBytes(SecretBytes.init(copying:)) }
         return Answer(
             token: bytes(reply.accessToken), seconds: reply.seconds ?? 300,
             refreshToken: application.grant == .refreshToken ? reply.refreshToken.map(bytes) : nil)
+    }
+
+    /// The error for an answer without a token: of the stored password, else of the application, or of what is no such server.
+    private static func refusal(_ answer: HTTPSRequest.Answer, of application: Application) -> FieldsealError {
+        let name = "The authorization server of \(application.clientID.quotedForMessage)"
+        let reason = reason(answer)
+        guard answer.status >= 400, application.grant.refusals.contains(reason) else {
+            return FieldsealError(
+                .unexpected,
+                "\(name) gives no access token (\(reason)). Correct the file of mail.applicationsFile; until then the router tries again."
+            )
+        }
+        return FieldsealError(
+            .profileNotAssociated,
+            "\(name) refuses what is sealed as the password (\(reason)). Set a new "
+                + "\(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
     }
 
     /// The error's code (RFC 6749 section 5.2), without text that a server might copy from the request.

@@ -16,6 +16,8 @@ class MailServer(threading.Thread):
         self.context.load_cert_chain(certificate.with_suffix(".pem"), certificate.with_suffix(".key"))
         self.messages, self.quirk, self.odd = dict(messages), quirk, odd
         self.commands, self.connections = [], 0
+        #: The answer to a sign-in, if it is refused.
+        self.sign_in = b""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.start()
@@ -59,6 +61,9 @@ class IMAPServer(MailServer):
 
     def answer(self, say, tag, command, verb):
         """Whether the connection ends."""
+        if verb.startswith(b"AUTHENTICATE") and self.sign_in:
+            say(tag + b" " + self.sign_in + b"\r\n")
+            return False
         if verb.startswith(b"CAPABILITY"):
             say(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n")
         elif verb.startswith((b"EXAMINE", b"SELECT")):
@@ -239,6 +244,8 @@ class POP3Server(MailServer):
                     self.messages.pop(uid, None)
                 say(b"+OK\r\n")
                 return
+            elif word == b"AUTH" and self.sign_in:
+                say(self.sign_in + b"\r\n")
             elif word == b"AUTH" and not rest.partition(b" ")[2]:
                 say(b"+ \r\n")
             else:
@@ -280,7 +287,7 @@ class SMTPServer(MailServer):
                 for index, word in enumerate(words):
                     say(b"250%s%s" % (b" " if index == len(words) - 1 else b"-", word))
             elif verb.startswith(b"AUTH"):
-                say(b"235 signed in")
+                say(self.sign_in or b"235 signed in")
             elif verb.startswith(b"MAIL"):
                 sender, recipients = line, []
                 say(b"250 ok")

@@ -23,6 +23,8 @@ def authorized(tmp_path_factory):
     applications = [
         {"servers": ["localhost"], "tokenEndpoint": f"{provider.issuer}/oauth/token", "clientId": "mail reader", "grant": "refresh_token", "scope": "openid",
          "clientSecretFile": str(folder / "secret")},
+        # An application that the authorization server does not know.
+        {"servers": ["unknown.test"], "tokenEndpoint": f"{provider.issuer}/oauth/token", "clientId": "nobody's", "grant": "refresh_token", "scope": "openid"},
         {"servers": ["127.0.0.1"], "tokenEndpoint": f"{provider.issuer}/oauth/token", "clientId": "bob", "grant": "client_credentials", "scope": "openid"},
     ]
     (folder / "applications.json").write_text(json.dumps(applications))
@@ -129,6 +131,16 @@ def test_what_an_authorization_server_refuses_is_said(authorized):
         assert "can't be reached" in alert["text"] and alert["level"] == 2
     finally:
         authorized.provider.start("https://localhost/none", "second")
+
+
+def test_an_application_that_is_refused_disables_no_mailbox(authorized):
+    """Its settings are the deployment's: another refresh token would change nothing."""
+    _, box = queue(authorized, authorized.mail, oauth_profile(authorized, "unknown.test"), "support@contoso.test", password="a-good-refresh-token-1", testemailconfigurationscheduled=False)
+    authorized.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
+    alert = problem(authorized, box, 12)
+    assert "invalid_client" in alert["text"] and "mail.applicationsFile" in alert["text"] and alert["level"] == 2
+    assert authorized.get(f"mailboxes({box})").json()["enabledforincomingemail"]
+    assert b"a-good-refresh-token-1" not in authorized.log()
 
 
 def test_ntlm_where_a_server_has_nothing_else(tmp_path):

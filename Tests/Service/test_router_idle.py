@@ -371,7 +371,7 @@ def test_a_server_that_allows_a_user_few_connections_disables_no_mailbox(quiet, 
         until(lambda: server.idling == ["shared"], what=why(quiet))
         server.refused.add("shared")
         second = mailbox(quiet, prof, "shared")
-        until(lambda: quiet.sql("SELECT lastsyncerrorcode, enabledforincomingemail FROM org_contoso.mailbox WHERE mailboxid = %s", [second]) == [(10, True)], what=why(quiet))
+        until(lambda: quiet.sql("SELECT lastsyncerrorcode, enabledforincomingemail FROM org_contoso.mailbox WHERE mailboxid = %s", [second]) == [(12, True)], what=why(quiet))
         # The one that waited makes room.
         until(lambda: not server.idling, what=why(quiet))
     assert quiet.sql("SELECT enabledforincomingemail FROM org_contoso.mailbox WHERE mailboxid = %s", [first]) == [(True,)]

@@ -7,7 +7,7 @@ package import RouterProtocol
 import Tenancy
 
 extension MailboxLeases {
-    /// Consecutive failures after which a temporary error counts as a permanent one.
+    /// Consecutive failures after which a person has to look at a temporary error.
     static let transientLimit = 10
     /// Simultaneous connections of one profile, if the profile sets no limit.
     static let connectionsPerProfile = 10

@@ -44,7 +44,7 @@ extension MailboxLeases {
         var failures: Int
         /// Whether to disable the mailbox.
         var isPermanent: Bool
-        /// Whether the mailbox continues only after a person acted.
+        /// Whether a person has to act.
         var needsPerson: Bool
         /// Seconds until it is due again.
         var wait: Int
@@ -63,7 +63,11 @@ extension MailboxLeases {
         let waitsForKey = error.code == AlertCode.keyRequired
         // An administrator has to check settings that the service did not change. Then the mailbox continues by itself.
         let waitsForReview = error.code == AlertCode.notAuthorized
-        let isPermanent = !waitsForKey && !waitsForReview && (error.isPermanent == true || failures >= Self.transientLimit)
+        // A server, a network or the deployment may be the cause of anything else, for any time. Then no mailbox is disabled. A
+        // password that was refused so often is wrong.
+        let isRefused = error.code == AlertCode.wrongPassword && failures >= Self.transientLimit
+        let isPermanent = !waitsForKey && !waitsForReview && (error.isPermanent == true || isRefused)
+        let needsPerson = waitsForReview || error.code == AlertCode.certificate || !waitsForKey && failures >= Self.transientLimit
         // Backs off, up to an hour.
         let wait =
             isPermanent && report.incomingIsWell == true
@@ -73,7 +77,7 @@ extension MailboxLeases {
                 ? min(30, interval) : min(3_600, max(interval, 30) << min(failures - 1, 7))
         return Verdict(
             failures: isPermanent || waitsForKey ? 0 : failures, isPermanent: isPermanent,
-            needsPerson: isPermanent || waitsForReview, wait: wait)
+            needsPerson: isPermanent || needsPerson, wait: wait)
     }
 
     private func write(

@@ -155,6 +155,10 @@ final class Delivery {
         fates.merge(outcome.fates) { $0.rawValue > $1.rawValue ? $0 : $1 }
     }
 
+    /// The statuses with which the service refuses the contents of a request. Any other refusal is not about a message: none is
+    /// passed over because of it.
+    private static let refusalsOfContent = [400, 413]
+
     /// Sends messages to the service. A message that the service rejects is skipped, so that it does not hold up the others.
     private static func hand(_ emails: [Email], _ turn: MailboxTurn) throws -> Outcome {
         var outcome = Outcome()
@@ -181,9 +185,7 @@ final class Delivery {
                         "email": "\(verdict.emailId ?? "none")",
                     ])
             }
-        } catch ServiceError.refused(let status, let code, let text)
-            where (400..<500).contains(status) && status != 401 && status != 403
-        {
+        } catch ServiceError.refused(let status, let code, let text) where refusalsOfContent.contains(status) && code != "token" {
             guard emails.count > 1 else {
                 outcome.counts.failed += 1
                 outcome.note(.undeliverable, of: emails[0].source)

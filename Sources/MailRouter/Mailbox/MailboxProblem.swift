@@ -26,16 +26,20 @@ struct MailboxProblem: Error {
                     AlertCode.wrongPassword, "\(server) refuses the user name or the password of \(what). Set the password again.",
                     error.reason,
                     isPermanent: true)
+            case .signInDeferred:
+                self.init(
+                    AlertCode.unreachable, "\(server) lets no user sign in to \(what) at the moment. The router tries again.",
+                    error.reason, isPermanent: false)
             case .certificate:
                 self.init(
                     AlertCode.certificate,
-                    "The certificate of \(server) is not trusted, so no password was sent. Correct the certificate, or give the router the certificate of its authority.",
-                    error.reason, isPermanent: true)
+                    "The certificate of \(server) is not trusted, so no password was sent. Correct the certificate, or give the router the certificate of its authority. The router tries again.",
+                    error.reason, isPermanent: false)
             case .tlsNotOffered:
                 self.init(
                     AlertCode.certificate,
-                    "\(server) does not offer TLS, so no password was sent. Set the right port. If it is right, an attacker may be between the router and the server.",
-                    error.reason, isPermanent: true)
+                    "\(server) does not offer TLS, so no password was sent. Set the right port. If it is right, an attacker may be between the router and the server. The router tries again.",
+                    error.reason, isPermanent: false)
             case .unreachable, .tlsFailed:
                 self.init(
                     AlertCode.unreachable, "\(server) can't be reached for \(what), or does not answer. The router tries again.",

@@ -162,6 +162,9 @@ struct MailboxTurn {
         try asking { try client.credential(mailbox, direction, host) }
     }
 
+    /// The service's code for a connection without TLS that the deployment does not allow.
+    private static let tlsRequired = "0x8005E201"
+
     /// Requests the credential from the service, and translates a refusal to a problem of the mailbox.
     func asking<Answer>(_ body: () throws -> Answer) throws -> Answer {
         do {
@@ -173,12 +176,13 @@ struct MailboxTurn {
                 case "0x8005E228": AlertCode.notApproved
                 case "0x80040220": AlertCode.notAuthorized
                 // No server, account or password; a connection without TLS; a way to retrieve credentials that is not there.
-                case "0x8005E222", "0x8005E201", "0x80040219": AlertCode.noCredential
+                case "0x8005E222", Self.tlsRequired, "0x80040219": AlertCode.noCredential
                 default: AlertCode.unreachable
                 }
             // Only settings of the mailbox and its profile disable it. Other refusals end without a change to it: a missing
-            // organization key, an authorization server, settings that an administrator has to check, a suspended organization.
-            let needsChange = [AlertCode.notApproved, AlertCode.noCredential].contains(kind)
+            // organization key, an authorization server, settings that an administrator has to check, a suspended organization,
+            // a deployment that does not allow connections without TLS.
+            let needsChange = [AlertCode.notApproved, AlertCode.noCredential].contains(kind) && code != Self.tlsRequired
             throw MailboxProblem(kind, message, code, isPermanent: needsChange)
         }
     }
@@ -192,11 +196,11 @@ struct MailboxTurn {
                 to: mailServer(login, scheme, tls: isImplicit ? .implicit : login.useSSL ? .required : .none),
                 timeout: mailbox.timeout)
         } catch {
-            if login.useSSL, !Self.knownPorts.contains(login.port), error.kind != .signInRefused {
+            if login.useSSL, !Self.knownPorts.contains(login.port), ![.signInRefused, .signInDeferred].contains(error.kind) {
                 PlainGreeting.correct(login.server, login.port, answersTLS: !(isImplicit && error.kind == .tlsFailed))
             }
             let problem = MailboxProblem(error, server: server, what: "the mailbox \(mailbox.address)")
-            guard problem.code == AlertCode.wrongPassword, let user = login.userName,
+            guard [.signInRefused, .signInDeferred].contains(error.kind), let user = login.userName,
                 idle.signInWasRefused(user, login.password, at: server)
             else {
                 throw problem

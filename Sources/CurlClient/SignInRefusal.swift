@@ -1,0 +1,20 @@
+/// A mail server's answer to a sign-in that it refuses.
+enum SignInRefusal {
+    /// Response codes for a server that can't decide now (RFC 5530, RFC 2449, RFC 3206), and the words of servers without them.
+    private static let temporary = [
+        "[UNAVAILABLE]", "[INUSE]", "[SERVERBUG]", "[LIMIT]", "[SYS/TEMP]", "[IN-USE]", "[LOGIN-DELAY]", "TEMPORAR", "TOO MANY",
+        "SERVER UNAVAILABLE", "SERVICE UNAVAILABLE",
+    ]
+
+    /// Whether the last line of a server's answers says nothing of the user name and the password.
+    static func isTemporary(_ answers: [UInt8]) -> Bool {
+        guard let last = answers.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }).last else { return false }
+        // SMTP (RFC 4954 section 6).
+        let code = last.prefix(3)
+        if code.count == 3, code.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) {
+            return code.first == UInt8(ascii: "4")
+        }
+        let text = String(decoding: last.prefix(1_000), as: UTF8.self).uppercased()
+        return temporary.contains { text.contains($0) }
+    }
+}
