@@ -29,7 +29,9 @@ struct POP3Receiver {
     init(_ turn: MailboxTurn, _ delivery: Delivery, signIn: @escaping () throws -> POP3Session) throws {
         (self.turn, self.delivery, self.signIn) = (turn, delivery, signIn)
         session = try signIn()
-        there = turn.mailbox.receives ? try session.list() : []
+        let listing = turn.mailbox.receives ? try session.list() : POP3Session.Listing(messages: [], unnamed: [])
+        there = listing.messages
+        if !listing.unnamed.isEmpty { delivery.note(turn.withoutID(listing.unnamed)) }
         due = Set((turn.mailbox.setAside ?? []).prefix(MailboxTurn.retryLimit))
     }
 
@@ -83,7 +85,7 @@ struct POP3Receiver {
             try delivery.finish()
             forgetDeleted()
             session = try signIn()
-            let list = try session.list()
+            let list = try session.list().messages
             return list.map(\.id) == there.map(\.id) && list.map(\.number) == there.map(\.number)
         }
     }
@@ -184,6 +186,17 @@ struct POP3Receiver {
 }
 
 extension MailboxTurn {
+    /// An alert about messages without a unique id. It names the first of them.
+    fileprivate func withoutID(_ numbers: [Int]) -> MailboxProblem {
+        let names =
+            numbers.prefix(10).map(String.init).joined(separator: ", ")
+            + (numbers.count > 10 ? " and \(numbers.count - 10) more" : "")
+        return MailboxProblem(
+            AlertCode.undeliverable,
+            "The server gives messages of \(mailbox.address) no unique id (UIDL): number \(names). They are not fetched, and stay in the mailbox. Move them to another mailbox, or use IMAP.",
+            "no unique id: number \(names)", isPermanent: true)
+    }
+
     fileprivate func knownMessages(_ ids: ArraySlice<String>) throws -> KnownMessages.Answer {
         var answer = KnownMessages.Answer(value: [], total: 0)
         try persistently { answer = try client.known(ids, mailbox, host) }

@@ -1,4 +1,6 @@
+import Crypto
 import CurlClient
+import Foundation
 import MailFormat
 
 /// The commands of POP3 (RFC 1939) that a router needs, on a signed-in connection.
@@ -15,17 +17,36 @@ struct POP3Session {
     /// A message of the mailbox.
     struct Listed {
         let number: Int
-        /// The server's unique id (UIDL).
+        /// The server's unique id (UIDL); its digest if it is longer than RFC 1939 allows.
         let uidl: String
         let size: Int
+        /// Its place among the messages to which the server gives the same id, although ids are unique.
+        fileprivate(set) var place = 1
 
         /// The id under which the service knows the message. A server that was restored from a backup may give a unique id again,
         /// to another message. The size tells them apart.
-        var id: String { "\(uidl) \(size)" }
+        var id: String { place == 1 ? "\(uidl) \(size)" : "\(uidl) \(size) \(place)" }
+
+        fileprivate init(number: Int, uidl: String, size: Int) {
+            self.uidl =
+                uidl.utf8.count <= POP3Session.idLimit
+                ? uidl : "sha256:\(Data(SHA256.hash(data: Data(uidl.utf8))).base64EncodedString())"
+            (self.number, self.size) = (number, size)
+        }
+    }
+
+    /// The longest unique id (RFC 1939 section 7).
+    private static let idLimit = 70
+
+    /// The messages of a mailbox.
+    struct Listing {
+        let messages: [Listed]
+        /// The numbers of messages without a unique id, which can't be told apart from others.
+        let unnamed: [Int]
     }
 
     /// Lists the messages.
-    func list() throws -> [Listed] {
+    func list() throws -> Listing {
         try command("LIST")
         var sizes: [Int: Int] = [:]
         for line in try lines() {
@@ -33,11 +54,16 @@ struct POP3Session {
             if parts.count >= 2, let number = Int(parts[0]) { sizes[number] = Int(parts[1]) ?? 0 }
         }
         try command("UIDL")
-        return try lines().compactMap { line in
+        var places: [String: Int] = [:]
+        let messages = try lines().compactMap { line -> Listed? in
             let parts = line.split(separator: " ")
-            guard parts.count >= 2, let number = Int(parts[0]), parts[1].utf8.count <= 70 else { return nil }
-            return Listed(number: number, uidl: String(parts[1]), size: sizes[number] ?? 0)
+            guard parts.count >= 2, let number = Int(parts[0]) else { return nil }
+            var message = Listed(number: number, uidl: String(parts[1]), size: sizes[number] ?? 0)
+            places[message.id, default: 0] += 1
+            message.place = places[message.id] ?? 1
+            return message
         }
+        return Listing(messages: messages, unnamed: Set(sizes.keys).subtracting(messages.map(\.number)).sorted())
     }
 
     /// Fetches a message.

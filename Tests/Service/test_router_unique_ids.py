@@ -1,0 +1,65 @@
+"""POP3 servers whose unique ids are not as RFC 1939 has them: no message is passed over for that."""
+
+import pytest
+from mail import until
+from mail_quirks import POP3Server
+from test_router_quirks import alerts, certificate, removed, served, subjects, text, turn
+
+
+class LongIDs(POP3Server):
+    """Gives the names of its files, of which RFC 1939 allows 70 characters."""
+
+    @staticmethod
+    def name(uid):
+        return b"%d." % uid + b"M123456P7890V0000000000000801I0000000000A1B2C3.mail-store-17.elsewhere.test,S=2048,W=2099"
+
+
+class EqualIDs(POP3Server):
+    """Gives all messages the same id."""
+
+    @staticmethod
+    def name(uid):
+        return b"always-the-same"
+
+
+class NoID(POP3Server):
+    """Knows no id of its second message."""
+
+    @staticmethod
+    def name(uid):
+        return b"" if uid == 2 else b"unique-%d" % uid
+
+
+@pytest.mark.parametrize("kind", [LongIDs, EqualIDs])
+def test_messages_are_told_apart(routed, kind):
+    server = kind(certificate(routed), {n: text(n) for n in (1, 2, 3)})
+    box = served(routed, server)
+    try:
+        until(lambda: subjects(routed, box) == ["message 1", "message 2", "message 3"], what=lambda: routed.log().decode()[-3000:])
+        # Equal in size to the others, too.
+        server.messages[4] = text(4)
+        turn(routed, box)
+        assert subjects(routed, box) == [f"message {n}" for n in (1, 2, 3, 4)] and not alerts(routed, box)
+        # What is a record is not fetched again.
+        before = len([c for c in server.commands if c.startswith("RETR")])
+        turn(routed, box)
+        assert len([c for c in server.commands if c.startswith("RETR")]) == before
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+def test_a_message_without_an_id_is_named(routed):
+    server = NoID(certificate(routed), {n: text(n) for n in (1, 2, 3)})
+    box = served(routed, server)
+    try:
+        until(lambda: subjects(routed, box) == ["message 1", "message 3"] and alerts(routed, box), what=lambda: routed.log().decode()[-3000:])
+        [alert] = alerts(routed, box)
+        assert "no unique id (UIDL): number 2." in alert["text"] and "support@contoso.test" in alert["text"]
+        # One alert, and the others go on.
+        server.messages[4] = text(4)
+        turn(routed, box)
+        assert subjects(routed, box) == ["message 1", "message 3", "message 4"] and len(alerts(routed, box)) == 1
+    finally:
+        removed(routed, box)
+        server.stop()
