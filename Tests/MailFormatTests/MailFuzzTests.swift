@@ -57,6 +57,7 @@ struct MailFuzzTests {
             ("file name's quotes", "Content-Disposition: attachment; filename=\(many("\" ", 200_000))\r\n\r\nx"),
             ("lone returns", "Content-Type: multipart/mixed; boundary=b\r\n\r\n\(many("--b\r", 100_000))"),
             ("flowed", "Content-Type: text/plain; format=flowed\r\n\r\n\(many("> \r\n", 100_000))"),
+            ("wide commas", "To: \(many("\u{FF0C}", 200_000))@\(many("\u{3001}", 200_000))\r\n\r\nx"),
             ("date", "Date: \(many("1:", 100_000))\r\n\r\nx"),
             ("folds", "Subject: a\r\n\(many(" b\r\n", 100_000))\r\nx"), ("junk", "\(many("junk\r\n", 100_000))Subject: s\r\n\r\nx"),
             ("nested", "\(nested)x"),

@@ -14,14 +14,23 @@ enum Charset {
         switch meaning {
         // A byte order mark says more than a label that UTF-16 can't have.
         case .undeclared where isWide(bytes), .utf8 where isWide(bytes): text = wide(bytes)
-        case .undeclared: text = guess(bytes, hint: hint)
-        case .utf8: text = utf8(bytes)
-        case .utf16: text = wide(bytes)
-        case .converters(let names): text = best(bytes, names) ?? guess(bytes, hint: hint)
-        case .system(let name): text = SystemCharset.decode(bytes, name) ?? guess(bytes, hint: hint)
+        case _ where bytes.starts(with: utf8Mark): text = String(validating: bytes, as: UTF8.self) ?? declared(bytes, meaning, hint)
+        default: text = declared(bytes, meaning, hint)
         }
         // A byte order mark is not text.
         return text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text
+    }
+
+    private static let utf8Mark: [UInt8] = [0xEF, 0xBB, 0xBF]
+
+    private static func declared(_ bytes: ArraySlice<UInt8>, _ meaning: CharsetLabels.Meaning, _ hint: String?) -> String {
+        switch meaning {
+        case .undeclared: guess(bytes, hint: hint)
+        case .utf8: utf8(bytes)
+        case .utf16: wide(bytes)
+        case .converters(let names): best(bytes, names) ?? guess(bytes, hint: hint)
+        case .system(let name): SystemCharset.decode(bytes, name) ?? guess(bytes, hint: hint)
+        }
     }
 
     /// UTF-8, also with surrogates as some databases and phones write it (CESU-8).

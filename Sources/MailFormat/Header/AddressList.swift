@@ -23,6 +23,8 @@ struct AddressList {
     /// The text outside of angle brackets, and inside of them.
     private var text: [Unicode.Scalar] = []
     private var paths: [[Unicode.Scalar]] = []
+    /// Whether an `@` stands in either.
+    private var hasAddress = false
     private var comments: [[Unicode.Scalar]] = []
 
     /// - Parameter hint: The charset of bytes above 0x7F that are not UTF-8.
@@ -73,11 +75,16 @@ struct AddressList {
         case ",", ";":
             index += 1
             finish(isDecoded)
+        // East Asian commas after an address. In a name they are characters.
+        case "\u{FF0C}" where hasAddress, "\u{3001}" where hasAddress, "\u{FF1B}" where hasAddress:
+            index += 1
+            finish(isDecoded)
         default: copy()
         }
     }
 
     private mutating func copy() {
+        if scalars[index] == "@" { hasAddress = true }
         text.append(scalars[index])
         index += 1
     }
@@ -140,6 +147,7 @@ struct AddressList {
             path.append(scalar)
             index += 1
         }
+        if path.contains("@") { hasAddress = true }
         if !path.isEmpty { paths.append(path) }
     }
 
@@ -159,7 +167,7 @@ struct AddressList {
 
     /// Ends an address.
     private mutating func finish(_ isDecoded: Bool) {
-        defer { (text, paths, comments) = ([], [], []) }
+        defer { (text, paths, comments, hasAddress) = ([], [], [], false) }
         for path in paths {
             if let address = Self.address(path) { return addresses.append(address) }
         }
@@ -210,12 +218,16 @@ struct AddressList {
     private static func address(_ scalars: [Unicode.Scalar]) -> String? {
         guard scalars.count <= 2_000 else { return nil }
         var text = withoutBlanks(scalars)[...]
+        // An encoded domain is decoded first.
+        if let at = text.firstIndex(of: "@"), text[at...].firstRange(of: ["=", "?"] as [Unicode.Scalar]) != nil { return nil }
         for prefix in ["mailto:", "smtp:"] where string(Array(text.prefix(prefix.count))).lowercased() == prefix {
             text = text.dropFirst(prefix.count)
         }
         // A source route (RFC 5321 section 4.1.2) is removed.
         if text.first == "@", let colon = text.firstIndex(of: ":") { text = text[(colon + 1)...] }
         text = withoutEnd(text)
+        // The end of `[mailto:`.
+        if text.last == "]", !text.contains("[") { text = text.dropLast() }
         if text.count > 2, text.first == "'" && text.last == "'" || text.first == "[" && text.last == "]" {
             text = text.dropFirst().dropLast()
         }
