@@ -1,0 +1,170 @@
+"""The exchange of a refresh token while the authorization server is slow, and while the service ends in the midst of it."""
+
+import http.server
+import json
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import types
+import urllib.parse
+
+import psycopg
+import pytest
+from mail import queue, until
+from service import Deployment
+from test_router import alerts, problem
+
+#: No mail server is needed: a router that has its token finds none there.
+HOST = "mail.invalid"
+
+
+class TokenServer:
+    """An authorization server that takes each refresh token once, and answers while `answers` is set."""
+
+    #: Less than the service waits for an answer, so that it gets each.
+    SECONDS = 7
+
+    def __init__(self, folder):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "tls.key", "-out", folder / "tls.crt",
+             "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+        self.asked, self.count, self.valid, self.answers = [], 0, "token-0", threading.Event()
+        self.answers.set()
+        tokens = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                status, body = tokens.exchange(form["refresh_token"][0])
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.endpoint = f"https://localhost:{self.server.server_address[1]}/token"
+
+    def exchange(self, token):
+        self.asked.append(token)
+        if not self.answers.wait(self.SECONDS):
+            return 503, b"{}"
+        if token != self.valid:
+            return 400, b'{"error": "invalid_grant"}'
+        self.count += 1
+        self.valid = f"token-{self.count}"
+        return 200, json.dumps({"access_token": "access", "expires_in": 3600, "refresh_token": self.valid}).encode()
+
+
+@pytest.fixture(scope="module")
+def exchanging(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokens")
+    tokens = TokenServer(folder)
+    (folder / "applications.json").write_text(json.dumps([{"servers": [HOST], "tokenEndpoint": tokens.endpoint, "clientId": "reader", "grant": "refresh_token"}]))
+    deployment = Deployment(FIELDSEAL_MAIL_APPLICATIONS_FILE=str(folder / "applications.json"), FIELDSEAL_MAIL_AUTHORITY_FILE=str(folder / "tls.crt"))
+    try:
+        deployment.start()
+        deployment.provider = tokens
+        yield deployment
+    finally:
+        deployment.remove()
+        tokens.server.shutdown()
+
+
+def mailbox(deployment, secret, enabled=True, **settings):
+    """A mailbox that receives, with a profile of its own."""
+    address = "support@contoso.test"
+    profile = deployment.create("emailserverprofiles", {
+        "name": secret, "servertype": 4, "incomingserverlocation": HOST, "incomingusessl": True, "incomingcredentialretrieval": 0,
+        "incomingauthenticationprotocol": 4, **settings})
+    _, box = queue(deployment, types.SimpleNamespace(passwords={address: secret}), profile, address, outgoingemaildeliverymethod=0, testemailconfigurationscheduled=False)
+    deployment.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = %s WHERE mailboxid = %s", [enabled, box])
+    return box
+
+
+def again(deployment, box):
+    """Has a mailbox looked at, whatever a router that ended left behind."""
+    deployment.sql("DELETE FROM config.token_exchange")
+    deployment.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, hostid = NULL, postponemailboxprocessinguntil = NULL, transientfailurecount = 0 WHERE mailboxid = %s", [box])
+
+
+def test_an_exchange_holds_no_connection_and_no_other_mailbox_up(exchanging):
+    tokens = exchanging.provider
+    tokens.answers.clear()
+    try:
+        box = mailbox(exchanging, tokens.valid)
+        until(lambda: tokens.asked, what=lambda: exchanging.log().decode()[-3000:])
+        [(moment,)] = exchanging.sql("SELECT clock_timestamp()")
+        # Every transaction that began before the server was asked ends, although the server does not answer.
+        held = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND xact_start <= %s"
+        until(lambda: exchanging.sql(held, [moment]) == [(0,)])
+        assert len(tokens.asked) == 1 and tokens.valid == "token-0"
+        # Another mailbox is worked on meanwhile.
+        with socket.socket() as nothing:
+            nothing.bind(("127.0.0.1", 0))
+            other = mailbox(exchanging, "a password", incomingserverlocation="localhost", incomingportnumber=nothing.getsockname()[1], incomingauthenticationprotocol=0)
+            problem(exchanging, other, 12)
+    finally:
+        tokens.answers.set()
+    # The answer's successor is sealed: a service that remembers nothing uses it.
+    again(exchanging, box)
+    until(lambda: tokens.valid == "token-1", what=lambda: exchanging.log().decode()[-3000:])
+    until(lambda: any(HOST in a["text"] for a in alerts(exchanging, box)), what=lambda: exchanging.log().decode()[-3000:])
+    exchanging.stop()
+    exchanging.start()
+    again(exchanging, box)
+    until(lambda: "token-1" in tokens.asked, what=lambda: exchanging.log().decode()[-3000:])
+    until(lambda: tokens.valid == "token-2")
+    assert exchanging.request("DELETE", f"mailboxes({box})").status_code == 204
+
+
+def test_a_service_that_ends_before_the_answer_loses_no_token(exchanging):
+    tokens = exchanging.provider
+    tokens.answers.clear()
+    before = len(tokens.asked)
+    box = mailbox(exchanging, tokens.valid)
+    until(lambda: len(tokens.asked) > before, what=lambda: exchanging.log().decode()[-3000:])
+    exchanging.stop(signal.SIGKILL)
+    # The request that was under way does not arrive.
+    valid, tokens.valid = tokens.valid, "of nobody"
+    tokens.answers.set()
+    exchanging.start()
+    tokens.valid = valid
+    again(exchanging, box)
+    until(lambda: tokens.valid != valid, what=lambda: exchanging.log().decode()[-3000:])
+    until(lambda: any(HOST in a["text"] for a in alerts(exchanging, box)), what=lambda: exchanging.log().decode()[-3000:])
+    assert not [a for a in alerts(exchanging, box) if a["tracecode"] == 15]
+    assert exchanging.request("DELETE", f"mailboxes({box})").status_code == 204
+
+
+def test_a_service_that_ends_before_the_successor_is_saved_says_so(exchanging):
+    """The one moment that can't be had back (docs/router.md): the server took the token, and nothing has its successor."""
+    tokens = exchanging.provider
+    valid = tokens.valid
+    box = mailbox(exchanging, valid, enabled=False)
+    with psycopg.connect(exchanging.dev["postgres"]) as locker:
+        locker.execute("SELECT 1 FROM org_contoso.mailbox_cell WHERE mailboxid = %s FOR UPDATE", [box])
+        exchanging.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
+        again(exchanging, box)
+        until(lambda: tokens.valid != valid, what=lambda: exchanging.log().decode()[-3000:])
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND wait_event_type = 'Lock'"
+        until(lambda: exchanging.sql(waits) == [(1,)], what=lambda: str(exchanging.sql("SELECT state, wait_event_type, wait_event, query FROM pg_stat_activity WHERE usename = 'fieldseal_service'")))
+        exchanging.stop(signal.SIGKILL)
+    exchanging.start()
+    again(exchanging, box)
+    alert = problem(exchanging, box, 15)
+    assert "invalid_grant" in alert["text"] and "Set a new refresh token" in alert["text"] and alert["level"] == 3
+    # The owner consents again.
+    taken = len(tokens.asked)
+    assert exchanging.request("PATCH", f"mailboxes({box})", {"password": tokens.valid, "testemailconfigurationscheduled": True}).status_code == 204
+    until(lambda: tokens.asked[taken:] == [f"token-{tokens.count - 1}"], what=lambda: str(tokens.asked) + exchanging.log().decode()[-3000:])
+    assert exchanging.request("DELETE", f"mailboxes({box})").status_code == 204
