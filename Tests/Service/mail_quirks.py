@@ -262,6 +262,8 @@ class SMTPServer(MailServer):
     def __init__(self, certificate, extensions=("PIPELINING", "8BITMIME", "AUTH PLAIN LOGIN"), most=None, delay=0, hangs_up_at=b"", refuses=b"", words=b"452 4.5.3 Error: too many recipients"):
         self.taken, self.extensions, self.most, self.delay, self.hangs_up_at, self.refuses, self.words = [], extensions, most, delay, hangs_up_at, refuses, words
         self.answer = threading.Event()
+        # Whether it hangs up with the last byte of a message, which it took.
+        self.hangs_up_after_data = False
         # Messages that are answered at once, before `delay`.
         self.prompt = 0
         super().__init__(certificate, {})
@@ -305,6 +307,8 @@ class SMTPServer(MailServer):
                 while not data.endswith(b"\r\n.\r\n"):
                     data += lines.readline()
                 self.taken.append((sender.decode(), recipients, data[:-3]))
+                if self.hangs_up_after_data:
+                    return
                 if self.delay and len(self.taken) > self.prompt:
                     self.answer.wait(self.delay)
                 say(b"250 taken")

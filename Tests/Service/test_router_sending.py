@@ -10,6 +10,7 @@ import pytest
 from mail import certificate, profile, queue, until
 from mail_quirks import IMAPServer, SMTPServer
 from service import PATIENCE, PROGRAM
+from test_router import alerts
 
 
 @pytest.fixture
@@ -135,6 +136,44 @@ def test_a_local_part_in_utf8_needs_a_server_that_takes_it(routed, sender, knows
         assert server.taken[0][1] == ["jürgen@xn--bcher-kva.test"] and server.taken[0][0].endswith("SMTPUTF8")
     else:
         assert "SMTPUTF8" in state(routed, id, 8) and not server.taken
+
+
+def test_a_message_that_is_larger_than_the_server_takes_is_not_offered(routed, sender):
+    server = SMTPServer(certificate(routed), extensions=("SIZE 3000", "8BITMIME", "AUTH PLAIN LOGIN"))
+    q, box = sender(server)
+    large, small = (draft(routed, q, ["a@elsewhere.test"], subject, body) for subject, body in (("large", "<p>Größe</p>" * 500), ("small", "<p>Größe</p>")))
+    for id in (large, small):
+        send(routed, id)
+    failure = state(routed, large, 8)
+    assert "552" in failure and "3000" in failure
+    assert any(large in a["errordetails"] for a in alerts(routed, box) if a["tracecode"] == 21)
+    state(routed, small, 3)
+    [(command, recipients, data)] = server.taken
+    assert recipients == ["a@elsewhere.test"] and arrived(server)["Subject"] == "small"
+    # The server is told the size, and gets no byte above 0x7F, whatever it takes.
+    assert f"SIZE={len(data)}" in command and "BODY=" not in command and all(byte < 0x80 for byte in data)
+
+
+def test_a_server_that_hangs_up_with_the_last_byte_leaves_the_outcome_unknown(routed, sender):
+    server = SMTPServer(certificate(routed))
+    server.hangs_up_after_data = True
+    q, box = sender(server)
+    id = draft(routed, q, ["a@elsewhere.test"])
+    send(routed, id)
+    assert "unknown" in state(routed, id, 8)
+    until(lambda: [a for a in alerts(routed, box) if a["tracecode"] == 23 and id in a["errordetails"]], what=lambda: str(alerts(routed, box)))
+    # It is not sent again by itself, and holds up no other.
+    server.hangs_up_after_data = False
+    second = draft(routed, q, ["b@elsewhere.test"])
+    send(routed, second)
+    routed.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = NULL, transientfailurecount = 0 WHERE mailboxid = %s", [box])
+    state(routed, second, 3)
+    assert [taken[1] for taken in server.taken] == [["a@elsewhere.test"], ["b@elsewhere.test"]]
+    assert routed.get(f"emails({id})").json()["statuscode"] == 8
+    # The person decides: it goes out again, with the same Message-ID.
+    send(routed, id)
+    state(routed, id, 3)
+    assert arrived(server, 0)["Message-ID"] == arrived(server, 2)["Message-ID"]
 
 
 @pytest.mark.parametrize("mimetype, body, kind", [

@@ -103,7 +103,7 @@ extension MailboxTurn {
             progress.note(email, .permanent, text, Self.code(text))
         case .unknown(let text):
             counts.unsent["unknown", default: 0] += 1
-            progress.note(email, .unknown, text, AlertCode.unreachable)
+            progress.note(email, .unknown, text, AlertCode.unknownOutcome)
             throw MailboxProblem(
                 AlertCode.unreachable, "The mail server broke the connection while it took a message.", text,
                 isPermanent: false)
