@@ -37,6 +37,7 @@ extension Console {
         addAccess(to: router)
         addRecords(to: router)
         addMissingPage(to: router)
+        addRefusedForms(to: router)
     }
 
     private func addSignIn(to router: Router<APIContext>) {
@@ -119,19 +120,6 @@ extension Console {
         post(router, "records/:set/:id/forward", instead: nil, sendForward)
         get(router, "compose", [.id("from")], newEmailPage)
         post(router, "compose", instead: nil, sendNewEmail)
-    }
-
-    /// A page for missing addresses. Programs get the API's response instead.
-    private func addMissingPage(to router: Router<APIContext>) {
-        let programs: Set<Substring> = ["api", "oauth2", "discovery", ".well-known", "v2.0", "XRMServices"]
-        router.get(":organization/**") { request, context in
-            let segments = request.uri.path.split(separator: "/")
-            let isPage = request.headers[.accept]?.contains("text/html") == true
-            guard isPage, segments.count > 1, !programs.contains(segments[1]) else { throw HTTPError(.notFound) }
-            return try await respond(request, context, .get) { visit in
-                visit.message("notFound", visit.text("notFoundWhy"), status: .notFound)
-            }
-        }
     }
 
     /// A page for signed-in people whose address has no parameters.

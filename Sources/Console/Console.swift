@@ -147,7 +147,7 @@ package struct Console: Sendable {
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; "
         + "sandbox allow-popups"
 
-    private func response(to reply: Reply, _ visit: Visit) -> Response {
+    func response(to reply: Reply, _ visit: Visit) -> Response {
         var headers: HTTPFields = [
             .contentSecurityPolicy: Self.pagePolicy,
             .cacheControl: "no-store", .referrerPolicy: "same-origin", .xFrameOptions: "DENY",

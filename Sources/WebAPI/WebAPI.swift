@@ -37,6 +37,7 @@ package struct WebAPI: Sendable {
     ///   - places: Finds the database of an organization, if there are several. ``serve(_:_:mail:tokens:pages:)`` adds each of
     ///     them.
     ///   - pages: Adds routes of other parts of the service.
+    ///   - errorPage: Makes the pages of errors that browsers get.
     package init(
         _ deployment: Deployment,
         mail: MailService,
@@ -44,7 +45,8 @@ package struct WebAPI: Sendable {
         limits: APILimits = APILimits(),
         places: OrganizationPlaces? = nil,
         logger: Logger,
-        pages: @escaping @Sendable (Router<APIContext>) -> Void = { _ in }
+        pages: @escaping @Sendable (Router<APIContext>) -> Void = { _ in },
+        errorPage: ErrorPage? = nil
     ) {
         self.pages = pages
         self.deployment = deployment
@@ -56,9 +58,15 @@ package struct WebAPI: Sendable {
         readiness = Readiness(deployment, tokens, among: places?.databases)
         databases = places.map { DatabaseRouting($0, addresses: tokens.addresses) }
         requests = ErrorMiddleware(
-            limit: limits.requests, log: limits.log, listeners: listeners, hasSeveralDatabases: places != nil)
+            limit: limits.requests, log: limits.log, listeners: listeners, hasSeveralDatabases: places != nil,
+            page: errorPage)
         self.logger = logger
     }
+
+    /// Makes the page of an error; nil for a request that no browser sent for a page. The response has the status and headers.
+    package typealias ErrorPage =
+        @Sendable (_ request: Request, _ context: APIContext, _ message: String, _ answer: Response) ->
+        Response?
 
     /// Makes `/readyz` report that the server is about to stop, so that load balancers send no more requests. The server continues
     /// to serve.

@@ -61,7 +61,7 @@ struct Service: Sendable {
         if settings.socketPath != nil { umask(0o077) }
         let api = WebAPI(
             first.served, mail: first.mail, tokens: first.tokens, limits: settings.limits, places: surroundings.places,
-            logger: logger, pages: first.console.add)
+            logger: logger, pages: first.console.add, errorPage: first.console.errorPage)
         let figures = DeploymentFigures(databases: names)
         serve(databases, api, figures)
         var services = try listeners(api, certificates, activated, running)

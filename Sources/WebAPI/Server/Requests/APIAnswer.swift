@@ -70,6 +70,9 @@ struct APIAnswer: Sendable, ResponseGenerator {
         error is NIOTooManyBytesError || (error as? HTTPError)?.status == .contentTooLarge
     }
 
+    /// The message of an error's response.
+    var errorMessage: String? { (try? JSONParser.parse(body))?["error"]?["message"]?.string }
+
     /// The response to a thrown error, and whether to log it for the operator.
     static func answer(to error: any Error) -> (answer: APIAnswer, isInternal: Bool) {
         switch error {

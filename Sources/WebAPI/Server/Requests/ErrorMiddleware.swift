@@ -17,12 +17,14 @@ final class ErrorMiddleware: RouterMiddleware {
     /// Whether organizations may be moved to other databases.
     private let hasSeveralDatabases: Bool
     private let log: RequestLog
+    private let page: WebAPI.ErrorPage?
     private let count = Atomic<Int>(0)
     let figures = RequestFigures()
 
-    init(limit: Int, log: RequestLog, listeners: Listeners, hasSeveralDatabases: Bool) {
+    init(limit: Int, log: RequestLog, listeners: Listeners, hasSeveralDatabases: Bool, page: WebAPI.ErrorPage?) {
         self.limit = limit
         self.log = log
+        self.page = page
         self.listeners = listeners
         self.hasSeveralDatabases = hasSeveralDatabases
     }
@@ -56,7 +58,7 @@ final class ErrorMiddleware: RouterMiddleware {
             response =
                 WebAPI.isSOAP(context.path)
                 ? WebAPI.fault(for: busy, request, activity: context.requestID).response
-                : APIAnswer.error(busy, status: .serviceUnavailable).response
+                : told(APIAnswer.error(busy, status: .serviceUnavailable), request, context)
         } else {
             do {
                 response = try await next(request, context)
@@ -67,7 +69,7 @@ final class ErrorMiddleware: RouterMiddleware {
                 response =
                     WebAPI.isSOAP(context.path)
                     ? WebAPI.fault(for: error, request, activity: context.requestID).response
-                    : (prefersInner ? answer.withInnerError(error) : answer).response
+                    : told(prefersInner ? answer.withInnerError(error) : answer, request, context)
                 if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
             }
         }
@@ -87,6 +89,12 @@ final class ErrorMiddleware: RouterMiddleware {
         figures.count(context.path, status: response.status.code, seconds: duration / .seconds(1))
         write(request, response, duration, context)
         return response
+    }
+
+    /// The response to an error: a page if a person asked for one.
+    private func told(_ answer: APIAnswer, _ request: Request, _ context: Context) -> Response {
+        guard let page, request.headers[.accept]?.contains("text/html") == true else { return answer.response }
+        return page(request, context, answer.errorMessage ?? "", answer.response) ?? answer.response
     }
 
     /// Logs the request. The path has names and ids, and no value of an attribute. The query may have one, so it is left out.
