@@ -38,6 +38,12 @@ def text(answer):
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", answer.text)))
 
 
+def fields_of_question(answer):
+    """What a page that asks for confirmation sends."""
+    form = re.search(r'(?s)<form method="post" action="/contoso/access/[^"]+" class="card prose">.*?</form>', answer.text)[0]
+    return {name: html.unescape(value) for name, value in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form) if name != "csrf"}
+
+
 def details(console, kind):
     return [row[0] for row in console.sql("SELECT details FROM org_contoso.security_event WHERE kind = %s ORDER BY security_event_id DESC", [kind])]
 
@@ -128,7 +134,7 @@ def test_secrets_expire_and_are_ended_one_by_one(console):
     # Its only secret stays.
     assert 'name="secret"' not in answer.text
     [(only,)] = console.sql("SELECT secret_id::text FROM config.api_client_secret WHERE client_id = %s", [id])
-    refused = admin.send("access/end-secret-client", id=id, secret=only)
+    refused = admin.send("access/end-secret-client", id=id, secret=only, confirmed="1")
     assert refused.status_code == 400 and "only secret" in text(refused) and console.token_response(id, first).status_code == 200
     # Two are valid, for as long as was chosen; the former one can be ended before.
     answer = admin.send("access/rotate-client", id=id, overlap="168", expires="")
@@ -136,15 +142,19 @@ def test_secrets_expire_and_are_ended_one_by_one(console):
     assert [console.token_response(id, secret).status_code for secret in (first, second)] == [200, 200]
     assert console.sql("SELECT round(extract(epoch FROM min(expires_on) - now()) / 3600) FROM config.api_client_secret WHERE client_id = %s", [id]) == [(168,)]
     assert "never" in text(admin.get(f"access/clients/{id}"))
-    answer = admin.send("access/end-secret-client", id=id, secret=only)
+    asked = admin.send("access/end-secret-client", id=id, secret=only)
+    assert "End this secret of rotating?" in text(asked) and console.token_response(id, first).status_code == 200, "it is asked first"
+    answer = admin.send("access/end-secret-client", **fields_of_question(asked))
     assert "A secret of rotating was ended." in answer.text
     assert [console.token_response(id, secret).status_code for secret in (first, second)] == [401, 200]
-    assert admin.send("access/end-secret-client", id=id, secret=only).status_code == 404
+    assert admin.send("access/end-secret-client", id=id, secret=only, confirmed="1").status_code == 404
     # After a leak the former one ends with the new one's creation.
-    answer = admin.send("access/rotate-client", id=id, overlap="0", expires="30")
+    asked = admin.send("access/rotate-client", id=id, overlap="0", expires="30")
+    assert "End the former secret of rotating at once?" in text(asked) and console.token_response(id, second).status_code == 200, "it is asked first"
+    answer = admin.send("access/rotate-client", **fields_of_question(asked))
     third = re.search(r'class="secret">([^<]+)<', answer.text)[1]
     assert [console.token_response(id, secret).status_code for secret in (second, third)] == [401, 200]
-    for wrong in ({"overlap": "5"}, {"overlap": "0", "expires": "1"}, {"overlap": "x"}):
+    for wrong in ({"overlap": "5"}, {"overlap": "0", "expires": "1", "confirmed": "1"}, {"overlap": "x"}):
         assert admin.send("access/rotate-client", id=id, **wrong).status_code == 400, wrong
     assert console.token_response(id, third).status_code == 200
     assert not [k for k in console.json("doctor", check=False)["findings"] if "not-made-here" in k["code"] or "missing" in k["code"]]

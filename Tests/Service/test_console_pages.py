@@ -123,6 +123,7 @@ def answers_of_forms(console):
     return {
         "two-step sign-in": ("account", None, "form[action$=offer] button"), "an invitation": (people, None, "form[action$=invite-user] button"),
         "a secret": (clients, None, "form[action$=rotate-client] button"),
+        "a secret at once": (clients, ("select[name=overlap] option[value='0']",), "form[action$=rotate-client] button"),
         "disabling many": ("records/mailboxes", ("input[name^='id.']", ".bulk-box summary"), "button[value=disable]"),
         "a wrong value": (console.wanted["queue"], ("#emailaddress",), "form.fields button.primary"),
         "a password that differs": (console.wanted["invitation"], ("input[name=password]", "input[name=again]"), "main button"),

@@ -246,6 +246,7 @@ extension Console {
         guard let id = UUID(text: visit.form["id"] ?? "") else {
             throw FieldsealError(.objectDoesNotExist, "There is no such client here.")
         }
+        if let question = try await secretQuestion(action, id, visit) { return question }
         switch action {
         case "disable-client": try await session.disableClient(id.text)
         case "enable-client": try await session.enableClient(id)

@@ -56,6 +56,26 @@ extension Console {
             chosen: visit.form["expires"] ?? "")
     }
 
+    /// Asks for confirmation before a secret ends at once; nil if none does, or if it was confirmed.
+    func secretQuestion(_ action: String, _ id: UUID, _ visit: Visit) async throws -> Reply? {
+        let isEnding = action == "end-secret-client"
+        guard isEnding || action == "rotate-client" && visit.form["overlap"] == "0", visit.form["confirmed"] == nil,
+            let name = try await visit.session().clients().first(where: { $0.id == id })?.name
+        else { return nil }
+        let fields = ["id", "secret", "overlap", "expires"].compactMap { field in
+            visit.form[field].map { ["name": field, "value": $0] }
+        }
+        return .page(
+            "confirm",
+            [
+                "title": visit.text(isEnding ? "endSecretTitle" : "rotateAtOnceTitle", ["name": name]),
+                "text": visit.text(isEnding ? "endSecretWhy" : "rotateAtOnceWhy", ["name": name]),
+                "action": "\(visit.root)/access/\(action)", "fields": fields + [["name": "confirmed", "value": "1"]],
+                "button": visit.text(isEnding ? "endSecretNow" : "rotateAtOnceNow"),
+                "back": "\(visit.root)/access/clients/\(id.text)",
+            ])
+    }
+
     /// The lifetime of a secret in seconds, from a form; nil for no expiry.
     ///
     /// - Throws: ``FieldsealError`` for a value that no form offers.
