@@ -11,8 +11,6 @@ extension Console {
     private static let auditColumns = [
         "createdon", "operation", "objectid", "objecttypecode", "useridname", "databaserole", "changedata",
     ]
-    /// How many rows an export has at most.
-    private static let exportLimit = 100_000
 
     @Sendable func audit(_ visit: Visit) async throws -> Reply {
         let session = try visit.session()
@@ -95,7 +93,6 @@ extension Console {
         var query = auditQuery(visit, table, visit.query("id").flatMap(UUID.init(text:)), operation)
         query.offset = 0
         query.pageSize = 1_000
-        query.top = Self.exportLimit
         let (first, rest) = (try await session.list(.audit, query), query)
         return Reply(
             content: .stream(name: "\(session.organization.name)-audit.csv", type: "text/csv; charset=utf-8") { write in

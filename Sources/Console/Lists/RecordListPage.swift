@@ -9,7 +9,6 @@ import Tenancy
 extension Console {
     static let pageSizes = [25, 50, 100]
     static let pageLimit = 10_000
-    private static let exportedRecords = 100_000
 
     func entity(_ visit: Visit) throws(FieldsealError) -> EntityDefinition {
         guard let entity = visit.parameter("set").flatMap(EntityCatalog.entity(set:)),
@@ -215,7 +214,6 @@ extension Console {
         let request = try listRequest(visit, entity)
         var query = request.query
         query.pageSize = 1_000
-        query.top = Self.exportedRecords
         let names = [entity.primaryID] + request.columns.filter { entity[$0] != nil && $0 != entity.primaryID }
         query.outputs = names.map { .init(.column(.init($0))) }
         let (first, rest) = (try await session.list(entity, query), query)
