@@ -41,7 +41,7 @@ extension Console {
         let age = max(0, Date().timeIntervalSince(status.setOn) / 86_400)
         let sentence = keySentence(status, visit)
         let badge: String = !status.isActive ? "bad" : isDue ? "warn" : "good"
-        let stateClass: String = !status.isActive ? "required" : isDue || status.copiedOn == nil ? "due" : "good"
+        let stateClass: String = !status.isActive ? "required" : isDue ? "due" : "good"
         let chart: String? =
             status.isActive ? Charts.share(age / Self.keyLifetime, style: isDue ? "warn" : "good", alternative: sentence) : nil
         let isNeverCopied: Bool = status.isActive && status.copiedOn == nil

@@ -91,7 +91,7 @@ extension Console {
             "mayTest": state != .disabled && profile, "mayApprove": !approved && state != .disabled,
             "isDisabled": state == .disabled,
         ]
-        status["alert"] = try await newestAlert(record.id, visit)
+        status["alert"] = try await newestAlert(record.id, besides: error, visit)
         status.merge(outlook(try await visit.session().outlook(ofMailbox: record.id), of: record, state, visit)) { own, _ in own }
         return status
     }
@@ -148,7 +148,8 @@ extension Console {
         ]
     }
 
-    private func newestAlert(_ id: UUID, _ visit: Visit) async throws -> Any {
+    /// - Parameter error: A text that the page shows already.
+    private func newestAlert(_ id: UUID, besides error: String?, _ visit: Visit) async throws -> Any {
         guard Navigation.mayList(.traceLog, visit.roles) else { return false }
         var query = RecordQuery()
         query.outputs = ["text", "level", "modifiedon"].map { .init(.column(.init($0))) }
@@ -156,7 +157,8 @@ extension Console {
         query.order = [.init(.column(.init("createdon")), descending: true)]
         query.pageSize = 1
         guard let record = try await visit.session().list(.traceLog, query).records.first,
-            case .text(let text) = try record.value(of: "text"), case .int(let level) = try record.value(of: "level"), level > 1
+            case .text(let text) = try record.value(of: "text"), case .int(let level) = try record.value(of: "level"), level > 1,
+            text != error
         else { return false }
         return ["text": text, "href": "\(visit.root)/records/tracelogs/\(record.id.text)"]
     }
