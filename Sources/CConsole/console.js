@@ -15,6 +15,50 @@ function localTimes(root) {
 }
 localTimes(document);
 
+// A form that waits, sealed, for a sign-in at a provider stays with this tab meanwhile. Without storage or this script it waits in
+// its page, and the provider has another tab.
+const waiting = {
+    store: (() => { try { return sessionStorage; } catch { return null; } })(),
+    set(form) { this.store.setItem("kept", JSON.stringify(form)); },
+    take() {
+        const text = this.store?.getItem("kept");
+        if (text) this.store.removeItem("kept");
+        return text ? JSON.parse(text) : null;
+    },
+};
+function addHidden(form, name, value) {
+    const field = document.createElement("input");
+    Object.assign(field, { type: "hidden", name, value });
+    form.append(field);
+}
+for (const link of document.querySelectorAll("a[data-keeps]")) {
+    const other = document.querySelector("[data-other-tab]");
+    if (!other || !waiting.store) continue;
+    other.hidden = true;
+    link.addEventListener("click", () => {
+        try {
+            waiting.set({ action: link.dataset.keeps, kept: other.elements.kept.value });
+            link.removeAttribute("target");
+        } catch {
+            other.hidden = false;
+        }
+    });
+}
+// It is offered on the first page after the sign-in. A form that is sent instead takes its place, except a sign-in, which takes it along.
+if (document.getElementById("nav")) {
+    const form = waiting.take();
+    if (form) {
+        const sender = Object.assign(document.createElement("form"), { method: "post", action: form.action, hidden: true });
+        addHidden(sender, "kept", form.kept);
+        document.body.append(sender);
+        sender.submit();
+    }
+}
+document.addEventListener("submit", (event) => {
+    const form = waiting.take();
+    if (form && event.target.matches("[action$='/sign-in']") && !event.target.elements.kept) addHidden(event.target, "kept", form.kept);
+});
+
 for (const output of document.querySelectorAll("[data-hides]")) {
     const end = Date.now() + Number(output.dataset.hides) * 1000, left = document.querySelector("[data-left]");
     const timer = setInterval(() => {

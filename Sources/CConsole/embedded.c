@@ -71,6 +71,9 @@ static const unsigned char templates_fresh_mustache[] = {
 static const unsigned char templates_invitation_mustache[] = {
 #embed "Templates/invitation.mustache"
 };
+static const unsigned char templates_issuers_mustache[] = {
+#embed "Templates/issuers.mustache"
+};
 static const unsigned char templates_key_change_mustache[] = {
 #embed "Templates/key-change.mustache"
 };
@@ -171,6 +174,7 @@ static const struct console_file files[] = {
     {"Templates/form.mustache", templates_form_mustache, sizeof templates_form_mustache},
     {"Templates/fresh.mustache", templates_fresh_mustache, sizeof templates_fresh_mustache},
     {"Templates/invitation.mustache", templates_invitation_mustache, sizeof templates_invitation_mustache},
+    {"Templates/issuers.mustache", templates_issuers_mustache, sizeof templates_issuers_mustache},
     {"Templates/key-change.mustache", templates_key_change_mustache, sizeof templates_key_change_mustache},
     {"Templates/key.mustache", templates_key_mustache, sizeof templates_key_mustache},
     {"Templates/kept-form.mustache", templates_kept_form_mustache, sizeof templates_kept_form_mustache},

@@ -46,6 +46,8 @@ extension Console {
         open(router, .get, "sign-in/with/:issuer", [.any("then"), .choice("fresh", ["1"])], signInElsewhere)
         // A client ignores unknown parameters of a provider (RFC 6749 section 4.1.2).
         open(router, .get, "sign-in/back", signInFromElsewhere)
+        get(router, "sign-in/kept") { .redirect("\($0.root)/overview") }
+        open(router, .post, "sign-in/kept", offerKept)
         open(router, .get, "invitation", [.any("token")], invitationPage)
         open(router, .post, "invitation", acceptInvitation)
         post(router, "sign-out", instead: "overview", signOut)

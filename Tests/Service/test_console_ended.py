@@ -90,3 +90,27 @@ def test_a_kept_form_goes_where_it_was_sent_alone(console, queue):
     path = f"records/queues/{other[0][0]}" if other else "records/queues/new"
     late.visitor.session.post(f"{console.pages}/{path}", {"csrf": csrf, "kept": late.kept})
     assert console.sql("SELECT count(*) FROM org_contoso.queue WHERE description = 'for the queue alone'") == [(0,)]
+
+
+def test_a_form_waits_for_a_sign_in_in_another_tab(console, queue):
+    """After a sign-in elsewhere, the page with the form offers it: to its person alone."""
+    admin = console.dev["console"]
+    person(console, "late-eve", "System Administrator")
+    late = Late(console, Visitor(console), admin["username"])
+    late.send(f"records/queues/{queue}", description="typed before the other tab")
+    asked = late.visitor.session.post(f"{console.pages}/sign-in/kept", {"kept": late.kept})
+    assert asked.status_code == 403 and hidden(asked, "kept") == late.kept, "there is no sign-in yet"
+    for visitor in (Visitor(console, "late-eve", password("late-eve")), Visitor(console)):
+        answer = visitor.session.post(f"{console.pages}/sign-in/kept", {"kept": late.kept})
+        assert description(console, queue) != "typed before the other tab"
+    assert "What you typed is still here" in answer.text
+    csrf = hidden(answer, "csrf")
+    stranger = Visitor(console, "late-eve", password("late-eve")).session.post(f"{console.pages}/sign-in/kept", {"kept": late.kept})
+    assert stranger.url.endswith("/overview") and late.kept not in stranger.text
+    for kept in ("", "x", late.kept[:-2] + "AA"):
+        assert visitor.session.post(f"{console.pages}/sign-in/kept", {"kept": kept}).url.endswith("/overview")
+    # Another site can't send it, and what it brings would be offered, not done.
+    forged = visitor.session.post(f"{console.pages}/sign-in/kept", {"kept": late.kept}, headers={"Origin": "https://evil.test"})
+    assert forged.status_code == 403 and late.kept not in forged.text
+    sent = visitor.session.post(f"{console.pages}/records/queues/{queue}", {"csrf": csrf, "kept": late.kept})
+    assert sent.status_code == 200 and description(console, queue) == "typed before the other tab"

@@ -16,7 +16,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from selenium.webdriver.common.by import By
 from attested import Attestor
-from console_browser import chromium, press, says, wait
+from console_browser import chromium, main, press, says, sign_in, wait
 from service import PATIENCE, Deployment
 
 SUPPORT = pathlib.Path(__file__).parents[1] / "Support"
@@ -131,9 +131,60 @@ def test_a_person_signs_in_and_proves_herself_again_before_the_key_is_shown(trus
     # A person who authenticated there long ago is not shown the key.
     Attestor(trusting).age_sessions(fresh="1 hour")
     prove_there(browser, ask_for_the_key)
-    wait(browser, lambda d: d.current_url == f"{trusting.pages}/settings/data-encryption")
-    press(browser, By.CSS_SELECTOR, "button.show-key")
+    # The button that was pressed waited meanwhile.
+    says(browser, "Go on where you were")
+    press(browser, By.CSS_SELECTOR, "main button.primary")
     assert browser.find_element(By.CSS_SELECTOR, "output.secret").text == trusting.key()
+
+
+@pytest.mark.parametrize("has_script", [True, False])
+def test_what_was_typed_is_kept_while_a_person_signs_in_there(trusting, has_script):
+    """The session ends between the page and its form. The form waits in the same tab, or without script beside another one."""
+    trusting.run("issuer", "link", "Canaille", "ada", "--user", "admin")
+    queue = trusting.create("queues", {"name": "kept", "description": "before"})
+
+    def stored():
+        return trusting.sql("SELECT description, isemailpasswordset FROM org_contoso.queue WHERE queueid = %s", [queue])
+
+    def begin_again():
+        driver.get(f"{trusting.pages}/sign-in")
+        press(driver, By.LINK_TEXT, "Sign in with Canaille")
+
+    driver = chromium(script=has_script)
+    try:
+        sign_in(driver, trusting, f"records/queues/{queue}")
+        trusting.run("user", "end-sessions", "admin")
+        for field, text in (("description", f"typed, script {has_script}"), ("emailpassword", "typed secret")):
+            driver.find_element(By.ID, field).clear()
+            driver.find_element(By.ID, field).send_keys(text)
+        press(driver, By.CSS_SELECTOR, "form.fields button.primary")
+        says(driver, "Your session had ended")
+        first = driver.current_window_handle
+        if has_script:
+            assert not driver.find_element(By.CSS_SELECTOR, "[data-other-tab]").is_displayed()
+            press(driver, By.LINK_TEXT, "Sign in with Canaille")
+        else:
+            driver.find_element(By.LINK_TEXT, "Sign in with Canaille").click()
+            wait(driver, lambda d: len(d.window_handles) == 2)
+            driver.switch_to.window(next(handle for handle in driver.window_handles if handle != first))
+        # The second time the provider knows its person already, and may ask nothing.
+        if driver.find_elements(By.CSS_SELECTOR, "input[name=login], input[name=password]"):
+            prove_there(driver, lambda: driver.find_elements(By.NAME, "login") or begin_again())
+        if not has_script:
+            wait(driver, lambda d: d.find_element(By.ID, "nav"))
+            driver.switch_to.window(first)
+            press(driver, By.CSS_SELECTOR, "[data-other-tab] button")
+        says(driver, "What you typed is still here")
+        assert stored() == [("before", False)]
+        press(driver, By.CSS_SELECTOR, "main button.primary")
+        says(driver, "Saved.")
+        assert stored() == [(f"typed, script {has_script}", True)]
+        # It is offered once.
+        driver.get(f"{trusting.pages}/records/queues")
+        says(driver, "kept")
+        assert driver.current_url == f"{trusting.pages}/records/queues" and "still here" not in main(driver)
+    finally:
+        driver.quit()
 
 
 def begin(deployment, session):

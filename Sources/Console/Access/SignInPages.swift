@@ -21,7 +21,9 @@ extension Console {
         if visit.query("invited") == "1" { values["notice"] = visit.text("invitedDone") }
         if visit.query("ended") == "1" { values["notice"] = visit.text("sessionEnded") }
         values["lead"] = visit.text("signInTo", ["organization": visit.organization])
-        values["issuers"] = try await issuers(visit, then: Visit.page(then))
+        let issuers = try await issuers(visit, then: Visit.page(then))
+        values["issuers"] = issuers
+        values["otherTab"] = kept != nil && !issuers.isEmpty
         return values
     }
 
@@ -123,7 +125,9 @@ extension Console {
         if let problem { values["problem"] = problem }
         let page = Visit.page(Self.formPage(visit).removingPercentEncoding)
         values["back"] = "\(visit.root)/\(page)"
-        values["issuers"] = try await issuers(visit, then: page, isFresh: true)
+        let issuers = try await issuers(visit, then: page, isFresh: true)
+        values["issuers"] = issuers
+        values["otherTab"] = kept != nil && !issuers.isEmpty
         return .page("fresh", values, status: .forbidden)
     }
 

@@ -14,6 +14,9 @@ struct KeptForm {
 
     private let lifetime: TimeInterval
 
+    /// What was sent: the form's address, without the organization, and its fields.
+    typealias Content = (path: String, fields: [String: String])
+
     /// The field that carries a kept form.
     static let field = "kept"
 
@@ -47,7 +50,7 @@ struct KeptForm {
     }
 
     /// - Returns: Nil for a form that is too old, or another person's.
-    func opened(_ text: String) -> (path: String, fields: [String: String])? {
+    func opened(_ text: String) -> Content? {
         guard let bytes = Data(base64URL: text).map(Array.init), let secret = try? kek.open(bytes, at: address) else { return nil }
         return secret.withBytes { bytes in
             guard let content = try? JSONParser.parse(Array(bytes)), let path = content["path"]?.string,
