@@ -173,15 +173,21 @@ class Walk:
         return response, 204, self.model.but(links=self.model.links | links if isAdded else self.model.links - links)
 
     def step_create_team(self):
-        """With members and roles that are bound to it."""
+        """With members and roles that are bound to it, or linked in the same change set."""
         team = self.new()
         links = {(relationship, team, self.ends(relationship)[1]) for relationship in self.random.choices([MEMBERS, TEAM_ROLES], k=self.random.randint(0, 3))}
         bound = {relationship: [link[2] for link in sorted(links) if link[0] == relationship] for relationship in (MEMBERS, TEAM_ROLES)}
         status, model = self.model.but(teams=self.model.teams | {team}).all((link, True) for link in sorted(links))
         model = self.model if status >= 400 else model
         body, sets = {"teamid": team, "name": "walked"}, {relationship: RELATIONSHIPS[relationship][1][0] for relationship in bound}
-        body |= {f"{r}@odata.bind": [f"/{sets[r]}({id})" for id in ids] for r, ids in bound.items() if ids}
-        return self.service.request("POST", "teams", body), status, model
+        if self.random.random() < 0.5:
+            body |= {f"{r}@odata.bind": [f"/{sets[r]}({id})" for id in ids] for r, ids in bound.items() if ids}
+            return self.service.request("POST", "teams", body), status, model
+        requests = [{"id": "t", "atomicityGroup": "g", "method": "POST", "url": "teams", "body": body}]
+        for relationship, ids in bound.items():
+            requests += [{"id": f"{relationship}{n}", "atomicityGroup": "g", "method": "POST", "url": f"$t/{relationship}/$ref", "body": {"@odata.id": f"{sets[relationship]}({id})"}}
+                         for n, id in enumerate(ids)]
+        return self.batch(requests), 200 if status == 204 else status, model
 
     def step_delete_team(self):
         if self.random.random() < 0.5:

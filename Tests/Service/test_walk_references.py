@@ -42,8 +42,8 @@ class Model:
         return (status, self) if status != 200 else (204, Model(self.profiles, self.boxes | {box: id}))
 
     def take_off(self, key, box):
-        """Clears a lookup that refers to this profile."""
-        status, id = self.named(key)
+        """Clears a lookup that refers to this profile; by its id also to one that was deleted."""
+        status, id = (200, key) if isinstance(key, uuid.UUID) else self.named(key)
         if status != 200:
             return status, self
         return self.refer(box, None) if id is not None and self.boxes.get(box) == id else (404, self)

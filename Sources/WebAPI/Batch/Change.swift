@@ -153,7 +153,7 @@ extension DataAPI {
         case (.delete, true):
             let member = try linkedMember(
                 navigation.member, of: relationship.referencing, relationship.collectionProperty, request)
-            let parent = try await id(of: entity, key)
+            let parent = try await linkedID(of: entity, key)
             return .upsert(
                 relationship.referencing, member, [.init(property, .null)], .refersTo(relationship.attribute.logicalName, parent))
         default: throw navigation.methodNotAllowed

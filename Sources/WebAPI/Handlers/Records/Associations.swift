@@ -38,8 +38,8 @@ extension DataAPI {
         case .delete: member = try linkedMember(path.member, of: association.other, association.navigationProperty, request)
         default: throw path.member == nil ? MethodNotAllowed(.get, .post, .delete) : MethodNotAllowed(.delete)
         }
-        let id = try await id(of: association.own, path.key)
-        let other = try await self.id(of: association.other, member)
+        let id = try await linkedID(of: association.own, path.key)
+        let other = try await linkedID(of: association.other, member)
         return Change(
             [.message(association.own, id, .associate(association, [other], areLinked: request.method == .post))],
             address: serviceRoot + request.path)

@@ -111,6 +111,12 @@ extension DataAPI {
         guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
         return record.id
     }
+
+    /// The id of a record that is to be linked. An id is looked up with the link itself: the record may be of the same change set.
+    func linkedID(of entity: EntityDefinition, _ key: RecordKey) async throws -> UUID {
+        if case .id(let id) = key { return id }
+        return try await id(of: entity, key)
+    }
 }
 
 extension ODataPath.Navigation {
