@@ -10,7 +10,7 @@ extension RecordKey {
         var seen: Set<String> = []
         for key in keys {
             guard seen.insert(key.name).inserted else {
-                throw FieldsealError(.payloadDoesNotFit, "Targets has the record \(key.name.quotedForMessage) twice. Name it once.")
+                throw FieldsealError(.payloadDoesNotFit, "Targets has the record \(key.text.quotedForMessage) twice. Name it once.")
             }
         }
     }

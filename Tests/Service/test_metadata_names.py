@@ -82,3 +82,26 @@ def test_queries_of_changes_name_members_that_are_there(service):
     for more in ("", ",DeletedMetadataFilters='Default'", ",DeletedMetadataFilters='Entity,Attribute'"):
         found = changes(service, query, more).json()["EntityMetadata"]
         assert [e["SchemaName"] for e in found] == ["Queue"] and any("MaxLength" in a for a in found[0]["Attributes"])
+
+
+def test_deletions_do_what_their_relationship_says(service):
+    found = service.get("RelationshipDefinitions/Microsoft.Dynamics.CRM.OneToManyRelationshipMetadata?$select=SchemaName,CascadeConfiguration").json()["value"]
+    said = {r["SchemaName"]: r["CascadeConfiguration"]["Delete"] for r in found}
+    # A part is deleted with its e-mail.
+    email = service.create("emails", {"subject": "deleted", "email_activity_mime_attachment": [{"filename": "a.txt", "mimetype": "text/plain", "body": "eA=="}]})
+    assert service.request("DELETE", f"emails({email})").status_code == 204
+    assert service.get(f"activitymimeattachments?$filter=_objectid_value eq {email}").json()["value"] == []
+    assert {name for name, how in said.items() if how == "Cascade"} == {"email_activity_parties", "email_activity_mime_attachment"}
+    # An owner is not deleted.
+    team = service.create("teams", {"name": "deleted"})
+    queue = service.create("queues", {"name": f"owned by {team}", "ownerid@odata.bind": f"/teams({team})"})
+    refused(service.request("DELETE", f"teams({team})"), 400, "0x80040203")
+    assert service.request("DELETE", f"queues({queue})").status_code == service.request("DELETE", f"teams({team})").status_code == 204
+    assert {name for name, how in said.items() if how == "Restrict"} == {f"{end}_{name}{to}" for name in ("Email", "EmailServerProfile", "Mailbox", "Queue") for end, to in (("owner", "_team"), ("team", ""))}
+    # Another lookup keeps the id.
+    profile = service.create("emailserverprofiles", {"name": f"deleted {team}"})
+    mailbox = service.create("mailboxes", {"name": f"of {profile}", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    assert service.request("DELETE", f"emailserverprofiles({profile})").status_code == 204
+    record = service.get(f"mailboxes({mailbox})?$select=_emailserverprofile_value&$expand=emailserverprofile($select=name)").json()
+    assert (record["_emailserverprofile_value"], record["emailserverprofile"]) == (profile, None)
+    assert said["EmailServerProfile_Mailbox"] == "NoCascade"

@@ -168,9 +168,9 @@ struct FilterParser {
         }
         guard let first = word.unicodeScalars.first else { return nil }
         if UUID(text: word) != nil { return .text(word) }
-        guard ("0"..."9").contains(first) || first == "-" || first == "{" || first == "." else { return nil }
         if word.wholeMatch(of: /-?\d+(\.\d+)?([eE][+-]?\d+)?/) != nil { return .number(word) }
-        return .text(word)
+        // Moments and ids. What begins with a minus and is no number is a negation, which is not supported: no attribute has this name.
+        return ("0"..."9").contains(first) || first == "{" ? .text(word) : nil
     }
 
     // MARK: Paths and lambdas

@@ -93,7 +93,7 @@ extension Definitions {
             "IsValidForAdvancedFind": true,
             "IsCustomizable": managed(false, "iscustomizable"),
             "AssociatedMenuConfiguration": nil,
-            "CascadeConfiguration": cascade,
+            "CascadeConfiguration": cascade(relationship),
             "DenormalizedAttributeName": nil,
             "EntityKey": nil,
             "IsDenormalizedLookup": false,
@@ -104,9 +104,18 @@ extension Definitions {
         ]
     }
 
-    /// Nothing cascades to related records, and a lookup of a deleted record is cleared.
-    private static let cascade: JSONValue = [
-        "Assign": "NoCascade", "Delete": "RemoveLink", "Merge": "NoCascade", "Reparent": "NoCascade", "RollupView": "NoCascade",
-        "Share": "NoCascade", "Unshare": "NoCascade",
-    ]
+    /// What happens to the records at the "many" end: parts of an e-mail are deleted with it, a team that owns records is not
+    /// deleted, and other lookups keep the id of a deleted record.
+    private static func cascade(_ relationship: EntityRelationship) -> JSONValue {
+        let deletion =
+            switch (relationship.referenced.logicalName, relationship.attribute.logicalName) {
+            case ("email", "activityid"), ("email", "objectid"): "Cascade"
+            case ("team", "ownerid"), ("team", "owningteam"): "Restrict"
+            default: "NoCascade"
+            }
+        return [
+            "Assign": "NoCascade", "Delete": .string(deletion), "Merge": "NoCascade", "Reparent": "NoCascade",
+            "RollupView": "NoCascade", "Share": "NoCascade", "Unshare": "NoCascade",
+        ]
+    }
 }
