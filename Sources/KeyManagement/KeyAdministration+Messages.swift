@@ -158,32 +158,25 @@ extension KeyAdministration {
         of state: OrganizationState,
         on connection: isolated PostgresConnection
     ) throws -> Grant {
-        let version = UInt32(state.keyVersion)
-        let wrappedText = try session.kek.wrap(text, organization: organization.id, keyVersion: version).bytes
-        let wrappedData = try session.kek.wrap(dataKey, organization: organization.id, keyVersion: version).bytes
-        let name: [PostgresParameter] = [.uuid(organization.id), .int32(Int32(version)), .text(state.fingerprint)]
-        let wrapped: [PostgresParameter] = [.bytes(wrappedText), .bytes(wrappedData), .text(session.kek.id)]
+        let name: [PostgresParameter] = [.uuid(organization.id), .int32(Int32(state.keyVersion)), .text(state.fingerprint)]
         _ = try connection.query(
             """
             UPDATE config.organization_key SET retired_on = now()
             WHERE organization_id = $1 AND retired_on IS NULL AND (key_version, fingerprint) <> ($2, $3)
             """, name)
+        let rotationID: UUID = try connection.query(
+            "SELECT rotation_id FROM \(organization.qualified("encryption"))")[0].decode(0)
+        let row = try OrganizationKeyRow(
+            text, dataKey, version: state.keyVersion, of: organization.id, rotationID: rotationID, origin: .activated,
+            under: session.kek, by: caller)
         let there = try connection.query(
             "SELECT FROM config.organization_key WHERE (organization_id, key_version, fingerprint) = ($1, $2, $3)", name)
         if there.isEmpty {
-            _ = try connection.query(
-                """
-                INSERT INTO config.organization_key (organization_id, key_version, fingerprint, wrapped_text, wrapped_data,
-                    kek_id, rotation_id, origin, created_by, created_from, copied_on)
-                SELECT $1, $2, $3, $4, $5, $6, rotation_id, 'activated', $7, $8, now() FROM \(organization.qualified("encryption"))
-                """,
-                name + wrapped + [.text(caller.actor), .text(caller.address)]
-            )
+            try row.insert(on: connection)
         } else {
             // The row exists and does not open, because it was wrapped under a lost key-encryption key.
-            _ = try connection.query("SELECT config.rewrap_organization_key($1, $2, $3, $4, $5, $6)", name + wrapped)
+            try row.key.replace(in: organization.id, under: session.kek, on: connection)
         }
-        return Grant.organizationKey(
-            version: state.keyVersion, fingerprint: state.fingerprint, wrappedText: wrappedText, wrappedData: wrappedData)
+        return row.grant
     }
 }

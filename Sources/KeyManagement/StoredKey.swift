@@ -1,4 +1,4 @@
-import CellCrypto
+package import CellCrypto
 package import Foundation
 import Model
 package import PostgresClient
@@ -18,8 +18,31 @@ package struct StoredKey: Sendable {
         self.wrappedData = wrappedData
     }
 
+    /// Wraps a key under the key-encryption key.
+    package init(
+        _ text: OrganizationKeyText, _ data: DataKey, version: Int, of organization: UUID, under kek: KeyEncryptionKey
+    ) throws {
+        self.version = version
+        fingerprint = data.fingerprint
+        wrappedText = try kek.wrap(text, organization: organization, keyVersion: UInt32(version)).bytes
+        wrappedData = try kek.wrap(data, organization: organization, keyVersion: UInt32(version)).bytes
+    }
+
+    /// The facts of the key to attest.
     package var grant: Grant {
         .organizationKey(version: version, fingerprint: fingerprint, wrappedText: wrappedText, wrappedData: wrappedData)
+    }
+
+    /// Replaces the wrapped keys of the row that the organization has for this key.
+    ///
+    /// - Parameter kek: The key-encryption key under which they are wrapped now.
+    package func replace(in organization: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            "SELECT config.rewrap_organization_key($1, $2, $3, $4, $5, $6)",
+            [
+                .uuid(organization), .int32(Int32(version)), .text(fingerprint), .bytes(wrappedText), .bytes(wrappedData),
+                .text(kek.id),
+            ])
     }
 
     /// Every key of an organization that was not purged.

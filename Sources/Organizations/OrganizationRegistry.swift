@@ -248,7 +248,6 @@ package struct OrganizationRegistry: Sendable {
         for function in ["create_generation", "finish_generation"] {
             _ = try connection.query("SELECT \(organization.qualified(function))(1)")
         }
-        return try firstKey.wait().establish(
-            origin: "generated", under: kek, by: caller, on: connection)
+        return try firstKey.wait().establish(under: kek, by: caller, on: connection)
     }
 }

@@ -251,7 +251,7 @@ def test_a_rehearsal_changes_nothing_and_names_every_cell_that_does_not_open(own
     result = cluster.run("key", "rehearse", "--json", check=False)
     assert result.returncode == 1
     unreadable = json.loads(result.stdout)["unreadable"]
-    assert sorted(unreadable) == sorted(f"mailbox({id}).password: damaged, or moved here from elsewhere" for id in (one, other))
+    assert sorted(unreadable) == sorted(f"mailbox({id}).password: damaged, or moved here from another place" for id in (one, other))
     assert cluster.key_version() == 1 and cluster.leftovers() == []
 
 
@@ -267,7 +267,7 @@ def test_unreadable_cells_stop_a_change_or_are_moved_to_quarantine_on_demand(own
     untyped = cluster.run("key", "change", "--skip-unreadable", stdin="yes\n", check=False)
     assert untyped.returncode != 0 and cluster.key_version() == 1
     done = cluster.run("key", "change", "--skip-unreadable", stdin="quarantine\n")
-    assert f"mailbox({id}).password: damaged, or moved here from elsewhere: moved to quarantine" in done.stdout
+    assert f"mailbox({id}).password: damaged, or moved here from another place: moved to quarantine" in done.stdout
     assert cluster.sql("SELECT entity, record_id, attribute, key_version, content FROM quarantined_cell") == [
         ("mailbox", id, "password", 1, damaged)]
     assert cluster.sql("SELECT count(*) FROM mailbox WHERE NOT ispasswordset") == [(1,)]

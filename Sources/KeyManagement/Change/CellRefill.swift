@@ -67,23 +67,12 @@ struct CellRefill: Sendable {
     }
 
     private func read(into lanes: [Lane], on connection: isolated PostgresConnection) throws {
-        let columns = entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }.joined(separator: ", ")
-        let source = organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)")
-        var messages = CellCopy.Messages()
-        var chunk: [UInt8] = []
+        let rows = CellRows(of: entity, in: organization, keyVersion: keys.oldVersion)
         var turn = 0
-        try connection.copyOut(
-            "COPY (SELECT \(entity.idColumn), \(columns) FROM \(source)) TO STDOUT (FORMAT binary)"
-        ) { message in
-            guard let row = try messages.row(in: message) else { return }
-            if chunk.isEmpty { chunk.reserveCapacity(Self.chunkLength + row.count) }
-            chunk.append(contentsOf: row)
-            guard chunk.count >= Self.chunkLength else { return }
+        try connection.copyChunks(of: rows.source, length: Self.chunkLength) { chunk in
             try lanes[turn % lanes.count].raw.put(chunk)
             turn += 1
-            chunk = []
         }
-        if !chunk.isEmpty { try lanes[turn % lanes.count].raw.put(chunk) }
     }
 
     private func startWorker(on lane: Lane, _ total: RunningTotal) {
@@ -96,12 +85,11 @@ struct CellRefill: Sendable {
                 var known = 0
                 while let chunk = try lane.raw.take() {
                     try reporter?.check()
-                    var output: [UInt8] = []
-                    output.reserveCapacity(chunk.count + chunk.count / 4)
-                    try chunk.withUnsafeBytes { try resealer.reseal($0, appendingTo: &output) }
+                    var output = BinaryCopyRows(capacity: chunk.count + chunk.count / 4)
+                    try chunk.withUnsafeBytes { try resealer.reseal($0, into: &output) }
                     reporter?.add(cells: resealer.cells - known)
                     known = resealer.cells
-                    try lane.sealed.put(output)
+                    try lane.sealed.put(output.bytes)
                 }
                 total.add(resealer)
                 lane.sealed.finish()
@@ -112,23 +100,17 @@ struct CellRefill: Sendable {
     }
 
     private func write(from lanes: [Lane], on connection: isolated PostgresConnection) throws -> Int {
-        let columns = [entity.primaryID] + entity.encryptedAttributes.map(\.logicalName)
-        let target = organization.qualified("\(entity.cellTable)_k\(keys.newVersion)")
-        return try connection.copyIn(
-            "COPY \(target) (key_version, \(columns.map(quoteIdentifier).joined(separator: ", "))) FROM STDIN (FORMAT binary)"
-        ) { write in
-            try CellCopy.header.withUnsafeBytes { try write($0) }
-            // Chunks go to the lanes in turn. So when a lane ends, the lanes after it have no more chunks; each one is still read
-            // to its end.
-            var open = lanes
-            while !open.isEmpty {
-                open = try open.filter { lane in
-                    guard let chunk = try lane.sealed.take() else { return false }
-                    try chunk.withUnsafeBytes { try write($0) }
-                    return true
-                }
+        let rows = CellRows(of: entity, in: organization, keyVersion: keys.newVersion)
+        // Chunks go to the lanes in turn. So when a lane ends, the lanes after it have no more chunks; each one is still read to its
+        // end.
+        var open = lanes[...]
+        return try connection.copyRows(into: rows.target) {
+            while let lane = open.popFirst() {
+                guard let chunk = try lane.sealed.take() else { continue }
+                open.append(lane)
+                return chunk
             }
-            try CellCopy.trailer.withUnsafeBytes { try write($0) }
+            return nil
         }
     }
 }

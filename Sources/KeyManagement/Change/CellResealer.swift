@@ -1,6 +1,7 @@
 import CellCrypto
 package import Foundation
 package import Model
+import PostgresClient
 
 /// Decrypts cells of one entity under the old key and encrypts them under the new one. For one thread at a time.
 package final class CellResealer {
@@ -36,26 +37,22 @@ package final class CellResealer {
 
     /// Converts rows of `id, cell, …` to rows of `key version, id, cell, …`, both in COPY's format. Rows are left out if all of
     /// their cells are NULL or unreadable.
-    func reseal(_ rows: UnsafeRawBufferPointer, appendingTo output: inout [UInt8]) throws {
-        var fields = CellCopy.Fields(rows)
+    func reseal(_ rows: UnsafeRawBufferPointer, into output: inout BinaryCopyRows) throws {
+        var fields = BinaryCopyFields(rows)
         while !fields.isAtEnd {
-            guard try fields.rowLength() == names.count + 1 else { throw CellCopy.MalformedCopy() }
+            try fields.begin(fields: names.count + 1)
             let id = try fields.uuid()
-            let start = output.count
-            output.append(bigEndian: Int16(names.count + 2))
-            output.append(bigEndian: Int32(4))
-            output.append(bigEndian: Int32(keys.newVersion))
-            output.append(bigEndian: Int32(16))
-            withUnsafeBytes(of: id.uuid) { output.append(contentsOf: $0) }
+            let start = output.bytes.count
+            output.begin(cells: names.count, of: id, keyVersion: Int32(keys.newVersion))
             let before = cells
             for index in names.indices {
-                let lengthOffset = output.count
-                output.append(bigEndian: Int32(-1))
-                guard let cell = try fields.field(), try reseal(cell, id, index, appendingTo: &output) else { continue }
-                let length = Int32(output.count - lengthOffset - 4)
-                withUnsafeBytes(of: length.bigEndian) { output.replaceSubrange(lengthOffset..<(lengthOffset + 4), with: $0) }
+                let cell = try fields.field()
+                try output.append { bytes in
+                    guard let cell else { return false }
+                    return try reseal(cell, id, index, appendingTo: &bytes)
+                }
             }
-            if cells == before { output.removeSubrange(start...) } else { self.rows += 1 }
+            if cells == before { output.truncate(to: start) } else { self.rows += 1 }
         }
     }
 

@@ -10,12 +10,9 @@ struct GenerationSwitch: Sendable {
     let caller: Caller
     let kek: KeyEncryptionKey
     let keys: KeyPair
-    let rotationID: UUID
-    let preparation: (salt: [UInt8], iterations: Int, keyCheck: [UInt8])
-    /// The first ten columns of the key's row in `config`.
-    let record: [PostgresParameter]
-    /// The attested facts of the new key.
-    let grant: Grant
+    let newKey: GenerationKey
+    /// The new key's row in `config`.
+    let row: OrganizationKeyRow
     let unreadable: [UnreadableCell]
 
     func run(
@@ -25,13 +22,7 @@ struct GenerationSwitch: Sendable {
         on connection: isolated PostgresConnection
     ) throws {
         try quarantine(alsoUnreadable, on: connection)
-        let version = Int32(keys.newVersion)
-        _ = try connection.query(
-            "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
-            [
-                .int32(version), .bytes(preparation.salt), .int32(Int32(preparation.iterations)), .bytes(preparation.keyCheck),
-                .text(keys.new.fingerprint), .uuid(rotationID), .uuid(organization.id),
-            ])
+        try newKey.putInForce(in: organization, on: connection)
         _ = try connection.query(
             "UPDATE config.organization_key SET retired_on = now() WHERE organization_id = $1 AND retired_on IS NULL",
             [.uuid(organization.id)])
@@ -41,22 +32,15 @@ struct GenerationSwitch: Sendable {
                 throw FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
             }
             change.setKey(version: keys.newVersion, fingerprint: keys.new.fingerprint)
-            _ = try change.grant(grant)
+            _ = try change.grant(row.grant)
             _ = try change.grant(
-                .keyDerivation(salt: preparation.salt, iterations: preparation.iterations, keyCheck: preparation.keyCheck))
+                .keyDerivation(salt: newKey.salt, iterations: newKey.iterations, keyCheck: newKey.keyCheck))
             try change.append(
                 SecurityEvent(
                     .keyChanged, .succeeded, keyVersion: keys.newVersion, fingerprint: keys.new.fingerprint, details: details),
                 by: caller, on: connection)
         }
-        // `now()` is the start of the transaction.
-        _ = try connection.query(
-            """
-            INSERT INTO config.organization_key (organization_id, key_version, wrapped_text, wrapped_data, kek_id, fingerprint,
-                rotation_id, origin, created_by, created_from, cells, duration, pause)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp() - now(), $12 * interval '1 second')
-            """,
-            record + [.int64(Int64(cells)), .double((.now - start) / .seconds(1))])
+        try row.insert(after: .init(cells: cells, pause: .now - start), on: connection)
         _ = try connection.query("DELETE FROM config.key_change WHERE organization_id = $1", [.uuid(organization.id)])
     }
 
@@ -91,7 +75,7 @@ struct GenerationSwitch: Sendable {
               FROM kept WHERE r.\(id) = kept.record_id
             """,
             [
-                .uuid(rotationID), .text(first.entity), .text(first.attribute), .int32(Int32(keys.oldVersion)),
+                .uuid(newKey.rotationID), .text(first.entity), .text(first.attribute), .int32(Int32(keys.oldVersion)),
                 .uuids(cells.map(\.address.record)), .bytesArray(cells.map(\.content)),
             ])
     }

@@ -24,7 +24,7 @@ extension KeyAdministration {
             "change the key of version \(state.keyVersion) to a \(text == nil ? "generated" : "given") one"
                 + (options.skipsUnreadable ? ", and lose the passwords that do not open" : ""), secret: text)
         await sweepGenerations()
-        let change = KeyChange(self, text: newText, isGenerated: text == nil, isRehearsal: false, options: options)
+        let change = KeyChange(self, text: newText, text == nil ? .generated : .chosen, isRehearsal: false, options: options)
         let summary: KeyChangeSummary
         do {
             summary = try await change.change()
@@ -48,7 +48,7 @@ extension KeyAdministration {
     package func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
         await sweepGenerations()
         let change = KeyChange(
-            self, text: try OrganizationKeyText.generate(), isGenerated: true, isRehearsal: true, options: options)
+            self, text: try OrganizationKeyText.generate(), .generated, isRehearsal: true, options: options)
         let summary = try await recordingFailure(of: .keyChangeRehearsed) { try await change.rehearse() }
         await sweepChange()
         try await record(

@@ -11,14 +11,14 @@ import Tenancy
 final class KeyChange {
     private let administration: KeyAdministration
     private let text: OrganizationKeyText
-    private let isGenerated: Bool
+    private let origin: OrganizationKeyRow.Origin
     private let isRehearsal: Bool
     private let options: KeyChangeOptions
-    private let reporter: KeyChangeReporter
+    let reporter: KeyChangeReporter
     let rotationID = UUID()
 
-    private var organization: Organization { administration.organization }
-    private var deployment: Deployment { administration.deployment }
+    var organization: Organization { administration.organization }
+    var deployment: Deployment { administration.deployment }
     private var toleratesUnreadable: Bool { options.skipsUnreadable || isRehearsal }
 
     private var cells = 0
@@ -30,20 +30,18 @@ final class KeyChange {
     /// Facts and keys that the transaction prepares before it copies.
     private struct Preparation: Sendable {
         let keys: KeyPair
-        let salt: [UInt8]
-        let iterations: Int
-        let keyCheck: [UInt8]
+        let newKey: GenerationKey
         let backend: Int32
         let walStart: Int
     }
 
     init(
-        _ administration: KeyAdministration, text: OrganizationKeyText, isGenerated: Bool, isRehearsal: Bool,
+        _ administration: KeyAdministration, text: OrganizationKeyText, _ origin: OrganizationKeyRow.Origin, isRehearsal: Bool,
         options: KeyChangeOptions
     ) {
         self.administration = administration
         self.text = text
-        self.isGenerated = isGenerated
+        self.origin = origin
         self.isRehearsal = isRehearsal
         self.options = options
         reporter = KeyChangeReporter(administration, rotationID: rotationID, onProgress: options.onProgress)
@@ -193,7 +191,7 @@ final class KeyChange {
     // MARK: Before the copy
 
     private func prepare(on writer: PostgresConnection) async throws -> Preparation {
-        let (text, isRehearsal) = (text, isRehearsal)
+        let (text, isRehearsal, rotationID) = (text, isRehearsal, rotationID)
         let (administration, organization, deployment) = (administration, organization, deployment)
         return try await writer.run { connection in
             try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
@@ -223,8 +221,11 @@ final class KeyChange {
             _ = try connection.query(
                 "SELECT \(organization.qualified("create_generation"))($1)", [.int32(Int32(newVersion))])
             return Preparation(
-                keys: KeyPair(oldVersion: state.keyVersion, old: old, newVersion: newVersion, new: new), salt: salt,
-                iterations: iterations, keyCheck: keyCheck, backend: connection.backendID, walStart: walStart)
+                keys: KeyPair(oldVersion: state.keyVersion, old: old, newVersion: newVersion, new: new),
+                newKey: GenerationKey(
+                    version: newVersion, salt: salt, iterations: iterations, keyCheck: keyCheck, fingerprint: new.fingerprint,
+                    rotationID: rotationID),
+                backend: connection.backendID, walStart: walStart)
         }
     }
 
@@ -317,12 +318,12 @@ final class KeyChange {
 
     private func switchOver(_ preparation: Preparation, on writer: PostgresConnection) async throws -> KeyChangeSteps.Outcome {
         let cells = cells
-        let (record, grant) = try keyRecord(preparation)
+        let row = try OrganizationKeyRow(
+            text, preparation.keys.new, version: preparation.keys.newVersion, of: organization.id, rotationID: rotationID,
+            origin: origin, under: administration.session.kek, by: administration.caller)
         let statements = GenerationSwitch(
             organization: organization, caller: administration.caller, kek: administration.session.kek, keys: preparation.keys,
-            rotationID: rotationID, preparation: (preparation.salt, preparation.iterations, preparation.keyCheck), record: record,
-            grant: grant,
-            unreadable: unreadable)
+            newKey: preparation.newKey, row: row, unreadable: unreadable)
         let before = catchUp(preparation.keys)
         let (outcome, after, pause) = try await writer.run { connection in
             var catchUp = before
@@ -349,68 +350,5 @@ final class KeyChange {
             self.pause = pause
         }
         return outcome
-    }
-
-    private func keyRecord(_ preparation: Preparation) throws -> ([PostgresParameter], Grant) {
-        let version = UInt32(preparation.keys.newVersion)
-        let (id, kek) = (organization.id, administration.session.kek)
-        let stored = StoredKey(
-            version: preparation.keys.newVersion, fingerprint: preparation.keys.new.fingerprint,
-            wrappedText: try kek.wrap(text, organization: id, keyVersion: version).bytes,
-            wrappedData: try kek.wrap(preparation.keys.new, organization: id, keyVersion: version).bytes)
-        let record: [PostgresParameter] = [
-            .uuid(id), .int32(Int32(version)), .bytes(stored.wrappedText), .bytes(stored.wrappedData), .text(kek.id),
-            .text(stored.fingerprint), .uuid(rotationID), .text(isGenerated ? "generated" : "chosen"),
-            .text(administration.caller.actor),
-            .text(administration.caller.address),
-        ]
-        return (record, stored.grant)
-    }
-
-    // MARK: When it fails
-
-    private func forgetProgress() async {
-        let (id, rotation) = (organization.id, rotationID)
-        _ = try? await deployment.pool.withConnection { connection in
-            try connection.query(
-                "DELETE FROM config.key_change WHERE organization_id = $1 AND rotation_id = $2", [.uuid(id), .uuid(rotation)])
-        }
-    }
-
-    /// Describes the session that holds a lock on the cells, for an administrator.
-    private func holder() async -> String {
-        let organization = organization
-        let text = try? await deployment.pool.withConnection { connection in
-            try connection.query(
-                """
-                SELECT format('process %s (%s, %s) holds a lock on the cells since %s', a.pid,
-                              coalesce(nullif(a.application_name, ''), a.backend_type), a.state,
-                              to_char(coalesce(a.xact_start, a.backend_start), 'YYYY-MM-DD HH24:MI:SS'))
-                  FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_class AS c ON c.oid = l.relation
-                 WHERE c.relnamespace = $1::regnamespace AND c.relname ~ '_cell(_k[0-9]+)?$' AND l.granted
-                   AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
-                   AND coalesce(a.application_name, '') NOT LIKE 'fieldseal key change%'
-                 ORDER BY a.xact_start LIMIT 1
-                """, [.text(quoteIdentifier(organization.schema))]
-            )
-            .first?.decode(0, as: String.self)
-        }
-        return text.flatMap { $0 } ?? "some transaction held a lock on the cells"
-    }
-
-    /// Whether an administrator cancels in the database or with the service, the error is the same.
-    private func explained(_ error: any Error) async -> any Error {
-        guard let database = error as? PostgresError, database.state == .queryCanceled else { return error }
-        do {
-            try reporter.check()
-        } catch {
-            return error
-        }
-        let id = organization.id
-        let by = try? await deployment.pool.withConnection { connection in
-            try connection.query("SELECT cancelled_by FROM config.key_change WHERE organization_id = $1", [.uuid(id)])
-                .first?.decodeIfPresent(0, as: String.self)
-        }
-        return KeyChangeReporter.cancelled(by: by.flatMap { $0 } ?? "an administrator of the database")
     }
 }

@@ -11,8 +11,10 @@ struct UnreadableCell: Sendable {
 
     /// The address, and the cause as far as it is known.
     func description(oldVersion: Int) -> String {
-        let version = content.count >= 5 ? content[1...4].reduce(0) { $0 << 8 | Int($1) } : 0
-        let cause = version == oldVersion ? "damaged, or moved here from elsewhere" : "sealed under key version \(version)"
-        return "\(address): \(cause)"
+        let cause = VerificationReport.Cause(of: content, keyVersion: oldVersion)
+        if case .otherKeyVersion = cause, let cell = try? Cell(content) {
+            return "\(address): sealed under key version \(cell.keyVersion)"
+        }
+        return "\(address): \(cause.rawValue)"
     }
 }

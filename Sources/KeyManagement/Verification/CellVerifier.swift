@@ -2,6 +2,7 @@ import CellCrypto
 import Dispatch
 import Foundation
 import Model
+import PostgresClient
 import Synchronization
 
 /// Opens cells of one entity on separate threads, while another thread reads them.
@@ -77,9 +78,9 @@ final class CellVerifier: Sendable {
     private func open(_ chunk: [UInt8], with cipher: CellCipher) throws -> Result {
         var result = Result()
         try chunk.withUnsafeBytes { bytes in
-            var fields = CellCopy.Fields(bytes)
+            var fields = BinaryCopyFields(bytes)
             while !fields.isAtEnd {
-                guard try fields.rowLength() == names.count + 1 else { throw CellCopy.MalformedCopy() }
+                try fields.begin(fields: names.count + 1)
                 let id = try fields.uuid()
                 for name in names {
                     guard let cell = try fields.field() else { continue }
@@ -89,16 +90,12 @@ final class CellVerifier: Sendable {
                         try cipher.open(cell, at: address) { _ in }
                     } catch is CellError {
                         let content = Array(cell)
-                        result.bad.append((.init(address: address.description, cause: cause(content)), content))
+                        let cause = VerificationReport.Cause(of: content, keyVersion: keyVersion)
+                        result.bad.append((.init(address: address.description, cause: cause), content))
                     }
                 }
             }
         }
         return result
-    }
-
-    private func cause(_ bytes: [UInt8]) -> VerificationReport.Cause {
-        guard let cell = try? Cell(bytes) else { return .notACell }
-        return Int(cell.keyVersion) == keyVersion ? .damagedOrMoved : .otherKeyVersion
     }
 }

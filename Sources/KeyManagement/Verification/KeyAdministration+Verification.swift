@@ -47,25 +47,12 @@ extension KeyAdministration {
         _ progress: VerificationProgress,
         on connection: isolated PostgresConnection
     ) throws -> (cells: Int, bad: [CellVerifier.Bad]) {
-        let columns = entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }.joined(separator: ", ")
-        let leaf = organization.qualified("\(entity.cellTable)_k\(state.keyVersion)")
+        let rows = CellRows(of: entity, in: organization, keyVersion: state.keyVersion)
         let verifier = CellVerifier(
             entity, organization: organization.id, keyVersion: state.keyVersion, key: key, onCells: progress.add)
         verifier.start()
-        var messages = CellCopy.Messages()
-        var chunk: [UInt8] = []
         let reading = Result<Void, any Error> {
-            try connection.copyOut(
-                "COPY (SELECT \(entity.idColumn), \(columns) FROM \(leaf)) TO STDOUT (FORMAT binary)"
-            ) { message in
-                guard let row = try messages.row(in: message) else { return }
-                if chunk.isEmpty { chunk.reserveCapacity(CellVerifier.chunkLength + row.count) }
-                chunk.append(contentsOf: row)
-                guard chunk.count >= CellVerifier.chunkLength else { return }
-                try verifier.add(chunk)
-                chunk = []
-            }
-            if !chunk.isEmpty { try verifier.add(chunk) }
+            try connection.copyChunks(of: rows.source, length: CellVerifier.chunkLength, verifier.add)
         }
         return try verifier.finish(reading)
     }
@@ -89,13 +76,11 @@ extension KeyAdministration {
         let cipher = try key.makeCipher()
         for entity in EntityCatalog.withCells {
             let names = entity.encryptedAttributes.map { entity.cellName($0.logicalName) }
-            var messages = CellCopy.Messages()
-            try connection.copyOut(
-                "COPY (SELECT \(entity.idColumn) FROM \(organization.qualified(entity.logicalName))) TO STDOUT (FORMAT binary)"
-            ) { message in
-                guard let row = try messages.row(in: message) else { return }
-                var fields = CellCopy.Fields(row)
-                guard try fields.rowLength() == 1 else { throw CellCopy.MalformedCopy() }
+            try connection.copyRows(
+                of: "(SELECT \(entity.idColumn) FROM \(organization.qualified(entity.logicalName)))"
+            ) { row in
+                var fields = BinaryCopyFields(row)
+                try fields.begin(fields: 1)
                 let id = try fields.uuid()
                 for name in names {
                     let address = CellAddress(organization: organization.id, record: id, attribute: name)

@@ -20,6 +20,17 @@ package struct VerificationReport: Sendable {
         case notACell = "not a cell"
         case otherKeyVersion = "sealed under another key version"
         case damagedOrMoved = "damaged, or moved here from another place"
+
+        /// - Parameters:
+        ///   - content: The bytes of a cell that does not open.
+        ///   - keyVersion: The key version in force.
+        init(of content: [UInt8], keyVersion: Int) {
+            if let cell = try? Cell(content) {
+                self = Int(cell.keyVersion) == keyVersion ? .damagedOrMoved : .otherKeyVersion
+            } else {
+                self = .notACell
+            }
+        }
     }
 
     package let organization: String

@@ -152,12 +152,7 @@ struct OrganizationRewrap {
                 version: key.version, fingerprint: key.fingerprint,
                 wrappedText: try alone.wrap(text, organization: id, keyVersion: version).bytes,
                 wrappedData: try alone.wrap(data, organization: id, keyVersion: version).bytes)
-            _ = try connection.query(
-                "SELECT config.rewrap_organization_key($1, $2, $3, $4, $5, $6)",
-                [
-                    .uuid(id), .int32(Int32(key.version)), .text(key.fingerprint), .bytes(rewrapped.wrappedText),
-                    .bytes(rewrapped.wrappedData), .text(alone.id),
-                ])
+            try rewrapped.replace(in: id, under: alone, on: connection)
             try grants.set(rewrapped.grant, under: alone)
             count += 1
         }

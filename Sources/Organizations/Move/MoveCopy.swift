@@ -1,4 +1,5 @@
 import Foundation
+import KeyManagement
 import Migrations
 import Model
 import PostgresClient
@@ -93,10 +94,13 @@ final class MoveCopy: Sendable {
         try await MoveComparison.run([key], from, to)
     }
 
+    private static let keyColumns =
+        "organization_id, key_version, salt, iterations, key_check, fingerprint, rotation_id, changed_on"
+
     /// The row that says which key is in force.
     private var key: MoveComparison.Rows {
         .init(
-            table: "encryption", columns: Self.keyColumns.joined(separator: ", "), source: organization.qualified("encryption"))
+            table: "encryption", columns: Self.keyColumns, source: organization.qualified("encryption"))
     }
 
     /// The tables with rows, except old generations of cells, which are about to be dropped.
@@ -121,35 +125,28 @@ final class MoveCopy: Sendable {
         }
     }
 
-    private static let keyColumns = [
-        "organization_id", "key_version", "salt", "iterations", "key_check", "fingerprint", "rotation_id", "changed_on",
-    ]
-
     /// Makes the generation the current one for its key, and sets the sequences.
     private func adopt(_ from: PostgresConnection, _ to: PostgresConnection) async throws {
-        // The time as text, so that nothing is rounded.
-        let columns = Self.keyColumns.joined(separator: ", ").replacing("changed_on", with: "changed_on::text")
-        let (version, key) = try await from.run { [self] connection -> (Int32, [PostgresParameter]) in
-            let key = try connection.query("SELECT \(columns) FROM \(organization.qualified("encryption"))")[0]
-            return (
-                Int32(try key.decode(1, as: Int.self)),
-                [
-                    .bytes(try key.decode(2, as: PostgresBytes.self).bytes), .int32(Int32(try key.decode(3, as: Int.self))),
-                    .bytes(try key.decode(4, as: PostgresBytes.self).bytes), .text(try key.decode(5, as: String.self)),
-                    .uuid(try key.decode(6, as: UUID.self)), .uuid(try key.decode(0, as: UUID.self)),
-                    .text(try key.decode(7, as: String.self)),
-                ]
-            )
+        let (key, changedOn) = try await from.run { [self] connection -> (GenerationKey, String) in
+            // The time as text, so that nothing is rounded.
+            let row = try connection.query(
+                """
+                SELECT \(Self.keyColumns), changed_on::text AS changed_text FROM \(organization.qualified("encryption"))
+                """)[0]
+            let key = GenerationKey(
+                version: try row.decode("key_version"), salt: try row.decode("salt", as: PostgresBytes.self).bytes,
+                iterations: try row.decode("iterations"), keyCheck: try row.decode("key_check", as: PostgresBytes.self).bytes,
+                fingerprint: try row.decode("fingerprint"), rotationID: try row.decode("rotation_id"))
+            return (key, try row.decode("changed_text"))
         }
         try await to.run { [self] connection in
-            let number = PostgresParameter.int32(version)
-            _ = try connection.query("SELECT \(organization.qualified("finish_generation"))($1)", [number])
             _ = try connection.query(
-                "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)", [number] + key.prefix(6))
+                "SELECT \(organization.qualified("finish_generation"))($1)", [.int32(Int32(key.version))])
+            try key.putInForce(in: organization, on: connection)
             // The age of the key does not change.
             let guards = try SuspendedGuards(in: organization.schema, table: "encryption", on: connection)
             _ = try connection.query(
-                "UPDATE \(organization.qualified("encryption")) SET changed_on = $1::text::timestamptz", [key[6]])
+                "UPDATE \(organization.qualified("encryption")) SET changed_on = $1::text::timestamptz", [.text(changedOn)])
             try guards.restore(on: connection)
         }
     }

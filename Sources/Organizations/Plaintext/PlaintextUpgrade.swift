@@ -1,6 +1,4 @@
-import CellCrypto
 import Foundation
-import KeyManagement
 import Migrations
 import Model
 import PostgresClient
@@ -64,7 +62,7 @@ extension OrganizationRegistry {
 }
 
 /// The steps of one upgrade, in its transaction.
-private struct PlaintextUpgrade: Sendable {
+struct PlaintextUpgrade: Sendable {
     let name: String
     let registry: OrganizationRegistry
     let caller: Caller
@@ -72,9 +70,9 @@ private struct PlaintextUpgrade: Sendable {
     let discards: Set<String>
 
     private var schema: String { Organization.schema(of: name) }
-    private var old: String { "\(schema)__plaintext" }
+    var old: String { "\(schema)__plaintext" }
     /// How many rows are read and encrypted at a time.
-    private static let batch = 2_000
+    static let batch = 2_000
     /// Tables of the program into which no row is copied.
     private static let ours: Set = [
         "encryption", "migration", "security_event", "quarantined_cell", "cell_change", "audit_setting",
@@ -292,117 +290,6 @@ private struct PlaintextUpgrade: Sendable {
                 .invalidArgument,
                 "A row of \(table) does not fit the program's table [\(error.sqlState)\(place)]. Nothing was changed. "
                     + "Correct the values, and try again.")
-        }
-    }
-
-    /// Encrypts every value under a generated key, into a first generation.
-    private func seal(
-        _ columns: [String: [String]],
-        _ organization: Organization,
-        on connection: isolated PostgresConnection
-    ) throws -> (cells: Int, PlaintextScan, key: Grant) {
-        let key = try NewKey(OrganizationKeyText.generate(), of: organization, version: 1, policy: registry.policy)
-        let cipher = try key.data.makeCipher()
-        var scan = PlaintextScan()
-        var cells = 0
-        _ = try connection.query("SELECT \(organization.qualified("create_generation"))(1)")
-        for entity in EntityCatalog.withCells {
-            guard let attributes = columns[entity.logicalName] else { continue }
-            try requireShort(entity, attributes, on: connection)
-            let names = attributes.map(quoteIdentifier)
-            // Each statement has its own name, because a prepared statement for one does not match the next.
-            let cursor = "\(entity.logicalName)_plaintext"
-            try connection.execute(
-                """
-                DECLARE \(cursor) NO SCROLL CURSOR FOR
-                SELECT \(entity.idColumn)::uuid, \(names.map { "nullif(\($0)::text, '')" }.joined(separator: ", "))
-                  FROM \(quoteIdentifier(old)).\(quoteIdentifier(entity.logicalName))
-                 WHERE \(names.map { "coalesce(\($0), '') <> ''" }.joined(separator: " OR "))
-                """)
-            while true {
-                let rows = try connection.query("FETCH \(Self.batch) FROM \(cursor)")
-                if rows.isEmpty { break }
-                var output = CellCopy.header
-                for row in rows {
-                    let id: UUID = try row.decode(0)
-                    let sealed = try attributes.enumerated().map { index, attribute in
-                        let address = CellAddress(organization: organization.id, record: id, attribute: entity.cellName(attribute))
-                        return try seal(row, index + 1, at: address, with: cipher, &scan)
-                    }
-                    cells += sealed.count(where: { $0 != nil })
-                    CellCopy.append(sealed, of: id, keyVersion: 1, to: &output)
-                }
-                output += CellCopy.trailer
-                let target = organization.qualified("\(entity.cellTable)_k1")
-                try connection.copyIn(
-                    "COPY \(target) (key_version, \(([entity.idColumn] + names).joined(separator: ", "))) FROM STDIN (FORMAT binary)"
-                ) { write in try output.withUnsafeBytes { try write($0) } }
-            }
-            try connection.execute("CLOSE \(cursor)")
-        }
-        _ = try connection.query("SELECT \(organization.qualified("finish_generation"))(1)")
-        let grant = try key.establish(origin: "generated", under: registry.kek, by: caller, on: connection)
-        return (cells, scan, grant)
-    }
-
-    /// The cell of a row's value, or nil where it has none.
-    private func seal(
-        _ row: PostgresRow, _ index: Int, at address: CellAddress, with cipher: CellCipher, _ scan: inout PlaintextScan
-    ) throws -> [UInt8]? {
-        guard !row.isNull(index) else { return nil }
-        return try row.withBytes(index) { plaintext in
-            scan.add(Array(plaintext))
-            return try cipher.seal(plaintext, at: address, keyVersion: 1).bytes
-        }
-    }
-
-    /// Also refuses values that the service would refuse: such a password could not be set again.
-    private func requireShort(
-        _ entity: EntityDefinition,
-        _ attributes: [String],
-        on connection: isolated PostgresConnection
-    ) throws {
-        for attribute in entity.encryptedAttributes where attributes.contains(attribute.logicalName) {
-            guard case .string(let limit) = attribute.type else { continue }
-            let name = quoteIdentifier(attribute.logicalName)
-            // Characters are counted in UTF-16 units: those beyond the Basic Multilingual Plane, with four bytes in UTF-8, count
-            // twice.
-            let long = try connection.query(
-                """
-                SELECT \(entity.idColumn)::text, count(*) OVER () FROM \(quoteIdentifier(old)).\(quoteIdentifier(entity.logicalName))
-                 WHERE char_length(\(name)::text) + char_length(regexp_replace(\(name)::text, '[^\\U00010000-\\U0010FFFF]', '', 'g')) > $1
-                 LIMIT 5
-                """, [.int32(Int32(limit))])
-            guard let first = long.first else { continue }
-            let ids = try long.map { try $0.decode(0, as: String.self) }.joined(separator: ", ")
-            throw FieldsealError(
-                .stringLengthTooLong,
-                "\(try first.decode(1, as: Int.self)) values of \(entity.cellName(attribute.logicalName)) have more than \(limit) characters, "
-                    + "which the attribute does not take; the records are \(ids). Nothing was changed. Shorten them, and try again."
-            )
-        }
-    }
-
-    /// Refuses numbers that the new column's type would round.
-    private func requireExact(
-        _ table: String,
-        _ column: String,
-        _ old: String,
-        _ new: String,
-        on connection: isolated PostgresConnection
-    ) throws {
-        let numbers = ["smallint", "integer", "bigint", "real", "double precision", "numeric"]
-        guard old != new, numbers.contains(where: old.hasPrefix), numbers.contains(where: new.hasPrefix) else { return }
-        let name = quoteIdentifier(column)
-        let rounded: Int = try connection.query(
-            "SELECT count(*) FROM \(quoteIdentifier(self.old)).\(quoteIdentifier(table)) WHERE \(name)::numeric::\(new) <> \(name)::numeric"
-        )[0]
-        .decode(0)
-        guard rounded == 0 else {
-            throw FieldsealError(
-                .invalidArgument,
-                "\(rounded) values of \(table).\(column) would be rounded, from \(old) to \(new). Nothing was changed. "
-                    + "Round them yourself, and try again.")
         }
     }
 }

@@ -66,7 +66,7 @@ package final class ExportFile: Sendable {
         if let key { try manifest.authenticate(under: key.key) }
         let text = manifest.json.utf8
         var trailer = Array(text)
-        trailer.append(bigEndian: UInt64(text.count))
+        withUnsafeBytes(of: UInt64(text.count).bigEndian) { trailer.append(contentsOf: $0) }
         trailer += Self.mark
         var written = 0
         while written < trailer.count {

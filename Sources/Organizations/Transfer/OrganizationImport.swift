@@ -197,12 +197,10 @@ private struct ImportSteps: Sendable {
     /// Makes the generation the current one for the exported key.
     private func adopt(_ encryption: DumpLoader.Encryption, on connection: isolated PostgresConnection) throws {
         _ = try connection.query("SELECT \(organization.qualified("finish_generation"))($1)", [version])
-        _ = try connection.query(
-            "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
-            [
-                version, .bytes(manifest.salt), .int32(Int32(manifest.iterations)), .bytes(manifest.keyCheck),
-                .text(manifest.fingerprint), .uuid(encryption.rotationID), .uuid(organization.id),
-            ])
+        try GenerationKey(
+            version: manifest.keyVersion, salt: manifest.salt, iterations: manifest.iterations, keyCheck: manifest.keyCheck,
+            fingerprint: manifest.fingerprint, rotationID: encryption.rotationID
+        ).putInForce(in: organization, on: connection)
         // The age of the key does not change.
         let guards = try SuspendedGuards(in: organization.schema, table: "encryption", on: connection)
         _ = try connection.query(
@@ -223,35 +221,29 @@ private struct ImportSteps: Sendable {
         }
         _ = try connection.query(
             "SELECT \(organization.qualified("finish_generation"))($1)", [.int32(Int32(key.version))])
-        return try key.establish(origin: "generated", under: registry.kek, by: caller, on: connection)
+        return try key.establish(under: registry.kek, by: caller, on: connection)
     }
 
     private func seal(_ entity: EntityDefinition, _ keys: KeyPair, on connection: isolated PostgresConnection) throws {
         let resealer = try CellResealer(
             entity, organization: organization.id, origin: manifest.organizationID, keys: keys, toleratesUnreadable: false)
-        let columns = ([entity.idColumn] + entity.encryptedAttributes.map { quoteIdentifier($0.logicalName) }).joined(
-            separator: ", ")
+        let old = CellRows(of: entity, in: organization, keyVersion: keys.oldVersion)
+        let new = CellRows(of: entity, in: organization, keyVersion: keys.newVersion)
         // Each statement has its own name, because a prepared statement for one does not match the next.
         let cursor = "\(entity.logicalName)_imported"
-        try connection.execute(
-            "DECLARE \(cursor) NO SCROLL CURSOR FOR SELECT \(columns) FROM "
-                + organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)"))
-        let target = organization.qualified("\(entity.cellTable)_k\(keys.newVersion)")
+        try connection.execute("DECLARE \(cursor) NO SCROLL CURSOR FOR \(old.query)")
         while true {
             let rows = try connection.query("FETCH \(Self.batch) FROM \(cursor)")
             if rows.isEmpty { break }
-            var output = CellCopy.header
+            var output = BinaryCopyRows()
             for row in rows {
-                let old = try entity.encryptedAttributes.indices.map {
+                let cells = try entity.encryptedAttributes.indices.map {
                     try row.decodeIfPresent($0 + 1, as: PostgresBytes.self)?.bytes
                 }
                 let id: UUID = try row.decode(0)
-                CellCopy.append(try resealer.reseal(old, id: id), of: id, keyVersion: keys.newVersion, to: &output)
+                new.append(try resealer.reseal(cells, id: id), of: id, to: &output)
             }
-            output += CellCopy.trailer
-            try connection.copyIn("COPY \(target) (key_version, \(columns)) FROM STDIN (FORMAT binary)") { write in
-                try output.withUnsafeBytes { try write($0) }
-            }
+            try connection.copy(output, into: new.target)
         }
         try connection.execute("CLOSE \(cursor)")
     }

@@ -1,0 +1,51 @@
+import Model
+import PostgresClient
+import Tenancy
+
+// What is left to do when a change fails.
+extension KeyChange {
+    func forgetProgress() async {
+        let (id, rotation) = (organization.id, rotationID)
+        _ = try? await deployment.pool.withConnection { connection in
+            try connection.query(
+                "DELETE FROM config.key_change WHERE organization_id = $1 AND rotation_id = $2", [.uuid(id), .uuid(rotation)])
+        }
+    }
+
+    /// Describes the session that holds a lock on the cells, for an administrator.
+    func holder() async -> String {
+        let organization = organization
+        let text = try? await deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT format('process %s (%s, %s) holds a lock on the cells since %s', a.pid,
+                              coalesce(nullif(a.application_name, ''), a.backend_type), a.state,
+                              to_char(coalesce(a.xact_start, a.backend_start), 'YYYY-MM-DD HH24:MI:SS'))
+                  FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_class AS c ON c.oid = l.relation
+                 WHERE c.relnamespace = $1::regnamespace AND c.relname ~ '_cell(_k[0-9]+)?$' AND l.granted
+                   AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
+                   AND coalesce(a.application_name, '') NOT LIKE 'fieldseal key change%'
+                 ORDER BY a.xact_start LIMIT 1
+                """, [.text(quoteIdentifier(organization.schema))]
+            )
+            .first?.decode(0, as: String.self)
+        }
+        return text.flatMap { $0 } ?? "some transaction held a lock on the cells"
+    }
+
+    /// Whether an administrator cancels in the database or with the service, the error is the same.
+    func explained(_ error: any Error) async -> any Error {
+        guard let database = error as? PostgresError, database.state == .queryCanceled else { return error }
+        do {
+            try reporter.check()
+        } catch {
+            return error
+        }
+        let id = organization.id
+        let by = try? await deployment.pool.withConnection { connection in
+            try connection.query("SELECT cancelled_by FROM config.key_change WHERE organization_id = $1", [.uuid(id)])
+                .first?.decodeIfPresent(0, as: String.self)
+        }
+        return KeyChangeReporter.cancelled(by: by.flatMap { $0 } ?? "an administrator of the database")
+    }
+}

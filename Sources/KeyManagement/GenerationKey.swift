@@ -1,0 +1,33 @@
+package import Foundation
+package import PostgresClient
+package import Tenancy
+
+/// What an organization's schema says of the key of a generation: how it is derived, and how it is recognized.
+package struct GenerationKey: Sendable {
+    package let version: Int
+    package let salt: [UInt8]
+    package let iterations: Int
+    package let keyCheck: [UInt8]
+    package let fingerprint: String
+    /// The change that made the key.
+    package let rotationID: UUID
+
+    package init(version: Int, salt: [UInt8], iterations: Int, keyCheck: [UInt8], fingerprint: String, rotationID: UUID) {
+        self.version = version
+        self.salt = salt
+        self.iterations = iterations
+        self.keyCheck = keyCheck
+        self.fingerprint = fingerprint
+        self.rotationID = rotationID
+    }
+
+    /// Makes the key's finished generation the current one.
+    package func putInForce(in organization: Organization, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
+            [
+                .int32(Int32(version)), .bytes(salt), .int32(Int32(iterations)), .bytes(keyCheck), .text(fingerprint),
+                .uuid(rotationID), .uuid(organization.id),
+            ])
+    }
+}

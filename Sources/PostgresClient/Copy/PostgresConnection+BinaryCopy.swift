@@ -1,0 +1,54 @@
+// COPY in the binary format, in both directions.
+extension PostgresConnection {
+    /// Runs `COPY source TO STDOUT (FORMAT binary)` and passes on each row, for ``BinaryCopyFields``.
+    ///
+    /// - Parameter source: A table with its columns, or a query in parentheses.
+    /// - Throws: What `body` throws; ``MalformedCopy``.
+    package func copyRows(of source: String, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+        var messages = BinaryCopyStream.Messages()
+        try copyOut("COPY \(source) TO STDOUT (FORMAT binary)") { message in
+            if let row = try messages.row(in: message) { try body(row) }
+        }
+    }
+
+    /// The same, with many rows at a time.
+    ///
+    /// - Parameter length: How many bytes of rows make a chunk. The last row goes beyond it, and the last chunk may be smaller.
+    package func copyChunks(of source: String, length: Int, _ body: ([UInt8]) throws -> Void) throws {
+        var chunk: [UInt8] = []
+        try copyRows(of: source) { row in
+            if chunk.isEmpty { chunk.reserveCapacity(length + row.count) }
+            chunk.append(contentsOf: row)
+            guard chunk.count >= length else { return }
+            try body(chunk)
+            chunk = []
+        }
+        if !chunk.isEmpty { try body(chunk) }
+    }
+
+    /// Runs `COPY target FROM STDIN (FORMAT binary)` and sends rows made by ``BinaryCopyRows``.
+    ///
+    /// - Parameters:
+    ///   - target: A table with its columns.
+    ///   - next: Returns the bytes of the next rows; nil after the last ones.
+    /// - Returns: The number of rows that the server accepted.
+    package func copyRows(into target: String, next: () throws -> [UInt8]?) throws -> Int {
+        try copyIn("COPY \(target) FROM STDIN (FORMAT binary)") { write in
+            try BinaryCopyStream.header.withUnsafeBytes { try write($0) }
+            while let rows = try next() {
+                try rows.withUnsafeBytes { try write($0) }
+            }
+            try BinaryCopyStream.trailer.withUnsafeBytes { try write($0) }
+        }
+    }
+
+    /// The same, with rows that are in memory.
+    @discardableResult
+    package func copy(_ rows: BinaryCopyRows, into target: String) throws -> Int {
+        var rest: [UInt8]? = rows.bytes
+        return try copyRows(into: target) {
+            defer { rest = nil }
+            return rest
+        }
+    }
+}
