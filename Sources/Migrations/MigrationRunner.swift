@@ -228,22 +228,6 @@ package struct MigrationRunner: Sendable {
         try record(pending.map { ($0, try timed($0, on: target, on: connection)) }, of: target, on: connection)
     }
 
-    /// Copies a schema's own ledger into `config.migration`, for a schema from elsewhere.
-    package static func adoptLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {
-        guard case .organization(let id, _, let schema) = target else { return }
-        _ = try connection.query(
-            """
-            INSERT INTO config.migration (scope, organization_id, name, checksum, milliseconds, applied_on, applied_by)
-            SELECT 'org', $1, name, checksum, milliseconds, applied_on, applied_by FROM \(quoteIdentifier(schema)).migration
-            ON CONFLICT DO NOTHING
-            """,
-            [.uuid(id)]
-        )
-        _ = try connection.query(
-            "UPDATE config.organization SET schema_version = (SELECT max(name) FROM \(quoteIdentifier(schema)).migration) WHERE organization_id = $1",
-            [.uuid(id)])
-    }
-
     /// - Returns: Whether it was applied by this call.
     private static func apply(
         _ migration: Migration,
@@ -268,17 +252,6 @@ package struct MigrationRunner: Sendable {
         return Int64((ContinuousClock.now - start) / .milliseconds(1))
     }
 
-    /// The migrations of a target. The target is locked against other migrations until the transaction ends.
-    @discardableResult
-    package static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws
-        -> [AppliedMigration]
-    {
-        try becomeOwner(on: connection)
-        _ = try connection.query("SELECT pg_advisory_xact_lock(\(lockClass), hashtext($1))", [.text("\(target)")])
-        try prepareLedger(of: target, on: connection)
-        return try ledger(target, on: connection)
-    }
-
     private static func execute(
         _ sql: String,
         of migration: Migration,
@@ -298,97 +271,13 @@ package struct MigrationRunner: Sendable {
         }
     }
 
-    static func record(
-        _ migrations: [(Migration, milliseconds: Int64)], of target: MigrationTarget, on connection: isolated PostgresConnection
-    ) throws {
-        guard let last = migrations.last?.0 else { return }
-        if case .organization(let id, _, _) = target {
-            _ = try connection.query(
-                "UPDATE config.organization SET schema_version = $2 WHERE organization_id = $1", [.uuid(id), .text(last.name)])
-        }
-        let rows: [PostgresParameter] = [
-            .texts(migrations.map(\.0.name)), .texts(migrations.map(\.0.checksum)), .int64s(migrations.map(\.milliseconds)),
-        ]
-        _ = try connection.query(
-            """
-            INSERT INTO config.migration (scope, organization_id, name, checksum, milliseconds)
-            SELECT $4, $5, * FROM unnest($1, $2, $3)
-            """,
-            rows + [.text(target.scope.rawValue), .uuid(target.organizationID)]
-        )
-        guard case .organization(_, _, let schema) = target else { return }
-        _ = try connection.query(
-            "INSERT INTO \(quoteIdentifier(schema)).migration (name, checksum, milliseconds) SELECT * FROM unnest($1, $2, $3)", rows
-        )
-    }
-
-    /// Any number is possible that no other program uses in this database for advisory locks of two integers.
-    private static let lockClass = 0x0F5_0001
-
-    private static func becomeOwner(on connection: isolated PostgresConnection) throws {
+    static func becomeOwner(on connection: isolated PostgresConnection) throws {
         let there = try connection.query("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'fieldseal_owner')")
         guard try there[0].decode(0) else { throw MigrationError.notBootstrapped }
         do {
             try connection.execute("SET LOCAL ROLE fieldseal_owner")
         } catch let error as PostgresError where error.state == .insufficientPrivilege {
             throw MigrationError.mayNotBecomeOwner(role: connection.userName)
-        }
-    }
-
-    private static func prepareLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {
-        let columns = """
-            name text NOT NULL, checksum text NOT NULL, milliseconds bigint NOT NULL,
-            applied_on timestamptz NOT NULL DEFAULT now(), applied_by text NOT NULL DEFAULT session_user
-            """
-        switch target {
-        case .config:
-            try connection.execute(
-                """
-                CREATE SCHEMA IF NOT EXISTS config;
-                CREATE TABLE IF NOT EXISTS config.migration (scope text NOT NULL, organization_id uuid, \(columns));
-                CREATE UNIQUE INDEX IF NOT EXISTS migration_once ON config.migration
-                    (scope, coalesce(organization_id, '00000000-0000-0000-0000-000000000000'), name);
-                """
-            )
-        case .organization(_, _, let schema):
-            try connection.execute(
-                "CREATE TABLE IF NOT EXISTS \(quoteIdentifier(schema)).migration (\(columns), PRIMARY KEY (name))")
-        }
-    }
-
-    private static func ledger(
-        _ target: MigrationTarget,
-        on connection: isolated PostgresConnection
-    ) throws -> [AppliedMigration] {
-        try connection.query(
-            """
-            SELECT name, checksum, milliseconds, applied_on, applied_by FROM config.migration
-            WHERE scope = $1 AND organization_id IS NOT DISTINCT FROM $2 ORDER BY name
-            """,
-            [.text(target.scope.rawValue), .uuid(target.organizationID)]
-        )
-        .map { try AppliedMigration($0) }
-    }
-
-    /// The migrations of all targets in one statement. Those of the deployment are under nil.
-    private static func ledgers(
-        of targets: [MigrationTarget], on connection: isolated PostgresConnection
-    ) throws -> [UUID?: [AppliedMigration]] {
-        let rows = try connection.query(
-            """
-            SELECT name, checksum, milliseconds, applied_on, applied_by, organization_id FROM config.migration
-            WHERE scope = 'config' OR organization_id = ANY ($1) ORDER BY name
-            """, [.uuids(targets.compactMap(\.organizationID))])
-        return try rows.reduce(into: [:]) { try $0[$1.decodeIfPresent(5, as: UUID.self), default: []].append(AppliedMigration($1)) }
-    }
-
-    /// The ledger in an organization's schema; nil if it does not exist.
-    private static func ownLedger(of schema: String, on connection: isolated PostgresConnection) throws -> [String]? {
-        try connection.transaction {
-            try becomeOwner(on: connection)
-            let table = "\(quoteIdentifier(schema)).migration"
-            let isThere = try connection.query("SELECT to_regclass($1) IS NOT NULL", [.text(table)])[0].decode(0, as: Bool.self)
-            return isThere ? try connection.query("SELECT name FROM \(table) ORDER BY name").map { try $0.decode(0) } : nil
         }
     }
 

@@ -322,62 +322,6 @@ public actor PostgresConnection {
         return failure ?? PostgresError(kind: .connection, message: "the connection ended before the end of the transaction")
     }
 
-    // MARK: Transactions
-
-    /// The isolation level of a transaction (PostgreSQL, 13.2).
-    public enum Isolation: String, Sendable {
-        case readCommitted = "READ COMMITTED"
-        case repeatableRead = "REPEATABLE READ"
-        case serializable = "SERIALIZABLE"
-    }
-
-    /// Runs `body` in a transaction, which is committed when it returns, and rolled back when it throws.
-    ///
-    /// When PostgreSQL rolls the transaction back because of others (``PostgresError/isRetryable``), `body` runs again, a few times
-    /// at most. So it must change nothing but the database.
-    ///
-    /// - Throws: The errors of `body`; ``PostgresError`` of kind `unknownOutcome` when the connection breaks at COMMIT.
-    public func transaction<Result>(isolation: Isolation = .readCommitted, _ body: () throws -> Result) throws -> Result {
-        try retrying {
-            try execute("BEGIN ISOLATION LEVEL \(isolation.rawValue)")
-            let result: Result
-            do {
-                result = try body()
-            } catch {
-                rollBack()
-                throw error
-            }
-            try commit()
-            return result
-        }
-    }
-
-    /// Runs `body` in the open transaction, or in a new one.
-    public func atomically<Result>(_ body: () throws -> Result) throws -> Result {
-        PQtransactionStatus(handle) == PQTRANS_IDLE ? try transaction(body) : try body()
-    }
-
-    /// Commits the open transaction.
-    ///
-    /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the response does not arrive, and of kind `server` when the
-    ///   transaction had failed already and COMMIT rolled it back.
-    public func commit() throws {
-        let handle = try open()
-        let failed = PQtransactionStatus(handle) == PQTRANS_INERROR
-        do {
-            _ = try finished(PQexec(handle, "COMMIT"))
-        } catch let error as PostgresError where error.isConnectionLoss {
-            throw error.outcomeUnknown(backend)
-        }
-        if failed { throw PostgresError(kind: .usage, message: "the transaction had failed and was rolled back") }
-    }
-
-    /// Rolls back the open transaction, if there is one and a connection.
-    public func rollBack() {
-        guard let handle, PQtransactionStatus(handle) != PQTRANS_IDLE else { return }
-        PQclear(PQexec(handle, "ROLLBACK"))
-    }
-
     // MARK: Implementation
 
     func open() throws -> OpaquePointer {
@@ -389,7 +333,7 @@ public actor PostgresConnection {
         guard sent == 1 else { throw PostgresError(kind: .connection, message: PostgresError(connection: handle).message) }
     }
 
-    private func finished(_ result: OpaquePointer?) throws -> PostgresResult {
+    func finished(_ result: OpaquePointer?) throws -> PostgresResult {
         switch PQresultStatus(result) {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK:
             if let result { return PostgresResult(result) }
