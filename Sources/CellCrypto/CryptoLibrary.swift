@@ -4,6 +4,7 @@ import COpenSSL
 public enum CryptoLibrary {
     /// An algorithm, and its provider in libcrypto.
     public struct Source: Sendable {
+        /// The algorithm's name in libcrypto.
         public let algorithm: String
         /// For example `default` or `fips`; nil if no provider has the algorithm.
         public let provider: String?

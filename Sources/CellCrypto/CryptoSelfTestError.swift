@@ -2,6 +2,7 @@ import COpenSSL
 
 /// A result of libcrypto differs from the standard.
 public struct CryptoSelfTestError: Error, Sendable, CustomStringConvertible {
+    /// The algorithm's name, as its standard has it.
     public let algorithm: String
 
     public var description: String {

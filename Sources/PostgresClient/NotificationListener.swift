@@ -17,6 +17,11 @@ public final class NotificationListener: Sendable {
     /// The pause after a failed connection: doubled each time, up to the second value.
     private static let pauses = (first: Duration.milliseconds(250), longest: Duration.seconds(5))
 
+    /// Makes a listener, which connects in ``run(onStart:onNotice:)``.
+    ///
+    /// - Parameters:
+    ///   - conninfo: libpq's connection string.
+    ///   - channel: The channel's name, for `LISTEN`.
     public init(conninfo: String, channel: String) {
         (self.conninfo, self.channel) = (conninfo, channel)
     }

@@ -17,6 +17,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         case usage
     }
 
+    /// What failed: the statement, the connection, the commit or the call.
     public let kind: Kind
     /// The five characters of the SQLSTATE (PostgreSQL, Appendix A); empty when there is none.
     public let sqlState: String

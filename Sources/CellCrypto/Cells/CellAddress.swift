@@ -10,6 +10,7 @@ public struct CellAddress: Sendable, Hashable, CustomStringConvertible {
     /// The logical names of entity and attribute, such as `mailbox.password`, in ASCII.
     public var attribute: String
 
+    /// Makes the address of a cell. Its parts are not checked: a cell opens only at the address for which it was sealed.
     public init(organization: UUID, record: UUID, attribute: String) {
         self.organization = organization
         self.record = record

@@ -19,6 +19,7 @@ public final class ConnectionPool: Sendable {
         /// The time limit of a statement (`statement_timeout`); nil for the role's setting.
         public var statementLimit: Duration?
 
+        /// Makes a configuration. All but the connection string have defaults.
         public init(
             conninfo: String,
             limit: Int = 16,
@@ -43,6 +44,7 @@ public final class ConnectionPool: Sendable {
     private let state: Mutex<PoolState<PostgresConnection, Waiter>>
     private let lastWaiter = Atomic<UInt64>(0)
 
+    /// Makes a pool without connections. They are opened when they are needed.
     public init(_ configuration: Configuration) {
         self.configuration = configuration
         state = Mutex(PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit, share: configuration.share))

@@ -27,6 +27,7 @@ public final class SharedConnection: Sendable {
         /// How long no statements are accepted after one was cancelled, or connecting failed.
         public var rest = Duration.seconds(1)
 
+        /// Makes a configuration with the default limits.
         public init(conninfo: String, statementLimit: Duration? = nil) {
             self.conninfo = conninfo
             self.statementLimit = statementLimit
@@ -48,6 +49,7 @@ public final class SharedConnection: Sendable {
     private let state = Mutex(State())
     private let wake = DispatchSemaphore(value: 0)
 
+    /// Makes a shared connection, which connects at the first statement.
     public init(_ configuration: Configuration) { self.configuration = configuration }
 
     /// Callers that wait for the next round trip, or for the response of this one.

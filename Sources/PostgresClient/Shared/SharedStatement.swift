@@ -4,8 +4,10 @@ import Glibc
 
 /// A statement that many callers send. Equality is identity of the object.
 public final class SharedStatement: Sendable {
+    /// The SQL and its own parameters.
     public let statement: SharedConnection.Statement
 
+    /// Makes a statement of its SQL and its own parameters.
     public init(_ sql: String, _ parameters: [PostgresParameter] = []) {
         statement = (sql, parameters)
     }

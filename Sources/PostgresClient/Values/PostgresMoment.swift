@@ -7,6 +7,7 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
     /// Microseconds since 2000-01-01; the two extreme values are ±infinity.
     public let microseconds: Int64
 
+    /// - Parameter microseconds: Microseconds since 2000-01-01, as PostgreSQL counts them.
     public init(microseconds: Int64) { self.microseconds = microseconds }
 
     /// - Parameter seconds: Seconds since 1970-01-01 UTC. Fractions are cut.
