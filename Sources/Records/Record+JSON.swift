@@ -9,16 +9,16 @@ extension Record {
             output.append(contentsOf: "null".utf8)
             return
         }
-        switch column.form {
+        switch column.kind {
         case .text: row.withBytes(index) { JSONValue.write($0, to: &output) }
-        case .number: row.withBytes(index) { output.append(contentsOf: $0) }
+        case .decimal: row.withBytes(index) { output.append(contentsOf: $0) }
         case .boolean: output.append(contentsOf: (try row.decode(index, as: Bool.self) ? "true" : "false").utf8)
         case .integer: output.appendDecimal(try row.decode(index, as: Int.self))
         case .id:
             output.append(UInt8(ascii: "\""))
             output.append(try row.decode(index, as: UUID.self))
             output.append(UInt8(ascii: "\""))
-        case .moment:
+        case .date:
             output.append(UInt8(ascii: "\""))
             output.append(try row.decode(index, as: Date.self))
             output.append(UInt8(ascii: "\""))

@@ -18,13 +18,13 @@ extension Record {
     /// Appends a non-null value in XML Schema's form, directly from PostgreSQL's bytes.
     package func writeXML(_ place: RowShape.Place, to output: inout [UInt8]) throws {
         let index = place.index
-        switch place.form {
+        switch place.kind {
         case .text: row.withBytes(index) { output.appendXML($0) }
-        case .number: row.withBytes(index) { output.append(contentsOf: $0) }
+        case .decimal: row.withBytes(index) { output.append(contentsOf: $0) }
         case .boolean: output.append(contentsOf: (try row.decode(index, as: Bool.self) ? "true" : "false").utf8)
         case .integer: output.appendDecimal(try row.decode(index, as: Int.self))
         case .id: output.append(try row.decode(index, as: UUID.self))
-        case .moment: output.append(try row.decode(index, as: Date.self))
+        case .date: output.append(try row.decode(index, as: Date.self))
         case .bytes:
             output.append(contentsOf: Data(try row.decode(index, as: PostgresBytes.self).bytes).base64EncodedString().utf8)
         }

@@ -6,14 +6,20 @@ import PostgresClient
 import Tenancy
 
 extension Session {
+    /// What to do with the links of a record.
+    enum LinkChange {
+        case add, remove
+        /// The same as `remove`, but a missing link is no error.
+        case removeIfLinked
+    }
+
     /// Links a record with others by a many-to-many relationship, or removes the links. Such links grant access, so each change is
     /// attested and recorded.
     ///
-    /// - Parameter mustBeLinked: Whether to refuse the removal of a missing link.
     /// - Throws: ``FieldsealError``: `.privilegeDenied`, `.objectDoesNotExist`, and `.invalidArgument` for a role that can't be
     ///   given by a link.
     func associate(
-        _ association: Association, _ id: UUID, _ others: [UUID], areLinked: Bool, mustBeLinked: Bool = true,
+        _ association: Association, _ id: UUID, _ others: [UUID], _ linkChange: LinkChange,
         on connection: isolated PostgresConnection
     ) throws {
         guard caller.role == .systemAdministrator, caller.depth(of: .update, on: .team) == .organization else {
@@ -21,6 +27,7 @@ extension Session {
                 .privilegeDenied,
                 "The role \(caller.role.rawValue) may not change roles and teams: a System Administrator does.")
         }
+        let areLinked = linkChange == .add
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             try requireRecord(association.own, id, on: connection)
             let changed = try change.keepingAnAdministrator(evenIfLast: areLinked, on: connection) { change in
@@ -29,7 +36,7 @@ extension Session {
                     let link = try Link(association, id, other, in: organization, on: connection)
                     return areLinked
                         ? try add(link, &change, on: connection)
-                        : try remove(link, mustBeLinked: mustBeLinked, &change, on: connection)
+                        : try remove(link, mustBeLinked: linkChange == .remove, &change, on: connection)
                 }
             }
             guard !changed.isEmpty else { return }

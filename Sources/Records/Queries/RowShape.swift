@@ -16,14 +16,23 @@ package final class RowShape: Sendable {
     /// The names of the selected columns for `@odata.context`, separated by commas; empty for all.
     package let contextColumns: String
 
+    /// What rows are.
+    enum Kind {
+        /// Groups or aggregates.
+        case values
+        /// Records, with the attributes that were selected.
+        case records
+        /// Records, also with their id and version.
+        case identifiedRecords
+    }
+
     init(
-        entity: EntityDefinition, columns: [Column], hasRecords: Bool, isIdentified: Bool = true, idColumns: Set<Int> = [],
-        isSelected: Bool = false
+        entity: EntityDefinition, columns: [Column], _ kind: Kind, idColumns: Set<Int> = [], isSelected: Bool = false
     ) {
         self.entity = entity
         self.columns = columns
-        self.hasRecords = hasRecords
-        self.isIdentified = isIdentified
+        hasRecords = kind != .values
+        isIdentified = kind == .identifiedRecords
         self.idColumns = idColumns
         contextColumns = isSelected ? columns.filter { !$0.isHidden && !$0.isRenamed }.map(\.name).joined(separator: ",") : ""
         givesID = columns.contains { !$0.isHidden && !$0.isRenamed && $0.attribute?.logicalName == entity.primaryID }
@@ -32,7 +41,7 @@ package final class RowShape: Sendable {
     /// A value's position in a row, its form and its name. It has all that writing it needs, without a reference-counted object.
     package struct Place: Sendable {
         let index: Int
-        let form: Column.Form
+        let kind: AttributeType.Kind
     }
 
     /// One value of each row.
@@ -50,37 +59,31 @@ package final class RowShape: Sendable {
         package let isHidden: Bool
         /// The quoted name with a colon in UTF-8, as JSON has it before the value.
         package let key: [UInt8]
-        /// The form in which PostgreSQL sends the value.
-        let form: Form
-
-        /// The forms of values in PostgreSQL's binary format.
-        enum Form {
-            case text, number, boolean, integer, id, moment, bytes
-        }
+        /// Says in which form PostgreSQL sends the value.
+        let kind: AttributeType.Kind
 
         /// The value's position in a row; nil if it is not read.
-        package var place: Place? { index.map { Place(index: $0, form: form) } }
+        package var place: Place? { index.map { Place(index: $0, kind: kind) } }
 
-        init(
-            name: String, attribute: AttributeDefinition?, type: AttributeType, index: Int?, isRenamed: Bool, isHidden: Bool = false
-        ) {
+        /// Who chose the column.
+        struct Traits: OptionSet {
+            let rawValue: Int
+
+            /// The client chose the name, or it belongs to an entity other than the rows'.
+            static let renamed = Traits(rawValue: 1)
+            /// Only the service uses the value.
+            static let hidden = Traits(rawValue: 2)
+        }
+
+        init(name: String, attribute: AttributeDefinition?, type: AttributeType, index: Int?, _ traits: Traits) {
             self.name = name
             self.attribute = attribute
             self.type = type
             self.index = index
-            self.isRenamed = isRenamed
-            self.isHidden = isHidden
+            isRenamed = traits.contains(.renamed)
+            isHidden = traits.contains(.hidden)
             key = JSONValue.string(name).utf8 + [UInt8(ascii: ":")]
-            form =
-                switch type {
-                case .string, .memo, .entityName: .text
-                case .decimal: .number
-                case .boolean: .boolean
-                case .integer, .bigInt, .picklist, .state, .status: .integer
-                case .lookup, .owner, .uniqueIdentifier: .id
-                case .dateTime: .moment
-                case .image: .bytes
-                }
+            kind = type.kind
         }
     }
 }

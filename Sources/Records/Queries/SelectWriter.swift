@@ -51,7 +51,7 @@ struct SelectWriter {
         let condition = try condition()
         let firstID = keys.count
         // The records' ids make the order unique. The ids of outer joins may be null.
-        for table in scope.tables where table.multiplies {
+        for table in scope.tables where table.traits.contains(.multiplies) {
             keys.append(SortKey(expression: table.id, value: table.id, type: .id, isDescending: false))
         }
         var positions: [Int] = []
@@ -69,7 +69,7 @@ struct SelectWriter {
         var conditions = condition
         if let after = query.after { conditions.append(try self.after(after, keys)) }
         let shape = RowShape(
-            entity: main.entity, columns: columns, hasRecords: true, isIdentified: query.identifiesRecords, idColumns: ids,
+            entity: main.entity, columns: columns, query.identifiesRecords ? .identifiedRecords : .records, idColumns: ids,
             isSelected: !query.outputs.allSatisfy(\.isHidden))
         let order = keys.map { "\($0.expression) \($0.isDescending ? "DESC NULLS LAST" : "NULLS FIRST")" }
         let sorting = keys.count == 1 ? keys[0].expression : order.joined(separator: ", ")
@@ -107,11 +107,12 @@ struct SelectWriter {
             let attribute = resolved.attribute
             let index = attribute.isEncrypted ? nil : expressions.count
             if index != nil { expressions.append(attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.sql) }
-            let isOther = resolved.table.alias != scope.main.alias
+            let isRenamed = name != nil || resolved.table.alias != scope.main.alias
+            let traits: RowShape.Column.Traits = isHidden ? .hidden : []
             columns.append(
                 .init(
                     name: name ?? attribute.propertyName, attribute: attribute, type: attribute.type, index: index,
-                    isRenamed: name != nil || isOther, isHidden: isHidden))
+                    isRenamed ? traits.union(.renamed) : traits))
         }
         for output in query.outputs {
             guard case .column(let column) = output.value else { continue }
@@ -209,7 +210,8 @@ struct SelectWriter {
             let (sql, type, attribute, name) = try self.output(output, groupColumns, &groups)
             expressions.append("\(sql) AS c\(index)")
             columns.append(
-                .init(name: output.name ?? name, attribute: attribute, type: type, index: index, isRenamed: output.name != nil))
+                .init(name: output.name ?? name, attribute: attribute, type: type, index: index, output.name == nil ? [] : .renamed)
+            )
         }
         try Self.requireNames(columns)
         guard !columns.isEmpty else { throw FieldsealError(.queryDoesNotFit, "A grouped query needs columns to give.") }
@@ -229,7 +231,7 @@ struct SelectWriter {
             sql += " LIMIT \(statement.bind(.int64(Int64(limit) + 1)))"
             sql += " OFFSET \(statement.bind(.int64(Int64(query.after?.offset ?? query.offset))))"
         }
-        return (sql, RowShape(entity: scope.main.entity, columns: columns, hasRecords: false))
+        return (sql, RowShape(entity: scope.main.entity, columns: columns, .values))
     }
 
     private func sorting(_ index: Int, _ type: AttributeType) -> String {

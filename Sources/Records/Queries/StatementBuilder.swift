@@ -42,15 +42,22 @@ package struct StatementBuilder {
         return "t\(tables)"
     }
 
+    /// What makes a join expensive.
+    struct JoinCost: OptionSet {
+        let rawValue: Int
+
+        /// It may return several rows for one.
+        static let multiplies = JoinCost(rawValue: 1)
+        /// None of its sides is its record's id.
+        static let keyless = JoinCost(rawValue: 2)
+    }
+
     /// Counts a join.
     ///
-    /// - Parameters:
-    ///   - multiplies: Whether it may return several rows for one.
-    ///   - hasKey: Whether one of its sides is its record's id.
     /// - Throws: ``FieldsealError`` when there are too many such joins.
-    mutating func countJoin(multiplies: Bool, hasKey: Bool) throws(FieldsealError) {
-        multiplyingJoins += multiplies ? 1 : 0
-        keylessJoins += hasKey ? 0 : 1
+    mutating func countJoin(_ cost: JoinCost) throws(FieldsealError) {
+        multiplyingJoins += cost.contains(.multiplies) ? 1 : 0
+        keylessJoins += cost.contains(.keyless) ? 1 : 0
         guard multiplyingJoins <= Self.multiplyingLimit else {
             throw FieldsealError(
                 .queryDoesNotFit,

@@ -13,7 +13,7 @@ extension QueryScope {
         var inner = try QueryScope(association.other, name: variable, outer: visible, &statement)
         let member = inner.main
         let link = try inner.join(
-            association.relationship.intersect, name: nil, isOuter: false, multiplies: false,
+            association.relationship.intersect, name: nil, .inner,
             on: { "\($0.alias).\(association.other.idColumn) = \(member.id)" }, &statement)
         var conditions = ["\(link.alias).\(association.own.idColumn) = \(table.id)"]
         if let filter {

@@ -204,7 +204,7 @@ extension QueryScope {
         let to = try resolve(RecordQuery.Column(link.to, alias: link.toAlias), &statement)
         var inner = try QueryScope(entity, name: link.alias, outer: visible, &statement)
         let from = try inner.resolve(RecordQuery.Column(link.from), &statement)
-        try statement.countJoin(multiplies: false, hasKey: from.isID || to.isID)
+        try statement.countJoin(from.isID || to.isID ? [] : .keyless)
         for nested in link.links { try inner.add(nested, &statement) }
         var conditions = ["\(from.sql) = \(to.sql)"]
         if let filter = link.filter { conditions.append(try inner.condition(filter, &statement)) }
@@ -274,10 +274,13 @@ extension QueryScope {
             throw Self.mismatch(from, "the value of \(to.attribute.logicalName)")
         }
         let isID = from.logicalName == entity.primaryID
-        try statement.countJoin(multiplies: !isID && !link.isFirstOnly, hasKey: isID || to.isID)
+        var cost: StatementBuilder.JoinCost = isID || to.isID ? [] : .keyless
+        if !isID, !link.isFirstOnly { cost.insert(.multiplies) }
+        try statement.countJoin(cost)
+        var traits: Table.Traits = link.isFirstOnly ? [] : .multiplies
+        if link.answersToEntity { traits.insert(.answersToEntity) }
         try join(
-            entity, name: link.alias, isOuter: link.isOuter, multiplies: !link.isFirstOnly, isFirstOnly: link.isFirstOnly,
-            answersToEntity: link.answersToEntity,
+            entity, name: link.alias, link.isFirstOnly ? .first : link.isOuter ? .outer : .inner, traits,
             on: { "\(Resolved(table: $0, attribute: from).comparable) = \(to.comparable)" },
             filter: { (scope, statement) throws(FieldsealError) in
                 guard let filter = link.filter else { return nil }

@@ -14,13 +14,27 @@ struct QueryScope {
         let alias: String
         /// The alias that the client chose.
         let name: String?
-        /// Whether it can return several rows for one row of an earlier table.
-        let multiplies: Bool
-        /// Whether its entity's name refers to it too.
-        var answersToEntity = false
+        let traits: Traits
+
+        /// How its rows and its name relate to the others.
+        struct Traits: OptionSet {
+            let rawValue: Int
+
+            /// It can return several rows for one row of an earlier table.
+            static let multiplies = Traits(rawValue: 1)
+            /// Its entity's name refers to it too.
+            static let answersToEntity = Traits(rawValue: 2)
+        }
 
         func sql(_ attribute: AttributeDefinition) -> String { "\(alias).\(attribute.column)" }
         var id: String { "\(alias).\(entity.idColumn)" }
+    }
+
+    /// How a table is joined.
+    enum JoinKind {
+        case inner, outer
+        /// Only the first of the rows, by id.
+        case first
     }
 
     /// An attribute of a table.
@@ -47,7 +61,7 @@ struct QueryScope {
 
     init(_ entity: EntityDefinition, name: String?, outer: [Table] = [], _ statement: inout StatementBuilder) throws(FieldsealError)
     {
-        let table = Table(entity: entity, alias: try statement.nextTable(), name: name, multiplies: true)
+        let table = Table(entity: entity, alias: try statement.nextTable(), name: name, traits: .multiplies)
         tables = [table]
         from = "\(statement.qualified(entity)) AS \(table.alias)"
         self.outer = outer
@@ -91,7 +105,7 @@ struct QueryScope {
                 table = joined
             } else {
                 table = try join(
-                    relationship.referenced, name: nil, isOuter: true, multiplies: false,
+                    relationship.referenced, name: nil, .outer,
                     on: { [parent = table] in "\($0.id) = \(parent.sql(relationship.attribute))" }, &statement)
                 paths[path] = table
             }
@@ -109,7 +123,7 @@ struct QueryScope {
     func table(named alias: String?) throws(FieldsealError) -> Table {
         guard let alias else { return main }
         let named = visible.last { $0.name?.lowercased() == alias.lowercased() }
-        let ofEntity = visible.filter { $0.answersToEntity && $0.entity.logicalName == alias.lowercased() }
+        let ofEntity = visible.filter { $0.traits.contains(.answersToEntity) && $0.entity.logicalName == alias.lowercased() }
         guard let table = named ?? (ofEntity.count == 1 ? ofEntity.first : nil) else {
             throw FieldsealError(.queryDoesNotFit, "Nothing in this query is called \(alias.quotedForMessage).")
         }
@@ -121,27 +135,25 @@ struct QueryScope {
     mutating func join(
         _ entity: EntityDefinition,
         name: String?,
-        isOuter: Bool,
-        multiplies: Bool,
-        isFirstOnly: Bool = false,
-        answersToEntity: Bool = false,
+        _ kind: JoinKind,
+        _ traits: Table.Traits = [],
         on condition: (Table) -> String,
         filter: (inout QueryScope, inout StatementBuilder) throws(FieldsealError) -> String? = { (_, _) in nil },
         _ statement: inout StatementBuilder
     ) throws(FieldsealError) -> Table {
-        let table = Table(
-            entity: entity, alias: try statement.nextTable(), name: name, multiplies: multiplies, answersToEntity: answersToEntity)
+        let table = Table(entity: entity, alias: try statement.nextTable(), name: name, traits: traits)
         tables.append(table)
         var on = [condition(table)]
         if let own = try statement.restriction(of: table) { on.append(own) }
         if let more = try filter(&self, &statement) { on.append(more) }
         let condition = on.joined(separator: " AND ")
         let source = "\(statement.qualified(entity)) AS \(table.alias)"
-        if isFirstOnly {
+        switch kind {
+        case .inner: from += " JOIN \(source) ON \(condition)"
+        case .outer: from += " LEFT JOIN \(source) ON \(condition)"
+        case .first:
             let first = "SELECT \(table.alias).* FROM \(source) WHERE \(condition) ORDER BY \(table.id) LIMIT 1"
             from += " JOIN LATERAL (\(first)) AS \(table.alias) ON true"
-        } else {
-            from += " \(isOuter ? "LEFT JOIN" : "JOIN") \(source) ON \(condition)"
         }
         return table
     }
