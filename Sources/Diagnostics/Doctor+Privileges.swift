@@ -32,34 +32,35 @@ extension Doctor {
         }
     }
 
+    /// The name, the privilege and the role of each right that ``catalogGrants(on:)`` finds.
+    private static let foreignGrants = """
+        WITH granted (class, object, part, name, acl, initial) AS (
+            SELECT 'pg_proc'::regclass, p.oid, 0, 'the function ' || p.oid::regprocedure, p.proacl, acldefault('f', p.proowner)
+              FROM pg_proc AS p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proacl IS NOT NULL
+            UNION ALL
+            SELECT 'pg_class'::regclass, c.oid, 0, 'the table ' || c.oid::regclass, c.relacl, acldefault('r', c.relowner)
+              FROM pg_class AS c WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relacl IS NOT NULL
+            UNION ALL
+            SELECT 'pg_class'::regclass, a.attrelid, a.attnum, format('the column %s of %s', a.attname, a.attrelid::regclass), a.attacl, acldefault('c', c.relowner)
+              FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+             WHERE c.relnamespace = 'pg_catalog'::regnamespace AND a.attacl IS NOT NULL
+            UNION ALL
+            SELECT 'pg_namespace'::regclass, n.oid, 0, 'the schema pg_catalog', n.nspacl, acldefault('n', n.nspowner)
+              FROM pg_namespace AS n WHERE n.nspname = 'pg_catalog' AND n.nspacl IS NOT NULL)
+        SELECT DISTINCT g.name, x.privilege_type, coalesce(r.rolname, 'PUBLIC') FROM granted AS g, aclexplode(g.acl) AS x
+          LEFT JOIN pg_roles AS r ON r.oid = x.grantee
+         WHERE (x.grantee = 0 OR r.rolname IN \(Self.roles))
+           AND NOT EXISTS (
+            SELECT FROM aclexplode(coalesce((SELECT i.initprivs FROM pg_init_privs AS i
+                                              WHERE (i.classoid, i.objoid, i.objsubid) = (g.class, g.object, g.part)), g.initial)) AS y
+             WHERE y.privilege_type = x.privilege_type AND y.grantee IN (0, x.grantee))
+         ORDER BY 1, 2, 3
+        """
+
     /// Rights of the program's roles, or of all roles, in `pg_catalog` that PostgreSQL does not give them: to functions that read files,
     /// to tables with passwords of roles, and to make objects there.
     private func catalogGrants(on connection: isolated PostgresConnection) throws -> [Finding] {
-        let rows = try connection.query(
-            """
-            WITH granted (class, object, part, name, acl, initial) AS (
-                SELECT 'pg_proc'::regclass, p.oid, 0, 'the function ' || p.oid::regprocedure, p.proacl, acldefault('f', p.proowner)
-                  FROM pg_proc AS p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proacl IS NOT NULL
-                UNION ALL
-                SELECT 'pg_class'::regclass, c.oid, 0, 'the table ' || c.oid::regclass, c.relacl, acldefault('r', c.relowner)
-                  FROM pg_class AS c WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relacl IS NOT NULL
-                UNION ALL
-                SELECT 'pg_class'::regclass, a.attrelid, a.attnum, format('the column %s of %s', a.attname, a.attrelid::regclass), a.attacl, acldefault('c', c.relowner)
-                  FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
-                 WHERE c.relnamespace = 'pg_catalog'::regnamespace AND a.attacl IS NOT NULL
-                UNION ALL
-                SELECT 'pg_namespace'::regclass, n.oid, 0, 'the schema pg_catalog', n.nspacl, acldefault('n', n.nspowner)
-                  FROM pg_namespace AS n WHERE n.nspname = 'pg_catalog' AND n.nspacl IS NOT NULL)
-            SELECT DISTINCT g.name, x.privilege_type, coalesce(r.rolname, 'PUBLIC') FROM granted AS g, aclexplode(g.acl) AS x
-              LEFT JOIN pg_roles AS r ON r.oid = x.grantee
-             WHERE (x.grantee = 0 OR r.rolname IN \(Self.roles))
-               AND NOT EXISTS (
-                SELECT FROM aclexplode(coalesce((SELECT i.initprivs FROM pg_init_privs AS i
-                                                  WHERE (i.classoid, i.objoid, i.objsubid) = (g.class, g.object, g.part)), g.initial)) AS y
-                 WHERE y.privilege_type = x.privilege_type AND y.grantee IN (0, x.grantee))
-             ORDER BY 1, 2, 3
-            """)
-        return try rows.map { row in
+        try connection.query(Self.foreignGrants).map { row in
             let (name, privilege): (String, String) = (try row.decode(0), try row.decode(1))
             let role: String = try row.decode(2)
             return Finding(

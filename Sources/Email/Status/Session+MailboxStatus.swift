@@ -27,12 +27,14 @@ extension Session {
         return try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
-                SELECT r.router, r.started_on, r.seen_on, (SELECT count(*) FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.router = r.router)
+                SELECT r.router, r.started_on, r.seen_on,
+                       (SELECT count(*) FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.router = r.router) AS watching
                   FROM \(organization.qualified("mail_router")) AS r WHERE \(DueMailboxes.isAlive("r")) ORDER BY r.router
                 """
             ).map {
                 MailRouterStatus(
-                    name: try $0.decode(0), startedOn: try $0.decode(1), seenOn: try $0.decode(2), watching: try $0.decode(3))
+                    name: try $0.decode("router"), startedOn: try $0.decode("started_on"), seenOn: try $0.decode("seen_on"),
+                    watching: try $0.decode("watching"))
             }
         }
     }
@@ -55,12 +57,16 @@ extension Session {
                   FROM \(table("email")) AS e
                  WHERE e.statuscode IN \(EmailStatus.outbound.union([.failed]).sql) AND ($1 IS NULL OR e.sendermailboxid = $1) GROUP BY 1),
             aside AS (SELECT s.mailboxid, count(*) FROM \(table("mailbox_message")) AS s WHERE s.next_attempt IS NOT NULL GROUP BY 1)
-            SELECT m.mailboxid, coalesce(m.name, ''), coalesce(m.emailaddress, ''), coalesce(m.enabledforincomingemail, false),
-                   coalesce(m.enabledforoutgoingemail, false), coalesce(m.incomingemailstatus, 0), coalesce(m.outgoingemailstatus, 0),
-                   CASE WHEN \(DueMailboxes.isLeased("m")) THEN m.hostid END, r.router, m.lastsuccessfulsynccompletedon,
-                   m.postponemailboxprocessinguntil, coalesce(m.transientfailurecount, 0), coalesce(sending.pending, 0), sending.next,
-                   coalesce(sending.failed, 0), m.lastsyncerror, CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerrorcode END,
-                   CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerroroccurredon END, coalesce(aside.count, 0), \(obstacle)
+            SELECT m.mailboxid, coalesce(m.name, '') AS name, coalesce(m.emailaddress, '') AS address,
+                   coalesce(m.enabledforincomingemail, false) AS receives, coalesce(m.enabledforoutgoingemail, false) AS sends,
+                   coalesce(m.incomingemailstatus, 0) AS incoming_status, coalesce(m.outgoingemailstatus, 0) AS outgoing_status,
+                   CASE WHEN \(DueMailboxes.isLeased("m")) THEN m.hostid END AS leased_to, r.router AS watched_by,
+                   m.lastsuccessfulsynccompletedon AS last_sync, m.postponemailboxprocessinguntil AS next_turn,
+                   coalesce(m.transientfailurecount, 0) AS failures, coalesce(sending.pending, 0) AS pending,
+                   sending.next AS next_sending, coalesce(sending.failed, 0) AS failed, m.lastsyncerror AS error,
+                   CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerrorcode END AS error_code,
+                   CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerroroccurredon END AS error_since,
+                   coalesce(aside.count, 0) AS set_aside, \(obstacle) AS obstacle
               FROM \(table("mailbox")) AS m
               LEFT JOIN \(table("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
               LEFT JOIN sending ON sending.sendermailboxid = m.mailboxid
@@ -85,16 +91,18 @@ extension Session {
     }
 
     private func status(_ row: PostgresRow, _ messages: [UUID: [MailboxStatus.SetAsideMessage]]) throws -> MailboxStatus {
-        let id: UUID = try row.decode(0)
+        let id: UUID = try row.decode("mailboxid")
         return MailboxStatus(
-            id: id, name: try row.decode(1), address: try row.decode(2), receives: try row.decode(3), sends: try row.decode(4),
-            incomingStatus: try row.decode(5), outgoingStatus: try row.decode(6), leasedTo: try row.decodeIfPresent(7),
-            watchedBy: try row.decodeIfPresent(8), lastSync: try row.decodeIfPresent(9), nextTurn: try row.decodeIfPresent(10),
-            failures: try row.decode(11), pending: try row.decode(12), nextSending: try row.decodeIfPresent(13),
-            failed: try row.decode(14),
-            obstacle: try row.decodeIfPresent(19, as: String.self).flatMap(MailboxStatus.Obstacle.init(rawValue:)),
-            error: try row.decodeIfPresent(15), errorCode: try row.decodeIfPresent(16),
-            errorSince: try row.decodeIfPresent(17), setAside: try row.decode(18), messages: messages[id] ?? [])
+            id: id, name: try row.decode("name"), address: try row.decode("address"), receives: try row.decode("receives"),
+            sends: try row.decode("sends"), incomingStatus: try row.decode("incoming_status"),
+            outgoingStatus: try row.decode("outgoing_status"), leasedTo: try row.decodeIfPresent("leased_to"),
+            watchedBy: try row.decodeIfPresent("watched_by"), lastSync: try row.decodeIfPresent("last_sync"),
+            nextTurn: try row.decodeIfPresent("next_turn"), failures: try row.decode("failures"),
+            pending: try row.decode("pending"), nextSending: try row.decodeIfPresent("next_sending"),
+            failed: try row.decode("failed"),
+            obstacle: try row.decodeIfPresent("obstacle", as: String.self).flatMap(MailboxStatus.Obstacle.init(rawValue:)),
+            error: try row.decodeIfPresent("error"), errorCode: try row.decodeIfPresent("error_code"),
+            errorSince: try row.decodeIfPresent("error_since"), setAside: try row.decode("set_aside"), messages: messages[id] ?? [])
     }
 
     private func setAsideMessages(
@@ -102,7 +110,7 @@ extension Session {
     ) throws -> [UUID: [MailboxStatus.SetAsideMessage]] {
         let rows = try connection.query(
             """
-            SELECT s.mailboxid, s.uid, s.message_id, coalesce(s.reason, ''), s.attempts, s.next_attempt, s.noted_on FROM (
+            SELECT s.mailboxid, s.uid, s.message_id, coalesce(s.reason, '') AS reason, s.attempts, s.next_attempt, s.noted_on FROM (
                 SELECT s.*, row_number() OVER (PARTITION BY s.mailboxid ORDER BY s.next_attempt) AS number
                   FROM \(organization.qualified("mailbox_message")) AS s
                  WHERE s.next_attempt IS NOT NULL AND ($1 IS NULL OR s.mailboxid = $1)) AS s
@@ -110,10 +118,11 @@ extension Session {
             """, [.uuid(id), .int64(Int64(Self.messageLimit))])
         var messages: [UUID: [MailboxStatus.SetAsideMessage]] = [:]
         for row in rows {
-            messages[try row.decode(0), default: []].append(
+            messages[try row.decode("mailboxid"), default: []].append(
                 .init(
-                    uid: try row.decode(1), messageID: try row.decodeIfPresent(2), reason: try row.decode(3),
-                    attempts: try row.decode(4), nextAttempt: try row.decodeIfPresent(5), since: try row.decode(6)))
+                    uid: try row.decode("uid"), messageID: try row.decodeIfPresent("message_id"), reason: try row.decode("reason"),
+                    attempts: try row.decode("attempts"), nextAttempt: try row.decodeIfPresent("next_attempt"),
+                    since: try row.decode("noted_on")))
         }
         return messages
     }

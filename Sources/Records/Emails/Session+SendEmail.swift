@@ -21,7 +21,7 @@ extension Session {
             _ = try connection.query(
                 """
                 UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = \(Participation.sender.sql)
-                """, [.uuid(id), .text(try row.decodeIfPresent(6))])
+                """, [.uuid(id), .text(try row.decodeIfPresent("address"))])
             let submitted = try connection.query(
                 """
                 UPDATE \(organization.qualified("email")) AS e SET statuscode = $2, subject = $3, trackingtoken = left($4, 50), deliveryattempts = 0,
@@ -35,7 +35,7 @@ extension Session {
                     .uuid(id), .int32(Int32((issue ? EmailStatus.pendingSend : .sent).rawValue)), .text(subject), .text(mark),
                     .text(caller.actor),
                     .uuid(caller.systemUserID),
-                    .bool(caller.role == .systemAdministrator), .text(try row.decodeIfPresent(6)),
+                    .bool(caller.role == .systemAdministrator), .text(try row.decodeIfPresent("address")),
                 ])
             if issue {
                 try Submission(submitted[0], at: 0).store(in: organization, under: kek, on: connection)
@@ -55,13 +55,14 @@ extension Session {
         let parties = organization.qualified("activityparty")
         let rows = try connection.query(
             """
-            SELECT e.statuscode, e.directioncode, e.subject, e.trackingtoken, e.sendermailboxid, s.count, \(SenderRule.address),
+            SELECT e.statuscode, e.directioncode, e.subject, e.trackingtoken, e.sendermailboxid, s.count AS senders, \(SenderRule.address) AS address,
                    (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
-                     AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NOT NULL),
+                     AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NOT NULL) AS recipients,
                    (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
-                     AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NULL),
-                   \(SenderRule.allows(user, in: organization)),
+                     AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NULL) AS recipients_without,
+                   \(SenderRule.allows(user, in: organization)) AS is_allowed,
                    (SELECT m.emailaddress FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = e.sendermailboxid)
+                       AS mailbox_address
               FROM \(organization.qualified("email")) AS e
               \(SenderRule.joins(in: organization))
              WHERE \(condition) FOR UPDATE OF e
@@ -75,24 +76,28 @@ extension Session {
 
     private func requireSendable(_ row: PostgresRow) throws {
         func refuse(_ why: String) -> FieldsealError { FieldsealError(.invalidArgument, why) }
-        guard [1, 8].contains(try row.decodeIfPresent(0, as: Int.self) ?? 0), try row.decodeIfPresent(1, as: Bool.self) ?? false
+        guard [1, 8].contains(try row.decodeIfPresent("statuscode", as: Int.self) ?? 0),
+            try row.decodeIfPresent("directioncode", as: Bool.self) ?? false
         else {
             throw refuse("Only an outgoing e-mail that is a draft, or failed, can be sent.")
         }
-        guard try row.decode(5, as: Int.self) == 1, let address: String = try row.decodeIfPresent(6), MailAddress.isOne(address)
+        guard try row.decode("senders", as: Int.self) == 1, let address: String = try row.decodeIfPresent("address"),
+            MailAddress.isOne(address)
         else {
             throw refuse(
                 "The e-mail has no sender: it takes one party with participationtypemask 1 that is a systemuser or a queue with an "
                     + "e-mail address.")
         }
-        guard try row.decode(7, as: Int.self) > 0, try row.decode(8, as: Int.self) == 0 else {
+        guard try row.decode("recipients", as: Int.self) > 0, try row.decode("recipients_without", as: Int.self) == 0 else {
             throw refuse("The e-mail has no recipient, or one without an e-mail address.")
         }
-        guard !row.isNull(4) else { throw refuse("The sender has no mailbox to send from.") }
-        guard let mailbox: String = try row.decodeIfPresent(10), MailAddress.isOne(mailbox) else {
+        guard try row.decodeIfPresent("sendermailboxid", as: UUID.self) != nil else {
+            throw refuse("The sender has no mailbox to send from.")
+        }
+        guard let mailbox: String = try row.decodeIfPresent("mailbox_address"), MailAddress.isOne(mailbox) else {
             throw refuse("The sender's mailbox has no e-mail address. Set its emailaddress, and send again.")
         }
-        guard try caller.role == .systemAdministrator || row.decode(9) else {
+        guard try caller.role == .systemAdministrator || row.decode("is_allowed") else {
             throw FieldsealError(
                 .privilegeDenied,
                 "The caller may not send as this sender: a user's settings do not allow it (usersettings.issendasallowed), or the "
@@ -104,8 +109,8 @@ extension Session {
     private func subject(_ row: PostgresRow, token: String?, on connection: isolated PostgresConnection) throws
         -> (subject: String, mark: String?)
     {
-        let subject: String = try row.decodeIfPresent(2) ?? ""
-        if let mark: String = try row.decodeIfPresent(3) { return (subject, mark) }
+        let subject: String = try row.decodeIfPresent("subject") ?? ""
+        if let mark: String = try row.decodeIfPresent("trackingtoken") { return (subject, mark) }
         guard token != "" else { return (subject, nil) }
         let mark: String =
             try token
