@@ -10,7 +10,7 @@ enum SkipToken {
     static func write(_ token: RecordQuery.PageToken, _ mark: String? = nil) -> String {
         let place: [JSONValue] = [token.remaining.map { .integer(Int64($0)) } ?? .null, .integer(Int64(token.offset))]
         let values = JSONValue.array((mark.map { [.string($0)] } ?? []) + place + token.values.map(JSONValue.text))
-        return Data(values.utf8).base64EncodedString().replacing("+", with: "-").replacing("/", with: "_").replacing("=", with: "")
+        return Data(values.utf8).base64URL
     }
 
     /// Identifies the records of a query and their order, so that a token of another query is recognized.
@@ -24,9 +24,7 @@ enum SkipToken {
     private static let markLength = 9
 
     static func read(_ text: String, _ mark: String? = nil) throws(FieldsealError) -> RecordQuery.PageToken {
-        var base64 = text.replacing("-", with: "+").replacing("_", with: "/")
-        base64 += String(repeating: "=", count: (4 - base64.count % 4) % 4)
-        guard text.count <= 16_384, let data = Data(base64Encoded: base64),
+        guard text.count <= 16_384, let data = Data(base64URL: text),
             case .array(var values)? = try? JSONParser.parse(Array(data))
         else { throw malformed }
         // Paging cookies have no mark, and neither do tokens of earlier versions.
