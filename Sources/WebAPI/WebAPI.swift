@@ -288,17 +288,14 @@ package struct WebAPI: Sendable {
             addresses: addresses)
         let resource = Result { try ODataPath(Substring(path)) }
         let impersonated = Result { try RequestHeaders.impersonatedUser(request.headers) }
-        func begin(assuming: Bool = false) async throws -> Session {
-            let session = try await Session.begin(
-                deployment, organization: address.organization, client: token.client, address: context.clientAddress,
-                requestID: context.requestID, assuming: assuming, signedInOn: token.signedInOn)
-            context.principal.name = session.caller.actor
-            return session
-        }
-        var assumed: RoleSet?
-        func answer(assuming: Bool) async throws -> APIAnswer {
-            let own = try await begin(assuming: assuming)
-            assumed = assuming ? own.caller.roles : nil
+        let isOwn: Bool = if case .success(nil) = impersonated { true } else { false }
+        let sessions = ClientSessions(
+            deployment, organization: address.organization, client: token.client, address: context.clientAddress,
+            requestID: context.requestID, signedInOn: token.signedInOn)
+        return try await sessions.run(
+            mayAssume: isOwn && (try? resource.get()).map(DataAPI.mayAssume) ?? false,
+            onBegin: { context.principal.name = $0.caller.actor }
+        ) { own in
             var api = DataAPI(
                 session: own, own: own, serviceRoot: "\(address.url)/api/data/\(version)", addresses: addresses,
                 limits: limits, mail: mail, peer: peer, pause: pause)
@@ -308,18 +305,6 @@ package struct WebAPI: Sendable {
             }
             let path = try resource.get()
             return await ResponseCompression.compressed(try await api.answer(call, at: path), for: call.headers, at: path)
-        }
-        do {
-            let isOwn: Bool = if case .success(nil) = impersonated { true } else { false }
-            return try await answer(assuming: isOwn && (try? resource.get()).map(DataAPI.mayAssume) ?? false)
-        } catch is StaleSession {
-            return try await answer(assuming: false)
-        } catch let error as FieldsealError {
-            // The request may have been refused before any check. A client without rights is told nothing else.
-            let current = try await begin()
-            // Or it was refused by the roles of an earlier session, and roles were added since.
-            guard let assumed, assumed != current.caller.roles else { throw error }
-            return try await answer(assuming: false)
         }
     }
 
