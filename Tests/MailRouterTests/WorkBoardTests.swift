@@ -1,0 +1,53 @@
+import Foundation
+import Testing
+
+@testable import MailRouter
+
+@Suite("Work for the router's workers")
+struct WorkBoardTests {
+    private func mailbox(_ work: WorkBoard.Work?) -> String? {
+        if case .mailbox(let id)? = work { id } else { nil }
+    }
+
+    @Test("A mailbox is given once, in the order of the list")
+    func order() {
+        let board = WorkBoard()
+        board.add("one")
+        board.add("two")
+        board.add("one")
+        #expect(mailbox(board.next()) == "one")
+        #expect(mailbox(board.next()) == "two")
+        board.stop()
+        #expect(board.next() == nil)
+    }
+
+    @Test("A mailbox that is not due yet does not hold up the others")
+    func notBefore() {
+        let board = WorkBoard()
+        board.add("later", after: 3_600)
+        board.add("now")
+        #expect(mailbox(board.next()) == "now")
+        board.add("later")
+        board.stop()
+        // It is still in the list, and was not added a second time.
+        #expect(board.next() == nil)
+    }
+
+    @Test("Only as many workers as wait may ask the service, and the board waits for what they find")
+    func permits() {
+        let board = WorkBoard()
+        board.offer(5)
+        #expect(!board.waitForWorker(seconds: 0))
+        #expect(!board.waitForDecision(seconds: 0))
+        let worker = Thread {
+            while let work = board.next() {
+                if case .any = work { board.decide(true) }
+            }
+        }
+        worker.start()
+        #expect(board.waitForWorker(seconds: 60))
+        board.offer(5)
+        #expect(board.waitForDecision(seconds: 60))
+        board.stop()
+    }
+}
