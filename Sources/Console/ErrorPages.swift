@@ -36,7 +36,7 @@ extension Console {
         let forms = Set(router.routes.filter { $0.method == .post }.map { "\($0.path)" })
         for route in router.routes where route.method == .get && !forms.contains("\(route.path)") {
             let segments = "\(route.path)".split(separator: "/")
-            guard segments.first == ":organization", !segments.dropFirst().prefix(1).contains(where: Self.programs.contains) else {
+            guard segments.first == "{organization}", !segments.dropFirst().prefix(1).contains(where: Self.programs.contains) else {
                 continue
             }
             router.on(route.path, method: .post) { request, context in

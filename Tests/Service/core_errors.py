@@ -14,7 +14,7 @@ OTHERS = {
     "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift", "MailboxLeases+SendingReports.swift",
     "MailboxLeases+TokenExchange.swift", "MoveComparison.swift", "MoveCopy.swift", "MoveStream.swift", "OrganizationImport.swift",
     "OrganizationMove.swift", "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift",
-    "OrganizationRegistry.swift", "OrganizationRemoval.swift", "PictureFormat.swift", "PlaintextLosses.swift", "PlaintextUpgrade.swift",
+    "OrganizationRegistry.swift", "OrganizationRemoval.swift", "PictureFormat.swift", "PlaintextLosses.swift", "PlaintextUpgrade.swift", "PlaintextUpgrade+Sealing.swift",
     "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey+Distinct.swift", "RecordKey.swift",
     "SelectWriter.swift", "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift",
     "Session+MailboxStatus.swift", "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift",

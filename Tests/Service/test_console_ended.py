@@ -11,6 +11,11 @@ def hidden(answer, name):
     return found and found[1]
 
 
+def unseen(page):
+    """What a form says besides what is typed, such as the version of its record."""
+    return {k: v for k, v in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text) if k != "csrf"}
+
+
 class Late:
     """A visitor whose sessions end between the page and the form."""
 
@@ -42,10 +47,9 @@ def description(console, queue):
 def test_what_was_typed_is_sent_after_a_fresh_sign_in(console, queue):
     admin = console.dev["console"]
     visitor = Visitor(console)
-    page = visitor.get(f"records/queues/{queue}").text
-    fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page))
+    fields = unseen(visitor.get(f"records/queues/{queue}"))
     late = Late(console, visitor, admin["username"])
-    answer = late.send(f"records/queues/{queue}", **{k: v for k, v in fields.items() if k != "csrf"}, description="typed before the end", emailpassword="typed secret 1")
+    answer = late.send(f"records/queues/{queue}", **fields, description="typed before the end", emailpassword="typed secret 1")
     assert answer.status_code == 403 and "nothing was saved yet" in text(answer)
     assert "typed before the end" not in answer.text and "typed secret 1" not in answer.text, "the form waits sealed"
     assert description(console, queue) != "typed before the end"
@@ -96,8 +100,10 @@ def test_a_form_waits_for_a_sign_in_in_another_tab(console, queue):
     """After a sign-in elsewhere, the page with the form offers it: to its person alone."""
     admin = console.dev["console"]
     person(console, "late-eve", "System Administrator")
-    late = Late(console, Visitor(console), admin["username"])
-    late.send(f"records/queues/{queue}", description="typed before the other tab")
+    visitor = Visitor(console)
+    fields = unseen(visitor.get(f"records/queues/{queue}"))
+    late = Late(console, visitor, admin["username"])
+    late.send(f"records/queues/{queue}", **fields, description="typed before the other tab")
     asked = late.visitor.session.post(f"{console.pages}/sign-in/kept", {"kept": late.kept})
     assert asked.status_code == 403 and hidden(asked, "kept") == late.kept, "there is no sign-in yet"
     for visitor in (Visitor(console, "late-eve", password("late-eve")), Visitor(console)):

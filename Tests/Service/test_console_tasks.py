@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from console_browser import confirm, main, measured, press, resize, wait
 from test_console_pages import shown_rows, visitor
 
-console, chrome, browser = test_console_pages.console, test_console_pages.chrome, test_console_pages.browser
+console = test_console_pages.console
 
 
 class Person:

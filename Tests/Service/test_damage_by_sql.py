@@ -93,6 +93,7 @@ def test_an_organization_without_a_table_is_not_exported(cluster, tmp_path, tabl
     """No import takes such a file; with `org remove --export` it would be all that is left."""
     name = f"broken-{uuid.uuid4().hex[:8]}"
     cluster.run("org", "create", name)
+    cluster.run("key", "show", "--org", name)
     schema = f"org_{name.replace('-', '_')}"
     cluster.sql(f"ALTER TABLE {schema}.{table} RENAME TO gone")
     for command in (["export", name, str(tmp_path / "a")], ["remove", name, "--export", str(tmp_path / "b")]):

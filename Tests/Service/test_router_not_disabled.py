@@ -81,7 +81,8 @@ def test_ten_failures_of_a_server_ask_for_a_person_and_disable_nothing(routed):
         routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true, transientfailurecount = 9 WHERE mailboxid = %s", [box])
         turn(routed, box)
         assert facts(routed, box, "enabledforincomingemail, lastsyncerrorcode, transientfailurecount") == (True, 12, 10)
-        assert [a["level"] for a in alerts(routed, box, 12)] == [3]
+        # The newest. A turn before the tenth may have left another.
+        assert alerts(routed, box, 12)[0]["level"] == 3
         [(wait,)] = routed.sql("SELECT extract(epoch FROM postponemailboxprocessinguntil - now()) FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
         assert 0 < wait <= 3_600
         turn(routed, box)
