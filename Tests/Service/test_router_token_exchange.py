@@ -153,11 +153,11 @@ def test_a_service_that_ends_before_the_successor_is_saved_says_so(exchanging):
     box = mailbox(exchanging, valid, enabled=False)
     with psycopg.connect(exchanging.dev["postgres"]) as locker:
         locker.execute("SELECT 1 FROM org_contoso.mailbox_cell WHERE mailboxid = %s FOR UPDATE", [box])
-        exchanging.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
-        again(exchanging, box)
+        # Due once: a second lease would wait for the same row.
+        exchanging.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true, postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
         until(lambda: tokens.valid != valid, what=lambda: exchanging.log().decode()[-3000:])
         waits = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND wait_event_type = 'Lock'"
-        until(lambda: exchanging.sql(waits) == [(1,)], what=lambda: str(exchanging.sql("SELECT state, wait_event_type, wait_event, query FROM pg_stat_activity WHERE usename = 'fieldseal_service'")))
+        until(lambda: exchanging.sql(waits)[0][0] >= 1, what=lambda: str(exchanging.sql("SELECT state, wait_event_type, wait_event, query FROM pg_stat_activity WHERE usename = 'fieldseal_service'")))
         exchanging.stop(signal.SIGKILL)
     exchanging.start()
     again(exchanging, box)
@@ -166,5 +166,5 @@ def test_a_service_that_ends_before_the_successor_is_saved_says_so(exchanging):
     # The owner consents again.
     taken = len(tokens.asked)
     assert exchanging.request("PATCH", f"mailboxes({box})", {"password": tokens.valid, "testemailconfigurationscheduled": True}).status_code == 204
-    until(lambda: tokens.asked[taken:] == [f"token-{tokens.count - 1}"], what=lambda: str(tokens.asked) + exchanging.log().decode()[-3000:])
+    until(lambda: tokens.asked[taken:] and tokens.asked[-1] == f"token-{tokens.count - 1}", what=lambda: str(tokens.asked) + exchanging.log().decode()[-3000:])
     assert exchanging.request("DELETE", f"mailboxes({box})").status_code == 204
