@@ -150,7 +150,7 @@ def test_a_message_that_is_larger_than_the_server_takes_is_not_offered(routed, s
     state(routed, small, 3)
     [(command, recipients, data)] = server.taken
     assert recipients == ["a@elsewhere.test"] and arrived(server)["Subject"] == "small"
-    # The server is told the size, and gets no byte above 0x7F, whatever it takes.
+    # The server is told the size, and gets no byte above 0x7F, even if it takes 8BITMIME.
     assert f"SIZE={len(data)}" in command and "BODY=" not in command and all(byte < 0x80 for byte in data)
 
 

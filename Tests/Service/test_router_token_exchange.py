@@ -92,7 +92,7 @@ def mailbox(deployment, secret, enabled=True, **settings):
 
 
 def again(deployment, box):
-    """Has a mailbox looked at, whatever a router that ended left behind."""
+    """Makes a mailbox due, and removes the lease and the claim that a router left."""
     deployment.sql("DELETE FROM config.token_exchange")
     deployment.sql("UPDATE org_contoso.mailbox SET processingstatecode = 0, hostid = NULL, postponemailboxprocessinguntil = NULL, transientfailurecount = 0 WHERE mailboxid = %s", [box])
 

@@ -181,7 +181,7 @@ XSI = "http://www.w3.org/2001/XMLSchema-instance"
 
 
 def test_a_browser_scripts_request(service):
-    """As form scripts of the original write it: one string, prefixes of their own, a type that is declared where it is used, no white space."""
+    """As form scripts of the original write it: one string without white space, with other prefixes, and a type declared where it is used."""
     name = f"script{uuid.uuid4().hex}"
     body = (
         f"<s:Envelope xmlns:s='{ENVELOPE}'><s:Body><Execute xmlns='{SERVICES}' xmlns:i='{XSI}'><request i:type='a:CreateRequest' xmlns:a='{NAMESPACES['x']}'>"
