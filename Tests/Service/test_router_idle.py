@@ -333,8 +333,8 @@ def test_connections_are_limited(quiet, idling):
         until(lambda: len(server.idling) == 2, what=turns)
         [before] = quiet.sql(POLLED, [boxes])
         until(lambda: quiet.sql(POLLED, [boxes])[0][0] >= before[0] + 6, what=turns)
-        # Two wait, and the other three take turns.
-        assert len(server.idling) == 2 and quiet.sql(POLLED, [boxes])[0][1] == 3, turns()
+        # Two wait, and the other three take turns. One that reports its turn has issued IDLE, and leaves when the service says so.
+        until(lambda: len(server.idling) == 2 and quiet.sql(POLLED, [boxes])[0][1] == 3, what=turns)
         # Those that are polled get their mail too.
         server.deliver(1, text("limited"))
         until(lambda: all("limited" in subjects(quiet, box) for box in boxes), what=turns)
