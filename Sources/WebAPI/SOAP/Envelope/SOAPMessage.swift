@@ -27,8 +27,8 @@ struct SOAPMessage: Sendable {
         }
         self.version = version
         let parts = root.children.map(\.self)
-        guard parts.allSatisfy({ $0.name.namespace == version.namespace }),
-            ["Body", "Header,Body"].contains(parts.map(\.local).joined(separator: ",")), let body = parts.last
+        guard parts.allSatisfy({ $0.name.namespace == version.namespace }), let body = parts.last, body.local == "Body",
+            parts.count == 1 || parts.count == 2 && parts[0].local == "Header"
         else { throw Self.malformed("An envelope holds a Header or none, and one Body.") }
         let elements = body.children.map(\.self)
         guard elements.count == 1, let element = elements.first, element.name.namespace == contract else {

@@ -23,7 +23,10 @@ struct XMLReader {
     private var text: [UInt8] = []
     private var names = XMLNames()
     private var open: [Open] = []
-    private var bindings: [(prefix: String, namespace: Int32)] = [("xml", XMLNames.xml), ("", XMLNames.none)]
+    /// The attributes of the current tag, without declarations of namespaces.
+    private var raw: [RawAttribute] = []
+    /// The declarations of namespaces in scope. The prefix is a range of the document's bytes.
+    private var bindings: [(prefix: Range<Int>, namespace: Int32)] = []
 
     /// An element whose end tag was not read yet.
     private struct Open {
@@ -70,7 +73,7 @@ struct XMLReader {
     @discardableResult
     private mutating func skipSpace() -> Bool {
         let start = position
-        while let byte = next, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { position += 1 }
+        while let byte = next, XMLCharacter.isSpace(byte) { position += 1 }
         return position > start
     }
 
@@ -188,23 +191,17 @@ struct XMLReader {
         position += 1
         let start = position
         while let byte = next, byte != UInt8(ascii: ";"), position - start < 12 { position += 1 }
-        let name = String(decoding: bytes[start..<position], as: UTF8.self)
         guard next == UInt8(ascii: ";") else { throw error("an & that begins no reference: write &amp;") }
+        let name = bytes[start..<position]
         position += 1
-        switch name {
-        case "amp": text.append(UInt8(ascii: "&"))
-        case "lt": text.append(UInt8(ascii: "<"))
-        case "gt": text.append(UInt8(ascii: ">"))
-        case "quot": text.append(UInt8(ascii: "\""))
-        case "apos": text.append(UInt8(ascii: "'"))
-        default:
-            guard name.hasPrefix("#") else { throw error("an entity that XML itself does not have") }
-            let digits = name.dropFirst()
-            let number = digits.hasPrefix("x") ? UInt32(digits.dropFirst(), radix: 16) : UInt32(digits, radix: 10)
-            guard digits.first != "+", digits.dropFirst().first != "+", let number, XMLCharacter.exists(number),
-                let scalar = Unicode.Scalar(number)
-            else { throw error("a reference to a character that XML does not have") }
-            text.append(contentsOf: String(Character(scalar)).utf8)
+        if name.first == UInt8(ascii: "#") {
+            guard let scalar = XMLCharacter.scalar(digits: name.dropFirst()) else {
+                throw error("a reference to a character that XML does not have")
+            }
+            text.append(contentsOf: String(scalar).utf8)
+        } else {
+            guard let byte = XMLCharacter.entity(name) else { throw error("an entity that XML itself does not have") }
+            text.append(byte)
         }
     }
 
@@ -222,7 +219,7 @@ struct XMLReader {
     private mutating func endText() throws(XMLSyntaxError) {
         guard let last = open.indices.last else { return }
         let start = open[last].textStart
-        guard text[start...].allSatisfy({ $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }) else {
+        guard text[start...].allSatisfy(XMLCharacter.isSpace) else {
             throw error("text beside elements")
         }
         text.removeLast(text.count - start)
@@ -236,13 +233,13 @@ struct XMLReader {
         position += 1
         let name = try qualifiedName()
         let outer = bindings.count
-        let raw = try rawAttributes()
+        try readAttributes()
         let isClosed = next == UInt8(ascii: "/")
         if isClosed { position += 1 }
         try take(">")
         let index = nodes.count
-        nodes.append(.init(name: try resolve(name, isElement: true)))
-        try read(raw, of: index)
+        nodes.append(.init(name: try resolve(bytes[name], usesDefault: true)))
+        if !raw.isEmpty { try resolveAttributes(of: index) }
         open.append(Open(index: index, qualifiedName: name, bindings: outer, textStart: text.count))
         if isClosed { try close() }
     }
@@ -254,13 +251,13 @@ struct XMLReader {
     }
 
     /// Reads the attributes of a tag. Declarations of namespaces take effect at once. Other attributes are resolved later.
-    private mutating func rawAttributes() throws(XMLSyntaxError) -> [RawAttribute] {
-        var raw: [RawAttribute] = []
+    private mutating func readAttributes() throws(XMLSyntaxError) {
+        raw.removeAll(keepingCapacity: true)
         let outer = bindings.count
         var count = 0
         while true {
             let hasSpace = skipSpace()
-            guard let byte = next, byte != UInt8(ascii: ">"), byte != UInt8(ascii: "/") else { return raw }
+            guard let byte = next, byte != UInt8(ascii: ">"), byte != UInt8(ascii: "/") else { return }
             guard hasSpace else { throw error("expected white space before an attribute") }
             count += 1
             guard count <= Self.attributeLimit else { throw error("more than \(Self.attributeLimit) attributes") }
@@ -274,30 +271,39 @@ struct XMLReader {
                 raw.append(RawAttribute(name: name, text: Int32(start)..<Int32(text.count)))
                 continue
             }
-            let namespace = String(decoding: text[start...], as: UTF8.self)
+            try bind(prefix, text[start...], outer)
             text.removeLast(text.count - start)
-            try bind(prefix, namespace, outer)
         }
     }
 
     /// The prefix that an attribute declares, empty for the default namespace; nil for an attribute that is no declaration.
-    private func declaredPrefix(_ name: Range<Int>) -> String? {
-        let name = bytes[name]
-        guard name.first == UInt8(ascii: "x"), name.starts(with: "xmlns".utf8) else { return nil }
-        let rest = name.dropFirst(5)
-        guard let colon = rest.first else { return "" }
-        return colon == UInt8(ascii: ":") ? String(decoding: rest.dropFirst(), as: UTF8.self) : nil
+    private func declaredPrefix(_ name: Range<Int>) -> Range<Int>? {
+        guard bytes[name].starts(with: "xmlns".utf8) else { return nil }
+        let end = name.lowerBound + 5
+        if end == name.upperBound { return end..<end }
+        return bytes[end] == UInt8(ascii: ":") ? (end + 1)..<name.upperBound : nil
     }
 
-    private mutating func bind(_ prefix: String, _ namespace: String, _ outer: Int) throws(XMLSyntaxError) {
-        guard namespace.utf8.count <= Self.nameLength else { throw error("a namespace longer than \(Self.nameLength) bytes") }
-        guard prefix != "xmlns", (prefix == "xml") == (namespace == XMLNamespace.xml), namespace != XMLNamespace.declarations,
-            prefix.isEmpty || !namespace.isEmpty, !prefix.contains(":")
-        else { throw error("a prefix that can't be declared like this") }
-        guard !bindings[outer...].contains(where: { $0.prefix == prefix }) else { throw error("a prefix declared twice") }
+    private mutating func bind(_ prefix: Range<Int>, _ namespace: ArraySlice<UInt8>, _ outer: Int) throws(XMLSyntaxError) {
+        guard namespace.count <= Self.nameLength else { throw error("a namespace longer than \(Self.nameLength) bytes") }
         guard bindings.count < Self.namespaceLimit else { throw error("more than \(Self.namespaceLimit) namespaces") }
         guard let id = names.namespace(namespace) else { throw error("more than \(Self.nameLimit) names") }
+        let name = bytes[prefix]
+        guard !name.elementsEqual("xmlns".utf8), name.elementsEqual("xml".utf8) == (id == XMLNames.xml),
+            id != XMLNames.declarations, prefix.isEmpty || id != XMLNames.none, !name.contains(UInt8(ascii: ":"))
+        else { throw error("a prefix that can't be declared like this") }
+        guard !bindings[outer...].contains(where: { bytes[$0.prefix].elementsEqual(name) }) else {
+            throw error("a prefix declared twice")
+        }
         bindings.append((prefix, id))
+    }
+
+    /// The namespace in scope for a prefix.
+    private func namespace(_ prefix: ArraySlice<UInt8>) throws(XMLSyntaxError) -> Int32 {
+        if let bound = bindings.last(where: { bytes[$0.prefix].elementsEqual(prefix) }) { return bound.namespace }
+        if prefix.isEmpty { return XMLNames.none }
+        guard prefix.elementsEqual("xml".utf8) else { throw error("a prefix that is not declared") }
+        return XMLNames.xml
     }
 
     private mutating func attributeValue() throws(XMLSyntaxError) {
@@ -323,51 +329,38 @@ struct XMLReader {
         position += 1
     }
 
-    /// The id of a name in a tag, by the namespaces in scope.
-    private mutating func resolve(_ range: Range<Int>, isElement: Bool) throws(XMLSyntaxError) -> Int32 {
-        try resolve(bytes[range], usesDefault: isElement)
-    }
-
+    /// The id of a name in a tag or in `xsi:type`, by the namespaces in scope.
     private mutating func resolve(_ name: ArraySlice<UInt8>, usesDefault: Bool) throws(XMLSyntaxError) -> Int32 {
         let colon = name.firstIndex(of: UInt8(ascii: ":"))
         let local = colon.map { name[($0 + 1)...] } ?? name
         guard let first = local.first, XMLNames.isNameStart(first), !local.contains(UInt8(ascii: ":")),
             colon == nil || XMLNames.isNameStart(name[name.startIndex])
         else { throw error("a malformed name") }
-        var namespace = XMLNames.none
-        if colon != nil || usesDefault {
-            let prefix = String(decoding: name[..<(colon ?? name.startIndex)], as: UTF8.self)
-            guard let bound = bindings.last(where: { $0.prefix == prefix }) else { throw error("a prefix that is not declared") }
-            namespace = bound.namespace
-        }
-        guard let id = names.name(namespace, String(decoding: local, as: UTF8.self)) else {
-            throw error("more than \(Self.nameLimit) names")
-        }
+        let isQualified = colon != nil || usesDefault
+        let namespace = isQualified ? try namespace(name[..<(colon ?? name.startIndex)]) : XMLNames.none
+        guard let id = names.name(namespace, local) else { throw error("more than \(Self.nameLimit) names") }
         return id
     }
 
-    /// Resolves attributes, and separates `xsi:type` and `xsi:nil`.
-    private mutating func read(_ raw: [RawAttribute], of index: Int) throws(XMLSyntaxError) {
-        if raw.isEmpty { return }
+    /// Resolves the attributes of an element, and separates `xsi:type` and `xsi:nil`.
+    private mutating func resolveAttributes(of index: Int) throws(XMLSyntaxError) {
         let first = attributes.count
         var seen: [Int32] = []
         for attribute in raw {
-            let id = try resolve(attribute.name, isElement: false)
+            let id = try resolve(bytes[attribute.name], usesDefault: false)
             guard !seen.contains(id) else { throw error("an attribute that stands twice") }
             if raw.count > 1 { seen.append(id) }
-            let name = names.all[Int(id)]
-            guard name.namespace == XMLNamespace.instance, name.local == "type" || name.local == "nil" else {
+            let local = names.all[Int(id)].local
+            guard names.isOfInstance(id), local == "type" || local == "nil" else {
                 attributes.append(.init(name: id, text: attribute.text))
                 continue
             }
-            let value = String(
-                decoding: text[Int(attribute.text.lowerBound)..<Int(attribute.text.upperBound)], as: UTF8.self
-            ).trimmed
-            if name.local == "type" {
-                nodes[index].type = try resolve(ArraySlice(value.utf8), usesDefault: true)
+            let value = XMLCharacter.trimmed(text[Int(attribute.text.lowerBound)..<Int(attribute.text.upperBound)])
+            if local == "type" {
+                nodes[index].type = try resolve(value, usesDefault: true)
             } else {
-                guard ["true", "1", "false", "0"].contains(value) else { throw error("xsi:nil takes true or false") }
-                nodes[index].isNil = value == "true" || value == "1"
+                guard let isNil = XMLCharacter.boolean(value) else { throw error("xsi:nil takes true or false") }
+                nodes[index].isNil = isNil
             }
         }
         nodes[index].attributes = Int32(first)..<Int32(attributes.count)
