@@ -63,7 +63,7 @@ extension WebAPI {
         return answer
     }
 
-    private func organizationService(_ request: Request, _ context: APIContext) async -> APIAnswer {
+    func organizationService(_ request: Request, _ context: APIContext) async -> APIAnswer {
         guard BesideExecutor.isNeeded(by: request) else { return await serve(request, context) }
         return await withTaskExecutorPreference(BesideExecutor.shared) { await serve(request, context) }
     }
@@ -73,7 +73,7 @@ extension WebAPI {
         let organization: String
         let token: VerifiedToken
         do {
-            organization = try context.parameters.require("organization")
+            organization = try context.address?.organization ?? context.parameters.require("organization")
             token = try await client(request, organization, context)
         } catch {
             return refused(await afterDiscardingBody(of: request, error), request, context, nil)
@@ -141,19 +141,16 @@ extension WebAPI {
     private func answer(
         _ message: SOAPMessage, for user: ImpersonatedUser?, _ organization: String, _ token: VerifiedToken, _ context: APIContext
     ) async throws -> APIAnswer {
-        func begin(assuming: Bool) async throws -> Session {
-            let session = try await Session.begin(
-                deployment, organization: organization, client: token.client, address: context.clientAddress,
-                requestID: context.requestID, assuming: assuming, signedInOn: token.signedInOn)
-            context.principal.name = session.caller.actor
-            return session
-        }
-        var assumed: RoleSet?
-        func answer(assuming: Bool) async throws -> APIAnswer {
-            var session = try await begin(assuming: assuming)
-            assumed = assuming ? session.caller.roles : nil
+        let sessions = ClientSessions(
+            deployment, organization: organization, client: token.client, address: context.clientAddress,
+            requestID: context.requestID, signedInOn: token.signedInOn)
+        return try await sessions.run(
+            mayAssume: user == nil && OrganizationService.mayAssume(message.body),
+            onBegin: { context.principal.name = $0.caller.actor }
+        ) { own in
+            var session = own
             if let user {
-                session = try await session.impersonating(user)
+                session = try await own.impersonating(user)
                 context.principal.name = session.caller.actor
             }
             let service = OrganizationService(
@@ -168,17 +165,6 @@ extension WebAPI {
                 ? try await WorkBeside.run { try message.envelope(action, write) } : try message.envelope(action, write)
             return APIAnswer(
                 status: .ok, headers: [.contentType: message.version.contentType, .cacheControl: "no-store"], body: body)
-        }
-        do {
-            return try await answer(assuming: user == nil && OrganizationService.mayAssume(message.body))
-        } catch is StaleSession {
-            return try await answer(assuming: false)
-        } catch let error as FieldsealError {
-            // The request may have been refused before any check. A client without rights is told nothing else.
-            let current = try await begin(assuming: false)
-            // Or it was refused by the roles of an earlier session, and roles were added since.
-            guard let assumed, assumed != current.caller.roles else { throw error }
-            return try await answer(assuming: false)
         }
     }
 }

@@ -110,7 +110,7 @@ struct OrganizationService: Sendable {
 
     /// The parameters of an operation, in the namespace of the service.
     private static func members(_ operation: XMLElement, _ names: String...) throws(FieldsealError) -> ContractMembers {
-        try ContractMembers(operation, of: operation.local, Set(names))
+        try ContractMembers(operation, of: operation.local, names)
     }
 
     /// - Throws: ``FieldsealError`` for an unknown entity, and for one that does not have the message.
