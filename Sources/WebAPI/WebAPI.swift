@@ -196,7 +196,8 @@ package struct WebAPI: Sendable {
         let crossOrigin = CrossOrigin(origins: Set(limits.allowedOrigins))
         return AddressResponder(
             addresses: tokens.addresses, inner: router(crossOrigin).buildResponder(),
-            data: DataResponder(crossOrigin: crossOrigin, requests: requests, answer: data),
+            direct: DirectResponder(
+                crossOrigin: crossOrigin, requests: requests, data: data, organizationService: organizationService),
             databases: databases)
     }
 
@@ -251,8 +252,8 @@ package struct WebAPI: Sendable {
     /// Everything below `/{organization}/api/data/v9.x`.
     private func data(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
         let address = try context.organizationAddress()
-        let version = try context.dataVersion ?? context.parameters.require("version")
-        guard DataResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
+        let version = if case .data(let version) = context.target { version } else { try context.parameters.require("version") }
+        guard DirectResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
         let token = try await client(request, address.organization, context)
         let borrower = PoolBorrower.principal(token.client)
         try quota.begin(borrower)

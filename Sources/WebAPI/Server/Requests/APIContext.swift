@@ -14,8 +14,8 @@ package struct APIContext: RequestContext {
     let channel: any Channel
     /// The path of the request in the form of the routes, percent-encoded.
     var path = ""
-    /// The version in a path of the data API; nil for another path.
-    var dataVersion: String?
+    /// The target of a request that needs no search among the routes; nil for another one.
+    var target: DirectResponder.Target?
     /// The address of the client, without its port: the peer's, or the one that trusted proxies report.
     package internal(set) var clientAddress: String?
     /// The requested organization and its address in the request; nil if the request names none.

@@ -76,7 +76,7 @@ final class ErrorMiddleware: RouterMiddleware {
         // A response that requests a token says where to get one.
         if response.status == .unauthorized, response.headers[.wwwAuthenticate] == APIAnswer.challenge,
             let address = context.address,
-            context.dataVersion != nil || context.parameters.get("organization") == address.organization
+            context.target != nil || context.parameters.get("organization") == address.organization
         {
             response.headers[.wwwAuthenticate] = address.challenge
         }

@@ -11,8 +11,8 @@ struct AddressResponder: HTTPResponder {
 
     let addresses: ServiceAddresses
     let inner: RouterResponder<APIContext>
-    /// Responds to requests of the data API without the router.
-    let data: DataResponder
+    /// Responds to the most frequent requests without the router.
+    let direct: DirectResponder
     /// Finds the database of the organization, if there are several.
     let databases: DatabaseRouting?
 
@@ -23,9 +23,9 @@ struct AddressResponder: HTTPResponder {
             let responder = await databases.responder(for: request, &context) ?? inner
             return try await responder.respond(to: request, context: context)
         }
-        if let version = DataResponder.version(of: request, context) {
-            context.dataVersion = version
-            return try await data.respond(to: request, context: context)
+        context.target = DirectResponder.target(of: request, context)
+        if context.target != nil {
+            return try await direct.respond(to: request, context: context)
         }
         return try await inner.respond(to: request, context: context)
     }

@@ -1,0 +1,53 @@
+import Authentication
+import HTTPTypes
+import Hummingbird
+
+/// Responds to the most frequent requests, those of the data API and of the Organization service, without a search among the
+/// routes. The result is the same as with the routes.
+struct DirectResponder: HTTPResponder {
+    typealias Context = APIContext
+
+    /// What such a request is for.
+    enum Target: Equatable {
+        /// The data API, with the version in the path.
+        case data(version: String)
+        case organizationService
+    }
+
+    let crossOrigin: CrossOrigin
+    let requests: ErrorMiddleware
+    let data: @Sendable (Request, APIContext) async throws -> APIAnswer
+    let organizationService: @Sendable (Request, APIContext) async throws -> APIAnswer
+
+    /// The supported versions, as in the path.
+    static let versions = ["v9.0", "v9.1", "v9.2"]
+    private static let methods: Set<HTTPRequest.Method> = [.get, .post, .patch, .put, .delete]
+    private static let root: StaticString = "/api/data/"
+    private static let service: StaticString = "/XRMServices/2011/Organization.svc"
+
+    /// The target of a request, by a path `/{organization}/api/data/{version}` or below it, or the path of the service.
+    ///
+    /// - Returns: Nil for any other path, and for requests that the routes handle: other methods, and paths with empty segments.
+    static func target(of request: Request, _ context: APIContext) -> Target? {
+        guard let organization = context.address?.organization, methods.contains(request.method) else { return nil }
+        var rest = context.path.utf8[...]
+        guard rest.popFirst() == UInt8(ascii: "/"), rest.starts(with: organization.utf8) else { return nil }
+        rest = rest.dropFirst(organization.utf8.count)
+        if root.withUTF8Buffer({ rest.starts(with: $0) }) {
+            let version = rest.dropFirst(root.utf8CodeUnitCount).prefix { $0 != UInt8(ascii: "/") }
+            return versions.first { version.elementsEqual($0.utf8) }.map(Target.data)
+        }
+        guard request.method == .post, service.withUTF8Buffer({ rest.starts(with: $0) }) else { return nil }
+        let end = rest.dropFirst(service.utf8CodeUnitCount)
+        return end.isEmpty || end.elementsEqual("/web".utf8) ? .organizationService : nil
+    }
+
+    func respond(to request: Request, context: APIContext) async throws -> Response {
+        try await crossOrigin.handle(request, context: context) { request, context in
+            try await requests.handle(request, context: context) { request, context in
+                let answer = context.target == .organizationService ? organizationService : data
+                return try await answer(request, context).response
+            }
+        }
+    }
+}
