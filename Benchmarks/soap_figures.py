@@ -8,7 +8,7 @@ import requests as http
 from api import CONNECTIONS, PAGE, load, resident, rows_per_second
 from bench import paired, record
 from service import Deployment
-from soap import NAMESPACES, address, columns, operation
+from soap import NAMESPACES, SERVICES, address, columns, operation
 
 FIGURES = ["soap/read", "soap/list", "soap/memory"]
 READ = ["name", "password", "ispasswordset"]
@@ -20,7 +20,12 @@ def envelope(content):
 
 
 def retrieve(id):
-    return envelope(operation("Retrieve", f"<entityName>mailbox</entityName><id>{id}</id><columnSet>{columns(*READ)}</columnSet>"))
+    """A request as the SDK's proxy class writes it, which declares the namespaces that it needs."""
+    names = "".join(f"<b:string>{name}</b:string>" for name in READ)
+    return envelope(
+        f'<Retrieve xmlns="{SERVICES}"><entityName>mailbox</entityName><id>{id}</id>'
+        f'<columnSet xmlns:a="{NAMESPACES["x"]}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance"><a:AllColumns>false</a:AllColumns>'
+        f'<a:AttributeExpressions/><a:Columns xmlns:b="{NAMESPACES["a"]}">{names}</a:Columns></columnSet></Retrieve>')
 
 
 def run_list(service):
