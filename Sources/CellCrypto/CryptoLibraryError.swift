@@ -16,6 +16,7 @@ public struct CryptoLibraryError: Error, CustomStringConvertible, Sendable {
         ERR_clear_error()
     }
 
+    /// The call of libcrypto that failed, and its reason if it has one.
     public var description: String { "libcrypto: \(call) failed\(reason.map { ": \($0)" } ?? "")" }
 }
 

@@ -60,6 +60,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// Whether PostgreSQL ended the statement, by `statement_timeout` or a cancel request.
     public var isCancelledStatement: Bool { state == .queryCanceled }
 
+    /// The message with its SQLSTATE, and a warning if the outcome of a change is unknown.
     public var description: String {
         let text = sqlState.isEmpty ? message : "\(message) [\(sqlState)]"
         guard kind == .unknownOutcome else { return text }

@@ -3,5 +3,6 @@ public struct CellError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Makes the error, which has no details.
     public init() {}
 
+    /// One sentence without a reason: a reason would help an attacker.
     public var description: String { "the cell does not open" }
 }

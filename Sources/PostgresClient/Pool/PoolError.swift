@@ -7,6 +7,7 @@ public enum PoolError: Error, Sendable, CustomStringConvertible {
     /// The pool was closed.
     case closed
 
+    /// Why the pool gave no connection.
     public var description: String {
         switch self {
         case .exhausted: "no database connection came free in time"

@@ -42,6 +42,7 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
         return .init(arrayType, array(values.map(\.bytes), of: type))
     }
 
+    /// A placeholder: a parameter may be a secret.
     public var description: String { "****" }
     public var customMirror: Mirror { Mirror(self, children: [:]) }
 
