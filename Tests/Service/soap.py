@@ -6,6 +6,7 @@ import string
 
 import requests
 from lxml import etree
+from service import PATIENCE
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "Fixtures/soap"
 NAMESPACES = {
@@ -40,7 +41,7 @@ def send(service, body, client="admin", token=None, url=None, **headers):
     if token != "":
         headers["Authorization"] = f"Bearer {token or service.token(client)}"
     body = body.encode() if isinstance(body, str) else body
-    return requests.post(url or address(service), data=body, headers=headers, verify=service.dev["caFile"], timeout=120)
+    return requests.post(url or address(service), data=body, headers=headers, verify=service.dev["caFile"], timeout=PATIENCE)
 
 
 def call(service, operation, version="1.1", header="", **options):

@@ -25,6 +25,61 @@ struct XMLReaderTests {
         #expect(root.first("c")?.isEmpty == true && root.text.isEmpty)
     }
 
+    @Test("References stand for characters that XML has, and for no others")
+    func references() throws {
+        #expect(try read("<a b='&quot;&apos;&#9;'>&amp;&lt;&gt;&#65;&#x42;&#00000000067;&#xFFFD;</a>").text == "&<>ABC\u{FFFD}")
+        #expect(try read("<a b='&quot;&apos;&#x2013;'/>").attribute("b") == "\"'–")
+        for name in [
+            "nbsp", "", "#", "#x", "#0", "#8", "#xD800", "#xFFFE", "#x110000", "#+65", "#-1", "#x+41", "#X41", "#4A", "#4294967361",
+            "amp",
+        ] {
+            let end = name == "amp" ? " " : ";"
+            #expect(throws: XMLSyntaxError.self, "\(name)") { try read("<a>&\(name)\(end)</a>") }
+        }
+    }
+
+    @Test("A million references are read in the time of their bytes")
+    func manyReferences() throws {
+        let text = String(repeating: "&#8211;", count: 1_000_000)
+        #expect(try read("<a>\(text)</a>").text.unicodeScalars.count == 1_000_000)
+    }
+
+    @Test("Prefixes that XML reserves or that stand twice are refused")
+    func prefixes() throws {
+        #expect(try read("<a xml:lang='de'/>").attribute("lang", in: XMLNamespace.xml) == "de")
+        #expect(try read("<a xmlns:xml='\(XMLNamespace.xml)' xml:x='1'/>").attribute("x", in: XMLNamespace.xml) == "1")
+        let declarations = [
+            "xmlns:xml='u'", "xmlns:p='\(XMLNamespace.xml)'", "xmlns='\(XMLNamespace.xml)'", "xmlns:xmlns='u'", "xmlns:p=''",
+            "xmlns:p='\(XMLNamespace.declarations)'", "xmlns='\(XMLNamespace.declarations)'", "xmlns:p='u' xmlns:p='v'",
+            "xmlns='u' xmlns='v'", "xmlns:='u'", "xmlns:p:q='u'", "xmlns:p='u' xmlns:q='u' p:x='' q:x=''", "p:x=''",
+            "xmlns:p='u' p:=''",
+        ]
+        for declaration in declarations {
+            #expect(throws: XMLSyntaxError.self, "\(declaration)") { try read("<a \(declaration)/>") }
+        }
+        // A prefix may be declared again below, and holds until the element's end.
+        #expect(try read("<p:a xmlns:p='u'><p:b xmlns:p='v'/><p:c/></p:a>").children.map(\.name.namespace) == ["v", "u"])
+    }
+
+    @Test("Types and nil are taken without the white space around them")
+    func instance() throws {
+        let declarations = "xmlns:i='\(XMLNamespace.instance)' xmlns:t='u'"
+        let root = try read("<a \(declarations) i:type=' t:b&#10;' i:nil=' false '/>")
+        #expect(root.type == XMLName("u", "b") && !root.isNil)
+        for attribute in ["i:type=''", "i:type='x:b'", "i:type='t:'", "i:nil=''", "i:nil='True'", "i:nil='1 1'"] {
+            #expect(throws: XMLSyntaxError.self, "\(attribute)") { try read("<a \(declarations) \(attribute)/>") }
+        }
+        #expect(throws: XMLSyntaxError.self) { try read("<a \(declarations) i:nil='1'>x</a>") }
+    }
+
+    @Test("Many names keep apart", arguments: [3, 24, 25, 200])
+    func manyNames(count: Int) throws {
+        let children = (0..<count).map { "<n\($0 % 7) xmlns='urn:\($0)'/><n\($0)/>" }.joined()
+        let names = try read("<a>\(children)\(children)</a>").children.map(\.name)
+        let expected = (0..<count).flatMap { [XMLName("urn:\($0)", "n\($0 % 7)"), XMLName("", "n\($0)")] }
+        #expect(names == expected + expected)
+    }
+
     /// Documents that are past one limit each.
     private static let pastLimits: [String] = {
         let depth = XMLReader.depthLimit + 1
