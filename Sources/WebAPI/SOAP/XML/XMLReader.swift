@@ -281,7 +281,8 @@ struct XMLReader {
         guard bytes[name].starts(with: "xmlns".utf8) else { return nil }
         let end = name.lowerBound + 5
         if end == name.upperBound { return end..<end }
-        return bytes[end] == UInt8(ascii: ":") ? (end + 1)..<name.upperBound : nil
+        // `xmlns:` without a prefix is a malformed name.
+        return bytes[end] == UInt8(ascii: ":") && end + 1 < name.upperBound ? (end + 1)..<name.upperBound : nil
     }
 
     private mutating func bind(_ prefix: Range<Int>, _ namespace: ArraySlice<UInt8>, _ outer: Int) throws(XMLSyntaxError) {
