@@ -189,8 +189,8 @@ DECLARE
     hit record;
 BEGIN
     IF current_setting('fieldseal.maintenance', true) = 'on'
-        -- A whole organization, or the deployment's own schema, is dropped on purpose.
-        OR EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_type = 'schema')
+        -- A whole organization, or the deployment's own schema, is dropped on purpose. DROP OWNED names none of them.
+        OR tg_tag <> 'DROP OWNED' AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() WHERE object_type = 'schema')
     THEN
         RETURN;
     END IF;
@@ -224,6 +224,61 @@ $$;
 COMMENT ON FUNCTION cell.refuse_drop() IS
     'Event trigger: refuses to drop cells, their columns and the fences around them (SQLSTATE FS005).';
 
+-- REASSIGN OWNED knows no event triggers: the doctor names what it did.
+CREATE OR REPLACE FUNCTION cell.refuse_owner() RETURNS event_trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    hit record;
+BEGIN
+    IF current_setting('fieldseal.maintenance', true) = 'on' OR current_setting('check_function_bodies') = 'off' THEN
+        RETURN;
+    END IF;
+    SELECT n.nspname, r.rolname INTO hit FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
+     WHERE r.rolname <> 'fieldseal_owner'
+       AND (n.nspname IN ('config', 'cell')
+            OR n.nspname LIKE 'org\_%' AND EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = n.oid AND c.relname = 'encryption'))
+       AND n.oid IN (SELECT objid FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_namespace'::regclass)
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% is refused: the schema % would belong to %', tg_tag, hit.nspname, hit.rolname
+            USING ERRCODE = 'FS005',
+                  HINT = 'Everything in it belongs to fieldseal_owner. Who means it: SET fieldseal.maintenance = ''on'', '
+                      || 'and run fieldseal doctor afterwards.';
+    END IF;
+    IF to_regnamespace('cell') IS NULL THEN
+        RAISE EXCEPTION '% is refused: the checks of cells are in the schema cell', tg_tag
+            USING ERRCODE = 'FS005', HINT = 'The program finds it by that name.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION cell.refuse_owner() IS
+    'Event trigger: refuses to give the program''s schemas to another role, or cell another name (SQLSTATE FS005).';
+
+-- Both commands would take the guards along before these see it. So the text of the command is read.
+CREATE OR REPLACE FUNCTION cell.refuse_removal() RETURNS event_trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    hit record;
+BEGIN
+    IF current_setting('fieldseal.maintenance', true) = 'on' OR current_setting('check_function_bodies') = 'off' THEN
+        RETURN;
+    END IF;
+    SELECT n.nspname, r.rolname INTO hit FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
+     WHERE CASE tg_tag
+           WHEN 'DROP OWNED' THEN (n.nspname IN ('config', 'cell') OR n.nspname LIKE 'org\_%')
+               AND strpos(lower(current_query()), lower(r.rolname)) > 0
+           ELSE n.nspname = 'cell' AND current_query() ~* 'drop\s+schema[^;]*\mcell\M' END
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% is refused: it would drop the schema % of %', tg_tag, hit.nspname, hit.rolname
+            USING ERRCODE = 'FS005',
+                  HINT = 'Encryption cannot be turned off. Who means it: SET fieldseal.maintenance = ''on''.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION cell.refuse_removal() IS
+    'Event trigger: refuses to drop the schema cell, or what the owner has (SQLSTATE FS005).';
+
 DO $$
 BEGIN
     -- Event triggers run in the order of their names: an index is refused as an index first.
@@ -235,6 +290,14 @@ BEGIN
     END IF;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'fieldseal_refuse_drop') THEN
         CREATE EVENT TRIGGER fieldseal_refuse_drop ON sql_drop EXECUTE FUNCTION cell.refuse_drop();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'fieldseal_refuse_owner') THEN
+        CREATE EVENT TRIGGER fieldseal_refuse_owner ON ddl_command_end WHEN TAG IN ('ALTER SCHEMA')
+            EXECUTE FUNCTION cell.refuse_owner();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'fieldseal_refuse_removal') THEN
+        CREATE EVENT TRIGGER fieldseal_refuse_removal ON ddl_command_start WHEN TAG IN ('DROP OWNED', 'DROP SCHEMA')
+            EXECUTE FUNCTION cell.refuse_removal();
     END IF;
 END
 $$;

@@ -6,7 +6,7 @@ extension Doctor {
     /// Whether only superusers have such rights.
     func privileges(on connection: isolated PostgresConnection) throws -> [Finding] {
         try parameterGrants(on: connection) + catalogGrants(on: connection) + definerFunctions(on: connection)
-            + serviceLogins(on: connection)
+            + recoveryFunctions(on: connection) + serviceLogins(on: connection) + defaultPrivileges(on: connection)
     }
 
     /// SQL for the program's roles.
@@ -73,21 +73,58 @@ extension Doctor {
     private func definerFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
-            SELECT p.oid::regprocedure::text, r.rolname
+            SELECT p.oid::regprocedure::text, r.rolname, \(Self.extensionName)
               FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner JOIN pg_namespace AS n ON n.oid = p.pronamespace
              WHERE p.prosecdef AND p.oid >= 16384 AND (r.rolsuper OR r.rolname = 'fieldseal_owner')
                AND n.nspname NOT IN ('config', 'cell') AND n.nspname NOT IN (SELECT schema_name FROM config.organization)
                AND EXISTS (SELECT FROM pg_roles WHERE rolname = 'fieldseal_service')
                AND has_schema_privilege('fieldseal_service', n.oid, 'USAGE') AND has_function_privilege('fieldseal_service', p.oid, 'EXECUTE')
-               AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
              ORDER BY 1
             """)
         return try rows.map { row in
             let (function, owner): (String, String) = (try row.decode(0), try row.decode(1))
+            let words =
+                "fieldseal_service may call the function \(function), which runs with the rights of \(owner) (SECURITY DEFINER)"
+            // A function can be added to any extension. Those of the program's own have none of this kind.
+            guard let name: String = try row.decodeIfPresent(2), !Self.ownExtensions.contains(name) else {
+                return Finding(
+                    .error, "definer-function", words,
+                    advice: "REVOKE EXECUTE ON FUNCTION \(function) FROM PUBLIC, fieldseal_service; or drop it")
+            }
             return Finding(
-                .error, "definer-function",
-                "fieldseal_service may call the function \(function), which runs with the rights of \(owner) (SECURITY DEFINER)",
-                advice: "REVOKE EXECUTE ON FUNCTION \(function) FROM PUBLIC, fieldseal_service; or drop it")
+                .notice, "definer-function", "\(words) and belongs to the extension \(name)",
+                advice: "REVOKE EXECUTE ON FUNCTION \(function) FROM PUBLIC, unless \(name) is known to make it so")
+        }
+    }
+
+    /// Extensions that the program uses.
+    static let ownExtensions = ["pgcrypto", "plpgsql"]
+
+    /// SQL for the extension to which the function `p` belongs; null for one that belongs to none.
+    private static let extensionName = """
+        (SELECT e.extname::text FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
+          WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
+        """
+
+    /// Functions of pgcrypto that are not its own any more, and others in their place. The recovery functions call them.
+    private func recoveryFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT p.oid::regprocedure::text
+              FROM (SELECT p.*, \(Self.extensionName) AS extension FROM pg_proc AS p) AS p
+              JOIN pg_language AS l ON l.oid = p.prolang JOIN pg_extension AS e ON e.extname = 'pgcrypto'
+             WHERE CASE WHEN p.extension = 'pgcrypto'
+                 THEN l.lanname <> 'c' OR p.probin <> '$libdir/pgcrypto' OR p.proname IN ('hmac', 'decrypt_iv') AND p.prosrc <> 'pg_' || p.proname
+                 ELSE p.pronamespace = e.extnamespace AND p.proname IN ('hmac', 'decrypt_iv') END
+             ORDER BY 1
+            """)
+        return try rows.map { row in
+            Finding(
+                .error, "recovery-function-changed",
+                "the function \(try row.decode(0, as: String.self)) is not the one of pgcrypto: with it, cell.open refuses cells that are whole",
+                advice:
+                    "as a superuser: drop it or DROP EXTENSION pgcrypto, then fieldseal migrate recovery where it is used; and find out who made it"
+            )
         }
     }
 

@@ -10,4 +10,9 @@ package struct MigrationStatus: Sendable {
     package let pending: [String]
     /// The problem: a changed file, or a database newer than the program.
     package let problem: MigrationError?
+
+    /// The problem in words, without the target, which stands before them.
+    package var problemWords: String? {
+        problem.map { "\($0)" }.map { $0.hasPrefix("\(target): ") ? String($0.dropFirst("\(target): ".count)) : $0 }
+    }
 }

@@ -166,9 +166,13 @@ package struct OrganizationRegistry: Sendable {
     ) async throws -> Result {
         let connection = try await PostgresConnection.connect(conninfo)
         return try await connection.run { connection in
-            try connection.transaction {
-                try begin(on: connection)
-                return try body(connection)
+            do {
+                return try connection.transaction {
+                    try begin(on: connection)
+                    return try body(connection)
+                }
+            } catch let error as PostgresError where [.undefinedTable, .undefinedSchema].contains(error.state) {
+                throw FieldsealError.lostTable(error.message)
             }
         }
     }

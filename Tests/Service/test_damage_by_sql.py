@@ -4,7 +4,7 @@ import json
 import uuid
 
 import pytest
-from cluster import Cluster
+from cluster import NEWEST, Cluster
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +103,39 @@ def test_an_organization_without_a_table_is_not_exported(cluster, tmp_path, tabl
     cluster.sql(f"ALTER TABLE {schema}.gone RENAME TO {table}")
     cluster.run("org", "export", name, str(tmp_path / "a"))
     cluster.run("org", "remove", name, "--without-export", stdin=f"{name}\n")
+
+
+def test_organizations_that_are_refused_are_not_listed_as_served(cluster):
+    def statuses():
+        return {o["organization"]: o["status"] for o in json.loads(cluster.run("org", "list", "--json").stdout)}
+
+    cluster.run("org", "create", "changed")
+    cluster.run("org", "create", "older")
+    assert statuses()["changed"] == statuses()["older"] == "served"
+    cluster.sql("UPDATE config.attested_state SET events = events + 5 WHERE organization_id = (SELECT organization_id FROM config.organization WHERE name = 'changed')")
+    cluster.run("migrate", "down", "older", stdin=f"{NEWEST}\n")
+    assert (statuses()["changed"], statuses()["older"], statuses()["contoso"]) == ("refused: not attested", "refused: schema of another version", "served")
+    assert findings(cluster, "state-not-attested", "changed") and not findings(cluster, "key-required", "changed")
+    cluster.run("org", "attach", "changed", "--yes")
+    cluster.run("migrate", "up")
+    assert statuses()["changed"] == statuses()["older"] == "served"
+
+
+def test_what_is_lost_is_named_by_each_command(cluster):
+    cluster.run("org", "create", "gone")
+    cluster.sql("DROP SCHEMA org_gone CASCADE")
+    for command in (["verify"], ["events", "verify"], ["key", "status"]):
+        result = cluster.run(*command, "--org", "gone", check=False)
+        assert result.returncode == 1 and "lacks the schema of the organization gone" in result.stdout + result.stderr, result
+    for command in (["verify"], ["events", "verify"]):
+        unknown = cluster.run(*command, "--org", "nope", check=False)
+        assert unknown.returncode == 1 and "There is no organization nope" in unknown.stdout + unknown.stderr, unknown
+    suspended = cluster.run("org", "suspend", "gone", check=False)
+    assert suspended.returncode == 1 and "database lacks what the program's migrations make" in suspended.stderr and "org_gone" in suspended.stderr
+    status = next(line for line in cluster.run("migrate", "status").stdout.splitlines() if line.startswith("gone: "))
+    assert status.count("gone") == 1 and "its schema" in status, status
+    assert all(not message.startswith("gone") for message in findings(cluster, "migration-problem", "gone"))
+    cluster.sql("ALTER TABLE org_contoso.usersettings RENAME TO us2")
+    result = cluster.run("verify", "--org", "contoso", check=False)
+    cluster.sql("ALTER TABLE org_contoso.us2 RENAME TO usersettings")
+    assert result.returncode == 1 and "database lacks" in result.stdout and "usersettings" in result.stdout, result

@@ -156,3 +156,26 @@ def test_a_dba_sees_what_stands_in_every_encrypted_attribute(own_service):
     assert records == own_service.sql("SELECT count(*) FROM org_contoso.mailbox")[0][0] and id
     assert versions == {"2": cells} and malformed == 0 and size >= 69 * cells > 0
     own_service.sql("SET ROLE fieldseal_inspector; SELECT count(*) FROM config.encrypted_attribute_status")
+
+
+def test_a_token_signing_key_that_sql_wrote_stops_nothing(own_service):
+    own_service.key()
+    copy = ("INSERT INTO config.signing_key (signing_key_id, public_key, private_key, kek_id, retired_on) SELECT gen_random_uuid(), public_key, private_key, {}, now() "
+            "FROM config.signing_key WHERE retired_on IS NULL")
+    own_service.sql(copy.format("'ffffffffffffffff'"))
+    own_service.sql(copy.format("kek_id"))
+    found = doctor(own_service)
+    assert set(found) == {"signing-key-unreadable"} and found["signing-key-unreadable"]["severity"] == "warning"
+    # A server that starts reads every key.
+    own_service.stop()
+    own_service.start()
+    assert own_service.get("queues?$top=1", token=own_service.token()).status_code == 200
+    # The key in force: named, and replaced where the operator retires it.
+    own_service.sql("DELETE FROM config.signing_key WHERE retired_on IS NOT NULL; UPDATE config.signing_key SET private_key = set_byte(private_key, 40, get_byte(private_key, 40) # 1)")
+    [(id,)] = own_service.sql("SELECT signing_key_id::text FROM config.signing_key")
+    found = doctor(own_service)["signing-key-unreadable"]
+    assert found["severity"] == "error" and id in found["message"] and id in found["advice"]
+    own_service.sql("UPDATE config.signing_key SET retired_on = now()")
+    own_service.stop()
+    own_service.start()
+    assert own_service.get("queues?$top=1", token=own_service.token()).status_code == 200

@@ -31,6 +31,8 @@ extension Doctor {
                 [.uuid(organization.id), .int32(Int32(state.keyVersion)), .text(state.fingerprint)])
             return (state, try rows.first?.decode(0, as: Bool.self) ?? false)
         }
+        // Without its attested state an organization is refused, and that is another finding.
+        guard state.problem == nil else { return [] }
         guard deployment.keyring.dataKey(of: state) != nil else {
             return [
                 Finding(

@@ -8,7 +8,7 @@ extension Doctor {
     func service(on connection: isolated PostgresConnection) throws -> [Finding] {
         let row = try connection.query(
             """
-            SELECT r.rolsuper OR r.rolbypassrls, r.rolname, pg_has_role(r.rolname, 'fieldseal_owner', 'MEMBER'),
+            SELECT r.rolsuper, r.rolname, pg_has_role(r.rolname, 'fieldseal_owner', 'MEMBER'),
                    s.client_addr IS NOT NULL AND NOT coalesce(t.ssl, false)
               FROM pg_roles AS r, pg_stat_activity AS s LEFT JOIN pg_stat_ssl AS t USING (pid)
              WHERE r.rolname = current_user AND s.pid = pg_backend_pid()
@@ -93,7 +93,11 @@ extension Doctor {
         try await MigrationRunner(conninfo: administrativeConninfo).status(organization: organization).flatMap {
             status -> [Finding] in
             if let problem = status.problem {
-                return [Finding(.error, "migration-problem", "\(status.target)", "\(problem)", advice: "fieldseal migrate verify")]
+                return [
+                    Finding(
+                        .error, "migration-problem", "\(status.target)", status.problemWords ?? "",
+                        advice: "fieldseal migrate verify")
+                ]
             }
             guard !status.pending.isEmpty else { return [] }
             return [
@@ -112,7 +116,7 @@ extension Doctor {
                    current_setting('log_statement') IN ('mod', 'all') AND current_setting('log_parameter_max_length') <> '0'
                        AND to_regprocedure('cell.derive_key(text,bytea,integer)') IS NOT NULL,
                    (SELECT coalesce(string_agg(w, ', '), '') FROM unnest(ARRAY['fieldseal_refuse_index', 'fieldseal_refuse_weakening',
-                       'fieldseal_refuse_drop']) AS w
+                       'fieldseal_refuse_drop', 'fieldseal_refuse_owner', 'fieldseal_refuse_removal']) AS w
                      WHERE NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = w AND evtenabled IN ('O', 'A')))
             """)[0]
         var findings: [Finding] = []

@@ -128,19 +128,25 @@ extension Doctor {
                 SELECT 'pg_cast'::regclass, c.oid FROM pg_cast AS c JOIN pg_type AS s ON s.oid = c.castsource JOIN pg_type AS t ON t.oid = c.casttarget
                  WHERE c.oid >= 16384 AND s.typnamespace = 'pg_catalog'::regnamespace AND t.typnamespace = 'pg_catalog'::regnamespace
             )
-            SELECT i.type, i.identity FROM foreign_object AS f, pg_identify_object(f.class, f.oid, 0) AS i
-             WHERE NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = f.class AND d.objid = f.oid AND d.deptype = 'e')
+            SELECT i.type, i.identity, e.extname::text FROM foreign_object AS f
+              LEFT JOIN pg_depend AS d ON d.classid = f.class AND d.objid = f.oid AND d.deptype = 'e'
+              LEFT JOIN pg_extension AS e ON e.oid = d.refobjid, pg_identify_object(f.class, f.oid, 0) AS i
             UNION ALL
-            SELECT 'function', p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
+            SELECT 'function', p.oid::regprocedure::text, NULL FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
              WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.oid < 16384 AND l.lanname <> 'internal'
                AND p.proname = ANY ('{sha256,convert_to,jsonb_build_array,clock_timestamp,current_setting,set_config,lower,encode,decode,nextval}')
              ORDER BY 2
             """)
         return try rows.map { row in
-            Finding(
-                .error, "system-object-changed",
-                "the \(try row.decode(0, as: String.self)) \(try row.decode(1, as: String.self)) of pg_catalog is not PostgreSQL's own",
-                advice: "find out who made it; restore the database into a new cluster")
+            let what = "the \(try row.decode(0, as: String.self)) \(try row.decode(1, as: String.self)) of pg_catalog"
+            guard let name: String = try row.decodeIfPresent(2), !Self.ownExtensions.contains(name) else {
+                return Finding(
+                    .error, "system-object-changed", "\(what) is not PostgreSQL's own",
+                    advice: "find out who made it; restore the database into a new cluster")
+            }
+            return Finding(
+                .notice, "system-object-changed", "\(what) belongs to the extension \(name)",
+                advice: "find out who made it, unless \(name) is known to make it")
         }
     }
 }

@@ -46,27 +46,58 @@ package struct Doctor: Sendable {
     /// - Throws: ``PostgresError`` when the database is unreachable; ``FieldsealError`` `.noResource` for an unknown organization.
     package func report(organization name: String? = nil, opensCells: Bool, limit: Int) async throws -> FindingReport {
         var report = FindingReport(limit: limit)
-        if let wrong = try await deployment.pool.withConnection({ try wrongKeyEncryptionKey(on: $0) }) {
-            report.add([wrong])
+        let connection = try await connect()
+        report.add(try await connection.run { try owners(on: $0) })
+        var entries: [OrganizationEntry] = []
+        var isWrong = false
+        let unread = try await part("the list of organizations") {
+            if let wrong = try await deployment.pool.withConnection({ try wrongKeyEncryptionKey(on: $0) }) {
+                isWrong = true
+                return [wrong]
+            }
+            entries = try await OrganizationEntry.list(deployment)
+            return []
+        }
+        report.add(unread)
+        if isWrong {
+            await connection.close()
             return report
         }
-        let entries = try await OrganizationEntry.list(deployment).filter { name == nil || $0.organization.name == name }
-        if let name, entries.isEmpty { throw FieldsealError.noSuchOrganization(name) }
-        func add(_ findings: [Finding]) {
-            report.add(findings.filter { name == nil || $0.subject == name || $0.subject == Finding.deployment })
-        }
-        add(try await deployment.pool.withConnection { try service(on: $0) + moves(on: $0) })
-        add(try await migrations(of: name) + keyFiles.findings() + connectionStrings() + besides())
-        let connection = try await connect()
-        add(
-            try await connection.run { connection in
-                try server(on: connection) + database(on: connection) + surroundings(on: connection) + replicas(on: connection)
-                    + config(on: connection)
-            })
-        let (reference, problems) = try await connection.run { try schemas(on: $0) }
-        add(problems)
+        entries = entries.filter { name == nil || $0.organization.name == name }
+        if let name, entries.isEmpty, unread.isEmpty { throw FieldsealError.noSuchOrganization(name) }
+        report.add(try await wholeDeployment(name, on: connection))
+        var reference: SchemaReference?
+        report.add(
+            try await part("the schemas") {
+                let (found, problems) = try await connection.run { try schemas(on: $0) }
+                reference = found
+                return problems
+            }.filter { Self.isWanted($0, name) })
         await connection.close()
         return try await examine(entries, reference, opensCells: opensCells, into: report)
+    }
+
+    private static func isWanted(_ finding: Finding, _ name: String?) -> Bool {
+        name == nil || finding.subject == name || finding.subject == Finding.deployment
+    }
+
+    /// What concerns no single organization.
+    ///
+    /// - Parameter name: The organization besides which others are not reported; nil for all.
+    private func wholeDeployment(_ name: String?, on connection: PostgresConnection) async throws -> [Finding] {
+        var findings = try await part("the service's role") { try await deployment.pool.withConnection { try service(on: $0) } }
+        findings += try await part("the moves") { try await deployment.pool.withConnection { try moves(on: $0) } }
+        findings += try await part("the token-signing keys") {
+            try await deployment.pool.withConnection { try signingKeys(on: $0) }
+        }
+        findings += try await part("the migrations") { try await migrations(of: name) }
+        findings += try await part("the files and settings") { try await keyFiles.findings() + connectionStrings() + besides() }
+        findings += try await part("the server") {
+            try await connection.run { try server(on: $0) + database(on: $0) + replicas(on: $0) }
+        }
+        findings += try await part("the surroundings") { try await connection.run { try surroundings(on: $0) } }
+        findings += try await part("config") { try await connection.run { try config(on: $0) } }
+        return findings.filter { Self.isWanted($0, name) }
     }
 
     func connect() async throws -> PostgresConnection {
@@ -115,19 +146,13 @@ package struct Doctor: Sendable {
         on connection: PostgresConnection
     ) async throws -> [Finding] {
         let organization = entry.organization
-        if let missing = try await connection.run({ try whole(organization, on: $0) }) { return [missing] }
+        let missing = try await part("its schema", of: organization.name) {
+            try await connection.run { try whole(organization, on: $0).map { [$0] } ?? [] }
+        }
+        guard missing.isEmpty else { return missing }
         var findings = Self.name(of: organization)
         func look(_ what: String, _ body: () async throws -> [Finding]) async throws {
-            do {
-                findings += try await body()
-            } catch let error as PostgresError where error.isConnectionLoss {
-                throw error
-            } catch {
-                findings.append(
-                    Finding(
-                        .error, "not-checked", organization.name, "\(what) could not be checked: \(error)",
-                        advice: "correct what the other findings name, then run fieldseal doctor again"))
-            }
+            findings += try await part(what, of: organization.name, body)
         }
         if let reference, try await isNewest(organization) {
             try await look("its schema") { try await connection.run { try structure(of: organization, reference, on: $0) } }

@@ -24,6 +24,7 @@ struct SchemaReference: Sendable {
         try connection.execute("BEGIN; SET LOCAL lock_timeout = '5s'")
         defer { connection.rollBack() }
         try registry.begin(on: connection)
+        try connection.execute(withoutDefaultPrivileges)
         let found = try SchemaDescription(of: "cell", keyVersion: nil, isDetailed: true, on: connection)
         // No other connection sees these names, since the transaction is rolled back.
         try connection.execute("SET LOCAL fieldseal.maintenance = 'on'; ALTER SCHEMA config RENAME TO config__found")
@@ -63,7 +64,8 @@ extension Doctor {
         if quick.digest == reference.organization.digest { return [] }
         let description = try SchemaDescription(of: organization.schema, keyVersion: version, isDetailed: true, on: connection)
         return Self.findings(
-            SchemaDifference.list(description, against: reference.organization), in: organization.schema, about: organization.name)
+            SchemaDifference.list(description, against: reference.organization), in: organization.schema, about: organization.name,
+            keyVersion: version)
     }
 
     // MARK: Words
@@ -71,8 +73,10 @@ extension Doctor {
     /// Beyond this number, differences are counted and not listed.
     private static let differenceLimit = 20
 
-    private static func findings(_ differences: [SchemaDifference], in schema: String, about subject: String) -> [Finding] {
-        var findings = differences.prefix(differenceLimit).map { finding($0, in: schema, about: subject) }
+    private static func findings(
+        _ differences: [SchemaDifference], in schema: String, about subject: String, keyVersion: Int? = nil
+    ) -> [Finding] {
+        var findings = differences.prefix(differenceLimit).map { finding($0, in: schema, about: subject, keyVersion) }
         if differences.count > differenceLimit {
             findings.append(
                 Finding(
@@ -83,8 +87,13 @@ extension Doctor {
         return findings
     }
 
-    private static func finding(_ difference: SchemaDifference, in schema: String, about subject: String) -> Finding {
-        let (kind, name) = (difference.line.kind, difference.line.name.replacing("@", with: schema))
+    private static func finding(
+        _ difference: SchemaDifference, in schema: String, about subject: String, _ keyVersion: Int?
+    ) -> Finding {
+        let table = "_cell_k\(keyVersion.map(String.init) ?? "@")"
+        let (kind, name) = (
+            difference.line.kind, difference.line.name.replacing("_cell_k@", with: table).replacing("@", with: schema)
+        )
         let what = "the \(kind) \(name)"
         let restore = "restore its definition from the migrations, and find out who changed it"
         switch (difference.problem, kind) {

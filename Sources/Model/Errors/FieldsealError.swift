@@ -47,6 +47,23 @@ extension FieldsealError {
         FieldsealError(.noResource, "There is no organization at this address.")
     }
 
+    /// The database lacks an organization's schema, or something in it. For operators.
+    package static func lostSchema(of name: String) -> FieldsealError {
+        FieldsealError(
+            .organizationDisabled,
+            "The database lacks the schema of the organization \(name). Restore it from a backup, and then run fieldseal doctor.")
+    }
+
+    /// A statement found a table or a schema of the program missing.
+    ///
+    /// - Parameter message: PostgreSQL's own message, which names it.
+    package static func lostTable(_ message: String) -> FieldsealError {
+        FieldsealError(
+            .organizationDisabled,
+            "The database lacks what the program's migrations make: \(message). Restore it from a backup, and then run fieldseal doctor."
+        )
+    }
+
     /// A command names an organization that the database does not have.
     package static func unknownOrganization(_ name: String) -> FieldsealError {
         FieldsealError(

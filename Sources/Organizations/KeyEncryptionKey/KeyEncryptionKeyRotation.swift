@@ -146,10 +146,16 @@ package struct KeyEncryptionKeyRotation: Sendable {
             // Servers use the key-encryption key of the newest signing key for the next one, under the same lock.
             try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
             let rows = try connection.query(
-                "SELECT signing_key_id, private_key FROM config.signing_key WHERE kek_id <> $1", [.text(new.id)])
+                "SELECT signing_key_id, private_key, retired_on IS NULL FROM config.signing_key WHERE kek_id <> $1", [.text(new.id)]
+            )
             for row in rows {
                 let id: UUID = try row.decode(0)
-                let secret = try new.open(row.decode(1, as: PostgresBytes.self).bytes, at: TokenIssuer.address(id))
+                guard let secret = try? new.open(row.decode(1, as: PostgresBytes.self).bytes, at: TokenIssuer.address(id)) else {
+                    guard try !row.decode(2, as: Bool.self) else { throw UnreadableSigningKey(id: id) }
+                    // SQL wrote it: no server opens it, and it signed nothing that one accepts.
+                    _ = try connection.query("DELETE FROM config.signing_key WHERE signing_key_id = $1", [.uuid(id)])
+                    continue
+                }
                 _ = try connection.query(
                     "UPDATE config.signing_key SET private_key = $2, kek_id = $3 WHERE signing_key_id = $1",
                     [.uuid(id), .bytes(try alone.seal(secret, at: TokenIssuer.address(id)).bytes), .text(alone.id)])

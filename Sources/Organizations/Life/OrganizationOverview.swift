@@ -1,4 +1,5 @@
 package import Foundation
+import Model
 import PostgresClient
 package import Tenancy
 
@@ -12,10 +13,14 @@ package struct OrganizationOverview: Sendable {
         case tableMissing = "table missing"
         /// All of its requests are refused, because it is under a key-encryption key that the database does not accept any more.
         case underRetiredKEK = "under a retired KEK"
+        /// All of its requests are refused, because what grants access in it is not what this service wrote last.
+        case notAttested = "refused: not attested"
+        /// All of its requests are refused, because its schema is older or newer than this program's.
+        case anotherVersion = "refused: schema of another version"
     }
 
     package let entry: OrganizationEntry
-    package let status: Status
+    package private(set) var status: Status
     package let suspendedOn: Date?
     /// The missing tables that it needs, separated by commas; empty if there are none.
     package let missingTables: String
@@ -30,7 +35,8 @@ package struct OrganizationOverview: Sendable {
     package let nextChangeDue: Date?
     package let keyCopiedOn: Date?
 
-    /// The organizations of a deployment by name. The sizes come from the file system, so no table is read.
+    /// The organizations of a deployment by name. The sizes come from the file system, so no table of records is
+    /// read.
     package static func list(_ deployment: Deployment) async throws -> [OrganizationOverview] {
         try await deployment.pool.withConnection { connection in
             let isUnderRetiredKEK = try underRetiredKEK(on: connection)
@@ -49,7 +55,25 @@ package struct OrganizationOverview: Sendable {
                        ) AS s ON true
                  WHERE \(OrganizationEntry.inForce) ORDER BY o.name
                 """
-            ).map(Self.init)
+            ).map { row in
+                var overview = try Self(row)
+                guard overview.status == .served else { return overview }
+                overview.status = try refusal(of: overview.entry.organization, in: deployment, on: connection) ?? .served
+                return overview
+            }
+        }
+    }
+
+    /// Why the service refuses an organization that is marked as neither suspended nor damaged; nil if it does not.
+    private static func refusal(
+        of organization: Organization, in deployment: Deployment, on connection: isolated PostgresConnection
+    ) throws -> Status? {
+        do {
+            let state = try OrganizationState.read(organization.name, in: deployment, isInspection: true, on: connection)
+            guard state.problem == nil else { return .notAttested }
+            return try state.isSuspended() ? .suspended : nil
+        } catch let error as FieldsealError where error.code == .organizationDisabled {
+            return .anotherVersion
         }
     }
 

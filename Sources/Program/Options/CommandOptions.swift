@@ -64,7 +64,10 @@ struct CommandOptions: ParsableArguments {
     ///
     /// - Throws: The error itself when the database is unreachable, because it concerns all of them.
     func words(for error: any Error) throws -> String {
-        if let error = error as? PostgresError, error.isConnectionLoss { throw error }
+        if let error = error as? PostgresError {
+            if error.isConnectionLoss { throw error }
+            if [.undefinedTable, .undefinedSchema].contains(error.state) { return FieldsealError.lostTable(error.message).message }
+        }
         return (error as? FieldsealError)?.message ?? "\(error)"
     }
 

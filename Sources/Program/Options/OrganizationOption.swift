@@ -31,8 +31,8 @@ struct OrganizationOption: ParsableArguments {
                 deployment, organization: name, caller: commandLineCaller, isInspection: isInspection)
         } catch let error as FieldsealError where error.code == .noResource {
             let names = try await OrganizationEntry.list(deployment).map(\.organization.name)
-            // The row exists and the schema does not. The error itself says more.
-            guard !names.contains(name) else { throw error }
+            // The row exists and the schema does not.
+            guard !names.contains(name) else { throw FieldsealError.lostSchema(of: name) }
             throw CommandFailure(
                 "There is no organization \(name)"
                     + (names.isEmpty ? " yet: fieldseal org create NAME." : "; there are: \(CommandOptions.listed(names))."))

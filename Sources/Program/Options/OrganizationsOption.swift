@@ -21,4 +21,11 @@ struct OrganizationsOption: ParsableArguments {
         option.name = name
         return option
     }
+
+    /// A session in one of them. Its errors name the organization.
+    func session(of name: String, _ deployment: Deployment, isInspection: Bool) async throws -> Session {
+        var option = OrganizationOption()
+        option.name = name
+        return try await option.session(deployment, isInspection: isInspection)
+    }
 }

@@ -18,6 +18,7 @@ def cluster():
         cluster.sql("GRANT EXECUTE ON FUNCTION pg_switch_wal() TO backup")
         cluster.sql("GRANT SET ON PARAMETER log_statement TO backup")
         cluster.sql("GRANT pg_read_all_data TO backup")
+        cluster.sql("CREATE EXTENSION IF NOT EXISTS pgcrypto SCHEMA public")
         cluster.sql("CREATE FUNCTION public.harmless() RETURNS integer LANGUAGE sql AS 'SELECT 1'")
         assert doctor(cluster) == []
         yield cluster
@@ -48,6 +49,23 @@ RIGHTS = [
     ("GRANT CREATE ON SCHEMA pg_catalog TO fieldseal_inspector", "REVOKE CREATE ON SCHEMA pg_catalog FROM fieldseal_inspector", "foreign-grant", "the schema pg_catalog"),
     ("CREATE FUNCTION public.evil(q text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN EXECUTE q; END'", "DROP FUNCTION public.evil(text)",
      "definer-function", "evil(text)"),
+    # Functions that hide in an extension.
+    ("CREATE FUNCTION public.evil(q text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN EXECUTE q; END'; ALTER EXTENSION pgcrypto ADD FUNCTION public.evil(text)",
+     "ALTER EXTENSION pgcrypto DROP FUNCTION public.evil(text); DROP FUNCTION public.evil(text)", "definer-function", "evil(text)"),
+    ("ALTER FUNCTION public.gen_salt(text) SECURITY DEFINER", "ALTER FUNCTION public.gen_salt(text) SECURITY INVOKER", "definer-function", "gen_salt(text)"),
+    ("CREATE EXTENSION pg_trgm; ALTER FUNCTION public.show_limit() SECURITY DEFINER", "DROP EXTENSION pg_trgm", "definer-function",
+     "show_limit(), which runs with the rights of postgres (SECURITY DEFINER) and belongs to the extension pg_trgm"),
+    ("CREATE FUNCTION pg_catalog.lower(uuid) RETURNS text LANGUAGE sql AS 'SELECT 1::text'; ALTER EXTENSION pgcrypto ADD FUNCTION pg_catalog.lower(uuid)",
+     "ALTER EXTENSION pgcrypto DROP FUNCTION pg_catalog.lower(uuid); DROP FUNCTION pg_catalog.lower(uuid)", "system-object-changed", "lower(pg_catalog.uuid)"),
+    ("CREATE OR REPLACE FUNCTION public.hmac(bytea, bytea, text) RETURNS bytea LANGUAGE sql AS 'SELECT $1'", "DROP EXTENSION pgcrypto; CREATE EXTENSION pgcrypto",
+     "recovery-function-changed", "hmac(bytea,bytea,text)"),
+    ("ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner GRANT SELECT ON TABLES TO PUBLIC", "ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner REVOKE SELECT ON TABLES FROM PUBLIC",
+     "default-grant", "PUBLIC gets SELECT on each of the new tables of fieldseal_owner"),
+    ("ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner IN SCHEMA org_contoso GRANT ALL ON SEQUENCES TO back_door",
+     "ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner IN SCHEMA org_contoso REVOKE ALL ON SEQUENCES FROM back_door", "default-grant", "in the schema org_contoso"),
+    ("ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC", "ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
+     "default-grant", "PUBLIC does not get EXECUTE"),
+    ("ALTER ROLE fieldseal_service BYPASSRLS", "ALTER ROLE fieldseal_service NOBYPASSRLS", "role-attributes", "BYPASSRLS"),
     ("GRANT fieldseal_service TO back_door", "REVOKE fieldseal_service FROM back_door", "may-act-as-service", "back_door may act as fieldseal_service"),
     ("GRANT pg_write_all_data TO back_door", "REVOKE pg_write_all_data FROM back_door", "may-act-as-service", "back_door may act as pg_write_all_data"),
 ]
@@ -60,5 +78,52 @@ def test_a_right_that_leads_around_the_guards_is_named(cluster, statement, undo,
         try:
             found = doctor(cluster)
             assert any(f["code"] == code and words in f["message"] for f in found), found
+            # Nothing else is accused.
+            assert {f["code"] for f in found} <= {code, "definer-function", "recovery-function-changed", "foreign-object"}, found
         finally:
             connection.execute(undo)
+
+
+def test_what_default_privileges_opened_is_named_and_nothing_else(cluster):
+    cluster.sql("ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner GRANT SELECT ON TABLES TO PUBLIC")
+    try:
+        cluster.run("key", "change")
+        cluster.run("org", "create", "opened")
+        found = doctor(cluster)
+        assert {f["code"] for f in found} <= {"default-grant", "foreign-grant", "object-changed", "key-never-copied"}, found
+        version = cluster.key_version()
+        assert any(f["code"] == "foreign-grant" and f"SELECT on mailbox_cell_k{version} to PUBLIC" in f["message"] for f in found), found
+        assert any(f["code"] == "foreign-grant" and f["subject"] == "opened" for f in found)
+        assert [f["code"] for f in found if f["subject"] == "deployment"] == ["default-grant"], found
+    finally:
+        cluster.sql("ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner REVOKE SELECT ON TABLES FROM PUBLIC")
+        cluster.run("org", "remove", "opened", "--without-export", stdin="opened\n")
+        cluster.sql("SET fieldseal.maintenance = 'on'; REVOKE SELECT ON ALL TABLES IN SCHEMA org_contoso FROM PUBLIC")
+        cluster.run("key", "show")
+
+
+def test_schemas_of_another_owner_are_named_and_the_rest_is_examined(cluster):
+    cluster.sql("CREATE ROLE dba; ALTER ROLE fieldseal_inspector CREATEDB; REASSIGN OWNED BY fieldseal_owner TO dba")
+    try:
+        found = doctor(cluster)
+        owners = {f["message"].split()[2] for f in found if f["code"] == "owner-changed" and f["severity"] == "error"}
+        assert owners >= {"config", "cell", "org_contoso"} and all("belongs to dba" in f["message"] for f in found if f["code"] == "owner-changed")
+        assert any(f["code"] == "role-attributes" for f in found), found
+        assert cluster.run("doctor", "--json", check=False).returncode == 2
+    finally:
+        cluster.sql("REASSIGN OWNED BY dba TO fieldseal_owner; ALTER ROLE fieldseal_inspector NOCREATEDB; DROP ROLE dba")
+
+
+@pytest.mark.parametrize("statement", [
+    "DROP OWNED BY fieldseal_owner CASCADE", "DROP SCHEMA cell CASCADE", "ALTER SCHEMA cell RENAME TO other", "ALTER SCHEMA cell OWNER TO back_door",
+    "ALTER SCHEMA config OWNER TO back_door", "ALTER SCHEMA org_contoso OWNER TO back_door",
+])
+def test_the_schemas_are_kept_from_a_dbas_accident(cluster, statement):
+    with pytest.raises(psycopg.errors.DatabaseError) as refused:
+        cluster.sql(statement)
+    assert refused.value.sqlstate == "FS005"
+
+
+def test_other_schemas_are_changed_and_dropped(cluster):
+    """The control."""
+    cluster.sql("CREATE SCHEMA cells; ALTER SCHEMA cells OWNER TO back_door; DROP OWNED BY back_door; CREATE SCHEMA cells; DROP SCHEMA cells")

@@ -16,7 +16,7 @@ package final class TokenIssuer: Sendable {
     /// Seconds that a token is valid.
     package static let lifetime = 3_600
     /// Seconds after which a signing key is replaced.
-    private static let rotation = 30 * 86_400
+    static let rotation = 30 * 86_400
 
     private let deployment: Deployment
     /// The addresses under which clients reach this service.
@@ -201,24 +201,26 @@ package final class TokenIssuer: Sendable {
         if let readOn = keys.withLock(\.readOn), now - readOn < age { return }
         let rows = try await deployment.pool.withConnection { connection in
             try connection.transaction {
-                let rows = try Self.rows(on: connection)
+                let rows = try SigningKeyRow.all(on: connection)
                 if let current = rows.first(where: \.isCurrent), !current.isDue { return rows }
                 // One server makes the new key. The others wait and read it.
                 try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
-                let again = try Self.rows(on: connection)
+                let again = try SigningKeyRow.all(on: connection)
                 if let current = again.first(where: \.isCurrent), !current.isDue { return again }
                 try addKey(after: again.first(where: \.isCurrent), on: connection)
-                return try Self.rows(on: connection)
+                return try SigningKeyRow.all(on: connection)
             }
         }
         var fresh = Keys()
         fresh.readOn = now
         for row in rows {
-            guard deployment.kek.member(row.kekID) != nil else {
-                throw WrongKeyEncryptionKey(given: deployment.kek.id, wanted: row.kekID)
+            let key: P256.Signing.PrivateKey
+            do {
+                key = try row.open(under: deployment.kek)
+            } catch  where !row.isCurrent {
+                // Its tokens are refused. SQL can write such a row, and it must not stop the service.
+                continue
             }
-            let secret = try deployment.kek.open(row.sealed, at: Self.address(row.id))
-            let key = try secret.withBytes { bytes throws(any Error) in try P256.Signing.PrivateKey(rawRepresentation: bytes) }
             let kid = row.id.text
             await fresh.collection.add(ecdsa: try ES256PrivateKey(backing: key), kid: JWKIdentifier(string: kid))
             fresh.publicKeys[kid] = key.publicKey
@@ -228,31 +230,8 @@ package final class TokenIssuer: Sendable {
         keys.withLock { $0 = read }
     }
 
-    private struct Row: Sendable {
-        let id: UUID
-        let sealed: [UInt8]
-        let kekID: String
-        let isCurrent: Bool
-        let isDue: Bool
-    }
-
-    private static func rows(on connection: isolated PostgresConnection) throws -> [Row] {
-        try connection.query(
-            """
-            SELECT signing_key_id, private_key, kek_id, retired_on IS NULL, created_on < now() - $1 * interval '1 second'
-              FROM config.signing_key WHERE retired_on IS NULL OR retired_on > now() - $2 * interval '1 second'
-            """,
-            [.double(Double(rotation)), .double(Double(2 * lifetime))]
-        )
-        .map { row in
-            Row(
-                id: try row.decode(0), sealed: try row.decode(1, as: PostgresBytes.self).bytes, kekID: try row.decode(2),
-                isCurrent: try row.decode(3), isDue: try row.decode(4))
-        }
-    }
-
     /// - Parameter former: The key that the new one replaces. The new one is sealed under the same key-encryption key.
-    private func addKey(after former: Row?, on connection: isolated PostgresConnection) throws {
+    private func addKey(after former: SigningKeyRow?, on connection: isolated PostgresConnection) throws {
         let kek = former.flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek
         let id = UUID()
         let key = P256.Signing.PrivateKey()

@@ -23,7 +23,7 @@ struct Verify: AsyncParsableCommand {
         var failed = false
         for name in names {
             do {
-                let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
+                let session = try await organizations.session(of: name, deployment, isInspection: false)
                 let bar = ProgressBar()
                 let report = try await KeyAdministration(session, to: .verify).verifyCells(
                     onProgress: options.json || DatabaseReports.current != nil ? nil : bar.show)

@@ -138,7 +138,7 @@ struct Migrate: AsyncParsableCommand {
                     ],
                     "\(status.target): \(status.applied.count) applied, "
                         + (status.pending.isEmpty ? "none pending" : "pending: \(status.pending.joined(separator: ", "))")
-                        + (status.problem.map { "; \($0)" } ?? ""))
+                        + (status.problemWords.map { "; \($0)" } ?? ""))
             }
         }
     }

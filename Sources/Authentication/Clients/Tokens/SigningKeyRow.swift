@@ -1,0 +1,48 @@
+package import CellCrypto
+package import Crypto
+package import Foundation
+package import PostgresClient
+import Tenancy
+
+/// A row of `config.signing_key` that servers read: the key in force, or one that was retired while its tokens are valid.
+package struct SigningKeyRow: Sendable {
+    package let id: UUID
+    /// The private key, sealed under the key-encryption key ``kekID``.
+    private let sealed: [UInt8]
+    let kekID: String
+    /// Whether new tokens are signed with it.
+    package let isCurrent: Bool
+    /// Whether it is to be replaced.
+    let isDue: Bool
+
+    /// The rows that servers read.
+    package static func all(on connection: isolated PostgresConnection) throws -> [SigningKeyRow] {
+        try connection.query(
+            """
+            SELECT signing_key_id, private_key, kek_id, retired_on IS NULL, created_on < now() - $1 * interval '1 second'
+              FROM config.signing_key WHERE retired_on IS NULL OR retired_on > now() - $2 * interval '1 second'
+            """,
+            [.double(Double(TokenIssuer.rotation)), .double(Double(2 * TokenIssuer.lifetime))]
+        )
+        .map { row in
+            SigningKeyRow(
+                id: try row.decode(0), sealed: try row.decode(1, as: PostgresBytes.self).bytes, kekID: try row.decode(2),
+                isCurrent: try row.decode(3), isDue: try row.decode(4))
+        }
+    }
+
+    /// The private key.
+    ///
+    /// - Throws: ``WrongKeyEncryptionKey`` for one under a key-encryption key that this program does not have; ``UnreadableSigningKey``
+    ///   for one that does not open.
+    package func open(under kek: KeyEncryptionKey) throws -> P256.Signing.PrivateKey {
+        guard kek.member(kekID) != nil else { throw WrongKeyEncryptionKey(given: kek.id, wanted: kekID) }
+        do {
+            return try kek.open(sealed, at: TokenIssuer.address(id)).withBytes { bytes throws(any Error) in
+                try P256.Signing.PrivateKey(rawRepresentation: bytes)
+            }
+        } catch {
+            throw UnreadableSigningKey(id: id)
+        }
+    }
+}

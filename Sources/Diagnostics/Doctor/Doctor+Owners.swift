@@ -1,0 +1,52 @@
+import PostgresClient
+
+extension Doctor {
+    /// Reports schemas of the program that are missing, or belong to another role than the owner, which then reads nothing in them.
+    func owners(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            WITH wanted AS (
+                SELECT name, to_regnamespace(name) AS schema FROM (VALUES ('config'), ('cell')) AS v (name)
+                UNION ALL
+                SELECT n.nspname::text, n.oid::regnamespace FROM pg_namespace AS n
+                 WHERE n.nspname LIKE 'org\\_%' AND EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = n.oid AND c.relname = 'encryption')
+            )
+            SELECT w.name, o.rolname::text FROM wanted AS w LEFT JOIN pg_namespace AS n ON n.oid = w.schema
+              LEFT JOIN pg_roles AS o ON o.oid = n.nspowner
+             WHERE o.rolname IS DISTINCT FROM 'fieldseal_owner' AND EXISTS (SELECT FROM wanted AS a WHERE a.name <> 'cell' AND a.schema IS NOT NULL)
+             ORDER BY 1
+            """)
+        return try rows.map { row in
+            let schema: String = try row.decode(0)
+            guard let owner: String = try row.decodeIfPresent(1) else {
+                return Finding(
+                    .error, "schema-missing", "the schema \(schema) is not there", advice: "restore the database from a backup")
+            }
+            return Finding(
+                .error, "owner-changed", "the schema \(schema) belongs to \(owner), and not to fieldseal_owner",
+                advice:
+                    "as a superuser, in this database: REASSIGN OWNED BY \(quoteIdentifier(owner)) TO fieldseal_owner, if the rest of what "
+                    + "it owns here is the program's too; else ALTER SCHEMA … OWNER TO fieldseal_owner, and the same for what is in it"
+            )
+        }
+    }
+
+    /// The findings of one part of the examination; a finding that says why, where it could not be done.
+    ///
+    /// - Throws: ``PostgresError`` when the connection to the database is lost.
+    func part(
+        _ what: String, of subject: String = Finding.deployment, _ body: () async throws -> [Finding]
+    ) async throws -> [Finding] {
+        do {
+            return try await body()
+        } catch let error as PostgresError where error.isConnectionLoss {
+            throw error
+        } catch {
+            return [
+                Finding(
+                    .error, "not-checked", subject, "\(what) could not be checked: \(error)",
+                    advice: "correct what the other findings name, then run fieldseal doctor again")
+            ]
+        }
+    }
+}
