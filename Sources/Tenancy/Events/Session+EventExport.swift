@@ -47,35 +47,10 @@ extension Session {
         inExport lines: [JSONValue?], archived: [Int: [UInt8]] = [:]
     ) async throws -> (problems: [String], notCompared: Int) {
         try requireSystemAdministrator(to: "read security events")
-        var problems: [String] = []
+        let exported = ExportedEvents(lines, of: organization)
+        let events = exported.events
+        var problems = exported.problems
         var notCompared = 0
-        // The organization may have been renamed since. The last line has the name of then, and its tag covers the organization's id.
-        let names: Set<String?> = [organization.name, lines.last??["organization"]?.string]
-        var events: [RecordedEvent] = []
-        var hashes: [Int: [UInt8]] = [:]
-        for (index, line) in lines.enumerated() {
-            guard let line else {
-                problems.append("line \(index + 1) of the export is damaged")
-                continue
-            }
-            guard names.contains(line["organization"]?.string), line["id"] != nil else { continue }
-            guard let event = RecordedEvent(line, after: nil), line["occurredOn"]?.string == ISO8601.text(event.occurredOn) else {
-                problems.append("line \(index + 1) of the export is no event as it was written")
-                continue
-            }
-            if let known = hashes[event.id] {
-                if known != event.hash { problems.append("\(event.id): this event stands in the export twice, with two hashes") }
-                continue
-            }
-            if let last = events.last, event.id != last.id + 1 {
-                problems.append(
-                    event.id > last.id
-                        ? "\(last.id + 1) to \(event.id - 1): these events are missing in the export"
-                        : "\(event.id): this event does not stand in its place in the export")
-            }
-            hashes[event.id] = event.hash
-            events.append(event)
-        }
         for start in stride(from: 0, to: events.count, by: Self.exportBatch) where problems.count < Self.exportProblems {
             let part = Array(events.dropFirst(start).prefix(Self.exportBatch))
             let (found, missing) = try await differences(of: part, archived)
@@ -83,6 +58,13 @@ extension Session {
             notCompared += missing
         }
         return (Array(problems.prefix(Self.exportProblems)), notCompared)
+    }
+
+    /// The newest end of the organization's chain that a file attests; nil if it attests none. A receiver's file also attests those of other
+    /// organizations.
+    package func newestAttested(in lines: [JSONValue?]) -> JSONValue? {
+        ExportedEvents.attested(in: lines, of: organization.id)
+            .max { ExportedEvents.number($0, "revision") ?? 0 < ExportedEvents.number($1, "revision") ?? 0 }
     }
 
     /// Events of an export that are others in the chain or in its archives, or in neither.
@@ -121,14 +103,14 @@ extension Session {
     /// verified any more.
     func problems(ofTag attested: JSONValue, replaced: Set<String>) -> [String] {
         guard let state = AttestedState(attested) else {
-            return ["the last line of the export lacks something that its tag covers"]
+            return ["the last `attested` of the export lacks something that its tag covers"]
         }
         if replaced.contains(state.kekID) { return [] }
         do {
             try state.verify(under: deployment.kek)
             return []
         } catch {
-            return ["the last line of the export was changed: its tag does not fit it"]
+            return ["the last `attested` of the export was changed: its tag does not fit it"]
         }
     }
 }

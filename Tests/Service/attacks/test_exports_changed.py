@@ -41,16 +41,24 @@ def verified(cluster, tmp_path, lines):
 
 
 def test_what_was_written_is_whole(cluster, tmp_path):
-    """The controls: as it was, without a first part, a line twice as a receiver may get it, and after more events."""
+    """The controls: as it was, a later part, no event, a line twice as a receiver may get it, two exports, one of before `after`, and after more events."""
     lines = cluster.lines
     cluster.run("key", "show")
-    for copy in (lines, lines[3:], lines[-1:], [*lines[:3], lines[2], *lines[3:]], lines[:-1] + lines):
+    later = cluster.run("events", "export", "--since", "3").stdout.splitlines()
+    none = cluster.run("events", "export", "--since", "4711").stdout.splitlines()
+    older = json.dumps({name: value for name, value in json.loads(lines[-1]).items() if name != "after"})
+    assert json.loads(later[0])["id"] == 4 and len(none) == 1 and json.loads(lines[-1])["after"] == 0
+    for copy in (lines, later, none, [*lines[:3], lines[2], *lines[3:]], lines[:-1] + lines, lines + later, [*lines[3:-1], older]):
         result = verified(cluster, tmp_path, copy)
         assert result.returncode == 0 and "is whole" in result.stdout, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("change, words", [
     (lambda lines: lines[:3] + lines[4:], "these events are missing in the export"),
+    (lambda lines: lines[:3] + lines[-1:], "4 to {}: these events are missing in the export"),
+    (lambda lines: lines[:-2] + lines[-1:], "{0} to {0}: these events are missing in the export"),
+    (lambda lines: lines[3:], "1 to 3: these events are missing in the export"),
+    (lambda lines: lines[-1:], "1 to {}: these events are missing in the export"),
     (lambda lines: changed(lines, 2, outcome="refused"), "3: this event is another one in the export than in the chain"),
     (lambda lines: changed(lines, 0, actor="cli:eve"), "1: this event is another one"),
     (lambda lines: changed(lines, 2, occurredOn="2020-01-01T00:00:00Z"), "line 3 of the export is no event as it was written"),
@@ -66,6 +74,7 @@ def test_what_was_written_is_whole(cluster, tmp_path):
 ])
 def test_what_was_changed_is_named(cluster, tmp_path, change, words):
     result = verified(cluster, tmp_path, change(cluster.lines))
+    words = words.format(json.loads(cluster.lines[-1])["attested"]["newest"])
     assert result.returncode == 1 and words in result.stdout, result.stdout + result.stderr
 
 
@@ -85,6 +94,10 @@ def test_archives_of_the_audit_are_verified(cluster, tmp_path):
 
     until(archived)
     assert verify().returncode == 0, verify().stdout + verify().stderr
+    entries = len(audit.read_text().splitlines()) - 2
+    assert f"and {entries} entries of the audit were verified" in verify().stdout
+    counted = json.loads(cluster.run("events", "verify", "--org", "contoso", "--archive", str(audit), "--json").stdout)
+    assert (counted["archived"], counted["auditEntries"]) == (0, entries)
     other = verify("fabrikam")
     assert other.returncode == 1 and "audit of the organization contoso" in other.stdout
     text = audit.read_text()
@@ -137,3 +150,26 @@ def test_a_copy_from_before_archiving_is_compared_with_the_archive(cluster, tmp_
         assert result.returncode == 1 and "1: this event is another one in the export than in its archive" in result.stdout, result.stdout
     without = compared(cluster, tmp_path, "archived", lines, "--json")
     assert json.loads(without.stdout)["notCompared"] == count > 0, without.stdout
+
+
+def received(cluster, organization):
+    """What a receiver writes of an organization: each event with the attested end of then."""
+    *events, end = map(json.loads, cluster.run("events", "export", "--org", organization).stdout.splitlines())
+    return [json.dumps({**event, "attested": end["attested"]}) for event in events]
+
+
+def test_a_receivers_file_of_several_organizations_is_compared(cluster, tmp_path):
+    made(cluster, "first")
+    made(cluster, "last")
+    first, last = received(cluster, "first"), received(cluster, "last")
+    lines = [line for pair in zip(first, last) for line in pair]
+    for name in ("first", "last"):
+        result = compared(cluster, tmp_path, name, lines)
+        assert result.returncode == 0 and "is whole" in result.stdout, result.stdout + result.stderr
+    # A line of the other organization is none of this one's: each is named where it belongs.
+    forged = [line.replace('"succeeded"', '"refused"') if line == first[1] else line for line in lines]
+    assert compared(cluster, tmp_path, "last", forged).returncode == 0
+    result = compared(cluster, tmp_path, "first", forged)
+    assert result.returncode == 1 and "2: this event is another one" in result.stdout, result.stdout
+    result = compared(cluster, tmp_path, "first", last)
+    assert result.returncode == 1 and "attests no state of first" in result.stderr, result.stderr

@@ -30,22 +30,36 @@ struct Events: AsyncParsableCommand {
         func run() async throws {
             let session = try await organization.session(options, isInspection: true)
             await session.linkPendingEvents()
-            var last = after
-            var count = 0
-            while true {
-                let events = try await session.securityEvents(after: last, limit: 1_000)
-                guard let newest = events.last else { break }
-                for event in events { put(event.json(session.organization.name), isGood: event.outcome == "succeeded") }
-                last = newest.id
-                count += events.count
-            }
-            let end = await session.attestedEnd()
-            put(["organization": .string(session.organization.name), "attested": end], isGood: true)
+            var (first, last, count): (Int?, Int, Int) = (nil, after, 0)
+            var end = JSONValue.null
+            var start: Int
+            repeat {
+                start = last
+                while true {
+                    let events = try await session.securityEvents(after: last, limit: 1_000)
+                    guard let newest = events.last else { break }
+                    first = first ?? events.first?.id
+                    for event in events { put(event.json(session.organization.name), isGood: event.outcome == "succeeded") }
+                    last = newest.id
+                    count += events.count
+                }
+                end = await session.attestedEnd()
+                // An event may have been recorded meanwhile. The export has every one up to its attested end.
+            } while last > start && Self.newest(end) > last
+            put(
+                [
+                    "organization": .string(session.organization.name), "after": .integer(Int64(first.map { $0 - 1 } ?? after)),
+                    "attested": end,
+                ], isGood: true)
             if syslog {
                 options.report(
                     ["sent": .integer(Int64(count)), "last": .integer(Int64(last)), "attested": end],
                     "Sent \(count) events to syslog. Next: --after \(last).")
             }
+        }
+
+        private static func newest(_ end: JSONValue) -> Int {
+            if case .integer(let number)? = end["newest"] { Int(number) } else { 0 }
         }
 
         private func put(_ json: JSONValue, isGood: Bool) {
@@ -89,66 +103,60 @@ struct Events: AsyncParsableCommand {
                 }
             var failed = false
             for name in names {
-                let (verified, archived, notCompared, problems) = try await result(of: name, deployment)
-                failed = failed || !problems.isEmpty
-                let omission =
-                    notCompared == 0
-                    ? ""
-                    : " \(notCompared) events of the export were archived since, and were not compared: name their files with --archive."
-                options.report(
-                    [
-                        "organization": .string(name), "verified": .integer(Int64(verified)), "archived": .integer(Int64(archived)),
-                        "notCompared": .integer(Int64(notCompared)), "problems": .array(problems.map { .string($0) }),
-                    ],
-                    problems.isEmpty
-                        ? "\(name): \(verified + archived) events were verified. The chain of security events is whole.\(omission)"
-                        : problems.map { "\(name): \($0)" }.joined(separator: "\n"))
+                let found = try await result(of: name, deployment)
+                failed = failed || !found.problems.isEmpty
+                options.report(found.json(name), found.text(name))
             }
             if failed { throw ExitCode.failure }
         }
 
         /// Verifies one organization. A problem there does not prevent the verification of the others.
-        private func result(of name: String, _ deployment: Deployment) async throws -> (
-            verified: Int, archived: Int, notCompared: Int, problems: [String]
-        ) {
+        private func result(of name: String, _ deployment: Deployment) async throws -> EventVerification {
             do {
-                let session = try await Session.begin(
-                    deployment, organization: name, caller: commandLineCaller, isInspection: true)
+                let session = try await organizations.session(of: name, deployment, isInspection: true)
                 let report = try await session.verifySecurityEvents(fromCheckpoint ? .sinceCheckpoint : .whole)
-                var problems = report.problems
-                var summaries: [EventArchiveFile.Summary] = []
-                let replaced = archive.isEmpty ? [:] : try await ReplacedKeyEncryptionKey.archiveKeys(deployment)
-                for path in archive {
-                    do {
-                        summaries.append(try EventArchiveFile(path).verify(under: deployment.kek, replaced: replaced))
-                    } catch let error as FieldsealError {
-                        problems.append(error.message)
-                    }
-                }
-                // Archives of the audit have no chain: each is verified by itself.
-                let audits = summaries.filter { $0.content == EventArchiveFile.auditContent }
-                for audit in audits where audit.organizationID != session.organization.id.text {
-                    problems.append("an archive holds the audit of the organization \(audit.organization)")
-                }
-                let events = summaries.filter { $0.content != EventArchiveFile.auditContent }
-                if !archive.isEmpty, audits.isEmpty || !events.isEmpty {
-                    problems += try await EventArchiveFile.problems(of: events, with: session)
-                }
-                var notCompared = 0
-                if let against {
-                    let lines = try Self.lines(of: against)
-                    let digests = try archive.reduce(into: [:]) { digests, path in
-                        try digests.merge(EventArchiveFile(path).digests()) { first, _ in first }
-                    }
-                    let found = try await session.problems(inExport: lines, archived: digests)
-                    notCompared = found.notCompared
-                    problems += found.problems
-                    problems += try await session.problems(against: try Self.attested(lines, against))
-                }
-                return (report.verified, summaries.reduce(0) { $0 + $1.count }, notCompared, problems)
+                var found = EventVerification(verified: report.verified, problems: report.problems)
+                if !archive.isEmpty { try await addArchives(to: &found, session) }
+                if let against { try await compare(against, &found, session) }
+                return found
             } catch  where archive.isEmpty && against == nil {
-                return (0, 0, 0, [try options.words(for: error)])
+                return EventVerification(verified: 0, problems: [try options.words(for: error)])
             }
+        }
+
+        private func addArchives(to found: inout EventVerification, _ session: Session) async throws {
+            let deployment = session.deployment
+            var summaries: [EventArchiveFile.Summary] = []
+            let replaced = try await ReplacedKeyEncryptionKey.archiveKeys(deployment)
+            for path in archive {
+                do {
+                    summaries.append(try EventArchiveFile(path).verify(under: deployment.kek, replaced: replaced))
+                } catch let error as FieldsealError {
+                    found.problems.append(error.message)
+                }
+            }
+            // Archives of the audit have no chain: each is verified by itself.
+            let audits = summaries.filter { $0.content == EventArchiveFile.auditContent }
+            for audit in audits where audit.organizationID != session.organization.id.text {
+                found.problems.append("an archive holds the audit of the organization \(audit.organization)")
+            }
+            let events = summaries.filter { $0.content != EventArchiveFile.auditContent }
+            if audits.isEmpty || !events.isEmpty {
+                found.problems += try await EventArchiveFile.problems(of: events, with: session)
+            }
+            found.archived = events.reduce(0) { $0 + $1.count }
+            found.auditEntries = audits.reduce(0) { $0 + $1.count }
+        }
+
+        private func compare(_ file: String, _ found: inout EventVerification, _ session: Session) async throws {
+            let lines = try Self.lines(of: file)
+            let digests = try archive.reduce(into: [:]) { digests, path in
+                try digests.merge(EventArchiveFile(path).digests()) { first, _ in first }
+            }
+            let compared = try await session.problems(inExport: lines, archived: digests)
+            found.notCompared = compared.notCompared
+            found.problems += compared.problems
+            found.problems += try await session.problems(against: try Self.attested(lines, file, session))
         }
 
         /// The lines of an export; nil for one that is no JSON.
@@ -159,11 +167,14 @@ struct Events: AsyncParsableCommand {
             return data.split(separator: UInt8(ascii: "\n")).map { try? JSONParser.parse(Array($0)) }
         }
 
-        private static func attested(_ lines: [JSONValue?], _ path: String) throws -> JSONValue {
-            guard let attested = lines.last??["attested"] else {
+        private static func attested(_ lines: [JSONValue?], _ path: String, _ session: Session) throws -> JSONValue {
+            if let newest = session.newestAttested(in: lines) { return newest }
+            guard lines.contains(where: { $0?["attested"] != nil }) else {
                 throw CommandFailure("\(path) does not end like a file that `events export` wrote.")
             }
-            return attested
+            throw CommandFailure(
+                "\(path) attests no state of \(session.organization.name): it is of another organization, or its last line is damaged."
+            )
         }
     }
 }

@@ -34,7 +34,8 @@ struct EventsArchive: AsyncParsableCommand {
             // Allows for the database machine's clock being slightly ahead.
             guard date <= Date().addingTimeInterval(Self.clockTolerance) else {
                 throw ValidationError(
-                    "\(before) is in the future, so every event but the newest would be moved. Name a date in the past.")
+                    "\(before) is in the future, so \(audit ? "the whole audit" : "every event but the newest") would be moved. Name a date in "
+                        + "the past.")
             }
             return date
         }

@@ -1,0 +1,38 @@
+import JSON
+
+/// What `events verify` found in one organization.
+struct EventVerification {
+    /// How many events of the chain were verified.
+    var verified: Int
+    /// How many events of archives were verified.
+    var archived = 0
+    /// How many entries of the audit in archives were verified.
+    var auditEntries = 0
+    /// How many events of an export were not compared, because they were archived.
+    var notCompared = 0
+    var problems: [String]
+
+    init(verified: Int, problems: [String]) {
+        self.verified = verified
+        self.problems = problems
+    }
+
+    func json(_ organization: String) -> JSONValue {
+        [
+            "organization": .string(organization), "verified": .integer(Int64(verified)), "archived": .integer(Int64(archived)),
+            "auditEntries": .integer(Int64(auditEntries)), "notCompared": .integer(Int64(notCompared)),
+            "problems": .array(problems.map { .string($0) }),
+        ]
+    }
+
+    func text(_ organization: String) -> String {
+        guard problems.isEmpty else { return problems.map { "\(organization): \($0)" }.joined(separator: "\n") }
+        let audit = auditEntries == 0 ? "" : " and \(auditEntries) entries of the audit"
+        let omission =
+            notCompared == 0
+            ? ""
+            : " \(notCompared) events of the export were archived since, and were not compared: name their files with --archive."
+        return
+            "\(organization): \(verified + archived) events\(audit) were verified. The chain of security events is whole.\(omission)"
+    }
+}

@@ -1,0 +1,77 @@
+import Foundation
+import JSON
+
+/// The events of one organization in a file that an export or a receiver wrote, and what is wrong in the file itself.
+struct ExportedEvents {
+    /// Each event once, in the order of the file.
+    private(set) var events: [RecordedEvent] = []
+    private(set) var problems: [String] = []
+    private var hashes: [Int: [UInt8]] = [:]
+
+    /// - Parameter lines: The lines, in their order; nil for one that is no JSON.
+    init(_ lines: [JSONValue?], of organization: Organization) {
+        // It may have been renamed since. An attested end has the name of then, and its tag covers the organization's id.
+        let names = Set(
+            [organization.name]
+                + lines.compactMap { line in
+                    line?["attested"]?["organizationId"]?.string == organization.id.text ? line?["organization"]?.string : nil
+                })
+        for (index, line) in lines.enumerated() {
+            guard let line else {
+                problems.append("line \(index + 1) of the export is damaged")
+                continue
+            }
+            // A line of a receiver has its organization's id; one of an export has the name alone.
+            let id = line["attested"]?["organizationId"]?.string
+            let isOurs = id.map { $0 == organization.id.text } ?? line["organization"]?.string.map(names.contains) ?? false
+            if isOurs, line["id"] != nil { add(line, at: index) }
+        }
+        addMissingEnds(lines, of: organization.id)
+    }
+
+    private mutating func add(_ line: JSONValue, at index: Int) {
+        guard let event = RecordedEvent(line, after: nil), line["occurredOn"]?.string == ISO8601.text(event.occurredOn) else {
+            problems.append("line \(index + 1) of the export is no event as it was written")
+            return
+        }
+        if let known = hashes[event.id] {
+            if known != event.hash { problems.append("\(event.id): this event stands in the export twice, with two hashes") }
+            return
+        }
+        if let last = events.last, event.id != last.id + 1 {
+            problems.append(
+                event.id > last.id
+                    ? Self.missing(last.id + 1, event.id - 1) : "\(event.id): this event does not stand in its place in the export")
+        }
+        hashes[event.id] = event.hash
+        events.append(event)
+    }
+
+    /// Compares where the events begin and end with what the last line of an export says. A receiver's file has no such line.
+    private mutating func addMissingEnds(_ lines: [JSONValue?], of organization: UUID) {
+        let ends = lines.compactMap(\.self).filter {
+            $0["id"] == nil && $0["attested"]?["organizationId"]?.string == organization.text
+        }
+        // An export without `after` is older than that member, and may begin anywhere.
+        let begins = ends.map { Self.number($0, "after") }
+        let begin = begins.contains(nil) ? nil : begins.compactMap(\.self).min()
+        if let begin, let first = events.first, first.id > begin + 1 { problems.append(Self.missing(begin + 1, first.id - 1)) }
+        guard let newest = ends.compactMap({ $0["attested"].flatMap { Self.number($0, "newest") } }).max(),
+            let last = events.map(\.id).max() ?? begin, newest > last
+        else { return }
+        problems.append(Self.missing(last + 1, newest))
+    }
+
+    private static func missing(_ first: Int, _ last: Int) -> String {
+        "\(first) to \(last): these events are missing in the export"
+    }
+
+    /// The ends of an organization's chain that a file attests.
+    static func attested(in lines: [JSONValue?], of organization: UUID) -> [JSONValue] {
+        lines.compactMap { $0?["attested"] }.filter { $0["organizationId"]?.string == organization.text }
+    }
+
+    static func number(_ json: JSONValue, _ name: String) -> Int? {
+        if case .integer(let number)? = json[name] { Int(number) } else { nil }
+    }
+}
