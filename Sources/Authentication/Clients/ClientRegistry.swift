@@ -47,8 +47,9 @@ package struct ClientRegistry: Sendable {
         by caller: Caller,
         on connection: isolated PostgresConnection
     ) throws -> (id: UUID, secret: String?) {
-        guard (1...100).contains(name.count), name.isOneLine else {
-            throw FieldsealError(.invalidArgument, "A client's name has 1 to 100 characters, and no control characters.")
+        guard (1...100).contains(name.count), name.isVisible else {
+            throw FieldsealError(
+                .invalidArgument, "A client's name has 1 to 100 characters, and no control characters or invisible ones.")
         }
         let id = UUID.timeOrdered()
         let secret = key == nil ? Data(try randomBytes(count: 32)).base64URL : nil
@@ -56,6 +57,13 @@ package struct ClientRegistry: Sendable {
         let grant = OrganizationState.ClientRow.grant(
             id, organization, name: name, systemUser: userID, role: role.rawValue, disabledOn: nil)
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            let names = try connection.query(
+                "SELECT name FROM config.api_client WHERE organization_id = $1", [.uuid(organization.id)])
+            for row in names where try row.decode(0, as: String.self).comparedAsName == name.comparedAsName {
+                throw FieldsealError(
+                    .duplicateRecord,
+                    "There is a client named \(try row.decode(0, as: String.self)) already. Disable it, or take another name.")
+            }
             let user = try RecordDraft.systemUser(
                 id: userID, name: "# \(name)", domainName: "client\\\(name)", application: id, in: organization, on: connection)
             try user.insert(into: organization, on: connection)

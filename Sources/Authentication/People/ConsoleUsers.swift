@@ -114,10 +114,11 @@ package struct ConsoleUsers: Sendable {
                 .invalidArgument, "A name has 1 to 100 characters, no control characters, and a person is no Email Router.")
         }
         guard name.first?.isWhitespace == false, name.last?.isWhitespace == false,
-            !name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+            name.isVisible
         else {
             throw FieldsealError(
-                .invalidArgument, "A person's name has no control characters, and no blank at its beginning or its end.")
+                .invalidArgument,
+                "A person's name has no control characters or invisible ones, and no blank at its beginning or its end.")
         }
         if let password { try PasswordRules.check(password, of: name, in: organization.name) }
         if role == .systemAdministrator {
@@ -132,6 +133,11 @@ package struct ConsoleUsers: Sendable {
             }
         return try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                let names = try connection.query(
+                    "SELECT name FROM config.console_user WHERE organization_id = $1", [.uuid(organization.id)])
+                guard try !names.contains(where: { try $0.decode(0, as: String.self).comparedAsName == name.comparedAsName }) else {
+                    throw FieldsealError(.duplicateRecord, "There is a person named \(name) already.")
+                }
                 let user = Row(
                     id: .timeOrdered(), organizationID: organization.id, name: name, systemUserID: .timeOrdered(), role: role,
                     salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek))

@@ -1,3 +1,4 @@
+import Foundation
 import MailFormat
 
 /// Texts for messages and for PostgreSQL's columns.
@@ -10,6 +11,21 @@ extension String {
 
     /// Whether it has no control characters and no ends of lines.
     package var isOneLine: Bool { unicodeScalars.allSatisfy { !Self.endsOrControls($0) } }
+
+    /// Whether each character can be seen: none is a control or format character, unassigned, for private use, or without a form of its own.
+    package var isVisible: Bool {
+        unicodeScalars.allSatisfy { scalar in
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: false
+            default: !scalar.properties.isDefaultIgnorableCodePoint && scalar != "\u{2800}"
+            }
+        }
+    }
+
+    /// The form in which two names are compared: NFKC without case. Names that look the same in two forms of Unicode are the same.
+    package var comparedAsName: String {
+        precomposedStringWithCompatibilityMapping.lowercased().uppercased().lowercased().precomposedStringWithCompatibilityMapping
+    }
 
     /// The text for a terminal: control characters and ends of lines are written as their numbers, such as `<U+001B>`.
     package var onOneLine: String {

@@ -26,7 +26,31 @@ def test_a_long_password_is_taken(service, password):
     service.run("user", "remove", name, "--org", "contoso", check=False, stdin=f"{name}\n")
 
 
-@pytest.mark.parametrize("name", [" ", "admin ", " admin", "x\ny", "x\x1b[31m", "x\t"])
+@pytest.mark.parametrize("name", [" ", "admin ", " admin", "x\ny", "x\x1b[31m", "x\t", "a\u200bdmin", "admin\u202e", "\u3164", "ad\u00admin", "a\ufe0f", "\ue000"])
 def test_a_name_that_looks_like_another_is_refused(service, name):
     refused = add(service, name, "long words of a person")
     assert refused.returncode == 1 and "no control characters" in refused.stderr, refused.stderr
+
+
+@pytest.mark.parametrize("name, other", [("{}á", "{}a\u0301"), ("{}é", "{}É"), ("{}ﬁ", "{}fi"), ("{} x", "{}\u00a0x"), ("{}ß", "{}SS")])
+@pytest.mark.parametrize("kind", ["user", "client"])
+def test_a_name_in_two_forms_is_one_name(service, kind, name, other):
+    stem = f"n{uuid.uuid4()}"
+
+    def add_named(text):
+        return service.run(kind, "add", text.format(stem), "--org", "contoso", "--role", "Basic User", stdin="long words of a person\n", check=False)
+
+    assert add_named(name).returncode == 0
+    try:
+        refused = add_named(other)
+        assert refused.returncode == 1 and "already" in refused.stderr, refused.stderr
+        assert add_named(name + "2").returncode == 0
+    finally:
+        for text in (name, name + "2"):
+            service.run(kind, "remove", text.format(stem), "--org", "contoso", stdin=f"{text.format(stem)}\n", check=False)
+
+
+@pytest.mark.parametrize("name", ["x\x1b[31m", "a\u200bdmin", "admin\u202e"])
+def test_a_client_has_no_invisible_name(service, name):
+    refused = service.run("client", "add", name, "--org", "contoso", "--role", "Basic User", check=False)
+    assert refused.returncode == 1 and "invisible" in refused.stderr, refused.stderr
