@@ -91,3 +91,21 @@ def test_messages_name_the_next_command(cluster, tmp_path):
     text.write_text("this is no dump\n" * 100)
     refused = cluster.run("backup", "check", str(text), settings=None, check=False)
     assert refused.returncode == NOT_DONE and str(text) in refused.stderr and "Name a dump that pg_dump wrote" in refused.stderr
+
+
+def test_a_refusal_names_the_file_and_its_reason(cluster, tmp_path):
+    missing = str(tmp_path / "none" / "x")
+    shown = cluster.run("key", "show", "--file", missing, check=False)
+    assert shown.returncode == NOT_DONE and f"{missing} can't be written: No such file" in shown.stderr, shown.stderr
+    made = cluster.run("kek", "create", missing, settings=None, check=False)
+    assert made.returncode == NOT_DONE and f"{missing} can't be written" in made.stderr, made.stderr
+    purged = cluster.run("key", "purge", str(cluster.key_version()), check=False)
+    assert purged.returncode == NOT_DONE and "is in force, and can't be purged" in purged.stderr, purged.stderr
+    approved = cluster.run("approval", "approve", "x", check=False)
+    assert approved.returncode == WRONG_LINE and "fieldseal approval approve" in approved.stderr, approved.stderr
+    export, wrong = tmp_path / "contoso.fieldseal", tmp_path / "key"
+    cluster.run("org", "export", "contoso", str(export))
+    wrong.write_text("Another-key-than-its-own-1!\n")
+    wrong.chmod(0o600)
+    inspected = cluster.run("org", "inspect", str(export), "--key-file", str(wrong), settings=None, check=False)
+    assert inspected.returncode == NOT_DONE and "this key does not open it" in inspected.stdout and "no key was given" not in inspected.stdout

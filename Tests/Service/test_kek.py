@@ -305,6 +305,8 @@ def test_the_old_key_is_not_needed_any_more(rotated):
     rotated.configure(kekFile=str(home / "kek.put-away"))
     refused = cluster.run("verify", check=False)
     assert refused.returncode == 78 and f"{old_id} was replaced and retired" in refused.stderr
+    [(successor,)] = cluster.sql("SELECT successor_id FROM config.replaced_kek WHERE kek_id = %s", [old_id])
+    assert f"name {successor}" in refused.stderr, refused.stderr
     rotated.configure(kekFile=str(home / "kek.new"), newKek={"file": str(home / "kek.put-away")})
     refused = cluster.run("kek", "rotate", check=False)
     assert refused.returncode == 1 and "was replaced before, and is not used again" in refused.stderr

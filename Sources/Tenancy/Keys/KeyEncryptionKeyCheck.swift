@@ -11,7 +11,7 @@ package enum KeyEncryptionKeyCheck {
     ///   program has only retired ones.
     @discardableResult
     package static func check(_ kek: KeyEncryptionKey, on pool: ConnectionPool) async throws -> KeyEncryptionKey {
-        let found: (ids: [String], retired: [String])
+        let found: (ids: [String], replaced: [ReplacedKeyEncryptionKey])
         do {
             found = try await pool.withConnection { connection in
                 // The service's token-signing key is sealed too, and is checked first.
@@ -22,7 +22,7 @@ package enum KeyEncryptionKeyCheck {
                         UNION SELECT 2, kek_id FROM config.organization_key WHERE retired_on IS NULL) AS k ORDER BY place
                     """
                 ).map { try $0.decode(0, as: String.self) }
-                return (ids, try ReplacedKeyEncryptionKey.all(on: connection).filter(\.isRetired).map(\.id))
+                return (ids, try ReplacedKeyEncryptionKey.all(on: connection))
             }
         } catch let error as PostgresError
             where [.undefinedTable, .undefinedSchema, .insufficientPrivilege, .undefinedColumn].contains(error.state)
@@ -30,9 +30,21 @@ package enum KeyEncryptionKeyCheck {
             // There is no deployment yet, or the role may not read it. The command reports that itself.
             return kek
         }
-        guard let accepted = kek.without(Set(found.retired)) else { throw RetiredKeyEncryptionKey(id: kek.id) }
+        guard let accepted = kek.without(Set(found.replaced.filter(\.isRetired).map(\.id))) else {
+            throw RetiredKeyEncryptionKey(id: kek.id, successorID: successor(of: kek.id, in: found.replaced))
+        }
         guard let wanted = found.ids.first else { return accepted }
         guard let current = accepted.member(wanted) else { throw WrongKeyEncryptionKey(given: accepted.id, wanted: wanted) }
+        return current
+    }
+    /// The key that took the place of another one in the end.
+    private static func successor(of id: String, in replaced: [ReplacedKeyEncryptionKey]) -> String {
+        var current = id
+        // As many steps as there are keys: rows that SQL wrote may form a circle.
+        for _ in replaced {
+            guard let next = replaced.first(where: { $0.id == current && $0.isRetired }) else { break }
+            current = next.successorID
+        }
         return current
     }
 }

@@ -11,6 +11,7 @@ package enum KeyEncryptionKeyFile {
         case othersFile(path: String, owner: Int)
         case noFile(path: String)
         case unreadable(path: String, reason: String)
+        case unwritable(path: String, reason: String)
         case malformed(path: String)
         case exists(path: String)
         case noCredentials(String)
@@ -30,6 +31,8 @@ package enum KeyEncryptionKeyFile {
                 "\(path) is no regular file; the key-encryption key must be one"
             case .unreadable(let path, let reason):
                 "the key-encryption key \(path) can't be read: \(reason)"
+            case .unwritable(let path, let reason):
+                "the key-encryption key \(path) can't be written: \(reason)"
             case .malformed(let path):
                 "\(path) is not a key-encryption key: it must hold 64 bytes in base64"
             case .noCredentials(let name):
@@ -138,7 +141,7 @@ package enum KeyEncryptionKeyFile {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o400)
         guard descriptor >= 0 else {
             throw errno == EEXIST
-                ? Problem.exists(path: path) : Problem.unreadable(path: path, reason: String(cString: strerror(errno)))
+                ? Problem.exists(path: path) : Problem.unwritable(path: path, reason: String(cString: strerror(errno)))
         }
         defer { close(descriptor) }
         var text = key.withBytes { Array(Data($0).base64EncodedData()) } + [UInt8(ascii: "\n")]
@@ -146,7 +149,7 @@ package enum KeyEncryptionKeyFile {
         let written = text.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
         guard written == text.count, fchmod(descriptor, 0o400) == 0, fsync(descriptor) == 0 else {
             unlink(path)
-            throw Problem.unreadable(path: path, reason: "writing failed")
+            throw Problem.unwritable(path: path, reason: "writing failed")
         }
     }
 }

@@ -51,6 +51,8 @@ struct ApprovalCommand: AsyncParsableCommand {
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
+        func validate() throws { _ = try approvalID(id) }
+
         func run() async throws {
             try await organization.session(options.deployment().0).approve(try approvalID(id))
             options.report(["approved": .string(id)], "Approved \(id).")
@@ -62,6 +64,8 @@ struct ApprovalCommand: AsyncParsableCommand {
         @Argument(help: "The request's id, as approval list shows it.") var id: String
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
+
+        func validate() throws { _ = try approvalID(id) }
 
         func run() async throws {
             try await organization.session(options.deployment().0).refuse(try approvalID(id))

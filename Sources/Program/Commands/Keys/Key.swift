@@ -185,6 +185,10 @@ struct Key: AsyncParsableCommand {
                 let known = try await KeyAdministration(session, to: .see).keyHistory().filter {
                     $0.keyVersion == keyVersion && $0.purgedOn == nil
                 }
+                if known.contains(where: { $0.retiredOn == nil }) {
+                    throw CommandFailure(
+                        "Version \(keyVersion) is in force, and can't be purged. Change the key first: fieldseal key change.")
+                }
                 let spans = known.map { "from \(ISO8601.text($0.createdOn)) to \($0.retiredOn.map(ISO8601.text) ?? "now")" }
                 throw CommandFailure(
                     known.isEmpty
@@ -279,6 +283,8 @@ private struct KeyOutput {
                 permissions: .ownerReadWrite)
         } catch Errno.fileExists {
             throw CommandFailure("\(path) exists. Give the file another name, or replace it with --force.")
+        } catch let error as Errno {
+            throw CommandFailure("The file \(path) can't be written: \(error). The key was not read.")
         }
         _ = fchmod(file.rawValue, 0o600)
     }

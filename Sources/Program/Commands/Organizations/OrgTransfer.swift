@@ -63,7 +63,7 @@ extension Org {
             } else {
                 print(manifest.summary)
                 if let isRight { print(isRight ? "The key is the right one." : "The key is another one.") }
-                print(manifest.authenticity(isAuthentic))
+                print(manifest.authenticity(isAuthentic, isOtherKey: isRight == false))
             }
             if isRight == false { throw ExitCode(1) }
         }
@@ -188,8 +188,9 @@ private struct RowsOfExport: Sendable {
 
 extension ExportManifest {
     /// Whether the file is known to be authentic, for people.
-    fileprivate func authenticity(_ isAuthentic: Bool) -> String {
+    fileprivate func authenticity(_ isAuthentic: Bool, isOtherKey: Bool = false) -> String {
         if isAuthentic { return "It is authentic: it was not changed since it was exported, except by a holder of the key." }
+        if isOtherKey, authentication != nil { return "Its authenticity was not checked, since this key does not open it." }
         return authentication == nil
             ? "Its authenticity was not checked: it carries no authentication, and could have been changed since it was exported."
             : "Its authenticity was not checked, since no key was given: --key checks it."
