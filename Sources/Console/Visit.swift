@@ -121,28 +121,23 @@ struct Visit: Sendable {
     ///
     /// - Throws: ``FieldsealError`` for a form that can't be read whole, because leaving a part out would lose typed values.
     static func form(_ bytes: some Sequence<UInt8>) throws(FieldsealError) -> [String: String] {
-        func decoded(_ text: Substring, in field: String) throws(FieldsealError) -> String {
-            guard let text = text.replacing("+", with: " ").removingPercentEncoding else {
-                throw FieldsealError(.badRequest, "The form is not in UTF-8. Nothing was saved.")
+        do {
+            var fields: [String: String] = [:]
+            for (name, value) in try FormFields.read(bytes, limit: fieldLimit) { fields[name] = value }
+            return fields
+        } catch {
+            switch error {
+            case .tooManyFields: throw FieldsealError(.badRequest, "The form has too many fields. Nothing was saved.")
+            case .notUTF8: throw FieldsealError(.badRequest, "The form is not in UTF-8. Nothing was saved.")
+            case .zero(let field):
+                throw FieldsealError(
+                    .invalidArgument, "\(field ?? "A field's name") can't hold the character U+0000. Nothing was saved.")
             }
-            guard !text.utf8.contains(0) else {
-                throw FieldsealError(.invalidArgument, "\(field) can't hold the character U+0000. Nothing was saved.")
-            }
-            return text
         }
-        guard let body = String(validating: Array(bytes), as: UTF8.self) else {
-            throw FieldsealError(.badRequest, "The form is not in UTF-8. Nothing was saved.")
-        }
-        var fields: [String: String] = [:]
-        let pairs = body.split(separator: "&")
-        guard pairs.count <= 500 else { throw FieldsealError(.badRequest, "The form has too many fields. Nothing was saved.") }
-        for pair in pairs {
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            let name = try decoded(parts[0], in: "A field's name")
-            fields[name] = parts.count == 2 ? try decoded(parts[1], in: name) : ""
-        }
-        return fields
     }
+
+    /// How many fields a form has at most.
+    private static let fieldLimit = 500
 
     /// The values of every template.
     func common() -> [String: Any] {

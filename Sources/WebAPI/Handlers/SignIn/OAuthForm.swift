@@ -14,15 +14,21 @@ struct OAuthForm {
         guard bytes.count <= Self.longest else {
             throw OAuthError("invalid_request", "The form is longer than \(Self.longest >> 10) KiB.")
         }
-        guard bytes.count(where: { $0 == UInt8(ascii: "&") }) < Self.parameterLimit else {
-            throw OAuthError("invalid_request", "The form has more than \(Self.parameterLimit) parameters.")
-        }
         try Self.requireForm(contentType)
-        let options: [(name: String, value: String)]
-        do { options = try ODataQuery.options(String(decoding: bytes, as: UTF8.self)) } catch {
-            throw OAuthError("invalid_request", "The form is not properly percent-encoded.")
+        values = Dictionary(grouping: try Self.fields(bytes), by: \.name).mapValues { $0.map(\.value) }
+    }
+
+    private static func fields(_ bytes: [UInt8]) throws(OAuthError) -> [(name: String, value: String)] {
+        do {
+            return try FormFields.read(bytes, limit: parameterLimit)
+        } catch {
+            switch error {
+            case .tooManyFields:
+                throw OAuthError("invalid_request", "The form has more than \(parameterLimit) parameters.")
+            case .notUTF8: throw OAuthError("invalid_request", "The form is not properly percent-encoded.")
+            case .zero: throw OAuthError("invalid_request", "The form has a parameter with the character U+0000.")
+            }
         }
-        values = Dictionary(grouping: options, by: \.name).mapValues { $0.map(\.value) }
     }
 
     /// Refuses what is declared to be something else than a form in UTF-8.
