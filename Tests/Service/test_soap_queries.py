@@ -128,7 +128,7 @@ def test_pages_counts_and_top(service, records):
         return ask(service, expression("mailbox", columns("name"), where, orders=order("name"), page=(
             f"<x:Count>2</x:Count><x:PageNumber>{number}</x:PageNumber><x:PagingCookie>{escape(cookie)}</x:PagingCookie><x:ReturnTotalRecordCount>true</x:ReturnTotalRecordCount>")))
 
-    cookie, seen = "", ""
+    cookie, seen, first = "", "", ""
     for number in (1, 2, 3):
         response = page(number, cookie)
         info = page_of(response)
@@ -136,7 +136,12 @@ def test_pages_counts_and_top(service, records):
         assert info["MoreRecords"] == str(number < 3).lower() and (info["PagingCookie"] is None) == (number == 3)
         seen += boxes(response)
         cookie = info["PagingCookie"] or ""
+        first = first or cookie
     assert seen == "012345"
+    for where_, orders, number in ((where, order("name", "Descending"), 2), (criteria(condition("name", "BeginsWith", p)), order("name"), 2), (where, order("name"), 3), (where, order("name"), 1)):
+        info = f"<x:Count>2</x:Count><x:PageNumber>{number}</x:PageNumber><x:PagingCookie>{escape(first)}</x:PagingCookie>"
+        message = refused_by(ask(service, expression("mailbox", columns("name"), where_, orders=orders, page=info)), "0x80060888")
+        assert ("another query" in message) == (number == 2) and "paging cookie" in message, message
     # Without a cookie, by the number of the page alone.
     assert boxes(page(2)) == "23"
     refused_by(page(2, '<cookie page="1"/>'), "0x80060888")

@@ -32,7 +32,7 @@ struct QueryPlan {
     ) throws(FieldsealError) {
         let wanted = query.after?.remaining ?? query.top
         pageLimit = min(wanted ?? .max, max(1, min(query.pageSize, query.pageSizeLimit)))
-        let isGrouped = query.isDistinct || !query.groups.isEmpty || query.outputs.contains { $0.isAggregate }
+        let isGrouped = query.isGrouped
         var writer = try SelectWriter(query, of: entity, organization, caller)
         if isGrouped {
             (sql, shape) = try writer.grouped(limit: pageLimit)

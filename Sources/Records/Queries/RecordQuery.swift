@@ -41,6 +41,9 @@ package struct RecordQuery: Sendable {
 
     package init() {}
 
+    /// Whether rows are groups, aggregates or distinct values, and not records.
+    package var isGrouped: Bool { isDistinct || !groups.isEmpty || outputs.contains(where: \.isAggregate) }
+
     /// A column: an attribute, reached by navigation properties or by a link's alias.
     package struct Column: Sendable, Equatable {
         package var path: [String]
@@ -67,6 +70,13 @@ package struct RecordQuery: Sendable {
         /// A column that is read but not returned.
         package static func hidden(_ column: Column, name: String? = nil) -> Output {
             var output = Output(.column(column), name: name)
+            output.isHidden = true
+            return output
+        }
+
+        /// One of a group's texts, which is read but not returned.
+        package static func hiddenMinimum(_ column: Column, name: String) -> Output {
+            var output = Output(.aggregate(.minimum, column), name: name)
             output.isHidden = true
             return output
         }

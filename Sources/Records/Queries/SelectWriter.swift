@@ -133,10 +133,10 @@ struct SelectWriter {
         return columns
     }
 
-    /// Refuses columns with the same name in a row of the response.
+    /// Refuses columns with the same name in a row of the response. Names that differ only in case are the same, as in SQL.
     private static func requireNames(_ columns: [RowShape.Column]) throws(FieldsealError) {
         var names: Set<String> = []
-        for column in columns where !column.isHidden && !names.insert(column.name).inserted {
+        for column in columns where !column.isHidden && !names.insert(column.name.lowercased()).inserted {
             throw FieldsealError(
                 .queryDoesNotFit, "Two columns of the response are called \(column.name.quotedForMessage). Give one an alias.")
         }
@@ -209,12 +209,16 @@ struct SelectWriter {
         for (index, output) in query.outputs.enumerated() {
             let (sql, type, attribute, name) = try self.output(output, groupColumns, &groups)
             expressions.append("\(sql) AS c\(index)")
+            let traits: RowShape.Column.Traits = output.isHidden ? .hidden : []
             columns.append(
-                .init(name: output.name ?? name, attribute: attribute, type: type, index: index, output.name == nil ? [] : .renamed)
-            )
+                .init(
+                    name: output.name ?? name, attribute: attribute, type: type, index: index,
+                    output.name == nil ? traits : traits.union(.renamed)))
         }
         try Self.requireNames(columns)
-        guard !columns.isEmpty else { throw FieldsealError(.queryDoesNotFit, "A grouped query needs columns to give.") }
+        guard !columns.allSatisfy(\.isHidden) else {
+            throw FieldsealError(.queryDoesNotFit, "A grouped query needs columns to give.")
+        }
         let conditions = try condition()
         var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"
         if !groups.isEmpty { sql += " GROUP BY \(groups.joined(separator: ", "))" }

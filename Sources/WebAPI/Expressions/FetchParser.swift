@@ -10,10 +10,10 @@ struct FetchParser {
     private(set) var page = 1
     /// How many rows a page has.
     private(set) var count: Int?
+    /// Identifies the query in its paging cookies.
+    private(set) var mark = ""
     private(set) var returnsTotal = false
     private(set) var isAggregate = false
-    /// The entities of links, by their aliases in lower case.
-    private(set) var linkedEntities: [String: EntityDefinition] = [:]
     private var aliases = 0
     private var allColumns = false
     /// Whether the entity itself returns only its ids.
@@ -46,7 +46,10 @@ struct FetchParser {
         page = try Self.number(fetch["page"], "page", from: 1) ?? 1
         query.pageSize = min(count ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
         if page > 1 { query.offset = (page - 1) * query.pageSize }
-        if let cookie = fetch["paging-cookie"], !cookie.isEmpty { query.after = try PagingCookie.read(cookie) }
+        mark = PagingCookie.mark(of: fetch)
+        if let cookie = fetch["paging-cookie"], !cookie.isEmpty {
+            query.after = try PagingCookie.read(cookie, page: page, of: mark)
+        }
         // A link within the entity refers to the entity by its name.
         query.alias = name.lowercased()
         try content(of: entity, alias: nil)
@@ -211,7 +214,6 @@ struct FetchParser {
             entity.logicalName, from: from, to: to, alias: alias, isOuter: element["link-type"]?.trimmed.lowercased() == "outer")
         link.isFirstOnly = element["link-type"]?.trimmed.lowercased() == Self.firstRow
         link.answersToEntity = element["alias"] == nil
-        linkedEntities[alias.lowercased()] = entity
         try addFilters(of: element, alias, to: &link)
         try content(of: element, alias: alias)
         if element.children.contains(where: { $0.name == "all-attributes" }) {

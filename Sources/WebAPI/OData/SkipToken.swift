@@ -6,34 +6,43 @@ import Records
 
 /// The value of `$skiptoken`: the end of a page. It contains no secret and grants nothing.
 enum SkipToken {
-    /// - Parameter mark: The ``mark(of:_:)`` of the query; nil for a paging cookie of FetchXML.
-    static func write(_ token: RecordQuery.PageToken, _ mark: String? = nil) -> String {
+    /// - Parameter mark: Identifies the query.
+    static func write(_ token: RecordQuery.PageToken, _ mark: String) -> String {
         let place: [JSONValue] = [token.remaining.map { .integer(Int64($0)) } ?? .null, .integer(Int64(token.offset))]
-        let values = JSONValue.array((mark.map { [.string($0)] } ?? []) + place + token.values.map(JSONValue.text))
+        let values = JSONValue.array([.string(mark)] + place + token.values.map(JSONValue.text))
         return Data(values.utf8).base64URL
     }
 
     /// Identifies the records of a query and their order, so that a token of another query is recognized.
     static func mark(of entity: EntityDefinition, _ options: [(name: String, value: String)]) -> String {
         let deciding = options.filter { ["$filter", "$orderby", "$apply", "sql"].contains($0.name) || $0.name.hasPrefix("@") }
-        let texts = [entity.logicalName] + deciding.sorted { $0.name < $1.name }.flatMap { [$0.name, $0.value] }
-        return Data(SHA256.hash(data: JSONValue.array(texts.map(JSONValue.string)).utf8).prefix(markLength)).base64URL
+        return mark(of: [entity.logicalName] + deciding.sorted { $0.name < $1.name }.flatMap { [$0.name, $0.value] })
+    }
+
+    /// Identifies what the texts say together.
+    static func mark(of texts: [String]) -> String {
+        Data(SHA256.hash(data: JSONValue.array(texts.map(JSONValue.string)).utf8).prefix(markLength)).base64URL
     }
 
     /// Bytes of a hash that tell one query from another.
     private static let markLength = 9
 
-    static func read(_ text: String, _ mark: String? = nil) throws(FieldsealError) -> RecordQuery.PageToken {
+    static func read(_ text: String, _ mark: String) throws(FieldsealError) -> RecordQuery.PageToken {
+        let (made, token) = try parts(text)
+        // Tokens of earlier versions have no mark.
+        guard made == nil || made == mark else {
+            throw FieldsealError(.queryDoesNotFit, "This $skiptoken belongs to another query. Follow @odata.nextLink as it is.")
+        }
+        return token
+    }
+
+    /// The mark and the end of the page in a token.
+    static func parts(_ text: String) throws(FieldsealError) -> (mark: String?, token: RecordQuery.PageToken) {
         guard text.count <= 16_384, let data = Data(base64URL: text),
             case .array(var values)? = try? JSONParser.parse(Array(data))
         else { throw malformed }
-        // Paging cookies have no mark, and neither do tokens of earlier versions.
-        if let made = values.first?.string {
-            guard made == mark else {
-                throw FieldsealError(.queryDoesNotFit, "This $skiptoken belongs to another query. Follow @odata.nextLink as it is.")
-            }
-            values.removeFirst()
-        }
+        let mark = values.first?.string
+        if mark != nil { values.removeFirst() }
         guard values.count >= 2, case .integer(let offset) = values[1], (0...Int64(Int32.max)).contains(offset) else {
             throw malformed
         }
@@ -51,7 +60,7 @@ enum SkipToken {
             default: throw malformed
             }
         }
-        return token
+        return (mark, token)
     }
 
     private static var malformed: FieldsealError {

@@ -16,16 +16,18 @@ extension DataAPI {
         var query = fetch.query
         query.unknownAttributeCode = .noSuchAttribute
         let preferences = request.preferences
-        if fetch.count == nil, let size = preferences.maxPageSize { query.pageSize = min(size, RecordQuery.pageLimit) }
-        if query.groups.isEmpty, !query.isDistinct, !fetch.isAggregate, !preferences.annotations.isEmpty {
-            query.outputs += RecordQuery.Output.names(of: query.outputs, in: entity, links: fetch.linkedEntities)
+        if fetch.count == nil, let size = preferences.maxPageSize {
+            query.pageSize = min(size, RecordQuery.pageLimit)
+            query.offset = (fetch.page - 1) * query.pageSize
         }
+        if !preferences.annotations.isEmpty { query.addNames(in: entity) }
         let page = try await session.list(entity, query)
         var annotations: [JSONValue.Member] = []
         if let count = page.count { annotations.append(.init("@\(Self.total)", .integer(Int64(count)))) }
         if preferences.wants(Self.more) { annotations.append(.init("@\(Self.more)", .bool(page.next != nil))) }
         if let next = page.next, preferences.wants(Self.cookie) {
-            annotations.append(.init("@\(Self.cookie)", .string(PagingCookie.annotation(next, nextPage: fetch.page + 1))))
+            annotations.append(
+                .init("@\(Self.cookie)", .string(PagingCookie.annotation(next, nextPage: fetch.page + 1, of: fetch.mark))))
         }
         return APIAnswer.json(
             try representation(request).page(page, nextLink: nil, annotations: annotations),
@@ -40,10 +42,13 @@ extension DataAPI {
         query.unknownAttributeCode = .noSuchAttribute
         query.after = options.query.after
         query.identifiesRecords = false
+        if !request.preferences.annotations.isEmpty { query.addNames(in: entity) }
         query.pageSize = min(request.preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
         let page = try await session.list(entity, query)
         let nextLink = page.next.map { "\(serviceRoot)/\(entity.entitySetName)?\(options.next($0))" }
-        return APIAnswer.json(try representation(request).page(page, nextLink: nextLink)).holding(page)
+        return APIAnswer.json(
+            try representation(request).page(page, nextLink: nextLink), headers: HTTPFields().applying(request.preferences.applied)
+        ).holding(page)
     }
 
     private func require(_ name: String, _ entity: EntityDefinition) throws(FieldsealError) {

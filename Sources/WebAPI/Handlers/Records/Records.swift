@@ -110,7 +110,7 @@ extension DataAPI {
         let preferences = request.preferences
         var query = query
         query.pageSize = min(preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
-        if query.groups.isEmpty, !query.isDistinct { query.outputs = named(query.outputs, entity, preferences) }
+        if !preferences.annotations.isEmpty { query.addNames(in: entity) }
         let page = try await session.list(entity, query, expanding: named(options.expansions, entity, preferences))
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
         if givesReferences { return APIAnswer.json(representation(request).references(page, nextLink: nextLink)).holding(page) }
@@ -209,26 +209,42 @@ extension RecordQuery.Output {
 
     /// Hidden outputs with the names and the entities of what the outputs' lookups refer to.
     ///
-    /// - Parameter links: The entities of links, by their aliases.
-    static func names(of outputs: [RecordQuery.Output], in entity: EntityDefinition, links: [String: EntityDefinition] = [:])
-        -> [RecordQuery.Output]
-    {
+    /// - Parameters:
+    ///   - links: The entities of links, by their aliases.
+    ///   - isGrouped: Whether rows are groups, of which only aggregates of other columns can be read.
+    static func names(
+        of outputs: [RecordQuery.Output], in entity: EntityDefinition, links: [String: EntityDefinition] = [:],
+        isGrouped: Bool = false
+    ) -> [RecordQuery.Output] {
         var names: [RecordQuery.Output] = []
         for output in outputs {
             guard case .column(let column) = output.value, column.path.isEmpty, !output.isHidden,
                 let source = column.alias.map({ links[$0.lowercased()] }) ?? entity,
                 let attribute = source.attribute(named: column.name), attribute.type.isReference
             else { continue }
-            let name = source["\(attribute.logicalName)name"]?.logicalName
-            let type = attribute.typeAttribute(in: source)?.logicalName
-            if let given = output.name {
-                if let name { names.append(.hidden(.init(name, alias: column.alias), name: hiddenName(given))) }
-                if let type { names.append(.hidden(.init(type, alias: column.alias), name: hiddenType(given))) }
-            } else {
-                names += [name, type].compactMap(\.self).map { .hidden(.init($0)) }
+            func add(_ read: String?, as given: String?) {
+                guard let read else { return }
+                let column = RecordQuery.Column(read, alias: column.alias)
+                names.append(isGrouped ? .hiddenMinimum(column, name: given ?? read) : .hidden(column, name: given))
             }
+            add(source["\(attribute.logicalName)name"]?.logicalName, as: output.name.map(hiddenName))
+            add(attribute.typeAttribute(in: source)?.logicalName, as: output.name.map(hiddenType))
         }
         return names
+    }
+}
+
+extension RecordQuery {
+    /// Adds hidden outputs with the names and the entities of what the outputs' lookups refer to.
+    mutating func addNames(in entity: EntityDefinition) {
+        var entities: [String: EntityDefinition] = [:]
+        var rest = links
+        while let link = rest.popLast() {
+            if let alias = link.alias { entities[alias.lowercased()] = EntityCatalog.entity(link.entity) }
+            rest += link.links
+        }
+        if let alias { entities[alias.lowercased()] = entity }
+        outputs += Output.names(of: outputs, in: entity, links: entities, isGrouped: isGrouped)
     }
 }
 

@@ -8,6 +8,8 @@ struct QueryReader {
     let entity: EntityDefinition
     /// The number of the page, from 1.
     private(set) var page = 1
+    /// Identifies the query in its paging cookies.
+    let mark: String
     /// Names that conditions use for links: their aliases, and the entities of links without one.
     private var aliases: [String: String] = [:]
     private var links = 0
@@ -25,6 +27,7 @@ struct QueryReader {
                 .queryDoesNotFit, "The query's EntityName is no entity: \((members.text("EntityName") ?? "").quotedForFault).")
         }
         self.entity = entity
+        mark = PagingCookie.mark(of: element)
         query.alias = entity.logicalName
         query.unknownAttributeCode = .noSuchAttribute
         aliases[entity.logicalName] = entity.logicalName
@@ -81,7 +84,9 @@ struct QueryReader {
         query.pageSize = count == 0 ? RecordQuery.pageLimit : min(count, RecordQuery.pageLimit)
         query.countsRows = try info.bool("ReturnTotalRecordCount") ?? false
         if page > 1 { query.offset = (page - 1) * query.pageSize }
-        if let cookie = info.text("PagingCookie"), !cookie.isEmpty, page > 1 { query.after = try PagingCookie.read(cookie) }
+        if let cookie = info.text("PagingCookie"), !cookie.isEmpty {
+            query.after = try PagingCookie.read(cookie, page: page, of: mark)
+        }
     }
 
     private func orders(_ element: XMLElement?, _ link: String?) throws(FieldsealError) -> [RecordQuery.Order] {

@@ -7,6 +7,8 @@ struct ResultPage: Sendable {
     let columns: ResultColumns
     /// The number of the page, from 1.
     var number = 1
+    /// Identifies the query in its paging cookie.
+    var mark = ""
     /// Writes the record of Retrieve.
     var retrieved: RetrievedColumns?
 
@@ -30,7 +32,7 @@ struct ResultPage: Sendable {
     func write(to writer: inout ContractWriter) throws {
         var info = RecordContracts.Page()
         info.hasMore = page.next != nil
-        info.cookie = page.next.map { PagingCookie.text($0, page: number) }
+        info.cookie = page.next.map { PagingCookie.text($0, page: number, of: mark) }
         if let count = page.count { info.total = count }
         try contracts(writer).collection(page.records, page.expanded, info, to: &writer.output)
     }
@@ -58,21 +60,21 @@ extension OrganizationService {
         switch element.type?.local {
         case "QueryExpression", "QueryByAttribute":
             let reader = try QueryReader(element)
-            return try await list(reader.entity, reader.query, page: reader.page)
+            return try await list(reader.entity, reader.query, page: reader.page, mark: reader.mark)
         case "FetchExpression":
             let members = try ContractMembers(element, of: "FetchExpression", ["Query"])
             let fetch = try FetchParser(try members.required("Query").text)
             guard let entity = EntityCatalog.entity(fetch.entity) else {
                 throw FieldsealError(.queryDoesNotFit, "There is no entity \(fetch.entity.quotedForFault).")
             }
-            return try await list(entity, fetch.query, page: fetch.page)
+            return try await list(entity, fetch.query, page: fetch.page, mark: fetch.mark)
         default:
             throw FieldsealError(
                 .queryDoesNotFit, "A query is a QueryExpression, a FetchExpression or a QueryByAttribute, as its i:type says.")
         }
     }
 
-    private func list(_ entity: EntityDefinition, _ query: RecordQuery, page number: Int) async throws -> ResultPage {
+    private func list(_ entity: EntityDefinition, _ query: RecordQuery, page number: Int, mark: String) async throws -> ResultPage {
         try Self.require(.retrieveMultiple, of: entity)
         var query = query
         query.unknownAttributeCode = .noSuchAttribute
@@ -86,6 +88,6 @@ extension OrganizationService {
         } else {
             page = try await session.list(entity, query, expanding: expansions)
         }
-        return ResultPage(page: page, columns: columns, number: number)
+        return ResultPage(page: page, columns: columns, number: number, mark: mark)
     }
 }

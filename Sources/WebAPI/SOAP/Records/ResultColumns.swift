@@ -28,7 +28,7 @@ struct ResultColumns: Sendable {
     /// Prepares a query: removes what is never returned, and adds what an `Entity` needs.
     init(_ query: inout RecordQuery, of entity: EntityDefinition) throws(FieldsealError) {
         self.entity = entity
-        let isGrouped = query.isDistinct || !query.groups.isEmpty || query.outputs.contains(where: \.isAggregated)
+        let isGrouped = query.isGrouped
         let entities = Self.entities(of: query.links)
         var wanted = query.outputs
         if wanted.isEmpty {
@@ -118,25 +118,21 @@ struct ResultColumns: Sendable {
         of attribute: AttributeDefinition, _ owner: EntityDefinition, _ alias: String?, _ isGrouped: Bool, _ column: inout Column,
         _ outputs: inout [RecordQuery.Output]
     ) {
+        let key = column.key
         func output(_ name: String) -> RecordQuery.Output {
             let column = RecordQuery.Column(name, alias: alias)
-            // Rows that are not records have no hidden values.
-            return isGrouped ? .init(.column(column)) : .hidden(column)
+            // The name of a record may differ from row to row of a group. One of them represents it.
+            return isGrouped ? .hiddenMinimum(column, name: "\(key)@\(name)") : .hidden(column)
         }
         if let type = attribute.typeAttribute(in: owner) {
             column.typePlace = outputs.count
             outputs.append(output(type.logicalName))
         }
-        // Rows with the same reference may have different names, which would split the group.
-        if !isGrouped, let name = owner["\(attribute.logicalName)name"] {
+        if let name = owner["\(attribute.logicalName)name"] {
             column.namePlace = outputs.count
             outputs.append(output(name.logicalName))
         }
     }
-}
-
-extension RecordQuery.Output {
-    fileprivate var isAggregated: Bool { if case .column = value { false } else { true } }
 }
 
 extension AttributeDefinition {
