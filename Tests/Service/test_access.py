@@ -193,6 +193,9 @@ def test_a_teams_records_are_its_members_own(service, callers):
     assert service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.AddMembersTeam", members).status_code == 204
     assert service.get(f"mailboxes({id})", token=token).status_code == 200
     assert service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.RemoveMembersTeam", members).status_code == 204
+    refused(service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.RemoveMembersTeam", members), 404, "0x80040217")
+    for name in ("AddMembersTeam", "RemoveMembersTeam"):
+        refused(service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.{name}", {"Members": []}), 400, "0x80048D19")
     refused(service.get(f"mailboxes({id})", token=token), 404, "0x80040217")
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.parse
 import uuid
+import xml.sax.saxutils
 
 import pytest
 from service import PATIENCE, refused
@@ -41,7 +42,7 @@ def condition(operator, values=""):
     "queues?" + encoded(sql="SELECT q.name FROM queue q JOIN mailbox m ON q.defaultmailbox = m.mailboxid ORDER BY ewsurl"),
     "queues?" + encoded(sql="SELECT TOP 2 name FROM queue ORDER BY name OFFSET 1 ROWS FETCH NEXT 5 ROWS ONLY"),
     "queues?" + encoded(sql="SELECT TOP 2 PERCENT name FROM queue"), "queues?" + encoded(sql="SELECT name AS [@odata.etag] FROM queue"),
-    "queues?" + encoded(sql="SELECT name [a b] FROM queue"),
+    "queues?" + encoded(sql="SELECT name [a b] FROM queue"), "queues?" + encoded(sql="SELECT name AS a, description AS A FROM queue"),
     fetch("<attribute name='name' alias='queueid'/>"), fetch("<attribute name='name' groupby='true' aggregate='count' alias='x'/>", more="aggregate='true'"),
     fetch(inner="<link-entity name='systemuser' from='systemuserid' to='ownerid'><attribute name='fullname' alias='queueid'/></link-entity>"),
 ])
@@ -97,7 +98,9 @@ def test_values_of_conditions_are_read_by_their_type(service):
     holds("ObjectTypeCode", "Equals", of_type("System.Int32", "x")), holds("ObjectTypeCode", "Equals", "2020"), holds("LogicalName", "Equals", of_type("System.Int32", "5")),
     holds("IsActivity", "Equals", of_type("System.Boolean", "nope")), holds("LogicalName", "GreaterThan", "t"), holds("ObjectTypeCode", "LessThan", "x"), holds("LogicalName", "NotIn", []),
     holds("LogicalName", "In", "queue"), holds("LogicalName", "Nope", "queue"), holds("LogicalName", "Equals", {"Value": "queue", "Nope": 1}), {"FilterOperator": "Xor"}, {"FilterOperator": 1},
-    {"Conditions": 1}, {"Filters": {}}, "x",
+    {"Conditions": 1}, {"Filters": {}}, "x", {"Foo": 1}, {"Filters": [{"Foo": 1}]}, {"Conditions": [{"PropertyName": "LogicalName", "ConditionOperator": "Equals"}]},
+    {"Conditions": [{**holds("LogicalName", "Equals", "queue")["Conditions"][0], "Foo": 1}]}, holds("LogicalName", "Equals", {"Type": "System.String"}),
+    holds("MetadataId", "Equals", of_type("System.Guid", "x")), holds("DisplayName", "Equals", of_type("System.String", "Queue")), holds("DisplayName", "In", ["Queue"]),
 ])
 def test_conditions_that_cannot_hold_are_refused(service, criteria):
     refused(changes(service, criteria), 400, BAD)
@@ -106,6 +109,8 @@ def test_conditions_that_cannot_hold_are_refused(service, criteria):
 def test_members_that_metadata_has_not_are_refused(service):
     refused(changes(service, holds("OwnershipType", "Equals", "Nope")), 400, MISFIT)
     refused(changes(service, {}, LabelQuery={"FilterLanguages": [1033], "Foo": 1}), 400, BAD)
+    for more in ({"KeyQuery": {"Foo": 1}}, {"AttributeQuery": 1}, {"RelationshipQuery": {"Criteria": {"Foo": 1}}}, {"Properties": {"PropertyNames": [], "Foo": 1}}):
+        refused(changes(service, {}, **more), 400, BAD)
     root = f"{service.base}/api/discovery/v2.0/Instances"
     for query in ("$filter=Nope eq 1", "$select=ApiUrl,Nope", "$filter=UniqueName eq 1", "$expand=x", "$filter=State eq 0&$filter=State eq 1"):
         refused(service.get(f"{root}?{query}"), 400, MISFIT)
@@ -167,9 +172,15 @@ def test_a_lookup_names_the_entity_that_it_refers_to(service):
     assert owner(first(fetch("<attribute name='ownerid' alias='o'/>", by_id)), "o") == (team, "team", name)
     linked = f"<attribute name='name'/><link-entity name='queue' from='defaultmailbox' to='mailboxid' alias='q'><attribute name='ownerid'/>{by_id}</link-entity>"
     assert owner(first("mailboxes?" + encoded(fetchXml=f"<fetch><entity name='mailbox'>{linked}</entity></fetch>")), "q.ownerid") == (team, "team", name)
-    # Where it is not known, nothing is said.
-    for path in (fetch("<attribute name='ownerid'/>", by_id, "distinct='true'"), "queues?" + encoded(sql=f"SELECT ownerid FROM queue WHERE queueid = '{queue}'")):
-        assert "systemuser" not in json.dumps(first(path))
+    # Rows that are not records have them too.
+    assert owner(first(fetch("<attribute name='ownerid'/>", by_id, "distinct='true'"))) == (team, "team", name)
+    assert owner(first(fetch("<attribute name='ownerid' groupby='true' alias='o'/>", by_id, "aggregate='true'")), "o") == (team, "team", name)
+    assert owner(first("queues?" + encoded(**{"$apply": f"filter(queueid eq {queue})/groupby(({lookup}),aggregate($count as n))"}))) == (team, "team", name)
+    sql = f"SELECT q.ownerid AS o FROM queue q JOIN mailbox m ON q.defaultmailbox = m.mailboxid WHERE q.queueid = '{queue}'"
+    for text in (sql, sql.replace("SELECT", "SELECT DISTINCT")):
+        assert owner(first("queues?" + encoded(sql=text)), "o") == (team, "team", name)
+    names = service.get(fetch("<attribute name='ownerid'/>", by_id, "distinct='true'")).json()["value"]
+    assert names == [{lookup: team}], names
     assert service.request("DELETE", f"queues({queue})").status_code == 204
     assert service.request("DELETE", f"teams({team})").status_code == 204
 
@@ -228,3 +239,42 @@ def test_a_page_of_another_query_is_refused(service):
     mark, *rest = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     earlier = base64.urlsafe_b64encode(json.dumps(rest).encode()).decode().rstrip("=")
     assert isinstance(mark, str) and len(service.get(f"{query}&$skiptoken={earlier}").json()["value"]) == 2
+
+
+def page_of(service, text):
+    """The names on a page of a query in FetchXML, and the cookie of its end."""
+    answer = service.get("queues?" + encoded(fetchXml=text), Prefer='odata.include-annotations="*"')
+    assert answer.status_code == 200, answer.text
+    said = answer.json().get("@Microsoft.Dynamics.CRM.fetchxmlpagingcookie")
+    cookie = said and urllib.parse.unquote(urllib.parse.unquote(said.split('pagingcookie="')[1].split('"')[0]))
+    return [row["name"] for row in answer.json()["value"]], cookie
+
+
+def test_a_paging_cookie_is_of_one_query_and_one_page(service):
+    name = f"cookie {uuid.uuid4().hex[:8]}"
+    for n in range(5):
+        service.create("queues", {"name": f"{name} {n}"})
+
+    def text(paging, order="attribute='name'", entity="queue", like=f"{name}%", more=""):
+        return (f"<fetch {paging} {more}><entity name='{entity}'><attribute name='name'/><filter><condition attribute='name' operator='like' value='{like}'/></filter>"
+                f"<order {order}/></entity></fetch>")
+
+    def with_cookie(cookie, page):
+        return f"count='2' {page} paging-cookie={xml.sax.saxutils.quoteattr(cookie)}"
+
+    found, cookie = page_of(service, text("count='2'"))
+    assert found == [f"{name} 0", f"{name} 1"] and cookie.startswith('<cookie page="1" ')
+    second, third = page_of(service, text(with_cookie(cookie, "page='2'")))
+    assert second == [f"{name} 2", f"{name} 3"] and third.startswith('<cookie page="2" ')
+    assert page_of(service, text(with_cookie(third, "page='3'"))) == ([f"{name} 4"], None)
+    # The order of attributes, and white space between elements, say nothing.
+    spaced = text(with_cookie(cookie, "page='2'")).replace("attribute='name' operator='like'", "operator='like' attribute='name'").replace("><", ">\n  <")
+    assert page_of(service, spaced)[0] == second
+    for other in ({"order": "attribute='description'"}, {"order": "attribute='name' descending='true'"}, {"like": "%"}, {"entity": "mailbox"}, {"more": "distinct='true'"}):
+        path = f"{'mailboxes' if 'entity' in other else 'queues'}?" + encoded(fetchXml=text(with_cookie(cookie, "page='2'"), **other))
+        assert "another query" in refused(service.get(path), 400, MISFIT), other
+    for page in ("page='5'", "page='1'", ""):
+        assert "is of page 1" in refused(service.get("queues?" + encoded(fetchXml=text(with_cookie(cookie, page)))), 400, MISFIT)
+    # Without a cookie the page counts, in pages as the preference has them.
+    answer = service.get("queues?" + encoded(fetchXml=text("page='2'")), Prefer="odata.maxpagesize=2")
+    assert [row["name"] for row in answer.json()["value"]] == second

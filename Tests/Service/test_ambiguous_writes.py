@@ -61,9 +61,32 @@ def test_what_the_service_keeps_by_itself_is_not_written_alone(service):
         refused(service.request(method, address, body), 400, ALONE)
     assert statuses(multipart(service, change_set(part("PUT", f"{path}/createdby/$ref", user, id=1)))) == [400]
     assert len(named(service, "mailboxes", name)) == 1
+    before = service.get(path).json()["@odata.etag"]
+    for body in ({"createdon": "2020-01-01T00:00:00Z"}, {"createdby@odata.bind": f"/systemusers({me})"}, {"mailboxid": box, "versionnumber": 1, "@odata.etag": before}):
+        refused(service.request("PATCH", path, body), 400, ALONE)
+    refused(service.request("POST", "mailboxes/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{"mailboxid": box, "modifiedon": "2020-01-01T00:00:00Z"}]}), 400, ALONE)
+    # They are of their type.
+    for body in ({"createdon": "x"}, {"createdon": 5}, {"versionnumber": "x"}, {"createdby@odata.bind": 5}, {"createdby@odata.bind": f"/mailboxes({box})"}):
+        refused(service.request("PATCH", path, {**body, "name": f"{name} c"}), 400, "0x80048D19")
+    assert service.get(path).json()["@odata.etag"] == before
     # Beside other values they change nothing.
     assert service.request("PATCH", path, {"createdon": "2020-01-01T00:00:00Z", "name": name}).status_code == 204
     assert service.get(path).json()["createdon"] > "2021"
+
+
+def test_control_information_is_of_the_record(service, queue):
+    id, name = queue
+    profile = service.create("emailserverprofiles", {"name": name})
+    address, crm = f"/emailserverprofiles({profile})", "#Microsoft.Dynamics.CRM."
+    for more in ({"emailserverprofile": {"@odata.id": address, "@odata.type": f"{crm}queue"}}, {"emailserverprofile": {"@odata.id": address, "@odata.type": 5}},
+                 {"emailserverprofile@odata.bind": address, "emailserverprofile@odata.id": "x"}, {"@odata.type": f"{crm}queue"}, {"@odata.id": f"queues({id})"}):
+        refused(service.request("POST", "mailboxes", {"name": name, **more}), 400, "0x80048D19")
+    assert named(service, "mailboxes", name) == []
+    for more in ({"@odata.id": 5}, {"@odata.id": "x"}, {"@odata.etag": 5}, {"@odata.context": {}}, {"description@odata.etag": 'W/"1"'}):
+        refused(service.request("PATCH", f"queues({id})", {"description": "x", **more}), 400, "0x80048D19")
+    assert service.get(f"queues({id})").json()["description"] is None
+    service.create("mailboxes", {"name": name, "@odata.type": f"{crm}mailbox", "emailserverprofile": {"@odata.id": address, "@odata.type": f"{crm}emailserverprofile"}})
+    assert len(named(service, "mailboxes", name)) == 1
 
 
 def test_a_key_has_a_value(service, queue):
@@ -114,8 +137,19 @@ def test_bulk_delete_of_a_page_is_refused(service, queue):
         empty = {"AttributeName": "description", "Operator": operator, "Values": []}
         refused(service.request("POST", "BulkDelete", {"QuerySet": [{**query, "Criteria": {"Conditions": [condition, empty]}}]}), 400, "0x80048D19")
     assert service.get(f"queues({id})").status_code == 200
+    for more, code in (
+            ({"Orders": [{"AttributeName": "nosuch", "OrderType": "Ascending"}]}, "0x80041103"), ({"ColumnSet": {"Columns": ["nosuch"]}}, "0x80041103"),
+            ({"ColumnSet": {"Foo": 1}}, "0x80048D19"), ({"ColumnSet": 1}, "0x80048D19"), ({"Orders": {}}, "0x80048D19"), ({"Orders": [{"Foo": 1}]}, "0x80048D19")):
+        refused(service.request("POST", "BulkDelete", {"QuerySet": [{**query, **more}]}), 400, code)
+    for value in ({"Value": name, "Type": "System.Int32"}, {"Value": name, "Foo": 1}, {"Type": "System.String"}):
+        criteria = {"Conditions": [{"AttributeName": "name", "Operator": "Equal", "Values": [value]}]}
+        refused(service.request("POST", "BulkDelete", {"QuerySet": [{**query, "Criteria": criteria}]}), 400, "0x8005F100")
+    for more, status in (({"ToRecipients": [{"@odata.id": "systemusers(x)"}]}, 400), ({"ToRecipients": 1}, 501), ({"JobName": 1}, 501), ({"RunNow": "x"}, 501)):
+        assert service.request("POST", "BulkDelete", {"QuerySet": [query], **more}).status_code == status, more
+    assert service.get(f"queues({id})").status_code == 200
     whole = {"Count": 0, "PageNumber": 0, "PagingCookie": None, "ReturnTotalRecordCount": False}
-    assert service.request("POST", "BulkDelete", {"QuerySet": [{**query, "PageInfo": whole}]}).status_code == 200
+    harmless = {"ColumnSet": {"AllColumns": False, "Columns": ["name"]}, "Orders": [{"AttributeName": "name", "OrderType": "Ascending"}], "PageInfo": whole}
+    assert service.request("POST", "BulkDelete", {"QuerySet": [{**query, **harmless}], "ToRecipients": [], "CCRecipients": None, "JobName": "x"}).status_code == 200
     assert service.get(f"queues({id})").status_code == 404
 
 
@@ -191,6 +225,12 @@ def test_an_attachment_is_a_file_of_an_email(service):
     for body in ("!!", "QUI", "ÄÄ", "QU\r\nJD", "QUJ-"):
         refused(service.request("PATCH", path, {"body": body}), 400, "0x80048D19")
         refused(service.request("PUT", f"{path}/body", {"value": body}), 400, "0x80048D19")
+    for wrong in ({"filename": 5}, {"mimetype": 5}, {"Foo": "x"}, {"subject": "x"}, {"@odata.type": "#Microsoft.Dynamics.CRM.queue"}):
+        refused(service.request("POST", "emails", {"subject": "x", "email_activity_mime_attachment": [{"body": content, **wrong}]}), 400, "0x80048D19")
+    refused(service.request("PATCH", f"emails({email})", {"email_activity_parties@fieldseal.participationtypemasks": [2]}), 400, "0x80048D19")
+    refused(service.request("POST", f"emails({email})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": False, "TrackingToken": 5}), 400, "0x80048D19")
+    unnamed = service.create("activitymimeattachments", {"body": content, "objectid@odata.bind": f"/emails({email})"})
+    assert service.get(f"activitymimeattachments({unnamed})").json()["filename"] == "attachment"
     assert service.request("PATCH", path, {"body": base64.b64encode(b"longer").decode()}).status_code == 204
     assert service.get(path).json()["filesize"] == 6
     new = {"filename": "b.txt", "body": content}

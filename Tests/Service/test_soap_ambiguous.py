@@ -1,10 +1,12 @@
 """SOAP requests that name a caller, a record or a page in two ways: what they contradict is a fault, and nothing is done."""
 
 import uuid
+from xml.sax.saxutils import escape
 
 import pytest
 import requests
 import soap
+from lxml import etree
 from soap import call, columns, entity, execute, operation, parameter, reference, refused_by
 from test_writing import named, tag
 
@@ -93,6 +95,54 @@ def test_a_request_is_of_its_type(service):
     for type in ("x:Nope", "c:WhoAmI"):
         refused_by(call(service, operation("Execute", f'<request i:type="{type}"><x:Parameters/><x:RequestName>WhoAmI</x:RequestName></request>')), MISFIT)
     assert call(service, operation("Execute", '<request i:type="c:WhoAmIRequest"><x:Parameters/><x:RequestName>WhoAmI</x:RequestName></request>')).tag.endswith("ExecuteResponse")
+
+
+def test_records_are_of_their_collection(service):
+    name = tag()
+    targets = "".join(f"<x:Entity>{entity('queue', parameter('name', 'string', f'{name} {n}'))}</x:Entity>" for n in range(2))
+
+    def create(of):
+        collection = f"<x:Entities>{targets}</x:Entities><x:EntityName>{of}</x:EntityName>"
+        many = f"<request><x:Parameters>{parameter('Targets', 'x:EntityCollection', collection)}</x:Parameters><x:RequestName>CreateMultiple</x:RequestName></request>"
+        return call(service, operation("Execute", many))
+
+    assert "EntityName" in refused_by(create("mailbox"), MISFIT) and named(service, "queues", name) == []
+    assert create("queue").tag.endswith("ExecuteResponse") and len(named(service, "queues", name)) == 2
+
+
+def test_words_of_the_web_api_are_in_no_fault(service):
+    box = service.create("mailboxes", {"name": tag()})
+    owner = parameter("Target", "x:EntityReference", reference("mailbox", box)) + parameter("Assignee", "x:EntityReference", reference("mailbox", box))
+    many = f"<request><x:Parameters>{owner}</x:Parameters><x:RequestName>Assign</x:RequestName></request>"
+    message = refused_by(call(service, operation("Execute", many)), MISFIT)
+    assert "Assignee" in message and "odata" not in message and "/systemusers" not in message
+    stamped = entity("mailbox", parameter("createdon", "string", "x") + parameter("name", "string", "b"), id=box)
+    refused_by(call(service, operation("Update", f"<entity>{stamped}</entity>")), MISFIT)
+
+
+def test_a_group_of_a_reference_has_its_name(service):
+    name = tag()
+    user = service.get("WhoAmI").json()["UserId"]
+    for n in range(2):
+        service.create("queues", {"name": f"{name} {n}"})
+    where = f"<filter><condition attribute='name' operator='begins-with' value='{name}'/></filter>"
+
+    def first(fetch):
+        query = f'<query i:type="x:FetchExpression"><x:Query>{escape(fetch)}</x:Query></query>'
+        answer = call(service, operation("RetrieveMultiple", query))
+        assert answer.tag.endswith("RetrieveMultipleResponse"), etree.tostring(answer)
+        [row] = answer[0].find("x:Entities", soap.NAMESPACES)
+        return etree.tostring(row).decode()
+
+    fullname = service.get(f"systemusers({user})?$select=fullname").json()["fullname"]
+    grouped = f"<fetch aggregate='true'><entity name='queue'><attribute name='ownerid' groupby='true' alias='o'/><attribute name='queueid' aggregate='count' alias='n'/>{where}</entity></fetch>"
+    distinct = f"<fetch distinct='true'><entity name='queue'><attribute name='ownerid'/>{where}</entity></fetch>"
+    for fetch in (grouped, distinct):
+        row = first(fetch)
+        assert user in row and "systemuser<" in row and row.count(f">{fullname}<") == 2, row
+    parties = "<fetch aggregate='true'><entity name='email'><attribute name='regardingobjectid' groupby='true' alias='r'/><attribute name='activityid' aggregate='count' alias='n'/></entity></fetch>"
+    query = f'<query i:type="x:FetchExpression"><x:Query>{escape(parties)}</x:Query></query>'
+    assert call(service, operation("RetrieveMultiple", query)).tag.endswith("RetrieveMultipleResponse")
 
 
 def expression(criteria="", page="", alias="m"):

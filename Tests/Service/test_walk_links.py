@@ -163,12 +163,12 @@ class Walk:
         return response, 200 if isGoingOn or max(statuses) < 400 else max(statuses), model
 
     def step_members(self):
-        """AddMembersTeam and RemoveMembersTeam, of which the second passes over those that are no members."""
+        """AddMembersTeam and RemoveMembersTeam, of which the second refuses those that are no members."""
         team, users, isAdded = self.team(), {self.user() for _ in range(self.random.randint(1, 3))}, self.random.random() < 0.6
         members = [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": u} for u in sorted(users)]
         response = self.service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.{'Add' if isAdded else 'Remove'}MembersTeam", {"Members": members})
         links = {(MEMBERS, team, user) for user in users}
-        if not all(self.model.has(*link) for link in links):
+        if not all(self.model.has(*link) for link in links) or not isAdded and not links <= self.model.links:
             return response, 404, self.model
         return response, 204, self.model.but(links=self.model.links | links if isAdded else self.model.links - links)
 

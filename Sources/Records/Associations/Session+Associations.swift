@@ -9,8 +9,6 @@ extension Session {
     /// What to do with the links of a record.
     enum LinkChange {
         case add, remove
-        /// The same as `remove`, but a missing link is no error.
-        case removeIfLinked
     }
 
     /// Links a record with others by a many-to-many relationship, or removes the links. Such links grant access, so each change is
@@ -36,7 +34,7 @@ extension Session {
                     let link = try Link(association, id, other, in: organization, on: connection)
                     return areLinked
                         ? try add(link, &change, on: connection)
-                        : try remove(link, mustBeLinked: linkChange == .remove, &change, on: connection)
+                        : try remove(link, &change, on: connection)
                 }
             }
             guard !changed.isEmpty else { return }
@@ -103,10 +101,8 @@ extension Session {
         return inserted > 0 || !isListed
     }
 
-    /// - Returns: Whether anything changed.
-    private func remove(
-        _ link: Link, mustBeLinked: Bool, _ change: inout AttestedChange, on connection: isolated PostgresConnection
-    ) throws -> Bool {
+    /// - Returns: True: a missing link is refused.
+    private func remove(_ link: Link, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
         let columns = link.columns
         let deleted = try connection.query(
             """
@@ -118,7 +114,6 @@ extension Session {
         let isListed = try change.grants.names(link.grant.name)
         try change.remove(link.grant.name)
         guard deleted == 0, !isListed else { return true }
-        guard mustBeLinked else { return false }
         if link.relationship.first === EntityDefinition.systemUser, let role = link.role,
             try isOwnRole(role.name, of: link.first, on: connection)
         {

@@ -16,6 +16,9 @@ package struct EmailParts: Sendable {
 
     /// A file that comes with an e-mail.
     package struct Attachment: Sendable {
+        /// The name of a file without one.
+        package static let defaultName = "attachment"
+
         package let name: String
         package let type: String?
         /// Base64.
@@ -53,17 +56,24 @@ package struct EmailParts: Sendable {
     /// - Throws: ``FieldsealError`` saying what a party or an attachment accepts.
     static func split(_ members: [JSONValue.Member]) throws(FieldsealError) -> (email: [JSONValue.Member], parts: EmailParts) {
         var parts = EmailParts()
+        var namesKinds = false
         var email: [JSONValue.Member] = []
         for member in members {
             switch member.name.lowercased() {
             case partiesProperty:
                 parts.namesParties = true
                 for value in try list(member) { parts.parties.append(try party(value)) }
-            case replacedProperty: parts.replaced = try masks(member)
+            case replacedProperty:
+                parts.replaced = try masks(member)
+                namesKinds = true
             case attachmentsProperty:
                 for value in try list(member) { parts.attachments.append(try attachment(value)) }
             default: email.append(member)
             }
+        }
+        guard parts.namesParties || !namesKinds else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "\(replacedProperty) says which of \(partiesProperty) are replaced, and these are missing.")
         }
         let replaced = parts.replaced
         guard parts.parties.allSatisfy({ replaced.contains(Int64($0.participation)) }) else {
@@ -141,11 +151,21 @@ package struct EmailParts: Sendable {
             + "partyid_systemuser@odata.bind or partyid_queue@odata.bind.")
 
     private static func attachment(_ value: JSONValue) throws(FieldsealError) -> Attachment {
-        guard let body = value["body"]?.string, let bytes = Data(base64Encoded: body) else {
-            throw FieldsealError(.payloadDoesNotFit, "An attachment takes filename, mimetype and body, which is base64.")
+        let refusal = FieldsealError(
+            .payloadDoesNotFit, "An attachment takes filename, mimetype and body, which is base64, and nothing else.")
+        guard case .object(let members) = value else { throw refusal }
+        try RecordInput.requireEachOnce(members)
+        var texts: [String: String] = [:]
+        for member in members where !member.name.contains("@") && member.value != .null {
+            let name = member.name.lowercased()
+            guard ["filename", "mimetype", "body"].contains(name), let text = member.value.string else { throw refusal }
+            if !text.isEmpty || name == "body" { texts[name] = text }
         }
-        let name = String((value["filename"]?.string ?? "attachment").filter { !$0.isNewline && $0 != "\0" }.prefix(255))
-        let type = value["mimetype"]?.string.flatMap { $0.isEmpty ? nil : $0 }
+        try RecordInput.require(
+            type: value["@odata.type"], of: [EntityDefinition.activityMimeAttachment.logicalName])
+        guard let body = texts["body"], let bytes = Data(base64Encoded: body) else { throw refusal }
+        let name = String((texts["filename"] ?? Attachment.defaultName).filter { !$0.isNewline && $0 != "\0" }.prefix(255))
+        let type = texts["mimetype"]
         if let type { try MediaTypeRule.check(type) }
         return Attachment(name: name, type: type, body: body, size: bytes.count)
     }

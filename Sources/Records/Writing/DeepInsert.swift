@@ -54,7 +54,7 @@ package struct DeepInsert: Sendable {
             case .object(let inner):
                 guard bound == nil, let relationship = entity.singleValued(member.name) else { return try refuse(entity, member) }
                 try RecordInput.requireWritable(relationship.attribute)
-                if let address = try Self.address(in: inner, member.name) {
+                if let address = try Self.address(in: inner, member.name, relationship.referenced) {
                     own.append(.init("\(relationship.navigationProperty)@odata.bind", address))
                     continue
                 }
@@ -81,7 +81,7 @@ package struct DeepInsert: Sendable {
                 if areAddresses {
                     try bind(value, relationship, to: id)
                 } else if case .object(let inner) = value,
-                    let address = try Self.address(in: inner, relationship.collectionProperty)
+                    let address = try Self.address(in: inner, relationship.collectionProperty, relationship.referencing)
                 {
                     try bind(address, relationship, to: id)
                 } else {
@@ -95,7 +95,9 @@ package struct DeepInsert: Sendable {
     /// The address in an object that refers to a record (OData JSON Format 4.01, section 8.5); nil for the values of a new record.
     ///
     /// - Throws: ``FieldsealError`` for an address beside values, of which one would be lost, and for one that is no text.
-    private static func address(in object: [JSONValue.Member], _ property: String) throws(FieldsealError) -> JSONValue? {
+    private static func address(
+        in object: [JSONValue.Member], _ property: String, _ entity: EntityDefinition
+    ) throws(FieldsealError) -> JSONValue? {
         guard let address = object.first(where: { $0.name == "@odata.id" })?.value else { return nil }
         guard object.allSatisfy({ $0.name.hasPrefix("@") }) else {
             throw FieldsealError(
@@ -106,6 +108,7 @@ package struct DeepInsert: Sendable {
         guard case .string = address else {
             throw FieldsealError(.payloadDoesNotFit, "@odata.id in \(property.quotedForMessage) takes the address of a record.")
         }
+        try RecordInput.require(type: object.first { $0.name == "@odata.type" }?.value, of: [entity.logicalName])
         return address
     }
 

@@ -86,6 +86,7 @@ struct PreparedWrite: Sendable {
         case .upsert(let entity, let key, let members, let condition):
             self.entity = entity
             var depth = try session.require(.update, on: entity)
+            try RecordInput.requireEffect(of: members, on: entity)
             let members = try Self.own(entity, members, &parts)
             let input = try RecordInput(entity, members, for: .update)
             guard parts.attachments.isEmpty else {

@@ -29,7 +29,7 @@ extension Session {
         case .unshare(let principal): try unshare(entity, id, with: principal, on: connection)
         case .setMembers(let users, let areMembers):
             guard let members = ManyToManyRelationship.teamMembership.association(of: entity) else { break }
-            try associate(members, id, users, areMembers ? .add : .removeIfLinked, on: connection)
+            try associate(members, id, users, areMembers ? .add : .remove, on: connection)
         case .associate(let association, let others, let areLinked):
             try associate(association, id, others, areLinked ? .add : .remove, on: connection)
         case .sendEmail(let isIssued, let token): return try sendEmail(id, issue: isIssued, token: token, on: connection)

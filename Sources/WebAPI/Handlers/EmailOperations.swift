@@ -18,11 +18,11 @@ extension DataAPI {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
         func id(_ name: String) throws(FieldsealError) -> UUID {
-            guard let id = body[name]?.string.flatMap(UUID.init(text:)) else { throw Self.missing(name, "an id") }
+            guard let id = body[name]?.string.flatMap(UUID.init(text:)) else { throw FieldsealError.misfit(name, "an id") }
             return id
         }
         guard let host = body["HostId"]?.string, (1...160).contains(host.utf8.count) else {
-            throw Self.missing("HostId", "the router's name for this lease, of 1 to 160 bytes")
+            throw FieldsealError.misfit("HostId", "the router's name for this lease, of 1 to 160 bytes")
         }
         switch name {
         case "LeaseMailbox":
@@ -37,14 +37,14 @@ extension DataAPI {
                 ? APIAnswer.noContent() : try APIAnswer.message(MailboxReport.Answer(mayWatch: mayWatch))
         case "ReleaseCredential":
             guard let direction = body["Direction"]?.string.flatMap(MailDirection.init) else {
-                throw Self.missing("Direction", "Incoming or Outgoing")
+                throw FieldsealError.misfit("Direction", "Incoming or Outgoing")
             }
             let credential = try await MailboxLeases.releaseCredential(
                 try id("MailboxId"), direction, host: host, allowsPlaintext: limits.allowsPlaintextMail, for: session, mail)
             return try APIAnswer.message(credential.login)
         case "TakePendingEmails":
             guard case .integer(let limit)? = body["Limit"], (1...100).contains(limit) else {
-                throw Self.missing("Limit", "1 to 100")
+                throw FieldsealError.misfit("Limit", "1 to 100")
             }
             let emails = try await leases.takePendingEmails(try id("MailboxId"), host: host, limit: Int(limit))
             return try APIAnswer.message(PendingEmails.Answer(value: emails))
@@ -67,7 +67,7 @@ extension DataAPI {
 
     private func deliver(_ body: JSONValue, mailbox: UUID, host: String) async throws -> APIAnswer {
         guard case .array(let values)? = body["Emails"], values.count <= IncomingDelivery.limit else {
-            throw Self.missing("Emails", "an array of at most \(IncomingDelivery.limit)")
+            throw FieldsealError.misfit("Emails", "an array of at most \(IncomingDelivery.limit)")
         }
         let emails = try values.map { try IncomingEmailMembers.read($0, from: .router) }
         let results = try await delivery.deliverIncomingEmails(emails, mailbox: mailbox, host: host)
@@ -83,11 +83,11 @@ extension DataAPI {
         let request: WaitForWork.Request = try Self.message(
             body, "WaitForWork takes HostId, Seconds, WantsWork, Watching (an array of MailboxId and Revision) and IsLeaving.")
         guard (0...RouterLimits.waitSeconds).contains(request.seconds) else {
-            throw Self.missing("Seconds", "0 to \(RouterLimits.waitSeconds)")
+            throw FieldsealError.misfit("Seconds", "0 to \(RouterLimits.waitSeconds)")
         }
         guard request.watching.count <= RouterLimits.watchedMailboxes,
             request.watching.allSatisfy({ UUID(text: $0.mailboxId) != nil })
-        else { throw Self.missing("Watching", "at most \(RouterLimits.watchedMailboxes) mailboxes, each with its id") }
+        else { throw FieldsealError.misfit("Watching", "at most \(RouterLimits.watchedMailboxes) mailboxes, each with its id") }
         guard let pause else {
             throw FieldsealError(.badRequest, "WaitForWork can't be a part of a batch, which it would hold up. Send it alone.")
         }
@@ -97,10 +97,6 @@ extension DataAPI {
         }
         guard let peer else { return try await wait() }
         return try await peer.cancellingOnHangUp(wait)
-    }
-
-    private static func missing(_ name: String, _ what: String) -> FieldsealError {
-        FieldsealError(.payloadDoesNotFit, "\(name) is missing, or not what it takes: \(what).")
     }
 
     /// Parses a message of a router.
@@ -118,7 +114,7 @@ extension DataAPI {
     private static func uids(_ values: [String]?, _ name: String) throws(FieldsealError) -> [String] {
         let values = values ?? []
         guard values.count <= MailboxNotes.limit, values.allSatisfy({ isUID($0) }) else {
-            throw missing(name, "an array of at most \(MailboxNotes.limit) texts of 1 to 100 characters")
+            throw FieldsealError.misfit(name, "an array of at most \(MailboxNotes.limit) texts of 1 to 100 characters")
         }
         return values
     }
@@ -149,11 +145,11 @@ extension DataAPI {
             body,
             "ReportEmails takes MailboxId, HostId and Reports, an array of EmailId, Outcome (one of \(outcomes)), Reason and Code.")
         guard (1...SendingReport.Request.limit).contains(request.reports.count) else {
-            throw missing("Reports", "an array of 1 to \(SendingReport.Request.limit)")
+            throw FieldsealError.misfit("Reports", "an array of 1 to \(SendingReport.Request.limit)")
         }
         var reports: [MailboxLeases.EmailReport] = []
         for report in request.reports {
-            guard let email = UUID(text: report.emailId) else { throw missing("EmailId", "an id") }
+            guard let email = UUID(text: report.emailId) else { throw FieldsealError.misfit("EmailId", "an id") }
             reports.append((email, report))
         }
         return reports
@@ -165,13 +161,13 @@ extension DataAPI {
             "ReportMailbox takes MailboxId, HostId, RouterState, Processed, Failed, Interval, IncomingIsWell, OutgoingIsWell, Tests, Watcher, "
                 + "Revision, and Error and Alerts (Code, Text, Details and IsPermanent).")
         guard (report.routerState?.utf8.count ?? 0) <= MailboxReport.stateLimit else {
-            throw missing("RouterState", "at most \(MailboxReport.stateLimit >> 10) KiB")
+            throw FieldsealError.misfit("RouterState", "at most \(MailboxReport.stateLimit >> 10) KiB")
         }
         guard (report.alerts?.count ?? 0) <= MailboxReport.alertLimit else {
-            throw missing("Alerts", "an array of at most \(MailboxReport.alertLimit)")
+            throw FieldsealError.misfit("Alerts", "an array of at most \(MailboxReport.alertLimit)")
         }
         guard report.watcher.map({ (1...160).contains($0.utf8.count) }) ?? true else {
-            throw missing("Watcher", "the router's name, of 1 to 160 bytes")
+            throw FieldsealError.misfit("Watcher", "the router's name, of 1 to 160 bytes")
         }
         return report
     }
@@ -203,16 +199,20 @@ extension DataAPI {
             if let id = UUID(text: text) { return id }
         default: break
         }
-        throw Self.missing("MailboxId", "an id")
+        throw FieldsealError.misfit("MailboxId", "an id")
     }
 
     /// `SendEmail`, bound to an e-mail.
     func sending(_ id: UUID, _ request: APIRequest) throws -> Change {
         let body = JSONValue.object(try request.members())
         try Self.require(["IssueSend", "TrackingToken"], in: body, of: "SendEmail")
-        guard case .bool(let issue)? = body["IssueSend"] ?? .bool(true) else { throw Self.missing("IssueSend", "true or false") }
+        guard case .bool(let issue)? = body["IssueSend"] ?? .bool(true) else {
+            throw FieldsealError.misfit("IssueSend", "true or false")
+        }
         let token = body["TrackingToken"]?.string
-        guard (token?.utf16.count ?? 0) <= 50 else { throw Self.missing("TrackingToken", "at most 50 characters") }
+        guard (token?.utf16.count ?? 0) <= 50, token != nil || [nil, .null].contains(body["TrackingToken"]) else {
+            throw FieldsealError.misfit("TrackingToken", "a text of at most 50 characters")
+        }
         let context = representation(request).context("Microsoft.Dynamics.CRM.SendEmailResponse")
         return Change([.message(.email, id, .sendEmail(issue: issue, token: token))], address: serviceRoot + request.path) {
             APIAnswer.json(.object([context, .init("Subject", .text($0[0].subject))]))

@@ -15,7 +15,8 @@ struct IncomingEmailMembers {
     ]
     /// The members of an attachment. Each may also be written as the attribute of `activitymimeattachment`.
     private static let attachmentMembers: Set<String> = ["filename", "mimetype", "body", "note"]
-    private static let addressLimit = 10_000
+    /// The addresses, or Message-IDs, of an array.
+    private static let textLimit = 10_000
     /// The ids of References and In-Reply-To that are read at most.
     private static let idLimit = 100
 
@@ -26,7 +27,7 @@ struct IncomingEmailMembers {
 
     /// - Throws: ``FieldsealError`` that names a member.
     static func read(_ body: JSONValue, from author: Author) throws(FieldsealError) -> IncomingEmail {
-        guard case .object(let members) = body else { throw missing("Emails", "an array of objects") }
+        guard case .object(let members) = body else { throw FieldsealError.misfit("Emails", "an array of objects") }
         if let unknown = members.first(where: { !known.contains($0.name) && !$0.name.hasPrefix("@") }) {
             throw FieldsealError(
                 .payloadDoesNotFit,
@@ -35,13 +36,9 @@ struct IncomingEmailMembers {
         return try IncomingEmailMembers(body: body).email(from: author)
     }
 
-    private static func missing(_ name: String, _ what: String) -> FieldsealError {
-        FieldsealError(.payloadDoesNotFit, "\(name) is missing, or not what it takes: \(what).")
-    }
-
     private func email(from author: Author) throws(FieldsealError) -> IncomingEmail {
         var email = IncomingEmail()
-        guard let from = try text("From") else { throw Self.missing("From", "an address") }
+        guard let from = try text("From") else { throw FieldsealError.misfit("From", "an address") }
         email.from = author == .client ? Self.address(from) : from
         email.subject = try text("Subject") ?? ""
         email.to = try addresses("To")
@@ -73,7 +70,7 @@ struct IncomingEmailMembers {
         switch body[name] {
         case .string(let text)?: return text
         case nil, .null?: return nil
-        default: throw Self.missing(name, "a text")
+        default: throw FieldsealError.misfit(name, "a text")
         }
     }
 
@@ -81,7 +78,7 @@ struct IncomingEmailMembers {
         switch body[name] {
         case .bool(let value)?: return value
         case nil, .null?: return false
-        default: throw Self.missing(name, "true or false")
+        default: throw FieldsealError.misfit(name, "true or false")
         }
     }
 
@@ -89,14 +86,14 @@ struct IncomingEmailMembers {
         switch body[name] {
         case .integer(let number)? where (0...1_000_000).contains(number): return Int(number)
         case nil, .null?: return 0
-        default: throw Self.missing(name, "a number of at least 0")
+        default: throw FieldsealError.misfit(name, "a number of at least 0")
         }
     }
 
     private func date(_ name: String, from author: Author) throws(FieldsealError) -> Date? {
         guard let text = try text(name), !text.isEmpty else { return nil }
         let date = ISO8601.date(text)
-        guard date != nil || author == .router else { throw Self.missing(name, "a time such as 2026-11-20T10:00:00Z") }
+        guard date != nil || author == .router else { throw FieldsealError.misfit(name, "a time such as 2026-11-20T10:00:00Z") }
         return date
     }
 
@@ -108,20 +105,22 @@ struct IncomingEmailMembers {
             if let value = ["low": 0, "normal": 1, "high": 2, "0": 0, "1": 1, "2": 2, "": 1][word.lowercased()] { return value }
         default: break
         }
-        throw Self.missing("Importance", "Low, Normal or High")
+        throw FieldsealError.misfit("Importance", "Low, Normal or High")
     }
 
     private func bodyType() throws(FieldsealError) -> String {
         guard let type = try text("BodyType"), !type.isEmpty else { return "text/plain" }
         let media = type.prefix { $0 != ";" }.trimmed.lowercased()
-        guard ["text/plain", "text/html"].contains(media) else { throw Self.missing("BodyType", "text/plain or text/html") }
+        guard ["text/plain", "text/html"].contains(media) else {
+            throw FieldsealError.misfit("BodyType", "text/plain or text/html")
+        }
         return media
     }
 
     private func digest() throws(FieldsealError) -> [UInt8]? {
         guard let text = try text("Digest") else { return nil }
         guard let bytes = Data(base64Encoded: text), bytes.count == 32 else {
-            throw Self.missing("Digest", "SHA-256 of the message, in base64")
+            throw FieldsealError.misfit("Digest", "SHA-256 of the message, in base64")
         }
         return Array(bytes)
     }
@@ -133,19 +132,19 @@ struct IncomingEmailMembers {
         case .array(let values)?:
             var attachments: [IncomingEmail.Attachment] = []
             for value in values {
-                guard case .object(let members) = value else { throw Self.missing("Attachments", form) }
+                guard case .object(let members) = value else { throw FieldsealError.misfit("Attachments", form) }
                 var texts: [String: String] = [:]
                 for member in members where !member.name.hasPrefix("@") && member.value != .null {
                     let name = member.name.lowercased()
                     guard Self.attachmentMembers.contains(name), let text = member.value.string,
                         texts.updateValue(text, forKey: name) == nil
                     else {
-                        throw Self.missing(
+                        throw FieldsealError.misfit(
                             "Attachments", "\(form); its \(member.name.quotedForMessage) is none of these, or no text")
                     }
                 }
                 guard let content = texts["body"], Data(base64Encoded: content) != nil else {
-                    throw Self.missing("Attachments", form)
+                    throw FieldsealError.misfit("Attachments", form)
                 }
                 attachments.append(
                     .init(
@@ -154,22 +153,30 @@ struct IncomingEmailMembers {
                         note: texts["note"]))
             }
             return attachments
-        default: throw Self.missing("Attachments", form)
+        default: throw FieldsealError.misfit("Attachments", form)
         }
     }
 
     // MARK: Addresses and ids
 
     private func addresses(_ name: String) throws(FieldsealError) -> [String] {
+        if case .string(let text)? = body[name] { return Self.list(text).map(Self.address) }
+        return try texts(name, "addresses with ; between them")
+    }
+
+    /// The texts of an array, or one text.
+    ///
+    /// - Parameter form: What a text of the member holds, for a message.
+    private func texts(_ name: String, _ form: String) throws(FieldsealError) -> [String] {
         switch body[name] {
-        case .string(let text)?: return Self.list(text).map(Self.address)
-        case .array(let values)? where values.count <= Self.addressLimit:
-            let texts = values.compactMap(\.string)
-            guard texts.count == values.count else { throw Self.missing(name, "an array of addresses") }
-            return texts
+        case .string(let text)?: return [text]
         case nil, .null?: return []
-        default: throw Self.missing(name, "addresses with ; between them, or an array of at most \(Self.addressLimit)")
+        case .array(let values)? where values.count <= Self.textLimit:
+            let texts = values.compactMap(\.string)
+            if texts.count == values.count { return texts }
+        default: break
         }
+        throw FieldsealError.misfit(name, "\(form), or an array of at most \(Self.textLimit) texts")
     }
 
     /// The entries of a list, separated by `;` or `,` outside of quotes and brackets. A name with a comma belongs to the address
@@ -213,16 +220,7 @@ struct IncomingEmailMembers {
 
     /// Message-IDs as header fields have them, with white space between them, or in an array.
     private func ids(_ name: String) throws(FieldsealError) -> [String] {
-        let texts: [String]
-        switch body[name] {
-        case .string(let text)?: texts = [text]
-        case .array(let values)? where values.count <= Self.addressLimit:
-            texts = values.compactMap(\.string)
-            guard texts.count == values.count else { throw Self.missing(name, "an array of Message-IDs") }
-        case nil, .null?: return []
-        default: throw Self.missing(name, "Message-IDs with white space between them, or an array of at most \(Self.addressLimit)")
-        }
-        return texts.flatMap { text in
+        try texts(name, "Message-IDs with white space between them").flatMap { text in
             text.split { $0.isWhitespace || ";,".contains($0) }.map { word in
                 !word.hasPrefix("<") && word.contains("@") ? "<\(word)>" : String(word)
             }

@@ -43,9 +43,12 @@ extension MetadataView {
         guard let name = condition["PropertyName"]?.string else {
             throw misfit("A condition of a metadata query has a PropertyName.")
         }
+        guard let given = condition["Value"] else {
+            throw misfit("A condition of a metadata query has a Value; null stands for none.")
+        }
         // A managed property is compared by its value.
         let own = value[name]?["Value"] ?? value[name] ?? .null
-        let wanted = try MetadataOperand(condition["Value"] ?? .null, comparedWith: name)
+        let wanted = try MetadataOperand(given, comparedWith: name)
         switch condition["ConditionOperator"].flatMap({ $0 == .null ? nil : word($0) ?? "" }) {
         case "Equals", nil: return own == (try wanted.value(comparableWith: own))
         case "NotEquals": return own != (try wanted.value(comparableWith: own))
@@ -58,8 +61,7 @@ extension MetadataView {
     }
 }
 
-/// What a condition compares a member of metadata with: a value by itself, or `{"Type": "System.Int32", "Value": "2020"}`, whose value
-/// may be a text of any type.
+/// What a condition compares a member of metadata with.
 private struct MetadataOperand {
     private let name: String
     private let wanted: JSONValue
@@ -67,47 +69,7 @@ private struct MetadataOperand {
     /// - Throws: ``FieldsealError`` for a value that is not of its type.
     init(_ value: JSONValue, comparedWith name: String) throws(FieldsealError) {
         self.name = name
-        guard case .object(let members) = value else {
-            wanted = value
-            return
-        }
-        if let other = members.first(where: { !["Type", "Value"].contains($0.name) && !$0.name.contains("@") }) {
-            throw FieldsealError(.badRequest, "A Value has a Type and a Value, and no member '\(other.name.prefix(100))'.")
-        }
-        let type = value["Type"]?.string ?? ""
-        var given = value["Value"] ?? .null
-        if type.hasSuffix("[]"), let text = given.string {
-            // Clients write lists with single quotes too.
-            let json = text.contains("\"") ? text : text.replacing("'", with: "\"")
-            given = (try? JSONParser.parse(Array(json.utf8))) ?? given
-        }
-        let element = type.hasSuffix("[]") ? String(type.dropLast(2)) : type
-        guard case .array(let elements) = given else {
-            wanted = try Self.converted(given, element, name)
-            return
-        }
-        wanted = .array(try elements.map { value throws(FieldsealError) in try Self.converted(value, element, name) })
-    }
-
-    private static func converted(_ value: JSONValue, _ type: String, _ name: String) throws(FieldsealError) -> JSONValue {
-        guard value != .null else { return value }
-        switch (type, value) {
-        case ("System.Int16", _), ("System.Int32", _), ("System.Int64", _):
-            if case .integer = value { return value }
-            if let number = value.string.flatMap({ Int64($0.trimmed) }) { return .integer(number) }
-        case ("System.Boolean", _):
-            if case .bool = value { return value }
-            switch value.string?.lowercased() {
-            case "true": return .bool(true)
-            case "false": return .bool(false)
-            default: break
-            }
-        case ("System.Guid", .string(let text)): return .string(text.lowercased())
-        case ("System.String", .string): return value
-        case ("System.Guid", _), ("System.String", _): break
-        default: return value
-        }
-        throw FieldsealError(.badRequest, "\(name.prefix(100)) is compared with a Value that is no \(type).")
+        wanted = try TypedValue.value(value, comparedWith: name)
     }
 
     /// The value, for comparing it with one of the member.
@@ -138,7 +100,12 @@ private struct MetadataOperand {
 
     private func require(_ value: JSONValue, _ own: JSONValue) throws(FieldsealError) {
         if let text = value.string { try MetadataMembers.requireKnown(text, of: name) }
-        guard value != .null, let kind = MetadataMembers.kind(of: own), kind != MetadataMembers.kind(of: value) else { return }
+        guard value != .null, own != .null else { return }
+        guard let kind = MetadataMembers.kind(of: own) else {
+            throw FieldsealError(
+                .badRequest, "\(name.prefix(100)) is no text, number or boolean, and is compared with nothing but null.")
+        }
+        guard kind != MetadataMembers.kind(of: value) else { return }
         let given = MetadataMembers.kind(of: value) ?? "list"
         throw FieldsealError(.badRequest, "\(name.prefix(100)) is compared with a \(kind), and not with a \(given).")
     }

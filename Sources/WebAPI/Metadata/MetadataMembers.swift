@@ -78,17 +78,36 @@ enum MetadataMembers {
     /// Refuses members in a metadata query that its kind of metadata does not have.
     static func check(_ query: JSONValue?, of known: Set<String>) throws(FieldsealError) {
         guard let query, query != .null else { return }
+        try requireMembers(query, queryMembers, "A query of metadata")
+        try requireMembers(query["Properties"], ["AllProperties", "PropertyNames"], "Properties")
         try check(criteria: query["Criteria"], of: known)
         guard case .array(let names)? = query["Properties"]?["PropertyNames"] else { return }
         for name in names { try require(name.string, of: known) }
     }
 
     private static func check(criteria: JSONValue?, of known: Set<String>) throws(FieldsealError) {
+        try requireMembers(criteria, ["Conditions", "FilterOperator", "Filters"], "A filter of metadata")
         if case .array(let conditions)? = criteria?["Conditions"] {
-            for condition in conditions { try require(condition["PropertyName"]?.string, of: known) }
+            for condition in conditions {
+                try requireMembers(condition, ["ConditionOperator", "PropertyName", "Value"], "A condition of metadata")
+                try require(condition["PropertyName"]?.string, of: known)
+            }
         }
         guard case .array(let filters)? = criteria?["Filters"] else { return }
         for filter in filters { try check(criteria: filter, of: known) }
+    }
+
+    private static let queryMembers: Set<String> = [
+        "AttributeQuery", "Criteria", "KeyQuery", "LabelQuery", "Properties", "RelationshipQuery",
+    ]
+
+    /// Refuses a part of a query that is no object, and members that it does not have.
+    private static func requireMembers(_ value: JSONValue?, _ known: Set<String>, _ what: String) throws(FieldsealError) {
+        guard let value, value != .null else { return }
+        guard case .object(let members) = value else { throw FieldsealError(.badRequest, "\(what) is an object.") }
+        for member in members where !known.contains(member.name) && !member.name.contains("@") && member.value != .null {
+            throw FieldsealError(.badRequest, "\(what) has no member '\(member.name.prefix(100))'.")
+        }
     }
 
     private static func require(_ name: String?, of known: Set<String>) throws(FieldsealError) {

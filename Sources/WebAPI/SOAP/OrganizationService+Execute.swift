@@ -118,8 +118,8 @@ extension OrganizationService {
             try request.take("TeamId", "MemberIds")
             guard let team = try request.id("TeamId") else { throw request.mismatch("TeamId", "a guid") }
             let members = try request.ids("MemberIds")
-            guard members.count <= APILimits.bulkCount else {
-                throw request.mismatch("MemberIds", "at most \(APILimits.bulkCount) guids")
+            guard (1...APILimits.bulkCount).contains(members.count) else {
+                throw request.mismatch("MemberIds", "1 to \(APILimits.bulkCount) guids")
             }
             try await session.setMembers(members, of: team, areMembers: request.name == "AddMembersTeam")
         case "GrantAccess", "ModifyAccess":

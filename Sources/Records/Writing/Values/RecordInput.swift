@@ -59,6 +59,9 @@ package struct RecordInput: Sendable {
     private mutating func settleAttachment(for purpose: Purpose) throws(FieldsealError) {
         guard entity === EntityDefinition.activityMimeAttachment else { return }
         if let body = values["body"] { values["filesize"] = AttachmentRule.size(of: body) }
+        if purpose == .create, values["filename"] ?? .null == .null {
+            values["filename"] = .text(EmailParts.Attachment.defaultName)
+        }
         guard purpose == .update || isNaming("objectid") && values["objectid"] != .null else {
             throw FieldsealError(
                 .invalidArgument,
@@ -115,27 +118,37 @@ package struct RecordInput: Sendable {
         "@odata.context", "@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id", "@odata.type", "@odata.navigationLink",
         "@odata.associationLink",
     ]
+    /// Those of them that are about a whole record.
+    private static let annotationsOfRecords: Set<Substring> = ["@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id"]
 
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an OData annotation that has no effect here, such as a misspelled
     ///   `@odata.bind`, and for the type of another entity.
     private mutating func check(annotation: Substring, _ value: JSONValue, isOfRecord: Bool) throws(FieldsealError) {
-        if isOfRecord, annotation == "@odata.type" {
-            let type = value.string?.split(separator: ".").last.map(String.init)
-            guard type == entity.logicalName else {
-                throw FieldsealError(.payloadDoesNotFit, "@odata.type names another entity than \(entity.logicalName).")
-            }
+        if Self.harmlessAnnotations.contains(annotation), value != .null, value.string == nil {
+            throw FieldsealError(.payloadDoesNotFit, "\(annotation) takes a text.")
         }
+        if isOfRecord, annotation == "@odata.type" { try Self.require(type: value, of: [entity.logicalName]) }
         if isOfRecord, annotation == "@odata.id", let address = value.string {
-            let named = try Self.reference(address)
-            guard named.map({ $0.0.logicalName == entity.logicalName }) ?? true else {
-                throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another entity than \(entity.logicalName).")
+            guard let (named, key) = try Self.reference(address), named.logicalName == entity.logicalName else {
+                throw FieldsealError(.payloadDoesNotFit, "@odata.id is not the address of a \(entity.logicalName).")
             }
-            ownKey = named?.1
+            ownKey = key
         }
         // Names of other vocabularies contain a dot. OData 4.01 writes its own without a prefix.
         let isOData = annotation.lowercased().hasPrefix("@odata.") || !annotation.contains(".")
-        guard !isOData || Self.harmlessAnnotations.contains(annotation) || annotation.hasPrefix("@OData.Community.") else {
+        let isHarmless =
+            Self.harmlessAnnotations.contains(annotation) && (isOfRecord || !Self.annotationsOfRecords.contains(annotation))
+        guard !isOData || isHarmless || annotation.hasPrefix("@OData.Community.") else {
             throw FieldsealError(.payloadDoesNotFit, "The annotation \(String(annotation).quotedForMessage) is not supported here.")
+        }
+    }
+
+    /// Refuses an `@odata.type` of a record that is none of the entities.
+    static func require(type: JSONValue?, of entities: [String]) throws(FieldsealError) {
+        guard let type else { return }
+        guard let name = type.string?.split(separator: ".").last.map(String.init), entities.contains(name) else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "@odata.type names another entity than \(entities.joined(separator: " or ")).")
         }
     }
 
@@ -143,7 +156,11 @@ package struct RecordInput: Sendable {
         guard let attribute = entity[name.lowercased()] else {
             throw FieldsealError(.payloadDoesNotFit, "\(entity.logicalName) has no attribute \(name.quotedForMessage).")
         }
-        guard try isTaken(attribute, for: purpose) else { return }
+        guard try isTaken(attribute, for: purpose) else {
+            // It is passed over if it may be what the service gave.
+            if !attribute.type.isReference { _ = try AttributeParser(attribute).value(value) }
+            return
+        }
         if attribute.type.isReference {
             guard value == .null else {
                 throw FieldsealError(
@@ -168,8 +185,9 @@ package struct RecordInput: Sendable {
             throw FieldsealError(
                 .payloadDoesNotFit, "\(entity.logicalName) has no navigation property \(property.quotedForMessage).")
         }
-        guard try isTaken(attribute, for: purpose) else { return }
+        let isTaken = try isTaken(attribute, for: purpose)
         if value == .null {
+            guard isTaken else { return }
             try requireOptional(attribute)
             values[attribute.logicalName] = .null
             return
@@ -189,6 +207,7 @@ package struct RecordInput: Sendable {
                 "\(property)@odata.bind takes the address of one of \(sets.joined(separator: ", ")), such as "
                     + "/\(sets.first ?? "")(00000000-0000-0000-0000-000000000000).")
         }
+        guard isTaken else { return }
         if case .owner = attribute.type { values["owneridtype"] = .text(target.logicalName) }
         references.append((attribute.logicalName, target, key))
     }
@@ -232,6 +251,21 @@ package struct RecordInput: Sendable {
         guard stamps.contains(attribute.logicalName) else { return }
         throw FieldsealError(
             .attributeCannotBeUpdated, "\(attribute.logicalName) can't be set or cleared: the service keeps it by itself.")
+    }
+
+    /// Refuses an update that names nothing but attributes that the service keeps: it would change nothing but the version.
+    ///
+    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first of them.
+    static func requireEffect(of members: [JSONValue.Member], on entity: EntityDefinition) throws(FieldsealError) {
+        var kept: AttributeDefinition?
+        for member in members {
+            let name = member.name.lowercased()
+            let bound = name.strippingSuffix("@odata.bind").map { String($0.prefix { $0 != "_" }) }
+            guard bound != nil || !name.contains("@"), name != entity.primaryID else { continue }
+            guard let attribute = entity[bound ?? name], stamps.contains(attribute.logicalName) else { return }
+            kept = kept ?? attribute
+        }
+        if let kept { try requireWritable(kept) }
     }
 
     private static let stamps: Set<String> = [

@@ -116,7 +116,7 @@ extension DataAPI {
             guard let name = query["EntityName"]?.string, let entity = EntityCatalog.entity(name) else {
                 throw FieldsealError(.payloadDoesNotFit, "A query expression has no EntityName that is known.")
             }
-            try QueryExpression.check(query)
+            try QueryExpression.check(query, of: entity)
             var select = RecordQuery()
             select.outputs = [.init(.column(.init(entity.primaryID)))]
             select.filter = try QueryExpression.filter(query["Criteria"] ?? .null)
@@ -140,6 +140,11 @@ extension DataAPI {
         "SourceImportId", "RunNow",
     ]
 
+    private func areUsers(_ values: [JSONValue], _ name: String) throws(FieldsealError) -> Bool {
+        for value in values where try principal(value, name).entity != "systemuser" { return false }
+        return true
+    }
+
     /// Refuses a deletion that is scheduled, recurring, or with notifications.
     fileprivate func requireImmediate(_ body: JSONValue) throws(FieldsealError) {
         guard case .object(let members) = body else { return }
@@ -149,11 +154,16 @@ extension DataAPI {
             }
             let isRefused: Bool =
                 switch (member.name, member.value) {
+                case (_, .null): false
                 case ("RecurrencePattern", .string(let text)): !text.isEmpty
                 case ("StartDateTime", .string(let text)): ISO8601.date(text).map { $0 > Date() } ?? true
                 case ("SendEmailNotification", .bool(let flag)): flag
                 case ("RunNow", .bool(let flag)): !flag
-                default: false
+                case ("ToRecipients", .array(let users)), ("CCRecipients", .array(let users)):
+                    try !areUsers(users, member.name)
+                case ("JobName", .string), ("QuerySet", .array): false
+                case ("SourceImportId", .string(let text)): UUID(text: text) == nil
+                default: true
                 }
             guard !isRefused else {
                 throw FieldsealError(

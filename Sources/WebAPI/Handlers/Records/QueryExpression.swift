@@ -12,7 +12,7 @@ enum QueryExpression {
     ]
 
     /// Refuses members that would restrict the query and are not supported. Otherwise more records would match than intended.
-    static func check(_ query: JSONValue) throws(FieldsealError) {
+    static func check(_ query: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
         guard case .object(let members) = query else {
             throw FieldsealError(.payloadDoesNotFit, "A query expression is an object with an EntityName and Criteria.")
         }
@@ -24,6 +24,39 @@ enum QueryExpression {
             }
         }
         try check(query["Criteria"] ?? .null, ["Conditions", "Filters", "FilterOperator", "IsQuickFindFilter"], "Criteria")
+        try check(columns: query["ColumnSet"] ?? .null, of: entity)
+        try check(orders: query["Orders"] ?? .null, of: entity)
+    }
+
+    /// Columns have no effect here, but those that the entity does not have say that the query is not what the client means.
+    private static func check(columns set: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
+        guard set != .null else { return }
+        guard case .object = set else { throw FieldsealError(.payloadDoesNotFit, "ColumnSet is an object with Columns.") }
+        try check(set, ["AllColumns", "Columns"], "A ColumnSet")
+        switch set["Columns"] {
+        case nil, .null?: return
+        case .array(let names)?: for name in names { try require(name, of: entity) }
+        default: throw FieldsealError(.payloadDoesNotFit, "Columns of a ColumnSet is an array of names.")
+        }
+    }
+
+    private static func check(orders: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
+        guard orders != .null else { return }
+        guard case .array(let orders) = orders else {
+            throw FieldsealError(.payloadDoesNotFit, "Orders of a query expression is an array.")
+        }
+        for order in orders {
+            try check(order, ["AttributeName", "OrderType"], "An order")
+            try require(order["AttributeName"] ?? .null, of: entity)
+        }
+    }
+
+    private static func require(_ name: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
+        guard let name = name.string else {
+            throw FieldsealError(.payloadDoesNotFit, "A query expression names an attribute with something that is no text.")
+        }
+        guard entity.attribute(named: name) == nil else { return }
+        throw FieldsealError(.noSuchAttribute, "\(entity.logicalName) has no attribute \(name.quotedForMessage).")
     }
 
     /// Whether a `PagingInfo` asks for every record, as it does where clients leave its members as they are.
@@ -74,7 +107,7 @@ enum QueryExpression {
         var values: [Literal] = []
         if case .array(let elements)? = condition["Values"] {
             for element in elements {
-                guard let literal = literal(element["Value"] ?? element) else {
+                guard let literal = literal(try TypedValue.value(element, comparedWith: name)) else {
                     throw FieldsealError(.payloadDoesNotFit, "A value of a condition is a text, a number or a boolean.")
                 }
                 values.append(literal)

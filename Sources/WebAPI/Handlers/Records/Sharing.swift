@@ -49,8 +49,9 @@ extension DataAPI {
     private func membership(_ name: String, _ team: UUID, _ request: APIRequest) throws -> Change {
         let body = JSONValue.object(try request.members())
         try Self.require(["Members"], in: body, of: name)
-        guard case .array(let members)? = body["Members"], members.count <= APILimits.bulkCount else {
-            throw FieldsealError(.payloadDoesNotFit, "\(name) takes Members: users by their systemuserid.")
+        guard case .array(let members)? = body["Members"], (1...APILimits.bulkCount).contains(members.count) else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "\(name) takes Members: 1 to \(APILimits.bulkCount) users by their systemuserid.")
         }
         let users = try members.map { try principal($0, "Members").id }
         return Change(
@@ -153,7 +154,7 @@ extension DataAPI {
         throw FieldsealError(.payloadDoesNotFit, "\(name) is a record: {\"@odata.id\": \"mailboxes(ID)\"}.")
     }
 
-    private func principal(_ value: JSONValue?, _ name: String) throws(FieldsealError) -> Principal {
+    func principal(_ value: JSONValue?, _ name: String) throws(FieldsealError) -> Principal {
         let (entity, id) = try record(value, name)
         // User settings have their user's id.
         let isUser = entity.logicalName == "usersettings"

@@ -37,13 +37,21 @@ struct ContractEntity: Sendable {
     /// The records of an `EntityCollection`.
     static func collection(_ element: XMLElement) throws(FieldsealError) -> [ContractEntity] {
         let members = try ContractMembers(
-            element, of: "EntityCollection", ["Entities"],
+            element, of: "EntityCollection", ["Entities", "EntityName"],
             ignoring: [
-                "EntityName", "MinActiveRowVersion", "MoreRecords", "PagingCookie", "TotalRecordCount",
+                "MinActiveRowVersion", "MoreRecords", "PagingCookie", "TotalRecordCount",
                 "TotalRecordCountLimitExceeded",
             ])
         var entities: [ContractEntity] = []
         for child in members["Entities"]?.children ?? .empty { entities.append(try ContractEntity(child)) }
+        if let name = members.text("EntityName"), !name.isEmpty,
+            let other = entities.first(where: { $0.entity.logicalName != name.lowercased() })
+        {
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "EntityName of an EntityCollection is \(name.quotedForFault), and the collection holds a \(other.entity.logicalName)."
+            )
+        }
         return entities
     }
 

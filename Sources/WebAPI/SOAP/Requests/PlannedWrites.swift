@@ -48,7 +48,9 @@ extension OrganizationService {
             try request.take("Target", "Assignee")
             let target = try request.reference("Target")
             try Self.require(.assign, of: target.entity)
-            let assignee = JSONValue.Member("ownerid@odata.bind", .string(try request.reference("Assignee").address()))
+            let owner = try request.reference("Assignee")
+            try owner.require(oneOf: target.entity["ownerid"]?.type.targets ?? [], in: "Assignee")
+            let assignee = JSONValue.Member("ownerid@odata.bind", .string(try owner.address()))
             return plain(.upsert(target.entity, try target.key(), [assignee], .mustExist))
         case "SetState":
             try request.take("EntityMoniker", "State", "Status")
