@@ -112,6 +112,9 @@ class IMAPServer(MailServer):
                 "quoted": b"* %d FETCH (UID %d BODY[] %s)\r\n" % (uid, uid, quoted),
                 "lower": b"* %d fetch (uid %d body[] {%d}\r\n%s)\r\n" % (uid, uid, len(data), data),
                 "reversed": b"* %d FETCH (BODY[] {%d}\r\n%s FLAGS (\\Seen) UID %d)\r\n" % (uid, len(data), data, uid),
+                "between": b"* %d EXISTS\r\n* 1 EXPUNGE\r\n* OK [ALERT] a word (UID 1 BODY[] {3})\r\n* 1 FETCH (FLAGS (\\Seen))\r\n* %d FETCH (UID %d BODY[] {%d}\r\n%s)\r\n* 2 RECENT\r\n" % (
+                    len(self.messages), uid, uid, len(data), data),
+                "nils": b'* %d FETCH (ENVELOPE NIL BODYSTRUCTURE (NIL ("a" NIL) NIL) X-GM-LABELS ("\\\\Sent" {3}\r\n(a) ~{1}\r\n") BODY[] ~{%d}\r\n%s MODSEQ (17) UID %d FLAGS NIL)\r\n' % (uid, len(data), data, uid),
                 "origin": b"* %d FETCH (FLAGS () UID %d BODY[]<0> ~{%d}\r\n%s)\r\n" % (uid, uid, len(data), data),
             }
             if quirk == "bye":
@@ -222,7 +225,7 @@ class POP3Server(MailServer):
             if word == b"CAPA":
                 say(b"+OK\r\nUSER\r\nUIDL\r\nSASL PLAIN\r\n.\r\n")
             elif word == b"LIST":
-                each(lambda uid: b"%d" % len(self.messages[uid]))
+                each(self.sized)
             elif word == b"UIDL":
                 each(self.name)
             elif word == b"RETR":
@@ -251,6 +254,9 @@ class POP3Server(MailServer):
             else:
                 say(b"+OK\r\n")
 
+    def sized(self, uid):
+        return b"%d" % len(self.messages[uid])
+
     @staticmethod
     def name(uid):
         return b"unique-%d" % uid
@@ -264,6 +270,8 @@ class SMTPServer(MailServer):
         self.answer = threading.Event()
         # Whether it hangs up with the last byte of a message, which it took.
         self.hangs_up_after_data = False
+        #: The answer to a recipient that is refused.
+        self.refusal = b"550 5.1.1 no such user"
         # Messages that are answered at once, before `delay`.
         self.prompt = 0
         super().__init__(certificate, {})
@@ -295,7 +303,7 @@ class SMTPServer(MailServer):
                 say(b"250 ok")
             elif verb.startswith(b"RCPT"):
                 if self.refuses and self.refuses in line:
-                    say(b"550 5.1.1 no such user")
+                    say(self.refusal)
                 elif self.most and len(recipients) >= self.most:
                     say(self.words)
                 else:

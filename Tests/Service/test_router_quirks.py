@@ -33,7 +33,7 @@ def removed(routed, box):
     assert routed.request("DELETE", f"mailboxes({box})").status_code == 204
 
 
-@pytest.mark.parametrize("quirk", ["", "quoted", "lower", "reversed", "origin"])
+@pytest.mark.parametrize("quirk", ["", "quoted", "lower", "reversed", "origin", "between", "nils"])
 def test_every_form_of_an_answer_is_understood(routed, quirk):
     """The grammar of RFC 3501 and RFC 9051: literal, quoted string, names in lower case, items in any order."""
     server = IMAPServer(certificate(routed), {n: text(n) for n in (1, 2, 3)}, quirk)

@@ -75,6 +75,22 @@ def test_a_recipient_that_is_refused_behind_the_limit_has_nothing_sent(routed, s
     assert "person-17@elsewhere.test" in state(routed, id, 8) and not server.taken
 
 
+@pytest.mark.parametrize("refusal, status", [
+    (b"550-5.1.1 The recipient is not here.\r\n550-5.1.1 Ask the postmaster,\r\n550 5.1.1 who knows.", 8),
+    (b"450-4.2.1 The mailbox is busy.\r\n450 4.2.1 Come back", 6), (b"451", 6), (b"571", 8)])
+def test_a_refusal_in_several_lines_or_without_words_is_told(routed, sender, refusal, status):
+    server = SMTPServer(certificate(routed), refuses=b"person-2@")
+    server.refusal = refusal
+    q, _ = sender(server)
+    id = draft(routed, q, [f"person-{n}@elsewhere.test" for n in (1, 2, 3)])
+    send(routed, id)
+    said = "SELECT failure FROM org_contoso.email WHERE activityid = %s AND statuscode = %s AND failure <> ''"
+    [(failure,)] = until(lambda: routed.sql(said, [id, status]), what=lambda: routed.log().decode()[-3000:])
+    # All lines are there, and the message went to none of them.
+    assert "person-2@elsewhere.test" in failure and refusal[:3].decode() in failure and not server.taken
+    assert all(line[4:].decode().strip() in failure for line in refusal.split(b"\r\n"))
+
+
 def test_an_answer_that_comes_late_is_waited_for(routed, sender):
     """Longer than the mailbox's timeout, as RFC 5321 section 4.5.3.2.6 asks; what a server took is Sent."""
     server = SMTPServer(certificate(routed), delay=6)

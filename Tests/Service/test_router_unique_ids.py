@@ -30,7 +30,26 @@ class NoID(POP3Server):
         return b"" if uid == 2 else b"unique-%d" % uid
 
 
-@pytest.mark.parametrize("kind", [LongIDs, EqualIDs])
+class BlankIDs(POP3Server):
+    """Has a tab before an id, and blanks after it."""
+
+    @staticmethod
+    def name(uid):
+        return b"\tunique-%d  " % uid
+
+
+class NoSizes(POP3Server):
+    """Lists numbers without sizes, and knows no id of its second message."""
+
+    def sized(self, uid):
+        return b""
+
+    @staticmethod
+    def name(uid):
+        return b"" if uid == 2 else b"unique-%d" % uid
+
+
+@pytest.mark.parametrize("kind", [LongIDs, EqualIDs, BlankIDs])
 def test_messages_are_told_apart(routed, kind):
     server = kind(certificate(routed), {n: text(n) for n in (1, 2, 3)})
     box = served(routed, server)
@@ -49,8 +68,9 @@ def test_messages_are_told_apart(routed, kind):
         server.stop()
 
 
-def test_a_message_without_an_id_is_named(routed):
-    server = NoID(certificate(routed), {n: text(n) for n in (1, 2, 3)})
+@pytest.mark.parametrize("kind", [NoID, NoSizes])
+def test_a_message_without_an_id_is_named(routed, kind):
+    server = kind(certificate(routed), {n: text(n) for n in (1, 2, 3)})
     box = served(routed, server)
     try:
         until(lambda: subjects(routed, box) == ["message 1", "message 3"] and alerts(routed, box), what=lambda: routed.log().decode()[-3000:])

@@ -50,13 +50,14 @@ struct POP3Session {
         try command("LIST")
         var sizes: [Int: Int] = [:]
         for line in try lines() {
-            let parts = line.split(separator: " ")
-            if parts.count >= 2, let number = Int(parts[0]) { sizes[number] = Int(parts[1]) ?? 0 }
+            let parts = line.split(whereSeparator: \.isWhitespace)
+            // A server may give no size.
+            if let number = parts.first.flatMap({ Int($0) }) { sizes[number] = parts.count > 1 ? Int(parts[1]) ?? 0 : 0 }
         }
         try command("UIDL")
         var places: [String: Int] = [:]
         let messages = try lines().compactMap { line -> Listed? in
-            let parts = line.split(separator: " ")
+            let parts = line.split(whereSeparator: \.isWhitespace)
             guard parts.count >= 2, let number = Int(parts[0]) else { return nil }
             var message = Listed(number: number, uidl: String(parts[1]), size: sizes[number] ?? 0)
             places[message.id, default: 0] += 1
