@@ -14,6 +14,8 @@ enum Charset {
         switch meaning {
         // A byte order mark says more than a label that UTF-16 can't have.
         case .undeclared where isWide(bytes), .utf8 where isWide(bytes): text = wide(bytes)
+        // Of the two orders of bytes, the mark says which one it is.
+        case .converters(let names) where hasWideMark(bytes) && names.contains { $0.hasPrefix("UTF-16") }: text = wide(bytes)
         case _ where bytes.starts(with: utf8Mark): text = String(validating: bytes, as: UTF8.self) ?? declared(bytes, meaning, hint)
         default: text = declared(bytes, meaning, hint)
         }
@@ -28,9 +30,21 @@ enum Charset {
         case .undeclared: guess(bytes, hint: hint)
         case .utf8: utf8(bytes)
         case .utf16: wide(bytes)
-        case .converters(let names): best(bytes, names) ?? guess(bytes, hint: hint)
-        case .system(let name): SystemCharset.decode(bytes, name) ?? guess(bytes, hint: hint)
+        case .converters(let names): best(bytes, names).map { fitting($0, bytes) } ?? guess(bytes, hint: hint)
+        case .system(let name): SystemCharset.decode(bytes, name).map { fitting($0, bytes) } ?? guess(bytes, hint: hint)
         }
+    }
+
+    /// Text by its declared charset, or UTF-8 if some bytes are not of that charset, and all are UTF-8.
+    private static func fitting(_ text: String, _ bytes: ArraySlice<UInt8>) -> String {
+        guard damage(text) > 0, bytes.contains(where: { $0 > 0x7F }), !bytes.contains(0) else { return text }
+        return String(validating: bytes, as: UTF8.self) ?? text
+    }
+
+    /// Whether U+FFFD in a text stands for bytes without a character, and is not what the bytes say.
+    static func isDamaged(_ text: String, _ bytes: ArraySlice<UInt8>) -> Bool {
+        guard text.unicodeScalars.contains("\u{FFFD}") else { return false }
+        return !(String(validating: bytes, as: UTF8.self)?.unicodeScalars.contains("\u{FFFD}") ?? false)
     }
 
     /// UTF-8, also with surrogates as some databases and phones write it (CESU-8).
@@ -43,8 +57,11 @@ enum Charset {
     }
 
     /// Whether it begins with the byte order mark of UTF-16, and has the zeros of its Latin characters.
-    private static func isWide(_ bytes: ArraySlice<UInt8>) -> Bool {
-        (bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])) && bytes.prefix(sampleLimit).contains(0)
+    private static func isWide(_ bytes: ArraySlice<UInt8>) -> Bool { hasWideMark(bytes) && bytes.prefix(sampleLimit).contains(0) }
+
+    /// Whether it begins with the byte order mark of UTF-16.
+    private static func hasWideMark(_ bytes: ArraySlice<UInt8>) -> Bool {
+        bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])
     }
 
     /// Whether the label's charset is used, not a guess.
@@ -97,14 +114,21 @@ enum Charset {
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// UTF-16 by its byte order mark, else by which byte of two is mostly zero. Without zeros it is not UTF-16.
+    /// UTF-16 by its byte order mark. Else the high byte of two is the one that varies less, or that is zero more often. If nothing
+    /// tells them apart, it is the first one (RFC 2781 section 4.3). UTF-8 without controls is not UTF-16.
     private static func wide(_ bytes: ArraySlice<UInt8>) -> String {
         if bytes.starts(with: [0xFF, 0xFE]) { return best(bytes, ["UTF-16LE"]) ?? "" }
         if bytes.starts(with: [0xFE, 0xFF]) { return best(bytes, ["UTF-16BE"]) ?? "" }
         var zeros = [0, 0]
-        for (index, byte) in bytes.prefix(sampleLimit).enumerated() where byte == 0 { zeros[index % 2] += 1 }
-        if zeros == [0, 0], let text = String(validating: bytes, as: UTF8.self) { return text }
-        return best(bytes, [zeros[0] > zeros[1] ? "UTF-16BE" : "UTF-16LE"]) ?? ""
+        var kinds: [Set<UInt8>] = [[], []]
+        for (index, byte) in bytes.prefix(sampleLimit).enumerated() {
+            if byte == 0 { zeros[index % 2] += 1 }
+            kinds[index % 2].insert(byte)
+        }
+        let hasControls = bytes.contains { $0 < 0x20 && !$0.isBlank }
+        if !hasControls, let text = String(validating: bytes, as: UTF8.self) { return text }
+        let isBigEndian = kinds[0].count == kinds[1].count ? zeros[0] >= zeros[1] : kinds[0].count < kinds[1].count
+        return best(bytes, [isBigEndian ? "UTF-16BE" : "UTF-16LE"]) ?? ""
     }
 
     /// The text by the converter that understands most of it; nil when none of these names exists.

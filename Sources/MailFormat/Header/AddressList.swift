@@ -108,26 +108,36 @@ struct AddressList {
 
     private mutating func skipComment() -> Bool {
         guard hasComments else { return false }
+        guard let end = commentEnd(before: scalars.count, isInPath: false) else {
+            hasComments = false
+            return false
+        }
+        comments.append(Array(scalars[(index + 1)..<max(index + 1, min(end, scalars.count) - 1)]))
+        index = end
+        text.append(" ")
+        return true
+    }
+
+    /// The index after the comment that begins here; nil for a comment without an end, or with a bracket in a path.
+    private func commentEnd(before limit: Int, isInPath: Bool) -> Int? {
         var end = index
         var depth = 0
-        while end < scalars.count {
+        while end < limit {
             switch scalars[end] {
             case "(": depth += 1
             case ")": depth -= 1
             case "\\": end += 1
+            case "<" where isInPath, ">" where isInPath: return nil
             default: break
             }
             end += 1
-            if depth == 0 {
-                comments.append(Array(scalars[(index + 1)..<max(index + 1, min(end, scalars.count) - 1)]))
-                index = end
-                text.append(" ")
-                return true
-            }
+            if depth == 0 { return end }
         }
-        hasComments = false
-        return false
+        return nil
     }
+
+    /// The longest comment within a path.
+    private static let pathCommentLimit = 500
 
     private mutating func copyPath() {
         index += 1
@@ -137,6 +147,12 @@ struct AddressList {
             let scalar = scalars[index]
             if scalar == "\"" { isQuoted.toggle() }
             if !isQuoted {
+                if scalar == "(",
+                    let end = commentEnd(before: min(scalars.count, index + Self.pathCommentLimit), isInPath: true)
+                {
+                    index = end
+                    continue
+                }
                 if scalar == ">" {
                     index += 1
                     break
@@ -223,6 +239,7 @@ struct AddressList {
         for prefix in ["mailto:", "smtp:"] where string(Array(text.prefix(prefix.count))).lowercased() == prefix {
             text = text.dropFirst(prefix.count)
         }
+        text = withoutEncodedWord(text)[...]
         // A source route (RFC 5321 section 4.1.2) is removed.
         if text.first == "@", let colon = text.firstIndex(of: ":") { text = text[(colon + 1)...] }
         text = withoutEnd(text)
@@ -233,6 +250,16 @@ struct AddressList {
         }
         guard let (local, domain) = EmailAddress.split(string(Array(text))) else { return nil }
         return EmailAddress.canonical(local: local, domain: domain)
+    }
+
+    /// Decodes a local part that is one encoded word. One with blanks in it stays, because it is a name.
+    private static func withoutEncodedWord(_ text: ArraySlice<Unicode.Scalar>) -> ArraySlice<Unicode.Scalar> {
+        guard let at = text.firstIndex(of: "@"), text[..<at].starts(with: ["=", "?"]), text[..<at].suffix(2) == ["?", "="] else {
+            return text
+        }
+        let local = EncodedWords.text(Array(string(Array(text[..<at])).utf8)[...])
+        let isPlain = local.unicodeScalars.allSatisfy { !$0.properties.isWhitespace && $0 != "@" && $0 != "\u{FFFD}" }
+        return isPlain && !local.isEmpty ? Array(local.unicodeScalars)[...] + text[at...] : text
     }
 
     /// Removes the port of a server, and the rest of a `mailto:` address (RFC 6068).

@@ -33,6 +33,14 @@ enum AttachmentName {
         return safe.hasSuffix(".eml") ? safe : "\(safe).eml"
     }
 
+    /// The name of a part that has only a Content-ID: the id, by which HTML refers to it, with an ending that fits the type.
+    static func content(id: String?, type: String) -> String {
+        let fallback = fallback(type)
+        guard let id, let dot = fallback.lastIndex(of: "."), safe(id, type: type) != fallback else { return fallback }
+        let ending = fallback[dot...]
+        return safe(id.lowercased().hasSuffix(ending) ? id : "\(id)\(ending)", type: type)
+    }
+
     /// Whether a name contains folders. Then its last part is used.
     private static func isPath(_ name: [Unicode.Scalar]) -> Bool {
         guard let first = name.first, name.contains(where: isSeparator) else {

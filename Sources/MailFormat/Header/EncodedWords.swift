@@ -17,18 +17,25 @@ struct EncodedWords {
     /// These words in their original form, if they can't be decoded.
     private var undecoded: [UInt8] = []
 
-    /// An unknown charset of words that are not ASCII.
-    private var unknownCharset: String?
+    /// What the text of a value lacks.
+    struct Flaws {
+        /// An unknown charset of words that are not ASCII, so that their text is a guess.
+        var unknownCharset: String?
+        /// Whether U+FFFD stands for bytes without a character.
+        var isDamaged = false
+    }
+
+    private var flaws = Flaws()
 
     private init(hint: String?) { self.hint = hint }
 
-    /// The unknown charset that words declare, so that their text is a guess; nil for none.
-    static func unknownCharset(in value: ArraySlice<UInt8>) -> String? {
-        guard value.contains(UInt8(ascii: "=")) else { return nil }
-        var words = EncodedWords(hint: nil)
+    /// What the text of a value lacks.
+    static func flaws(of value: ArraySlice<UInt8>, hint: String?) -> Flaws {
+        guard value.contains(where: { $0 == UInt8(ascii: "=") || $0 > 0x7F }) else { return Flaws() }
+        var words = EncodedWords(hint: hint)
         words.read(value)
         words.flush()
-        return words.unknownCharset
+        return words.flaws
     }
 
     /// - Parameter hint: The charset of the rest of the message, for unencoded bytes in the header.
@@ -88,7 +95,13 @@ struct EncodedWords {
     private mutating func append(_ plain: ArraySlice<UInt8>) {
         guard !plain.isEmpty else { return }
         flush()
-        text += Charset.decode(plain, label: nil, hint: hint)
+        add(plain, label: nil)
+    }
+
+    private mutating func add(_ bytes: ArraySlice<UInt8>, label: String?) {
+        let decoded = Charset.decode(bytes, label: label, hint: hint)
+        if Charset.isDamaged(decoded, bytes) { flaws.isDamaged = true }
+        text += decoded
     }
 
     private mutating func append(_ word: Word) {
@@ -116,9 +129,9 @@ struct EncodedWords {
     private mutating func flush() {
         decodeBase64()
         if let charset, !bytes.isEmpty {
-            text += Charset.decode(bytes[...], label: charset, hint: hint)
+            add(bytes[...], label: charset)
             if !CharsetLabels.isListed(charset), bytes.contains(where: { $0 > 0x7F }), !Charset.isKnown(charset) {
-                unknownCharset = charset
+                flaws.unknownCharset = charset
             }
         } else {
             text += String(decoding: undecoded, as: UTF8.self)

@@ -65,15 +65,19 @@ struct ParameterizedValue {
         }
         var label: String?
         var bytes: [UInt8] = []
+        // Consecutive pieces are decoded together, because some programs split them inside of an escape.
+        var escaped: [UInt8] = []
         for (index, piece) in ordered.enumerated() {
             guard piece.isPercentEncoded else {
-                bytes += piece.bytes
+                bytes += unescaped(escaped[...]) + piece.bytes
+                escaped = []
                 continue
             }
             var rest = piece.bytes
             if index == 0, let (charset, text) = charset(rest) ?? shortCharset(rest) { (label, rest) = (charset, text) }
-            bytes += unescaped(rest)
+            escaped += rest
         }
+        bytes += unescaped(escaped[...])
         // Some programs quote the text within the encoded form.
         let quote = UInt8(ascii: "\"")
         if bytes.count > 2, bytes.first == quote, bytes.last == quote { bytes = Array(bytes.dropFirst().dropLast()) }
@@ -135,14 +139,11 @@ extension ParameterizedValue {
                     index = bytes.startIndex
                     return ""
                 }
-                if byte == UInt8(ascii: "(") {
-                    skipComment()
-                    continue
-                }
-                if byte.isBlank {
-                    skipBlanks()
+                if byte == UInt8(ascii: "(") || byte.isBlank {
+                    let isComment = byte == UInt8(ascii: "(")
+                    skipComments()
                     // `text / plain` continues; `text/plain charset=utf-8` does not.
-                    guard let next = peek, next == UInt8(ascii: "/") || word.last == UInt8(ascii: "/") else { break }
+                    guard let next = peek, isComment || next == UInt8(ascii: "/") || word.last == UInt8(ascii: "/") else { break }
                     continue
                 }
                 if byte != UInt8(ascii: "\"") { word.append(byte) }
@@ -169,12 +170,14 @@ extension ParameterizedValue {
                         index += 1
                     }
                     let name = bytes[start..<index]
-                    skipBlanks()
+                    skipComments()
                     guard peek == UInt8(ascii: "=") else { continue }
                     index += 1
-                    skipBlanks()
                     let text = String(decoding: name.prefix(200), as: UTF8.self).lowercased()
-                    return (text, value(mayHaveBlanks: text.hasPrefix("name") || text.hasPrefix("filename")))
+                    let isFileName = text.hasPrefix("name") || text.hasPrefix("filename")
+                    // A file may be called `(1) offer.pdf`.
+                    if isFileName { skipBlanks() } else { skipComments() }
+                    return (text, value(mayHaveBlanks: isFileName))
                 }
             }
             return nil
@@ -228,6 +231,15 @@ extension ParameterizedValue {
         private static let quoteLimit = 20
 
         private mutating func skipBlanks() { while let byte = peek, byte.isBlank { index += 1 } }
+
+        /// Skips blanks and comments.
+        private mutating func skipComments() {
+            skipBlanks()
+            while peek == UInt8(ascii: "(") {
+                skipComment()
+                skipBlanks()
+            }
+        }
 
         private mutating func skipComment() {
             var depth = 0

@@ -14,7 +14,16 @@ struct WrittenDate {
 
     private let tokens: [Token]
 
-    init(_ text: String) { tokens = Self.tokens(of: text) }
+    init(_ text: String) { tokens = Self.withoutBlanksAroundColons(Self.tokens(of: text)) }
+
+    /// Blanks may stand around the colons of a time (RFC 5322 section 4.3).
+    private static func withoutBlanksAroundColons(_ tokens: [Token]) -> [Token] {
+        let colon = Token.sign(":")
+        return tokens.indices.filter { index in
+            let isBeside = index > 0 && tokens[index - 1] == colon || index + 1 < tokens.count && tokens[index + 1] == colon
+            return tokens[index] != .sign(" ") || !isBeside
+        }.map { tokens[$0] }
+    }
 
     /// Nil for anything that is not a date.
     var date: Date? {
@@ -23,7 +32,7 @@ struct WrittenDate {
         let hour = Self.takeHalf(&rest, clock.hour)
         let zone = Self.takeZone(&rest)
         guard (0...59).contains(clock.minute), hour <= 23 || hour == 24 && clock.minute == 0 && clock.second == 0,
-            let midnight = Self.midnight(Array(tokens[..<clock.begin]) + [.sign(" ")] + rest)
+            let midnight = Self.midnight(Array(tokens[..<clock.begin]) + [.sign(" ")] + rest, beforeClock: clock.begin)
         else { return nil }
         let seconds = (hour * 60 + clock.minute) * 60 + min(clock.second, 60)
         return midnight.addingTimeInterval(Double(seconds) - zone)
@@ -132,17 +141,34 @@ struct WrittenDate {
 
     private static let months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
+    /// Names of months in other languages of Europe, as far as they begin in another way than in English.
+    private static let otherMonths = [
+        "gen": 1, "ene": 1, "fev": 2, "fév": 2, "mär": 3, "mrt": 3, "avr": 4, "abr": 4, "mai": 5, "mag": 5, "maj": 5, "mei": 5,
+        "juin": 6, "giu": 6, "juil": 7, "lug": 7, "aoû": 8, "aou": 8, "ago": 8, "set": 9, "okt": 10, "ott": 10, "out": 10,
+        "déc": 12, "dez": 12, "dic": 12,
+    ]
+
+    private static func month(_ word: String) -> Int? {
+        months.firstIndex(of: String(word.prefix(3))).map { $0 + 1 } ?? otherMonths[String(word.prefix(4))]
+            ?? otherMonths[String(word.prefix(3))]
+    }
+
     /// The beginning of a day in UTC. The last name of a month counts, because `mar` before it is a Tuesday.
-    private static func midnight(_ tokens: [Token]) -> Date? {
+    ///
+    /// - Parameter beforeClock: How many tokens stand before the time. Between day and year, these are the month or unknown.
+    private static func midnight(_ tokens: [Token], beforeClock: Int) -> Date? {
         var day: Int?
         var month: Int?
         var year: (number: Int, digits: Int)?
-        for token in tokens {
+        for (index, token) in tokens.enumerated() {
             switch token {
             case .number(let number, let digits):
                 if day == nil, digits <= 2, number <= 31 { day = number } else if year == nil { year = (number, digits) }
             case .word(let word):
-                month = word.count < 3 ? month : months.firstIndex(of: String(word.prefix(3))).map { $0 + 1 } ?? month
+                guard word.count >= 3 else { continue }
+                let found = Self.month(word)
+                if found == nil, index < beforeClock, day != nil, year == nil { return nil }
+                month = found ?? month
             case .sign: break
             }
         }

@@ -123,24 +123,36 @@ struct BodySelection {
         if place == .alternative, Self.twins.contains(part.type.name), !isAttachment { return }
         let name = part.fileName(hint: hint)
         let isShown = !isAttachment && place != .resource && (name == nil || place == .root || place == .alternative)
-        if isShown, let segment = segment(part) {
+        let content = part.content
+        let inline = isShown && part.type.name == "text/plain" ? InlineFiles(content) : nil
+        if isShown, let segment = segment(part, inline.map { $0.text[...] } ?? content) {
             segments.append(segment)
-            noteCharset(of: part)
+            noteCharset(of: part, content, segment.text)
+            for file in inline?.files ?? [] {
+                attachments.append(
+                    .init(name: AttachmentName.safe(file.name, type: Self.bytes), type: Self.bytes, bytes: file.bytes))
+            }
         } else if part.isUnread {
             return
         } else if part.type.main == "multipart", !isAttachment {
             // It has no delimiters, so the text is in it directly.
-            segments.append(Segment(text: text(of: part), isHTML: false))
-        } else if keepsMessages, Self.isMessage(part.content, name) {
-            messages.append(Array(part.content))
+            segments.append(Segment(text: text(of: part, content), isHTML: false))
+        } else if keepsMessages, Self.isMessage(content, name) {
+            messages.append(Array(content))
         } else {
             if Self.references.contains(part.type.name) {
                 notes.append("What a part of the type \(part.type.name) stands for is not in the message: its header says where.")
             }
-            let name = AttachmentName.safe(name ?? part.describedName(hint: hint) ?? part.contentID, type: part.type.name)
-            attachments.append(.init(name: name, type: part.type.ofFile, bytes: Array(part.content)))
+            let known = name ?? part.describedName(hint: hint)
+            let name =
+                known.map { AttachmentName.safe($0, type: part.type.name) }
+                ?? AttachmentName.content(id: part.contentID, type: part.type.name)
+            attachments.append(.init(name: name, type: part.type.ofFile, bytes: Array(content)))
         }
     }
+
+    /// The type of a file of which nothing else is known.
+    private static let bytes = "application/octet-stream"
 
     /// Forms of an alternative that contain the same for specialized programs.
     private static let twins: Set<String> = ["text/x-amp-html", "text/watch-html"]
@@ -155,36 +167,47 @@ struct BodySelection {
         "x-c", "x-java", "x-script", "yaml", "sql", "vtt", "ics", "x-log",
     ]
 
-    private func segment(_ part: MessagePart) -> Segment? {
+    /// The names of HTML as a subtype of text.
+    private static let documents: Set<String> = ["html", "xhtml", "htm", "x-html"]
+
+    private func segment(_ part: MessagePart, _ content: ArraySlice<UInt8>) -> Segment? {
         guard part.type.main == "text", !Self.files.contains(part.type.sub) else { return nil }
         switch part.type.sub {
-        case "html", "xhtml", "htm", "x-html": return Segment(text: text(of: part), isHTML: true)
-        case "enriched", "richtext": return Segment(text: HTMLText.unenriched(text(of: part)), isHTML: false)
-        default: return Segment(text: text(of: part), isHTML: false)
+        case let sub where Self.documents.contains(sub): return Segment(text: text(of: part, content), isHTML: true)
+        case "enriched", "richtext": return Segment(text: HTMLText.unenriched(text(of: part, content)), isHTML: false)
+        default: return Segment(text: text(of: part, content), isHTML: false)
         }
     }
 
-    private func text(of part: MessagePart) -> String {
-        let content = part.content
+    private func text(of part: MessagePart, _ content: ArraySlice<UInt8>) -> String {
         var label = part.type.value.text("charset")
-        if label == nil, part.type.sub == "html" { label = Self.metaCharset(content) }
+        // A document says more than a header that says nothing of bytes above 0x7F.
+        if Self.documents.contains(part.type.sub), label.map({ CharsetLabels.meaning(of: $0) == .undeclared }) ?? true {
+            label = Self.metaCharset(content) ?? label
+        }
         let text = Charset.decode(content, label: label)
         guard part.type.name == "text/plain", part.type.value.text("format")?.lowercased() == "flowed" else { return text }
         return FlowedText.joined(text, deletesBlanks: part.type.value.text("delsp")?.lowercased() == "yes")
     }
 
-    /// Notes an unknown charset. The text is then a guess.
-    private mutating func noteCharset(of part: MessagePart) {
-        guard let label = part.type.value.text("charset"), !Charset.isKnown(label), !part.content.allSatisfy({ $0 < 0x80 }) else {
-            return
+    /// Notes bytes without a character, and an unknown charset. The text is then a guess.
+    private mutating func noteCharset(of part: MessagePart, _ content: ArraySlice<UInt8>, _ text: String) {
+        let label = part.type.value.text("charset").map { MailMessage.oneLine(String($0.prefix(40))) }
+        if Charset.isDamaged(text, content) {
+            let charset = label.map { "the charset \($0)" } ?? "its charset"
+            notes.append("Some bytes of the text are no characters of \(charset): U+FFFD stands for them.")
         }
-        notes.append("The charset \(MailMessage.oneLine(String(label.prefix(40)))) is not known: the text is a guess.")
+        guard let label, !Charset.isKnown(label), !content.allSatisfy({ $0 < 0x80 }) else { return }
+        notes.append("The charset \(label) is not known: the text is a guess.")
     }
 
     /// The charset that an HTML document declares.
     private static func metaCharset(_ html: ArraySlice<UInt8>) -> String? {
         let head = String(decoding: html.prefix(2_048), as: UTF8.self).lowercased()
-        guard let meta = head.firstRange(of: "charset=") else { return nil }
+        let isXML = head.hasPrefix("<?xml")
+        guard
+            let meta = isXML ? head.firstRange(of: "encoding=") ?? head.firstRange(of: "charset=") : head.firstRange(of: "charset=")
+        else { return nil }
         let label = head[meta.upperBound...].drop { $0 == "\"" || $0 == "'" || $0 == " " }.prefix {
             $0.isLetter || $0.isNumber || "-_:.".contains($0)
         }

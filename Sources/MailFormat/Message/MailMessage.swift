@@ -91,11 +91,7 @@ package struct MailMessage: Sendable {
 
     private mutating func readHeader(_ header: HeaderFields, _ hint: String?) {
         subject = Self.subject(of: header, hint)
-        if let label = header.first("subject").flatMap(EncodedWords.unknownCharset) {
-            note(
-                "The charset \(Self.oneLine(String(label.prefix(40)))) of the subject is not known: it is a guess.",
-                isOfHeader: true)
-        }
+        noteFlaws(ofSubject: header.first("subject"), hint)
         noteRepeated(header)
         to = recipients("to", header, hint)
         cc = recipients("cc", header, hint)
@@ -116,6 +112,19 @@ package struct MailMessage: Sendable {
         }
         date = MailDate.date(header.first("date")) ?? MailDate.date(header.first("received").flatMap { Self.afterSemicolon($0) })
         importance = Self.importance(of: header)
+    }
+
+    /// Notes what the subject does not show.
+    private mutating func noteFlaws(ofSubject field: ArraySlice<UInt8>?, _ hint: String?) {
+        guard let flaws = field.map({ EncodedWords.flaws(of: $0, hint: hint) }) else { return }
+        if let label = flaws.unknownCharset {
+            note(
+                "The charset \(Self.oneLine(String(label.prefix(40)))) of the subject is not known: it is a guess.",
+                isOfHeader: true)
+        }
+        if flaws.isDamaged {
+            note("Some bytes of the subject are no characters of its charset: U+FFFD stands for them.", isOfHeader: true)
+        }
     }
 
     /// Importance by the first of its fields that has a known word (RFC 2156, and what programs use).

@@ -220,18 +220,24 @@ enum TransferEncoding {
                 continue
             }
             if line.elementsEqual("end".utf8) { break }
-            guard let first = line.first else { continue }
-            let length = Int((first &- 0x20) & 0x3F)
-            var group: [UInt8] = []
-            var decoded: [UInt8] = []
-            for byte in line.dropFirst() + [0x20, 0x20, 0x20] {
-                group.append((byte &- 0x20) & 0x3F)
-                guard group.count == 4 else { continue }
-                decoded += [group[0] << 2 | group[1] >> 4, group[1] << 4 | group[2] >> 2, group[2] << 6 | group[3]]
-                group = []
-            }
-            result += decoded.prefix(length)
+            result += uudecoded(line: line)
         }
         return hasBegun ? result : nil
+    }
+
+    /// How many bytes a line of uuencode has, by its first character.
+    static func uuLength(_ line: ArraySlice<UInt8>) -> Int { line.first.map { Int(($0 &- 0x20) & 0x3F) } ?? 0 }
+
+    /// The bytes of a line of uuencode, whose blanks at the end may be missing.
+    static func uudecoded(line: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        var group: [UInt8] = []
+        var decoded: [UInt8] = []
+        for byte in line.dropFirst() + [0x20, 0x20, 0x20] {
+            group.append((byte &- 0x20) & 0x3F)
+            guard group.count == 4 else { continue }
+            decoded += [group[0] << 2 | group[1] >> 4, group[1] << 4 | group[2] >> 2, group[2] << 6 | group[3]]
+            group = []
+        }
+        return decoded.prefix(uuLength(line))
     }
 }
