@@ -150,7 +150,11 @@ def test_each_message_of_each_role(service, callers, role):
             return service.create("mailboxes", {"name": f"soap {uuid.uuid4()}", "ownerid@odata.bind": f"/systemusers({owner})"})
 
         for name, parameters, asked in messages(me, other, team, email):
-            answers = soap(name, parameters(fresh())), web(*asked(fresh()))
+            first = soap(name, parameters(fresh()))
+            if name == "RemoveMembersTeam":  # Only a member is removed.
+                joined = service.request("POST", f"teams({team})/{MANY}.AddMembersTeam", {"Members": [{"systemuserid": me}]})
+                assert joined.status_code == 204, joined.text
+            answers = first, web(*asked(fresh()))
             assert answers[0] == answers[1], (name, owner == me, answers)
         # A link is a write of its lookup; in a transaction each request is refused as it is alone.
         for links, change in ((True, {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}), (False, {"emailserverprofile": None})):
