@@ -175,6 +175,10 @@ def test_roles(service):
 
     assert len(service.get("mailboxes", client="router").json()["value"]) > 1
     refused(service.request("PATCH", f"mailboxes({own})", {"incomingemailstatus": 1}, client="router"), 403, "0x80040220")
+    # A router is given what it sends, and reads no other e-mail.
+    email = service.create("emails", {"subject": "not the router's"})
+    for path in ("emails?$select=subject", f"emails({email})", "activityparties", "activitymimeattachments?$select=body", "tracelogs"):
+        refused(service.get(path, client="router"), 403, "0x80040220")
     refused(service.request("PATCH", f"mailboxes({own})", {"password": "x"}, client="router"), 403, "0x80040220")
     refused(service.request("DELETE", f"mailboxes({own})", client="router"), 403, "0x80040220")
     assert service.opened_cells()[f"mailbox({own}).password"][1] == "mine"

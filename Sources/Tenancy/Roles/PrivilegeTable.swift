@@ -59,13 +59,10 @@ package enum PrivilegeTable {
         case (.basicUser, "email"): (.own, .own, .own, .own, .own, .own)
         case (.basicUser, "activityparty"): (.own, .none, .none, .none, .none, .none)
         case (.basicUser, "activitymimeattachment"): (.own, .none, .own, .own, .none, .none)
-        // A router writes e-mails only by its own messages.
-        case (.emailRouter, "email"), (.emailRouter, "activityparty"), (.emailRouter, "activitymimeattachment"),
-            (.emailRouter, "tracelog"):
-            (.organization, .none, .none, .none, .none, .none)
+        // A router reads and writes e-mails only by its own messages, which give it those that it sends.
         case (_, "email"), (_, "activityparty"), (_, "activitymimeattachment"), (_, "tracelog"):
             (.none, .none, .none, .none, .none, .none)
-        // It also writes mailboxes and profiles only by them.
+        // It writes mailboxes and profiles only by them, too.
         case (.emailRouter, "mailbox"): (.organization, .none, .none, .none, .none, .none)
         case (.emailRouter, "emailserverprofile"): (.organization, .none, .none, .none, .none, .none)
         case (_, "audit"): (.none, .none, .none, .none, .none, .none)
