@@ -29,6 +29,29 @@ def test_the_request_is_the_other_users(service):
     assert service.get("WhoAmI").json()["UserId"] == admin
 
 
+def test_discovery_is_for_the_other_user_too(service):
+    user, nobody = user_of(service, "user"), str(uuid.uuid4())
+    space = soap.NAMESPACES["v"]
+
+    def discover(inner, **headers):
+        request = f'<Execute xmlns="{space}" xmlns:i="http://www.w3.org/2001/XMLSchema-instance">{inner}</Execute>'
+        envelope = f'<s:Envelope xmlns:s="{soap.NAMESPACES["s"]}"><s:Body>{request}</s:Body></s:Envelope>'
+        return soap.opened(soap.send(service, envelope, url=f"{service.base}/XRMServices/2011/Discovery.svc", **headers))
+
+    every = '<request i:type="RetrieveOrganizationsRequest"/>'
+    assert discover(every, MSCRMCallerID=user).tag.endswith("ExecuteResponse")
+    soap.refused_by(discover(every, MSCRMCallerID=nobody), "0x80072560")
+    for root in (service.base, f"{service.base}/contoso"):
+        path = f"{root}/api/discovery/v2.0/Instances"
+        assert [i["IsUserSysAdmin"] for i in service.get(path, MSCRMCallerID=user).json()["value"]] == [False]
+        refused(service.get(path, MSCRMCallerID=nobody), 403, "0x80072560")
+        refused(service.get(path, client="user", MSCRMCallerID=user), 403, "0x80040220")
+        refused(service.get(path, MSCRMCallerID="x"), 400, "0x8005F100")
+    for inner in ("<AccessType>Nope</AccessType>", "<Release>Nope</Release>", "<IsInternalCrossGeoServerRequest>x</IsInternalCrossGeoServerRequest>"):
+        soap.refused_by(discover(f'<request i:type="RetrieveOrganizationsRequest">{inner}</request>'), "0x80048D19")
+    assert "UniqueName" in soap.refused_by(discover('<request i:type="RetrieveOrganizationRequest"/>'), "0x80048D19")
+
+
 def test_records_name_both_users(service):
     admin, user = user_of(service, "admin"), user_of(service, "user")
     email = service.create("emails", {"subject": "for the user"}, MSCRMCallerID=user)

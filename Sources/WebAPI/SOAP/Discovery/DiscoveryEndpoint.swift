@@ -52,6 +52,14 @@ extension WebAPI {
         return session
     }
 
+    /// The session of the user that the request names, or the caller's own.
+    private func session(_ own: Session, for user: ImpersonatedUser?, _ context: APIContext) async throws -> Session {
+        guard let user else { return own }
+        let session = try await own.impersonating(user)
+        context.principal.name = session.caller.actor
+        return session
+    }
+
     /// The organization that a token claims to be from. The claim is verified afterwards.
     static func organization(ofTokenIn request: Request, _ addresses: ServiceAddresses) -> String? {
         guard let token = request.headers[.authorization]?.dropFirst("Bearer ".count).trimmed else { return nil }
@@ -89,14 +97,16 @@ extension WebAPI {
     private func discoveryService(_ request: Request, _ context: APIContext) async -> APIAnswer {
         var message: SOAPMessage?
         do {
-            let session: Session
+            let own: Session
             do {
-                session = try await discoverySession(request, context)
+                own = try await discoverySession(request, context)
             } catch {
                 throw await afterDiscardingBody(of: request, error)
             }
             let read = try await readMessage(request, contract: Contract.discovery, upTo: APILimits.bodyLength)
             message = read
+            let user = try RequestHeaders.impersonatedUser(request.headers, read)
+            let session = try await session(own, for: user, context)
             let body = try answer(read, session, root: address(context, of: session.organization.name))
             return APIAnswer(status: .ok, headers: [.contentType: read.version.contentType], body: body)
         } catch {
@@ -114,12 +124,14 @@ extension WebAPI {
         let detail = OrganizationDetail(session.organization, root: root)
         let kind = request.type?.local ?? ""
         let members = try ContractMembers(
-            request, of: kind, ["UniqueName"], ignoring: ["AccessType", "IsInternalCrossGeoServerRequest", "Release"])
+            request, of: kind, ["AccessType", "IsInternalCrossGeoServerRequest", "Release", "UniqueName"])
         guard kind == "RetrieveOrganizationsRequest" || kind == "RetrieveOrganizationRequest" else {
             throw FieldsealError(.notImplemented, "The Discovery service has no request \(kind.quotedForFault).")
         }
-        if kind == "RetrieveOrganizationRequest", members.text("UniqueName") != session.organization.name {
-            throw FieldsealError.noSuchOrganization(members.text("UniqueName") ?? "")
+        try Self.check(members)
+        if kind == "RetrieveOrganizationRequest" {
+            let name = try members.required("UniqueName").text
+            guard name == session.organization.name else { throw FieldsealError.noSuchOrganization(name) }
         }
         let space = Contract.discovery
         return message.envelope("\(space)/IDiscoveryService/ExecuteResponse") { writer in
@@ -135,6 +147,17 @@ extension WebAPI {
                 }
             }
         }
+    }
+
+    /// Refuses values of members that say how the organizations are reached. They all have the same address.
+    private static func check(_ members: ContractMembers) throws(FieldsealError) {
+        guard ["Default", "Internet", "Intranet"].contains(members.text("AccessType") ?? "Default") else {
+            throw members.mismatch("AccessType", "Default, Internet or Intranet")
+        }
+        guard ["Current", "V5"].contains(members.text("Release") ?? "Current") else {
+            throw members.mismatch("Release", "Current or V5")
+        }
+        _ = try members.bool("IsInternalCrossGeoServerRequest")
     }
 
     private func refused(discovery error: any Error, _ request: Request, _ context: APIContext, _ message: SOAPMessage?)
@@ -169,7 +192,8 @@ extension WebAPI {
     /// `Instances`, as in the global discovery service.
     private func instances(_ request: Request, _ context: APIContext, version: String) async throws -> APIAnswer {
         // Without a valid token the query is not parsed.
-        let session = try await discoverySession(request, context)
+        let own = try await discoverySession(request, context)
+        let session = try await session(own, for: try RequestHeaders.impersonatedUser(request.headers), context)
         let view = try MetadataView(try ODataQuery.options(request.uri.query))
         try view.requireExpansions(of: [])
         let root = address(context, of: session.organization.name)
