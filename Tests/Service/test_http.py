@@ -110,6 +110,21 @@ def test_options_says_what_an_address_takes(service, path, methods):
     assert service.request("OPTIONS", "nosuch/path", token="").status_code == 404
 
 
+def test_other_methods_and_codings_are_refused_by_name(service):
+    for path, allowed in (("queues", "GET, POST"), ("WhoAmI", "GET"), ("$metadata", "GET")):
+        for method in ("TRACE", "PROPFIND"):
+            response = service.request(method, path)
+            refused(response, 405, response.json()["error"]["code"])
+            assert response.headers["Allow"].startswith(allowed), (path, response.headers["Allow"])
+        assert service.request("TRACE", path, token="").status_code == 401
+    body = json.dumps({"name": f"coded {uuid.uuid4()}"}).encode()
+    for coding, status in ((b"gzip, chunked", b"501"), (b"chunked", b"204")):
+        head = (f"POST {API_PATH}/queues HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {service.token()}\r\nContent-Type: application/json\r\n").encode()
+        connection, received = raw(service, head + b"Transfer-Encoding: " + coding + b"\r\n\r\n" + f"{len(body):x}".encode() + b"\r\n" + body + b"\r\n0\r\n\r\n")
+        connection.close()
+        assert received.startswith(b"HTTP/1.1 " + status), received
+
+
 def test_a_client_that_waits_before_its_body_is_told_to_send_it(service):
     body = json.dumps({"name": f"expect {uuid.uuid4()}"}).encode()
     head = (f"POST {API_PATH}/queues HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {service.token()}\r\nContent-Type: application/json\r\n"
@@ -155,6 +170,8 @@ def test_the_form_of_a_response_is_what_is_accepted(service):
     # Clients ask for JSON everywhere.
     for path in ("queues/$count", f"queues({queue})/name/$value"):
         assert service.get(path, Accept="application/json").status_code == 200
+    refused(service.get("$openapi", Accept="application/xml"), 406, "0x8005F100")
+    assert service.get("$openapi", Accept="application/json").status_code == 200
     # The metadata is XML.
     for accept in ("application/json", "text/html, image/png", "application/xml;q=0", "application/xml; charset=utf-16"):
         refused(service.get("$metadata", Accept=accept), 406, "0x8005F100")

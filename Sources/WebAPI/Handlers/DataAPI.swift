@@ -75,6 +75,7 @@ struct DataAPI: Sendable {
         case .serviceRoot: return try get(request) { serviceDocument(representation(request)) }
         case .metadata: return try get(request) { APIAnswer.xml(MetadataDocument.xml) }
         case .description:
+            _ = try MediaTypes.metadata(accepting: request.headers[.accept])
             return try await getBeside(request) { APIAnswer.json(OpenAPIDocument(serviceRoot: serviceRoot).json) }
         case .batch: return try await batch(request)
         case .entitySet(let entity): return try await entitySet(entity, request)

@@ -61,6 +61,7 @@ final class ErrorMiddleware: RouterMiddleware {
                 : told(APIAnswer.error(busy, status: .serviceUnavailable), request, context)
         } else {
             do {
+                try RequestFraming.check(request.headers)
                 response = try await next(request, context)
             } catch let thrown {
                 let error = hasSeveralDatabases ? Self.told(thrown) : thrown

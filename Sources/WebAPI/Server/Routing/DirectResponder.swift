@@ -21,15 +21,16 @@ struct DirectResponder: HTTPResponder {
 
     /// The supported versions, as in the path.
     static let versions = ["v9.0", "v9.1", "v9.2"]
-    private static let methods: Set<HTTPRequest.Method> = [.get, .post, .patch, .put, .delete]
+    /// Every other method of the data API is refused with the methods that the address takes.
+    private static let methodsOfRoutes: Set<HTTPRequest.Method> = [.head, .options]
     private static let root: StaticString = "/api/data/"
     private static let service: StaticString = "/XRMServices/2011/Organization.svc"
 
     /// The target of a request, by a path `/{organization}/api/data/{version}` or below it, or the path of the service.
     ///
-    /// - Returns: Nil for any other path, and for requests that the routes handle: other methods, and paths with empty segments.
+    /// - Returns: Nil for any other path, and for requests that the routes handle: HEAD, OPTIONS, and paths with empty segments.
     static func target(of request: Request, _ context: APIContext) -> Target? {
-        guard let organization = context.address?.organization, methods.contains(request.method) else { return nil }
+        guard let organization = context.address?.organization, !methodsOfRoutes.contains(request.method) else { return nil }
         var rest = context.path.utf8[...]
         guard rest.popFirst() == UInt8(ascii: "/"), rest.starts(with: organization.utf8) else { return nil }
         rest = rest.dropFirst(organization.utf8.count)
