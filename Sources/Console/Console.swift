@@ -117,6 +117,8 @@ package struct Console: Sendable {
             return visit.message("notFound", error.message, status: .notFound)
         case let error as FieldsealError where error.code == .privilegeDenied || error.code == .accessDenied:
             return visit.message("noAccess", visit.text("noAccessWhy"), status: .init(code: error.code.httpStatus))
+        case let error as FieldsealError where error.code == .approvalAwaited:
+            return visit.message("awaitsApproval", error.message, status: .init(code: error.code.httpStatus))
         case is NIOTooManyBytesError: return visit.message("wentWrong", visit.text("tooMuchTyped"), status: .contentTooLarge)
         default:
             if error is PostgresError { context.logger.error("database failed", metadata: ["error": "\(error)"]) }

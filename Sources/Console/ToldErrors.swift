@@ -1,27 +1,33 @@
 import Foundation
+import JSON
 
-// Error messages in the reader's language. The English messages are keys of the message files, with `{1}`, `{2}` … for values.
+// Messages of the service in the reader's language. The English messages are keys of the message files, with `{1}`, `{2}` … for
+// values.
 extension Texts {
-    private static let errorPrefix = "error:"
-
     /// An error's message in this language if it is translated; else the original.
-    func told(_ message: String) -> String {
-        if let text = messages["\(Self.errorPrefix)\(message)"] { return text }
+    func told(_ message: String) -> String { translated(message, "error:") ?? message }
+
+    /// What a request for approval is for, in this language if it is translated; else the original.
+    func subject(_ text: String) -> String { translated(text, "subject:") ?? text }
+
+    /// - Parameter prefix: The prefix of the keys that are considered.
+    private func translated(_ message: String, _ prefix: String) -> String? {
+        if let text = messages["\(prefix)\(message)"] { return text }
         var best: (text: String, values: [String: String], weight: Int)?
-        for (key, text) in messages where key.hasPrefix(Self.errorPrefix) && key.contains("{") {
-            let parts = Self.literals(key.dropFirst(Self.errorPrefix.count))
+        for (key, text) in messages where key.hasPrefix(prefix) && key.contains("{") {
+            let parts = Self.literals(key.dropFirst(prefix.count))
             let weight = parts.reduce(0) { $0 + $1.utf8.count }
             // If several match, the one with the most literal text is used.
             guard weight > best?.weight ?? 0, let values = Self.values(in: message, between: parts) else { continue }
             best = (text, values, weight)
         }
-        guard let best else { return message }
-        return filled(best.text, best.values.mapValues(named))
+        return best.map { filled($0.text, $0.values.mapValues(named)) }
     }
 
-    /// The readable name of a role, an entity or an attribute.
+    /// The readable form of a role, an entity, an attribute, a moment or the subject of a request for approval.
     private func named(_ value: String) -> String {
-        optional("role:\(value)") ?? optional("entity:\(value)") ?? optional("attribute:\(value)") ?? value
+        optional("role:\(value)") ?? optional("entity:\(value)") ?? optional("attribute:\(value)")
+            ?? translated(value, "subject:") ?? ISO8601.date(value).map(moment) ?? value
     }
 
     /// The text between the values of a message's key.

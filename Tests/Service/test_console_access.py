@@ -1,6 +1,8 @@
 """Who may sign in, in the console: removal, sessions of others, secrets of clients, sign-in rules; and views that a person keeps."""
 
 import html
+import json
+import pathlib
 import re
 
 import requests
@@ -259,3 +261,58 @@ def test_a_view_is_refused_that_no_list_has(console):
     console.sql("UPDATE config.console_view SET query = %s, name = '<b>x</b>' WHERE name = 'view 1'", ['"><script>alert(1)</script>'])
     page = admin.get("records/queues").text
     assert "<script>alert" not in page and "&lt;b&gt;x&lt;/b&gt;" in page
+
+
+# Approvals
+
+
+SUBJECTS = [
+    "show the key of version 3, fingerprint 00", "show the retired key of version 2", "show the retired key of version 2, fingerprint 00",
+    "activate the key of version 3", "change the key of version 3 to a generated one", "change the key of version 3 to a given one",
+    "change the key of version 3 to a given one, and lose the passwords that do not open",
+    "change the key of version 3 to a generated one, and lose the passwords that do not open",
+    "ask for less before the key is used: no approval, any sign-in", "add the client c as System Administrator",
+    "add the client c as System Administrator, with the key of SHA-256 00", "add a key to the client c, a System Administrator",
+    "add a key to the client c, a System Administrator, with the key of SHA-256 00", "enable the client c, a System Administrator",
+    "give the client c the role System Administrator", "give another secret to the client c, a System Administrator",
+    "give the person p the role System Administrator", "enable p, a System Administrator", "invite p, a System Administrator",
+    "add the person p as System Administrator", "reset the password of p, a System Administrator",
+]
+
+
+def test_what_is_to_be_approved_is_said_in_each_language():
+    """Every description of an operation in the sources is one of those above, and each has its words."""
+    root = pathlib.Path(__file__).parents[2]
+    sources = "".join(path.read_text() for folder in ("KeyManagement", "Authentication", "Tenancy") for path in (root / "Sources" / folder).rglob("*.swift"))
+    calls = re.findall(r"require(?:Access)?Control\((?:\s*of: \.\w+,|to(?:Client|Person): [^,]+(?:\([^)]*\))?,)?\s*\"([^\"\\]*)", sources)
+    assert len(calls) > 12
+    for beginning in calls:
+        assert any(subject.startswith(beginning) for subject in SUBJECTS), beginning
+    for language in ("en", "de", "fr"):
+        messages = json.loads((root / f"Sources/CConsole/Messages/{language}.json").read_text())
+        patterns = [re.escape(key.removeprefix("subject:")) for key in messages if key.startswith("subject:")]
+        patterns = [re.sub(r"\\\{\d\\\}", ".+", pattern) for pattern in patterns]
+        for subject in SUBJECTS:
+            assert any(re.fullmatch(pattern, subject) for pattern in patterns), (language, subject)
+
+
+def test_a_request_for_approval_is_in_the_reader_s_language(console):
+    console.run("key", "control", "--approval", "1h", "--org", "contoso")
+    try:
+        german = Visitor(console)
+        german.session.headers["Accept-Language"] = "de"
+        answer = german.send("settings/data-encryption/key", password=console.dev["console"]["password"])
+        said = text(answer)
+        assert answer.status_code == 403 and "Eine zweite Person muss das freigeben" in said, said
+        assert "Schlüssel von Version" in said and "show the key" not in said and re.search(r"offen", said) and not re.search(r"\d\dT\d\d:", said), said
+        page = text(german.get("settings/approvals"))
+        assert "Schlüssel von Version" in page and "show the key" not in page
+    finally:
+        console.run("key", "control", "--approval", "off", "--org", "contoso", check=False)
+        for _ in range(2):
+            for request in console.get("fieldseal.RetrieveApprovals()").json()["value"]:
+                console.request("POST", "fieldseal.ApproveRequest", {"ApprovalId": request["ApprovalId"]})
+            console.run("key", "control", "--approval", "off", "--org", "contoso", check=False)
+    assert console.get("fieldseal.RetrieveKeyControl()").json()["ApprovalSeconds"] is None
+    for request in console.get("fieldseal.RetrieveApprovals()").json()["value"]:
+        console.request("POST", "fieldseal.RefuseRequest", {"ApprovalId": request["ApprovalId"]})

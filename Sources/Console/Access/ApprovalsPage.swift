@@ -25,7 +25,8 @@ extension Console {
         ]
         let requests = try await session.approvals().map { approval -> [String: Any] in
             [
-                "id": approval.id.text, "subject": approval.subject, "by": ActorName.shown(approval.requester, visit.texts),
+                "id": approval.id.text, "subject": visit.texts.subject(approval.subject),
+                "by": ActorName.shown(approval.requester, visit.texts),
                 "address": approval.address.map(EventLines.address) ?? "", "createdOn": visit.texts.time(approval.createdOn),
                 "expiresOn": visit.texts.time(approval.expiresOn), "mayApprove": session.mayApprove(approval),
                 "approver": orFalse(approval.approver.map { ActorName.shown($0, visit.texts) }),
