@@ -14,6 +14,27 @@ struct NothingLostTests {
         MailMessage(Array("From: c@x.test\r\n\(header)\r\n\r\n\(body)".utf8))
     }
 
+    // MARK: Names of files
+
+    @Test(
+        "A file name with bytes that are no characters keeps the original",
+        arguments: [
+            "filename*=utf-8''a%FFb.pdf", "filename=\"=?utf-8?Q?a=FFb.pdf?=\"", "filename*0*=utf-8''a%C3; filename*1=\"b.pdf\"",
+        ])
+    func names(_ parameter: String) {
+        let part = "Content-Type: application/pdf\r\nContent-Disposition: attachment; \(parameter)\r\n\r\nx"
+        let message = MailMessage(
+            Array(
+                "From: c@x.test\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nwords\r\n--b\r\n\(part)\r\n--b--\r\n"
+                    .utf8))
+        #expect(message.attachments.map(\.name) == ["a\u{FFFD}b.pdf"], "\(message.attachments.map(\.name))")
+        #expect(message.notes.contains { $0.text.contains("the name of a file") }, "\(message.notes)")
+        #expect(
+            !Self.multipart("mixed", [("text/plain", "words"), ("application/pdf; name=\"ä.pdf\"", "x")]).notes.contains {
+                $0.contains("name")
+            })
+    }
+
     // MARK: HTML
 
     /// HTML of sloppy programs, and a word that each of them shows or would show.

@@ -144,6 +144,7 @@ struct BodySelection {
                 notes.append("What a part of the type \(part.type.name) stands for is not in the message: its header says where.")
             }
             let known = name ?? part.describedName(hint: hint)
+            noteBytes(ofName: known)
             let name =
                 known.map { AttachmentName.safe($0, type: part.type.name) }
                 ?? AttachmentName.content(id: part.contentID, type: part.type.name)
@@ -201,6 +202,12 @@ struct BodySelection {
         notes.append("The charset \(label) is not known: the text is a guess.")
     }
 
+    /// Notes bytes without a character in the name of a file.
+    private mutating func noteBytes(ofName name: String?) {
+        guard let name, name.unicodeScalars.contains("\u{FFFD}") else { return }
+        notes.append("Some bytes of the name of a file are no characters of its charset: U+FFFD stands for them.")
+    }
+
     /// The charset that an HTML document declares.
     private static func metaCharset(_ html: ArraySlice<UInt8>) -> String? {
         let head = String(decoding: html.prefix(2_048), as: UTF8.self).lowercased()
@@ -229,7 +236,9 @@ struct BodySelection {
             messages.append(Array(content))
             return
         }
-        let name = part.fileName(hint: hint).map { AttachmentName.safe($0, type: part.type.name) }
+        let given = part.fileName(hint: hint)
+        noteBytes(ofName: given)
+        let name = given.map { AttachmentName.safe($0, type: part.type.name) }
         let subject = MailMessage.subject(of: HeaderFields.split(content).header)
         attachments.append(
             .init(name: name ?? AttachmentName.message(subject: subject), type: "message/rfc822", bytes: Array(content)))
