@@ -29,10 +29,8 @@ struct NothingLostTests {
                     .utf8))
         #expect(message.attachments.map(\.name) == ["a\u{FFFD}b.pdf"], "\(message.attachments.map(\.name))")
         #expect(message.notes.contains { $0.text.contains("the name of a file") }, "\(message.notes)")
-        #expect(
-            !Self.multipart("mixed", [("text/plain", "words"), ("application/pdf; name=\"ä.pdf\"", "x")]).notes.contains {
-                $0.contains("name")
-            })
+        let whole = Self.multipart("mixed", [("text/plain", "words"), ("application/pdf; name=\"ä.pdf\"", "x")])
+        #expect(!whole.notes.contains { $0.text.contains("name of a file") })
     }
 
     // MARK: HTML

@@ -7,10 +7,14 @@ package enum RequestFraming {
     /// Whether an error means that it does not. ``ErrorMiddleware`` responds with 400 and closes the connection.
     package static func isBroken(_ error: any Error) -> Bool { error is HTTPParserError }
 
-    /// Refuses a transfer coding other than `chunked`, which would be read as the body itself (RFC 9112 section 6.1).
+    /// Refuses a transfer coding before `chunked`, which would be read as the body itself (RFC 9112 section 6.1). Where `chunked`
+    /// is not the last one, the parser refuses the request, because its end is not known (section 6.3).
     static func check(_ headers: HTTPFields) throws(FieldsealError) {
-        guard let coding = headers[.transferEncoding], coding.trimmed.lowercased() != "chunked" else { return }
+        guard let codings = headers[.transferEncoding]?.split(separator: ","), codings.count > 1,
+            codings.last?.trimmed.lowercased() == "chunked"
+        else { return }
         throw FieldsealError(
-            .notImplemented, "The Transfer-Encoding '\(coding.prefix(50))' is not supported. Send the body as it is, or chunked.")
+            .notImplemented,
+            "The Transfer-Encoding '\(codings[0].trimmed.prefix(50))' is not supported. Send the body as it is, or chunked.")
     }
 }
