@@ -4,6 +4,7 @@ import json
 
 import psycopg
 import pytest
+from balancer import wait_for
 from cluster import Cluster
 
 
@@ -89,10 +90,10 @@ def test_what_default_privileges_opened_is_named_and_nothing_else(cluster):
     try:
         cluster.run("key", "change")
         cluster.run("org", "create", "opened")
+        reading = f"SELECT on mailbox_cell_k{cluster.key_version()} to PUBLIC"
+        wait_for(lambda: any(f["code"] == "foreign-grant" and reading in f["message"] for f in doctor(cluster)))
         found = doctor(cluster)
         assert {f["code"] for f in found} <= {"default-grant", "foreign-grant", "object-changed", "key-never-copied"}, found
-        version = cluster.key_version()
-        assert any(f["code"] == "foreign-grant" and f"SELECT on mailbox_cell_k{version} to PUBLIC" in f["message"] for f in found), found
         assert any(f["code"] == "foreign-grant" and f["subject"] == "opened" for f in found)
         assert [f["code"] for f in found if f["subject"] == "deployment"] == ["default-grant"], found
     finally:
