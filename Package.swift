@@ -218,6 +218,7 @@ let package = Package(
             dependencies: ["Model", "Organizations", "PostgresClient", "Tenancy", "TestOrganizations"],
             swiftSettings: settings
         ),
+        .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"], swiftSettings: settings),
         .testTarget(name: "TenancyTests", dependencies: ["Tenancy"], swiftSettings: settings),
         .testTarget(name: "MailRouterTests", dependencies: ["MailRouter", "RouterProtocol"], swiftSettings: settings),
         .testTarget(name: "ConsoleTests", dependencies: ["Console", "JSON", "Model"], swiftSettings: settings),

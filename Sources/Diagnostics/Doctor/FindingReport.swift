@@ -1,4 +1,6 @@
-/// The doctor's findings in bounded size: the first findings of each code, and the number of findings of each code.
+/// The doctor's findings in bounded size: some findings of each code, and the number of findings of each code.
+///
+/// What is kept is spread over the organizations, so that one with many findings hides no other.
 package struct FindingReport: Sendable {
     /// How often one code was found.
     package struct Total: Sendable {
@@ -37,10 +39,8 @@ package struct FindingReport: Sendable {
     /// - Parameter database: Its name if there are several. It becomes the subject of findings about the deployment.
     package mutating func add(_ other: FindingReport, of database: String?) {
         organizations += other.organizations
-        for (code, findings) in other.kept {
-            let known = kept[code, default: []]
-            let named = findings.map { database.map($0.named) ?? $0 }
-            kept[code] = known + named.filter { !known.contains($0) }.prefix(limit - known.count)
+        for findings in other.kept.values {
+            for finding in findings { keep(database.map(finding.named) ?? finding) }
         }
         for (code, found) in other.counts {
             let known = counts[code]
@@ -52,7 +52,21 @@ package struct FindingReport: Sendable {
         for finding in findings {
             let known = counts[finding.code]
             counts[finding.code] = (max(known?.severity ?? finding.severity, finding.severity), (known?.count ?? 0) + 1)
-            if kept[finding.code, default: []].count < limit { kept[finding.code, default: []].append(finding) }
+            keep(finding)
         }
+    }
+
+    /// Keeps a finding if there is room, or instead of one of the subject that has the most.
+    private mutating func keep(_ finding: Finding) {
+        var findings = kept[finding.code, default: []]
+        guard !findings.contains(finding) else { return }
+        if findings.count == limit {
+            let places = Dictionary(grouping: findings.indices) { findings[$0].subject }
+            guard let most = places.max(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }),
+                let last = most.value.last, places[finding.subject, default: []].count + 1 < most.value.count
+            else { return }
+            findings.remove(at: last)
+        }
+        kept[finding.code] = findings + [finding]
     }
 }
