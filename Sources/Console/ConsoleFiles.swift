@@ -5,8 +5,8 @@ import Mustache
 /// The templates, messages, style and script in the program.
 struct ConsoleFiles: Sendable {
     let templates: MustacheLibrary
-    /// Messages by language and key.
-    let messages: [String: [String: String]]
+    /// The texts by language.
+    private let languages: [String: Texts]
     let style: [UInt8]
     let script: [UInt8]
     let icon: [UInt8]
@@ -35,7 +35,10 @@ struct ConsoleFiles: Sendable {
             }
         }
         self.templates = MustacheLibrary(templates: templates)
-        self.messages = messages
+        languages = Dictionary(
+            uniqueKeysWithValues: messages.map { language, texts in
+                (language, Texts(language: language, messages: texts, english: messages["en"] ?? [:]))
+            })
         style = others["console.css"] ?? []
         script = others["console.js"] ?? []
         icon = others["favicon.svg"] ?? []
@@ -48,8 +51,7 @@ struct ConsoleFiles: Sendable {
 
     /// The texts of the language that a browser prefers.
     func texts(_ accepted: String?) -> Texts {
-        let language = language(accepted)
-        return Texts(language: language, messages: messages[language] ?? [:], english: messages["en"] ?? [:])
+        languages[language(accepted)] ?? Texts(language: "en", messages: [:], english: [:])
     }
 
     /// The available language that a browser prefers (RFC 9110 section 12.5.4); otherwise English.
@@ -62,7 +64,7 @@ struct ConsoleFiles: Sendable {
             let tag = pieces.first.map { $0.trimmingPrefix(" ").prefix { $0 != "-" && $0 != " " }.lowercased() } ?? ""
             return (tag, quality.first ?? 1)
         }
-        return wanted.filter { $0.1 > 0 && messages[$0.0] != nil }.max { $0.1 < $1.1 }?.0 ?? "en"
+        return wanted.filter { $0.1 > 0 && languages[$0.0] != nil }.max { $0.1 < $1.1 }?.0 ?? "en"
     }
 }
 

@@ -10,6 +10,17 @@ struct Texts: Sendable {
     let messages: [String: String]
     /// The English texts, for names that a language does not translate.
     let english: [String: String]
+    /// The messages of errors, and the subjects of requests for approval, that have values in them.
+    let errors: MessagePatterns
+    let subjects: MessagePatterns
+
+    init(language: String, messages: [String: String], english: [String: String]) {
+        self.language = language
+        self.messages = messages
+        self.english = english
+        errors = MessagePatterns(messages, prefix: "error:")
+        subjects = MessagePatterns(messages, prefix: "subject:")
+    }
 
     subscript(_ key: String) -> String { messages[key] ?? english[key] ?? key }
 
@@ -57,6 +68,12 @@ struct Texts: Sendable {
     }
 
     func seconds(_ seconds: Double) -> String { text("seconds", ["n": decimal(seconds, digits: seconds < 10 ? 2 : 0)]) }
+
+    /// A span of time in its largest whole unit up to hours, such as "90 minutes".
+    func span(seconds: Int) -> String {
+        guard seconds > 0, seconds.isMultiple(of: 60) else { return self.seconds(Double(seconds)) }
+        return seconds.isMultiple(of: 3_600) ? count("hours", seconds / 3_600) : count("minutes", seconds / 60)
+    }
 
     // MARK: Dates
 

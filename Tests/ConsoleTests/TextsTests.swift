@@ -13,7 +13,8 @@ struct TextsTests {
             "format:moment": "{day}. {month} {year}, {time}", "cells.one": "{n} Wert", "cells.other": "{n} Werte",
             "ago:hours.one": "vor {n} Stunde", "ago:hours.other": "vor {n} Stunden", "in:minutes.one": "in {n} Minute",
             "in:minutes.other": "in {n} Minuten", "ago:now": "gerade eben", "in:now": "gleich",
-            "error:There is no entity {1}.": "Es gibt keine Entität {1}.", "error:There is no {1}.": "Es fehlt: {1}.",
+            "hours.one": "{n} Stunde", "hours.other": "{n} Stunden", "minutes.one": "{n} Minute", "minutes.other": "{n} Minuten",
+            "seconds": "{n} s", "error:There is no entity {1}.": "Es gibt keine Entität {1}.", "error:There is no {1}.": "Es fehlt: {1}.",
             "error:Nothing was changed.": "Nichts wurde geändert.", "role:System Administrator": "Systemadministrator",
             "error:{1} may not {2}.": "{1} darf nicht: {2}.",
         ], english: ["hello": "Hello {name}, {missing}", "cells.one": "{n} cell"])
@@ -51,6 +52,12 @@ struct TextsTests {
         #expect(german.ago(moment, now: moment.addingTimeInterval(-60)) == "in 1 Minute")
         #expect(
             german.ago(moment, now: moment) == "gerade eben" && german.ago(moment, now: moment.addingTimeInterval(-30)) == "gleich")
+    }
+
+    @Test("A span of time has its largest whole unit")
+    func spans() {
+        #expect([3_600, 86_400, 300, 5_400, 60].map(german.span) == ["1 Stunde", "24 Stunden", "5 Minuten", "90 Minuten", "1 Minute"])
+        #expect([90, 0, 5].map(german.span) == ["90 s", "0,00 s", "5,00 s"])
     }
 
     @Test("Of the messages that match, the one with the most text of its own is used")

@@ -18,10 +18,10 @@ extension Console {
     ) async throws -> Reply {
         let session = try visit.session()
         let control = try await session.keyControl()
-        func seconds(_ value: Int?) -> Any { orFalse(value.map { visit.texts.seconds(Double($0)) }) }
+        func span(_ seconds: Int?) -> Any { orFalse(seconds.map(visit.texts.span)) }
         var values: [String: Any] = [
             "title": visit.text("approvals"), "lead": visit.text("approvalsLead"), "command": "fieldseal key control",
-            "approvalTime": seconds(control.approvalSeconds), "signInTime": seconds(control.signInSeconds),
+            "approvalTime": span(control.approvalSeconds), "signInTime": span(control.signInSeconds),
         ]
         let requests = try await session.approvals().map { approval -> [String: Any] in
             [
