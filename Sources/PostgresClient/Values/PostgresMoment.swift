@@ -15,6 +15,9 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
         microseconds = (Int64(seconds) - 946_684_800) * 1_000_000
     }
 
+    /// - Parameters:
+    ///   - bytes: The eight bytes of PostgreSQL's binary format.
+    ///   - type: The OID of the value's type; nil is returned for all but `timestamptz`.
     public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
         guard type == PostgresType.timestamptz.rawValue, bytes.count == 8 else { return nil }
         microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
@@ -23,6 +26,7 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
     /// Earlier than every date.
     public static let distantPast = PostgresMoment(microseconds: .min)
 
+    /// Whether a moment is before another; negative infinity is before all others.
     public static func < (one: PostgresMoment, other: PostgresMoment) -> Bool { one.microseconds < other.microseconds }
 
     /// Whether this is less than the given seconds before `now`. A time in the future is not.

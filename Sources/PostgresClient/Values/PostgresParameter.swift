@@ -10,12 +10,19 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
         self.bytes = bytes
     }
 
+    /// A `text`.
     public static func text(_ value: String?) -> Self { .init(.text, value.map { Array($0.utf8) }) }
+    /// A `bytea`.
     public static func bytes(_ value: [UInt8]?) -> Self { .init(.bytea, value) }
+    /// A `uuid`.
     public static func uuid(_ value: UUID?) -> Self { .init(.uuid, value.map(Self.encode)) }
+    /// A `boolean`.
     public static func bool(_ value: Bool?) -> Self { .init(.bool, value.map { [$0 ? 1 : 0] }) }
+    /// An `integer`.
     public static func int32(_ value: Int32?) -> Self { .init(.int4, value.map(Self.encode)) }
+    /// A `bigint`.
     public static func int64(_ value: Int64?) -> Self { .init(.int8, value.map(Self.encode)) }
+    /// A `double precision`.
     public static func double(_ value: Double?) -> Self { .init(.float8, value.map { Self.encode($0.bitPattern) }) }
     /// A `timestamptz`, in whole microseconds.
     public static func timestamp(_ value: Date?) -> Self {
@@ -27,11 +34,15 @@ public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflec
     public static func timestamp(microseconds: Int64) -> Self {
         .init(.timestamptz, encode(microseconds - 978_307_200_000_000 + epochOffset))
     }
+    /// A `uuid[]`.
     public static func uuids(_ values: [UUID]) -> Self { .init(.uuidArray, array(values.map(encode), of: .uuid)) }
+    /// A `text[]`.
     public static func texts(_ values: [String]) -> Self { .init(.textArray, array(values.map { Array($0.utf8) }, of: .text)) }
-
+    /// A `bigint[]`.
     public static func int64s(_ values: [Int64]) -> Self { .init(.int8Array, array(values.map(encode), of: .int8)) }
+    /// A `boolean[]`.
     public static func bools(_ values: [Bool]) -> Self { .init(.boolArray, array(values.map { [$0 ? 1 : 0] }, of: .bool)) }
+    /// A `bytea[]`, which may include NULL.
     public static func bytesArray(_ values: [[UInt8]?]) -> Self { .init(.byteaArray, array(values, of: .bytea)) }
 
     /// A non-empty array of values of one type, which may include NULL.
