@@ -26,17 +26,6 @@ enum Contract {
     }
 }
 
-extension XMLElement {
-    /// `true`, `false`, `1` or `0`; nil for any other text.
-    var bool: Bool? {
-        switch text.trimmed {
-        case "true", "1": true
-        case "false", "0": false
-        default: nil
-        }
-    }
-}
-
 extension String {
     /// A client's text for use in a message, cut to 100 characters.
     var quotedForFault: String { "'\(prefix(100))'" }

@@ -12,6 +12,10 @@ struct XMLElement: Sendable {
     /// Whether `xsi:nil` is true.
     var isNil: Bool { node.isNil }
     var text: String { document.string(node.text) }
+    /// The text as a boolean of XML Schema; nil for any other text.
+    var bool: Bool? {
+        XMLCharacter.boolean(XMLCharacter.trimmed(document.text[Int(node.text.lowerBound)..<Int(node.text.upperBound)]))
+    }
     var isEmpty: Bool { node.text.isEmpty && !hasChildren }
     var hasChildren: Bool { Int(node.end) > index + 1 }
 
