@@ -38,7 +38,7 @@ final class WorkBoard: @unchecked Sendable {
                 permits -= 1
                 return .any
             }
-            condition.wait(until: jobs.map(\.notBefore).min() ?? now.addingTimeInterval(3_600))
+            _ = condition.wait(until: jobs.map(\.notBefore).min() ?? now.addingTimeInterval(3_600))
         }
         return nil
     }
@@ -101,7 +101,7 @@ final class WorkBoard: @unchecked Sendable {
         condition.lock()
         defer { condition.unlock() }
         let deadline = Date().addingTimeInterval(seconds)
-        while !isTrue(), !isStopped, Date() < deadline { condition.wait(until: deadline) }
+        while !isTrue(), !isStopped, Date() < deadline { _ = condition.wait(until: deadline) }
         return isTrue()
     }
 }

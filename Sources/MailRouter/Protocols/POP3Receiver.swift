@@ -16,8 +16,8 @@ struct POP3Receiver {
     private let signIn: () throws -> POP3Session
     private var session: POP3Session
     private let there: [POP3Session.Listed]
-    /// Positions in the list that need no inspection.
-    private var known: Set<Int> = []
+    /// Whether the message at each position in the list needs no inspection.
+    private var isKnown: [Bool]
     private let due: Set<String>
     /// Positions of messages that the server deletes when the open session ends.
     private var deleted: Set<Int> = []
@@ -31,6 +31,7 @@ struct POP3Receiver {
         session = try signIn()
         let listing = turn.mailbox.receives ? try session.list() : POP3Session.Listing(messages: [], unnamed: [])
         there = listing.messages
+        isKnown = Array(repeating: false, count: there.count)
         if !listing.unnamed.isEmpty { delivery.note(turn.withoutID(listing.unnamed)) }
         due = Set((turn.mailbox.setAside ?? []).prefix(MailboxTurn.retryLimit))
     }
@@ -39,10 +40,10 @@ struct POP3Receiver {
     mutating func run(_ state: inout MailboxTurn.State) throws {
         guard turn.mailbox.receives else { return try session.close() }
         try learn(state)
-        let new = there.indices.filter { !known.contains($0) }.prefix(turn.configuration.turnLimit)
-        let again = there.indices.filter { known.contains($0) && isDue(there[$0]) }
+        let new = there.indices.filter { !isKnown[$0] }.prefix(turn.configuration.turnLimit)
+        let again = due.isEmpty ? [] : there.indices.filter { isKnown[$0] && isDue(there[$0]) }
         // Messages that are due and no longer exist are settled.
-        notes.settled += due.subtracting(there.map(\.id)).subtracting(there.map(\.uidl))
+        if !due.isEmpty { notes.settled += due.subtracting(there.map(\.id)).subtracting(there.map(\.uidl)) }
         for position in new + again where !turn.isStopped() {
             guard !turn.isLong(after: delivery.counts.looked), !delivery.isFullOfAlerts else {
                 delivery.leaveRest()
@@ -54,7 +55,7 @@ struct POP3Receiver {
         try delivery.finish()
         try settle()
         try session.close()
-        let ids = there.indices.prefix { known.contains($0) }.map { there[$0].id }
+        let ids = there.prefix(isKnown.firstIndex(of: false) ?? there.count).map(\.id)
         state = MailboxTurn.State(known: .init(count: ids.count, digest: Self.digest(ids[...])))
     }
 
@@ -95,7 +96,7 @@ struct POP3Receiver {
         delivery.countFailure()
         if due.contains(message.uidl) { notes.settled.append(message.uidl) }
         notes.setAside.append((message.id, "UIDL \(message.uidl)", nil, reason))
-        known.insert(position)
+        isKnown[position] = true
         turn.log(.warning, "message set aside", ["uidl": "\(message.uidl)", "why": "\(reason)"])
     }
 
@@ -128,7 +129,7 @@ struct POP3Receiver {
                 finish(message)
             }
         }
-        known.subtract(deleted)
+        for position in deleted { isKnown[position] = false }
         let ids = Set(deleted.map { there[$0].id })
         notes.seen.removeAll { ids.contains($0) }
         deleted = []
@@ -136,7 +137,7 @@ struct POP3Receiver {
 
     private mutating func finish(_ message: Delivery.Settled) {
         let position = Int(message.source)
-        known.insert(position)
+        isKnown[position] = true
         notes.seen.append(there[position].id)
         notes.settled += due.intersection([there[position].id, there[position].uidl])
     }
@@ -156,8 +157,8 @@ struct POP3Receiver {
             first = prefix.count
         }
         // The state of an earlier version has the ids themselves.
-        let listed = Set(state.ids ?? []).intersection(uidls)
-        var seen = Set(there.filter { listed.contains($0.uidl) }.map(\.id))
+        let listed = Set(state.ids ?? [])
+        var seen = listed.isEmpty ? [] : Set(there.filter { listed.contains($0.uidl) }.map(\.id))
         notes.seen += seen
         var total = 0
         // Each message has two names, of which one request takes only so many.
@@ -171,13 +172,13 @@ struct POP3Receiver {
             seen.formUnion(names.union(noted.map(\.id)))
             total = found.total
         }
-        seen.formIntersection(ids)
+        if !seen.isEmpty { seen.formIntersection(ids) }
         // Most messages that the service remembers no longer exist on the server.
         if first == 0, total > seen.count + 1_000 {
             notes.forgetsSeen = true
             notes.seen = Array(seen)
         }
-        known = Set(ids.indices.filter { $0 < first || seen.contains(ids[$0]) })
+        for position in ids.indices { isKnown[position] = position < first || seen.contains(ids[position]) }
     }
 
     private static func digest(_ ids: ArraySlice<String>) -> String {

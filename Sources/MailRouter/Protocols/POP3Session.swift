@@ -20,18 +20,17 @@ struct POP3Session {
         /// The server's unique id (UIDL); its digest if it is longer than RFC 1939 allows.
         let uidl: String
         let size: Int
-        /// Its place among the messages to which the server gives the same id, although ids are unique.
-        fileprivate(set) var place = 1
-
         /// The id under which the service knows the message. A server that was restored from a backup may give a unique id again,
-        /// to another message. The size tells them apart.
-        var id: String { place == 1 ? "\(uidl) \(size)" : "\(uidl) \(size) \(place)" }
+        /// to another message. The size tells them apart. Of messages to which the server gives the same id, although ids are
+        /// unique, all but the first have their place among them besides.
+        fileprivate(set) var id: String
 
         fileprivate init(number: Int, uidl: String, size: Int) {
             self.uidl =
                 uidl.utf8.count <= POP3Session.idLimit
                 ? uidl : "sha256:\(Data(SHA256.hash(data: Data(uidl.utf8))).base64EncodedString())"
             (self.number, self.size) = (number, size)
+            id = self.uidl + " " + String(size)
         }
     }
 
@@ -50,21 +49,32 @@ struct POP3Session {
         try command("LIST")
         var sizes: [Int: Int] = [:]
         for line in try lines() {
-            let parts = line.split(whereSeparator: \.isWhitespace)
             // A server may give no size.
-            if let number = parts.first.flatMap({ Int($0) }) { sizes[number] = parts.count > 1 ? Int(parts[1]) ?? 0 : 0 }
+            if let (number, word) = Self.entry(line) { sizes[number] = Int(String(decoding: word, as: UTF8.self)) ?? 0 }
         }
         try command("UIDL")
+        var messages: [Listed] = []
+        messages.reserveCapacity(sizes.count)
         var places: [String: Int] = [:]
-        let messages = try lines().compactMap { line -> Listed? in
-            let parts = line.split(whereSeparator: \.isWhitespace)
-            guard parts.count >= 2, let number = Int(parts[0]) else { return nil }
-            var message = Listed(number: number, uidl: String(parts[1]), size: sizes[number] ?? 0)
-            places[message.id, default: 0] += 1
-            message.place = places[message.id] ?? 1
-            return message
+        places.reserveCapacity(sizes.count)
+        for line in try lines() {
+            guard let (number, word) = Self.entry(line), !word.isEmpty else { continue }
+            var message = Listed(number: number, uidl: String(decoding: word, as: UTF8.self), size: sizes[number] ?? 0)
+            let place = places[message.id, default: 0] + 1
+            places[message.id] = place
+            if place > 1 { message.id += " \(place)" }
+            messages.append(message)
         }
         return Listing(messages: messages, unnamed: Set(sizes.keys).subtracting(messages.map(\.number)).sorted())
+    }
+
+    /// The number of a message at the beginning of a line, and the word after it; nil for a line that does not begin with a number.
+    private static func entry(_ line: [UInt8]) -> (number: Int, word: ArraySlice<UInt8>)? {
+        func isSpace(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
+        let text = line.drop(while: isSpace)
+        let digits = text.prefix { !isSpace($0) }
+        guard let number = Int(String(decoding: digits, as: UTF8.self)) else { return nil }
+        return (number, text[digits.endIndex...].drop(while: isSpace).prefix { !isSpace($0) })
     }
 
     /// Fetches a message.
@@ -96,11 +106,11 @@ struct POP3Session {
         }
     }
 
-    private func lines() throws -> [String] {
-        var lines: [String] = []
+    private func lines() throws -> [[UInt8]] {
+        var lines: [[UInt8]] = []
         while true {
-            let line = String(decoding: try connection.line(), as: UTF8.self)
-            if line == "." { return lines }
+            let line = try connection.line()
+            if line == [UInt8(ascii: ".")] { return lines }
             guard lines.count < 1_000_000 else { throw MailError.protocolError("the server lists more than a million messages") }
             lines.append(line)
         }
