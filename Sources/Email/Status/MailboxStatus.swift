@@ -28,6 +28,9 @@ package struct MailboxStatus: Sendable {
     package let pending: Int
     package let nextSending: Date?
     package let failed: Int
+    /// How many warnings and errors about it there were within a day, and the text of the newest.
+    package let alerts: Int
+    package let newestAlert: String?
     /// Why no router works for the mailbox although it is enabled; nil where routers do.
     package let obstacle: Obstacle?
     /// What is wrong with the mailbox, since when, and the alert's code.
@@ -73,6 +76,9 @@ package struct MailboxStatus: Sendable {
 
     /// Thirty days.
     private static let farSeconds = 30 * 86_400.0
+
+    /// Whether e-mails were not sent, or there were alerts within a day, such as one about a message that became no record.
+    package var hasNews: Bool { failed > 0 || alerts > 0 }
 
     /// Whether a person should look at the mailbox.
     package var hasProblem: Bool {

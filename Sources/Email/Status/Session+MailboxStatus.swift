@@ -66,11 +66,14 @@ extension Session {
                    sending.next AS next_sending, coalesce(sending.failed, 0) AS failed, m.lastsyncerror AS error,
                    CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerrorcode END AS error_code,
                    CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerroroccurredon END AS error_since,
-                   coalesce(aside.count, 0) AS set_aside, \(obstacle) AS obstacle
+                   coalesce(aside.count, 0) AS set_aside, alerts.count AS alerts, alerts.newest AS newest_alert, \(obstacle) AS obstacle
               FROM \(table("mailbox")) AS m
               LEFT JOIN \(table("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
               LEFT JOIN sending ON sending.sendermailboxid = m.mailboxid
               LEFT JOIN aside ON aside.mailboxid = m.mailboxid
+              LEFT JOIN LATERAL (SELECT count(*), (array_agg(t.text ORDER BY t.createdon DESC))[1] AS newest FROM \(table("tracelog")) AS t
+                  WHERE t.regardingobjectid = m.mailboxid AND t.createdon > now() - interval '1 day'
+                    AND t.level >= \(AlertLevel.warning.rawValue)) AS alerts ON true
               LEFT JOIN \(table("mailbox_watch")) AS w ON w.mailboxid = m.mailboxid
               LEFT JOIN \(table("mail_router")) AS r ON r.router = w.router AND \(DueMailboxes.isAlive("r"))
              WHERE m.statecode = 0 AND ($1 IS NULL OR m.mailboxid = $1)
@@ -99,7 +102,8 @@ extension Session {
             watchedBy: try row.decodeIfPresent("watched_by"), lastSync: try row.decodeIfPresent("last_sync"),
             nextTurn: try row.decodeIfPresent("next_turn"), failures: try row.decode("failures"),
             pending: try row.decode("pending"), nextSending: try row.decodeIfPresent("next_sending"),
-            failed: try row.decode("failed"),
+            failed: try row.decode("failed"), alerts: try row.decode("alerts"),
+            newestAlert: try row.decodeIfPresent("newest_alert"),
             obstacle: try row.decodeIfPresent("obstacle", as: String.self).flatMap(MailboxStatus.Obstacle.init(rawValue:)),
             error: try row.decodeIfPresent("error"), errorCode: try row.decodeIfPresent("error_code"),
             errorSince: try row.decodeIfPresent("error_since"), setAside: try row.decode("set_aside"), messages: messages[id] ?? [])

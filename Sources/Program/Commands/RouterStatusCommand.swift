@@ -21,7 +21,7 @@ struct RouterStatusCommand: AsyncParsableCommand {
     func run() async throws {
         let session = try await organization.session(options)
         let mailboxes = try await session.mailboxStatuses()
-        for mailbox in mailboxes where options.json || all || mailbox.hasProblem {
+        for mailbox in mailboxes where options.json || all || mailbox.hasProblem || mailbox.hasNews {
             options.report(mailbox.json, mailbox.lines.joined(separator: "\n  "))
         }
         guard !options.json else { return }
@@ -34,11 +34,13 @@ struct RouterStatusCommand: AsyncParsableCommand {
         let (watched, pending) = (well.count { $0.watchedBy != nil }, mailboxes.map(\.pending).reduce(0, +))
         let failed = mailboxes.map(\.failed).reduce(0, +)
         let problems = mailboxes.count - well.count
+        let news = well.count(where: \.hasNews)
+        let noted = news == 0 ? "" : ", \(news) of them with e-mails that failed or alerts of the last day"
         let unready = mailboxes.count { $0.obstacle != nil }
         let lacking = unready == 0 ? "" : " Routers work for \(unready) of the enabled ones not at all: --all says what they lack."
         return
-            "\(problems) \(problems == 1 ? "mailbox has a problem" : "mailboxes have problems"). \(well.count) well, \(watched) of them "
-            + "watched for new messages. \(pending) e-mails wait to be sent, \(failed) failed.\(lacking)"
+            "\(problems) \(problems == 1 ? "mailbox has a problem" : "mailboxes have problems"). \(well.count) well\(noted), \(watched) of them "
+            + "watched for new messages. \(pending) \(pending == 1 ? "e-mail waits" : "e-mails wait") to be sent, \(failed) failed.\(lacking)"
     }
 
     private static func line(_ routers: [MailRouterStatus]) -> String {
@@ -56,7 +58,8 @@ extension MailboxStatus {
             "outgoingStatus": .integer(Int64(outgoingStatus)), "leasedTo": .text(leasedTo), "watchedBy": .text(watchedBy),
             "lastSync": .text(lastSync.map { ISO8601.text($0) }), "nextTurn": .text(nextTurn.map { ISO8601.text($0) }),
             "isLate": .bool(isLate), "failures": .integer(Int64(failures)), "pending": .integer(Int64(pending)),
-            "nextSending": .text(nextSending.map { ISO8601.text($0) }), "failed": .integer(Int64(failed)), "error": .text(error),
+            "nextSending": .text(nextSending.map { ISO8601.text($0) }), "failed": .integer(Int64(failed)),
+            "alerts": .integer(Int64(alerts)), "newestAlert": .text(newestAlert), "error": .text(error),
             "errorCode": errorCode.map { .integer(Int64($0)) } ?? .null, "errorSince": .text(errorSince.map { ISO8601.text($0) }),
             "setAside": .integer(Int64(setAside)), "obstacle": .text(obstacle?.rawValue), "messages": .array(messages.map(\.json)),
         ]
@@ -71,6 +74,10 @@ extension MailboxStatus {
         ]
         if let leasedTo { lines.append("worked on by \(leasedTo)") }
         if let error { lines.append("since \(errorSince.map { ISO8601.text($0) } ?? "?") [\(errorCode ?? 0)]: \(error)") }
+        if let newestAlert {
+            lines.append("\(alerts == 1 ? "1 alert" : "\(alerts) alerts") within a day, the newest: \(newestAlert)")
+        }
+        if alerts > 1 || failed > 0 { lines.append("the others: tracelogs?$filter=_regardingobjectid_value eq '\(id.text)'") }
         if isPostponedFar {
             lines.append(
                 "Its next turn is further away than any setting has it. Find out who wrote postponemailboxprocessinguntil, and test the mailbox again."
