@@ -322,6 +322,8 @@ package struct WebAPI: Sendable {
         let isBulk =
             path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.contains("IncomingEmail")
             || path.hasSuffix("/%24batch")
+            // E-mails may have attachments.
+            || ["/emails", "/activitymimeattachments"].contains { path.hasPrefix($0) }
         return isBulk ? APILimits.bulkLength : APILimits.bodyLength
     }
 }

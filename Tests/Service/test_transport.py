@@ -1,5 +1,6 @@
 """TLS, HTTP/1.1 and HTTP/2, limits, health, and the listener without TLS."""
 
+import base64
 import json
 import socket
 import ssl
@@ -85,6 +86,15 @@ def test_a_body_of_two_mebibytes_is_refused_and_the_connection_closed(service):
             pass
         answer = read_all(connection)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 413")
+
+
+def test_an_attachment_of_five_megabytes_is_taken(service):
+    body = base64.b64encode(b"x" * 5_000_000).decode()
+    email = service.create("emails", {"subject": "large", "email_activity_mime_attachment": [{"filename": "a.bin", "body": body}]})
+    alone = service.create("activitymimeattachments", {
+        "filename": "b.bin", "body": body, "objectid_email@odata.bind": f"/emails({email})", "objecttypecode": "email"})
+    assert service.get(f"activitymimeattachments({alone})?$select=filesize").json()["filesize"] == 5_000_000
+    refused(service.request("POST", "emails", b"x" * (17 << 20), Content_Type="application/json"), 413, "0x8004418A")
 
 
 def test_a_body_of_exactly_one_mebibyte_is_read(service):

@@ -103,7 +103,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
             return (self.error(FieldsealError(.sqlTimeout, message, retryAfter: 5), status: .serviceUnavailable), true)
         case is PoolError: return (self.error(.databaseAway, status: .serviceUnavailable), true)
         case _ where isTooLarge(error):
-            let limits = "1 MiB, or 16 MiB for a batch and for many records"
+            let limits = "1 MiB, or 16 MiB for a batch, for many records, for e-mails and for attachments"
             return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)
         case is HTTPParserError:
             // As with 413, the rest of this body can't be separated from the next request.
