@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 
 import requests as http
-from api import CONNECTIONS, PAGE, load, resident, rows_per_second
+from api import CONNECTIONS, PAGE, load, resident
 from bench import paired, record
 from service import Deployment
 from soap import NAMESPACES, SERVICES, address, columns, operation
@@ -44,14 +44,12 @@ def run_list(service):
         "<x:EntityName>mailbox</x:EntityName><x:LinkEntities/><x:Orders/></query>")
     body = envelope(operation("RetrieveMultiple", query))
 
-    def soap():
-        content = session.post(address(service), data=body, headers={"Content-Type": "text/xml"}).content
-        assert content.count(b"<a:Entity>") == PAGE
-
-    def web():
-        assert session.get(f"{service.api}/mailboxes?$select={selected}").content.count(b'"mailboxid"') == PAGE
-
-    ours, reference = paired(lambda: rows_per_second(soap), lambda: rows_per_second(web))
+    assert session.post(address(service), data=body, headers={"Content-Type": "text/xml"}).content.count(b"<a:Entity>") == PAGE
+    assert session.get(f"{service.api}/mailboxes?$select={selected}").content.count(b'"mailboxid"') == PAGE
+    # A client in Python would take as much time for reading 6 MB as the service for writing them.
+    ours, reference = paired(
+        lambda: PAGE * load(service, address(service), body, "text/xml"),
+        lambda: PAGE * load(service, f"mailboxes?$select={selected}"))
     record("soap/list", ours / reference, ">= 0.5", rowsPerSecond=round(ours), webAPI=round(reference))
 
 
