@@ -257,6 +257,12 @@ static const unsigned char org_0021[] = {
 static const unsigned char org_0021_down[] = {
 #embed "../../migrations/org/0021_sorted_lists.down.sql"
 };
+static const unsigned char org_0022[] = {
+#embed "../../migrations/org/0022_content_ids.sql"
+};
+static const unsigned char org_0022_down[] = {
+#embed "../../migrations/org/0022_content_ids.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -344,6 +350,8 @@ static const struct embedded_file files[] = {
     {"org/0020_mail_accounts.down.sql", org_0020_down, sizeof org_0020_down},
     {"org/0021_sorted_lists.sql", org_0021, sizeof org_0021},
     {"org/0021_sorted_lists.down.sql", org_0021_down, sizeof org_0021_down},
+    {"org/0022_content_ids.sql", org_0022, sizeof org_0022},
+    {"org/0022_content_ids.down.sql", org_0022_down, sizeof org_0022_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

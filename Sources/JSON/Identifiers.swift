@@ -12,9 +12,21 @@ extension UUID {
 
     /// A new id whose first 48 bits are the time in milliseconds (RFC 9562 section 5.7), so that new records are close together in
     /// an index.
-    package static func timeOrdered(now: Date = Date()) -> UUID {
+    package static func timeOrdered(now: Date = Date()) -> UUID { timeOrdered(UInt64(now.timeIntervalSince1970 * 1_000)) }
+
+    /// New ids in ascending order. A counter follows the time (RFC 9562 section 6.2, method 1).
+    package static func timeOrdered(count: Int, now: Date = Date()) -> [UUID] {
+        let first = UInt64(now.timeIntervalSince1970 * 1_000)
+        return (0..<UInt64(count)).map { number in
+            var id = timeOrdered(first + number >> 12).uuid
+            id.6 = UInt8(number >> 8 & 0x0F) | 0x70
+            id.7 = UInt8(number & 0xFF)
+            return UUID(uuid: id)
+        }
+    }
+
+    private static func timeOrdered(_ milliseconds: UInt64) -> UUID {
         var id = random().uuid
-        let milliseconds = UInt64(now.timeIntervalSince1970 * 1_000)
         withUnsafeBytes(of: milliseconds.bigEndian) { time in
             (id.0, id.1, id.2, id.3, id.4, id.5) = (time[2], time[3], time[4], time[5], time[6], time[7])
         }

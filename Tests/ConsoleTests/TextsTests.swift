@@ -14,7 +14,8 @@ struct TextsTests {
             "ago:hours.one": "vor {n} Stunde", "ago:hours.other": "vor {n} Stunden", "in:minutes.one": "in {n} Minute",
             "in:minutes.other": "in {n} Minuten", "ago:now": "gerade eben", "in:now": "gleich",
             "hours.one": "{n} Stunde", "hours.other": "{n} Stunden", "minutes.one": "{n} Minute", "minutes.other": "{n} Minuten",
-            "seconds": "{n} s", "error:There is no entity {1}.": "Es gibt keine Entität {1}.", "error:There is no {1}.": "Es fehlt: {1}.",
+            "seconds": "{n} s", "error:There is no entity {1}.": "Es gibt keine Entität {1}.",
+            "error:There is no {1}.": "Es fehlt: {1}.",
             "error:Nothing was changed.": "Nichts wurde geändert.", "role:System Administrator": "Systemadministrator",
             "error:{1} may not {2}.": "{1} darf nicht: {2}.",
         ], english: ["hello": "Hello {name}, {missing}", "cells.one": "{n} cell"])
@@ -56,7 +57,8 @@ struct TextsTests {
 
     @Test("A span of time has its largest whole unit")
     func spans() {
-        #expect([3_600, 86_400, 300, 5_400, 60].map(german.span) == ["1 Stunde", "24 Stunden", "5 Minuten", "90 Minuten", "1 Minute"])
+        #expect(
+            [3_600, 86_400, 300, 5_400, 60].map(german.span) == ["1 Stunde", "24 Stunden", "5 Minuten", "90 Minuten", "1 Minute"])
         #expect([90, 0, 5].map(german.span) == ["90 s", "0,00 s", "5,00 s"])
     }
 

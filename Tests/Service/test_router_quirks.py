@@ -206,7 +206,9 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
         assert {n: row[1] for n, row in found.items()} == {1: 2, 2: 0, 3: 0, 4: 0, 5: 2, 6: 0, 7: 0, 8: 1}
         assert len(found[1][2]) == 2 << 20 and messages[1].decode().partition("\r\n\r\n")[2].startswith(found[1][2])
         assert len(found[2][0]) == 200 and found[3][0].startswith("a\u0301") and len(found[3][0]) == 200 and found[7][0] == "x" * 200
-        assert found[4][3] == 9_998 and all(found[n][4] is None for n in (5, 6, 7, 8))
+        assert found[4][3] == 9_998 and all(found[n][4] is None for n in (5, 6, 7))
+        [(filename, _, reason)] = found[8][4]
+        assert filename == "attachments-left-out.txt" and reason == "Too large and left out: a.pdf."
         [alert] = alerts(routed, box, 21)
         assert "UIDL unique-5" in alert["text"] and "<5@room.test>" in alert["text"] and "not deleted" in alert["text"] and "text is longer" in alert["errordetails"]
         assert not alerts(routed, box, UNDELIVERABLE)
@@ -214,6 +216,35 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
         server.commands.clear()
         turn(routed, box)
         assert not [c for c in server.commands if c.startswith(("RETR", "DELE"))] and set(server.messages) == {5, 8}
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+def test_people_have_their_names_and_order_and_pictures_their_ids(routed):
+    """What a person reads of a message: who wrote it, to whom in which order, and where in the text a picture stands (RFC 2392)."""
+    people = [f"person-{number}@elsewhere.test" for number in range(40)]
+    message = (
+        "From: \"Kunde, Mia\" <mia@elsewhere.test>\r\nTo: Support Team <support@contoso.test>\r\nCc: "
+        + ",\r\n ".join(f"=?utf-8?Q?J=C3=B6rg_{number}?= <{address}>" for number, address in enumerate(people))
+        + "\r\nSubject: names\r\nMessage-ID: <names@elsewhere.test>\r\nContent-Type: multipart/related; boundary=b\r\n\r\n"
+        "--b\r\nContent-Type: text/html\r\n\r\n<p>See <img src=\"cid:image001.png@01DC\"></p>\r\n"
+        "--b\r\nContent-Type: image/png; name=logo.png\r\nContent-ID: <image001.png@01DC>\r\n\r\nx\r\n--b--\r\n").encode()
+    server = IMAPServer(certificate(routed), {1: message})
+    box = served(routed, server)
+    try:
+        until(lambda: subjects(routed, box) == ["names"], what=lambda: routed.log().decode()[-3000:])
+        [email] = routed.get(
+            f"emails?$filter=_receivingmailboxid_value eq {box}&$select=sender,emailsendername&$expand=email_activity_mime_attachment("
+            "$select=filename,attachmentcontentinfo),email_activity_parties($select=addressused,partyidname,participationtypemask)").json()["value"]
+        assert (email["sender"], email["emailsendername"]) == ("mia@elsewhere.test", "Kunde, Mia")
+        assert [(f["filename"], f["attachmentcontentinfo"]) for f in email["email_activity_mime_attachment"]] == [("logo.png", "image001.png@01DC")]
+        parties = [(p["participationtypemask"], p["addressused"], p["partyidname"]) for p in email["email_activity_parties"]]
+        assert parties[0] == (1, "mia@elsewhere.test", "Kunde, Mia")
+        assert parties[1][:2] == (2, "support@contoso.test")
+        # A queue of this organization has its own name.
+        assert parties[1][2] != "Support Team"
+        assert parties[2:] == [(3, address, f"Jörg {number}") for number, address in enumerate(people)]
     finally:
         removed(routed, box)
         server.stop()

@@ -10,6 +10,8 @@ package struct IncomingEmail: Sendable {
     package var to: [String] = []
     package var cc: [String] = []
     package var bcc: [String] = []
+    /// The names beside these addresses, by the addresses in lower case.
+    package var names: [String: String] = [:]
     package var messageID = ""
     package var inReplyTo: [String] = []
     /// The ids of References, oldest first.
@@ -36,9 +38,12 @@ package struct IncomingEmail: Sendable {
         package let body: String
         /// What the record does not show, if this attachment is the original message or its header. It is kept at any size.
         package let note: String?
+        /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
+        package let contentID: String?
 
-        package init(name: String, type: String, body: String, note: String? = nil) {
+        package init(name: String, type: String, body: String, note: String? = nil, contentID: String? = nil) {
             (self.name, self.type, self.body, self.note) = (name, type, body, note)
+            self.contentID = contentID
         }
     }
 

@@ -45,10 +45,11 @@ struct IncomingRecord {
         let forms = records.map { MailAddress.isOne($0.email.from) ? MailAddress.forms($0.email.from) : [] }
         let address = rows.add(forms.map { .text($0.first) }, named: "sender_address")
         let other = rows.add(forms.map { .text($0.last) }, named: "sender_other")
+        let name = rows.add(records.map { .text($0.email.name(of: $0.email.from)) }, named: "sender_name")
         rows.join(holder(of: address, other, in: organization))
         rows.fill("emailsender", with: "coalesce(u.systemuserid, q.queueid)")
         rows.fill("emailsenderobjecttypecode", with: holderType)
-        rows.fill("emailsendername", with: "coalesce(u.fullname, q.name, added.sender)")
+        rows.fill("emailsendername", with: "coalesce(u.fullname, q.name, \(name), added.sender)")
     }
 
     /// Joins the user `u`, or else the queue `q`, that has an address in one of two forms.
@@ -68,7 +69,7 @@ struct IncomingRecord {
     private static func parties(
         of records: [IncomingRecord], _ organization: Organization
     ) -> (sql: String, parameters: [PostgresParameter]) {
-        var (ids, kinds, addresses): ([UUID], [Int64], [String]) = ([], [], [])
+        var (ids, kinds, addresses, names): ([UUID], [Int64], [String], [String]) = ([], [], [], [])
         for record in records {
             let email = record.email
             let people: [(Participation, [String])] = [
@@ -80,19 +81,24 @@ struct IncomingRecord {
                 ids.append(record.id)
                 kinds.append(Int64(kind.rawValue))
                 addresses.append(address)
+                names.append(email.name(of: address) ?? "")
             }
         }
         return (
             """
             INSERT INTO \(organization.qualified("activityparty")) (activitypartyid, activityid, participationtypemask, ispartydeleted,
                 donotemail, partyid, partyobjecttypecode, partyidname, addressused)
-            SELECT gen_random_uuid(), p.activityid, p.kind::integer, false, false, coalesce(u.systemuserid, q.queueid), \(holderType),
-                   coalesce(u.fullname, q.name, p.address), p.address
-              FROM unnest($1, $2, $3, $4) AS p (activityid, kind, address, other)
+            SELECT p.id, p.activityid, p.kind::integer, false, false, coalesce(u.systemuserid, q.queueid), \(holderType),
+                   coalesce(u.fullname, q.name, nullif(p.name, ''), p.address), p.address
+              FROM unnest($1, $2, $3, $4, $5, $6) AS p (id, activityid, kind, address, other, name)
               \(holder(of: "p.address", "p.other", in: organization))
              WHERE NOT EXISTS (SELECT FROM \(organization.qualified("activityparty")) AS known WHERE known.activityid = p.activityid)
             """,
-            [.uuids(ids), .int64s(kinds), .texts(addresses), .texts(addresses.map { MailAddress.forms($0).last ?? "" })]
+            [
+                // Their order is that of the header.
+                .uuids(UUID.timeOrdered(count: ids.count)), .uuids(ids), .int64s(kinds), .texts(addresses),
+                .texts(addresses.map { MailAddress.forms($0).last ?? "" }), .texts(names),
+            ]
         )
     }
 
@@ -103,9 +109,10 @@ struct IncomingRecord {
         return (
             """
             INSERT INTO \(organization.qualified("activitymimeattachment")) (activitymimeattachmentid, objectid, objecttypecode,
-                attachmentnumber, body, filename, filesize, mimetype, subject, isfollowed)
-            SELECT a.id, a.objectid, 'email', a.number::integer, a.body, a.name, a.size::integer, a.type, nullif(a.subject, ''), false
-              FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS a (id, objectid, number, body, name, size, type, subject)
+                attachmentnumber, body, filename, filesize, mimetype, subject, attachmentcontentinfo, isfollowed)
+            SELECT a.id, a.objectid, 'email', a.number::integer, a.body, a.name, a.size::integer, a.type, nullif(a.subject, ''),
+                   nullif(a.content_id, ''), false
+              FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) AS a (id, objectid, number, body, name, size, type, subject, content_id)
              WHERE NOT EXISTS (SELECT FROM \(organization.qualified("activitymimeattachment")) AS known WHERE known.objectid = a.objectid)
             """,
             [
@@ -113,8 +120,16 @@ struct IncomingRecord {
                 .texts(all.map(\.2.body)),
                 .texts(all.map { $0.2.name.cut(to: 255) }), .int64s(all.map { Int64($0.2.size) }),
                 .texts(all.map { $0.2.type.cut(to: 256) }), .texts(all.map { $0.2.note?.cut(to: 2_000) ?? "" }),
+                .texts(all.map { $0.2.contentID?.cut(to: 300) ?? "" }),
             ]
         )
+    }
+}
+
+extension IncomingEmail {
+    /// The name beside an address; nil for none.
+    fileprivate func name(of address: String) -> String? {
+        names[address.lowercased()].map { $0.cut(to: 400) }.flatMap { $0.isEmpty ? nil : $0 }
     }
 }
 

@@ -122,7 +122,9 @@ extension MailboxLeases {
         var files: [UUID: [PendingEmail.Attachment]] = [:]
         for row in answers[1] {
             files[try row.decode("objectid"), default: []].append(
-                .init(fileName: try row.decode("name"), mimeType: try row.decode("type"), body: try row.decode("content")))
+                .init(
+                    fileName: try row.decode("name"), mimeType: try row.decode("type"), body: try row.decode("content"),
+                    contentId: try row.decodeIfPresent("attachmentcontentinfo")))
         }
         return try rows.map { row in
             let id: UUID = try row.decode("activityid")
@@ -162,7 +164,7 @@ extension MailboxLeases {
     private var attachmentsStatement: String {
         """
         SELECT objectid, coalesce(filename, 'attachment') AS name, coalesce(mimetype, 'application/octet-stream') AS type,
-               coalesce(body, '') AS content
+               coalesce(body, '') AS content, attachmentcontentinfo
           FROM \(organization.qualified("activitymimeattachment")) WHERE objectid = ANY ($1)
          ORDER BY attachmentnumber, activitymimeattachmentid
         """

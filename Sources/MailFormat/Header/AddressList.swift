@@ -1,3 +1,5 @@
+import Foundation
+
 /// Reads From, To and Cc (RFC 5322 section 3.4), as senders write them: groups, comments, semicolons, `mailto:`, brackets in names,
 /// brackets as entities of HTML, and wholly encoded.
 struct AddressList {
@@ -5,6 +7,8 @@ struct AddressList {
     static let limit = 10_000
 
     private(set) var addresses: [String] = []
+    /// The names beside addresses, by the addresses in lower case.
+    private(set) var names: [String: String] = [:]
     /// Texts that name people but have no readable address, without names beside addresses.
     private(set) var unreadable: [String] = []
     /// Whether there are more addresses than the limit.
@@ -185,10 +189,11 @@ struct AddressList {
     private mutating func finish(_ isDecoded: Bool) {
         defer { (text, paths, comments, hasAddress) = ([], [], [], false) }
         for path in paths {
-            if let address = Self.address(path) { return addresses.append(address) }
+            if let address = Self.address(path) { return keep(address, isDecoded) }
         }
         let words = Self.words(text)
-        let found = Self.address(text).map { [$0] } ?? words.filter { $0.contains("@") }.compactMap(Self.address)
+        if let address = Self.address(text) { return keep(address, isDecoded) }
+        let found = words.filter { $0.contains("@") }.compactMap(Self.address)
         if !found.isEmpty { return addresses += found }
         // An address in quotes, as some scripts write it.
         let quoted = words.compactMap(Self.quotedContent).filter { $0.contains("@") }.compactMap(Self.address)
@@ -200,6 +205,7 @@ struct AddressList {
         if !isDecoded, piece.contains("=?") {
             let inner = AddressList(EncodedWords.text(Array(piece.utf8)[...]), isDecoded: true)
             addresses += inner.addresses
+            names.merge(inner.names) { first, _ in first }
             unreadable += inner.unreadable
             bareName = bareName ?? inner.bareName
         } else if piece.contains("@") {
@@ -207,6 +213,37 @@ struct AddressList {
         } else if bareName == nil, words.count == 1, paths.isEmpty, EmailAddress.isBareName(Self.string(words[0])) {
             bareName = Self.string(words[0])
         }
+    }
+
+    /// The longest name in UTF-16 units.
+    private static let nameLimit = 160
+
+    /// Adds an address, with the name in front of its brackets, or in the comment beside it (RFC 5322 section 3.4).
+    private mutating func keep(_ address: String, _ isDecoded: Bool) {
+        addresses.append(address)
+        let phrase =
+            paths.isEmpty ? comments.first ?? [] : text.contains { !$0.properties.isWhitespace } ? text : comments.first ?? []
+        let plain = Self.string(Self.withoutQuotes(phrase))
+        let decoded = isDecoded ? plain : EncodedWords.text(Array(plain.utf8)[...])
+        let name = MailMessage.oneLine(decoded).trimmingCharacters(in: ["'", " "]).prefix(units: Self.nameLimit)
+        let key = address.lowercased()
+        guard !name.isEmpty, name.lowercased() != key, names[key] == nil else { return }
+        names[key] = name
+    }
+
+    /// The text without the quotes of quoted strings, and without the backslashes in them.
+    private static func withoutQuotes(_ text: [Unicode.Scalar]) -> [Unicode.Scalar] {
+        var result: [Unicode.Scalar] = []
+        var isEscaped = false
+        for scalar in text {
+            if !isEscaped, scalar == "\\" {
+                isEscaped = true
+            } else {
+                if isEscaped || scalar != "\"" { result.append(scalar) }
+                isEscaped = false
+            }
+        }
+        return result
     }
 
     /// The contents of a quoted string; nil for anything else.

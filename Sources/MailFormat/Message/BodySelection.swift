@@ -148,7 +148,7 @@ struct BodySelection {
             let name =
                 known.map { AttachmentName.safe($0, type: part.type.name) }
                 ?? AttachmentName.content(id: part.contentID, type: part.type.name)
-            attachments.append(.init(name: name, type: part.type.ofFile, bytes: Array(content)))
+            attachments.append(.init(name: name, type: part.type.ofFile, bytes: Array(content), contentID: part.contentID))
         }
     }
 

@@ -9,6 +9,8 @@ package struct MailMessage: Sendable {
     package var from = ""
     package var to: [String] = []
     package var cc: [String] = []
+    /// The names beside these addresses, by the addresses in lower case.
+    package private(set) var names: [String: String] = [:]
     /// The Message-ID with its angle brackets. It is empty if the message has none.
     package var messageID = ""
     /// In-Reply-To, then References from the newest to the oldest.
@@ -40,6 +42,8 @@ package struct MailMessage: Sendable {
         package let name: String
         package let type: String
         package let bytes: [UInt8]
+        /// The Content-ID by which HTML refers to it (RFC 2392); nil for none.
+        package var contentID: String?
     }
 
     /// How many ids of References are kept: the newest, and those of the conversation's beginning.
@@ -95,7 +99,9 @@ package struct MailMessage: Sendable {
         noteRepeated(header)
         to = recipients("to", header, hint)
         cc = recipients("cc", header, hint)
-        from = Self.sender(header, hint)
+        let sender = Self.sender(header, hint)
+        from = sender.address
+        if let name = sender.name { names[from.lowercased()] = name }
         noteOthers(header, hint)
         messageID = MessageIDs.all(header.first("message-id")).first ?? ""
         if messageID.isEmpty, let field = header.first("message-id"), !field.isEmpty {
@@ -174,6 +180,7 @@ package struct MailMessage: Sendable {
             for words in list.unreadable.prefix(10) {
                 note("No address can be read in \(field == "to" ? "To" : "Cc"): \(words.prefix(units: 100))", isOfHeader: true)
             }
+            names.merge(list.names) { first, _ in first }
             return list.addresses
         }
     }
@@ -192,17 +199,17 @@ package struct MailMessage: Sendable {
         }
     }
 
-    /// The first usable address, else the first words where one should be.
-    private static func sender(_ header: HeaderFields, _ hint: String?) -> String {
+    /// The first usable address and the name beside it, else the first words where one should be.
+    private static func sender(_ header: HeaderFields, _ hint: String?) -> (address: String, name: String?) {
         var words: String?
         for field in ["from", "sender", "reply-to", "return-path"] {
             for value in header.all(field) {
                 let list = AddressList(value, hint: hint)
-                if let address = list.addresses.first { return address }
+                if let address = list.addresses.first { return (address, list.names[address.lowercased()]) }
                 words = words ?? list.words
             }
         }
-        return words?.prefix(units: EmailAddress.wordsLimit) ?? ""
+        return (words?.prefix(units: EmailAddress.wordsLimit) ?? "", nil)
     }
 
     static func subject(of header: HeaderFields, _ hint: String? = nil) -> String {

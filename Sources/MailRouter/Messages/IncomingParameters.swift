@@ -30,6 +30,8 @@ struct IncomingParameters {
         content.subject = message.subject
         (content.from, content.to, content.cc) = (message.from, message.to, message.cc)
         (content.inReplyTo, content.references) = (message.references, message.thread)
+        content.names = Self.names(of: message)
+        size += content.names.reduce(0) { $0 + 6 * ($1.key.utf8.count + $1.value.utf8.count) }
         content.importance = message.importance
         (content.body, content.bodyType) = (body, message.isHTML ? "text/html" : "text/plain")
         content.bodyIsCut = body.utf8.count < message.body.utf8.count
@@ -63,6 +65,12 @@ struct IncomingParameters {
         return String(message.body.unicodeScalars[..<bytes.endIndex])
     }
 
+    /// The names of the people that the record names.
+    private static func names(of message: MailMessage) -> [String: String] {
+        let known = Set(([message.from] + message.to + message.cc).map { $0.lowercased() })
+        return message.names.filter { known.contains($0.key) }
+    }
+
     /// How many bytes JSON adds to a text.
     private static func escapes(_ text: String) -> Int {
         text.utf8.reduce(0) { count, byte in
@@ -88,24 +96,43 @@ struct IncomingParameters {
     private mutating func keep(_ attachments: [MailMessage.Attachment], _ limit: Int) {
         var total = 0
         var kept = content.attachments ?? []
-        let before = kept.count
+        var omitted: [MailMessage.Attachment] = []
         for attachment in attachments {
             let count = attachment.bytes.count
             guard count <= limit, total + count <= Self.attachmentsLimit,
                 size + count * 4 / 3 + count / 12 <= IncomingLimits.requestBytes
-            else { continue }
+            else {
+                omitted.append(attachment)
+                continue
+            }
             total += count
             size += count * 4 / 3 + count / 12 + attachment.name.utf8.count * 2 + 200
             kept.append(Self.attachment(attachment))
         }
-        if !kept.isEmpty { content.attachments = kept }
-        let omitted = attachments.count - (kept.count - before)
-        content.omittedAttachments = omitted
         // The original message has these attachments too.
-        if omitted > 0, !hasMessage { isIncomplete = true }
+        if !omitted.isEmpty, !hasMessage {
+            isIncomplete = true
+            kept.append(Self.list(of: omitted))
+        }
+        if !kept.isEmpty { content.attachments = kept }
+        content.omittedAttachments = omitted.count
+    }
+
+    /// A file that names attachments that were left out.
+    private static func list(of omitted: [MailMessage.Attachment]) -> IncomingDelivery.Attachment {
+        let lines = omitted.prefix(100).map { "\($0.name), \($0.bytes.count) bytes, \($0.type)\r\n" }
+        let rest = omitted.count > lines.count ? "and \(omitted.count - lines.count) more\r\n" : ""
+        let text = "Attachments that are too large for the record, and are left in the mailbox:\r\n\r\n\(lines.joined())\(rest)"
+        let names = omitted.prefix(5).map(\.name).joined(separator: ", ")
+        return .init(
+            fileName: "attachments-left-out.txt", mimeType: "text/plain; charset=utf-8",
+            body: Data(text.utf8).base64EncodedString(),
+            note: "Too large and left out: \(names)\(omitted.count > 5 ? " and \(omitted.count - 5) more" : "").")
     }
 
     private static func attachment(_ file: MailMessage.Attachment, note: String? = nil) -> IncomingDelivery.Attachment {
-        .init(fileName: file.name, mimeType: file.type, body: Data(file.bytes).base64EncodedString(), note: note)
+        .init(
+            fileName: file.name, mimeType: file.type, body: Data(file.bytes).base64EncodedString(), note: note,
+            contentId: file.contentID)
     }
 }

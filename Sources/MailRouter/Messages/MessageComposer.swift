@@ -40,7 +40,8 @@ struct MessageComposer {
         for attachment in email.attachments {
             guard let file = Data(base64Encoded: attachment.body) else { return nil }
             writer.next(boundary)
-            writer.add(file: file, name: attachment.fileName, type: attachment.mimeType)
+            writer.add(
+                file: file, name: attachment.fileName, type: attachment.mimeType, contentID: attachment.contentId.map(Self.bare))
         }
         writer.end(boundary)
         return writer.message

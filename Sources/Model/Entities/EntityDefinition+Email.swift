@@ -200,6 +200,7 @@ extension EntityDefinition {
         .init("ActivityMimeAttachmentId", .uniqueIdentifier, required: .system, validFor: [.create, .read]),
         .init("ObjectId", .lookup(["email"]), required: .system, validFor: [.create, .read]),
         .init("ObjectTypeCode", .entityName, required: .system, validFor: [.create, .read]),
+        .init("AttachmentContentInfo", .string(300)),
         .init("AttachmentNumber", .integer(0...1000000000)),
         .init("Body", .memo(1073741823)),
         .init("FileName", .string(255)),

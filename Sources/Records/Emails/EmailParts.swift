@@ -195,7 +195,8 @@ package struct EmailParts: Sendable {
     package func statements(of email: UUID, in organization: Organization) -> [(sql: String, parameters: [PostgresParameter])] {
         var statements: [(sql: String, parameters: [PostgresParameter])] = []
         func table(_ name: String) -> String { organization.qualified(name) }
-        for party in parties {
+        // The order of the ids is that of the request.
+        for (id, party) in zip(UUID.timeOrdered(count: parties.count), parties) {
             let user: UUID? = party.record?.entity.logicalName == "systemuser" ? party.record?.id : nil
             let queue: UUID? = party.record?.entity.logicalName == "queue" ? party.record?.id : nil
             statements.append(
@@ -210,7 +211,7 @@ package struct EmailParts: Sendable {
                                     (SELECT emailaddress FROM \(table("queue")) WHERE queueid = $5))
                     """,
                     [
-                        .uuid(.timeOrdered()), .uuid(email), .int32(Int32(party.participation)), .uuid(user), .uuid(queue),
+                        .uuid(id), .uuid(email), .int32(Int32(party.participation)), .uuid(user), .uuid(queue),
                         .text(party.address),
                     ]
                 ))

@@ -29,6 +29,8 @@ package enum IncomingDelivery {
         package var from = ""
         package var to: [String] = []
         package var cc: [String] = []
+        /// The names beside these addresses, by the addresses in lower case.
+        package var names: [String: String] = [:]
         /// The Message-IDs that it may answer, the likeliest first.
         package var inReplyTo: [String] = []
         package var references: [String] = []
@@ -54,6 +56,7 @@ package enum IncomingDelivery {
             case from = "From"
             case to = "To"
             case cc = "Cc"
+            case names = "Names"
             case inReplyTo = "InReplyTo"
             case references = "References"
             case importance = "Importance"
@@ -75,9 +78,12 @@ package enum IncomingDelivery {
         package var body: String
         /// What the record does not show, if the router added this attachment. Nil for the message's own.
         package var note: String?
+        /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
+        package var contentId: String?
 
-        package init(fileName: String, mimeType: String, body: String, note: String? = nil) {
+        package init(fileName: String, mimeType: String, body: String, note: String? = nil, contentId: String? = nil) {
             (self.fileName, self.mimeType, self.body, self.note) = (fileName, mimeType, body, note)
+            self.contentId = contentId
         }
 
         enum CodingKeys: String, CodingKey {
@@ -85,6 +91,7 @@ package enum IncomingDelivery {
             case mimeType = "MimeType"
             case body = "Body"
             case note = "Note"
+            case contentId = "ContentId"
         }
     }
 

@@ -14,9 +14,11 @@ package struct PendingEmail: Codable, Sendable {
         package var mimeType: String
         /// Base64.
         package var body: String
+        /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
+        package var contentId: String?
 
-        package init(fileName: String, mimeType: String, body: String) {
-            (self.fileName, self.mimeType, self.body) = (fileName, mimeType, body)
+        package init(fileName: String, mimeType: String, body: String, contentId: String? = nil) {
+            (self.fileName, self.mimeType, self.body, self.contentId) = (fileName, mimeType, body, contentId)
         }
     }
 

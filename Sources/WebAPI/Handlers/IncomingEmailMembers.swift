@@ -11,10 +11,10 @@ struct IncomingEmailMembers {
     private static let known: Set<String> = [
         "Attachments", "Bcc", "Body", "BodyIsCut", "BodyType", "Cc", "Digest", "From", "HostId", "Importance", "InReplyTo",
         "MailboxId",
-        "MessageId", "OmittedAttachments", "ReceivedOn", "References", "Subject", "SubmittedBy", "To",
+        "MessageId", "Names", "OmittedAttachments", "ReceivedOn", "References", "Subject", "SubmittedBy", "To",
     ]
     /// The members of an attachment. Each may also be written as the attribute of `activitymimeattachment`.
-    private static let attachmentMembers: Set<String> = ["filename", "mimetype", "body", "note"]
+    private static let attachmentMembers: Set<String> = ["filename", "mimetype", "body", "note", "contentid"]
     /// The addresses, or Message-IDs, of an array.
     private static let textLimit = 10_000
     /// The ids of References and In-Reply-To that are read at most.
@@ -44,6 +44,7 @@ struct IncomingEmailMembers {
         email.to = try addresses("To")
         email.cc = try addresses("Cc")
         email.bcc = try addresses("Bcc")
+        email.names = try names()
         email.messageID = try text("MessageId") ?? ""
         email.references = try ids("References")
         email.inReplyTo = try ids("InReplyTo")
@@ -150,7 +151,7 @@ struct IncomingEmailMembers {
                     .init(
                         name: texts["filename"] ?? "attachment", type: texts["mimetype"] ?? "application/octet-stream",
                         body: content,
-                        note: texts["note"]))
+                        note: texts["note"], contentID: texts["contentid"]))
             }
             return attachments
         default: throw FieldsealError.misfit("Attachments", form)
@@ -158,6 +159,23 @@ struct IncomingEmailMembers {
     }
 
     // MARK: Addresses and ids
+
+    /// The names of people by their addresses.
+    private func names() throws(FieldsealError) -> [String: String] {
+        let form = "an object with a name for each address"
+        switch body["Names"] {
+        case nil, .null?: return [:]
+        case .object(let members)?:
+            guard members.count <= Self.textLimit else { throw FieldsealError.misfit("Names", form) }
+            var names: [String: String] = [:]
+            for member in members {
+                guard let name = member.value.string else { throw FieldsealError.misfit("Names", form) }
+                names[member.name.lowercased()] = name
+            }
+            return names
+        default: throw FieldsealError.misfit("Names", form)
+        }
+    }
 
     private func addresses(_ name: String) throws(FieldsealError) -> [String] {
         if case .string(let text)? = body[name] { return Self.list(text).map(Self.address) }

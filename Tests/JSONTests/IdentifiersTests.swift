@@ -1,0 +1,19 @@
+import Foundation
+import Testing
+
+@testable import JSON
+
+@Suite("Ids in the order of time")
+struct IdentifiersTests {
+    @Test("Ids that are made together rise, also beyond the counter's end, and are all different")
+    func rising() {
+        let ids = UUID.timeOrdered(count: 10_000, now: Date(timeIntervalSince1970: 1_800_000_000))
+        let texts = ids.map(\.uuidString)
+        #expect(texts == texts.sorted() && Set(texts).count == 10_000)
+        // Version 7 of RFC 9562, with its variant.
+        #expect(texts.allSatisfy { $0.dropFirst(14).first == "7" && "89AB".contains($0.dropFirst(19).first ?? "x") })
+    }
+
+    @Test("No id is made where none is asked for")
+    func none() { #expect(UUID.timeOrdered(count: 0).isEmpty) }
+}
