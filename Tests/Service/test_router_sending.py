@@ -162,7 +162,8 @@ def test_a_message_that_is_larger_than_the_server_takes_is_not_offered(routed, s
         send(routed, id)
     failure = state(routed, large, 8)
     assert "552" in failure and "3000" in failure
-    assert any(large in a["errordetails"] for a in alerts(routed, box) if a["tracecode"] == 21)
+    [alert] = [a for a in alerts(routed, box) if a["tracecode"] == 21 and large in a["errordetails"]]
+    assert alert["text"].startswith('The e-mail "large" was not sent.')
     state(routed, small, 3)
     [(command, recipients, data)] = server.taken
     assert recipients == ["a@elsewhere.test"] and arrived(server)["Subject"] == "small"

@@ -83,10 +83,11 @@ extension MailboxLeases {
         let (id, report) = told
         let rows = try connection.query(
             """
-            SELECT coalesce(deliveryattempts, 0) FROM \(organization.qualified("email"))
+            SELECT coalesce(deliveryattempts, 0) AS attempts, coalesce(left(subject, 100), '') AS subject FROM \(organization.qualified("email"))
              WHERE activityid = $1 AND sendermailboxid = $2 AND statuscode = \(EmailStatus.sending.sql) FOR UPDATE
             """, [.uuid(id), .uuid(mailbox)])
-        guard let attempts = try rows.first?.decode(0, as: Int.self) else { return try requireTold(told, mailbox, on: connection) }
+        guard let row = rows.first else { return try requireTold(told, mailbox, on: connection) }
+        let attempts: Int = try row.decode("attempts")
         let isExhausted = report.outcome == .temporary && attempts >= mail.sendingAttempts
         let isRetried = report.outcome == .temporary && !isExhausted
         let reason = report.reason ?? ""
@@ -106,7 +107,14 @@ extension MailboxLeases {
         try session.alert(
             .mailbox, mailbox, level: isRetried ? .warning : .error,
             code: isExhausted ? AlertCode.attemptsExhausted : report.code ?? 0,
-            text: isRetried ? "An e-mail was refused for now, and will be tried again. \(text)" : "An e-mail was not sent. \(text)",
+            text: Self.alert(try row.decode("subject"), isRetried ? .pendingSend : .failed, text),
             details: "e-mail \(id.text), attempt \(attempts)", on: connection)
+    }
+
+    /// The text of an alert about an e-mail that a server refused.
+    private static func alert(_ subject: String, _ status: EmailStatus, _ reason: String) -> String {
+        let email = subject.isEmpty ? "An e-mail without a subject" : "The e-mail \"\(subject.onOneLine)\""
+        return status == .failed
+            ? "\(email) was not sent. \(reason)" : "\(email) was refused for now, and will be tried again. \(reason)"
     }
 }
