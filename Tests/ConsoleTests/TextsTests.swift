@@ -1,4 +1,5 @@
 import Foundation
+import Tenancy
 import Testing
 
 @testable import Console
@@ -69,5 +70,14 @@ struct TextsTests {
         #expect(german.told("There is no dog.") == "Es fehlt: dog.")
         #expect(german.told("System Administrator may not fly.") == "Systemadministrator darf nicht: fly.")
         #expect(german.told("An unknown message") == "An unknown message")
+    }
+
+    @Test("Each kind and outcome of a security event has a text in each language", arguments: ["en", "de", "fr"])
+    func events(_ language: String) throws {
+        let texts = try ConsoleFiles().texts(language)
+        #expect(texts.language == language)
+        let kinds = SecurityEvent.Kind.allCases.map { "event:\($0.rawValue)" }
+        let outcomes = SecurityEvent.Outcome.allCases.map { "outcome:\($0.rawValue)" }
+        #expect((kinds + outcomes).filter { texts.messages[$0] == nil } == [])
     }
 }
