@@ -29,6 +29,9 @@ static const unsigned char templates_audit_mustache[] = {
 static const unsigned char templates_badge_mustache[] = {
 #embed "Templates/badge.mustache"
 };
+static const unsigned char templates_chip_mustache[] = {
+#embed "Templates/chip.mustache"
+};
 static const unsigned char templates_chooser_mustache[] = {
 #embed "Templates/chooser.mustache"
 };
@@ -160,6 +163,7 @@ static const struct console_file files[] = {
     {"Templates/approvals.mustache", templates_approvals_mustache, sizeof templates_approvals_mustache},
     {"Templates/audit.mustache", templates_audit_mustache, sizeof templates_audit_mustache},
     {"Templates/badge.mustache", templates_badge_mustache, sizeof templates_badge_mustache},
+    {"Templates/chip.mustache", templates_chip_mustache, sizeof templates_chip_mustache},
     {"Templates/chooser.mustache", templates_chooser_mustache, sizeof templates_chooser_mustache},
     {"Templates/client-new.mustache", templates_client_new_mustache, sizeof templates_client_new_mustache},
     {"Templates/client.mustache", templates_client_mustache, sizeof templates_client_mustache},

@@ -45,6 +45,10 @@ extension Console {
             values["next"] = visit.address(with: ["before": "\(number)"])
         }
         values.merge(try await ownViews(of: "events", visit)) { own, _ in own }
+        values["chip"] = false
+        if let id = filter.details.flatMap(UUID.init(text:)) {
+            values["chip"] = try await chip("record", Navigation.sets + Navigation.shownSets, id, visit)
+        }
         values["notice"] = visit.viewNotice
         if filter.before != nil { values["newest"] = visit.address(with: ["before": nil]) }
         return .page("events", values)

@@ -73,7 +73,8 @@ extension Console {
             "mayCompose": entity.logicalName == "email" && PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none,
             "mayCreate": mayCreate, "newText": visit.text("new:\(entity.logicalName)"), "mayConnect": isMailbox && mayCreate,
             "emptyText": visit.text(isFiltered ? "noneFound" : "empty:\(entity.logicalName)"),
-            "columns": columns(visit, request), "orders": orders(visit, request), "of": orFalse(visit.filter("of")),
+            "columns": columns(visit, request), "orders": orders(visit, request), "of": orFalse(visit.filter("of")), "chip": false,
+            "isStatusChosen": request.option != nil,
             "sizes": sizes, "range": range,
             "pages": pageLinks(visit, request.page, pages), "hasPages": pages > 1,
             "clear": "\(visit.root)/records/\(entity.entitySetName)",
@@ -86,6 +87,9 @@ extension Console {
         values.merge(try await ownViews(of: entity.entitySetName, visit)) { own, _ in own }
         if request.page > 0 { values["previous"] = visit.address(with: ["page": "\(request.page - 1)"]) }
         if request.page + 1 < pages { values["next"] = visit.address(with: ["page": "\(request.page + 1)"]) }
+        if let target = Self.filterTarget(of: entity), let id = visit.filter("of").flatMap(UUID.init(text:)) {
+            values["chip"] = try await chip("of", [target], id, visit)
+        }
         if isMailbox {
             values["tabs"] = try await tabs(visit, request)
             if mayCreate { values["profiles"] = try await lookupNames(.emailServerProfile, nil, try visit.session()) }
