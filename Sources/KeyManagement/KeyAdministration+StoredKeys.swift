@@ -62,17 +62,33 @@ extension KeyAdministration {
         return text
     }
 
-    /// Records that a key leaves the server. The same transaction marks that a copy exists.
-    func recordReading(of stored: StoredKey, on connection: isolated PostgresConnection) throws {
+    /// Records that a key leaves the server. The same transaction marks that a copy exists, if it does.
+    func recordReading(of stored: StoredKey, isCopy: Bool = true, on connection: isolated PostgresConnection) throws {
         try connection.transaction {
             try record(
                 SecurityEvent(.keyRead, .succeeded, keyVersion: stored.version, fingerprint: stored.fingerprint), on: connection)
-            _ = try connection.query(
-                """
-                UPDATE config.organization_key SET copied_on = coalesce(copied_on, now())
-                WHERE organization_id = $1 AND key_version = $2 AND fingerprint = $3
-                """, [.uuid(organization.id), .int32(Int32(stored.version)), .text(stored.fingerprint)])
+            if isCopy { try markCopied(stored.version, stored.fingerprint, on: connection) }
         }
+    }
+
+    /// Marks that there is a backup copy of the key in force, as the person says who has read it.
+    ///
+    /// - Parameter fingerprint: The key that the person has read.
+    /// - Returns: False if another key is in force meanwhile.
+    package func confirmCopy(of fingerprint: String) async throws -> Bool {
+        guard state.fingerprint == fingerprint else { return false }
+        try await deployment.pool.withConnection { connection in
+            try markCopied(state.keyVersion, fingerprint, on: connection)
+        }
+        return true
+    }
+
+    private func markCopied(_ version: Int, _ fingerprint: String, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            """
+            UPDATE config.organization_key SET copied_on = coalesce(copied_on, now())
+            WHERE organization_id = $1 AND key_version = $2 AND fingerprint = $3
+            """, [.uuid(organization.id), .int32(Int32(version)), .text(fingerprint)])
     }
 }
 

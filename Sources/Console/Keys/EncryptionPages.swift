@@ -13,7 +13,7 @@ extension Console {
 
     @Sendable func encryption(_ visit: Visit) async throws -> Reply {
         let done = visit.query("done").flatMap {
-            ["freshDone", "changedDone", "activatedDone", "cancelledDone"].contains($0) ? visit.text($0) : nil
+            ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone"].contains($0) ? visit.text($0) : nil
         }
         return try await encryptionPage(visit, notice: done)
     }
@@ -105,11 +105,17 @@ extension Console {
         if let reply = try await requireFresh(visit, for: "\(Self.encryptionPath)/key") { return reply }
         let session = try visit.session()
         let status = try await KeyAdministration(session, to: .see).encryptionStatus()
-        let key = try await KeyAdministration(session, to: .read).retrieveDataEncryptionKey()
+        // A file is a copy. What is on a page is one when the person says so.
+        let isFile = visit.form["sheet"] == "file"
+        let key = try await KeyAdministration(session, to: .read).retrieveDataEncryptionKey(isCopy: isFile)
+        let proof: Any = status.copiedOn == nil ? try copyProof(visit).sealed(status.fingerprint, for: "copy") : false
         return try key.withString { text in
-            guard let wanted = visit.form["sheet"] else { return .page("key", ["title": visit.text("keyShown"), "key": text]) }
+            guard visit.form["sheet"] != nil else {
+                return .page("key", ["title": visit.text("keyShown"), "key": text, "proof": proof])
+            }
             var values = try RecoverySheet(visit: visit, baseURL: baseURL).values(text, status, session.organization)
-            guard wanted == "file" else { return .page("sheet", values) }
+            values["proof"] = proof
+            guard isFile else { return .page("sheet", values) }
             // Everything is in one file, so that it looks and prints the same everywhere.
             values["style"] = String(decoding: files.style, as: UTF8.self)
             let page = files.templates.render(values.merging(visit.common()) { own, _ in own }, withTemplate: "sheet-file") ?? ""
@@ -118,6 +124,20 @@ extension Console {
                     name: "\(session.organization.name)-key-\(status.keyVersion).html", type: "text/html; charset=utf-8",
                     Array(page.utf8)))
         }
+    }
+
+    /// Seals which key a page has shown, so that only a person who has read it can say that there is a copy.
+    private func copyProof(_ visit: Visit) throws -> KeptSecrets {
+        try KeptSecrets(
+            deployment.kek, organization: visit.session().organization.id, form: "keycopy", record: nil, token: visit.token ?? "")
+    }
+
+    @Sendable func confirmCopy(_ visit: Visit) async throws -> Reply {
+        let fingerprint = try visit.form["proof"].flatMap { try copyProof(visit).opened($0, for: "copy") }
+        guard let fingerprint, try await KeyAdministration(visit.session(), to: .read).confirmCopy(of: fingerprint) else {
+            return try await encryptionPage(visit, problem: visit.text("keptTooLate"), status: .badRequest)
+        }
+        return .redirect("\(visit.root)/\(Self.encryptionPath)?done=keptDone")
     }
 
     // MARK: Activating
