@@ -78,9 +78,15 @@ extension Console {
                 ?? "",
             "cc": typed["cc"] ?? "",
             "subject": typed["subject"] ?? Self.marked(subject, composing), "body": typed["body"] ?? "",
-            "attachments": attachments, "hasAttachments": !attachments.isEmpty, "forwarded": false,
+            "attachments": attachments, "hasAttachments": !attachments.isEmpty, "original": false, "mayQuote": false,
         ]
-        if let forwarded, try !Self.text("description", of: forwarded).isEmpty { values["forwarded"] = "\(path)/body" }
+        if let record, try !Self.text("description", of: record).isEmpty {
+            values["original"] = "\(path)/body"
+            values["originalLabel"] = visit.text(composing == .reply ? "answeredText" : "forwardedText")
+            values["frame"] = try MailText(of: record).isShort ? "mail short" : "mail"
+            values["mayQuote"] = composing == .reply
+            values["isQuoted"] = problem == nil || typed["quote"] != nil
+        }
         values["problem"] = problem
         return .page("compose", values, status: status)
     }
@@ -124,7 +130,7 @@ extension Console {
             let sender = try await self.sender(visit)
             var members: [JSONValue.Member] = [
                 .init("subject", .string(visit.form["subject"] ?? "")), .init("mimetype", "text/html"),
-                .init("description", .string(try body(visit, forwarded: composing == .forward ? record : nil))),
+                .init("description", .string(try body(visit, composing, record))),
                 .init("directioncode", true), .init("email_activity_parties", .array([sender] + recipients)),
             ]
             if let record, composing == .reply {
@@ -186,26 +192,39 @@ extension Console {
         ]
     }
 
-    /// The typed text, with the forwarded e-mail below it.
-    private func body(_ visit: Visit, forwarded: Record?) throws -> String {
+    /// The typed text, with the forwarded or quoted e-mail below it.
+    private func body(_ visit: Visit, _ composing: Composing, _ record: Record?) throws -> String {
         func lines(_ text: String) -> String {
             Charts.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
         }
         let typed = "<p>\(lines(visit.form["body"] ?? ""))</p>"
-        guard let forwarded else { return typed }
-        var head: [(String, String)] = [(visit.text("from"), try Self.text("sender", of: forwarded))]
-        for name in ["senton", "createdon"] {
-            guard case .date(let date) = try forwarded.value(of: name) else { continue }
-            head.append((visit.text("when"), "\(visit.texts.moment(date)) UTC"))
-            break
+        guard let record, composing == .forward else {
+            guard let record, visit.form["quote"] != nil else { return typed }
+            let facts = ["when": try moment(of: record, visit) ?? "", "who": try Self.text("sender", of: record)]
+            let quoted = lines(try MailText(of: record).text)
+            return "\(typed)\n<p>\(Charts.escaped(visit.text("wrote", facts)))</p>\n<blockquote>\(quoted)</blockquote>"
         }
+        return try "\(typed)\n\(forwardedPart(record, visit))"
+    }
+
+    /// When an e-mail was sent, or else stored.
+    private func moment(of record: Record, _ visit: Visit) throws -> String? {
+        for name in ["senton", "createdon"] {
+            if case .date(let date) = try record.value(of: name) { return "\(visit.texts.moment(date)) UTC" }
+        }
+        return nil
+    }
+
+    private func forwardedPart(_ forwarded: Record, _ visit: Visit) throws -> String {
+        var head: [(String, String)] = [(visit.text("from"), try Self.text("sender", of: forwarded))]
+        if let moment = try moment(of: forwarded, visit) { head.append((visit.text("when"), moment)) }
         head.append((visit.text("to"), try Self.text("torecipients", of: forwarded)))
         head.append((visit.text("subject"), try Self.text("subject", of: forwarded)))
         let facts = head.map { "<b>\(Charts.escaped($0.0)):</b> \(Charts.escaped($0.1))" }.joined(separator: "<br>\n")
         let text = try Self.text("description", of: forwarded)
         let original =
             try Self.isHTML(forwarded) ? "<div>\(text)</div>" : "<div style=\"white-space:pre-wrap\">\(Charts.escaped(text))</div>"
-        return "\(typed)\n<hr>\n<p>\(facts)</p>\n\(original)"
+        return "<hr>\n<p>\(facts)</p>\n\(original)"
     }
 
     /// Whether an e-mail's text is HTML: as it declares, or else as it looks.

@@ -45,8 +45,18 @@ extension Console {
             ]
             break
         }
-        if visit.query("done") == "sent" { values["notice"] = visit.text("emailSent") }
+        if visit.query("done") == "sent" { values["notice"] = try sendingNotice(record, visit) }
+        values["frame"] = try MailText(of: record).isShort ? "mail short" : "mail"
         return .page("email", values)
+    }
+
+    /// The notice after an e-mail was written, while it is true: nil once the e-mail could not be sent.
+    private func sendingNotice(_ record: Record, _ visit: Visit) throws -> String? {
+        switch try record.value(of: "statuscode") {
+        case .int(6), .int(7): visit.text("emailSent")
+        case .int(3): visit.text("emailLeft")
+        default: nil
+        }
     }
 
     private func parties(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
@@ -62,7 +72,8 @@ extension Console {
             guard case .int(let mask) = try party.value(of: "participationtypemask") else { continue }
             let address: String? = if case .text(let text) = try party.value(of: "addressused") { text } else { nil }
             let name: String? = if case .text(let text) = try party.value(of: "partyidname"), !text.isEmpty { text } else { nil }
-            let shown = name.map { name in address.map { "\(name) <\($0)>" } ?? name } ?? address
+            let isNamed: Bool = name.map { $0.lowercased() != address?.lowercased() } ?? false
+            let shown = isNamed ? name.map { name in address.map { "\(name) <\($0)>" } ?? name } : address
             if let shown { lists[mask, default: []].append(shown) }
         }
         if lists[1] == nil, case .text(let sender) = try record.value(of: "sender"), !sender.isEmpty { lists[1] = [sender] }
