@@ -15,6 +15,14 @@ function localTimes(root) {
 }
 localTimes(document);
 
+// The notice of what was done is for this view of the page: a reload or a bookmark does not repeat it.
+const shown = location.href;
+{
+    const address = new URL(shown);
+    for (const name of ["done", "n", "failed"]) address.searchParams.delete(name);
+    if (address.search !== location.search) history.replaceState(history.state, "", address);
+}
+
 // A form that waits, sealed, for a sign-in at a provider stays with this tab meanwhile. Without storage or this script it waits in
 // its page, and the provider has another tab.
 const waiting = {
@@ -128,13 +136,15 @@ for (const box of document.querySelectorAll("[data-all]")) {
 const live = document.querySelector("[data-live]");
 if (live) {
     const look = async () => {
-        const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+        const answer = await fetch(shown, { headers: { Accept: "text/html" } }).catch(() => null);
         if (!answer || !answer.ok) { setTimeout(look, 3000); return; }
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const now = page.getElementById(live.id), here = document.getElementById(live.id);
         if (!now || !here) { location.reload(); return; }
         here.replaceWith(now);
         localTimes(now);
+        const notice = document.querySelector("main > .notice"), said = page.querySelector("main > .notice");
+        if (notice && said) notice.replaceWith(said); else if (notice) notice.remove();
         if (now.hasAttribute("data-live")) setTimeout(look, 1000);
     };
     setTimeout(look, 1000);

@@ -13,7 +13,8 @@ extension Console {
     private func provider(_ name: String?) -> JSONValue? { files.providers.first { $0["id"]?.string == name } }
 
     private func connectValues(
-        _ visit: Visit, _ typed: [String: String], problem: String? = nil, errors: [String: String] = [:], kept: String? = nil
+        _ visit: Visit, _ typed: [String: String], problem: String? = nil, errors: [String: String] = [:], kept: String? = nil,
+        taken: [String: String]? = nil
     )
         async throws -> [String: Any]
     {
@@ -54,6 +55,7 @@ extension Console {
             values["\(field)Error"] = orFalse(errors[field])
         }
         values["problem"] = problem
+        values["taken"] = orFalse(taken)
         return values
     }
 
@@ -80,6 +82,10 @@ extension Console {
                 "connect", try await connectValues(visit, form, problem: problem, errors: errors, kept: kept), status: status)
         }
         guard errors.isEmpty, let password else { return try await again(nil, errors, .badRequest) }
+        if form["second"] != text("emailaddress"), let taken = try await taken(text("emailaddress"), visit) {
+            let kept = try secrets.sealed(password, for: "password")
+            return .page("connect", try await connectValues(visit, form, kept: kept, taken: taken), status: .conflict)
+        }
         do {
             let mailbox = try await connected(visit, session, password, text)
             return .redirect("\(visit.root)/records/mailboxes/\(mailbox.text)?done=testing")
@@ -87,6 +93,21 @@ extension Console {
             guard let (message, status) = Self.refusal(error) else { throw error }
             return try await again(visit.texts.told(message), [:], status)
         }
+    }
+
+    /// The values of the template about the oldest mailbox with an address; nil if there is none.
+    private func taken(_ address: String, _ visit: Visit) async throws -> [String: String]? {
+        var query = RecordQuery()
+        query.outputs = [.init(.column(.init("name")))]
+        query.filter = .compare(.init("emailaddress"), .equal, .text(address))
+        query.order = [.init(.column(.init("createdon")))]
+        query.pageSize = 1
+        guard let mailbox = try await visit.session().list(.mailbox, query).records.first else { return nil }
+        let name = try Self.text("name", of: mailbox)
+        return [
+            "text": visit.text("addressTaken", ["address": address]), "address": address,
+            "name": name.isEmpty ? visit.text("unnamed") : name, "href": "\(visit.root)/records/mailboxes/\(mailbox.id.text)",
+        ]
     }
 
     /// Creates the needed records, sets the mailbox's password and requests the test. If the last step is refused, the first ones

@@ -19,10 +19,13 @@ extension Console {
         case "tracelog": return try await alertPage(visit, record)
         default:
             var values = try await recordForm(visit, entity, record, isSet: isSet).values()
+            let isTested: Bool = try entity.logicalName == "mailbox" && MailboxState(record) != .testing
             if entity.logicalName == "mailbox" {
                 values["status"] = try await mailboxStatus(visit, record, hasPassword: !isSet.isEmpty)
             }
-            if let done = visit.query("done"), ["saved", "testing", "approved", "disabledDone", "enabledDone"].contains(done) {
+            if let done = visit.query("done"), ["saved", "testing", "approved", "disabledDone", "enabledDone"].contains(done),
+                !(done == "testing" && isTested)
+            {
                 values["notice"] = visit.text(done)
             }
             return .page("form", values)
