@@ -52,9 +52,10 @@ extension Console {
 
     /// The notice after an e-mail was written, while it is true: nil once the e-mail could not be sent.
     private func sendingNotice(_ record: Record, _ visit: Visit) throws -> String? {
-        switch try record.value(of: "statuscode") {
-        case .int(6), .int(7): visit.text("emailSent")
-        case .int(3): visit.text("emailLeft")
+        guard case .int(let code) = try record.value(of: "statuscode") else { return nil }
+        return switch EmailStatus(rawValue: code) {
+        case .pendingSend, .sending: visit.text("emailSent")
+        case .sent: visit.text("emailLeft")
         default: nil
         }
     }
