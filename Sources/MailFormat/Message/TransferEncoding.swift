@@ -7,13 +7,38 @@ enum TransferEncoding {
 
     init(_ field: ArraySlice<UInt8>?) {
         // Quotes, comments, parameters and signs are ignored.
-        let word = String(decoding: field?.prefix(60) ?? [], as: UTF8.self).lowercased().prefix { $0 != ";" && $0 != "(" }
+        let word = String(decoding: Self.withoutComments(field?.prefix(Self.fieldLimit) ?? []), as: UTF8.self).lowercased()
+            .prefix { $0 != ";" }
         switch String(word.unicodeScalars.filter { ("a"..."z").contains($0) || ("0"..."9").contains($0) }) {
         case "base64", "b64", "b", "xbase64", "mimebase64": self = .base64
         case "quotedprintable", "qp", "q", "quoteprintable", "quotedprintible", "xquotedprintable": self = .quotedPrintable
         case "xuuencode", "uuencode", "xuue", "uue": self = .uuencode
         default: self = .identity
         }
+    }
+
+    /// How many bytes of the field are read.
+    private static let fieldLimit = 200
+
+    /// A value without its comments, which may be nested (RFC 822 section 3.4.3). One without an end is a comment too.
+    private static func withoutComments(_ field: ArraySlice<UInt8>) -> [UInt8] {
+        var depth = 0
+        var isEscaped = false
+        var result: [UInt8] = []
+        for byte in field {
+            if depth > 0, isEscaped {
+                isEscaped = false
+                continue
+            }
+            switch byte {
+            case UInt8(ascii: "\\") where depth > 0: isEscaped = true
+            case UInt8(ascii: "("): depth += 1
+            case UInt8(ascii: ")") where depth > 0: depth -= 1
+            case _ where depth == 0: result.append(byte)
+            default: break
+            }
+        }
+        return result
     }
 
     /// - Parameter isText: Whether to keep text after the end of Base64, such as a mailing list's footer.
