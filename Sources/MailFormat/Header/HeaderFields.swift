@@ -14,6 +14,9 @@ struct HeaderFields {
         var (lines, end) = logicalLines(bytes)
         // An invalid line is skipped if a known field follows it. Otherwise the body begins there.
         let last = lines.lastIndex { name(of: $0).map(isOfMail) ?? false }
+        // A line of blanks is skipped too if nothing but fields follows up to the end of the header.
+        let isEnded = lines.last.map { $0.endIndex < end } ?? false
+        let lastText = lines.lastIndex { !$0.trimmed.isEmpty && !(name(of: $0).map(mayFollowBlanks) ?? false) } ?? -1
         for (index, line) in lines.enumerated() {
             if let name = name(of: line) {
                 if header.fields.count < fieldLimit { header.fields.append((name, value(of: line))) } else { header.isCut = true }
@@ -21,7 +24,7 @@ struct HeaderFields {
                 if isEnvelope(line) { continue }
                 let isBlank = line.trimmed.isEmpty
                 // Blanks before the end of the header are not its end.
-                if isBlank, index == lines.count - 1 { continue }
+                if isBlank, index == lines.count - 1 || isEnded && lastText < index { continue }
                 end = isBlank ? line.endIndex : line.startIndex
                 break
             }
@@ -70,6 +73,13 @@ struct HeaderFields {
     }
 
     private static func isOfMail(_ name: String) -> Bool { name.hasPrefix("content-") || names.contains(name) }
+
+    /// Whether a field can't be the beginning of a text, by its name.
+    private static func mayFollowBlanks(_ name: String) -> Bool {
+        isOfMail(name) || prefixes.contains { name.hasPrefix($0) }
+    }
+
+    private static let prefixes = ["x-", "list-", "arc-", "resent-", "authentication-", "received-", "auto-", "dkim-", "thread-"]
 
     /// `From ` of a mailbox file, also quoted.
     private static func isEnvelope(_ line: ArraySlice<UInt8>) -> Bool {
