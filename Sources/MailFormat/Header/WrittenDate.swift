@@ -146,6 +146,11 @@ struct WrittenDate {
         "gen": 1, "ene": 1, "fev": 2, "fév": 2, "mär": 3, "mrt": 3, "avr": 4, "abr": 4, "mai": 5, "mag": 5, "maj": 5, "mei": 5,
         "juin": 6, "giu": 6, "juil": 7, "lug": 7, "aoû": 8, "aou": 8, "ago": 8, "set": 9, "okt": 10, "ott": 10, "out": 10,
         "déc": 12, "dez": 12, "dic": 12,
+        "янв": 1, "яну": 1, "фев": 2, "мар": 3, "апр": 4, "май": 5, "мая": 5, "июн": 6, "юни": 6, "июл": 7, "юли": 7, "авг": 8,
+        "сен": 9, "сеп": 9, "окт": 10, "ноя": 11, "ное": 11, "дек": 12,
+        "січ": 1, "лют": 2, "бер": 3, "кві": 4, "тра": 5, "чер": 6, "лип": 7, "сер": 8, "вер": 9, "жов": 10, "лис": 11, "гру": 12,
+        "ιαν": 1, "φεβ": 2, "μαρ": 3, "μάρ": 3, "απρ": 4, "μαΐ": 5, "μαι": 5, "ιουν": 6, "ιούν": 6, "ιουλ": 7, "ιούλ": 7,
+        "αυγ": 8, "αύγ": 8, "σεπ": 9, "οκτ": 10, "νοε": 11, "δεκ": 12,
     ]
 
     private static func month(_ word: String) -> Int? {
@@ -172,8 +177,22 @@ struct WrittenDate {
             case .sign: break
             }
         }
+        guard month != nil else { return midnight(ofNumbers: tokens) }
         guard let day, let month, let year = year.flatMap(Self.year) else { return nil }
         return midnight(year: year, month: month, day: day)
+    }
+
+    /// The day of `27.11.2026`, and of `11/27/2026` or `27-11-2026` if one of the numbers is no month.
+    private static func midnight(ofNumbers tokens: [Token]) -> Date? {
+        for index in tokens.indices.dropLast(4) {
+            guard case .number(let first, 1...2) = tokens[index], case .sign(let sign) = tokens[index + 1],
+                ["." as Character, "/", "-"].contains(sign), case .number(let second, 1...2) = tokens[index + 2],
+                tokens[index + 3] == .sign(sign), case .number(let year, 4) = tokens[index + 4]
+            else { continue }
+            if sign == "." || first > 12 { return midnight(year: year, month: second, day: first) }
+            return second > 12 || first == second ? midnight(year: year, month: first, day: second) : nil
+        }
+        return nil
     }
 
     /// The beginning of a day in UTC; nil for a day that its month does not have.
