@@ -69,7 +69,14 @@ enum AttachmentName {
     private static func fallback(_ type: String) -> String {
         if let known = names[type] { return known }
         let parts = type.split(separator: "/")
-        guard parts.count == 2, ["image", "audio", "video"].contains(parts[0]) else { return "attachment.bin" }
+        guard parts.count == 2 else { return "attachment.bin" }
+        guard ["image", "audio", "video"].contains(parts[0]) else {
+            let suffix = parts[1].split(separator: "+").dropFirst().last.map(String.init)
+            if let suffix, ["xml", "json", "zip", "gzip"].contains(suffix) {
+                return "attachment.\(suffix == "gzip" ? "gz" : suffix)"
+            }
+            return parts[0] == "text" ? "attachment.txt" : "attachment.bin"
+        }
         let sub = parts[1].split(separator: "+")[0]
         return sub.utf8.count <= 10 && sub.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) }
             ? "\(parts[0]).\(sub)" : "\(parts[0]).bin"
@@ -90,6 +97,19 @@ enum AttachmentName {
         "application/pkcs7-mime": "smime.p7m", "application/x-pkcs7-mime": "smime.p7m",
         "application/pgp-signature": "signature.asc", "application/pgp-encrypted": "encryption.asc",
         "application/pgp-keys": "key.asc",
+        "message/global-headers": "headers.txt", "application/x-zip-compressed": "attachment.zip",
+        "application/x-zip": "attachment.zip", "application/gzip": "attachment.gz", "application/x-gzip": "attachment.gz",
+        "application/x-7z-compressed": "attachment.7z", "application/x-rar-compressed": "attachment.rar",
+        "application/vnd.rar": "attachment.rar", "application/x-tar": "attachment.tar", "application/x-pdf": "attachment.pdf",
+        "application/xhtml+xml": "attachment.xhtml", "application/postscript": "attachment.ps",
+        "application/msword": "attachment.doc", "application/vnd.ms-excel": "attachment.xls",
+        "application/vnd.ms-powerpoint": "attachment.ppt", "application/vnd.ms-outlook": "message.msg",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "attachment.docx",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "attachment.xlsx",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation": "attachment.pptx",
+        "application/vnd.oasis.opendocument.text": "attachment.odt",
+        "application/vnd.oasis.opendocument.spreadsheet": "attachment.ods",
+        "text/css": "attachment.css", "text/javascript": "attachment.js", "text/json": "attachment.json",
         "image/jpeg": "image.jpg", "image/svg+xml": "image.svg", "image/x-icon": "image.ico", "audio/mpeg": "audio.mp3",
         "video/quicktime": "video.mov",
     ]
