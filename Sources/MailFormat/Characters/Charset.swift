@@ -30,6 +30,7 @@ enum Charset {
         case .undeclared: guess(bytes, hint: hint)
         case .utf8: utf8(bytes)
         case .utf16: wide(bytes)
+        case .converters(CharsetLabels.japanese) where hasNewerJapanese(bytes): newerJapanese(bytes) ?? guess(bytes, hint: hint)
         case .converters(let names): best(bytes, names).map { fitting($0, bytes) } ?? guess(bytes, hint: hint)
         case .system(let name): SystemCharset.decode(bytes, name).map { fitting($0, bytes) } ?? guess(bytes, hint: hint)
         }
@@ -73,6 +74,12 @@ enum Charset {
         }
     }
 
+    /// Whether nothing in the message tells what these bytes are.
+    static func isGuess(_ bytes: ArraySlice<UInt8>, label: String?) -> Bool {
+        guard label.map(CharsetLabels.meaning) ?? .undeclared == .undeclared, !isWide(bytes) else { return false }
+        return bytes.contains { $0 > 0x7F } && String(validating: bytes, as: UTF8.self) == nil
+    }
+
     /// Text without a declared charset: UTF-8 if it is valid, else the hint, else ICU's guess, else windows-1252.
     private static func guess(_ bytes: ArraySlice<UInt8>, hint: String?) -> String {
         if let text = String(validating: bytes, as: UTF8.self) {
@@ -85,7 +92,8 @@ enum Charset {
         let text = String(decoding: bytes, as: UTF8.self)
         let wide = text.unicodeScalars.lazy.filter { $0.value > 0x7F && $0 != "\u{FFFD}" }.count
         if damage(text) * 2 <= wide { return text }
-        if let name = detected(bytes), case .converters(let names) = CharsetLabels.meaning(of: name), let text = best(bytes, names),
+        if let name = LikelyCharset.label(of: bytes.prefix(sampleLimit)) ?? detected(bytes),
+            case .converters(let names) = CharsetLabels.meaning(of: name), let text = best(bytes, names),
             damage(text) == 0
         {
             return text
@@ -101,7 +109,26 @@ enum Charset {
                 && (bytes[$0 + 2] == UInt8(ascii: "B") || bytes[$0 + 2] == UInt8(ascii: "@"))
                 || bytes[$0] == 0x1B && bytes[$0 + 1] == UInt8(ascii: "(") && bytes[$0 + 2] == UInt8(ascii: "I")
         }
+        if hasNewerJapanese(bytes[...]) { return newerJapanese(bytes[...]) }
         return isJapanese ? best(bytes[...], CharsetLabels.japanese) : nil
+    }
+
+    /// Whether it has the escapes of JIS X 0213 (ISO-2022-JP-3, ISO-2022-JP-2004), which ICU lacks.
+    private static func hasNewerJapanese(_ bytes: ArraySlice<UInt8>) -> Bool {
+        bytes.contains(0x1B)
+            && bytes.indices.dropLast(3).contains {
+                bytes[$0] == 0x1B && bytes[$0 + 1] == UInt8(ascii: "$") && bytes[$0 + 2] == UInt8(ascii: "(")
+                    && (UInt8(ascii: "O")...UInt8(ascii: "Q")).contains(bytes[$0 + 3])
+            }
+    }
+
+    /// Text with JIS X 0213, by the system's converter or, if that does not understand all of it, the better of both.
+    private static func newerJapanese(_ bytes: ArraySlice<UInt8>) -> String? {
+        let system = SystemCharset.decode(bytes, "ISO-2022-JP-3")
+        if let system, damage(system) == 0 { return system }
+        let other = best(bytes, CharsetLabels.japanese)
+        guard let system, let other else { return system ?? other }
+        return damage(system) <= damage(other) ? system : other
     }
 
     private static func detected(_ bytes: ArraySlice<UInt8>) -> String? {

@@ -106,7 +106,8 @@ enum CharsetLabels {
             "tis620 iso885911 cp874 dos874 windows874 874 thai isoir166 tis6200 tis62025291 tis62025330 tis6202533"
         ),
         (
-            ["gb18030"],
+            // The second one has the euro sign of windows-936, 0x80.
+            ["gb18030", "windows-936-2000"],
             "gb2312 gbk euccn eucgb2312cn cngb csgb2312 gb231280 chinese cp936 ms936 windows936 936 gb18030 gb180302000 gb180302005 gb180302022 cp20936 gb isoir58 csiso58gb231280"
         ),
         (["HZ"], "hzgb2312 hz hzgb"),

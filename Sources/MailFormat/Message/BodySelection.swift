@@ -30,10 +30,13 @@ struct BodySelection {
     private(set) var messages: [[UInt8]] = []
     /// What could not be represented.
     private(set) var notes: [String] = []
+    /// Parts that became files, and may be the text if there is no other.
+    private var files: [MessagePart] = []
 
     init(_ root: MessagePart, keepsMessages: Bool, hint: String?) {
         (self.keepsMessages, self.hint) = (keepsMessages, hint)
         visit(root, .root)
+        showFile()
         showReport()
     }
 
@@ -64,6 +67,7 @@ struct BodySelection {
         var report = BodySelection(like: self, keepsMessages: false)
         report.visit(part, .independent)
         segments += report.segments
+        files += report.files
         attachments += report.attachments
         notes += report.notes
     }
@@ -75,6 +79,7 @@ struct BodySelection {
         for child in children {
             var form = BodySelection(like: self)
             form.visit(child, .alternative)
+            files += form.files
             attachments += form.attachments
             messages += form.messages
             notes += form.notes
@@ -143,6 +148,7 @@ struct BodySelection {
             if Self.references.contains(part.type.name) {
                 notes.append("What a part of the type \(part.type.name) stands for is not in the message: its header says where.")
             }
+            if place != .resource { files.append(part) }
             let known = name ?? part.describedName(hint: hint)
             noteBytes(ofName: known)
             let name =
@@ -162,17 +168,18 @@ struct BodySelection {
     private static let references: Set<String> = ["message/external-body", "message/partial"]
 
     /// Texts that are files wherever they stand: for programs to read.
-    private static let files: Set<String> = [
+    private static let forPrograms: Set<String> = [
         "calendar", "vcard", "x-vcard", "directory", "csv", "comma-separated-values", "tab-separated-values", "xml", "rtf", "css",
         "javascript", "ecmascript", "json", "x-amp-html", "watch-html", "rfc822-headers", "x-patch", "x-diff", "x-python", "x-sh",
         "x-c", "x-java", "x-script", "yaml", "sql", "vtt", "ics", "x-log",
     ]
 
-    /// The names of HTML as a subtype of text.
-    private static let documents: Set<String> = ["html", "xhtml", "htm", "x-html"]
+    /// The names of HTML as a subtype.
+    private static let documents: Set<String> = ["html", "xhtml", "htm", "x-html", "xhtml+xml"]
 
     private func segment(_ part: MessagePart, _ content: ArraySlice<UInt8>) -> Segment? {
-        guard part.type.main == "text", !Self.files.contains(part.type.sub) else { return nil }
+        guard part.type.main == "text" || part.type.name == "application/xhtml+xml", !Self.forPrograms.contains(part.type.sub)
+        else { return nil }
         switch part.type.sub {
         case let sub where Self.documents.contains(sub): return Segment(text: text(of: part, content), isHTML: true)
         case "enriched", "richtext": return Segment(text: HTMLText.unenriched(text(of: part, content)), isHTML: false)
@@ -181,22 +188,30 @@ struct BodySelection {
     }
 
     private func text(of part: MessagePart, _ content: ArraySlice<UInt8>) -> String {
-        var label = part.type.value.text("charset")
-        // A document says more than a header that says nothing of bytes above 0x7F.
-        if Self.documents.contains(part.type.sub), label.map({ CharsetLabels.meaning(of: $0) == .undeclared }) ?? true {
-            label = Self.metaCharset(content) ?? label
-        }
-        let text = Charset.decode(content, label: label)
+        let text = Charset.decode(content, label: label(of: part, content))
         guard part.type.name == "text/plain", part.type.value.text("format")?.lowercased() == "flowed" else { return text }
         return FlowedText.joined(text, deletesBlanks: part.type.value.text("delsp")?.lowercased() == "yes")
     }
 
-    /// Notes bytes without a character, and an unknown charset. The text is then a guess.
+    /// The charset that the header of a part or its document declares.
+    private func label(of part: MessagePart, _ content: ArraySlice<UInt8>) -> String? {
+        let label = part.type.value.text("charset")
+        // A document says more than a header that says nothing of bytes above 0x7F.
+        if Self.documents.contains(part.type.sub), label.map({ CharsetLabels.meaning(of: $0) == .undeclared }) ?? true {
+            return Self.metaCharset(content) ?? label
+        }
+        return label
+    }
+
+    /// Notes bytes without a character, and a charset that is unknown or not declared. The text is then a guess.
     private mutating func noteCharset(of part: MessagePart, _ content: ArraySlice<UInt8>, _ text: String) {
         let label = part.type.value.text("charset").map { MailMessage.oneLine(String($0.prefix(40))) }
         if Charset.isDamaged(text, content) {
             let charset = label.map { "the charset \($0)" } ?? "its charset"
             notes.append("Some bytes of the text are no characters of \(charset): U+FFFD stands for them.")
+        }
+        if Charset.isGuess(content, label: self.label(of: part, content)) {
+            notes.append("The charset of the text is not declared: the text is a guess.")
         }
         guard let label, !Charset.isKnown(label), !content.allSatisfy({ $0 < 0x80 }) else { return }
         notes.append("The charset \(label) is not known: the text is a guess.")
@@ -242,6 +257,17 @@ struct BodySelection {
         let subject = MailMessage.subject(of: HeaderFields.split(content).header)
         attachments.append(
             .init(name: name ?? AttachmentName.message(subject: subject), type: "message/rfc822", bytes: Array(content)))
+    }
+
+    /// If there is no text, the first file that is inline, or the only one, is displayed. It stays a file too.
+    private mutating func showFile() {
+        guard segments.allSatisfy({ $0.content == .nothing }), messages.isEmpty else { return }
+        for part in files where part.disposition.word == "inline" || attachments.count == 1 {
+            let content = part.content
+            guard let segment = segment(part, content), segment.content != .nothing else { continue }
+            segments.append(segment)
+            return noteCharset(of: part, content, segment.text)
+        }
     }
 
     /// If a report has no text for people, the report itself is displayed.
