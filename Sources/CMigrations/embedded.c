@@ -143,6 +143,12 @@ static const unsigned char config_0026[] = {
 static const unsigned char config_0026_down[] = {
 #embed "../../migrations/config/0026_refused_tokens.down.sql"
 };
+static const unsigned char config_0027[] = {
+#embed "../../migrations/config/0027_copies.sql"
+};
+static const unsigned char config_0027_down[] = {
+#embed "../../migrations/config/0027_copies.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -312,6 +318,8 @@ static const struct embedded_file files[] = {
     {"config/0025_organization_moves.down.sql", config_0025_down, sizeof config_0025_down},
     {"config/0026_refused_tokens.sql", config_0026, sizeof config_0026},
     {"config/0026_refused_tokens.down.sql", config_0026_down, sizeof config_0026_down},
+    {"config/0027_copies.sql", config_0027, sizeof config_0027},
+    {"config/0027_copies.down.sql", config_0027_down, sizeof config_0027_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

@@ -111,10 +111,10 @@ extension MailboxLeases {
             details: "e-mail \(id.text), attempt \(attempts)", on: connection)
     }
 
-    /// The text of an alert about an e-mail that a server refused.
+    /// The text of an alert about an e-mail that was not sent.
     private static func alert(_ subject: String, _ status: EmailStatus, _ reason: String) -> String {
         let email = subject.isEmpty ? "An e-mail without a subject" : "The e-mail \"\(subject.onOneLine)\""
         return status == .failed
-            ? "\(email) was not sent. \(reason)" : "\(email) was refused for now, and will be tried again. \(reason)"
+            ? "\(email) was not sent. \(reason)" : "\(email) could not be sent yet, and will be tried again. \(reason)"
     }
 }

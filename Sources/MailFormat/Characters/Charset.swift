@@ -74,12 +74,6 @@ enum Charset {
         }
     }
 
-    /// Whether nothing in the message tells what these bytes are.
-    static func isGuess(_ bytes: ArraySlice<UInt8>, label: String?) -> Bool {
-        guard label.map(CharsetLabels.meaning) ?? .undeclared == .undeclared, !isWide(bytes) else { return false }
-        return bytes.contains { $0 > 0x7F } && String(validating: bytes, as: UTF8.self) == nil
-    }
-
     /// Text without a declared charset: UTF-8 if it is valid, else the hint, else ICU's guess, else windows-1252.
     private static func guess(_ bytes: ArraySlice<UInt8>, hint: String?) -> String {
         if let text = String(validating: bytes, as: UTF8.self) {

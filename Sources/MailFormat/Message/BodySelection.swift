@@ -203,15 +203,12 @@ struct BodySelection {
         return label
     }
 
-    /// Notes bytes without a character, and a charset that is unknown or not declared. The text is then a guess.
+    /// Notes bytes without a character, and an unknown charset. The text is then a guess.
     private mutating func noteCharset(of part: MessagePart, _ content: ArraySlice<UInt8>, _ text: String) {
         let label = part.type.value.text("charset").map { MailMessage.oneLine(String($0.prefix(40))) }
         if Charset.isDamaged(text, content) {
             let charset = label.map { "the charset \($0)" } ?? "its charset"
             notes.append("Some bytes of the text are no characters of \(charset): U+FFFD stands for them.")
-        }
-        if Charset.isGuess(content, label: self.label(of: part, content)) {
-            notes.append("The charset of the text is not declared: the text is a guess.")
         }
         guard let label, !Charset.isKnown(label), !content.allSatisfy({ $0 < 0x80 }) else { return }
         notes.append("The charset \(label) is not known: the text is a guess.")
@@ -259,10 +256,10 @@ struct BodySelection {
             .init(name: name ?? AttachmentName.message(subject: subject), type: "message/rfc822", bytes: Array(content)))
     }
 
-    /// If there is no text, the first file that is inline, or the only one, is displayed. It stays a file too.
+    /// If there is no text, the first file that is inline is displayed (RFC 2183 section 2.1). It stays a file too.
     private mutating func showFile() {
         guard segments.allSatisfy({ $0.content == .nothing }), messages.isEmpty else { return }
-        for part in files where part.disposition.word == "inline" || attachments.count == 1 {
+        for part in files where part.disposition.word == "inline" {
             let content = part.content
             guard let segment = segment(part, content), segment.content != .nothing else { continue }
             segments.append(segment)

@@ -9,13 +9,8 @@ struct MessageStructure {
     /// What could not be represented.
     private(set) var notes: [String] = []
     private(set) var root: MessagePart
-    /// Where the message ends.
-    private let end: Int
-    /// Whether the message ends within the last part of the multipart that was split last.
-    private var isOpen = false
 
     init(_ bytes: ArraySlice<UInt8>) {
-        end = bytes.endIndex
         root = Self.part(bytes, fallback: ("text", "plain"))
         var root = root
         fill(&root, depth: 0)
@@ -37,9 +32,7 @@ struct MessageStructure {
             return noteLimit()
         }
         let fallback = part.type.sub == "digest" ? ("message", "rfc822") : ("text", "plain")
-        isOpen = false
         guard let sections = sections(of: part) else { return }
-        let isOpen = isOpen
         part.isUnread = sections.isEmpty
         if sections.isEmpty, Self.hasWords(part.body) { note("A multipart has words and no part: they are left out.") }
         for section in sections {
@@ -48,9 +41,6 @@ struct MessageStructure {
             var child = Self.part(section, fallback: fallback)
             fill(&child, depth: depth + 1)
             part.children.append(child)
-        }
-        if isOpen, let last = part.children.last, !["text", "multipart"].contains(last.type.main), !last.body.isEmpty {
-            note("The message ends within a file: the file's end may be missing.")
         }
     }
 
@@ -119,7 +109,6 @@ struct MessageStructure {
             begin = isLast ? nil : end
             ended = isLast ? end : nil
         }
-        isOpen = begin != nil && body.endIndex == end
         // Without a last delimiter the part continues to the end.
         if let begin, sections.count < limit { sections.append(body[begin...]) }
         if let ended, Self.guess(body[ended...]) != nil { note("Parts follow the last delimiter: they are left out.") }

@@ -25,8 +25,11 @@ struct RouterStatusCommand: AsyncParsableCommand {
             options.report(mailbox.json, mailbox.lines.joined(separator: "\n  "))
         }
         guard !options.json else { return }
+        let routers = try await session.mailRouters()
+        let works = mailboxes.contains { ($0.receives || $0.sends) && $0.obstacle == nil }
+        if routers.isEmpty, works { print("No router is running, so no mail is fetched or sent. Start one: fieldseal router.") }
         print(Self.total(mailboxes))
-        print(Self.line(try await session.mailRouters()))
+        if !routers.isEmpty || !works { print(Self.line(routers)) }
     }
 
     private static func total(_ mailboxes: [MailboxStatus]) -> String {
@@ -78,6 +81,11 @@ extension MailboxStatus {
             lines.append("\(alerts == 1 ? "1 alert" : "\(alerts) alerts") within a day, the newest: \(newestAlert)")
         }
         if alerts > 1 || failed > 0 { lines.append("the others: tracelogs?$filter=_regardingobjectid_value eq '\(id.text)'") }
+        if incomingStatus == 2 && !receives || outgoingStatus == 2 && !sends {
+            lines.append(
+                "It stays off until it is tested again: set testemailconfigurationscheduled to true, or choose Test & enable in the console."
+            )
+        }
         if isPostponedFar {
             lines.append(
                 "Its next turn is further away than any setting has it. Find out who wrote postponemailboxprocessinguntil, and test the mailbox again."
