@@ -29,20 +29,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
 
     func response(from request: Request, context: some RequestContext) -> Response { response }
 
-    /// How many bytes of a body are written at once. While the client reads them, the next are encrypted.
-    private static let partLength = 1 << 18
-
-    var response: Response { Response(status: status, headers: headers, body: responseBody) }
-
-    private var responseBody: ResponseBody {
-        guard body.count > Self.partLength else { return .init(byteBuffer: ByteBuffer(bytes: body)) }
-        return .init(contentLength: body.count) { [body] writer in
-            for start in stride(from: 0, to: body.count, by: Self.partLength) {
-                try await writer.write(ByteBuffer(bytes: body[start..<min(start + Self.partLength, body.count)]))
-            }
-            try await writer.finish(nil)
-        }
-    }
+    var response: Response { Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: body))) }
 
     /// Requests a token. ``ErrorMiddleware`` adds the address of the token endpoint of the requested organization.
     static let challenge = "Bearer"
