@@ -17,24 +17,12 @@ extension IMAPSession {
         try delete(uids)
     }
 
-    /// How a folder numbers its messages.
-    private struct Numbers: Equatable {
-        let validity: String
-        let next: String
-    }
-
     /// - Returns: Nil where the server does not say.
-    private mutating func numbers(of folder: String) throws -> Numbers? {
-        var found: Numbers?
+    private mutating func numbers(of folder: String) throws -> Folder? {
+        var found: Folder?
         do {
             try command("STATUS \(folder) (UIDVALIDITY UIDNEXT)") { answer in
-                guard answer.starts(with: "* STATUS ") else { return }
-                let text = IMAPAnswer.uppercased(answer.line.suffix(200))
-                let words = text[(text.lastIndex(of: "(") ?? text.startIndex)...].split { " ()".contains($0) }
-                guard let validity = words.firstIndex(of: "UIDVALIDITY"), let next = words.firstIndex(of: "UIDNEXT"),
-                    max(validity, next) + 1 < words.count
-                else { return }
-                found = Numbers(validity: String(words[validity + 1]), next: String(words[next + 1]))
+                found = answer.folder ?? found
             }
         } catch MailError.refused {
             return nil

@@ -70,6 +70,8 @@ class IMAPServer(MailServer):
             # Numbers of messages are those of an ordinary server; words come in either case.
             say(b"* %d EXISTS\r\n* ok [UidValidity %d] valid\r\n* OK [UIDNEXT %d] next\r\n" % (
                 len(self.messages), self.validity, max(self.messages, default=0) + 1))
+        elif verb.startswith(b"STATUS"):
+            say(b"* STATUS INBOX (UIDVALIDITY %d UIDNEXT %d)\r\n" % (self.validity, max(self.messages, default=0) + 1))
         elif verb.startswith(b"UID FETCH"):
             uids = self.chosen(command.split()[2].decode())
             if b"BODY.PEEK[]" in verb:

@@ -319,6 +319,23 @@ def test_idle_is_issued_anew(quiet, idling):
     assert bad.returncode and "--idle-refresh 1 to 1740" in bad.stderr
 
 
+def test_a_server_that_announces_nothing_is_asked(quiet, idling):
+    """Some servers keep IDLE open and say nothing. Between two IDLE commands the router asks for the newest message."""
+    server = idling()
+    box = mailbox(quiet, own_profile(quiet, server))
+    with RouterProcess(quiet, "--idle-refresh", "1"):
+        until(lambda: server.idles >= 1, what=why(quiet))
+        with server.lock:
+            server.messages[1] = text("unannounced")
+        until(lambda: "unannounced" in subjects(quiet, box), what=why(quiet))
+        # It goes on to wait on the same connection, and has no turn without news.
+        [(turns,)] = quiet.sql("SELECT processedtimes FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+        before = server.idles
+        until(lambda: server.idles >= before + 2, what=why(quiet))
+        assert len(server.users) == 1
+        assert quiet.sql("SELECT processedtimes FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(turns,)]
+
+
 def test_connections_are_limited(quiet, idling):
     """A waiting connection counts for the profile's limit, and half of those stay free for turns."""
     server = idling()

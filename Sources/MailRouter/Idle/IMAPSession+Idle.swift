@@ -37,6 +37,22 @@ extension IMAPSession {
         while try !noteIdle(try connection.line()) {}
     }
 
+    /// Asks how the inbox numbers its messages, and does not wait for the response.
+    mutating func beginStatus() throws {
+        number += 1
+        idleTag = "R\(number)"
+        try connection.send("\(idleTag) STATUS INBOX (UIDVALIDITY UIDNEXT)")
+    }
+
+    /// Handles a line of the response to ``beginStatus()``. Other numbers than those of the open inbox tell of messages.
+    ///
+    /// - Returns: Whether the line ends the command.
+    /// - Throws: ``MailError/goodbye(_:)``.
+    mutating func noteStatus(_ line: [UInt8]) throws -> Bool {
+        if let folder = IMAPAnswer(line: line).folder, let opened, opened.next != 0, folder != opened { hasNews = true }
+        return try noteIdle(line)
+    }
+
     /// Handles a line that the server sent during `IDLE`.
     ///
     /// - Returns: Whether the line ends the command.
@@ -50,6 +66,18 @@ extension IMAPSession {
 }
 
 extension IMAPAnswer {
+    /// The numbers in a response of `STATUS`; nil for any other line.
+    var folder: IMAPSession.Folder? {
+        guard starts(with: "* STATUS ") else { return nil }
+        let text = Self.uppercased(line.suffix(200))
+        let words = text[(text.lastIndex(of: "(") ?? text.startIndex)...].split { " ()".contains($0) }
+        func number(after name: String) -> UInt32? {
+            words.firstIndex { $0 == name }.flatMap { words.indices.contains($0 + 1) ? UInt32(words[$0 + 1]) : nil }
+        }
+        guard let validity = number(after: "UIDVALIDITY"), let next = number(after: "UIDNEXT") else { return nil }
+        return .init(validity: validity, next: next)
+    }
+
     /// Whether the line gives the number of messages, as servers do when one arrives.
     var tellsOfMessages: Bool {
         let words = line.prefix(40).split(separator: 0x20)

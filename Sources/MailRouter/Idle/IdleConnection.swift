@@ -4,7 +4,7 @@ import Foundation
 /// A connection on which a mail server notifies of new messages of one mailbox (RFC 2177).
 ///
 /// `IDLE` is issued again at intervals, because servers end a connection that is silent for half an hour. This also detects dead
-/// connections.
+/// connections. Between two of them the server is asked for its newest message, because some servers announce none.
 final class IdleConnection: @unchecked Sendable {
     // Sendable: one thread at a time uses it: a worker, or the thread of IdleConnections under its lock.
     let mailbox: String
@@ -24,6 +24,8 @@ final class IdleConnection: @unchecked Sendable {
         case idling
         /// `DONE` was sent, and its confirmation has not arrived.
         case ending
+        /// The server was asked for its newest message, and has not answered.
+        case checking
         /// `IDLE` was sent again, and the server is not ready yet.
         case starting
     }
@@ -65,6 +67,10 @@ final class IdleConnection: @unchecked Sendable {
         case .starting where line.first == UInt8(ascii: "+"): enter(.idling)
         case .ending:
             guard try session.noteIdle(line) else { return }
+            try session.beginStatus()
+            enter(.checking)
+        case .checking:
+            guard try session.noteStatus(line) else { return }
             try session.beginIdle()
             enter(.starting)
         case .idling, .starting:
@@ -81,7 +87,7 @@ final class IdleConnection: @unchecked Sendable {
             case .idling where age > interval:
                 try session.connection.send("DONE")
                 enter(.ending)
-            case .ending where age > Self.patience, .starting where age > Self.patience:
+            case .ending where age > Self.patience, .checking where age > Self.patience, .starting where age > Self.patience:
                 return .lost("the server does not answer")
             default: break
             }
@@ -100,6 +106,7 @@ final class IdleConnection: @unchecked Sendable {
         switch phase {
         case .idling: try session.endIdle()
         case .ending: try session.endIdle(sends: false)
+        case .checking: while try !session.noteStatus(try session.connection.line()) {}
         case .starting:
             // The server accepts DONE only after it is ready.
             while try session.connection.line().first != UInt8(ascii: "+") {}

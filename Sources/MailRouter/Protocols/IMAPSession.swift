@@ -10,6 +10,8 @@ struct IMAPSession {
     var idleTag = ""
     /// Whether the server notified of messages since the inbox was opened. The list may lack them.
     var hasNews = false
+    /// The inbox when it was opened.
+    private(set) var opened: Folder?
     /// The largest literal in bytes.
     let limit: Int
 
@@ -18,8 +20,8 @@ struct IMAPSession {
         self.limit = limit
     }
 
-    /// The state of a folder.
-    struct Folder {
+    /// How a folder numbers its messages. The next UID is 0 if it is unknown.
+    struct Folder: Equatable {
         let validity: UInt32
         let next: UInt32
     }
@@ -38,7 +40,9 @@ struct IMAPSession {
         guard let validity else {
             throw MailError.protocolError("the server gives its inbox no UIDVALIDITY (RFC 3501 section 2.3.1.1)")
         }
-        return Folder(validity: validity, next: next ?? 0)
+        let folder = Folder(validity: validity, next: next ?? 0)
+        opened = folder
+        return folder
     }
 
     /// A message of the inbox.
