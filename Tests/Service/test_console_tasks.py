@@ -1,5 +1,6 @@
 """What people do with the console's pages: lists and their exports, many mailboxes at once, evidence, the key on paper, and e-mails."""
 
+import base64
 import csv
 import datetime
 import html
@@ -107,6 +108,15 @@ def test_many_mailboxes_are_tested_enabled_and_given_a_profile(console):
     gone = {"id.00000000-0000-0000-0000-000000000001": "1"}
     said = change(do="disable", confirmed="1", **gone, **chosen)
     assert "2 mailboxes were changed." in said and "1 mailbox" in said.replace("2 mailboxes were changed.", "")
+    # No router tests a mailbox without a profile. It would be tested for ever.
+    last = {f"id.{boxes[2]}": "1"}
+    said = change(do="test", **last, **chosen)
+    assert "2 mailboxes were changed." in said and "1 mailbox could not be changed." in said
+    assert stored("testemailconfigurationscheduled") == [True, True, False]
+    alone = admin.send(f"records/mailboxes/{boxes[2]}/do", do="test")
+    assert alone.status_code == 400 and "Choose a server profile first." in text(alone.text)
+    assert stored("testemailconfigurationscheduled")[2] is False
+    assert "for them until you enable them again" in text(asked.text)
     for form in ({"do": "profile", **chosen}, {"do": "profile", "profile": "no such profile", **chosen}, {"do": "approve"}):
         assert admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes", **form).status_code == 400, form
     assert admin.send("records/mailboxes/bulk", do="purge", **chosen).status_code == 404
@@ -206,6 +216,11 @@ def test_the_sheet_says_who_printed_it_where_and_when(console, browser):
     try:
         assert not any(element.is_displayed() for element in browser.find_elements(By.CSS_SELECTOR, "nav, header.bar, .noprint"))
         assert browser.find_element(By.CSS_SELECTOR, ".qr").is_displayed()
+        # One page of A4. On Letter (in inches) the steps may follow on a second page; the key is on the first one.
+        for width, height, pages in ((8.27, 11.69, 1), (8.5, 11, 2)):
+            pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {"paperWidth": width, "paperHeight": height})["data"])
+            assert len(re.findall(rb"/Type\s*/Page\b", pdf)) <= pages, (width, height)
+        assert browser.execute_script("return getComputedStyle(document.querySelector('.sheet')).breakInside") == "auto"
         colours = "const of = (e, name) => getComputedStyle(document.querySelector(e))[name]; return [of('body', 'backgroundColor'), of('.sheet', 'backgroundColor'), of('.groups td', 'color')]"
         assert browser.execute_script(colours) == ["rgb(255, 255, 255)", "rgb(255, 255, 255)", "rgb(0, 0, 0)"]
         # It fits on a sheet of A4, whose text is 17 cm wide.
@@ -213,6 +228,21 @@ def test_the_sheet_says_who_printed_it_where_and_when(console, browser):
         assert measured(browser) == []
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [{"name": "prefers-color-scheme", "value": "light"}]})
+
+
+def test_the_question_before_a_profile_is_deleted_counts_its_mailboxes(console):
+    admin = Person(console)
+    profile = console.create("emailserverprofiles", {"name": "in use", "servertype": 3, "incomingserverlocation": "localhost", "outgoingserverlocation": "localhost"})
+    path = f"records/emailserverprofiles/{profile}"
+    assert "This can't be undone." in text(admin.get(f"{path}/delete").text) and "use it" not in text(admin.get(f"{path}/delete").text)
+    box = console.create("mailboxes", {"name": "uses it", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    assert "1 mailbox uses it. No mail is received or sent" in text(admin.get(f"{path}/delete").text)
+    german = Person(console, "de")
+    assert "1 Postfach verwendet es." in text(german.get(f"{path}/delete").text)
+    # Without the profile the page says what is missing, and offers no test.
+    assert console.request("DELETE", f"emailserverprofiles({profile})").status_code == 204
+    page = admin.get(f"records/mailboxes/{box}").text
+    assert profile not in text(page) and "Test &amp; enable" not in page
 
 
 def test_the_key_is_copied_whole_or_not_at_all_and_hidden_after_a_minute(console, browser):

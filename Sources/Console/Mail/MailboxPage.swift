@@ -54,7 +54,11 @@ extension Console {
             if case .text(let text) = try record.value(of: name), !text.isEmpty { text } else { nil }
         }
         let isTesting = state == .testing
-        let profile = try record.value(of: "emailserverprofile") != .null
+        let profileName = try await nameOfProfile(record, visit)
+        // A person who may not read profiles does not learn that one was deleted.
+        let profile: Bool =
+            try record.value(of: "emailserverprofile") != .null
+            && (profileName != nil || !Navigation.mayList(.emailServerProfile, visit.roles))
         let approved = try number("emailrouteraccessapproval") == 1
         func step(_ title: String, _ isDone: Bool?, _ more: String?) -> [String: Any] {
             let style = isDone.map { $0 ? "good" : "bad" } ?? (isTesting ? "busy" : "")
@@ -72,7 +76,6 @@ extension Console {
         }
         let error = try text("lastsyncerror")
         let (incoming, outgoing) = (try outcome("incomingemailstatus"), try outcome("outgoingemailstatus"))
-        let profileName = profile ? try await nameOfProfile(record, visit) : nil
         let mayAct: Bool =
             PrivilegeTable.mayWrite("testemailconfigurationscheduled", of: .mailbox, visit.roles)
             && PrivilegeTable.depth(of: .update, on: .mailbox, for: visit.roles) != .none
@@ -180,8 +183,21 @@ extension Console {
                     "button": visit.text("disableNow", ["name": name]), "back": path,
                 ])
         }
+        guard try await mayDo(action, at: id, visit) else {
+            return visit.message("noProfile", visit.text("noProfileChosen"), status: .badRequest)
+        }
         try await visit.session().write(.upsert(.mailbox, .id(id), action.members, .mustExist))
         return .redirect("\(path)?done=\(action.done)")
+    }
+
+    /// Whether an action can have an effect: no router tests a mailbox without a server profile.
+    private func mayDo(_ action: MailboxAction, at id: UUID, _ visit: Visit) async throws -> Bool {
+        guard action == .test else { return true }
+        var query = RecordQuery()
+        query.outputs = [.init(.column(.init("emailserverprofile")))]
+        query.filter = .compare(.init("mailboxid"), .equal, .text(id.text))
+        guard let mailbox = try await visit.session().list(.mailbox, query).records.first else { return true }
+        return try await nameOfProfile(mailbox, visit) != nil
     }
 
     // MARK: Many at once
@@ -205,13 +221,17 @@ extension Console {
         if action == .profile {
             guard let name = visit.form["profile"], !name.isEmpty, let attribute = EntityDefinition.mailbox["emailserverprofile"]
             else {
-                return visit.message("nothingChosen", visit.text("noProfileChosen"), status: .badRequest)
+                return visit.message("noProfile", visit.text("noProfileChosen"), status: .badRequest)
             }
             let (_, profile) = try await lookedUp(name, attribute, visit)
             members = [.init("emailserverprofile@odata.bind", .string("/emailserverprofiles(\(profile.text))"))]
         }
         var failed = 0
         for id in ids {
+            guard try await mayDo(action, at: id, visit) else {
+                failed += 1
+                continue
+            }
             do {
                 try await session.write(.upsert(.mailbox, .id(id), members, .mustExist))
             } catch let error as FieldsealError where error.code.httpStatus < 500 {
@@ -227,7 +247,8 @@ extension Console {
         return .page(
             "confirm",
             [
-                "title": visit.texts.count("disableMany", ids.count), "text": visit.text("disableMailboxWhy"),
+                "title": visit.texts.count("disableMany", ids.count),
+                "text": visit.text(ids.count == 1 ? "disableMailboxWhy" : "disableMailboxesWhy"),
                 "action": "\(visit.root)/records/mailboxes/bulk",
                 "fields": fields + [
                     ["name": "do", "value": "disable"], ["name": "confirmed", "value": "1"], ["name": "returns", "value": back],

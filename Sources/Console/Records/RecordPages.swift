@@ -110,10 +110,24 @@ extension Console {
             "confirm",
             [
                 "title": visit.text("deleteTitle", ["entity": what, "name": name]),
-                "text": visit.text(entity.encryptedAttributes.isEmpty ? "deleteWhyPlain" : "deleteWhy"), "action": "\(path)/delete",
+                "text": try await deletionWarning(entity, record, visit), "action": "\(path)/delete",
                 "fields": [["name": "version", "value": "\(record.versionNumber)"]], "button": visit.text("deleteNow"),
                 "back": path,
             ])
+    }
+
+    /// What a deletion takes away: for a server profile, the mail of the mailboxes that use it.
+    private func deletionWarning(_ entity: EntityDefinition, _ record: Record, _ visit: Visit) async throws -> String {
+        if entity.logicalName == EntityDefinition.emailServerProfile.logicalName {
+            var query = RecordQuery()
+            query.outputs = [.init(.column(.init("mailboxid")))]
+            query.filter = .compare(.init("emailserverprofile"), .equal, .text(record.id.text))
+            query.countsRows = true
+            query.pageSize = 1
+            let count = try await visit.session().list(.mailbox, query).count ?? 0
+            if count > 0 { return visit.texts.count("deleteProfileWhy", count) }
+        }
+        return visit.text(entity.encryptedAttributes.isEmpty ? "deleteWhyPlain" : "deleteWhy")
     }
 
     @Sendable func delete(_ visit: Visit) async throws -> Reply {
