@@ -198,13 +198,12 @@ extension Console {
             Charts.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
         }
         let typed = "<p>\(lines(visit.form["body"] ?? ""))</p>"
-        guard let record, composing == .forward else {
-            guard let record, visit.form["quote"] != nil else { return typed }
-            let facts = ["when": try moment(of: record, visit) ?? "", "who": try Self.text("sender", of: record)]
-            let quoted = lines(try MailText(of: record).text)
-            return "\(typed)\n<p>\(Charts.escaped(visit.text("wrote", facts)))</p>\n<blockquote>\(quoted)</blockquote>"
-        }
-        return try "\(typed)\n\(forwardedPart(record, visit))"
+        guard let record else { return typed }
+        if composing == .forward { return try "\(typed)\n\(forwardedPart(record, visit))" }
+        guard visit.form["quote"] != nil else { return typed }
+        let facts = ["when": try moment(of: record, visit) ?? "", "who": try Self.text("sender", of: record)]
+        let quoted = lines(try MailText(of: record).text)
+        return "\(typed)\n<p>\(Charts.escaped(visit.text("wrote", facts)))</p>\n<blockquote>\(quoted)</blockquote>"
     }
 
     /// When an e-mail was sent, or else stored.

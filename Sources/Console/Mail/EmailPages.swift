@@ -73,8 +73,10 @@ extension Console {
             guard case .int(let mask) = try party.value(of: "participationtypemask") else { continue }
             let address: String? = if case .text(let text) = try party.value(of: "addressused") { text } else { nil }
             let name: String? = if case .text(let text) = try party.value(of: "partyidname"), !text.isEmpty { text } else { nil }
-            let isNamed: Bool = name.map { $0.lowercased() != address?.lowercased() } ?? false
-            let shown = isNamed ? name.map { name in address.map { "\(name) <\($0)>" } ?? name } : address
+            let shown: String? =
+                if let name, let address, name.lowercased() != address.lowercased() { "\(name) <\(address)>" } else {
+                    address ?? name
+                }
             if let shown { lists[mask, default: []].append(shown) }
         }
         if lists[1] == nil, case .text(let sender) = try record.value(of: "sender"), !sender.isEmpty { lists[1] = [sender] }

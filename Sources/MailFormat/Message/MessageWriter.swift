@@ -133,14 +133,14 @@ package struct MessageWriter {
         let lines = Self.mediaType(type).joined(separator: ";\r\n ")
         bytes += Array("Content-Type: \(lines);\r\n name=\"\(words.joined(separator: "\r\n "))\"\r\n".utf8)
         bytes += Array("Content-Disposition: attachment;\r\n \(isASCII ? "filename=\"\(plain)\"" : Self.extended(name))\r\n".utf8)
-        if let contentID, Self.isMessageID(contentID) { bytes += Array("Content-ID: <\(contentID)>\r\n".utf8) }
+        if let contentID, Self.isContentID(contentID) { bytes += Array("Content-ID: <\(contentID)>\r\n".utf8) }
         bytes += Array("Content-Transfer-Encoding: base64\r\n\r\n".utf8)
         bytes += file.base64EncodedData(options: [.lineLength76Characters, .endLineWithCarriageReturn, .endLineWithLineFeed])
         bytes += [0x0D, 0x0A]
     }
 
     /// Whether a text may stand in angle brackets as the id of a part: visible ASCII that fits on a line.
-    private static func isMessageID(_ text: String) -> Bool {
+    private static func isContentID(_ text: String) -> Bool {
         (1...300).contains(text.utf8.count) && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
     }
 
