@@ -61,7 +61,7 @@ router-torture: ## Kill routers and the service 500 times while mail flows, then
 	@swift build -c release --product fieldseal --quiet
 	@Tests/Support/python
 	@FIELDSEAL=.build/release/fieldseal FIELDSEAL_ROUTER_KILLS=$(or $(KILLS),500) FIELDSEAL_ROUTER_SEED=$(or $(SEED),500) FIELDSEAL_ROUTER_AWAY=300 \
-	    .venv/bin/python -m pytest Tests/Service/test_router.py -q -p no:cacheprovider --timeout 5400 -k 'kills or away'
+	    .venv/bin/python -m pytest Tests/Service/router/test_router.py -q -p no:cacheprovider --timeout 5400 -k 'kills or away'
 
 fuzz: ## Feed mutated input to every parser (CASES=n SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)

@@ -12,7 +12,7 @@ import statistics
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "Benchmarks"), *[str(ROOT / "Tests" / name) for name in ("Service", "Reader", "Support")]]
+sys.path[:0] = [str(ROOT / "Benchmarks"), *[str(ROOT / "Tests" / name) for name in ("Service/servers", "Service/support", "Reader", "Support")]]
 
 OUTPUT = ROOT / ".fieldseal" / "bench.json"
 

@@ -12,7 +12,7 @@ import threading
 import psycopg
 import yaml
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent / "Service"))
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "Service/servers"))
 
 from service import PROGRAM  # noqa: E402  It makes the other modules findable.
 from balancer import Balancer  # noqa: E402

@@ -18,7 +18,7 @@ import signal
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "Tests/Service"))
+sys.path[:0] = [str(ROOT / "Tests/Service" / name) for name in ("servers", "support")]
 
 import requests  # noqa: E402
 from console_browser import chromium, confirm, page_height, press, sign_in  # noqa: E402

@@ -17,7 +17,7 @@ import time
 import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "Tests" / name) for name in ("Service", "Reader", "Support")]
+sys.path[:0] = [str(ROOT / "Tests" / name) for name in ("Service/servers", "Reader", "Support")]
 
 import requests  # noqa: E402
 from cluster import Cluster  # noqa: E402

@@ -1,14 +1,19 @@
 import datetime
 import os
+import pathlib
 import signal
+import sys
 import tempfile
 
 import pytest
 
-from console_browser import chromium, sign_in
-from mail import Mail
-from service import Deployment, scratch
-from schedule import Schedule
+# Tests, and what they share, import each other by name, whichever folders they are in.
+sys.path[:0] = sorted({str(path.parent) for path in pathlib.Path(__file__).parent.rglob("*.py")})
+
+from console_browser import chromium, sign_in  # noqa: E402
+from mail import Mail  # noqa: E402
+from service import Deployment, scratch  # noqa: E402
+from schedule import Schedule  # noqa: E402
 
 SHARED = []
 #: The folder that this process made for the run.

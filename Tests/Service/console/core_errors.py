@@ -1,0 +1,72 @@
+"""The messages of errors in the program's source, with {1}, {2} … in the place of values."""
+
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+# The files whose errors no page of the console can cause: commands, routers, the Web API's own requests and queries, moving.
+OTHERS = {
+    "AttachmentRule.swift", "ClientKey.swift", "ClientRegistry+Keys.swift", "CredentialSource.swift", "DeepInsert.swift",
+    "DumpReader.swift", "EmailDelivery.swift", "EventArchiveFile.swift", "EventArchivePosition.swift", "EvidenceArchiver.swift",
+    "ExportFile.swift", "ExportManifest.swift", "KeyAdministration+Purge.swift", "KeyEncryptionKeyRotation+Databases.swift",
+    "KeyEncryptionKeyRotation.swift", "MailTokens.swift", "MailboxLeases+AccessTokens.swift", "MailboxLeases+Credentials.swift",
+    "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift", "MailboxLeases+SendingReports.swift",
+    "MailboxLeases+TokenExchange.swift", "MoveComparison.swift", "MoveCopy.swift", "MoveStream.swift", "OrganizationImport.swift",
+    "OrganizationMove.swift", "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift",
+    "OrganizationRegistry.swift", "OrganizationRemoval.swift", "PictureFormat.swift", "PlaintextLosses.swift", "PlaintextUpgrade.swift", "PlaintextUpgrade+Sealing.swift",
+    "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey+Distinct.swift", "RecordKey.swift",
+    "SelectWriter.swift", "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift",
+    "Session+MailboxStatus.swift", "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift",
+    "TokenIssuer.swift", "TrustedIssuers.swift",
+}
+# What only a request of the Web API or a command can cause, in files with other errors.
+NOT_ON_PAGES = (
+    "@odata", "annotation", "navigation property", "$expand", "alternate key", "participationtypemasks", "statuscode and statecode", "directioncode of an e-mail",
+    "partyid refers to a systemuser", "addressused of a sender", "leaves out a participationtypemask", "takes numbers of 1 to 4", "not leased", "since it was leased",
+    "Only an Email Router may", "The export is of another", "can't be a key", "--fingerprint", "is compared with", "and this server knows", "The key names a record",
+    "brings along more than", "is given twice, in ", "is encrypted, and", "The two records are not linked",
+    "for addresses of its own", "migrate down config", "lacks the tables", "fieldseal org list shows", "A key has a value", "There is no {1} with {2}", "If-None-Match",
+    "can't refer to a record here")
+
+
+def literal(source, at):
+    """The text of the string literal that begins at a quote, with a U+0000 for each interpolation, and where it ends."""
+    text, at = "", at + 1
+    while source[at] != '"':
+        if source.startswith("\\(", at):
+            depth, at = 1, at + 2
+            while depth:
+                if source[at] == '"':
+                    _, at = literal(source, at)
+                    continue
+                depth += {"(": 1, ")": -1}.get(source[at], 0)
+                at += 1
+            text += "\0"
+        elif source[at] == "\\":
+            text, at = text + source[at + 1], at + 2
+        else:
+            text, at = text + source[at], at + 1
+    return text, at + 1
+
+
+def messages(source):
+    for found in re.finditer(r"(?:FieldsealError\(\s*\.\w+,\s*|throw refuse\(\s*)(?=\")", source):
+        text, at = literal(source, found.end())
+        while more := re.match(r"\s*\+\s*(?=\")", source[at:]):
+            part, at = literal(source, at + more.end())
+            text += part
+        parts = text.split("\0")
+        yield "".join(part + (f"{{{number}}}" if number < len(parts) else "") for number, part in enumerate(parts, 1))
+
+
+def on_pages():
+    """Every message that a page of the console may show, with the file that it is from."""
+    for path in sorted((ROOT / "Sources").glob("**/*.swift")):
+        module = path.relative_to(ROOT / "Sources").parts[0]
+        if module in ("WebAPI", "Program", "Migrations", "MailRouter") or path.name in OTHERS:
+            continue
+        for message in messages(path.read_text()):
+            # A page's own text, and one that is another error's, have no words here.
+            if re.search(r"[a-z]{3}", re.sub(r"\{\d\}", "", message)) and not any(part in message for part in NOT_ON_PAGES):
+                yield path.name, message

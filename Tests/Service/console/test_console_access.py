@@ -1,0 +1,318 @@
+"""Who may sign in, in the console: removal, sessions of others, secrets of clients, sign-in rules; and views that a person keeps."""
+
+import html
+import json
+import pathlib
+import re
+
+import requests
+
+
+class Visitor:
+    """A person without a browser, who sends forms as pages have them."""
+
+    def __init__(self, console, name=None, password=None):
+        person = console.dev["console"]
+        self.pages, self.session = console.pages, requests.Session()
+        self.session.verify, self.session.trust_env = console.dev["caFile"], False
+        self.session.headers.update({"Origin": console.dev["baseURL"], "Accept-Language": "en", "Accept": "text/html"})
+        self.answer = self.session.post(f"{self.pages}/sign-in", {"name": name or person["username"], "password": password or person["password"]})
+
+    def get(self, path):
+        return self.session.get(f"{self.pages}/{path}")
+
+    def send(self, path, **form):
+        csrf = re.search(r'name="csrf" value="(\w+)"', self.get("account").text)[1]
+        return self.session.post(f"{self.pages}/{path}", {"csrf": csrf, **form})
+
+
+def person(console, name, role="Basic User"):
+    """Adds a person: their id."""
+    console.run("user", "add", name, "--role", role, stdin=f"the password of them, {name[::-1]}\n")
+    return console.sql("SELECT user_id::text FROM config.console_user WHERE name = %s", [name])[0][0]
+
+
+def password(name):
+    return f"the password of them, {name[::-1]}"
+
+
+def text(answer):
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", answer.text)))
+
+
+def fields_of_question(answer):
+    """What a page that asks for confirmation sends."""
+    form = re.search(r'(?s)<form method="post" action="/contoso/access/[^"]+" class="card prose">.*?</form>', answer.text)[0]
+    return {name: html.unescape(value) for name, value in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form) if name != "csrf"}
+
+
+def details(console, kind):
+    return [row[0] for row in console.sql("SELECT details FROM org_contoso.security_event WHERE kind = %s ORDER BY security_event_id DESC", [kind])]
+
+
+# Removal
+
+
+def test_a_person_is_removed_after_a_question_that_names_them(console):
+    id = person(console, "mallory")
+    admin, mallory = Visitor(console), Visitor(console, "mallory", password("mallory"))
+    question = admin.get(f"access/people/{id}/remove")
+    assert "Remove mallory?" in question.text and "can't be undone" in text(question) and f'href="/contoso/access/people/{id}"' in question.text
+    assert console.sql("SELECT count(*) FROM config.console_user WHERE name = 'mallory'") == [(1,)], "the question alone removes nothing"
+    answer = admin.send("access/remove-user", id=id)
+    assert answer.url.endswith("/access?done=remove-user") and "The person was removed." in answer.text and "mallory" not in text(answer)
+    assert mallory.get("overview").url.split("?")[0].endswith("/sign-in")
+    assert Visitor(console, "mallory", password("mallory")).answer.status_code == 403
+    assert details(console, "user removed") == ["mallory"]
+    assert admin.send("access/remove-user", id=id).status_code == 404 and admin.get(f"access/people/{id}/remove").status_code == 404
+    # The name is free again, and what the former person did stays theirs.
+    assert person(console, "mallory") != id
+
+
+def test_the_last_administrator_is_not_removed(console):
+    [(id,)] = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'admin'")
+    admin = Visitor(console)
+    assert "your own account" in admin.get(f"access/people/{id}/remove").text
+    answer = admin.send("access/remove-user", id=id)
+    assert answer.status_code == 400 and "last System Administrator" in text(answer) and "<h1>admin</h1>" in answer.text
+    assert admin.get("overview").url.endswith("/overview")
+
+
+def test_a_client_is_removed(console):
+    added = console.json("client", "add", "leaving", "--role", "Basic User")
+    id, secret = added["clientId"], added["clientSecret"]
+    assert console.token_response(id, secret).status_code == 200
+    admin = Visitor(console)
+    assert "Remove leaving?" in admin.get(f"access/clients/{id}/remove").text
+    answer = admin.send("access/remove-client", id=id)
+    assert "The client was removed." in answer.text and id not in answer.text
+    assert console.token_response(id, secret).status_code == 401
+    assert admin.get(f"access/clients/{id}").status_code == 404 and details(console, "client removed") == ["leaving"]
+
+
+def test_only_administrators_end_access(console):
+    id = person(console, "curious", "Email Administrator")
+    curious = Visitor(console, "curious", password("curious"))
+    [(admin,)] = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'admin'")
+    for path in ("access", f"access/people/{id}", f"access/people/{admin}/remove", "access/rules", "retention"):
+        assert curious.get(path).status_code == 403, path
+    for path, form in (("access/remove-user", {"id": admin}), ("access/end-user-session", {"id": admin, "session": "0" * 32}), ("access/rules", {"role.Basic User": "1"})):
+        assert curious.send(path, **form).status_code == 403, path
+    assert console.sql("SELECT count(*) FROM config.console_user WHERE name = 'admin' AND disabled_on IS NULL") == [(1,)]
+
+
+# Sessions of others
+
+
+def test_one_session_of_a_person_is_ended(console):
+    id = person(console, "twice")
+    one, other = Visitor(console, "twice", password("twice")), Visitor(console, "twice", password("twice"))
+    admin = Visitor(console)
+    page = admin.get(f"access/people/{id}").text
+    sessions = re.findall(r'name="session" value="(\w+)"', page)
+    assert len(sessions) == 2 and "127.0.0.1" in page or "::1" in page
+    # The one that was used last is the first.
+    other.get("overview")
+    newest = re.findall(r'name="session" value="(\w+)"', admin.get(f"access/people/{id}").text)[0]
+    answer = admin.send("access/end-user-session", id=id, session=newest)
+    assert "A session of twice was ended." in answer.text and len(re.findall(r'name="session" value="(\w+)"', answer.text)) == 1
+    assert other.get("overview").url.split("?")[0].endswith("/sign-in") and one.get("overview").url.endswith("/overview")
+    again = admin.send("access/end-user-session", id=id, session=newest)
+    assert again.status_code == 404 and "This session has ended already." in again.text
+    assert details(console, "user changed")[0] == "twice: a session ended"
+    assert "twice: a session ended" in text(admin.get("events?kind=user+changed"))
+    german = admin.session.get(f"{console.pages}/events?kind=user+changed", headers={"Accept-Language": "de"})
+    assert "twice: eine Sitzung beendet" in text(german)
+
+
+# Secrets of clients
+
+
+def test_secrets_expire_and_are_ended_one_by_one(console):
+    admin = Visitor(console)
+    answer = admin.send("access/add-client", name="rotating", role="Basic User", expires="90")
+    first, [(id,)] = re.search(r'class="secret">([^<]+)<', answer.text)[1], console.sql("SELECT client_id::text FROM config.api_client WHERE name = 'rotating'")
+    assert console.sql("SELECT round(extract(epoch FROM expires_on - now()) / 86400) FROM config.api_client_secret WHERE client_id = %s", [id]) == [(90,)]
+    # Its only secret stays.
+    assert 'name="secret"' not in answer.text
+    [(only,)] = console.sql("SELECT secret_id::text FROM config.api_client_secret WHERE client_id = %s", [id])
+    refused = admin.send("access/end-secret-client", id=id, secret=only, confirmed="1")
+    assert refused.status_code == 400 and "only secret" in text(refused) and console.token_response(id, first).status_code == 200
+    # Two are valid, for as long as was chosen; the former one can be ended before.
+    answer = admin.send("access/rotate-client", id=id, overlap="168", expires="")
+    second = re.search(r'class="secret">([^<]+)<', answer.text)[1]
+    assert [console.token_response(id, secret).status_code for secret in (first, second)] == [200, 200]
+    assert console.sql("SELECT round(extract(epoch FROM min(expires_on) - now()) / 3600) FROM config.api_client_secret WHERE client_id = %s", [id]) == [(168,)]
+    assert "never" in text(admin.get(f"access/clients/{id}"))
+    asked = admin.send("access/end-secret-client", id=id, secret=only)
+    assert "End this secret of rotating?" in text(asked) and console.token_response(id, first).status_code == 200, "it is asked first"
+    answer = admin.send("access/end-secret-client", **fields_of_question(asked))
+    assert "A secret of rotating was ended." in answer.text
+    assert [console.token_response(id, secret).status_code for secret in (first, second)] == [401, 200]
+    assert admin.send("access/end-secret-client", id=id, secret=only, confirmed="1").status_code == 404
+    # After a leak the former one ends with the new one's creation.
+    asked = admin.send("access/rotate-client", id=id, overlap="0", expires="30")
+    assert "End the former secret of rotating at once?" in text(asked) and console.token_response(id, second).status_code == 200, "it is asked first"
+    answer = admin.send("access/rotate-client", **fields_of_question(asked))
+    third = re.search(r'class="secret">([^<]+)<', answer.text)[1]
+    assert [console.token_response(id, secret).status_code for secret in (second, third)] == [401, 200]
+    for wrong in ({"overlap": "5"}, {"overlap": "0", "expires": "1", "confirmed": "1"}, {"overlap": "x"}):
+        assert admin.send("access/rotate-client", id=id, **wrong).status_code == 400, wrong
+    assert console.token_response(id, third).status_code == 200
+    assert not [k for k in console.json("doctor", check=False)["findings"] if "not-made-here" in k["code"] or "missing" in k["code"]]
+
+
+# Sign-in rules
+
+
+def test_two_step_sign_in_is_required_and_no_longer_after_a_question(console):
+    person(console, "plain")
+    admin = Visitor(console)
+    page = admin.get("access/rules")
+    assert "has not turned it on yet" in text(page) or "have not turned it on yet" in text(page)
+    assert "10 characters or more" in page.text and "30 minutes without use" in page.text and "12 hours" in page.text
+    assert "were saved" in admin.send("access/rules", **{"role.Basic User": "1"}).text
+    plain = Visitor(console, "plain", password("plain"))
+    assert plain.get("overview").url.endswith("/account") and "Your role needs two-step sign-in." in plain.get("overview").text
+    assert details(console, "one-time passwords required") == ["Basic User"]
+    # Asking more needs no question; asking less does, and without an answer nothing changes.
+    question = admin.send("access/rules")
+    assert "Allow sign-in with a password alone?" in question.text and "Basic User" in question.text
+    assert plain.get("overview").url.endswith("/account")
+    assert "were saved" in admin.send("access/rules", confirmed="1").text
+    assert plain.get("overview").url.endswith("/overview")
+    assert details(console, "one-time passwords required") == ["no role", "Basic User"]
+    # The same again is no event.
+    admin.send("access/rules")
+    assert len(details(console, "one-time passwords required")) == 2
+
+
+# Retention
+
+
+def test_retention_says_what_is_kept_and_since_when(console):
+    console.create("queues", {"name": "kept"})
+    page = text(Visitor(console).get("retention"))
+    assert re.search(r"Security events always (just now|\d+ minutes? ago)", page), page
+    assert re.search(r"Changes always (just now|\d+ minutes? ago)", page) and "Nothing was moved or deleted yet." in page
+
+
+# Views
+
+
+def views(page):
+    return re.findall(r'<li><a href="([^"]+)"[^>]*>([^<]+)</a> <form method="post" action="/contoso/views/remove">', page.text)
+
+
+def test_a_view_is_kept_under_a_name_used_and_removed(console):
+    for name in ("a view of mine", "another box"):
+        console.create("queues", {"name": name})
+    admin = Visitor(console)
+    assert "/views/keep" not in admin.get("records/queues").text, "a list as it is needs no view"
+    filtered = admin.get("records/queues?q=view+of&sort=-name&size=50&page=0&done=saved")
+    form = dict(re.findall(r'name="(list|query)" value="([^"]*)"', filtered.text))
+    assert form["list"] == "queues" and "page" not in form["query"] and "done" not in form["query"]
+    kept = admin.send("views/keep", name="Mine & yours", **{k: html.unescape(v) for k, v in form.items()})
+    assert "The view is kept under Views." in kept.text and "a view of mine" in kept.text and "another box" not in kept.text
+    [(link, name)] = views(admin.get("records/queues"))
+    assert name == "Mine &amp; yours"
+    shown = admin.session.get(f"{console.base}{html.unescape(link)}")
+    assert "a view of mine" in shown.text and "another box" not in shown.text and f'<a href="{link}" aria-current="true">' in shown.text
+    # The same name replaces it; another person has none of it.
+    admin.send("views/keep", list="queues", name="mine & YOURS", query="q=another")
+    [(link, name)] = views(admin.get("records/queues"))
+    assert name == "mine &amp; YOURS" and link.endswith("?q=another")
+    person(console, "viewer", "System Administrator")
+    viewer = Visitor(console, "viewer", password("viewer"))
+    assert views(viewer.get("records/queues")) == [] == views(admin.get("records/mailboxes"))
+    [id] = re.findall(r'name="id" value="([^"]+)"', re.search(r'(?s)class="own">.*?</ul>', admin.get("records/queues").text)[0])
+    viewer.send("views/remove", list="queues", id=id)
+    assert len(views(admin.get("records/queues"))) == 1, "another person's view stays"
+    assert "The view was removed." in admin.send("views/remove", list="queues", id=id).text and views(admin.get("records/queues")) == []
+    # Events and changes have views too.
+    for list in ("events", "audit"):
+        query = "kind=signed%20in" if list == "events" else "table=queue"
+        assert "The view is kept" in admin.send("views/keep", list=list, name="of evidence", query=query).text
+        [(link, _)] = views(admin.get(list))
+        assert admin.session.get(f"{console.base}{html.unescape(link)}").status_code == 200
+
+
+def test_a_view_is_refused_that_no_list_has(console):
+    admin = Visitor(console)
+    for form, status in (
+        ({"list": "queues", "name": "", "query": "q=x"}, 400), ({"list": "queues", "name": "x" * 101, "query": "q=x"}, 400),
+        ({"list": "nothing", "name": "x", "query": "q=x"}, 404), ({"list": "../overview", "name": "x", "query": "q=x"}, 404),
+        ({"list": "queues", "name": "x", "query": ""}, 404), ({"list": "queues", "name": "x", "query": "q=x\"><script>"}, 404),
+        ({"list": "queues", "name": "x", "query": "q=" + "x" * 2_000}, 400),
+    ):
+        assert admin.send("views/keep", **form).status_code == status, form
+    assert console.sql("SELECT count(*) FROM config.console_view WHERE list = 'queues'") == [(0,)]
+    for number in range(50):
+        assert admin.send("views/keep", list="queues", name=f"view {number}", query="q=x").status_code == 200
+    full = admin.send("views/keep", list="queues", name="one more", query="q=x")
+    assert full.status_code == 400 and "50 views of this list already" in text(full)
+    assert admin.send("views/keep", list="queues", name="VIEW 7", query="q=y").status_code == 200
+    # They end with the person.
+    id = person(console, "shortlived", "System Administrator")
+    Visitor(console, "shortlived", password("shortlived")).send("views/keep", list="queues", name="x", query="q=x")
+    admin.send("access/remove-user", id=id)
+    assert console.sql("SELECT count(*) FROM config.console_view WHERE user_id = %s", [id]) == [(0,)]
+    # What SQL wrote is a link that leads to a list, and nothing else.
+    console.sql("UPDATE config.console_view SET query = %s, name = '<b>x</b>' WHERE name = 'view 1'", ['"><script>alert(1)</script>'])
+    page = admin.get("records/queues").text
+    assert "<script>alert" not in page and "&lt;b&gt;x&lt;/b&gt;" in page
+
+
+# Approvals
+
+
+SUBJECTS = [
+    "show the key of version 3, fingerprint 00", "show the retired key of version 2", "show the retired key of version 2, fingerprint 00",
+    "activate the key of version 3", "change the key of version 3 to a generated one", "change the key of version 3 to a given one",
+    "change the key of version 3 to a given one, and lose the passwords that do not open",
+    "change the key of version 3 to a generated one, and lose the passwords that do not open",
+    "ask for less before the key is used: no approval, any sign-in", "add the client c as System Administrator",
+    "add the client c as System Administrator, with the key of SHA-256 00", "add a key to the client c, a System Administrator",
+    "add a key to the client c, a System Administrator, with the key of SHA-256 00", "enable the client c, a System Administrator",
+    "give the client c the role System Administrator", "give another secret to the client c, a System Administrator",
+    "give the person p the role System Administrator", "enable p, a System Administrator", "invite p, a System Administrator",
+    "add the person p as System Administrator", "reset the password of p, a System Administrator",
+]
+
+
+def test_what_is_to_be_approved_is_said_in_each_language():
+    """Every description of an operation in the sources is one of those above, and each has its words."""
+    root = pathlib.Path(__file__).parents[3]
+    sources = "".join(path.read_text() for folder in ("KeyManagement", "Authentication", "Tenancy") for path in (root / "Sources" / folder).rglob("*.swift"))
+    calls = re.findall(r"require(?:Access)?Control\((?:\s*of: \.\w+,|to(?:Client|Person): [^,]+(?:\([^)]*\))?,)?\s*\"([^\"\\]*)", sources)
+    assert len(calls) > 12
+    for beginning in calls:
+        assert any(subject.startswith(beginning) for subject in SUBJECTS), beginning
+    for language in ("en", "de", "fr"):
+        messages = json.loads((root / f"Sources/CConsole/Messages/{language}.json").read_text())
+        patterns = [re.escape(key.removeprefix("subject:")) for key in messages if key.startswith("subject:")]
+        patterns = [re.sub(r"\\\{\d\\\}", ".+", pattern) for pattern in patterns]
+        for subject in SUBJECTS:
+            assert any(re.fullmatch(pattern, subject) for pattern in patterns), (language, subject)
+
+
+def test_a_request_for_approval_is_in_the_reader_s_language(console):
+    console.run("key", "control", "--approval", "1h", "--org", "contoso")
+    try:
+        german = Visitor(console)
+        german.session.headers["Accept-Language"] = "de"
+        answer = german.send("settings/data-encryption/key", password=console.dev["console"]["password"])
+        said = text(answer)
+        assert answer.status_code == 403 and "Eine zweite Person muss das freigeben" in said, said
+        assert "Schlüssel von Version" in said and "show the key" not in said and re.search(r"offen", said) and not re.search(r"\d\dT\d\d:", said), said
+        page = text(german.get("settings/approvals"))
+        assert "Schlüssel von Version" in page and "show the key" not in page
+    finally:
+        console.run("key", "control", "--approval", "off", "--org", "contoso", check=False)
+        for _ in range(2):
+            for request in console.get("fieldseal.RetrieveApprovals()").json()["value"]:
+                console.request("POST", "fieldseal.ApproveRequest", {"ApprovalId": request["ApprovalId"]})
+            console.run("key", "control", "--approval", "off", "--org", "contoso", check=False)
+    assert console.get("fieldseal.RetrieveKeyControl()").json()["ApprovalSeconds"] is None
+    for request in console.get("fieldseal.RetrieveApprovals()").json()["value"]:
+        console.request("POST", "fieldseal.RefuseRequest", {"ApprovalId": request["ApprovalId"]})

@@ -1,0 +1,85 @@
+"""Builds the Debian packages, and makes roots to install them into.
+
+A root is an overlay over this machine's, in a mount namespace: what is installed there is nowhere else.
+"""
+
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import time
+
+import scratch
+from service import PATIENCE, PROGRAM
+
+SOURCE = pathlib.Path(__file__).parents[3]
+NAMES = ["fieldseal", "fieldseal-dbgsym", "fieldseal-doc", "fieldseal-router"]
+
+
+def build(output, *arguments):
+    subprocess.run(
+        [SOURCE / "scripts/packages", "--binary", PROGRAM, "--output", output, "--uncompressed", *arguments], check=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, timeout=PATIENCE)
+    return {file.name.split("_")[0]: file for file in output.glob("*.deb")}
+
+
+class Root:
+    """A root of its own."""
+
+    def __init__(self):
+        self.home = scratch.new_folder()
+        self.home.chmod(0o755)
+        script = (
+            f"set -e; cd {self.home}; mount -t tmpfs -o mode=755 none .; cd {self.home}; mkdir upper work root; "
+            f"mount -t overlay overlay -o lowerdir=/,upperdir={self.home}/upper,workdir={self.home}/work root; "
+            "mount --rbind /dev root/dev; mount -t proc none root/proc; echo ready; exec sleep infinity")
+        self.keeper = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "bash", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert self.keeper.stdout.readline() == b"ready\n"
+
+    def command(self, *command):
+        return ["nsenter", f"--target={self.keeper.pid}", "--mount", "chroot", f"{self.home}/root", *command]
+
+    def run(self, *command, check=True, **options):
+        result = subprocess.run(self.command(*command), capture_output=True, text=True, timeout=PATIENCE, check=False, **options)
+        assert not check or result.returncode == 0, (command, result.stdout, result.stderr)
+        return result
+
+    def path(self, path):
+        """The file as this process sees it."""
+        return pathlib.Path(f"/proc/{self.keeper.pid}/root{self.home}/root{path}")
+
+    def install(self, *files):
+        for file in files:
+            shutil.copyfile(file, self.path(f"/tmp/{file.name}"))
+        return self.run("dpkg", "-i", *(f"/tmp/{file.name}" for file in files))
+
+    def remove(self):
+        self.keeper.kill()
+        self.keeper.wait()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+def start(root, unit, notices, environment={}):
+    """Does what systemd does for the unit: its user, its command, and a socket for notices."""
+    text = root.path(f"/usr/lib/systemd/system/{unit}").read_text()
+    user, command = re.search(r"^User=(.+)$", text, re.MULTILINE).group(1), re.search(r"^ExecStart=(.+)$", text, re.MULTILINE).group(1)
+    # libpq looks into the folder of the user, which must not be root's.
+    variables = ["HOME=/nonexistent", f"NOTIFY_SOCKET={notices}", "WATCHDOG_USEC=200000", *(f"{name}={value}" for name, value in environment.items())]
+    return subprocess.Popen(
+        root.command("env", *variables, "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--no-new-privs", *shlex.split(command)),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def notices_until(process, notices, enough):
+    """The notices that a unit's process sends, until they are enough."""
+    seen, deadline = [], time.monotonic() + PATIENCE
+    notices.settimeout(1)
+    while not enough(seen):
+        try:
+            seen.append(notices.recv(100).decode())
+        except TimeoutError:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline, seen
+    return seen

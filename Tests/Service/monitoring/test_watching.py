@@ -1,0 +1,255 @@
+"""What an operator watches: metrics, the log, and certificates that are renewed while the service runs."""
+
+import json
+import pathlib
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+import requests
+import yaml
+from cluster import Cluster
+from cryptography import x509
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+from server import Server
+from service import PATIENCE
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+def until(condition, what="the condition"):
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} is not met"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def watched():
+    cluster = Cluster(metrics={"port": 0})
+    server = None
+    try:
+        server = Server(cluster)
+        yield server
+    finally:
+        if server:
+            server.stop()
+        cluster.remove()
+
+
+def log(server):
+    return [json.loads(line) for line in (server.cluster.home / f"serve-{server.port}.log").read_text().splitlines() if line.startswith("{")]
+
+
+def scraped(server, accept="application/openmetrics-text; version=1.0.0"):
+    """The metrics: {family: (type, {labels: value})}."""
+    port = until(lambda: [line["port"] for line in log(server) if line["message"] == "metrics"], "the port of metrics")[-1]
+    answer = requests.get(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept}, timeout=PATIENCE)
+    assert answer.status_code == 200 and answer.headers["Content-Type"].split(";")[0] == accept.split(";")[0]
+    assert requests.get(f"http://127.0.0.1:{port}/contoso/api/data/v9.2/mailboxes", timeout=PATIENCE).status_code == 404
+    parse = openmetrics if "openmetrics" in accept else prometheus
+    return {family.name: (family.type, {(s.name, *sorted(s.labels.items())): s.value for s in family.samples}) for family in parse(answer.text)}, answer.text
+
+
+def value(metrics, family, name, **labels):
+    return metrics[family][1].get((name, *sorted(labels.items())), 0)
+
+
+def test_metrics_count_what_the_service_does(watched):
+    def requests_of(metrics, route, status):
+        return value(metrics, "fieldseal_http_requests", "fieldseal_http_requests_total", route=route, status=str(status))
+
+    before, _ = scraped(watched)
+    secret = "a-password-that-no-metric-has"
+    for _ in range(3):
+        assert watched.request("POST", "mailboxes", {"name": "watched", "password": secret}).status_code == 204
+    assert watched.request("GET", "nothings").status_code == 404
+    wrong = requests.post(
+        f"{watched.base}/contoso/sign-in", {"name": "nobody", "password": secret}, verify=watched.cluster.home / "server.pem", timeout=PATIENCE,
+        headers={"Origin": watched.base})
+    assert wrong.status_code == 403
+    watched.cluster.run("user", "add", "ada", "--role", "Basic User", stdin="ada's own password\n")
+    wrong = requests.post(
+        f"{watched.base}/contoso/sign-in", {"name": "ada", "password": secret}, verify=watched.cluster.home / "server.pem", timeout=PATIENCE,
+        headers={"Origin": watched.base})
+    assert wrong.status_code == 403
+    after, text = scraped(watched)
+    assert requests_of(after, "records", 204) - requests_of(before, "records", 204) == 3
+    assert requests_of(after, "records", 404) - requests_of(before, "records", 404) == 1
+    assert requests_of(after, "console", 403) - requests_of(before, "console", 403) == 2
+    kind, samples = after["fieldseal_http_request_seconds"]
+    assert kind == "histogram"
+    total = samples[("fieldseal_http_request_seconds_count", ("route", "records"))]
+    assert samples[("fieldseal_http_request_seconds_bucket", ("le", "+Inf"), ("route", "records"))] == total >= 4
+    assert 0 < samples[("fieldseal_http_request_seconds_sum", ("route", "records"))] < total * PATIENCE
+    assert value(after, "fieldseal_security_events", "fieldseal_security_events_total", kind="signed in", outcome="refused") >= 1
+    # Events of writes are linked within seconds.
+    until(lambda: value(scraped(watched)[0], "fieldseal_security_events", "fieldseal_security_events_total", kind="password set", outcome="succeeded") == 3)
+    assert value(after, "fieldseal_database_reachable", "fieldseal_database_reachable") == 1
+    assert value(after, "fieldseal_organization_key_version", "fieldseal_organization_key_version", organization="contoso") == 1
+    assert value(after, "fieldseal_organization_key_present", "fieldseal_organization_key_present", organization="contoso") == 1
+    due = value(after, "fieldseal_organization_key_due_timestamp_seconds", "fieldseal_organization_key_due_timestamp_seconds", organization="contoso")
+    assert 364 * 86_400 < due - time.time() < 366 * 86_400
+    expiry = x509.load_pem_x509_certificate((watched.cluster.home / "server.pem").read_bytes()).not_valid_after_utc.timestamp()
+    assert list(after["fieldseal_certificate_expiry_timestamp_seconds"][1].values()) == [expiry]
+    assert after["fieldseal_build"][0] == "info" and value(after, "fieldseal_servers", "fieldseal_servers") >= 1
+    assert value(after, "process_resident_memory_bytes", "process_resident_memory_bytes") > 1 << 20
+    assert secret not in text and "watched" not in text
+    # The same in Prometheus' own format, which names some families otherwise.
+    plain, _ = scraped(watched, "text/plain")
+    assert {re.sub("_(total|info)$", "", name) for name in plain} == set(after)
+    assert plain["fieldseal_http_requests"][0] == "counter"
+
+
+def test_the_database_goes_away_and_comes_back(watched):
+    # A statement that fails is enough: the figures are read on a connection of the pool.
+    watched.cluster.sql("ALTER TABLE config.server RENAME TO renamed")
+    try:
+        until(lambda: value(scraped(watched)[0], "fieldseal_database_reachable", "fieldseal_database_reachable") == 0)
+        assert "fieldseal_organization_key_version" not in scraped(watched)[0] and value(scraped(watched)[0], "fieldseal_http_connections", "fieldseal_http_connections") >= 0
+    finally:
+        watched.cluster.sql("ALTER TABLE config.renamed RENAME TO server")
+    until(lambda: value(scraped(watched)[0], "fieldseal_database_reachable", "fieldseal_database_reachable") == 1)
+
+
+def test_the_rules_and_the_metrics_pass_promtool(watched):
+    """Prometheus' own tool reads the alert rules and what is scraped."""
+    checked = subprocess.run(["promtool", "check", "rules", ROOT / "dist/prometheus/fieldseal.rules.yml"], capture_output=True, text=True)
+    assert checked.returncode == 0 and "SUCCESS" in checked.stdout, checked.stderr
+    _, text = scraped(watched, "text/plain")
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    # It reads what it is given: a broken text is refused.
+    broken = subprocess.run(["promtool", "check", "metrics"], input=text.replace("# TYPE ", "# TYP ", 1) + "}", capture_output=True, text=True)
+    assert broken.returncode != 0
+
+
+def names(expression):
+    return set(re.findall(r"\b(?:fieldseal|process)_[a-z_]+", expression))
+
+
+def test_documentation_rules_and_board_use_metrics_that_there_are(watched):
+    metrics, text = scraped(watched)
+    there = {name for family in metrics.values() for (name, *_) in family[1]} | set(metrics)
+    router = (ROOT / "Sources/MailRouter/RouterMetrics.swift").read_text()
+    for name in re.findall(r'counters?\(\s*"([a-z_]+)"', router):
+        there.add(f"fieldseal_router_{name}_total")
+    rules = yaml.safe_load((ROOT / "dist/prometheus/fieldseal.rules.yml").read_text())["groups"][0]["rules"]
+    board = json.loads((ROOT / "dist/grafana/fieldseal.json").read_text())
+    expressions = [rule["expr"] for rule in rules] + [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert len(expressions) > 20
+    assert {name for expression in expressions for name in names(expression)} - there == set()
+    for rule in rules:
+        assert rule["labels"]["severity"] in ("critical", "warning", "info") and rule["annotations"]["summary"] and rule["annotations"]["action"]
+    page = (ROOT / "docs/monitoring.md").read_text()
+    # A row names the first of several with their common beginning.
+    missing = [name for name in metrics if name not in page and f"…{name.removeprefix('fieldseal_organization')}" not in page]
+    assert missing == []
+
+
+def test_the_log_has_numbers_and_who_asked(watched):
+    assert watched.request("GET", "queues?$top=1").status_code == 200
+    entry = until(lambda: [line for line in log(watched) if line.get("path", "").endswith("/queues")], "the request's line")[-1]
+    assert entry["status"] == 200 and isinstance(entry["milliseconds"], (int, float)) and entry["bytes"] > 0
+    assert (entry["organization"], entry["protocol"], entry["address"]) == ("contoso", "HTTP/1.1", "127.0.0.1") and entry["actor"].startswith("client:test-")
+    first = log(watched)[0]
+    assert first["message"] == "starting" and first["version"] and first["pid"] == watched.process.pid and first["settings"] == str(watched.settings)
+    assert re.fullmatch("[0-9a-f]{16}", first["kek_id"])
+
+
+# Certificates
+
+
+def issue(folder, days=2):
+    """A new certificate and its key for localhost, as files beside those in use."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", str(days), "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "new.key", "-out", folder / "new.pem"], check=True, capture_output=True)
+    return x509.load_pem_x509_certificate((folder / "new.pem").read_bytes()).serial_number
+
+
+def shown(server):
+    """The serial number of the certificate that a handshake shows."""
+    return x509.load_pem_x509_certificate(ssl.get_server_certificate(("localhost", server.port)).encode()).serial_number
+
+
+def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
+    home = watched.cluster.home
+    context = ssl._create_unverified_context()
+    open_connection = context.wrap_socket(socket.create_connection(("127.0.0.1", watched.port), timeout=PATIENCE), server_hostname="localhost")
+
+    def ask():
+        open_connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = b""
+        while b'"ok"' not in answer:
+            part = open_connection.recv(4_096)
+            assert part, "the connection was closed"
+            answer += part
+        return answer
+
+    assert ask().startswith(b"HTTP/1.1 200")
+    former = shown(watched)
+    # A key that does not belong to the certificate: those from before stay, and the log says why.
+    serial = issue(home)
+    (home / "new.pem").replace(home / "server.pem")
+    watched.process.send_signal(signal.SIGHUP)
+    until(lambda: [line for line in log(watched) if "can't be read" in line["message"] and "does not belong" in line["problem"]], "the log's complaint")
+    assert shown(watched) == former and ask().startswith(b"HTTP/1.1 200")
+    # The key follows: the service finds it by itself.
+    (home / "new.key").replace(home / "server.key")
+    until(lambda: shown(watched) == serial, "the new certificate")
+    assert ask().startswith(b"HTTP/1.1 200"), "the connection from before goes on"
+    # And on SIGHUP at once.
+    another = issue(home)
+    (home / "new.key").replace(home / "server.key")
+    (home / "new.pem").replace(home / "server.pem")
+    watched.process.send_signal(signal.SIGHUP)
+    until(lambda: shown(watched) == another, "the new certificate")
+    (home / "server.pem").write_text("no certificate")
+    watched.process.send_signal(signal.SIGHUP)
+    until(lambda: [line for line in log(watched) if "holds no certificate" in line.get("problem", "")], "the log's complaint")
+    assert shown(watched) == another and watched.process.poll() is None
+    issue(home)
+    (home / "new.key").replace(home / "server.key")
+    (home / "new.pem").replace(home / "server.pem")
+    watched.process.send_signal(signal.SIGHUP)
+    until(lambda: shown(watched) != another)
+    open_connection.close()
+
+
+def test_the_doctor_names_certificates_that_expire(watched):
+    def findings():
+        output = watched.cluster.run("doctor", "--json", settings=watched.settings.stem, check=False).stdout
+        return {f["code"]: f for f in json.loads(output)["findings"]}
+
+    found = findings()["certificate-expires"]
+    assert found["severity"] == "error" and "expires in 1 days" in found["message"]
+    pem = watched.cluster.home / "server.pem"
+    good = pem.read_text()
+    try:
+        pem.write_text("x")
+        assert "holds no certificate" in findings()["certificate-unusable"]["message"]
+    finally:
+        pem.write_text(good)
+
+
+@pytest.mark.parametrize("name, words", [("ocsp: true", "OCSP"), ("ocspStapling: true", "unknown key"), ("crl: /x", "revoked"), ("crl: {file: /x}", "revoked")])
+def test_what_is_not_supported_is_refused_by_name(watched, tmp_path, name, words):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"https:\n  {name}\n")
+    refused = watched.cluster.run("config", "check", "--settings", str(settings), settings=None, check=False)
+    assert refused.returncode == 1 and f"https.{name.split(':')[0]}" in refused.stderr and words in refused.stderr
+
+
+def test_the_doctor_says_where_algorithms_come_from(watched):
+    found = json.loads(watched.cluster.run("doctor", "--json", check=False).stdout)["cryptography"]
+    version = subprocess.run(["openssl", "version"], check=True, capture_output=True, text=True).stdout.split()[1]
+    assert found["library"].startswith(f"OpenSSL {version}") and found["fips"] is False
+    assert {"AES-256-CBC", "HMAC", "SHA-256", "SHA-512", "PBKDF2", "scrypt"} == set(found["algorithms"]) and set(found["algorithms"].values()) == {"default"}
+    assert "the FIPS provider is not active" in watched.cluster.run("doctor", check=False).stdout.splitlines()[-1]

@@ -1,0 +1,130 @@
+"""`scripts/tidy`: each of its rules finds what it forbids, and a tree that keeps them has no problem."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+#: A rule's name: the file, what is appended to it (or the pattern to replace and its replacement), and what is said about it.
+CASES = {
+    "try!": ("Sources/Records/A1.swift", "let a = try! f()\n", "A1.swift:1: banned: try! (throw,"),
+    "as!": ("Sources/Records/A2.swift", "let a = b as! C\n", "A2.swift:1: banned: as!"),
+    "fatalError": ("Sources/Records/A3.swift", "fatalError()\n", "A3.swift:1: banned: fatalError("),
+    "TODO": ("Sources/Records/A4.swift", "// TODO: later\n", "A4.swift:1: banned: TODO (file an issue)"),
+    "print": ("Sources/Records/A5.swift", "print(1)\n", "A5.swift:1: banned: print("),
+    "sleep": ("Tests/RecordsTests/A6.swift", "try await Task.sleep(for: .seconds(1))\n", "A6.swift:1: banned: Task.sleep"),
+    "disabled": ("Tests/RecordsTests/A7.swift", "@Test(.disabled())\n", "A7.swift:1: banned: .disabled("),
+    "skipped": ("Tests/Service/records/test_c8.py", "pytest.skip('later')\n", "test_c8.py:1: banned: pytest.skip (make it pass, or delete it)"),
+    "TODO in Python": ("Benchmarks/c9.py", "# FIXME: later\n", "c9.py:1: banned: FIXME"),
+    "names": ("Sources/Records/A8.swift", "private struct Helper {\n", "A8.swift:1: banned: Helper"),
+    "uuidString": ("Sources/Records/A9.swift", "UUID(uuidString: a)\n", "A9.swift:1: banned: uuidString:"),
+    "JSONSerialization": ("Sources/Records/B1.swift", "JSONSerialization.data()\n", "B1.swift:1: banned: JSONSerialization"),
+    "two Bools": ("Sources/Records/F2.swift", "func a(_ b: Bool, _ c: Bool) {}\n", "F2.swift:1: banned: _ b: Bool, _ c: Bool (labels,"),
+    "SQLSTATE": ("Sources/Records/F1.swift", 'if error.sqlState == "23505" {}\n', 'F1.swift:1: banned: sqlState == "'),
+    "libpq": ("Sources/Records/B2.swift", "import CLibPQ\n", "B2.swift:1: banned: import CLibPQ"),
+    "OpenSSL": ("Sources/Records/B3.swift", "import COpenSSL\n", "B3.swift:1: banned: import COpenSSL"),
+    "libcurl": ("Sources/MailRouter/E3.swift", "import CCurl\n", "E3.swift:1: banned: import CCurl (CurlClient)"),
+    "Sendable": ("Sources/Records/B4.swift", "private final class A: @unchecked Sendable {}\n", "B4.swift:1: @unchecked Sendable without"),
+    "unsafe": ("Sources/Records/B5.swift", "nonisolated(unsafe) var a = 1\n", "B5.swift:1: nonisolated(unsafe) without"),
+    "imports": ("Sources/PostgresClient/B6.swift", "import Records\n", "B6.swift:1: PostgresClient must not import Records"),
+    "comments": ("Sources/Records/B7.swift", "package struct B7 {}\n", "B7.swift:1: no doc comment: package struct B7 {}"),
+    "comments of a library": ("Sources/CellCrypto/E4.swift", "public struct E4 {}\n", "E4.swift:1: no doc comment: public struct E4 {}"),
+    "second type": ("Sources/Records/E5.swift", "struct E5 {}\n\nfinal class Other {}\n", "E5.swift:3: a second type, Other: give it a file"),
+    "name of a file": ("Sources/Records/E6.swift", "enum Other {}\n", "E6.swift:1: a file with the type Other has its name"),
+    "public": ("Sources/Records/E7.swift", "/// A.\npublic struct E7 {}\n", "E7.swift:2: public in a module that no library has: package"),
+    "folders": ("Sources/Records/E8.swift", "// a\n", "Sources/Records:1: "),
+    "length": ("Sources/Records/B8.swift", "// a\n" * 451, "B8.swift:451: longer than 450 lines"),
+    "function length": ("Sources/Records/E1.swift", "func a() {\n" + "    b()\n" * 59 + "}\n", "E1.swift:1: a function of 61 lines, more than 60"),
+    "nesting": (
+        "Sources/Records/E2.swift",
+        "struct E2 {\n    func a() {\n" + "".join(f"{' ' * 4 * n}if a {{\n" for n in range(2, 6)) + f"{' ' * 24}b.map {{ [a] c in\n"
+        + "".join(f"{' ' * 4 * n}}}\n" for n in range(6, -1, -1)),
+        "E2.swift:7: a block in 4 others, more than 3"),
+    "links": ("docs/b9.md", "# B9\n[x](nowhere.md)\n", "b9.md:2: the link to nowhere.md leads nowhere"),
+    "titles": ("docs/c1.md", "no title\n", "c1.md:1: a page begins with its title"),
+    "orphans": ("docs/c2.md", "# C2\n", "c2.md:1: nothing refers to this file"),
+    "scripts": ("scripts/c3", "#!/bin/sh\n", "scripts/c3:1: nothing refers to this file"),
+    "shell": ("Benchmarks/d1", "#!/usr/bin/env bash\n", "Benchmarks/d1:1: SHELL_SCRIPTS in the Makefile lacks this file"),
+    "modules": ("Sources/Another/C4.swift", "\n", "scripts/tidy:1: ARROWS lacks the module Another"),
+    "dependency unused": ("Package.swift", (r'name: "CurlClient", dependencies: \[', r'\g<0>"JSON", '), "Package.swift:1: CurlClient depends on JSON, and imports it nowhere"),
+    "dependency missing": ("Package.swift", (r'"CMigrations", "PostgresClient"', '"CMigrations"'), "Package.swift:1: Migrations imports PostgresClient, which its dependencies lack"),
+    "arrow up": ("scripts/tidy", (r'"CurlClient": set\(\)', '"CurlClient": {"Program"}'), "scripts/tidy:1: ARROWS has an arrow up, from CurlClient to Program"),
+    "embedded": ("Sources/CConsole/Templates/c5.mustache", "x", "embedded.c:1: Templates/c5.mustache is not embedded"),
+    "unknown message": ("Sources/CConsole/Templates/c6.mustache", "{{t.nowhere}}", "en.json:1: the message nowhere is missing"),
+    "unused message": ("Sources/CConsole/Messages/en.json", ("^{", '{"unusedMessage": "x",'), "en.json:1: the message unusedMessage is used nowhere"),
+    "languages": ("Sources/CConsole/Messages/de.json", ("^{", '{"onlyHere": "x",'), "de.json:1: the message onlyHere is missing here or in English"),
+    "findings": ("Sources/Diagnostics/C7.swift", 'let a = "made-up-finding"\n', "en.json:1: there is no message for the finding made-up-finding"),
+    "errors": ("docs/web-api.md", (r"^\| 0x80040217 \|", "| 0x80040000 |"), "web-api.md:1: 0x80040000 is in the table of errors, and no code of the API"),
+    "error missing": ("docs/web-api.md", None, "web-api.md:1: 0x80040217 ("),
+    "guarantees": ("README.md", ("`test_router_credentials`", "`test_nothing_at_all`"), ": no test and no command is called test_nothing_at_all"),
+    "nobody": ("Sources/Records/D2.swift", "// Nobody knows.\n", "D2.swift:1: the word Nobody (write: no person"),
+    "somebody": ("Sources/Records/D3.swift", 'let a = "is somebody\'s"\n', "D3.swift:1: the word somebody's (write: a person"),
+    "everybody": ("Sources/CConsole/Messages/en.json", ('"name": "', r'\g<0>Everybody '), "the word Everybody (write: each person"),
+    "whoever": ("Sources/Program/D4.swift", "// For whoever asks.\n", "D4.swift:1: the word whoever (write: a caller that"),
+    "whatever": ("docs/console.md", (r"^Lists show", "Whatever lists show"), "the word Whatever (write: any, every"),
+    "one's own": ("dist/debian/copyright", (r"\Z", "A connection of one's own.\n"), "the word of one's own (write: its own"),
+    "to nothing": ("CHANGELOG.md", (r"\Z", "It came to nothing.\n"), "the word came to nothing (write: fails"),
+    "at hand": ("README.md", (r"\Z", "The key at hand.\n"), "the word at hand (write: present"),
+    "sentences": ("docs/console.md", (r"\Z", "\n- " + "word " * 30 + "end.\n"), ": a sentence of 31 words (write at most 30): word word"),
+    "sentences over lines": ("README.md", (r"\Z", "\n" + "word\n" * 16 + "`a b` [c d](LICENSE) " * 5 + ".\n"), ": a sentence of 31 words (write at most 30): word word"),
+    "ratios": ("README.md", (r"\| [^|]* \| higher \|", "| 99 | higher |"), "README.md:1: the ratio of "),
+    "encrypted in a page": ("docs/recovery.md", (r"`queue\.emailpassword`", "`queue.otherpassword`"), "recovery.md:1: the encrypted attributes are others than here: queue.emailpassword, queue.otherpassword"),
+    "encrypted in a test": ("Tests/Reader/cell_reader.py", (r'\["password"\]', '["word"]'), "cell_reader.py:1: the encrypted attributes are others than here: mailbox.password, mailbox.word"),
+    "figures": ("docs/performance.md", (r"\| lower \| ≤ (\d)", r"| lower | ≤ 9\1"), "performance.md:1: the figure "),
+}
+
+
+def run(tree):
+    result = subprocess.run([tree / "scripts/tidy"], capture_output=True, text=True)
+    return result.returncode, result.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of the project, as Git would take it."""
+    tree = tmp_path_factory.mktemp("tree") / "project"
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tree / name)
+    subprocess.run(["git", "init", "-q", tree], check=True)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def told(tree):
+    """What it says of a tree that breaks every rule once."""
+    assert run(tree) == (0, [f"tidy: 0 problems in {len(list(files(tree)))} files"])
+    for name, change, _ in CASES.values():
+        path = tree / name
+        if isinstance(change, tuple):
+            text, count = re.subn(*change, path.read_text(), count=1, flags=re.M)
+            assert count, name
+            path.write_text(text)
+        elif change:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(change)
+    code, lines = run(tree)
+    assert code == 1
+    return lines
+
+
+def files(tree):
+    return (path for path in tree.rglob("*") if path.is_file() and ".git" not in path.relative_to(tree).parts)
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_a_rule_that_is_broken_is_told_with_its_place(told, rule):
+    assert any(CASES[rule][2] in line for line in told), told
+
+
+def test_nothing_is_told_beside_what_was_broken(told):
+    # Some of what breaks one rule breaks another along with it.
+    along = ["c3:1: SHELL_SCRIPTS in the Makefile lacks this file", "nothing refers to this file", "is not embedded", "the message unusedMessage is missing here or in English"]
+    expected = [said for _, _, said in CASES.values()] + along
+    assert [line for line in told[:-1] if not any(said in line for said in expected)] == []

@@ -1,0 +1,279 @@
+"""A walk over the names that Dataverse's documentation has: each is honoured, refused by name, or listed in docs/web-api.md as changing nothing."""
+
+import json
+import pathlib
+import urllib.parse
+import uuid
+import xml.sax.saxutils
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[3]
+NAMES = json.loads((ROOT / "Tests/Fixtures/dataverse_names.json").read_text())
+PAGE = (ROOT / "docs/web-api.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def prefix(service):
+    tag = f"names{uuid.uuid4().hex[:8]}"
+    for n in range(4):
+        service.create("queues", {"name": f"{tag} {n}"})
+    return tag
+
+
+def check(response, treatment, name, plain=None):
+    """That a response is what the treatment of a name promises."""
+    if treatment == "refused":
+        assert 400 <= response.status_code < 502, (name, response.status_code, response.text)
+        assert response.json()["error"]["message"], name
+        return
+    assert response.status_code == 200, (name, response.text)
+    if treatment == "harmless":
+        assert plain is None or response.json()["value"] == plain.json()["value"], name
+        assert f"`{name}`" in PAGE, f"{name} is not listed as changing nothing"
+
+
+def fetch(service, text, **headers):
+    return service.get("queues?fetchXml=" + urllib.parse.quote(text), **headers)
+
+
+def query(prefix, element=None, attribute=None, value=None):
+    """A query with every element, one of which has one attribute more."""
+    def extra(name):
+        return f" {attribute}={xml.sax.saxutils.quoteattr(value)}" if name == element else ""
+
+    link = "" if element == "link-entity" and attribute == "link-type" else " link-type='inner'"
+    link += "" if element == "link-entity" and attribute == "alias" else " alias='u'"
+    return (
+        f"<fetch{extra('fetch')}><entity name='queue'{extra('entity')}><attribute name='name'{extra('attribute')}/><order attribute='name'{extra('order')}/>"
+        f"<filter{extra('filter')}><condition attribute='name' operator='like' value='{prefix}%'{extra('condition')}/>"
+        f"<condition attribute='name' operator='in'><value{extra('value')}>{prefix} 1</value><value>{prefix} 2</value></condition></filter>"
+        f"<link-entity name='systemuser' from='systemuserid' to='owninguser'{link}{extra('link-entity')}/></entity></fetch>")
+
+
+def test_attributes_of_fetchxml(service, prefix):
+    plain = fetch(service, query(prefix))
+    assert [r["name"][-1] for r in plain.json()["value"]] == ["1", "2"]
+    for element, attributes in NAMES["fetchxml attributes"].items():
+        for attribute, (value, treatment) in attributes.items():
+            response = fetch(service, query(prefix, element, attribute, value))
+            check(response, treatment, attribute, plain)
+            if treatment == "refused":
+                assert attribute in response.json()["error"]["message"], (attribute, response.text)
+    for element in ("fetch", "entity", "attribute", "order", "filter", "condition", "value", "link-entity"):
+        response = fetch(service, query(prefix, element, "nosuch", "1"))
+        check(response, "refused", element)
+        assert "nosuch" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("text", [
+    "<fetch><entity name='queue'><nosuch/></entity></fetch>", "<fetch><nosuch/><entity name='queue'/></fetch>", "<fetch><entity name='queue'/><entity name='queue'/></fetch>",
+    "<fetch><entity name='queue'>text</entity></fetch>", "<fetch><entity name='queue'><attribute name='name'><value>1</value></attribute></entity></fetch>",
+    "<fetch><entity name='queue'><filter><value>1</value></filter></entity></fetch>", "<fetch distinct='yes'><entity name='queue'/></fetch>",
+    "<fetch mapping='internal'><entity name='queue'/></fetch>", "<fetch top='1' page='2'><entity name='queue'/></fetch>",
+    "<fetch><entity name='queue'><filter type='xor'/></entity></fetch>", "<!DOCTYPE fetch><fetch><entity name='queue'/></fetch>",
+    "<!DOCTYPE x [<!ENTITY a 'b'>]><fetch><entity name='queue'/></fetch>", "<fetch useraworderby='false'><entity name='queue'/></fetch>",
+])
+def test_what_is_no_fetchxml_is_refused(service, text):
+    check(fetch(service, text), "refused", text)
+
+
+def test_booleans_of_fetchxml_are_those_of_xml_schema(service, prefix):
+    condition = f"<filter><condition attribute='name' operator='like' value='{prefix}%'/></filter>"
+
+    def names(flag):
+        rows = fetch(service, f"<fetch returntotalrecordcount='{flag}'><entity name='queue'><attribute name='name'/><order attribute='name' descending='{flag}'/>{condition}</entity></fetch>").json()
+        return "".join(r["name"][-1] for r in rows["value"]), rows.get("@Microsoft.Dynamics.CRM.totalrecordcount")
+
+    def counts(flag):
+        distinct = fetch(service, f"<fetch distinct='{flag}'><entity name='queue'><attribute name='statecode'/>{condition}</entity></fetch>").json()["value"]
+        return len(distinct)
+
+    for flag in ("true", "1", "True", " true "):
+        assert names(flag) == ("3210", 4) and counts(flag) == 1, flag
+        total = fetch(service, f"<fetch aggregate='{flag}'><entity name='queue'><attribute name='queueid' aggregate='count' alias='n'/>{condition}</entity></fetch>")
+        assert total.json()["value"] == [{"n": 4}], flag
+    for flag in ("false", "0"):
+        assert names(flag) == ("0123", None) and counts(flag) == 4, flag
+    either = f"<filter type='OR'><condition attribute='name' operator='eq' value='{prefix} 0'/><condition attribute='name' operator='eq' value='{prefix} 1'/></filter>"
+    assert len(fetch(service, f"<fetch><entity name='queue'><attribute name='name'/>{either}</entity></fetch>").json()["value"]) == 2
+
+
+@pytest.mark.parametrize("head", [
+    "<?xml version='1.0' encoding='utf-16'?>", '<?xml version="1.0" encoding="UTF-8"?>\n', "\ufeff", "\ufeff<?xml version='1.0' encoding='us-ascii'?>", "<!-- a comment with <!DOCTYPE x> -->"])
+def test_an_xml_declaration_and_comments_make_no_difference(service, prefix, head):
+    rows = fetch(service, head + f"<fetch><!-- here too --><entity name='queue'><attribute name='name'/><filter><condition attribute='name' operator='eq'>"
+                 f"<value><![CDATA[{prefix} 2]]></value></condition></filter></entity></fetch>").json()["value"]
+    assert [r["name"] for r in rows] == [f"{prefix} 2"]
+
+
+def test_link_types_of_fetchxml(service):
+    for kind, treatment in NAMES["fetchxml link types"].items():
+        check(fetch(service, f"<fetch top='1'><entity name='queue'><link-entity name='systemuser' from='systemuserid' to='owninguser' link-type='{kind}'/></entity></fetch>"), treatment, kind)
+
+
+def test_operators_of_fetchxml(service):
+    def condition(attribute, operator, values):
+        inner = "".join(f"<value>{v}</value>" for v in values)
+        return f"<fetch top='1'><entity name='queue'><filter><condition attribute='{attribute}' operator='{operator}'>{inner}</condition></filter></entity></fetch>"
+
+    for attribute, operators in NAMES["fetchxml operators"].items():
+        for operator, values in operators.items():
+            check(fetch(service, condition(attribute, operator, values)), "honoured", operator)
+            if len(values) != 2 or operator.startswith(("between", "not-between")) or "fiscal" in operator:
+                check(fetch(service, condition(attribute, operator, [*values, "1"])), "refused" if operator not in ("in", "not-in") else "honoured", operator)
+    for operator in NAMES["fetchxml operators refused"]:
+        response = fetch(service, condition("name", operator, ["00000000-0000-0000-0000-000000000001"]))
+        check(response, "refused", operator)
+
+
+def test_query_options(service, prefix):
+    plain = service.get("queues")
+    for name, (value, treatment) in NAMES["query options"].items():
+        response = service.get(f"queues?{name}={urllib.parse.quote(value)}")
+        check(response, treatment, name, plain)
+        if treatment == "refused":
+            assert name in response.json()["error"]["message"], response.text
+
+
+def test_options_stand_where_they_are_honoured(service, prefix):
+    (record,) = service.get(f"queues?$filter=name eq '{prefix} 0'").json()["value"]
+    one = f"queues({record['queueid']})"
+    for path in (one, f"{one}/owninguser"):
+        for option in ("$filter=name ne null", "$orderby=name", "$top=1", "$skip=1", "$count=true", "$apply=aggregate($count as n)", "fetchXml=<fetch/>", "sql=x", "$skiptoken=x"):
+            check(service.get(f"{path}?{option}"), "refused", option)
+    for option in ("$select=name", "$top=1", "$orderby=name", "$expand=owninguser", "$apply=aggregate($count as n)", "fetchXml=<fetch/>"):
+        check(service.get(f"queues/$count?{option}"), "refused", option)
+    for path in ("WhoAmI", "IsDataEncryptionActive()", f"{one}/name", "$openapi"):
+        check(service.get(f"{path}?$select=name"), "refused", path)
+        check(service.get(f"{path}?foo=1"), "refused", path)
+    check(service.get("WhoAmI(Foo=1)"), "refused", "WhoAmI")
+    check(service.request("DELETE", f"{one}?$filter=name eq 'x'"), "refused", "DELETE")
+    check(service.request("POST", "queues?$filter=name eq 'x'", {"name": "x"}), "refused", "POST")
+    assert service.get(one).status_code == 200
+    fetched = urllib.parse.quote("<fetch><entity name='queue'><attribute name='name'/></entity></fetch>")
+    for option in ("$filter=name eq 'x'", "$select=name", "$top=1", "$orderby=name", "$count=true", "$expand=owninguser", "$apply=aggregate($count as n)", "sql=SELECT name FROM queue"):
+        check(service.get(f"queues?fetchXml={fetched}&{option}"), "refused", option)
+        if not option.startswith("sql"):
+            check(service.get(f"queues?sql=SELECT name FROM queue&{option}"), "refused", option)
+    for option in ("$filter=name eq 'x'", "$select=name", "$expand=owninguser"):
+        check(service.get(f"queues?$apply=groupby((statecode))&{option}"), "refused", option)
+    assert service.get("queues?$apply=groupby((statecode),aggregate($count as n))&$orderby=n&$top=1&$count=true").status_code == 200
+
+
+def test_filter_expressions(service):
+    for expression in NAMES["filter expressions refused"]:
+        check(service.get("queues?$filter=" + urllib.parse.quote(expression)), "refused", expression)
+    for expression in NAMES["filter expressions"]:
+        check(service.get("queues?$top=1&$filter=" + urllib.parse.quote(expression)), "honoured", expression)
+    for expression in NAMES["apply"]:
+        check(service.get("queues?$apply=" + urllib.parse.quote(expression)), "honoured", expression)
+    for expression in NAMES["apply refused"]:
+        check(service.get("queues?$apply=" + urllib.parse.quote(expression)), "refused", expression)
+    for attribute, functions in NAMES["query functions"].items():
+        for name, arguments in functions.items():
+            text = f"Microsoft.Dynamics.CRM.{name}(PropertyName='{attribute}'{',' + arguments if arguments else ''})"
+            check(service.get("queues?$top=1&$filter=" + urllib.parse.quote(text)), "honoured", name)
+            check(service.get("queues?$top=1&$filter=" + urllib.parse.quote(text[:-1] + ",NoSuchParameter=1)")), "refused", name)
+    for name, arguments in NAMES["query functions refused"].items():
+        text = f"Microsoft.Dynamics.CRM.{name}(PropertyName='name'{',' + arguments if arguments else ''})"
+        check(service.get("queues?$filter=" + urllib.parse.quote(text)), "refused", name)
+
+
+def test_headers(service):
+    plain = service.get("queues")
+    for name, values in NAMES["headers"].items():
+        for value, treatment in values.items():
+            response = service.get("queues", **{name: value})
+            check(response, treatment, name, plain)
+            if treatment == "refused" and name != "Accept":
+                assert name.lower() in response.json()["error"]["message"].lower(), response.text
+
+
+def test_preferences(service):
+    plain = service.get("queues")
+    for preference, treatment in NAMES["preferences"].items():
+        name = preference.split("=")[0].split(";")[0]
+        response = service.get("queues", Prefer=preference)
+        check(response, treatment, name.removeprefix("odata."), plain)
+        if treatment == "refused":
+            assert name in response.json()["error"]["message"], response.text
+    # Undocumented preferences are ignored, as RFC 7240 requires.
+    check(service.get("queues", Prefer="some-preference=1"), "honoured", "some-preference")
+
+
+def test_constructs_of_sql(service):
+    for text in NAMES["sql refused"]:
+        check(service.get("queues?sql=" + urllib.parse.quote(text)), "refused", text)
+
+
+def test_messages_that_are_not_there(service):
+    """Each is refused with its name or with the reason, as a function and as an action, and bound to a record and to a set."""
+    (queue,) = service.get("queues?$select=queueid&$top=1").json()["value"]
+    for name in NAMES["messages refused"]:
+        bound = [f"queues({queue['queueid']})/Microsoft.Dynamics.CRM.{name}", f"queues/Microsoft.Dynamics.CRM.{name}"]
+        for method, path in (("GET", f"{name}()"), ("POST", name), ("POST", bound[0]), ("POST", bound[1])):
+            response = service.request(method, path, {} if method == "POST" else None)
+            assert response.status_code in (404, 405, 501), (method, path, response.text)
+            message = response.json()["error"]["message"]
+            assert name in message or "are fixed here" in message, (method, path, response.text)
+
+
+def names(response):
+    assert response.status_code == 200, response.text
+    return [r["name"][-1] for r in response.json()["value"]]
+
+
+@pytest.mark.parametrize("empty", ["<filter/>", "<filter type='or'/>", "<filter type='or'><filter/><filter type='or'/></filter>"])
+def test_a_filter_without_conditions_changes_nothing(service, prefix, empty):
+    mine = f"<condition attribute='name' operator='like' value='{prefix}%'/>"
+    one = f"<condition attribute='name' operator='eq' value='{prefix} 1'/>"
+    start = "<fetch><entity name='queue'><attribute name='name'/><order attribute='name'/>"
+    for filters, expected in ((f"<filter>{mine}</filter>{empty}", "0123"), (f"<filter>{mine}{empty}</filter>", "0123"), (f"<filter type='or'>{one}{empty}</filter>", "1")):
+        assert "".join(names(fetch(service, f"{start}{filters}</entity></fetch>"))) == expected, filters
+    link = f"<link-entity name='systemuser' from='systemuserid' to='owninguser' link-type='exists'>{empty}</link-entity>"
+    assert "".join(names(fetch(service, f"{start}<filter>{mine}</filter>{link}</entity></fetch>"))) == "0123"
+    outer = f"<link-entity name='systemuser' from='systemuserid' to='owninguser'>{empty}</link-entity>"
+    assert "".join(names(fetch(service, f"{start}<filter>{mine}</filter>{outer}</entity></fetch>"))) == "0123"
+
+
+@pytest.mark.parametrize("content", [
+    "<attribute name='name'/>", "<attribute name='name' alias='n'/>", "<attribute name='name' groupby='true'/>", "<all-attributes/>", "", "<no-attrs/>",
+    "<attribute name='name' aggregate='count'/>", "<attribute name='name' aggregate='count' alias='n'/><attribute name='emailaddress' alias='e'/>",
+])
+def test_an_aggregate_query_gives_no_records(service, content):
+    check(fetch(service, f"<fetch aggregate='true'><entity name='queue'>{content}</entity></fetch>"), "refused", content)
+
+
+@pytest.mark.parametrize("alias", ["", "a b", "a.b", "a-b", "ä", "a'b", "@odata.etag"])
+def test_an_alias_is_an_identifier(service, prefix, alias):
+    quoted = xml.sax.saxutils.quoteattr(alias)
+    for content in (f"<attribute name='name' alias={quoted}/>", f"<link-entity name='systemuser' from='systemuserid' to='owninguser' alias={quoted}/>",
+                    f"<link-entity name='systemuser' from='systemuserid' to='owninguser' link-type='exists' alias={quoted}/>"):
+        response = fetch(service, f"<fetch><entity name='queue'>{content}</entity></fetch>")
+        check(response, "refused", alias)
+        assert "alias" in response.json()["error"]["message"]
+    assert "A_1" in fetch(service, "<fetch top='1'><entity name='queue'><attribute name='name' alias='A_1'/></entity></fetch>").json()["value"][0]
+
+
+def test_a_count_of_0_is_no_count(service, prefix):
+    condition = f"<filter><condition attribute='name' operator='like' value='{prefix}%'/></filter>"
+    assert len(names(fetch(service, f"<fetch count='0'><entity name='queue'><attribute name='name'/>{condition}</entity></fetch>"))) == 4
+    assert len(names(fetch(service, f"<fetch count='1'><entity name='queue'><attribute name='name'/>{condition}</entity></fetch>"))) == 1
+
+
+def test_the_first_of_two_preferences_counts(service):
+    def created(preference):
+        return service.request("POST", "queues", {"name": "twice"}, Prefer=preference).status_code
+
+    assert created("return=representation, return=minimal") == 201 and created("return=minimal, return=representation") == 204
+    page = service.get("queues?$select=name", Prefer="odata.maxpagesize=1, maxpagesize=3").json()
+    assert len(page["value"]) == 1
+
+
+def test_a_format_is_read_however_it_is_encoded(service):
+    for option in ("$format=xml", "$%66ormat=xml", "%24format=xml", "$format=%78ml", "$format=atom", "$format="):
+        for path in ("queues", "WhoAmI", f"queues({uuid.uuid4()})"):
+            response = service.get(f"{path}?{option}")
+            assert response.status_code in (400, 406), (path, option, response.text)
+    assert service.get("queues?$top=1&$format=json").status_code == service.get("queues?$top=1&$%66ormat=application/json").status_code == 200
