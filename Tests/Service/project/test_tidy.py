@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[3]
 
-#: A rule's name: the file, what is appended to it (or the pattern to replace and its replacement), and what is said about it.
+#: A rule's name: the file (or several), what is appended to it (or the pattern to replace and its replacement), and what is said about it.
 CASES = {
     "try!": ("Sources/Records/A1.swift", "let a = try! f()\n", "A1.swift:1: banned: try! (throw,"),
     "as!": ("Sources/Records/A2.swift", "let a = b as! C\n", "A2.swift:1: banned: as!"),
@@ -37,6 +37,8 @@ CASES = {
     "name of a file": ("Sources/Records/E6.swift", "enum Other {}\n", "E6.swift:1: a file with the type Other has its name"),
     "public": ("Sources/Records/E7.swift", "/// A.\npublic struct E7 {}\n", "E7.swift:2: public in a module that no library has: package"),
     "folders": ("Sources/Records/E8.swift", "// a\n", "Sources/Records:1: "),
+    "folders of Swift tests": ([f"Tests/CrowdTests/F{n}.swift" for n in range(17)], "// a\n", "Tests/CrowdTests:1: 17 files of code, more than 16"),
+    "folders of service tests": ([f"Tests/Service/crowd/test_f{n}.py" for n in range(17)], "# a\n", "Tests/Service/crowd:1: 17 files of code, more than 16"),
     "length": ("Sources/Records/B8.swift", "// a\n" * 451, "B8.swift:451: longer than 450 lines"),
     "function length": ("Sources/Records/E1.swift", "func a() {\n" + "    b()\n" * 59 + "}\n", "E1.swift:1: a function of 61 lines, more than 60"),
     "nesting": (
@@ -96,11 +98,18 @@ def tree(tmp_path_factory):
     return tree
 
 
+def changes():
+    """Each file that a case changes, and its change."""
+    for names, change, _ in CASES.values():
+        for name in [names] if isinstance(names, str) else names:
+            yield name, change
+
+
 @pytest.fixture(scope="module")
 def told(tree):
     """What it says of a tree that breaks every rule once."""
     assert run(tree) == (0, [f"tidy: 0 problems in {len(list(files(tree)))} files"])
-    for name, change, _ in CASES.values():
+    for name, change in changes():
         path = tree / name
         if isinstance(change, tuple):
             text, count = re.subn(*change, path.read_text(), count=1, flags=re.M)
