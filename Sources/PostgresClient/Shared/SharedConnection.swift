@@ -16,7 +16,7 @@ public final class SharedConnection: Sendable {
     public struct Configuration: Sendable {
         /// libpq's connection string.
         public var conninfo: String
-        /// How many transactions are sent together.
+        /// How many callers' statements are sent together.
         public var batchLimit = 32
         /// How many callers may wait for the next round trip.
         public var queueLimit = 256
@@ -55,13 +55,19 @@ public final class SharedConnection: Sendable {
     /// Callers that wait for the next round trip, or for the response of this one.
     public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
 
-    /// Runs statements in their own transaction.
+    /// Runs statements: all of them or none. They may share their transaction with statements of callers that have the same check.
     ///
-    /// - Returns: Nil when nothing was done and the caller needs a separate connection.
+    /// If a shared transaction fails, each caller's statements are repeated in a transaction of their own. So they may be
+    /// statements only whose effects a rollback undoes.
+    ///
+    /// - Parameter check: Runs first, once for all callers that share the transaction. If it fails, nothing is done.
+    /// - Returns: The results without that of the check; nil when nothing was done and the caller needs a separate connection.
     /// - Throws: ``PostgresError`` of the first statement that failed; the others did not run.
-    public func run(_ statements: [Statement]) async throws -> [PostgresResult]? {
+    public func run(_ statements: [Statement], after check: SharedStatement? = nil) async throws -> [PostgresResult]? {
         try await withCheckedThrowingContinuation { continuation in
-            let isTaken = enqueue { $0.transactions.append(.init(statements: statements, continuation: continuation)) }
+            let isTaken = enqueue {
+                $0.writes.append(.init(statements: statements, check: check, continuation: continuation))
+            }
             if !isTaken { continuation.resume(returning: nil) }
         }
     }
@@ -163,11 +169,6 @@ public final class SharedConnection: Sendable {
 
 /// The statements of several callers.
 private struct Batch {
-    struct Transaction {
-        let statements: [SharedConnection.Statement]
-        let continuation: CheckedContinuation<[PostgresResult]?, any Error>
-    }
-
     struct Lookup {
         let statement: SharedStatement
         let id: UUID
@@ -175,22 +176,22 @@ private struct Batch {
         let continuation: CheckedContinuation<PostgresResult?, Never>
     }
 
-    var transactions: [Transaction] = []
+    var writes: [SharedTransaction.Write] = []
     var lookups: [Lookup] = []
 
-    var count: Int { transactions.count + lookups.count }
+    var count: Int { writes.count + lookups.count }
 
-    /// Takes all lookups, and a limited number of transactions.
+    /// Takes all lookups, and a limited number of writes.
     mutating func removeFirst(_ limit: Int) -> Batch {
-        let batch = Batch(transactions: Array(transactions.prefix(limit)), lookups: lookups)
-        transactions.removeFirst(batch.transactions.count)
+        let batch = Batch(writes: Array(writes.prefix(limit)), lookups: lookups)
+        writes.removeFirst(batch.writes.count)
         lookups = []
         return batch
     }
 
     /// Refuses all waiting statements, so that they run on separate connections.
     func refuse() {
-        for transaction in transactions { transaction.continuation.resume(returning: nil) }
+        for write in writes { write.continuation.resume(returning: nil) }
         for lookup in lookups { lookup.continuation.resume(returning: nil) }
     }
 }
@@ -222,19 +223,13 @@ private struct MergedLookups {
     private func group(of lookup: Batch.Lookup) -> Int? { groups.firstIndex { $0.statement === lookup.statement } }
 }
 
-extension PostgresError {
-    /// Whether nothing was done, because a statement waited too long for a lock, PostgreSQL rolled it back because of others, or
-    /// its tables changed after it was prepared.
-    fileprivate var isGivenUp: Bool { state == .lockNotAvailable || isRetryable }
-}
-
 extension PostgresConnection {
     /// Serves waiting callers until the connection breaks or is closed.
     fileprivate func serve(_ callers: SharedConnection) {
         waitForItsTurn()
         while let batch = callers.next() {
             // The server may have closed the idle connection. Checking that first keeps the outcome of a write certain.
-            guard batch.transactions.isEmpty || isIdle, !isOutdated else {
+            guard batch.writes.isEmpty || isIdle, !isOutdated else {
                 callers.rest(isBroken: true)
                 return batch.refuse()
             }
@@ -260,24 +255,33 @@ extension PostgresConnection {
 
     private func carry(_ batch: Batch, for callers: SharedConnection) {
         let lookups = MergedLookups(batch.lookups)
-        var sets = batch.transactions.map(\.statements)
+        let transactions = SharedTransaction.merging(batch.writes)
+        var sets = transactions.map(\.statements)
         if !batch.lookups.isEmpty { sets.append(lookups.statements) }
         let results = pipelines(sets)
-        let metLock = results.contains {
-            if case .failure(let error as PostgresError) = $0 { error.state == .lockNotAvailable } else { false }
+        var answers: [(SharedTransaction, Answer)] = []
+        for (transaction, result) in zip(transactions, results) {
+            let parts = isUsable ? transaction.separated(after: result) : []
+            answers += parts.isEmpty ? [(transaction, result)] : Array(zip(parts, pipelines(parts.map(\.statements))))
         }
         // Before the callers get the result, so that they don't return at once.
-        if metLock || !isUsable { callers.rest(isBroken: !isUsable) }
-        for (transaction, result) in zip(batch.transactions, results) {
-            if case .failure(let error as PostgresError) = result, error.isGivenUp {
-                transaction.continuation.resume(returning: nil)
-            } else {
-                transaction.continuation.resume(with: result.map { $0 })
-            }
+        if answers.contains(where: { $0.1.metLock }) || results.contains(where: \.metLock) || !isUsable {
+            callers.rest(isBroken: !isUsable)
         }
+        for (transaction, answer) in answers { transaction.answer(answer) }
         guard let found = results.last else { return }
         for lookup in batch.lookups {
             lookup.continuation.resume(returning: (try? found.get()).flatMap { lookups.result(of: lookup, among: $0) })
         }
+    }
+}
+
+/// The results of a transaction's statements, or its first error.
+private typealias Answer = Result<[PostgresResult], any Error>
+
+extension Answer {
+    /// Whether a statement waited too long for a lock.
+    fileprivate var metLock: Bool {
+        if case .failure(let error as PostgresError) = self { error.state == .lockNotAvailable } else { false }
     }
 }

@@ -84,7 +84,7 @@ extension Session {
             return statements.count == 1
                 ? [try connection.query(statements[0].sql, statements[0].parameters)] : try connection.pipeline(statements)
         }
-        return try confirmed { try connection.pipeline([check.statement] + statements) }
+        return try confirmed { Array(try connection.pipeline([check.statement] + statements).dropFirst()) }
     }
 
     /// Looks a record up together with the lookups of other callers.
@@ -101,8 +101,7 @@ extension Session {
     package func runShared(_ statements: [(sql: String, parameters: [PostgresParameter])]) async throws -> [PostgresResult]? {
         guard let check, let connection = deployment.writers.min(by: { $0.load < $1.load }) else { return nil }
         do {
-            guard let results = try await connection.run([check.statement] + statements) else { return nil }
-            return Array(results.dropFirst())
+            return try await connection.run(statements, after: check)
         } catch {
             return try confirmed { throw error }
         }
@@ -110,7 +109,7 @@ extension Session {
 
     private func confirmed(_ run: () throws -> [PostgresResult]) throws -> [PostgresResult] {
         do {
-            return Array(try run().dropFirst())
+            return try run()
         } catch let error as PostgresError where [.staleSession, .undefinedTable, .undefinedSchema].contains(error.state) {
             if let client = caller.clientID { deployment.sessions.forget(client, in: organization.name) }
             throw StaleSession()

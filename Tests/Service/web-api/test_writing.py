@@ -1,8 +1,11 @@
 """Writes of several records at once, links and parts of records, alone and in change sets; and what a write must not pass over."""
 
 import base64
+import threading
 import urllib.parse
 import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from service import refused
@@ -318,3 +321,37 @@ def test_a_status_and_its_state_go_together(service, entity_set):
     for body, after in (({"statuscode": 2}, (1, 2)), ({"statecode": 0}, (0, 1)), ({"statecode": 1, "statuscode": 2}, (1, 2)), ({"statuscode": 1}, (0, 1))):
         assert service.request("PATCH", f"{entity_set}({id})", body).status_code == 204
         assert states() == after
+
+
+def test_creates_of_one_client_that_share_a_transaction_are_each_done_or_refused(service):
+    name, taken = tag(), service.create("mailboxes", {"name": "taken"})
+    callers, done, shared = 32, 0, []
+    start = threading.Barrier(callers)
+    token = service.token()
+
+    def create(number):
+        """Every fifth has an id that another record has, and the others a password."""
+        body = {"name": f"{name} {number}", "mailboxid": taken} if number % 5 == 0 else {"name": f"{name} {number}", "password": f"secret {number}"}
+        start.wait()
+        return service.request("POST", "mailboxes", body, token=token)
+
+    # They share a transaction only where several wait at the same moment.
+    for _ in range(50):
+        with ThreadPoolExecutor(callers) as pool:
+            for number, answer in enumerate(pool.map(create, range(callers))):
+                if number % 5 == 0:
+                    refused(answer, 412, "0x80040237")
+                else:
+                    assert answer.status_code == 204, answer.text
+                    done += 1
+        rows = service.sql("SELECT mailboxid, xmin::text, ispasswordset FROM org_contoso.mailbox WHERE name LIKE %s", [f"{name} %"])
+        assert len(rows) == done and all(is_set for *_, is_set in rows)
+        shared = [transaction for transaction, count in Counter(x for _, x, _ in rows).items() if count > 1]
+        if shared:
+            break
+    assert shared, "no two creates shared a transaction"
+    events = service.sql("SELECT details FROM org_contoso.security_event WHERE kind = 'password set' UNION ALL SELECT details FROM org_contoso.unchained_event")
+    told, opened = Counter(details for (details,) in events), service.opened_cells()
+    for id, number in service.sql("SELECT mailboxid, substr(name, %s) FROM org_contoso.mailbox WHERE name LIKE %s", [len(name) + 2, f"{name} %"]):
+        address = f"mailbox({id}).password"
+        assert told[address] == 1 and opened[address][1] == f"secret {number}"
