@@ -221,7 +221,8 @@ let package = Package(
         .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"], swiftSettings: settings),
         .testTarget(name: "TenancyTests", dependencies: ["Tenancy"], swiftSettings: settings),
         .testTarget(name: "MailRouterTests", dependencies: ["MailRouter", "RouterProtocol"], swiftSettings: settings),
-        .testTarget(name: "ConsoleTests", dependencies: ["Console", "JSON", "Model", "Tenancy"], swiftSettings: settings),
+        .testTarget(
+            name: "ConsoleTests", dependencies: ["Console", "JSON", "KeyManagement", "Model", "Tenancy"], swiftSettings: settings),
         .testTarget(name: "MailFormatTests", dependencies: ["MailFormat"], swiftSettings: settings),
         .executableTarget(
             name: "OpenCells", dependencies: ["CellCrypto", "PostgresClient"], path: "examples/OpenCells", swiftSettings: settings),

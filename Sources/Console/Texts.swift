@@ -51,6 +51,9 @@ struct Texts: Sendable {
         return text(isOne ? "\(key).one" : "\(key).other", values.merging(["n": self.number(number)]) { own, _ in own })
     }
 
+    /// A value after its label, with the language's colon.
+    func labelled(_ label: String, _ value: String) -> String { "\(label)\(self["format:colon"]) \(value)" }
+
     // MARK: Numbers
 
     func number(_ number: Int) -> String {

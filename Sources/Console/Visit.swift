@@ -143,7 +143,7 @@ struct Visit: Sendable {
     func common() -> [String: Any] {
         var values: [String: Any] = [
             "t": texts.messages, "organization": organization.isEmpty ? false as Any : organization, "root": root,
-            "language": texts.language, "locale": text("format:locale"), "title": "",
+            "language": texts.language, "locale": text("format:locale"), "title": "", "colon": text("format:colon"),
             "home": signed == nil ? (organization.isEmpty ? "/" : "\(root)/sign-in") : "\(root)/overview",
         ]
         if let token, let signed {

@@ -15,7 +15,7 @@ package struct KeyAdministration: Sendable {
     var state: OrganizationState { session.state }
 
     /// What a caller is going to do with the key.
-    package enum Purpose: String, Sendable {
+    package enum Purpose: String, Sendable, CaseIterable {
         case see, read, change, rehearse, cancel, activate, verify, purge
 
         /// The purpose in the words of a refusal.

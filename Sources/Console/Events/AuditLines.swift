@@ -74,7 +74,7 @@ struct AuditLines {
         // Of the many values of a new record, only its password is mentioned.
         let labels = shown.filter { operation == 2 || $0.operation != nil }.map { change in
             let label = label(change.name, entity)
-            return change.operation.map { "\(label): \(visit.text("secret:\($0)"))" } ?? label
+            return change.operation.map { texts.labelled(label, visit.text("secret:\($0)")) } ?? label
         }
         let isPage = operation != 3 && Navigation.sets.contains { $0.logicalName == entity?.logicalName }
         let style: String = operation == 1 ? "good" : operation == 3 ? "bad" : ""

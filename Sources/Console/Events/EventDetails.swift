@@ -1,9 +1,11 @@
 import Foundation
+import Model
 
-/// The details of security events in the reader's language, if they are known: `ada: sessions ended`, `ada, Basic User`.
+/// The details of security events in the reader's language, if they are known: `ada: sessions ended`, `ada, Basic User`,
+/// `read: privilegeDenied`.
 enum EventDetails {
     static func shown(_ details: String, _ texts: Texts) -> String {
-        if let text = texts.optional("detail:\(details)") ?? texts.optional("role:\(details)") { return text }
+        if let text = known(details, texts) ?? texts.optional("role:\(details)") { return text }
         let words = details.split(separator: " ")
         if words.count == 2, words[1] == "cells", let count = Int(words[0].filter(\.isNumber)) {
             return texts.count("values", count)
@@ -11,11 +13,28 @@ enum EventDetails {
         guard let comma = details.range(of: ", ", options: .backwards) ?? details.range(of: ": ", options: .backwards) else {
             return details
         }
-        let (name, rest) = (details[..<comma.lowerBound], String(details[comma.upperBound...]))
-        if let text = texts.optional("role:\(rest)") ?? texts.optional("detail:\(rest)") {
-            return "\(name)\(details[comma])\(text)"
+        let (name, rest) = (String(details[..<comma.lowerBound]), String(details[comma.upperBound...]))
+        let subject = texts.optional("purpose:\(name)") ?? name
+        if let text = texts.optional("role:\(rest)") ?? known(rest, texts) {
+            return details[comma].hasPrefix(":") ? texts.labelled(subject, text) : "\(subject)\(details[comma])\(text)"
         }
         let roles = rest.components(separatedBy: " to ").compactMap { texts.optional("role:\($0)") }
         return roles.count == 2 ? "\(name)\(details[comma])\(roles[0]) → \(roles[1])" : details
+    }
+
+    /// Why something was refused or failed, from details that begin with a record or a request: `Incoming, mailbox ID: REASON`.
+    ///
+    /// - Returns: Nil if the details give no reason.
+    static func reason(_ details: String, _ texts: Texts) -> String? {
+        guard let colon = details.range(of: ": ") else { return nil }
+        let reason = String(details[colon.upperBound...])
+        return known(reason, texts) ?? texts.told(reason)
+    }
+
+    /// A detail, an error code or a message that has a text.
+    private static func known(_ text: String, _ texts: Texts) -> String? {
+        if let known = texts.optional("detail:\(text)") { return known }
+        let code = ErrorCode(rawValue: text) ?? ErrorCode.allCases.first { "\($0)" == text }
+        return code.map { texts["refusal:\($0)"] }
     }
 }

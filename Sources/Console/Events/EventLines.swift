@@ -3,7 +3,8 @@ import JSON
 import Model
 import Tenancy
 
-/// Security events as readable lines: names instead of ids, and a sequence of released credentials as one line.
+/// Security events as readable lines: names instead of ids. A sequence of released credentials is one line, and so are equal events
+/// next to each other.
 struct EventLines {
     private let visit: Visit
     private let session: Session
@@ -28,14 +29,42 @@ struct EventLines {
         var lines: [[String: Any]] = []
         var index = 0
         while index < events.count {
-            var end = index + 1
-            if events[index].kind == Self.released, events[index].outcome == "succeeded" {
-                while end < events.count, events[end].kind == Self.released, events[end].outcome == "succeeded" { end += 1 }
-            }
-            lines.append(end - index > 1 ? group(Array(events[index..<end]), names) : line(events[index], names))
+            let first = events[index]
+            let isRelease = Self.isRelease(first)
+            let end =
+                events[index...].firstIndex { isRelease ? !Self.isRelease($0) : !Self.looks($0, like: first) } ?? events.endIndex
+            let same = Array(events[index..<end])
+            lines.append(same.count == 1 ? line(first, names) : isRelease ? group(same, names) : folded(same, names))
             index = end
         }
         return lines
+    }
+
+    private static func isRelease(_ event: RecordedEvent) -> Bool { event.kind == released && event.outcome == "succeeded" }
+
+    /// Whether the lines of two events differ in their times alone.
+    private static func looks(_ event: RecordedEvent, like other: RecordedEvent) -> Bool {
+        (event.kind, event.outcome, event.actor, event.details) == (other.kind, other.outcome, other.actor, other.details)
+    }
+
+    /// How many times of equal events a line has.
+    private static let timesLimit = 50
+
+    /// Equal events: one line with their number, and the time and the address of each.
+    private func folded(_ events: [RecordedEvent], _ names: RecordNames) -> [String: Any] {
+        var line = line(events[0], names)
+        line["count"] = texts.count("times", events.count)
+        line["hasTimes"] = true
+        line["times"] = events.prefix(Self.timesLimit).map { event -> [String: Any] in
+            [
+                "when": texts.time(event.occurredOn), "address": orFalse(event.address.map(Self.address)),
+                "number": texts.number(event.id),
+            ]
+        }
+        // What differs between the events is not a fact of their line.
+        let shared = [visit.text("details"), visit.text("keyVersion"), visit.text("fingerprint")]
+        line["rows"] = facts(events[0]).filter { ($0["label"] as? String).map(shared.contains) == true }
+        return line
     }
 
     /// Events of one kind, for lists by kind.
@@ -43,7 +72,8 @@ struct EventLines {
         let mention = event.details.flatMap(RecordMention.init(in:))
         var line: [String: Any] = [
             "when": texts.time(event.occurredOn), "what": texts.optional("event:\(event.kind)") ?? event.kind, "badge": false,
-            "who": who(event.actor), "rows": facts(event, mention), "record": false, "about": false, "isGroup": false,
+            "who": who(event.actor), "rows": facts(event), "record": false, "about": false, "isGroup": false,
+            "count": false, "hasTimes": false, "reason": false,
         ]
         if event.outcome != "succeeded" {
             line["badge"] = ["style": event.outcome == "refused" ? "warn" : "bad", "text": visit.text("outcome:\(event.outcome)")]
@@ -51,6 +81,8 @@ struct EventLines {
         if let mention { line["record"] = reference(mention, names) }
         if mention == nil, let details = event.details, details.utf8.count <= 80 {
             line["about"] = EventDetails.shown(details, texts)
+        } else if event.outcome != "succeeded", let details = event.details {
+            line["reason"] = orFalse(EventDetails.reason(details, texts))
         }
         return line
     }
@@ -65,6 +97,7 @@ struct EventLines {
         return [
             "when": texts.time(events[0].occurredOn), "what": visit.text("event:\(Self.released)"), "badge": false,
             "who": who(events[0].actor), "record": false, "about": texts.count("times", events.count), "isGroup": true,
+            "count": false, "hasTimes": false, "reason": false,
             "since": texts.time(first.occurredOn),
             "members": counts.values.sorted { $0.count > $1.count }.prefix(50).map { entry -> [String: Any] in
                 ["record": reference(entry.mention, names), "count": texts.count("times", entry.count)]
@@ -87,7 +120,7 @@ struct EventLines {
     /// The actor in a readable form.
     func who(_ actor: String) -> String { ActorName.shown(actor, texts) }
 
-    private func facts(_ event: RecordedEvent, _ mention: RecordMention?) -> [[String: Any]] {
+    private func facts(_ event: RecordedEvent) -> [[String: Any]] {
         let version = event.keyVersion.map { "\($0)" }
         let facts: [(String, String?)] = [
             ("details", event.details), ("address", event.address.map(Self.address)), ("keyVersion", version),
@@ -105,7 +138,7 @@ struct EventLines {
 }
 
 extension EventFilter {
-    /// The events of the default view: all but released credentials and clients' own sign-ins.
+    /// The events of the default view: all but released credentials and archived events.
     static var notable: EventFilter {
         var filter = EventFilter()
         filter.kinds = SecurityEvent.Kind.allCases.filter { $0 != .credentialReleased && $0 != .eventsArchived }.map(\.rawValue)

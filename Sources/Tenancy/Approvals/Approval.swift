@@ -5,7 +5,7 @@ package import PostgresClient
 /// A request of a System Administrator that a second one has to approve. It allows one operation of one caller, once.
 package struct Approval: Sendable {
     /// The kind of the requested operation.
-    package enum Operation: String, Sendable {
+    package enum Operation: String, Sendable, CaseIterable {
         case showKey = "show the key"
         case setKey = "set the key"
         case giveAccess = "give access"
