@@ -11,7 +11,7 @@ extension Console {
                 "name": visit.text(name), "href": "\(visit.root)/\(path)",
                 "oldest": orFalse(oldest.map { visit.texts.timeAgo($0) }),
                 "kept": days.map { visit.texts.count("days", $0) } ?? visit.text("keptAlways"),
-                "then": days == nil ? "" : visit.text(then),
+                "then": visit.text(days == nil ? "staysThere" : then),
             ]
         }
         let rows = [

@@ -49,6 +49,21 @@ enum MailboxState: String, CaseIterable {
         }
     }
 
+    /// All states, in the order of charts.
+    static let inCharts = [working] + allCases.filter { $0 != .working && $0 != .disabled } + [disabled]
+
+    /// The color of the state in a chart.
+    var chartStyle: String {
+        switch self {
+        case .working: "good"
+        case .testing: "a"
+        case .failing: "bad"
+        case .unapproved: "warn"
+        case .untested: "none"
+        case .disabled: "b"
+        }
+    }
+
     /// The color of the state.
     var style: String {
         switch self {

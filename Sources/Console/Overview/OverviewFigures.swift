@@ -54,7 +54,7 @@ struct OverviewFigures: Sendable {
             "href": "\(visit.root)/\(link)",
             "chart": Charts.columns(
                 counts.first, counts.second, styles: styles,
-                alternative: "\(visit.text(title)). \(visit.text("lastDay")): \(summary)"),
+                alternative: "\(visit.text(title)). \(visit.texts.labelled(visit.text("lastDay"), summary))"),
             "legend": zip(zip(names, styles), sums).map { pair, sum -> [String: Any] in
                 ["style": pair.1, "text": visit.text(pair.0), "count": visit.texts.number(sum)]
             },
@@ -66,7 +66,8 @@ struct OverviewFigures: Sendable {
         return [
             "title": visit.text(title), "total": total, "isEmpty": sum(counts) == 0, "href": "\(visit.root)/\(link)",
             "chart": Charts.columns(
-                counts, alternative: "\(visit.text(title)). \(visit.text("lastDay")): \(visit.text(name)) \(total)"),
+                counts,
+                alternative: "\(visit.text(title)). \(visit.texts.labelled(visit.text("lastDay"), "\(visit.text(name)) \(total)"))"),
             "legend": [[String: Any]](),
         ]
     }
@@ -79,13 +80,14 @@ struct OverviewFigures: Sendable {
             "total": visit.texts.number(sealed.reduce(0) { $0 + $1.values }),
             "rows": sealed.map { entry -> [String: Any] in
                 let name =
-                    "\(visit.text("entity:\(entry.entity.logicalName)")): \(visit.texts.label(entry.attribute, of: entry.entity))"
+                    visit.texts.labelled(
+                        visit.text("entity:\(entry.entity.logicalName)"), visit.texts.label(entry.attribute, of: entry.entity))
                 let count = visit.texts.number(entry.values)
                 return [
                     "name": name, "count": count, "href": "\(visit.root)/records/\(entry.entity.entitySetName)",
                     "chart": Charts.share(
                         entry.values == 0 ? 0 : Double(entry.values) / largest, style: entry.values == 0 ? "track" : "a",
-                        alternative: "\(name): \(count)"),
+                        alternative: visit.texts.labelled(name, count)),
                 ]
             },
         ]

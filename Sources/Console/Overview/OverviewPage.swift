@@ -23,8 +23,9 @@ extension Console {
             let status = try await KeyAdministration(session, to: .see).encryptionStatus()
             values["encryption"] = encryptionTile(status, visit)
             found += try await allFindings(session, &values, visit).map { finding($0, visit) }
-            let recent = try await session.securityEvents(EventFilter.notable, limit: Self.recentEvents)
-            values["recent"] = try await EventLines(visit, session).lines(recent)
+            // Equal events are one line, so more are read than are shown.
+            let recent = try await session.securityEvents(EventFilter.notable, limit: Self.readEvents)
+            values["recent"] = Array(try await EventLines(visit, session).lines(recent).prefix(Self.recentEvents))
         } else if !session.isEncryptionActive {
             found.append([
                 "severity": "bad", "text": visit.text("key-required"), "what": visit.text("askAdministrator"), "href": false,
@@ -34,7 +35,9 @@ extension Console {
         // Administrators of an organization share figures. Other people see those of their own records.
         let owner = visit.isAdministrator ? session.organization.id : session.caller.systemUserID ?? session.organization.id
         let counted = try await figures.of(owner) { try await OverviewFigures.count(for: session) }
-        values["charts"] = counted?.value.charts(visit) ?? []
+        let charts = counted?.value.charts(visit) ?? []
+        values["charts"] = charts
+        values["hasCharts"] = !charts.isEmpty
         values["sealed"] = orFalse(counted?.value.sealedTile(visit))
         values["isCounting"] = counted == nil
         if Navigation.mayList(.mailbox, visit.roles), let counts = try await mailboxCounts(session) {
@@ -65,6 +68,7 @@ extension Console {
     }
 
     private static let recentEvents = 6
+    private static let readEvents = 100
     /// Days after which a key is due for a change.
     static let keyLifetime = 365.0
 
@@ -124,20 +128,18 @@ extension Console {
     // MARK: Tiles
 
     private func mailboxTile(_ counts: MailboxCounts, _ visit: Visit) -> [String: Any] {
-        let styles: [(MailboxState, String)] = [
-            (.working, "good"), (.failing, "bad"), (.unapproved, "warn"), (.untested, "none"), (.disabled, "b"),
-        ]
-        let shown = styles.filter { counts[$0.0] > 0 }
-        let names = shown.map { "\(visit.text("mailboxState:\($0.0.rawValue)")) \(visit.texts.number(counts[$0.0]))" }
+        let shown = MailboxState.inCharts.filter { counts[$0] > 0 }
+        let names = shown.map { "\(visit.text("mailboxState:\($0.rawValue)")) \(visit.texts.number(counts[$0]))" }
         return [
             "total": visit.texts.number(counts.total), "totalText": visit.texts.count("mailboxesInAll", counts.total),
             "isEmpty": counts.total == 0,
             "mayConnect": PrivilegeTable.depth(of: .create, on: .mailbox, for: visit.roles) != .none,
             "chart": Charts.parts(
-                shown.map { (counts[$0.0], $0.1) }, alternative: "\(visit.text("mailbox")): \(names.joined(separator: ", "))"),
-            "parts": shown.map { state, style -> [String: Any] in
+                shown.map { (counts[$0], $0.chartStyle) },
+                alternative: visit.texts.labelled(visit.text("mailbox"), names.joined(separator: ", "))),
+            "parts": shown.map { state -> [String: Any] in
                 [
-                    "style": style, "text": visit.text("mailboxState:\(state.rawValue)"),
+                    "style": state.chartStyle, "text": visit.text("mailboxState:\(state.rawValue)"),
                     "count": visit.texts.number(counts[state]),
                     "href": "\(visit.root)/records/mailboxes?status=\(state.rawValue)",
                 ]

@@ -193,8 +193,8 @@ def test_two_step_sign_in_is_required_and_no_longer_after_a_question(console):
 def test_retention_says_what_is_kept_and_since_when(console):
     console.create("queues", {"name": "kept"})
     page = text(Visitor(console).get("retention"))
-    assert re.search(r"Security events always (just now|\d+ minutes? ago)", page), page
-    assert re.search(r"Changes always (just now|\d+ minutes? ago)", page) and "Nothing was moved or deleted yet." in page
+    assert re.search(r"Security events without limit stays in the database (just now|\d+ minutes? ago)", page), page
+    assert re.search(r"Changes without limit stays in the database (just now|\d+ minutes? ago)", page) and "Nothing was moved or deleted yet." in page
 
 
 # Views
