@@ -19,7 +19,8 @@ localTimes(document);
 const shown = location.href;
 {
     const address = new URL(shown);
-    for (const name of ["done", "n", "failed"]) address.searchParams.delete(name);
+    // What could not be done stays on the page until it is tried again.
+    for (const name of document.querySelector("[data-stays]") ? ["done"] : ["done", "result"]) address.searchParams.delete(name);
     if (address.search !== location.search) history.replaceState(history.state, "", address);
 }
 
@@ -127,10 +128,24 @@ for (const input of document.querySelectorAll("[data-lookup]")) {
         }, 250);
     });
 }
-// All rows of a list at once.
+// All rows of a list at once, and how many are chosen.
+const chosen = (form) => [...form.querySelectorAll("input[name^='id.']")];
 for (const box of document.querySelectorAll("[data-all]")) {
     box.hidden = false;
-    box.addEventListener("change", () => { for (const other of box.form.querySelectorAll("input[name^='id.']")) other.checked = box.checked; });
+    box.addEventListener("change", () => { for (const other of chosen(box.form)) other.checked = box.checked; });
+}
+for (const output of document.querySelectorAll("[data-chosen]")) {
+    const form = output.closest("form"), all = form.querySelector("[data-all]");
+    const count = () => {
+        const boxes = chosen(form), number = boxes.filter((box) => box.checked).length;
+        output.hidden = number === 0;
+        output.textContent = output.dataset[number === 1 ? "one" : "other"].replace("{n}", number);
+        if (all) all.checked = number > 0 && number === boxes.length;
+    };
+    form.addEventListener("change", count);
+    // A browser that goes back to this page ticks what was ticked, after this script has run.
+    addEventListener("pageshow", count);
+    count();
 }
 // What is still under way is looked at again, without touching what is being typed.
 const live = document.querySelector("[data-live]");

@@ -92,6 +92,9 @@ static const unsigned char templates_layout_mustache[] = {
 static const unsigned char templates_list_mustache[] = {
 #embed "Templates/list.mustache"
 };
+static const unsigned char templates_mailbox_question_mustache[] = {
+#embed "Templates/mailbox-question.mustache"
+};
 static const unsigned char templates_mark_mustache[] = {
 #embed "Templates/mark.mustache"
 };
@@ -184,6 +187,7 @@ static const struct console_file files[] = {
     {"Templates/kept-form.mustache", templates_kept_form_mustache, sizeof templates_kept_form_mustache},
     {"Templates/layout.mustache", templates_layout_mustache, sizeof templates_layout_mustache},
     {"Templates/list.mustache", templates_list_mustache, sizeof templates_list_mustache},
+    {"Templates/mailbox-question.mustache", templates_mailbox_question_mustache, sizeof templates_mailbox_question_mustache},
     {"Templates/mark.mustache", templates_mark_mustache, sizeof templates_mark_mustache},
     {"Templates/message.mustache", templates_message_mustache, sizeof templates_message_mustache},
     {"Templates/overview.mustache", templates_overview_mustache, sizeof templates_overview_mustache},

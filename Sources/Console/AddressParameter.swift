@@ -84,11 +84,13 @@ extension Console {
         return parameters
     }
 
+    /// The longest result of a change of many records in characters.
+    private static let resultLimit = 12_000
+
     static func listParameters(_ entity: EntityDefinition) -> [AddressParameter] {
         exportParameters(entity) + [
-            .number("page", in: 0...pageLimit), .choice("done", ["saved", "deleted", "changedMany", "viewKept", "viewRemoved"]),
-            .number("n", in: 0...Int.max), .number("failed", in: 0...Int.max),
-        ]
+            .number("page", in: 0...pageLimit), .choice("done", ["saved", "deleted", "viewKept", "viewRemoved"]),
+        ] + (entity.logicalName == "mailbox" ? [.text("result", upTo: resultLimit)] : [])
     }
 }
 

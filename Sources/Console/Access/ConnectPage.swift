@@ -143,7 +143,8 @@ extension Console {
                 .init("username", .string(username)),
                 .init("password", .string(password)), .init("allowemailconnectortousecredentials", true),
             ]
-            try await session.write(.upsert(.mailbox, .id(mailbox), members + MailboxAction.test.members, .mustExist))
+            let actions = MailboxAction.approve.members + MailboxAction.test.members
+            try await session.write(.upsert(.mailbox, .id(mailbox), members + actions, .mustExist))
             return mailbox
         } catch {
             // Nothing stays that would block the next attempt.

@@ -20,7 +20,7 @@ extension Console {
         let isFiltered: Bool = ["table", "operation", "person", "from", "until"].contains { visit.filter($0) != nil }
         let tables = Navigation.sets.map { entity in (entity.logicalName, visit.text(entity.logicalName)) }
         let operations = (1...3).map { number in ("\(number)", visit.text("operation:\(number)")) }
-        let export = visit.address(with: ["page": nil, "before": nil, "done": nil]).replacing(
+        let export = visit.address(with: ["page": nil, "before": nil]).replacing(
             "/audit", with: "/audit.csv", maxReplacements: 1)
         // Rare changes are searched among this number of the newest; the next page continues from there.
         let isSearched: Bool = id == nil && (table != nil || operation != nil || visit.filter("person") != nil)
@@ -28,6 +28,8 @@ extension Console {
         // The precision of the times in the address of the next page.
         let oldest = moment.flatMap { ISO8601.date(ISO8601.text($0)) }
         let found = try await session.list(.audit, auditQuery(visit, table, id, operation, oldest))
+        let page = Int(visit.query("page") ?? "") ?? 0
+        if found.records.isEmpty, page > 0 { return .redirect(visit.address(page: 0)) }
         var values: [String: Any] = [
             "title": visit.text("audit"), "lead": visit.text("auditLead"),
             "tables": Self.options(tables, chosen: table?.logicalName),
@@ -43,7 +45,6 @@ extension Console {
                 Dictionary(uniqueKeysWithValues: Navigation.sets.map { ($0.logicalName, Set([id])) }), session)[id]
             values["lead"] = visit.text("auditOf", ["name": name ?? id.text])
         }
-        let page = Int(visit.query("page") ?? "") ?? 0
         if page > 0 { values["previous"] = visit.address(with: ["page": page > 1 ? "\(page - 1)" : nil]) }
         if found.next == nil, let oldest, visit.days().from ?? .distantPast < oldest {
             values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(oldest)])

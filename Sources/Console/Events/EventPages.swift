@@ -83,9 +83,18 @@ extension Visit {
     /// The first and the last day in a filter, in UTC.
     func days() -> (from: Date?, until: Date?) { (filter("from").flatMap(ISO8601.date), filter("until").flatMap(ISO8601.date)) }
 
+    /// The address of another page of this list, counted from 0. Notices stay.
+    func address(page: Int) -> String {
+        let notices = queries.filter { Self.notices.contains($0.name) }.map { ($0.name, Optional($0.value)) }
+        return address(with: Dictionary(notices + [("page", page == 0 ? nil : "\(page)")]) { _, new in new })
+    }
+
+    /// The parameters that say what was just done. No link to another page has them.
+    private static let notices: Set<String> = ["done", "result"]
+
     /// This page's address with other values in its query. Nil removes one.
     func address(with changes: [String: String?]) -> String {
-        var parts = queries.filter { !changes.keys.contains($0.name) && !$0.value.isEmpty }
+        var parts = queries.filter { !changes.keys.contains($0.name) && !Self.notices.contains($0.name) && !$0.value.isEmpty }
         for (name, value) in changes.sorted(by: { $0.key < $1.key }) { if let value { parts.append((name, value)) } }
         func encoded(_ text: String) -> String { text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "" }
         let path = request.uri.path

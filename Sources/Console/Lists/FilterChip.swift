@@ -21,7 +21,7 @@ extension Console {
         let session = try visit.session()
         for target in targets {
             guard let name = try await RecordNames([target.logicalName: [id]], session)[id] else { continue }
-            let address = visit.address(with: [parameter: nil, "page": nil, "before": nil, "done": nil, "n": nil, "failed": nil])
+            let address = visit.address(with: [parameter: nil, "page": nil, "before": nil])
             return [
                 "kind": visit.text("entity:\(target.logicalName)"), "name": name, "href": address,
                 "remove": visit.text("removeFilter"),

@@ -34,19 +34,33 @@ extension Console {
         request.query.offset = request.page * request.size
         request.query.countsRows = true
         let found = try await session.list(entity, request.query)
+        let total = found.count ?? found.records.count
+        // Records may have been removed, or the size of pages changed, since the address was made.
+        if found.records.isEmpty, request.page > 0 { return .redirect(visit.address(page: Self.lastPage(total, request))) }
         let names = try await RecordNames(try references(found.records, request), session)
-        var values = try await listValues(visit, request, total: found.count ?? found.records.count)
-        values["rows"] = try found.records.map { try row($0, request, names, visit) }
+        var values = try await listValues(visit, request, total: total)
+        let result = entity.logicalName == "mailbox" ? bulkResult(visit) : nil
+        let ticked = Set(result?.ticked ?? [])
+        values["rows"] = try found.records.map { try row($0, request, names, visit, isTicked: ticked.contains($0.id)) }
         values["hasRows"] = !found.records.isEmpty
-        if let done = visit.query("done"), ["saved", "deleted", "changedMany", "viewKept", "viewRemoved"].contains(done) {
-            values["notice"] =
-                done == "changedMany"
-                ? visit.texts.count("changedMany", visit.query("n").flatMap { Int($0) } ?? 0) : visit.text(done)
+        if let done = visit.query("done"), ["saved", "deleted", "viewKept", "viewRemoved"].contains(done) {
+            values["notice"] = visit.text(done)
         }
-        if let failed = visit.query("failed").flatMap({ Int($0) }), failed > 0 {
-            values["problem"] = visit.texts.count("failedMany", failed)
+        for name in ["hasFailures", "hasElsewhere", "isBulkOpen"] { values[name] = false }
+        let isBulk = values["isBulk"] as? Bool ?? false
+        values["isBulkShown"] = isBulk && !found.records.isEmpty
+        if let result {
+            let shown = Set(found.records.map(\.id))
+            let shownResult = try await bulkValues(result, shown: shown, visit)
+            values.merge(shownResult) { _, new in new }
+            values["isBulkShown"] = isBulk && (!shown.isEmpty || shownResult["hasElsewhere"] as? Bool == true)
         }
         return .page("list", values)
+    }
+
+    /// The last page that has records, or the one before an empty page.
+    private static func lastPage(_ total: Int, _ request: ListRequest) -> Int {
+        max(0, min(request.page - 1, (total + request.size - 1) / request.size - 1))
     }
 
     private func listValues(_ visit: Visit, _ request: ListRequest, total: Int) async throws -> [String: Any] {
@@ -65,7 +79,7 @@ extension Console {
         ]
         let range: String = total == 0 ? "" : visit.text("range", rangeValues)
         let sizes = Self.pageSizes.map { size -> [String: Any] in ["value": "\(size)", "selected": size == request.size] }
-        let export = visit.address(with: ["page": nil, "done": nil, "n": nil, "failed": nil]).replacing(
+        let export = visit.address(with: ["page": nil]).replacing(
             "/\(entity.entitySetName)", with: "/\(entity.entitySetName)/export.csv", maxReplacements: 1)
         var values: [String: Any] = [
             "title": visit.text(entity.logicalName), "set": entity.entitySetName, "q": request.q ?? "", "isFiltered": isFiltered,
@@ -81,8 +95,8 @@ extension Console {
             "export": export,
             "filters": filters.map { $0.field(visit) }, "isFilteredByColumn": isFilteredByColumn,
             "views": ListView.menu(entity, visit), "statuses": [[String: Any]](), "tabs": [[String: Any]](),
-            "isBulk": isMailbox && mayCreate,
-            "returns": visit.address(with: ["done": nil, "n": nil, "failed": nil]),
+            "isBulk": isMailbox && mayCreate, "mayApprove": MailboxAction.approve.isAllowed(for: visit.roles),
+            "returns": visit.address(with: [:]),
         ]
         values.merge(try await ownViews(of: entity.entitySetName, visit)) { own, _ in own }
         if request.page > 0 { values["previous"] = visit.address(with: ["page": "\(request.page - 1)"]) }
@@ -106,15 +120,15 @@ extension Console {
     private func tabs(_ visit: Visit, _ request: ListRequest) async throws -> [[String: Any]] {
         guard let counts = try await mailboxCounts(try visit.session()) else { return [] }
         let all: [String: Any] = [
-            "text": visit.text("all"), "count": visit.texts.number(counts.total), "current": request.state == nil,
-            "href": visit.address(with: ["status": nil, "page": nil, "done": nil]),
+            "text": visit.text("allMailboxes"), "count": visit.texts.number(counts.total), "current": request.state == nil,
+            "href": visit.address(with: ["status": nil, "page": nil]),
         ]
         return [all]
             + MailboxState.allCases.filter { counts[$0] > 0 || $0 == request.state }.map { state -> [String: Any] in
                 [
                     "text": visit.text("mailboxState:\(state.rawValue)"), "count": visit.texts.number(counts[state]),
                     "current": state == request.state,
-                    "href": visit.address(with: ["status": state.rawValue, "page": nil, "done": nil]),
+                    "href": visit.address(with: ["status": state.rawValue, "page": nil]),
                 ]
             }
     }
@@ -135,7 +149,7 @@ extension Console {
             return [
                 "text": label(name, request.entity, visit),
                 "href": Self.isSortable(name, request.entity)
-                    ? visit.address(with: ["sort": next, "page": nil, "done": nil]) : false as Any,
+                    ? visit.address(with: ["sort": next, "page": nil]) : false as Any,
                 "sorted": isSorted ? (request.isDescending ? "descending" : "ascending") : false as Any,
             ]
         }
@@ -153,7 +167,7 @@ extension Console {
             if index > 0, number > wanted[index - 1] + 1 { links.append(["isGap": true, "isNow": false, "text": "…"]) }
             links.append([
                 "isGap": false, "isNow": number == page, "text": visit.texts.number(number + 1),
-                "href": visit.address(with: ["page": number == 0 ? nil : "\(number)", "done": nil]),
+                "href": visit.address(with: ["page": number == 0 ? nil : "\(number)"]),
             ])
         }
         return links
@@ -171,7 +185,9 @@ extension Console {
         return references
     }
 
-    private func row(_ record: Record, _ request: ListRequest, _ names: RecordNames, _ visit: Visit) throws -> [String: Any] {
+    private func row(
+        _ record: Record, _ request: ListRequest, _ names: RecordNames, _ visit: Visit, isTicked: Bool
+    ) throws -> [String: Any] {
         let cells = try request.columns.enumerated().map { index, name -> [String: Any] in
             var cell: [String: Any] = [
                 "label": label(name, request.entity, visit), "href": false, "badge": false, "time": false, "isFirst": index == 0,
@@ -199,7 +215,7 @@ extension Console {
             }
             return cell
         }
-        return ["cells": cells, "id": record.id.text, "name": cells.first?["text"] as? String ?? ""]
+        return ["cells": cells, "id": record.id.text, "name": cells.first?["text"] as? String ?? "", "isTicked": isTicked]
     }
 
     /// The colors of an e-mail's and an alert's state.
@@ -218,16 +234,19 @@ extension Console {
         let request = try listRequest(visit, entity)
         var query = request.query
         query.pageSize = 1_000
-        let names = [entity.primaryID] + request.columns.filter { entity[$0] != nil && $0 != entity.primaryID }
-        query.outputs = names.map { .init(.column(.init($0))) }
+        let columns = ExportColumn.all(request)
+        query.outputs = ExportColumn.attributes(request).map { .init(.column(.init($0))) }
         let (first, rest) = (try await session.list(entity, query), query)
         return Reply(
             content: .stream(name: "\(session.organization.name)-\(entity.entitySetName).csv", type: "text/csv; charset=utf-8") {
                 write in
-                try await write(Array(CSV.line(names).utf8))
+                try await write(Array(CSV.line(columns.map(\.name)).utf8))
                 var (page, query) = (first, rest)
                 while true {
-                    let lines = try page.records.map { record in CSV.line(try names.map { CSV.text(try record.value(of: $0)) }) }
+                    let names = try await RecordNames(try references(page.records, request), session)
+                    let lines = try page.records.map { record in
+                        CSV.line(try columns.map { try $0.text(record, names, visit.texts) })
+                    }
                     try await write(Array(lines.joined().utf8))
                     guard let next = page.next else { return }
                     query.after = next

@@ -10,7 +10,7 @@ extension Console {
     /// Lists with stored views beside the lists of records, by their names in the path.
     private static let otherLists = ["events", "audit"]
     /// Parameters of a list's address that a view does not store.
-    private static let passing: Set<String> = ["page", "before", "done", "n", "failed"]
+    private static let passing: Set<String> = ["page", "before", "done", "result"]
 
     /// The path of a list without the organization; nil for an unknown name.
     private static func path(of list: String) -> String? {

@@ -6,44 +6,8 @@ import Model
 import Records
 import Tenancy
 
-// Actions on mailboxes beside editing them: approving, testing, enabling, disabling; on one or many.
+// The state of a mailbox on its page: what is missing, and the next step.
 extension Console {
-    /// An action on a mailbox.
-    enum MailboxAction: String, CaseIterable {
-        case test, approve, enable, disable, profile
-
-        /// The values that the action sets.
-        var members: [JSONValue.Member] {
-            switch self {
-            case .test:
-                [
-                    .init("testemailconfigurationscheduled", true), .init("incomingemaildeliverymethod", 2),
-                    .init("outgoingemaildeliverymethod", 2),
-                    .init("emailrouteraccessapproval", 1),
-                ]
-            case .approve: [.init("emailrouteraccessapproval", 1)]
-            case .enable:
-                [
-                    .init("enabledforincomingemail", true), .init("enabledforoutgoingemail", true), .init("statecode", 0),
-                    .init("statuscode", 1),
-                ]
-            case .disable: [.init("statecode", 1), .init("statuscode", 2)]
-            case .profile: []
-            }
-        }
-
-        /// The notice after the action.
-        var done: String {
-            switch self {
-            case .test: "testing"
-            case .approve: "approved"
-            case .enable: "enabledDone"
-            case .disable: "disabledDone"
-            case .profile: "saved"
-            }
-        }
-    }
-
     /// The card on a mailbox's page with its state, what is missing, and the next step.
     func mailboxStatus(_ visit: Visit, _ record: Record, hasPassword: Bool) async throws -> [String: Any] {
         let state = try MailboxState(record)
@@ -76,9 +40,8 @@ extension Console {
         }
         let error = try text("lastsyncerror")
         let (incoming, outgoing) = (try outcome("incomingemailstatus"), try outcome("outgoingemailstatus"))
-        let mayAct: Bool =
-            PrivilegeTable.mayWrite("testemailconfigurationscheduled", of: .mailbox, visit.roles)
-            && PrivilegeTable.depth(of: .update, on: .mailbox, for: visit.roles) != .none
+        let mayApprove = MailboxAction.approve.isAllowed(for: visit.roles)
+        let mayAct = MailboxAction.test.isAllowed(for: visit.roles)
         let steps: [[String: Any]] = [
             step("stepProfile", profile ? true : nil, profileName),
             step("stepPassword", hasPassword ? true : nil, hasPassword ? nil : visit.text("stepPasswordWhy")),
@@ -91,7 +54,9 @@ extension Console {
             "sentence": visit.text("mailboxSentence:\(state.rawValue)"), "isLive": isTesting,
             "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
             "steps": steps, "facts": try facts(record, visit), "mayAct": mayAct,
-            "mayTest": state != .disabled && profile, "mayApprove": !approved && state != .disabled,
+            "mayTest": state != .disabled && profile && (approved || mayApprove),
+            "testText": visit.text(approved ? "testAndEnable" : "approveAndTest"), "approves": !approved,
+            "mayApprove": !approved && state != .disabled && mayApprove,
             "isDisabled": state == .disabled,
         ]
         status["alert"] = try await newestAlert(record.id, besides: error, visit)
@@ -99,7 +64,7 @@ extension Console {
         return status
     }
 
-    private func nameOfProfile(_ record: Record, _ visit: Visit) async throws -> String? {
+    func nameOfProfile(_ record: Record, _ visit: Visit) async throws -> String? {
         guard case .id(let id) = try record.value(of: "emailserverprofile") else { return nil }
         return try await RecordNames(["emailserverprofile": [id]], try visit.session())[id]
     }
@@ -115,6 +80,8 @@ extension Console {
             guard let attribute = EntityDefinition.mailbox[name] else { return nil }
             let label = visit.texts.label(attribute, of: .mailbox)
             switch try record.value(of: name) {
+            // An attempt whose time has passed was made, or is not due: the time says nothing.
+            case .date(let date) where name == "postponemailboxprocessinguntil" && date <= Date(): return nil
             case .date(let date): return ["label": label, "time": visit.texts.timeAgo(date), "value": false]
             case .int(let number) where number != 0 || name == "itemsprocessedforlastsync":
                 return ["label": label, "time": false, "value": visit.texts.number(Int(number))]
@@ -164,96 +131,5 @@ extension Console {
             text != error
         else { return false }
         return ["text": text, "href": "\(visit.root)/records/tracelogs/\(record.id.text)"]
-    }
-
-    @Sendable func changeMailbox(_ visit: Visit) async throws -> Reply {
-        guard visit.parameter("set") == "mailboxes", let id = visit.parameter("id").flatMap(UUID.init(text:)),
-            let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)),
-            action != .profile
-        else { throw FieldsealError.noPage }
-        let path = "\(visit.root)/records/mailboxes/\(id.text)"
-        if action == .disable, visit.form["confirmed"] == nil {
-            let name = try await RecordNames(["mailbox": [id]], try visit.session())[id] ?? id.text
-            return .page(
-                "confirm",
-                [
-                    "title": visit.text("disableTitle", ["name": name]), "text": visit.text("disableMailboxWhy"),
-                    "action": "\(path)/do",
-                    "fields": [["name": "do", "value": "disable"], ["name": "confirmed", "value": "1"]],
-                    "button": visit.text("disableNow", ["name": name]), "back": path,
-                ])
-        }
-        guard try await mayDo(action, at: id, visit) else {
-            return visit.message("noProfile", visit.text("noProfileChosen"), status: .badRequest)
-        }
-        try await visit.session().write(.upsert(.mailbox, .id(id), action.members, .mustExist))
-        return .redirect("\(path)?done=\(action.done)")
-    }
-
-    /// Whether an action can have an effect: no router tests a mailbox without a server profile.
-    private func mayDo(_ action: MailboxAction, at id: UUID, _ visit: Visit) async throws -> Bool {
-        guard action == .test else { return true }
-        var query = RecordQuery()
-        query.outputs = [.init(.column(.init("emailserverprofile")))]
-        query.filter = .compare(.init("mailboxid"), .equal, .text(id.text))
-        guard let mailbox = try await visit.session().list(.mailbox, query).records.first else { return true }
-        return try await nameOfProfile(mailbox, visit) != nil
-    }
-
-    // MARK: Many at once
-
-    /// How many mailboxes one request changes at most: a page of the list.
-    private static let bulkLimit = 100
-
-    @Sendable func changeMany(_ visit: Visit) async throws -> Reply {
-        let entity = try entity(visit)
-        guard entity.logicalName == "mailbox", let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)) else {
-            throw FieldsealError.noPage
-        }
-        let ids = visit.form.keys.filter { $0.hasPrefix("id.") }.compactMap { UUID(text: String($0.dropFirst(3))) }.prefix(
-            Self.bulkLimit)
-        let back =
-            "\(visit.root)/\(Visit.page(visit.form["returns"].map { String($0.dropFirst(visit.root.count + 1)) } ?? "records/mailboxes"))"
-        guard !ids.isEmpty else { return visit.message("nothingChosen", visit.text("nothingChosenWhy"), status: .badRequest) }
-        if action == .disable, visit.form["confirmed"] == nil { return confirmMany(visit, Array(ids), back) }
-        let session = try visit.session()
-        var members = action.members
-        if action == .profile {
-            guard let name = visit.form["profile"], !name.isEmpty, let attribute = EntityDefinition.mailbox["emailserverprofile"]
-            else {
-                return visit.message("noProfile", visit.text("noProfileChosen"), status: .badRequest)
-            }
-            let (_, profile) = try await lookedUp(name, attribute, visit)
-            members = [.init("emailserverprofile@odata.bind", .string("/emailserverprofiles(\(profile.text))"))]
-        }
-        var failed = 0
-        for id in ids {
-            guard try await mayDo(action, at: id, visit) else {
-                failed += 1
-                continue
-            }
-            do {
-                try await session.write(.upsert(.mailbox, .id(id), members, .mustExist))
-            } catch let error as FieldsealError where error.code.httpStatus < 500 {
-                failed += 1
-            }
-        }
-        let separator = back.contains("?") ? "&" : "?"
-        return .redirect("\(back)\(separator)done=changedMany&n=\(ids.count - failed)\(failed > 0 ? "&failed=\(failed)" : "")")
-    }
-
-    private func confirmMany(_ visit: Visit, _ ids: [UUID], _ back: String) -> Reply {
-        let fields = ids.map { ["name": "id.\($0.text)", "value": "1"] }
-        return .page(
-            "confirm",
-            [
-                "title": visit.texts.count("disableMany", ids.count),
-                "text": visit.text(ids.count == 1 ? "disableMailboxWhy" : "disableMailboxesWhy"),
-                "action": "\(visit.root)/records/mailboxes/bulk",
-                "fields": fields + [
-                    ["name": "do", "value": "disable"], ["name": "confirmed", "value": "1"], ["name": "returns", "value": back],
-                ],
-                "button": visit.text("disable"), "back": back,
-            ])
     }
 }

@@ -30,6 +30,11 @@ struct KeptForm {
         self.init(kek, organization, userID, "consoleform.ended", lifetime: 1_800)
     }
 
+    /// The result of a change of many records, which the address of the list holds for half an hour.
+    init(_ kek: KeyEncryptionKey, resultFor signed: ConsoleSessions.Signed) {
+        self.init(kek, signed.session.organization, signed.userID, "consoleform.result", lifetime: 1_800)
+    }
+
     private init(
         _ kek: KeyEncryptionKey, _ organization: Organization, _ userID: UUID, _ attribute: String, lifetime: TimeInterval
     ) {

@@ -55,7 +55,7 @@ def test_pages_for_strangers_do_too(service):
         "status=nope", "status=3", "sort=nope", "sort=-nope", "size=26", "view=nope", "of=nope", "f.nope=", "f.nope=1", "f.statecode=nope", "q=" + "x" * 101)),
     *((f"records/queues{end}?{query}", query.split("=")[0]) for end in ("", "/export.csv") for query in ("status=nope", f"of={NOBODY}")),
     ("records/emails?status=99", "status"), ("records/mailboxes?page=abc", "page"), ("records/mailboxes?page=-1", "page"),
-    ("records/mailboxes?page=10001", "page"), ("records/mailboxes?done=nope", "done"), ("records/mailboxes?n=x", "n"),
+    ("records/mailboxes?page=10001", "page"), ("records/mailboxes?done=nope", "done"), ("records/mailboxes?n=2", "n"), ("records/queues?result=abc", "result"), ("records/mailboxes?result=" + "x" * 12_001, "result"),
     *((f"audit{end}?{query}", query.split("=")[0]) for end in ("", ".csv") for query in (
         "table=nope", "operation=9", "operation=x", "from=2026-13-45", "until=yesterday", "id=nope", "before=1", "kind=key+changed")),
     ("audit?page=101", "page"), ("audit.csv?page=1", "page"),
@@ -82,7 +82,7 @@ def test_what_pages_link_to_and_forms_send_is_understood(visitor):
     for path in (
         "records/mailboxes?of=&sort=&q=&status=&size=25&f.ispasswordset=&f.emailserverprofile=", "records/mailboxes?status=failing&sort=-name&page=2&size=100",
         "records/mailboxes/export.csv?q=x&f.ispasswordset=false", "records/emails?status=3&sort=", f"records/emails?of={NOBODY}",
-        "records/mailboxes?done=changedMany&n=2&failed=1", f"audit?id={NOBODY}&table=&operation=&person=&from=&until=",
+        "records/mailboxes?done=saved&result=abc", f"audit?id={NOBODY}&table=&operation=&person=&from=&until=",
         "audit?table=mailbox&operation=2&person=%23+dev-admin&from=2026-01-31&until=2026-02-01T12:00:00Z&page=1", "audit.csv?operation=3",
         "events?kind=&outcome=refused&actor=user%3A" + "x" * 150 + "&from=&until=&record=word&before=99", "overview?kind=key+changed", "overview?before=5",
         "access?q=ada", "account?done=codesOff", "lookup/mailbox?q=x", "settings/data-encryption?done=changedDone", "connect?provider=",

@@ -125,6 +125,8 @@ def answers_of_forms(console):
         "a secret": (clients, None, "form[action$=rotate-client] button"),
         "a secret at once": (clients, ("select[name=overlap] option[value='0']",), "form[action$=rotate-client] button"),
         "disabling many": ("records/mailboxes", ("input[name^='id.']", ".bulk-box summary"), "button[value=disable]"),
+        "testing what is not approved": ("records/mailboxes?status=unapproved", ("input[name^='id.']", ".bulk-box summary"), "button[value=test]"),
+        "what was not changed": ("records/mailboxes?q=a-rather-long", ("input[name^='id.']", ".bulk-box summary"), "button[value=test]"),
         "a wrong value": (console.wanted["queue"], ("#emailaddress",), "form.fields button.primary"),
         "a password that differs": (console.wanted["invitation"], ("input[name=password]", "input[name=again]"), "main button"),
         "a question about sign-in": ("access/rules", ("input[name='role.Email Administrator']",), "main button.primary"),
@@ -360,8 +362,8 @@ def test_the_overview_shows_each_role_what_it_may_know(console):
         INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, createdon, ownerid, owneridtype)
         SELECT gen_random_uuid(), 'hers', false, 4, 1, now(), %s, 'systemuser' FROM generate_series(1, 3)""", [user])
     everything, grace, katherine = visitor(console).get(f"{console.pages}/overview").text, overview("grace"), overview("katherine")
-    alerts, mail = "<header><h2>Alerts</h2>", "<header><h2>Mail</h2>"
-    for hidden in ("<h2>Released passwords</h2>", "<h2>Refused sign-ins</h2>", 'id="sealed"', 'id="recent"', 'id="key"'):
+    alerts, mail = "<header><h3>Alerts</h3>", "<header><h3>Mail</h3>"
+    for hidden in ("<h3>Released passwords</h3>", "<h3>Refused sign-ins</h3>", 'id="sealed"', 'id="recent"', 'id="key"'):
         assert hidden in everything and hidden not in grace and hidden not in katherine, hidden
     assert alerts in everything and alerts in grace and alerts not in katherine and "Failing" in grace
     assert mail in everything and mail not in grace and mail in katherine
@@ -398,7 +400,7 @@ def test_many_mailboxes_are_changed_at_once(console, browser):
     browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
     count = len(browser.find_elements(By.CSS_SELECTOR, "input[name^='id.']:checked"))
     press(browser, By.CSS_SELECTOR, "button[value=approve]")
-    says(browser, f"{count} mailboxes were changed.")
+    says(browser, f"{count} addresses were approved.")
     assert console.sql("SELECT count(*) FROM org_contoso.mailbox WHERE emailserverprofile IS NOT NULL AND emailrouteraccessapproval <> 1") == [(0,)]
     browser.get(f"{console.pages}/records/mailboxes?q=Ada+King")
     browser.find_element(By.CSS_SELECTOR, "input[name^='id.']").click()
@@ -406,7 +408,7 @@ def test_many_mailboxes_are_changed_at_once(console, browser):
     press(browser, By.CSS_SELECTOR, "button[value=disable]")
     says(browser, "Disable 1 mailbox?")
     press(browser, By.CSS_SELECTOR, "button.danger")
-    says(browser, "1 mailbox was changed.", "Disabled")
+    says(browser, "1 mailbox was disabled.", "Disabled")
     assert console.get(f"mailboxes({console.ids['mailbox']})").json()["statecode"] == 1
     assert console.request("PATCH", f"mailboxes({console.ids['mailbox']})", {"statecode": 0, "statuscode": 1}).status_code == 204
 

@@ -1,0 +1,59 @@
+import Model
+import Records
+
+/// A column of an exported list.
+///
+/// First there is what the list shows. Then there are the record's id, and the ids and numbers behind names and words.
+struct ExportColumn {
+    /// How a value is written.
+    private enum Form {
+        /// As programs read it.
+        case plain
+        /// The name of the record that it refers to.
+        case name
+        /// An option's label, or the state of a mailbox, in the reader's language.
+        case words
+    }
+
+    /// The name in the first line. It is the same in each language.
+    let name: String
+    private let attribute: AttributeDefinition?
+    private let form: Form
+
+    static func all(_ request: Console.ListRequest) -> [ExportColumn] {
+        let entity = request.entity
+        var (shown, behind): ([ExportColumn], [ExportColumn]) = ([], [])
+        for column in request.columns {
+            guard let attribute = entity[column] else {
+                shown.append(ExportColumn(name: "status", attribute: nil, form: .words))
+                continue
+            }
+            let plain = ExportColumn(name: column, attribute: attribute, form: .plain)
+            let form: Form =
+                attribute.type.isReference || column == entity.primaryID
+                ? .name : attribute.type.options == nil ? .plain : .words
+            shown.append(form == .plain ? plain : ExportColumn(name: "\(column)name", attribute: attribute, form: form))
+            if form != .plain, column != entity.primaryID { behind.append(plain) }
+        }
+        let id = entity[entity.primaryID].map { ExportColumn(name: entity.primaryID, attribute: $0, form: .plain) }
+        return shown + [id].compactMap { $0 } + behind
+    }
+
+    /// The attributes that the columns are made of.
+    static func attributes(_ request: Console.ListRequest) -> [String] {
+        var names = [request.entity.primaryID] + request.columns.filter { request.entity[$0] != nil }
+        if request.entity.logicalName == "mailbox" { names += MailboxState.columns }
+        var seen: Set<String> = []
+        return names.filter { seen.insert($0).inserted }
+    }
+
+    func text(_ record: Record, _ names: RecordNames, _ texts: Texts) throws -> String {
+        guard let attribute else { return texts["mailboxState:\(try MailboxState(record).rawValue)"] }
+        let value = try record.value(of: attribute.logicalName)
+        switch (form, value) {
+        case (.name, .id(let id)): return names[id] ?? ""
+        case (.words, .int(let number)): return texts.option(number, of: attribute)
+        default: return CSV.text(value)
+        }
+    }
+}

@@ -1,0 +1,160 @@
+import CellCrypto
+import Foundation
+import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
+
+// Actions on many mailboxes at once, from their list.
+extension Console {
+    /// How many mailboxes one request changes at most: a page of the list.
+    private static let bulkLimit = 100
+
+    /// What the list's form chose.
+    private struct Choice {
+        let action: MailboxAction
+        /// The mailboxes, in the order of their names in the list.
+        let chosen: [(id: UUID, name: String)]
+        /// The server profile to assign.
+        var profile: UUID?
+        /// Whether a test also approves addresses.
+        var approves = false
+        var ids: [UUID] { chosen.map(\.id) }
+    }
+
+    @Sendable func changeMany(_ visit: Visit) async throws -> Reply {
+        let entity = try entity(visit)
+        guard entity.logicalName == "mailbox", let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)) else {
+            throw FieldsealError.noPage
+        }
+        let page = visit.form["returns"].map { String($0.dropFirst(visit.root.count + 1)) }
+        let back = "\(visit.root)/\(Visit.page(page ?? "records/mailboxes"))"
+        var choice = Choice(action: action, chosen: Self.chosen(visit))
+        func refused(_ problem: String) throws -> Reply {
+            var result = BulkResult(action)
+            (result.problem, result.ticked) = (problem, choice.ids)
+            return try list(back, showing: result, visit)
+        }
+        guard !choice.chosen.isEmpty else { return try refused("nothingChosenWhy") }
+        if action == .profile {
+            guard let name = visit.form["profile"], !name.isEmpty else { return try refused("noProfileChosen") }
+            guard let profile = try await profile(named: name, visit) else { return try refused("noSuchProfile") }
+            choice.profile = profile
+        }
+        let facts = try await MailboxFacts.read(choice.ids, try visit.session())
+        if let question = question(choice, facts, back, visit) { return question }
+        choice.approves = visit.form["approves"] == "1" && MailboxAction.approve.isAllowed(for: visit.roles)
+        return try list(back, showing: try await changed(choice, facts, visit), visit)
+    }
+
+    /// The ticked mailboxes and their names in the list, in the order of names.
+    private static func chosen(_ visit: Visit) -> [(id: UUID, name: String)] {
+        let all = visit.form.compactMap { field, name in
+            field.hasPrefix("id.") ? UUID(text: String(field.dropFirst(3))).map { (id: $0, name: name) } : nil
+        }
+        return Array(all.sorted { ($0.name, $0.id.text) < ($1.name, $1.id.text) }.prefix(bulkLimit))
+    }
+
+    private func profile(named name: String, _ visit: Visit) async throws -> UUID? {
+        guard let attribute = EntityDefinition.mailbox["emailserverprofile"] else { return nil }
+        do {
+            return try await lookedUp(name, attribute, visit).id
+        } catch let error as FieldsealError where error.code.httpStatus < 500 {
+            return nil
+        }
+    }
+
+    /// What is asked before the change; nil for an action that needs no question, or whose question was answered.
+    private func question(_ choice: Choice, _ facts: [UUID: MailboxFacts], _ back: String, _ visit: Visit) -> Reply? {
+        let question = MailboxQuestion(
+            action: "\(visit.root)/records/mailboxes/bulk", back: back,
+            fields: choice.chosen.map { ("id.\($0.id.text)", $0.name) } + [("do", choice.action.rawValue), ("returns", back)])
+        switch choice.action {
+        case .disable where visit.form["confirmed"] == nil:
+            let text = visit.text(choice.chosen.count == 1 ? "disableMailboxWhy" : "disableMailboxesWhy")
+            let names = choice.chosen.map { facts[$0.id]?.name ?? $0.name }
+            return question.disable(visit.texts.count("disableMany", choice.chosen.count), text, names, visit)
+        case .test where visit.form["approves"] == nil && MailboxAction.approve.isAllowed(for: visit.roles):
+            let open = choice.ids.compactMap { facts[$0] }.filter(\.lacksApproval)
+            return open.isEmpty ? nil : question.approve(open, of: choice.chosen.count, visit)
+        default: return nil
+        }
+    }
+
+    private func changed(_ choice: Choice, _ facts: [UUID: MailboxFacts], _ visit: Visit) async throws -> BulkResult {
+        let session = try visit.session()
+        var result = BulkResult(choice.action)
+        var members = choice.action.members
+        if let profile = choice.profile {
+            members = [.init("emailserverprofile@odata.bind", .string("/emailserverprofiles(\(profile.text))"))]
+        }
+        /// Why the database takes no more.
+        var end: String?
+        for (id, name) in choice.chosen {
+            let known = facts[id]
+            let name = known?.name ?? name
+            let approves: Bool = choice.approves && known?.lacksApproval == true
+            if let reason = end ?? known?.obstacle(choice.action, approves: approves).map({ visit.text($0) }) {
+                result.fail(id, name, reason)
+            } else if known?.isDone(choice.action, choice.profile) == true, !approves {
+                result.unchanged += 1
+            } else {
+                do {
+                    let all = approves ? members + MailboxAction.approve.members : members
+                    try await session.write(.upsert(.mailbox, .id(id), all, .mustExist))
+                    result.changed += 1
+                } catch {
+                    guard let (message, status) = Self.refusal(error) else { throw error }
+                    let isGone = (error as? FieldsealError)?.code == .objectDoesNotExist
+                    let reason = isGone ? visit.text("isGone") : visit.texts.told(message)
+                    if status.code >= 500 { end = reason }
+                    result.fail(id, name, reason)
+                }
+            }
+        }
+        return result
+    }
+
+    // MARK: The list afterwards
+
+    private func list(_ back: String, showing result: BulkResult, _ visit: Visit) throws -> Reply {
+        guard let signed = visit.signed else { throw FieldsealError.noPage }
+        let sealed = try KeptForm(deployment.kek, resultFor: signed).sealed(result.fields, path: "")
+        return .redirect("\(back)\(back.contains("?") ? "&" : "?")result=\(sealed)")
+    }
+
+    /// The result in the address of a list; nil if there is none for this person, or it is too old.
+    func bulkResult(_ visit: Visit) -> BulkResult? {
+        guard let signed = visit.signed, let sealed = visit.query("result") else { return nil }
+        return KeptForm(deployment.kek, resultFor: signed).opened(sealed).flatMap { BulkResult($0.fields) }
+    }
+
+    /// The values of the list's template that show a result.
+    ///
+    /// - Parameter shown: The records that the list shows.
+    func bulkValues(_ result: BulkResult, shown: Set<UUID>, _ visit: Visit) async throws -> [String: Any] {
+        let names = try await RecordNames(["mailbox": Set(result.ticked)], try visit.session())
+        let failures = result.failures.map { failure -> [String: Any] in
+            let known = names[failure.id]
+            let name = known ?? failure.name
+            return [
+                "name": name.isEmpty ? visit.text("unnamed") : name, "reason": failure.reason,
+                "href": known == nil ? false as Any : "\(visit.root)/records/mailboxes/\(failure.id.text)",
+            ]
+        }
+        // What stays ticked on another page of the list can be chosen from here.
+        let elsewhere = result.ticked.filter { !shown.contains($0) }.compactMap { id in
+            names[id].map { ["id": id.text, "name": $0] }
+        }
+        let left = result.failed - failures.count
+        var values: [String: Any] = [
+            "notice": orFalse(result.said(visit.texts)), "failures": failures, "hasFailures": !failures.isEmpty,
+            "failuresTitle": visit.texts.count("bulkFailed", result.failed),
+            "moreFailures": orFalse(left > 0 ? visit.texts.count("andMore", left) : nil),
+            "elsewhere": elsewhere, "hasElsewhere": !elsewhere.isEmpty, "isBulkOpen": !result.ticked.isEmpty,
+        ]
+        if let problem = result.problem { values["problem"] = visit.text(problem) }
+        return values
+    }
+}

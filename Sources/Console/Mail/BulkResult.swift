@@ -1,0 +1,98 @@
+import CellCrypto
+import Foundation
+import JSON
+
+/// What a change of many mailboxes did. The address of the list that follows holds it, sealed for the person, so that the list
+/// still shows it when it is loaded again.
+struct BulkResult {
+    /// A mailbox that was not changed.
+    struct Failure {
+        let id: UUID
+        /// The name that the list had.
+        let name: String
+        /// In the reader's language.
+        let reason: String
+    }
+
+    let action: MailboxAction
+    /// How many were changed, and how many were so already.
+    var changed = 0
+    var unchanged = 0
+    var failures: [Failure] = []
+    /// The key of what was missing, so that nothing was tried.
+    var problem: String?
+    /// The mailboxes that stay ticked: those that were not changed.
+    var ticked: [UUID] = []
+
+    /// How many failures are named.
+    static let namedLimit = 20
+    /// How many bytes their names and reasons have together. Servers between here and the browser take addresses of 8 KiB.
+    private static let textLimit = 2_500
+    private static let nameLimit = 60
+    private static let reasonLimit = 400
+
+    init(_ action: MailboxAction) { self.action = action }
+
+    mutating func fail(_ id: UUID, _ name: String, _ reason: String) {
+        failures.append(Failure(id: id, name: String(name.prefix(Self.nameLimit)), reason: String(reason.prefix(Self.reasonLimit))))
+        ticked.append(id)
+    }
+
+    // MARK: In the address
+
+    /// The fields of a sealed form. Reasons that occur often are there once.
+    var fields: [String: String] {
+        var reasons: [String] = []
+        var named: [JSONValue] = []
+        var size = 0
+        for failure in failures.prefix(Self.namedLimit) {
+            let place = reasons.firstIndex(of: failure.reason)
+            size += failure.name.utf8.count + (place == nil ? failure.reason.utf8.count : 0)
+            guard size <= Self.textLimit || named.isEmpty else { break }
+            if place == nil { reasons.append(failure.reason) }
+            named.append([.string(failure.name), .integer(Int64(place ?? reasons.count - 1))])
+        }
+        let bytes = ticked.flatMap { id in withUnsafeBytes(of: id.uuid) { Array($0) } }
+        return [
+            "action": action.rawValue, "changed": "\(changed)", "unchanged": "\(unchanged)", "failed": "\(failures.count)",
+            "problem": problem ?? "", "ticked": Data(bytes).base64URL,
+            "named": String(decoding: JSONValue.array(named).utf8, as: UTF8.self),
+            "reasons": String(decoding: JSONValue.array(reasons.map { .string($0) }).utf8, as: UTF8.self),
+        ]
+    }
+
+    /// How many mailboxes were not changed. Not all of them are in ``failures`` once the result was in an address.
+    private(set) var failed = 0
+
+    init?(_ fields: [String: String]) {
+        func number(_ name: String) -> Int { fields[name].flatMap { Int($0) } ?? 0 }
+        func list(_ name: String) -> [JSONValue] {
+            if case .array(let items)? = try? JSONParser.parse(Array((fields[name] ?? "").utf8)) { items } else { [] }
+        }
+        guard let action = fields["action"].flatMap(MailboxAction.init(rawValue:)) else { return nil }
+        self.action = action
+        (changed, unchanged, failed) = (number("changed"), number("unchanged"), number("failed"))
+        problem = fields["problem"].flatMap { $0.isEmpty ? nil : $0 }
+        let bytes = Data(base64URL: fields["ticked"] ?? "").map(Array.init) ?? []
+        ticked = stride(from: 0, to: bytes.count - bytes.count % 16, by: 16).map { start in
+            bytes[start..<start + 16].withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
+        }
+        let reasons = list("reasons").compactMap(\.string)
+        failures = zip(ticked, list("named")).compactMap { id, entry in
+            guard case .array(let parts) = entry, let name = parts.first?.string, case .integer(let place)? = parts.last,
+                reasons.indices.contains(Int(place))
+            else { return nil }
+            return Failure(id: id, name: name, reason: reasons[Int(place)])
+        }
+    }
+
+    // MARK: In words
+
+    /// What was done, such as "19 addresses were approved. 1 was approved already."
+    func said(_ texts: Texts) -> String? {
+        let changed = changed > 0 || unchanged == 0 && failed == 0 ? texts.count("bulkDone:\(action.rawValue)", changed) : nil
+        let unchanged = unchanged > 0 ? texts.count("bulkAlready:\(action.rawValue)", unchanged) : nil
+        guard problem == nil, changed != nil || unchanged != nil else { return nil }
+        return [changed, unchanged].compactMap { $0 }.joined(separator: " ")
+    }
+}

@@ -1,0 +1,37 @@
+import Foundation
+import HTTPTypes
+import JSON
+import Model
+import Records
+import Tenancy
+
+// Actions on one mailbox: approving, testing, enabling, disabling.
+extension Console {
+    @Sendable func changeMailbox(_ visit: Visit) async throws -> Reply {
+        guard visit.parameter("set") == "mailboxes", let id = visit.parameter("id").flatMap(UUID.init(text:)),
+            let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)),
+            action != .profile
+        else { throw FieldsealError.noPage }
+        let path = "\(visit.root)/records/mailboxes/\(id.text)"
+        let facts = try await MailboxFacts.read([id], try visit.session())[id]
+        let approves: Bool = visit.form["approves"] == "1" && MailboxAction.approve.isAllowed(for: visit.roles)
+        let mayAsk: Bool = action == .test && visit.form["approves"] == nil && MailboxAction.approve.isAllowed(for: visit.roles)
+        if mayAsk, let facts, facts.lacksApproval {
+            return MailboxQuestion(action: "\(path)/do", back: path, fields: [("do", action.rawValue)])
+                .approve([facts], of: 1, visit)
+        }
+        if let obstacle = facts?.obstacle(action, approves: approves) {
+            return visit.message(
+                obstacle == "noProfileChosen" ? "noProfile" : "wentWrong", visit.text(obstacle), status: .badRequest)
+        }
+        if action == .disable, visit.form["confirmed"] == nil {
+            let name = facts.map(\.name).flatMap { $0.isEmpty ? nil : $0 } ?? id.text
+            return MailboxQuestion(action: "\(path)/do", back: path, fields: [("do", action.rawValue)])
+                .disable(visit.text("disableTitle", ["name": name]), visit.text("disableMailboxWhy"), [], visit)
+        }
+        var members = action.members
+        if action == .test, approves, facts?.lacksApproval == true { members += MailboxAction.approve.members }
+        try await visit.session().write(.upsert(.mailbox, .id(id), members, .mustExist))
+        return .redirect("\(path)?done=\(action.done)")
+    }
+}

@@ -1,0 +1,46 @@
+import Foundation
+
+/// The question before an action on mailboxes.
+struct MailboxQuestion {
+    /// Where the form is sent to, and where *Cancel* leads.
+    let action: String
+    let back: String
+    /// What is sent again with the answer.
+    var fields: [(name: String, value: String)]
+
+    private typealias Choice = (style: String, name: String, value: String, text: String)
+
+    /// How many names a question has.
+    private static let nameLimit = 10
+
+    func disable(_ title: String, _ text: String, _ names: [String], _ visit: Visit) -> Reply {
+        page(title, text, names, [("danger", "confirmed", "1", visit.text("disable"))], visit)
+    }
+
+    /// Asks whether the addresses are approved that a test needs to be approved.
+    ///
+    /// - Parameter count: How many mailboxes are to be tested.
+    func approve(_ open: [MailboxFacts], of count: Int, _ visit: Visit) -> Reply {
+        let names = open.map { $0.address.isEmpty ? $0.name : $0.address }
+        let title: String =
+            count == 1 ? visit.text("approveToo", ["address": names[0]]) : visit.texts.count("approveManyToo", open.count)
+        var choices: [Choice] = [("primary", "approves", "1", visit.text("approveAndTest"))]
+        if count > open.count {
+            choices.append(("", "approves", "0", visit.texts.count("testOthers", count - open.count)))
+        }
+        return page(title, visit.text("approveTooWhy"), count == 1 ? [] : names, choices, visit)
+    }
+
+    private func page(_ title: String, _ text: String, _ names: [String], _ choices: [Choice], _ visit: Visit) -> Reply {
+        let left = names.count - Self.nameLimit
+        return .page(
+            "mailbox-question",
+            [
+                "title": title, "text": text, "action": action, "back": back, "hasNames": !names.isEmpty,
+                "fields": fields.map { ["name": $0.name, "value": $0.value] },
+                "names": names.prefix(Self.nameLimit).map { $0.isEmpty ? visit.text("unnamed") : $0 },
+                "more": orFalse(left > 0 ? visit.texts.count("andMore", left) : nil),
+                "choices": choices.map { ["style": $0.style, "name": $0.name, "value": $0.value, "text": $0.text] },
+            ])
+    }
+}

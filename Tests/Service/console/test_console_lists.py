@@ -1,0 +1,308 @@
+"""Lists of the console: what a change of many mailboxes did, pages past the end, exports, counts, and what is drawn in one line."""
+
+import csv
+import datetime
+import io
+import re
+import uuid
+
+import pytest
+import test_console_pages
+from selenium.webdriver.common.by import By
+from console_browser import chromium, main, press, resize, says, sign_in
+from test_console_pages import MESSAGES, shown_rows
+from test_console_tasks import Person, text
+
+console = test_console_pages.console
+
+
+def ticked(page):
+    return sorted(re.findall(r'<input type="checkbox" name="id\.([-0-9a-f]+)"[^>]* checked', page))
+
+
+def chosen(boxes, name="x"):
+    return {f"id.{box}": f"{name} {number}" for number, box in enumerate(boxes)}
+
+
+def stored(console, column, boxes):
+    return [row[0] for row in console.sql(f"SELECT {column} FROM org_contoso.mailbox WHERE mailboxid = ANY (%s) ORDER BY name", [boxes])]
+
+
+# Many mailboxes at once
+
+
+def test_each_mailbox_that_was_not_changed_is_named_with_its_reason_and_stays_ticked(console):
+    admin = Person(console)
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
+    bind = {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})", "emailrouteraccessapproval": 1}
+    good = [console.create("mailboxes", {"name": f"told good {number}", **bind}) for number in range(2)]
+    bare = console.create("mailboxes", {"name": "told <bare>", "emailrouteraccessapproval": 1})
+    off = console.create("mailboxes", {"name": "told off", **bind})
+    assert console.request("PATCH", f"mailboxes({off})", {"statecode": 1, "statuscode": 2}).status_code == 204
+    gone = console.create("mailboxes", {"name": "told gone"})
+    assert console.request("DELETE", f"mailboxes({gone})").status_code == 204
+    form = {**chosen([*good, bare, off]), f"id.{gone}": "told gone"}
+    answer = admin.send("records/mailboxes/bulk", do="test", returns="/contoso/records/mailboxes?q=told", **form)
+    assert answer.status_code == 200 and answer.url.startswith(f"{admin.pages}/records/mailboxes?q=told&result="), answer.url
+    for page in (answer.text, admin.session.get(answer.url).text):
+        said = text(page)
+        assert "2 tests were started." in said and "3 mailboxes were not changed" in said
+        assert "told <bare> – Choose a server profile first." in said and "told off – It is disabled. Enable it first." in said
+        assert "told gone – It was deleted meanwhile." in said
+        assert ticked(page) == sorted([bare, off])
+    # The notice belongs to this page alone: no link leads on with it.
+    assert "result=" not in "".join(re.findall(r'(?:href|value)="([^"]*)"', answer.text))
+    # In the reader's language, and for the same person alone.
+    german = Person(console, "de").send("records/mailboxes/bulk", do="test", returns="/contoso/records/mailboxes?q=told", **form)
+    assert "2 wurden schon getestet." in text(german.text) and "told off – Es ist deaktiviert. Aktivieren Sie es zuerst." in text(german.text)
+    grace = test_console_pages.person(console, "grace", "a password of theirs")
+    assert "told gone" not in text(grace.get(answer.url).text)
+
+
+def test_what_was_so_already_is_not_counted_as_changed(console):
+    admin = Person(console)
+    boxes = [console.create("mailboxes", {"name": f"same {number}", "emailrouteraccessapproval": int(number == 0)}) for number in range(3)]
+
+    def said(**form):
+        return text(admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes?q=same", **form, **chosen(boxes)).text)
+
+    before = console.sql("SELECT versionnumber FROM org_contoso.mailbox WHERE mailboxid = %s", [boxes[0]])
+    assert "2 addresses were approved. 1 was approved already." in said(do="approve")
+    assert console.sql("SELECT versionnumber FROM org_contoso.mailbox WHERE mailboxid = %s", [boxes[0]]) == before
+    assert "3 were approved already." in said(do="approve")
+    asked = said(do="disable")
+    assert "Disable 3 mailboxes?" in asked and all(f"same {number}" in asked for number in range(3)), asked
+    assert "3 mailboxes were disabled." in said(do="disable", confirmed="1") and "3 were disabled already." in said(do="disable", confirmed="1")
+
+
+def test_twenty_are_named_and_the_rest_is_counted(console):
+    admin = Person(console)
+    boxes = [console.create("mailboxes", {"name": f"crowd {number:02d} {'x' * 120}", "emailrouteraccessapproval": 1}) for number in range(60)]
+    form = {f"id.{box}": f"crowd {number:02d} {'x' * 120}" for number, box in enumerate(boxes)}
+    answer = admin.send("records/mailboxes/bulk", do="test", returns="/contoso/records/mailboxes?q=crowd&page=1", **form)
+    [lines] = re.findall(r'(?s)<section class="problem".*?</section>', answer.text)
+    assert "60 mailboxes were not changed" in text(lines) and lines.count("Choose a server profile first.") == 20 and "and 40 more" in text(lines)
+    # The others stay ticked as well, also those that another page of the list shows.
+    assert ticked(answer.text) == sorted(boxes) and "Still selected, not on this page:" in text(answer.text)
+    assert len(answer.url) < 8_000, len(answer.url)
+    again = {f"id.{box}": "x" for box in ticked(answer.text)}
+    assert "60 addresses" not in text(admin.send("records/mailboxes/bulk", do="approve", returns="/contoso/records/mailboxes?q=crowd", **again).text)
+
+
+def test_a_test_approves_no_address_without_a_word(console, browser):
+    admin = Person(console)
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
+    bind = {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}
+    closed = [console.create("mailboxes", {"name": f"asked {number}", "emailaddress": f"asked{number}@contoso.example", **bind}) for number in range(2)]
+    approved = console.create("mailboxes", {"name": "asked approved", "emailrouteraccessapproval": 1, **bind})
+    boxes = [*closed, approved]
+
+    def send(**form):
+        return text(admin.send("records/mailboxes/bulk", do="test", returns="/contoso/records/mailboxes?q=asked", **form, **chosen(boxes)).text)
+
+    asked = send()
+    assert "Approve 2 addresses, too?" in asked and "asked0@contoso.example" in asked and "asked1@contoso.example" in asked
+    assert "Approve, test & enable" in asked and "Test & enable only the other one" in asked
+    assert stored(console, "testemailconfigurationscheduled", boxes) == [False] * 3
+    without = send(approves="0")
+    assert "1 test was started." in without and "2 mailboxes were not changed" in without and "Its address is not approved." in without
+    assert stored(console, "emailrouteraccessapproval", boxes) == [0, 0, 1]
+    # On the page of one mailbox the button says so.
+    browser.get(f"{console.pages}/records/mailboxes/{closed[0]}")
+    assert not browser.find_elements(By.XPATH, "//button[text()='Test & enable']")
+    press(browser, By.XPATH, "//button[text()='Approve, test & enable']")
+    says(browser, "The test was started.")
+    assert stored(console, "emailrouteraccessapproval", boxes) == [1, 0, 1]
+    # A form that does not say it is asked.
+    alone = admin.send(f"records/mailboxes/{closed[1]}/do", do="test")
+    assert "Approve asked1@contoso.example, too?" in text(alone.text) and stored(console, "emailrouteraccessapproval", boxes)[1] == 0
+    assert "2 tests" not in send(approves="1") and stored(console, "emailrouteraccessapproval", boxes) == [1, 1, 1]
+    browser.get(f"{console.pages}/records/mailboxes/{approved}")
+    assert not browser.find_elements(By.XPATH, "//button[text()='Approve, test & enable']")
+
+
+def test_the_number_of_ticked_rows_is_said(console, browser):
+    browser.get(f"{console.pages}/records/mailboxes?size=25")
+    badge = browser.find_element(By.CSS_SELECTOR, "[data-chosen]")
+    assert not badge.is_displayed()
+    for box in browser.find_elements(By.CSS_SELECTOR, "tbody input[name^='id.']")[:2]:
+        box.click()
+    assert badge.text == "2 selected"
+    browser.find_element(By.CSS_SELECTOR, "[data-all]").click()
+    assert badge.text == "25 selected"
+    browser.find_element(By.CSS_SELECTOR, "[data-all]").click()
+    assert not badge.is_displayed()
+    # Without a tick the list says what is missing.
+    browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
+    press(browser, By.CSS_SELECTOR, "button[value=approve]")
+    says(browser, "Select at least one mailbox first.")
+    assert "/records/mailboxes?size=25" in browser.current_url
+    # What could not be done is still there after a reload.
+    bare = console.create("mailboxes", {"name": "alone and bare", "emailrouteraccessapproval": 1})
+    browser.get(f"{console.pages}/records/mailboxes?q=alone+and+bare")
+    browser.find_element(By.CSS_SELECTOR, "tbody input[name^='id.']").click()
+    browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
+    press(browser, By.CSS_SELECTOR, "button[value=test]")
+    says(browser, "1 mailbox was not changed", "alone and bare – Choose a server profile first.")
+    browser.refresh()
+    says(browser, "1 mailbox was not changed")
+    assert browser.find_element(By.NAME, f"id.{bare}").is_selected() and browser.find_element(By.CSS_SELECTOR, "[data-chosen]").text == "1 selected"
+
+
+# Pages, counts and exports
+
+
+def test_a_page_past_the_end_is_the_last_one(console):
+    for number in range(30):
+        console.create("queues", {"name": f"ending {number:02d}"})
+    admin = Person(console)
+    for path, end, rows in (("q=ending&page=40", "q=ending&page=1", 5), ("q=ending&size=50&page=1", "q=ending&size=50", 30), ("q=no+such+queue&page=3", "q=no%20such%20queue", 0)):
+        answer = admin.get(f"records/queues?{path}")
+        assert answer.url.endswith(f"/records/queues?{end}"), answer.url
+        assert len(re.findall(r'<td class="first"', answer.text)) == rows
+    assert shown_rows(admin.get("records/queues?q=ending&page=9&done=deleted").text) == 30
+    assert "Deleted." in admin.get("records/queues?q=ending&page=9&done=deleted").text
+    queue = console.create("queues", {"name": "changed once"})
+    answer = admin.get(f"audit?id={queue}&page=7")
+    assert "page=" not in answer.url and 'class="line"' in answer.text
+
+
+def test_the_mailboxes_of_all_states_add_up_to_their_number(console):
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
+    bind = {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}
+    states = {
+        "disabled": "statecode = 1, statuscode = 2", "testing": "testemailconfigurationscheduled = true", "failing": "outgoingemailstatus = 2",
+        "unapproved": "emailrouteraccessapproval = 0", "working": "incomingemailstatus = 1", "untested": "incomingemailstatus = 0"}
+    boxes = {state: console.create("mailboxes", {"name": f"state {state}", "emailrouteraccessapproval": 1, **bind}) for state in states}
+    boxes["bare"] = console.create("mailboxes", {"name": "state bare"})
+    for state, values in states.items():
+        console.sql(f"UPDATE org_contoso.mailbox SET {values} WHERE mailboxid = %s", [boxes[state]])
+    admin = Person(console)
+    page = admin.get("overview").text
+    [card] = re.findall(r'(?s)<section class="card" aria-labelledby="boxes">.*?</section>', page)
+    [total] = re.findall(r'<span class="quiet">(\d+) mailboxes</span>', card)
+    counts = {state: int(count) for state, count in re.findall(r'\?status=(\w+)">[^<]*</a> <b>(\d+)</b>', card)}
+    assert set(counts) == set(states) and sum(counts.values()) == int(total), (counts, total)
+    for state, count in counts.items():
+        shown = admin.get(f"records/mailboxes?status={state}&size=100").text
+        assert shown_rows(shown) == count and boxes[state] in shown, state
+        assert MESSAGES["en"][f"mailboxState:{state}"] in shown
+    # What waits for approval is what has a server profile.
+    assert f"{counts['unapproved']} mailbox" in text(page) and "with a server profile wait" in text(page)
+    assert boxes["bare"] in admin.get("records/mailboxes?status=untested&size=100").text
+
+
+def exported(admin, path):
+    lines = csv.DictReader(io.StringIO(admin.get(path).text))
+    return lines.fieldnames, list(lines)
+
+
+def test_an_export_has_what_the_list_shows_first(console):
+    admin = Person(console)
+    names, rows = exported(admin, "records/mailboxes/export.csv?q=Alan+Turing")
+    assert names == ["name", "emailaddress", "status", "emailserverprofilename", "lastsuccessfulsynccompletedon", "mailboxid", "emailserverprofile"]
+    [row] = rows
+    [(profile, name)] = console.sql("SELECT p.emailserverprofileid::text, p.name FROM org_contoso.mailbox JOIN org_contoso.emailserverprofile AS p ON p.emailserverprofileid = emailserverprofile WHERE mailboxid = %s", [row["mailboxid"]])
+    assert (row["status"], row["emailserverprofilename"], row["emailserverprofile"]) == ("Failing", name, profile)
+    # Names of columns stay, and words are the reader's.
+    names, [row] = exported(Person(console, "de"), "records/mailboxes/export.csv?q=Alan+Turing")
+    assert row["status"] == MESSAGES["de"]["mailboxState:failing"] and "status" in names
+    names, rows = exported(admin, "records/queues/export.csv")
+    assert names == ["name", "emailaddress", "queueviewtypename", "modifiedon", "queueid", "queueviewtype"]
+    assert {(row["queueviewtype"], row["queueviewtypename"]) for row in rows} <= {("0", "Everyone"), ("1", "Members only")}
+    names, rows = exported(admin, "records/usersettingscollection/export.csv")
+    assert names[0] == "systemuseridname" and any(row["systemuseridname"] for row in rows) and all(uuid.UUID(row["systemuserid"]) for row in rows)
+    names, rows = exported(admin, "records/emails/export.csv?status=4")
+    assert {row["statuscodename"] for row in rows} == {"Received"} and {row["statuscode"] for row in rows} == {"4"}
+    names, rows = exported(admin, "records/tracelogs/export.csv")
+    assert names[:3] == ["text", "levelname", "regardingobjectidname"] and rows[0]["levelname"] == "Error" and rows[0]["regardingobjectidname"] == "Alan Turing"
+
+
+def test_a_next_attempt_that_has_passed_is_not_shown(console):
+    box, admin = console.ids["failing"], Person(console)
+    label = MESSAGES["en"]["attribute:postponemailboxprocessinguntil"]
+    console.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = now() + interval '1 hour' WHERE mailboxid = %s", [box])
+    assert f"<dt>{label}</dt>" in admin.get(f"records/mailboxes/{box}").text
+    console.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = now() - interval '1 hour' WHERE mailboxid = %s", [box])
+    assert f"<dt>{label}</dt>" not in admin.get(f"records/mailboxes/{box}").text
+
+
+# Events and changes
+
+
+def record_events(console, *events):
+    """Writes events of long ago, the newest first."""
+    for number, (kind, outcome, actor, details) in enumerate(events):
+        console.sql("""
+            INSERT INTO org_contoso.security_event (security_event_id, occurred_on, kind, outcome, actor, address, details, previous_hash, hash) OVERRIDING SYSTEM VALUE
+            SELECT min(security_event_id) - 1, now() - interval '800 days' - %s * interval '1 second', %s, %s, %s, '::ffff:10.0.0.' || %s, %s, sha256('a'), sha256('b')
+              FROM org_contoso.security_event""", [number, kind, outcome, actor, str(number), details])
+
+
+def test_equal_events_are_one_line_and_refusals_have_their_reason(console):
+    box = console.ids["mailbox"]
+    record_events(
+        console, *[("signed in", "succeeded", "client:dev-router", None)] * 5, ("signed in", "refused", "client:dev-router", None),
+        ("key message refused", "refused", "client:crm", "see: privilegeDenied"),
+        ("credential released", "refused", "client:dev-router", f"Incoming, mailbox {box}: 0x8005E228"),
+        ("credential released", "refused", "client:dev-router", f"Incoming, mailbox {box}: settings not authorized"))
+    until = datetime.date.today() - datetime.timedelta(days=700)
+    page = Person(console).get(f"events?until={until}").text
+    lines = [text(line) for line in re.findall(r'(?s)<li><details>.*?</details></li>', page)]
+    assert len(lines) == 5, lines
+    # Each event of a folded line is there, with its time and address.
+    assert "Sign-in 5 times" in lines[0] and all(f"10.0.0.{number}, " in lines[0] for number in range(5))
+    assert "refused" in lines[1] and "times" not in lines[1]
+    assert "looking at the state: the role does not allow it" in lines[2]
+    assert "Ada King" in lines[3] and "or the address is not approved" in lines[3]
+    assert "mail servers were changed directly in the database" in lines[4]
+    french = text(Person(console, "fr").get(f"events?until={until}").text)
+    assert "consultation de l’état : le rôle ne le permet pas" in french and "5 fois" in french
+
+
+def test_changes_are_in_the_reader_s_language(console):
+    box = console.create("mailboxes", {"name": "in words", "password": "x"})
+    console.sql("UPDATE org_contoso.mailbox SET lastsyncerrorcount = 3, lastsyncerrormachinename = 'a', lastsyncerroroccurredon = now() WHERE mailboxid = %s", [box])
+    for language, words in (("de", ["Fehler bisher", "Router des letzten Fehlers", "Zeit des letzten Fehlers"]), ("fr", ["Erreurs à ce jour", "Mot de passe : défini"])):
+        page = text(Person(console, language).get(f"audit?id={box}").text)
+        assert all(word in page for word in words) and "Last Sync" not in page, page
+
+
+# What is drawn
+
+
+def tops(driver, selector):
+    return {round(top, 1) for top in driver.execute_script("return [...document.querySelectorAll(arguments[0])].map((e) => e.getBoundingClientRect().top)", selector)}
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
+def test_heads_and_charts_stand_in_one_line(console, language):
+    driver = chromium(language=language)
+    try:
+        sign_in(driver, console)
+        resize(driver, 1440)
+        driver.get(f"{console.pages}/records/mailboxes")
+        assert len(driver.find_elements(By.CSS_SELECTOR, "thead th :is(a, span:not(.unseen))")) == 5
+        assert len(tops(driver, "thead th :is(a, span:not(.unseen))")) == 1
+        lefts = "return [...document.querySelectorAll('.pick input')].map((e) => e.getBoundingClientRect().left)"
+        assert len({round(left, 1) for left in driver.execute_script(lefts)}) == 1
+        # The label of the bulk bar stands in one line with its field.
+        driver.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
+        assert driver.find_element(By.CSS_SELECTOR, ".bulk label.whole").size["height"] < 50
+        driver.get(f"{console.pages}/overview")
+        assert len(driver.find_elements(By.CSS_SELECTOR, ".charts > .card")) == 4
+        assert len(tops(driver, ".charts > .card .chart")) == 1 and len(tops(driver, ".charts > .card .big")) == 1
+        bottoms = "return [...document.querySelectorAll('.charts .chart')].map((e) => e.getBoundingClientRect().bottom)"
+        assert len({round(bottom, 1) for bottom in driver.execute_script(bottoms)}) == 1
+        # What the figures are of is said once, above all of them.
+        assert main(driver).count(MESSAGES[language]["lastDay"]) == 1
+    finally:
+        driver.quit()
+
+
+def test_retention_says_what_stays_and_what_happened_last(console):
+    for language in MESSAGES:
+        page = Person(console, language).get("retention").text
+        assert all(text(cell).strip() for cell in re.findall(r"(?s)<td[^>]*>(.*?)</td>", page)), page
+        assert MESSAGES[language]["lastArchived"] in page
+    assert "stays in the database" in Person(console).get("retention").text
