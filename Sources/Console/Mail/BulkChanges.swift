@@ -135,21 +135,28 @@ extension Console {
     /// - Parameter shown: The records that the list shows.
     func bulkValues(_ result: BulkResult, shown: Set<UUID>, _ visit: Visit) async throws -> [String: Any] {
         let names = try await RecordNames(["mailbox": Set(result.ticked)], try visit.session())
-        let failures = result.failures.map { failure -> [String: Any] in
-            let known = names[failure.id]
-            let name = known ?? failure.name
-            return [
-                "name": name.isEmpty ? visit.text("unnamed") : name, "reason": failure.reason,
-                "href": known == nil ? false as Any : "\(visit.root)/records/mailboxes/\(failure.id.text)",
+        var failures: [(reason: String, members: [[String: Any]])] = []
+        for failure in result.failures {
+            let name = names[failure.id] ?? failure.name
+            let member: [String: Any] = [
+                "name": name.isEmpty ? visit.text("unnamed") : name,
+                "href": names[failure.id] == nil ? false as Any : "\(visit.root)/records/mailboxes/\(failure.id.text)",
             ]
+            if let place = failures.firstIndex(where: { $0.reason == failure.reason }) {
+                failures[place].members.append(member)
+            } else {
+                failures.append((failure.reason, [member]))
+            }
         }
         // What stays ticked on another page of the list can be chosen from here.
         let elsewhere = result.ticked.filter { !shown.contains($0) }.compactMap { id in
             names[id].map { ["id": id.text, "name": $0] }
         }
-        let left = result.failed - failures.count
+        let left = result.failed - result.failures.count
         var values: [String: Any] = [
-            "notice": orFalse(result.said(visit.texts)), "failures": failures, "hasFailures": !failures.isEmpty,
+            "notice": orFalse(result.said(visit.texts)),
+            "failures": failures.map { ["reason": $0.reason, "members": $0.members] as [String: Any] },
+            "hasFailures": !failures.isEmpty,
             "failuresTitle": visit.texts.count("bulkFailed", result.failed),
             "moreFailures": orFalse(left > 0 ? visit.texts.count("andMore", left) : nil),
             "elsewhere": elsewhere, "hasElsewhere": !elsewhere.isEmpty, "isBulkOpen": !result.ticked.isEmpty,
