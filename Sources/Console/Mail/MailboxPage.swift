@@ -76,9 +76,7 @@ extension Console {
         }
         let error = try text("lastsyncerror")
         let (incoming, outgoing) = (try outcome("incomingemailstatus"), try outcome("outgoingemailstatus"))
-        let mayAct: Bool =
-            PrivilegeTable.mayWrite("testemailconfigurationscheduled", of: .mailbox, visit.roles)
-            && PrivilegeTable.depth(of: .update, on: .mailbox, for: visit.roles) != .none
+        let mayAct: Bool = Self.mayRunMailboxes(visit)
         let steps: [[String: Any]] = [
             step("stepProfile", profile ? true : nil, profileName),
             step("stepPassword", hasPassword ? true : nil, hasPassword ? nil : visit.text("stepPasswordWhy")),
