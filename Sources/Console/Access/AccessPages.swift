@@ -66,7 +66,7 @@ extension Console {
         }
     }
 
-    private func doneNotice(_ name: String, _ role: String, _ visit: Visit) -> Any? {
+    private func doneNotice(_ name: String, _ role: String, _ visit: Visit) -> String? {
         guard let done = visit.query("done"), visit.texts.optional("done:\(done)") != nil || done == "hand-over-user" else {
             return nil
         }

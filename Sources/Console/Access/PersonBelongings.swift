@@ -60,7 +60,8 @@ extension Console {
         let column = entity["ownerid"] == nil ? entity.primaryID : "ownerid"
         var conditions: [Filter] = [.compare(.init(column), .equal, .text(owner.text))]
         if isWithPassword {
-            conditions.append(.any(entity.setFlags.values.sorted().map { .compare(.init($0), .equal, .bool(true)) }))
+            let flags = entity.setFlags.values.sorted()
+            conditions.append(.any(flags.map { Filter.compare(.init($0), .equal, .bool(true)) }))
         }
         if isEnabled { conditions.append(.compare(.init("statecode"), .equal, .number("0"))) }
         query.filter = .all(conditions)

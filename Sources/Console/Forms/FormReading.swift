@@ -3,7 +3,6 @@ import HTTPTypes
 import Hummingbird
 import Model
 import NIOCore
-import Synchronization
 import Tenancy
 
 // Reads the bodies of forms.

@@ -72,7 +72,8 @@ extension Console {
     /// The related records of another record: a mailbox's e-mails and alerts, and the records of a person.
     private func related(_ visit: Visit, _ entity: EntityDefinition) -> [Filter] {
         let owner = Self.isOwnedWithPasswords(entity) ? visit.filter("owner").flatMap(UUID.init(text:)) : nil
-        return relatedToRecord(visit, entity) + (owner.map { [.compare(.init("ownerid"), .equal, .text($0.text))] } ?? [])
+        guard let owner else { return relatedToRecord(visit, entity) }
+        return relatedToRecord(visit, entity) + [Filter.compare(.init("ownerid"), .equal, .text(owner.text))]
     }
 
     private func relatedToRecord(_ visit: Visit, _ entity: EntityDefinition) -> [Filter] {
