@@ -128,6 +128,14 @@ for (const input of document.querySelectorAll("[data-lookup]")) {
         }, 250);
     });
 }
+// Files that are too large together are refused before they are sent.
+for (const input of document.querySelectorAll("[data-most]")) {
+    input.addEventListener("change", () => {
+        const size = [...input.files].reduce((sum, file) => sum + file.size, 0);
+        input.setCustomValidity(size > Number(input.dataset.most) ? input.dataset.tooLarge : "");
+        input.reportValidity();
+    });
+}
 // All rows of a list at once, and how many are chosen.
 const chosen = (form) => [...form.querySelectorAll("input[name^='id.']")];
 for (const box of document.querySelectorAll("[data-all]")) {

@@ -81,6 +81,7 @@ extension Console {
             parameters.append(.choice("status", options.options.map { "\($0.value)" }))
         }
         if ["email", "tracelog", "mailbox"].contains(entity.logicalName) { parameters.append(.id("of")) }
+        if isOwnedWithPasswords(entity) { parameters.append(.id("owner")) }
         return parameters
     }
 

@@ -53,6 +53,7 @@ extension Console {
         post(router, "sign-out", instead: "overview", signOut)
         post(router, "fresh", instead: "overview", freshen)
         get(router, "account", [.choice("done", ["passwordDone", "sessionDone", "codesOff"])], account)
+        post(router, "account/waits", instead: "account", accountMeanwhile)
         for action in ["offer", "confirm", "end", "password", "end-session", "end-others"] {
             post(router, "account/\(action)", instead: "account") { try await changeAccount(action, $0) }
         }
@@ -81,8 +82,10 @@ extension Console {
         get(router, "access", [.text("q"), .choice("done", ["remove-user", "remove-client"])], access)
         get(router, "access/people/new") { .page("person-new", try newPersonValues($0)) }
         get(router, "access/clients/new") { .page("client-new", try newClientValues($0)) }
-        get(router, "access/people/:id", [Self.accessDone], person)
-        get(router, "access/clients/:id", [Self.accessDone], client)
+        let role = AddressParameter.choice("was", Role.allCases.map(\.rawValue))
+        let counts = [AddressParameter.number("n", in: 0...Int.max), .number("failed", in: 0...Int.max)]
+        get(router, "access/people/:id", [Self.accessDone, role] + counts, person)
+        get(router, "access/clients/:id", [Self.accessDone, role], client)
         for ending in AccessEnding.allCases {
             get(router, "access/people/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: true) }
             get(router, "access/clients/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: false) }
@@ -149,10 +152,8 @@ extension Console {
         if let page { get(router, path, nil) { .redirect("\($0.root)/\(page)") } }
         open(router, .post, path) { visit in
             guard let signed = visit.signed else { return try await signInAgain(visit) }
-            guard Self.formOwner(visit) == signed.userID else {
-                return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
-            }
-            return try await body(try resumed(visit, signed))
+            guard isOfSession(visit, signed) else { return try await formOfAnotherSession(visit, signed, body) }
+            return try await resumed(visit, signed, body)
         }
     }
 

@@ -25,6 +25,7 @@ package struct Console: Sendable {
     let retention: RetentionRules
     let figures = RecentResults<OverviewFigures>(leastLifetime: 60, patience: .seconds(2))
     let counts = RecentResults<MailboxCounts>(patience: .seconds(2))
+    let uploads = HeldUploads()
     let findings = RecentResults<[Finding]>(patience: .milliseconds(250))
 
     /// - Parameters:
@@ -87,16 +88,13 @@ package struct Console: Sendable {
             guard visit.request.headers[.origin].map({ $0.lowercased() == baseURL.lowercased() }) ?? false else {
                 return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
             }
-            let buffer = try await visit.request.body.collect(upTo: 2 * Self.formLimit)
-            visit.form = try Visit.form(buffer.readableBytesView)
-            // Sealed, a form is a third longer.
-            guard buffer.readableBytes <= Self.formLimit || visit.form[KeptForm.field] != nil else {
-                throw NIOTooManyBytesError(maxBytes: Self.formLimit)
-            }
         }
+        let boundary = method == .post ? MultipartForm.boundary(visit.request.headers[.contentType]) : nil
+        if method == .post, boundary == nil { try await readForm(&visit) }
         if let token = visit.cookie { try await sign(&visit, with: token) }
+        if let boundary { try await readFiles(&visit, boundary) }
         guard let caller = visit.signed?.session.caller else { return try await body(visit) }
-        if let reply = firstStep(visit) { return reply }
+        if let reply = try await firstStep(visit) { return reply }
         visit.principal?.name = caller.actor
         // A signed-in person is counted by their own account, not by the network.
         let signedIn = visit
@@ -108,6 +106,7 @@ package struct Console: Sendable {
         visit.signed = try await sessions.session(
             token, organization: visit.organization, address: visit.address, requestID: visit.requestID)
         visit.token = visit.signed == nil ? nil : token
+        visit.csrf = try visit.signed.map { try formToken($0.session.organization).text(token, $0.userID) }
     }
 
     /// The message of an error for a person, with no more than they may know.
@@ -200,32 +199,9 @@ package struct Console: Sendable {
         return files.templates.render(values, withTemplate: template) ?? ""
     }
 
-    /// Bytes of a form.
-    private static let formLimit = 1 << 18
-
-    /// The token that a session's forms carry. It is made of the session's token, which no script and no other site can read, and
-    /// names the person, so that a form still belongs to them after the session has ended.
-    static func csrf(_ token: String, _ userID: UUID) throws -> String {
-        let hash = Data(try sha256(Array("form \(token) \(userID.text)".utf8))).base64EncodedString()
-        return (userID.text + hash).filter { $0.isLetter || $0.isNumber }
-    }
-
-    /// The person whose page a form was on, if the browser's session token made the form's token.
-    static func formOwner(_ visit: Visit) -> UUID? {
-        guard let token = visit.cookie, let typed = visit.form["csrf"], let userID = UUID(digits: typed.prefix(32)),
-            let expected = try? csrf(token, userID), constantTimeEqual(Array(typed.utf8), Array(expected.utf8))
-        else { return nil }
-        return userID
-    }
-}
-
-extension UUID {
-    /// An id whose text has no hyphens.
-    fileprivate init?(digits: Substring) {
-        guard digits.utf8.count == 32 else { return nil }
-        var text = String(digits)
-        for place in [20, 16, 12, 8] { text.insert("-", at: text.index(text.startIndex, offsetBy: place)) }
-        self.init(text: text)
+    /// The tokens of forms in an organization.
+    func formToken(_ organization: Organization) -> FormToken {
+        FormToken(deployment.kek, organization: organization.id)
     }
 }
 

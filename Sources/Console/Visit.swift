@@ -16,9 +16,14 @@ struct Visit: Sendable {
     let texts: Texts
     var organizationRecord: Organization?
     var form: [String: String] = [:]
+    /// The files in a form.
+    var files: [UploadedFile] = []
+    var hold: HeldUploads.Hold?
     /// The session's token, once it is verified.
     var token: String?
     var signed: ConsoleSessions.Signed?
+    /// The token of the session's forms.
+    var csrf: String?
     /// Passes the caller to the log.
     var principal: APIContext.Principal?
 
@@ -137,7 +142,10 @@ struct Visit: Sendable {
     }
 
     /// How many fields a form has at most.
-    private static let fieldLimit = 500
+    static let fieldLimit = 500
+
+    /// The form's field that names files which were sent and not kept. A person must choose them again.
+    static let lostFilesField = "files.lost"
 
     /// The values of every template.
     func common() -> [String: Any] {
@@ -146,8 +154,8 @@ struct Visit: Sendable {
             "language": texts.language, "locale": text("format:locale"), "title": "", "colon": text("format:colon"),
             "home": signed == nil ? (organization.isEmpty ? "/" : "\(root)/sign-in") : "\(root)/overview",
         ]
-        if let token, let signed {
-            values["csrf"] = try? Console.csrf(token, signed.userID)
+        if let csrf, let signed {
+            values["csrf"] = csrf
             values["user"] = signed.name
             values["userRole"] = text("role:\(role.rawValue)")
         }

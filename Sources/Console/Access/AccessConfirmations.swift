@@ -28,12 +28,14 @@ extension Console {
         let isYou = isPerson && name == visit.signed?.name
         let texts = ending.texts
         let why: String = isPerson ? (isYou ? texts.yourself : texts.person) : texts.client
+        // What is left of a person is told before the access ends.
+        let left: Any = isPerson ? try await belongings(try await entry(id, visit), visit)["belongings"] ?? false : false
         return .page(
             "confirm",
             [
                 "title": visit.text(texts.title, ["name": name]), "text": visit.text(why, ["name": name]),
                 "action": "\(visit.root)/access/\(ending)-\(isPerson ? "user" : "client")",
-                "fields": [["name": "id", "value": id]], "button": visit.text(texts.button, ["name": name]),
+                "links": left, "fields": [["name": "id", "value": id]], "button": visit.text(texts.button, ["name": name]),
                 "back": "\(visit.root)/access/\(isPerson ? "people" : "clients")/\(id)",
             ])
     }

@@ -8,7 +8,8 @@ import Tenancy
 // The people and clients that may sign in, each with its own page.
 extension Console {
     static let accessActions = [
-        "add-user", "disable-user", "enable-user", "remove-user", "reset-user", "invite-user", "role-user", "end-user-sessions",
+        "add-user", "disable-user", "enable-user", "remove-user", "reset-user", "invite-user", "role-user", "hand-over-user",
+        "end-user-sessions",
         "end-user-session", "add-client", "disable-client", "enable-client", "remove-client", "role-client", "rotate-client",
         "end-secret-client",
     ]
@@ -65,6 +66,20 @@ extension Console {
         }
     }
 
+    private func doneNotice(_ name: String, _ role: String, _ visit: Visit) -> String? {
+        guard let done = visit.query("done"), visit.texts.optional("done:\(done)") != nil || done == "hand-over-user" else {
+            return nil
+        }
+        if done.hasPrefix("role-"), let notice = roleNotice(name, role, visit) { return notice }
+        func number(_ name: String) -> Int { visit.query(name).flatMap { Int($0) } ?? 0 }
+        if done == "hand-over-user" {
+            let failed = number("failed")
+            return visit.texts.count("handedOver", number("n"))
+                + (failed > 0 ? " \(visit.texts.count("notHandedOver", failed))" : "")
+        }
+        return visit.text("done:\(done)", ["name": name])
+    }
+
     // MARK: One person
 
     @Sendable func person(_ visit: Visit) async throws -> Reply { try await personPage(visit, visit.parameter("id") ?? "") }
@@ -101,10 +116,10 @@ extension Console {
                 "\(visit.root)/events?actor=user%3A\(entry.name.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "")",
         ]
         values.merge(try await personSessions(entry, visit)) { own, _ in own }
+        values.merge(try await belongings(entry, visit)) { own, _ in own }
+        values["heirs"] = try await heirs(of: entry, visit)
         values["problem"] = problem
-        values["notice"] = visit.query("done").flatMap {
-            visit.texts.optional("done:\($0)") == nil ? nil : visit.text("done:\($0)", ["name": entry.name])
-        }
+        values["notice"] = doneNotice(entry.name, entry.role, visit)
         return .page("person", values, status: status)
     }
 
@@ -120,6 +135,11 @@ extension Console {
                 ]
             },
         ]
+    }
+
+    /// The part of an address that names the role of before.
+    private static func was(_ role: String) -> String {
+        "&was=\(role.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "")"
     }
 
     func newPersonValues(_ visit: Visit, problem: String? = nil) throws -> [String: Any] {
@@ -159,9 +179,7 @@ extension Console {
         ]
         values.merge(secretValues(entry, visit)) { own, _ in own }
         values["problem"] = problem
-        values["notice"] = visit.query("done").flatMap {
-            visit.texts.optional("done:\($0)") == nil ? nil : visit.text("done:\($0)", ["name": entry.name])
-        }
+        values["notice"] = doneNotice(entry.name, entry.role, visit)
         return .page("client", values, status: status)
     }
 
@@ -210,10 +228,15 @@ extension Console {
         case "invite-user": return try await personPage(visit, entry.id.text, link: try await invitation(entry.id))
         case "disable-user": try await users.disable(entry.name, by: session)
         case "enable-user": try await users.enable(entry.id, by: session)
+        case "hand-over-user": return try await handOver(from: entry, visit)
         case "reset-user": try await users.reset(entry.name, password: visit.form["password"] ?? "", by: session)
         case "role-user":
             guard let role = visit.form["role"].flatMap(Role.init(rawValue:)) else { throw FieldsealError.noRole }
+            if let question = roleQuestion(action, entry.id.text, name: entry.name, from: entry.role, to: role, visit) {
+                return question
+            }
             try await users.setRole(role, of: entry.id, by: session)
+            return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=\(action)\(Self.was(entry.role))")
         case "end-user-sessions": try await users.endSessions(of: entry.id, by: session)
         case "end-user-session": try await users.endSession(visit.form["session"] ?? "", of: entry.id, by: session)
         case "remove-user":
@@ -252,7 +275,12 @@ extension Console {
         case "enable-client": try await session.enableClient(id)
         case "role-client":
             guard let role else { throw FieldsealError.noRole }
+            guard let entry = try await session.clients().first(where: { $0.id == id }) else { throw FieldsealError.noPage }
+            if let question = roleQuestion(action, id.text, name: entry.name, from: entry.role, to: role, visit) {
+                return question
+            }
             try await session.setRole(role, ofClient: id)
+            return .redirect("\(visit.root)/access/clients/\(id.text)?done=\(action)\(Self.was(entry.role))")
         case "rotate-client":
             let secret = try await session.rotateSecret(
                 ofClient: id, overlap: try overlapSeconds(visit), seconds: try expirySeconds(visit))

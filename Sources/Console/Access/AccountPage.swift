@@ -14,14 +14,15 @@ extension Console {
         return try await accountPage(visit, ["notice": done as Any?].compactMapValues { $0 })
     }
 
-    private func accountPage(_ visit: Visit, _ more: [String: Any], status: HTTPResponse.Status = .ok) async throws -> Reply {
+    /// The page of a person's account. A form that waits for a first step stays in it.
+    func accountPage(_ visit: Visit, _ more: [String: Any], status: HTTPResponse.Status = .ok) async throws -> Reply {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         let running = try await sessions.running(for: signed, token: visit.token ?? "")
         var values: [String: Any] = [
             "title": visit.text("account"), "name": signed.name, "roleText": visit.text("role:\(visit.role.rawValue)"),
             "roleWhy": visit.text("roleWhy:\(visit.role.rawValue)"), "isOn": try await SecondFactor(deployment).isOn(for: signed),
             "secret": false, "hasCodes": false, "codeProblem": false, "passwordProblem": false,
-            "firstStep": orFalse(firstStepText(visit)),
+            "firstStep": orFalse(firstStepText(visit)), "waits": orFalse(visit.form["waits"].flatMap { $0.isEmpty ? nil : $0 }),
             "hasOthers": running.count > 1,
             "sessions": running.map { entry -> [String: Any] in
                 [
@@ -33,24 +34,6 @@ extension Console {
         values.merge(more) { _, new in new }
         return .page("account", values, status: status)
     }
-
-    /// Redirects a person to their account if they must choose another password, or turn one-time passwords on.
-    ///
-    /// - Returns: Nil for pages that are allowed anyway.
-    func firstStep(_ visit: Visit) -> Reply? {
-        guard let signed = visit.signed, signed.mustChangePassword || signed.mustAddSecondFactor else { return nil }
-        let page = visit.request.uri.path.dropFirst(visit.root.count).drop { $0 == "/" }
-        let open = ["account", "account/password", "sign-in", "sign-out"] + (signed.mustChangePassword ? [] : Self.factorPages)
-        return open.contains(String(page)) ? nil : .redirect("\(visit.root)/account")
-    }
-
-    private func firstStepText(_ visit: Visit) -> String? {
-        if visit.signed?.mustChangePassword == true { return visit.text("mustChangePassword") }
-        return visit.signed?.mustAddSecondFactor == true ? visit.text("mustAddSecondFactor") : nil
-    }
-
-    /// The data for turning one-time passwords on, while the password is requested in between.
-    private static let factorPages = ["account/offer", "account/confirm", "fresh"]
 
     func changeAccount(_ action: String, _ visit: Visit) async throws -> Reply {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
@@ -74,6 +57,9 @@ extension Console {
             let token = try await sessions.changePassword(
                 visit.form["old"] ?? "", to: visit.form["new"] ?? "", of: signed, address: visit.address ?? "",
                 requestID: visit.requestID)
+            var waiting = visit
+            waiting.form = visit.form["waits"].map { [KeptForm.field: $0] } ?? [:]
+            if let reply = try await offerKeptForm(waiting, token, then: "account") { return reply }
             return .redirect("\(visit.root)/account?done=passwordDone", cookie: Visit.cookie(token))
         } catch let error as FieldsealError where [.accessDenied, .invalidArgument, .requestQuotaExceeded].contains(error.code) {
             let text = error.code == .accessDenied ? visit.text("passwordWrong") : visit.texts.told(error.message)

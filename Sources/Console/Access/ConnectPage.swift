@@ -19,9 +19,7 @@ extension Console {
         async throws -> [String: Any]
     {
         let session = try visit.session()
-        guard PrivilegeTable.depth(of: .create, on: .emailServerProfile, for: visit.roles) != .none else {
-            throw FieldsealError(.privilegeDenied, "This page is for administrators of e-mail.")
-        }
+        for entity in [EntityDefinition.emailServerProfile, .queue, .mailbox] { try Self.require(.create, entity, visit) }
         let chosen = typed["provider"] ?? visit.query("provider")
         let preset = provider(chosen)
         func value(_ name: String, _ preset: String = "") -> String { typed[name] ?? preset }

@@ -8,18 +8,26 @@ import Tenancy
 // Signing in and out, and entering the password again.
 extension Console {
     @Sendable func signInPage(_ visit: Visit) async throws -> Reply {
-        .page("sign-in", try await signInValues(visit, then: visit.query("then") ?? ""))
+        // A person who is signed in got here by the browser's way back. An invitation's name and password may be another person's.
+        if visit.signed != nil, visit.query("invited") == nil {
+            return .redirect("\(visit.root)/\(Visit.page(visit.query("then")))")
+        }
+        return .page("sign-in", try await signInValues(visit, then: visit.query("then") ?? ""))
     }
 
     /// - Parameter kept: A sealed form that waits for its person to sign in again.
     func signInValues(
         _ visit: Visit, then: String, name: String = "", kept: String? = nil, problem: String? = nil
     ) async throws -> [String: Any] {
-        var values: [String: Any] = ["title": visit.text("signIn"), "then": then, "name": name, "kept": orFalse(kept)]
-        if kept != nil { values["notice"] = visit.text("sessionEndedKept") }
+        // The page is the same for a person who is signed in: without the menu.
+        var values: [String: Any] = [
+            "title": visit.text("signIn"), "then": then, "name": name, "kept": orFalse(kept), "user": false, "back": false,
+            "home": "\(visit.root)/sign-in",
+        ]
+        if kept != nil { values["caution"] = visit.text("sessionEndedKept") }
         if let problem { values["problem"] = problem }
         if visit.query("invited") == "1" { values["notice"] = visit.text("invitedDone") }
-        if visit.query("ended") == "1" { values["notice"] = visit.text("sessionEnded") }
+        if visit.query("ended") == "1" { values["caution"] = visit.text("sessionEnded") }
         values["lead"] = visit.text("signInTo", ["organization": visit.organization])
         let issuers = try await issuers(visit, then: Visit.page(then))
         values["issuers"] = issuers
@@ -140,14 +148,18 @@ extension Console {
             let new = try await sessions.freshen(
                 token, password: visit.form["password"] ?? "", organization: organization, address: visit.address ?? "",
                 requestID: visit.requestID)
-            let form = kept.flatMap { KeptForm(deployment.kek, signed).opened($0) }
+            var again = visit
+            try await sign(&again, with: new)
+            let (form, tooLate) = try await waitedFor(kept ?? "", by: signed, again)
+            if var tooLate {
+                tooLate.cookies = [Visit.cookie(new)]
+                return tooLate
+            }
             guard let form, let handler = waiting[form.path] else {
                 return .redirect("\(visit.root)/overview", cookie: Visit.cookie(new))
             }
             // The waiting form is processed now, with the session's new token.
-            var again = visit
             again.form = form.fields
-            try await sign(&again, with: new)
             var reply: Reply
             do {
                 reply = try await handler(again)
@@ -157,7 +169,7 @@ extension Console {
             if reply.cookies.isEmpty { reply.cookies = [Visit.cookie(new)] }
             if case .page(let template, var values, let status) = reply.content {
                 // The page's forms need the new token.
-                values["csrf"] = try Self.csrf(again.token ?? new, signed.userID)
+                values["csrf"] = again.csrf
                 reply.content = .page(template, values, status)
             }
             return reply

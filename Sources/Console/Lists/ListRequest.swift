@@ -69,8 +69,14 @@ extension Console {
         return conditions
     }
 
-    /// The related records of another record: a mailbox's e-mails and alerts.
+    /// The related records of another record: a mailbox's e-mails and alerts, and the records of a person.
     private func related(_ visit: Visit, _ entity: EntityDefinition) -> [Filter] {
+        let owner = Self.isOwnedWithPasswords(entity) ? visit.filter("owner").flatMap(UUID.init(text:)) : nil
+        guard let owner else { return relatedToRecord(visit, entity) }
+        return relatedToRecord(visit, entity) + [Filter.compare(.init("ownerid"), .equal, .text(owner.text))]
+    }
+
+    private func relatedToRecord(_ visit: Visit, _ entity: EntityDefinition) -> [Filter] {
         guard let id = visit.filter("of").flatMap(UUID.init(text:)) else { return [] }
         switch entity.logicalName {
         case "email":

@@ -68,11 +68,14 @@ extension Console {
         let pages = max(1, (total + request.size - 1) / request.size)
         let first = request.page * request.size + 1
         let isMailbox = entity.logicalName == "mailbox"
-        let mayCreate = !Navigation.isShownOnly(entity) && PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none
+        let mayCreate = !Navigation.isShownOnly(entity) && Self.may(.create, entity, visit)
+        let isBulk = isMailbox && MailboxAction.test.isAllowed(for: visit.roles)
         let filters = ColumnFilter.all(of: entity, for: visit.roles)
         let isFilteredByColumn = filters.contains { visit.filter($0.name) != nil }
         let isFiltered =
-            request.q != nil || request.state != nil || request.option != nil || visit.filter("of") != nil || isFilteredByColumn
+            request.q != nil || request.state != nil || request.option != nil || visit.filter("of") != nil
+            || visit.filter("owner") != nil
+            || isFilteredByColumn
         let last = min(total, first + request.size - 1)
         let rangeValues = [
             "first": visit.texts.number(min(first, total)), "last": visit.texts.number(last), "total": visit.texts.number(total),
@@ -84,10 +87,10 @@ extension Console {
         var values: [String: Any] = [
             "title": visit.text(entity.logicalName), "set": entity.entitySetName, "q": request.q ?? "", "isFiltered": isFiltered,
             "lead": orFalse(visit.texts.optional("lead:\(entity.logicalName)")),
-            "mayCompose": entity.logicalName == "email" && PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none,
             "mayCreate": mayCreate, "newText": visit.text("new:\(entity.logicalName)"), "mayConnect": isMailbox && mayCreate,
             "emptyText": visit.text(isFiltered ? "noneFound" : "empty:\(entity.logicalName)"),
             "columns": columns(visit, request), "orders": orders(visit, request), "of": orFalse(visit.filter("of")), "chip": false,
+            "owner": orFalse(visit.filter("owner")),
             "isStatusChosen": request.option != nil,
             "sizes": sizes, "range": range,
             "pages": pageLinks(visit, request.page, pages), "hasPages": pages > 1,
@@ -95,18 +98,17 @@ extension Console {
             "export": export,
             "filters": filters.map { $0.field(visit) }, "isFilteredByColumn": isFilteredByColumn,
             "views": ListView.menu(entity, visit), "statuses": [[String: Any]](), "tabs": [[String: Any]](),
-            "isBulk": isMailbox && mayCreate, "mayApprove": MailboxAction.approve.isAllowed(for: visit.roles),
+            "isBulk": isBulk, "mayApprove": MailboxAction.approve.isAllowed(for: visit.roles),
             "returns": visit.address(with: [:]),
         ]
         values.merge(try await ownViews(of: entity.entitySetName, visit)) { own, _ in own }
+        values.merge(try await mayComposeValues(entity, visit)) { _, new in new }
         if request.page > 0 { values["previous"] = visit.address(with: ["page": "\(request.page - 1)"]) }
         if request.page + 1 < pages { values["next"] = visit.address(with: ["page": "\(request.page + 1)"]) }
-        if let target = Self.filterTarget(of: entity), let id = visit.filter("of").flatMap(UUID.init(text:)) {
-            values["chip"] = try await chip("of", [target], id, visit)
-        }
+        values["chip"] = try await chips(entity, visit)
         if isMailbox {
             values["tabs"] = try await tabs(visit, request)
-            if mayCreate { values["profiles"] = try await lookupNames(.emailServerProfile, nil, try visit.session()) }
+            if isBulk { values["profiles"] = try await lookupNames(.emailServerProfile, nil, try visit.session()) }
         }
         if let name = RecordLayout.of(entity).filter, let attribute = entity[name], let options = attribute.type.options {
             values["statusLabel"] = visit.texts.label(attribute, of: entity)
@@ -115,6 +117,26 @@ extension Console {
                 chosen: request.option.map { "\($0)" })
         }
         return values
+    }
+
+    /// Whether e-mails can be written from their list; if not, whom to ask.
+    private func mayComposeValues(_ entity: EntityDefinition, _ visit: Visit) async throws -> [String: Any] {
+        guard entity.logicalName == "email", Self.may(.create, entity, visit) else { return ["mayCompose": false] }
+        if try await maySend(visit) { return ["mayCompose": true] }
+        guard !Self.may(.create, .mailbox, visit) else { return ["mayCompose": false] }
+        return ["mayCompose": false, "lead": visit.text("noMailboxOfYours")]
+    }
+
+    /// The records that a list belongs to.
+    private func chips(_ entity: EntityDefinition, _ visit: Visit) async throws -> [[String: Any]] {
+        var chips: [Any] = []
+        if let target = Self.filterTarget(of: entity), let id = visit.filter("of").flatMap(UUID.init(text:)) {
+            chips.append(try await chip("of", [target], id, visit))
+        }
+        if let id = visit.filter("owner").flatMap(UUID.init(text:)) {
+            chips.append(try await chip("owner", [.systemUser], id, visit))
+        }
+        return chips.compactMap { $0 as? [String: Any] }
     }
 
     private func tabs(_ visit: Visit, _ request: ListRequest) async throws -> [[String: Any]] {

@@ -30,9 +30,11 @@ extension Console {
         }
     }
 
-    /// The attachments of a forwarded e-mail at most, in bytes of base64.
-    private static let forwardedBytes = 34_000_000
+    /// The attachments of an e-mail at most, in bytes of base64.
+    private static let attachedBytes = 34_000_000
     private static let attachmentField = "attachment."
+    /// How many mailboxes are a list to choose from. Among more, a person types a part of the name.
+    private static let chosenFromList = 20
 
     @Sendable func newEmailPage(_ visit: Visit) async throws -> Reply { try await composePage(visit, .new, nil) }
     @Sendable func replyPage(_ visit: Visit) async throws -> Reply { try await composePage(visit, .reply, try await email(visit)) }
@@ -53,8 +55,9 @@ extension Console {
     private func composePage(
         _ visit: Visit, _ composing: Composing, _ record: Record?, problem: String? = nil, status: HTTPResponse.Status = .ok
     ) async throws -> Reply {
-        guard PrivilegeTable.depth(of: .create, on: .email, for: visit.roles) != .none else { throw FieldsealError.noPage }
-        let session = try visit.session()
+        try Self.require(.create, .email, visit)
+        let boxes = try await mailboxes(Self.chosenFromList + 1, visit)
+        guard !boxes.isEmpty else { return noMailboxPage(visit) }
         let typed = problem == nil ? [:] : visit.form
         let path = record.map { "\(visit.root)/records/emails/\($0.id.text)" } ?? "\(visit.root)/records/emails"
         let subject = try record.map { try Self.text("subject", of: $0) } ?? ""
@@ -72,7 +75,6 @@ extension Console {
             "action": record == nil ? "\(visit.root)/compose" : "\(path)/\(composing.rawValue)", "back": path,
             "from": typed["from"] ?? sender?.name ?? "", "fromID": typed["fromID"] ?? sender?.id.text ?? "",
             "fromName": typed["fromName"] ?? sender?.name ?? "",
-            "senders": try await lookupNames(.mailbox, nil, session),
             "lookup": "\(visit.root)/lookup/mailbox?q=",
             "to": try typed["to"] ?? (composing == .reply ? record.map { Self.address(try Self.text("sender", of: $0)) } : nil)
                 ?? "",
@@ -87,6 +89,14 @@ extension Console {
             values["mayQuote"] = composing == .reply
             values["isQuoted"] = problem == nil || typed["quote"] != nil
         }
+        if boxes.count <= Self.chosenFromList {
+            let chosen = typed["from"] ?? sender?.id.text ?? (boxes.count == 1 ? boxes[0].id.text : "")
+            let unchosen = boxes.count == 1 ? [] : [("", visit.text("noMailboxChosen"))]
+            values["choices"] = Self.options(unchosen + boxes.map { ($0.id.text, $0.name) }, chosen: chosen)
+        } else {
+            values["senders"] = try await lookupNames(.mailbox, nil, try visit.session())
+        }
+        values["isList"] = boxes.count <= Self.chosenFromList
         values["problem"] = problem
         return .page("compose", values, status: status)
     }
@@ -120,7 +130,14 @@ extension Console {
 
     private func sendEmail(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> Reply {
         func again(_ problem: String, _ status: HTTPResponse.Status = .badRequest) async throws -> Reply {
-            try await composePage(visit, composing, record, problem: problem, status: status)
+            // A browser does not choose files again by itself.
+            let chosen = visit.files.map(\.name)
+            let names = chosen.isEmpty ? "" : " \(visit.text("chooseFilesAgain", ["names": chosen.joined(separator: ", ")]))"
+            return try await composePage(visit, composing, record, problem: problem + names, status: status)
+        }
+        if let lost = visit.form[Visit.lostFilesField] {
+            let names = ["names": lost.replacing("\n", with: ", ")]
+            return try await again(visit.text("filesLost", names), .contentTooLarge)
         }
         do {
             let recipients = try self.recipients("to", 2, visit) + self.recipients("cc", 3, visit)
@@ -136,9 +153,9 @@ extension Console {
             if let record, composing == .reply {
                 members.append(.init("parentactivityid@odata.bind", .string("/emails(\(record.id.text))")))
             }
-            if let record, composing == .forward {
-                members.append(.init("email_activity_mime_attachment", .array(try await takenAlong(record.id, visit))))
-            }
+            let taken: [JSONValue] = if let record, composing == .forward { try await takenAlong(record.id, visit) } else { [] }
+            let attached = try attached(besides: taken, visit)
+            if !attached.isEmpty { members.append(.init("email_activity_mime_attachment", .array(attached))) }
             return .redirect("\(visit.root)/records/emails/\(try await submit(members, visit).text)?done=sent")
         } catch {
             guard let (message, status) = Self.refusal(error) else { throw error }
@@ -234,6 +251,21 @@ extension Console {
         return body.contains("</") || body.contains("<br") || body.contains("<p")
     }
 
+    /// All attachments: those that are taken along, and the files that the person chose.
+    private func attached(besides taken: [JSONValue], _ visit: Visit) throws(FieldsealError) -> [JSONValue] {
+        var size = taken.reduce(0) { $0 + ($1["body"]?.string?.utf8.count ?? 0) }
+        var attached = taken
+        for file in visit.files {
+            let body = Data(file.bytes).base64EncodedString()
+            size += body.utf8.count
+            guard size <= Self.attachedBytes else { throw FieldsealError(.invalidArgument, visit.text("attachmentsTooLarge")) }
+            var members: [JSONValue.Member] = [.init("body", .string(body)), .init("filename", .string(file.name))]
+            if MailMediaType.isOne(file.type) { members.append(.init("mimetype", .string(file.type))) }
+            attached.append(.object(members))
+        }
+        return attached
+    }
+
     /// The attachments in the form.
     ///
     /// - Throws: ``FieldsealError`` when they are too large together, or one is missing. Nothing is left out silently.
@@ -247,7 +279,7 @@ extension Console {
             else { throw FieldsealError.noSuchRecord(.activityMimeAttachment) }
             let body = try Self.text("body", of: found)
             size += body.utf8.count
-            guard size <= Self.forwardedBytes else { throw FieldsealError(.invalidArgument, visit.text("attachmentsTooLarge")) }
+            guard size <= Self.attachedBytes else { throw FieldsealError(.invalidArgument, visit.text("attachmentsTooLarge")) }
             var members: [JSONValue.Member] = [.init("body", .string(body))]
             for name in ["filename", "mimetype"] {
                 let text = try Self.text(name, of: found)

@@ -14,14 +14,13 @@ extension Console {
         let path = "\(visit.root)/records/emails/\(record.id.text)"
         let subject = try text("subject")
         let isIncoming = try record.value(of: "directioncode") == .bool(false)
+        let maySend: Bool = try await maySend(visit)
         var values: [String: Any] = [
             "title": subject.isEmpty ? visit.text("noSubject") : subject, "list": visit.text("email"), "set": "emails",
             "action": path,
             "parties": try await parties(record, visit), "hasBody": try !text("description").isEmpty,
             "attachments": try await attachments(record.id, visit, path), "failure": false, "status": false,
-            "mayForward": PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none,
-            "mayReply": isIncoming && PrivilegeTable.depth(of: .create, on: entity, for: visit.roles) != .none,
-            "mayDelete": PrivilegeTable.depth(of: .delete, on: entity, for: visit.roles) != .none,
+            "mayForward": maySend, "mayReply": isIncoming && maySend, "mayDelete": Self.may(.delete, entity, visit),
             "headers": try headers(record, visit),
             "thread": try await thread(record, visit), "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
         ]

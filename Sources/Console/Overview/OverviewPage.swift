@@ -43,6 +43,7 @@ extension Console {
         if Navigation.mayList(.mailbox, visit.roles), let counts = try await mailboxCounts(session) {
             values["mailboxes"] = mailboxTile(counts, visit)
             found += mailboxFindings(counts, visit)
+            if let missing = try await missingRouter(counts, visit) { found.insert(missing, at: 0) }
         }
         values["findings"] = found
         values["hasFindings"] = !found.isEmpty
@@ -125,6 +126,17 @@ extension Console {
         }
     }
 
+    /// What is told to the people who run mailboxes while no router fetches and sends their mail.
+    private func missingRouter(_ counts: MailboxCounts, _ visit: Visit) async throws -> [String: Any]? {
+        guard MailboxAction.test.isAllowed(for: visit.roles), counts.total > counts[.disabled], try await !visit.session().hasRouter() else {
+            return nil
+        }
+        return [
+            "severity": "bad", "level": visit.text("severity:error"), "text": visit.text("noRouter"),
+            "what": visit.text("do:noRouter"), "href": false, "message": false,
+        ]
+    }
+
     // MARK: Tiles
 
     private func mailboxTile(_ counts: MailboxCounts, _ visit: Visit) -> [String: Any] {
@@ -133,7 +145,7 @@ extension Console {
         return [
             "total": visit.texts.number(counts.total), "totalText": visit.texts.count("mailboxesInAll", counts.total),
             "isEmpty": counts.total == 0,
-            "mayConnect": PrivilegeTable.depth(of: .create, on: .mailbox, for: visit.roles) != .none,
+            "mayConnect": Self.may(.create, .mailbox, visit),
             "chart": Charts.parts(
                 shown.map { (counts[$0], $0.chartStyle) },
                 alternative: visit.texts.labelled(visit.text("mailbox"), names.joined(separator: ", "))),

@@ -11,6 +11,7 @@ extension Console {
         let entity = try entity(visit)
         if visit.parameter("id") == "new" {
             guard !Navigation.isShownOnly(entity) else { throw FieldsealError.noSuchRecord(entity) }
+            try Self.require(.create, entity, visit)
             return .page("form", try await recordForm(visit, entity, nil).values())
         }
         let (record, isSet) = try await read(visit, entity)
@@ -78,7 +79,7 @@ extension Console {
             "title": visit.text("entity:tracelog"), "set": entity.entitySetName, "list": visit.text("tracelog"),
             "text": try text("text"),
             "details": try text("errordetails"), "action": "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)",
-            "mayDelete": PrivilegeTable.depth(of: .delete, on: entity, for: visit.roles) != .none, "about": false,
+            "mayDelete": Self.may(.delete, entity, visit), "about": false,
         ]
         if case .int(let level) = try record.value(of: "level"), let attribute = entity["level"] {
             values["level"] = [
@@ -101,7 +102,7 @@ extension Console {
     @Sendable func confirmDeletion(_ visit: Visit) async throws -> Reply {
         let entity = try entity(visit)
         let (record, _) = try await read(visit, entity)
-        guard PrivilegeTable.depth(of: .delete, on: entity, for: visit.roles) != .none else { throw FieldsealError.noPage }
+        try Self.require(.delete, entity, visit)
         var name = visit.text("unnamed")
         if let primary = entity.primaryName, case .text(let text) = try record.value(of: primary), !text.isEmpty { name = text }
         let path = "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)"

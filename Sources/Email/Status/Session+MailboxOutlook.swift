@@ -9,6 +9,15 @@ extension Session {
     /// How many messages are listed.
     private static let namedMessages = 10
 
+    /// Whether any router of the organization requested work recently.
+    package func hasRouter() async throws -> Bool {
+        let sql =
+            "SELECT EXISTS (SELECT FROM \(organization.qualified("mail_router")) AS r WHERE \(DueMailboxes.isAlive("r"))) AS has_router"
+        return try await deployment.pool.withConnection { connection in
+            try connection.query(sql).first?.decode("has_router", as: Bool.self) ?? false
+        }
+    }
+
     /// What routers know of a mailbox that the caller may read.
     package func outlook(ofMailbox id: UUID) async throws -> MailboxOutlook {
         _ = try await retrieve(.mailbox, .id(id), [.init(.column(.init("mailboxid")))])

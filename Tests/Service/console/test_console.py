@@ -278,7 +278,10 @@ def test_a_person_is_invited_given_a_role_and_disabled(console, browser):
     browser.get(f"{console.pages}/access/people/{id}")
     browser.find_element(By.CSS_SELECTOR, "input[name=role][value='System Administrator']").click()
     press(browser, By.XPATH, "//button[text()='Change role']")
-    says(browser, "The role of Grace was changed.")
+    says(browser, "Give Grace another role?", "Grace is Basic User now, and becomes System Administrator at once.")
+    assert other.get(f"{console.pages}/settings/data-encryption").status_code == 403, "the question alone changes nothing"
+    press(browser, By.CSS_SELECTOR, "button.danger")
+    says(browser, "Grace is System Administrator now. Before: Basic User.")
     assert other.get(f"{console.pages}/settings/data-encryption").status_code == 200
     press(browser, By.PARTIAL_LINK_TEXT, "Disable")
     says(browser, "Disable Grace?")
@@ -296,7 +299,7 @@ def test_the_last_administrator_stays(console):
     for other in console.sql("SELECT name FROM config.console_user WHERE role = 'System Administrator' AND name <> 'admin' AND disabled_on IS NULL"):
         console.run("user", "disable", other[0])
     [(id,)] = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'admin'")
-    for action, more in (("disable-user", {}), ("role-user", {"role": "Basic User"})):
+    for action, more in (("disable-user", {}), ("role-user", {"role": "Basic User", "confirmed": "1"})):
         answer = session.post(f"{console.pages}/access/{action}", {"csrf": csrf, "id": id, **more})
         assert answer.status_code == 400 and "last System Administrator" in answer.text
     assert visitor(console)[1]

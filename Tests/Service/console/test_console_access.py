@@ -101,6 +101,64 @@ def test_only_administrators_end_access(console):
     assert console.sql("SELECT count(*) FROM config.console_user WHERE name = 'admin' AND disabled_on IS NULL") == [(1,)]
 
 
+# Roles, and what is a person's
+
+
+def test_a_change_of_role_is_asked_and_says_what_it_means(console):
+    id = person(console, "changing", "System Administrator")
+    admin = Visitor(console)
+    role = lambda: console.sql("SELECT role FROM config.console_user WHERE user_id = %s", [id])[0][0]  # noqa: E731
+    asked = admin.send("access/role-user", id=id, role="Basic User")
+    said = text(asked)
+    assert "Give changing another role?" in said and "changing is System Administrator now, and becomes Basic User at once." in said
+    assert "Loses: all mailboxes, server profiles, queues and alerts; the encryption key" in said and "Gains" not in said
+    assert "can give the former role back on this person's page" in said and role() == "System Administrator", "the question alone changes nothing"
+    done = admin.send("access/role-user", **fields_of_question(asked))
+    assert "changing is Basic User now. Before: System Administrator." in text(done) and role() == "Basic User"
+    asked = admin.send("access/role-user", id=id, role="Email Administrator")
+    assert "Gains: all mailboxes, server profiles, queues and alerts." in text(asked) and "Loses" not in text(asked)
+    # The same role again changes nothing, and needs no question.
+    assert "Give changing" not in admin.send("access/role-user", id=id, role="Basic User").text
+    own = person(console, "changing-self", "System Administrator")
+    oneself = Visitor(console, "changing-self", password("changing-self"))
+    assert "This is your own role." in text(oneself.send("access/role-user", id=own, role="Basic User"))
+    added = console.json("client", "add", "changing client", "--role", "Basic User")
+    asked = admin.send("access/role-client", id=added["clientId"], role="Email Router")
+    assert "Gains: passwords of mailboxes" in text(asked) and "on this client's page" in text(asked)
+    assert "changing client is Email Router now. Before: Basic User." in text(admin.send("access/role-client", **fields_of_question(asked)))
+
+
+def test_what_a_person_who_leaves_has_is_named_and_handed_over(console):
+    id, heir = person(console, "leaving-ada", "System Administrator"), person(console, "staying-bob", "Email Administrator")
+    users = dict(console.sql("SELECT name, systemuser_id::text FROM config.console_user WHERE name IN ('leaving-ada', 'staying-bob')"))
+    admin, ada = Visitor(console), Visitor(console, "leaving-ada", password("leaving-ada"))
+    page = text(admin.get(f"access/people/{id}"))
+    assert "No mailbox, queue or server profile, and no stored password." in page and "was not shown to this person" in page
+    boxes = [console.create("mailboxes", {"name": f"of ada {i}", **({"password": "p"} if i else {})}) for i in range(2)]
+    queue = console.create("queues", {"name": "queue of ada", "emailpassword": "q"})
+    for set, record in [("mailboxes", box) for box in boxes] + [("queues", queue)]:
+        assert console.request("PATCH", f"{set}({record})", {"ownerid@odata.bind": f"/systemusers({users['leaving-ada']})"}).status_code == 204
+    ada.send(f"records/usersettingscollection/{users['leaving-ada']}", emailpassword="of her own")
+    assert "settings/data-encryption/key" in ada.get("settings/data-encryption").text
+    assert ada.send("settings/data-encryption/key").status_code == 200
+    for path in (f"access/people/{id}", f"access/people/{id}/disable", f"access/people/{id}/remove"):
+        page = admin.get(path)
+        said = text(page)
+        assert "2 mailboxes (1 with a stored password)." in said and "1 queue (1 with a stored password)." in said, path
+        assert "go on being read" in said and "Their own settings have a stored password." in said and "has seen the key that is in use" in said, path
+        assert f'href="/contoso/records/mailboxes?owner={users["leaving-ada"]}"' in page.text and "/settings/data-encryption/change" in page.text
+    listed = admin.get(f"records/mailboxes?owner={users['leaving-ada']}")
+    assert "of ada 0" in listed.text and "of ada 1" in listed.text and "User: leaving-ada" in text(listed) and len(re.findall('class="first"', listed.text)) == 2
+    assert "owner=" in re.search(r'href="([^"]*export.csv[^"]*)"', listed.text)[1]
+    done = admin.send("access/hand-over-user", id=id, to=heir)
+    assert "3 records were handed over." in text(done) and "2 mailboxes" not in text(done)
+    assert console.sql("SELECT DISTINCT ownerid::text FROM org_contoso.mailbox WHERE name LIKE 'of ada %%'") == [(users["staying-bob"],)]
+    assert admin.send("access/hand-over-user", id=id, to="").status_code == 404
+    # After a change of the key the person has not seen the one that is in use.
+    console.set_key("Another-key-after-ada-9!")
+    assert "was not shown to this person" in text(admin.get(f"access/people/{id}"))
+
+
 # Sessions of others
 
 

@@ -1,8 +1,16 @@
 """A form that is sent after its session has ended: nothing that was typed is lost, and no other person gets it."""
 
+import base64
+import json
+import os
 import re
 
+import cell_reader
 import pytest
+from attested import Attestor
+from cryptography.hazmat.primitives import padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from one_time import one_time_password
 from test_console_access import Visitor, password, person, text
 
 
@@ -120,3 +128,189 @@ def test_a_form_waits_for_a_sign_in_in_another_tab(console, queue):
     assert forged.status_code == 403 and late.kept not in forged.text
     sent = visitor.session.post(f"{console.pages}/records/queues/{queue}", {"csrf": csrf, "kept": late.kept})
     assert sent.status_code == 200 and description(console, queue) == "typed before the other tab"
+
+
+# Every way in which a session ends.
+
+
+def password_of(console, queue):
+    """The stored password of a queue."""
+    return console.opened_cells()[f"queue({queue}).emailpassword"][1]
+
+
+def older(console, kept, seconds):
+    """A form that waits, as it would be if it had been sent some seconds earlier."""
+    kek = Attestor(console).kek
+    [(organization, user)] = console.sql(
+        "SELECT organization_id, user_id FROM config.console_user JOIN config.organization AS o USING (organization_id) "
+        "WHERE o.name = 'contoso' AND console_user.name = %s", [console.dev["console"]["username"]])
+    cell = base64.urlsafe_b64decode(kept + "=" * (-len(kept) % 4))
+    content = json.loads(cell_reader.open_cell(cell, kek, organization, user, "consoleform.ended"))
+    content["time"] -= seconds
+    padder, iv = padding.PKCS7(128).padder(), os.urandom(16)
+    encryptor = Cipher(algorithms.AES(kek[32:]), modes.CBC(iv)).encryptor()
+    sealed = encryptor.update(padder.update(json.dumps(content).encode()) + padder.finalize()) + encryptor.finalize()
+    tag = cell_reader.tag(kek, cell_reader.associated_data(cell[:5], organization, user, "consoleform.ended"), iv, sealed)
+    return base64.urlsafe_b64encode(cell[:5] + iv + sealed + tag).decode().rstrip("=")
+
+
+class Tabs:
+    """A person with an open form of a queue in one tab, and another tab of the same browser."""
+
+    def __init__(self, console, queue, name=None, secret=None):
+        admin = console.dev["console"]
+        self.console, self.queue = console, queue
+        self.name, self.secret = name or admin["username"], secret or admin["password"]
+        self.visitor = Visitor(console, self.name, self.secret)
+        page = self.visitor.get(f"records/queues/{queue}")
+        self.fields, self.csrf = unseen(page), hidden(page, "csrf")
+
+    def send(self, typed, path=None, **form):
+        """Sends the form of the first tab."""
+        form = form or {**self.fields, "description": typed, "emailpassword": f"secret of {typed}"}
+        answer = self.visitor.session.post(f"{self.visitor.pages}/{path or f'records/queues/{self.queue}'}", {"csrf": self.csrf, **form})
+        self.kept = hidden(answer, "kept")
+        return answer
+
+    def sign_in(self, name=None, secret=None, **fields):
+        form = {"name": name or self.name, "password": secret or self.secret, **fields}
+        return self.visitor.session.post(f"{self.visitor.pages}/sign-in", form)
+
+    def go_on(self, offered):
+        """Presses the button of the page that offers the form."""
+        assert "<nav" not in offered.text
+        action = re.search(r'<form method="post" action="([^"]+)"', offered.text)[1]
+        return self.visitor.session.post(f"{self.console.base}{action}", unseen(offered) | {"csrf": hidden(offered, "csrf")})
+
+    def signed_out(self):
+        self.visitor.send("sign-out")
+
+    def signed_out_everywhere(self):
+        Visitor(self.console, self.name, self.secret).send("sign-out", everywhere="1")
+
+    def ended_by_an_administrator(self):
+        self.console.run("user", "end-sessions", self.name, "--org", "contoso")
+
+    def idle(self):
+        self.console.sql("UPDATE config.console_session SET used_on = now() - interval '31 minutes'")
+
+    def too_old(self):
+        Attestor(self.console).age_sessions(created="13 hours")
+
+    def cookie_lost(self):
+        self.visitor.session.cookies.clear()
+
+
+@pytest.mark.parametrize("end", [Tabs.signed_out, Tabs.signed_out_everywhere, Tabs.ended_by_an_administrator, Tabs.idle, Tabs.too_old, Tabs.cookie_lost])
+def test_a_form_is_kept_however_the_session_ends(console, queue, end):
+    tabs, typed = Tabs(console, queue), f"typed before {end.__name__}"
+    end(tabs)
+    asked = tabs.send(typed)
+    assert asked.status_code == 403 and tabs.kept and 'class="warning" role="alert"' in asked.text and "nothing was saved yet" in text(asked)
+    assert typed not in asked.text
+    offered = tabs.sign_in(kept=tabs.kept)
+    assert "What you typed is still here" in text(offered) and "nothing was saved yet" in text(offered) and description(console, queue) != typed
+    done = tabs.go_on(offered)
+    assert done.status_code == 200 and description(console, queue) == typed
+    assert password_of(console, queue) == f"secret of {typed}"
+
+
+def test_a_form_of_an_earlier_session_is_offered_in_the_new_one(console, queue):
+    """In another tab the person signed out and in again, or typed the password again: the session has another id."""
+    for again in ("signed out and in", "typed the password"):
+        tabs = Tabs(console, queue)
+        if again == "typed the password":
+            Attestor(console).age_sessions(fresh="10 minutes")
+            page = tabs.visitor.send("settings/data-encryption/key")
+            tabs.visitor.session.post(f"{console.pages}/fresh", {"csrf": hidden(page, "csrf"), "kept": hidden(page, "kept"), "password": tabs.secret})
+        else:
+            tabs.signed_out()
+            tabs.sign_in()
+        offered = tabs.send(again)
+        assert offered.status_code == 403 and "nothing was saved yet" in text(offered) and "You have signed in again" in text(offered)
+        assert description(console, queue) != again
+        assert tabs.go_on(offered).status_code == 200 and description(console, queue) == again
+
+
+def test_a_form_of_another_person_who_was_here_before(console, queue):
+    person(console, "late-next", "System Administrator")
+    tabs = Tabs(console, queue)
+    tabs.signed_out()
+    tabs.sign_in("late-next", password("late-next"))
+    asked = tabs.send("of the one before")
+    assert asked.status_code == 403 and "Another person filled in this form" in text(asked) and "of the one before" not in asked.text
+    # Whoever is signed in can't send it; the person whose it is can.
+    csrf = hidden(tabs.visitor.get("account"), "csrf")
+    assert tabs.visitor.session.post(f"{console.pages}/records/queues/{queue}", {"csrf": csrf, "kept": tabs.kept}).status_code == 403
+    offered = tabs.sign_in(kept=tabs.kept)
+    assert "What you typed is still here" in text(offered) and description(console, queue) != "of the one before"
+    assert tabs.go_on(offered).status_code == 200 and description(console, queue) == "of the one before"
+
+
+def test_a_form_waits_while_the_password_is_changed_first(console, queue):
+    person(console, "late-first", "System Administrator")
+    tabs = Tabs(console, queue, "late-first", password("late-first"))
+    console.run("user", "reset", "late-first", "--org", "contoso", stdin="chosen by an administrator\n")
+    tabs.send("typed before the reset")
+    step = tabs.sign_in(secret="chosen by an administrator", kept=tabs.kept)
+    assert "is kept for half an hour" in text(step)
+    account = tabs.go_on(step)
+    waits = hidden(account, "waits")
+    assert waits == tabs.kept and "is kept for half an hour" in text(account)
+    form = {"csrf": hidden(account, "csrf"), "waits": waits, "old": "chosen by an administrator", "new": "chosen by late-first", "again": "chosen by late-first"}
+    wrong = tabs.visitor.session.post(f"{console.pages}/account/password", {**form, "old": "not it"})
+    assert wrong.status_code == 403 and hidden(wrong, "waits") == waits
+    offered = tabs.visitor.session.post(f"{console.pages}/account/password", form)
+    assert "What you typed is still here" in text(offered)
+    assert tabs.go_on(offered).status_code == 200 and description(console, queue) == "typed before the reset"
+
+
+def test_a_form_waits_while_two_step_sign_in_is_turned_on(console, queue):
+    person(console, "late-factor", "System Administrator")
+    tabs = Tabs(console, queue, "late-factor", password("late-factor"))
+    # The session goes on, and its next form needs the first step.
+    try:
+        console.run("user", "require-second-factor", "--role", "System Administrator", "--org", "contoso")
+        account = tabs.send("typed before the rule")
+        waits = hidden(account, "waits")
+        assert account.status_code == 403 and waits and "is kept for half an hour" in text(account)
+        post = tabs.visitor.session.post
+        offered = post(f"{console.pages}/account/offer", {"csrf": hidden(account, "csrf"), "waits": waits})
+        secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered.text)[1], hidden(offered, "sealed")
+        on = post(f"{console.pages}/account/confirm", {"csrf": tabs.csrf, "waits": hidden(offered, "waits"), "sealed": sealed, "code": one_time_password(secret)})
+        assert "was not saved yet" in text(on) and len(re.findall(r"<li><code>", on.text)) == 10
+        still = post(f"{console.pages}/sign-in/kept", {"kept": waits})
+        assert "What you typed is still here" in text(still)
+        assert tabs.go_on(still).status_code == 200 and description(console, queue) == "typed before the rule"
+    finally:
+        console.run("user", "require-second-factor", "--org", "contoso")
+
+
+def test_a_form_that_waited_too_long_is_said_to_be_gone(console, queue):
+    tabs = Tabs(console, queue)
+    tabs.signed_out()
+    tabs.send("waited too long")
+    old = older(console, tabs.kept, seconds=1_900)
+    answer = tabs.sign_in(kept=old)
+    assert answer.status_code == 410 and "no longer kept" in text(answer) and "Nothing was saved" in text(answer)
+    csrf = hidden(tabs.visitor.get("account"), "csrf")
+    again = tabs.visitor.session.post(f"{console.pages}/records/queues/{queue}", {"csrf": csrf, "kept": old})
+    assert again.status_code == 410 and description(console, queue) != "waited too long"
+
+
+def test_a_form_from_before_without_a_token_says_that_nothing_was_saved(console, queue):
+    tabs = Tabs(console, queue)
+    tabs.signed_out()
+    tabs.csrf = "made-up"
+    answer = tabs.send("lost")
+    assert "/sign-in?ended=1" in answer.url and 'class="warning" role="alert"' in answer.text and "was not saved" in text(answer)
+    assert 'class="notice"' not in answer.text
+
+
+def test_the_way_back_shows_no_sign_in_inside_the_menu(console):
+    visitor = Visitor(console)
+    assert visitor.get("sign-in?ended=1").url.endswith("/overview")
+    assert visitor.get("sign-in?then=records/queues").url.endswith("/records/queues")
+    assert visitor.get("sign-in?then=https://evil.test").url.endswith("/overview")
+    wrong = visitor.session.post(f"{console.pages}/sign-in", {"name": "nobody", "password": "wrong"})
+    assert wrong.status_code == 403 and "<nav" not in wrong.text

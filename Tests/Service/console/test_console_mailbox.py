@@ -92,7 +92,7 @@ def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
     assert "Thank you.<br>" in answer and "wrote:" in answer and "It arrived." in answer.split("<blockquote>")[1]
 
 
-def test_e_mails_are_written_and_forwarded(place, browser):
+def test_e_mails_are_written_and_forwarded(place, browser, tmp_path):
     """After the first test: the mailbox works, and has the e-mail that is forwarded, with its attachment."""
     place.mail.clear("customer@elsewhere.test")
     arriving = message(subject="With a file", body="See the file.")
@@ -108,7 +108,7 @@ def test_e_mails_are_written_and_forwarded(place, browser):
     browser.get(f"{place.pages}/records/emails/{id}")
     press(browser, By.LINK_TEXT, "Forward")
     assert browser.find_element(By.NAME, "subject").get_attribute("value") == "Fwd: With a file"
-    assert browser.find_element(By.NAME, "from").get_attribute("value") == place.get(f"mailboxes({box})").json()["name"]
+    assert browser.find_element(By.NAME, "from").get_attribute("value") == box
     browser.find_element(By.NAME, "to").send_keys("customer@elsewhere.test, no address")
     browser.find_element(By.NAME, "body").send_keys("For <you>.")
     press(browser, By.XPATH, "//button[text()='Send']")
@@ -131,10 +131,15 @@ def test_e_mails_are_written_and_forwarded(place, browser):
     browser.find_element(By.NAME, "cc").send_keys("bob@contoso.test")
     browser.find_element(By.NAME, "subject").send_keys("From nothing")
     browser.find_element(By.NAME, "body").send_keys("Hello.")
+    files = {"Größen.csv": "a;ä\n".encode(), "empty.bin": b"", "all bytes.bin": bytes(range(256))}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    browser.find_element(By.NAME, "files").send_keys("\n".join(str(tmp_path / name) for name in files))
     press(browser, By.XPATH, "//button[text()='Send']")
     is_sent(browser)
     wait(browser, lambda _: sent("From nothing"))
     assert "bob@contoso.test" in str(sent("From nothing")[0]["Cc"])
+    assert {part.get_filename(): part.get_payload(decode=True) for part in sent("From nothing")[0].iter_attachments()} == files
     # A mailbox without a queue or a user sends nothing, and nothing stays behind.
     alone = place.create("mailboxes", {"name": "belongs to nobody"})
     before = place.sql("SELECT count(*) FROM org_contoso.email")

@@ -70,7 +70,7 @@ def person(console, name, password):
 def test_every_page_fits_at_every_width_and_in_both_schemes(console, browser):
     """Nothing sticks out, no word is broken, targets are large enough, and axe finds nothing."""
     found = []
-    for name, path in {"sign-in": "sign-in", **console.wanted}.items():
+    for name, path in {"sign-in": "sign-in?invited=1", **console.wanted}.items():
         for scheme in ("light", "dark"):
             browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
             resize(browser, 1280)
@@ -83,6 +83,24 @@ def test_every_page_fits_at_every_width_and_in_both_schemes(console, browser):
                 resize(browser, 360)
                 found += [(name, "phone", problem) for problem in violations(browser)]
     assert found == []
+
+
+# What stays in place while a page is scrolled, as a part of the window's height.
+STAYING = """
+return [...document.querySelectorAll("body *")].filter((e) => ["sticky", "fixed"].includes(getComputedStyle(e).position) && e.getClientRects().length)
+    .reduce((sum, e) => sum + e.getBoundingClientRect().height, 0) / innerHeight;
+"""
+
+
+def test_a_short_window_is_left_to_the_page(console, browser):
+    """At 200 percent, half of a window of 1440 by 900, bars take a fifth of the height at most."""
+    for name in ("mailbox", "mailbox-new", "mailboxes", "person", "compose", "connect"):
+        browser.get(f"{console.pages}/{console.wanted[name]}")
+        resize(browser, 720, 450)
+        assert browser.execute_script(STAYING) <= 0.2, name
+        resize(browser, 1440, 900)
+        assert browser.execute_script("return getComputedStyle(document.querySelector('.save') || document.body).position") in ("sticky", "static"), name
+    resize(browser, 1280)
 
 
 #: Addresses that are not pages: downloads, answers to the script, documents in a frame, and the way to a provider.
@@ -122,6 +140,7 @@ def answers_of_forms(console):
     people, clients = console.wanted["person"], console.wanted["client"]
     return {
         "two-step sign-in": ("account", None, "form[action$=offer] button"), "an invitation": (people, None, "form[action$=invite-user] button"),
+        "another role": (people, ("input[name=role][value='System Administrator']",), "form[action$=role-user] button"),
         "a secret": (clients, None, "form[action$=rotate-client] button"),
         "a secret at once": (clients, ("select[name=overlap] option[value='0']",), "form[action$=rotate-client] button"),
         "disabling many": ("records/mailboxes", ("input[name^='id.']", ".bulk-box summary"), "button[value=disable]"),
@@ -170,7 +189,7 @@ def test_no_word_is_broken_in_another_language(console, language):
     driver, found = chromium(language=language), []
     try:
         sign_in(driver, console)
-        for name, path in {"sign-in": "sign-in", **console.wanted}.items():
+        for name, path in {"sign-in": "sign-in?invited=1", **console.wanted}.items():
             driver.get(f"{console.pages}/{path}")
             assert driver.find_element(By.TAG_NAME, "html").get_attribute("lang") == language
             for width in (320, 360, 768, 1280):

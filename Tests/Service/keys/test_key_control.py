@@ -223,7 +223,7 @@ def test_no_one_approves_their_own_request_with_another_account(controlled, seco
     for page, form in [
         ("access/add-user", {"name": "mallory", "role": "System Administrator", "password": WORDS}),
         ("access/add-client", {"name": "mallory", "role": "System Administrator"}),
-        ("access/role-client", {"id": basic["clientId"], "role": "System Administrator"}),
+        ("access/role-client", {"id": basic["clientId"], "role": "System Administrator", "confirmed": "1"}),
         ("access/rotate-client", {"id": server.client["clientId"]}),
         ("access/reset-user", {"id": person_id(server, "bob"), "name": "bob", "password": WORDS}),
         ("access/invite-user", {"id": person_id(server, "bob"), "name": "bob"}),
@@ -232,7 +232,7 @@ def test_no_one_approves_their_own_request_with_another_account(controlled, seco
         assert "A second System Administrator has to approve this first" in answer.text, (page, answer.status_code, answer.text[-2000:])
     assert server.cluster.sql("SELECT count(*) FROM config.console_user WHERE name = 'mallory'") == [(0,)]
     # What gives no power needs no approval.
-    ada.post("access/role-client", id=basic["clientId"], role="Email Administrator")
+    ada.post("access/role-client", id=basic["clientId"], role="Email Administrator", confirmed="1")
     assert server.cluster.sql("SELECT role FROM config.api_client WHERE client_id = %s", [basic["clientId"]]) == [("Email Administrator",)]
     bob = Person(server, "bob", WORDS)
     page = bob.get("settings/approvals").text

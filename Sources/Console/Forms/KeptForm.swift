@@ -15,7 +15,7 @@ struct KeptForm {
     private let lifetime: TimeInterval
 
     /// What was sent: the form's address, without the organization, and its fields.
-    typealias Content = (path: String, fields: [String: String])
+    typealias Content = (path: String, fields: [String: String], date: Date)
 
     /// The field that carries a kept form.
     static let field = "kept"
@@ -54,15 +54,18 @@ struct KeptForm {
         return Data(try kek.seal(content.utf8.withUnsafeBytes(SecretBytes.init(copying:)), at: address).bytes).base64URL
     }
 
-    /// - Returns: Nil for a form that is too old, or another person's.
+    /// - Returns: Nil for another person's form. It may be too old: ``isCurrent(_:)``.
     func opened(_ text: String) -> Content? {
         guard let bytes = Data(base64URL: text).map(Array.init), let secret = try? kek.open(bytes, at: address) else { return nil }
         return secret.withBytes { bytes in
             guard let content = try? JSONParser.parse(Array(bytes)), let path = content["path"]?.string,
-                case .integer(let time)? = content["time"], case .object(let members)? = content["fields"],
-                (-60...lifetime).contains(Date().timeIntervalSince1970 - TimeInterval(time))
+                case .integer(let time)? = content["time"], case .object(let members)? = content["fields"]
             else { return nil }
-            return (path, members.reduce(into: [:]) { $0[$1.name] = $1.value.string })
+            let fields = members.reduce(into: [:]) { $0[$1.name] = $1.value.string }
+            return (path, fields, Date(timeIntervalSince1970: TimeInterval(time)))
         }
     }
+
+    /// Whether a form may still be sent.
+    func isCurrent(_ form: Content) -> Bool { (-60...lifetime).contains(Date().timeIntervalSince(form.date)) }
 }

@@ -1,0 +1,65 @@
+import Authentication
+import Foundation
+import HTTPTypes
+import JSON
+import Model
+import Tenancy
+
+// Asks for confirmation before a person or a client gets another role.
+extension Console {
+    /// What a role allows, in the order of the question.
+    private enum Ability: String, CaseIterable {
+        case mailboxes, ownMail, key, access, credentials
+
+        func belongs(to role: Role) -> Bool {
+            switch self {
+            case .mailboxes: role == .systemAdministrator || role == .emailAdministrator
+            case .ownMail: role != .emailRouter
+            case .key, .access: role == .systemAdministrator
+            case .credentials: role == .emailRouter
+            }
+        }
+    }
+
+    /// The question; nil if it was answered, or nothing would change.
+    func roleQuestion(
+        _ action: String, _ id: String, name: String, from old: String, to role: Role, _ visit: Visit
+    ) -> Reply? {
+        guard visit.form["confirmed"] == nil, old != role.rawValue, let former = Role(rawValue: old) else { return nil }
+        func list(_ isGained: Bool) -> [String] {
+            Ability.allCases.filter { $0.belongs(to: role) == isGained && $0.belongs(to: former) != isGained }
+                .map { visit.text("ability:\($0.rawValue)") }
+        }
+        let (gains, losses) = (list(true), list(false))
+        var lines: [String] = []
+        if !losses.isEmpty { lines.append(visit.text("roleLoses", ["what": losses.joined(separator: "; ")])) }
+        if !gains.isEmpty { lines.append(visit.text("roleGains", ["what": gains.joined(separator: "; ")])) }
+        if name == visit.signed?.name, action == "role-user" { lines.append(visit.text("roleYourself")) }
+        lines.append(visit.text(action == "role-user" ? "roleWayBack" : "roleWayBackClient"))
+        let names = roleNames(name, old, role, visit)
+        return .page(
+            "confirm",
+            [
+                "title": visit.text("roleTitle", names), "text": visit.text("roleFromTo", names), "lines": lines,
+                "isHarmless": losses.isEmpty && role != .systemAdministrator,
+                "action": "\(visit.root)/access/\(action)",
+                "fields": [
+                    ["name": "id", "value": id], ["name": "role", "value": role.rawValue], ["name": "confirmed", "value": "1"],
+                ],
+                "button": visit.text("changeRole"),
+                "back": "\(visit.root)/access/\(action == "role-user" ? "people" : "clients")/\(id)",
+            ])
+    }
+
+    private func roleNames(_ name: String, _ old: String, _ role: Role, _ visit: Visit) -> [String: String] {
+        ["name": name, "old": visit.text("role:\(old)"), "new": visit.text("role:\(role.rawValue)")]
+    }
+
+    /// The notice after a change of role, with both roles if its address names the former one.
+    func roleNotice(_ name: String, _ role: String, _ visit: Visit) -> String? {
+        guard let old = visit.query("was").flatMap(Role.init(rawValue:)), let role = Role(rawValue: role), old != role else {
+            return nil
+        }
+        return visit.text("roleChanged", roleNames(name, old.rawValue, role, visit))
+    }
+}

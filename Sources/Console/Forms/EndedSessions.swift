@@ -1,0 +1,205 @@
+import Authentication
+import Foundation
+import HTTPTypes
+import Hummingbird
+import JSON
+import Model
+import Tenancy
+
+// Forms that were sent after their session had ended: nothing that was typed is lost.
+extension Console {
+    /// A form that waits, sealed, for its person.
+    private enum WaitingForm {
+        case form(KeptForm.Content, hasEnded: Bool)
+        case tooLate(path: String)
+    }
+
+    /// Whether a form is of the session that sends it.
+    func isOfSession(_ visit: Visit, _ signed: ConsoleSessions.Signed) -> Bool {
+        formToken(signed.session.organization).isOfSession(visit.form["csrf"], visit.token ?? "", signed.userID)
+    }
+
+    private static func formPath(_ visit: Visit) -> String { String(visit.request.uri.path.dropFirst(visit.root.count + 1)) }
+
+    private static func pageOfForm(_ visit: Visit) -> String { formPage(visit).removingPercentEncoding ?? "" }
+
+    /// A form, sealed for the person whose page it was on. One that was sealed before stays as it is.
+    private func kept(_ visit: Visit, for owner: UUID, of organization: Organization) throws -> String {
+        if let kept = visit.form[KeptForm.field], !kept.isEmpty { return kept }
+        var form = visit.form
+        // Files are too large to wait in a page. The form names them instead.
+        if !visit.files.isEmpty { form[Visit.lostFilesField] = visit.files.map(\.name).joined(separator: "\n") }
+        return try KeptForm(deployment.kek, endedFor: owner, of: organization).sealed(form, path: Self.formPath(visit))
+    }
+
+    /// Asks the person of a form to sign in again. The form waits, sealed, in the page that asks.
+    func signInAgain(_ visit: Visit) async throws -> Reply {
+        // Signing out is done already.
+        guard Self.formPath(visit) != "sign-out" else { return .redirect("\(visit.root)/sign-in?then=\(Self.formPage(visit))") }
+        guard let organization = visit.organizationRecord, let owner = formToken(organization).owner(visit.form["csrf"]) else {
+            return .redirect("\(visit.root)/sign-in?ended=1&then=\(Self.formPage(visit))")
+        }
+        let kept = try kept(visit, for: owner, of: organization)
+        return .page("sign-in", try await signInValues(visit, then: Self.pageOfForm(visit), kept: kept), status: .forbidden)
+    }
+
+    /// Answers a form that was on a page of another session: an earlier one of the same person, or another person's.
+    func formOfAnotherSession(_ visit: Visit, _ signed: ConsoleSessions.Signed, _ body: Handler) async throws -> Reply {
+        let organization = signed.session.organization
+        let owner = formToken(organization).owner(visit.form["csrf"])
+        let isOwn = owner == signed.userID
+        let isSigningOut = Self.formPath(visit) == "sign-out"
+        if isOwn, isSigningOut { return try await body(visit) }
+        guard let owner, !isSigningOut else { return visit.message("wentWrong", visit.text("forged"), status: .forbidden) }
+        let kept = try kept(visit, for: owner, of: organization)
+        guard isOwn else {
+            var values = try await signInValues(visit, then: Self.pageOfForm(visit), kept: kept)
+            values["caution"] = visit.text("formOfAnother", ["name": signed.name])
+            values["back"] = "\(visit.root)/overview"
+            return .page("sign-in", values, status: .forbidden)
+        }
+        guard let waiting = waitingForm(kept, of: signed) else {
+            return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
+        }
+        return try await keptFormPage(visit, waiting, kept, then: Self.pageOfForm(visit), why: "keptOtherWhy", status: .forbidden)
+    }
+
+    /// After a sign-in at a provider, asks the person whether to send the form that waits in their browser.
+    ///
+    /// The form was sealed for the person who sent it. So the request needs no token of a page: it changes nothing.
+    @Sendable func offerKept(_ visit: Visit) async throws -> Reply {
+        let then = Self.pageOfForm(visit)
+        guard let token = visit.token else {
+            return .page("sign-in", try await signInValues(visit, then: then, kept: visit.form[KeptForm.field]), status: .forbidden)
+        }
+        return try await offerKeptForm(visit, token, then: then) ?? .redirect("\(visit.root)/overview")
+    }
+
+    /// After a sign-in, asks the person whether to send the form that waits; nil when none waits, or it is another person's.
+    func offerKeptForm(_ visit: Visit, _ token: String, then: String) async throws -> Reply? {
+        guard let kept = visit.form[KeptForm.field] else { return nil }
+        var visit = visit
+        try await sign(&visit, with: token)
+        guard let signed = visit.signed, let waiting = waitingForm(kept, of: signed) else { return nil }
+        var reply: Reply =
+            if let step = firstStepText(visit) {
+                .page(
+                    "kept-form",
+                    [
+                        "title": visit.text("keptFormTitle"), "caution": "\(step) \(visit.text("keptMeanwhile"))",
+                        "field": "waits", "kept": kept, "action": "\(visit.root)/account/waits", "send": visit.text("goOn"),
+                        "back": false, "what": false,
+                    ])
+            } else {
+                try await keptFormPage(visit, waiting, kept, then: then)
+            }
+        if case .page(let template, var values, let status) = reply.content {
+            // The reply is made for a visit without a session, or with another person's.
+            values["csrf"] = orFalse(visit.csrf)
+            values["user"] = false
+            reply.content = .page(template, values, status)
+        }
+        reply.cookies = [Visit.cookie(token)]
+        return reply
+    }
+
+    /// The page that offers a form that waits, or says that it is too late for it.
+    private func keptFormPage(
+        _ visit: Visit, _ waiting: WaitingForm, _ kept: String, then: String, why: String? = nil,
+        status: HTTPResponse.Status = .ok
+    ) async throws -> Reply {
+        var values: [String: Any] = [
+            "field": KeptForm.field, "kept": kept, "what": false, "send": false, "action": "", "user": false,
+            "home": "\(visit.root)/overview",
+        ]
+        values["back"] = "\(visit.root)/\(Visit.page(then))"
+        switch waiting {
+        case .form(let form, let hasEnded):
+            values["title"] = visit.text(hasEnded ? "keptFormTitle" : "keptFreshTitle")
+            values["caution"] = visit.text(why ?? (hasEnded ? "keptFormWhy" : "keptFreshWhy"))
+            values["send"] = visit.text(hasEnded ? "keptFormSend" : "goOn")
+            values["backText"] = visit.text("keptFormDrop")
+            values["action"] = "\(visit.root)/\(form.path)"
+            values["what"] = orFalse(try await subject(of: form, visit))
+            values["typedOn"] = visit.texts.timeAgo(form.date)
+            return .page("kept-form", values, status: status)
+        case .tooLate(let path):
+            values["title"] = visit.text("keptTooOldTitle")
+            values["caution"] = visit.text("keptTooOldWhy")
+            values["backText"] = visit.text("keptTooOldBack")
+            values["back"] = "\(visit.root)/\(Visit.page(then.isEmpty ? path : then))"
+            return .page("kept-form", values, status: .gone)
+        }
+    }
+
+    /// The record that a form is about, in words; nil for other forms.
+    private func subject(of form: KeptForm.Content, _ visit: Visit) async throws -> String? {
+        let parts = form.path.split(separator: "/")
+        guard parts.count >= 3, parts[0] == "records", let entity = EntityCatalog.entity(set: String(parts[1])) else { return nil }
+        if parts[2] == "new" { return visit.text("new:\(entity.logicalName)") }
+        guard let id = UUID(text: String(parts[2])),
+            let name = try await RecordNames([entity.logicalName: [id]], visit.session())[id]
+        else { return visit.text("entity:\(entity.logicalName)") }
+        return "\(visit.text("entity:\(entity.logicalName)")) \(name)"
+    }
+
+    /// A form of this person that waits for a sign-in, and whether its session had ended; nil for another person's.
+    private func waitingForm(_ kept: String, of signed: ConsoleSessions.Signed) -> WaitingForm? {
+        let ended = KeptForm(deployment.kek, endedFor: signed.userID, of: signed.session.organization)
+        for (seal, hasEnded) in [(ended, true), (KeptForm(deployment.kek, signed), false)] {
+            guard let form = seal.opened(kept) else { continue }
+            return seal.isCurrent(form) ? .form(form, hasEnded: hasEnded) : .tooLate(path: form.path)
+        }
+        return nil
+    }
+
+    /// The form that waited for the password; a page in its place when there is none any more.
+    func waitedFor(_ kept: String, by signed: ConsoleSessions.Signed, _ visit: Visit) async throws -> (KeptForm.Content?, Reply?) {
+        guard let waiting = waitingForm(kept, of: signed) else { return (nil, nil) }
+        if case .form(let form, _) = waiting { return (form, nil) }
+        return (nil, try await keptFormPage(visit, waiting, kept, then: ""))
+    }
+
+    /// Answers a form with the fields that were typed before the person signed in again, if it was kept.
+    func resumed(_ visit: Visit, _ signed: ConsoleSessions.Signed, _ body: Handler) async throws -> Reply {
+        let path = Self.formPath(visit)
+        // The page that asks for the password has its own way with the form that waits.
+        guard let kept = visit.form[KeptForm.field], path != "fresh" else { return try await body(visit) }
+        let (form, tooLate) = try await waitedFor(kept, by: signed, visit)
+        if let tooLate { return tooLate }
+        guard let form, form.path == path else { return visit.message("wentWrong", visit.text("forged"), status: .forbidden) }
+        var visit = visit
+        visit.form = form.fields
+        return try await body(visit)
+    }
+
+    // MARK: First steps
+
+    /// Leads a person to their account if they must choose another password, or turn one-time passwords on. A form waits meanwhile.
+    ///
+    /// - Returns: Nil for pages that are allowed anyway.
+    func firstStep(_ visit: Visit) async throws -> Reply? {
+        guard let signed = visit.signed, firstStepText(visit) != nil else { return nil }
+        let page = visit.request.uri.path.dropFirst(visit.root.count).drop { $0 == "/" }
+        let open = ["account", "account/password", "account/waits", "sign-in", "sign-in/kept", "sign-out"]
+        guard !(open + (signed.mustChangePassword ? [] : Self.factorPages)).contains(String(page)) else { return nil }
+        guard visit.request.method == .post, formToken(signed.session.organization).owner(visit.form["csrf"]) == signed.userID
+        else {
+            return .redirect("\(visit.root)/account")
+        }
+        var visit = visit
+        visit.form = ["waits": try kept(visit, for: signed.userID, of: signed.session.organization)]
+        return try await accountPage(visit, [:], status: .forbidden)
+    }
+
+    func firstStepText(_ visit: Visit) -> String? {
+        if visit.signed?.mustChangePassword == true { return visit.text("mustChangePassword") }
+        return visit.signed?.mustAddSecondFactor == true ? visit.text("mustAddSecondFactor") : nil
+    }
+
+    /// The data for turning one-time passwords on, while the password is requested in between.
+    private static let factorPages = ["account/offer", "account/confirm", "fresh"]
+
+    /// The account of a person with a form that waits until the first steps are done.
+    @Sendable func accountMeanwhile(_ visit: Visit) async throws -> Reply { try await accountPage(visit, [:]) }
+}

@@ -1,0 +1,104 @@
+"""Files of new e-mails and answers: sent, too large, wrong, and after the session has ended."""
+
+import base64
+import re
+
+import pytest
+from test_console_access import Visitor, person, password, text
+from test_console_ended import hidden, unseen
+
+TO = "customer@elsewhere.test"
+
+
+@pytest.fixture(scope="module")
+def box(console):
+    """A mailbox of a queue."""
+    return console.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE regardingobjecttypecode = 'queue' LIMIT 1")[0][0]
+
+
+def compose(visitor, box, files, path="compose", csrf=None, **form):
+    """Sends a new e-mail, as a browser does: the texts, then the files."""
+    csrf = csrf or hidden(visitor.get("account"), "csrf")
+    fields = {"csrf": csrf, "from": box, "to": TO, "cc": "", "body": "typed text", **form}
+    return visitor.session.post(f"{visitor.pages}/{path}", fields, files=[("files", file) for file in files])
+
+
+def attached(console, subject):
+    rows = console.sql(
+        "SELECT a.filename, a.mimetype, a.body FROM org_contoso.activitymimeattachment AS a JOIN org_contoso.email AS e ON e.activityid = a.objectid "
+        "WHERE e.subject = %s ORDER BY a.filename", [subject])
+    return [(name, type, base64.b64decode(body)) for name, type, body in rows]
+
+
+def sent(console, subject):
+    return console.sql("SELECT count(*) FROM org_contoso.email WHERE subject = %s", [subject])[0][0]
+
+
+def test_files_of_an_e_mail_arrive_as_they_are(console, box):
+    files = [("b\"b.txt", b"--x\r\n\r\n--x--\r\n", "text/plain"), ("ä 1.bin", bytes(range(256)) * 5_000, "application/octet-stream"), ("empty", b"", "not a type")]
+    answer = compose(Visitor(console), box, files, subject="with files")
+    assert answer.status_code == 200 and "/records/emails/" in answer.url, text(answer)
+    stored = attached(console, "with files")
+    types = {"not a type": None}
+    assert {name: (content, type) for name, type, content in stored} == {name: (content, types.get(type, type)) for name, content, type in files}
+    # A form without a file has one empty part.
+    plain = compose(Visitor(console), box, [("", b"", "application/octet-stream")], subject="without files")
+    assert plain.status_code == 200 and attached(console, "without files") == [] and sent(console, "without files") == 1
+
+
+def test_an_answer_has_files(console, box):
+    [(id,)] = console.sql(
+        "INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sender, receivingmailboxid) "
+        "VALUES (gen_random_uuid(), 'asked', false, 4, 1, %s, %s) RETURNING activityid::text", [TO, box])
+    visitor = Visitor(console)
+    assert 'type="file"' in visitor.get(f"records/emails/{id}/reply").text
+    answer = compose(visitor, box, [("a.txt", b"answer", "text/plain")], f"records/emails/{id}/reply", subject="Re: asked")
+    assert answer.status_code == 200 and attached(console, "Re: asked") == [("a.txt", "text/plain", b"answer")]
+
+
+@pytest.mark.parametrize("sizes", [[13_000_000, 13_000_000], [30_000_000], [60_000_000]])
+def test_too_much_is_said_in_words_and_the_text_stays(console, box, sizes):
+    files = [(f"large {i}.bin", b"x" * size, "application/octet-stream") for i, size in enumerate(sizes)]
+    answer = compose(Visitor(console), box, files, subject="too large", cc="cc@elsewhere.test")
+    assert answer.status_code in (400, 413) and "25 MB" in text(answer) and "large 0.bin" in text(answer)
+    assert 'value="too large"' in answer.text and ">typed text<" in answer.text and f'value="{TO}"' in answer.text
+    assert f'<option value="{box}" selected>' in answer.text and sent(console, "too large") == 0
+
+
+def test_files_are_to_be_chosen_again_after_a_mistake(console, box):
+    answer = compose(Visitor(console), box, [("kept.txt", b"x", "text/plain")], subject="mistaken", to="no address")
+    assert answer.status_code == 400 and "Choose the files again: kept.txt." in text(answer) and ">typed text<" in answer.text
+
+
+def test_text_waits_for_a_sign_in_and_files_are_named(console, box):
+    admin = console.dev["console"]
+    visitor = Visitor(console)
+    csrf = hidden(visitor.get("account"), "csrf")
+    visitor.send("sign-out")
+    asked = compose(visitor, box, [("of mine.txt", b"secret of a file", "text/plain")], csrf=csrf, subject="after the end")
+    kept = hidden(asked, "kept")
+    assert asked.status_code == 403 and kept and "typed text" not in asked.text
+    offered = visitor.session.post(f"{console.pages}/sign-in", {"name": admin["username"], "password": admin["password"], "kept": kept})
+    back = visitor.session.post(f"{console.pages}/compose", unseen(offered) | {"csrf": hidden(offered, "csrf")})
+    assert back.status_code == 413 and "of mine.txt" in text(back) and ">typed text<" in back.text and sent(console, "after the end") == 0
+    again = compose(visitor, box, [("of mine.txt", b"secret of a file", "text/plain")], subject="after the end")
+    assert again.status_code == 200 and attached(console, "after the end") == [("of mine.txt", "text/plain", b"secret of a file")]
+
+
+@pytest.mark.parametrize("body", [b"", b"--x", b"--x\r\n", b"--x\r\nContent-Disposition: form-data\r\n\r\nv\r\n--x--", b"--x\r\nContent-Disposition: form-data; name=\"to\"\r\n\r\nv", b"--x\r\nContent-Disposition: form-data; name=\"to\"\r\n\r\n\xff\r\n--x--"])
+def test_a_form_that_can_t_be_read_is_refused(console, body):
+    visitor = Visitor(console)
+    answer = visitor.session.post(f"{console.pages}/compose", body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert answer.status_code in (400, 403) and re.search("Nothing was saved|was not sent by a page", text(answer))
+
+
+def test_a_person_without_a_mailbox_is_told_so(console):
+    person(console, "boxless")
+    visitor = Visitor(console, "boxless", password("boxless"))
+    page = visitor.get("compose")
+    assert page.status_code == 409 and "You have no mailbox yet" in text(page) and "<textarea" not in page.text
+    emails = visitor.get("records/emails")
+    assert "You have no mailbox yet" in text(emails) and "New e-mail" not in emails.text
+    assert "An Email Administrator assigns you one." in text(visitor.get("overview"))
+    # Few mailboxes are a list.
+    assert '<select id="from"' in Visitor(console).get("compose").text
