@@ -128,7 +128,9 @@ extension Console {
 
     /// What is told to the people who run mailboxes while no router fetches and sends their mail.
     private func missingRouter(_ counts: MailboxCounts, _ visit: Visit) async throws -> [String: Any]? {
-        guard MailboxAction.test.isAllowed(for: visit.roles), counts.total > counts[.disabled], try await !visit.session().hasRouter() else {
+        guard MailboxAction.test.isAllowed(for: visit.roles), counts.total > counts[.disabled],
+            try await !visit.session().hasRouter()
+        else {
             return nil
         }
         return [
