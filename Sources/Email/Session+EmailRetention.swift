@@ -12,7 +12,7 @@ extension Session {
     ///
     /// - Returns: How many were deleted. They are one security event.
     package func removeEmails(before date: Date) async throws -> Int {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "delete e-mails after their time")
         let emails = organization.qualified("email")
         var count = 0
         var last: UUID?
