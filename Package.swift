@@ -221,6 +221,7 @@ let package = Package(
         .testTarget(
             name: "RecordsTests", dependencies: ["JSON", "Model", "Records", "Tenancy"], swiftSettings: settings),
         .testTarget(name: "AuthenticationTests", dependencies: ["Authentication", "Model"], swiftSettings: settings),
+        .testTarget(name: "EmailTests", dependencies: ["Email"], swiftSettings: settings),
         .testTarget(name: "RouterProtocolTests", dependencies: ["Model", "RouterProtocol"], swiftSettings: settings),
         .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"], swiftSettings: settings),
         .testTarget(name: "TenancyTests", dependencies: ["Tenancy"], swiftSettings: settings),
