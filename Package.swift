@@ -218,6 +218,11 @@ let package = Package(
             dependencies: ["Model", "Organizations", "PostgresClient", "Tenancy", "TestOrganizations"],
             swiftSettings: settings
         ),
+        .testTarget(
+            name: "RecordsTests", dependencies: ["JSON", "Model", "Records", "Tenancy"], swiftSettings: settings),
+        .testTarget(name: "AuthenticationTests", dependencies: ["Authentication", "Model"], swiftSettings: settings),
+        .testTarget(name: "EmailTests", dependencies: ["Email"], swiftSettings: settings),
+        .testTarget(name: "RouterProtocolTests", dependencies: ["Model", "RouterProtocol"], swiftSettings: settings),
         .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"], swiftSettings: settings),
         .testTarget(name: "TenancyTests", dependencies: ["Tenancy"], swiftSettings: settings),
         .testTarget(name: "MailRouterTests", dependencies: ["MailRouter", "RouterProtocol"], swiftSettings: settings),

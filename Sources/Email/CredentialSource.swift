@@ -47,12 +47,17 @@ struct CredentialSource {
     static func read(
         _ mailbox: UUID, _ direction: MailDirection, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> CredentialSource? {
+        let rows = try connection.query(statement(in: organization), [.uuid(mailbox)])
+        return try rows.first.map { try CredentialSource(mailbox, direction, $0) }
+    }
+
+    /// The statement that reads what decides about a mailbox's credential, and its sealed passwords.
+    private static func statement(in organization: Organization) -> String {
         func table(_ name: String) -> String { organization.qualified(name) }
         func cells(_ entity: EntityDefinition, _ alias: String, _ id: String) -> String {
             "LEFT JOIN \(table(entity.cellTable)) AS \(alias) ON \(alias).\(entity.idColumn) = \(id) AND \(alias).key_version = e.key_version"
         }
-        let rows = try connection.query(
-            """
+        return """
             SELECT e.key_version, p.emailserverprofileid, dm.tag, dp.tag, dh.tag,
                    \(MailDestination.columns(of: "mailbox", "m")), \(MailDestination.columns(of: "emailserverprofile", "p")),
                    \(facts.map { "\($0.column)::text" }.joined(separator: ", ")), \(sealed.map(\.column).joined(separator: ", "))
@@ -71,8 +76,7 @@ struct CredentialSource {
               \(cells(.queue, "qc", "q.queueid"))
               \(cells(.userSettings, "uc", "u.systemuserid"))
              WHERE m.mailboxid = $1
-            """, [.uuid(mailbox)])
-        return try rows.first.map { try CredentialSource(mailbox, direction, $0) }
+            """
     }
 
     private init(_ id: UUID, _ direction: MailDirection, _ row: PostgresRow) throws {

@@ -1,3 +1,4 @@
+import Model
 import Records
 import RouterProtocol
 import Tenancy
@@ -21,7 +22,7 @@ struct DueMailboxes {
     /// Whether a router works on the mailbox now. No router begins later than now: SQL wrote a lease of the future.
     static func isLeased(_ mailbox: String) -> String {
         """
-        (coalesce(\(mailbox).processingstatecode, 0) = 1
+        (coalesce(\(mailbox).processingstatecode, \(ProcessingState.idle.sql)) = \(ProcessingState.leased.sql)
             AND \(mailbox).processinglastattemptedon BETWEEN now() - interval '\(RouterLimits.leaseSeconds) seconds'
                 AND now() + interval '\(RouterLimits.leaseSeconds) seconds')
         """
@@ -47,11 +48,21 @@ struct DueMailboxes {
         "EXISTS (SELECT FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.mailboxid = m.mailboxid) AND NOT \(isWatched)"
     }
 
-    static let receives = "coalesce(m.enabledforincomingemail AND m.incomingemaildeliverymethod IN (2, 3), false)"
-    static let sends = "coalesce(m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = 2, false)"
+    static let receives =
+        "coalesce(m.enabledforincomingemail AND m.incomingemaildeliverymethod IN \(DeliveryMethod.receiving.sql), false)"
+    static let sends =
+        "coalesce(m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = \(DeliveryMethod.serverSide.sql), false)"
+    /// Whether a router may fetch or send for the mailbox, by its methods alone. Without a method it may.
+    static let usesIncoming =
+        "coalesce(m.incomingemaildeliverymethod, \(DeliveryMethod.serverSide.sql)) IN \(DeliveryMethod.receiving.sql)"
+    static let usesOutgoing =
+        "coalesce(m.outgoingemaildeliverymethod, \(DeliveryMethod.serverSide.sql)) = \(DeliveryMethod.serverSide.sql)"
+    /// Whether the mailbox and its profile are active.
+    static let isActive =
+        "m.statecode = \(RecordState.active.sql) AND p.statecode = \(RecordState.active.sql)"
     static let tests = "coalesce(m.testemailconfigurationscheduled, false)"
     /// Whether a router that ended left its lease.
-    static let wasLeft = "coalesce(m.processingstatecode = 1, false)"
+    static let wasLeft = "coalesce(m.processingstatecode = \(ProcessingState.leased.sql), false)"
     /// Whether the pause after a failed turn is over.
     private static let isRested = "coalesce(m.postponemailboxprocessinguntil, '-infinity') <= now()"
     /// Whether settings or credentials were changed since the last turn began.
@@ -73,7 +84,7 @@ struct DueMailboxes {
     }
 
     /// Whether there is something to send, or a failed direction is to be tested.
-    var sendsNow: String { "(\(Self.sends) AND (\(hasPending) OR m.outgoingemailstatus = 2))" }
+    var sendsNow: String { "(\(Self.sends) AND (\(hasPending) OR m.outgoingemailstatus = \(MailOutcome.failure.sql)))" }
 
     private var hasPending: String {
         """
@@ -99,7 +110,7 @@ struct DueMailboxes {
     private var hasRoom: String {
         """
         ((SELECT count(*) FROM \(organization.qualified("mailbox")) AS o
-           WHERE o.emailserverprofile = p.emailserverprofileid AND o.processingstatecode = 1 AND \(Self.isLeased("o")))
+           WHERE o.emailserverprofile = p.emailserverprofileid AND o.processingstatecode = \(ProcessingState.leased.sql) AND \(Self.isLeased("o")))
          + CASE WHEN p.maxconcurrentconnections IS NULL THEN 0 ELSE (
             SELECT count(*) FROM \(organization.qualified("mailbox_watch")) AS w JOIN \(organization.qualified("mail_router")) AS r USING (router)
              WHERE w.emailserverprofile = p.emailserverprofileid AND w.mailboxid <> m.mailboxid AND \(Self.isAlive("r"))) END)
@@ -112,7 +123,7 @@ struct DueMailboxes {
     /// - Parameter reason: The condition for having work; nil for the usual ones.
     func condition(_ reason: String? = nil) -> String {
         let isDue = reason ?? "(\(isUrgent) OR \(receivesNow) OR \(Self.wasLeft))"
-        return "m.statecode = 0 AND p.statecode = 0 AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)"
+        return "\(Self.isActive) AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)"
     }
 
     /// The order of leases: first mailboxes that are new or whose next turn was cleared, then turns that a person waits for. A poll
@@ -132,14 +143,14 @@ struct DueMailboxes {
 
     /// Whether a signed-in router may still work on the mailbox.
     static let isAllowed =
-        "coalesce(m.statecode = 0 AND p.statecode = 0 AND m.emailrouteraccessapproval = 1 AND \(receives), false)"
+        "coalesce(\(isActive) AND m.emailrouteraccessapproval = \(RouterApproval.approved.sql) AND \(receives), false)"
 
     /// The time at which a mailbox becomes due without any change. $1 is the router that asks.
     var next: String {
         """
         SELECT extract(epoch FROM min(t.moment) - now())::double precision FROM (
             SELECT m.postponemailboxprocessinguntil AS moment FROM \(organization.qualified("mailbox")) AS m
-             WHERE m.statecode = 0 AND m.emailserverprofile IS NOT NULL AND m.postponemailboxprocessinguntil > now()
+             WHERE m.statecode = \(RecordState.active.sql) AND m.emailserverprofile IS NOT NULL AND m.postponemailboxprocessinguntil > now()
                AND (\(Self.receives) AND NOT \(isWatched) OR \(Self.sends) AND coalesce(m.transientfailurecount, 0) > 0)
             UNION ALL
             SELECT greatest(e.delayedemailsendtime, e.postponeemailprocessinguntil)
@@ -153,7 +164,7 @@ struct DueMailboxes {
             UNION ALL
             -- A mailbox that is worked on may be due again as soon as its turn ends.
             SELECT now() + interval '1 second' FROM \(organization.qualified("mailbox")) AS m
-             WHERE m.processingstatecode = 1 AND \(Self.isLeased("m"))) AS t
+             WHERE m.processingstatecode = \(ProcessingState.leased.sql) AND \(Self.isLeased("m"))) AS t
          WHERE t.moment > now() AND t.moment < 'infinity'
         """
     }

@@ -1,6 +1,8 @@
 package import Foundation
 import JSON
+import Model
 import PostgresClient
+import Records
 package import Tenancy
 
 extension Session {
@@ -12,7 +14,7 @@ extension Session {
     ///
     /// - Returns: How many were deleted. They are one security event.
     package func removeEmails(before date: Date) async throws -> Int {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "delete e-mails after their time")
         let emails = organization.qualified("email")
         var count = 0
         var last: UUID?
@@ -23,7 +25,7 @@ extension Session {
                     """
                     WITH old AS (SELECT activityid FROM \(emails)
                          WHERE activityid > coalesce($1, '00000000-0000-0000-0000-000000000000'::uuid)
-                           AND statecode IN (1, 2) AND modifiedon < $2 ORDER BY activityid LIMIT $3)
+                           AND statuscode IN \(EmailStatus.ended.sql) AND modifiedon < $2 ORDER BY activityid LIMIT $3)
                     DELETE FROM \(emails) AS e USING old WHERE e.activityid = old.activityid RETURNING e.activityid::text
                     """, [.uuid(start), .timestamp(date), .int64(Self.retentionBatch)]
                 ).map { try $0.decode(0, as: String.self) }

@@ -111,10 +111,11 @@ final class RouterClient {
             case 429, 502, 503, 504: throw ServiceError.away("status \(answer.status)")
             default:
                 let failure = try? JSONDecoder().decode(Failure.self, from: Data(answer.body)).error
-                if failure?.code == "0x80060882" { throw ServiceError.leaseLost }
+                let code = failure.flatMap { ServiceCode(rawValue: $0.code) }
+                if code == .concurrencyVersionMismatch { throw ServiceError.leaseLost }
                 // The service lost its database connection during a commit. The action is repeated, and the response then says what
                 // was stored.
-                if failure?.code == "0x80044150" { throw ServiceError.away("it does not know whether it saved") }
+                if code == .outcomeUnknown { throw ServiceError.away("it does not know whether it saved") }
                 throw ServiceError.refused(
                     status: answer.status, code: failure?.code ?? "", message: failure?.message ?? "status \(answer.status)")
             }

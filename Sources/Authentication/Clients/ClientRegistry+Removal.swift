@@ -68,7 +68,7 @@ extension Session {
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
     package func removeClient(_ nameOrID: String, evenIfLast: Bool = false) async throws {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "manage API clients")
         try await deployment.pool.withConnection { connection in
             try ClientRegistry(deployment).remove(
                 nameOrID, evenIfLast: evenIfLast, of: organization, by: caller, on: connection)
@@ -79,7 +79,7 @@ extension Session {
     ///
     /// - Throws: ``FieldsealError`` when there is none.
     package func clientID(of nameOrID: String) async throws -> UUID {
-        try requireSystemAdministrator()
+        try requireSystemAdministrator(to: "manage API clients")
         return try await deployment.pool.withConnection { try ClientRegistry.row(nameOrID, of: organization, on: $0).id }
     }
 }

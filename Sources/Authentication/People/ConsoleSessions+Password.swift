@@ -134,7 +134,7 @@ extension ConsoleSessions {
             let layers = try VerifierLayers.read(of: user, under: deployment.kek, on: connection)
             return try deployment.hashing.check(derived, stored: user.verifier, salt: user.salt, layers: layers)
         }
-        var isRight = check?.isRight ?? false
+        var isRight = check == .current || check == .outdated
         // If the attempt has no code, the running session began with one.
         if isRight, let user, let code = attempt.code {
             isRight = try SecondFactor(deployment).isRight(code, for: user, in: attempt.organization, on: connection)
@@ -153,7 +153,7 @@ extension ConsoleSessions {
             }
             let token = try AttestedState.change(of: attempt.organization, under: deployment.kek, on: connection) { change in
                 try change.append(event, by: caller, on: connection)
-                if check?.isOutdated == true { try users.store(derived, of: user, &change, on: connection) }
+                if check == .outdated { try users.store(derived, of: user, &change, on: connection) }
                 return try body(user, &change, connection)
             }
             try failures.succeed(on: connection)

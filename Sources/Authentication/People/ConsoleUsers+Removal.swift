@@ -9,7 +9,7 @@ extension ConsoleUsers {
     /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
     /// - Throws: ``FieldsealError`` when there is no such person, or no other System Administrator.
     package func remove(_ name: String, evenIfLast: Bool = false, by session: Session) async throws {
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "manage console users")
         let organization = session.organization
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in

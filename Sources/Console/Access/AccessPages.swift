@@ -143,7 +143,7 @@ extension Console {
     }
 
     func newPersonValues(_ visit: Visit, problem: String? = nil) throws -> [String: Any] {
-        try visit.session().requireSystemAdministrator()
+        try visit.session().requireSystemAdministrator(to: "manage console users")
         let role = visit.form["role"].flatMap(Role.init(rawValue:)) ?? .basicUser
         var values: [String: Any] = [
             "title": visit.text("addPerson"), "lead": visit.text("addPersonLead"), "name": visit.form["name"] ?? "",
@@ -184,7 +184,7 @@ extension Console {
     }
 
     func newClientValues(_ visit: Visit, problem: String? = nil) throws -> [String: Any] {
-        try visit.session().requireSystemAdministrator()
+        try visit.session().requireSystemAdministrator(to: "manage API clients")
         let role = visit.form["role"].flatMap(Role.init(rawValue:)) ?? .basicUser
         var values: [String: Any] = [
             "title": visit.text("addClient"), "lead": visit.text("addClientLead"), "name": visit.form["name"] ?? "",
@@ -197,9 +197,9 @@ extension Console {
     // MARK: Changes
 
     func changeAccess(_ action: String, _ visit: Visit) async throws -> Reply {
-        try visit.session().requireSystemAdministrator()
-        if let reply = try await requireFresh(visit, for: "access/\(action)") { return reply }
         let isClient = action.hasSuffix("client")
+        try visit.session().requireSystemAdministrator(to: isClient ? "manage API clients" : "manage console users")
+        if let reply = try await requireFresh(visit, for: "access/\(action)") { return reply }
         let isNew = action.hasPrefix("add-")
         do {
             return try await isClient ? changeClient(action, visit) : changePerson(action, visit)

@@ -42,7 +42,7 @@ extension Console {
 
     @Sendable func saveSignInRules(_ visit: Visit) async throws -> Reply {
         let session = try visit.session()
-        try session.requireSystemAdministrator()
+        try session.requireSystemAdministrator(to: "require one-time passwords")
         if let reply = try await requireFresh(visit, for: "access/rules") { return reply }
         let required = Set(try session.rolesWithSecondFactor())
         let wanted = Set(SecondFactorPolicy.roles.filter { visit.form["role.\($0.rawValue)"] == "1" })

@@ -243,9 +243,9 @@ extension Console {
     /// The colors of an e-mail's and an alert's state.
     private static func style(_ number: Int64, _ attribute: String) -> String {
         switch (attribute, number) {
-        case ("level", 3), ("statuscode", 8): "bad"
-        case ("level", 2), ("statuscode", 6), ("statuscode", 7): "warn"
-        case ("statuscode", 3), ("statuscode", 4), ("statuscode", 2): "good"
+        case ("level", 3): "bad"
+        case ("level", 2): "warn"
+        case ("statuscode", _): EmailStatus(rawValue: number)?.style ?? ""
         default: ""
         }
     }

@@ -140,8 +140,8 @@ extension Console {
             return try await again(visit.text("filesLost", names), .contentTooLarge)
         }
         do {
-            let recipients = try self.recipients("to", 2, visit) + self.recipients("cc", 3, visit)
-            guard recipients.contains(where: { $0["participationtypemask"] == 2 }) else {
+            let recipients = try self.recipients("to", .to, visit) + self.recipients("cc", .cc, visit)
+            guard recipients.contains(where: { $0["participationtypemask"] == .integer(Int64(Participation.to.rawValue)) }) else {
                 return try await again(visit.text("noRecipient"))
             }
             let sender = try await self.sender(visit)
@@ -177,7 +177,7 @@ extension Console {
         return id
     }
 
-    private func recipients(_ field: String, _ kind: Int64, _ visit: Visit) throws(FieldsealError) -> [JSONValue] {
+    private func recipients(_ field: String, _ kind: Participation, _ visit: Visit) throws(FieldsealError) -> [JSONValue] {
         var parties: [JSONValue] = []
         for part in (visit.form[field] ?? "").split(whereSeparator: { ",;\r\n".contains($0) }) {
             let text = part.trimmingCharacters(in: .whitespaces)
@@ -186,7 +186,7 @@ extension Console {
             guard TypedRecord.isAddress(address) else {
                 throw FieldsealError(.invalidArgument, visit.text("wrongAddress", ["text": text]))
             }
-            parties.append(["participationtypemask": .integer(kind), "addressused": .string(address)])
+            parties.append(["participationtypemask": .integer(Int64(kind.rawValue)), "addressused": .string(address)])
         }
         return parties
     }
@@ -204,7 +204,7 @@ extension Console {
             let entity = EntityCatalog.entity(try Self.text("regardingobjecttypecode", of: found))
         else { throw FieldsealError(.invalidArgument, visit.text("noSender")) }
         return [
-            "participationtypemask": 1,
+            "participationtypemask": .integer(Int64(Participation.sender.rawValue)),
             "partyid_\(entity.logicalName)@odata.bind": .string("/\(entity.entitySetName)(\(sender.text))"),
         ]
     }

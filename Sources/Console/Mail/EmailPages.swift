@@ -26,7 +26,7 @@ extension Console {
         ]
         if case .int(let status) = try record.value(of: "statuscode"), let attribute = entity["statuscode"] {
             values["status"] = [
-                "style": status == 8 ? "bad" : [6, 7].contains(status) ? "warn" : [3, 4].contains(status) ? "good" : "",
+                "style": EmailStatus(rawValue: status)?.style ?? "",
                 "text": visit.texts.option(status, of: attribute),
             ]
         }
@@ -64,7 +64,7 @@ extension Console {
         query.outputs = ["participationtypemask", "addressused", "partyidname"].map { .init(.column(.init($0))) }
         query.filter = .all([
             .compare(.init("activityid"), .equal, .text(record.id.text)),
-            .isIn(.init("participationtypemask"), ["1", "2", "3", "4"].map { .number($0) }),
+            .isIn(.init("participationtypemask"), Participation.allCases.map { .number($0.sql) }),
         ])
         query.pageSize = 200
         var lists: [Int64: [String]] = [:]
@@ -171,5 +171,17 @@ extension Console {
         }
         // A browser saves it instead of opening it, regardless of its declared type.
         return Reply(content: .download(name: name, type: "application/octet-stream", Array(bytes)))
+    }
+}
+
+extension EmailStatus {
+    /// The color of the status.
+    var style: String {
+        switch self {
+        case .failed: "bad"
+        case .pendingSend, .sending: "warn"
+        case .completed, .sent, .received: "good"
+        case .draft, .canceled: ""
+        }
     }
 }

@@ -25,11 +25,11 @@ struct MailboxCounts: Sendable {
             // A mailbox without a profile that is not approved was never set up.
             let state = try MailboxState(record)
             if state == .untested, withProfile > 0 {
-                let approved = try record.value(of: "emailrouteraccessapproval") == .int(1)
+                let approved = try record.value(of: "emailrouteraccessapproval") == RouterApproval.approved.value
                 let isWaiting = !approved
                 counts.counts[isWaiting ? .unapproved : .untested, default: 0] += Int(withProfile)
                 counts.counts[.untested, default: 0] += Int(rows - withProfile)
-            } else if state == .working, try record.value(of: "emailrouteraccessapproval") != .int(1) {
+            } else if state == .working, try record.value(of: "emailrouteraccessapproval") != RouterApproval.approved.value {
                 counts.counts[.unapproved, default: 0] += Int(withProfile)
                 counts.counts[.working, default: 0] += Int(rows - withProfile)
             } else {

@@ -23,7 +23,7 @@ extension Console {
         let profile: Bool =
             try record.value(of: "emailserverprofile") != .null
             && (profileName != nil || !Navigation.mayList(.emailServerProfile, visit.roles))
-        let approved = try number("emailrouteraccessapproval") == 1
+        let approved = try record.value(of: "emailrouteraccessapproval") == RouterApproval.approved.value
         func step(_ title: String, _ isDone: Bool?, _ more: String?) -> [String: Any] {
             let style = isDone.map { $0 ? "good" : "bad" } ?? (isTesting ? "busy" : "")
             return [
@@ -32,9 +32,9 @@ extension Console {
             ]
         }
         func outcome(_ name: String) throws -> Bool? {
-            switch try number(name) {
-            case 1 where !isTesting: true
-            case 2 where !isTesting: false
+            switch try number(name).flatMap(MailOutcome.init(rawValue:)) {
+            case .success where !isTesting: true
+            case .failure where !isTesting: false
             default: nil
             }
         }
@@ -101,10 +101,16 @@ extension Console {
         if let since = outlook.watchedSince { line(visit.text("outlookWatched"), since) }
         let emails = Navigation.mayList(.email, visit.roles) ? "\(visit.root)/records/emails?of=\(record.id.text)" : nil
         if outlook.waiting > 0 {
-            line(visit.texts.count("outlookWaiting", outlook.waiting), nil, emails.map { "\($0)&status=6" })
+            line(
+                visit.texts.count("outlookWaiting", outlook.waiting), nil,
+                emails.map { "\($0)&status=\(EmailStatus.pendingSend.rawValue)" })
             if let next = outlook.nextSending { line(visit.text("outlookNextSending"), next) }
         }
-        if outlook.failed > 0 { line(visit.texts.count("outlookFailed", outlook.failed), nil, emails.map { "\($0)&status=8" }) }
+        if outlook.failed > 0 {
+            line(
+                visit.texts.count("outlookFailed", outlook.failed), nil,
+                emails.map { "\($0)&status=\(EmailStatus.failed.rawValue)" })
+        }
         let aside = outlook.setAside.map { message -> [String: Any] in
             [
                 "name": message.messageID ?? visit.text("unnamed"), "reason": message.reason,

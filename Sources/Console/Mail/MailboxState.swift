@@ -32,20 +32,24 @@ enum MailboxState: String, CaseIterable {
     ]
 
     init(_ record: Record) throws {
-        func number(_ name: String) throws -> Int64? {
-            if case .int(let number) = try record.value(of: name) { number } else { nil }
+        func has<Option: OptionValue>(_ name: String, _ option: Option) throws -> Bool {
+            try record.value(of: name) == option.value
         }
-        let (incoming, outgoing) = (try number("incomingemailstatus"), try number("outgoingemailstatus"))
-        if try number("statecode") != 0 {
+        func outcome(_ outcome: MailOutcome) throws -> Bool {
+            try has("incomingemailstatus", outcome) || has("outgoingemailstatus", outcome)
+        }
+        if try !has("statecode", RecordState.active) {
             self = .disabled
         } else if try record.value(of: "testemailconfigurationscheduled") == .bool(true) {
             self = .testing
-        } else if incoming == 2 || outgoing == 2 {
+        } else if try outcome(.failure) {
             self = .failing
-        } else if try number("emailrouteraccessapproval") != 1, try record.value(of: "emailserverprofile") != .null {
+        } else if try !has("emailrouteraccessapproval", RouterApproval.approved),
+            try record.value(of: "emailserverprofile") != .null
+        {
             self = .unapproved
         } else {
-            self = incoming == 1 || outgoing == 1 ? .working : .untested
+            self = try outcome(.success) ? .working : .untested
         }
     }
 

@@ -43,9 +43,8 @@ extension Console {
         } catch let error as FieldsealError where error.code == .concurrencyVersionMismatch {
             return try await conflict(visit, entity, typing, secrets)
         } catch let error as FieldsealError where error.code.httpStatus < 500 {
-            // The message names the attribute, so it is shown at its field.
             let field = RecordForm.fields(entity, for: isNew ? .create : .update, visit.roles).first {
-                error.message.contains($0.logicalName)
+                $0.logicalName == error.attribute
             }
             try keep(field.map { [$0.logicalName: visit.texts.told(error.message)] } ?? [:])
             var values = try form.values()

@@ -2,27 +2,29 @@ import PostgresClient
 
 // Default privileges: rights that PostgreSQL gives to objects when they are made.
 extension Doctor {
+    /// What default privileges of the owner give, or take away, beside those that PostgreSQL has without them.
+    private static let differences = """
+        WITH entry AS (
+            SELECT d.oid, k.kind, n.nspname, d.defaclrole AS owner, d.defaclacl AS acl,
+                   CASE WHEN d.defaclnamespace = 0 THEN acldefault(k.letter::"char", d.defaclrole) END AS initial
+              FROM pg_default_acl AS d JOIN pg_roles AS o ON o.oid = d.defaclrole AND o.rolname = 'fieldseal_owner'
+              JOIN (VALUES \(SchemaReference.kindsOfObjects)) AS k (type, letter, kind) ON k.type = d.defaclobjtype
+              LEFT JOIN pg_namespace AS n ON n.oid = d.defaclnamespace
+        ), difference AS (
+            SELECT oid, kind, nspname, owner, true AS is_given, x.privilege_type, x.grantee FROM entry, aclexplode(acl) AS x
+             WHERE NOT EXISTS (SELECT FROM aclexplode(initial) AS y WHERE (y.privilege_type, y.grantee) = (x.privilege_type, x.grantee))
+            UNION ALL
+            SELECT oid, kind, nspname, owner, false, x.privilege_type, x.grantee FROM entry, aclexplode(initial) AS x
+             WHERE NOT EXISTS (SELECT FROM aclexplode(acl) AS y WHERE (y.privilege_type, y.grantee) = (x.privilege_type, x.grantee))
+        )
+        SELECT d.is_given, d.kind, d.nspname, string_agg(d.privilege_type, ', ' ORDER BY d.privilege_type), coalesce(r.rolname, 'PUBLIC')
+          FROM difference AS d LEFT JOIN pg_roles AS r ON r.oid = d.grantee
+         WHERE d.grantee <> d.owner OR NOT d.is_given GROUP BY d.oid, d.is_given, d.kind, d.nspname, r.rolname ORDER BY 2, 3, 5, 1
+        """
+
     /// Reports default privileges of the owner. New tables, also those of a key change, get them, and nothing names them before.
     func defaultPrivileges(on connection: isolated PostgresConnection) throws -> [Finding] {
-        let rows = try connection.query(
-            """
-            WITH entry AS (
-                SELECT d.oid, k.kind, n.nspname, d.defaclrole AS owner, d.defaclacl AS acl,
-                       CASE WHEN d.defaclnamespace = 0 THEN acldefault(k.letter::"char", d.defaclrole) END AS initial
-                  FROM pg_default_acl AS d JOIN pg_roles AS o ON o.oid = d.defaclrole AND o.rolname = 'fieldseal_owner'
-                  JOIN (VALUES \(SchemaReference.kindsOfObjects)) AS k (type, letter, kind) ON k.type = d.defaclobjtype
-                  LEFT JOIN pg_namespace AS n ON n.oid = d.defaclnamespace
-            ), difference AS (
-                SELECT oid, kind, nspname, owner, true AS is_given, x.privilege_type, x.grantee FROM entry, aclexplode(acl) AS x
-                 WHERE NOT EXISTS (SELECT FROM aclexplode(initial) AS y WHERE (y.privilege_type, y.grantee) = (x.privilege_type, x.grantee))
-                UNION ALL
-                SELECT oid, kind, nspname, owner, false, x.privilege_type, x.grantee FROM entry, aclexplode(initial) AS x
-                 WHERE NOT EXISTS (SELECT FROM aclexplode(acl) AS y WHERE (y.privilege_type, y.grantee) = (x.privilege_type, x.grantee))
-            )
-            SELECT d.is_given, d.kind, d.nspname, string_agg(d.privilege_type, ', ' ORDER BY d.privilege_type), coalesce(r.rolname, 'PUBLIC')
-              FROM difference AS d LEFT JOIN pg_roles AS r ON r.oid = d.grantee
-             WHERE d.grantee <> d.owner OR NOT d.is_given GROUP BY d.oid, d.is_given, d.kind, d.nspname, r.rolname ORDER BY 2, 3, 5, 1
-            """)
+        let rows = try connection.query(Self.differences)
         return try rows.map { row in
             let isGiven: Bool = try row.decode(0)
             let (kind, rights): (String, String) = (try row.decode(1), try row.decode(3))

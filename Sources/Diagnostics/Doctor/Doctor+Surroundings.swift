@@ -115,28 +115,30 @@ extension Doctor {
         }
     }
 
+    /// What is in `pg_catalog` and is not PostgreSQL's own: type, identity and extension. PostgreSQL's own have ids below 16384.
+    private static let foreignObjects = """
+        WITH foreign_object AS (
+            SELECT 'pg_proc'::regclass AS class, p.oid FROM pg_proc AS p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.oid >= 16384
+            UNION ALL
+            SELECT 'pg_operator'::regclass, o.oid FROM pg_operator AS o WHERE o.oprnamespace = 'pg_catalog'::regnamespace AND o.oid >= 16384
+            UNION ALL
+            SELECT 'pg_cast'::regclass, c.oid FROM pg_cast AS c JOIN pg_type AS s ON s.oid = c.castsource JOIN pg_type AS t ON t.oid = c.casttarget
+             WHERE c.oid >= 16384 AND s.typnamespace = 'pg_catalog'::regnamespace AND t.typnamespace = 'pg_catalog'::regnamespace
+        )
+        SELECT i.type, i.identity, e.extname::text FROM foreign_object AS f
+          LEFT JOIN pg_depend AS d ON d.classid = f.class AND d.objid = f.oid AND d.deptype = 'e'
+          LEFT JOIN pg_extension AS e ON e.oid = d.refobjid, pg_identify_object(f.class, f.oid, 0) AS i
+        UNION ALL
+        SELECT 'function', p.oid::regprocedure::text, NULL FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
+         WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.oid < 16384 AND l.lanname <> 'internal'
+           AND p.proname = ANY ('{sha256,convert_to,jsonb_build_array,clock_timestamp,current_setting,set_config,lower,encode,decode,nextval}')
+         ORDER BY 2
+        """
+
     /// Reports functions, operators and casts between PostgreSQL's own types that are not part of PostgreSQL. Also reports
     /// functions that evidence depends on and that were replaced.
     private func systemObjects(on connection: isolated PostgresConnection) throws -> [Finding] {
-        let rows = try connection.query(
-            """
-            WITH foreign_object AS (
-                SELECT 'pg_proc'::regclass AS class, p.oid FROM pg_proc AS p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.oid >= 16384
-                UNION ALL
-                SELECT 'pg_operator'::regclass, o.oid FROM pg_operator AS o WHERE o.oprnamespace = 'pg_catalog'::regnamespace AND o.oid >= 16384
-                UNION ALL
-                SELECT 'pg_cast'::regclass, c.oid FROM pg_cast AS c JOIN pg_type AS s ON s.oid = c.castsource JOIN pg_type AS t ON t.oid = c.casttarget
-                 WHERE c.oid >= 16384 AND s.typnamespace = 'pg_catalog'::regnamespace AND t.typnamespace = 'pg_catalog'::regnamespace
-            )
-            SELECT i.type, i.identity, e.extname::text FROM foreign_object AS f
-              LEFT JOIN pg_depend AS d ON d.classid = f.class AND d.objid = f.oid AND d.deptype = 'e'
-              LEFT JOIN pg_extension AS e ON e.oid = d.refobjid, pg_identify_object(f.class, f.oid, 0) AS i
-            UNION ALL
-            SELECT 'function', p.oid::regprocedure::text, NULL FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
-             WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.oid < 16384 AND l.lanname <> 'internal'
-               AND p.proname = ANY ('{sha256,convert_to,jsonb_build_array,clock_timestamp,current_setting,set_config,lower,encode,decode,nextval}')
-             ORDER BY 2
-            """)
+        let rows = try connection.query(Self.foreignObjects)
         return try rows.map { row in
             let what = "the \(try row.decode(0, as: String.self)) \(try row.decode(1, as: String.self)) of pg_catalog"
             guard let name: String = try row.decodeIfPresent(2), !Self.ownExtensions.contains(name) else {

@@ -78,7 +78,7 @@ extension EmailDelivery {
                 SELECT regardingobjectid FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1 AND regardingobjecttypecode = 'systemuser'))
             UNION ALL
             SELECT coalesce(q.incomingemailfilteringmethod, \(Filter.all.rawValue)) FROM \(organization.qualified("queue")) AS q
-             WHERE q.statecode = 0 AND (lower(q.emailaddress) = ANY ($2) OR q.queueid = (
+             WHERE q.statecode = \(RecordState.active.sql) AND (lower(q.emailaddress) = ANY ($2) OR q.queueid = (
                 SELECT regardingobjectid FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1 AND regardingobjecttypecode = 'queue'))
             UNION ALL
             SELECT \(Filter.all.rawValue) FROM \(organization.qualified("mailbox"))

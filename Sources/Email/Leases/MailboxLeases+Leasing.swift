@@ -67,7 +67,7 @@ extension MailboxLeases {
                  ORDER BY \(due.order)
                  LIMIT 1 FOR UPDATE OF m SKIP LOCKED)
             UPDATE \(organization.qualified("mailbox")) AS m
-               SET hostid = $1, processingstatecode = 1, processinglastattemptedon = now(), lastsyncstartedon = now(),
+               SET hostid = $1, processingstatecode = \(ProcessingState.leased.sql), processinglastattemptedon = now(), lastsyncstartedon = now(),
                    forcedunlockcount = coalesce(forcedunlockcount, 0) + due.wasleft::int,
                    lastmailboxforcedunlockoccurredon = CASE WHEN due.wasleft THEN now() ELSE lastmailboxforcedunlockoccurredon END
               FROM due
@@ -81,16 +81,15 @@ extension MailboxLeases {
                 (SELECT coalesce(max(maxuploadfilesize), 5242880) FROM \(organization.qualified("organization"))) AS attachment_limit,
                 (SELECT string_agg(uid, E'\\n') FROM (SELECT uid FROM \(organization.qualified("mailbox_message")) AS s
                     WHERE s.mailboxid = m.mailboxid AND s.next_attempt <= now() ORDER BY s.next_attempt LIMIT 50) AS due) AS set_aside,
-                due.revision, coalesce(m.incomingemaildeliverymethod, 2) IN (2, 3) AS uses_incoming,
-                coalesce(m.outgoingemaildeliverymethod, 2) = 2 AS uses_outgoing
+                due.revision, \(DueMailboxes.usesIncoming) AS uses_incoming,
+                \(DueMailboxes.usesOutgoing) AS uses_outgoing
             """
     }
 
     private func lease(_ id: UUID, _ row: PostgresRow) throws -> MailboxLease {
         var lease = MailboxLease(
             mailboxId: id.text, name: try row.decodeIfPresent("name") ?? "", address: try row.decodeIfPresent("emailaddress") ?? "",
-            isForward: try row.decode("is_forward"), receives: try row.decodeIfPresent("receives") ?? false,
-            sends: try row.decodeIfPresent("sends") ?? false, tests: try row.decode("tests"),
+            isForward: try row.decode("is_forward"), work: try work(row),
             serverType: try row.decodeIfPresent("servertype") ?? MailServerType.pop3.rawValue,
             deletesAfterProcessing: try row.decode("deletes"),
             processesReceivedAfter: try row.decodeIfPresent("after", as: Date.self).map { ISO8601.text($0) },
@@ -101,6 +100,14 @@ extension MailboxLeases {
         lease.usesIncoming = try row.decode("uses_incoming", as: Bool.self)
         lease.usesOutgoing = try row.decode("uses_outgoing", as: Bool.self)
         return lease
+    }
+
+    private func work(_ row: PostgresRow) throws -> MailboxLease.Work {
+        var work: MailboxLease.Work = []
+        if try row.decodeIfPresent("receives") ?? false { work.insert(.receiving) }
+        if try row.decodeIfPresent("sends") ?? false { work.insert(.sending) }
+        if try row.decode("tests") { work.insert(.testing) }
+        return work
     }
 
     private func settleSending(of mailbox: UUID, on connection: isolated PostgresConnection) throws {

@@ -83,7 +83,9 @@ extension MailboxLeases {
     private func write(
         _ report: MailboxReport, _ verdict: Verdict, _ id: UUID, _ host: String, on connection: isolated PostgresConnection
     ) throws {
-        func status(_ isWell: Bool?) -> PostgresParameter { .int32(isWell.map { $0 ? 1 : 2 }) }
+        func status(_ isWell: Bool?) -> PostgresParameter {
+            .int32(isWell.map { Int32(($0 ? MailOutcome.success : .failure).rawValue) })
+        }
         _ = try connection.query(
             writing,
             [
@@ -101,38 +103,39 @@ extension MailboxLeases {
     /// If a turn did not try the direction that failed last, that direction's error stays. If a turn did not fetch, the time of the
     /// next poll stays. If a test was requested during another turn, that turn does not end the test.
     private var writing: String {
-        """
-        UPDATE \(organization.qualified("mailbox")) AS m
-           SET hostid = NULL, processingstatecode = 0, router_state = coalesce($2, router_state),
-               itemsprocessedforlastsync = $3, itemsfailedforlastsync = $4, processedtimes = coalesce(processedtimes, 0) + 1,
-               noemailcount = CASE WHEN $3 = 0 THEN coalesce(noemailcount, 0) + 1 ELSE 0 END,
-               lastduration = least(extract(epoch FROM now() - lastsyncstartedon) * 1000, 2147483647)::integer,
-               incomingemailstatus = coalesce($5, incomingemailstatus), outgoingemailstatus = coalesce($6, outgoingemailstatus),
-               mailboxstatus = CASE WHEN old.clears THEN 1 WHEN $8 IS NULL THEN mailboxstatus ELSE 2 END,
-               enabledforincomingemail = CASE WHEN $7 AND $5 = 2 THEN false WHEN old.ends_test AND $5 = 1 THEN true ELSE enabledforincomingemail END,
-               enabledforoutgoingemail = CASE WHEN $7 AND $6 = 2 THEN false WHEN old.ends_test AND $6 = 1 THEN true ELSE enabledforoutgoingemail END,
-               testmailboxaccesscompletedon = CASE WHEN old.ends_test THEN now() ELSE testmailboxaccesscompletedon END,
-               testemailconfigurationscheduled = testemailconfigurationscheduled AND NOT old.ends_test,
-               lastsyncerror = CASE WHEN old.clears THEN NULL ELSE coalesce(left($8, 2048), lastsyncerror) END,
-               lastsyncerrorcode = CASE WHEN old.clears THEN NULL ELSE coalesce($9, lastsyncerrorcode) END,
-               lastsyncerrorcount = CASE WHEN old.clears THEN 0 WHEN $8 IS NULL THEN lastsyncerrorcount ELSE coalesce(lastsyncerrorcount, 0) + 1 END,
-               lastsyncerroroccurredon = CASE WHEN $8 IS NULL THEN lastsyncerroroccurredon ELSE now() END,
-               lastsyncerrormachinename = CASE WHEN $8 IS NULL THEN lastsyncerrormachinename ELSE left($12, 320) END,
-               lastsuccessfulsynccompletedon = CASE WHEN $8 IS NULL THEN now() ELSE lastsuccessfulsynccompletedon END,
-               transientfailurecount = CASE WHEN $8 IS NULL AND NOT old.clears THEN transientfailurecount ELSE $10 END,
-               postponemailboxprocessinguntil = CASE
-                   WHEN $8 IS NULL AND $5 IS NULL AND \(DueMailboxes.receives) THEN postponemailboxprocessinguntil
-                   ELSE now() + interval '1 second' * greatest(
-                       -- After a test that succeeded, mail is fetched at once.
-                       CASE WHEN ($8 IS NULL OR $7) AND old.ends_test AND $5 = 1 THEN 0 ELSE $11 END,
-                       CASE WHEN $11 > 0 THEN (SELECT 60 * p.minpollingintervalinminutes FROM \(organization.qualified("emailserverprofile")) AS p
-                           WHERE p.emailserverprofileid = m.emailserverprofile) END) END
-          FROM (SELECT m.mailboxid, $8 IS NULL
-                       AND NOT ($5 IS NULL AND coalesce(m.incomingemaildeliverymethod IN (2, 3) AND m.incomingemailstatus = 2, false))
-                       AND NOT ($6 IS NULL AND coalesce(m.outgoingemaildeliverymethod = 2 AND m.outgoingemailstatus = 2, false)) AS clears,
-                       coalesce(m.testemailconfigurationscheduled, false) AND $13 AS ends_test
-                  FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = $1) AS old
-         WHERE m.mailboxid = old.mailboxid
-        """
+        let (success, failure) = (MailOutcome.success.sql, MailOutcome.failure.sql)
+        return """
+            UPDATE \(organization.qualified("mailbox")) AS m
+               SET hostid = NULL, processingstatecode = \(ProcessingState.idle.sql), router_state = coalesce($2, router_state),
+                   itemsprocessedforlastsync = $3, itemsfailedforlastsync = $4, processedtimes = coalesce(processedtimes, 0) + 1,
+                   noemailcount = CASE WHEN $3 = 0 THEN coalesce(noemailcount, 0) + 1 ELSE 0 END,
+                   lastduration = least(extract(epoch FROM now() - lastsyncstartedon) * 1000, 2147483647)::integer,
+                   incomingemailstatus = coalesce($5, incomingemailstatus), outgoingemailstatus = coalesce($6, outgoingemailstatus),
+                   mailboxstatus = CASE WHEN old.clears THEN \(success) WHEN $8 IS NULL THEN mailboxstatus ELSE \(failure) END,
+                   enabledforincomingemail = CASE WHEN $7 AND $5 = \(failure) THEN false WHEN old.ends_test AND $5 = \(success) THEN true ELSE enabledforincomingemail END,
+                   enabledforoutgoingemail = CASE WHEN $7 AND $6 = \(failure) THEN false WHEN old.ends_test AND $6 = \(success) THEN true ELSE enabledforoutgoingemail END,
+                   testmailboxaccesscompletedon = CASE WHEN old.ends_test THEN now() ELSE testmailboxaccesscompletedon END,
+                   testemailconfigurationscheduled = testemailconfigurationscheduled AND NOT old.ends_test,
+                   lastsyncerror = CASE WHEN old.clears THEN NULL ELSE coalesce(left($8, 2048), lastsyncerror) END,
+                   lastsyncerrorcode = CASE WHEN old.clears THEN NULL ELSE coalesce($9, lastsyncerrorcode) END,
+                   lastsyncerrorcount = CASE WHEN old.clears THEN 0 WHEN $8 IS NULL THEN lastsyncerrorcount ELSE coalesce(lastsyncerrorcount, 0) + 1 END,
+                   lastsyncerroroccurredon = CASE WHEN $8 IS NULL THEN lastsyncerroroccurredon ELSE now() END,
+                   lastsyncerrormachinename = CASE WHEN $8 IS NULL THEN lastsyncerrormachinename ELSE left($12, 320) END,
+                   lastsuccessfulsynccompletedon = CASE WHEN $8 IS NULL THEN now() ELSE lastsuccessfulsynccompletedon END,
+                   transientfailurecount = CASE WHEN $8 IS NULL AND NOT old.clears THEN transientfailurecount ELSE $10 END,
+                   postponemailboxprocessinguntil = CASE
+                       WHEN $8 IS NULL AND $5 IS NULL AND \(DueMailboxes.receives) THEN postponemailboxprocessinguntil
+                       ELSE now() + interval '1 second' * greatest(
+                           -- After a test that succeeded, mail is fetched at once.
+                           CASE WHEN ($8 IS NULL OR $7) AND old.ends_test AND $5 = \(success) THEN 0 ELSE $11 END,
+                           CASE WHEN $11 > 0 THEN (SELECT 60 * p.minpollingintervalinminutes FROM \(organization.qualified("emailserverprofile")) AS p
+                               WHERE p.emailserverprofileid = m.emailserverprofile) END) END
+              FROM (SELECT m.mailboxid, $8 IS NULL
+                           AND NOT ($5 IS NULL AND coalesce(m.incomingemaildeliverymethod IN \(DeliveryMethod.receiving.sql) AND m.incomingemailstatus = \(failure), false))
+                           AND NOT ($6 IS NULL AND coalesce(m.outgoingemaildeliverymethod = \(DeliveryMethod.serverSide.sql) AND m.outgoingemailstatus = \(failure), false)) AS clears,
+                           coalesce(m.testemailconfigurationscheduled, false) AND $13 AS ends_test
+                      FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = $1) AS old
+             WHERE m.mailboxid = old.mailboxid
+            """
     }
 }

@@ -31,16 +31,16 @@ extension Session {
         /// method.
         fileprivate var condition: String {
             let receives =
-                "(m.enabledforincomingemail OR m.testemailconfigurationscheduled) AND coalesce(m.incomingemaildeliverymethod, 2) IN (2, 3)"
+                "(m.enabledforincomingemail OR m.testemailconfigurationscheduled) AND \(DueMailboxes.usesIncoming)"
             let sends =
-                "(m.enabledforoutgoingemail OR m.testemailconfigurationscheduled) AND coalesce(m.outgoingemaildeliverymethod, 2) = 2"
+                "(m.enabledforoutgoingemail OR m.testemailconfigurationscheduled) AND \(DueMailboxes.usesOutgoing)"
             let use =
                 switch self {
                 case .reporting: "true"
                 case .delivering, .signingIn(.incoming): receives
                 case .taking, .handingOver, .signingIn(.outgoing): sends
                 }
-            return "m.statecode = 0 AND (\(use))"
+            return "m.statecode = \(RecordState.active.sql) AND (\(use))"
         }
     }
 
@@ -50,10 +50,11 @@ extension Session {
     ///   longer approved; `.profileInactive` when mail or a credential is requested for an address that is not approved.
     func renewLease(_ mailbox: UUID, _ host: String, for use: LeaseUse, on connection: isolated PostgresConnection) throws {
         let table = organization.qualified("mailbox")
-        let condition = "WHERE m.mailboxid = $1 AND m.hostid = $2 AND m.processingstatecode = 1"
+        let condition =
+            "WHERE m.mailboxid = $1 AND m.hostid = $2 AND m.processingstatecode = \(ProcessingState.leased.sql)"
         let facts = """
-            coalesce(\(use.condition) AND coalesce((SELECT p.statecode = 0 FROM \(organization.qualified("emailserverprofile")) AS p
-                WHERE p.emailserverprofileid = m.emailserverprofile), true), false), coalesce(m.emailrouteraccessapproval = 1, false), coalesce(m.emailaddress, '')
+            coalesce(\(use.condition) AND coalesce((SELECT p.statecode = \(RecordState.active.sql) FROM \(organization.qualified("emailserverprofile")) AS p
+                WHERE p.emailserverprofileid = m.emailserverprofile), true), false), coalesce(m.emailrouteraccessapproval = \(RouterApproval.approved.sql), false), coalesce(m.emailaddress, '')
             """
         func held(_ sql: String) throws -> PostgresRow? { try connection.query(sql, [.uuid(mailbox), .text(host)]).first }
         // A recent lease is not written again: no router may take it over yet, and the write would cost time.

@@ -59,7 +59,8 @@ extension Session {
             aside AS (SELECT s.mailboxid, count(*) FROM \(table("mailbox_message")) AS s WHERE s.next_attempt IS NOT NULL GROUP BY 1)
             SELECT m.mailboxid, coalesce(m.name, '') AS name, coalesce(m.emailaddress, '') AS address,
                    coalesce(m.enabledforincomingemail, false) AS receives, coalesce(m.enabledforoutgoingemail, false) AS sends,
-                   coalesce(m.incomingemailstatus, 0) AS incoming_status, coalesce(m.outgoingemailstatus, 0) AS outgoing_status,
+                   coalesce(m.incomingemailstatus, \(MailOutcome.notRun.sql)) AS incoming_status,
+                   coalesce(m.outgoingemailstatus, \(MailOutcome.notRun.sql)) AS outgoing_status,
                    CASE WHEN \(DueMailboxes.isLeased("m")) THEN m.hostid END AS leased_to, r.router AS watched_by,
                    m.lastsuccessfulsynccompletedon AS last_sync, m.postponemailboxprocessinguntil AS next_turn,
                    coalesce(m.transientfailurecount, 0) AS failures, coalesce(sending.pending, 0) AS pending,
@@ -76,9 +77,9 @@ extension Session {
                     AND t.level >= \(AlertLevel.warning.rawValue)) AS alerts ON true
               LEFT JOIN \(table("mailbox_watch")) AS w ON w.mailboxid = m.mailboxid
               LEFT JOIN \(table("mail_router")) AS r ON r.router = w.router AND \(DueMailboxes.isAlive("r"))
-             WHERE m.statecode = 0 AND ($1 IS NULL OR m.mailboxid = $1)
+             WHERE m.statecode = \(RecordState.active.sql) AND ($1 IS NULL OR m.mailboxid = $1)
                AND (m.enabledforincomingemail OR m.enabledforoutgoingemail OR m.testemailconfigurationscheduled
-                    OR m.incomingemailstatus <> 0 OR m.outgoingemailstatus <> 0)
+                    OR m.incomingemailstatus <> \(MailOutcome.notRun.sql) OR m.outgoingemailstatus <> \(MailOutcome.notRun.sql))
             """
     }
 
@@ -87,7 +88,7 @@ extension Session {
         """
         CASE WHEN NOT (coalesce(m.enabledforincomingemail, false) OR coalesce(m.enabledforoutgoingemail, false) OR \(DueMailboxes.tests)) THEN NULL
              WHEN p.emailserverprofileid IS NULL THEN '\(MailboxStatus.Obstacle.profile.rawValue)'
-             WHEN p.statecode <> 0 THEN '\(MailboxStatus.Obstacle.activeProfile.rawValue)'
+             WHEN p.statecode <> \(RecordState.active.sql) THEN '\(MailboxStatus.Obstacle.activeProfile.rawValue)'
              WHEN NOT (\(DueMailboxes.receives) OR \(DueMailboxes.sends) OR \(DueMailboxes.tests))
              THEN '\(MailboxStatus.Obstacle.deliveryMethod.rawValue)' END
         """

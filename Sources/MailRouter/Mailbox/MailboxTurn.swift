@@ -162,27 +162,24 @@ struct MailboxTurn {
         try asking { try client.credential(mailbox, direction, host) }
     }
 
-    /// The service's code for a connection without TLS that the deployment does not allow.
-    private static let tlsRequired = "0x8005E201"
-
     /// Requests the credential from the service, and translates a refusal to a problem of the mailbox.
     func asking<Answer>(_ body: () throws -> Answer) throws -> Answer {
         do {
             return try body()
         } catch ServiceError.refused(_, let code, let message) {
+            let known = ServiceCode(rawValue: code)
             let kind =
-                switch code {
-                case "0x8004852D", "0x8004852E": AlertCode.keyRequired
-                case "0x8005E228": AlertCode.notApproved
-                case "0x80040220": AlertCode.notAuthorized
-                // No server, account or password; a connection without TLS; a way to retrieve credentials that is not there.
-                case "0x8005E222", Self.tlsRequired, "0x80040219": AlertCode.noCredential
+                switch known {
+                case .keySourceMissing, .keyRequired: AlertCode.keyRequired
+                case .profileInactive: AlertCode.notApproved
+                case .privilegeDenied: AlertCode.notAuthorized
+                case .profileNotAssociated, .sslRequired, .notImplemented: AlertCode.noCredential
                 default: AlertCode.unreachable
                 }
             // Only settings of the mailbox and its profile disable it. Other refusals end without a change to it: a missing
             // organization key, an authorization server, settings that an administrator has to check, a suspended organization,
             // a deployment that does not allow connections without TLS.
-            let needsChange = [AlertCode.notApproved, AlertCode.noCredential].contains(kind) && code != Self.tlsRequired
+            let needsChange = [AlertCode.notApproved, AlertCode.noCredential].contains(kind) && known != .sslRequired
             throw MailboxProblem(kind, message, code, isPermanent: needsChange)
         }
     }

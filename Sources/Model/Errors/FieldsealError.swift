@@ -6,6 +6,8 @@ package struct FieldsealError: Error, Sendable, CustomStringConvertible {
     package let retryAfter: Int?
     /// Further data for programs.
     package let detail: Detail?
+    /// The attribute whose value is refused, by its logical name; nil if the error is about no single attribute.
+    package private(set) var attribute: String?
 
     /// A value that belongs to a code.
     package enum Detail: Sendable {
@@ -23,6 +25,13 @@ package struct FieldsealError: Error, Sendable, CustomStringConvertible {
     }
 
     package var description: String { "\(message) [\(code.rawValue)]" }
+
+    /// The same error, about this attribute. An error that names its attribute already keeps it.
+    package func about(_ attribute: String?) -> FieldsealError {
+        var error = self
+        error.attribute = self.attribute ?? attribute
+        return error
+    }
 }
 
 extension FieldsealError {

@@ -2,6 +2,7 @@ import Authentication
 import CellCrypto
 import Foundation
 import KeyManagement
+import Model
 import PostgresClient
 import Records
 import Tenancy

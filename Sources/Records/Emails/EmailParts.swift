@@ -239,7 +239,7 @@ package struct EmailParts: Sendable {
                            sendermailboxid = m.mailboxid, sendermailboxidname = left(m.name, 100)
                       FROM (SELECT 1) AS one
                       LEFT JOIN \(table("activityparty")) AS s ON s.activityid = $1 AND s.participationtypemask = \(Participation.sender.sql)
-                      LEFT JOIN \(table("mailbox")) AS m ON m.regardingobjectid = s.partyid AND m.statecode = 0
+                      LEFT JOIN \(table("mailbox")) AS m ON m.regardingobjectid = s.partyid AND m.statecode = \(RecordState.active.sql)
                       LEFT JOIN (SELECT left(string_agg(addressused, ';'), 500) AS addresses FROM \(table("activityparty"))
                                   WHERE activityid = $1 AND participationtypemask = \(Participation.to.sql)) AS t ON true
                      WHERE e.activityid = $1

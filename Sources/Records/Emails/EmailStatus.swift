@@ -1,13 +1,9 @@
 import Model
-import Tenancy
 
 /// The status of an e-mail (`email.statuscode`).
-package enum EmailStatus: Int64, CaseIterable, Sendable {
+package enum EmailStatus: Int64, OptionValue {
     case draft = 1
     case completed, sent, received, canceled, pendingSend, sending, failed
-
-    /// As SQL writes it.
-    package var sql: String { "\(rawValue)" }
 
     /// The state for the status (`email.statecode`): 0 open, 1 completed, 2 canceled.
     package var state: Int64 {
@@ -46,9 +42,6 @@ package enum EmailStatus: Int64, CaseIterable, Sendable {
     package static let outbound: Set<EmailStatus> = [.pendingSend, .sending]
     /// The statuses in which a client may change an e-mail's sender and recipients.
     static let editable: Set<EmailStatus> = [.draft, .failed]
-}
-
-extension Set<EmailStatus> {
-    /// The statuses for SQL's `IN`. The order is fixed, so that it matches the conditions of indexes.
-    package var sql: String { "(\(map(\.rawValue).sorted().map { "\($0)" }.joined(separator: ", ")))" }
+    /// The statuses in which nothing happens to an e-mail any more.
+    package static let ended: Set<EmailStatus> = [.completed, .sent, .received, .canceled]
 }

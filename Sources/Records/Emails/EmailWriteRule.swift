@@ -51,10 +51,12 @@ struct EmailWriteRule: Sendable {
         if let target, let status, sources?.contains(status) != true {
             return FieldsealError(
                 .privilegeDenied,
-                "This e-mail is \(name), and can't become \(target.label) by this caller's write. See docs/web-api.md.")
+                "This e-mail is \(name), and can't become \(target.label) by this caller's write. See docs/web-api.md."
+            ).about("statuscode")
         }
         if mustBeOutgoing, status.map({ sources?.contains($0) ?? true }) ?? true {
             return FieldsealError(.privilegeDenied, "directioncode of an e-mail can be changed by a System Administrator alone.")
+                .about("directioncode")
         }
         return FieldsealError(
             .readOnly, "This e-mail is \(name), and can't be changed until it was sent. Cancel it (statuscode 5) to change it.")
@@ -73,12 +75,13 @@ struct EmailWriteRule: Sendable {
     private static func checkDirection(_ input: RecordInput, _ role: Role) throws(FieldsealError) {
         guard let direction = input.values["directioncode"] else { return }
         guard direction != .null else {
-            throw FieldsealError(.invalidArgument, "directioncode of an e-mail can't be set to null.")
+            throw FieldsealError(.invalidArgument, "directioncode of an e-mail can't be set to null.").about("directioncode")
         }
         guard direction == .bool(true) || role == .systemAdministrator else {
             throw FieldsealError(
                 .privilegeDenied,
-                "Only a System Administrator may write an incoming e-mail (directioncode false); a router delivers them.")
+                "Only a System Administrator may write an incoming e-mail (directioncode false); a router delivers them."
+            ).about("directioncode")
         }
     }
 
@@ -90,6 +93,7 @@ struct EmailWriteRule: Sendable {
             }
         return FieldsealError(
             .privilegeDenied,
-            "The role \(role.rawValue) may not write an e-mail as \(status.label) (statuscode \(status.rawValue)): \(way).")
+            "The role \(role.rawValue) may not write an e-mail as \(status.label) (statuscode \(status.rawValue)): \(way)."
+        ).about("statuscode")
     }
 }

@@ -1,8 +1,10 @@
+import Model
+
 /// A party's part in an e-mail (`activityparty.participationtypemask`).
-package enum Participation: Int, CaseIterable, Sendable {
+package enum Participation: Int, OptionValue {
     case sender = 1
     case to, cc, bcc
 
-    /// As SQL writes it.
-    package var sql: String { "\(rawValue)" }
+    /// The parties that an e-mail is sent to.
+    package static let recipients: Set<Participation> = [.to, .cc, .bcc]
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Model
 package import Tenancy
 
 /// Decides who may send as whom. Users may send as themselves, and as users whose settings allow it (`issendasallowed`). The owner

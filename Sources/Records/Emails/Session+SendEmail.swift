@@ -57,9 +57,9 @@ extension Session {
             """
             SELECT e.statuscode, e.directioncode, e.subject, e.trackingtoken, e.sendermailboxid, s.count AS senders, \(SenderRule.address) AS address,
                    (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
-                     AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NOT NULL) AS recipients,
+                     AND r.participationtypemask IN \(Participation.recipients.sql) AND r.addressused IS NOT NULL) AS recipients,
                    (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
-                     AND r.participationtypemask IN (2, 3, 4) AND r.addressused IS NULL) AS recipients_without,
+                     AND r.participationtypemask IN \(Participation.recipients.sql) AND r.addressused IS NULL) AS recipients_without,
                    \(SenderRule.allows(user, in: organization)) AS is_allowed,
                    (SELECT m.emailaddress FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = e.sendermailboxid)
                        AS mailbox_address
@@ -76,7 +76,8 @@ extension Session {
 
     private func requireSendable(_ row: PostgresRow) throws {
         func refuse(_ why: String) -> FieldsealError { FieldsealError(.invalidArgument, why) }
-        guard [1, 8].contains(try row.decodeIfPresent("statuscode", as: Int.self) ?? 0),
+        let status = EmailStatus(rawValue: Int64(try row.decodeIfPresent("statuscode", as: Int.self) ?? 0))
+        guard let status, EmailStatus.editable.contains(status),
             try row.decodeIfPresent("directioncode", as: Bool.self) ?? false
         else {
             throw refuse("Only an outgoing e-mail that is a draft, or failed, can be sent.")

@@ -1,6 +1,7 @@
 package import CellCrypto
 import Foundation
 import JSON
+import Model
 package import PostgresClient
 package import Tenancy
 

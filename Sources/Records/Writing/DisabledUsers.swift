@@ -31,7 +31,8 @@ enum DisabledUsers {
         guard !isDisabled || ![session.caller.systemUserID, session.caller.impersonation?.systemUserID].contains(id) else {
             throw FieldsealError(
                 .invalidArgument,
-                "This request is sent as that user, and a user can't disable itself. Let another administrator do it.")
+                "This request is sent as that user, and a user can't disable itself. Let another administrator do it."
+            ).about("isdisabled")
         }
         return try connection.atomically {
             try session.confirm(on: connection)

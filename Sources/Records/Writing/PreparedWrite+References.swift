@@ -12,7 +12,8 @@ extension PreparedWrite {
         var input = input
         for (attribute, target, key) in input.references {
             let missing = FieldsealError(
-                .objectDoesNotExist, "\(attribute) refers to a \(target.logicalName) that does not exist.")
+                .objectDoesNotExist, "\(attribute) refers to a \(target.logicalName) that does not exist."
+            ).about(attribute)
             let depth = caller.depth(of: .retrieve, on: target)
             guard depth != .none else { throw missing }
             let found = try ids(of: target, key, readable: depth, on: connection)
@@ -76,7 +77,7 @@ extension PreparedWrite {
             throw FieldsealError(
                 .privilegeDenied,
                 "The role \(caller.role.rawValue) may create a \(entity.logicalName) for its caller and the caller's teams alone (ownerid)."
-            )
+            ).about("ownerid")
         }
     }
 

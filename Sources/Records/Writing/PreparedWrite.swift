@@ -164,11 +164,12 @@ struct PreparedWrite: Sendable {
 
     private static func refusal(of name: String, _ entity: EntityDefinition, _ role: Role) -> FieldsealError {
         if entity[name]?.isEncrypted ?? false {
-            return FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not set passwords.")
+            return FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not set passwords.").about(name)
         }
         return FieldsealError(
             .privilegeDenied,
-            "The role \(role.rawValue) may not write \(name) of \(entity.logicalName). Ask a System Administrator.")
+            "The role \(role.rawValue) may not write \(name) of \(entity.logicalName). Ask a System Administrator."
+        ).about(name)
     }
 
     func run(
@@ -288,7 +289,8 @@ extension RecordKey {
                 throw FieldsealError(
                     .invalidArgument,
                     "The key names a record by \(attribute.logicalName), and the values have another \(attribute.logicalName). To "
-                        + "change it, name the record by its id.")
+                        + "change it, name the record by its id."
+                ).about(attribute.logicalName)
             }
         }
     }

@@ -31,15 +31,28 @@ package struct MailboxLease: Codable, Sendable {
     package var revision: String
 
     package init(
-        mailboxId: String, name: String, address: String, isForward: Bool, receives: Bool, sends: Bool, tests: Bool,
+        mailboxId: String, name: String, address: String, isForward: Bool, work: Work,
         serverType: Int, deletesAfterProcessing: Bool, processesReceivedAfter: String?, timeout: Int, routerState: String?,
         undeliverableFolder: String?, attachmentLimit: Int, setAside: [String]?, revision: String
     ) {
         (self.mailboxId, self.name, self.address, self.isForward) = (mailboxId, name, address, isForward)
-        (self.receives, self.sends, self.tests, self.serverType) = (receives, sends, tests, serverType)
+        (receives, sends, tests) = (work.contains(.receiving), work.contains(.sending), work.contains(.testing))
+        self.serverType = serverType
         (self.deletesAfterProcessing, self.processesReceivedAfter) = (deletesAfterProcessing, processesReceivedAfter)
         (self.timeout, self.routerState, self.undeliverableFolder) = (timeout, routerState, undeliverableFolder)
         (self.attachmentLimit, self.setAside, self.revision) = (attachmentLimit, setAside, revision)
+    }
+
+    /// What a router does with the mailbox.
+    package struct Work: OptionSet, Sendable {
+        package let rawValue: Int
+
+        package init(rawValue: Int) { self.rawValue = rawValue }
+
+        package static let receiving = Work(rawValue: 1)
+        package static let sending = Work(rawValue: 2)
+        /// Directions that are not enabled yet.
+        package static let testing = Work(rawValue: 4)
     }
 
     /// The router's request.

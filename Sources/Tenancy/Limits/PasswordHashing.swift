@@ -59,7 +59,14 @@ package final class PasswordHashing: Sendable {
 
     package static let tagLabel = "console_password"
 
-    /// Whether a password matches the stored form, and whether to store it anew. An earlier version stored the result of scrypt,
+    /// How a password matches the stored form.
+    package enum Match: Sendable {
+        case none, current
+        /// It matches an earlier form, and is stored anew.
+        case outdated
+    }
+
+    /// Compares a password with the stored form. An earlier version stored the result of scrypt,
     /// and a rotation of the key-encryption key adds a layer for each earlier key.
     ///
     /// - Parameters:
@@ -67,18 +74,18 @@ package final class PasswordHashing: Sendable {
     ///   - layers: The subkeys of the stored verifier before the current one, the oldest first.
     package func check(
         _ derived: [UInt8], stored: [UInt8], salt: [UInt8], layers: [SecretBytes]
-    ) throws -> (isRight: Bool, isOutdated: Bool) {
-        if constantTimeEqual(try Self.verifier(of: derived, salt: salt, under: kek), stored) { return (true, false) }
-        if constantTimeEqual(derived, stored) { return (true, true) }
+    ) throws -> Match {
+        if constantTimeEqual(try Self.verifier(of: derived, salt: salt, under: kek), stored) { return .current }
+        if constantTimeEqual(derived, stored) { return .outdated }
         for member in kek.each {
             // A verifier may be newer than the oldest layers, or come from an earlier version.
             for first in 0...layers.count {
                 let inner = try layers[first...].reduce(derived) { try KeyEncryptionKey.tag(under: $1, over: [salt, $0]) }
                 let verifier = try Self.verifier(of: inner, salt: salt, under: member)
-                if constantTimeEqual(verifier, stored) { return (true, true) }
+                if constantTimeEqual(verifier, stored) { return .outdated }
             }
         }
-        return (false, false)
+        return .none
     }
 
     /// Runs `work` when it is its turn.

@@ -118,8 +118,8 @@ package struct Session: Sendable {
 
     /// Refuses a caller who is not a System Administrator.
     ///
-    /// - Parameter purpose: The refused operation, for the message.
-    package func requireSystemAdministrator(to purpose: String = "do this") throws {
+    /// - Parameter purpose: The operation, in the infinitive: it is what the message says that the caller may not do.
+    package func requireSystemAdministrator(to purpose: String) throws {
         guard caller.role == .systemAdministrator else {
             throw FieldsealError(
                 .privilegeDenied, "Only a System Administrator may \(purpose), and the caller's role is \(caller.role.rawValue).")

@@ -6,7 +6,7 @@ import Testing
 @Suite("Notes about messages")
 struct MessageNotesTests {
     private let lease = MailboxLease(
-        mailboxId: "m", name: "", address: "", isForward: false, receives: true, sends: false, tests: false, serverType: 1,
+        mailboxId: "m", name: "", address: "", isForward: false, work: .receiving, serverType: 1,
         deletesAfterProcessing: false, processesReceivedAfter: nil, timeout: 60, routerState: nil, undeliverableFolder: nil,
         attachmentLimit: 0, setAside: nil, revision: "")
 

@@ -89,6 +89,23 @@ def test_a_form_that_is_too_large(console):
     assert console.sql("SELECT count(*) FROM org_contoso.queue WHERE description LIKE 'xxx%%'") == [(0,)]
 
 
+#: Values that are refused. The message of each has the name of another field too.
+REFUSED = [
+    ("mailboxes", "username", "x" * 300), ("emailserverprofiles", "incomingserverlocation", "https://imap.example.com"),
+    ("emailserverprofiles", "outgoingusername", "x" * 300), ("queues", "emailusername", "x" * 300)]
+
+
+@pytest.mark.parametrize("entity, attribute, text", REFUSED)
+def test_a_refused_value_is_shown_at_its_field(console, entity, attribute, text):
+    browser = Browser(console)
+    form = {"csrf": browser.csrf, "name": f"Shown at {attribute}", "loaded": "{}"}
+    answer = browser.send(f"records/{entity}/new", {**form, attribute: text})
+    assert answer.status_code == 400
+    assert re.findall(r'<li><a href="#(\w+)">', answer.text) == [attribute]
+    saved = browser.send(f"records/{entity}/new", {**form, attribute: "imap.example.com"})
+    assert saved.status_code == 200 and "done=saved" in saved.url, "the control"
+
+
 def test_too_many_sign_ins(console):
     browser = Browser(console, signs_in=False)
     refused = [browser.send("sign-in", {"name": "mallory", "password": f"guess {n}"}) for n in range(12)]

@@ -258,8 +258,8 @@ def test_a_removal_is_taken_back(cluster, server):
 def test_retention_is_by_setting(cluster, tmp_path):
     cluster.run("org", "create", "aging")
     cluster.sql(
-        "INSERT INTO org_aging.email (activityid, subject, statecode, statuscode, modifiedon) SELECT gen_random_uuid(), state || ' ' || age, state, status, "
-        "now() - age * interval '1 day' FROM (VALUES (0, 1), (1, 3), (1, 4), (2, 5), (0, 8)) AS s (state, status), unnest(ARRAY[1, 40]) AS age, generate_series(1, 300)")
+        "INSERT INTO org_aging.email (activityid, subject, statecode, statuscode, modifiedon) SELECT gen_random_uuid(), status || ' ' || age, state, status, "
+        "now() - age * interval '1 day' FROM (VALUES (0, 1), (1, 2), (1, 3), (1, 4), (2, 5), (1, 6), (1, 7), (0, 8)) AS s (state, status), unnest(ARRAY[1, 40]) AS age, generate_series(1, 300)")
     folder = tmp_path / "archive"
     folder.mkdir()
 
@@ -271,16 +271,16 @@ def test_retention_is_by_setting(cluster, tmp_path):
         return dict(cluster.sql("SELECT subject, count(*) FROM org_aging.email GROUP BY 1"))
 
     kept = emails()
-    assert sum(kept.values()) == 3_000
+    assert sum(kept.values()) == 4_800
     # Without a setting nothing is removed.
     said = [json.loads(line) for line in run("keeping").stdout.splitlines()]
     assert next(s for s in said if s["organization"] == "aging") == {"organization": "aging", "events": 0, "auditEntries": 0, "emails": 0} and emails() == kept
     refused = run("nowhere", eventDays=1)
     assert refused.returncode == 1 and "retention.folder" in refused.stderr
     said = [json.loads(line) for line in run("mailing", emailDays=30).stdout.splitlines()]
-    assert next(s for s in said if s["organization"] == "aging")["emails"] == 900
-    assert emails() == {subject: count for subject, count in kept.items() if subject not in ("1 40", "2 40")}
-    assert cluster.sql("SELECT details LIKE '900 that ended before %%' FROM org_aging.security_event WHERE kind = 'e-mails removed'") == [(True,)]
+    assert next(s for s in said if s["organization"] == "aging")["emails"] == 1_200
+    assert emails() == {subject: count for subject, count in kept.items() if subject not in ("2 40", "3 40", "4 40", "5 40")}
+    assert cluster.sql("SELECT details LIKE '1200 that ended before %%' FROM org_aging.security_event WHERE kind = 'e-mails removed'") == [(True,)]
     # Entries of the audit that are old are moved. Damage to one organization does not hold up the others.
     cluster.sql("INSERT INTO org_aging.queue (queueid, name) SELECT gen_random_uuid(), 'old' FROM generate_series(1, 5)")
     cluster.sql("SET session_replication_role = replica; UPDATE org_aging.audit SET createdon = createdon - interval '50 days'")

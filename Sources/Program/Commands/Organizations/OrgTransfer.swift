@@ -63,7 +63,7 @@ extension Org {
             } else {
                 print(manifest.summary)
                 if let isRight { print(isRight ? "The key is the right one." : "The key is another one.") }
-                print(manifest.authenticity(isAuthentic, isOtherKey: isRight == false))
+                print(manifest.authenticity(isAuthentic ? .shown : isRight == false ? .underAnotherKey : .unchecked))
             }
             if isRight == false { throw ExitCode(1) }
         }
@@ -147,7 +147,7 @@ extension Org {
                     ] + status.members),
                 """
                 Imported \(request.name) (\(session.organization.id.text)) with \(manifest.cellCount) cells. \(status.text)\(own)
-                \(manifest.authenticity(isAuthentic))
+                \(manifest.authenticity(isAuthentic ? .shown : .unchecked))
                 Every mailbox is disabled until it is tested and enabled again, and API clients are added anew.
                 """)
         }
@@ -186,11 +186,18 @@ private struct RowsOfExport: Sendable {
     }
 }
 
+/// What is known of a file's authenticity.
+private enum Authenticity {
+    case shown, underAnotherKey, unchecked
+}
+
 extension ExportManifest {
     /// Whether the file is known to be authentic, for people.
-    fileprivate func authenticity(_ isAuthentic: Bool, isOtherKey: Bool = false) -> String {
-        if isAuthentic { return "It is authentic: it was not changed since it was exported, except by a holder of the key." }
-        if isOtherKey, authentication != nil { return "Its authenticity was not checked, since this key does not open it." }
+    fileprivate func authenticity(_ known: Authenticity) -> String {
+        if known == .shown { return "It is authentic: it was not changed since it was exported, except by a holder of the key." }
+        if known == .underAnotherKey, authentication != nil {
+            return "Its authenticity was not checked, since this key does not open it."
+        }
         return authentication == nil
             ? "Its authenticity was not checked: it carries no authentication, and could have been changed since it was exported."
             : "Its authenticity was not checked, since no key was given: --key checks it."

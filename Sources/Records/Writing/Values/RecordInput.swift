@@ -42,17 +42,32 @@ package struct RecordInput: Sendable {
         self.entity = entity
         try Self.requireEachOnce(members)
         for member in members {
-            if let property = member.name.strippingSuffix("@odata.bind") {
-                try bind(property, member.value, for: purpose)
-            } else if let at = member.name.firstIndex(of: "@") {
-                try check(annotation: member.name[at...], member.value, isOfRecord: at == member.name.startIndex)
-            } else {
-                try set(member.name, member.value, for: purpose)
+            do {
+                try take(member, for: purpose)
+            } catch {
+                throw error.about(Self.attribute(of: member, entity)?.logicalName)
             }
         }
         try settleState()
         try settleAttachment(for: purpose)
         if purpose == .create { try requireName() }
+    }
+
+    private mutating func take(_ member: JSONValue.Member, for purpose: Purpose) throws(FieldsealError) {
+        if let property = member.name.strippingSuffix("@odata.bind") {
+            try bind(property, member.value, for: purpose)
+        } else if let at = member.name.firstIndex(of: "@") {
+            try check(annotation: member.name[at...], member.value, isOfRecord: at == member.name.startIndex)
+        } else {
+            try set(member.name, member.value, for: purpose)
+        }
+    }
+
+    /// The attribute that a member sets; nil for an annotation and for an unknown name.
+    private static func attribute(of member: JSONValue.Member, _ entity: EntityDefinition) -> AttributeDefinition? {
+        let name = member.name.lowercased()
+        // The property for binding a lookup to several entities is ATTRIBUTE_ENTITY.
+        return entity[name.strippingSuffix("@odata.bind").map { String($0.prefix { $0 != "_" }) } ?? name]
     }
 
     /// Gives an attachment the size of its new content, and refuses one that belongs to no e-mail.
@@ -66,7 +81,7 @@ package struct RecordInput: Sendable {
             throw FieldsealError(
                 .invalidArgument,
                 "objectid of an attachment is required: a reference to its e-mail, in the Web API objectid@odata.bind."
-            )
+            ).about("objectid")
         }
     }
 
@@ -76,6 +91,7 @@ package struct RecordInput: Sendable {
             attribute.validFor.contains(.create), values[name] == nil
         else { return }
         throw FieldsealError(.invalidArgument, "\(name) of a \(entity.logicalName) is required, and is missing.")
+            .about(name)
     }
 
     /// Sets the state that belongs to the new status. E-mails have a table of transitions instead.
@@ -91,7 +107,8 @@ package struct RecordInput: Sendable {
         if case .int(let given)? = values["statecode"], given != state {
             throw FieldsealError(
                 .invalidStateStatus,
-                "The status \(status) of \(entity.logicalName) is not one of the state \(given). Its state is \(state).")
+                "The status \(status) of \(entity.logicalName) is not one of the state \(given). Its state is \(state)."
+            ).about("statuscode")
         }
         values["statecode"] = .int(state)
     }
@@ -250,7 +267,8 @@ package struct RecordInput: Sendable {
     package static func requireWritable(_ attribute: AttributeDefinition) throws(FieldsealError) {
         guard stamps.contains(attribute.logicalName) else { return }
         throw FieldsealError(
-            .attributeCannotBeUpdated, "\(attribute.logicalName) can't be set or cleared: the service keeps it by itself.")
+            .attributeCannotBeUpdated, "\(attribute.logicalName) can't be set or cleared: the service keeps it by itself."
+        ).about(attribute.logicalName)
     }
 
     /// Refuses an update that names nothing but attributes that the service keeps: it would change nothing but the version.
@@ -260,9 +278,9 @@ package struct RecordInput: Sendable {
         var kept: AttributeDefinition?
         for member in members {
             let name = member.name.lowercased()
-            let bound = name.strippingSuffix("@odata.bind").map { String($0.prefix { $0 != "_" }) }
-            guard bound != nil || !name.contains("@"), name != entity.primaryID else { continue }
-            guard let attribute = entity[bound ?? name], stamps.contains(attribute.logicalName) else { return }
+            let isBound = name.hasSuffix("@odata.bind")
+            guard isBound || !name.contains("@"), name != entity.primaryID else { continue }
+            guard let attribute = attribute(of: member, entity), stamps.contains(attribute.logicalName) else { return }
             kept = kept ?? attribute
         }
         if let kept { try requireWritable(kept) }

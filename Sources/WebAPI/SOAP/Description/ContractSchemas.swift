@@ -224,7 +224,7 @@ enum ContractSchemas {
 
     private static var shapes: [String] {
         var types = [
-            shape("EntityMetadata < d:MetadataBase", Array(MetadataShapes.entity.dropFirst(2)), isEntity: true),
+            shape("EntityMetadata < d:MetadataBase", Array(MetadataShapes.entity.dropFirst(2))),
             shape("AttributeMetadata < d:MetadataBase", Array(MetadataShapes.attribute.dropFirst(2))),
             shape("OneToManyRelationshipMetadata < d:MetadataBase", Array(MetadataShapes.oneToMany.dropFirst(2))),
             shape("ManyToManyRelationshipMetadata < d:MetadataBase", Array(MetadataShapes.manyToMany.dropFirst(2))),
@@ -255,7 +255,7 @@ enum ContractSchemas {
     ]
 
     /// The description of a type whose members are known only by name.
-    private static func shape(_ head: String, _ members: [String], isEntity: Bool = false, isBoolean: Bool = false) -> String {
+    private static func shape(_ head: String, _ members: [String], isBoolean: Bool = false) -> String {
         let described = members.map { name -> String in
             switch name {
             case "DisplayName", "DisplayCollectionName", "Description", "Label": return "\(name)=x:Label"

@@ -25,6 +25,16 @@ struct ResultColumns: Sendable {
 
     private var seen: Set<String> = []
 
+    /// How rows stand for records.
+    private enum Grouping {
+        /// Each row is a record.
+        case none
+        /// One row is of all records, or each is of records that are alike. No attribute is named as one to group by.
+        case unnamed
+        /// Each row is of the records with the same values of named attributes.
+        case named
+    }
+
     /// Prepares a query: removes what is never returned, and adds what an `Entity` needs.
     init(_ query: inout RecordQuery, of entity: EntityDefinition) throws(FieldsealError) {
         self.entity = entity
@@ -36,9 +46,10 @@ struct ResultColumns: Sendable {
             if entity.logicalName == EntityDefinition.email.logicalName, !isGrouped { partyLists = PartyLists.masks.map(\.name) }
         }
         var outputs: [RecordQuery.Output] = []
-        for output in wanted { add(output, entities, isUngrouped: query.groups.isEmpty, isGrouped: isGrouped, &outputs) }
+        let grouping: Grouping = !query.groups.isEmpty ? .named : isGrouped ? .unnamed : .none
+        for output in wanted { add(output, entities, grouping, &outputs) }
         if !isGrouped, !seen.contains(entity.primaryID) {
-            add(.init(.column(.init(entity.primaryID))), entities, isUngrouped: true, isGrouped: false, &outputs)
+            add(.init(.column(.init(entity.primaryID))), entities, .none, &outputs)
         }
         guard partyLists.isEmpty || !isGrouped else {
             throw FieldsealError(.queryDoesNotFit, "The lists of an e-mail's parties are not given by a distinct query.")
@@ -64,7 +75,7 @@ struct ResultColumns: Sendable {
     }
 
     private mutating func add(
-        _ output: RecordQuery.Output, _ entities: [String: EntityDefinition], isUngrouped: Bool, isGrouped: Bool,
+        _ output: RecordQuery.Output, _ entities: [String: EntityDefinition], _ grouping: Grouping,
         _ outputs: inout [RecordQuery.Output]
     ) {
         switch output.value {
@@ -77,16 +88,16 @@ struct ResultColumns: Sendable {
                 return
             }
             // An encrypted attribute is never returned, whether it has a value or not.
-            if attribute.isEncrypted, isUngrouped { return }
-            let isOwn = column.alias == nil && output.name == nil && isUngrouped
+            if attribute.isEncrypted, grouping != .named { return }
+            let isOwn = column.alias == nil && output.name == nil && grouping != .named
             let key = output.name ?? (isOwn ? attribute.logicalName : column.name)
             guard seen.insert(key).inserted else { return }
             var added = Column(
                 key: key, alias: isOwn ? nil : (attribute: attribute.logicalName, entity: owner.logicalName), place: outputs.count)
-            if isGrouped, isOwn, attribute.logicalName == entity.primaryID { idPlace = outputs.count }
+            if grouping != .none, isOwn, attribute.logicalName == entity.primaryID { idPlace = outputs.count }
             outputs.append(output)
             if attribute.type.isReference {
-                addNames(of: attribute, owner, column.alias, isGrouped, &added, &outputs)
+                addNames(of: attribute, owner, column.alias, grouping != .none, &added, &outputs)
             }
             columns.append(added)
         case .aggregate(_, let column):

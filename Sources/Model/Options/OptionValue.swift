@@ -1,0 +1,15 @@
+/// The options of a picklist, a state or a status whose numbers this program knows by name.
+package protocol OptionValue: RawRepresentable, Hashable, CaseIterable, Sendable where RawValue: FixedWidthInteger {}
+
+extension OptionValue {
+    /// As SQL writes it.
+    package var sql: String { "\(rawValue)" }
+
+    /// As the value of an attribute.
+    package var value: AttributeValue { .int(Int64(rawValue)) }
+}
+
+extension Set where Element: OptionValue {
+    /// The options for SQL's `IN`. The order is fixed, so that it matches the conditions of indexes.
+    package var sql: String { "(\(map(\.rawValue).sorted().map { "\($0)" }.joined(separator: ", ")))" }
+}

@@ -1,0 +1,5 @@
+/// Whether a router has leased a mailbox (`mailbox.processingstatecode`).
+package enum ProcessingState: Int64, OptionValue {
+    case idle = 0
+    case leased
+}

@@ -1,0 +1,36 @@
+import Model
+import Testing
+
+@testable import Authentication
+
+@Suite("Passwords that people choose")
+struct PasswordRulesTests {
+    @Test(
+        "Long passwords that are not guessed first are allowed",
+        arguments: ["correct horse battery", "zürich-öffnet-um-7", "anna likes plums", "          x9"])
+    func allowed(password: String) throws {
+        try PasswordRules.check(password, of: "anna", in: "contoso")
+    }
+
+    @Test(
+        "Passwords that are guessed first are refused",
+        arguments: [
+            ("short", "10 to 1,000 characters"), ("aaaaaaaaaa", "repeats or counts"), ("abcdefghij", "repeats or counts"),
+            ("9876543210", "repeats or counts"), ("qwertzuiop", "repeats or counts"), ("abababababab", "repeats or counts"),
+            ("aaaaaaaaaa!1", "repeats or counts"), ("contosoanna1", "Apart from names"), ("fieldsealcontoso", "Apart from names"),
+        ])
+    func refused(password: String, why: String) {
+        let error = #expect(throws: FieldsealError.self) { try PasswordRules.check(password, of: "anna", in: "contoso") }
+        #expect(error?.code == .invalidArgument && error?.message.contains(why) == true, "\(error?.message ?? "")")
+        #expect(error?.message.contains(password) == false)
+    }
+
+    @Test("The length is of characters, and the limit of bytes")
+    func length() throws {
+        #expect(throws: FieldsealError.self) { try PasswordRules.check("ä1ö2ü3ß4é", of: "anna", in: "contoso") }
+        try PasswordRules.check("ä1ö2ü3ß4é5", of: "anna", in: "contoso")
+        #expect(throws: FieldsealError.self) {
+            try PasswordRules.check((0..<400).map { "\($0)" }.joined(), of: "anna", in: "contoso")
+        }
+    }
+}

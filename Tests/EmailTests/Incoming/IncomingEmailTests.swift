@@ -1,0 +1,55 @@
+import Foundation
+import Testing
+
+@testable import Email
+
+@Suite("Incoming e-mails")
+struct IncomingEmailTests {
+    private func email(_ change: (inout IncomingEmail) -> Void = { _ in }) -> IncomingEmail {
+        var email = IncomingEmail()
+        (email.messageID, email.from, email.subject, email.body) = ("<1@a>", "a@b.example", "Hello", "text")
+        email.digest = [1, 2, 3]
+        change(&email)
+        return email
+    }
+
+    @Test(
+        "A tracking token is CRM: and 4 to 20 digits, anywhere in the subject",
+        arguments: [
+            ("Offer CRM:0000012", "CRM:0000012"), ("CRM:1234", "CRM:1234"), ("RE: CRM:123 CRM:4567 x", "CRM:4567"),
+            ("CRM:123456789012345678901", "CRM:12345678901234567890"), ("CRM:123", nil), ("crm:1234", nil), ("CRM:", nil),
+            ("", nil),
+            ("CRM:12a4", nil),
+        ] as [(String, String?)])
+    func trackingToken(subject: String, token: String?) {
+        #expect(email { $0.subject = subject }.trackingToken == token)
+    }
+
+    @Test("One message of one mailbox has one record, also if a router reads it in another way")
+    func recordID() {
+        let (organization, mailbox) = (UUID(), UUID())
+        let id = email().recordID(organization: organization, mailbox: mailbox)
+        #expect(id == email { $0.subject = "another" }.recordID(organization: organization, mailbox: mailbox))
+        #expect(id != email { $0.digest = [1, 2] }.recordID(organization: organization, mailbox: mailbox))
+        #expect(id != email().recordID(organization: organization, mailbox: organization))
+        #expect(id != email().recordID(organization: mailbox, mailbox: mailbox))
+        #expect(id.uuid.6 >> 4 == 8 && id.uuid.8 >> 6 == 2, "UUIDv8")
+    }
+
+    @Test("The digest of the words tells where each of them ends")
+    func wordsDigest() {
+        let digest = email().wordsDigest
+        #expect(digest.count == 32 && digest == email().wordsDigest)
+        let others = [
+            email { ($0.from, $0.subject) = ("a@b.exampleH", "ello") }, email { $0.to = ["x"] }, email { $0.receivedOn = Date() },
+            email { $0.attachments = [.init(name: "", type: "", body: "")] },
+        ]
+        #expect(Set(others.map(\.wordsDigest) + [digest]).count == others.count + 1)
+    }
+
+    @Test("Message-IDs are compared without regard to case, and no more than a hundred of them")
+    func answeredIDs() {
+        let email = email { $0.inReplyTo = ["<A@B>"] + (0..<200).map { "<\($0)>" } }
+        #expect(email.answeredIDs.first == "<a@b>" && email.answeredIDs.count == 100)
+    }
+}

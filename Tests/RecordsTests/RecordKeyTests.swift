@@ -1,0 +1,39 @@
+import Foundation
+import JSON
+import Model
+import Testing
+
+@testable import Records
+
+@Suite("Keys of records")
+struct RecordKeyTests {
+    private static let written = "00000000-0000-0000-0000-00000000000a"
+
+    @Test(
+        "An id is an id in each form",
+        arguments: [written, written.uppercased(), "mailboxid=\(written)", " MailboxId = \(written)", "mailboxid='\(written)'"])
+    func id(text: String) throws {
+        guard case .id(let found) = try RecordKey(text, of: .mailbox) else { return #expect(Bool(false), "\(text) is no id") }
+        #expect(found == UUID(text: Self.written))
+    }
+
+    @Test(
+        "A key is written as it is read",
+        arguments: ["name='a,b'", "name='it''s',username='x'", "name='',statecode=0", "enabledforact=true,name=null"])
+    func roundTrip(text: String) throws {
+        #expect(try RecordKey(text, of: .mailbox).text == text)
+    }
+
+    @Test("Anything else is no key", arguments: ["", "x", "name=", "name='a'b'", "name='a", "name=x", "=1", "name='a\u{0}'"])
+    func malformed(text: String) {
+        #expect(throws: FieldsealError.self) { try RecordKey(text, of: .mailbox) }
+    }
+
+    @Test("A new record has the values of its key, and a given value is not given twice")
+    func completed() throws {
+        let key = try RecordKey("name='a',processedtimes=3,isforwardmailbox=true", of: .mailbox)
+        let members = key.completed([.init("Name", "b")])
+        #expect(members.map(\.name) == ["Name", "processedtimes", "isforwardmailbox"])
+        #expect(members.map(\.value) == ["b", 3, true])
+    }
+}
