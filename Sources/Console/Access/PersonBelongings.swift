@@ -28,16 +28,16 @@ extension Console {
         }
         var owned = 0
         for entity in Self.ownedWithPasswords {
-            let count = try await count(entity, of: entry.systemUserID, isWithPassword: false, visit)
+            let count = try await count(entity, of: entry.systemUserID, visit)
             guard count > 0 else { continue }
             owned += count
-            let sealed = try await self.count(entity, of: entry.systemUserID, isWithPassword: true, visit)
+            let sealed = try await self.count(entity, of: entry.systemUserID, .withPassword, visit)
             let text = visit.texts.count("owned:\(entity.logicalName)", count)
             let more = visit.texts.count("ownedWithPassword", sealed)
             line("\(text) \(more)", visit.text("showThem"), "records/\(entity.entitySetName)?owner=\(entry.systemUserID.text)")
         }
-        if try await count(.mailbox, of: entry.systemUserID, isEnabled: true, visit) > 0 { line(visit.text("ownedGoOn")) }
-        if try await count(.userSettings, of: entry.systemUserID, isWithPassword: true, visit) > 0 {
+        if try await count(.mailbox, of: entry.systemUserID, .enabled, visit) > 0 { line(visit.text("ownedGoOn")) }
+        if try await count(.userSettings, of: entry.systemUserID, .withPassword, visit) > 0 {
             line(visit.text("ownedSettings"), visit.text("showThem"), "records/usersettingscollection/\(entry.systemUserID.text)")
         }
         if lines.isEmpty { line(visit.text("ownsNothing")) }
@@ -50,8 +50,11 @@ extension Console {
         return ["belongings": lines, "ownsRecords": owned > 0]
     }
 
+    /// Which of a person's records are counted.
+    private enum Kind { case all, withPassword, enabled }
+
     private func count(
-        _ entity: EntityDefinition, of owner: UUID, isWithPassword: Bool = false, isEnabled: Bool = false, _ visit: Visit
+        _ entity: EntityDefinition, of owner: UUID, _ kind: Kind = .all, _ visit: Visit
     ) async throws -> Int {
         var query = RecordQuery()
         query.outputs = [.init(.column(.init(entity.primaryID)))]
@@ -59,11 +62,11 @@ extension Console {
         query.pageSize = 1
         let column = entity["ownerid"] == nil ? entity.primaryID : "ownerid"
         var conditions: [Filter] = [.compare(.init(column), .equal, .text(owner.text))]
-        if isWithPassword {
+        if kind == .withPassword {
             let flags = entity.setFlags.values.sorted()
             conditions.append(.any(flags.map { Filter.compare(.init($0), .equal, .bool(true)) }))
         }
-        if isEnabled { conditions.append(.compare(.init("statecode"), .equal, .number("0"))) }
+        if kind == .enabled { conditions.append(.compare(.init("statecode"), .equal, .number("0"))) }
         query.filter = .all(conditions)
         let found = try await visit.session().list(entity, query)
         return found.count ?? found.records.count

@@ -37,7 +37,7 @@ struct MailboxFacts {
         id = record.id
         (name, address) = (try text("name"), try text("emailaddress"))
         state = try MailboxState(record)
-        isApproved = try record.value(of: "emailrouteraccessapproval") == .int(1)
+        isApproved = try record.value(of: "emailrouteraccessapproval") == RouterApproval.approved.value
         isEnabled =
             try record.value(of: "enabledforincomingemail") == .bool(true)
             && record.value(of: "enabledforoutgoingemail") == .bool(true)
