@@ -28,7 +28,7 @@ extension Console {
         }
         var owned = 0
         for entity in Self.ownedWithPasswords {
-            let count = try await count(entity, of: entry.systemUserID, visit)
+            let count = try await count(entity, of: entry.systemUserID, .all, visit)
             guard count > 0 else { continue }
             owned += count
             let sealed = try await self.count(entity, of: entry.systemUserID, .withPassword, visit)
@@ -54,7 +54,7 @@ extension Console {
     private enum Kind { case all, withPassword, enabled }
 
     private func count(
-        _ entity: EntityDefinition, of owner: UUID, _ kind: Kind = .all, _ visit: Visit
+        _ entity: EntityDefinition, of owner: UUID, _ kind: Kind, _ visit: Visit
     ) async throws -> Int {
         var query = RecordQuery()
         query.outputs = [.init(.column(.init(entity.primaryID)))]
