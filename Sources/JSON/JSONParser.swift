@@ -13,17 +13,21 @@ package struct JSONParser {
         package var description: String { "\(reason) at byte \(offset)" }
     }
 
+    /// U+FEFF in UTF-8.
+    private static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
+
     private let bytes: [UInt8]
     private var position = 0
     private var depth = 0
 
     private init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-    /// Parses one value, which must take up all bytes.
+    /// Parses one value, which must take up all bytes. A byte order mark before it is ignored (RFC 8259 section 8.1).
     ///
     /// - Throws: ``SyntaxError``. It never quotes the input.
     package static func parse(_ bytes: [UInt8]) throws(SyntaxError) -> JSONValue {
         var parser = JSONParser(bytes)
+        if bytes.starts(with: byteOrderMark) { parser.position = byteOrderMark.count }
         let value = try parser.value()
         parser.skipSpace()
         guard parser.position == bytes.count else { throw parser.error("more text after the value") }

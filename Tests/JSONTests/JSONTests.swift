@@ -14,10 +14,20 @@ struct JSONTests {
         arguments: [
             "", " ", "{", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "01", "1.", ".5", "+1", "1e", "nul", "\"", "\"\\x\"", "\"\\ud800\"",
             "\"\\ud800\\u0041\"",
-            "\"\n\"", "1 2", "{\"a\":1,\"a\":2}", "'a'", "NaN", "[1", "{\"a\"", "\u{FEFF}1", "\"\\u12g4\"",
+            "\"\n\"", "1 2", "{\"a\":1,\"a\":2}", "'a'", "NaN", "[1", "{\"a\"", "\u{FEFF}", "\u{FEFF}\u{FEFF}1", " \u{FEFF}1",
+            "1\u{FEFF}", "\"\\u12g4\"",
         ])
     func invalid(text: String) {
         #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse(Array(text.utf8)) }
+    }
+
+    @Test("A byte order mark before the value is ignored, and one in a text is kept")
+    func byteOrderMark() throws {
+        #expect(try JSONParser.parse(Array("\u{FEFF} {\"a\":1}".utf8)) == ["a": 1])
+        #expect(try JSONParser.parse(Array("\"\u{FEFF}\"".utf8)) == .string("\u{FEFF}"))
+        // Of UTF-16 and UTF-32.
+        #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0xFF, 0xFE, 0x31, 0x00]) }
+        #expect(throws: JSONParser.SyntaxError.self) { try JSONParser.parse([0xFE, 0xFF, 0x00, 0x31]) }
     }
 
     @Test("Bytes that are not UTF-8 are refused, outside of strings and inside")

@@ -10,11 +10,13 @@ import pytest
 # Tests, and what they share, import each other by name, whichever folders they are in.
 sys.path[:0] = sorted({str(path.parent) for path in pathlib.Path(__file__).parent.rglob("*.py")})
 
+import environments  # noqa: E402
 from console_browser import chromium, sign_in  # noqa: E402
 from mail import Mail  # noqa: E402
 from service import Deployment, scratch  # noqa: E402
 from schedule import Schedule  # noqa: E402
 
+FULL = bool(os.environ.get("FIELDSEAL_TEST_FULL"))
 SHARED = []
 #: The folder that this process made for the run.
 MADE = pytest.StashKey()
@@ -22,6 +24,7 @@ MADE = pytest.StashKey()
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "alone: measures time, or takes all of the machine; runs when nothing else does")
+    config.addinivalue_line("markers", "package(name): runs a package of others, which wants a version of Python of its own")
     # A new one each day, so that many days try much, and runs of one day are alike.
     os.environ.setdefault("FIELDSEAL_SEED", datetime.date.today().strftime("%Y%m%d"))
     if hasattr(config, "workerinput") or scratch.VARIABLE in os.environ:
@@ -50,7 +53,20 @@ def pytest_unconfigure(config):
         scratch.remove(config.stash[MADE])
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leaves out packages that no Python of this machine runs. `make test-full` has them all, and fails without their Python."""
+    if FULL:
+        return
+    left_out = [item for item in items if (marker := item.get_closest_marker("package")) and not environments.is_possible(marker.args[0])]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 def pytest_terminal_summary(terminalreporter):
+    for name in environments.PACKAGES:
+        if not FULL and not environments.is_possible(name):
+            terminalreporter.write_line(f"Not run: {name}. No Python of this machine runs it (Tests/Service/clients/environments.py).")
     terminalreporter.write_line(f"FIELDSEAL_SEED={os.environ['FIELDSEAL_SEED']} repeats this run's samples and random walks.")
 
 

@@ -42,7 +42,7 @@ extension EntityDefinition {
             ])
         ),
         .init("IncomingPassword", .string(250), isEncrypted: true),
-        .init("IncomingPortNumber", .integer(0...65536)),
+        .init("IncomingPortNumber", .integer(1...65535)),
         .init("IncomingServerLocation", .string(2084)),
         .init("IncomingUseImpersonation", .boolean, default: .bool(false)),
         .init("IncomingUserName", .string(250)),
@@ -72,14 +72,14 @@ extension EntityDefinition {
             ])
         ),
         .init("OutgoingPassword", .string(250), isEncrypted: true),
-        .init("OutgoingPortNumber", .integer(0...65536)),
+        .init("OutgoingPortNumber", .integer(1...65535)),
         .init("OutgoingServerLocation", .string(2084)),
         .init("OutgoingUseImpersonation", .boolean, default: .bool(false)),
         .init("OutgoingUsername", .string(250)),
         .init("OutgoingUseSSL", .boolean, default: .bool(true)),
         .init("OwnerEmailAddress", .string(100)),
         .init("OwnerId", .owner, required: .system),
-        .init("OwnerIdType", .entityName, required: .system),
+        .init("OwnerIdType", .entityName, required: .system, validFor: [.read]),
         .init("ProcessEmailsReceivedAfter", .dateTime),
         .init("SendEmailAlert", .boolean, default: .bool(false)),
         .init(

@@ -91,7 +91,7 @@ extension EntityDefinition {
         ),
         .init("OutgoingEmailStatus", .picklist([0: "Not Run", 1: "Success", 2: "Failure"]), validFor: [.update, .read]),
         .init("OwnerId", .owner, required: .system),
-        .init("OwnerIdType", .entityName, required: .system),
+        .init("OwnerIdType", .entityName, required: .system, validFor: [.read]),
         .init("Password", .string(200), isEncrypted: true),
         .init("PostponeMailboxProcessingUntil", .dateTime, required: .system, validFor: [.update, .read]),
         .init("PostponeOfficeAppsDeploymentUntil", .dateTime),

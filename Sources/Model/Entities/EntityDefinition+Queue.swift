@@ -59,7 +59,7 @@ extension EntityDefinition {
         ),
         .init("OverriddenCreatedOn", .dateTime, validFor: [.create, .read]),
         .init("OwnerId", .owner, required: .system),
-        .init("OwnerIdType", .entityName, required: .system),
+        .init("OwnerIdType", .entityName, required: .system, validFor: [.read]),
         .init("PrimaryUserId", .lookup(["systemuser"])),
         .init("QueueId", .uniqueIdentifier, required: .system, validFor: [.create, .read]),
         .init("QueueViewType", .picklist([0: "Public", 1: "Private"]), required: .system),

@@ -13,7 +13,7 @@ struct EmailWriteRule: Sendable {
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a status or direction that the role may not write; `.invalidArgument`
     ///   for an unknown one.
     static func checkCreate(_ input: RecordInput, _ role: Role) throws(FieldsealError) {
-        let status = try status(in: input) ?? .draft
+        let status = status(in: input) ?? .draft
         guard EmailTransition.mayCreate(status, role) else { throw refused(status, role) }
         try checkDirection(input, role)
     }
@@ -23,7 +23,7 @@ struct EmailWriteRule: Sendable {
         try Self.checkDirection(input, role)
         let isAdministrator = role == .systemAdministrator
         mustBeOutgoing = !isAdministrator && input.values["directioncode"] != nil
-        target = try Self.status(in: input)
+        target = Self.status(in: input)
         if let target {
             sources = EmailTransition.sources(of: target, role)
             guard sources?.isEmpty == false else { throw Self.refused(target, role) }
@@ -62,11 +62,9 @@ struct EmailWriteRule: Sendable {
             .readOnly, "This e-mail is \(name), and can't be changed until it was sent. Cancel it (statuscode 5) to change it.")
     }
 
-    private static func status(in input: RecordInput) throws(FieldsealError) -> EmailStatus? {
+    private static func status(in input: RecordInput) -> EmailStatus? {
         switch (input.values["statuscode"], input.values["statecode"]) {
         case (.int(let code)?, _): return EmailStatus(rawValue: code)
-        case (.null?, _), (nil, .null?):
-            throw FieldsealError(.invalidArgument, "statuscode and statecode of an e-mail can't be set to null.")
         case (nil, .int(let state)?): return EmailStatus(state: state)
         default: return nil
         }
@@ -74,9 +72,6 @@ struct EmailWriteRule: Sendable {
 
     private static func checkDirection(_ input: RecordInput, _ role: Role) throws(FieldsealError) {
         guard let direction = input.values["directioncode"] else { return }
-        guard direction != .null else {
-            throw FieldsealError(.invalidArgument, "directioncode of an e-mail can't be set to null.").about("directioncode")
-        }
         guard direction == .bool(true) || role == .systemAdministrator else {
             throw FieldsealError(
                 .privilegeDenied,

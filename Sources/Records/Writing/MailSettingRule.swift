@@ -12,16 +12,6 @@ enum MailSettingRule {
         }
     }
 
-    /// - Throws: ``FieldsealError`` naming the attribute.
-    static func check(_ number: Int64, _ attribute: AttributeDefinition) throws(FieldsealError) {
-        guard ["incomingportnumber", "outgoingportnumber"].contains(attribute.logicalName), !ports.contains(number) else { return }
-        throw FieldsealError(
-            .invalidArgument, "\(attribute.logicalName) takes \(ports.lowerBound) to \(ports.upperBound).")
-    }
-
-    /// The metadata, which are the original's, allow two more.
-    private static let ports: ClosedRange<Int64> = 1...65_535
-
     /// Letters, digits, and what else stands in names and addresses of hosts.
     private static func isHostCharacter(_ byte: UInt8) -> Bool {
         switch byte {

@@ -85,6 +85,18 @@ package struct Session: Sendable {
         return Session(caller, in: kept.state.organization, deployment, kept, known?.check)
     }
 
+    /// Begins a session of the same client and request, which reads the organization's state anew.
+    ///
+    /// - Throws: ``StaleSession`` for a session that is not of an API client; the errors of `begin`.
+    package func renewed() async throws -> Session {
+        guard let client = caller.clientID, let request = caller.requestID, caller.impersonation == nil else {
+            throw StaleSession()
+        }
+        return try await Session.begin(
+            deployment, organization: organization.name, client: client, address: caller.address, requestID: request,
+            signedInOn: caller.signedInOn)
+    }
+
     /// Begins a session for the command line.
     ///
     /// - Parameter isInspection: Whether the session only reads. Then it continues even if the organization's attested state does

@@ -25,6 +25,8 @@ enum FetchNames {
         "fetch": [
             "version": "there is one version",
             "output-format": "the response is JSON",
+            // As datapyrse spells it.
+            "outputformat": "the response is JSON",
             "no-lock": "reads take no locks",
             "latematerialize": "it is a hint",
             "options": "they are hints",

@@ -100,7 +100,7 @@ extension Definitions {
             .init("IsValidODataAttribute", true),
             .init("SourceType", 0),
             .init("Settings", nil),
-            .init("IsSortableEnabled", managed(isRead, "canmodifyissortablesettings")),
+            .init("IsSortableEnabled", managed(isRead && !attribute.type.isImage, "canmodifyissortablesettings")),
             .init("IsGlobalFilterEnabled", managed(isRead, "canmodifyglobalfiltersettings")),
             .init("CanModifyAdditionalSettings", managed(false, "canmodifyadditionalsettings")),
         ]

@@ -3,7 +3,9 @@ import Model
 
 // The metadata of one type of attribute beside that of all attributes. What this service does not have is null.
 extension Definitions {
-    static func members(of type: AttributeType, default value: AttributeValue?) -> [JSONValue.Member] {
+    static func typeMembers(of attribute: AttributeDefinition) -> [JSONValue.Member] {
+        let type = attribute.type
+        let value = attribute.initialOption.map { AttributeValue.int($0) } ?? attribute.defaultValue
         var members: [JSONValue.Member] =
             switch type {
             case .string(let length): text(length)
@@ -29,7 +31,7 @@ extension Definitions {
                     .init("Format", "DateAndTime"), .init("DateTimeBehavior", ["Value": "UserLocal"]), .init("ImeMode", "Auto"),
                     .init("CanChangeDateTimeBehavior", managed(false, "canchangedatetimebehavior")),
                 ]
-            case .lookup, .owner: [.init("Targets", .array(type.targets.map(JSONValue.string))), .init("Format", "None")]
+            case .lookup, .owner: [.init("Targets", .array(attribute.knownTargets.map(JSONValue.string))), .init("Format", "None")]
             case .picklist, .state, .status, .entityName: choice(type, value)
             case .boolean: [.init("DefaultValue", .bool(value == AttributeValue.bool(true)))]
             case .image:

@@ -41,7 +41,7 @@ enum Definitions {
             "IsIntersect": .bool(entity.isIntersect),
             "IsLogicalEntity": false,
             "IsManaged": true,
-            "IsAuditEnabled": managed(false, "canmodifyauditsettings"),
+            "IsAuditEnabled": managed(entity.isAudited, "canmodifyauditsettings"),
             "IsCustomizable": managed(false, "iscustomizable"),
             "IsValidForAdvancedFind": true,
             "HasActivities": false,
@@ -53,6 +53,7 @@ enum Definitions {
 
     private static func made(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue {
         let isPrimary = attribute.logicalName == entity.primaryID
+        let isRead = attribute.validFor.contains(.read) && !attribute.isEncrypted
         var members: [JSONValue.Member] = [
             .init("@odata.type", .string("#Microsoft.Dynamics.CRM.\(attribute.type.metadataName)AttributeMetadata")),
             .init("MetadataId", .string(id("attribute", "\(entity.logicalName).\(attribute.logicalName)"))),
@@ -70,19 +71,19 @@ enum Definitions {
             .init("IsManaged", true),
             .init("IsLogical", .bool(nameOf(attribute, entity) != nil)),
             .init("IsSecured", false),
-            .init("IsValidForCreate", .bool(attribute.validFor.contains(.create))),
-            .init("IsValidForUpdate", .bool(attribute.validFor.contains(.update))),
-            .init("IsValidForRead", .bool(attribute.validFor.contains(.read) && !attribute.isEncrypted)),
-            .init("IsSearchable", .bool(!attribute.isEncrypted && attribute.type.isSearchable)),
-            .init("IsFilterable", .bool(!attribute.isEncrypted)),
+            .init("IsValidForCreate", .bool(attribute.isWritable(by: .create))),
+            .init("IsValidForUpdate", .bool(attribute.isWritable(by: .update))),
+            .init("IsValidForRead", .bool(isRead)),
+            .init("IsSearchable", .bool(isRead && attribute.type.isSearchable)),
+            .init("IsFilterable", .bool(isRead)),
             .init("IsEncrypted", .bool(attribute.isEncrypted)),
             .init(
                 "IsValidForAdvancedFind",
                 [
-                    "Value": .bool(!attribute.isEncrypted), "CanBeChanged": false,
+                    "Value": .bool(isRead), "CanBeChanged": false,
                     "ManagedPropertyLogicalName": "canmodifysearchsettings",
                 ]),
-            .init("IsAuditEnabled", managed(false, "canmodifyauditsettings")),
+            .init("IsAuditEnabled", managed(entity.audits(attribute), "canmodifyauditsettings")),
             .init("IsCustomizable", managed(false, "iscustomizable")),
             .init("IsRenameable", managed(false, "isrenameable")),
             .init(
@@ -92,7 +93,7 @@ enum Definitions {
                     "ManagedPropertyLogicalName": "canmodifyrequirementlevelsettings",
                 ]),
         ]
-        members += Self.members(of: attribute.type, default: attribute.defaultValue)
+        members += Self.typeMembers(of: attribute)
         return .object(members + Self.members(of: attribute, in: entity))
     }
 

@@ -158,7 +158,7 @@ struct OpenAPIDocument {
     private func schemas(_ entity: EntityDefinition) -> [JSONValue.Member] {
         func properties(_ use: AttributeDefinition.Uses) -> JSONValue {
             .object(
-                entity.attributes.filter { $0.validFor.contains(use) && (use == .read || !Self.isServers($0)) }.map { attribute in
+                entity.attributes.filter { use == .read ? $0.validFor.contains(use) : $0.isWritable(by: use) }.map { attribute in
                     use != .read && attribute.type.isReference
                         ? .init(
                             "\(attribute.logicalName)@odata.bind", ["type": "string", "description": "The address of a record"])
@@ -171,8 +171,6 @@ struct OpenAPIDocument {
             .init("\(entity.logicalName)_update", ["type": "object", "properties": properties(.update)]),
         ]
     }
-
-    private static func isServers(_ attribute: AttributeDefinition) -> Bool { attribute.logicalName == "owneridtype" }
 
     private func schema(_ attribute: AttributeDefinition, isRead: Bool) -> JSONValue {
         var members: [JSONValue.Member]

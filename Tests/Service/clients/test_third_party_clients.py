@@ -1,5 +1,5 @@
-"""Clients that others wrote: python-odata and odatapy, which read $metadata; one that is generated from the OpenAPI description;
-schemathesis."""
+"""Clients that others wrote: python-odata, which also generates one from $metadata, and odatapy, which makes its types from $metadata as
+it runs; one that is generated from the OpenAPI description; schemathesis."""
 
 import datetime
 import importlib
@@ -21,13 +21,15 @@ from odatapy.client.transport import HttpxTransport
 BIN = pathlib.Path(sys.executable).parent
 
 
-def test_python_odata_reflects_reads_and_writes(service):
+def python_odata(service, **options):
     session = requests.Session()
     session.trust_env, session.verify = False, service.dev["caFile"]
     session.headers["Authorization"] = f"Bearer {service.token()}"
-    odata = ODataService(
-        f"{service.api}/", session=session, reflect_entities=True, quiet_progress=True,
-        server_flags=ODataServerFlags(skip_null_properties=True))
+    return ODataService(f"{service.api}/", session=session, quiet_progress=True, server_flags=ODataServerFlags(skip_null_properties=True), **options)
+
+
+def test_python_odata_reflects_reads_and_writes(service):
+    odata = python_odata(service, reflect_entities=True)
     Queue = odata.entities["queues"]
     queue = Queue()
     queue.name, queue.emailpassword = f"odata {uuid.uuid4()}", "s3cret"
@@ -39,6 +41,45 @@ def test_python_odata_reflects_reads_and_writes(service):
     assert odata.query(Queue).filter(Queue.description == "changed by python-odata").count() == 1
     odata.delete(found[0])
     assert not odata.query(Queue).filter(Queue.name == queue.name).all()
+
+
+def test_a_client_generated_from_the_metadata_reads_and_writes(service, tmp_path, monkeypatch):
+    """python-odata writes the source of a client, which is used without $metadata from then on."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reflected = python_odata(service, reflect_entities=True, reflect_output_package="generated_from_metadata")
+    generated = importlib.import_module("generated_from_metadata")
+    sets = {row["name"] for row in service.get("").json()["value"]}
+    assert sets == {name for name in sets if getattr(generated, name).__odata_collection__ == name}
+    odata = python_odata(service, base=generated.ReflectionBase, reflect_entities=False)
+    odata.default_context.connection.session.headers["Prefer"] = "return=representation"
+    profile, box = generated.emailserverprofiles(), generated.mailboxes()
+    profile.name = profile.incomingpassword = f"generated {uuid.uuid4()}"
+    odata.save(profile)
+    assert uuid.UUID(profile.emailserverprofileid) and profile.incomingpassword is None and profile.isincomingpasswordset is True
+    box.name, box.emailserverprofile = "a mailbox", profile
+    odata.save(box)
+    # A navigation property of either side, expanded and followed.
+    (found,) = odata.query(generated.mailboxes).filter(generated.mailboxes.mailboxid == box.mailboxid).expand(generated.mailboxes.emailserverprofile).all()
+    assert found.emailserverprofile.name == profile.name and isinstance(found.createdon, datetime.datetime)
+    assert [one.mailboxid for one in odata.query(generated.emailserverprofiles).get(profile.emailserverprofileid).emailserverprofile_mailbox] == [box.mailboxid]
+    found.emailaddress = "changed@contoso.example"
+    odata.save(found)
+    assert odata.query(generated.mailboxes).get(box.mailboxid).emailaddress == "changed@contoso.example"
+    # A function and an action, of which the package leaves out those that are bound: they stand on no entity in its source.
+    answers = []
+    reflected.default_context.connection.session.hooks["response"].append(lambda answer, **options: answers.append(answer))
+    reflected.functions["WhoAmI"]()
+    user = answers[-1].json()["UserId"]
+    team = service.create("teams", {"name": profile.name})
+    reflected.actions["GrantAccess"](
+        Target={"@odata.type": "Microsoft.Dynamics.CRM.mailbox", "mailboxid": box.mailboxid},
+        PrincipalAccess={"Principal": {"@odata.type": "Microsoft.Dynamics.CRM.team", "teamid": team}, "AccessMask": "ReadAccess"})
+    shared = service.get(f"RetrieveSharedPrincipalsAndAccess(Target=@t)?@t={{'@odata.id':'mailboxes({box.mailboxid})'}}".replace("'", '"'))
+    assert [one["AccessMask"] for one in shared.json()["PrincipalAccesses"]] == ["ReadAccess"] and user == service.get("WhoAmI").json()["UserId"]
+    odata.delete(found)
+    odata.delete(profile)
+    assert odata.query(generated.mailboxes).filter(generated.mailboxes.mailboxid == box.mailboxid).count() == 0
 
 
 def test_odatapy_types_what_it_reads_by_the_metadata(service):
@@ -60,8 +101,16 @@ def test_odatapy_types_what_it_reads_by_the_metadata(service):
         assert [u.get_value("systemuserid") for u in client.get_entity_set(members.copy()).entities] == [user]
         client.update_entity(uri.copy(), {"description": "changed by odatapy"})
         assert client.get_entity(uri.copy().select("description")).get_value("description") == "changed by odatapy"
+        assert client.get_entity(uri.copy().append_navigation_segment("businessunitid")).get_value("businessunitid") == team.get_value("_businessunitid_value")
         who = client.invoke_function(client.uri().append_function_call_segment("WhoAmI"))
         assert str(user) in who.content.decode()
+        # Bound ones, by the names of $metadata.
+        bound = client.entity_uri("systemusers", user).append_function_call_segment("Microsoft.Dynamics.CRM.RetrieveUserPrivileges")
+        assert b"prvReadQueue" in client.invoke_function(bound).content
+        for name, count in (("RemoveMembersTeam", 0), ("AddMembersTeam", 1)):
+            action = uri.copy().append_action_call_segment(f"Microsoft.Dynamics.CRM.{name}")
+            client.invoke_action(action, {"Members": [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": str(user)}]})
+            assert len(client.get_entity_set(members.copy()).entities) == count
         client.delete_entity(uri.copy())
 
 

@@ -55,6 +55,27 @@ def test_answers_within_a_batch_find_what_they_answer(receiving, box):
     assert found["AW: marked CRM:0012345"][1:4] == (ids[4], "marked CRM:0012345", 4)
 
 
+def test_an_answer_gives_the_answered_email_a_new_tag(receiving, box):
+    """Its number of answers is part of it, so a client that keeps its tag reads it anew."""
+    def read(id, **headers):
+        return receiving.get(f"emails({id})?$select=subject,replycount", **headers)
+
+    asked, other = (verdict["EmailId"] for verdict in deliver(receiving, box, [incoming("asked"), incoming("not answered")]))
+    before = {id: read(id).headers["ETag"] for id in (asked, other)}
+    assert read(asked, If_None_Match=before[asked]).status_code == 304
+    # In another batch, in two answers of one batch, and as the parent of what is answered in the same batch.
+    answers = [incoming("answer 1", InReplyTo=["<asked@elsewhere.test>"]), incoming("answer 2", InReplyTo=["<asked@elsewhere.test>"]),
+               incoming("answer 3", InReplyTo=["<answer 1@elsewhere.test>"])]
+    for count, batch in ((1, answers[:1]), (3, answers[1:] + [incoming("answer 4", InReplyTo=["<asked@elsewhere.test>"])])):
+        deliver(receiving, box, batch)
+        now = read(asked, If_None_Match=before[asked])
+        assert now.status_code == 200 and now.json()["replycount"] == count and now.json()["@odata.etag"] == now.headers["ETag"] != before[asked]
+        old, before[asked] = before[asked], now.headers["ETag"]
+        stale = receiving.request("PATCH", f"emails({asked})", {"category": "x"}, If_Match=old)
+        assert stale.status_code == 412, stale.text
+    assert read(other).headers["ETag"] == before[other]
+
+
 def test_each_record_has_its_own_values(receiving, box):
     """People, dates, attachments and notes of one are not another's, and what one lacks stays empty."""
     user = receiving.create("systemusers", {"fullname": "Ann", "domainname": "CONTOSO\\ann-of-batches", "internalemailaddress": "ann@Bücher.test"})

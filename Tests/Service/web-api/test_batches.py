@@ -67,6 +67,31 @@ def test_json_batches(service):
     assert answers[2]["body"]["value"][0]["description"] == "d" and answers[3]["body"]["error"]["code"] == "0x8006088A"
 
 
+def test_a_byte_order_mark_before_json_is_ignored(service):
+    mark, name = "\ufeff", f"mark {uuid.uuid4()}"
+    send = {"Content_Type": "application/json"}
+    queue = str(uuid.uuid4())
+    assert service.request("POST", "queues", f'{mark}{{"queueid": "{queue}", "name": "{name}"}}'.encode(), **send).status_code == 204
+    assert service.request("PUT", f"queues({queue})/description", f'{mark}{{"value": "one"}}'.encode(), **send).status_code == 204
+    many = f'{mark}{{"Targets": [{{"@odata.type": "Microsoft.Dynamics.CRM.queue", "name": "{name}"}}]}}'.encode()
+    assert service.request("POST", "queues/Microsoft.Dynamics.CRM.CreateMultiple", many, **send).status_code == 200
+    whole = mark + json.dumps({"requests": [
+        {"id": "1", "method": "PATCH", "url": f"queues({queue})", "body": {"description": "two"}, "headers": {"Content-Type": "application/json"}}]})
+    assert [r["status"] for r in service.request("POST", "$batch", whole.encode(), **send).json()["responses"]] == [204]
+    marked = part("PATCH", f"queues({queue})", {"description": "three"}).replace("\r\n\r\n{", f"\r\n\r\n{mark}{{")
+    # A part that refers to another is rewritten before it is read.
+    made = part("POST", "emailserverprofiles", {"name": name}, id=1).replace("\r\n\r\n{", f"\r\n\r\n{mark}{{")
+    bound = part("POST", "mailboxes", {"name": name, "emailserverprofile@odata.bind": "$1"}, id=2).replace("\r\n\r\n{", f"\r\n\r\n{mark}{{")
+    assert statuses(multipart(service, marked, change_set(made, bound))) == [204, 204, 204]
+    assert service.get(f"queues({queue})").json()["description"] == "three"
+    (box,) = service.get(f"mailboxes?$filter=name eq '{name}'&$expand=emailserverprofile").json()["value"]
+    assert box["emailserverprofile"]["name"] == name
+    # One of another encoding, and a second one, are not JSON in UTF-8.
+    for body in (mark + json.dumps({"name": name}), json.dumps({"name": name})):
+        refused(service.request("POST", "queues", (mark + body).encode("utf-16-le"), **send), 400, "0x80048D19")
+    refused(service.request("POST", "queues", (mark * 2 + json.dumps({"name": name})).encode(), **send), 400, "0x80048D19")
+
+
 def test_a_secret_in_a_batch_is_read_as_null(service):
     id = service.create("mailboxes", {"name": "batch", "password": "canary of a batch"})
     response = multipart(

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import urllib.parse
 import uuid
 import xml.sax.saxutils
@@ -34,7 +35,8 @@ def check(response, treatment, name, plain=None):
 
 
 def fetch(service, text, **headers):
-    return service.get("queues?fetchXml=" + urllib.parse.quote(text), **headers)
+    collection = "businessunits" if "<entity name='businessunit'" in text else "queues"
+    return service.get(f"{collection}?fetchXml=" + urllib.parse.quote(text), **headers)
 
 
 def query(prefix, element=None, attribute=None, value=None):
@@ -112,19 +114,37 @@ def test_link_types_of_fetchxml(service):
         check(fetch(service, f"<fetch top='1'><entity name='queue'><link-entity name='systemuser' from='systemuserid' to='owninguser' link-type='{kind}'/></entity></fetch>"), treatment, kind)
 
 
+def test_elements_of_fetchxml(service):
+    for name, (text, treatment) in NAMES["fetchxml elements"].items():
+        response = fetch(service, text)
+        check(response, treatment, name)
+        assert f"<{name.split(' ')[0]}" in text
+        if treatment == "refused":
+            # Where <fetch> or its entity should be, the message says so.
+            assert any(word in response.json()["error"]["message"] for word in (name, "begins with <fetch><entity")), response.text
+    # The attributes that are in every query here: some are missed where they are not.
+    whole = query("x", "nothing")
+    for element, attributes in NAMES["fetchxml queries without an attribute"].items():
+        for attribute, treatment in attributes.items():
+            less = re.sub(rf"(<{element} [^>]*?){attribute}='[^']*' ?", r"\1", whole)
+            assert less != whole
+            check(fetch(service, less), treatment, (element, attribute))
+
+
 def test_operators_of_fetchxml(service):
     def condition(attribute, operator, values):
+        entity, attribute = attribute.split(".") if "." in attribute else ("queue", attribute)
         inner = "".join(f"<value>{v}</value>" for v in values)
-        return f"<fetch top='1'><entity name='queue'><filter><condition attribute='{attribute}' operator='{operator}'>{inner}</condition></filter></entity></fetch>"
+        return f"<fetch top='1'><entity name='{entity}'><filter><condition attribute='{attribute}' operator='{operator}'>{inner}</condition></filter></entity></fetch>"
 
     for attribute, operators in NAMES["fetchxml operators"].items():
         for operator, values in operators.items():
             check(fetch(service, condition(attribute, operator, values)), "honoured", operator)
             if len(values) != 2 or operator.startswith(("between", "not-between")) or "fiscal" in operator:
                 check(fetch(service, condition(attribute, operator, [*values, "1"])), "refused" if operator not in ("in", "not-in") else "honoured", operator)
-    for operator in NAMES["fetchxml operators refused"]:
-        response = fetch(service, condition("name", operator, ["00000000-0000-0000-0000-000000000001"]))
-        check(response, "refused", operator)
+    for attribute, operators in NAMES["fetchxml operators refused"].items():
+        for operator in operators:
+            check(fetch(service, condition(attribute, operator, ["00000000-0000-0000-0000-000000000001"])), "refused", operator)
 
 
 def test_query_options(service, prefix):
@@ -171,10 +191,11 @@ def test_filter_expressions(service):
     for expression in NAMES["apply refused"]:
         check(service.get("queues?$apply=" + urllib.parse.quote(expression)), "refused", expression)
     for attribute, functions in NAMES["query functions"].items():
+        collection, property = ("businessunits", attribute.split(".")[1]) if "." in attribute else ("queues", attribute)
         for name, arguments in functions.items():
-            text = f"Microsoft.Dynamics.CRM.{name}(PropertyName='{attribute}'{',' + arguments if arguments else ''})"
-            check(service.get("queues?$top=1&$filter=" + urllib.parse.quote(text)), "honoured", name)
-            check(service.get("queues?$top=1&$filter=" + urllib.parse.quote(text[:-1] + ",NoSuchParameter=1)")), "refused", name)
+            text = f"Microsoft.Dynamics.CRM.{name}(PropertyName='{property}'{',' + arguments if arguments else ''})"
+            check(service.get(f"{collection}?$top=1&$filter=" + urllib.parse.quote(text)), "honoured", name)
+            check(service.get(f"{collection}?$top=1&$filter=" + urllib.parse.quote(text[:-1] + ",NoSuchParameter=1)")), "refused", name)
     for name, arguments in NAMES["query functions refused"].items():
         text = f"Microsoft.Dynamics.CRM.{name}(PropertyName='name'{',' + arguments if arguments else ''})"
         check(service.get("queues?$filter=" + urllib.parse.quote(text)), "refused", name)

@@ -155,6 +155,19 @@ def test_the_key_in_the_address_is_the_key_in_the_body(service):
     assert service.request("PATCH", f"queues({queue})", {"name": f"{name} renamed"}).status_code == 204
 
 
+def test_a_write_that_changes_what_is_attested_is_answered_with_its_record(service):
+    """Servers of profiles and users that are disabled are attested, so such a write changes what its session read when it began."""
+    whole = {"Prefer": "return=representation"}
+    profile = service.create("emailserverprofiles", {"name": f"attested {uuid.uuid4()}"})
+    for n in range(2):
+        answer = service.request("PATCH", f"emailserverprofiles({profile})?$select=incomingserverlocation&$expand=owninguser($select=fullname)", {"incomingserverlocation": f"mail{n}.contoso.example"}, **whole)
+        assert answer.status_code == 200 and answer.headers["Preference-Applied"] == "return=representation", answer.text
+        assert answer.json()["incomingserverlocation"] == f"mail{n}.contoso.example" and answer.json()["owninguser"]["fullname"]
+        assert answer.headers["ETag"] == answer.json()["@odata.etag"]
+    made = service.request("POST", "systemusers", {"fullname": f"Disabled {profile}", "isdisabled": True}, **whole)
+    assert made.status_code == 201 and made.json()["isdisabled"] is True, made.text
+
+
 def test_an_empty_text_is_null(service):
     box = service.create("mailboxes", {"name": tag(), "username": "", "ewsurl": "x"})
     assert service.request("PATCH", f"mailboxes({box})", {"ewsurl": ""}).status_code == 204

@@ -98,6 +98,20 @@ package final class AttributeDefinition: Sendable {
         }
     }
 
+    /// The option that a new record has when its creator names none.
+    package var initialOption: Int64? {
+        guard type.options != nil, case .value(.int(let value))? = filling else { return nil }
+        return value
+    }
+
+    /// The entities here that it may refer to. A lookup without any can't be set.
+    package var knownTargets: [String] { type.targets.filter { EntityCatalog.entity($0) != nil } }
+
+    /// Whether a client may give it a value in such a write.
+    package func isWritable(by use: Uses) -> Bool {
+        validFor.contains(use) && (!type.isReference || !knownTargets.isEmpty)
+    }
+
     /// The property's name in a representation: `_emailserverprofile_value` for a lookup, else the logical name.
     package var propertyName: String { type.isReference ? "_\(logicalName)_value" : logicalName }
 }

@@ -30,7 +30,6 @@ struct AttributeParser {
             return .text(text)
         case (.boolean, .bool(let flag)): return .bool(flag)
         case (.integer(let range), .integer(let number)):
-            try MailSettingRule.check(number, attribute)
             guard range.contains(number) else {
                 throw FieldsealError(
                     .invalidArgument, "\(attribute.logicalName) takes \(range.lowerBound) to \(range.upperBound).")

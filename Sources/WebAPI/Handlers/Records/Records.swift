@@ -2,6 +2,7 @@ import Foundation
 import HTTPTypes
 import Model
 import Records
+import Tenancy
 
 // Records: create, retrieve, update, upsert, delete, list.
 extension DataAPI {
@@ -138,15 +139,25 @@ extension DataAPI {
         let outputs = named(query.query.outputs, entity, request.preferences)
         // The record is saved, also when reading it back fails: an error would say that it is not, and make the client save it again.
         let expansions = named(query.expansions, entity, request.preferences)
-        guard let page = try? await session.retrieve(entity, .id(outcome.id), outputs, expanding: expansions) else {
-            return APIAnswer.noContent(headers)
-        }
+        guard let page = try? await readBack(entity, outcome.id, outputs, expansions) else { return APIAnswer.noContent(headers) }
         var answered = headers
         answered[.preferenceApplied] = ["return=representation", request.preferences.applied].compactMap(\.self).joined(
             separator: ",")
         answered[.eTag] = page.records.first?.etag
         return APIAnswer.json(
             try representation(request).record(page), status: outcome.isCreated ? .created : .ok, headers: answered)
+    }
+
+    /// Reads a record that was written. A write can change what the session read when it began, such as the mail servers that are
+    /// attested.
+    private func readBack(
+        _ entity: EntityDefinition, _ id: UUID, _ outputs: [RecordQuery.Output], _ expansions: [Expansion]
+    ) async throws -> RecordPage {
+        do {
+            return try await session.retrieve(entity, .id(id), outputs, expanding: expansions)
+        } catch is StaleSession {
+            return try await session.renewed().retrieve(entity, .id(id), outputs, expanding: expansions)
+        }
     }
 }
 
