@@ -118,6 +118,8 @@ def test_struck_at_each_statement_a_rotation_goes_on(saved, action):
         again = json.loads(saved.cluster.run("kek", "rotate", "--json").stdout)
         assert again["done"] and {use["kekId"] for use in saved.rotated.status()["uses"]} == {saved.new}, where
         assert saved.replacements() == [count + 1 for count in saved.events], where
+        # What was rolled back took no number of an event with it.
+        assert saved.cluster.sql("SELECT max(security_event_id) - min(security_event_id) + 1 = count(*) FROM security_event") == [(True,)], where
         saved.alone()
         assert json.loads(saved.cluster.run("kek", "retire", "--json").stdout) == {"retired": [saved.old]}, where
         assert saved.rotated.status()["next"] == "Nothing is to be done." and not findings(saved) & WRONG, where
