@@ -149,6 +149,10 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
         assert shown.stderr == "" and len(shown.stdout) > 200, page
     assert "limits.statementSeconds" in gzip.decompress(root.path("/usr/share/man/man5/fieldseal.yaml.5.gz").read_bytes()).decode()
     assert "_fieldseal" in root.run("bash", "-c", "source /usr/share/bash-completion/completions/fieldseal; complete -p fieldseal").stdout
+    # The other two load theirs by themselves, from where the package puts them.
+    loaded = root.run("zsh", "-c", "autoload -U compinit; compinit -u -D; autoload +X _fieldseal; print -r -- ${_comps[fieldseal]}").stdout
+    assert loaded.strip() == "_fieldseal"
+    assert root.run("fish", "-c", "complete -C 'fieldseal kek r'").stdout.split("\n")[0].startswith("retire\t")
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
