@@ -127,7 +127,7 @@ let package = Package(
         .target(
             name: "WebAPI",
             dependencies: [
-                "Authentication", "CZlib", "CellCrypto", "Email", "JSON", "KeyManagement", "MetricsFormat", "Model",
+                "Authentication", "CZlib", "CellCrypto", "CurlClient", "Email", "JSON", "KeyManagement", "MetricsFormat", "Model",
                 "PostgresClient", "Records",
                 "RouterProtocol", "Tenancy",
                 .product(name: "Crypto", package: "swift-crypto"),

@@ -25,12 +25,15 @@ package struct HTTPSRequest: Sendable {
         package let body: [UInt8]
     }
 
-    /// Sends the request on a separate thread.
+    /// Sends the request on a separate thread, with the task's trace.
     ///
     /// - Throws: ``CurlError``.
     package func send() async throws -> Answer {
-        try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread { continuation.resume(with: Result { try perform(on: CurlHandle()) }) }
+        var request = self
+        request.headers += OutgoingTrace.headers
+        let traced = request
+        return try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(with: Result { try traced.perform(on: CurlHandle()) }) }
         }
     }
 

@@ -99,19 +99,16 @@ package struct WebAPI: Sendable {
     ///
     /// - Parameters:
     ///   - identities: The certificates for handshakes.
-    ///   - clientAuthorities: The issuers of clients' certificates, if the limits require authorities.
     ///   - onRunning: Called with the port once connections are accepted.
     package func server(
         host: String,
         port: Int,
         identities: ServerIdentities,
-        clientAuthorities: [NIOSSLCertificate] = [],
         onRunning: @escaping @Sendable (Int) async -> Void
     ) throws -> some ApplicationProtocol {
-        let (limits, tls) = (limits, limits.clientCertificates.channel(identities.configuration, clientAuthorities))
-        return Application(
+        Application(
             responder: responder(),
-            server: .init { try connection($0, tls) },
+            server: .init { try connection($0, identities) },
             configuration: .init(
                 address: .hostname(host, port: port), serverName: nil,
                 availableConnectionsDelegate: MaximumAvailableConnections(limits.connections)),
@@ -124,20 +121,18 @@ package struct WebAPI: Sendable {
     package func server(
         on socket: NIOBSDSocket.Handle,
         identities: ServerIdentities,
-        clientAuthorities: [NIOSSLCertificate] = [],
         onRunning: @escaping @Sendable (Int) async -> Void
     ) throws -> some Service {
-        let tls = limits.clientCertificates.channel(identities.configuration, clientAuthorities)
         let respond = InheritedListener<GuardedChannel<HTTP2UpgradeChannel>>.responder(
             responder(), logger: logger)
         return InheritedListener(
-            on: socket, try connection(respond, tls), limit: limits.connections, logger: logger
+            on: socket, try connection(respond, identities), limit: limits.connections, logger: logger
         ) { await onRunning($0.localAddress?.port ?? 0) }
     }
 
     /// A connection of the HTTPS service.
     private func connection(
-        _ responder: @escaping HTTPChannelHandler.Responder, _ tls: HummingbirdHTTP2.TLSChannelConfiguration
+        _ responder: @escaping HTTPChannelHandler.Responder, _ identities: ServerIdentities
     ) throws -> GuardedChannel<HTTP2UpgradeChannel> {
         let streams = HTTP1Channel.Configuration(
             additionalChannelHandlers: [ConnectionGuard(limits: limits)],
@@ -147,9 +142,14 @@ package struct WebAPI: Sendable {
         )
         let configuration = HTTP2UpgradeChannel.Configuration(
             idleTimeout: .seconds(limits.idleSeconds), gracefulCloseTimeout: .seconds(30), streamConfiguration: streams)
+        let certificates = limits.clientCertificates
+        let current = try CurrentChannel(identities) {
+            try HTTP2UpgradeChannel(
+                tlsChannelConfiguration: certificates.channel(identities.configuration, identities.clientAuthorities),
+                configuration: configuration, responder: responder)
+        }
         return GuardedChannel(
-            inner: try HTTP2UpgradeChannel(tlsChannelConfiguration: tls, configuration: configuration, responder: responder),
-            limits: limits, listeners: listeners, takesProxyProtocol: limits.takesProxyProtocol)
+            current: { current.get() }, limits: limits, listeners: listeners, takesProxyProtocol: limits.takesProxyProtocol)
     }
 
     /// The listener without TLS. Requests that trusted proxies received over TLS are served as by the HTTPS service.

@@ -10,6 +10,7 @@ enum DevelopmentError: Error, CustomStringConvertible {
     case noDatabaseUser
     case noPostgreSQL
     case cannotEnter(folder: String, user: String)
+    case notOwn(folder: String, reason: String)
     case cannotWrite(String)
     case running(home: String)
     case initializationFailed(String)
@@ -24,7 +25,10 @@ enum DevelopmentError: Error, CustomStringConvertible {
         case .noPostgreSQL: "there is no PostgreSQL here; install it: apt-get install postgresql"
         case .cannotEnter(let folder, let user):
             "PostgreSQL runs as the user \(user), who cannot enter \(folder); allow it (chmod o+x \(folder)), "
-                + "or put the deployment elsewhere (FIELDSEAL_HOME=/var/tmp/fieldseal)"
+                + "or put the deployment elsewhere (FIELDSEAL_HOME=/srv/fieldseal)"
+        case .notOwn(let folder, let reason):
+            "\(folder) can't be used, because another user could change what is in it: \(reason). "
+                + "Remove it, or name a folder of your own (FIELDSEAL_HOME)"
         case .cannotWrite(let path): "\(path) can't be written"
         case .running(let home): "another `fieldseal dev` is running in \(home); stop that one first"
         case .initializationFailed(let reason): "initdb failed: \(reason)"

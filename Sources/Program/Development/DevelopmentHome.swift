@@ -1,5 +1,3 @@
-import CellCrypto
-import Crypto
 import Foundation
 import Glibc
 import Subprocess
@@ -23,10 +21,11 @@ struct DevelopmentHome: Sendable {
     init() throws {
         let given = ProcessInfo.processInfo.environment["FIELDSEAL_HOME"] ?? ".fieldseal"
         let absolute = given.hasPrefix("/") ? given : "\(FileManager.default.currentDirectoryPath)/\(given)"
-        path = URL(filePath: absolute).standardizedFileURL.path
-        // PostgreSQL's user may enter it. No other user may read it.
+        path = Self.followed(URL(filePath: absolute).standardizedFileURL.path)
         try FileManager.default.createDirectory(
-            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o711])
+            atPath: URL(filePath: path).deletingLastPathComponent().path, withIntermediateDirectories: true)
+        // PostgreSQL's user may enter it. No other user may read it.
+        try OwnFolder.prepare(path, mode: 0o711)
         guard getuid() == 0 else {
             databaseUser = nil
             return
@@ -34,6 +33,15 @@ struct DevelopmentHome: Sendable {
         guard let entry = getpwnam("postgres") else { throw DevelopmentError.noDatabaseUser }
         databaseUser = DatabaseUser(name: "postgres", uid: entry.pointee.pw_uid, gid: entry.pointee.pw_gid)
         try requireEntry()
+    }
+
+    /// The target of a link that this user or root made. A link of another user's stays one, and is refused.
+    private static func followed(_ path: String) -> String {
+        guard let link = try? FileManager.default.attributesOfItem(atPath: path),
+            link[.type] as? FileAttributeType == .typeSymbolicLink,
+            let owner = (link[.ownerAccountID] as? NSNumber)?.uint32Value, owner == geteuid() || owner == 0
+        else { return path }
+        return URL(filePath: path).resolvingSymlinksInPath().path
     }
 
     private func requireEntry() throws {
@@ -49,32 +57,56 @@ struct DevelopmentHome: Sendable {
 
     func file(_ name: String) -> String { "\(path)/\(name)" }
 
-    /// The folder of PostgreSQL's socket. A socket's path has at most 107 bytes, so a deep folder gets a short one elsewhere.
-    var socketFolder: String {
-        let near = file("run")
-        if "\(near)/.s.PGSQL.5432".utf8.count <= 107 { return near }
-        let digest = hexadecimal(SHA256.hash(data: Data(path.utf8)).prefix(6))
-        return "/tmp/fieldseal-\(digest)"
+    /// Makes the folder of PostgreSQL's socket. A socket's path has at most 107 bytes, so a deep folder gets a short one elsewhere.
+    ///
+    /// Other users may write where that one is, so its name can't be foretold. It is in a file for the next start.
+    func makeSocketFolder() throws -> String {
+        if "\(nearSocketFolder)/.s.PGSQL.5432".utf8.count <= UnixSocket.longestPath {
+            try makeDatabaseFolder(nearSocketFolder, mode: 0o755)
+            return nearSocketFolder
+        }
+        let record = "socket-folder"
+        if let former = try? String(contentsOfFile: file(record), encoding: .utf8),
+            (try? makeDatabaseFolder(former, mode: 0o755)) != nil
+        {
+            return former
+        }
+        var name = Array("/tmp/fieldseal-XXXXXX".utf8CString)
+        guard mkdtemp(&name) != nil else { throw DevelopmentError.cannotWrite("/tmp") }
+        let folder = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        try write(folder, to: record)
+        try makeDatabaseFolder(folder, mode: 0o755)
+        return folder
     }
 
+    /// Removes the folder of the socket if it is elsewhere, and empty.
+    func removeSocketFolder(_ folder: String) {
+        if folder != nearSocketFolder { rmdir(folder) }
+    }
+
+    private var nearSocketFolder: String { file("run") }
+
     /// Creates a folder that belongs to the database's user.
-    func makeDatabaseFolder(_ path: String, mode: Int) throws {
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        var attributes: [FileAttributeKey: Any] = [.posixPermissions: mode]
-        if let user = databaseUser {
-            attributes[.ownerAccountID] = NSNumber(value: user.uid)
-            attributes[.groupOwnerAccountID] = NSNumber(value: user.gid)
-        }
-        try FileManager.default.setAttributes(attributes, ofItemAtPath: path)
+    func makeDatabaseFolder(_ path: String, mode: mode_t) throws {
+        try OwnFolder.prepare(path, mode: mode, owner: databaseUser)
     }
 
     /// Writes a complete file that only its owner may read, or none.
-    func write(_ text: String, to name: String) throws {
+    func write(_ text: String, to name: String, owner: DatabaseUser? = nil) throws {
         let temporary = file("\(name).new")
         unlink(temporary)
-        guard FileManager.default.createFile(atPath: temporary, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600]),
-            rename(temporary, file(name)) == 0
-        else { throw DevelopmentError.cannotWrite(file(name)) }
+        do {
+            let descriptor = try FileDescriptor.open(
+                FilePath(temporary), .writeOnly, options: [.create, .exclusiveCreate, .noFollow, .closeOnExec],
+                permissions: .ownerReadWrite)
+            try descriptor.closeAfter {
+                if let owner, fchown(descriptor.rawValue, owner.uid, owner.gid) != 0 { throw Errno(rawValue: errno) }
+                _ = try descriptor.writeAll(text.utf8)
+            }
+        } catch is Errno {
+            throw DevelopmentError.cannotWrite(file(name))
+        }
+        guard rename(temporary, file(name)) == 0 else { throw DevelopmentError.cannotWrite(file(name)) }
     }
 
     /// A command that runs as the database's user, in this session and process group, with the child's process id.

@@ -11,13 +11,14 @@ struct DevelopmentPostgres: Sendable {
     let home: DevelopmentHome
     private let binaries: String
     private let password: String
+    private let socketFolder: String
 
     private var data: String { home.file("pg") }
     var isInitialized: Bool { FileManager.default.fileExists(atPath: data) }
 
     /// Connects as the cluster's superuser, from any local user.
     func conninfo(database: String, user: String = "postgres", password: String? = nil) -> String {
-        "host=\(home.socketFolder) port=5432 dbname=\(database) user=\(user) password=\(password ?? self.password)"
+        "host=\(socketFolder) port=5432 dbname=\(database) user=\(user) password=\(password ?? self.password)"
     }
 
     init(_ home: DevelopmentHome) throws {
@@ -29,11 +30,12 @@ struct DevelopmentPostgres: Sendable {
             try home.write(Data(try randomBytes(count: 24)).base64URL, to: "postgres-password")
         }
         password = try String(contentsOfFile: file, encoding: .utf8)
+        socketFolder = try home.makeSocketFolder()
     }
 
     /// Runs PostgreSQL while `body` runs, then stops it.
     func run<Result: Sendable>(_ body: @Sendable @escaping () async throws -> Result) async throws -> Result {
-        try home.makeDatabaseFolder(home.socketFolder, mode: 0o755)
+        defer { home.removeSocketFolder(socketFolder) }
         try await stopLeftOver()
         try await initialize()
         let log = try FileDescriptor.open(
@@ -44,7 +46,7 @@ struct DevelopmentPostgres: Sendable {
         let command = home.databaseCommand(
             "\(binaries)/postgres",
             [
-                "-D", data, "-c", "unix_socket_directories=\(home.socketFolder)", "-c", "listen_addresses=", "-c", "port=5432",
+                "-D", data, "-c", "unix_socket_directories=\(socketFolder)", "-c", "listen_addresses=", "-c", "port=5432",
                 "-c", "cluster_name=fieldseal",
             ])
         let outcome = try await Subprocess.run(
@@ -75,14 +77,8 @@ struct DevelopmentPostgres: Sendable {
         let temporary = home.file("pg.new")
         try? FileManager.default.removeItem(atPath: temporary)
         try home.makeDatabaseFolder(temporary, mode: 0o700)
-        let passwordFile = "\(home.socketFolder)/initdb-password"
-        try home.makeDatabaseFolder(home.socketFolder, mode: 0o755)
-        try? FileManager.default.removeItem(atPath: passwordFile)
-        var attributes: [FileAttributeKey: Any] = [.posixPermissions: 0o600]
-        if let user = home.databaseUser { attributes[.ownerAccountID] = NSNumber(value: user.uid) }
-        guard FileManager.default.createFile(atPath: passwordFile, contents: Data(password.utf8), attributes: attributes) else {
-            throw DevelopmentError.cannotWrite(passwordFile)
-        }
+        let passwordFile = home.file("initdb-password")
+        try home.write(password, to: "initdb-password", owner: home.databaseUser)
         defer { try? FileManager.default.removeItem(atPath: passwordFile) }
         let command = home.databaseCommand(
             "\(binaries)/initdb",
@@ -106,7 +102,7 @@ struct DevelopmentPostgres: Sendable {
     /// Stops a server that outlived its parent process. Removes lock files whose process id belongs to another process now, or to a
     /// zombie. PostgreSQL would take both for a running server.
     private func stopLeftOver() async throws {
-        for lock in ["\(data)/postmaster.pid", "\(home.socketFolder)/.s.PGSQL.5432.lock"] {
+        for lock in ["\(data)/postmaster.pid", "\(socketFolder)/.s.PGSQL.5432.lock"] {
             guard let text = try? String(contentsOfFile: lock, encoding: .utf8),
                 let first = text.split(separator: "\n").first, let pid = pid_t(first), pid > 0
             else { continue }

@@ -87,6 +87,7 @@ extension Settings {
     /// Settings that operators may expect, with their replacements.
     static let unsupported = [
         "https.ocsp": "certificates are not stapled with OCSP responses; end TLS in a proxy that does, and set https.proxyProtocol",
-        "https.crl": "certificates of clients are not asked for, so there is no list of revoked ones to check",
+        "https.crl": "certificates of clients are not compared with a list of revoked ones; end the use of one with "
+            + "fieldseal client remove-key, or of all of a client with fieldseal client disable",
     ]
 }

@@ -5,7 +5,7 @@ import WebAPI
 
 /// All certificates of a server, as they were read last.
 final class ServerCertificates: Sendable {
-    /// The certificates of the HTTPS listener.
+    /// The certificates of the HTTPS listener, and the authorities of its clients' certificates.
     let identities: ServerIdentities
     private let settings: Settings
     private let state: Mutex<State>
@@ -23,7 +23,9 @@ final class ServerCertificates: Sendable {
         let marks = Self.marks(settings)
         let (main, hosts) = (try ServerCertificate(settings), try ServerCertificate.ofHosts(settings))
         self.settings = settings
-        identities = ServerIdentities(main.identity, hosts: hosts.mapValues(\.identity))
+        identities = ServerIdentities(
+            main.identity, hosts: hosts.mapValues(\.identity),
+            clientAuthorities: try ServerCertificate.clientAuthorities(settings))
         state = Mutex(State(certificates: [main] + hosts.values, marks: marks))
     }
 
@@ -40,7 +42,8 @@ final class ServerCertificates: Sendable {
         let marks = Self.marks(settings)
         state.withLock { $0.marks = marks }
         let (main, hosts) = (try ServerCertificate(settings), try ServerCertificate.ofHosts(settings))
-        identities.replace(main.identity, hosts: hosts.mapValues(\.identity))
+        let authorities = try ServerCertificate.clientAuthorities(settings)
+        identities.replace(main.identity, hosts: hosts.mapValues(\.identity), clientAuthorities: authorities)
         state.withLock { $0.certificates = [main] + hosts.values }
     }
 
@@ -55,7 +58,7 @@ final class ServerCertificates: Sendable {
     private static func marks(_ settings: Settings) -> [String] {
         let files =
             [settings.certificateFile, settings.privateKeyFile] + settings.hostCertificateFiles.values.sorted()
-            + settings.hostPrivateKeyFiles.values.sorted()
+            + settings.hostPrivateKeyFiles.values.sorted() + (settings.clientAuthorityFile.map { [$0] } ?? [])
         return files.map { file in
             let target = URL(filePath: file).resolvingSymlinksInPath().path
             guard let status = try? FileManager.default.attributesOfItem(atPath: target) else { return "\(file) missing" }

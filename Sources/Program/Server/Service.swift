@@ -102,18 +102,16 @@ struct Service: Sendable {
     private func listeners(
         _ api: WebAPI, _ certificates: ServerCertificates, _ activated: ActivatedSockets, _ running: Countdown
     ) throws -> [any ServiceLifecycle.Service] {
-        let authorities = try ServerCertificate.clientAuthorities(settings)
         let onHTTPS = listening("https", running)
         var services: [any ServiceLifecycle.Service] = []
         if let socket = activated.https {
             services.append(
-                try api.server(
-                    on: socket, identities: certificates.identities, clientAuthorities: authorities, onRunning: onHTTPS))
+                try api.server(on: socket, identities: certificates.identities, onRunning: onHTTPS))
         } else {
             services.append(
                 try api.server(
                     host: settings.httpsHost, port: settings.httpsPort, identities: certificates.identities,
-                    clientAuthorities: authorities, onRunning: onHTTPS))
+                    onRunning: onHTTPS))
         }
         if let socket = activated.http {
             services.append(api.plainServer(on: socket, onRunning: listening("http", running)))

@@ -86,7 +86,7 @@ struct Settings: Sendable {
         if let option { return [option] }
         if let path = environment["FIELDSEAL_SETTINGS"] { return [path] }
         if let home = environment["FIELDSEAL_HOME"] { return ["\(home)/fieldseal.yaml"] }
-        return [".fieldseal/fieldseal.yaml", "/etc/fieldseal/fieldseal.yaml"]
+        return [FoundSettings.path, "/etc/fieldseal/fieldseal.yaml"]
     }
 
     /// Reads the settings.
@@ -100,6 +100,7 @@ struct Settings: Sendable {
         guard let path = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
             throw SettingsError.missing(candidates)
         }
+        if candidates.count > 1, path == FoundSettings.path { try FoundSettings.check() }
         var settings = Settings()
         settings.file = path
         let file = try SettingsFile(path, table)

@@ -2,6 +2,8 @@
 enum SettingsError: Error, CustomStringConvertible {
     case missing([String])
     case malformed(String)
+    /// A file in the working folder that another user could have written.
+    case foreign(String, reason: String)
     case unknownKey(String, String, [String])
     case unknownVariable(String, nearest: String?)
     /// An invalid value, and its place.
@@ -18,6 +20,9 @@ enum SettingsError: Error, CustomStringConvertible {
             "there are no settings at \(paths.joined(separator: " or ")); name a file with --settings, "
                 + "or start a deployment for trying with `fieldseal dev`"
         case .malformed(let problem): problem
+        case .foreign(let path, let reason):
+            "the settings in the working folder are not used, because another user could change \(path): \(reason). "
+                + "Name the file with --settings to use it all the same"
         case .unknownKey(let key, let place, let keys):
             "\(place) has the unknown key \(key)"
                 + (SettingsVariables.nearest(to: key, keys).map { "; the nearest is \($0)" } ?? "")

@@ -3,8 +3,11 @@
 import datetime
 import json
 import pathlib
+import shutil
+import signal
 import ssl
 import subprocess
+import time
 import uuid
 
 import httpx
@@ -29,6 +32,21 @@ def self_signed(folder, name, days=2, key=None):
         openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", private)
     openssl("req", "-x509", "-new", "-key", private, "-days", days, "-subj", f"/CN={name}", "-out", certificate)
     return str(certificate), str(private)
+
+
+def issue(folder, name, authority):
+    """A certificate of the authority's, with its key, as files."""
+    private, request, certificate = (folder / f"{name}.{end}" for end in ("key", "csr", "pem"))
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", private, "-subj", f"/CN={name}", "-out", request)
+    openssl("x509", "-req", "-in", request, "-CA", authority[0], "-CAkey", authority[1], "-CAcreateserial", "-days", "2", "-out", certificate)
+    return str(certificate), str(private)
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def started(https):
@@ -154,10 +172,7 @@ def test_certificates_of_an_authority(tmp_path):
     authority = self_signed(tmp_path, "authority")
     server = started({"clientCertificates": "optional", "clientAuthorityFile": authority[0]})
     try:
-        private, request, certificate = tmp_path / "issued.key", tmp_path / "issued.csr", tmp_path / "issued.pem"
-        openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", private, "-subj", "/CN=issued", "-out", request)
-        openssl("x509", "-req", "-in", request, "-CA", authority[0], "-CAkey", authority[1], "-CAcreateserial", "-days", "2", "-out", certificate)
-        issued = (str(certificate), str(private))
+        issued = issue(tmp_path, "issued", authority)
         _, id = add(server, issued, "--bind-tokens")
         bearer = token(server, id, issued).json()["access_token"]
         assert who_am_i(server, bearer, issued).status_code == 200 and who_am_i(server, bearer).status_code == 401
@@ -168,6 +183,47 @@ def test_certificates_of_an_authority(tmp_path):
         assert token(server, id).status_code == 401
         document = requests.get(f"{server.base}/contoso/v2.0/.well-known/openid-configuration", verify=server.cluster.home / "server.pem", timeout=PATIENCE).json()
         assert "tls_client_auth" in document["token_endpoint_auth_methods_supported"]
+    finally:
+        server.stop()
+        server.cluster.remove()
+
+
+def test_the_authorities_are_read_again_and_no_connection_is_dropped(tmp_path):
+    first, second = self_signed(tmp_path, "first"), self_signed(tmp_path, "second")
+    trusted = tmp_path / "trusted.pem"
+    shutil.copy(first[0], trusted)
+    server = started({"clientCertificates": "optional", "clientAuthorityFile": str(trusted)})
+    try:
+        former, later = issue(tmp_path, "former", first), issue(tmp_path, "later", second)
+        clients = {pair: add(server, pair)[1] for pair in (former, later)}
+
+        def is_taken(pair):
+            try:
+                return token(server, clients[pair], pair).status_code == 200
+            except requests.exceptions.ConnectionError:
+                return False
+
+        def log():
+            return (server.cluster.home / f"serve-{server.port}.log").read_text()
+
+        assert is_taken(former) and not is_taken(later)
+        with requests.Session() as kept:
+            kept.verify, kept.cert, kept.trust_env = str(server.cluster.home / "server.pem"), former, False
+            form = {"grant_type": "client_credentials", "client_id": clients[former]}
+            assert kept.post(f"{server.base}/contoso/oauth2/v2.0/token", form, timeout=PATIENCE).status_code == 200
+            # Both, then the second one alone, as an authority is replaced.
+            trusted.write_text(pathlib.Path(first[0]).read_text() + pathlib.Path(second[0]).read_text())
+            until(lambda: is_taken(later))
+            assert is_taken(former)
+            shutil.copy(second[0], trusted)
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: not is_taken(former))
+            assert is_taken(later)
+            assert kept.post(f"{server.base}/contoso/oauth2/v2.0/token", form, timeout=PATIENCE).status_code == 200, "the connection from before goes on"
+        # A file without a certificate changes nothing, and the log says so.
+        trusted.write_text("no certificate")
+        until(lambda: f"{trusted} holds no certificate" in log().replace("\\/", "/"))
+        assert is_taken(later) and not is_taken(former)
     finally:
         server.stop()
         server.cluster.remove()

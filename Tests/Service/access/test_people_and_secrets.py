@@ -199,8 +199,16 @@ def test_a_second_factor_is_required_by_role(server, run):
     assert Person(server, "edith", "edith's long words").get("overview").url.endswith("/account")
     run("user", "require-second-factor")
     assert Person(server, "edith", "edith's long words").get("overview").url.endswith("/overview")
+    # Of all, whatever they may do.
+    run("user", "add", "ernst", "--role", "Basic User", stdin="ernst's long words\n")
+    assert Person(server, "ernst", "ernst's long words").get("overview").url.endswith("/overview")
+    run("user", "require-second-factor", "--all")
+    for name in ("edith", "ernst"):
+        assert Person(server, name, f"{name}'s long words").get("overview").url.endswith("/account")
+    run("user", "require-second-factor")
+    assert Person(server, "ernst", "ernst's long words").get("overview").url.endswith("/overview")
     kinds = server.cluster.sql("SELECT details FROM security_event WHERE kind = 'one-time passwords required' ORDER BY security_event_id")
-    assert kinds == [("System Administrator, Email Administrator",), ("no role",)]
+    assert kinds[:2] == [("System Administrator, Email Administrator",), ("no role",)] and "Basic User" in kinds[2][0] and kinds[3:] == [("no role",)]
 
 
 def test_the_last_administrator_is_kept_from_accidents(server, run):

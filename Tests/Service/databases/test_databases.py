@@ -1,6 +1,7 @@
 """Several databases in one deployment: an organization is in one of them, and one that is away takes no other along."""
 
 import json
+import re
 import threading
 import time
 
@@ -161,6 +162,14 @@ def test_settings_say_what_is_wrong(deployment):
     assert set(shown["databases"]) == {"main", "east", "west"}
 
 
+def reachable(server):
+    """What the metrics say of each database."""
+    lines = (server.cluster.home / f"serve-{server.port}.log").read_text().splitlines()
+    port = [entry["port"] for entry in map(json.loads, (line for line in lines if line.startswith("{"))) if entry["message"] == "metrics"][-1]
+    text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE).text
+    return {name: int(value) for name, value in re.findall(r'^fieldseal_database_reachable\{database="(\w+)"\} ([01])(?:\.0)?$', text, re.MULTILINE)}
+
+
 def test_a_database_that_is_away_takes_no_other_along(deployment, server, callers):
     """West is stopped under a running server and before a server starts, and comes back."""
     deployment.west.stop()
@@ -172,6 +181,7 @@ def test_a_database_that_is_away_takes_no_other_along(deployment, server, caller
         until(lambda: readiness(server).json().get("databases", {}).get("west", "ready") != "ready")
         state = readiness(server)
         assert state.status_code == 200 and state.json()["databases"]["main"] == "ready"
+        until(lambda: reachable(server) == {"main": 1, "east": 1, "west": 0})
         failed = deployment.run("verify", "--json", check=False)
         assert failed.returncode == 3
         lines = [json.loads(line) for line in failed.stdout.splitlines()]
@@ -193,6 +203,7 @@ def test_a_database_that_is_away_takes_no_other_along(deployment, server, caller
             is_away = False
             until(lambda: other_request(other, "tailspin").status_code == 401)
             until(lambda: callers["tailspin"].request().status_code == 200)
+            until(lambda: set(reachable(server).values()) == {1} and set(reachable(other).values()) == {1})
             assert other_request(other, "nowhere").status_code in (401, 404)
             until(lambda: set(readiness(other).json()["databases"].values()) == {"ready"})
         finally:

@@ -61,14 +61,38 @@ class Root:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
+#: The settings of a unit that name folders, and where these are.
+FOLDERS = {"RuntimeDirectory": "/run", "LogsDirectory": "/var/log", "StateDirectory": "/var/lib"}
+
+
+def writable(text):
+    """The folders that a unit may write to under ProtectSystem=strict, each with the mode in which systemd makes it."""
+    found = {}
+    for setting, parent in FOLDERS.items():
+        mode = re.search(rf"^{setting}Mode=(\d+)$", text, re.MULTILINE)
+        for names in re.findall(rf"^{setting}=(.+)$", text, re.MULTILINE):
+            found |= {f"{parent}/{name}": mode[1] if mode else "0755" for name in names.split()}
+    return found
+
+
+def confine(text, user):
+    """A shell script that leaves a unit its folders alone to write to, and then runs its arguments."""
+    assert "ProtectSystem=strict" in text and "ReadWritePaths=" not in text
+    lines = ["set -e"]
+    for folder, mode in writable(text).items():
+        lines += [f"install -d -m {mode} -o {user} -g {user} {folder}", f"mount --bind {folder} {folder}"]
+    return "\n".join([*lines, "mount -o remount,bind,ro /", 'exec "$@"'])
+
+
 def start(root, unit, notices, environment={}):
-    """Does what systemd does for the unit: its user, its command, and a socket for notices."""
+    """Does what systemd does for the unit: its user, its command, its folders, and a socket for notices."""
     text = root.path(f"/usr/lib/systemd/system/{unit}").read_text()
     user, command = re.search(r"^User=(.+)$", text, re.MULTILINE).group(1), re.search(r"^ExecStart=(.+)$", text, re.MULTILINE).group(1)
     # libpq looks into the folder of the user, which must not be root's.
     variables = ["HOME=/nonexistent", f"NOTIFY_SOCKET={notices}", "WATCHDOG_USEC=200000", *(f"{name}={value}" for name, value in environment.items())]
     return subprocess.Popen(
-        root.command("env", *variables, "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--no-new-privs", *shlex.split(command)),
+        root.command(
+            "unshare", "--mount", "--propagation", "private", "bash", "-c", confine(text, user), "unit", "env", *variables, "setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--no-new-privs", *shlex.split(command)),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

@@ -42,6 +42,20 @@ def check(cluster, settings):
     return run
 
 
+@pytest.mark.parametrize("name", ["database", "migrationDatabase"])
+@pytest.mark.parametrize("mode, is_named", [("disable", True), ("require", True), ("verify-ca", True), (None, True), ("verify-full", False)])
+def test_a_connection_to_the_database_that_checks_no_certificate_is_named(cluster, tmp_path, name, mode, is_named):
+    user = "fieldseal_service" if name == "database" else "postgres"
+    # The first host does not answer, and the second is the socket: what is looked at is what the string allows.
+    text = f"host=192.0.2.1,{cluster.home} user={user} dbname=fieldseal connect_timeout=2" + (f" sslmode={mode}" if mode else "")
+    lines = [line for line in (cluster.home / "direct.yaml").read_text().splitlines() if not line.startswith(f"{name}:")]
+    file = tmp_path / "remote.yaml"
+    file.write_text("\n".join([*lines, f"{name}: {json.dumps(text)}"]) + "\n")
+    said = json.loads(cluster.run("config", "check", "--json", "--settings", str(file), settings=None, check=False).stdout)
+    told = [note for note in said["notes"] if note.startswith(f"{name} is reached over a network") and "verify-full" in note]
+    assert len(told) == is_named, said
+
+
 def test_good_settings_are_no_problem(cluster, check, tmp_path):
     pem = str(cluster.home / "server.pem")
     (tmp_path / "applications").write_text("[]")

@@ -191,6 +191,22 @@ def test_compose_alone_reaches_a_service_that_answers(containers):
             psycopg.connect(f"host=localhost port={containers.database_port} dbname=fieldseal user=postgres {options} password={secrets.token_hex(8)}")
 
 
+def test_a_preparation_follows_no_link_of_the_services_user(containers):
+    containers.run("prepare")
+    victim = containers.home / "victim"
+    victim.write_text("root's own")
+    names = ["fieldseal.yaml", "administrator-password", "server.key", "server.pem"]
+    for name in names:
+        (containers.settings / name).unlink()
+        link = containers.settings / f"{name}.new"
+        link.symlink_to(victim)
+        os.lchown(link, UID, UID)
+    containers.run("prepare")
+    status = victim.stat()
+    assert (victim.read_text(), status.st_uid, status.st_mode & 0o777) == ("root's own", 0, 0o644)
+    assert all((containers.settings / name).stat().st_uid == UID and not (containers.settings / name).is_symlink() for name in names)
+
+
 def test_a_preparation_that_was_killed_is_finished_by_the_next(containers):
     containers.run("prepare")
     whole = containers.files()

@@ -230,6 +230,21 @@ def test_settings_take_units_and_thin_the_log_out(server, tmp_path):
     assert server.cluster.run("doctor", "--replica-lag", "1GB", check=False).returncode == 64
 
 
+@pytest.mark.parametrize("extent, lines", [("failed", ["nothings"]), ("none", [])])
+def test_the_log_has_the_requests_that_the_setting_says(server, extent, lines):
+    home = server.cluster.home
+    (home / f"{extent}.yaml").write_text((home / "direct.yaml").read_text().replace("api.sock", f"{extent}.sock") + f"log: {{requests: {extent}}}\n")
+    second = Server(server.cluster, settings=extent)
+    try:
+        assert second.request("GET", "WhoAmI").status_code == 200
+        assert second.request("GET", "nothings").status_code == 404
+    finally:
+        second.stop()
+    # All that it says is there once it has ended.
+    logged = [line["path"].rsplit("/", 1)[-1] for line in log(second) if line["message"] == "request"]
+    assert [path for path in logged if path != "readyz"] == lines
+
+
 def test_the_log_of_requests_is_thinned_out(server):
     home = server.cluster.home
     sampled = home / "sampled.yaml"

@@ -7,7 +7,9 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
+import time
 
 import pytest
 import requests
@@ -89,6 +91,8 @@ def settings(root, cluster, port):
         "database": f"host={cluster.home} user=fieldseal_service dbname=fieldseal", "kekFile": f"{folder}/kek",
         "migrationDatabase": f"host={cluster.home} user=postgres dbname=fieldseal", "baseURL": f"https://localhost:{port}",
         "https": {"host": "127.0.0.1", "port": port, "certificateFile": f"{folder}/server.pem", "privateKeyFile": f"{folder}/server.key"}}
+    # As docs/operations.md has them.
+    lines |= {"socket": {"path": "/run/fieldseal/api.sock"}, "events": {"file": "/var/log/fieldseal/events.jsonl"}}
     root.path(f"{folder}/fieldseal.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
     for source, name in (("kek", "kek"), ("package.pem", "server.pem"), ("package.key", "server.key")):
         shutil.copyfile(cluster.home / source, root.path(f"{folder}/{name}"))
@@ -114,17 +118,30 @@ def record_systemd(root):
     return restarts
 
 
+def is_confined(root, pid):
+    """The unit's folders are there and used, and nothing else can be written."""
+    assert stat.S_ISSOCK(root.path("/run/fieldseal/api.sock").stat().st_mode)
+    events = root.path("/var/log/fieldseal/events.jsonl")
+    deadline = time.monotonic() + PATIENCE
+    while not (events.exists() and events.read_text()):
+        assert time.monotonic() < deadline, "no event is sent"
+        time.sleep(0.05)
+    for folder, ends in (("/run/fieldseal", 0), ("/var/log/fieldseal", 0), ("/var/lib", 1), ("/etc/fieldseal", 1), ("/usr", 1)):
+        made = subprocess.run(["nsenter", f"--target={pid}", "--mount", "--root", "touch", f"{folder}/made"], capture_output=True, text=True, check=False)
+        assert made.returncode == ends and (not ends or "Read-only" in made.stderr), (folder, made.stderr)
+
+
 def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_path):
     assert "fieldseal" not in root.run("getent", "passwd").stdout
     root.install(*(packages[name] for name in NAMES))
     assert root.run("fieldseal", "--version").stdout.strip() and root.run("getent", "passwd", "fieldseal-router").returncode == 0
     owner = root.path("/etc/fieldseal").stat()
     assert owner.st_mode & 0o7777 == 0o750 and owner.st_uid == 0
-    units = [f"fieldseal{end}" for end in (".service", "-doctor.service", "-retention.service", "-router@.service", "-doctor.timer", "-retention.timer")]
+    units = [f"fieldseal{end}" for end in (".service", "-doctor.service", "-retention.service", "-router@.service", "-doctor.timer", "-retention.timer", ".socket")]
     for unit in units:
         checked = root.run("systemd-analyze", "verify", "--man=no", f"/usr/lib/systemd/system/{unit}", check=False)
         assert [line for line in checked.stderr.splitlines() if "fieldseal" in line] == []
-        assert unit.endswith("timer") or exposure(root, f"/usr/lib/systemd/system/{unit}") <= 2.0
+        assert unit.endswith(("timer", "socket")) or exposure(root, f"/usr/lib/systemd/system/{unit}") <= 2.0
     # Each command has a manual page, and each shell its completions.
     commands = re.findall(r"^  (\w+) +\S", root.run("fieldseal", "--help").stdout.split("SUBCOMMANDS:")[1].split("\n\n")[0], re.MULTILINE)
     for page in ["fieldseal.1", "fieldseal.yaml.5"] + [f"fieldseal-{command}.1" for command in commands]:
@@ -132,6 +149,10 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
         assert shown.stderr == "" and len(shown.stdout) > 200, page
     assert "limits.statementSeconds" in gzip.decompress(root.path("/usr/share/man/man5/fieldseal.yaml.5.gz").read_bytes()).decode()
     assert "_fieldseal" in root.run("bash", "-c", "source /usr/share/bash-completion/completions/fieldseal; complete -p fieldseal").stdout
+    # The other two load theirs by themselves, from where the package puts them.
+    loaded = root.run("zsh", "-c", "autoload -U compinit; compinit -u -D; autoload +X _fieldseal; print -r -- ${_comps[fieldseal]}").stdout
+    assert loaded.strip() == "_fieldseal"
+    assert root.run("fish", "-c", "complete -C 'fieldseal kek r'").stdout.split("\n")[0].startswith("retire\t")
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -146,6 +167,7 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
             notices_until(process, notices, lambda seen: "READY=1" in seen and seen.count("WATCHDOG=1") > 2)
             answer = requests.get(f"https://localhost:{port}/readyz", verify=cluster.home / "package.pem", timeout=PATIENCE)
             assert answer.status_code == 200
+            is_confined(root, process.pid)
         finally:
             os.kill(process.pid, signal.SIGTERM)
             errors = process.communicate(timeout=PATIENCE)[1]

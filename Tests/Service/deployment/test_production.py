@@ -67,26 +67,45 @@ class Database:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-@pytest.fixture
-def machine():
-    """A root with the packages of the page installed, and a database."""
-    database, root, folder = Database(), Root(), scratch.new_folder()
+@pytest.fixture(scope="module")
+def packages():
+    folder = scratch.new_folder()
     try:
-        packages = build(folder, "--only", "fieldseal")
+        yield build(folder, "--only", "fieldseal")
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def machine(packages):
+    """A root with the packages of the page installed, and a database."""
+    database, root = Database(), Root()
+    try:
         root.install(*packages.values())
         yield database, root
     finally:
         root.remove()
         database.remove()
-        shutil.rmtree(folder)
 
 
-def blocks():
+#: The line of the page that each step by hand is in the place of.
+SETUP = re.search(r"^runuser -u fieldseal -- fieldseal setup .*\n", PAGE, re.MULTILINE)[0]
+
+
+def blocks(by_hand):
     """The commands of the page, section by section."""
-    return re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert sum(SETUP in block for block in found) == 1
+    if not by_hand:
+        return found
+    # The shell of the page is one, and has what an earlier section exported.
+    exported = re.search(r"^export .*\n", PAGE, re.MULTILINE)[0]
+    steps = "".join(re.findall(r"^```sh by hand\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+    return [block.replace(SETUP, exported + steps) for block in found]
 
 
-def test_the_page_ends_in_a_service_that_answers(machine, tmp_path):
+@pytest.mark.parametrize("by_hand", [False, True], ids=["setup", "by hand"])
+def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     database, root = machine
     port = free_port()
     certificate(tmp_path, "server")
@@ -107,7 +126,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path):
         return root.run("bash", "-exc", f"cd /root/set-up\n{text}", env=environment)
 
     outputs = []
-    for block in blocks():
+    for block in blocks(by_hand):
         if "config check" in block:
             # From here on nothing connects as a superuser.
             database.allow(Database.ACCESS)
@@ -118,14 +137,14 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path):
             file = root.path("/etc/fieldseal/fieldseal.yaml")
             text = file.read_text().replace("db.example.com", "localhost").replace("crm.example.com:8443", f"localhost:{port}")
             file.write_text(text.replace("port: 8443", f"port: {port}"))
-    setup, check = (next(o for o in outputs if words in o) for words in ("client secret", "Nothing is wrong."))
+    secrets, check = (next(o for o in outputs if words in o) for words in ("client secret", "Nothing is wrong."))
     assert "problem:" not in check and "note:" not in check, check
     assert root.path("/mnt/safe/kek").read_bytes() == root.path("/etc/fieldseal/private/kek").read_bytes()
     assert len(root.path("/mnt/safe/contoso.key").read_text().strip()) > 20
     assert sorted(p.name for p in root.path("/etc/fieldseal/private").iterdir()) == ["kek", "pgpass", "server.key"]
     assert all(p.stat().st_mode & 0o077 == 0 for p in root.path("/etc/fieldseal/private").iterdir())
 
-    id, secret = (re.search(rf"client {what} +(\S+)", setup)[1] for what in ("id", "secret"))
+    id, secret = (re.search(rf"client {what} +(\S+)", secrets)[1] for what in ("id", "secret"))
     name = f"fieldseal-production-{port}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
         notices.bind(f"\0{name}")
@@ -151,6 +170,11 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path):
     roles = dict(database.query("SELECT rolname, rolsuper FROM pg_roles WHERE rolname LIKE 'fieldseal%'"))
     assert roles == {f"fieldseal_{n}": False for n in ("owner", "service", "inspector", "migrator")}
     assert all(v.startswith("SCRAM-SHA-256$") for (v,) in database.query("SELECT rolpassword FROM pg_authid WHERE rolname IN ('fieldseal_service', 'fieldseal_migrator')"))
+
+    # Each step that `setup` prints is a command of the page.
+    printed = re.findall(r"^\S.*  \(fieldseal ([a-z]+ [a-z]+)", secrets, re.MULTILINE)
+    assert by_hand or len(printed) == 6
+    assert all(re.search(rf"fieldseal {command}\b", "".join(blocks(True))) for command in printed)
 
     # Again, without a superuser: nothing is made twice, and the passwords stay.
     before = root.path("/etc/fieldseal/private/pgpass").read_bytes()

@@ -1,10 +1,14 @@
 """What `serve` tells systemd, and what happens when systemd does not listen."""
 
+import json
 import os
+import signal
 import socket
+import subprocess
 
 from cluster import Cluster
 from server import Server
+from service import PATIENCE, PROGRAM
 from standby import wait_for
 
 
@@ -37,4 +41,36 @@ def test_a_systemd_that_reads_no_notices_does_not_stop_the_service(monkeypatch):
                 server.stop()
             assert server.process.returncode == 0
     finally:
+        cluster.remove()
+
+
+def test_a_router_says_that_it_is_ready_and_alive(tmp_path):
+    cluster = Cluster()
+    server = None
+    try:
+        server = Server(cluster)
+        made = json.loads(cluster.run("client", "add", "router", "--org", "contoso", "--role", "Email Router", "--json").stdout)
+        secret = tmp_path / "secret"
+        secret.write_text(made["clientSecret"])
+        secret.chmod(0o600)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+            name = f"fieldseal-router-{os.getpid()}"
+            notices.bind(f"\0{name}")
+            notices.settimeout(PATIENCE)
+            router = subprocess.Popen(
+                [PROGRAM, "router", "run", "--org", "contoso", "--service", server.base, "--client-id", made["clientId"], "--secret-file", str(secret),
+                 "--ca-file", str(cluster.home / "server.pem")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                env={**os.environ, "NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "200000"})
+            try:
+                seen = []
+                while seen.count("WATCHDOG=1") < 3:
+                    seen.append(notices.recv(100).decode())
+                assert seen[0] == "READY=1" and set(seen) == {"READY=1", "WATCHDOG=1"}
+            finally:
+                router.send_signal(signal.SIGTERM)
+                errors = router.communicate(timeout=PATIENCE)[1]
+            assert router.returncode == 0, errors
+    finally:
+        if server:
+            server.stop()
         cluster.remove()

@@ -11,6 +11,7 @@ import jwt
 import pytest
 import requests
 import soap
+from attested import Attestor
 from cluster import Cluster
 from server import Server
 from service import PATIENCE
@@ -205,6 +206,28 @@ def test_a_request_expires_and_can_be_refused(controlled, second):
         assert second("POST", "fieldseal.ApproveRequest", wrong).status_code == 400
     assert approve(second, str(uuid.uuid4())).status_code == 404
     assert second("GET", "fieldseal.ApproveRequest").status_code == 405
+
+
+def test_a_request_and_an_approval_end_with_their_time(controlled, second):
+    server, attestor = controlled, Attestor(controlled.cluster)
+    # Nobody approves it within its time.
+    late = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
+    attestor.age_approvals("599 seconds")
+    assert late in [r["approvalId"] for r in listed(server)], "a second is left"
+    attestor.age_approvals("1 second")
+    assert approve(second, late).status_code == 404
+    # It is approved, and used too late.
+    unused = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
+    assert unused != late and approve(second, unused).status_code == 204
+    attestor.age_approvals("10 minutes")
+    again = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
+    assert again not in (late, unused) and [r["approvalId"] for r in listed(server)] == [again]
+    # One that still has time is used: what is above was refused for its age alone.
+    assert approve(second, again).status_code == 204
+    attestor.age_approvals("9 minutes")
+    assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
+    server.cluster.run("events", "verify", "--org", "contoso")
+    assert "approval-not-made-here" not in server.cluster.run("doctor", "--json", check=False).stdout
 
 
 def test_no_one_approves_their_own_request_with_another_account(controlled, second):

@@ -1,6 +1,8 @@
 """What an operator watches: metrics, the log, and certificates that are renewed while the service runs."""
 
+import datetime
 import json
+import os
 import pathlib
 import re
 import signal
@@ -14,6 +16,8 @@ import requests
 import yaml
 from cluster import Cluster
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 from server import Server
@@ -239,12 +243,72 @@ def test_the_doctor_names_certificates_that_expire(watched):
         pem.write_text(good)
 
 
-@pytest.mark.parametrize("name, words", [("ocsp: true", "OCSP"), ("ocspStapling: true", "unknown key"), ("crl: /x", "revoked"), ("crl: {file: /x}", "revoked")])
+def valid_until(home, days):
+    """Puts a certificate for localhost in place that ends in so many days, before now too."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=40)).not_valid_after(now + datetime.timedelta(days=days, hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False).sign(key, hashes.SHA256()))
+    (home / "server.key").write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    (home / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return certificate
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+@pytest.mark.parametrize("days, code, severity, words", [
+    (31, None, None, None), (29, "certificate-expires", "warning", "expires in 29 days"), (8, "certificate-expires", "warning", "expires in 8 days"),
+    (6, "certificate-expires", "error", "expires in 6 days"), (-2, "certificate-expired", "error", "expired on"),
+])
+def test_an_expiry_is_told_by_the_doctor_the_check_the_console_and_the_metrics(watched, days, code, severity, words):
+    home, run = watched.cluster.home, watched.cluster.run
+    person = f"reader-{abs(days)}"
+    run("user", "add", person, "--role", "System Administrator", stdin="a reader's own password\n")
+    session = requests.Session()
+    # Who trusts an expired certificate still sees the console.
+    session.verify, session.trust_env = False, False
+    former = [(home / name).read_bytes() for name in ("server.key", "server.pem")]
+    try:
+        certificate = valid_until(home, days)
+        watched.process.send_signal(signal.SIGHUP)
+        until(lambda: shown(watched) == certificate.serial_number, "the new certificate")
+        found = {f["code"]: f for f in json.loads(run("doctor", "--json", settings=watched.settings.stem, check=False).stdout)["findings"]}
+        assert {c: f["severity"] for c, f in found.items() if c.startswith("certificate-")} == ({code: severity} if code else {})
+        assert code is None or words in found[code]["message"]
+        checked = json.loads(run("config", "check", "--json", settings=watched.settings.stem, check=False).stdout)
+        told = [text for text in checked["problems" if days < 0 else "notes"] if "server.pem" in text]
+        assert len(told) == bool(code) and (code is None or words in told[0])
+        expiry = scraped(watched)[0]["fieldseal_certificate_expiry_timestamp_seconds"][1]
+        assert list(expiry.values()) == [certificate.not_valid_after_utc.timestamp()]
+        page = session.post(
+            f"{watched.base}/contoso/sign-in", {"name": person, "password": "a reader's own password"}, headers={"Origin": watched.base}, timeout=PATIENCE)
+        assert page.url.endswith("/overview") and ("server.pem" in page.text) == bool(code) and (code is None or words in page.text)
+    finally:
+        for name, content in zip(("server.key", "server.pem"), former):
+            (home / name).write_bytes(content)
+        watched.process.send_signal(signal.SIGHUP)
+        serial = x509.load_pem_x509_certificate(former[1]).serial_number
+        until(lambda: shown(watched) == serial, "the certificate from before")
+
+
+@pytest.mark.parametrize("name, words", [("ocsp: true", "OCSP"), ("ocspStapling: true", "unknown key"), ("crl: /x", "fieldseal client remove-key"), ("crl: {file: /x}", "fieldseal client remove-key")])
 def test_what_is_not_supported_is_refused_by_name(watched, tmp_path, name, words):
     settings = tmp_path / "settings.yaml"
     settings.write_text(f"https:\n  {name}\n")
     refused = watched.cluster.run("config", "check", "--settings", str(settings), settings=None, check=False)
     assert refused.returncode == 1 and f"https.{name.split(':')[0]}" in refused.stderr and words in refused.stderr
+
+
+def test_a_libcrypto_without_the_algorithms_ends_the_start(watched, tmp_path):
+    """Its default is the FIPS provider, which is not there: so it computes nothing."""
+    (tmp_path / "openssl.cnf").write_text(
+        "openssl_conf = all\n[all]\nproviders = providers\nalg_section = algorithms\n[providers]\ndefault = one\n[one]\nactivate = 1\n"
+        "[algorithms]\ndefault_properties = fips=yes\n")
+    ended = watched.cluster.run(
+        "serve", settings=watched.settings.stem, check=False, env={**os.environ, "OPENSSL_CONF": str(tmp_path / "openssl.cnf")})
+    assert ended.returncode == 1 and "libcrypto" in ended.stderr, ended
 
 
 def test_the_doctor_says_where_algorithms_come_from(watched):

@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 import subprocess
+import time
 import uuid
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 import requests
 from azure.identity import ClientSecretCredential
 from cluster import Cluster
+from cryptography import x509
 from server import Server
 from service import PROGRAM
 
@@ -73,6 +75,28 @@ def call(server, method, url, body=None, token=None, **headers):
 
 def addresses(text):
     return set(re.findall(r"https://[^/\"\\ ]+(?:/contoso)?(?=[/\"])", text))
+
+
+def serial(server, host):
+    """The serial number of the certificate that a handshake for the host shows."""
+    context = ssl._create_unverified_context()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as plain, context.wrap_socket(plain, server_hostname=host) as secure:
+        return x509.load_der_x509_certificate(secure.getpeercert(binary_form=True)).serial_number
+
+
+def test_a_certificate_of_a_host_is_read_again(hosted):
+    home = hosted.cluster.home
+    own, main = serial(hosted, HOST), serial(hosted, "localhost")
+    certify(home / "new", HOST)
+    renewed = x509.load_pem_x509_certificate((home / "new.pem").read_bytes()).serial_number
+    for end in ("key", "pem"):
+        (home / f"new.{end}").replace(home / f"own.{end}")
+    deadline = time.monotonic() + 60
+    while serial(hosted, HOST) != renewed:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert renewed != own and serial(hosted, "localhost") == main
+    (home / "all.pem").write_text((home / "server.pem").read_text() + (home / "own.pem").read_text())
 
 
 def test_records_at_the_root_of_a_host(hosted):

@@ -7,6 +7,7 @@ import subprocess
 import psycopg
 import pytest
 import requests
+from attested import Attestor
 from cluster import Cluster
 from server import Server
 from service import PATIENCE
@@ -292,3 +293,31 @@ def test_retention_is_by_setting(cluster, tmp_path):
     assert [p.name.startswith("aging-audit-") for p in folder.iterdir()].count(True) == 1
     cluster.run("org", "remove", "aaa-broken", "--without-export", stdin="aaa-broken\n")
     cluster.run("events", "verify", "--org", "aging")
+
+
+def test_retention_archives_events_that_are_old(cluster, tmp_path):
+    cluster.run("org", "create", "ancient")
+    cluster.run("client", "add", "one", "--org", "ancient", "--role", "Basic User")
+    Attestor(cluster).age_events("50 days", "ancient")
+    cluster.run("events", "verify", "--org", "ancient")
+    cluster.run("client", "add", "two", "--org", "ancient", "--role", "Basic User")
+    events = "SELECT kind, occurred_on < now() - interval '30 days' FROM org_ancient.security_event ORDER BY security_event_id"
+    before = cluster.sql(events)
+    old = [kind for kind, is_old in before if is_old]
+    assert len(old) >= 2 and before[-1] == ("client added", False)
+
+    def run():
+        settings = {"eventDays": 30, "folder": str(tmp_path)}
+        (cluster.home / "archiving.yaml").write_text((cluster.home / "direct.yaml").read_text() + f"retention: {json.dumps(settings)}\n")
+        return json.loads(cluster.run("retention", "--json", "--org", "ancient", settings="archiving").stdout)
+
+    assert run() == {"organization": "ancient", "events": len(old), "auditEntries": 0, "emails": 0}
+    # What is young stays, and the archive is recorded.
+    assert [kind for kind, _ in cluster.sql(events)] == [kind for kind, is_old in before if not is_old] + ["events archived"]
+    [file] = tmp_path.iterdir()
+    assert file.name.startswith("ancient-events-") and file.stat().st_mode & 0o777 == 0o600
+    archived = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["kind"] for line in archived if "kind" in line] == old
+    cluster.run("events", "verify", "--org", "ancient", "--archive", str(file))
+    # Again, there is nothing to move.
+    assert run()["events"] == 0 and list(tmp_path.iterdir()) == [file]

@@ -31,12 +31,15 @@ class TokenServer:
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "tls.key", "-out", folder / "tls.crt",
              "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
         self.asked, self.count, self.valid, self.answers = [], 0, "token-0", threading.Event()
+        #: The trace of each request: its parent, and what others added to it.
+        self.traces = []
         self.answers.set()
         tokens = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                tokens.traces.append((self.headers["traceparent"], self.headers["tracestate"]))
                 status, body = tokens.exchange(form["refresh_token"][0])
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

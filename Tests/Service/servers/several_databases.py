@@ -25,7 +25,8 @@ class Deployment:
             connection.execute("CREATE DATABASE other")
         settings = {
             "databases": {name: f"{text} user=fieldseal_service" for name, text in self.names.items()},
-            "migrationDatabases": {name: f"{text} user=postgres" for name, text in self.names.items()}, "kekFile": f"{home}/kek"}
+            "migrationDatabases": {name: f"{text} user=postgres" for name, text in self.names.items()}, "kekFile": f"{home}/kek",
+            "metrics": {"port": 0}}
         (home / "several.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items()))
         self.run("migrate", "bootstrap")
         self.run("migrate", "up")

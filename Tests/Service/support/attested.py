@@ -38,6 +38,47 @@ class Attestor:
         self.sql("UPDATE config.attested_state SET revision = %s, grants = %s, grants_digest = %s, tag = %s WHERE organization_id = %s",
                  [revision, listed, digest, self.tag("attested_state", fields), id])
 
+    def age_approvals(self, by, organization="contoso"):
+        """Makes every request for approval older, by an interval such as `10 minutes`."""
+        self.sql("UPDATE config.approval SET created_on = created_on - %s::interval, expires_on = expires_on - %s::interval", [by, by])
+
+        def field(value):
+            """One that may be missing."""
+            if value is None:
+                return b"\0"
+            return b"\1" + (struct.pack(">q", value) if isinstance(value, int) else value.encode() if isinstance(value, str) else value)
+
+        grants = self.grants(organization)
+        rows = self.sql(
+            f"""SELECT approval_id, organization_id, operation, subject, digest, requester, requester_id, address,
+                       (extract(epoch FROM created_on - {EPOCH}) * 1000000)::bigint, (extract(epoch FROM expires_on - {EPOCH}) * 1000000)::bigint,
+                       approver, approver_id FROM config.approval""")
+        for id, of, operation, subject, digest, requester, requester_id, address, created, expires, approver, approver_id in rows:
+            ids = [value and value.bytes for value in (requester_id, approver_id)]
+            tag = self.tag("attested approval", [
+                id.bytes, of.bytes, operation.encode(), subject.encode(), bytes(digest), requester.encode(), field(ids[0]), field(address), field(created),
+                field(expires), field(approver), field(ids[1])])
+            self.sql("UPDATE config.approval SET tag = %s WHERE approval_id = %s", [tag, id])
+            grants[self.name("approval", [id.bytes])] = tag[:16]
+        self.sign(grants, organization)
+
+    def age_events(self, by, organization):
+        """Makes every security event of an organization older, and links the chain anew."""
+        table = f"org_{organization}.security_event"
+        self.sql(f"""
+            DO $$
+            DECLARE number bigint; newest bytea;
+            BEGIN
+                PERFORM set_config('session_replication_role', 'replica', true);
+                FOR number IN SELECT security_event_id FROM {table} ORDER BY 1 LOOP
+                    UPDATE {table} SET occurred_on = occurred_on - interval '{by}', previous_hash = newest WHERE security_event_id = number;
+                    UPDATE {table} AS e SET hash = org_{organization}.security_event_hash(e) WHERE security_event_id = number RETURNING hash INTO newest;
+                END LOOP;
+                UPDATE config.attested_state SET head = newest
+                 WHERE organization_id = (SELECT organization_id FROM config.organization WHERE name = '{organization}');
+            END $$""")
+        self.sign(self.grants(organization), organization)
+
     def age_sessions(self, created="0", fresh="0", organization="contoso"):
         """Makes every session of the console older, by intervals such as `10 minutes`."""
         self.sql("UPDATE config.console_session SET created_on = created_on - %s::interval, fresh_on = fresh_on - %s::interval", [created, fresh])

@@ -13,7 +13,8 @@ struct GuardedChannel<Inner: ServerChildChannel>: ServerChildChannel {
         let channel: any Channel
     }
 
-    let inner: Inner
+    /// The listener's own handlers for a new connection.
+    let current: @Sendable () -> Inner
     let limits: APILimits
     let listeners: Listeners
     /// Whether each connection begins with a header of the PROXY protocol.
@@ -37,7 +38,7 @@ struct GuardedChannel<Inner: ServerChildChannel>: ServerChildChannel {
         } catch {
             return channel.eventLoop.makeFailedFuture(error)
         }
-        return inner.setup(channel: channel, logger: logger).flatMapThrowing { value in
+        return current().setup(channel: channel, logger: logger).flatMapThrowing { value in
             if let tls = try? channel.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self) {
                 try channel.pipeline.syncOperations.addHandler(HandshakeObserver(), position: .after(tls))
             } else {
@@ -50,7 +51,7 @@ struct GuardedChannel<Inner: ServerChildChannel>: ServerChildChannel {
     func handle(value: Value, logger: Logger) async {
         guard let inner = value.inner else { return }
         await withTaskExecutorPreference(LoopExecutor(value.channel.eventLoop)) {
-            await self.inner.handle(value: inner, logger: logger)
+            await current().handle(value: inner, logger: logger)
         }
     }
 }

@@ -55,8 +55,8 @@ struct PlainServer: Sendable {
             additionalChannelHandlers: [ConnectionGuard(limits: limits)],
             idleTimeout: .seconds(Int64(limits.idleSeconds)),
             httpDecoderConfiguration: .init(maxHeaderFieldSize: 1 << 18, maxHeaderListSize: 1 << 18))
-        return GuardedChannel(
-            inner: HTTP1Channel(responder: responder, configuration: streams), limits: limits, listeners: listeners)
+        let channel = HTTP1Channel(responder: responder, configuration: streams)
+        return GuardedChannel(current: { channel }, limits: limits, listeners: listeners)
     }
 
     private func respond(_ request: Request, _ context: APIContext) async throws -> Response {

@@ -1,13 +1,16 @@
 import NIOCore
-import NIOSSL
+package import NIOSSL
 import Synchronization
 
-/// The certificates of a listener. They can be replaced while it runs; open connections are not affected.
+/// The certificates of a listener, and the authorities of its clients' certificates. They can be replaced while it runs; open connections are not affected.
 package final class ServerIdentities: Sendable {
     private struct State {
         var main: WebAPI.Identity
         var hosts: [String: WebAPI.Identity]
         var isReplaced = false
+        var authorities: [NIOSSLCertificate]
+        /// How often the authorities were replaced by others.
+        var authorityChanges = 0
     }
 
     private let state: Mutex<State>
@@ -15,14 +18,29 @@ package final class ServerIdentities: Sendable {
     /// - Parameters:
     ///   - main: For clients that name no host, or a host without its own certificate.
     ///   - hosts: By host in lower case, for clients that name the host in the handshake (RFC 6066 section 3).
-    package init(_ main: WebAPI.Identity, hosts: [String: WebAPI.Identity]) {
-        state = Mutex(State(main: main, hosts: hosts))
+    ///   - clientAuthorities: The issuers of clients' certificates, if the limits require authorities.
+    package init(
+        _ main: WebAPI.Identity, hosts: [String: WebAPI.Identity], clientAuthorities: [NIOSSLCertificate] = []
+    ) {
+        state = Mutex(State(main: main, hosts: hosts, authorities: clientAuthorities))
     }
 
-    /// Uses other certificates from the next handshake on.
-    package func replace(_ main: WebAPI.Identity, hosts: [String: WebAPI.Identity]) {
-        state.withLock { $0 = State(main: main, hosts: hosts, isReplaced: true) }
+    /// Uses other certificates and authorities from the next connection on.
+    package func replace(
+        _ main: WebAPI.Identity, hosts: [String: WebAPI.Identity], clientAuthorities: [NIOSSLCertificate] = []
+    ) {
+        state.withLock { state in
+            (state.main, state.hosts, state.isReplaced) = (main, hosts, true)
+            guard state.authorities != clientAuthorities else { return }
+            state.authorities = clientAuthorities
+            state.authorityChanges += 1
+        }
     }
+
+    var clientAuthorities: [NIOSSLCertificate] { state.withLock(\.authorities) }
+
+    /// How often the authorities were replaced by others.
+    var authorityChanges: Int { state.withLock(\.authorityChanges) }
 
     /// The listener's TLS: versions 1.2 and 1.3.
     var configuration: TLSConfiguration {

@@ -58,7 +58,7 @@ package struct APILimits: Sendable {
         case off
         /// Any certificate. A client is identified by the certificate that it was registered with.
         case selfSigned
-        /// Certificates of the authorities in ``WebAPI/server(host:port:identities:clientAuthorities:onRunning:)``.
+        /// Certificates of the authorities in the listener's ``ServerIdentities``.
         case fromAuthority
     }
 

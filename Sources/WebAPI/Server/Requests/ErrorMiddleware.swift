@@ -1,4 +1,5 @@
 import Authentication
+import CurlClient
 import HTTPTypes
 import Hummingbird
 import Logging
@@ -48,7 +49,8 @@ final class ErrorMiddleware: RouterMiddleware {
     func handle(_ request: Request, context: Context, next: (Request, Context) async throws -> Response) async throws -> Response {
         let start = ContinuousClock.now
         var context = context
-        TraceContext(request.headers)?.add(to: &context.logger)
+        let trace = TraceContext(request.headers)
+        trace?.add(to: &context.logger)
         context.clientAddress = listeners.clientAddress(of: request, on: context.channel)
         let running = inFlight.add(1, ordering: .relaxed).newValue
         defer { inFlight.subtract(1, ordering: .relaxed) }
@@ -62,7 +64,7 @@ final class ErrorMiddleware: RouterMiddleware {
         } else {
             do {
                 try RequestFraming.check(request.headers)
-                response = try await next(request, context)
+                response = try await Self.traced(trace) { [context] in try await next(request, context) }
             } catch let thrown {
                 let error = hasSeveralDatabases ? Self.told(thrown) : thrown
                 let (answer, isInternal) = APIAnswer.answer(to: error)
@@ -90,6 +92,12 @@ final class ErrorMiddleware: RouterMiddleware {
         figures.count(context.path, status: response.status.code, seconds: duration / .seconds(1))
         write(request, response, duration, context)
         return response
+    }
+
+    /// Runs the rest of a request, whose requests to other services belong to its trace.
+    private static func traced(_ trace: TraceContext?, _ body: () async throws -> Response) async throws -> Response {
+        guard let trace else { return try await body() }
+        return try await OutgoingTrace.with(trace.outgoing, body)
     }
 
     /// The response to an error: a page if a person asked for one.

@@ -8,6 +8,13 @@ struct TraceContext {
     let parentID: String
     /// This request's own span.
     let spanID = Self.digits(of: UInt64.random(in: 1...UInt64.max))
+    /// Whether the caller may have recorded its span.
+    private let isSampled: Bool
+    /// What other systems added to the trace, as it came.
+    private let state: String?
+
+    /// The longest `tracestate` that is passed on.
+    private static let longestState = 512
 
     /// - Returns: Nil if the header is missing or malformed. Section 3.2.2.3 requires a server to ignore it then.
     init?(_ headers: HTTPFields) {
@@ -19,6 +26,15 @@ struct TraceContext {
             parts[1].contains(where: { $0 != "0" }), parts[2].contains(where: { $0 != "0" })
         else { return nil }
         (traceID, parentID) = (String(parts[1]), String(parts[2]))
+        isSampled = (UInt8(parts[3], radix: 16) ?? 0) & 1 == 1
+        let state = headers[values: .tracestate].joined(separator: ",")
+        let isPlain = state.utf8.allSatisfy { (0x20...0x7E).contains($0) || $0 == 0x09 }
+        self.state = state.isEmpty || state.utf8.count > Self.longestState || !isPlain ? nil : state
+    }
+
+    /// The header lines of requests to other services for this one. Its own span is their parent.
+    var outgoing: [String] {
+        ["traceparent: 00-\(traceID)-\(spanID)-\(isSampled ? "01" : "00")"] + (state.map { ["tracestate: \($0)"] } ?? [])
     }
 
     private static func isHexadecimal(_ text: Substring, _ count: Int) -> Bool {
@@ -40,4 +56,5 @@ struct TraceContext {
 
 extension HTTPField.Name {
     static let traceparent = HTTPField.Name(known: "traceparent")
+    static let tracestate = HTTPField.Name(known: "tracestate")
 }
