@@ -41,6 +41,9 @@ CASES = {
     "folders of service tests": ([f"Tests/Service/crowd/test_f{n}.py" for n in range(17)], "# a\n", "Tests/Service/crowd:1: 17 files of code, more than 16"),
     "length": ("Sources/Records/B8.swift", "// a\n" * 451, "B8.swift:451: longer than 450 lines"),
     "function length": ("Sources/Records/E1.swift", "func a() {\n" + "    b()\n" * 59 + "}\n", "E1.swift:1: a function of 61 lines, more than 60"),
+    "retries": (
+        "Sources/Records/E9.swift", "struct E9 {\n    func a() {\n        while true {\n            do { return try b() } catch { c() }\n        }\n    }\n}\n",
+        "E9.swift:3: a loop that goes on after an error without a bound"),
     "nesting": (
         "Sources/Records/E2.swift",
         "struct E2 {\n    func a() {\n" + "".join(f"{' ' * 4 * n}if a {{\n" for n in range(2, 6)) + f"{' ' * 24}b.map {{ [a] c in\n"
