@@ -215,7 +215,9 @@ let package = Package(
         ),
         .testTarget(
             name: "OrganizationsTests",
-            dependencies: ["Model", "Organizations", "PostgresClient", "Tenancy", "TestOrganizations"],
+            dependencies: [
+                "CellCrypto", "JSON", "Model", "Organizations", "PostgresClient", "Tenancy", "TestOrganizations", "TestSupport",
+            ],
             swiftSettings: settings
         ),
         .testTarget(
@@ -235,7 +237,7 @@ let package = Package(
         .testTarget(
             name: "WebAPITests",
             dependencies: [
-                "JSON", "Model", "Records", "Tenancy", "WebAPI",
+                "Authentication", "JSON", "Model", "Records", "Tenancy", "TestSupport", "WebAPI",
             ], swiftSettings: settings),
     ],
     cLanguageStandard: .c2x

@@ -94,7 +94,7 @@ extension Console {
         "key-required": ("settings/data-encryption", "activate"), "key-never-copied": ("settings/data-encryption", "keepCopy"),
         "key-overdue": ("settings/data-encryption/change", "changeKey"), "client-not-made-here": ("access", "reviewAccess"),
         "user-not-made-here": ("access", "reviewAccess"), "revocation-undone": ("access", "reviewAccess"),
-        "events-refused": ("events?kind=event+refused", "showEvents"),
+        "events-refused": ("events?kind=event+refused", "showEvents"), "events-lost": ("events?kind=event+lost", "showEvents"),
         "mail-settings-not-authorized": ("records/emailserverprofiles", "reviewProfiles"),
     ]
 

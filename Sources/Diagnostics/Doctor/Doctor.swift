@@ -168,6 +168,7 @@ package struct Doctor: Sendable {
         try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }
         try await look("its clients") { try await connection.run { try clientSecrets(of: organization, on: $0) } }
         try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }
+        try await look("its lost passwords") { try await connection.run { try lostPasswords(of: organization, on: $0) } }
         try await look("its records") {
             try await connection.run { try missingRecords(of: organization, on: $0) + moments(of: organization, on: $0) }
         }

@@ -18,10 +18,7 @@ extension MailboxLeases {
     ) async throws -> Credential {
         do throws(any Error) {
             let leases = try MailboxLeases(session, mail)
-            let released = try await session.deployment.pool.withConnection { connection in
-                try connection.transaction { try leases.release(mailbox, direction, host, allowsPlaintext, on: connection) }
-            }
-            return try await leases.authorized(released)
+            return try await leases.authorized(try await leases.release(mailbox, direction, host, allowsPlaintext))
         } catch let refusal as CredentialSource.NotAuthorized {
             try await session.recordRefusal(mailbox, direction, refusal.error, alerts: true)
             throw refusal.error
@@ -31,13 +28,50 @@ extension MailboxLeases {
         }
     }
 
+    /// Why a release begins again, in another transaction.
+    private enum Repetition: Error {
+        /// A key change was committed between the reads of the key and of the cells.
+        case keyChanged
+        /// The session's list does not authorize the settings. They may have changed after the session began.
+        case settingsChanged
+    }
+
+    /// Reads the cells once in each transaction. A second read in the same one might not see the generation that a key change made in
+    /// between: PostgreSQL looks for new partitions when a transaction takes its first lock of a table.
     private func release(
-        _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool,
+        _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool
+    ) async throws -> ReleasedCredential {
+        var readsList = false
+        for _ in 0..<Self.readAttempts {
+            do {
+                let readsList = readsList
+                return try await session.deployment.pool.withConnection { connection in
+                    try connection.transaction {
+                        try release(mailbox, direction, host, allowsPlaintext, readsList: readsList, on: connection)
+                    }
+                }
+            } catch Repetition.keyChanged {
+                continue
+            } catch Repetition.settingsChanged {
+                readsList = true
+            }
+        }
+        throw FieldsealError(
+            .unexpected, "The organization's key changed \(Self.readAttempts) times while a credential was read. Try again.",
+            retryAfter: 1)
+    }
+
+    /// Each attempt but one fails only when another key change was committed meanwhile.
+    private static let readAttempts = 16
+
+    /// - Parameter readsList: Whether to read the list of authorized settings again, which is that of the session otherwise.
+    private func release(
+        _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool, readsList: Bool,
         on connection: isolated PostgresConnection
     ) throws -> ReleasedCredential {
         try session.confirm(on: connection)
         try session.renewLease(mailbox, host, for: .signingIn(direction), on: connection)
-        let (source, key) = try authorizedSource(of: mailbox, direction, on: connection)
+        let (source, key) = try authorizedSource(of: mailbox, direction, readsList: readsList, on: connection)
         let released = try source.released(with: key.key, allowsPlaintext: allowsPlaintext, in: organization)
         let credential = released.credential
         if credential.authentication == AuthenticationProtocol.oauth.rawValue, released.source != nil,
@@ -59,40 +93,23 @@ extension MailboxLeases {
 
     /// Reads the cell of a mailbox whose settings the service authorized.
     private func authorizedSource(
-        of mailbox: UUID, _ direction: MailDirection, on connection: isolated PostgresConnection
+        of mailbox: UUID, _ direction: MailDirection, readsList: Bool, on connection: isolated PostgresConnection
     ) throws -> (CredentialSource, Session.CurrentKey) {
+        let key = try currentKey(on: connection)
+        // One statement reads a mailbox's settings and cells and their key version.
+        guard let source = try CredentialSource.read(mailbox, direction, in: organization, on: connection) else {
+            throw FieldsealError(.profileNotAssociated, "The mailbox has no e-mail server profile.")
+        }
+        guard source.keyVersion == key.version else { throw Repetition.keyChanged }
+        let grants =
+            readsList ? try OrganizationState.read(organization.name, in: deployment, on: connection).grants : session.state.grants
         do {
-            let (source, key) = try currentSource(of: mailbox, direction, on: connection)
-            try source.requireAuthorized(session.state.grants, in: organization, under: deployment.kek)
-            return (source, key)
-        } catch is CredentialSource.NotAuthorized {
-            // The settings may have changed after the session began. Then the session's list is older than they are.
-            let (source, key) = try currentSource(of: mailbox, direction, on: connection)
-            let now = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            try source.requireAuthorized(now.grants, in: organization, under: deployment.kek)
-            return (source, key)
+            try source.requireAuthorized(grants, in: organization, under: deployment.kek)
+        } catch is CredentialSource.NotAuthorized where !readsList {
+            throw Repetition.settingsChanged
         }
+        return (source, key)
     }
-
-    /// Reads a mailbox's settings and cells and their key version in one statement. Returns them with that version's key.
-    private func currentSource(
-        of mailbox: UUID, _ direction: MailDirection, on connection: isolated PostgresConnection
-    ) throws -> (CredentialSource, Session.CurrentKey) {
-        for _ in 0..<Self.readAttempts {
-            let key = try currentKey(on: connection)
-            guard let source = try CredentialSource.read(mailbox, direction, in: organization, on: connection) else {
-                throw FieldsealError(.profileNotAssociated, "The mailbox has no e-mail server profile.")
-            }
-            // A key change was committed in between: the cells belong to another key.
-            if source.keyVersion == key.version { return (source, key) }
-        }
-        throw FieldsealError(
-            .unexpected, "The organization's key changed \(Self.readAttempts) times while a credential was read. Try again.",
-            retryAfter: 1)
-    }
-
-    /// Each attempt fails only when another key change was committed meanwhile.
-    private static let readAttempts = 16
 }
 
 extension Session {

@@ -59,6 +59,7 @@ package struct OrganizationSnapshot: Sendable {
         in deployment: Deployment,
         on connection: isolated PostgresConnection
     ) throws -> OrganizationState {
+        var attempt = 1
         while true {
             try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE fieldseal_owner")
             let state = try OrganizationState.read(name, in: deployment, isInspection: true, on: connection)
@@ -71,12 +72,16 @@ package struct OrganizationSnapshot: Sendable {
             do {
                 try connection.execute("LOCK TABLE \(tables) IN ACCESS SHARE MODE")
                 return state
-            } catch let error as PostgresError where error.state == .undefinedTable {
+            } catch let error as PostgresError where error.state == .undefinedTable && attempt < lockAttempts {
                 // A table was dropped after the snapshot was taken. A newer snapshot does not include it.
+                attempt += 1
                 try connection.execute("ROLLBACK")
             }
         }
     }
+
+    /// Each attempt fails only when another table was dropped meanwhile.
+    private static let lockAttempts = 100
 
     /// Checks that the organization has each table of its migrations. An import refuses a file without one.
     private static func requireTables(_ names: [String], of organization: Organization) throws(FieldsealError) {

@@ -61,6 +61,18 @@ struct PreparedWrite: Sendable {
         }
     }
 
+    /// The events of the passwords that the write sets. Clearing one has an event only if it was set, which the write does not know.
+    func expectedEvents(of id: UUID, since date: Date) -> [ExpectedEvent] {
+        let secrets: [String: String?]
+        switch action {
+        case .create(let input, _), .upsert(let input, _, _, _, _): secrets = input.secrets
+        case .delete, .message: return []
+        }
+        return secrets.filter { $0.value != nil }.keys.map {
+            ExpectedEvent("\(entity.logicalName)(\(id.text)).\($0)", by: caller, since: date)
+        }
+    }
+
     init(_ write: RecordWrite, for session: Session) throws {
         self.session = session
         switch write {

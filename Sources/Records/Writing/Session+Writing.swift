@@ -34,7 +34,10 @@ extension Session {
                 guard prepared.contains(where: \.needsKey) else { return try await run(prepared, nil, progress) }
                 try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
                 defer { deployment.pendingEvents.note(organization) }
-                return try await withCurrentKey { try await run(prepared, $0, progress) }
+                let outcomes = try await withCurrentKey { try await run(prepared, $0, progress) }
+                let events = zip(prepared, outcomes).flatMap { $0.expectedEvents(of: $1.id, since: start.1) }
+                deployment.pendingEvents.expect(events, of: organization)
+                return outcomes
             } catch let refusal as DestinationChanges.Refusal {
                 try await record(SecurityEvent(.mailDestinationChanged, .refused, details: refusal.details))
                 throw refusal.error

@@ -47,6 +47,7 @@ package struct SecurityEvent: Sendable {
         case passwordReplaced = "password replaced"
         case passwordCleared = "password cleared"
         case eventRefused = "event refused"
+        case eventLost = "event lost"
         case eventsArchived = "events archived"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"

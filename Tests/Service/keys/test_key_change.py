@@ -1,5 +1,6 @@
 """Changing the key, killed, cut off and held up at every statement."""
 
+import concurrent.futures
 import json
 import re
 import shutil
@@ -213,6 +214,32 @@ def test_a_dump_that_reads_the_old_generation_holds_nothing_up(own_cluster):
         assert dump.execute("SELECT count(*) FROM org_contoso.mailbox_cell").fetchall() == first
         assert dump.execute("SELECT DISTINCT key_version FROM org_contoso.mailbox_cell").fetchall() == [(1,)]
     is_swept(cluster)
+
+
+@pytest.mark.parametrize("is_reused", [True, False], ids=["another's", "the change's own"])
+def test_a_cancellation_does_not_hit_a_process_that_has_the_number_now(own_cluster, is_reused):
+    """A change that died left its row, and PostgreSQL gave the number of its process to another session of the service."""
+    cluster = own_cluster
+    with psycopg.connect(f"host={cluster.home} user=fieldseal_service dbname=fieldseal", autocommit=True) as session:
+        pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
+        started = "backend_start - interval '1 minute'" if is_reused else "clock_timestamp()"
+        cluster.sql(
+            "INSERT INTO config.key_change (organization_id, rotation_id, backend, started_on, started_by, phase) "
+            f"SELECT o.organization_id, gen_random_uuid(), a.pid, {started}, 'cli:test', 'copying' FROM config.organization AS o, pg_stat_activity AS a WHERE a.pid = %s", [pid])
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            statement = pool.submit(session.execute, "SELECT pg_sleep(600)")
+            deadline = time.monotonic() + PATIENCE
+            while not cluster.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'", [pid]):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            cluster.run("key", "cancel")
+            if is_reused:
+                assert cluster.sql("SELECT state FROM pg_stat_activity WHERE pid = %s", [pid]) == [("active",)] and not statement.done()
+                cluster.sql("SELECT pg_cancel_backend(%s)", [pid])
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                statement.result(PATIENCE)
+    # The answer came from the row, and the event says who asked.
+    assert ("key change cancelled",) in cluster.sql("SELECT kind FROM security_event")
 
 
 def test_a_change_is_cancelled_by_an_administrator_and_by_a_dba(patient_cluster):

@@ -51,6 +51,9 @@ CASES = {
     "SQL in a call": (
         "Sources/Records/G1.swift", 'let a = b.query(\n    """\n    SELECT a\n' + "    , a\n" * 15 + '    """)\n',
         "G1.swift:2: SQL of 16 lines, more than 15, in a call: give it a name"),
+    "retries": (
+        "Sources/Records/E9.swift", "struct E9 {\n    func a() {\n        while true {\n            do { return try b() } catch { c() }\n        }\n    }\n}\n",
+        "E9.swift:3: a loop that goes on after an error without a bound"),
     "nesting": (
         "Sources/Records/E2.swift",
         "struct E2 {\n    func a() {\n" + "".join(f"{' ' * 4 * n}if a {{\n" for n in range(2, 6)) + f"{' ' * 24}b.map {{ [a] c in\n"
@@ -73,6 +76,9 @@ CASES = {
     "errors": ("docs/web-api.md", (r"^\| 0x80040217 \|", "| 0x80040000 |"), "web-api.md:1: 0x80040000 is in the table of errors, and no code of the API"),
     "error missing": ("docs/web-api.md", None, "web-api.md:1: 0x80040217 ("),
     "guarantees": ("README.md", ("`test_router_credentials`", "`test_nothing_at_all`"), ": no test and no command is called test_nothing_at_all"),
+    "promises": ("docs/threat-model.md", ("`test_a_client_that_was_disabled_stays_disabled`", "`test_no_client_stays`"), ": no test of this promise is called test_no_client_stays"),
+    "a promise's file": ("docs/threat-model.md", ("`test_two_organizations.py`", "`test_console.py`"), ": no test of this promise is called test_console.py"),
+    "a promise without a test": ("docs/threat-model.md", (r"\| `test_guessing\.py` \|", "| none |"), ": this promise names no test"),
     "nobody": ("Sources/Records/D2.swift", "// Nobody knows.\n", "D2.swift:1: the word Nobody (write: no person"),
     "somebody": ("Sources/Records/D3.swift", 'let a = "is somebody\'s"\n', "D3.swift:1: the word somebody's (write: a person"),
     "everybody": ("Sources/CConsole/Messages/en.json", ('"name": "', r'\g<0>Everybody '), "the word Everybody (write: each person"),

@@ -18,18 +18,26 @@ extension Doctor {
                 isOfEvent ? "security event \(problem)" : problem,
                 advice: "compare security_event with an export or a backup: the evidence was changed with SQL")
         }
-        let refused = try connection.query(
+        let counted = try connection.query(
             """
-            SELECT count(*), max(occurred_on)::text FROM \(organization.qualified("security_event"))
-             WHERE kind = $1 AND occurred_on > now() - interval '30 days'
-            """, [.text(SecurityEvent.Kind.eventRefused.rawValue)])[0]
-        let count: Int = try refused.decode(0)
-        if count > 0 {
+            SELECT count(*) FILTER (WHERE kind = $1), count(*) FILTER (WHERE kind = $2)
+              FROM \(organization.qualified("security_event")) WHERE kind IN ($1, $2) AND occurred_on > now() - interval '30 days'
+            """, [.text(SecurityEvent.Kind.eventRefused.rawValue), .text(SecurityEvent.Kind.eventLost.rawValue)])[0]
+        let (refused, lost): (Int, Int) = (try counted.decode(0), try counted.decode(1))
+        if refused > 0 {
             findings.append(
                 Finding(
                     .warning, "events-refused", organization.name,
-                    "\(count) security events of the last 30 days were not written by this service, and are recorded as refused",
+                    "\(refused) security events of the last 30 days were not written by this service, and are recorded as refused",
                     advice: "find out who inserted them with SQL: fieldseal events export, kind \"event refused\""))
+        }
+        if lost > 0 {
+            findings.append(
+                Finding(
+                    .error, "events-lost", organization.name,
+                    "\(lost) security events of the last 30 days disappeared before they were linked into the chain: SQL took them away, "
+                        + "or a database without them took over",
+                    advice: "find out who did it: fieldseal events export, kind \"event lost\", says what was in them"))
         }
         return Array(findings)
     }

@@ -1,22 +1,94 @@
-import CellCrypto
 import Foundation
-import JSON
-import Model
 import PostgresClient
 import Synchronization
 
-/// Organizations with new events to be linked into the chain.
+/// Organizations with new events to be linked into the chain, and the events that this server knows to be there.
 package final class PendingEventList: Sendable {
-    private let names = Mutex<Set<String>>([])
+    /// The events of one organization that are not known to be in the chain.
+    private struct Expected {
+        let name: String
+        var since: [ExpectedEvent.Key: Int] = [:]
+        /// How often they could not be looked for since the last time.
+        var failures = 0
+    }
+
+    private struct Contents {
+        var names: Set<String> = []
+        var expected: [UUID: Expected] = [:]
+        var count: Int { expected.values.reduce(0) { $0 + $1.since.count } }
+
+        /// Ends a change of what is expected of an organization that could be read.
+        mutating func settle(_ organization: UUID) {
+            expected[organization]?.failures = 0
+            if expected[organization]?.since.isEmpty == true { expected[organization] = nil }
+        }
+    }
+
+    private let contents = Mutex(Contents())
+
+    /// How many events are remembered at most, for all organizations.
+    private static let limit = 20_000
+    /// How often events are looked for, a second apart, in an organization that can't be read or is refused.
+    private static let attempts = 60
 
     /// Remembers that the organization has events to link.
-    package func note(_ organization: Organization) { names.withLock { _ = $0.insert(organization.name) } }
+    package func note(_ organization: Organization) { contents.withLock { _ = $0.names.insert(organization.name) } }
 
-    /// The names that were added since the last call.
+    /// Remembers events that were committed.
+    package func expect(_ events: [ExpectedEvent], of organization: Organization) {
+        contents.withLock { contents in
+            let room = max(0, Self.limit - contents.count)
+            for event in events.prefix(room) {
+                contents.expected[organization.id, default: Expected(name: organization.name)].since[event.key] = event.since
+            }
+        }
+    }
+
+    /// The events that are not known to be in the chain.
+    func expected(of organization: Organization) -> [ExpectedEvent] {
+        contents.withLock { $0.expected[organization.id]?.since.map { ExpectedEvent($0.key, since: $0.value) } ?? [] }
+    }
+
+    /// Forgets events, unless one was written again meanwhile.
+    func forget(_ events: [ExpectedEvent], of organization: Organization) {
+        contents.withLock { contents in
+            for event in events where contents.expected[organization.id]?.since[event.key] == event.since {
+                contents.expected[organization.id]?.since[event.key] = nil
+            }
+            contents.settle(organization.id)
+        }
+    }
+
+    /// Forgets events that this server linked.
+    func forgetLinked(_ events: [PendingEvent], of organization: Organization) {
+        contents.withLock { contents in
+            guard contents.expected[organization.id] != nil else { return }
+            for event in events {
+                let key = ExpectedEvent.Key(details: event.details ?? "", actor: event.actor, requestID: event.requestID)
+                guard let since = contents.expected[organization.id]?.since[key],
+                    ExpectedEvent(key, since: since).earliest(.longest) <= event.microseconds
+                else { continue }
+                contents.expected[organization.id]?.since[key] = nil
+            }
+            contents.settle(organization.id)
+        }
+    }
+
+    /// Counts that an organization's events could not be looked for. Those of one that was removed or renamed are forgotten later.
+    func postpone(_ name: String) {
+        contents.withLock { contents in
+            for (id, expected) in contents.expected where expected.name == name {
+                contents.expected[id]?.failures += 1
+                if expected.failures + 1 >= Self.attempts { contents.expected[id] = nil }
+            }
+        }
+    }
+
+    /// The names that were added since the last call, and those of organizations whose events are not known to be in the chain.
     func take() -> Set<String> {
-        names.withLock { names in
-            defer { names = [] }
-            return names
+        contents.withLock { contents in
+            defer { contents.names = [] }
+            return contents.names.union(contents.expected.values.map(\.name))
         }
     }
 }

@@ -11,24 +11,33 @@ extension Session {
     package func chainPendingEvents() async throws {
         let table = organization.qualified("unchained_event")
         while true {
-            let count = try await deployment.pool.withConnection { connection in
-                guard try connection.query("SELECT EXISTS (SELECT FROM \(table))")[0].decode(0, as: Bool.self) else { return 0 }
+            let linked = try await deployment.pool.withConnection { connection -> [PendingEvent] in
+                guard try connection.query("SELECT EXISTS (SELECT FROM \(table))")[0].decode(0, as: Bool.self) else { return [] }
                 return try AttestedState.changeEvents(of: organization, under: deployment.kek, on: connection) { change in
                     try ChainLink(organization, deployment.kek).run(&change, on: connection)
                 }
             }
-            if count < ChainLink.limit { return }
+            deployment.pendingEvents.forgetLinked(linked, of: organization)
+            if linked.count < ChainLink.limit { return }
         }
     }
 }
 
 extension Deployment {
-    /// Links the events of organizations in which a password was written since the last call.
+    /// Links the events of organizations in which a password was written since the last call. Records those that SQL took away before
+    /// they were linked.
     ///
     /// After a failure, the next write of that organization or the next sweep tries again.
     package func chainPendingEvents(by caller: Caller) async {
         for name in pendingEvents.take() {
-            try? await Session.begin(self, organization: name, caller: caller).chainPendingEvents()
+            do {
+                let session = try await Session.begin(self, organization: name, caller: caller)
+                let expected = pendingEvents.expected(of: session.organization)
+                try await session.chainPendingEvents()
+                try await session.recordLostEvents(among: expected)
+            } catch {
+                pendingEvents.postpone(name)
+            }
         }
     }
 }
@@ -46,8 +55,8 @@ private struct ChainLink {
         self.kek = kek
     }
 
-    /// - Returns: How many events were linked.
-    func run(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Int {
+    /// - Returns: The events that were linked.
+    func run(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> [PendingEvent] {
         // Each event is looked up in the chain, which has grown since this statement was planned.
         try connection.execute("SET LOCAL enable_seqscan = off")
         let rows = try connection.query(
@@ -58,7 +67,7 @@ private struct ChainLink {
                    OR u.occurred_on <= (SELECT a.last_occurred_on FROM config.event_archive AS a WHERE a.organization_id = $1)
               FROM \(organization.qualified("unchained_event")) AS u ORDER BY u.unchained_event_id LIMIT \(Self.limit)
             """, [.uuid(organization.id)])
-        guard !rows.isEmpty else { return 0 }
+        guard !rows.isEmpty else { return [] }
         let first = change.state.newestEvent + 1
         var head = change.state.head
         var ids: [Int64] = []
@@ -93,6 +102,6 @@ private struct ChainLink {
         }
         change.extend(by: ids.count, to: head)
         for event in events { SecurityEventFigures.shared.count(event) }
-        return ids.count
+        return events
     }
 }

@@ -8,6 +8,7 @@ import pathlib
 import re
 import socket
 import ssl
+import statistics
 import subprocess
 import threading
 import time
@@ -106,6 +107,34 @@ def test_names_that_are_there_and_names_that_are_not_are_locked_alike(signed):
     # A refused sign-in is recorded where there is a person, and strangers' names fill no table.
     events = "SELECT count(*) FROM org_contoso.security_event WHERE outcome = 'refused' AND address = %s"
     assert signed.sql(events, ["192.0.2.50"]) == [(10,)] and signed.sql(events, ["192.0.2.51"]) == [(0,)]
+
+
+def form_of(name, secret):
+    return {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("way", ["person", "client"])
+def test_a_refusal_takes_as_long_for_names_that_are_there_as_for_others(signed, way):
+    """Medians of tries that take turns. Without the work that an unknown name does not need, a refusal would take a fraction."""
+    known = signed.dev["console"]["username"] if way == "person" else signed.json("client", "add", "timed", "--role", "Basic User")["clientId"]
+    visitor = session(signed, PROXY)
+    visitor.headers["Origin"] = signed.base
+    address = "sign-in" if way == "person" else "oauth2/v2.0/token"
+    times = {"known": [], "unknown": []}
+    for number in range(16):
+        for kind, seconds in times.items():
+            name = known if kind == "known" else str(uuid.uuid4())
+            body = {"name": name, "password": "wrong"} if way == "person" else form_of(name, "wrong")
+            signed.sql("DELETE FROM config.failed_sign_in")
+            begun = time.monotonic()
+            answer = visitor.post(
+                f"{signed.base}/contoso/{address}", body, timeout=PATIENCE, allow_redirects=False, headers={"X-Forwarded-For": f"203.0.113.{number}"})
+            seconds.append(time.monotonic() - begun)
+            assert answer.status_code == (403 if way == "person" else 401), answer.text
+    # The first of each made the connection, or the caches.
+    known, unknown = (statistics.median(seconds[1:]) for seconds in times.values())
+    assert 2 / 3 < unknown / known < 3 / 2, times
 
 
 def test_attempts_from_everywhere_lock_nobody_out(signed):

@@ -1,4 +1,4 @@
-"""Settings that do not fit, another key-encryption key, and what the program says of them."""
+"""Settings that do not fit, and what the program says of them."""
 
 import json
 import os
@@ -197,54 +197,6 @@ def test_a_port_that_is_taken_is_named(cluster, good):
         result = cluster.run("serve", settings="taken", check=False)
     assert result.returncode == 1 and f"port {port} is taken" in result.stderr and "https.port" in result.stderr
     assert "errno" not in result.stderr and "CancellationError" not in result.stderr
-
-
-# Another key-encryption key.
-
-
-COMMANDS = [
-    ["client", "add", "x", "--role", "Basic User"], ["client", "list"], ["client", "disable", "x"],
-    ["user", "add", "x", "--role", "Basic User"], ["user", "list"], ["user", "disable", "x"], ["user", "reset", "x"],
-    ["issuer", "list"], ["issuer", "add", "x", "--issuer", "https://idp.example", "--client-id", "x", "--is-public"],
-    ["issuer", "remove", "x"], ["key", "status"], ["key", "show"], ["key", "change"], ["key", "rehearse"], ["key", "activate"],
-    ["key", "history"], ["key", "cancel"], ["key", "purge", "1"], ["org", "create", "fabrikam"], ["org", "list"], ["org", "show"],
-    ["org", "export", "contoso", "/tmp/nowhere.fieldseal"], ["org", "attach", "contoso"], ["verify"], ["router", "status"],
-    ["events", "verify"],
-]
-
-
-@pytest.fixture(scope="module")
-def other(cluster, good):
-    """Settings with another key-encryption key than the deployment's: (its id, the deployment's)."""
-    # The deployment has signing keys once it has served.
-    Server(cluster).stop()
-    cluster.run("kek", "create", str(cluster.home / "other-kek"), settings=None)
-    (cluster.home / "other.yaml").write_text(good.replace(f"{cluster.home}/kek", f"{cluster.home}/other-kek"))
-    result = cluster.run("key", "status", settings="other", check=False)
-    return re.findall(r"\b[0-9a-f]{16}\b", result.stderr)
-
-
-def rows(cluster):
-    tables = [t for (t,) in cluster.sql("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('config', 'org_contoso')")]
-    return {t: cluster.sql(f"SELECT count(*) FROM {t}")[0][0] for t in tables}
-
-
-def test_each_command_under_another_key_says_that_and_does_nothing(cluster, other):
-    before = rows(cluster)
-    given, wanted = other
-    assert [(wanted,)] == cluster.sql("SELECT DISTINCT kek_id FROM config.organization_key")
-    for command in COMMANDS:
-        result = cluster.run(*command, settings="other", stdin="Some-password-1\n", check=False)
-        assert result.returncode == 78, (command, result.stdout, result.stderr)
-        assert given in result.stderr and wanted in result.stderr, (command, result.stderr)
-        assert len(result.stderr.strip().splitlines()) == 1 and not result.stdout, (command, result.stderr, result.stdout)
-    assert rows(cluster) == before
-    assert cluster.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'org_fabrikam'") == [(0,)]
-    result = cluster.run("config", "check", settings="other", check=False)
-    assert result.returncode == 1 and given in result.stdout and wanted in result.stdout
-    served = cluster.run("serve", settings="other", check=False)
-    assert served.returncode != 0 and given in served.stderr and wanted in served.stderr
-    assert cluster.run("key", "status").returncode == 0
 
 
 def test_messages_of_commands(cluster):

@@ -1,0 +1,118 @@
+package import Foundation
+import JSON
+import PostgresClient
+
+/// The event of a password that was certainly set: the write was committed, and its event is in `unchained_event` or in the chain.
+///
+/// The server that wrote it remembers it until it is in the chain. So it also misses an event that SQL takes away before.
+package struct ExpectedEvent: Sendable {
+    /// What tells the events of writes apart.
+    struct Key: Hashable, Sendable {
+        let details: String
+        let actor: String
+        let requestID: String?
+    }
+
+    let key: Key
+    /// A moment before the write, in microseconds since 1970-01-01 UTC.
+    let since: Int
+
+    /// - Parameters:
+    ///   - details: The password, such as `mailbox(01a2…).password`.
+    ///   - date: A moment before the write, by this server's clock.
+    package init(_ details: String, by caller: Caller, since date: Date) {
+        key = Key(details: details, actor: caller.actor, requestID: caller.requestID)
+        since = Int((date.timeIntervalSince1970 * 1e6).rounded(.down))
+    }
+
+    init(_ key: Key, since: Int) {
+        self.key = key
+        self.since = since
+    }
+
+    /// By how many microseconds the clock may have been set back between ``since`` and the event. The request's id tells earlier events
+    /// apart.
+    enum Slack: Int {
+        case usual = 5_000_000
+        case longest = 3_600_000_000
+    }
+
+    /// The earliest time of the event.
+    func earliest(_ slack: Slack) -> Int { since - slack.rawValue }
+
+    /// The kinds of event that setting a password has.
+    static let kinds = [SecurityEvent.Kind.passwordSet, .passwordReplaced].map(\.rawValue)
+
+    /// The event that is recorded for a missing one.
+    var lost: SecurityEvent {
+        let time = ISO8601.text(Date(timeIntervalSince1970: Double(since) / 1e6))
+        let request = key.requestID.map { ", request \($0)" } ?? ""
+        return SecurityEvent(
+            .eventLost, .failed, details: "password set or replaced, by \(key.actor) at \(time)\(request): \(key.details)")
+    }
+}
+
+extension Session {
+    /// How many missing events one transaction records.
+    private static let lostBatch = 500
+
+    /// Records each event that this server wrote and that is neither waiting nor in the chain nor archived.
+    ///
+    /// - Parameter expected: Events that were expected before the waiting ones were linked. Those that this server linked are not looked
+    ///   for, so a single server sends no query.
+    func recordLostEvents(among expected: [ExpectedEvent]) async throws {
+        let left = Set(deployment.pendingEvents.expected(of: organization).map(\.key))
+        let expected = expected.filter { left.contains($0.key) }
+        guard !expected.isEmpty else { return }
+        let lost = try await deployment.pool.withConnection { connection -> [ExpectedEvent] in
+            let missing = try missing(among: expected, .usual, on: connection)
+            return missing.isEmpty ? [] : try self.missing(among: missing, .longest, on: connection)
+        }
+        for start in stride(from: 0, to: lost.count, by: Self.lostBatch) {
+            let batch = Array(lost[start..<min(start + Self.lostBatch, lost.count)])
+            try await deployment.pool.withConnection { connection in
+                try AttestedState.changeEvents(of: organization, under: deployment.kek, on: connection) { change in
+                    for event in batch { try change.append(event.lost, by: caller, on: connection) }
+                }
+            }
+            deployment.pendingEvents.forget(batch, of: organization)
+        }
+    }
+
+    /// Forgets the events that can't be taken away any more.
+    ///
+    /// - Returns: Those that were. Those that still wait are expected on.
+    private func missing(
+        among expected: [ExpectedEvent], _ slack: ExpectedEvent.Slack, on connection: isolated PostgresConnection
+    ) throws -> [ExpectedEvent] {
+        let columns = "details, actor, request_id, (extract(epoch FROM occurred_on) * 1000000)::bigint"
+        let condition = "occurred_on >= $1 AND kind = ANY ($2) AND details = ANY ($3)"
+        // One statement has one snapshot. In it, an event that another server is linking is in one of the tables.
+        let rows = try connection.query(
+            """
+            SELECT \(columns), true FROM \(organization.qualified("security_event")) WHERE \(condition)
+            UNION ALL
+            SELECT \(columns), false FROM \(organization.qualified("unchained_event")) WHERE \(condition)
+            """,
+            [
+                .timestamp(microseconds: Int64(expected.map { $0.earliest(slack) }.min() ?? 0)), .texts(ExpectedEvent.kinds),
+                .texts(expected.map(\.key.details)),
+            ])
+        var linked: [ExpectedEvent.Key: Int] = [:]
+        var waiting: [ExpectedEvent.Key: Int] = [:]
+        for row in rows {
+            let key = ExpectedEvent.Key(
+                details: try row.decode(0), actor: try row.decode(1), requestID: try row.decodeIfPresent(2))
+            let time: Int = try row.decode(3)
+            if try row.decode(4) {
+                linked[key] = max(linked[key] ?? 0, time)
+            } else {
+                waiting[key] = max(waiting[key] ?? 0, time)
+            }
+        }
+        let archived = try EventArchivePosition.require(organization, under: deployment.kek, on: connection)?.lastMicroseconds ?? 0
+        let settled = expected.filter { max(linked[$0.key] ?? 0, archived) >= $0.earliest(slack) }
+        deployment.pendingEvents.forget(settled, of: organization)
+        return expected.filter { max(linked[$0.key] ?? 0, waiting[$0.key] ?? 0, archived) < $0.earliest(slack) }
+    }
+}
