@@ -74,6 +74,12 @@ INSERT INTO attempt VALUES
     ($$DELETE FROM org_contoso.encryption$$, 'FS012', true),
     ($$TRUNCATE org_contoso.encryption$$, 'FS012', true),
     ($$SELECT org_contoso.switch_generation(1, salt, iterations, key_check, fingerprint, rotation_id, organization_id) FROM org_contoso.encryption$$, 'FS001', false),
+    ($$SELECT org_contoso.switch_generation(2, salt, iterations, key_check, fingerprint, rotation_id, organization_id) FROM org_contoso.encryption$$, 'FS001', false),
+    ($$DO $switch$ BEGIN
+        PERFORM org_contoso.create_generation(2), org_contoso.finish_generation(2);
+        PERFORM org_contoso.switch_generation(
+            2, salt, iterations, set_byte(key_check, 4, 2), fingerprint, gen_random_uuid(), gen_random_uuid()) FROM org_contoso.encryption;
+       END $switch$ $$, 'FS001', false),
     ($$SELECT org_contoso.drop_generation(2)$$, 'FS001', false),
     -- 7: what is recorded stays
     ($$UPDATE org_contoso.security_event SET actor = 'nobody'$$, 'FS007', true),

@@ -231,6 +231,14 @@ def test_what_a_principal_may_do_is_what_its_requests_may(service, callers, role
     assert access(service, f"systemusers({user})", SETS[entity], id) == wanted
 
 
+def test_rights_to_a_record_that_may_not_be_read_are_not_told(service, callers):
+    id = owned(service, "mailbox", callers["admin"][1])
+    for user in (callers["basic"][1], callers["admin"][1]):
+        path = f"systemusers({user})/Microsoft.Dynamics.CRM.RetrievePrincipalAccess(Target=@t)?@t={{'@odata.id':'mailboxes({id})'}}"
+        assert service.get(path).status_code == 200
+        refused(service.get(path, token=callers["basic"][0]), 404, "0x80040217")
+
+
 def test_what_a_principal_may_do_through_teams_and_without_a_role(service, callers):
     user = callers["basic"][1]
     roles = {r["name"]: r["roleid"] for r in service.get("roles?$select=name").json()["value"]}

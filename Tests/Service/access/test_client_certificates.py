@@ -110,6 +110,20 @@ def test_a_registered_certificate_proves_its_client_alone(server, tmp_path):
     assert [k["certificate"] for k in entry["keys"]] == [fingerprint.split("=")[1].strip().replace(":", "").lower()]
 
 
+def test_a_certificate_is_good_for_the_handshake_alone(server, tmp_path):
+    """Its key signs no assertion: what was registered for one way to prove a client is not good for another."""
+    own = self_signed(tmp_path, "handshake")
+    _, id = add(server, own)
+    now = int(time.time())
+    assertion = jwt.encode(
+        {"iss": id, "sub": id, "aud": f"{server.base}/contoso/oauth2/v2.0/token", "jti": uuid.uuid4().hex, "iat": now, "exp": now + 300},
+        pathlib.Path(own[1]).read_text(), algorithm="ES256")
+    form = {"client_assertion": assertion, "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
+    refused = token(server, id, **form)
+    assert refused.status_code == 401 and refused.json()["error"] == "invalid_client"
+    assert token(server, id, own).status_code == 200
+
+
 def test_a_token_is_bound_to_the_certificate(server, tmp_path):
     own, other = self_signed(tmp_path, "bound"), self_signed(tmp_path, "unbound")
     name, id = add(server, own, "--bind-tokens")

@@ -538,6 +538,24 @@ def test_an_older_beginning_is_not_accepted(archived, tmp_path):
     assert problems(archived) == []
 
 
+def test_a_beginning_that_sql_wrote_hides_no_event(archived, tmp_path):
+    """Events are cut off at the beginning, and the row that says where the chain begins is moved on to where they ended."""
+    for _ in range(3):
+        archived.key()
+    archive(archived, tmp_path / "one.jsonl")
+    for _ in range(5):
+        archived.key()
+    assert problems(archived) == []
+    with tampered(
+        archived,
+        "UPDATE config.event_archive AS a SET events = a.events + 2, last_id = e.security_event_id, head = e.hash, last_occurred_on = e.occurred_on "
+        "FROM (SELECT * FROM security_event ORDER BY security_event_id OFFSET 1 LIMIT 1) AS e",
+        "DELETE FROM security_event WHERE security_event_id <= (SELECT last_id FROM config.event_archive)",
+    ):
+        assert any("config.event_archive" in problem for problem in problems(archived)), problems(archived)
+    assert problems(archived) == []
+
+
 def test_what_archiving_refuses(archived, tmp_path):
     there = tmp_path / "there"
     there.write_text("precious")

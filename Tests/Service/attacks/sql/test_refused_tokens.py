@@ -65,6 +65,16 @@ def test_the_list_is_written_by_its_function_alone(service, statement):
         as_service(service, statement, [bytes(32)])
 
 
+def test_the_function_that_forgets_takes_what_has_expired_alone(service):
+    token = token_of(service)
+    revoke(service, token)
+    gone = hashlib.sha256(token.encode()).digest()
+    as_service(service, "SELECT config.refuse_token(%s, now() - interval '1 second', true)", [gone])
+    as_service(service, "SELECT config.forget_exposed_tokens() IS NULL", [])
+    assert service.sql("SELECT token_hash FROM config.exposed_token WHERE token_hash = ANY (%s)", [[gone, digest(token)]]) == [(digest(token),)]
+    assert "was revoked" in refused(service.get("WhoAmI", token=token), 401, "0x80048405")
+
+
 def test_a_flood_of_rows_hides_no_revocation(own_service):
     token = token_of(own_service)
     as_service(own_service, "SELECT count(config.refuse_token(sha256(i::text::bytea), now() + interval '29 days', true)) FROM generate_series(1, %s) AS i", [100_001])

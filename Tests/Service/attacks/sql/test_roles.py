@@ -102,6 +102,14 @@ def test_members_and_roles_of_teams_that_sql_writes_are_none(place, role, client
     link(place, f"teams({other})/{TEAMS}", f"systemusers({client.user})")
     place.sql_as(role, "INSERT INTO org_contoso.teamroles (teamid, roleid) VALUES (%s, %s)", [other, role_id(place)])
     place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL gave a team a role"))
+    # Nor is it said that the team may do what that role may.
+    profile = admin(place, "POST", "emailserverprofiles", {"name": "theirs"}).headers["OData-EntityId"][-37:-1]
+
+    def rights(of):
+        path = f"teams({of})/Microsoft.Dynamics.CRM.RetrievePrincipalAccess(Target=@t)?@t={{'@odata.id':'emailserverprofiles({profile})'}}"
+        return admin(place, "GET", path).json()["AccessRights"]
+
+    assert rights(other) == "None" and "WriteAccess" in rights(team)
     # The control: both by the service.
     link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
     assert client.administers()

@@ -1,0 +1,146 @@
+"""What an administrator does to a person or a client signs their row anew. A row that SQL wrote or put back is not signed along."""
+
+import json
+import uuid
+
+import pytest
+from place import PASSWORD, SQL_ROLES, Place
+
+NEW = "another long password"
+POWERFUL, WEAK = "System Administrator", "Basic User"
+
+
+@pytest.fixture(scope="module")
+def place():
+    place = Place()
+    try:
+        place.run("key", "show")
+        # Others may be disabled, and get other roles.
+        place.add_user("keeper")
+        yield place
+    finally:
+        place.remove()
+
+
+@pytest.fixture(params=SQL_ROLES)
+def role(request):
+    """As whom SQL is written."""
+    return request.param
+
+
+def name(prefix):
+    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+
+
+def run(place, kind, *arguments, check=True):
+    command, who, *more = arguments
+    return place.run(kind, command, who, *more, "--org", "contoso", check=check, stdin=f"{NEW}\n" if command == "reset" else "")
+
+
+def administers(place, person):
+    """Whether a person signs in, and is an administrator then."""
+    for password in (PASSWORD, NEW):
+        visitor = place.visit(person, password)
+        if visitor.is_in:
+            if "/account" in visitor.page().headers.get("Location", ""):
+                return place.sql("SELECT role FROM config.console_user WHERE name = %s", [person]) == [(POWERFUL,)]
+            return visitor.page("access").status_code == 200
+    return False
+
+
+ACTS = [("reset",), ("role", "Email Administrator"), ("enable",)]
+
+
+@pytest.mark.parametrize("what", ACTS, ids=lambda what: what[0])
+def test_a_person_s_former_row_that_sql_put_back_is_not_signed(place, role, what):
+    person = name("former")
+    place.add_user(person, POWERFUL)
+    with place.put_back("console_user", f"name = '{person}'") as restore:
+        run(place, "user", "role", person, WEAK)
+        restore(role)
+        answer = run(place, "user", what[0], person, *what[1:], check=False)
+        assert answer.returncode == 1 and "changed past this service" in answer.stderr
+        assert not administers(place, person)
+        # An administrator disables the row that the doctor names. What is there afterwards gives nothing either.
+        assert person in place.doctor()["row-put-back"]
+        run(place, "user", "disable", person)
+        restore(role)
+        for again in ACTS:
+            run(place, "user", again[0], person, *again[1:], check=False)
+            assert not administers(place, person)
+    run(place, "user", "remove", person)
+
+
+@pytest.mark.parametrize("what", ACTS, ids=lambda what: what[0])
+@pytest.mark.parametrize("was_disabled", [True, False])
+def test_a_disabled_person_s_former_row_that_sql_put_back_is_not_signed(place, role, was_disabled, what):
+    """A Basic User who is disabled now was an administrator before, and perhaps a disabled one."""
+    person = name("former")
+    place.add_user(person, POWERFUL)
+    if was_disabled:
+        run(place, "user", "disable", person)
+    with place.put_back("console_user", f"name = '{person}'") as restore:
+        if was_disabled:
+            run(place, "user", "enable", person)
+        run(place, "user", "role", person, WEAK)
+        run(place, "user", "disable", person)
+        with place.put_back("console_user", f"name = '{person}'") as mend:
+            restore(role)
+            answer = run(place, "user", what[0], person, *what[1:], check=False)
+            assert answer.returncode == 1 and "changed past this service" in answer.stderr
+            assert not administers(place, person)
+            # The control: the row that was disabled is enabled, with its role.
+            mend(role)
+            run(place, "user", "enable", person)
+            assert place.visit(person).is_in and not administers(place, person)
+    run(place, "user", "remove", person)
+
+
+def client_administers(place, id, *secrets):
+    for secret in secrets:
+        answer = place.token({"clientId": id, "clientSecret": secret})
+        if answer.status_code == 200 and place.get("IsDataEncryptionActive", answer.json()["access_token"]).status_code == 200:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("what", [("enable",), ("role", "Email Administrator"), ("rotate", "--json")], ids=lambda what: what[0])
+@pytest.mark.parametrize("was_disabled", [True, False])
+def test_a_disabled_client_s_former_row_that_sql_put_back_is_not_signed(place, role, was_disabled, what):
+    client = place.add_client(name("former"), POWERFUL)
+    id, secret = client["clientId"], client["clientSecret"]
+    if was_disabled:
+        run(place, "client", "disable", id)
+    with place.put_back("api_client", f"client_id = '{id}'") as restore:
+        if was_disabled:
+            run(place, "client", "enable", id)
+        run(place, "client", "role", id, WEAK)
+        run(place, "client", "disable", id)
+        with place.put_back("api_client", f"client_id = '{id}'") as mend:
+            restore(role)
+            answer = run(place, "client", what[0], id, *what[1:], check=False)
+            assert answer.returncode == 1 and "changed past this service" in answer.stderr
+            assert not client_administers(place, id, secret)
+            mend(role)
+            # A client that is disabled gets no role and no secret.
+            for disabled in (("role", WEAK), ("rotate",)):
+                refused = run(place, "client", disabled[0], id, *disabled[1:], check=False)
+                assert refused.returncode == 1 and "is disabled" in refused.stderr
+            # The control.
+            run(place, "client", "enable", id)
+            assert place.token(client).status_code == 200 and not client_administers(place, id, secret)
+    run(place, "client", "remove", id)
+
+
+def test_a_secret_that_sql_wrote_is_not_signed_by_a_rotation(place, role):
+    client, attacker = place.add_client(name("rotated"), WEAK), place.add_client(name("other"), WEAK)
+    place.sql_as(
+        role, "INSERT INTO config.api_client_secret (secret_id, client_id, salt, verifier, tag, created_on) SELECT gen_random_uuid(), %s, salt, verifier, tag, now() + interval '1 minute' "
+        "FROM config.api_client_secret WHERE client_id = %s", [client["clientId"], attacker["clientId"]])
+    stolen = {"clientId": client["clientId"], "clientSecret": attacker["clientSecret"]}
+    assert place.token(stolen).status_code == 401
+    new = json.loads(run(place, "client", "rotate", client["clientId"], "--json").stdout)["clientSecret"]
+    assert place.token(stolen).status_code == 401
+    assert place.token({**client, "clientSecret": new}).status_code == 200
+    for made in (client, attacker):
+        run(place, "client", "remove", made["clientId"])

@@ -1,0 +1,84 @@
+"""A router has its way with the mailboxes that it leases, and with the e-mails that it took from them, and with no others."""
+
+import uuid
+
+import pytest
+from mailroom import Mailroom, refusal
+
+
+@pytest.fixture(scope="module")
+def room():
+    room = Mailroom()
+    try:
+        yield room.start()
+    finally:
+        room.remove()
+
+
+@pytest.fixture
+def boxes(room):
+    """Two queues with their mailboxes: [(queue, mailbox)]."""
+    profile = room.profile()
+    return [room.queue_box(profile) for _ in range(2)]
+
+
+def waiting(room, queue):
+    """An e-mail of the queue that waits to be sent."""
+    id = room.drafted(queue, client="admin")
+    assert room.send(id, client="admin").status_code == 200
+    return id
+
+
+def messages(box, email):
+    """Each message of a router about a mailbox, with what else it takes."""
+    return [
+        ("ReleaseCredential", {"MailboxId": box, "Direction": "Incoming"}), ("ReleaseCredential", {"MailboxId": box, "Direction": "Outgoing"}),
+        ("TakePendingEmails", {"MailboxId": box, "Limit": 10}), ("DeliverIncomingEmails", {"MailboxId": box, "Emails": []}),
+        ("ReportEmails", {"MailboxId": box, "Reports": [{"EmailId": email, "Outcome": "Sent"}]}),
+        ("KnownMessages", {"MailboxId": box, "Ids": ["1"]}), ("NoteMessages", {"MailboxId": box, "Seen": ["1"]}),
+        ("ReportMailbox", {"MailboxId": box, "Interval": 60}),
+    ]
+
+
+def test_no_message_without_the_lease(room, boxes):
+    (queue, box), (_, other) = boxes
+    email = waiting(room, queue)
+    host = room.lease(box)
+    assert [m["EmailId"] for m in room.take(box, host)] == [email]
+    known = room.sql("SELECT count(*) FROM org_contoso.mailbox_message")
+    # Another router's lease, and a mailbox that nobody leased under this name.
+    for name, body in [*messages(box, email), *messages(other, email)]:
+        foreign = f"another {uuid.uuid4()}" if body["MailboxId"] == box else host
+        error = refusal(room.call(name, HostId=foreign, **body), 412)
+        assert error["code"] == "0x80060882", (name, error)
+    assert room.status(email) == 7 and room.sql("SELECT count(*) FROM org_contoso.mailbox_message") == known
+    # The control, and the end of the lease.
+    for name, body in messages(box, email):
+        answer = room.call(name, HostId=host, **body)
+        assert answer.status_code in (200, 204), (name, answer.text)
+    assert room.status(email) == 3
+    for name, body in messages(box, email):
+        assert refusal(room.call(name, HostId=host, **body), 412)["code"] == "0x80060882", name
+
+
+def test_a_router_takes_and_settles_the_e_mails_of_its_mailbox_alone(room, boxes):
+    (own_queue, own), (other_queue, other) = boxes
+    mine, theirs, draft = waiting(room, own_queue), waiting(room, other_queue), room.drafted(own_queue, client="admin")
+    other_host = room.lease(other)
+    assert [m["EmailId"] for m in room.take(other, other_host)] == [theirs]
+    [(host,)] = room.sql(
+        "UPDATE org_contoso.mailbox SET hostid = %s, processingstatecode = 1, processinglastattemptedon = now() WHERE mailboxid = %s RETURNING hostid",
+        [f"test {uuid.uuid4()}", own])
+    assert [m["EmailId"] for m in room.take(own, host)] == [mine]
+
+    def report(id, outcome, box=own, by=host):
+        return room.call("ReportEmails", MailboxId=box, HostId=by, Reports=[{"EmailId": id, "Outcome": outcome, "Reason": "why", "Code": 20}])
+
+    for outcome in ("HandingOver", "Sent", "Temporary", "Permanent", "Unknown"):
+        # Of another mailbox; and one that waits for nobody.
+        for id in (theirs, draft, str(uuid.uuid4())):
+            refusal(report(id, outcome), 412)
+    assert [room.status(id) for id in (mine, theirs, draft)] == [7, 7, 1]
+    assert room.sql("SELECT is_handed_over, failure FROM org_contoso.email WHERE activityid = %s", [theirs]) == [(False, None)]
+    assert report(mine, "Sent").status_code == 204 and report(theirs, "Sent", other, other_host).status_code == 204
+    assert [room.status(id) for id in (mine, theirs, draft)] == [3, 3, 1]
