@@ -36,24 +36,27 @@ extension MailboxLeases {
         case settingsChanged
     }
 
+    /// Which list of authorized settings decides.
+    private enum AuthorizedSettings { case ofSession, readAgain }
+
     /// Reads the cells once in each transaction. A second read in the same one might not see the generation that a key change made in
     /// between: PostgreSQL looks for new partitions when a transaction takes its first lock of a table.
     private func release(
         _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool
     ) async throws -> ReleasedCredential {
-        var readsList = false
+        var settings = AuthorizedSettings.ofSession
         for _ in 0..<Self.readAttempts {
             do {
-                let readsList = readsList
+                let settings = settings
                 return try await session.deployment.pool.withConnection { connection in
                     try connection.transaction {
-                        try release(mailbox, direction, host, allowsPlaintext, readsList: readsList, on: connection)
+                        try release(mailbox, direction, host, allowsPlaintext, settings, on: connection)
                     }
                 }
             } catch Repetition.keyChanged {
                 continue
             } catch Repetition.settingsChanged {
-                readsList = true
+                settings = .readAgain
             }
         }
         throw FieldsealError(
@@ -64,14 +67,13 @@ extension MailboxLeases {
     /// Each attempt but one fails only when another key change was committed meanwhile.
     private static let readAttempts = 16
 
-    /// - Parameter readsList: Whether to read the list of authorized settings again, which is that of the session otherwise.
     private func release(
-        _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool, readsList: Bool,
+        _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool, _ settings: AuthorizedSettings,
         on connection: isolated PostgresConnection
     ) throws -> ReleasedCredential {
         try session.confirm(on: connection)
         try session.renewLease(mailbox, host, for: .signingIn(direction), on: connection)
-        let (source, key) = try authorizedSource(of: mailbox, direction, readsList: readsList, on: connection)
+        let (source, key) = try authorizedSource(of: mailbox, direction, settings, on: connection)
         let released = try source.released(with: key.key, allowsPlaintext: allowsPlaintext, in: organization)
         let credential = released.credential
         if credential.authentication == AuthenticationProtocol.oauth.rawValue, released.source != nil,
@@ -93,7 +95,7 @@ extension MailboxLeases {
 
     /// Reads the cell of a mailbox whose settings the service authorized.
     private func authorizedSource(
-        of mailbox: UUID, _ direction: MailDirection, readsList: Bool, on connection: isolated PostgresConnection
+        of mailbox: UUID, _ direction: MailDirection, _ settings: AuthorizedSettings, on connection: isolated PostgresConnection
     ) throws -> (CredentialSource, Session.CurrentKey) {
         let key = try currentKey(on: connection)
         // One statement reads a mailbox's settings and cells and their key version.
@@ -102,10 +104,13 @@ extension MailboxLeases {
         }
         guard source.keyVersion == key.version else { throw Repetition.keyChanged }
         let grants =
-            readsList ? try OrganizationState.read(organization.name, in: deployment, on: connection).grants : session.state.grants
+            switch settings {
+            case .ofSession: session.state.grants
+            case .readAgain: try OrganizationState.read(organization.name, in: deployment, on: connection).grants
+            }
         do {
             try source.requireAuthorized(grants, in: organization, under: deployment.kek)
-        } catch is CredentialSource.NotAuthorized where !readsList {
+        } catch is CredentialSource.NotAuthorized where settings == .ofSession {
             throw Repetition.settingsChanged
         }
         return (source, key)

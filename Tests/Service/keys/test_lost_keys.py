@@ -10,7 +10,7 @@ from server import Server
 
 def lost(what):
     """What docs/operations.md says to do when something was lost."""
-    page = (pathlib.Path(__file__).parents[2] / "docs/operations.md").read_text()
+    page = (pathlib.Path(__file__).parents[3] / "docs/operations.md").read_text()
     return re.search(rf"^\| {re.escape(what)} \| (.+) \|$", page, re.MULTILINE)[1]
 
 
