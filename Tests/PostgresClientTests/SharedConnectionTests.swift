@@ -70,6 +70,84 @@ struct SharedConnectionTests {
         }
     }
 
+    /// Runs writes that wait together, because the connection is busy. The even ones have this check and the others another one.
+    ///
+    /// - Returns: For each write the transaction that it was done in; nil if it failed.
+    private func waiting(
+        _ count: Int, on connection: SharedConnection, divisor: @Sendable @escaping (Int) -> Int
+    ) async throws -> [Int?] {
+        let checks = [Self.check, SharedStatement("SELECT 2 WHERE $1", [.bool(true)])]
+        async let slow = connection.run([("SELECT 1 FROM pg_sleep(1)", [])])
+        while connection.load == 0 { await Task.yield() }
+        let transactions = try await withThrowingTaskGroup(of: (Int, Int?).self) { group in
+            for number in 0..<count {
+                group.addTask {
+                    let statements: [SharedConnection.Statement] = [
+                        ("INSERT INTO t VALUES ($1) RETURNING n, txid_current()", [.int32(Int32(number))]),
+                        ("SELECT $1 / $2", [.int32(Int32(number)), .int32(Int32(divisor(number)))]),
+                    ]
+                    do {
+                        let results = try #require(try await connection.run(statements, after: checks[number % 2]))
+                        let (row, quotient) = (results[0][0], try results[1][0].decode(0, as: Int.self))
+                        let inserted = try row.decode(0, as: Int.self)
+                        #expect(results.count == 2 && inserted == number && quotient == number)
+                        return (number, try row.decode(1, as: Int.self))
+                    } catch let error as PostgresError {
+                        #expect(error.sqlState == "22012" && divisor(number) == 0)
+                        return (number, nil)
+                    }
+                }
+            }
+            return try await group.reduce(into: [Int?](repeating: nil, count: count)) { $0[$1.0] = $1.1 }
+        }
+        #expect(try await slow?.count == 1)
+        return transactions
+    }
+
+    @Test("Writes with the same check that wait together are one transaction, and others are not part of it")
+    func sharedWrites() async throws {
+        try await shared { connection, _ in
+            let transactions = try await self.waiting(24, on: connection) { _ in 1 }
+            let (even, odd) = (0..<24).reduce(into: (Set<Int?>(), Set<Int?>())) {
+                if $1 % 2 == 0 { $0.0.insert(transactions[$1]) } else { $0.1.insert(transactions[$1]) }
+            }
+            // Some may have come before the slow statement was sent, or after its response.
+            #expect(even.count < 6 && odd.count < 6 && !even.contains(nil) && !odd.contains(nil))
+            #expect(even.isDisjoint(with: odd))
+        }
+    }
+
+    @Test("A write that fails is refused alone, and the others that shared its transaction are done once")
+    func failedAmongShared() async throws {
+        try await shared { connection, other in
+            let transactions = try await self.waiting(24, on: connection) { $0 % 6 == 0 ? 0 : 1 }
+            let done = (0..<24).filter { transactions[$0] != nil }
+            #expect(done == (0..<24).filter { $0 % 6 != 0 })
+            let kept = try await other.query("SELECT n FROM t ORDER BY n")
+            let numbers: [Int] = try kept.map { try $0.decode(0) }
+            #expect(numbers == done)
+        }
+    }
+
+    @Test("When the check fails, all that share it are refused, and nothing is done")
+    func failedCheck() async throws {
+        try await shared { connection, other in
+            let refusal = SharedStatement("SELECT 1 / $1", [.int32(0)])
+            await withTaskGroup(of: Void.self) { group in
+                for number in 0..<20 {
+                    group.addTask {
+                        let error = await #expect(throws: PostgresError.self) {
+                            try await connection.run([("INSERT INTO t VALUES ($1)", [.int32(Int32(number))])], after: refusal)
+                        }
+                        #expect(error?.sqlState == "22012")
+                    }
+                }
+            }
+            let kept = try await other.query("SELECT FROM t")
+            #expect(kept.isEmpty)
+        }
+    }
+
     @Test("Who meets a lock is sent elsewhere, with nothing done, and so is everybody for a while")
     func locks() async throws {
         try await shared({ $0.rest = .milliseconds(200) }) { connection, other in
