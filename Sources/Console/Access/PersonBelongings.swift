@@ -28,16 +28,17 @@ extension Console {
         }
         var owned = 0
         for entity in Self.ownedWithPasswords {
-            let count = try await count(entity, of: entry.systemUserID, isWithPassword: false, visit)
-            guard count > 0 else { continue }
-            owned += count
-            let sealed = try await self.count(entity, of: entry.systemUserID, isWithPassword: true, visit)
-            let text = visit.texts.count("owned:\(entity.logicalName)", count)
-            let more = visit.texts.count("ownedWithPassword", sealed)
+            let found = try await records(entity, of: entry.systemUserID, visit)
+            guard found.count > 0 else { continue }
+            owned += found.count
+            let text = visit.texts.count("owned:\(entity.logicalName)", found.count)
+            let more = visit.texts.count("ownedWithPassword", try await sealed(entity, found.ids, visit))
             line("\(text) \(more)", visit.text("showThem"), "records/\(entity.entitySetName)?owner=\(entry.systemUserID.text)")
         }
-        if try await count(.mailbox, of: entry.systemUserID, isEnabled: true, visit) > 0 { line(visit.text("ownedGoOn")) }
-        if try await count(.userSettings, of: entry.systemUserID, isWithPassword: true, visit) > 0 {
+        let isEnabled = Filter.compare(.init("statecode"), .equal, .number("0"))
+        if try await records(.mailbox, of: entry.systemUserID, where: isEnabled, visit).count > 0 { line(visit.text("ownedGoOn")) }
+        let settings = try await records(.userSettings, of: entry.systemUserID, visit).ids
+        if try await sealed(.userSettings, settings, visit) > 0 {
             line(visit.text("ownedSettings"), visit.text("showThem"), "records/usersettingscollection/\(entry.systemUserID.text)")
         }
         if lines.isEmpty { line(visit.text("ownsNothing")) }
@@ -50,23 +51,25 @@ extension Console {
         return ["belongings": lines, "ownsRecords": owned > 0]
     }
 
-    private func count(
-        _ entity: EntityDefinition, of owner: UUID, isWithPassword: Bool = false, isEnabled: Bool = false, _ visit: Visit
-    ) async throws -> Int {
+    /// The records of a person: their number, and the ids of those that are handed over at once.
+    private func records(
+        _ entity: EntityDefinition, of owner: UUID, where condition: Filter? = nil, _ visit: Visit
+    ) async throws -> (count: Int, ids: [UUID]) {
         var query = RecordQuery()
         query.outputs = [.init(.column(.init(entity.primaryID)))]
         query.countsRows = true
-        query.pageSize = 1
-        let column = entity["ownerid"] == nil ? entity.primaryID : "ownerid"
-        var conditions: [Filter] = [.compare(.init(column), .equal, .text(owner.text))]
-        if isWithPassword {
-            let flags = entity.setFlags.values.sorted()
-            conditions.append(.any(flags.map { Filter.compare(.init($0), .equal, .bool(true)) }))
-        }
-        if isEnabled { conditions.append(.compare(.init("statecode"), .equal, .number("0"))) }
-        query.filter = .all(conditions)
+        query.pageSize = Self.handedOver
+        let isTheirs = Filter.compare(.init(entity.isUserOwned ? "ownerid" : entity.primaryID), .equal, .text(owner.text))
+        query.filter = .all([isTheirs] + (condition.map { [$0] } ?? []))
         let found = try await visit.session().list(entity, query)
-        return found.count ?? found.records.count
+        return (found.count ?? found.records.count, found.records.map(\.id))
+    }
+
+    /// How many of some records have a stored password.
+    private func sealed(_ entity: EntityDefinition, _ ids: [UUID], _ visit: Visit) async throws -> Int {
+        var count = 0
+        for id in ids where try await !visit.session().secretsSet(entity, id).isEmpty { count += 1 }
+        return count
     }
 
     /// When a person last saw the key that is in use; nil if they have not.
@@ -97,14 +100,10 @@ extension Console {
         let heir = try await self.entry(visit.form["to"] ?? "", visit)
         var (moved, failed) = (0, 0)
         for entity in Self.ownedWithPasswords {
-            var query = RecordQuery()
-            query.outputs = [.init(.column(.init(entity.primaryID)))]
-            query.filter = .compare(.init("ownerid"), .equal, .text(entry.systemUserID.text))
-            query.pageSize = Self.handedOver
-            for record in try await session.list(entity, query).records {
+            for id in try await records(entity, of: entry.systemUserID, visit).ids {
                 let owner = JSONValue.Member("ownerid@odata.bind", .string("/systemusers(\(heir.systemUserID.text))"))
                 do {
-                    try await session.write(.upsert(entity, .id(record.id), [owner], .mustExist))
+                    try await session.write(.upsert(entity, .id(id), [owner], .mustExist))
                     moved += 1
                 } catch let error as FieldsealError where error.code.httpStatus < 500 {
                     failed += 1

@@ -90,7 +90,6 @@ struct RecordForm {
         let raw = try fields.filter { !inSections.contains($0.logicalName) }.map { try field($0, loaded, isRaw: true) }
         let isRawOpen: Bool = raw.contains { ($0["error"] as? String) != nil } || contested.contains { !inSections.contains($0) }
         let mayDelete: Bool = record != nil && Console.may(.delete, entity, visit)
-        let maySave: Bool = Console.may(record == nil ? .create : .update, entity, visit)
         let version: String = record.map { "\($0.versionNumber)" } ?? ""
         let members = loaded.sorted { $0.key < $1.key }.map { JSONValue.Member($0.key, .string($0.value)) }
         let problems = fields.compactMap { attribute -> [String: Any]? in
@@ -102,7 +101,7 @@ struct RecordForm {
             "action": "\(visit.root)/records/\(entity.entitySetName)/\(path)",
             "version": version, "loaded": String(decoding: JSONValue.object(members).utf8, as: UTF8.self),
             "sections": sections, "raw": raw, "hasRaw": !raw.isEmpty,
-            "isRawOpen": isRawOpen, "mayDelete": mayDelete, "maySave": maySave, "hasErrors": !errors.isEmpty, "errors": problems,
+            "isRawOpen": isRawOpen, "mayDelete": mayDelete, "hasErrors": !errors.isEmpty, "errors": problems,
             "errorsTitle": texts.count("errorsTitle", errors.count), "status": false, "conflict": false,
         ]
         if let record { values["links"] = links(record) } else { values["links"] = false }
