@@ -64,11 +64,12 @@ extension Console {
         let secrets = try KeptSecrets(
             deployment.kek, organization: session.organization.id, form: "connect", record: nil, token: visit.token ?? "")
         let typed = form["password"].flatMap { $0.isEmpty ? nil : $0 }
-        let password = typed ?? form["kept"].flatMap { secrets.opened($0, for: "password") }
+        let sealed = form[KeptSecrets.field("password")]
+        let password = typed ?? sealed.flatMap { secrets.opened($0, for: "password") }
         var errors: [String: String] = [:]
         if text("name").isEmpty { errors["name"] = visit.text("isNeeded") }
         if !TypedRecord.isAddress(text("emailaddress")) { errors["emailaddress"] = visit.text("notAnAddress") }
-        if password == nil { errors["password"] = visit.text(form["kept"] == nil ? "isNeeded" : "typeAgain") }
+        if password == nil { errors["password"] = visit.text(sealed == nil ? "isNeeded" : "typeAgain") }
         let usesExisting = text("provider") == "existing"
         if usesExisting, text("profile").isEmpty { errors["profile"] = visit.text("isNeeded") }
         for name in ["incomingserver", "outgoingserver"] where !usesExisting && text(name).isEmpty {

@@ -52,7 +52,7 @@ extension Console {
         let secrets = try KeptSecrets(
             deployment.kek, organization: session.organization.id, form: "newkey", record: nil, token: visit.token ?? "")
         let typed = visit.form["key"].flatMap { $0.isEmpty ? nil : $0 }
-        let kept = visit.form["kept"].flatMap { $0.isEmpty ? nil : $0 }
+        let kept = visit.form[KeptSecrets.field("key")].flatMap { $0.isEmpty ? nil : $0 }
         let text = typed ?? kept.flatMap { secrets.opened($0, for: "key") }
         let isTyped = text != nil || kept != nil || visit.form["typed"] == "1"
         guard text != nil || !isTyped else {

@@ -170,8 +170,8 @@ def test_a_second_mailbox_of_an_address_is_connected_after_a_question(console):
     assert f'<a href="/contoso/records/mailboxes/{box}">{html.escape(values["name"])}</a>' in answer.text and "typed-once" not in answer.text
     assert console.sql(counts) == before
     # The answer to the question is for that address.
-    kept = re.search(r'name="kept" value="([^"]*)"', answer.text)[1]
-    again = form | {"password": "", "kept": kept, "second": "another@contoso.example"}
+    kept = re.search(r'name="password!kept" value="([^"]*)"', answer.text)[1]
+    again = form | {"password": "", "password!kept": kept, "second": "another@contoso.example"}
     assert admin.send("connect", **again).status_code == 409
     answer = admin.send("connect", **again | {"second": form["emailaddress"]})
     assert answer.status_code == 200 and "/records/mailboxes/" in answer.url, text(answer.text)
