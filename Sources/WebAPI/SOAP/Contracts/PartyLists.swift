@@ -6,7 +6,9 @@ import Records
 /// The lists of an e-mail's parties in a request.
 struct PartyLists {
     /// The lists' names, and the participation type of each.
-    static let masks: [(name: String, mask: Int64)] = [("from", 1), ("to", 2), ("cc", 3), ("bcc", 4)]
+    static let masks = [("from", Participation.sender), ("to", .to), ("cc", .cc), ("bcc", .bcc)].map { name, part in
+        (name: name, mask: Int64(part.rawValue))
+    }
 
     private var parties: [JSONValue] = []
     private var named: [JSONValue] = []
