@@ -92,7 +92,10 @@ extension ClientRegistry {
             guard let row = try Self.rows(of: organization, on: connection).first(where: { $0.row.id == id })?.row else {
                 throw Self.unknown(id.text, organization)
             }
-            guard try change.grants.mayChange(row.grant(in: organization), tag: row.tag, under: change.kek) else {
+            let grant = row.grant(in: organization)
+            let standing = try change.grants.standing(of: grant, tag: row.tag, under: deployment.kek)
+            let hasOwnTag = try grant.fits(row.tag, under: change.kek)
+            guard standing == .honoured || standing == .revoked, hasOwnTag else {
                 throw FieldsealError(
                     .accessDenied,
                     "The row of the client \(row.name.quotedForMessage) was changed past this service. Disable the client, and add another."

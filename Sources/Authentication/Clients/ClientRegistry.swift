@@ -205,13 +205,12 @@ package struct ClientRegistry: Sendable {
             let disabled = OrganizationState.ClientRow.grant(
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: disabledOn)
             // A row that SQL changed keeps its old tag, so it still does not verify.
-            let isOwn = try change.grants.mayChange(row.grant(in: organization), tag: row.tag, under: change.kek)
-            let tag = isOwn ? try disabled.tag(under: change.kek) : row.tag
+            let isOwn = try change.grants.honours(row.grant(in: organization), tag: row.tag, under: deployment.kek)
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query(
                     "UPDATE config.api_client SET disabled_on = $2, tag = $3 WHERE client_id = $1",
-                    [.uuid(row.id), .moment(disabledOn), .bytes(tag)])
-                try change.revoke(OrganizationState.ClientRow.name(row.id), tag: isOwn ? tag : nil)
+                    [.uuid(row.id), .moment(disabledOn), .bytes(isOwn ? try disabled.tag(under: change.kek) : row.tag)])
+                try change.revoke(OrganizationState.ClientRow.name(row.id))
             }
             try change.append(SecurityEvent(.clientDisabled, .succeeded, details: nameOrID), by: caller, on: connection)
         }

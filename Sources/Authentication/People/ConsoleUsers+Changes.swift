@@ -183,7 +183,10 @@ extension ConsoleUsers {
                 guard let (user, tag) = try rows.first.flatMap(Self.row) else {
                     throw FieldsealError(.objectDoesNotExist, "There is no such person here.")
                 }
-                guard try change.grants.mayChange(user.grant, tag: tag, under: change.kek) else { throw Self.foreign(user.name) }
+                let standing = try change.grants.standing(of: user.grant, tag: tag, under: deployment.kek)
+                guard standing == .honoured || standing == .revoked,
+                    try user.grant.fits(tag, under: change.kek)
+                else { throw Self.foreign(user.name) }
                 return try body(user, &change, connection)
             }
         }

@@ -200,17 +200,20 @@ package struct ConsoleUsers: Sendable {
         let organization = session.organization
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                guard let (found, former) = try Self.row(named: name, &change, on: connection) else { throw Self.unknown(name) }
+                guard let (found, tag, standing) = try Self.row(named: name, &change, on: connection) else {
+                    throw Self.unknown(name)
+                }
                 var user = found
                 if user.disabledOn == nil { user.disabledOn = change.now }
-                // A row that SQL changed keeps its old tag, so it still does not verify after a reset.
-                let isOwn = try change.grants.mayChange(found.grant, tag: former, under: change.kek)
-                let tag = isOwn ? try user.grant.tag(under: change.kek) : former
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
+                    // A row that SQL changed keeps its old tag, so it still does not verify after a reset.
                     _ = try connection.query(
                         "UPDATE config.console_user SET disabled_on = $2, tag = $3 WHERE user_id = $1",
-                        [.uuid(user.id), .moment(user.disabledOn), .bytes(tag)])
-                    try change.revoke(Self.name(user.id), tag: isOwn ? tag : nil)
+                        [
+                            .uuid(user.id), .moment(user.disabledOn),
+                            .bytes(standing == .honoured ? try user.grant.tag(under: change.kek) : tag),
+                        ])
+                    try change.revoke(Self.name(user.id))
                 }
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try change.append(SecurityEvent(.userDisabled, .succeeded, details: name), by: session.caller, on: connection)
@@ -246,8 +249,12 @@ package struct ConsoleUsers: Sendable {
         let derived = try await deployment.hashing.derive(password, salt: salt, for: Self.network(session.caller))
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                guard let (old, tag) = try Self.row(named: name, &change, on: connection) else { throw Self.unknown(name) }
-                guard try change.grants.mayChange(old.grant, tag: tag, under: change.kek) else { throw Self.foreign(name) }
+                guard let (old, tag, standing) = try Self.row(named: name, &change, on: connection) else {
+                    throw Self.unknown(name)
+                }
+                guard standing == .honoured || standing == .revoked,
+                    try old.grant.fits(tag, under: change.kek)
+                else { throw Self.foreign(name) }
                 let user = Row(
                     id: old.id, organizationID: old.organizationID, name: old.name, systemUserID: old.systemUserID, role: old.role,
                     salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek),
@@ -279,11 +286,12 @@ package struct ConsoleUsers: Sendable {
         named name: String,
         _ change: inout AttestedChange,
         on connection: isolated PostgresConnection
-    ) throws -> (row: Row, tag: [UInt8])? {
+    ) throws -> (row: Row, tag: [UInt8], standing: GrantList.Standing)? {
         let rows = try connection.query(
             "SELECT \(columns) FROM config.console_user AS u WHERE organization_id = $1 AND lower(name) = lower($2) FOR UPDATE",
             [.uuid(change.organization.id), .text(name)])
-        return try rows.first.flatMap(row)
+        guard let (user, tag) = try rows.first.flatMap(row) else { return nil }
+        return (user, tag, try change.grants.standing(of: user.grant, tag: tag, under: change.kek))
     }
 
     static func foreign(_ name: String) -> FieldsealError {

@@ -137,16 +137,12 @@ extension OrganizationRegistry {
         var (honoured, notHonoured): ([String], [String]) = ([], [])
         for row in try GrantRow.all(of: organization, on: connection) where ![.session, .approval].contains(row.grant.name.kind) {
             if try isOwn(row, in: former) {
-                if row.isDisabled {
-                    try grants.revoke(row.grant.name, tag: row.tag, under: kek)
-                } else {
-                    try grants.set(row.grant, under: kek)
-                }
+                if row.isDisabled { try grants.revoke(row.grant.name, under: kek) } else { try grants.set(row.grant, under: kek) }
                 let isNamed = [.client, .user, .issuer, .link].contains(row.grant.name.kind)
                 if isNamed, !row.isDisabled { honoured.append(row.title) }
             } else {
                 // A revoked row stays revoked.
-                try grants.revoke(row.grant.name, tag: nil, under: kek)
+                try grants.revoke(row.grant.name, under: kek)
                 notHonoured.append(row.title)
             }
         }
@@ -208,8 +204,7 @@ extension OrganizationRegistry {
     private func isOwn(_ row: GrantRow, in former: GrantList?) throws -> Bool {
         guard let former else { return try row.grant.fits(row.tag, under: kek) }
         let standing = try former.standing(of: row.grant, tag: row.tag, under: kek)
-        guard row.isDisabled else { return standing == .honoured }
-        return try standing == .revoked && former.mayChange(row.grant, tag: row.tag, under: kek)
+        return standing == (row.isDisabled ? .revoked : .honoured)
     }
 
     private func isOwn(_ key: StoredKey, of organization: Organization, in former: GrantList?) throws -> Bool {

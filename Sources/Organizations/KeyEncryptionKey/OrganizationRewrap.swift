@@ -66,7 +66,7 @@ struct OrganizationRewrap {
         var standings: [GrantList.Digest: Standing] = [:]
         for row in try GrantRow.all(of: organization, on: connection) {
             let standing = try list.standing(of: row.grant, tag: row.tag, under: new)
-            let isOwn = try list.mayChange(row.grant, tag: row.tag, under: new)
+            let isOwn = try row.grant.fits(row.tag, under: new)
             if standing == .honoured { standings[try row.grant.name.digest()] = .honoured }
             if standing == .revoked, isOwn { standings[try row.grant.name.digest()] = .revoked }
         }
@@ -81,7 +81,7 @@ struct OrganizationRewrap {
         }
         switch standing {
         case .honoured: try grants.set(row.grant, under: alone)
-        case .revoked: try grants.revoke(row.grant.name, tag: tag, under: alone)
+        case .revoked: try grants.revoke(row.grant.name, under: alone)
         }
     }
 

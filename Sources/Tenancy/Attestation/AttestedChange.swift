@@ -54,11 +54,8 @@ package struct AttestedChange {
     }
 
     /// Revokes a row permanently. SQL can't undo that.
-    ///
-    /// - Parameter tag: The tag of the revoked row, which alone can be enabled again; nil if the row is missing or not this
-    ///   service's last one.
-    package mutating func revoke(_ name: Grant.Name, tag: [UInt8]? = nil) throws {
-        try grants.revoke(name, tag: tag, under: kek)
+    package mutating func revoke(_ name: Grant.Name) throws {
+        try grants.revoke(name, under: kek)
         hasNewGrants = true
     }
 

@@ -65,7 +65,7 @@ package struct Grant: Sendable {
 
         private static func length(_ count: Int) -> [UInt8] { withUnsafeBytes(of: UInt64(count).bigEndian) { Array($0) } }
 
-        /// What the list's entry for a revoked row begins with. No row can have such a tag.
+        /// The list's entry for a revoked row. No row can have this tag.
         func revocation(under kek: KeyEncryptionKey) throws -> GrantList.Digest {
             GrantList.Digest(try kek.tag(label: "revoked \(kind.rawValue)", over: key))
         }

@@ -16,8 +16,6 @@ package struct GrantList: Sendable, Equatable {
             low = word(bytes.dropFirst(8).prefix(8))
         }
 
-        init(high: UInt64, low: UInt64) { (self.high, self.low) = (high, low) }
-
         package var bytes: [UInt8] {
             [high, low].flatMap { word in withUnsafeBytes(of: word.bigEndian) { Array($0) } }
         }
@@ -60,9 +58,7 @@ package struct GrantList: Sendable, Equatable {
     /// The list's verdict on a row with a stored tag.
     package func standing(of grant: Grant, tag: [UInt8], under kek: KeyEncryptionKey) throws -> Standing {
         let entry = entries[try grant.name.digest()]
-        if let entry, try kek.each.contains(where: { entry.high == (try grant.name.revocation(under: $0)).high }) {
-            return .revoked
-        }
+        if let entry, try kek.each.contains(where: { entry == (try grant.name.revocation(under: $0)) }) { return .revoked }
         guard try grant.fits(tag, under: kek) else { return .foreign }
         return entry == Digest(tag) ? .honoured : .putBack
     }
@@ -70,19 +66,6 @@ package struct GrantList: Sendable, Equatable {
     /// Whether a row has the contents that this service wrote last.
     package func honours(_ grant: Grant, tag: [UInt8], under kek: KeyEncryptionKey) throws -> Bool {
         try standing(of: grant, tag: tag, under: kek) == .honoured
-    }
-
-    /// Whether a change of a row may be signed: the row is honoured, or it is the one that this service revoked. An older row is
-    /// neither, although its tag is genuine.
-    package func mayChange(_ grant: Grant, tag: [UInt8], under kek: KeyEncryptionKey) throws -> Bool {
-        guard let entry = entries[try grant.name.digest()], try grant.fits(tag, under: kek) else { return false }
-        let digest = Digest(tag)
-        if entry == digest { return true }
-        return try kek.each.contains { kek in
-            let revocation = try grant.name.revocation(under: kek)
-            // The entries of earlier versions do not say which row was revoked.
-            return entry == revocation || entry == Digest(high: revocation.high, low: digest.low)
-        }
     }
 
     /// Whether the list has a grant that has no stored tag.
@@ -98,14 +81,9 @@ package struct GrantList: Sendable, Equatable {
         entries[try grant.name.digest()] = Digest(try grant.tag(under: kek))
     }
 
-    /// Records that a row was revoked, regardless of what the row itself says. One half of the entry says that, and the other half
-    /// which row it was.
-    ///
-    /// - Parameter tag: The tag of the revoked row, which alone can be enabled again; nil if the row is missing or not this
-    ///   service's last one.
-    package mutating func revoke(_ name: Grant.Name, tag: [UInt8]?, under kek: KeyEncryptionKey) throws {
-        let row = tag.map { Digest($0).low } ?? 0
-        entries[try name.digest()] = Digest(high: try name.revocation(under: kek).high, low: row)
+    /// Records that a row was revoked, regardless of what the row itself says.
+    package mutating func revoke(_ name: Grant.Name, under kek: KeyEncryptionKey) throws {
+        entries[try name.digest()] = try name.revocation(under: kek)
     }
 
     /// Copies the entry of another list for a row, if there is one.
