@@ -93,13 +93,8 @@ extension ClientRegistry {
                 throw Self.unknown(id.text, organization)
             }
             let grant = row.grant(in: organization)
-            let standing = try change.grants.standing(of: grant, tag: row.tag, under: deployment.kek)
-            let hasOwnTag = try grant.fits(row.tag, under: change.kek)
-            guard standing == .honoured || standing == .revoked, hasOwnTag else {
-                throw FieldsealError(
-                    .accessDenied,
-                    "The row of the client \(row.name.quotedForMessage) was changed past this service. Disable the client, and add another."
-                )
+            guard try change.grants.isNewest(grant, tag: row.tag, isDisabled: row.disabledOn != nil, under: change.kek) else {
+                throw Self.foreign(row.name)
             }
             try body(row, &change)
         }

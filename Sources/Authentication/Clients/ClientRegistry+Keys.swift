@@ -103,7 +103,7 @@ extension ClientRegistry {
         on connection: isolated PostgresConnection
     ) throws -> UUID {
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-            let client = try Self.row(nameOrID, of: organization, on: connection)
+            let client = try Self.row(nameOrID, of: organization, in: change.grants, under: change.kek, on: connection)
             let id = try addKey(key, to: client.id, by: caller, &change, on: connection)
             try change.append(
                 SecurityEvent(.clientKeyAdded, .succeeded, details: "\(client.name), \(key.kind), SHA-256 \(key.fingerprint)"),

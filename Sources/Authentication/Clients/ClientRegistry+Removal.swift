@@ -77,9 +77,14 @@ extension Session {
 
     /// The id of a client by its name or id.
     ///
-    /// - Throws: ``FieldsealError`` when there is none.
+    /// - Throws: ``FieldsealError`` when there is none, or SQL changed its row. Another row could have its name.
     package func clientID(of nameOrID: String) async throws -> UUID {
         try requireSystemAdministrator(to: "manage API clients")
-        return try await deployment.pool.withConnection { try ClientRegistry.row(nameOrID, of: organization, on: $0).id }
+        return try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            return try ClientRegistry.row(
+                nameOrID, of: organization, in: state.grants, under: deployment.kek, on: connection
+            ).id
+        }
     }
 }

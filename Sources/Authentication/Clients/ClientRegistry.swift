@@ -129,11 +129,12 @@ package struct ClientRegistry: Sendable {
         }
         let secrets = try secrets(state, on: connection)
         return try Self.rows(of: state.organization, on: connection).map { row, createdOn in
-            let standing = try state.grants.standing(of: row.grant(in: state.organization), tag: row.tag, under: deployment.kek)
             return Entry(
                 id: row.id, name: row.name, role: row.role, systemUserID: row.systemUserID, createdOn: createdOn,
                 disabledOn: row.disabledOn.map { $0.date },
-                isHonoured: standing == (row.disabledOn == nil ? .honoured : .revoked), keys: keys[row.id] ?? [],
+                isHonoured: try state.grants.isNewest(
+                    row.grant(in: state.organization), tag: row.tag, isDisabled: row.disabledOn != nil, under: deployment.kek),
+                keys: keys[row.id] ?? [],
                 secrets: secrets[row.id] ?? [])
         }
     }
@@ -177,6 +178,26 @@ package struct ClientRegistry: Sendable {
         return row
     }
 
+    /// The row of a client by its name or id, if it is the last one that this service wrote. So the name is the client's own.
+    ///
+    /// - Throws: ``FieldsealError`` when there is none, or SQL changed it.
+    static func row(
+        _ nameOrID: String, of organization: Organization, in grants: GrantList, under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection
+    ) throws -> OrganizationState.ClientRow {
+        let row = try row(nameOrID, of: organization, on: connection)
+        guard try grants.isNewest(row.grant(in: organization), tag: row.tag, isDisabled: row.disabledOn != nil, under: kek) else {
+            throw foreign(row.name)
+        }
+        return row
+    }
+
+    static func foreign(_ name: String) -> FieldsealError {
+        FieldsealError(
+            .accessDenied,
+            "The row of the client \(name.quotedForMessage) was changed past this service. Remove the client, and add another.")
+    }
+
     /// Disables a client. Its tokens are refused from now on.
     ///
     /// - Throws: ``FieldsealError`` when there is no client with that name or id.
@@ -204,13 +225,14 @@ package struct ClientRegistry: Sendable {
             let disabledOn = row.disabledOn ?? change.now
             let disabled = OrganizationState.ClientRow.grant(
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: disabledOn)
-            // A row that SQL changed keeps its old tag, so it still does not verify.
+            // A row that SQL changed keeps its tag, so it still does not verify. Nor does a former state that SQL put back.
             let isOwn = try change.grants.honours(row.grant(in: organization), tag: row.tag, under: deployment.kek)
+            let tag = isOwn ? try disabled.tag(under: change.kek) : row.tag
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query(
                     "UPDATE config.api_client SET disabled_on = $2, tag = $3 WHERE client_id = $1",
-                    [.uuid(row.id), .moment(disabledOn), .bytes(isOwn ? try disabled.tag(under: change.kek) : row.tag)])
-                try change.revoke(OrganizationState.ClientRow.name(row.id))
+                    [.uuid(row.id), .moment(disabledOn), .bytes(tag)])
+                try change.revoke(OrganizationState.ClientRow.name(row.id), tag: isOwn ? tag : nil)
             }
             try change.append(SecurityEvent(.clientDisabled, .succeeded, details: nameOrID), by: caller, on: connection)
         }
@@ -328,7 +350,7 @@ package struct ClientRegistry: Sendable {
         let client: UUID
         package let salt: [UInt8]
         package let verifier: [UInt8]
-        let expiresOn: PostgresMoment?
+        package let expiresOn: PostgresMoment?
 
         package var grant: Grant {
             Grant(Grant.Name(.clientSecret, [id.bytes]), [client.bytes, salt, verifier, Grant.field(expiresOn)])

@@ -26,7 +26,7 @@ package struct TrustedIssuers: Sendable {
         package let claim: String
         /// Whether this service wrote the row.
         package fileprivate(set) var isHonoured: Bool
-        package let secret: [UInt8]?
+        package var secret: [UInt8]?
         let organizationID: UUID
     }
 
@@ -151,14 +151,7 @@ package struct TrustedIssuers: Sendable {
             throw Self.unknown(name)
         }
         try await change(.identityLinked, "\(subject) of \(name) is \(user ?? client ?? "")", by: session) { change, connection in
-            let rows = try connection.query(
-                user != nil
-                    ? "SELECT user_id FROM config.console_user WHERE organization_id = $1 AND lower(name) = lower($2)"
-                    : "SELECT client_id FROM config.api_client WHERE organization_id = $1 AND (name = $2 OR client_id::text = lower($2))",
-                [.uuid(organization.id), .text(user ?? client ?? "")])
-            guard rows.count == 1, let id = try rows.first?.decode(0, as: UUID.self) else {
-                throw FieldsealError(.objectDoesNotExist, "There is no \((user ?? client ?? "").quotedForMessage) here.")
-            }
+            let id = try Self.account(user: user, client: client, &change, on: connection)
             let link = user != nil ? Link.user(id) : .client(id)
             _ = try connection.query(
                 """
@@ -171,6 +164,24 @@ package struct TrustedIssuers: Sendable {
                     .bytes(try change.grant(link.grant(subject, at: issuer.id))), .text(session.caller.actor),
                 ])
         }
+    }
+
+    /// The id of a person or a client. This service must have written the row, because SQL could give another one that name.
+    private static func account(
+        user: String?, client: String?, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws -> UUID {
+        guard let user else {
+            return try ClientRegistry.row(
+                client ?? "", of: change.organization, in: change.grants, under: change.kek, on: connection
+            ).id
+        }
+        guard let (row, tag, _) = try ConsoleUsers.row(named: user, &change, on: connection) else {
+            throw FieldsealError(.objectDoesNotExist, "There is no \(user.quotedForMessage) here.")
+        }
+        guard try change.grants.isNewest(row.grant, tag: tag, isDisabled: row.disabledOn != nil, under: change.kek) else {
+            throw ConsoleUsers.foreign(user)
+        }
+        return row.id
     }
 
     /// The person or client of a subject; nil if it is not linked, or this service did not write the link.

@@ -152,6 +152,8 @@ extension ConsoleSessions {
                 return nil
             }
             let token = try AttestedState.change(of: attempt.organization, under: deployment.kek, on: connection) { change in
+                // The row was verified before the lock. What is stored is made from it, so it must still be the last one.
+                guard try change.grants.holds(user.grant, under: change.kek) else { throw PasswordHashing.busy }
                 try change.append(event, by: caller, on: connection)
                 if check == .outdated { try users.store(derived, of: user, &change, on: connection) }
                 return try body(user, &change, connection)

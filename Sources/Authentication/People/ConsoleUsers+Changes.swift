@@ -183,10 +183,9 @@ extension ConsoleUsers {
                 guard let (user, tag) = try rows.first.flatMap(Self.row) else {
                     throw FieldsealError(.objectDoesNotExist, "There is no such person here.")
                 }
-                let standing = try change.grants.standing(of: user.grant, tag: tag, under: deployment.kek)
-                guard standing == .honoured || standing == .revoked,
-                    try user.grant.fits(tag, under: change.kek)
-                else { throw Self.foreign(user.name) }
+                guard try change.grants.isNewest(user.grant, tag: tag, isDisabled: user.disabledOn != nil, under: change.kek) else {
+                    throw Self.foreign(user.name)
+                }
                 return try body(user, &change, connection)
             }
         }

@@ -30,11 +30,12 @@ extension ConsoleUsers {
 
     /// The id of a person by their name.
     ///
-    /// - Throws: ``FieldsealError`` when there is no such person.
+    /// - Throws: ``FieldsealError`` when there is no such person, or SQL changed the row. Another row could have its name.
     package func id(of name: String, by session: Session) async throws -> UUID {
         guard let entry = try await list(by: session).first(where: { $0.name.lowercased() == name.lowercased() }) else {
             throw Self.unknown(name)
         }
+        guard entry.isHonoured else { throw Self.foreign(name) }
         return entry.id
     }
 }

@@ -178,14 +178,15 @@ package struct ConsoleUsers: Sendable {
                 """, [.uuid(session.organization.id)]
             ).map { row in
                 let disabledOn: PostgresMoment? = try row.decodeIfPresent(9)
-                let standing = try Self.row(row).map {
-                    try state.grants.standing(of: $0.row.grant, tag: $0.tag, under: deployment.kek)
+                let isNewest = try Self.row(row).map {
+                    try state.grants.isNewest(
+                        $0.row.grant, tag: $0.tag, isDisabled: disabledOn != nil, under: deployment.kek)
                 }
                 return Entry(
                     id: try row.decode(0), name: try row.decode(2), role: try row.decode(4),
                     createdOn: try row.decode(Self.columnCount, as: PostgresMoment.self).date,
                     disabledOn: disabledOn.map { $0.date },
-                    isHonoured: standing == (disabledOn == nil ? .honoured : .revoked), systemUserID: try row.decode(3),
+                    isHonoured: isNewest ?? false, systemUserID: try row.decode(3),
                     hasSecondFactor: !row.isNull(8), sessions: try row.decode(Self.columnCount + 1),
                     mustChangePassword: try row.decode(10))
             }
@@ -205,15 +206,15 @@ package struct ConsoleUsers: Sendable {
                 }
                 var user = found
                 if user.disabledOn == nil { user.disabledOn = change.now }
+                // A row that SQL changed keeps its tag, so it still does not verify after a reset. Nor does a former state that SQL
+                // put back.
+                let isOwn = standing == .honoured
+                let kept = isOwn ? try user.grant.tag(under: change.kek) : tag
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
-                    // A row that SQL changed keeps its old tag, so it still does not verify after a reset.
                     _ = try connection.query(
                         "UPDATE config.console_user SET disabled_on = $2, tag = $3 WHERE user_id = $1",
-                        [
-                            .uuid(user.id), .moment(user.disabledOn),
-                            .bytes(standing == .honoured ? try user.grant.tag(under: change.kek) : tag),
-                        ])
-                    try change.revoke(Self.name(user.id))
+                        [.uuid(user.id), .moment(user.disabledOn), .bytes(kept)])
+                    try change.revoke(Self.name(user.id), tag: isOwn ? kept : nil)
                 }
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try change.append(SecurityEvent(.userDisabled, .succeeded, details: name), by: session.caller, on: connection)
@@ -237,8 +238,10 @@ package struct ConsoleUsers: Sendable {
     /// Sets a password that the person must change at their next sign-in. It removes their one-time passwords, enables them, and
     /// ends their sessions.
     ///
+    /// - Returns: The person's role, which stays.
     /// - Throws: ``FieldsealError`` when there is no such person, or this service did not write the row.
-    package func reset(_ name: String, password: String, by session: Session) async throws {
+    @discardableResult
+    package func reset(_ name: String, password: String, by session: Session) async throws -> Role {
         try session.requireSystemAdministrator(to: "manage console users")
         let organization = session.organization
         try PasswordRules.check(password, of: name, in: organization.name)
@@ -247,14 +250,14 @@ package struct ConsoleUsers: Sendable {
         }
         let salt = try deployment.hashing.newSalt()
         let derived = try await deployment.hashing.derive(password, salt: salt, for: Self.network(session.caller))
-        try await deployment.pool.withConnection { connection in
+        return try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                guard let (old, tag, standing) = try Self.row(named: name, &change, on: connection) else {
+                guard let (old, tag, _) = try Self.row(named: name, &change, on: connection) else {
                     throw Self.unknown(name)
                 }
-                guard standing == .honoured || standing == .revoked,
-                    try old.grant.fits(tag, under: change.kek)
-                else { throw Self.foreign(name) }
+                guard try change.grants.isNewest(old.grant, tag: tag, isDisabled: old.disabledOn != nil, under: change.kek) else {
+                    throw Self.foreign(name)
+                }
                 let user = Row(
                     id: old.id, organizationID: old.organizationID, name: old.name, systemUserID: old.systemUserID, role: old.role,
                     salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek),
@@ -266,7 +269,10 @@ package struct ConsoleUsers: Sendable {
                     """, [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
-                try change.append(SecurityEvent(.userReset, .succeeded, details: name), by: session.caller, on: connection)
+                try change.append(
+                    SecurityEvent(.userReset, .succeeded, details: "\(name), \(user.role.rawValue)"), by: session.caller,
+                    on: connection)
+                return user.role
             }
         }
     }
@@ -298,6 +304,6 @@ package struct ConsoleUsers: Sendable {
         FieldsealError(
             .accessDenied,
             "The row of \(name.quotedForMessage) in config was changed past this service, so it is not reset: what it grants is not known. "
-                + "Disable that person, and add another.")
+                + "Remove that person, and add them again: fieldseal user remove, fieldseal user add.")
     }
 }

@@ -72,25 +72,25 @@ package struct SecondFactor: Sendable {
             .known("code:\(signed.userID.text)"), from: signed.session.caller.address ?? "", policy: deployment.policy)
         let wait = try await deployment.pool.withConnection { try failures.begin(on: $0) }
         if wait > .zero { try await Task.sleep(for: wait) }
-        let isRight = try await deployment.pool.withConnection { connection in
+        let checked = try await deployment.pool.withConnection { connection -> ConsoleUsers.Row? in
             let rows = try connection.query(
                 "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1", [.uuid(signed.userID)])
             guard let (user, _) = try rows.first.flatMap(ConsoleUsers.row),
                 try user.totp == nil || self.isRight(code, for: user, in: signed.session.organization, on: connection)
             else {
                 try failures.fail(on: connection)
-                return false
+                return nil
             }
             try failures.succeed(on: connection)
-            return true
+            return user
         }
-        guard isRight else {
+        guard let checked else {
             throw FieldsealError(
                 .invalidArgument,
                 "The code is wrong, and one-time passwords stay on. Type the code that the authenticator shows now, or a recovery code."
             )
         }
-        try await store(nil, 0, [], for: signed, .secondFactorOff)
+        try await store(nil, 0, [], for: signed, .secondFactorOff) { constantTimeEqual($0.totp ?? [], checked.totp ?? []) }
     }
 
     /// Whether a person has one-time passwords.
@@ -101,12 +101,14 @@ package struct SecondFactor: Sendable {
         }
     }
 
+    /// - Parameter condition: Whether the verified row is the one that a code was checked for.
     private func store(
         _ totp: [UInt8]?,
         _ step: Int,
         _ codes: [String],
         for signed: ConsoleSessions.Signed,
-        _ kind: SecurityEvent.Kind
+        _ kind: SecurityEvent.Kind,
+        if condition: @Sendable (ConsoleUsers.Row) -> Bool = { _ in true }
     ) async throws {
         try await deployment.pool.withConnection { connection in
             let organization = signed.session.organization
@@ -115,7 +117,7 @@ package struct SecondFactor: Sendable {
                     "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1 FOR UPDATE",
                     [.uuid(signed.userID)])
                 guard let (found, tag) = try rows.first.flatMap(ConsoleUsers.row),
-                    try change.grants.honours(found.grant, tag: tag, under: deployment.kek)
+                    try change.grants.honours(found.grant, tag: tag, under: deployment.kek), condition(found)
                 else { throw FieldsealError(.accessDenied, "This account is not honoured.") }
                 var user = found
                 user.totp = try totp.map { offered in

@@ -15,19 +15,22 @@ extension MailboxLeases {
             try session.planned(on: connection) {
                 try session.renewLease(mailbox, host, for: .taking, on: connection)
                 let rows = try connection.query(taking, [.uuid(mailbox), .int64(Int64(limit))])
-                var taken: [PostgresRow] = []
+                // Read once, before anything that could wait for a lock. What is verified here is what the router is given.
+                var contents = try contents(
+                    of: rows.filter { try $0.decodeIfPresent("problem", as: String.self) == nil }, on: connection)
+                var emails: [PendingEmail] = []
                 for row in rows {
                     let id: UUID = try row.decode("activityid")
                     if let problem: String = try row.decodeIfPresent("problem") {
                         try refuse(id, mailbox, problem, on: connection)
-                    } else if try !isSubmitted(row) {
+                    } else if let content = contents.removeValue(forKey: id), try isSubmitted(row, content) {
+                        emails.append(try email(row, content))
+                    } else {
                         try failUnsubmitted(id, on: connection)
                         try refuse(id, mailbox, Self.notSubmitted, on: connection)
-                    } else {
-                        taken.append(row)
                     }
                 }
-                return try emails(taken, on: connection)
+                return emails
             }
         }
     }
@@ -53,7 +56,8 @@ extension MailboxLeases {
                       FROM \(organization.qualified("email")) AS x JOIN \(organization.qualified("email")) AS p
                         ON p.activityid = x.parentactivityid WHERE x.activityid = due.activityid) AS parent ON true
              WHERE e.activityid = due.activityid
-            RETURNING \(Submission.columns(in: organization)), e.submission_tag, due.problem, e.subject, e.description, e.mimetype,
+            RETURNING e.activityid, e.submitter, e.submitter_is_administrator, e.submission_tag, due.problem, due.sender_id,
+                due.sender_address, e.subject, e.description, e.mimetype,
                 e.messageid, parent.messageid AS answered_id, parent.message_references AS answered_references,
                 coalesce(e.prioritycode, 1) AS priority, coalesce(e.readreceiptrequested, false) AS wants_receipt, e.createdon,
                 e.deliveryprioritycode)
@@ -64,7 +68,7 @@ extension MailboxLeases {
     /// The due e-mails of a mailbox, locked, the most urgent first; equally urgent ones by age.
     private var due: String {
         """
-        SELECT e.activityid, \(SenderRule.problem(in: organization)) AS problem,
+        SELECT e.activityid, \(SenderRule.problem(in: organization)) AS problem, s.partyid AS sender_id, s.address AS sender_address,
                coalesce(nullif(regexp_replace(m.emailaddress, '^.*@', ''), ''), nullif(regexp_replace(s.address, '^.*@', ''), ''),
                    'localhost') AS domain
           FROM \(organization.qualified("email")) AS e JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = e.sendermailboxid
@@ -79,10 +83,13 @@ extension MailboxLeases {
     private static let notSubmitted =
         "It is not as it was submitted: it, a recipient or an attachment was changed since, or it was written past the service. Send it again."
 
-    /// Whether the tag of an e-mail matches its contents.
-    private func isSubmitted(_ row: PostgresRow) throws -> Bool {
+    /// Whether the tag of an e-mail matches its contents, and its sender is the one that ``SenderRule`` allowed.
+    private func isSubmitted(_ row: PostgresRow, _ content: SubmittedContent) throws -> Bool {
         guard let tag = try row.decodeIfPresent("submission_tag", as: PostgresBytes.self) else { return false }
-        return try Submission(row, at: 0).isAuthentic(by: tag.bytes, in: organization, under: deployment.kek)
+        let (id, address): (UUID?, String?) = (try row.decodeIfPresent("sender_id"), try row.decodeIfPresent("sender_address"))
+        let senders = content.parties.filter { $0.kind == Participation.sender.rawValue }
+        guard senders.count == 1, senders[0].id == id, senders[0].address == address else { return false }
+        return try Submission(row, content).isAuthentic(by: tag.bytes, in: organization, under: deployment.kek)
     }
 
     private func failUnsubmitted(_ email: UUID, on connection: isolated PostgresConnection) throws {
@@ -106,67 +113,45 @@ extension MailboxLeases {
 
     // MARK: The contents to send
 
-    /// The e-mails of ``taking``'s rows. One more round trip reads their senders, recipients and attachments.
-    private func emails(_ rows: [PostgresRow], on connection: isolated PostgresConnection) throws -> [PendingEmail] {
-        guard !rows.isEmpty else { return [] }
-        let ids: [PostgresParameter] = [.uuids(try rows.map { try $0.decode("activityid") })]
-        let answers = try connection.pipeline([(partiesStatement, ids), (attachmentsStatement, ids)])
-        var parties: [UUID: [(kind: Int, person: PendingEmail.Person)]] = [:]
-        for row in answers[0] {
-            parties[try row.decode("activityid"), default: []].append(
-                (
-                    try row.decode("participationtypemask"),
-                    .init(name: try row.decode("name"), address: try row.decode("addressused"))
-                ))
+    /// The contents of ``taking``'s rows. One more round trip reads their senders, recipients and attachments.
+    private func contents(
+        of rows: [PostgresRow], on connection: isolated PostgresConnection
+    ) throws -> [UUID: SubmittedContent] {
+        guard !rows.isEmpty else { return [:] }
+        let ids: [UUID] = try rows.map { try $0.decode("activityid") }
+        let (parties, attachments) = try SubmittedContent.parts(of: ids, in: organization, on: connection)
+        var contents: [UUID: SubmittedContent] = [:]
+        for (id, row) in zip(ids, rows) {
+            var content = try SubmittedContent(row)
+            content.parties = parties[id] ?? []
+            content.attachments = attachments[id] ?? []
+            contents[id] = content
         }
-        var files: [UUID: [PendingEmail.Attachment]] = [:]
-        for row in answers[1] {
-            files[try row.decode("objectid"), default: []].append(
-                .init(
-                    fileName: try row.decode("name"), mimeType: try row.decode("type"), body: try row.decode("content"),
-                    contentId: try row.decodeIfPresent("attachmentcontentinfo")))
-        }
-        return try rows.map { row in
-            let id: UUID = try row.decode("activityid")
-            var email = try email(row)
-            func people(_ kind: Participation) -> [PendingEmail.Person] {
-                parties[id, default: []].filter { $0.kind == kind.rawValue }.map(\.person)
-            }
-            (email.from, email.to, email.cc, email.bcc) = (people(.sender), people(.to), people(.cc), people(.bcc))
-            email.attachments = files[id] ?? []
-            return email
-        }
+        return contents
     }
 
-    private func email(_ row: PostgresRow) throws -> PendingEmail {
+    private func email(_ row: PostgresRow, _ content: SubmittedContent) throws -> PendingEmail {
         // An id that was cut off is left out.
         let references = (try row.decodeIfPresent("answered_references", as: String.self) ?? "").split(separator: " ")
             .filter { $0.hasPrefix("<") && $0.hasSuffix(">") }.map(String.init)
-        return PendingEmail(
-            emailId: try row.decode("activityid", as: UUID.self).text, subject: try row.decodeIfPresent("subject") ?? "",
-            body: try row.decodeIfPresent("description") ?? "", messageId: try row.decode("messageid"),
+        var email = PendingEmail(
+            emailId: try row.decode("activityid", as: UUID.self).text, subject: content.subject ?? "",
+            body: content.body ?? "", messageId: try row.decode("messageid"),
             inReplyTo: try row.decodeIfPresent("answered_id"), references: references,
-            bodyType: try row.decodeIfPresent("mimetype"),
-            priority: try row.decode("priority"), createdOn: ISO8601.text(try row.decode("createdon")),
-            readReceiptRequested: try row.decode("wants_receipt"))
-    }
-
-    /// The senders and recipients of e-mails. $1 is the e-mails' ids.
-    private var partiesStatement: String {
-        """
-        SELECT activityid, participationtypemask, coalesce(partyidname, '') AS name, addressused
-          FROM \(organization.qualified("activityparty"))
-         WHERE activityid = ANY ($1) AND addressused IS NOT NULL ORDER BY activitypartyid
-        """
-    }
-
-    /// The attachments of e-mails. $1 is the e-mails' ids.
-    private var attachmentsStatement: String {
-        """
-        SELECT objectid, coalesce(filename, 'attachment') AS name, coalesce(mimetype, 'application/octet-stream') AS type,
-               coalesce(body, '') AS content, attachmentcontentinfo
-          FROM \(organization.qualified("activitymimeattachment")) WHERE objectid = ANY ($1)
-         ORDER BY attachmentnumber, activitymimeattachmentid
-        """
+            bodyType: content.mediaType,
+            priority: content.priority, createdOn: ISO8601.text(try row.decode("createdon")),
+            readReceiptRequested: content.wantsReceipt)
+        func people(_ kind: Participation) -> [PendingEmail.Person] {
+            content.parties.filter { $0.kind == kind.rawValue }.compactMap { party in
+                party.address.map { .init(name: party.name ?? "", address: $0) }
+            }
+        }
+        (email.from, email.to, email.cc, email.bcc) = (people(.sender), people(.to), people(.cc), people(.bcc))
+        email.attachments = content.attachments.map { file in
+            .init(
+                fileName: file.name ?? "attachment", mimeType: file.mediaType ?? "application/octet-stream", body: file.body ?? "",
+                contentId: file.contentID)
+        }
+        return email
     }
 }

@@ -33,6 +33,25 @@ extension String {
         return unicodeScalars.map { Self.endsOrControls($0) ? "<U+\(Self.number($0))>" : "\($0)" }.joined()
     }
 
+    /// The text for one line of a terminal, also with invisible characters and those that change the direction of text as numbers.
+    package var asTerminalLine: String {
+        unicodeScalars.map { Self.isUnseen($0) ? "<U+\(Self.number($0))>" : "\($0)" }.joined()
+    }
+
+    /// The same for a text of several lines.
+    package var asTerminalText: String {
+        split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            line.split(separator: "\t", omittingEmptySubsequences: false).map { String($0).asTerminalLine }.joined(separator: "\t")
+        }.joined(separator: "\n")
+    }
+
+    private static func isUnseen(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: true
+        default: false
+        }
+    }
+
     private static func endsOrControls(_ scalar: Unicode.Scalar) -> Bool {
         scalar.properties.generalCategory == .control || scalar == "\u{2028}" || scalar == "\u{2029}"
     }

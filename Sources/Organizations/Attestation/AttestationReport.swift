@@ -17,4 +17,11 @@ package struct AttestationReport: Sendable {
     package let honoured: [String]
     package let keyVersion: Int
     package let events: Int
+    /// Whether the list of attested rows verifies. Without it, what was revoked can't be told from what was not.
+    package let isListed: Bool
+
+    /// Whether another report grants the same.
+    func grantsSame(as other: AttestationReport) -> Bool {
+        (keyVersion, isListed, honoured, notHonoured) == (other.keyVersion, other.isListed, other.honoured, other.notHonoured)
+    }
 }

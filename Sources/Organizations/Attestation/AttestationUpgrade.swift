@@ -109,12 +109,17 @@ package struct AttestationUpgrade: Sendable {
                 isOwn = row.grant.name.kind == .recoveryCode && users.contains(hexadecimal(row.grant.name.key[0]))
             }
             guard isOwn else {
-                try grants.revoke(row.grant.name, under: kek)
+                try grants.revoke(row.grant.name, tag: nil, under: kek)
                 leftOut.append("\(organization.name): the \(row.title) was not made by this service, and is not honoured.")
                 continue
             }
-            try row.store(try row.grant.tag(under: kek), on: connection)
-            if row.isDisabled { try grants.revoke(row.grant.name, under: kek) } else { try grants.set(row.grant, under: kek) }
+            let tag = try row.grant.tag(under: kek)
+            try row.store(tag, on: connection)
+            if row.isDisabled {
+                try grants.revoke(row.grant.name, tag: tag, under: kek)
+            } else {
+                try grants.set(row.grant, under: kek)
+            }
         }
         for key in try StoredKey.all(of: organization.id, on: connection) {
             let data = try? kek.unwrapData(key.wrappedData, organization: organization.id, keyVersion: UInt32(key.version))

@@ -18,6 +18,26 @@ package struct GrantRow: Sendable {
     let key: [PostgresParameter]
     /// The input of its tag before the attested state existed; nil for rows that had no tag.
     let formerTag: (label: String, fields: [[UInt8]])?
+    /// The role of a client or a person, or the dates of a secret, for people.
+    var detail: String?
+    /// The row's grant once it is disabled at a moment; nil for rows that can't be disabled.
+    var disabled: (@Sendable (PostgresMoment) -> Grant)?
+    /// The person whom the row is of, and the row's grant for that person's row; nil for other rows.
+    var person: (row: ConsoleUsers.Row, grant: @Sendable (ConsoleUsers.Row) -> Grant)?
+    /// The provider whose row it is; nil for other rows.
+    var issuer: TrustedIssuers.Entry?
+
+    /// ``title`` with ``detail``.
+    var fullTitle: String { detail.map { "\(title) (\($0))" } ?? title }
+
+    /// Disables the row, which is a client's or a person's.
+    ///
+    /// - Parameter tag: The tag of ``disabled`` for that moment.
+    func disable(at moment: PostgresMoment, tag: [UInt8], on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            "UPDATE config.\(grant.name.kind.rawValue) SET disabled_on = $1, tag = $2 WHERE \(columns[0]) = $3",
+            [.moment(moment), .bytes(tag)] + key)
+    }
 
     /// Stores another tag.
     func store(_ tag: [UInt8], on connection: isolated PostgresConnection) throws {
@@ -70,14 +90,19 @@ extension GrantRow {
                 isDisabled: row.disabledOn != nil, key: [.uuid(row.id)],
                 formerTag: (
                     "api_client", [row.id.bytes, organization.id.bytes, row.systemUserID.bytes, Grant.field(row.role)]
-                ))
+                ),
+                detail: row.role,
+                disabled: {
+                    OrganizationState.ClientRow.grant(
+                        row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: $0)
+                })
         }
     }
 
     private static func secrets(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
         try connection.query(
             """
-            SELECT s.secret_id, s.salt, s.verifier, s.expires_on, s.tag, c.client_id, c.name
+            SELECT s.secret_id, s.salt, s.verifier, s.expires_on, s.tag, c.client_id, c.name, s.created_on
               FROM config.api_client_secret AS s JOIN config.api_client AS c USING (client_id)
              WHERE c.organization_id = $1 ORDER BY c.name, s.created_on
             """, [.uuid(organization.id)]
@@ -87,7 +112,9 @@ extension GrantRow {
             return GrantRow(
                 grant: secret.grant, tag: tag, title: "secret of client \(try row.decode(6, as: String.self))", isDisabled: false,
                 key: [.uuid(secret.id)],
-                formerTag: ("api_client_secret", [secret.id.bytes, client.bytes, secret.salt, secret.verifier]))
+                formerTag: ("api_client_secret", [secret.id.bytes, client.bytes, secret.salt, secret.verifier]),
+                detail: "made on \(ISO8601.text(try row.decode(7))), "
+                    + (secret.expiresOn.map { "valid until \(ISO8601.text($0.date))" } ?? "does not expire"))
         }
     }
 
@@ -117,7 +144,13 @@ extension GrantRow {
                         user.id.bytes, user.organizationID.bytes, Grant.field(user.name), user.systemUserID.bytes,
                         Grant.field(user.role.rawValue), user.salt, user.verifier, user.totp ?? [],
                     ]
-                ))
+                ),
+                detail: user.role.rawValue,
+                disabled: { moment in
+                    var user = user
+                    user.disabledOn = moment
+                    return user.grant
+                }, person: (user, { $0.grant }))
         }
         let byID = Dictionary(users.map { ($0.row.id, $0.row) }) { first, _ in first }
         return try rows + codes(of: byID, in: organization, on: connection) + sessions(of: byID, in: organization, on: connection)
@@ -136,7 +169,8 @@ extension GrantRow {
             let hash = try row.decode(1, as: PostgresBytes.self).bytes
             return GrantRow(
                 grant: SecondFactor.grant(hash, of: user), tag: try row.decode(2, as: PostgresBytes.self).bytes,
-                title: "recovery code of \(user.name)", isDisabled: false, key: [.uuid(user.id), .bytes(hash)], formerTag: nil)
+                title: "recovery code of \(user.name)", isDisabled: false, key: [.uuid(user.id), .bytes(hash)], formerTag: nil,
+                person: (user, { SecondFactor.grant(hash, of: $0) }))
         }
     }
 
@@ -153,7 +187,7 @@ extension GrantRow {
             guard let user = users[session.userID] else { return nil }
             return GrantRow(
                 grant: session.grant(of: user), tag: tag, title: "session of \(user.name)", isDisabled: false,
-                key: [.bytes(session.tokenHash)], formerTag: nil)
+                key: [.bytes(session.tokenHash)], formerTag: nil, person: (user, { session.grant(of: $0) }))
         }
     }
 
@@ -164,7 +198,7 @@ extension GrantRow {
                 + [issuer.name, issuer.issuer, issuer.clientID, issuer.claim].map { Grant.field($0) }
             let row = GrantRow(
                 grant: issuer.grant, tag: tag, title: "issuer \(issuer.name)", isDisabled: false, key: [.uuid(issuer.id)],
-                formerTag: ("oidc_issuer", fields))
+                formerTag: ("oidc_issuer", fields), issuer: issuer)
             let links = try connection.query(
                 "SELECT user_id, client_id, subject, tag FROM config.oidc_link WHERE issuer_id = $1 ORDER BY subject",
                 [.uuid(issuer.id)])

@@ -19,11 +19,12 @@ extension OrganizationRegistry {
         try insertState(of: organization, grants, after: nil, on: connection)
     }
 
-    /// What ``attestAgain(name:by:)`` would find and do. It changes nothing.
-    package func attestationReport(of name: String) async throws -> AttestationReport {
+    /// What ``attestAgain(name:as:trustingTags:by:)`` would find and do. It changes nothing.
+    package func attestationReport(of name: String, trustingTags: Bool) async throws -> AttestationReport {
         try await owning { connection in
             let organization = try registered(name, on: connection)
-            return try under(keyOf: organization, on: connection).reattestation(of: organization, on: connection).report
+            return try under(keyOf: organization, on: connection)
+                .reattestation(of: organization, trustingTags: trustingTags, on: connection).report
         }
     }
 
@@ -31,20 +32,36 @@ extension OrganizationRegistry {
     ///
     /// Rows that this service did not write still grant nothing. Every session of the console ends.
     ///
-    /// - Throws: ``FieldsealError`` when no organization with that name is registered.
-    package func attestAgain(name: String, by caller: Caller) async throws -> AttestationReport {
+    /// - Parameters:
+    ///   - shown: The report that was accepted.
+    ///   - trustingTags: Whether a row needs only a valid tag, also a former one, if the list does not verify. Otherwise every client
+    ///     and every person is disabled then.
+    /// - Throws: ``FieldsealError`` when no organization with that name is registered, and when SQL changed what was shown.
+    package func attestAgain(
+        name: String, as shown: AttestationReport, trustingTags: Bool, by caller: Caller
+    ) async throws -> AttestationReport {
         try await owning { connection in
             let organization = try registered(name, on: connection)
             _ = try connection.query(
                 "SELECT FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
             let registry = try under(keyOf: organization, on: connection)
-            let (report, grants, revision) = try registry.reattestation(of: organization, on: connection)
+            let (report, grants, revision, disabled) = try registry.reattestation(
+                of: organization, trustingTags: trustingTags, on: connection)
+            guard report.grantsSame(as: shown) else {
+                throw FieldsealError(
+                    .invalidArgument, "What would grant power changed since it was shown, so nothing was accepted. Look again.")
+            }
+            for row in disabled { try row.row.disable(at: row.moment, tag: row.tag, on: connection) }
             _ = try connection.query(
                 "DELETE FROM config.console_session WHERE user_id IN (SELECT user_id FROM config.console_user WHERE organization_id = $1)",
                 [.uuid(organization.id)])
             _ = try connection.query("DELETE FROM config.approval WHERE organization_id = $1", [.uuid(organization.id)])
             try registry.insertState(of: organization, grants, after: revision, on: connection)
-            let details = report.differences.isEmpty ? "nothing differed" : report.differences.joined(separator: "; ")
+            var details = report.differences.isEmpty ? "nothing differed" : report.differences.joined(separator: "; ")
+            if !report.isListed {
+                details +=
+                    "; grants power by its tag alone: \(report.honoured.isEmpty ? "nothing" : report.honoured.joined(separator: ", "))"
+            }
             try SecurityEvent(.organizationAttached, .succeeded, details: "attested again: \(details)".prefix(2_000).description)
                 .insert(for: organization, by: caller, under: registry.kek, on: connection)
             return report
@@ -123,59 +140,98 @@ extension OrganizationRegistry {
         try state.insert(grants: grants, on: connection)
     }
 
+    /// A row that is disabled because no list says that it is the last one that this service wrote.
+    private typealias Disabled = (row: GrantRow, moment: PostgresMoment, tag: [UInt8])
+
     /// The new attested state of a registered organization, and its differences from the old one.
+    ///
+    /// - Parameter trustingTags: Whether a row needs only a valid tag where no list verifies.
     private func reattestation(
-        of organization: Organization, on connection: isolated PostgresConnection
-    ) throws -> (report: AttestationReport, grants: GrantList, revision: Int?) {
+        of organization: Organization, trustingTags: Bool, on connection: isolated PostgresConnection
+    ) throws -> (report: AttestationReport, grants: GrantList, revision: Int?, disabled: [Disabled]) {
         let state = try OrganizationState.read(organization.name, on: connection)
         let (former, found) = try formerGrants(of: state)
         var differences = found
         if try !EventArchivePosition.fitsBeginning(of: organization, under: kek, on: connection) {
             differences.append("the chain of security events does not begin where its newest archive ended")
         }
+        if former == nil { differences += Self.unknown }
         var grants = GrantList()
-        var (honoured, notHonoured): ([String], [String]) = ([], [])
+        var (honoured, notHonoured, disabled): ([String], [String], [Disabled]) = ([], [], [])
+        let now: PostgresMoment = try connection.query("SELECT clock_timestamp()")[0].decode(0)
         for row in try GrantRow.all(of: organization, on: connection) where ![.session, .approval].contains(row.grant.name.kind) {
-            if try isOwn(row, in: former) {
-                if row.isDisabled { try grants.revoke(row.grant.name, under: kek) } else { try grants.set(row.grant, under: kek) }
-                let isNamed = [.client, .user, .issuer, .link].contains(row.grant.name.kind)
-                if isNamed, !row.isDisabled { honoured.append(row.title) }
-            } else {
-                // A revoked row stays revoked.
-                try grants.revoke(row.grant.name, under: kek)
-                notHonoured.append(row.title)
+            guard try isOwn(row, in: former, trustingTags: trustingTags) else {
+                notHonoured.append(former == nil ? row.fullTitle : row.title)
+                if former == nil, let off = try self.disabled(row, at: now) {
+                    try grants.revoke(row.grant.name, tag: off.tag, under: kek)
+                    if !row.isDisabled { disabled.append(off) }
+                } else {
+                    // A revoked row stays revoked.
+                    try grants.revoke(row.grant.name, tag: nil, under: kek)
+                }
+                continue
             }
+            if row.isDisabled {
+                try grants.revoke(row.grant.name, tag: row.tag, under: kek)
+            } else {
+                try grants.set(row.grant, under: kek)
+            }
+            let isNamed = former == nil || [.client, .user, .issuer, .link].contains(row.grant.name.kind)
+            if isNamed, !row.isDisabled { honoured.append(former == nil ? row.fullTitle : row.title) }
         }
         for key in try StoredKey.all(of: organization.id, on: connection) where try isOwn(key, of: organization, in: former) {
             try grants.set(key.grant, under: kek)
         }
         try addDisabledUsers(of: organization, to: &grants, on: connection)
-        if try former?.names(Grant.suspension.name) ?? false || isMarkedSuspended(organization, on: connection) {
-            try grants.set(Grant.suspension, under: kek)
-        }
-        for role in SecondFactorPolicy.roles {
-            let grant = SecondFactorPolicy.grant(role)
-            if try former?.names(grant.name) == true { try grants.set(grant, under: kek) }
-        }
-        if let control = try KeyControl.row(of: organization, on: connection), control.isOn,
-            try former?.holds(control.grant, under: kek) ?? true
-        {
-            try grants.set(control.grant, under: kek)
-        } else if let former {
-            try grants.take(KeyControl.name, from: former)
-        }
-        if let former {
-            try keepDisabledUsers(of: organization, in: former, &grants, on: connection)
-            // Servers are not authorized here. A profile that SQL restored is not authorized until it is saved.
-            for profile in try MailDestination.profiles(in: organization, on: connection) {
-                try grants.take(Grant.mailServer(profile, tag: []).name, from: former)
-            }
-        }
+        try keepRules(of: organization, from: former, in: &grants, on: connection)
         notHonoured += try RoleGrants(of: organization, on: connection).keep(from: former, in: &grants, under: kek)
         let report = AttestationReport(
             differences: differences, notHonoured: notHonoured, honoured: honoured, keyVersion: state.keyVersion,
-            events: state.newestEvent)
-        return (report, grants, former == nil ? nil : state.attested?.revision)
+            events: state.newestEvent, isListed: former != nil)
+        return (report, grants, former == nil ? nil : state.attested?.revision, disabled)
+    }
+
+    /// What can't be told without a list that verifies.
+    private static let unknown = [
+        "the end of the chain of security events could not be compared: compare it with an export (fieldseal events verify --against)",
+        "no list says which rows were ended or replaced: former secrets, passwords, roles and servers can't be told from present ones",
+        "the rules for the key and for one-time passwords are not known, so the strictest apply; profiles of mail servers are authorized "
+            + "once they are saved again",
+    ]
+
+    /// The row as it is disabled; nil for one that this service never wrote, or that can't be disabled.
+    private func disabled(_ row: GrantRow, at now: PostgresMoment) throws -> Disabled? {
+        guard let make = row.disabled, try row.grant.fits(row.tag, under: kek) else { return nil }
+        return (row, now, row.isDisabled ? row.tag : try make(now).tag(under: kek))
+    }
+
+    /// Takes over what the former list says beside rows: suspensions, rules, disabled systemusers and servers. Without a list, the
+    /// strictest rules apply, and no profile is authorized.
+    private func keepRules(
+        of organization: Organization, from former: GrantList?, in grants: inout GrantList,
+        on connection: isolated PostgresConnection
+    ) throws {
+        if try former?.names(Grant.suspension.name) ?? false || isMarkedSuspended(organization, on: connection) {
+            try grants.set(Grant.suspension, under: kek)
+        }
+        for grant in SecondFactorPolicy.roles.map(SecondFactorPolicy.grant) where try former?.names(grant.name) ?? true {
+            try grants.set(grant, under: kek)
+        }
+        let profiles = try MailDestination.profiles(in: organization, on: connection).map { Grant.mailServer($0, tag: []).name }
+        guard let former else {
+            for name in [KeyControl.name] + profiles { try grants.hold(name.digest()) }
+            return
+        }
+        if let control = try KeyControl.row(of: organization, on: connection), control.isOn,
+            try former.holds(control.grant, under: kek)
+        {
+            try grants.set(control.grant, under: kek)
+        } else {
+            try grants.take(KeyControl.name, from: former)
+        }
+        try keepDisabledUsers(of: organization, in: former, &grants, on: connection)
+        // Servers are not authorized here. A profile that SQL restored is not authorized until it is saved.
+        for name in profiles { try grants.take(name, from: former) }
     }
 
     /// The grants that are attested, nil where no attestation is valid, and how the schema differs from what is attested.
@@ -200,11 +256,10 @@ extension OrganizationRegistry {
         return (former, differences)
     }
 
-    /// Whether a row is this service's: attested, or at least validly tagged where no list is left.
-    private func isOwn(_ row: GrantRow, in former: GrantList?) throws -> Bool {
-        guard let former else { return try row.grant.fits(row.tag, under: kek) }
-        let standing = try former.standing(of: row.grant, tag: row.tag, under: kek)
-        return standing == (row.isDisabled ? .revoked : .honoured)
+    /// Whether a row is the last that this service wrote, or at least validly tagged where no list is left and tags are trusted.
+    private func isOwn(_ row: GrantRow, in former: GrantList?, trustingTags: Bool) throws -> Bool {
+        guard let former else { return try trustingTags && row.grant.fits(row.tag, under: kek) }
+        return try former.isNewest(row.grant, tag: row.tag, isDisabled: row.isDisabled, under: kek)
     }
 
     private func isOwn(_ key: StoredKey, of organization: Organization, in former: GrantList?) throws -> Bool {

@@ -41,12 +41,7 @@ struct OrganizationRewrap {
     ///
     /// - Returns: The list of grants under the new key-encryption key.
     mutating func run(on connection: isolated PostgresConnection) throws -> GrantList {
-        let standings = try standings(on: connection)
-        try resealUsers(standings, on: connection)
-        try resealIssuers(standings, on: connection)
-        for row in try GrantRow.all(of: organization, on: connection) {
-            if let standing = try standings[row.grant.name.digest()] { try retag(row, standing, on: connection) }
-        }
+        try retagRows(on: connection)
         try rewrapKeys(on: connection)
         try carryOver(on: connection)
         try retagDestinations(on: connection)
@@ -57,31 +52,36 @@ struct OrganizationRewrap {
 
     // MARK: Rows that grant access
 
-    private enum Standing {
-        case honoured, revoked
-    }
-
-    /// The rows that this service wrote.
-    private func standings(on connection: isolated PostgresConnection) throws -> [GrantList.Digest: Standing] {
-        var standings: [GrantList.Digest: Standing] = [:]
+    /// Tags the rows that this service wrote. Each row is read once. What was verified is what gets the new tag, so a row that SQL
+    /// changes meanwhile does not match its tag.
+    private mutating func retagRows(on connection: isolated PostgresConnection) throws {
+        // The layers of a verifier are stored with its person, whose row must not be deleted meanwhile.
+        _ = try connection.query(
+            "SELECT FROM config.console_user WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
+        var people: [UUID: ConsoleUsers.Row] = [:]
         for row in try GrantRow.all(of: organization, on: connection) {
             let standing = try list.standing(of: row.grant, tag: row.tag, under: new)
-            let isOwn = try row.grant.fits(row.tag, under: new)
-            if standing == .honoured { standings[try row.grant.name.digest()] = .honoured }
-            if standing == .revoked, isOwn { standings[try row.grant.name.digest()] = .revoked }
-        }
-        return standings
-    }
-
-    private mutating func retag(_ row: GrantRow, _ standing: Standing, on connection: isolated PostgresConnection) throws {
-        let tag = try row.grant.tag(under: alone)
-        if !constantTimeEqual(tag, row.tag) {
-            try row.store(tag, on: connection)
-            count += 1
-        }
-        switch standing {
-        case .honoured: try grants.set(row.grant, under: alone)
-        case .revoked: try grants.revoke(row.grant.name, under: alone)
+            let isLast = try list.isLast(row.tag, of: row.grant.name, under: new)
+            guard try standing == .honoured || standing == .revoked && isLast && row.grant.fits(row.tag, under: new) else {
+                continue
+            }
+            var grant = row.grant
+            if let person = row.person {
+                if row.grant.name.kind == .user { people[person.row.id] = try reseal(person.row, on: connection) }
+                grant = person.grant(people[person.row.id] ?? person.row)
+            } else if let issuer = row.issuer {
+                grant = try reseal(issuer, on: connection).grant
+            }
+            let tag = try grant.tag(under: alone)
+            if !constantTimeEqual(tag, row.tag) {
+                try row.store(tag, on: connection)
+                count += 1
+            }
+            if standing == .honoured {
+                try grants.set(grant, under: alone)
+            } else {
+                try grants.revoke(grant.name, tag: tag, under: alone)
+            }
         }
     }
 
@@ -95,44 +95,44 @@ struct OrganizationRewrap {
         return try alone.seal(secret, at: address).bytes
     }
 
-    private mutating func resealUsers(
-        _ standings: [GrantList.Digest: Standing], on connection: isolated PostgresConnection
-    ) throws {
-        let users = try connection.query(
-            "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.organization_id = $1 FOR UPDATE",
-            [.uuid(organization.id)]
-        ).compactMap { try ConsoleUsers.row($0)?.row }
-        for user in users where try standings[user.grant.name.digest()] != nil {
-            if let totp = try resealed(user.totp, at: SecondFactor.address(user.id, user.organizationID)) {
-                _ = try connection.query(
-                    "UPDATE config.console_user SET totp = $2 WHERE user_id = $1", [.uuid(user.id), .bytes(totp)])
-                count += 1
-            }
-            guard isFirst else { continue }
-            let layers = try VerifierLayers.read(of: user, under: new, on: connection)
-            // A trigger deletes the layers of the old verifier.
+    /// Seals the secrets of a verified person.
+    ///
+    /// - Returns: The row that is stored now.
+    private mutating func reseal(_ user: ConsoleUsers.Row, on connection: isolated PostgresConnection) throws -> ConsoleUsers.Row {
+        var user = user
+        if let totp = try resealed(user.totp, at: SecondFactor.address(user.id, user.organizationID)) {
             _ = try connection.query(
-                "UPDATE config.console_user SET verifier = $2 WHERE user_id = $1",
-                [
-                    .uuid(user.id),
-                    .bytes(try PasswordHashing.verifier(of: user.verifier, salt: user.salt, under: alone)),
-                ])
-            try VerifierLayers.store(
-                layers + [former.tagKey(label: PasswordHashing.tagLabel)], of: user, under: alone, on: connection)
+                "UPDATE config.console_user SET totp = $2 WHERE user_id = $1", [.uuid(user.id), .bytes(totp)])
+            user.totp = totp
             count += 1
         }
+        guard isFirst else { return user }
+        let layers = try VerifierLayers.read(of: user, under: new, on: connection)
+        user.verifier = try PasswordHashing.verifier(of: user.verifier, salt: user.salt, under: alone)
+        // A trigger deletes the layers of the old verifier.
+        _ = try connection.query(
+            "UPDATE config.console_user SET verifier = $2 WHERE user_id = $1", [.uuid(user.id), .bytes(user.verifier)])
+        try VerifierLayers.store(
+            layers + [former.tagKey(label: PasswordHashing.tagLabel)], of: user, under: alone, on: connection)
+        count += 1
+        return user
     }
 
-    private mutating func resealIssuers(
-        _ standings: [GrantList.Digest: Standing], on connection: isolated PostgresConnection
-    ) throws {
-        for (issuer, _) in try TrustedIssuers.rows(of: organization, on: connection)
-        where try standings[issuer.grant.name.digest()] != nil {
-            guard let secret = try resealed(issuer.secret, at: TrustedIssuers.address(issuer.id, organization.id)) else { continue }
-            _ = try connection.query(
-                "UPDATE config.oidc_issuer SET client_secret = $2 WHERE issuer_id = $1", [.uuid(issuer.id), .bytes(secret)])
-            count += 1
+    /// Seals the secret of a verified provider.
+    ///
+    /// - Returns: The row that is stored now.
+    private mutating func reseal(
+        _ issuer: TrustedIssuers.Entry, on connection: isolated PostgresConnection
+    ) throws -> TrustedIssuers.Entry {
+        guard let secret = try resealed(issuer.secret, at: TrustedIssuers.address(issuer.id, organization.id)) else {
+            return issuer
         }
+        _ = try connection.query(
+            "UPDATE config.oidc_issuer SET client_secret = $2 WHERE issuer_id = $1", [.uuid(issuer.id), .bytes(secret)])
+        count += 1
+        var issuer = issuer
+        issuer.secret = secret
+        return issuer
     }
 
     // MARK: Keys

@@ -36,7 +36,12 @@ extension FindingReport {
             "\($0.severity.rawValue.uppercased())  \($0.omitted) more of \($0.code), \($0.count) in all\n"
                 + "  → fieldseal doctor --limit \($0.count), or --org NAME for one organization"
         }
-        return (found.map { "\($0.severity.rawValue.uppercased())  \($0.subject): \($0.message)\n  → \($0.advice)" } + omitted)
+        // Names of rows are in them, and SQL may have written any text there.
+        let lines = found.map { finding in
+            let (subject, message) = (finding.subject.asTerminalLine, finding.message.asTerminalLine)
+            return "\(finding.severity.rawValue.uppercased())  \(subject): \(message)\n  → \(finding.advice.asTerminalLine)"
+        }
+        return (lines + omitted)
             .joined(separator: "\n")
     }
 

@@ -36,7 +36,7 @@ struct CommandOptions: ParsableArguments {
             do {
                 kek = try await KeyEncryptionKeyCheck.check(kek, on: pool)
             } catch let error where error is WrongKeyEncryptionKey || error is RetiredKeyEncryptionKey {
-                FileHandle.standardError.write(Data("Error: \(error)\n".utf8))
+                FileHandle.standardError.write(Data("Error: \("\(error)".asTerminalText)\n".utf8))
                 throw ExitCode(EX_CONFIG)
             }
         }
@@ -73,6 +73,7 @@ struct CommandOptions: ParsableArguments {
 
     /// Prints JSON, or text for people.
     func report(_ json: JSONValue, _ text: String) {
+        let text = text.asTerminalText
         if let reports = DatabaseReports.current { return reports.add(json, text) }
         print(self.json ? String(decoding: json.utf8, as: UTF8.self) : text)
     }

@@ -25,6 +25,8 @@ struct DestinationChanges {
         let destination: MailDestination?
         let isAuthorized: Bool
         var named: Set<String>
+        /// The values that the writes leave, in the order of ``MailDestination/values``. They are computed from what was sent.
+        var expected: [String?]
     }
 
     private var starts: [MailDestination.Place: Start] = [:]
@@ -51,10 +53,33 @@ struct DestinationChanges {
             let before = try MailDestination.read(
                 place, session.state.grants, in: session.organization, under: session.deployment.kek, locks: true, on: connection)
             starts[place] = Start(
-                destination: before?.destination, isAuthorized: before?.isAuthorized ?? true, named: [])
+                destination: before?.destination, isAuthorized: before?.isAuthorized ?? true, named: [],
+                expected: before?.destination.values ?? [])
             order.append(place)
         }
         starts[place]?.named.formUnion(input.names)
+        let attributes = MailDestination.attributes(of: place.entity)
+        if isNew { starts[place]?.expected = attributes.map { Self.initialValue($0, of: input.entity) } }
+        for (index, attribute) in attributes.enumerated() where starts[place]?.expected.indices.contains(index) ?? false {
+            if let value = input.values[attribute] { starts[place]?.expected[index] = Self.text(value) }
+        }
+    }
+
+    /// The value of a new record's attribute that the client does not name.
+    private static func initialValue(_ attribute: String, of entity: EntityDefinition) -> String? {
+        guard case .value(let value)? = entity.fillings.first(where: { $0.name == attribute })?.filling else { return nil }
+        return text(value)
+    }
+
+    /// A value as ``MailDestination`` reads it.
+    private static func text(_ value: AttributeValue) -> String? {
+        switch value {
+        case .text(let text): text
+        case .int(let number): "\(number)"
+        case .bool(let flag): "\(flag)"
+        case .id(let id): id.text
+        case .null, .decimal, .date, .bytes: nil
+        }
     }
 
     /// Notes the credentials that a write set.
@@ -76,6 +101,7 @@ struct DestinationChanges {
                 let after = try MailDestination.read(place, grants, in: organization, under: kek, locks: false, on: connection)?
                     .destination
             else { continue }
+            try requireSent(after, start.expected)
             let isForeign = start.destination.map { !$0.isEmpty && !start.isAuthorized } ?? false
             guard isForeign || start.destination != after else { continue }
             if isForeign, let stored = start.destination { try requireReview(stored, start.named) }
@@ -106,6 +132,21 @@ struct DestinationChanges {
         // A profile has a user name and a password for each direction.
         return place.entity != EntityDefinition.emailServerProfile.logicalName
             || moved.contains { $0.prefix(8) == credential.attribute.prefix(8) }
+    }
+
+    /// The stored settings are authorized only if they are those that were sent. The owner of the database could have a trigger
+    /// change them.
+    private func requireSent(_ after: MailDestination, _ expected: [String?]) throws {
+        guard after.values != expected else { return }
+        let names = MailDestination.attributes(of: after.place.entity)
+        let changed = names.indices.filter { !expected.indices.contains($0) || after.values[$0] != expected[$0] }.map { names[$0] }
+            .joined(separator: ", ")
+        throw Refusal(
+            error: FieldsealError(
+                .unexpected,
+                "The database changed settings that say where credentials go while they were written, so nothing was stored: "
+                    + "\(changed). A trigger or function was added to the table. fieldseal doctor names what differs."),
+            details: "\(after.place.entity) \(after.place.id.text): the database changed \(changed)")
     }
 
     /// Settings that the service did not write are authorized only by a write that names all of them.

@@ -17,26 +17,34 @@ package struct Submission {
     let digest: [UInt8]
 
     /// The columns of an e-mail `e` that are read.
-    package static func columns(in organization: Organization) -> String {
-        "e.activityid, e.submitter, e.submitter_is_administrator, \(digest(in: organization))"
+    ///
+    /// - Parameter hasContentIDs: Whether attachments have Content-IDs. A schema before the migration `content_ids` has none.
+    package static func columns(in organization: Organization, hasContentIDs: Bool = true) -> String {
+        "e.activityid, e.submitter, e.submitter_is_administrator, \(digest(in: organization, hasContentIDs))"
     }
 
     package static let columnCount = 4
 
     /// A digest of what the message is made from. Attachments and bodies are hashed separately, because JSON has no room for large
-    /// ones.
-    private static func digest(in organization: Organization) -> String {
+    /// ones. ``SubmittedContent`` computes the same.
+    private static func digest(in organization: Organization, _ hasContentIDs: Bool) -> String {
         func hash(_ text: String) -> String {
             "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(\(text), ''), 'UTF8')), 'hex')"
         }
+        let file = "a.filename, a.mimetype, \(hash("a.body"))"
+        let files =
+            hasContentIDs
+            ? """
+            CASE WHEN a.attachmentcontentinfo IS NULL THEN pg_catalog.jsonb_build_array(\(file))
+                ELSE pg_catalog.jsonb_build_array(\(file), a.attachmentcontentinfo) END
+            """ : "pg_catalog.jsonb_build_array(\(file))"
         return """
             pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.jsonb_build_array(
                 e.subject, \(hash("e.description")), e.mimetype, coalesce(e.prioritycode, 1), coalesce(e.readreceiptrequested, false),
                 (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(p.participationtypemask, p.partyid, p.partyobjecttypecode, p.partyidname,
                         p.addressused) ORDER BY p.activitypartyid)
                    FROM \(organization.qualified("activityparty")) AS p WHERE p.activityid = e.activityid),
-                (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.filename, a.mimetype, \(hash("a.body")))
-                        ORDER BY a.attachmentnumber, a.activitymimeattachmentid)
+                (SELECT pg_catalog.jsonb_agg(\(files) ORDER BY a.attachmentnumber, a.activitymimeattachmentid)
                    FROM \(organization.qualified("activitymimeattachment")) AS a WHERE a.objectid = e.activityid))::text, 'UTF8'))
             """
     }
@@ -47,6 +55,16 @@ package struct Submission {
         submitter = try row.decodeIfPresent(first + 1)
         isAdministrator = try row.decode(first + 2)
         digest = try row.decode(first + 3, as: PostgresBytes.self).bytes
+    }
+
+    /// The submission of an e-mail with contents that were read for a router.
+    ///
+    /// - Parameter row: Has `activityid`, `submitter` and `submitter_is_administrator`.
+    package init(_ row: PostgresRow, _ content: SubmittedContent) throws {
+        email = try row.decode("activityid")
+        submitter = try row.decodeIfPresent("submitter")
+        isAdministrator = try row.decode("submitter_is_administrator")
+        digest = try content.digest()
     }
 
     func tag(in organization: Organization, under kek: KeyEncryptionKey) throws -> [UInt8] {
@@ -77,9 +95,16 @@ package struct Submission {
     package static func tagAll(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws {
+        let hasContentIDs: Bool = try connection.query(
+            """
+            SELECT EXISTS (SELECT FROM pg_attribute
+                            WHERE attrelid = $1::text::regclass AND attname = 'attachmentcontentinfo' AND NOT attisdropped)
+            """, [.text(organization.qualified("activitymimeattachment"))])[0].decode(0)
         let rows = try connection.query(
-            "SELECT \(columns(in: organization)) FROM \(organization.qualified("email")) AS e WHERE e.statuscode IN \(EmailStatus.outbound.sql)"
-        )
+            """
+            SELECT \(columns(in: organization, hasContentIDs: hasContentIDs)) FROM \(organization.qualified("email")) AS e
+             WHERE e.statuscode IN \(EmailStatus.outbound.sql)
+            """)
         for row in rows { try Submission(row, at: 0).store(in: organization, under: kek, on: connection) }
     }
 }

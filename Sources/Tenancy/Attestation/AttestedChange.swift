@@ -54,8 +54,10 @@ package struct AttestedChange {
     }
 
     /// Revokes a row permanently. SQL can't undo that.
-    package mutating func revoke(_ name: Grant.Name) throws {
-        try grants.revoke(name, under: kek)
+    ///
+    /// - Parameter tag: The tag that the row has from now on; nil for the one that it had last.
+    package mutating func revoke(_ name: Grant.Name, tag: [UInt8]? = nil) throws {
+        try grants.revoke(name, tag: tag, under: kek)
         hasNewGrants = true
     }
 

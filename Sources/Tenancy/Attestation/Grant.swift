@@ -65,9 +65,16 @@ package struct Grant: Sendable {
 
         private static func length(_ count: Int) -> [UInt8] { withUnsafeBytes(of: UInt64(count).bigEndian) { Array($0) } }
 
-        /// The list's entry for a revoked row. No row can have this tag.
+        /// The list's entry for a revoked row, without the row's last tag. No row can have this tag.
         func revocation(under kek: KeyEncryptionKey) throws -> GrantList.Digest {
             GrantList.Digest(try kek.tag(label: "revoked \(kind.rawValue)", over: key))
+        }
+
+        /// The same for a row that this service wrote last with the tag `last`. Its first half is that of every revocation of the
+        /// row. The second half is of the tag, so a former state of the row is told from the last one.
+        func revocation(of last: GrantList.Digest, under kek: KeyEncryptionKey) throws -> GrantList.Digest {
+            let state = try kek.tag(label: "revoked as \(kind.rawValue)", over: key + [last.bytes])
+            return try GrantList.Digest(Array(revocation(under: kek).bytes.prefix(8)) + state.prefix(8))
         }
     }
 

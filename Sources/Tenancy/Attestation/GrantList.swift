@@ -58,9 +58,34 @@ package struct GrantList: Sendable, Equatable {
     /// The list's verdict on a row with a stored tag.
     package func standing(of grant: Grant, tag: [UInt8], under kek: KeyEncryptionKey) throws -> Standing {
         let entry = entries[try grant.name.digest()]
-        if let entry, try kek.each.contains(where: { entry == (try grant.name.revocation(under: $0)) }) { return .revoked }
+        if let entry, try isRevocation(entry, of: grant.name, under: kek) { return .revoked }
         guard try grant.fits(tag, under: kek) else { return .foreign }
         return entry == Digest(tag) ? .honoured : .putBack
+    }
+
+    private func isRevocation(_ entry: Digest, of name: Grant.Name, under kek: KeyEncryptionKey) throws -> Bool {
+        try kek.each.contains { try entry.high == name.revocation(under: $0).high }
+    }
+
+    /// Whether a row has the contents and the tag that this service wrote last, before or when it revoked the row.
+    ///
+    /// - Parameter isDisabled: Whether the row says that it is disabled. A row that was revoked must say so, and no other.
+    package func isNewest(_ grant: Grant, tag: [UInt8], isDisabled: Bool, under kek: KeyEncryptionKey) throws -> Bool {
+        switch try standing(of: grant, tag: tag, under: kek) {
+        case .honoured: return !isDisabled
+        case .revoked: return try isDisabled && grant.fits(tag, under: kek) && isLast(tag, of: grant.name, under: kek)
+        case .putBack, .foreign: return false
+        }
+    }
+
+    /// Whether a tag is the last one of a row, revoked or not. An entry of an earlier version does not say which tag was the last.
+    package func isLast(_ tag: [UInt8], of name: Grant.Name, under kek: KeyEncryptionKey) throws -> Bool {
+        guard let entry = entries[try name.digest()] else { return false }
+        let last = Digest(tag)
+        if entry == last { return true }
+        return try kek.each.contains {
+            try entry == name.revocation(of: last, under: $0) || entry == name.revocation(under: $0)
+        }
     }
 
     /// Whether a row has the contents that this service wrote last.
@@ -82,8 +107,14 @@ package struct GrantList: Sendable, Equatable {
     }
 
     /// Records that a row was revoked, regardless of what the row itself says.
-    package mutating func revoke(_ name: Grant.Name, under kek: KeyEncryptionKey) throws {
-        entries[try name.digest()] = try name.revocation(under: kek)
+    ///
+    /// - Parameter tag: The tag that the row has from now on; nil for the one that it had last.
+    package mutating func revoke(_ name: Grant.Name, tag: [UInt8]?, under kek: KeyEncryptionKey) throws {
+        let digest = try name.digest()
+        if tag == nil, let entry = entries[digest], try isRevocation(entry, of: name, under: kek) { return }
+        // For a row that was never known, the revocation is of a tag that no row has.
+        let last = try tag.map { Digest($0) } ?? entries[digest] ?? Digest(randomBytes(count: Digest.length))
+        entries[digest] = try name.revocation(of: last, under: kek)
     }
 
     /// Copies the entry of another list for a row, if there is one.

@@ -33,7 +33,11 @@ extension Doctor {
         for row in try GrantRow.all(of: organization, on: connection) {
             names.insert(try row.grant.name.digest())
             let standing = try state.grants.standing(of: row.grant, tag: row.tag, under: deployment.kek)
-            if let finding = Self.finding(row, standing, organization) { findings.append(finding) }
+            // A tag that does not fit is no former state.
+            let isNewest =
+                try !row.grant.fits(row.tag, under: deployment.kek)
+                || state.grants.isLast(row.tag, of: row.grant.name, under: deployment.kek)
+            if let finding = Self.finding(row, standing, isNewest: isNewest, organization) { findings.append(finding) }
         }
         findings += try storedKeys(state, &names, on: connection)
         findings += try keyDerivation(state, &names)
@@ -60,11 +64,22 @@ extension Doctor {
     }
 
     private static func finding(
-        _ row: GrantRow, _ standing: GrantList.Standing, _ organization: Organization
+        _ row: GrantRow, _ standing: GrantList.Standing, isNewest: Bool, _ organization: Organization
     ) -> Finding? {
         switch standing {
         case .honoured: return nil
-        case .revoked where row.isDisabled: return nil
+        case .revoked where row.isDisabled && isNewest: return nil
+        case .revoked where row.isDisabled:
+            return Finding(
+                .error, "row-put-back", organization.name,
+                "the \(row.title), which is disabled, is an older state of its row, which SQL restored; it can't be enabled",
+                advice: "find out who did it; remove the row, and add another: fieldseal user remove, fieldseal client remove")
+        case .revoked where ![.client, .user].contains(row.grant.name.kind):
+            return Finding(
+                .error, "row-put-back", organization.name,
+                "the \(row.title) is not honoured since the organization was attached again",
+                advice:
+                    "make another one, and remove this one: fieldseal client rotate, client remove-key, user reset, issuer remove")
         case .revoked:
             return Finding(
                 .error, "revocation-undone", organization.name,
@@ -74,7 +89,7 @@ extension Doctor {
             return Finding(
                 .error, "row-put-back", organization.name,
                 "the \(row.title) is an older state of its row, which SQL restored; it has no effect",
-                advice: "find out who did it; disable the row, or reset it: fieldseal user reset, fieldseal client add")
+                advice: "find out who did it; remove the row, and add another: fieldseal user remove, fieldseal client remove")
         case .foreign:
             return Finding(
                 .error, code(of: row.grant.name.kind), organization.name,

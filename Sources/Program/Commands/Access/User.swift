@@ -93,10 +93,12 @@ struct User: AsyncParsableCommand {
 
         func run() async throws {
             let (deployment, _) = try await options.deployment(of: organization.name)
-            try await ConsoleUsers(deployment).reset(
+            let role = try await ConsoleUsers(deployment).reset(
                 name, password: try SecretInput.read(prompt: "New password", file: passwordFile),
                 by: organization.session(deployment))
-            options.report(["reset": .string(name)], "\(name) signs in with the new password, and then chooses another one.")
+            options.report(
+                ["reset": .string(name)],
+                "\(name) signs in with the new password, and then chooses another one. Role: \(role.rawValue).")
         }
     }
 }

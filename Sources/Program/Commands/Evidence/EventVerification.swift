@@ -1,4 +1,5 @@
 import JSON
+import Model
 
 /// What `events verify` found in one organization.
 struct EventVerification {
@@ -26,7 +27,7 @@ struct EventVerification {
     }
 
     func text(_ organization: String) -> String {
-        guard problems.isEmpty else { return problems.map { "\(organization): \($0)" }.joined(separator: "\n") }
+        guard problems.isEmpty else { return problems.map { "\(organization): \($0.asTerminalLine)" }.joined(separator: "\n") }
         let audit = auditEntries == 0 ? "" : " and \(auditEntries) entries of the audit"
         let omission =
             notCompared == 0

@@ -3,6 +3,7 @@ import Diagnostics
 import Foundation
 import JSON
 import KeyManagement
+import Model
 import Organizations
 import Tenancy
 
@@ -73,9 +74,14 @@ struct Org: AsyncParsableCommand {
                 For a schema that a DBA restored, or that was left over when config was lost. For an organization that is registered, it \
                 says what differs from what this service wrote, asks, and accepts the state as it is. Rows that this service did not \
                 write grant nothing afterwards either, and people sign in again. It is recorded as a security event.
+
+                If the list of attested rows was lost or changed, nothing tells former rows from present ones. Every client and every \
+                person is disabled then. Enable whom you know: fieldseal client enable, client rotate, user reset.
                 """)
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
         @Flag(help: "Accept what differs without asking.") var yes = false
+        @Flag(help: "Without a list, honour each row with a valid tag, also one that was revoked. For a restore on purpose.")
+        var trustTags = false
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
@@ -100,18 +106,18 @@ struct Org: AsyncParsableCommand {
                     [.init("organization", .string(name)), .init("differences", .array(foreign.map { .string($0.message) }))]
                         + status.members),
                 "Attached \(name). \(status.text)\nEvery mailbox is disabled until it is tested and enabled again."
-                    + foreign.map { "\n\($0.severity.rawValue.uppercased())  \($0.message)" }.joined())
+                    + foreign.map { "\n\($0.severity.rawValue.uppercased())  \($0.message.asTerminalLine)" }.joined())
         }
 
         private func attestAgain(_ registry: OrganizationRegistry) async throws {
-            let found = try await registry.attestationReport(of: name)
+            let found = try await registry.attestationReport(of: name, trustingTags: trustTags)
             if !yes {
                 FileHandle.standardError.write(Data("\(found.text(name))\nType \(name) to accept this state: ".utf8))
                 guard Swift.readLine(strippingNewline: true) == name else {
                     throw CommandFailure("Nothing was changed: the name was not typed.")
                 }
             }
-            let report = try await registry.attestAgain(name: name, by: commandLineCaller)
+            let report = try await registry.attestAgain(name: name, as: found, trustingTags: trustTags, by: commandLineCaller)
             options.report(
                 [
                     "organization": .string(name), "differences": .array(report.differences.map { .string($0) }),
@@ -130,12 +136,13 @@ extension AttestationReport {
         let differing =
             differences.isEmpty
             ? ["Nothing differs from what this service last wrote about \(name)."]
-            : ["\(name) differs from what this service last wrote:"] + differences.map { "  \($0)" }
+            : ["\(name) differs from what this service last wrote:"] + differences.map { "  \($0.asTerminalLine)" }
         let refused =
-            notHonoured.isEmpty ? [] : ["Not made by this service, or revoked; grants nothing:"] + notHonoured.map { "  \($0)" }
+            notHonoured.isEmpty
+            ? [] : ["Not made by this service, or revoked; grants nothing:"] + notHonoured.map { "  \($0.asTerminalLine)" }
         return
             (differing + refused + [
-                "Grants power: \(honoured.isEmpty ? "nothing" : honoured.joined(separator: ", ")).",
+                "Grants power: \(honoured.isEmpty ? "nothing" : honoured.map(\.asTerminalLine).joined(separator: ", ")).",
                 "Key version \(keyVersion); the newest security event is number \(events).",
             ]).joined(separator: "\n")
     }

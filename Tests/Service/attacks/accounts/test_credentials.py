@@ -283,6 +283,63 @@ def test_sql_does_not_bring_a_password_elsewhere(room, role, statement):
     room.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false, enabledforoutgoingemail = false WHERE mailboxid = ANY (%s::uuid[])", [[box, other]])
 
 
+TRIGGERS = [
+    *(("emailserverprofile", attribute, value) for attribute, value in {
+        "servertype": 1, "defaultserverlocation": EVIL, "useautodiscover": True, "exchangeonlinetenantid": "evil", "usedefaulttenantid": False,
+        "incomingserverlocation": EVIL, "incomingportnumber": 9930, "incomingusessl": False, "incomingauthenticationprotocol": 4,
+        "incomingcredentialretrieval": 1, "incominguseimpersonation": True, "outgoingserverlocation": EVIL, "outgoingportnumber": 4650,
+        "outgoingusessl": False, "outgoingauthenticationprotocol": 4, "outgoingcredentialretrieval": 1, "outgoinguseimpersonation": True,
+        "outgoingautograntdelegateaccess": True, "usesamesettingsforoutgoingconnections": False, "incomingusername": "chief", "outgoingusername": "chief",
+    }.items()),
+    *(("mailbox", attribute, value) for attribute, value in {
+        "emailserverprofile": str(uuid.uuid4()), "regardingobjectid": str(uuid.uuid4()), "regardingobjecttypecode": "evil", "ewsurl": "https://evil.example",
+        "username": "chief"}.items()),
+]
+
+
+@pytest.mark.parametrize("table, column, value", TRIGGERS)
+def test_a_trigger_has_no_server_authorized(room, victim, table, column, value):
+    """The owner's trigger changes what an administrator saves. The service authorizes what was sent, and nothing else."""
+    profile, _, box = victim
+    record = profile if table == "emailserverprofile" else box
+    writes = {
+        "emailserverprofile": lambda n, id: {
+            "name": f"n {n}", "servertype": 4, "incomingserverlocation": GOOD, "incomingportnumber": 993, "incomingusessl": True,
+            "outgoingserverlocation": GOOD, "outgoingportnumber": 465, "outgoingusessl": True, "usesamesettingsforoutgoingconnections": True,
+            "incomingusername": f"u{n}"},
+        "mailbox": lambda n, id: {"name": f"n {n}", "username": f"u{n}", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"},
+    }[table]
+    collection = {"emailserverprofile": "emailserverprofiles", "mailbox": "mailboxes"}[table]
+
+    def ways():
+        new = str(uuid.uuid4())
+        yield "create", new, ("POST", collection, {f"{table}id": new, **writes(1, new)})
+        yield "upsert", (other := str(uuid.uuid4())), ("PATCH", f"{collection}({other})", writes(2, other))
+        yield "update", record, ("PATCH", f"{collection}({record})", writes(uuid.uuid4().hex[:4], record))
+
+    def tags(id):
+        return room.sql("SELECT tag FROM org_contoso.mail_destination WHERE record_id = %s", [id])
+
+    literal = psycopg.sql.Literal(value).as_string(None)
+    room.sql_as("fieldseal_owner", f"CREATE FUNCTION org_contoso.zz() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN NEW.{column} := {literal}; RETURN NEW; END $f$")
+    room.sql_as("fieldseal_owner", f"CREATE TRIGGER zz BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION org_contoso.zz()")
+    try:
+        for way, id, request in ways():
+            before = tags(id)
+            answer = room.request(*request)
+            assert answer.status_code >= 400 and column in answer.json()["error"]["message"], (way, answer.text)
+            assert tags(id) == before
+    finally:
+        room.sql_as("fieldseal_owner", f"DROP TRIGGER zz ON {table}; DROP FUNCTION org_contoso.zz()")
+    # The control.
+    for way, id, request in ways():
+        answer = room.request(*request)
+        assert answer.status_code in (200, 201, 204), (way, answer.text)
+        assert tags(id)
+        if way != "update":
+            assert room.request("DELETE", f"{collection}({id})").status_code == 204
+
+
 def remember(room, name, profile, box):
     """Keeps the rows of a profile and of a mailbox with their tags, as a backup has them."""
     room.sql(f"CREATE SCHEMA {name}")

@@ -1,10 +1,14 @@
 """Mail is sent only as its owner, and no caller can extend its own rights: statuses, senders, owners, approvals, shares, lookups."""
 
 import base64
+import threading
+import time
 import uuid
 
+import psycopg
 import pytest
 from mailroom import Mailroom, refusal
+from service import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +260,93 @@ def test_sql_has_no_e_mail_sent_and_changes_none_that_waits(room, role, change):
     assert room.alerts(room.box, 26) and room.events("e-mail not handed over", "refused", changed) == 1
     # Its writer sends it again, as it is now.
     assert room.send(changed).status_code == 200 and changed in [m["EmailId"] for m in room.take(room.box)]
+    end(room)
+
+
+MEANWHILE = [
+    "UPDATE activityparty SET addressused = 'mallory@evil.test' WHERE activityid = %(mine)s AND participationtypemask = 2",
+    "UPDATE activityparty SET addressused = 'ceo@contoso.test', partyidname = 'The CEO' WHERE activityid = %(mine)s AND participationtypemask = 1",
+    "UPDATE activitymimeattachment SET filename = 'list.exe', body = 'RVZJTA==' WHERE objectid = %(mine)s",
+    "UPDATE activitymimeattachment SET attachmentcontentinfo = 'other@evil.test' WHERE objectid = %(mine)s",
+]
+
+
+def until_contents_are_read(room):
+    """Waits until a statement that waits for a lock is of a transaction that reads attachments, or waits to."""
+    deadline = time.monotonic() + PATIENCE
+    while room.sql(
+            "SELECT count(*) FROM pg_stat_activity AS a JOIN pg_locks AS l USING (pid) "
+            "WHERE a.wait_event_type = 'Lock' AND l.relation = 'org_contoso.activitymimeattachment'::regclass") == [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def taking(room, lock, changes, mine):
+    """What a router is given, if the service waits for a lock while SQL makes changes."""
+    host, taken = room.lease(room.box), []
+    with psycopg.connect(room.dev["postgres"]) as holder:
+        holder.execute("SET search_path = org_contoso, public")
+        holder.execute(lock)
+        thread = threading.Thread(target=lambda: taken.append(room.take(room.box, host)))
+        thread.start()
+        until_contents_are_read(room)
+        for change in changes:
+            if lock.startswith("LOCK"):
+                holder.execute(change, {"mine": mine})
+            else:
+                room.sql_as("fieldseal_service", change, {"mine": mine})
+    thread.join()
+    return {m["EmailId"]: m for m in taken[0]}
+
+
+def unchanged(message):
+    parties = [(p["Name"], p["Address"]) for p in message["From"] + message["To"]]
+    files = [(a["FileName"], base64.b64decode(a["Body"]), a.get("ContentId")) for a in message["Attachments"]]
+    return parties[-1][1] == "customer@elsewhere.test" and parties[0][1] == "user@contoso.test" and parties[0][0] != "The CEO" and files == [("a.txt", b"right", None)]
+
+
+def test_sql_changes_no_e_mail_while_it_is_handed_over(room):
+    """A refusal of another e-mail waits for the attested state, behind the verification of this one."""
+    for changes in ([], *([change] for change in MEANWHILE), MEANWHILE):
+        mine = submitted(room)
+        copy = room.sql("SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'org_contoso' AND table_name = 'email' AND column_name <> 'activityid' AND is_generated = 'NEVER'")
+        names = ", ".join(f'"{n}"' for (n,) in copy)
+        room.sql_as("fieldseal_service", f"INSERT INTO email (activityid, {names}) SELECT gen_random_uuid(), {names} FROM email WHERE activityid = %(mine)s", {"mine": mine})
+        given = taking(room, "SELECT FROM config.attested_state FOR UPDATE", changes, mine)
+        assert set(given) == {mine} and unchanged(given[mine]), (changes, given)
+        end(room)
+
+
+def test_sql_changes_no_attachment_between_two_reads(room):
+    """The contents are read behind the e-mail's row; what is read then has to fit the tag."""
+    mine = submitted(room)
+    given = taking(room, "LOCK TABLE activitymimeattachment IN ACCESS EXCLUSIVE MODE", [MEANWHILE[2]], mine)
+    assert mine not in given and room.status(mine) == 8
+    end(room)
+    mine = submitted(room)
+    given = taking(room, "LOCK TABLE activitymimeattachment IN ACCESS EXCLUSIVE MODE", [], mine)
+    assert unchanged(given[mine])
+    end(room)
+
+
+def test_contents_of_every_kind_fit_the_tag_that_they_were_given(room):
+    """The digest is made in SQL when an e-mail is submitted, and in the service when it is handed over."""
+    texts = ["", "quote \" and \\ and / back", "line\nend\r\n\ttab \b \f \x01 \x1f \x7f", "Ünïcödé \u2028 \U0001f600 \u202e", "x" * 200]
+    for text in texts:
+        mine = room.drafted(room.person, email_activity_mime_attachment=[
+            {"filename": "a.txt", "mimetype": "text/plain", "body": base64.b64encode(text.encode()).decode()},
+            {"filename": "b.txt", "mimetype": "text/plain", "body": ""}], description=text)
+        room.sql("UPDATE org_contoso.activitymimeattachment SET attachmentcontentinfo = 'pic@x' WHERE objectid = %s AND filename = 'a.txt'", [mine])
+        room.sql("UPDATE org_contoso.email SET subject = %s WHERE activityid = %s", [text[:150], mine])
+        room.sql("UPDATE org_contoso.activityparty SET partyidname = %s WHERE activityid = %s AND participationtypemask = 2", [text[:150], mine])
+        room.sql("UPDATE org_contoso.activitymimeattachment SET filename = %s WHERE objectid = %s AND filename = 'b.txt'", [text[:100], mine])
+        assert room.send(mine).status_code == 200
+        assert mine in [m["EmailId"] for m in room.take(room.box)], text
+        end(room)
+    room.sql("UPDATE org_contoso.email SET statuscode = 1, statecode = 0 WHERE activityid = %s", [mine])
+    assert room.send(mine).status_code == 200
+    room.sql_as("fieldseal_service", "UPDATE activitymimeattachment SET attachmentcontentinfo = 'y@x' WHERE attachmentcontentinfo = 'pic@x' AND objectid = %s", [mine])
+    failed(room, mine, room.box, "as it was submitted")
     end(room)
 
 

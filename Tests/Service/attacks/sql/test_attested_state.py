@@ -343,7 +343,11 @@ def test_a_person_s_old_password_role_and_being_enabled_do_not_come_back(place, 
         restore(role)
         place.everywhere(lambda server: check(not place.visit(second, server=server).is_in))
         assert second in place.doctor()["revocation-undone"]
-    # An administrator can.
+        assert place.run("user", "reset", second, "--org", "contoso", check=False, stdin="a third long password\n").returncode == 1
+    place.run("user", "remove", second, "--org", "contoso")
+    # An administrator can, as long as SQL leaves the row alone.
+    place.add_user(second, "Basic User")
+    place.run("user", "disable", second, "--org", "contoso")
     place.run("user", "reset", second, "--org", "contoso", stdin="a third long password\n")
     assert place.visit(second, "a third long password").is_in
     place.sql("DELETE FROM config.console_user WHERE name = %s", [person])
@@ -700,7 +704,7 @@ def test_an_event_that_sql_inserts_is_not_signed(place, role):
     place.sql_as(role, "UPDATE config.attested_state SET events = events + 1, newest_event = newest_event + 1")
     place.everywhere(no_next_event)
     assert "not written by this service" in place.doctor()["state-not-attested"]
-    place.run("org", "attach", "contoso", "--yes")
+    place.run("org", "attach", "contoso", "--yes", "--trust-tags")
     place.everywhere(lambda server: check(place.token(client, server).status_code == 200))
     assert "event-chain-cut" not in place.doctor()
 
@@ -773,7 +777,7 @@ def test_attaching_again_adopts_no_row_that_sql_wrote(own_place):
     for is_missing in (False, True):
         if is_missing:
             place.sql("DELETE FROM config.attested_state")
-        accepted = place.run("org", "attach", "contoso", "--yes").stdout
+        accepted = place.run("org", "attach", "contoso", "--yes", *(["--trust-tags"] if is_missing else [])).stdout
         assert "client intruder" in accepted.split("grants nothing:")[1].split("Grants power")[0]
         power = accepted.split("Grants power: ")[1]
         assert "client good" in power and "client gone" not in power
@@ -838,7 +842,7 @@ def test_an_older_deployment_is_attested_by_its_migration_alone(own_place):
     place.sql("DELETE FROM config.attested_state")
     place.run("migrate", "up")
     assert place.token(good).status_code == 403
-    place.run("org", "attach", "contoso", "--yes")
+    place.run("org", "attach", "contoso", "--yes", "--trust-tags")
     place.run("org", "attach", "cut-off", "--yes")
     assert place.token(good).status_code == 200 and place.run("key", "status", "--org", "cut-off").returncode == 0
 

@@ -1,0 +1,152 @@
+"""What the service checks is what it uses: no row is exchanged between a name and its id, or behind a lock that the service waits for."""
+
+import re
+import threading
+import time
+import uuid
+
+import psycopg
+import pytest
+from place import PASSWORD, Place, one_time_password
+from service import PATIENCE
+
+
+@pytest.fixture(scope="module")
+def place():
+    place = Place()
+    try:
+        yield place
+    finally:
+        place.remove()
+
+
+def name(prefix):
+    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+
+
+def swap(place, table, one, other):
+    """Gives two rows each other's name, as the service's login."""
+    place.sql_as("fieldseal_service", f"UPDATE config.{table} SET name = 'between' WHERE name = %s", [one])
+    place.sql_as("fieldseal_service", f"UPDATE config.{table} SET name = %s WHERE name = %s", [one, other])
+    place.sql_as("fieldseal_service", f"UPDATE config.{table} SET name = %s WHERE name = 'between'", [other])
+
+
+def test_no_command_takes_a_client_by_a_name_that_sql_gave_it(place, tmp_path):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    small, strong = name("small"), name("strong")
+    place.add_client(small, "Basic User")
+    made = place.add_client(strong)
+    key = tmp_path / "key.pem"
+    key.write_bytes(ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    place.run("issuer", "add", small, "--issuer", f"https://{small}.example", "--client-id", "x", "--org", "contoso", stdin="secret\n")
+    commands = [
+        ("client", "add-key", small, str(key)), ("client", "rotate", small), ("client", "role", small, "Email Administrator"), ("client", "enable", small),
+        ("issuer", "link", small, "robot", "--client", small),
+    ]
+    swap(place, "api_client", small, strong)
+    for command in commands:
+        answer = place.run(*command, "--org", "contoso", check=False)
+        assert answer.returncode == 1 and "was changed past this service" in answer.stderr, (command, answer)
+    swap(place, "api_client", small, strong)
+    assert place.sql("SELECT count(*) FROM config.api_client_key WHERE client_id = %s", [made["clientId"]]) == [(0,)]
+    assert place.token(made).status_code == 200
+    # The control.
+    for command in commands:
+        place.run(*command, "--org", "contoso")
+
+
+def test_no_command_takes_a_person_by_a_name_that_sql_gave_them(place):
+    small, strong = name("small"), name("strong")
+    place.add_user(small, "Basic User")
+    place.add_user(strong)
+    place.run("issuer", "add", small, "--issuer", f"https://{small}.example", "--client-id", "x", "--org", "contoso", stdin="secret\n")
+    commands = [("user", "role", small, "Email Administrator"), ("issuer", "link", small, "me", "--user", small), ("user", "end-sessions", small)]
+    swap(place, "console_user", small, strong)
+    for command in commands:
+        answer = place.run(*command, "--org", "contoso", check=False)
+        assert answer.returncode == 1 and "was changed past this service" in answer.stderr, (command, answer)
+    swap(place, "console_user", small, strong)
+    for command in commands:
+        place.run(*command, "--org", "contoso")
+
+
+def until_waiting(place, count):
+    deadline = time.monotonic() + PATIENCE
+    while place.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'fieldseal'")[0][0] < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("command", [("user", "disable"), ("user", "role")], ids=" ".join)
+def test_a_password_that_is_changed_behind_a_lock_brings_no_former_row_back(place, command):
+    """The person's row is read, the change waits, and an administrator disables the person or takes the role meanwhile."""
+    person, answers, commands = name("late"), [], []
+    place.add_user(person)
+    visitor = place.visit(person)
+    csrf = visitor.csrf()
+    arguments = [*command, person, *(["Basic User"] if command[1] == "role" else []), "--org", "contoso"]
+    changed = {"old": PASSWORD, "new": "another long password", "again": "another long password"}
+    with psycopg.connect(f"host={place.home} user=fieldseal_service dbname=fieldseal") as holder:
+        holder.execute("SELECT FROM config.attested_state FOR UPDATE")
+        first = threading.Thread(target=lambda: commands.append(place.run(*arguments)))
+        first.start()
+        until_waiting(place, 1)
+        second = threading.Thread(target=lambda: answers.append(visitor.page("account/password", csrf=csrf, **changed)))
+        second.start()
+        until_waiting(place, 2)
+    for thread in (first, second):
+        thread.join(PATIENCE)
+    assert commands and answers[0].status_code != 303, answers[0].text
+    place.sql_as("fieldseal_service", "UPDATE config.console_user SET disabled_on = NULL, role = 'System Administrator' WHERE name = %s", [person])
+    for password in (PASSWORD, "another long password"):
+        assert not place.visit(person, password).is_in
+    assert person in str(place.doctor())
+    # The control: without the administrator, the person changes the password.
+    other = name("early")
+    place.add_user(other)
+    visitor = place.visit(other)
+    assert visitor.page("account/password", csrf=visitor.csrf(), **changed).status_code == 303 and place.visit(other, "another long password").is_in
+
+
+def test_one_time_passwords_end_with_a_code_for_the_row_that_has_them(place):
+    """The row is without them while the code is checked, and has them again when they are turned off."""
+    person, answers, login = name("factor"), [], f"host={place.home} user=fieldseal_service dbname=fieldseal"
+    place.add_user(person)
+    visitor = place.visit(person)
+    csrf = visitor.csrf()
+    offered = visitor.page("account/offer", csrf=csrf).text
+    secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
+    codes = re.findall(r"<li><code>([A-Z2-7-]{19})</code>", visitor.page("account/confirm", csrf=csrf, sealed=sealed, code=one_time_password(secret, -1)).text)
+    visitor = place.visit(person, code=codes[0])
+    csrf = visitor.csrf()
+    wrong = {"csrf": csrf, "code": "AAAA-BBBB-CCCC-DDDD"}
+    assert visitor.page("account/end", **wrong).status_code == 400
+    [(totp,)] = place.sql("SELECT totp FROM config.console_user WHERE name = %s", [person])
+    lock = "SELECT FROM config.failed_sign_in WHERE account LIKE 'code:%' FOR UPDATE"
+    with psycopg.connect(login) as first, psycopg.connect(login) as second:
+        first.execute(lock)
+        ending = threading.Thread(target=lambda: answers.append(visitor.page("account/end", **wrong)))
+        ending.start()
+        until_waiting(place, 1)
+        locking = threading.Thread(target=lambda: second.execute(lock))
+        locking.start()
+        until_waiting(place, 2)
+        place.sql_as("fieldseal_service", "UPDATE config.console_user SET totp = NULL WHERE name = %s", [person])
+        first.rollback()
+        locking.join(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while ending.is_alive() and place.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = 'fieldseal'") == [(0,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        place.sql_as("fieldseal_service", "UPDATE config.console_user SET totp = %s WHERE name = %s", [totp, person])
+        second.rollback()
+    ending.join(PATIENCE)
+    assert answers and place.sql("SELECT totp FROM config.console_user WHERE name = %s", [person]) == [(totp,)]
+    assert not place.visit(person).is_in and place.visit(person, code=codes[1]).is_in
+    # The control: a right code turns them off.
+    visitor = place.visit(person, code=codes[2])
+    visitor.page("account/end", csrf=visitor.csrf(), code=codes[3])
+    assert place.visit(person).is_in
