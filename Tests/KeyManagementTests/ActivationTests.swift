@@ -100,7 +100,9 @@ struct ActivationTests {
             #expect(await #expect(throws: FieldsealError.self) { try await session() }?.code == .keySourceMissing)
             let registry = OrganizationRegistry(
                 conninfo: organization.database.conninfo, kek: other.kek, policy: other.policy)
-            let report = try await registry.attestAgain(name: "contoso", by: TestOrganization.caller)
+            let shown = try await registry.attestationReport(of: "contoso", trustingTags: false)
+            let report = try await registry.attestAgain(
+                name: "contoso", as: shown, trustingTags: false, by: TestOrganization.caller)
             #expect(report.differences.count == 1 && report.honoured.isEmpty)
             #expect(try await KeyAdministration(session(), to: .see).isDataEncryptionActive() == false)
             try await KeyAdministration(session(), to: .activate).setDataEncryptionKey(text, change: false)

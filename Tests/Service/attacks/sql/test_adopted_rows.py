@@ -144,3 +144,19 @@ def test_a_secret_that_sql_wrote_is_not_signed_by_a_rotation(place, role):
     assert place.token({**client, "clientSecret": new}).status_code == 200
     for made in (client, attacker):
         run(place, "client", "remove", made["clientId"])
+
+
+def test_a_former_secret_that_sql_put_back_is_not_signed_by_a_rotation(place, role):
+    client = place.add_client(name("rotated"), WEAK)
+    id = client["clientId"]
+    with place.put_back("api_client_secret", f"client_id = '{id}'") as restore:
+        [(former,)] = place.sql("SELECT secret_id FROM config.api_client_secret WHERE client_id = %s", [id])
+        run(place, "client", "rotate", id, "--overlap", "0")
+        restore(role)
+        # The newest one is accepted for another day.
+        place.sql_as(role, "UPDATE config.api_client_secret SET created_on = now() + interval '1 minute' WHERE secret_id = %s", [former])
+        assert place.token(client).status_code == 401
+        new = json.loads(run(place, "client", "rotate", id, "--json").stdout)["clientSecret"]
+        assert place.token(client).status_code == 401
+        assert place.token({**client, "clientSecret": new}).status_code == 200
+    run(place, "client", "remove", id)

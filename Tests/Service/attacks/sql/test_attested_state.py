@@ -451,6 +451,8 @@ def test_issuers_and_links_are_what_the_service_wrote(place, role):
 def test_a_disabled_systemuser_ends_what_acts_as_it(place):
     client, person = place.add_client(name("acting"), "Basic User"), name("acting")
     place.add_user(person)
+    # The last administrator could not be disabled.
+    place.add_user(name("other"))
     token, visitor = place.token(client).json()["access_token"], place.visit(person)
     admin = place.server.token
     users = [place.sql("SELECT systemuser_id::text FROM config.api_client WHERE client_id = %s", [client["clientId"]])[0][0],
