@@ -188,7 +188,9 @@ extension OrganizationRegistry {
         let report = AttestationReport(
             differences: differences, notHonoured: notHonoured, honoured: honoured, keyVersion: state.keyVersion,
             events: state.newestEvent, isListed: former != nil)
-        return (report, grants, former == nil ? nil : state.attested?.revision, disabled)
+        // Without a list, another state may have been written in this second. Revisions begin with the next one then.
+        let lastOfSecond = AttestedState.freshRevision(after: nil) | 0xF_FFFF
+        return (report, grants, former == nil ? lastOfSecond : state.attested?.revision, disabled)
     }
 
     /// What can't be told without a list that verifies.
