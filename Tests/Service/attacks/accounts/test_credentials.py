@@ -297,7 +297,7 @@ TRIGGERS = [
 ]
 
 
-@pytest.mark.parametrize("table, column, value", TRIGGERS)
+@pytest.mark.parametrize("table, column, value", TRIGGERS, ids=[f"{table}.{column}" for table, column, _ in TRIGGERS])
 def test_a_trigger_has_no_server_authorized(room, victim, table, column, value):
     """The owner's trigger changes what an administrator saves. The service authorizes what was sent, and nothing else."""
     profile, _, box = victim
