@@ -215,6 +215,15 @@ for (const form of document.querySelectorAll("[data-quiet]")) {
         await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => {});
     });
 }
+// A form that is under way is not sent again by a second click. After some seconds it can be: the connection may be gone.
+document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.method !== "post") return;
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "true";
+    setTimeout(() => { delete form.dataset.sent; }, 5000);
+});
+addEventListener("pageshow", () => { for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent; });
 // Keyboard shortcuts, as their page lists them. They take no key from a field, and can be turned off.
 const shortcuts = {
     get off() { try { return localStorage.getItem("shortcuts") === "off"; } catch { return false; } },

@@ -38,7 +38,8 @@ extension Console {
                     "href": "\(visit.root)/connect?provider=\(id)",
                 ]
             },
-            "provider": chosen ?? "", "note": orFalse(chosen.flatMap { visit.texts.optional("providerNote:\($0)") }),
+            "once": FormOnce.text(), "provider": chosen ?? "",
+            "note": orFalse(chosen.flatMap { visit.texts.optional("providerNote:\($0)") }),
             "profiles": try await lookupNames(.emailServerProfile, nil, session), "profile": value("profile"),
             "incomingserver": incoming,
             "incomingport": value("incomingport", number("incomingPort")),
@@ -81,16 +82,38 @@ extension Console {
                 "connect", try await connectValues(visit, form, problem: problem, errors: errors, kept: kept), status: status)
         }
         guard errors.isEmpty, let password else { return try await again(nil, errors, .badRequest) }
+        let once = try FormOnce(visit, deployment.kek)
+        if let mailbox = try await mailbox(of: once?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
         if form["second"] != text("emailaddress"), let taken = try await taken(text("emailaddress"), visit) {
             let kept = try secrets.sealed(password, for: "password")
             return .page("connect", try await connectValues(visit, form, kept: kept, taken: taken), status: .conflict)
         }
         do {
-            let mailbox = try await connected(visit, session, password, text)
-            return .redirect("\(visit.root)/records/mailboxes/\(mailbox.text)?done=testing")
+            return Self.connectedReply(try await connected(visit, session, password, once, text), visit)
         } catch {
+            // The same form may have been sent twice at the same moment.
+            if let error = error as? FieldsealError, error.code == .duplicateRecord,
+                let mailbox = try await mailbox(of: once?.id("queue"), session)
+            {
+                return Self.connectedReply(mailbox, visit)
+            }
             guard let (message, status) = Self.refusal(error) else { throw error }
             return try await again(visit.texts.told(message), [:], status)
+        }
+    }
+
+    private static func connectedReply(_ mailbox: UUID, _ visit: Visit) -> Reply {
+        .redirect("\(visit.root)/records/mailboxes/\(mailbox.text)?done=testing")
+    }
+
+    /// The mailbox of a queue; nil if there is no such queue.
+    private func mailbox(of queue: UUID?, _ session: Session) async throws -> UUID? {
+        guard let queue else { return nil }
+        do {
+            let page = try await session.retrieve(.queue, .id(queue), [.init(.column(.init("defaultmailbox")))])
+            return if case .id(let mailbox)? = try page.records.first?.value(of: "defaultmailbox") { mailbox } else { nil }
+        } catch let error as FieldsealError where error.code == .objectDoesNotExist {
+            return nil
         }
     }
 
@@ -111,18 +134,19 @@ extension Console {
 
     /// Creates the needed records, sets the mailbox's password and requests the test. If the last step is refused, the first ones
     /// are undone.
-    private func connected(_ visit: Visit, _ session: Session, _ password: String, _ text: (String) -> String) async throws -> UUID
-    {
+    private func connected(
+        _ visit: Visit, _ session: Session, _ password: String, _ once: FormOnce?, _ text: (String) -> String
+    ) async throws -> UUID {
         let profile: UUID
         var writes: [RecordWrite] = []
         if text("provider") == "existing", let attribute = EntityDefinition.mailbox["emailserverprofile"] {
             profile = try await lookedUp(text("profile"), attribute, visit).id
         } else {
-            profile = UUID()
+            profile = try once?.id("profile") ?? UUID()
             writes.append(.create(.emailServerProfile, id: profile, try profileMembers(visit, text)))
         }
         let isNewProfile = !writes.isEmpty
-        let queue = UUID()
+        let queue = try once?.id("queue") ?? UUID()
         writes.append(
             .create(
                 .queue, id: queue,
@@ -132,10 +156,7 @@ extension Console {
                 ]))
         _ = try await session.write(writes)
         do {
-            let page = try await session.retrieve(.queue, .id(queue), [.init(.column(.init("defaultmailbox")))])
-            guard case .id(let mailbox)? = try page.records.first?.value(of: "defaultmailbox") else {
-                throw FieldsealError.noSuchRecord(.mailbox)
-            }
+            guard let mailbox = try await mailbox(of: queue, session) else { throw FieldsealError.noSuchRecord(.mailbox) }
             let username = text("username").isEmpty ? text("emailaddress") : text("username")
             let members: [JSONValue.Member] = [
                 .init("emailserverprofile@odata.bind", .string("/emailserverprofiles(\(profile.text))")),

@@ -78,7 +78,7 @@ extension Console {
             "lookup": "\(visit.root)/lookup/mailbox?q=",
             "to": try typed["to"] ?? (composing == .reply ? record.map { Self.address(try Self.text("sender", of: $0)) } : nil)
                 ?? "",
-            "cc": typed["cc"] ?? "",
+            "cc": typed["cc"] ?? "", "once": FormOnce.text(),
             "subject": typed["subject"] ?? Self.marked(subject, composing), "body": typed["body"] ?? "",
             "attachments": attachments, "hasAttachments": !attachments.isEmpty, "original": false, "mayQuote": false,
         ]
@@ -166,7 +166,8 @@ extension Console {
     /// Creates an e-mail and submits it. Both succeed or neither.
     private func submit(_ members: [JSONValue.Member], _ visit: Visit) async throws -> UUID {
         let session = try visit.session()
-        let id = try await session.write(.create(.email, members)).id
+        let (id, isNew) = try await made(.email, members, visit)
+        guard isNew else { return id }
         do {
             try await session.write(.message(.email, id, .sendEmail(issue: true, token: nil)))
         } catch {

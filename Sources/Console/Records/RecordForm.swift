@@ -103,6 +103,7 @@ struct RecordForm {
             "sections": sections, "raw": raw, "hasRaw": !raw.isEmpty,
             "isRawOpen": isRawOpen, "mayDelete": mayDelete, "hasErrors": !errors.isEmpty, "errors": problems,
             "errorsTitle": texts.count("errorsTitle", errors.count), "status": false, "conflict": false,
+            "once": record == nil ? FormOnce.text() : "",
         ]
         if let record { values["links"] = links(record) } else { values["links"] = false }
         return values

@@ -32,7 +32,7 @@ extension Console {
         do {
             let id: UUID
             if isNew {
-                id = try await session.write(.create(entity, typing.members)).id
+                id = try await made(entity, typing.members, visit).id
             } else if let (record, _) = current {
                 let version = Int64(visit.form["version"] ?? "") ?? 0
                 id = try await session.write(.upsert(entity, .id(record.id), typing.members, .version(version))).id
@@ -57,6 +57,22 @@ extension Console {
             var values = try form.values()
             values["problem"] = visit.texts.told(message)
             return .page("form", values, status: status)
+        }
+    }
+
+    /// Creates a record, or finds the one that this form made already.
+    func made(
+        _ entity: EntityDefinition, _ members: [JSONValue.Member], _ visit: Visit
+    ) async throws -> (id: UUID, isNew: Bool) {
+        let session = try visit.session()
+        let own = try FormOnce(visit, deployment.kek)?.id(entity.logicalName)
+        do {
+            return (try await session.write(.create(entity, id: own, members)).id, true)
+        } catch let error as FieldsealError where error.code == .duplicateRecord {
+            guard let own, (try? await session.retrieve(entity, .id(own), [.init(.column(.init(entity.primaryID)))])) != nil else {
+                throw error
+            }
+            return (own, false)
         }
     }
 

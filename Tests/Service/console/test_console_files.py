@@ -2,6 +2,7 @@
 
 import base64
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from test_console_access import Visitor, person, password, text
@@ -103,3 +104,36 @@ def test_a_person_without_a_mailbox_is_told_so(console):
     assert "An Email Administrator assigns you one." in text(visitor.get("overview"))
     # Few mailboxes are a list.
     assert '<select id="from"' in Visitor(console).get("compose").text
+
+
+def test_a_form_that_is_sent_twice_is_done_once(console, box):
+    visitor = Visitor(console)
+    page = visitor.get("compose")
+    form = {"csrf": hidden(page, "csrf"), "once": hidden(page, "once"), "from": box, "to": TO, "cc": "", "body": "typed text", "subject": "once only"}
+
+    def send(path=None, **changed):
+        return visitor.session.post(f"{visitor.pages}/{path or 'compose'}", {**form, **changed}, files=[("files", ("a.txt", b"a", "text/plain"))] if path is None else None)
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: send(), range(2))) + [send()]
+    assert len({answer.url for answer in answers}) == 1 and sent(console, "once only") == 1, [text(answer) for answer in answers]
+    # What is changed and sent again is another e-mail, and so is what another page sends.
+    assert send(to="other@elsewhere.test").url not in {answer.url for answer in answers}
+    assert send(once=hidden(visitor.get("compose"), "once")).status_code == 200 and sent(console, "once only") == 3
+
+    page = visitor.get("records/queues/new")
+    form = {"csrf": hidden(page, "csrf"), "once": hidden(page, "once"), "name": "made once"}
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: send("records/queues/new"), range(2)))
+    assert len({answer.url for answer in answers}) == 1 and "/records/queues/" in answers[0].url, [text(answer) for answer in answers]
+    assert console.sql("SELECT count(*) FROM org_contoso.queue WHERE name = 'made once'") == [(1,)]
+
+    page = visitor.get("connect?provider=other")
+    form = {
+        "csrf": hidden(page, "csrf"), "once": hidden(page, "once"), "provider": "other", "oauth": "", "name": "connected once", "emailaddress": "once@contoso.test",
+        "username": "", "password": "typed secret", "incomingserver": "mail.once.test", "incomingport": "", "outgoingserver": "mail.once.test", "outgoingport": "", "protocol": "imap"}
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: send("connect"), range(2))) + [send("connect")]
+    assert len({answer.url for answer in answers}) == 1 and "/records/mailboxes/" in answers[0].url, [text(answer) for answer in answers]
+    for table, column in (("queue", "name = 'connected once'"), ("mailbox", "emailaddress = 'once@contoso.test'"), ("emailserverprofile", "incomingserverlocation = 'mail.once.test'")):
+        assert console.sql(f"SELECT count(*) FROM org_contoso.{table} WHERE {column}") == [(1,)], table

@@ -1,0 +1,41 @@
+import Authentication
+import CellCrypto
+import Foundation
+import JSON
+import Tenancy
+
+/// The ids of the records that a form makes.
+///
+/// Each form has a random text of its own. The ids are made of it and of all that was typed, under the key-encryption key. So a form
+/// that is sent twice makes its records once, and a form that is changed and sent again makes others.
+struct FormOnce {
+    /// The field with the form's own text.
+    static let field = "once"
+
+    private let kek: KeyEncryptionKey
+    private let typed: [[UInt8]]
+
+    /// Nil for a form without a text of its own.
+    init?(_ visit: Visit, _ kek: KeyEncryptionKey) throws {
+        guard let signed = visit.signed, visit.form[Self.field]?.isEmpty == false else { return nil }
+        self.kek = kek
+        var typed: [[UInt8]] = [signed.session.organization.id.bytes, signed.userID.bytes]
+        for (name, value) in visit.form.sorted(by: { $0.key < $1.key }) where name != "csrf" {
+            typed += [Array(name.utf8), Array(value.utf8)]
+        }
+        for file in visit.files { typed += [Array(file.name.utf8), Array(file.type.utf8), try sha256(file.bytes)] }
+        self.typed = typed
+    }
+
+    /// A new text for a form.
+    static func text() -> String { UUID().text }
+
+    /// The id of one of the records.
+    func id(_ record: String) throws -> UUID {
+        var bytes = Array(try kek.tag(label: "console-once", over: [Array(record.utf8)] + typed).prefix(16))
+        // A UUID of version 8 (RFC 9562, section 5.8).
+        bytes[6] = bytes[6] & 0x0F | 0x80
+        bytes[8] = bytes[8] & 0x3F | 0x80
+        return bytes.withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
+    }
+}
