@@ -65,7 +65,7 @@ extension MailboxLeases {
     }
 
     /// Each attempt but one fails only when another key change was committed meanwhile.
-    private static let readAttempts = 16
+    private static let readAttempts = 4
 
     private func release(
         _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool, _ settings: AuthorizedSettings,

@@ -12,7 +12,7 @@ SECRET = "hunter2-of-the-races"
 #: Statements of a release, in their order: the lease, the key, the cells with their key version, the event.
 PLACES = {"lease": "m.hostid = $2 AND m.processingstatecode = 1", "key": "config.organization_key", "cells": "AS dm ON dm.entity = 'mailbox'", "event": "WHERE a.organization_id = $1 FOR NO KEY UPDATE"}
 #: How often a release reads a key and cells that do not belong together, before it gives up.
-ATTEMPTS = 16
+ATTEMPTS = 4
 
 
 @pytest.fixture(scope="module")
