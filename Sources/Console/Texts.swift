@@ -13,6 +13,8 @@ struct Texts: Sendable {
     /// The messages of errors, and the subjects of requests for approval, that have values in them.
     let errors: MessagePatterns
     let subjects: MessagePatterns
+    /// The messages of errors in the form for many records, which names none of them.
+    let manyErrors: MessagePatterns
 
     init(language: String, messages: [String: String], english: [String: String]) {
         self.language = language
@@ -20,6 +22,7 @@ struct Texts: Sendable {
         self.english = english
         errors = MessagePatterns(messages, prefix: "error:")
         subjects = MessagePatterns(messages, prefix: "subject:")
+        manyErrors = MessagePatterns(messages, prefix: "manyError:")
     }
 
     subscript(_ key: String) -> String { messages[key] ?? english[key] ?? key }

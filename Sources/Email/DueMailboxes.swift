@@ -83,8 +83,8 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether there is something to send, or a failed direction is to be tested.
-    var sendsNow: String { "(\(Self.sends) AND (\(hasPending) OR m.outgoingemailstatus = \(MailOutcome.failure.sql)))" }
+    /// Whether there is something to send.
+    var sendsNow: String { "(\(Self.sends) AND \(hasPending))" }
 
     private var hasPending: String {
         """

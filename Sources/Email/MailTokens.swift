@@ -221,17 +221,17 @@ package final class MailTokens: Sendable {
 
     /// The error for an answer without a token: of the stored password, else of the application, or of what is no such server.
     private static func refusal(_ answer: HTTPSRequest.Answer, of application: Application) -> FieldsealError {
-        let name = "The authorization server of \(application.clientID.quotedForMessage)"
         let reason = reason(answer)
         guard answer.status >= 400, application.grant.refusals.contains(reason) else {
             return FieldsealError(
                 .unexpected,
-                "\(name) gives no access token (\(reason)). Correct the file of mail.applicationsFile; until then the router tries again."
+                "The authorization server of \(application.clientID.quotedForMessage) gives no access token (\(reason)). Correct the file of "
+                    + "mail.applicationsFile; until then the router tries again."
             )
         }
         return FieldsealError(
             .profileNotAssociated,
-            "\(name) refuses what is sealed as the password (\(reason)). Set a new "
+            "The authorization server of \(application.clientID.quotedForMessage) refuses what is sealed as the password (\(reason)). Set a new "
                 + "\(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
     }
 

@@ -44,7 +44,20 @@ struct AuditLines {
             }
         }
         let names = try await RecordNames(references, session)
-        return try records.map { try line($0, names) }
+        let former = try formerNames(records)
+        return try records.map { try line($0, names, former) }
+    }
+
+    /// The names in the entries themselves, for records that are there no more. The newest entry stands first.
+    private func formerNames(_ records: [Record]) throws -> [UUID: String] {
+        var names: [UUID: String] = [:]
+        for record in records {
+            guard let primary = try entity(record)?.primaryName, case .id(let id) = try record.value(of: "objectid"),
+                names[id] == nil, let change = try changes(record).first(where: { $0.name == primary })
+            else { continue }
+            names[id] = [change.after?.string, change.before?.string].compactMap { $0 }.first { !$0.isEmpty }
+        }
+        return names
     }
 
     private func entity(_ record: Record) throws -> EntityDefinition? {
@@ -62,7 +75,7 @@ struct AuditLines {
         }
     }
 
-    private func line(_ record: Record, _ names: RecordNames) throws -> [String: Any] {
+    private func line(_ record: Record, _ names: RecordNames, _ former: [UUID: String]) throws -> [String: Any] {
         func text(_ name: String) throws -> String { if case .text(let text) = try record.value(of: name) { text } else { "" } }
         guard case .date(let moment) = try record.value(of: "createdon"), case .id(let id) = try record.value(of: "objectid"),
             case .int(let operation) = try record.value(of: "operation")
@@ -88,7 +101,7 @@ struct AuditLines {
         return [
             "when": texts.time(moment), "operation": visit.text("operation:\(operation)"),
             // A change by SQL has no person, so the database's role is shown.
-            "style": style, "who": who, "entity": entityText, "name": names[id] ?? id.text, "href": orFalse(href),
+            "style": style, "who": who, "entity": entityText, "name": names[id] ?? former[id] ?? id.text, "href": orFalse(href),
             "summary": orFalse(summary),
             "changes": shown.map { change -> [String: Any] in
                 [

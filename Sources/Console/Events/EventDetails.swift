@@ -28,6 +28,10 @@ enum EventDetails {
     static func reason(_ details: String, _ texts: Texts) -> String? {
         guard let colon = details.range(of: ": ") else { return nil }
         let reason = String(details[colon.upperBound...])
+        let words = reason.split(separator: " ")
+        if words.count == 2, words[1] == "credentials", let count = Int(words[0]) {
+            return texts.count("credentialsElsewhere", count)
+        }
         return known(reason, texts) ?? texts.told(reason)
     }
 

@@ -107,7 +107,7 @@ extension Console {
                 } catch {
                     guard let (message, status) = Self.refusal(error) else { throw error }
                     let isGone = (error as? FieldsealError)?.code == .objectDoesNotExist
-                    let reason = isGone ? visit.text("isGone") : visit.texts.told(message)
+                    let reason = isGone ? visit.text("isGone") : visit.texts.toldOfMany(message)
                     if status.code >= 500 { end = reason }
                     result.fail(id, name, reason)
                 }
@@ -152,13 +152,18 @@ extension Console {
         let elsewhere = result.ticked.filter { !shown.contains($0) }.compactMap { id in
             names[id].map { ["id": id.text, "name": $0] }
         }
-        let left = result.failed - result.failures.count
+        /// How many of a group have no name here.
+        func unnamed(_ reason: String, _ members: Int) -> Int { max(0, (result.counts[reason] ?? 0) - members) }
+        func more(_ count: Int) -> Any { orFalse(count > 0 ? visit.texts.count("andMore", count) : nil) }
+        let left = result.failed - failures.reduce(0) { $0 + $1.members.count + unnamed($1.reason, $1.members.count) }
         var values: [String: Any] = [
             "notice": orFalse(result.said(visit.texts)),
-            "failures": failures.map { ["reason": $0.reason, "members": $0.members] as [String: Any] },
+            "failures": failures.map {
+                ["reason": $0.reason, "members": $0.members, "more": more(unnamed($0.reason, $0.members.count))] as [String: Any]
+            },
             "hasFailures": !failures.isEmpty,
             "failuresTitle": visit.texts.count("bulkFailed", result.failed),
-            "moreFailures": orFalse(left > 0 ? visit.texts.count("andMore", left) : nil),
+            "moreFailures": more(left),
             "elsewhere": elsewhere, "hasElsewhere": !elsewhere.isEmpty, "isBulkOpen": !result.ticked.isEmpty,
         ]
         if let problem = result.problem { values["problem"] = visit.text(problem) }

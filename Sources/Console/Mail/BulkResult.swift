@@ -40,29 +40,43 @@ struct BulkResult {
 
     // MARK: In the address
 
+    /// The failures with the first of each reason before the others, so that each reason is among those that are named.
+    private var ordered: [Failure] {
+        var known: Set<String> = []
+        let firsts = Set(failures.indices.filter { known.insert(failures[$0].reason).inserted })
+        return failures.indices.filter(firsts.contains).map { failures[$0] }
+            + failures.indices.filter { !firsts.contains($0) }.map { failures[$0] }
+    }
+
     /// The fields of a sealed form. Reasons that occur often are there once.
     var fields: [String: String] {
+        let ordered = ordered
+        let ticked = ordered.isEmpty ? ticked : ordered.map(\.id)
         var reasons: [String] = []
         var named: [JSONValue] = []
         var size = 0
-        for failure in failures.prefix(Self.namedLimit) {
+        for failure in ordered.prefix(Self.namedLimit) {
             let place = reasons.firstIndex(of: failure.reason)
             size += failure.name.utf8.count + (place == nil ? failure.reason.utf8.count : 0)
             guard size <= Self.textLimit || named.isEmpty else { break }
             if place == nil { reasons.append(failure.reason) }
             named.append([.string(failure.name), .integer(Int64(place ?? reasons.count - 1))])
         }
+        let counts = reasons.map { reason in JSONValue.integer(Int64(failures.count { $0.reason == reason })) }
         let bytes = ticked.flatMap { id in withUnsafeBytes(of: id.uuid) { Array($0) } }
         return [
             "action": action.rawValue, "changed": "\(changed)", "unchanged": "\(unchanged)", "failed": "\(failures.count)",
             "problem": problem ?? "", "ticked": Data(bytes).base64URL,
             "named": String(decoding: JSONValue.array(named).utf8, as: UTF8.self),
             "reasons": String(decoding: JSONValue.array(reasons.map { .string($0) }).utf8, as: UTF8.self),
+            "counts": String(decoding: JSONValue.array(counts).utf8, as: UTF8.self),
         ]
     }
 
     /// How many mailboxes were not changed. Not all of them are in ``failures`` once the result was in an address.
     private(set) var failed = 0
+    /// How many were not changed for each reason, if the result was in an address.
+    private(set) var counts: [String: Int] = [:]
 
     init?(_ fields: [String: String]) {
         func number(_ name: String) -> Int { fields[name].flatMap { Int($0) } ?? 0 }
@@ -78,6 +92,9 @@ struct BulkResult {
             bytes[start..<start + 16].withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
         }
         let reasons = list("reasons").compactMap(\.string)
+        for (reason, count) in zip(reasons, list("counts")) {
+            if case .integer(let number) = count { counts[reason] = Int(number) }
+        }
         failures = zip(ticked, list("named")).compactMap { id, entry in
             guard case .array(let parts) = entry, let name = parts.first?.string, case .integer(let place)? = parts.last,
                 reasons.indices.contains(Int(place))

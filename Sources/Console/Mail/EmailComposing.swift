@@ -56,12 +56,21 @@ extension Console {
         _ visit: Visit, _ composing: Composing, _ record: Record?, problem: String? = nil, status: HTTPResponse.Status = .ok
     ) async throws -> Reply {
         try Self.require(.create, .email, visit)
-        let boxes = try await mailboxes(Self.chosenFromList + 1, visit)
+        let sender = try await offeredSender(visit, record)
+        var boxes = try await mailboxes(Self.chosenFromList + 1, where: Self.sendingMailboxes, visit)
+        // If none can send, all are offered: sending tells what a mailbox lacks.
+        if boxes.isEmpty { boxes = try await mailboxes(Self.chosenFromList + 1, visit) }
         guard !boxes.isEmpty else { return noMailboxPage(visit) }
         let typed = problem == nil ? [:] : visit.form
+        // A mailbox that was chosen stays.
+        let chosenID = typed["from"].flatMap(UUID.init(text:)) ?? sender?.id
+        if let chosenID, !boxes.contains(where: { $0.id == chosenID }),
+            let name = try await RecordNames(["mailbox": [chosenID]], try visit.session())[chosenID]
+        {
+            boxes.append((chosenID, name))
+        }
         let path = record.map { "\(visit.root)/records/emails/\($0.id.text)" } ?? "\(visit.root)/records/emails"
         let subject = try record.map { try Self.text("subject", of: $0) } ?? ""
-        let sender = try await offeredSender(visit, record)
         let forwarded = composing == .forward ? record : nil
         var attachments: [[String: Any]] = []
         if let forwarded {
@@ -75,7 +84,7 @@ extension Console {
             "action": record == nil ? "\(visit.root)/compose" : "\(path)/\(composing.rawValue)", "back": path,
             "from": typed["from"] ?? sender?.name ?? "", "fromID": typed["fromID"] ?? sender?.id.text ?? "",
             "fromName": typed["fromName"] ?? sender?.name ?? "",
-            "lookup": "\(visit.root)/lookup/mailbox?q=",
+            "lookup": "\(visit.root)/lookup/mailbox?for=sending&q=",
             "to": try typed["to"] ?? (composing == .reply ? record.map { Self.address(try Self.text("sender", of: $0)) } : nil)
                 ?? "",
             "cc": typed["cc"] ?? "", "once": FormOnce.text(),
@@ -94,7 +103,7 @@ extension Console {
             let unchosen = boxes.count == 1 ? [] : [("", visit.text("noMailboxChosen"))]
             values["choices"] = Self.options(unchosen + boxes.map { ($0.id.text, $0.name) }, chosen: chosen)
         } else {
-            values["senders"] = try await lookupNames(.mailbox, nil, try visit.session())
+            values["senders"] = try await senderNames(nil, visit)
         }
         values["isList"] = boxes.count <= Self.chosenFromList
         values["problem"] = problem

@@ -39,6 +39,7 @@ extension Console {
             }
         }
         let error = try text("lastsyncerror")
+        let told = error.map(visit.texts.toldReport)
         let (incoming, outgoing) = (try outcome("incomingemailstatus"), try outcome("outgoingemailstatus"))
         let mayApprove = MailboxAction.approve.isAllowed(for: visit.roles)
         let mayAct = MailboxAction.test.isAllowed(for: visit.roles)
@@ -46,8 +47,8 @@ extension Console {
             step("stepProfile", profile ? true : nil, profileName),
             step("stepPassword", hasPassword ? true : nil, hasPassword ? nil : visit.text("stepPasswordWhy")),
             step("stepApproved", approved ? true : nil, nil),
-            step("stepIncoming", incoming, incoming == false ? error : nil),
-            step("stepOutgoing", outgoing, outgoing == false ? error : nil),
+            step("stepIncoming", incoming, incoming == false ? told : nil),
+            step("stepOutgoing", outgoing, outgoing == false && (incoming != false) ? told : nil),
         ]
         var status: [String: Any] = [
             "badge": ["style": state.style, "text": visit.text("mailboxState:\(state.rawValue)")],
@@ -76,10 +77,12 @@ extension Console {
             "postponemailboxprocessinguntil",
             "itemsprocessedforlastsync", "itemsfailedforlastsync", "transientfailurecount",
         ]
+        let isDue = try isWorkedOn(record)
         return try names.compactMap { name in
             guard let attribute = EntityDefinition.mailbox[name] else { return nil }
             let label = visit.texts.label(attribute, of: .mailbox)
             switch try record.value(of: name) {
+            case .date where name == "postponemailboxprocessinguntil" && !isDue: return nil
             // An attempt whose time has passed was made, or is not due: the time says nothing.
             case .date(let date) where name == "postponemailboxprocessinguntil" && date <= Date(): return nil
             case .date(let date): return ["label": label, "time": visit.texts.timeAgo(date), "value": false]
@@ -88,6 +91,12 @@ extension Console {
             default: return nil
             }
         }
+    }
+
+    /// Whether any router tries the mailbox again by itself.
+    private func isWorkedOn(_ record: Record) throws -> Bool {
+        let uses = ["enabledforincomingemail", "enabledforoutgoingemail", "testemailconfigurationscheduled"]
+        return try MailboxState(record) != .disabled && uses.contains { try record.value(of: $0) == .bool(true) }
     }
 
     /// What the router knows of the mailbox: what it waits for, what was set aside and why, and the next attempt.
@@ -136,6 +145,10 @@ extension Console {
             case .text(let text) = try record.value(of: "text"), case .int(let level) = try record.value(of: "level"), level > 1,
             text != error
         else { return false }
-        return ["text": text, "href": "\(visit.root)/records/tracelogs/\(record.id.text)"]
+        let isSaid = error != nil && Texts.cause(text) == error
+        return [
+            "text": visit.texts.toldReport(isSaid ? Texts.disabledNote : text),
+            "href": "\(visit.root)/records/tracelogs/\(record.id.text)",
+        ]
     }
 }

@@ -75,9 +75,10 @@ extension Console {
             about = (target, id)
         }
         let names = try await RecordNames(references, try visit.session())
+        let (original, told) = (try text("text"), visit.texts.toldReport(try text("text")))
         var values: [String: Any] = [
             "title": visit.text("entity:tracelog"), "set": entity.entitySetName, "list": visit.text("tracelog"),
-            "text": try text("text"),
+            "text": told, "isOriginal": told == original,
             "details": try text("errordetails"), "action": "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)",
             "mayDelete": Self.may(.delete, entity, visit), "about": false,
         ]

@@ -20,18 +20,30 @@ extension Console {
         }
     }
 
-    /// Some mailboxes that a person may see, in the order of their names.
-    func mailboxes(_ limit: Int, _ visit: Visit) async throws -> [(id: UUID, name: String)] {
+    /// Some mailboxes that a person may see, in the order of their names. Those of one name have their addresses, too.
+    func mailboxes(_ limit: Int, where filter: Filter? = nil, _ visit: Visit) async throws -> [(id: UUID, name: String)] {
         guard Navigation.mayList(.mailbox, visit.roles) else { return [] }
         var query = RecordQuery()
-        query.outputs = [.init(.column(.init("name")))]
+        query.outputs = ["name", "emailaddress"].map { .init(.column(.init($0))) }
+        query.filter = filter
         query.order = [.init(.column(.init("name")))]
         query.pageSize = limit
-        return try await visit.session().list(.mailbox, query).records.map { record in
-            let name = try Self.text("name", of: record)
-            return (record.id, name.isEmpty ? visit.text("unnamed") : name)
+        let found = try await visit.session().list(.mailbox, query).records.map { record in
+            (id: record.id, name: try Self.text("name", of: record), address: try Self.text("emailaddress", of: record))
+        }
+        let counts = Dictionary(grouping: found, by: \.name).mapValues(\.count)
+        return found.map { box in
+            let name = box.name.isEmpty ? visit.text("unnamed") : box.name
+            return (box.id, counts[box.name] == 1 || box.address.isEmpty ? name : "\(name) <\(box.address)>")
         }
     }
+
+    /// The condition for mailboxes that e-mails can be sent from.
+    static let sendingMailboxes = Filter.all([
+        .not(.isNull(.init("regardingobjectid"))), .not(.isNull(.init("emailserverprofile"))),
+        .compare(.init("statecode"), .equal, .number("\(RecordState.active.rawValue)")),
+        .compare(.init("emailrouteraccessapproval"), .equal, .number("\(RouterApproval.approved.rawValue)")),
+    ])
 
     /// Whether a person may write e-mails, and sees a mailbox to send them from.
     func maySend(_ visit: Visit) async throws -> Bool {

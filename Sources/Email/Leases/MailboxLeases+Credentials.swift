@@ -127,7 +127,9 @@ extension Session {
                         .mailbox, mailbox, level: .error, code: AlertCode.notAuthorized, text: error.message,
                         details: error.code.rawValue, on: connection)
                 }
-                let reason = alerts ? "settings not authorized" : error.code.rawValue
+                // The mailbox shows the message of what its settings lack. The event gives the same reason.
+                let lacksSettings = [.profileNotAssociated, .sslRequired, .notImplemented].contains(error.code)
+                let reason = alerts ? "settings not authorized" : lacksSettings ? error.message : error.code.rawValue
                 try record(
                     SecurityEvent(
                         .credentialReleased, .refused, details: "\(direction.rawValue), mailbox \(mailbox.text): \(reason)"

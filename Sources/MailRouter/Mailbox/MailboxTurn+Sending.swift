@@ -10,11 +10,15 @@ extension MailboxTurn {
     /// How many e-mails are taken at a time.
     private static let takenLimit = 50
 
-    func send(_ counts: inout Counts) throws {
-        guard !mailbox.tests else { return try signIn(try login(.outgoing)).close() }
+    /// - Returns: Whether the turn signed in to the server.
+    func send(_ counts: inout Counts) throws -> Bool {
+        guard !mailbox.tests else {
+            try signIn(try login(.outgoing)).close()
+            return true
+        }
         // Requests no password when there is nothing to send.
         var emails = try asking { try client.pending(mailbox, host, limit: Self.takenLimit) }
-        guard !emails.isEmpty else { return }
+        guard !emails.isEmpty else { return false }
         let progress = SendingProgress { [client, mailbox, host] in try client.report($0, mailbox, host) }
         let login: MailLogin
         var session: SMTPSession
@@ -36,7 +40,8 @@ extension MailboxTurn {
                 } catch ServiceError.away(let why) {
                     // The connection is dropped, because this e-mail was begun on it. The e-mails after it were not started.
                     for rest in emails[index...] { progress.note(rest, .temporary, "The service was unavailable: \(why)", 0) }
-                    return try persistently { try progress.flush() }
+                    try persistently { try progress.flush() }
+                    return true
                 } catch let error where error is CurlError || error is MailError || error is MailboxProblem {
                     let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
                     // If the server disconnects once, only that e-mail fails; if it does so repeatedly, the server fails. An e-mail
@@ -59,6 +64,7 @@ extension MailboxTurn {
             taken += emails.count
         }
         session.close()
+        return true
     }
 
     /// Returns e-mails that were not started, so that they are tried again later.

@@ -90,8 +90,8 @@ struct MailboxTurn {
         }
         if mailbox.sends || mailbox.tests && mailbox.usesOutgoing ?? true {
             do {
-                try send(&counts)
-                report.outgoingIsWell = true
+                // Without a sign-in nothing is known of the server.
+                if try send(&counts) { report.outgoingIsWell = true }
             } catch let error as MailboxProblem {
                 problem = problem ?? error
                 report.outgoingIsWell = false

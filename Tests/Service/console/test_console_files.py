@@ -137,3 +137,30 @@ def test_a_form_that_is_sent_twice_is_done_once(console, box):
     assert len({answer.url for answer in answers}) == 1 and "/records/mailboxes/" in answers[0].url, [text(answer) for answer in answers]
     for table, column in (("queue", "name = 'connected once'"), ("mailbox", "emailaddress = 'once@contoso.test'"), ("emailserverprofile", "incomingserverlocation = 'mail.once.test'")):
         assert console.sql(f"SELECT count(*) FROM org_contoso.{table} WHERE {column}") == [(1,)], table
+
+
+def test_from_offers_what_can_send_and_takes_an_address(console):
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")
+    boxes = {}
+    for name in ("first", "second"):
+        queue = console.create("queues", {"name": f"Help desk {name}", "emailaddress": f"{name}@desk.test"})
+        [(box,)] = console.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE regardingobjectid = %s", [queue])
+        settings = {"name": "Help desk", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})", "emailrouteraccessapproval": 1}
+        assert console.request("PATCH", f"mailboxes({box})", settings).status_code == 204
+        boxes[name] = box
+    bare = console.create("mailboxes", {"name": "Help desk of nobody"})
+    visitor = Visitor(console)
+    page = visitor.get("compose")
+    for name, box in boxes.items():
+        assert f'value="{box}">Help desk &lt;{name}@desk.test&gt;</option>' in page.text, page.text
+    assert bare not in page.text
+    # One that was chosen stays, and sending tells what it lacks.
+    assert bare in visitor.get(f"compose?from={bare}").text
+    names = visitor.get("lookup/mailbox?for=sending&q=desk.test").json()["names"]
+    assert sorted(names) == ["Help desk <first@desk.test>", "Help desk <second@desk.test>"]
+    for number, typed in enumerate(("second@desk.test", "Help desk <second@desk.test>")):
+        answer = compose(visitor, typed, [("", b"", "application/octet-stream")], subject=f"typed {number}")
+        assert answer.status_code == 200 and sent(console, f"typed {number}") == 1, text(answer)
+        assert console.sql("SELECT sendermailboxid::text FROM org_contoso.email WHERE starts_with(subject, %s)", [f"typed {number}"]) == [(boxes["second"],)]
+    answer = compose(visitor, "Help desk", [("", b"", "application/octet-stream")], subject="which")
+    assert answer.status_code == 400 and "Enter the e-mail address instead." in text(answer)

@@ -10,6 +10,8 @@ import pytest
 import test_console_pages
 from selenium.webdriver.common.by import By
 from console_browser import chromium, main, press, resize, says, sign_in
+from test_console_access import Visitor, password, person
+from test_console_ended import hidden
 from test_console_pages import MESSAGES, shown_rows
 from test_console_tasks import Person, text
 
@@ -87,6 +89,25 @@ def test_twenty_are_named_and_the_rest_is_counted(console):
     assert len(answer.url) < 8_000, len(answer.url)
     again = {f"id.{box}": "x" for box in ticked(answer.text)}
     assert "60 addresses" not in text(admin.send("records/mailboxes/bulk", do="approve", returns="/contoso/records/mailboxes?q=crowd", **again).text)
+
+
+def test_equal_reasons_are_one_group_and_each_group_is_named(console):
+    person(console, "dora", "Email Administrator")
+    visitor = Visitor(console, "dora", password("dora"))
+    profile = f"grouped {uuid.uuid4()}"
+    console.create("emailserverprofiles", {"name": profile, "incomingserverlocation": "imap.grouped.test"})
+    boxes = [console.create("mailboxes", {"name": f"grouped {number:02d}", "password": "x", "username": "u"}) for number in range(24)]
+    gone = console.create("mailboxes", {"name": "grouped gone"})
+    assert console.request("DELETE", f"mailboxes({gone})").status_code == 204
+    form = {f"id.{box}": f"grouped {number:02d}" for number, box in enumerate(boxes)} | {f"id.{gone}": "grouped zz"}
+    csrf = hidden(visitor.get("account"), "csrf")
+    answer = visitor.session.post(f"{console.pages}/records/mailboxes/bulk", {
+        "csrf": csrf, "do": "profile", "profile": profile, "returns": "/contoso/records/mailboxes?q=grouped", **form})
+    [lines] = re.findall(r'(?s)<section class="problem".*?</section>', answer.text)
+    said = text(lines)
+    assert "25 mailboxes were not changed" in said and said.count("stored password") == 1 and "and 5 more" in said, said
+    assert "Deleted meanwhile. grouped zz" in said and not [box for box in boxes if box in said], said
+    assert ticked(answer.text) == sorted(boxes)
 
 
 def test_a_test_approves_no_address_without_a_word(console, browser):
@@ -245,17 +266,21 @@ def test_equal_events_are_one_line_and_refusals_have_their_reason(console):
         console, *[("signed in", "succeeded", "client:dev-router", None)] * 5, ("signed in", "refused", "client:dev-router", None),
         ("key message refused", "refused", "client:crm", "see: privilegeDenied"),
         ("credential released", "refused", "client:dev-router", f"Incoming, mailbox {box}: 0x8005E228"),
-        ("credential released", "refused", "client:dev-router", f"Incoming, mailbox {box}: settings not authorized"))
+        ("credential released", "refused", "client:dev-router", f"Incoming, mailbox {box}: settings not authorized"),
+        ("credential released", "refused", "client:dev-router", f"Outgoing, mailbox {box}: The profile names no server of its outgoing mail."),
+        ("mail server changed", "refused", "client:crm", f"mailbox {box}: 1 credentials"))
     until = datetime.date.today() - datetime.timedelta(days=700)
     page = Person(console).get(f"events?until={until}").text
     lines = [text(line) for line in re.findall(r'(?s)<li><details>.*?</details></li>', page)]
-    assert len(lines) == 5, lines
+    assert len(lines) == 7, lines
     # Each event of a folded line is there, with its time and address.
     assert "Sign-in 5 times" in lines[0] and all(f"10.0.0.{number}, " in lines[0] for number in range(5))
     assert "refused" in lines[1] and "times" not in lines[1]
     assert "looking at the state: the role does not allow it" in lines[2]
     assert "Ada King" in lines[3] and "or the address is not approved" in lines[3]
     assert "mail servers were changed directly in the database" in lines[4]
+    assert "The server profile names no server for outgoing mail." in lines[5]
+    assert "1 stored password would go elsewhere" in lines[6]
     french = text(Person(console, "fr").get(f"events?until={until}").text)
     assert "consultation de l’état : le rôle ne le permet pas" in french and "5 fois" in french
 
@@ -266,6 +291,28 @@ def test_changes_are_in_the_reader_s_language(console):
     for language, words in (("de", ["Fehler bisher", "Router des letzten Fehlers", "Zeit des letzten Fehlers"]), ("fr", ["Erreurs à ce jour", "Mot de passe : défini"])):
         page = text(Person(console, language).get(f"audit?id={box}").text)
         assert all(word in page for word in words) and "Last Sync" not in page, page
+
+
+def test_a_deleted_record_keeps_its_name_in_changes(console):
+    box = console.create("mailboxes", {"name": "named to the end"})
+    assert console.request("DELETE", f"mailboxes({box})").status_code == 204
+    page = Person(console).get(f"audit?id={box}").text
+    rows = re.findall(r'(?s)<summary class="line">.*?</summary>', page)
+    assert len(rows) >= 2 and all("named to the end" in row and box not in row for row in rows), rows
+
+
+def test_a_refused_release_has_one_reason_in_the_reader_s_language(console):
+    """At the mailbox, at its alert, and at the event. What is said once is not said again."""
+    reason = "The profile takes credentials by user or queue, and neither the mailbox nor its user or queue allows their use."
+    box = console.create("mailboxes", {"name": "without a tick"})
+    console.sql(
+        "UPDATE org_contoso.mailbox SET lastsyncerror = %s, incomingemailstatus = 2, outgoingemailstatus = 2, enabledforincomingemail = false, "
+        "enabledforoutgoingemail = false, postponemailboxprocessinguntil = now() + interval '1 minute' WHERE mailboxid = %s", [reason, box])
+    for language, tick in (("en", "Tick “Use this mailbox's own user name and password”"), ("de", "Setzen Sie auf seiner Seite das Häkchen"), ("fr", "Sur sa page, cochez")):
+        shown = Person(console, language).get(f"records/mailboxes/{box}").text
+        [status] = re.findall(r'(?s)<section class="card" id="status".*?</section>', shown)
+        assert text(status).count(tick) == 1 and "neither the mailbox" not in status, status
+        assert f"<dt>{MESSAGES[language]['attribute:postponemailboxprocessinguntil']}</dt>" not in status, status
 
 
 # What is drawn

@@ -233,6 +233,9 @@ def test_addresses_have_to_be_approved_and_credentials_allowed(routed):
     assert "approved" in problem(routed, box, 14)["text"]
     _, box = queue(routed, routed.mail, profile(routed, routed.mail), allowemailconnectortousecredentials=False)
     assert "neither the mailbox nor its user or queue allows" in problem(routed, box, 15)["text"]
+    # The event gives the same reason.
+    details = routed.sql("SELECT details FROM org_contoso.security_event WHERE kind = 'credential released' AND outcome = 'refused' AND details LIKE %s", [f"%{box}%"])
+    assert details and all("neither the mailbox nor its user or queue allows" in text for (text,) in details)
     _, box = queue(routed, routed.mail, profile(routed, routed.mail, incomingusessl=False))
     assert "without TLS" in problem(routed, box, 15)["text"]
     # From the profile.

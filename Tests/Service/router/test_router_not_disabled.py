@@ -114,3 +114,18 @@ def test_a_server_that_does_not_prove_itself_for_now(routed, tmp_path, manner):
         removed(routed, box)
         talker.stop()
         server.stop()
+
+
+@pytest.mark.parametrize("status", [None, 2])
+def test_a_turn_that_sends_nothing_says_nothing_about_sending(routed, status):
+    server = IMAPServer(certificate(routed), {1: text(1)})
+    box = served(routed, server)
+    try:
+        routed.sql(
+            "UPDATE org_contoso.mailbox SET enabledforoutgoingemail = true, outgoingemaildeliverymethod = 2, outgoingemailstatus = %s WHERE mailboxid = %s",
+            [status, box])
+        turn(routed, box)
+        assert facts(routed, box, "incomingemailstatus, outgoingemailstatus") == (1, status)
+    finally:
+        removed(routed, box)
+        server.stop()

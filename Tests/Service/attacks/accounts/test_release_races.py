@@ -98,6 +98,7 @@ def test_a_key_change_in_the_middle_of_a_release(cluster, router, place, times):
 
 def test_a_key_that_changes_all_the_time_is_an_answer_and_no_endless_loop(cluster, router):
     answer, changed = racing(cluster, router, "cells", 2 * ATTEMPTS)
-    assert changed == ATTEMPTS
+    # One more where the list of authorized settings was read again.
+    assert changed in (ATTEMPTS, ATTEMPTS + 1)
     assert answer.status_code in (500, 503) and int(answer.headers["Retry-After"]) > 0 and SECRET not in answer.text, answer.text
     assert router("ReleaseCredential", MailboxId=router.box, Direction="Incoming").json()["Password"] == SECRET
