@@ -55,7 +55,7 @@ def traced(tmp_path_factory):
         FIELDSEAL_MAIL_APPLICATIONS_FILE=str(folder / "applications.json"), FIELDSEAL_MAIL_AUTHORITY_FILE=authority, FIELDSEAL_ISSUERS_AUTHORITY_FILE=authority)
     try:
         deployment.start()
-        deployment.tokens, deployment.folder = tokens, folder
+        deployment.token_server, deployment.folder = tokens, folder
         yield deployment
     finally:
         deployment.remove()
@@ -98,7 +98,7 @@ def test_an_issuer_gets_the_trace_of_the_request(traced):
 
 
 def test_a_turn_of_the_router_is_one_trace_to_the_authorization_server(traced):
-    tokens = traced.tokens
+    tokens = traced.token_server
     box = mailbox(traced, tokens.valid)
 
     def turn():

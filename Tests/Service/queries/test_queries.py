@@ -21,10 +21,10 @@ ENCRYPTED = [
 def records(service):
     """A profile with six mailboxes, named by their numbers; every second one has an address."""
     prefix = f"q{uuid.uuid4().hex[:10]}"
-    profile = service.create("emailserverprofiles", {"name": f"{prefix} Profile", "incomingpassword": "canary"})
+    profile = service.create("emailserverprofiles", {"name": f"{prefix} Profile", "incomingpassword": "nightingale"})
     ids = [
         service.create("mailboxes", {
-            "name": f"{prefix} Box {n}", "emailaddress": None if n % 2 else f"{n}@{prefix}.test", "password": "canary",
+            "name": f"{prefix} Box {n}", "emailaddress": None if n % 2 else f"{n}@{prefix}.test", "password": "nightingale",
             "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
         for n in range(6)]
     return {"prefix": prefix, "profile": profile, "ids": ids}
@@ -166,7 +166,7 @@ def test_single_properties(service, records):
     assert service.opened_cells()[f"mailbox({records['ids'][0]}).password"][1] == "one at a time"
     assert service.request("DELETE", f"{path}/password").status_code == 204
     assert service.get(f"{path}/ispasswordset").json()["value"] is False
-    assert service.request("PUT", f"{path}/password", {"value": "canary"}).status_code == 204
+    assert service.request("PUT", f"{path}/password", {"value": "nightingale"}).status_code == 204
     refused(service.get(f"{path}/nosuch"), 404, "0x8006088A")
 
 
@@ -296,8 +296,8 @@ def test_no_query_reads_searches_or_sorts_by_an_encrypted_attribute(service, rec
     """Every way of naming one: read as null, or refused in the same words whether there are values or not."""
     id = {"usersettings": "systemuserid"}.get(entity, f"{entity}id")
     refusals = [
-        f"$filter={attribute} eq 'canary'", f"$filter=contains({attribute},'c')", f"$filter={attribute} ne null", f"$filter=null eq {attribute}",
-        f"$filter={attribute} in ('canary')", f"$filter=tolower({attribute}) eq 'canary'", f"$filter=Microsoft.Dynamics.CRM.In(PropertyName='{attribute}',PropertyValues=[\"canary\"])",
+        f"$filter={attribute} eq 'nightingale'", f"$filter=contains({attribute},'c')", f"$filter={attribute} ne null", f"$filter=null eq {attribute}",
+        f"$filter={attribute} in ('nightingale')", f"$filter=tolower({attribute}) eq 'nightingale'", f"$filter=Microsoft.Dynamics.CRM.In(PropertyName='{attribute}',PropertyValues=[\"nightingale\"])",
         f"$filter={attribute} eq {id}", f"$filter={attribute}", f"$filter=not {attribute}", f"$orderby={attribute}", f"$orderby={attribute} desc,{id}",
         f"$apply=groupby(({attribute}))", f"$apply=aggregate({attribute} with countdistinct as n)", f"$apply=aggregate({attribute} with max as n)",
         f"$apply=filter({attribute} ne null)/aggregate($count as n)",
@@ -313,7 +313,7 @@ def test_no_query_reads_searches_or_sorts_by_an_encrypted_attribute(service, rec
     refusals.append("fetchXml=" + urllib.parse.quote(f"<fetch aggregate='true'><entity name='{entity}'><attribute name='{attribute}' groupby='true' alias='n'/></entity></fetch>"))
     refusals.append("fetchXml=" + urllib.parse.quote(f"<fetch distinct='true'><entity name='{entity}'><attribute name='{attribute}'/></entity></fetch>"))
     for text in [
-        f"SELECT {id} FROM {entity} WHERE {attribute} = 'canary'", f"SELECT {id} FROM {entity} WHERE {attribute} IS NOT NULL", f"SELECT {id} FROM {entity} ORDER BY {attribute}",
+        f"SELECT {id} FROM {entity} WHERE {attribute} = 'nightingale'", f"SELECT {id} FROM {entity} WHERE {attribute} IS NOT NULL", f"SELECT {id} FROM {entity} ORDER BY {attribute}",
         f"SELECT COUNT({attribute}) AS n FROM {entity}", f"SELECT MAX({attribute}) AS n FROM {entity}", f"SELECT DISTINCT {attribute} FROM {entity}", f"SELECT {attribute} FROM {entity} GROUP BY {attribute}",
         f"SELECT a.{id} FROM {entity} a JOIN {entity} b ON a.{attribute} = b.{attribute}", f"SELECT {attribute} AS x FROM {entity} ORDER BY x", f"SELECT {id} FROM {entity} WHERE {id} = {attribute}",
     ]:
@@ -321,7 +321,7 @@ def test_no_query_reads_searches_or_sorts_by_an_encrypted_attribute(service, rec
     for refusal in refusals:
         message = refused(service.get(f"{entity_set}?{refusal}"), 400, "0x80060888")
         assert attribute in message and "encrypted" in message, (refusal, message)
-    refused(service.get(f"{entity_set}({attribute}='canary')"), 400, "0x80060888")
+    refused(service.get(f"{entity_set}({attribute}='nightingale')"), 400, "0x80060888")
     if entity != "usersettings":
         other = {"emailserverprofile": "emailserverprofile_mailbox", "mailbox": "owninguser", "queue": "owninguser"}[entity]
         expand = f"$expand={other}($filter={'password' if entity == 'emailserverprofile' else 'fullname'} eq 'x')"
@@ -334,7 +334,7 @@ def test_no_query_reads_searches_or_sorts_by_an_encrypted_attribute(service, rec
         response = service.get(reading, Prefer='odata.include-annotations="*"')
         assert response.status_code == 200, (reading, response.text)
         rows = response.json()["value"]
-        assert rows and all(row.get(attribute, row.get("x")) is None for row in rows) and "canary" not in response.text
+        assert rows and all(row.get(attribute, row.get("x")) is None for row in rows) and "nightingale" not in response.text
         assert f"{attribute}@OData" not in response.text
 
 

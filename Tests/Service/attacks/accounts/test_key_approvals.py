@@ -66,7 +66,7 @@ def test_each_way_to_another_administrator_awaits_an_approval(server, administra
     for page, form in [
         ("access/enable-client", {"id": client["clientId"]}),
         ("access/enable-user", {"id": person_id(server, disabled), "name": disabled}),
-        ("access/role-user", {"id": person_id(server, basic), "name": basic, "role": "System Administrator"}),
+        ("access/role-user", {"id": person_id(server, basic), "name": basic, "role": "System Administrator", "confirmed": "1"}),
     ]:
         answer = ada.post(page, **form)
         assert MESSAGE in answer.text, (page, answer.status_code, answer.text[-2000:])
@@ -81,7 +81,7 @@ def test_each_way_to_another_administrator_awaits_an_approval(server, administra
     ):
         assert answer.status_code == 403 and "give the rights of one" in answer.text, answer.text
     # What gives no power needs no approval.
-    ada.post("access/role-user", id=person_id(server, basic), name=basic, role="Email Administrator")
+    ada.post("access/role-user", id=person_id(server, basic), name=basic, role="Email Administrator", confirmed="1")
     assert sql("SELECT role FROM config.console_user WHERE name = %s", [basic]) == [("Email Administrator",)]
 
 
