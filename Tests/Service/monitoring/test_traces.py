@@ -3,14 +3,12 @@
 import http.server
 import json
 import re
-import ssl
-import threading
 
 import pytest
 import requests
 from mail import until
 from service import PATIENCE, Deployment
-from test_router_token_exchange import HOST, TokenServer, mailbox
+from test_router_token_exchange import HOST, TokenServer, https_server, mailbox
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -37,11 +35,7 @@ class Issuer:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = https_server(Handler, folder)
         self.url = f"https://localhost:{self.server.server_address[1]}"
 
 

@@ -20,6 +20,16 @@ from test_router import alerts, problem
 HOST = "mail.invalid"
 
 
+def https_server(handler, folder):
+    """A running HTTPS server on a free port, with the certificate in the folder."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
 class TokenServer:
     """An authorization server that takes each refresh token once, and answers while `answers` is set."""
 
@@ -50,11 +60,7 @@ class TokenServer:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = https_server(Handler, folder)
         self.endpoint = f"https://localhost:{self.server.server_address[1]}/token"
 
     def exchange(self, token):
