@@ -40,7 +40,6 @@ package struct EvidenceArchiver: Sendable {
     /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file must not be written.
     package func archiveEvents(before date: Date, to path: String) async throws -> Summary {
         let start = try await registry.owning { try EventArchivePosition.require(organization, under: kek, on: $0) }
-        try refuseOverwriting(path) { $0.content == "security events" && $0.first > start?.lastID ?? 0 }
         let (summary, last, digest) = try await registry.owning { try write(before: date, after: start, to: path, on: $0) }
         try await registry.owning { connection in
             // Only the events right after the last archive may be moved.
@@ -92,6 +91,8 @@ package struct EvidenceArchiver: Sendable {
             first: first,
             last: lastID, previousHash: start?.head, hash: try end.decode(0, as: PostgresBytes.self).bytes)
         var last: RecordedEvent?
+        // There are events to archive, so this file is needed.
+        try refuseOverwriting(path) { $0.content == "security events" && $0.first > start?.lastID ?? 0 }
         let digest = try writing(to: path, summary) { writer in
             var hash = start?.head
             while last?.id ?? 0 < lastID {
@@ -123,7 +124,6 @@ package struct EvidenceArchiver: Sendable {
 
     /// Archives the entries of the audit before a time.
     package func archiveAudit(before date: Date, to path: String) async throws -> Summary {
-        try refuseOverwriting(path) { _ in false }
         let (summary, digest) = try await registry.owning { try writeAudit(before: date, to: path, on: $0) }
         try await registry.owning { connection in
             try remove(from: "audit", where: "createdon < $1", .timestamp(date), summary.count, on: connection)
@@ -145,6 +145,7 @@ package struct EvidenceArchiver: Sendable {
             content: "audit", organization: organization.name, organizationID: organization.id.text, count: count, first: 0,
             last: 0,
             previousHash: nil, hash: nil)
+        try refuseOverwriting(path) { _ in false }
         let digest = try writing(to: path, summary) { writer in
             var last: UUID?
             while true {

@@ -321,3 +321,7 @@ def test_retention_archives_events_that_are_old(cluster, tmp_path):
     cluster.run("events", "verify", "--org", "ancient", "--archive", str(file))
     # Again, there is nothing to move.
     assert run()["events"] == 0 and list(tmp_path.iterdir()) == [file]
+    # That is said also where the file of the last archive would be overwritten, as in a second run within one second.
+    arguments = "--org", "ancient", "--before", "2020-01-01T00:00:00Z", "--to", str(file)
+    again = cluster.run("events", "archive", *arguments, check=False)
+    assert again.returncode != 0 and "no security events before that moment" in again.stderr
