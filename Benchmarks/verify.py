@@ -1,4 +1,4 @@
-"""verify/… and fence/…: what looking at every cell costs, and what the fences cost an insert."""
+"""verify/… and guard/…: what looking at every cell costs, and what the guards cost an insert."""
 
 import time
 
@@ -7,7 +7,7 @@ from bench import paired, record
 from keychange import CELLS, load
 from service import Deployment
 
-FIGURES = ["verify/copy-floor", "fence/insert"]
+FIGURES = ["verify/copy-floor", "guard/insert"]
 INSERTS = 100_000
 
 
@@ -43,7 +43,7 @@ def insert(service, table):
 
 
 def prepare_inserts(service):
-    """Records, one cell, and a table of cells that has a foreign key and no fence."""
+    """Records, one cell, and a table of cells that has a foreign key and no guard."""
     service.sql(
         "CREATE TABLE bench_cell AS SELECT key_version, password FROM org_contoso.mailbox_cell WHERE password IS NOT NULL LIMIT 1")
     service.sql("CREATE TABLE bench_record AS SELECT mailboxid FROM org_contoso.mailbox LIMIT %s", [INSERTS])
@@ -61,10 +61,10 @@ def run(names):
         if "verify/copy-floor" in names:
             ours, reference = paired(lambda: verify(service), lambda: copy_out(service))
             record("verify/copy-floor", ours / reference, "<= 4", seconds=round(ours, 2), copy=round(reference, 2), cells=CELLS)
-        if "fence/insert" in names:
+        if "guard/insert" in names:
             prepare_inserts(service)
             ours, reference = paired(
                 lambda: insert(service, "org_contoso.mailbox_cell"), lambda: insert(service, "bench_plain"))
-            record("fence/insert", ours / reference, "<= 1.5", seconds=round(ours, 2), plain=round(reference, 2), cells=INSERTS)
+            record("guard/insert", ours / reference, "<= 1.5", seconds=round(ours, 2), plain=round(reference, 2), cells=INSERTS)
     finally:
         service.remove()

@@ -8,7 +8,7 @@ package import Tenancy
 package struct Privilege: Sendable {
     /// For example `prvReadMailbox`.
     package let name: String
-    package let depth: Depth
+    package let depth: PrivilegeDepth
 
     /// The privileges of a role by name.
     static func all(of role: Role) -> [Privilege] {

@@ -82,7 +82,7 @@ extension Session {
         var roles = try state.grantedRoles(of: user, under: kek, on: connection)
         for (row, _) in try ClientRegistry.rows(of: organization, actingAs: user, on: connection) where row.disabledOn == nil {
             guard let role = Role(rawValue: row.role),
-                try state.grants.honours(row.grant(in: organization), tag: row.tag, under: kek)
+                try state.grants.authenticates(row.grant(in: organization), tag: row.tag, under: kek)
             else { continue }
             roles.insert(role)
         }
@@ -91,7 +91,7 @@ extension Session {
             [.uuid(organization.id), .uuid(user)])
         for row in people {
             guard let (person, tag) = try ConsoleUsers.row(row), person.disabledOn == nil,
-                try state.grants.honours(person.grant, tag: tag, under: kek)
+                try state.grants.authenticates(person.grant, tag: tag, under: kek)
             else { continue }
             roles.insert(person.role)
         }

@@ -51,7 +51,7 @@ extension Console {
         open(router, .get, "invitation", [.any("token")], invitationPage)
         open(router, .post, "invitation", acceptInvitation)
         post(router, "sign-out", instead: "overview", signOut)
-        post(router, "fresh", instead: "overview", freshen)
+        post(router, "fresh", instead: "overview", reauthenticate)
         get(router, "account", [.choice("done", ["passwordDone", "sessionDone", "codesOff"])], account)
         post(router, "account/waits", instead: "account", accountMeanwhile)
         for action in ["offer", "confirm", "end", "password", "end-session", "end-others"] {
@@ -190,7 +190,7 @@ extension Console {
     }
 
     /// The page on which an organization is entered. It does not reveal which ones exist.
-    @Sendable func choose(_ visit: Visit) async throws -> Reply {
+    @Sendable func choose(_ visit: Visit) async throws -> PageResponse {
         var values: [String: Any] = ["title": visit.text("chooseTitle")]
         guard let name = visit.filter("organization")?.lowercased() else { return .page("chooser", values) }
         if (try? await Session.organization(named: name, in: deployment)) != nil { return .redirect("/\(name)/sign-in") }

@@ -45,7 +45,7 @@ package struct Console: Sendable {
         self.retention = retention
     }
 
-    typealias Handler = @Sendable (Visit) async throws -> Reply
+    typealias Handler = @Sendable (Visit) async throws -> PageResponse
 
     func respond(_ request: Request, _ context: APIContext, _ method: HTTPRequest.Method, _ body: Handler) async throws -> Response
     {
@@ -54,7 +54,7 @@ package struct Console: Sendable {
             address: context.clientAddress, requestID: context.requestID,
             texts: files.texts(request.headers[.acceptLanguage]))
         visit.principal = context.principal
-        let reply: Reply
+        let reply: PageResponse
         do {
             reply = try await answer(&visit, method, refusal: context.refusal, body)
         } catch let error as FieldsealError
@@ -73,7 +73,7 @@ package struct Console: Sendable {
 
     private func answer(
         _ visit: inout Visit, _ method: HTTPRequest.Method, refusal: FieldsealError?, _ body: Handler
-    ) async throws -> Reply {
+    ) async throws -> PageResponse {
         // A foreign host name that resolves to this server must not get its pages (DNS rebinding).
         guard visit.request.head.authority.map({ "https://\($0)".lowercased() == baseURL.lowercased() }) ?? false else {
             return visit.message("wrongHost", baseURL, status: .misdirectedRequest)
@@ -110,7 +110,7 @@ package struct Console: Sendable {
     }
 
     /// The message of an error for a person, with no more than they may know.
-    private func failure(_ error: any Error, _ visit: Visit, _ context: APIContext) -> Reply {
+    private func failure(_ error: any Error, _ visit: Visit, _ context: APIContext) -> PageResponse {
         switch error {
         case let error as FieldsealError where error.code == .noResource || error.code == .objectDoesNotExist:
             return visit.message("notFound", error.message, status: .notFound)
@@ -148,7 +148,7 @@ package struct Console: Sendable {
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; "
         + "sandbox allow-popups"
 
-    func response(to reply: Reply, _ visit: Visit) -> Response {
+    func response(to reply: PageResponse, _ visit: Visit) -> Response {
         var headers: HTTPFields = [
             .contentSecurityPolicy: Self.pagePolicy,
             .cacheControl: "no-store", .referrerPolicy: "same-origin", .xFrameOptions: "DENY",

@@ -21,7 +21,7 @@ struct Visit: Sendable {
     var hold: HeldUploads.Hold?
     /// The session's token, once it is verified.
     var token: String?
-    var signed: ConsoleSessions.Signed?
+    var signed: ConsoleSessions.AuthenticatedUser?
     /// The token of the session's forms.
     var csrf: String?
     /// Passes the caller to the log.
@@ -162,7 +162,7 @@ struct Visit: Sendable {
         return values
     }
 
-    func message(_ title: String, _ body: String, status: HTTPResponse.Status) -> Reply {
+    func message(_ title: String, _ body: String, status: HTTPResponse.Status) -> PageResponse {
         var values: [String: Any] = ["title": text(title), "text": texts.told(body)]
         if signed != nil { values["back"] = "\(root)/overview" }
         return .page("message", values, status: status)

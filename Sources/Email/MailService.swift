@@ -1,12 +1,12 @@
 /// What all routers' operations share on one server.
 package struct MailService: Sendable {
-    let tokens: MailTokens
+    let tokens: MailOAuthTokens
     /// Wakes routers that wait for work.
     package let work = MailWork()
     /// How many attempts at sending an e-mail are made.
     let sendingAttempts: Int
 
-    package init(tokens: MailTokens = MailTokens(), sendingAttempts: Int = 10) {
+    package init(tokens: MailOAuthTokens = MailOAuthTokens(), sendingAttempts: Int = 10) {
         self.tokens = tokens
         self.sendingAttempts = sendingAttempts
     }

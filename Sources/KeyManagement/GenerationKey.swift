@@ -10,15 +10,15 @@ package struct GenerationKey: Sendable {
     package let keyCheck: [UInt8]
     package let fingerprint: String
     /// The change that made the key.
-    package let rotationID: UUID
+    package let changeID: UUID
 
-    package init(version: Int, salt: [UInt8], iterations: Int, keyCheck: [UInt8], fingerprint: String, rotationID: UUID) {
+    package init(version: Int, salt: [UInt8], iterations: Int, keyCheck: [UInt8], fingerprint: String, changeID: UUID) {
         self.version = version
         self.salt = salt
         self.iterations = iterations
         self.keyCheck = keyCheck
         self.fingerprint = fingerprint
-        self.rotationID = rotationID
+        self.changeID = changeID
     }
 
     /// Makes the key's finished generation the current one.
@@ -27,7 +27,7 @@ package struct GenerationKey: Sendable {
             "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
             [
                 .int32(Int32(version)), .bytes(salt), .int32(Int32(iterations)), .bytes(keyCheck), .text(fingerprint),
-                .uuid(rotationID), .uuid(organization.id),
+                .uuid(changeID), .uuid(organization.id),
             ])
     }
 }

@@ -43,7 +43,7 @@ extension KeyAdministration {
                     createdOn: try row.decode(3), createdBy: try row.decode(4), createdFrom: try row.decodeIfPresent(5),
                     retiredOn: try row.decodeIfPresent(6), cells: try row.decodeIfPresent(7),
                     duration: try row.decodeIfPresent(8), pause: try row.decodeIfPresent(10),
-                    purgedOn: try row.decodeIfPresent(11), rotationID: try row.decode(9))
+                    purgedOn: try row.decodeIfPresent(11), changeID: try row.decode(9))
             }
         }
     }

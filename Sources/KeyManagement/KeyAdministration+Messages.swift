@@ -86,7 +86,7 @@ extension KeyAdministration {
     private func activate(with texts: [String]) async throws {
         try await session.requireControl(of: .setKey, "activate the key of version \(state.keyVersion)", secret: texts.first)
         let network = caller.address ?? caller.actor
-        let failures = FailedSignIns(
+        let failures = AttemptLimiter(
             .known("activate:\(organization.id.text)"), from: network, policy: deployment.policy)
         let state = try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
@@ -165,10 +165,10 @@ extension KeyAdministration {
             UPDATE config.organization_key SET retired_on = now()
             WHERE organization_id = $1 AND retired_on IS NULL AND (key_version, fingerprint) <> ($2, $3)
             """, name)
-        let rotationID: UUID = try connection.query(
+        let changeID: UUID = try connection.query(
             "SELECT rotation_id FROM \(organization.qualified("encryption"))")[0].decode(0)
         let row = try OrganizationKeyRow(
-            text, dataKey, version: state.keyVersion, of: organization.id, rotationID: rotationID, origin: .activated,
+            text, dataKey, version: state.keyVersion, of: organization.id, changeID: changeID, origin: .activated,
             under: session.kek, by: caller)
         let there = try connection.query(
             "SELECT FROM config.organization_key WHERE (organization_id, key_version, fingerprint) = ($1, $2, $3)", name)

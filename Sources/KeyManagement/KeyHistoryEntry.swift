@@ -18,5 +18,5 @@ package struct KeyHistoryEntry: Sendable {
     package let pause: Double?
     /// When the wrapped key was removed.
     package let purgedOn: Date?
-    package let rotationID: UUID
+    package let changeID: UUID
 }

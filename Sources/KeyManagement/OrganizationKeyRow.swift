@@ -25,7 +25,7 @@ package struct OrganizationKeyRow: Sendable {
     let key: StoredKey
     private let organization: UUID
     private let kekID: String
-    private let rotationID: UUID
+    private let changeID: UUID
     private let origin: Origin
     private let caller: Caller
 
@@ -35,7 +35,7 @@ package struct OrganizationKeyRow: Sendable {
         _ data: DataKey,
         version: Int,
         of organization: UUID,
-        rotationID: UUID,
+        changeID: UUID,
         origin: Origin,
         under kek: KeyEncryptionKey,
         by caller: Caller
@@ -43,7 +43,7 @@ package struct OrganizationKeyRow: Sendable {
         key = try StoredKey(text, data, version: version, of: organization, under: kek)
         kekID = kek.id
         self.organization = organization
-        self.rotationID = rotationID
+        self.changeID = changeID
         self.origin = origin
         self.caller = caller
     }
@@ -68,7 +68,7 @@ package struct OrganizationKeyRow: Sendable {
             """,
             [
                 .uuid(organization), .int32(Int32(key.version)), .bytes(key.wrappedText), .bytes(key.wrappedData), .text(kekID),
-                .text(key.fingerprint), .uuid(rotationID), .text(origin.rawValue), .text(caller.actor), .text(caller.address),
+                .text(key.fingerprint), .uuid(changeID), .text(origin.rawValue), .text(caller.actor), .text(caller.address),
                 .int64(change.map { Int64($0.cells) }), .double(change.map { $0.pause / .seconds(1) }),
             ])
     }

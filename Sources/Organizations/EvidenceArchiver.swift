@@ -39,9 +39,9 @@ package struct EvidenceArchiver: Sendable {
     ///
     /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file must not be written.
     package func archiveEvents(before date: Date, to path: String) async throws -> Summary {
-        let start = try await registry.owning { try EventArchivePosition.require(organization, under: kek, on: $0) }
-        let (summary, last, digest) = try await registry.owning { try write(before: date, after: start, to: path, on: $0) }
-        try await registry.owning { connection in
+        let start = try await registry.asOwner { try EventArchivePosition.require(organization, under: kek, on: $0) }
+        let (summary, last, digest) = try await registry.asOwner { try write(before: date, after: start, to: path, on: $0) }
+        try await registry.asOwner { connection in
             // Only the events right after the last archive may be moved.
             let locked = try EventArchivePosition.require(organization, under: kek, on: connection)
             guard locked == start else {
@@ -124,8 +124,8 @@ package struct EvidenceArchiver: Sendable {
 
     /// Archives the entries of the audit before a time.
     package func archiveAudit(before date: Date, to path: String) async throws -> Summary {
-        let (summary, digest) = try await registry.owning { try writeAudit(before: date, to: path, on: $0) }
-        try await registry.owning { connection in
+        let (summary, digest) = try await registry.asOwner { try writeAudit(before: date, to: path, on: $0) }
+        try await registry.asOwner { connection in
             try remove(from: "audit", where: "createdon < $1", .timestamp(date), summary.count, on: connection)
             try record("the audit before \(ISO8601.text(date))", summary, digest, on: connection)
         }

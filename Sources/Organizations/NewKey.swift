@@ -16,7 +16,7 @@ struct NewKey: Sendable {
     private let text: OrganizationKeyText
     private let salt: [UInt8]
     private let iterations: Int
-    private let rotationID = UUID()
+    private let changeID = UUID()
 
     init(_ text: OrganizationKeyText, of organization: Organization, version: Int, policy: KeyPolicy) throws {
         self.organization = organization
@@ -38,10 +38,10 @@ struct NewKey: Sendable {
         let keyCheck = try KeyCheck.seal(under: data, organization: organization.id, keyVersion: UInt32(version)).bytes
         try GenerationKey(
             version: version, salt: salt, iterations: iterations, keyCheck: keyCheck, fingerprint: data.fingerprint,
-            rotationID: rotationID
+            changeID: changeID
         ).putInForce(in: organization, on: connection)
         let row = try OrganizationKeyRow(
-            text, data, version: version, of: organization.id, rotationID: rotationID, origin: .generated, under: kek, by: caller)
+            text, data, version: version, of: organization.id, changeID: changeID, origin: .generated, under: kek, by: caller)
         try row.insert(on: connection)
         return row.grant
     }

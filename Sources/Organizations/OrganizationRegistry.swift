@@ -34,7 +34,7 @@ package struct OrganizationRegistry: Sendable {
         try Organization.checkReachable(name)
         let organization = Organization(id: UUID(), name: name)
         let key = firstKey(of: organization)
-        return try await owning { connection in
+        return try await asOwner { connection in
             do {
                 try connection.execute("CREATE SCHEMA \(quoteIdentifier(organization.schema))")
             } catch let error as PostgresError where error.state == .duplicateSchema {
@@ -91,7 +91,7 @@ package struct OrganizationRegistry: Sendable {
         }
         try Organization.checkReachable(name)
         let schema = Organization.schema(of: name)
-        return try await owning { connection in
+        return try await asOwner { connection in
             let there = try connection.query(
                 "SELECT to_regclass($1) IS NOT NULL", [.text("\(quoteIdentifier(schema)).encryption")])
             guard try there[0].decode(0),
@@ -161,7 +161,7 @@ package struct OrganizationRegistry: Sendable {
         }
     }
 
-    func owning<Result: Sendable>(
+    func asOwner<Result: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
         let connection = try await PostgresConnection.connect(conninfo)

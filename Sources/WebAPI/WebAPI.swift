@@ -27,7 +27,7 @@ package struct WebAPI: Sendable {
     let largeBodies = LargeBodies()
     private let listeners: Listeners
     private let readiness: Readiness
-    private let requests: ErrorMiddleware
+    private let requests: RequestMiddleware
     private let logger: Logger
     private var pages: @Sendable (Router<APIContext>) -> Void
     /// Nil if there is one database.
@@ -57,7 +57,7 @@ package struct WebAPI: Sendable {
         listeners = Listeners(limits)
         readiness = Readiness(deployment, tokens, among: places?.databases)
         databases = places.map { DatabaseRouting($0, addresses: tokens.addresses) }
-        requests = ErrorMiddleware(
+        requests = RequestMiddleware(
             limit: limits.requests, log: limits.log, listeners: listeners, hasSeveralDatabases: places != nil,
             page: errorPage)
         self.logger = logger
@@ -177,8 +177,8 @@ package struct WebAPI: Sendable {
         plain.server(on: socket) { await onRunning($0.localAddress?.port ?? 0) }
     }
 
-    private var plain: PlainServer {
-        PlainServer(
+    private var plain: HTTPRedirectServer {
+        HTTPRedirectServer(
             baseURL: tokens.addresses.baseURL, limits: limits, logger: logger, listeners: listeners, api: self,
             secure: responder())
     }
@@ -206,7 +206,7 @@ package struct WebAPI: Sendable {
         router.add(middleware: crossOrigin)
         router.add(middleware: requests)
         if databases != nil { router.add(middleware: RefusedOrganizations()) }
-        router.get("healthz") { _, _ in APIAnswer.json(["status": "ok"]) }
+        router.get("healthz") { _, _ in APIResponse.json(["status": "ok"]) }
         router.get("readyz") { _, _ in try await readiness.answer() }
         for method in [HTTPRequest.Method.get, .post, .patch, .put, .delete] {
             for path in [":organization/api/data/:version", ":organization/api/data/:version/**"] as [RouterPath] {
@@ -230,9 +230,9 @@ package struct WebAPI: Sendable {
         for path in ["v2.0/token", "token", "v2.0/revoke", "revoke"] {
             let path = RouterPath(":organization/oauth2/\(path)")
             for method in [HTTPRequest.Method.get, .put, .patch, .delete] {
-                router.on(path, method: method) { _, _ -> APIAnswer in throw MethodNotAllowed(.post, .options) }
+                router.on(path, method: method) { _, _ -> APIResponse in throw MethodNotAllowed(.post, .options) }
             }
-            router.on(path, method: .options) { _, _ in APIAnswer.noContent([.allow: "POST, OPTIONS"]) }
+            router.on(path, method: .options) { _, _ in APIResponse.noContent([.allow: "POST, OPTIONS"]) }
         }
         router.post(":organization/oauth2/v2.0/token", use: token)
         router.post(":organization/oauth2/token", use: olderToken)
@@ -250,7 +250,7 @@ package struct WebAPI: Sendable {
     }
 
     /// Everything below `/{organization}/api/data/v9.x`.
-    private func data(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+    private func data(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         let address = try context.organizationAddress()
         let version = if case .data(let version) = context.target { version } else { try context.parameters.require("version") }
         guard DirectResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
@@ -272,11 +272,11 @@ package struct WebAPI: Sendable {
     private func data(
         _ request: Request, _ context: APIContext, _ address: OrganizationAddress, _ version: String, _ token: VerifiedToken,
         _ pause: RequestPause, _ peer: Peer?
-    ) async throws -> APIAnswer {
+    ) async throws -> APIResponse {
         let path = Self.pathBelowVersion(context.path)
         guard request.uri.string.utf8.count <= APILimits.urlLength else {
             let message = "A URL may be 32 KiB long. Send the query in a $batch."
-            return APIAnswer.error(FieldsealError(.badRequest, message), status: .init(code: 414))
+            return APIResponse.error(FieldsealError(.badRequest, message), status: .init(code: 414))
         }
         let addresses = RecordAddresses(asked: address, all: tokens.addresses)
         let isRead = [.get, .head].contains(request.method)

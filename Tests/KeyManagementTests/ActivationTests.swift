@@ -103,7 +103,7 @@ struct ActivationTests {
             let shown = try await registry.attestationReport(of: "contoso", trustingTags: false)
             let report = try await registry.attestAgain(
                 name: "contoso", as: shown, trustingTags: false, by: TestOrganization.caller)
-            #expect(!report.differences.isEmpty && report.honoured.isEmpty)
+            #expect(!report.differences.isEmpty && report.authentic.isEmpty)
             #expect(try await KeyAdministration(session(), to: .see).isDataEncryptionActive() == false)
             // No list says what the rule for the key was, so the strictest one applies.
             let awaited = await #expect(throws: FieldsealError.self) {
@@ -179,7 +179,7 @@ struct ActivationTests {
             #expect(try await begin().caller.role == .basicUser)
             try await organization.execute("UPDATE config.api_client SET role = 'System Administrator'")
             #expect(await #expect(throws: FieldsealError.self) { try await begin() }?.code == .accessDenied)
-            #expect(try await organization.session().clients().map(\.isHonoured) == [false])
+            #expect(try await organization.session().clients().map(\.isAuthentic) == [false])
         }
     }
 }

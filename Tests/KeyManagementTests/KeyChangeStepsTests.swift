@@ -25,13 +25,13 @@ struct KeyChangeStepsTests {
     func straight() throws {
         let walked = try walk { step, _ in (step == .catchUp ? .caughtUp(0) : .done, .zero) }
         #expect(
-            walked == [.announce(pause: .zero), .refill, .buildKeys, .catchUp, .switchOver(pause: .zero), .conclude])
+            walked == [.announce(pause: .zero), .backfill, .buildKeys, .catchUp, .switchOver(pause: .zero), .conclude])
     }
 
     @Test("A rehearsal does all but the switch")
     func rehearsal() throws {
         let walked = try walk(isRehearsal: true) { step, _ in (step == .catchUp ? .caughtUp(3) : .done, .zero) }
-        #expect(walked == [.announce(pause: .zero), .refill, .buildKeys, .catchUp, .conclude])
+        #expect(walked == [.announce(pause: .zero), .backfill, .buildKeys, .catchUp, .conclude])
     }
 
     @Test("Catching up goes on until a round is short", arguments: [65, 1_000, 10_000])

@@ -38,14 +38,14 @@ struct MetadataTests {
                         columns[attribute.logicalName] == attribute.type.columnType,
                         "\(entity.logicalName).\(attribute.logicalName)")
                 }
-                let known = Set(entity.attributes.filter { !$0.isEncrypted }.map(\.logicalName)).union(entity.setFlags.values)
+                let known = Set(entity.attributes.filter { !$0.isEncrypted }.map(\.logicalName)).union(entity.isSetColumns.values)
                     .union(own[entity.logicalName] ?? [])
                 #expect(Set(columns.keys) == known, "\(entity.logicalName)")
                 guard !entity.encryptedAttributes.isEmpty else { continue }
                 let cells = try await organization.columns(of: entity.cellTable)
                 let wanted = Dictionary(uniqueKeysWithValues: entity.encryptedAttributes.map { ($0.logicalName, "bytea") })
                 #expect(cells == wanted.merging(["key_version": "integer", entity.primaryID: "uuid"]) { $1 })
-                #expect(Set(entity.setFlags.keys) == Set(wanted.keys))
+                #expect(Set(entity.isSetColumns.keys) == Set(wanted.keys))
             }
         }
     }

@@ -204,7 +204,7 @@ struct SharedConnectionTests {
             let transactions = try await withThrowingTaskGroup(of: Int?.self) { group in
                 for (number, id) in ids.enumerated() {
                     group.addTask {
-                        let rows = try #require(await connection.look(up: id, with: Self.numbers, after: Self.check))
+                        let rows = try #require(await connection.lookUp(id, with: Self.numbers, after: Self.check))
                         let row = try self.row(of: id, in: rows)
                         #expect(try row?.decode(1, as: Int.self) == (number < 50 ? number : nil))
                         return try row?.decode(2)
@@ -225,16 +225,16 @@ struct SharedConnectionTests {
             try await other.execute("CREATE TABLE numbers (id uuid PRIMARY KEY, n int)")
             try await other.query("INSERT INTO numbers VALUES ($1, 1)", [.uuid(id)])
             let refusal = SharedStatement("SELECT 1 / $1", [.int32(0)])
-            let refused = await connection.look(up: id, with: Self.numbers, after: refusal)
+            let refused = await connection.lookUp(id, with: Self.numbers, after: refusal)
             try await other.execute("BEGIN; LOCK TABLE numbers")
-            let locked = await connection.look(up: id, with: Self.numbers, after: Self.check)
+            let locked = await connection.lookUp(id, with: Self.numbers, after: Self.check)
             try await other.execute("COMMIT")
             #expect(refused == nil && locked == nil)
             var found: PostgresResult?
-            while found == nil { found = await connection.look(up: id, with: Self.numbers, after: Self.check) }
+            while found == nil { found = await connection.lookUp(id, with: Self.numbers, after: Self.check) }
             #expect(found?.count == 1)
             connection.close()
-            let closed = await connection.look(up: id, with: Self.numbers, after: Self.check)
+            let closed = await connection.lookUp(id, with: Self.numbers, after: Self.check)
             #expect(closed == nil)
         }
     }

@@ -61,7 +61,7 @@ extension ClientRegistry {
                 """, [.uuid(id), .double(Double(overlap))])
             for (index, old) in former.enumerated() {
                 let (secretRow, tag) = try Self.secretRow(old, of: id)
-                let isOwn = try change.grants.honours(secretRow.grant, tag: tag, under: change.kek)
+                let isOwn = try change.grants.authenticates(secretRow.grant, tag: tag, under: change.kek)
                 guard index == 0, isOwn, overlap > 0 else {
                     _ = try connection.query("DELETE FROM config.api_client_secret WHERE secret_id = $1", [.uuid(secretRow.id)])
                     try change.remove(secretRow.grant.name)

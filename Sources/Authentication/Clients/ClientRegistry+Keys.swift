@@ -23,7 +23,7 @@ extension ClientRegistry {
         /// Whether tokens are bound to the certificate.
         package let bindsTokens: Bool
         /// Whether this service wrote the row.
-        package let isHonoured: Bool
+        package let isAuthentic: Bool
     }
 
     /// A row of `config.api_client_key`.
@@ -162,7 +162,7 @@ extension ClientRegistry {
             """, [.uuid(client), .int64(Int64(Self.keyLimit))])
         let isSigned = try rows.contains { row in
             let (key, tag) = try KeyRow.read(row)
-            guard try key.certificate == nil && state.grants.honours(key.grant, tag: tag, under: deployment.kek) else {
+            guard try key.certificate == nil && state.grants.authenticates(key.grant, tag: tag, under: deployment.kek) else {
                 return false
             }
             return try assertion.isSigned(by: ClientKey(der: key.publicKey, expiresOn: nil))
@@ -187,7 +187,7 @@ extension ClientRegistry {
         for row in rows {
             let (key, tag) = try KeyRow.read(row)
             guard let known = key.certificate, constantTimeEqual(known, certificate),
-                try state.grants.honours(key.grant, tag: tag, under: deployment.kek)
+                try state.grants.authenticates(key.grant, tag: tag, under: deployment.kek)
             else { continue }
             return key
         }

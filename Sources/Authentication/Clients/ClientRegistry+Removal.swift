@@ -11,7 +11,7 @@ extension ClientRegistry {
         /// Its expiry; nil if it does not expire.
         package let expiresOn: Date?
         /// Whether this service wrote the row.
-        package let isHonoured: Bool
+        package let isAuthentic: Bool
     }
 
     /// The secrets of an organization's clients, by client, the newest first.
@@ -28,7 +28,7 @@ extension ClientRegistry {
             entries[client, default: []].append(
                 SecretEntry(
                     id: secret.id, createdOn: try row.decode(6), expiresOn: secret.expiresOn.map { $0.date },
-                    isHonoured: try state.grants.honours(secret.grant, tag: tag, under: deployment.kek)))
+                    isAuthentic: try state.grants.authenticates(secret.grant, tag: tag, under: deployment.kek)))
         }
     }
 

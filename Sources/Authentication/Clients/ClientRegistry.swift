@@ -25,7 +25,7 @@ package struct ClientRegistry: Sendable {
         package let createdOn: Date
         package let disabledOn: Date?
         /// Whether this service wrote the row.
-        package let isHonoured: Bool
+        package let isAuthentic: Bool
         package let keys: [KeyEntry]
         package let secrets: [SecretEntry]
     }
@@ -64,7 +64,7 @@ package struct ClientRegistry: Sendable {
                     .duplicateRecord,
                     "There is a client named \(try row.decode(0, as: String.self)) already. Disable it, or take another name.")
             }
-            let user = try RecordDraft.systemUser(
+            let user = try NewRecord.systemUser(
                 id: userID, name: "# \(name)", domainName: "client\\\(name)", application: id, in: organization, on: connection)
             try user.insert(into: organization, on: connection)
             do {
@@ -125,14 +125,14 @@ package struct ClientRegistry: Sendable {
                     expiresOn: row.expiresOn.map { $0.date },
                     certificate: row.certificate.map { hexadecimal($0) },
                     bindsTokens: row.bindsTokens,
-                    isHonoured: try state.grants.honours(row.grant, tag: tag, under: deployment.kek)))
+                    isAuthentic: try state.grants.authenticates(row.grant, tag: tag, under: deployment.kek)))
         }
         let secrets = try secrets(state, on: connection)
         return try Self.rows(of: state.organization, on: connection).map { row, createdOn in
             return Entry(
                 id: row.id, name: row.name, role: row.role, systemUserID: row.systemUserID, createdOn: createdOn,
                 disabledOn: row.disabledOn.map { $0.date },
-                isHonoured: try state.grants.isNewest(
+                isAuthentic: try state.grants.isNewest(
                     row.grant(in: state.organization), tag: row.tag, isDisabled: row.disabledOn != nil, under: deployment.kek),
                 keys: keys[row.id] ?? [],
                 secrets: secrets[row.id] ?? [])
@@ -226,7 +226,7 @@ package struct ClientRegistry: Sendable {
             let disabled = OrganizationState.ClientRow.grant(
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: disabledOn)
             // A row that SQL changed keeps its tag, so it still does not verify. Nor does a former state that SQL put back.
-            let isOwn = try change.grants.honours(row.grant(in: organization), tag: row.tag, under: deployment.kek)
+            let isOwn = try change.grants.authenticates(row.grant(in: organization), tag: row.tag, under: deployment.kek)
             let tag = isOwn ? try disabled.tag(under: change.kek) : row.tag
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query(
@@ -273,7 +273,7 @@ package struct ClientRegistry: Sendable {
             let isKnown: Bool = try connection.query(
                 "SELECT EXISTS (SELECT FROM config.api_client WHERE client_id = $1 AND organization_id = $2)",
                 [.uuid(clientID), .uuid(organization.id)])[0].decode(0)
-            let failures = FailedSignIns(
+            let failures = AttemptLimiter(
                 isKnown ? .known("client:\(clientID)") : .unknownID, from: address, policy: deployment.policy)
             return (failures, try failures.begin(on: connection))
         }
@@ -329,10 +329,10 @@ package struct ClientRegistry: Sendable {
         var isRight = false
         for row in rows {
             let (secretRow, tag) = try Self.secretRow(row, of: clientID)
-            let isHonoured = try state.grants.honours(secretRow.grant, tag: tag, under: deployment.kek)
+            let isAuthentic = try state.grants.authenticates(secretRow.grant, tag: tag, under: deployment.kek)
             let isCurrent = try secretRow.expiresOn.map { try $0 > row.decode(5, as: PostgresMoment.self) } ?? true
             let matches = constantTimeEqual(secretRow.verifier, try Self.verifier(of: secret, salt: secretRow.salt))
-            isRight = isRight || (isHonoured && isCurrent && matches)
+            isRight = isRight || (isAuthentic && isCurrent && matches)
         }
         return isRight
     }

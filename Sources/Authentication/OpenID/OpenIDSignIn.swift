@@ -27,7 +27,7 @@ package struct OpenIDSignIn: Sendable {
 
     /// The issuers on the organization's sign-in page.
     package func offered(_ organization: Organization) async throws -> [TrustedIssuers.Entry] {
-        try await issuers.list(organization).filter(\.isHonoured)
+        try await issuers.list(organization).filter(\.isAuthentic)
     }
 
     /// One sign-in attempt. It is in the cookie, and `state`, `nonce` and the code verifier are derived from it. So they can't be
@@ -129,7 +129,7 @@ package struct OpenIDSignIn: Sendable {
     }
 
     private func entry(_ id: UUID, of organization: Organization) async throws -> TrustedIssuers.Entry {
-        guard let entry = try await issuers.list(organization).first(where: { $0.id == id && $0.isHonoured }) else {
+        guard let entry = try await issuers.list(organization).first(where: { $0.id == id && $0.isAuthentic }) else {
             throw FieldsealError(.noResource, "This issuer is not trusted here.")
         }
         return entry

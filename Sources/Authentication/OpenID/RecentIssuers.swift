@@ -26,7 +26,7 @@ final class RecentIssuers: Sendable {
         }
         let issuers = try await reads.value(of: organization) { [self] in
             let list = try await TrustedIssuers(deployment).list(named: organization)
-            let issuers = Set(list.filter(\.isHonoured).map(\.issuer))
+            let issuers = Set(list.filter(\.isAuthentic).map(\.issuer))
             entries.withLock { entries in
                 if entries.count >= Self.limit { entries.removeAll() }
                 entries[organization] = Entry(issuers: issuers, readOn: .now)

@@ -25,7 +25,7 @@ package struct TrustedIssuers: Sendable {
         package let clientID: String
         package let claim: String
         /// Whether this service wrote the row.
-        package fileprivate(set) var isHonoured: Bool
+        package fileprivate(set) var isAuthentic: Bool
         package var secret: [UInt8]?
         let organizationID: UUID
     }
@@ -53,7 +53,7 @@ package struct TrustedIssuers: Sendable {
             Array(secret.utf8).withUnsafeBytes { SecretBytes(copying: $0) }
         }.map { try session.kek.seal($0, at: Self.address(id, session.organization.id)).bytes }
         let entry = Entry(
-            id: id, name: name, issuer: issuer, clientID: clientID, claim: claim, isHonoured: true, secret: sealed,
+            id: id, name: name, issuer: issuer, clientID: clientID, claim: claim, isAuthentic: true, secret: sealed,
             organizationID: session.organization.id)
         try await change(.issuerAdded, "\(name), \(issuer)", by: session) { change, connection in
             do {
@@ -80,7 +80,7 @@ package struct TrustedIssuers: Sendable {
             let state = try OrganizationState.read(organization, in: deployment, on: connection)
             return try Self.rows(of: state.organization, on: connection).map { entry, tag in
                 var entry = entry
-                entry.isHonoured = try state.grants.honours(entry.grant, tag: tag, under: deployment.kek)
+                entry.isAuthentic = try state.grants.authenticates(entry.grant, tag: tag, under: deployment.kek)
                 return entry
             }
         }
@@ -98,7 +98,7 @@ package struct TrustedIssuers: Sendable {
         ).map { row in
             let entry = Entry(
                 id: try row.decode(0), name: try row.decode(2), issuer: try row.decode(3), clientID: try row.decode(4),
-                claim: try row.decode(6), isHonoured: false,
+                claim: try row.decode(6), isAuthentic: false,
                 secret: row.isNull(5) ? nil : try row.decode(5, as: PostgresBytes.self).bytes, organizationID: try row.decode(1))
             return (entry, try row.decode(7, as: PostgresBytes.self).bytes)
         }
@@ -147,7 +147,7 @@ package struct TrustedIssuers: Sendable {
         guard (1...255).contains(subject.count), (user == nil) != (client == nil) else {
             throw FieldsealError(.invalidArgument, "A subject has 1 to 255 characters, and is one person or one client.")
         }
-        guard let issuer = try await list(organization).first(where: { $0.name == name && $0.isHonoured }) else {
+        guard let issuer = try await list(organization).first(where: { $0.name == name && $0.isAuthentic }) else {
             throw Self.unknown(name)
         }
         try await change(.identityLinked, "\(subject) of \(name) is \(user ?? client ?? "")", by: session) { change, connection in
@@ -194,7 +194,7 @@ package struct TrustedIssuers: Sendable {
             guard let row = rows.first else { return nil }
             let link = try Link(row)
             let tag = try row.decode(2, as: PostgresBytes.self).bytes
-            return try state.grants.honours(link.grant(subject, at: issuer.id), tag: tag, under: deployment.kek) ? link : nil
+            return try state.grants.authenticates(link.grant(subject, at: issuer.id), tag: tag, under: deployment.kek) ? link : nil
         }
     }
 

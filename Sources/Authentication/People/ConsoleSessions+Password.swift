@@ -23,7 +23,7 @@ extension ConsoleSessions {
     }
 
     /// Checks the password again. Returns a new token for the session, with which keys may be shown and set.
-    package func freshen(
+    package func reauthenticate(
         _ token: String, password: String, organization: Organization, address: String, requestID: String
     ) async throws -> String {
         let found = try await deployment.pool.withConnection { connection in
@@ -45,7 +45,7 @@ extension ConsoleSessions {
     /// - Throws: ``FieldsealError`` `.invalidArgument` for a new password that breaks a rule or equals the old one; `.accessDenied`
     ///   for a wrong one.
     package func changePassword(
-        _ old: String, to new: String, of signed: Signed, address: String, requestID: String
+        _ old: String, to new: String, of signed: AuthenticatedUser, address: String, requestID: String
     ) async throws -> String {
         let organization = signed.session.organization
         try PasswordRules.check(new, of: signed.name, in: organization.name)
@@ -75,7 +75,7 @@ extension ConsoleSessions {
             return try await deployment.signIns.run(network) {
                 let (user, decoy, failures, wait) = try await deployment.pool.withConnection { connection in
                     let user = try self.user(attempt, on: connection)
-                    let failures = FailedSignIns(
+                    let failures = AttemptLimiter(
                         attempt.account(isKnown: user != nil), from: attempt.address, policy: deployment.policy)
                     return (user, try decoySalt(attempt, on: connection), failures, try failures.begin(on: connection))
                 }
@@ -123,7 +123,7 @@ extension ConsoleSessions {
     ///
     /// - Returns: The result of `body`; nil when the attempt is refused.
     private func conclude(
-        _ attempt: SignInAttempt, _ known: ConsoleUsers.Row?, _ derived: [UInt8], _ failures: FailedSignIns,
+        _ attempt: SignInAttempt, _ known: ConsoleUsers.Row?, _ derived: [UInt8], _ failures: AttemptLimiter,
         on connection: isolated PostgresConnection,
         _ body: (ConsoleUsers.Row, inout AttestedChange, isolated PostgresConnection) throws -> String
     ) throws -> String? {
@@ -176,7 +176,7 @@ private struct SignInAttempt: Sendable {
 
     static let denied = FieldsealError(.accessDenied, "The name, the password or the one-time password is wrong.")
 
-    func account(isKnown: Bool) -> FailedSignIns.Account {
+    func account(isKnown: Bool) -> AttemptLimiter.Account {
         let account = "user:\(organization.id.text):\(name.lowercased().prefix(100))"
         return isKnown ? .known(account) : .unknownName(account)
     }

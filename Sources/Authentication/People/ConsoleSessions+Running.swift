@@ -17,7 +17,7 @@ extension ConsoleSessions {
     }
 
     /// The running sessions of a person, the most recently used first.
-    package func running(for signed: Signed, token: String) async throws -> [Entry] {
+    package func running(for signed: AuthenticatedUser, token: String) async throws -> [Entry] {
         let own = try Self.hash(token)
         return try await deployment.pool.withConnection { connection in
             try Self.entries(of: signed.userID, in: signed.session.organization, token: own, on: connection)
@@ -45,7 +45,7 @@ extension ConsoleSessions {
     /// Ends one session of a person, or all but the current one.
     ///
     /// - Parameter id: Nil for all others.
-    package func end(_ id: String?, of signed: Signed, token: String) async throws {
+    package func end(_ id: String?, of signed: AuthenticatedUser, token: String) async throws {
         let own = try Self.hash(token)
         let caller = signed.session.caller
         try await deployment.pool.withConnection { connection in

@@ -22,10 +22,10 @@ package struct ConsoleSessions: Sendable {
     static let isRunning =
         "s.used_on > now() - interval '\(idleLimit) seconds' AND s.created_on > now() - interval '\(absoluteLimit) seconds'"
     /// Seconds after entering the password within which keys are shown and set.
-    package static let freshLimit = 5 * 60
+    package static let reauthenticationLimit = 5 * 60
 
     /// The session of a browser's token.
-    package struct Signed: Sendable {
+    package struct AuthenticatedUser: Sendable {
         package let session: Session
         package let name: String
         package let isFresh: Bool
@@ -61,8 +61,10 @@ package struct ConsoleSessions: Sendable {
     }
 
     /// The running session of a token in this organization; nil if there is none.
-    package func session(_ token: String, organization name: String, address: String?, requestID: String) async throws -> Signed? {
-        try await deployment.pool.withConnection { connection -> Signed? in
+    package func session(_ token: String, organization name: String, address: String?, requestID: String) async throws
+        -> AuthenticatedUser?
+    {
+        try await deployment.pool.withConnection { connection -> AuthenticatedUser? in
             // Read before the session's row. A session that is newer than the list was not returned to a browser yet.
             let state = try OrganizationState.read(name, in: deployment, on: connection)
             deployment.remember(state)
@@ -73,7 +75,7 @@ package struct ConsoleSessions: Sendable {
                 requestID: requestID)
             let session = Session(
                 organization: state.organization, caller: caller, deployment: deployment, state: state, check: nil)
-            return Signed(
+            return AuthenticatedUser(
                 session: session, name: user.name, isFresh: isFresh, userID: user.id, mustChangePassword: user.mustChangePassword,
                 mustAddSecondFactor: try user.totp == nil && state.requiresSecondFactor(of: user.role))
         }
@@ -174,10 +176,10 @@ package struct ConsoleSessions: Sendable {
         let isIdle = usedOn <= now && !usedOn.isWithin(seconds: Self.idleLimit, before: now)
         guard !isIdle, session.createdOn.isWithin(seconds: Self.absoluteLimit, before: now),
             let user = try users.find("u.user_id = $2", [.uuid(session.userID)], in: state, on: connection),
-            try state.grants.honours(session.grant(of: user), tag: tag, under: deployment.kek)
+            try state.grants.authenticates(session.grant(of: user), tag: tag, under: deployment.kek)
         else { return nil }
         _ = try connection.query("UPDATE config.console_session SET used_on = now() WHERE token_hash = $1", [.bytes(hash)])
-        return (user, session.freshOn.isWithin(seconds: Self.freshLimit, before: now))
+        return (user, session.freshOn.isWithin(seconds: Self.reauthenticationLimit, before: now))
     }
 
     /// Deletes the sessions that match a condition, and removes them from the attested list.

@@ -35,7 +35,7 @@ extension ConsoleUsers {
         guard let entry = try await list(by: session).first(where: { $0.name.lowercased() == name.lowercased() }) else {
             throw Self.unknown(name)
         }
-        guard entry.isHonoured else { throw Self.foreign(name) }
+        guard entry.isAuthentic else { throw Self.foreign(name) }
         return entry.id
     }
 }

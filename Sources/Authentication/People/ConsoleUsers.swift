@@ -20,7 +20,7 @@ package struct ConsoleUsers: Sendable {
         package let createdOn: Date
         package let disabledOn: Date?
         /// Whether this service wrote the row.
-        package let isHonoured: Bool
+        package let isAuthentic: Bool
         package let systemUserID: UUID
         /// Whether each sign-in needs a one-time password.
         package let hasSecondFactor: Bool
@@ -98,7 +98,7 @@ package struct ConsoleUsers: Sendable {
 
     /// Whether this service wrote the user's row, it is enabled, and the service did not disable the systemuser.
     func mayAct(_ user: Row, tag: [UInt8], in state: OrganizationState) throws -> Bool {
-        try user.disabledOn == nil && state.grants.honours(user.grant, tag: tag, under: deployment.kek)
+        try user.disabledOn == nil && state.grants.authenticates(user.grant, tag: tag, under: deployment.kek)
             && !state.isDisabled(systemUser: user.systemUserID)
     }
 
@@ -141,7 +141,7 @@ package struct ConsoleUsers: Sendable {
                 let user = Row(
                     id: .timeOrdered(), organizationID: organization.id, name: name, systemUserID: .timeOrdered(), role: role,
                     salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek))
-                try RecordDraft.systemUser(
+                try NewRecord.systemUser(
                     id: user.systemUserID, name: name, domainName: "console\\\(name)", in: organization, on: connection
                 ).insert(into: organization, on: connection)
                 do {
@@ -186,7 +186,7 @@ package struct ConsoleUsers: Sendable {
                     id: try row.decode(0), name: try row.decode(2), role: try row.decode(4),
                     createdOn: try row.decode(Self.columnCount, as: PostgresMoment.self).date,
                     disabledOn: disabledOn.map { $0.date },
-                    isHonoured: isNewest ?? false, systemUserID: try row.decode(3),
+                    isAuthentic: isNewest ?? false, systemUserID: try row.decode(3),
                     hasSecondFactor: !row.isNull(8), sessions: try row.decode(Self.columnCount + 1),
                     mustChangePassword: try row.decode(10))
             }
@@ -208,7 +208,7 @@ package struct ConsoleUsers: Sendable {
                 if user.disabledOn == nil { user.disabledOn = change.now }
                 // A row that SQL changed keeps its tag, so it still does not verify after a reset. Nor does a former state that SQL
                 // put back.
-                let isOwn = standing == .honoured
+                let isOwn = standing == .authentic
                 let kept = isOwn ? try user.grant.tag(under: change.kek) : tag
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                     _ = try connection.query(

@@ -26,7 +26,7 @@ package struct SecondFactor: Sendable {
     }
 
     /// Makes a seed. It is not stored before it is confirmed.
-    package func offer(to signed: ConsoleSessions.Signed) throws -> Offer {
+    package func offer(to signed: ConsoleSessions.AuthenticatedUser) throws -> Offer {
         let seed = try randomBytes(count: OneTimePassword.seedLength)
         let secret = seed.withUnsafeBytes { SecretBytes(copying: $0) }
         let cell = try signed.session.kek.seal(secret, at: Self.address(signed.userID, signed.session.organization.id))
@@ -37,7 +37,7 @@ package struct SecondFactor: Sendable {
     ///
     /// - Returns: The recovery codes, which are shown once and stored as SHA-256.
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong.
-    package func confirm(_ sealed: String, code: String, for signed: ConsoleSessions.Signed) async throws -> [String] {
+    package func confirm(_ sealed: String, code: String, for signed: ConsoleSessions.AuthenticatedUser) async throws -> [String] {
         guard let bytes = Data(base64URL: sealed).map(Array.init),
             let seed = try? deployment.kek.open(bytes, at: Self.address(signed.userID, signed.session.organization.id)),
             let step = try Self.step(of: code, seed: seed)
@@ -50,7 +50,7 @@ package struct SecondFactor: Sendable {
     /// The seed of an unconfirmed offer, in base 32.
     ///
     /// - Returns: Nil if it was not offered to this person.
-    package func secret(of sealed: String, for signed: ConsoleSessions.Signed) -> String? {
+    package func secret(of sealed: String, for signed: ConsoleSessions.AuthenticatedUser) -> String? {
         guard let bytes = Data(base64URL: sealed).map(Array.init),
             let seed = try? deployment.kek.open(bytes, at: Self.address(signed.userID, signed.session.organization.id))
         else { return nil }
@@ -61,14 +61,14 @@ package struct SecondFactor: Sendable {
     ///
     /// - Parameter code: A current one-time password, or a recovery code. It is used up.
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong; `.requestQuotaExceeded` after too many attempts.
-    package func end(_ code: String, for signed: ConsoleSessions.Signed) async throws {
+    package func end(_ code: String, for signed: ConsoleSessions.AuthenticatedUser) async throws {
         guard try !signed.session.rolesWithSecondFactor().contains(signed.session.caller.role) else {
             throw FieldsealError(
                 .invalidArgument,
                 "Your role needs one-time passwords, so they can't be turned off. A System Administrator decides that for each role."
             )
         }
-        let failures = FailedSignIns(
+        let failures = AttemptLimiter(
             .known("code:\(signed.userID.text)"), from: signed.session.caller.address ?? "", policy: deployment.policy)
         let wait = try await deployment.pool.withConnection { try failures.begin(on: $0) }
         if wait > .zero { try await Task.sleep(for: wait) }
@@ -94,7 +94,7 @@ package struct SecondFactor: Sendable {
     }
 
     /// Whether a person has one-time passwords.
-    package func isOn(for signed: ConsoleSessions.Signed) async throws -> Bool {
+    package func isOn(for signed: ConsoleSessions.AuthenticatedUser) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             try connection.query("SELECT totp IS NOT NULL FROM config.console_user WHERE user_id = $1", [.uuid(signed.userID)])
                 .first?.decode(0) ?? false
@@ -106,7 +106,7 @@ package struct SecondFactor: Sendable {
         _ totp: [UInt8]?,
         _ step: Int,
         _ codes: [String],
-        for signed: ConsoleSessions.Signed,
+        for signed: ConsoleSessions.AuthenticatedUser,
         _ kind: SecurityEvent.Kind,
         if condition: @Sendable (ConsoleUsers.Row) -> Bool = { _ in true }
     ) async throws {
@@ -117,7 +117,7 @@ package struct SecondFactor: Sendable {
                     "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1 FOR UPDATE",
                     [.uuid(signed.userID)])
                 guard let (found, tag) = try rows.first.flatMap(ConsoleUsers.row),
-                    try change.grants.honours(found.grant, tag: tag, under: deployment.kek), condition(found)
+                    try change.grants.authenticates(found.grant, tag: tag, under: deployment.kek), condition(found)
                 else { throw FieldsealError(.accessDenied, "This account is not honoured.") }
                 var user = found
                 user.totp = try totp.map { offered in
@@ -176,7 +176,7 @@ package struct SecondFactor: Sendable {
                 "DELETE FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2 RETURNING tag",
                 [.uuid(user.id), .bytes(try Self.hash(code))])
             guard let row = used.first, !row.isNull(0),
-                try change.grants.honours(grant, tag: row.decode(0, as: PostgresBytes.self).bytes, under: deployment.kek)
+                try change.grants.authenticates(grant, tag: row.decode(0, as: PostgresBytes.self).bytes, under: deployment.kek)
             else { return false }
             try change.remove(grant.name)
             return true

@@ -25,7 +25,7 @@ package struct StoredViews: Sendable {
     }
 
     /// A person's views of a list, by name.
-    package func all(of list: String, for signed: ConsoleSessions.Signed) async throws -> [View] {
+    package func all(of list: String, for signed: ConsoleSessions.AuthenticatedUser) async throws -> [View] {
         try await deployment.pool.withConnection { connection in
             try connection.query(
                 "SELECT view_id, name, query FROM config.console_view WHERE user_id = $1 AND list = $2 ORDER BY lower(name)",
@@ -37,7 +37,7 @@ package struct StoredViews: Sendable {
     /// Stores a view. It replaces one with the same name.
     ///
     /// - Throws: ``FieldsealError`` for a name that is empty or too long, a query that is too long, and one view too many.
-    package func keep(_ name: String, query: String, of list: String, for signed: ConsoleSessions.Signed) async throws {
+    package func keep(_ name: String, query: String, of list: String, for signed: ConsoleSessions.AuthenticatedUser) async throws {
         guard (1...Self.longestName).contains(name.unicodeScalars.count) else {
             throw FieldsealError(.invalidArgument, "The name of a view has 1 to 100 characters.")
         }
@@ -65,7 +65,7 @@ package struct StoredViews: Sendable {
     }
 
     /// Removes a view of the person.
-    package func remove(_ id: UUID, for signed: ConsoleSessions.Signed) async throws {
+    package func remove(_ id: UUID, for signed: ConsoleSessions.AuthenticatedUser) async throws {
         try await deployment.pool.withConnection { connection in
             _ = try connection.query(
                 "DELETE FROM config.console_view WHERE view_id = $1 AND user_id = $2", [.uuid(id), .uuid(signed.userID)])

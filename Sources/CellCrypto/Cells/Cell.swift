@@ -16,7 +16,7 @@ public struct Cell: Sendable, Hashable {
     ///
     /// - Throws: ``CellError`` for any other bytes.
     public init(_ bytes: [UInt8]) throws(CellError) {
-        guard bytes.withUnsafeBytes({ Cell.hasShape($0) }) else { throw CellError() }
+        guard bytes.withUnsafeBytes({ Cell.isWellFormed($0) }) else { throw CellError() }
         self.bytes = bytes
     }
 
@@ -30,7 +30,7 @@ public struct Cell: Sendable, Hashable {
         ciphertextOffset + AuthenticatedCipher.ciphertextLength(of: count) + AuthenticatedCipher.tagLength
     }
 
-    static func hasShape(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    static func isWellFormed(_ bytes: UnsafeRawBufferPointer) -> Bool {
         bytes.count >= minimumLength && bytes[0] == format && keyVersion(of: bytes) > 0
             && (bytes.count - ciphertextOffset - AuthenticatedCipher.tagLength) % AuthenticatedCipher.blockLength == 0
     }

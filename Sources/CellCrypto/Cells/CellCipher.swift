@@ -89,7 +89,7 @@ public final class CellCipher {
         at address: CellAddress,
         _ body: (UnsafeRawBufferPointer) throws -> Result
     ) throws -> Result {
-        guard Cell.hasShape(cell) else { throw CellError() }
+        guard Cell.isWellFormed(cell) else { throw CellError() }
         let ciphertext = UnsafeRawBufferPointer(
             rebasing: cell[Cell.ciphertextOffset..<(cell.count - AuthenticatedCipher.tagLength)]
         )

@@ -20,7 +20,7 @@ extension Console {
     }
 
     /// The question. It names the person or the client.
-    func confirmEnding(_ ending: AccessEnding, _ visit: Visit, isPerson: Bool) async throws -> Reply {
+    func confirmEnding(_ ending: AccessEnding, _ visit: Visit, isPerson: Bool) async throws -> PageResponse {
         let id = visit.parameter("id") ?? ""
         let session = try visit.session()
         let found = isPerson ? try await entry(id, visit).name : try await session.clients().first { $0.id.text == id }?.name

@@ -16,7 +16,7 @@ extension Console {
     private static let peopleRoles: [Role] = [.basicUser, .emailAdministrator, .systemAdministrator]
     private static let clientRoles: [Role] = [.basicUser, .emailRouter, .emailAdministrator, .systemAdministrator]
 
-    @Sendable func access(_ visit: Visit) async throws -> Reply {
+    @Sendable func access(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let people = try await ConsoleUsers(deployment).list(by: session)
         let clients = try await session.clients()
@@ -29,7 +29,7 @@ extension Console {
                 [
                     "name": entry.name, "href": "\(visit.root)/access/people/\(entry.id.text)",
                     "isYou": entry.name == visit.signed?.name,
-                    "role": visit.text("role:\(entry.role)"), "status": badge(entry.isHonoured, entry.disabledOn, visit),
+                    "role": visit.text("role:\(entry.role)"), "status": badge(entry.isAuthentic, entry.disabledOn, visit),
                     "factor": visit.text(entry.hasSecondFactor ? "on" : "off"), "factorStyle": entry.hasSecondFactor ? "good" : "",
                     "last": lastUse(last["user:\(entry.name)"], visit),
                 ]
@@ -37,7 +37,7 @@ extension Console {
             "clients": clients.filter { isWanted($0.name) }.map { entry -> [String: Any] in
                 [
                     "name": entry.name, "href": "\(visit.root)/access/clients/\(entry.id.text)", "id": entry.id.text,
-                    "role": visit.text("role:\(entry.role)"), "status": badge(entry.isHonoured, entry.disabledOn, visit),
+                    "role": visit.text("role:\(entry.role)"), "status": badge(entry.isAuthentic, entry.disabledOn, visit),
                     "last": lastUse(last["client:\(entry.name)"], visit),
                 ]
             },
@@ -48,10 +48,10 @@ extension Console {
         return .page("access", values)
     }
 
-    private func badge(_ isHonoured: Bool, _ disabledOn: Date?, _ visit: Visit) -> [String: Any] {
+    private func badge(_ isAuthentic: Bool, _ disabledOn: Date?, _ visit: Visit) -> [String: Any] {
         [
-            "style": !isHonoured ? "bad" : disabledOn == nil ? "good" : "",
-            "text": visit.text(!isHonoured ? "notHonoured" : disabledOn == nil ? "enabled" : "disabled"),
+            "style": !isAuthentic ? "bad" : disabledOn == nil ? "good" : "",
+            "text": visit.text(!isAuthentic ? "notHonoured" : disabledOn == nil ? "enabled" : "disabled"),
         ]
     }
 
@@ -82,7 +82,7 @@ extension Console {
 
     // MARK: One person
 
-    @Sendable func person(_ visit: Visit) async throws -> Reply { try await personPage(visit, visit.parameter("id") ?? "") }
+    @Sendable func person(_ visit: Visit) async throws -> PageResponse { try await personPage(visit, visit.parameter("id") ?? "") }
 
     func entry(_ id: String, _ visit: Visit) async throws -> ConsoleUsers.Entry {
         let people = try await ConsoleUsers(deployment).list(by: try visit.session())
@@ -95,7 +95,7 @@ extension Console {
     private func personPage(
         _ visit: Visit, _ id: String, problem: String? = nil, link: String? = nil, status: HTTPResponse.Status = .ok
     )
-        async throws -> Reply
+        async throws -> PageResponse
     {
         let session = try visit.session()
         let entry = try await entry(id, visit)
@@ -105,7 +105,7 @@ extension Console {
         let events = try await session.securityEvents(filter, limit: 10)
         var values: [String: Any] = [
             "title": entry.name, "id": entry.id.text, "name": entry.name, "isYou": entry.name == visit.signed?.name,
-            "isEnabled": entry.disabledOn == nil, "status": badge(entry.isHonoured, entry.disabledOn, visit),
+            "isEnabled": entry.disabledOn == nil, "status": badge(entry.isAuthentic, entry.disabledOn, visit),
             "roleText": visit.text("role:\(entry.role)"), "roles": roles(Self.peopleRoles, chosen: role, visit),
             "factor": visit.text(entry.hasSecondFactor ? "on" : "off"), "sessions": visit.texts.number(entry.sessions),
             "hasSessions": entry.sessions > 0, "createdOn": visit.texts.time(entry.createdOn),
@@ -157,11 +157,11 @@ extension Console {
 
     // MARK: One client
 
-    @Sendable func client(_ visit: Visit) async throws -> Reply { try await clientPage(visit, visit.parameter("id") ?? "") }
+    @Sendable func client(_ visit: Visit) async throws -> PageResponse { try await clientPage(visit, visit.parameter("id") ?? "") }
 
     private func clientPage(
         _ visit: Visit, _ id: String, problem: String? = nil, secret: String? = nil, status: HTTPResponse.Status = .ok
-    ) async throws -> Reply {
+    ) async throws -> PageResponse {
         let session = try visit.session()
         guard let entry = try await session.clients().first(where: { $0.id.text == id }) else {
             throw FieldsealError(.objectDoesNotExist, "There is no such client here.")
@@ -169,7 +169,7 @@ extension Console {
         let role = Role(rawValue: entry.role) ?? .basicUser
         var values: [String: Any] = [
             "title": entry.name, "id": entry.id.text, "name": entry.name, "isEnabled": entry.disabledOn == nil,
-            "status": badge(entry.isHonoured, entry.disabledOn, visit), "roleText": visit.text("role:\(entry.role)"),
+            "status": badge(entry.isAuthentic, entry.disabledOn, visit), "roleText": visit.text("role:\(entry.role)"),
             "roles": roles(Self.clientRoles, chosen: role, visit), "createdOn": visit.texts.time(entry.createdOn),
             "disabledOn": orFalse(entry.disabledOn.map { visit.texts.time($0) }),
             "last": lastUse(try await session.lastSignIns()["client:\(entry.name)"], visit), "secret": orFalse(secret),
@@ -196,10 +196,10 @@ extension Console {
 
     // MARK: Changes
 
-    func changeAccess(_ action: String, _ visit: Visit) async throws -> Reply {
+    func changeAccess(_ action: String, _ visit: Visit) async throws -> PageResponse {
         let isClient = action.hasSuffix("client")
         try visit.session().requireSystemAdministrator(to: isClient ? "manage API clients" : "manage console users")
-        if let reply = try await requireFresh(visit, for: "access/\(action)") { return reply }
+        if let reply = try await requireReauthentication(visit, for: "access/\(action)") { return reply }
         let isNew = action.hasPrefix("add-")
         do {
             return try await isClient ? changeClient(action, visit) : changePerson(action, visit)
@@ -216,7 +216,7 @@ extension Console {
         }
     }
 
-    private func changePerson(_ action: String, _ visit: Visit) async throws -> Reply {
+    private func changePerson(_ action: String, _ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let users = ConsoleUsers(deployment)
         guard action != "add-user" else { return try await addPerson(visit, session, users) }
@@ -247,7 +247,7 @@ extension Console {
         return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=\(action)")
     }
 
-    private func addPerson(_ visit: Visit, _ session: Session, _ users: ConsoleUsers) async throws -> Reply {
+    private func addPerson(_ visit: Visit, _ session: Session, _ users: ConsoleUsers) async throws -> PageResponse {
         guard let role = visit.form["role"].flatMap(Role.init(rawValue:)) else { throw FieldsealError.noRole }
         let isInvited = visit.form["how"] == "invite"
         let id = try await users.add(
@@ -257,7 +257,7 @@ extension Console {
         return try await personPage(visit, id.text, link: "\(baseURL)\(visit.root)/invitation?token=\(token)")
     }
 
-    private func changeClient(_ action: String, _ visit: Visit) async throws -> Reply {
+    private func changeClient(_ action: String, _ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let role = visit.form["role"].flatMap(Role.init(rawValue:))
         if action == "add-client" {

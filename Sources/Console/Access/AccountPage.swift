@@ -7,7 +7,7 @@ import Tenancy
 
 // A person's own account: password, second factor, sessions.
 extension Console {
-    @Sendable func account(_ visit: Visit) async throws -> Reply {
+    @Sendable func account(_ visit: Visit) async throws -> PageResponse {
         let done = visit.query("done").flatMap {
             ["passwordDone", "sessionDone", "codesOff"].contains($0) ? visit.text($0) : nil
         }
@@ -15,7 +15,7 @@ extension Console {
     }
 
     /// The page of a person's account. A form that waits for a first step stays in it.
-    func accountPage(_ visit: Visit, _ more: [String: Any], status: HTTPResponse.Status = .ok) async throws -> Reply {
+    func accountPage(_ visit: Visit, _ more: [String: Any], status: HTTPResponse.Status = .ok) async throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         let running = try await sessions.running(for: signed, token: visit.token ?? "")
         var values: [String: Any] = [
@@ -35,11 +35,11 @@ extension Console {
         return .page("account", values, status: status)
     }
 
-    func changeAccount(_ action: String, _ visit: Visit) async throws -> Reply {
+    func changeAccount(_ action: String, _ visit: Visit) async throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         // The form itself requests the password.
         if action == "password" { return try await changePassword(visit, signed) }
-        if let reply = try await requireFresh(visit, for: "account/\(action)") { return reply }
+        if let reply = try await requireReauthentication(visit, for: "account/\(action)") { return reply }
         switch action {
         case "end-session", "end-others":
             let id = action == "end-session" ? visit.form["id"] ?? "" : nil
@@ -49,7 +49,7 @@ extension Console {
         }
     }
 
-    private func changePassword(_ visit: Visit, _ signed: ConsoleSessions.Signed) async throws -> Reply {
+    private func changePassword(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser) async throws -> PageResponse {
         guard visit.form["new"] == visit.form["again"] else {
             return try await accountPage(visit, ["passwordProblem": visit.text("passwordsDiffer")], status: .badRequest)
         }
@@ -68,7 +68,9 @@ extension Console {
         }
     }
 
-    private func changeSecondFactor(_ action: String, _ visit: Visit, _ signed: ConsoleSessions.Signed) async throws -> Reply {
+    private func changeSecondFactor(_ action: String, _ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser) async throws
+        -> PageResponse
+    {
         let factor = SecondFactor(deployment)
         switch action {
         case "offer":
@@ -99,7 +101,9 @@ extension Console {
     }
 
     /// The data for an authenticator, to scan and to type.
-    private func offered(_ secret: String, _ sealed: String, _ visit: Visit, _ signed: ConsoleSessions.Signed) -> [String: Any] {
+    private func offered(_ secret: String, _ sealed: String, _ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser)
+        -> [String: Any]
+    {
         let label =
             "Fieldseal:\(signed.name)@\(visit.organization)".addingPercentEncoding(withAllowedCharacters: .urlHostAllowed)
             ?? "Fieldseal"

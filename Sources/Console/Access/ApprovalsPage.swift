@@ -8,14 +8,14 @@ import Tenancy
 extension Console {
     static let approvalsPath = "settings/approvals"
 
-    @Sendable func approvals(_ visit: Visit) async throws -> Reply {
+    @Sendable func approvals(_ visit: Visit) async throws -> PageResponse {
         let done = visit.query("done").flatMap { ["approvedDone", "refusedDone"].contains($0) ? visit.text($0) : nil }
         return try await approvalsPage(visit, notice: done)
     }
 
     private func approvalsPage(
         _ visit: Visit, notice: String? = nil, problem: String? = nil, status: HTTPResponse.Status = .ok
-    ) async throws -> Reply {
+    ) async throws -> PageResponse {
         let session = try visit.session()
         let control = try await session.keyControl()
         func span(_ seconds: Int?) -> Any { orFalse(seconds.map(visit.texts.span)) }
@@ -39,8 +39,8 @@ extension Console {
         return .page("approvals", values, status: status)
     }
 
-    func decide(_ action: String, _ visit: Visit) async throws -> Reply {
-        if let reply = try await requireFresh(visit, for: "\(Self.approvalsPath)/\(action)") { return reply }
+    func decide(_ action: String, _ visit: Visit) async throws -> PageResponse {
+        if let reply = try await requireReauthentication(visit, for: "\(Self.approvalsPath)/\(action)") { return reply }
         guard let id = visit.form["id"].flatMap(UUID.init(text:)) else { throw FieldsealError.noPage }
         do {
             if action == "approve" { try await visit.session().approve(id) } else { try await visit.session().refuse(id) }

@@ -16,11 +16,11 @@ extension Console {
     /// The values of the template for a client's secrets and keys.
     func secretValues(_ entry: ClientRegistry.Entry, _ visit: Visit) -> [String: Any] {
         let now = Date()
-        func state(_ expiresOn: Date?, _ isHonoured: Bool) -> [String: Any] {
+        func state(_ expiresOn: Date?, _ isAuthentic: Bool) -> [String: Any] {
             let isOver = expiresOn.map { $0 <= now } ?? false
             return [
-                "style": !isHonoured ? "bad" : isOver ? "" : "good",
-                "text": visit.text(!isHonoured ? "notHonoured" : isOver ? "expired" : "valid"),
+                "style": !isAuthentic ? "bad" : isOver ? "" : "good",
+                "text": visit.text(!isAuthentic ? "notHonoured" : isOver ? "expired" : "valid"),
             ]
         }
         // The last secret of a client without keys can't be removed. Disable the client instead.
@@ -32,7 +32,7 @@ extension Console {
                 [
                     "secretID": secret.id.text, "createdOn": visit.texts.time(secret.createdOn),
                     "expiresOn": expiry(secret.expiresOn),
-                    "state": state(secret.expiresOn, secret.isHonoured),
+                    "state": state(secret.expiresOn, secret.isAuthentic),
                     "mayEnd": hasOther || !valid.contains { $0.id == secret.id },
                 ]
             },
@@ -40,7 +40,7 @@ extension Console {
             "keys": entry.keys.map { key -> [String: Any] in
                 [
                     "kind": key.kind, "print": key.fingerprint, "expiresOn": expiry(key.expiresOn),
-                    "state": state(key.expiresOn, key.isHonoured),
+                    "state": state(key.expiresOn, key.isAuthentic),
                 ]
             },
             "overlaps": Self.options(
@@ -57,7 +57,7 @@ extension Console {
     }
 
     /// Asks for confirmation before a secret ends at once; nil if none does, or if it was confirmed.
-    func secretQuestion(_ action: String, _ id: UUID, _ visit: Visit) async throws -> Reply? {
+    func secretQuestion(_ action: String, _ id: UUID, _ visit: Visit) async throws -> PageResponse? {
         let isEnding = action == "end-secret-client"
         guard isEnding || action == "rotate-client" && visit.form["overlap"] == "0", visit.form["confirmed"] == nil,
             let name = try await visit.session().clients().first(where: { $0.id == id })?.name

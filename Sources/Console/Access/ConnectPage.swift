@@ -7,7 +7,9 @@ import Tenancy
 
 // Connects a mailbox on one page: provider, address, user name and password, then the test.
 extension Console {
-    @Sendable func connectPage(_ visit: Visit) async throws -> Reply { .page("connect", try await connectValues(visit, [:])) }
+    @Sendable func connectPage(_ visit: Visit) async throws -> PageResponse {
+        .page("connect", try await connectValues(visit, [:]))
+    }
 
     /// A mail provider whose servers are known.
     private func provider(_ name: String?) -> JSONValue? { files.providers.first { $0["id"]?.string == name } }
@@ -58,7 +60,7 @@ extension Console {
         return values
     }
 
-    @Sendable func connect(_ visit: Visit) async throws -> Reply {
+    @Sendable func connect(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let form = visit.form
         func text(_ name: String) -> String { (form[name] ?? "").trimmingCharacters(in: .whitespaces) }
@@ -76,7 +78,7 @@ extension Console {
         for name in ["incomingserver", "outgoingserver"] where !usesExisting && text(name).isEmpty {
             errors[name] = visit.text("isNeeded")
         }
-        func again(_ problem: String?, _ errors: [String: String], _ status: HTTPResponse.Status) async throws -> Reply {
+        func again(_ problem: String?, _ errors: [String: String], _ status: HTTPResponse.Status) async throws -> PageResponse {
             let kept = try password.map { try secrets.sealed($0, for: "password") }
             return .page(
                 "connect", try await connectValues(visit, form, problem: problem, errors: errors, kept: kept), status: status)
@@ -102,7 +104,7 @@ extension Console {
         }
     }
 
-    private static func connectedReply(_ mailbox: UUID, _ visit: Visit) -> Reply {
+    private static func connectedReply(_ mailbox: UUID, _ visit: Visit) -> PageResponse {
         .redirect("\(visit.root)/records/mailboxes/\(mailbox.text)?done=testing")
     }
 

@@ -90,12 +90,12 @@ extension Console {
     /// The people to whom records can be handed over.
     func heirs(of entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> [[String: Any]] {
         let people = try await ConsoleUsers(deployment).list(by: try visit.session())
-        let others = people.filter { $0.id != entry.id && $0.disabledOn == nil && $0.isHonoured }
+        let others = people.filter { $0.id != entry.id && $0.disabledOn == nil && $0.isAuthentic }
         return Self.options([("", visit.text("choosePerson"))] + others.map { ($0.id.text, $0.name) }, chosen: nil)
     }
 
     /// Gives the records with passwords to another person.
-    func handOver(from entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> Reply {
+    func handOver(from entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let heir = try await self.entry(visit.form["to"] ?? "", visit)
         var (moved, failed) = (0, 0)

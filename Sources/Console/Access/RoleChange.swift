@@ -24,7 +24,7 @@ extension Console {
     /// The question; nil if it was answered, or nothing would change.
     func roleQuestion(
         _ action: String, _ id: String, name: String, from old: String, to role: Role, _ visit: Visit
-    ) -> Reply? {
+    ) -> PageResponse? {
         guard visit.form["confirmed"] == nil, old != role.rawValue, let former = Role(rawValue: old) else { return nil }
         func list(_ isGained: Bool) -> [String] {
             Ability.allCases.filter { $0.belongs(to: role) == isGained && $0.belongs(to: former) != isGained }

@@ -7,7 +7,7 @@ import Tenancy
 
 // Signing in and out, and entering the password again.
 extension Console {
-    @Sendable func signInPage(_ visit: Visit) async throws -> Reply {
+    @Sendable func signInPage(_ visit: Visit) async throws -> PageResponse {
         // A person who is signed in got here by the browser's way back. An invitation's name and password may be another person's.
         if visit.signed != nil, visit.query("invited") == nil {
             return .redirect("\(visit.root)/\(Visit.page(visit.query("then")))")
@@ -49,7 +49,7 @@ extension Console {
     private func returnAddress(_ visit: Visit) -> String { "\(baseURL)\(visit.root)/sign-in/back" }
 
     /// Redirects the browser to a provider.
-    @Sendable func signInElsewhere(_ visit: Visit) async throws -> Reply {
+    @Sendable func signInElsewhere(_ visit: Visit) async throws -> PageResponse {
         guard let organization = visit.organizationRecord, let issuer = UUID(text: visit.parameter("issuer") ?? "") else {
             throw FieldsealError.noPage
         }
@@ -61,7 +61,7 @@ extension Console {
 
     /// Handles the browser's return from a provider. It responds with a page, because a browser that comes from another site does
     /// not send the new session's cookie yet.
-    @Sendable func signInFromElsewhere(_ visit: Visit) async throws -> Reply {
+    @Sendable func signInFromElsewhere(_ visit: Visit) async throws -> PageResponse {
         guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
         do {
             let names = ["state", "code", "iss", "error"]
@@ -70,7 +70,8 @@ extension Console {
                 answer, cookie: visit.cookie(Visit.attemptCookieName), redirectURI: returnAddress(visit), to: organization,
                 address: visit.address ?? "", requestID: visit.requestID)
             if let old = visit.cookie { try await endFormer(old, of: organization, visit) }
-            var reply = Reply.page("signed-in", ["title": visit.text("signIn"), "href": "\(visit.root)/\(Visit.page(then))"])
+            var reply = PageResponse.page(
+                "signed-in", ["title": visit.text("signIn"), "href": "\(visit.root)/\(Visit.page(then))"])
             reply.cookies = [Visit.cookie(token), Visit.attemptCookie(nil)]
             return reply
         } catch let error as FieldsealError where error.code == .accessDenied {
@@ -79,7 +80,7 @@ extension Console {
         }
     }
 
-    @Sendable func signIn(_ visit: Visit) async throws -> Reply {
+    @Sendable func signIn(_ visit: Visit) async throws -> PageResponse {
         guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
         let then = visit.form["then"] ?? ""
         do {
@@ -106,7 +107,7 @@ extension Console {
         try await sessions.signOut(token, of: organization, everywhere: false, address: visit.address, requestID: visit.requestID)
     }
 
-    @Sendable func signOut(_ visit: Visit) async throws -> Reply {
+    @Sendable func signOut(_ visit: Visit) async throws -> PageResponse {
         if let token = visit.token, let organization = visit.organizationRecord {
             try await sessions.signOut(
                 token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,
@@ -120,13 +121,13 @@ extension Console {
     /// The page that requests the password, unless it was entered a short time ago.
     ///
     /// - Parameter path: The address of the form that waits. The form is sent again afterwards.
-    func requireFresh(_ visit: Visit, for path: String) async throws -> Reply? {
+    func requireReauthentication(_ visit: Visit, for path: String) async throws -> PageResponse? {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         guard !signed.isFresh else { return nil }
         return try await freshPage(visit, kept: try KeptForm(deployment.kek, signed).sealed(visit.form, path: path))
     }
 
-    private func freshPage(_ visit: Visit, kept: String?, problem: String? = nil) async throws -> Reply {
+    private func freshPage(_ visit: Visit, kept: String?, problem: String? = nil) async throws -> PageResponse {
         var values: [String: Any] = [
             "title": visit.text("freshTitle"), "lead": visit.text("freshWhy"), "kept": orFalse(kept),
         ]
@@ -139,13 +140,13 @@ extension Console {
         return .page("fresh", values, status: .forbidden)
     }
 
-    @Sendable func freshen(_ visit: Visit) async throws -> Reply {
+    @Sendable func reauthenticate(_ visit: Visit) async throws -> PageResponse {
         guard let token = visit.token, let signed = visit.signed, let organization = visit.organizationRecord else {
             throw FieldsealError.noPage
         }
         let kept = visit.form[KeptForm.field].flatMap { $0.isEmpty ? nil : $0 }
         do {
-            let new = try await sessions.freshen(
+            let new = try await sessions.reauthenticate(
                 token, password: visit.form["password"] ?? "", organization: organization, address: visit.address ?? "",
                 requestID: visit.requestID)
             var again = visit
@@ -160,7 +161,7 @@ extension Console {
             }
             // The waiting form is processed now, with the session's new token.
             again.form = form.fields
-            var reply: Reply
+            var reply: PageResponse
             do {
                 reply = try await handler(again)
             } catch let error as FieldsealError {
@@ -196,7 +197,7 @@ extension Console {
 
     // MARK: Invitations
 
-    @Sendable func invitationPage(_ visit: Visit) async throws -> Reply {
+    @Sendable func invitationPage(_ visit: Visit) async throws -> PageResponse {
         guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
         let token = visit.query("token") ?? ""
         guard let name = try await ConsoleUsers(deployment).invited(token, to: organization) else {
@@ -205,14 +206,14 @@ extension Console {
         return .page("invitation", ["title": visit.text("invitationTitle"), "name": name, "token": token])
     }
 
-    @Sendable func acceptInvitation(_ visit: Visit) async throws -> Reply {
+    @Sendable func acceptInvitation(_ visit: Visit) async throws -> PageResponse {
         guard let organization = visit.organizationRecord else { throw FieldsealError.noPage }
         let users = ConsoleUsers(deployment)
         let token = visit.form["token"] ?? ""
         guard let name = try await users.invited(token, to: organization) else {
             return visit.message("invitationTitle", visit.text("invitationUsed"), status: .notFound)
         }
-        func again(_ problem: String, _ status: HTTPResponse.Status) -> Reply {
+        func again(_ problem: String, _ status: HTTPResponse.Status) -> PageResponse {
             .page(
                 "invitation", ["title": visit.text("invitationTitle"), "name": name, "token": token, "problem": problem],
                 status: status)

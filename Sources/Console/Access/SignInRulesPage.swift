@@ -6,7 +6,7 @@ import Tenancy
 
 // The rules for signing in: who needs two steps, and the rules for passwords and sessions.
 extension Console {
-    @Sendable func signInRules(_ visit: Visit) async throws -> Reply {
+    @Sendable func signInRules(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let people = try await ConsoleUsers(deployment).list(by: session).filter { $0.disabledOn == nil }
         let required = try session.rolesWithSecondFactor()
@@ -30,7 +30,7 @@ extension Console {
                         "minutes": minutes(ConsoleSessions.idleLimit),
                         "hours": visit.texts.number(ConsoleSessions.absoluteLimit / 3_600),
                     ]),
-                visit.text("freshRule", ["minutes": minutes(ConsoleSessions.freshLimit)]),
+                visit.text("freshRule", ["minutes": minutes(ConsoleSessions.reauthenticationLimit)]),
                 visit.text(
                     "failureRule",
                     ["n": visit.texts.number(policy.failureLimit), "minutes": minutes(policy.failureInterval)]),
@@ -40,10 +40,10 @@ extension Console {
         return .page("sign-in-rules", values)
     }
 
-    @Sendable func saveSignInRules(_ visit: Visit) async throws -> Reply {
+    @Sendable func saveSignInRules(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         try session.requireSystemAdministrator(to: "require one-time passwords")
-        if let reply = try await requireFresh(visit, for: "access/rules") { return reply }
+        if let reply = try await requireReauthentication(visit, for: "access/rules") { return reply }
         let required = Set(try session.rolesWithSecondFactor())
         let wanted = Set(SecondFactorPolicy.roles.filter { visit.form["role.\($0.rawValue)"] == "1" })
         // Stricter rules need no confirmation. People are led through them at their next page.
@@ -54,7 +54,7 @@ extension Console {
     }
 
     /// Asks for confirmation before people may sign in with a password alone again.
-    private func easing(_ eased: [Role], _ wanted: Set<Role>, _ visit: Visit) -> Reply {
+    private func easing(_ eased: [Role], _ wanted: Set<Role>, _ visit: Visit) -> PageResponse {
         let names = eased.map { visit.text("role:\($0.rawValue)") }.joined(separator: ", ")
         let roles = SecondFactorPolicy.roles.filter(wanted.contains).map { ["name": "role.\($0.rawValue)", "value": "1"] }
         return .page(

@@ -12,7 +12,7 @@ extension Console {
         "createdon", "operation", "objectid", "objecttypecode", "useridname", "databaserole", "changedata",
     ]
 
-    @Sendable func audit(_ visit: Visit) async throws -> Reply {
+    @Sendable func audit(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let id = visit.query("id").flatMap(UUID.init(text:))
         let table = visit.filter("table").flatMap { name in Navigation.sets.first { $0.logicalName == name } }
@@ -87,7 +87,7 @@ extension Console {
         return query
     }
 
-    @Sendable func exportAudit(_ visit: Visit) async throws -> Reply {
+    @Sendable func exportAudit(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let table = visit.filter("table").flatMap { name in Navigation.sets.first { $0.logicalName == name } }
         let operation = visit.filter("operation").flatMap { Int($0) }
@@ -95,7 +95,7 @@ extension Console {
         query.offset = 0
         query.pageSize = 1_000
         let (first, rest) = (try await session.list(.audit, query), query)
-        return Reply(
+        return PageResponse(
             content: .stream(name: "\(session.organization.name)-audit.csv", type: "text/csv; charset=utf-8") { write in
                 try await write(Array((CSV.line(Self.auditColumns)).utf8))
                 var (page, query) = (first, rest)

@@ -9,7 +9,7 @@ extension Console {
     /// How many events one page reads. Consecutive released credentials are one line.
     private static let eventPageSize = 100
 
-    @Sendable func events(_ visit: Visit) async throws -> Reply {
+    @Sendable func events(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let kind = visit.filter("kind").flatMap { SecurityEvent.Kind(rawValue: $0) }
         let actor = visit.filter("actor")
@@ -59,12 +59,12 @@ extension Console {
         options.map { value, text in ["value": value, "text": text, "selected": value == chosen] }
     }
 
-    @Sendable func exportEvents(_ visit: Visit) async throws -> Reply {
+    @Sendable func exportEvents(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         await session.linkPendingEvents()
         // Refusals come before the first byte of the response.
         let first = try await session.securityEvents(limit: 1_000)
-        return Reply(
+        return PageResponse(
             content: .stream(name: "\(session.organization.name)-events.jsonl", type: "application/jsonl") { write in
                 var page = first
                 while let newest = page.last {

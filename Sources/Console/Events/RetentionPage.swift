@@ -4,7 +4,7 @@ import Tenancy
 
 // How long security events, changes and e-mails are kept, and the oldest of each.
 extension Console {
-    @Sendable func retentionPage(_ visit: Visit) async throws -> Reply {
+    @Sendable func retentionPage(_ visit: Visit) async throws -> PageResponse {
         let ages = try await visit.session().evidenceAges()
         func row(_ name: String, _ days: Int?, _ oldest: Date?, _ path: String, _ then: String) -> [String: Any] {
             [

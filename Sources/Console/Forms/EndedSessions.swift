@@ -15,7 +15,7 @@ extension Console {
     }
 
     /// Whether a form is of the session that sends it.
-    func isOfSession(_ visit: Visit, _ signed: ConsoleSessions.Signed) -> Bool {
+    func isOfSession(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser) -> Bool {
         formToken(signed.session.organization).isOfSession(visit.form["csrf"], visit.token ?? "", signed.userID)
     }
 
@@ -33,7 +33,7 @@ extension Console {
     }
 
     /// Asks the person of a form to sign in again. The form waits, sealed, in the page that asks.
-    func signInAgain(_ visit: Visit) async throws -> Reply {
+    func signInAgain(_ visit: Visit) async throws -> PageResponse {
         // Signing out is done already.
         guard Self.formPath(visit) != "sign-out" else { return .redirect("\(visit.root)/sign-in?then=\(Self.formPage(visit))") }
         guard let organization = visit.organizationRecord, let owner = formToken(organization).owner(visit.form["csrf"]) else {
@@ -44,7 +44,9 @@ extension Console {
     }
 
     /// Answers a form that was on a page of another session: an earlier one of the same person, or another person's.
-    func formOfAnotherSession(_ visit: Visit, _ signed: ConsoleSessions.Signed, _ body: Handler) async throws -> Reply {
+    func formOfAnotherSession(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser, _ body: Handler) async throws
+        -> PageResponse
+    {
         let organization = signed.session.organization
         let owner = formToken(organization).owner(visit.form["csrf"])
         let isOwn = owner == signed.userID
@@ -67,7 +69,7 @@ extension Console {
     /// After a sign-in at a provider, asks the person whether to send the form that waits in their browser.
     ///
     /// The form was sealed for the person who sent it. So the request needs no token of a page: it changes nothing.
-    @Sendable func offerKept(_ visit: Visit) async throws -> Reply {
+    @Sendable func offerKept(_ visit: Visit) async throws -> PageResponse {
         let then = Self.pageOfForm(visit)
         guard let token = visit.token else {
             return .page("sign-in", try await signInValues(visit, then: then, kept: visit.form[KeptForm.field]), status: .forbidden)
@@ -76,12 +78,12 @@ extension Console {
     }
 
     /// After a sign-in, asks the person whether to send the form that waits; nil when none waits, or it is another person's.
-    func offerKeptForm(_ visit: Visit, _ token: String, then: String) async throws -> Reply? {
+    func offerKeptForm(_ visit: Visit, _ token: String, then: String) async throws -> PageResponse? {
         guard let kept = visit.form[KeptForm.field] else { return nil }
         var visit = visit
         try await sign(&visit, with: token)
         guard let signed = visit.signed, let waiting = waitingForm(kept, of: signed) else { return nil }
-        var reply: Reply =
+        var reply: PageResponse =
             if let step = firstStepText(visit) {
                 .page(
                     "kept-form",
@@ -107,7 +109,7 @@ extension Console {
     private func keptFormPage(
         _ visit: Visit, _ waiting: WaitingForm, _ kept: String, then: String, why: String? = nil,
         status: HTTPResponse.Status = .ok
-    ) async throws -> Reply {
+    ) async throws -> PageResponse {
         var values: [String: Any] = [
             "field": KeptForm.field, "kept": kept, "what": false, "send": false, "action": "", "user": false,
             "home": "\(visit.root)/overview",
@@ -144,7 +146,7 @@ extension Console {
     }
 
     /// A form of this person that waits for a sign-in, and whether its session had ended; nil for another person's.
-    private func waitingForm(_ kept: String, of signed: ConsoleSessions.Signed) -> WaitingForm? {
+    private func waitingForm(_ kept: String, of signed: ConsoleSessions.AuthenticatedUser) -> WaitingForm? {
         let ended = KeptForm(deployment.kek, endedFor: signed.userID, of: signed.session.organization)
         for (seal, hasEnded) in [(ended, true), (KeptForm(deployment.kek, signed), false)] {
             guard let form = seal.opened(kept) else { continue }
@@ -154,14 +156,16 @@ extension Console {
     }
 
     /// The form that waited for the password; a page in its place when there is none any more.
-    func waitedFor(_ kept: String, by signed: ConsoleSessions.Signed, _ visit: Visit) async throws -> (KeptForm.Content?, Reply?) {
+    func waitedFor(_ kept: String, by signed: ConsoleSessions.AuthenticatedUser, _ visit: Visit) async throws -> (
+        KeptForm.Content?, PageResponse?
+    ) {
         guard let waiting = waitingForm(kept, of: signed) else { return (nil, nil) }
         if case .form(let form, _) = waiting { return (form, nil) }
         return (nil, try await keptFormPage(visit, waiting, kept, then: ""))
     }
 
     /// Answers a form with the fields that were typed before the person signed in again, if it was kept.
-    func resumed(_ visit: Visit, _ signed: ConsoleSessions.Signed, _ body: Handler) async throws -> Reply {
+    func resumed(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser, _ body: Handler) async throws -> PageResponse {
         let path = Self.formPath(visit)
         // The page that asks for the password has its own way with the form that waits.
         guard let kept = visit.form[KeptForm.field], path != "fresh" else { return try await body(visit) }
@@ -178,7 +182,7 @@ extension Console {
     /// Leads a person to their account if they must choose another password, or turn one-time passwords on. A form waits meanwhile.
     ///
     /// - Returns: Nil for pages that are allowed anyway.
-    func firstStep(_ visit: Visit) async throws -> Reply? {
+    func firstStep(_ visit: Visit) async throws -> PageResponse? {
         guard let signed = visit.signed, firstStepText(visit) != nil else { return nil }
         let page = visit.request.uri.path.dropFirst(visit.root.count).drop { $0 == "/" }
         let open = ["account", "account/password", "account/waits", "sign-in", "sign-in/kept", "sign-out"]
@@ -201,5 +205,5 @@ extension Console {
     private static let factorPages = ["account/offer", "account/confirm", "fresh"]
 
     /// The account of a person with a form that waits until the first steps are done.
-    @Sendable func accountMeanwhile(_ visit: Visit) async throws -> Reply { try await accountPage(visit, [:]) }
+    @Sendable func accountMeanwhile(_ visit: Visit) async throws -> PageResponse { try await accountPage(visit, [:]) }
 }

@@ -21,7 +21,7 @@ struct KeptForm {
     static let field = "kept"
 
     /// A form that waits ten minutes for the password.
-    init(_ kek: KeyEncryptionKey, _ signed: ConsoleSessions.Signed) {
+    init(_ kek: KeyEncryptionKey, _ signed: ConsoleSessions.AuthenticatedUser) {
         self.init(kek, signed.session.organization, signed.userID, "consoleform.fresh", lifetime: 600)
     }
 
@@ -31,7 +31,7 @@ struct KeptForm {
     }
 
     /// The result of a change of many records, which the address of the list holds for half an hour.
-    init(_ kek: KeyEncryptionKey, resultFor signed: ConsoleSessions.Signed) {
+    init(_ kek: KeyEncryptionKey, resultFor signed: ConsoleSessions.AuthenticatedUser) {
         self.init(kek, signed.session.organization, signed.userID, "consoleform.result", lifetime: 1_800)
     }
 

@@ -11,7 +11,7 @@ import Tenancy
 extension Console {
     static let encryptionPath = "settings/data-encryption"
 
-    @Sendable func encryption(_ visit: Visit) async throws -> Reply {
+    @Sendable func encryption(_ visit: Visit) async throws -> PageResponse {
         let done = visit.query("done").flatMap {
             ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone"].contains($0) ? visit.text($0) : nil
         }
@@ -30,7 +30,7 @@ extension Console {
 
     func encryptionPage(
         _ visit: Visit, notice: String? = nil, problem: String? = nil, status code: HTTPResponse.Status = .ok
-    ) async throws -> Reply {
+    ) async throws -> PageResponse {
         let session = try visit.session()
         let keys = try await KeyAdministration(session, to: .see)
         let status = try await keys.encryptionStatus()
@@ -89,7 +89,7 @@ extension Console {
             ["phase": visit.text("phase:\(progress.phase.rawValue)"), "values": visit.texts.count("values", progress.cells)])
     }
 
-    @Sendable func progress(_ visit: Visit) async throws -> Reply {
+    @Sendable func progress(_ visit: Visit) async throws -> PageResponse {
         guard let progress = try await KeyAdministration(visit.session(), to: .see).keyChangeProgress() else {
             return .json(["running": false])
         }
@@ -101,8 +101,8 @@ extension Console {
 
     // MARK: The key
 
-    @Sendable func showKey(_ visit: Visit) async throws -> Reply {
-        if let reply = try await requireFresh(visit, for: "\(Self.encryptionPath)/key") { return reply }
+    @Sendable func showKey(_ visit: Visit) async throws -> PageResponse {
+        if let reply = try await requireReauthentication(visit, for: "\(Self.encryptionPath)/key") { return reply }
         let session = try visit.session()
         let status = try await KeyAdministration(session, to: .see).encryptionStatus()
         // A file is a copy. What is on a page is one when the person says so.
@@ -119,7 +119,7 @@ extension Console {
             // Everything is in one file, so that it looks and prints the same everywhere.
             values["style"] = String(decoding: files.style, as: UTF8.self)
             let page = files.templates.render(values.merging(visit.common()) { own, _ in own }, withTemplate: "sheet-file") ?? ""
-            return Reply(
+            return PageResponse(
                 content: .download(
                     name: "\(session.organization.name)-key-\(status.keyVersion).html", type: "text/html; charset=utf-8",
                     Array(page.utf8)))
@@ -132,7 +132,7 @@ extension Console {
             deployment.kek, organization: visit.session().organization.id, form: "keycopy", record: nil, token: visit.token ?? "")
     }
 
-    @Sendable func confirmCopy(_ visit: Visit) async throws -> Reply {
+    @Sendable func confirmCopy(_ visit: Visit) async throws -> PageResponse {
         let fingerprint = try visit.form["proof"].flatMap { try copyProof(visit).opened($0, for: "copy") }
         guard let fingerprint, try await KeyAdministration(visit.session(), to: .read).confirmCopy(of: fingerprint) else {
             return try await encryptionPage(visit, problem: visit.text("keptTooLate"), status: .badRequest)
@@ -142,8 +142,8 @@ extension Console {
 
     // MARK: Activating
 
-    @Sendable func activate(_ visit: Visit) async throws -> Reply {
-        if let reply = try await requireFresh(visit, for: "\(Self.encryptionPath)/activate") { return reply }
+    @Sendable func activate(_ visit: Visit) async throws -> PageResponse {
+        if let reply = try await requireReauthentication(visit, for: "\(Self.encryptionPath)/activate") { return reply }
         guard let text = visit.form["key"], !text.isEmpty else {
             return try await encryptionPage(visit, problem: visit.text("typeKeyAgain"), status: .badRequest)
         }

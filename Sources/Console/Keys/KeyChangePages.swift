@@ -10,7 +10,7 @@ import Tenancy
 extension Console {
     private static let changePath = "\(encryptionPath)/change"
 
-    @Sendable func changePage(_ visit: Visit) async throws -> Reply {
+    @Sendable func changePage(_ visit: Visit) async throws -> PageResponse {
         try await changePage(visit, isTyped: visit.query("typed") == "1")
     }
 
@@ -21,7 +21,7 @@ extension Console {
     private func changePage(
         _ visit: Visit, notice: String? = nil, problem: String? = nil, isTyped: Bool = false, kept: String? = nil,
         rehearsal: [String: Any]? = nil, warning: String? = nil, status code: HTTPResponse.Status = .ok
-    ) async throws -> Reply {
+    ) async throws -> PageResponse {
         let session = try visit.session()
         let status = try await KeyAdministration(session, to: .see).encryptionStatus()
         guard status.isActive else { return .redirect("\(visit.root)/\(Self.encryptionPath)") }
@@ -40,14 +40,14 @@ extension Console {
         return .page("key-change", values, status: code)
     }
 
-    @Sendable func strength(_ visit: Visit) async throws -> Reply {
+    @Sendable func strength(_ visit: Visit) async throws -> PageResponse {
         let text = visit.form["key"] ?? ""
         let judgement = KeyJudgement(text, visit.texts)
         return .json(["text": .string(judgement.text), "level": .integer(Int64(judgement.level))])
     }
 
-    @Sendable func changeKey(_ visit: Visit) async throws -> Reply {
-        if let reply = try await requireFresh(visit, for: Self.changePath) { return reply }
+    @Sendable func changeKey(_ visit: Visit) async throws -> PageResponse {
+        if let reply = try await requireReauthentication(visit, for: Self.changePath) { return reply }
         let session = try visit.session()
         let secrets = try KeptSecrets(
             deployment.kek, organization: session.organization.id, form: "newkey", record: nil, token: visit.token ?? "")
@@ -100,7 +100,7 @@ extension Console {
         ]
     }
 
-    @Sendable func cancelChange(_ visit: Visit) async throws -> Reply {
+    @Sendable func cancelChange(_ visit: Visit) async throws -> PageResponse {
         let isStopped = try await KeyAdministration(visit.session(), to: .cancel).cancelKeyChange()
         return .redirect("\(visit.root)/\(Self.encryptionPath)\(isStopped ? "?done=cancelledDone" : "")")
     }

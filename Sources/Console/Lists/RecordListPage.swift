@@ -26,7 +26,7 @@ extension Console {
         return true
     }
 
-    @Sendable func list(_ visit: Visit) async throws -> Reply {
+    @Sendable func list(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         let session = try visit.session()
         var request = try listRequest(visit, entity)
@@ -252,7 +252,7 @@ extension Console {
         }
     }
 
-    @Sendable func exportRecords(_ visit: Visit) async throws -> Reply {
+    @Sendable func exportRecords(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         let session = try visit.session()
         let request = try listRequest(visit, entity)
@@ -261,7 +261,7 @@ extension Console {
         let columns = ExportColumn.all(request)
         query.outputs = ExportColumn.attributes(request).map { .init(.column(.init($0))) }
         let (first, rest) = (try await session.list(entity, query), query)
-        return Reply(
+        return PageResponse(
             content: .stream(name: "\(session.organization.name)-\(entity.entitySetName).csv", type: "text/csv; charset=utf-8") {
                 write in
                 try await write(Array(CSV.line(columns.map(\.name)).utf8))

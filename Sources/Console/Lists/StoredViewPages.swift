@@ -42,7 +42,7 @@ extension Console {
         return parts.map { "\(encoded($0.name))=\(encoded($0.value))" }.sorted().joined(separator: "&")
     }
 
-    @Sendable func keepView(_ visit: Visit) async throws -> Reply {
+    @Sendable func keepView(_ visit: Visit) async throws -> PageResponse {
         guard let signed = visit.signed, let path = Self.path(of: visit.form["list"] ?? "") else { throw FieldsealError.noPage }
         let query = visit.form["query"] ?? ""
         // It becomes part of an address on a page. Text that is not encoded does not come from a list.
@@ -54,7 +54,7 @@ extension Console {
         return .redirect("\(visit.root)/\(path)?\(query)&done=viewKept")
     }
 
-    @Sendable func removeView(_ visit: Visit) async throws -> Reply {
+    @Sendable func removeView(_ visit: Visit) async throws -> PageResponse {
         guard let signed = visit.signed, let path = Self.path(of: visit.form["list"] ?? "") else { throw FieldsealError.noPage }
         guard let id = UUID(text: visit.form["id"] ?? "") else { throw FieldsealError.noPage }
         try await StoredViews(deployment).remove(id, for: signed)

@@ -23,7 +23,7 @@ extension Console {
         var ids: [UUID] { chosen.map(\.id) }
     }
 
-    @Sendable func changeMany(_ visit: Visit) async throws -> Reply {
+    @Sendable func changeMany(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         guard entity.logicalName == "mailbox", let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)) else {
             throw FieldsealError.noPage
@@ -31,7 +31,7 @@ extension Console {
         let page = visit.form["returns"].map { String($0.dropFirst(visit.root.count + 1)) }
         let back = "\(visit.root)/\(Visit.page(page ?? "records/mailboxes"))"
         var choice = Choice(action: action, chosen: Self.chosen(visit))
-        func refused(_ problem: String) throws -> Reply {
+        func refused(_ problem: String) throws -> PageResponse {
             var result = BulkResult(action)
             (result.problem, result.ticked) = (problem, choice.ids)
             return try list(back, showing: result, visit)
@@ -66,7 +66,7 @@ extension Console {
     }
 
     /// What is asked before the change; nil for an action that needs no question, or whose question was answered.
-    private func question(_ choice: Choice, _ facts: [UUID: MailboxFacts], _ back: String, _ visit: Visit) -> Reply? {
+    private func question(_ choice: Choice, _ facts: [UUID: MailboxFacts], _ back: String, _ visit: Visit) -> PageResponse? {
         let question = MailboxQuestion(
             action: "\(visit.root)/records/mailboxes/bulk", back: back,
             fields: choice.chosen.map { ("id.\($0.id.text)", $0.name) } + [("do", choice.action.rawValue), ("returns", back)])
@@ -118,7 +118,7 @@ extension Console {
 
     // MARK: The list afterwards
 
-    private func list(_ back: String, showing result: BulkResult, _ visit: Visit) throws -> Reply {
+    private func list(_ back: String, showing result: BulkResult, _ visit: Visit) throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         let sealed = try KeptForm(deployment.kek, resultFor: signed).sealed(result.fields, path: "")
         return .redirect("\(back)\(back.contains("?") ? "&" : "?")result=\(sealed)")

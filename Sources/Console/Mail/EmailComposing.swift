@@ -36,14 +36,18 @@ extension Console {
     /// How many mailboxes are a list to choose from. Among more, a person types a part of the name.
     private static let chosenFromList = 20
 
-    @Sendable func newEmailPage(_ visit: Visit) async throws -> Reply { try await composePage(visit, .new, nil) }
-    @Sendable func replyPage(_ visit: Visit) async throws -> Reply { try await composePage(visit, .reply, try await email(visit)) }
-    @Sendable func forwardPage(_ visit: Visit) async throws -> Reply {
+    @Sendable func newEmailPage(_ visit: Visit) async throws -> PageResponse { try await composePage(visit, .new, nil) }
+    @Sendable func replyPage(_ visit: Visit) async throws -> PageResponse {
+        try await composePage(visit, .reply, try await email(visit))
+    }
+    @Sendable func forwardPage(_ visit: Visit) async throws -> PageResponse {
         try await composePage(visit, .forward, try await email(visit))
     }
-    @Sendable func sendNewEmail(_ visit: Visit) async throws -> Reply { try await sendEmail(visit, .new, nil) }
-    @Sendable func sendReply(_ visit: Visit) async throws -> Reply { try await sendEmail(visit, .reply, try await email(visit)) }
-    @Sendable func sendForward(_ visit: Visit) async throws -> Reply {
+    @Sendable func sendNewEmail(_ visit: Visit) async throws -> PageResponse { try await sendEmail(visit, .new, nil) }
+    @Sendable func sendReply(_ visit: Visit) async throws -> PageResponse {
+        try await sendEmail(visit, .reply, try await email(visit))
+    }
+    @Sendable func sendForward(_ visit: Visit) async throws -> PageResponse {
         try await sendEmail(visit, .forward, try await email(visit))
     }
 
@@ -54,7 +58,7 @@ extension Console {
     ///   - problem: The reason for which the e-mail was not sent.
     private func composePage(
         _ visit: Visit, _ composing: Composing, _ record: Record?, problem: String? = nil, status: HTTPResponse.Status = .ok
-    ) async throws -> Reply {
+    ) async throws -> PageResponse {
         try Self.require(.create, .email, visit)
         let sender = try await offeredSender(visit, record)
         var boxes = try await mailboxes(Self.chosenFromList + 1, where: Self.sendingMailboxes, visit)
@@ -137,8 +141,8 @@ extension Console {
 
     // MARK: Sending
 
-    private func sendEmail(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> Reply {
-        func again(_ problem: String, _ status: HTTPResponse.Status = .badRequest) async throws -> Reply {
+    private func sendEmail(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> PageResponse {
+        func again(_ problem: String, _ status: HTTPResponse.Status = .badRequest) async throws -> PageResponse {
             // A browser does not choose files again by itself.
             let chosen = visit.files.map(\.name)
             let names = chosen.isEmpty ? "" : " \(visit.text("chooseFilesAgain", ["names": chosen.joined(separator: ", ")]))"

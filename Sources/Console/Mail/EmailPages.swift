@@ -7,7 +7,7 @@ import Tenancy
 
 // E-mails as mail: senders and recipients, the text in a separate frame, attachments, and the conversation.
 extension Console {
-    func emailPage(_ visit: Visit, _ record: Record) async throws -> Reply {
+    func emailPage(_ visit: Visit, _ record: Record) async throws -> PageResponse {
         let entity = EntityDefinition.email
         let session = try visit.session()
         func text(_ name: String) throws -> String { if case .text(let text) = try record.value(of: name) { text } else { "" } }
@@ -147,17 +147,17 @@ extension Console {
     }
 
     /// The text of an e-mail for the frame in its page.
-    @Sendable func emailBody(_ visit: Visit) async throws -> Reply {
+    @Sendable func emailBody(_ visit: Visit) async throws -> PageResponse {
         let record = try await email(visit)
         let body = try Self.text("description", of: record)
-        guard !body.isEmpty else { return Reply(content: .foreign(html: [])) }
+        guard !body.isEmpty else { return PageResponse(content: .foreign(html: [])) }
         let head =
             "<!DOCTYPE html><meta charset=\"utf-8\"><base target=\"_blank\"><style>body{font:16px/1.5 system-ui,sans-serif;margin:16px;color:#17212b;background:#fff;overflow-wrap:anywhere}img,table{max-width:100%}</style>"
         let content = try Self.isHTML(record) ? body : "<div style=\"white-space:pre-wrap\">\(Charts.escaped(body))</div>"
-        return Reply(content: .foreign(html: Array((head + content).utf8)))
+        return PageResponse(content: .foreign(html: Array((head + content).utf8)))
     }
 
-    @Sendable func emailAttachment(_ visit: Visit) async throws -> Reply {
+    @Sendable func emailAttachment(_ visit: Visit) async throws -> PageResponse {
         guard visit.parameter("set") == "emails", let id = visit.parameter("attachment").flatMap(UUID.init(text:)),
             let record = try await visit.session().retrieve(.activityMimeAttachment, .id(id)).records.first,
             try record.value(of: "objectid") == .id(UUID(text: visit.parameter("id") ?? "") ?? id),
@@ -170,7 +170,7 @@ extension Console {
             if !safe.isEmpty { name = safe }
         }
         // A browser saves it instead of opening it, regardless of its declared type.
-        return Reply(content: .download(name: name, type: "application/octet-stream", Array(bytes)))
+        return PageResponse(content: .download(name: name, type: "application/octet-stream", Array(bytes)))
     }
 }
 

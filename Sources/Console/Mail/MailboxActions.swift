@@ -7,7 +7,7 @@ import Tenancy
 
 // Actions on one mailbox: approving, testing, enabling, disabling.
 extension Console {
-    @Sendable func changeMailbox(_ visit: Visit) async throws -> Reply {
+    @Sendable func changeMailbox(_ visit: Visit) async throws -> PageResponse {
         guard visit.parameter("set") == "mailboxes", let id = visit.parameter("id").flatMap(UUID.init(text:)),
             let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)),
             action != .profile

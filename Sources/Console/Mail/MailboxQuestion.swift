@@ -13,14 +13,14 @@ struct MailboxQuestion {
     /// How many names a question has.
     private static let nameLimit = 10
 
-    func disable(_ title: String, _ text: String, _ names: [String], _ visit: Visit) -> Reply {
+    func disable(_ title: String, _ text: String, _ names: [String], _ visit: Visit) -> PageResponse {
         page(title, text, names, [("danger", "confirmed", "1", visit.text("disable"))], visit)
     }
 
     /// Asks whether the addresses are approved that a test needs to be approved.
     ///
     /// - Parameter count: How many mailboxes are to be tested.
-    func approve(_ open: [MailboxFacts], of count: Int, _ visit: Visit) -> Reply {
+    func approve(_ open: [MailboxFacts], of count: Int, _ visit: Visit) -> PageResponse {
         let names = open.map { $0.address.isEmpty ? $0.name : $0.address }
         let title: String =
             count == 1 ? visit.text("approveToo", ["address": names[0]]) : visit.texts.count("approveManyToo", open.count)
@@ -31,7 +31,7 @@ struct MailboxQuestion {
         return page(title, visit.text("approveTooWhy"), count == 1 ? [] : names, choices, visit)
     }
 
-    private func page(_ title: String, _ text: String, _ names: [String], _ choices: [Choice], _ visit: Visit) -> Reply {
+    private func page(_ title: String, _ text: String, _ names: [String], _ choices: [Choice], _ visit: Visit) -> PageResponse {
         let left = names.count - Self.nameLimit
         return .page(
             "mailbox-question",

@@ -7,7 +7,7 @@ import Tenancy
 
 // The first page: the state of the organization, and the next steps for a person's role.
 extension Console {
-    @Sendable func overview(_ visit: Visit) async throws -> Reply {
+    @Sendable func overview(_ visit: Visit) async throws -> PageResponse {
         // Events were on this page in earlier versions, and people may have stored their addresses.
         if let kind = visit.query("kind") ?? visit.query("before").map({ _ in "" }) {
             let name = kind.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""

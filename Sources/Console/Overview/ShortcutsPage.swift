@@ -1,6 +1,6 @@
 // The keyboard shortcuts, on a page that lists them and turns them off.
 extension Console {
-    @Sendable func shortcuts(_ visit: Visit) async throws -> Reply {
+    @Sendable func shortcuts(_ visit: Visit) async throws -> PageResponse {
         func key(_ strokes: [String], _ text: String) -> [String: Any] { ["strokes": strokes, "text": text] }
         let places = Navigation.items(visit).compactMap { item in
             Navigation.keys[item.text].map { key(["g", $0], visit.text(item.text)) }

@@ -36,7 +36,7 @@ extension Console {
     }
 
     /// Name suggestions for a field with many records, while the person types.
-    @Sendable func suggestions(_ visit: Visit) async throws -> Reply {
+    @Sendable func suggestions(_ visit: Visit) async throws -> PageResponse {
         guard let entity = visit.parameter("entity").flatMap({ EntityCatalog.entity($0) }) else { throw FieldsealError.noPage }
         if entity.logicalName == EntityDefinition.mailbox.logicalName, visit.query("for") == "sending" {
             return .json(["names": .array(try await senderNames(visit.filter("q"), visit).map { .string($0) })])

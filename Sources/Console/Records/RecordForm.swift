@@ -26,10 +26,12 @@ struct RecordForm {
 
     private var texts: Texts { visit.texts }
     private var path: String { record.map { $0.id.text } ?? "new" }
-    private var use: AttributeDefinition.Uses { record == nil ? .create : .update }
+    private var use: AttributeDefinition.Operations { record == nil ? .create : .update }
 
     /// The attributes in a form: those that the person's role may write and that people usually edit.
-    static func fields(_ entity: EntityDefinition, for use: AttributeDefinition.Uses, _ roles: RoleSet) -> [AttributeDefinition] {
+    static func fields(_ entity: EntityDefinition, for use: AttributeDefinition.Operations, _ roles: RoleSet)
+        -> [AttributeDefinition]
+    {
         let layout = RecordLayout.of(entity).fields
         return entity.attributes.filter { attribute in
             guard attribute.validFor.contains(use), attribute.logicalName != entity.primaryID,

@@ -7,7 +7,7 @@ import Tenancy
 
 // One record: its form, its deletion, and read-only records.
 extension Console {
-    @Sendable func form(_ visit: Visit) async throws -> Reply {
+    @Sendable func form(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         if visit.parameter("id") == "new" {
             guard !Navigation.isShownOnly(entity) else { throw FieldsealError.noSuchRecord(entity) }
@@ -63,7 +63,7 @@ extension Console {
     }
 
     /// An alert: what happened, where, and the next step.
-    private func alertPage(_ visit: Visit, _ record: Record) async throws -> Reply {
+    private func alertPage(_ visit: Visit, _ record: Record) async throws -> PageResponse {
         let entity = EntityDefinition.traceLog
         func text(_ name: String) throws -> String { if case .text(let text) = try record.value(of: name) { text } else { "" } }
         var references: [String: Set<UUID>] = [:]
@@ -100,7 +100,7 @@ extension Console {
 
     // MARK: Deleting
 
-    @Sendable func confirmDeletion(_ visit: Visit) async throws -> Reply {
+    @Sendable func confirmDeletion(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         let (record, _) = try await read(visit, entity)
         try Self.require(.delete, entity, visit)
@@ -132,7 +132,7 @@ extension Console {
         return visit.text(entity.encryptedAttributes.isEmpty ? "deleteWhyPlain" : "deleteWhy")
     }
 
-    @Sendable func delete(_ visit: Visit) async throws -> Reply {
+    @Sendable func delete(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         guard let id = visit.parameter("id").flatMap(UUID.init(text:)) else { throw FieldsealError.noSuchRecord(entity) }
         let version = Int64(visit.form["version"] ?? "") ?? 0

@@ -7,7 +7,7 @@ import Tenancy
 
 // Saving a form. After an error it comes back with all typed values. Changes by another person are compared three ways.
 extension Console {
-    @Sendable func save(_ visit: Visit) async throws -> Reply {
+    @Sendable func save(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         guard !Navigation.isShownOnly(entity) else { throw FieldsealError.noPage }
         let session = try visit.session()
@@ -79,7 +79,7 @@ extension Console {
     /// The form after another person saved the record. Their changes are taken over, and the person decides about fields that both
     /// changed.
     private func conflict(_ visit: Visit, _ entity: EntityDefinition, _ typing: TypedRecord, _ secrets: KeptSecrets) async throws
-        -> Reply
+        -> PageResponse
     {
         let (record, isSet) = try await read(visit, entity)
         var form = try await recordForm(visit, entity, record, isSet: isSet)

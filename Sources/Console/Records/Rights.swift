@@ -52,7 +52,7 @@ extension Console {
     }
 
     /// The page in place of a new e-mail for a person without a mailbox.
-    func noMailboxPage(_ visit: Visit) -> Reply {
+    func noMailboxPage(_ visit: Visit) -> PageResponse {
         let mayConnect = Self.may(.create, .mailbox, visit)
         return visit.message("newEmail", visit.text(mayConnect ? "empty:mailbox" : "noMailboxOfYours"), status: .conflict)
     }

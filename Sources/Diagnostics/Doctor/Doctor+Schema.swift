@@ -121,24 +121,26 @@ extension Doctor {
              WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r' AND c.relname ~ '_cell_k[0-9]+$'
             """, [.text(quoteIdentifier(schema))])
         for row in leaves {
-            let leaf: String = try row.decode(0)
+            let partition: String = try row.decode(0)
             if try row.decode(1, as: Bool.self) {
-                say(.error, "unlogged-cells", "\(leaf) is unlogged: a crash empties it", "ALTER TABLE \(schema).\(leaf) SET LOGGED")
+                say(
+                    .error, "unlogged-cells", "\(partition) is unlogged: a crash empties it",
+                    "ALTER TABLE \(schema).\(partition) SET LOGGED")
             }
             if try row.decode(2, as: Bool.self) {
                 say(
-                    .error, "cell-check-missing", "\(leaf) accepts bytes that are not a cell",
+                    .error, "cell-check-missing", "\(partition) accepts bytes that are not a cell",
                     "add the CHECK with cell.is_cell again, and validate it")
             }
             if try row.decode(4, as: Bool.self) {
                 say(
                     .error, "fence-missing",
-                    "the trigger a_retired of \(leaf) is missing or disabled: cells can be written under a retired key",
-                    "wait for the service's next sweep, which drops \(leaf), and find out who changed it")
+                    "the trigger a_retired of \(partition) is missing or disabled: cells can be written under a retired key",
+                    "wait for the service's next sweep, which drops \(partition), and find out who changed it")
             }
             if try row.decode(3, as: Bool.self) {
                 say(
-                    .notice, "old-generation", "\(leaf) is an old generation",
+                    .notice, "old-generation", "\(partition) is an old generation",
                     "the service's next sweep drops it once no transaction needs it any more")
             }
         }

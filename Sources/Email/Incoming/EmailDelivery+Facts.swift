@@ -28,10 +28,10 @@ extension EmailDelivery {
         about emails: [IncomingEmail], _ mailbox: UUID?, on connection: isolated PostgresConnection
     ) throws -> [Facts] {
         let organization = session.organization
-        let addresses = emails.map { email in (email.to + email.cc + email.bcc).flatMap(MailAddress.forms) }
+        let addresses = emails.map { email in (email.to + email.cc + email.bcc).flatMap(EmailAddressRule.forms) }
         let groups = Array(Set(addresses))
         let filters = Self.recipientFilters(in: organization)
-        let senders = emails.map { MailAddress.forms($0.from) }
+        let senders = emails.map { EmailAddressRule.forms($0.from) }
         let ids = emails.map { $0.recordID(organization: organization.id, mailbox: mailbox ?? organization.id) }
         var questions: [(sql: String, parameters: [PostgresParameter])] = [
             (

@@ -103,7 +103,7 @@ package struct EmailDelivery: Sendable {
         on email: IncomingEmail, _ facts: Facts, _ place: Place, on connection: isolated PostgresConnection
     ) throws -> IncomingVerdict {
         func no(_ reason: IncomingVerdict.Reason) -> IncomingVerdict { IncomingVerdict(isDelivered: false, reason: reason) }
-        guard MailAddress.isSender(email.from) else { return no(.badSender) }
+        guard EmailAddressRule.isSender(email.from) else { return no(.badSender) }
         if facts.isRecord { return no(.duplicate) }
         // The mailbox received a copy of an e-mail that it sent.
         if facts.isOwn { return no(.ownMessage) }
@@ -123,7 +123,7 @@ package struct EmailDelivery: Sendable {
             """
             SELECT EXISTS (SELECT FROM \(organization.qualified("systemuser")) WHERE lower(internalemailaddress) = ANY ($1))
                 OR EXISTS (SELECT FROM \(organization.qualified("queue")) WHERE lower(emailaddress) = ANY ($1))
-            """, [.texts(MailAddress.forms(address))])[0].decode(0)
+            """, [.texts(EmailAddressRule.forms(address))])[0].decode(0)
     }
 
     /// Finds the e-mail that this one answers: by In-Reply-To and References, then by the tracking token in the subject. If the
@@ -154,7 +154,7 @@ package struct EmailDelivery: Sendable {
     /// The newest e-mail of the last 90 days with the same subject, ignoring prefixes such as Re:, and with at least two of the
     /// same people.
     private func smartMatch(_ email: IncomingEmail, on connection: isolated PostgresConnection) throws -> UUID? {
-        let people = ([email.from] + email.to + email.cc).flatMap(MailAddress.forms)
+        let people = ([email.from] + email.to + email.cc).flatMap(EmailAddressRule.forms)
         let key = organization.qualified("subject_key")
         return try connection.query(
             """

@@ -9,7 +9,7 @@ import Tenancy
 struct IncomingRecord {
     let id: UUID
     let email: IncomingEmail
-    let draft: RecordDraft
+    let draft: NewRecord
     /// The attachments that are kept.
     let attachments: [IncomingEmail.Attachment]
 
@@ -42,7 +42,7 @@ struct IncomingRecord {
 
     /// The user or queue with the sender's address.
     private static func addSender(to rows: inout RecordRows, _ records: [IncomingRecord], _ organization: Organization) {
-        let forms = records.map { MailAddress.isOne($0.email.from) ? MailAddress.forms($0.email.from) : [] }
+        let forms = records.map { EmailAddressRule.isOne($0.email.from) ? EmailAddressRule.forms($0.email.from) : [] }
         let address = rows.add(forms.map { .text($0.first) }, named: "sender_address")
         let other = rows.add(forms.map { .text($0.last) }, named: "sender_other")
         let name = rows.add(records.map { .text($0.email.name(of: $0.email.from)) }, named: "sender_name")
@@ -75,7 +75,7 @@ struct IncomingRecord {
             let people: [(Participation, [String])] = [
                 (.to, email.to), (.cc, email.cc), (.bcc, email.bcc),
             ]
-            let recipients = people.flatMap { kind, addresses in addresses.filter(MailAddress.isOne).map { (kind, $0) } }
+            let recipients = people.flatMap { kind, addresses in addresses.filter(EmailAddressRule.isOne).map { (kind, $0) } }
             // A sender without an address is a party too, because its text is all that identifies it.
             for (kind, address) in ([(Participation.sender, email.from)] + recipients).prefix(EmailParts.limit) {
                 ids.append(record.id)
@@ -97,7 +97,7 @@ struct IncomingRecord {
             [
                 // Their order is that of the header.
                 .uuids(UUID.timeOrdered(count: ids.count)), .uuids(ids), .int64s(kinds), .texts(addresses),
-                .texts(addresses.map { MailAddress.forms($0).last ?? "" }), .texts(names),
+                .texts(addresses.map { EmailAddressRule.forms($0).last ?? "" }), .texts(names),
             ]
         )
     }
@@ -193,7 +193,7 @@ extension EmailDelivery {
             values["regardingobjectid"] = .id(regarding.id)
             values["regardingobjecttypecode"] = .text(regarding.type)
         }
-        let draft = RecordDraft(
+        let draft = NewRecord(
             .email, id: id, values,
             origin: .init(
                 organization: session.organization, user: session.caller.systemUserID ?? place.owner, businessUnit: place.unit,

@@ -24,7 +24,7 @@ extension MailboxLeases {
         return credential
     }
 
-    func current(_ source: MailTokens.Source, on connection: isolated PostgresConnection) throws -> SecretBytes {
+    func current(_ source: MailOAuthTokens.Source, on connection: isolated PostgresConnection) throws -> SecretBytes {
         for _ in 0..<Self.keyAttempts {
             let key = try currentKey(on: connection)
             if let sealed = try open(source, key, on: connection)?.secret { return sealed }
@@ -45,7 +45,7 @@ extension MailboxLeases {
 
     /// Stores the successor of a refresh token, unless another password was set meanwhile.
     func replace(
-        _ old: SecretBytes, with new: SecretBytes, in source: MailTokens.Source, on connection: isolated PostgresConnection
+        _ old: SecretBytes, with new: SecretBytes, in source: MailOAuthTokens.Source, on connection: isolated PostgresConnection
     ) throws {
         guard let entity = EntityCatalog.entity(source.entity) else { return }
         let attribute = quoteIdentifier(source.attribute)
@@ -88,7 +88,7 @@ extension MailboxLeases {
         }
     }
 
-    private func open(_ source: MailTokens.Source, _ key: Session.CurrentKey, on connection: isolated PostgresConnection)
+    private func open(_ source: MailOAuthTokens.Source, _ key: Session.CurrentKey, on connection: isolated PostgresConnection)
         throws -> (
             cell: [UInt8], secret: SecretBytes
         )?

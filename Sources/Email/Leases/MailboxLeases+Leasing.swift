@@ -119,17 +119,17 @@ extension MailboxLeases {
                    versionnumber = nextval('\(organization.qualified("version_number"))')
              WHERE sendermailboxid = $1 AND statuscode = \(EmailStatus.sending.sql)
             RETURNING activityid, statuscode = \(EmailStatus.failed.sql) AS is_unknown
-            """, [.uuid(mailbox), .text(Self.nobodyKnows)])
+            """, [.uuid(mailbox), .text(Self.deliveryUnknownMessage)])
         let emails = try unknown.filter { try $0.decode(1) }.map { try $0.decode(0, as: UUID.self).text }
         guard !emails.isEmpty else { return }
         // The text names the e-mails, because only the newest of several equal alerts is kept.
         try session.alert(
             .mailbox, mailbox, level: .error, code: AlertCode.unknownOutcome,
-            text: "\(Self.nobodyKnows) E-mail: \(emails.joined(separator: ", ")).", details: "\(emails.count) e-mails",
+            text: "\(Self.deliveryUnknownMessage) E-mail: \(emails.joined(separator: ", ")).", details: "\(emails.count) e-mails",
             on: connection)
     }
 
-    static let nobodyKnows =
+    static let deliveryUnknownMessage =
         "The connection broke while the mail server was taking the message, so it is unknown whether it was sent. Ask a recipient, or search "
         + "the mail server's log for its Message-ID. Then send it again, or cancel it."
 }

@@ -91,7 +91,7 @@ extension MailboxLeases {
         let isExhausted = report.outcome == .temporary && attempts >= mail.sendingAttempts
         let isRetried = report.outcome == .temporary && !isExhausted
         let reason = report.reason ?? ""
-        let text = report.outcome == .unknown ? "\(Self.nobodyKnows) (\(reason))" : reason
+        let text = report.outcome == .unknown ? "\(Self.deliveryUnknownMessage) (\(reason))" : reason
         let status = isRetried ? EmailStatus.pendingSend : .failed
         _ = try connection.query(
             """

@@ -15,7 +15,7 @@ extension MailboxLeases {
     /// An access token for a stored secret: a cached one, or a new one.
     ///
     /// - Throws: ``FieldsealError``; `.unexpected` with the seconds to wait while another server exchanges the same secret.
-    func exchanged(_ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?) async throws
+    func exchanged(_ source: MailOAuthTokens.Source, _ application: MailOAuthTokens.Application, _ tenant: String?) async throws
         -> SecretBytes
     {
         let leases = self
@@ -31,7 +31,7 @@ extension MailboxLeases {
     }
 
     private func exchangeUnderClaim(
-        _ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?
+        _ source: MailOAuthTokens.Source, _ application: MailOAuthTokens.Application, _ tenant: String?
     ) async throws -> SecretBytes {
         let tokens = mail.tokens
         let claim = UUID()
@@ -57,10 +57,11 @@ extension MailboxLeases {
     }
 
     private func exchange(
-        _ sealed: SecretBytes, _ source: MailTokens.Source, _ application: MailTokens.Application, _ tenant: String?, _ claim: UUID
+        _ sealed: SecretBytes, _ source: MailOAuthTokens.Source, _ application: MailOAuthTokens.Application, _ tenant: String?,
+        _ claim: UUID
     ) async throws -> SecretBytes {
         let tokens = mail.tokens
-        let answer: MailTokens.Answer
+        let answer: MailOAuthTokens.Answer
         do {
             answer = try await tokens.exchange(sealed, by: application, tenant: tenant)
         } catch {
@@ -77,7 +78,7 @@ extension MailboxLeases {
 
     /// Stores the successor of a used refresh token. Without it the mailbox can't sign in again, so the write is retried while the
     /// claim lasts.
-    private func seal(_ next: SecretBytes, after sealed: SecretBytes, in source: MailTokens.Source) async throws {
+    private func seal(_ next: SecretBytes, after sealed: SecretBytes, in source: MailOAuthTokens.Source) async throws {
         let deadline = ContinuousClock.now + .seconds(Self.claimSeconds / 2)
         while true {
             do {
@@ -95,7 +96,7 @@ extension MailboxLeases {
     }
 
     /// Claims the exchange of a password, unless another server has claimed it.
-    private func claim(_ source: MailTokens.Source, _ claim: UUID, on connection: isolated PostgresConnection) throws -> Bool {
+    private func claim(_ source: MailOAuthTokens.Source, _ claim: UUID, on connection: isolated PostgresConnection) throws -> Bool {
         try !connection.query(
             """
             INSERT INTO config.token_exchange AS t (organization_id, entity, record_id, attribute, claim, expires_on)
@@ -113,7 +114,7 @@ extension MailboxLeases {
         ).isEmpty
     }
 
-    private func release(_ source: MailTokens.Source, _ claim: UUID) async throws {
+    private func release(_ source: MailOAuthTokens.Source, _ claim: UUID) async throws {
         try await deployment.pool.withConnection { connection in
             _ = try connection.query(
                 """

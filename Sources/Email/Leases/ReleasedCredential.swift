@@ -10,6 +10,6 @@ import Tenancy
 struct ReleasedCredential: Sendable {
     var credential: Credential
     /// The cell that has it; nil to sign in without a password.
-    let source: MailTokens.Source?
+    let source: MailOAuthTokens.Source?
     let tenant: String?
 }

@@ -102,7 +102,7 @@ extension Session {
                 ORDER BY createdon DESC LIMIT 1) AND tracecode = $2 AND level = $3 AND text = left($4, 2000) RETURNING 1
             """, [.uuid(id), .int32(Int32(code)), .int32(Int32(level.rawValue)), .text(text), .text(details)])
         guard repeated.isEmpty else { return }
-        let draft = RecordDraft(
+        let draft = NewRecord(
             .traceLog, id: .timeOrdered(),
             [
                 "regardingobjectid": .id(id), "regardingobjecttypecode": .text(entity.logicalName),

@@ -79,7 +79,7 @@ extension Session {
         return try await deployment.pool.withConnection { connection in
             var all: [SealedValues] = []
             for entity in EntityCatalog.withCells {
-                let flags = entity.setFlags.sorted { $0.key < $1.key }
+                let flags = entity.isSetColumns.sorted { $0.key < $1.key }
                 let counts = flags.map { "(count(*) FILTER (WHERE \(quoteIdentifier($0.value))))::integer" }.joined(separator: ", ")
                 let rows = try connection.query(
                     "SELECT count(*)::integer, \(counts) FROM \(organization.qualified(entity.logicalName))", [])

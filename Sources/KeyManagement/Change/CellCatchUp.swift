@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// Copies again the cells that were written while the refill copied.
+/// Copies again the cells that were written while the backfill copied.
 struct CellCatchUp {
     let organization: Organization
     let keys: KeyPair

@@ -6,24 +6,24 @@ package import Tenancy
 /// Where COPY finds the rows of an entity's generation, and what they look like: a key version, the record's id, and its cells.
 package struct CellRows: Sendable {
     private let columns: String
-    private let leaf: String
+    private let partition: String
     private let keyVersion: Int32
 
     package init(of entity: EntityDefinition, _ attributes: [String]? = nil, in organization: Organization, keyVersion: Int) {
         let names = attributes ?? entity.encryptedAttributes.map(\.logicalName)
         columns = ([entity.idColumn] + names.map(quoteIdentifier)).joined(separator: ", ")
-        leaf = organization.qualified("\(entity.cellTable)_k\(keyVersion)")
+        partition = organization.qualified("\(entity.cellTable)_k\(keyVersion)")
         self.keyVersion = Int32(keyVersion)
     }
 
     /// A query for the id and the cells.
-    package var query: String { "SELECT \(columns) FROM \(leaf)" }
+    package var query: String { "SELECT \(columns) FROM \(partition)" }
 
     /// The same as a source for COPY.
     var source: String { "(\(query))" }
 
     /// A target for COPY: the key version, the id and the cells.
-    package var target: String { "\(leaf) (key_version, \(columns))" }
+    package var target: String { "\(partition) (key_version, \(columns))" }
 
     /// Appends a row of the target.
     package func append(_ cells: [[UInt8]?], of record: UUID, to rows: inout BinaryCopyRows) {

@@ -59,7 +59,8 @@ struct GenerationSwitch: Sendable {
 
     /// - Parameter cells: Cells of one attribute.
     private func quarantine(together cells: [UnreadableCell], on connection: isolated PostgresConnection) throws {
-        guard let first = cells.first, let entity = EntityCatalog.entity(first.entity), let flag = entity.setFlags[first.attribute]
+        guard let first = cells.first, let entity = EntityCatalog.entity(first.entity),
+            let flag = entity.isSetColumns[first.attribute]
         else { return }
         let (attribute, id) = (quoteIdentifier(first.attribute), entity.idColumn)
         _ = try connection.query(
@@ -75,7 +76,7 @@ struct GenerationSwitch: Sendable {
               FROM kept WHERE r.\(id) = kept.record_id
             """,
             [
-                .uuid(newKey.rotationID), .text(first.entity), .text(first.attribute), .int32(Int32(keys.oldVersion)),
+                .uuid(newKey.changeID), .text(first.entity), .text(first.attribute), .int32(Int32(keys.oldVersion)),
                 .uuids(cells.map(\.address.record)), .bytesArray(cells.map(\.content)),
             ])
     }

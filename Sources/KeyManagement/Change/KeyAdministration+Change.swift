@@ -30,7 +30,7 @@ extension KeyAdministration {
             summary = try await change.change()
         } catch let error as PostgresError where error.kind == .unknownOutcome {
             summary = try await recordingFailure(of: .keyChanged) {
-                guard let known = try await outcome(of: change.rotationID, patience: Self.outcomePatience) else { throw error }
+                guard let known = try await outcome(of: change.changeID, patience: Self.outcomePatience) else { throw error }
                 guard case .happened(let found) = known else {
                     throw PostgresError(kind: .connection, message: "the connection broke before the change was committed")
                 }
@@ -104,7 +104,7 @@ extension KeyAdministration {
     /// While the key's lock is held, the transaction may still commit.
     ///
     /// - Returns: Nil when the database does not tell within `patience`.
-    private func outcome(of rotationID: UUID, patience: Duration) async throws -> Outcome? {
+    private func outcome(of changeID: UUID, patience: Duration) async throws -> Outcome? {
         let deadline = ContinuousClock.now + patience
         while ContinuousClock.now < deadline {
             let outcome = try? await deployment.pool.withConnection { connection -> Outcome? in
@@ -116,7 +116,7 @@ extension KeyAdministration {
                                extract(epoch FROM pause)::float8
                           FROM config.organization_key WHERE organization_id = $1 AND rotation_id = $2
                         """,
-                        [.uuid(organization.id), .uuid(rotationID)])
+                        [.uuid(organization.id), .uuid(changeID)])
                     guard let row = rows.first else { return .didNotHappen }
                     return .happened(
                         KeyChangeSummary(

@@ -5,7 +5,7 @@ import Tenancy
 // What is left to do when a change fails.
 extension KeyChange {
     func forgetProgress() async {
-        let (id, rotation) = (organization.id, rotationID)
+        let (id, rotation) = (organization.id, changeID)
         _ = try? await deployment.pool.withConnection { connection in
             try connection.query(
                 "DELETE FROM config.key_change WHERE organization_id = $1 AND rotation_id = $2", [.uuid(id), .uuid(rotation)])

@@ -15,7 +15,7 @@ final class KeyChange {
     private let isRehearsal: Bool
     private let options: KeyChangeOptions
     let reporter: KeyChangeReporter
-    let rotationID = UUID()
+    let changeID = UUID()
 
     var organization: Organization { administration.organization }
     var deployment: Deployment { administration.deployment }
@@ -44,7 +44,7 @@ final class KeyChange {
         self.origin = origin
         self.isRehearsal = isRehearsal
         self.options = options
-        reporter = KeyChangeReporter(administration, rotationID: rotationID, onProgress: options.onProgress)
+        reporter = KeyChangeReporter(administration, changeID: changeID, onProgress: options.onProgress)
     }
 
     /// Runs the change to its commit.
@@ -150,9 +150,9 @@ final class KeyChange {
             reporter.enter(.announcing)
             try await Task.sleep(for: pause)
             return try await announce(on: reader)
-        case .refill:
+        case .backfill:
             reporter.enter(.copying)
-            try await refill(preparation.keys, from: reader, to: writer)
+            try await backfill(preparation.keys, from: reader, to: writer)
             return .done
         case .buildKeys:
             reporter.enter(.indexing)
@@ -191,7 +191,7 @@ final class KeyChange {
     // MARK: Before the copy
 
     private func prepare(on writer: PostgresConnection) async throws -> Preparation {
-        let (text, isRehearsal, rotationID) = (text, isRehearsal, rotationID)
+        let (text, isRehearsal, changeID) = (text, isRehearsal, changeID)
         let (administration, organization, deployment) = (administration, organization, deployment)
         return try await writer.run { connection in
             try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
@@ -224,7 +224,7 @@ final class KeyChange {
                 keys: KeyPair(oldVersion: state.keyVersion, old: old, newVersion: newVersion, new: new),
                 newKey: GenerationKey(
                     version: newVersion, salt: salt, iterations: iterations, keyCheck: keyCheck, fingerprint: new.fingerprint,
-                    rotationID: rotationID),
+                    changeID: changeID),
                 backend: connection.backendID, walStart: walStart)
         }
     }
@@ -235,10 +235,10 @@ final class KeyChange {
 
     /// Registers the change for other servers, and replaces the row of an interrupted one.
     private func register(_ preparation: Preparation, on reader: PostgresConnection) async throws {
-        let (organization, rotationID, actor) = (organization, rotationID, administration.caller.actor)
+        let (organization, changeID, actor) = (organization, changeID, administration.caller.actor)
         let columns = EntityCatalog.withCells.map { entity in
-            let leaf = organization.qualified("\(entity.cellTable)_k\(preparation.keys.oldVersion)")
-            return "pg_stat_get_live_tuples('\(leaf)'::regclass) * \(entity.encryptedAttributes.count)"
+            let partition = organization.qualified("\(entity.cellTable)_k\(preparation.keys.oldVersion)")
+            return "pg_stat_get_live_tuples('\(partition)'::regclass) * \(entity.encryptedAttributes.count)"
         }
         let total = try await reader.run { connection in
             let total: Int = try connection.query("SELECT (\(columns.joined(separator: " + ")))::bigint")[0].decode(0)
@@ -250,7 +250,7 @@ final class KeyChange {
                     cells = 0, total = excluded.total, started_on = now(), updated_on = now(), started_by = excluded.started_by,
                     backend = excluded.backend, cancelled_by = NULL
                 """,
-                [.uuid(organization.id), .uuid(rotationID), .int64(Int64(total)), .text(actor), .int32(preparation.backend)])
+                [.uuid(organization.id), .uuid(changeID), .int64(Int64(total)), .text(actor), .int32(preparation.backend)])
             return total
         }
         reporter.expect(total > 0 ? total : nil)
@@ -284,10 +284,10 @@ final class KeyChange {
 
     // MARK: The copy
 
-    private func refill(_ keys: KeyPair, from reader: PostgresConnection, to writer: PostgresConnection) async throws {
+    private func backfill(_ keys: KeyPair, from reader: PostgresConnection, to writer: PostgresConnection) async throws {
         try await reader.run { try $0.execute("SET statement_timeout = 0") }
         for entity in EntityCatalog.withCells {
-            let outcome = try await CellRefill(
+            let outcome = try await CellBackfill(
                 entity: entity, organization: organization, keys: keys, toleratesUnreadable: toleratesUnreadable,
                 reporter: reporter
             )
@@ -304,11 +304,12 @@ final class KeyChange {
             _ = try connection.query(
                 "SELECT \(organization.qualified("finish_generation"))($1)", [.int32(Int32(keys.newVersion))])
             for entity in EntityCatalog.withCells {
-                let leaf = organization.qualified("\(entity.cellTable)_k\(keys.newVersion)")
-                let count: Int = try connection.query("SELECT count(*) FROM \(leaf)")[0].decode(0)
+                let partition = organization.qualified("\(entity.cellTable)_k\(keys.newVersion)")
+                let count: Int = try connection.query("SELECT count(*) FROM \(partition)")[0].decode(0)
                 guard count == rows[entity.logicalName] else {
                     throw FieldsealError(
-                        .encryption, "\(leaf) has \(count) rows and not \(rows[entity.logicalName] ?? 0). Nothing was changed.")
+                        .encryption, "\(partition) has \(count) rows and not \(rows[entity.logicalName] ?? 0). Nothing was changed."
+                    )
                 }
             }
         }
@@ -319,7 +320,7 @@ final class KeyChange {
     private func switchOver(_ preparation: Preparation, on writer: PostgresConnection) async throws -> KeyChangeSteps.Outcome {
         let cells = cells
         let row = try OrganizationKeyRow(
-            text, preparation.keys.new, version: preparation.keys.newVersion, of: organization.id, rotationID: rotationID,
+            text, preparation.keys.new, version: preparation.keys.newVersion, of: organization.id, changeID: changeID,
             origin: origin, under: administration.session.kek, by: administration.caller)
         let statements = GenerationSwitch(
             organization: organization, caller: administration.caller, kek: administration.session.kek, keys: preparation.keys,

@@ -6,7 +6,7 @@ struct KeyChangeSteps: Sendable {
         /// Announce the change: every later write of a cell leaves a note. First wait for `pause`.
         case announce(pause: Duration)
         /// Copy every cell, encrypted again, into a new generation.
-        case refill
+        case backfill
         /// Build the new generation's primary keys.
         case buildKeys
         /// Copy the cells of the notes again.
@@ -70,8 +70,8 @@ struct KeyChangeSteps: Sendable {
         case (.announce, .heldUp): return .announce(pause: try longerPause(duration))
         case (.announce, _):
             (waited, pause) = (.zero, .zero)
-            return .refill
-        case (.refill, _): return .buildKeys
+            return .backfill
+        case (.backfill, _): return .buildKeys
         case (.buildKeys, _): return .catchUp
         case (.catchUp, .caughtUp(let records)) where records > Self.shortRound:
             rounds += 1

@@ -25,7 +25,7 @@ package struct FlagMismatch: Sendable {
     package static func all(in state: OrganizationState, on connection: isolated PostgresConnection) throws -> [FlagMismatch] {
         var found: [FlagMismatch] = []
         for entity in EntityCatalog.withCells {
-            for (attribute, flag) in entity.setFlags.sorted(by: { $0.key < $1.key }) {
+            for (attribute, flag) in entity.isSetColumns.sorted(by: { $0.key < $1.key }) {
                 let cell = "c.\(quoteIdentifier(attribute))"
                 let rows = try connection.query(
                     """

@@ -6,7 +6,7 @@ import RouterProtocol
 /// Sends messages to the service, several in one request. The next messages are fetched while a request is processed.
 final class Delivery {
     /// The outcome for one message.
-    struct Settled {
+    struct Acknowledged {
         /// The message's UID in IMAP, or its position in the list in POP3.
         let source: UInt32
         let fate: Fate
@@ -49,7 +49,7 @@ final class Delivery {
     /// The number of the request that is being filled.
     private var number = 0
     /// Inspected messages, each with the request after which its outcome is known.
-    private var looked: [(source: UInt32, number: Int)] = []
+    private var inspected: [(source: UInt32, number: Int)] = []
     /// The outcomes of messages that are not settled yet.
     private var fates: [UInt32: Fate] = [:]
     private var underWay: BackgroundTask<Outcome>?
@@ -61,7 +61,7 @@ final class Delivery {
     ///
     /// - Parameter arrivedOn: When it was delivered, if the server says so: its date where it has none of its own.
     /// - Throws: ``ServiceError``.
-    func take(_ source: UInt32, _ bytes: [UInt8], named name: String, arrivedOn: Date? = nil) throws {
+    func enqueue(_ source: UInt32, _ bytes: [UInt8], named name: String, arrivedOn: Date? = nil) throws {
         counts.fetched += 1
         let message = MailMessage(bytes, keepsMessages: turn.mailbox.isForward)
         // Messages of a forward mailbox contain the messages to process as attachments.
@@ -86,8 +86,8 @@ final class Delivery {
     private var limit: Int { number == 0 ? Self.firstLimit : IncomingDelivery.limit }
 
     private func note(_ source: UInt32) {
-        counts.looked += 1
-        looked.append((source, number))
+        counts.inspected += 1
+        inspected.append((source, number))
     }
 
     /// Notes the arrival time of the oldest message that was found.
@@ -106,7 +106,7 @@ final class Delivery {
     func countFailure() { counts.failed += 1 }
 
     /// Notes a message that is skipped.
-    func pass(_ source: UInt32) { note(source) }
+    func skip(_ source: UInt32) { note(source) }
 
     /// Notes a message that exceeds the size limit.
     func passTooLarge(_ source: UInt32, _ size: Int, _ name: String) {
@@ -122,11 +122,11 @@ final class Delivery {
     }
 
     /// Messages whose requests were answered since the last call, in the order of their inspection.
-    func settled() -> [Settled] {
+    func settled() -> [Acknowledged] {
         let isIdle = underWay == nil && emails.isEmpty
-        let end = looked.firstIndex { !isIdle && $0.number >= number - (underWay == nil ? 0 : 1) } ?? looked.endIndex
-        defer { looked.removeFirst(end) }
-        return looked[..<end].map { Settled(source: $0.source, fate: fates.removeValue(forKey: $0.source) ?? .left) }
+        let end = inspected.firstIndex { !isIdle && $0.number >= number - (underWay == nil ? 0 : 1) } ?? inspected.endIndex
+        defer { inspected.removeFirst(end) }
+        return inspected[..<end].map { Acknowledged(source: $0.source, fate: fates.removeValue(forKey: $0.source) ?? .left) }
     }
 
     /// Sends the remaining messages, and waits for the responses.
@@ -143,7 +143,7 @@ final class Delivery {
         let (turn, emails) = (turn, emails)
         (self.emails, size) = ([], 0)
         number += 1
-        underWay = BackgroundTask { try Self.hand(emails, turn) }
+        underWay = BackgroundTask { try Self.submit(emails, turn) }
     }
 
     private func wait() throws {
@@ -160,7 +160,7 @@ final class Delivery {
     private static let refusalsOfContent = [400, 413]
 
     /// Sends messages to the service. A message that the service rejects is skipped, so that it does not hold up the others.
-    private static func hand(_ emails: [Email], _ turn: MailboxTurn) throws -> Outcome {
+    private static func submit(_ emails: [Email], _ turn: MailboxTurn) throws -> Outcome {
         var outcome = Outcome()
         do {
             let contents = emails.map(\.content)
@@ -196,7 +196,7 @@ final class Delivery {
                 return outcome
             }
             for email in emails {
-                let one = try hand([email], turn)
+                let one = try submit([email], turn)
                 outcome.counts += one.counts
                 for (source, fate) in one.fates { outcome.note(fate, of: source) }
             }

@@ -118,7 +118,7 @@ extension MailboxTurn {
             if message.size > configuration.messageLimit {
                 delivery.passTooLarge(message.uid, message.size, "UID \(message.uid)")
             } else if let after = receivedAfter, let date = message.arrivedOn, date < after {
-                delivery.pass(message.uid)
+                delivery.skip(message.uid)
             } else {
                 batch.append(message.uid)
                 size += message.size
@@ -126,7 +126,7 @@ extension MailboxTurn {
             guard batch.count >= 100 || size >= 4 << 20 || isLast || isStopped() || delivery.isFullOfAlerts else { continue }
             try fetch(batch, &fetcher, state.validity ?? 0, delivery, &notes, &unfinished)
             (batch, size) = ([], 0)
-            let isOver = !isLast && (isLong(after: delivery.counts.looked) || delivery.isFullOfAlerts)
+            let isOver = !isLast && (isLong(after: delivery.counts.inspected) || delivery.isFullOfAlerts)
             if isOver { delivery.leaveRest() }
             if isLast || isOver || isStopped() { try delivery.finish() }
             try settle(delivery.settled(), &fetcher, delivery, &unfinished)
@@ -144,9 +144,9 @@ extension MailboxTurn {
     ) throws {
         guard !batch.isEmpty else { return }
         let failures = try fetcher.fetch(batch, isStopped: isStopped) { uid, bytes, arrivedOn in
-            try delivery.take(uid, bytes, named: "UID \(uid)", arrivedOn: arrivedOn)
+            try delivery.enqueue(uid, bytes, named: "UID \(uid)", arrivedOn: arrivedOn)
         } gone: {
-            delivery.pass($0)
+            delivery.skip($0)
         }
         for failure in failures {
             delivery.countFailure()

@@ -6,7 +6,7 @@ extension MailboxTurn {
     /// Moves what can't become a record, and deletes what is one. What the server refuses to move or to delete stays in the inbox and
     /// holds up no other message.
     func settle(
-        _ settled: [Delivery.Settled], _ fetcher: inout IMAPFetcher, _ delivery: Delivery, _ unfinished: inout Set<UInt32>
+        _ settled: [Delivery.Acknowledged], _ fetcher: inout IMAPFetcher, _ delivery: Delivery, _ unfinished: inout Set<UInt32>
     ) throws {
         let bad = settled.filter { $0.fate == .undeliverable }.map(\.source)
         let good = settled.filter { $0.fate == .recorded }.map(\.source)

@@ -19,7 +19,7 @@ struct MailboxTurn {
 
     struct Counts: Sendable {
         /// Messages that were inspected, even if only by size and date.
-        var looked = 0
+        var inspected = 0
         var fetched = 0
         /// Whether there are more messages than the turn had time for.
         var isUnfinished = false
@@ -40,7 +40,7 @@ struct MailboxTurn {
         var lost: Int { unsent.filter { $0.key != "temporary" }.values.reduce(0, +) }
 
         static func += (left: inout Counts, right: Counts) {
-            left.looked += right.looked
+            left.inspected += right.inspected
             left.fetched += right.fetched
             left.isUnfinished = left.isUnfinished || right.isUnfinished
             left.processed += right.processed
@@ -112,7 +112,7 @@ struct MailboxTurn {
         report.processed = counts.processed
         report.failed = counts.failed + counts.lost
         // A mailbox with messages left over is due again at once, after the others.
-        let hasMore = counts.isUnfinished || max(counts.looked, counts.sent) >= configuration.turnLimit
+        let hasMore = counts.isUnfinished || max(counts.inspected, counts.sent) >= configuration.turnLimit
         report.interval = hasMore ? 0 : configuration.interval
         if !counts.problems.isEmpty { report.alerts = Self.alerts(counts.problems) }
         report.error = problem?.told
@@ -194,7 +194,7 @@ struct MailboxTurn {
                 timeout: mailbox.timeout)
         } catch {
             if login.useSSL, !Self.knownPorts.contains(login.port), ![.signInRefused, .signInDeferred].contains(error.kind) {
-                PlainGreeting.correct(login.server, login.port, answersTLS: !(isImplicit && error.kind == .tlsFailed))
+                STARTTLSProbe.correct(login.server, login.port, answersTLS: !(isImplicit && error.kind == .tlsFailed))
             }
             let problem = MailboxProblem(error, server: server, what: "the mailbox \(mailbox.address)")
             guard [.signInRefused, .signInDeferred].contains(error.kind), let user = login.userName,
@@ -227,7 +227,7 @@ struct MailboxTurn {
     /// moment uses STARTTLS. In both cases no password is sent before TLS.
     private func probesImplicitTLS(_ login: MailLogin) -> Bool {
         guard !Self.knownPorts.contains(login.port) else { return false }
-        return !PlainGreeting.isGiven(by: login.server, login.port)
+        return !STARTTLSProbe.isGiven(by: login.server, login.port)
     }
 
     func log(_ level: Logger.Level, _ text: Logger.Message, _ metadata: Logger.Metadata) {

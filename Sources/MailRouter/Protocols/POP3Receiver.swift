@@ -45,7 +45,7 @@ struct POP3Receiver {
         // Messages that are due and no longer exist are settled.
         if !due.isEmpty { notes.settled += due.subtracting(there.map(\.id)).subtracting(there.map(\.uidl)) }
         for position in new + again where !turn.isStopped() {
-            guard !turn.isLong(after: delivery.counts.looked), !delivery.isFullOfAlerts else {
+            guard !turn.isLong(after: delivery.counts.inspected), !delivery.isFullOfAlerts else {
                 delivery.leaveRest()
                 break
             }
@@ -69,9 +69,9 @@ struct POP3Receiver {
                 let bytes = try session.fetch(message.number)
                 // The server says nothing of when it arrived.
                 if let after = turn.receivedAfter, let date = MailMessage.arrival(of: bytes), date < after {
-                    delivery.pass(UInt32(position))
+                    delivery.skip(UInt32(position))
                 } else {
-                    try delivery.take(UInt32(position), bytes, named: "UIDL \(message.uidl)")
+                    try delivery.enqueue(UInt32(position), bytes, named: "UIDL \(message.uidl)")
                 }
             }
             return true
@@ -135,7 +135,7 @@ struct POP3Receiver {
         deleted = []
     }
 
-    private mutating func finish(_ message: Delivery.Settled) {
+    private mutating func finish(_ message: Delivery.Acknowledged) {
         let position = Int(message.source)
         isKnown[position] = true
         notes.seen.append(there[position].id)

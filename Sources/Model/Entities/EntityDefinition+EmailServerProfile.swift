@@ -8,7 +8,7 @@ extension EntityDefinition {
         primaryID: "emailserverprofileid",
         primaryName: "name",
         messages: [.create, .delete, .retrieve, .retrieveMultiple, .update],
-        setFlags: ["incomingpassword": "isincomingpasswordset", "outgoingpassword": "isoutgoingpasswordset"],
+        isSetColumns: ["incomingpassword": "isincomingpasswordset", "outgoingpassword": "isoutgoingpasswordset"],
         attributes: emailServerProfileAttributes
     )
 

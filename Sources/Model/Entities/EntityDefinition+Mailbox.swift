@@ -8,7 +8,7 @@ extension EntityDefinition {
         primaryID: "mailboxid",
         primaryName: "name",
         messages: [.create, .delete, .retrieve, .retrieveMultiple, .update],
-        setFlags: ["password": "ispasswordset"],
+        isSetColumns: ["password": "ispasswordset"],
         attributes: mailboxAttributes
     )
 

@@ -8,7 +8,7 @@ extension EntityDefinition {
         primaryID: "queueid",
         primaryName: "name",
         messages: [.create, .delete, .retrieve, .retrieveMultiple, .update],
-        setFlags: ["emailpassword": "isemailpasswordset"],
+        isSetColumns: ["emailpassword": "isemailpasswordset"],
         attributes: queueAttributes
     )
 

@@ -8,7 +8,7 @@ extension EntityDefinition {
         primaryID: "systemuserid",
         primaryName: nil,
         messages: [.retrieve, .retrieveMultiple, .update],
-        setFlags: ["emailpassword": "isemailpasswordset"],
+        isSetColumns: ["emailpassword": "isemailpasswordset"],
         attributes: userSettingsAttributes
     )
 

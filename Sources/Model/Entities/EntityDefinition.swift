@@ -23,9 +23,9 @@ package final class EntityDefinition: Sendable {
     package let messages: Set<Message>
     package let attributes: [AttributeDefinition]
     /// For each encrypted attribute, the boolean column that says whether it has a value.
-    package let setFlags: [String: String]
+    package let isSetColumns: [String: String]
     /// Values that the server fills in, by attribute.
-    package let fillings: [(name: String, filling: AttributeDefinition.Filling)]
+    package let serverDefaults: [(name: String, serverDefault: AttributeDefinition.ServerDefault)]
     private let byName: [String: Int]
 
     init(
@@ -34,7 +34,7 @@ package final class EntityDefinition: Sendable {
         primaryID: String,
         primaryName: String?,
         messages: Set<Message>,
-        setFlags: [String: String] = [:],
+        isSetColumns: [String: String] = [:],
         attributes: [AttributeDefinition]
     ) {
         self.schemaName = schemaName
@@ -44,9 +44,9 @@ package final class EntityDefinition: Sendable {
         idColumn = quoteIdentifier(primaryID)
         self.primaryName = primaryName
         self.messages = messages
-        self.setFlags = setFlags
+        self.isSetColumns = isSetColumns
         self.attributes = attributes
-        fillings = attributes.compactMap { attribute in attribute.filling.map { (attribute.logicalName, $0) } }
+        serverDefaults = attributes.compactMap { attribute in attribute.serverDefault.map { (attribute.logicalName, $0) } }
         byName = Dictionary(attributes.enumerated().map { ($1.logicalName, $0) }, uniquingKeysWith: { first, _ in first })
     }
 

@@ -14,7 +14,7 @@ package struct AttestationReport: Sendable {
     /// Rows that grant nothing, neither before nor after.
     package let notHonoured: [String]
     /// Rows that grant access afterwards.
-    package let honoured: [String]
+    package let authentic: [String]
     package let keyVersion: Int
     package let events: Int
     /// Whether the list of attested rows verifies. Without it, what was revoked can't be told from what was not.
@@ -22,6 +22,6 @@ package struct AttestationReport: Sendable {
 
     /// Whether another report grants the same.
     func grantsSame(as other: AttestationReport) -> Bool {
-        (keyVersion, isListed, honoured, notHonoured) == (other.keyVersion, other.isListed, other.honoured, other.notHonoured)
+        (keyVersion, isListed, authentic, notHonoured) == (other.keyVersion, other.isListed, other.authentic, other.notHonoured)
     }
 }

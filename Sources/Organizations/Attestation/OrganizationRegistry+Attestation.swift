@@ -21,7 +21,7 @@ extension OrganizationRegistry {
 
     /// What ``attestAgain(name:as:trustingTags:by:)`` would find and do. It changes nothing.
     package func attestationReport(of name: String, trustingTags: Bool) async throws -> AttestationReport {
-        try await owning { connection in
+        try await asOwner { connection in
             let organization = try registered(name, on: connection)
             return try under(keyOf: organization, on: connection)
                 .reattestation(of: organization, trustingTags: trustingTags, on: connection).report
@@ -40,7 +40,7 @@ extension OrganizationRegistry {
     package func attestAgain(
         name: String, as shown: AttestationReport, trustingTags: Bool, by caller: Caller
     ) async throws -> AttestationReport {
-        try await owning { connection in
+        try await asOwner { connection in
             let organization = try registered(name, on: connection)
             _ = try connection.query(
                 "SELECT FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
@@ -60,7 +60,7 @@ extension OrganizationRegistry {
             var details = report.differences.isEmpty ? "nothing differed" : report.differences.joined(separator: "; ")
             if !report.isListed {
                 details +=
-                    "; grants power by its tag alone: \(report.honoured.isEmpty ? "nothing" : report.honoured.joined(separator: ", "))"
+                    "; grants power by its tag alone: \(report.authentic.isEmpty ? "nothing" : report.authentic.joined(separator: ", "))"
             }
             try SecurityEvent(.organizationAttached, .succeeded, details: "attested again: \(details)".prefix(2_000).description)
                 .insert(for: organization, by: caller, under: registry.kek, on: connection)
@@ -91,7 +91,7 @@ extension OrganizationRegistry {
 
     /// Whether an organization with that name is registered, so that attaching it attests it again.
     package func isRegistered(_ name: String) async throws -> Bool {
-        try await owning { connection in
+        try await asOwner { connection in
             try connection.query("SELECT EXISTS (SELECT FROM config.organization WHERE name = $1)", [.text(name)])[0].decode(0)
         }
     }
@@ -157,7 +157,7 @@ extension OrganizationRegistry {
         }
         if former == nil { differences += Self.unknown }
         var grants = GrantList()
-        var (honoured, notHonoured, disabled): ([String], [String], [Disabled]) = ([], [], [])
+        var (authentic, notHonoured, disabled): ([String], [String], [Disabled]) = ([], [], [])
         let now: PostgresMoment = try connection.query("SELECT clock_timestamp()")[0].decode(0)
         for row in try GrantRow.all(of: organization, on: connection) where ![.session, .approval].contains(row.grant.name.kind) {
             guard try isOwn(row, in: former, trustingTags: trustingTags) else {
@@ -177,7 +177,7 @@ extension OrganizationRegistry {
                 try grants.set(row.grant, under: kek)
             }
             let isNamed = former == nil || [.client, .user, .issuer, .link].contains(row.grant.name.kind)
-            if isNamed, !row.isDisabled { honoured.append(former == nil ? row.fullTitle : row.title) }
+            if isNamed, !row.isDisabled { authentic.append(former == nil ? row.fullTitle : row.title) }
         }
         for key in try StoredKey.all(of: organization.id, on: connection) where try isOwn(key, of: organization, in: former) {
             try grants.set(key.grant, under: kek)
@@ -186,7 +186,7 @@ extension OrganizationRegistry {
         try keepRules(of: organization, from: former, in: &grants, on: connection)
         notHonoured += try RoleGrants(of: organization, on: connection).keep(from: former, in: &grants, under: kek)
         let report = AttestationReport(
-            differences: differences, notHonoured: notHonoured, honoured: honoured, keyVersion: state.keyVersion,
+            differences: differences, notHonoured: notHonoured, authentic: authentic, keyVersion: state.keyVersion,
             events: state.newestEvent, isListed: former != nil)
         // Without a list, another state may have been written in this second. Revisions begin with the next one then.
         let lastOfSecond = AttestedState.freshRevision(after: nil) | 0xF_FFFF

@@ -69,7 +69,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
                 throw FieldsealError(.encryption, "\(entry.organization.name) can't be moved, so nothing was retired: \(problem)")
             }
         }
-        return try await registry.owning { connection in
+        return try await registry.asOwner { connection in
             let status = try KeyEncryptionKeyStatus.read(on: connection)
             let others = status.replaced.filter { !$0.isRetired && $0.id != new.id }.map(\.id)
             if let left = status.uses.first(where: { others.contains($0.kekID) }) {
@@ -86,7 +86,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
     }
 
     private func requireUnused() async throws {
-        let replaced = try await registry.owning { try ReplacedKeyEncryptionKey.all(on: $0) }
+        let replaced = try await registry.asOwner { try ReplacedKeyEncryptionKey.all(on: $0) }
         guard replaced.contains(where: { $0.id == new.id }) else { return }
         throw FieldsealError(
             .encryption,
@@ -95,7 +95,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
     }
 
     private func requireServers() async throws {
-        let without = try await registry.owning { try ServerPresence.running(on: $0) }.filter { !$0.kekIDs.contains(new.id) }
+        let without = try await registry.asOwner { try ServerPresence.running(on: $0) }.filter { !$0.kekIDs.contains(new.id) }
         guard let first = without.first else { return }
         throw FieldsealError(
             .encryption,
@@ -112,7 +112,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
         do {
             // Pending events have their own tags. They are few, and are linked soon.
             try await Session.begin(deployment, organization: organization.name, caller: caller).chainPendingEvents()
-            let count = try await registry.owning { connection in
+            let count = try await registry.asOwner { connection in
                 try AttestedState.change(of: organization, under: new, on: connection) { change in
                     let former = change.kek.id
                     if isSweep, former != new.id {
@@ -142,7 +142,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
     /// - Returns: How many signing keys were sealed anew.
     private func moveDeployment(by caller: Caller) async throws -> Int {
         let (alone, replaced) = (new.each[0], Array(new.each.dropFirst()))
-        return try await registry.owning { connection in
+        return try await registry.asOwner { connection in
             // Servers use the key-encryption key of the newest signing key for the next one, under the same lock.
             try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
             let rows = try connection.query(

@@ -62,7 +62,7 @@ struct OrganizationRewrap {
         for row in try GrantRow.all(of: organization, on: connection) {
             let standing = try list.standing(of: row.grant, tag: row.tag, under: new)
             let isLast = try list.isLast(row.tag, of: row.grant.name, under: new)
-            guard try standing == .honoured || standing == .revoked && isLast && row.grant.fits(row.tag, under: new) else {
+            guard try standing == .authentic || standing == .revoked && isLast && row.grant.fits(row.tag, under: new) else {
                 continue
             }
             var grant = row.grant
@@ -77,7 +77,7 @@ struct OrganizationRewrap {
                 try row.store(tag, on: connection)
                 count += 1
             }
-            if standing == .honoured {
+            if standing == .authentic {
                 try grants.set(grant, under: alone)
             } else {
                 try grants.revoke(grant.name, tag: tag, under: alone)

@@ -19,7 +19,7 @@ extension OrganizationRegistry {
                     + "a letter, and differs from the old one.")
         }
         try Organization.checkReachable(new)
-        return try await owning { connection in
+        return try await asOwner { connection in
             let organization = try registered(name, on: connection)
             let renamed = Organization(id: organization.id, name: new)
             try KeySetLock.take(organization, on: connection)

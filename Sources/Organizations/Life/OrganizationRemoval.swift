@@ -43,7 +43,7 @@ package struct OrganizationRemoval: Sendable {
     ///
     /// - Throws: ``FieldsealError`` when there is no such organization.
     package func plan(name: String) async throws -> Plan {
-        try await registry.owning { connection in
+        try await registry.asOwner { connection in
             let organization = try registry.registered(name, on: connection)
             let row = try connection.query(
                 """
@@ -65,7 +65,7 @@ package struct OrganizationRemoval: Sendable {
     package func begin(_ organization: Organization, by caller: Caller) async throws -> String? {
         var problem: String?
         do {
-            try await registry.owning { connection in
+            try await registry.asOwner { connection in
                 try registry.suspend(organization, .organizationRemovalBegun, by: caller, on: connection)
                 try mark(organization, by: caller, on: connection)
             }
@@ -74,7 +74,7 @@ package struct OrganizationRemoval: Sendable {
         } catch let error as PostgresError where [.undefinedTable, .undefinedSchema, .undefinedColumn].contains(error.state) {
             problem = "its schema is missing or incomplete"
         }
-        if problem != nil { try await registry.owning { try mark(organization, by: caller, on: $0) } }
+        if problem != nil { try await registry.asOwner { try mark(organization, by: caller, on: $0) } }
         return problem
     }
 
@@ -90,7 +90,7 @@ package struct OrganizationRemoval: Sendable {
     /// - Throws: ``FieldsealError`` when its removal was not marked, while its key is being set, when something outside of its
     ///   schema depends on it, and when other sessions hold its tables.
     package func finish(_ organization: Organization) async throws -> Summary {
-        let summary = try await registry.owning { connection in
+        let summary = try await registry.asOwner { connection in
             let rows = try connection.query(
                 "SELECT removal_begun_on IS NOT NULL FROM config.organization WHERE organization_id = $1 FOR UPDATE",
                 [.uuid(organization.id)])

@@ -136,7 +136,7 @@ final class MoveCopy: Sendable {
             let key = GenerationKey(
                 version: try row.decode("key_version"), salt: try row.decode("salt", as: PostgresBytes.self).bytes,
                 iterations: try row.decode("iterations"), keyCheck: try row.decode("key_check", as: PostgresBytes.self).bytes,
-                fingerprint: try row.decode("fingerprint"), rotationID: try row.decode("rotation_id"))
+                fingerprint: try row.decode("fingerprint"), changeID: try row.decode("rotation_id"))
             return (key, try row.decode("changed_text"))
         }
         try await to.run { [self] connection in

@@ -63,7 +63,7 @@ package struct OrganizationMove: Sendable {
         }
         var sources: [Place] = []
         for place in places where place.name != target {
-            guard let mark = try await place.registry.owning({ try MoveMark.read(name, on: $0) }), mark.state != .arriving else {
+            guard let mark = try await place.registry.asOwner({ try MoveMark.read(name, on: $0) }), mark.state != .arriving else {
                 continue
             }
             if mark.state == .moved, let other = mark.other, other != target {
@@ -78,7 +78,7 @@ package struct OrganizationMove: Sendable {
             )
         }
         guard let source = sources.first else {
-            let there = try await end.registry.owning { try MoveMark.read(name, on: $0) }
+            let there = try await end.registry.asOwner { try MoveMark.read(name, on: $0) }
             throw there?.state == .here
                 ? Self.refusal("\(name) is in the database \(target) already. Nothing was changed.")
                 : FieldsealError.unknownOrganization(name)
@@ -180,7 +180,7 @@ package struct OrganizationMove: Sendable {
     /// Creates the empty schema before writers wait. What an earlier move left is removed. The lock shows that it is not running.
     func prepare(_ copy: MoveCopy, _ journal: MoveJournal, _ from: PostgresConnection, _ to: PostgresConnection) async throws {
         try await journal.remove(at: source.registry, isLocked: true)
-        let left = try await target.registry.owning { try MoveMark.read(name, on: $0) }
+        let left = try await target.registry.asOwner { try MoveMark.read(name, on: $0) }
         if let left {
             guard left.state == .arriving || left.state == .moved && left.other == source.name else {
                 throw Self.refusal("\(target.name) has an organization \(name) too. Remove or rename one first: fieldseal doctor.")
@@ -210,7 +210,7 @@ package struct OrganizationMove: Sendable {
                 try connection.commit()
             }
         } catch let error as PostgresError where error.isConnectionLoss {
-            guard let mark = try? await source.registry.owning({ try MoveMark.read(name, on: $0) }) else {
+            guard let mark = try? await source.registry.asOwner({ try MoveMark.read(name, on: $0) }) else {
                 throw FieldsealError(
                     .unexpected,
                     "The connection to \(source.name) was lost in the moment of the decision. Which place is in force can be told when it is "
@@ -222,7 +222,7 @@ package struct OrganizationMove: Sendable {
 
     /// Puts the copy into force if it is not yet, and removes the original.
     private func finish(_ organization: Organization) async throws {
-        try await target.registry.owning { connection in
+        try await target.registry.asOwner { connection in
             guard let mark = try MoveMark.read(name, on: connection), mark.state == .arriving else { return }
             try MoveMark.show(organization, .arriving, on: connection)
             // The schema may have unfinished work of its source.
@@ -234,7 +234,7 @@ package struct OrganizationMove: Sendable {
 
     /// Removes the copy that is not in force.
     private func remove(_ organization: Organization, _ state: MoveMark.State, at place: Place) async throws {
-        try await place.registry.owning { connection in
+        try await place.registry.asOwner { connection in
             guard let mark = try MoveMark.read(name, on: connection), mark.state == state else { return }
             try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
             try connection.execute("DROP SCHEMA IF EXISTS \(quoteIdentifier(MoveMark.schema(of: organization, state))) CASCADE")

@@ -196,8 +196,8 @@ struct PlaintextUpgrade: Sendable {
             """)
         for row in users {
             let user: UUID = try row.decode(0)
-            let origin = RecordDraft.Origin(organization: organization, user: user, businessUnit: try row.decode(1))
-            try RecordDraft(.userSettings, id: user, [:], origin: origin).insert(into: organization, on: connection)
+            let origin = NewRecord.Origin(organization: organization, user: user, businessUnit: try row.decode(1))
+            try NewRecord(.userSettings, id: user, [:], origin: origin).insert(into: organization, on: connection)
         }
     }
 
@@ -258,8 +258,8 @@ struct PlaintextUpgrade: Sendable {
     ) throws -> Copy {
         let theirs = try columns(of: table, in: old, on: connection)
         let ours = try columns(of: table, in: schema, on: connection)
-        let allFlags = EntityCatalog.withCells.first { $0.logicalName == table }?.setFlags ?? [:]
-        let setFlags = allFlags.filter { sealed.contains($0.key) }
+        let allFlags = EntityCatalog.withCells.first { $0.logicalName == table }?.isSetColumns ?? [:]
+        let isSetColumns = allFlags.filter { sealed.contains($0.key) }
         // A flag says that there is a cell, regardless of the old table's flag.
         let flags = Set(allFlags.values)
         var names: [String] = []
@@ -269,7 +269,7 @@ struct PlaintextUpgrade: Sendable {
             names.append(quoteIdentifier(name))
             values.append("\(quoteIdentifier(name))::\(type)")
         }
-        for (attribute, flag) in setFlags.sorted(by: { $0.key < $1.key }) {
+        for (attribute, flag) in isSetColumns.sorted(by: { $0.key < $1.key }) {
             names.append(quoteIdentifier(flag))
             values.append("coalesce(\(quoteIdentifier(attribute)), '') <> ''")
         }

@@ -125,7 +125,7 @@ struct DumpLoader: Sendable {
 
     /// The row of `encryption`, which must match the manifest.
     struct Encryption: Sendable {
-        let rotationID: UUID
+        let changeID: UUID
         let changedOn: Date
     }
 
@@ -147,16 +147,16 @@ struct DumpLoader: Sendable {
         guard try foreign[0].decode(0) == 0 else { throw DumpReader.refusal("its table organization is another organization's.") }
         for entity in EntityCatalog.withCells { try check(entity, on: connection) }
         try connection.execute("DROP TABLE \(staged)")
-        return Encryption(rotationID: try row.decode(6), changedOn: try row.decode(7))
+        return Encryption(changeID: try row.decode(6), changedOn: try row.decode(7))
     }
 
     private func check(_ entity: EntityDefinition, on connection: isolated PostgresConnection) throws {
-        let leaf = organization.qualified("\(entity.cellTable)_k\(manifest.keyVersion)")
+        let partition = organization.qualified("\(entity.cellTable)_k\(manifest.keyVersion)")
         let counts = entity.encryptedAttributes.map { "count(\(quoteIdentifier($0.logicalName)))" }.joined(separator: ", ")
         let row = try connection.query(
             """
             SELECT count(*) FILTER (WHERE NOT EXISTS (SELECT FROM \(organization.qualified(entity.logicalName)) AS r
-                       WHERE r.\(entity.idColumn) = l.\(entity.idColumn))), \(counts) FROM \(leaf) AS l
+                       WHERE r.\(entity.idColumn) = l.\(entity.idColumn))), \(counts) FROM \(partition) AS l
             """)[0]
         let orphans: Int = try row.decode(0)
         guard orphans == 0 else { throw DumpReader.refusal("\(orphans) cells of its \(entity.logicalName) have no record.") }

@@ -72,7 +72,7 @@ extension OrganizationRegistry {
     private func lookUp(_ organization: Organization, after loss: PostgresError) async throws {
         let isThere: Bool
         do {
-            isThere = try await owning { connection in
+            isThere = try await asOwner { connection in
                 try connection.query(
                     "SELECT EXISTS (SELECT FROM config.organization WHERE organization_id = $1 AND name = $2)",
                     [.uuid(organization.id), .text(organization.name)])[0].decode(0)
@@ -199,7 +199,7 @@ private struct ImportSteps: Sendable {
         _ = try connection.query("SELECT \(organization.qualified("finish_generation"))($1)", [version])
         try GenerationKey(
             version: manifest.keyVersion, salt: manifest.salt, iterations: manifest.iterations, keyCheck: manifest.keyCheck,
-            fingerprint: manifest.fingerprint, rotationID: encryption.rotationID
+            fingerprint: manifest.fingerprint, changeID: encryption.changeID
         ).putInForce(in: organization, on: connection)
         // The age of the key does not change.
         let guards = try SuspendedGuards(in: organization.schema, table: "encryption", on: connection)

@@ -79,7 +79,7 @@ public final class SharedConnection: Sendable {
     ///   - check: Runs first, once for all callers with the same check. If it fails, no rows are returned.
     /// - Returns: Rows that include those of this id; nil when nothing could be read. Then run the statement on a separate
     ///   connection, which reports the reason.
-    public func look(up id: UUID, with statement: SharedStatement, after check: SharedStatement) async -> PostgresResult? {
+    public func lookUp(_ id: UUID, with statement: SharedStatement, after check: SharedStatement) async -> PostgresResult? {
         await withCheckedContinuation { continuation in
             let isTaken = enqueue {
                 $0.lookups.append(.init(statement: statement, id: id, check: check, continuation: continuation))
@@ -122,7 +122,7 @@ public final class SharedConnection: Sendable {
             await connection.serve(self)
         } catch {
             // A waiting caller learns the reason on a separate connection.
-            rest(isBroken: true)
+            backOff(isConnectionLost: true)
         }
     }
 
@@ -156,7 +156,7 @@ public final class SharedConnection: Sendable {
     /// Refuses statements for a while, so that they run on separate connections.
     ///
     /// - Parameter isBroken: Whether the connection can't be used again.
-    fileprivate func rest(isBroken: Bool) {
+    fileprivate func backOff(isConnectionLost isBroken: Bool) {
         let waiting = state.withLock { state in
             defer { state.waiting = Batch() }
             state.restsUntil = .now + configuration.rest
@@ -230,10 +230,10 @@ extension PostgresConnection {
         while let batch = callers.next() {
             // The server may have closed the idle connection. Checking that first keeps the outcome of a write certain.
             guard batch.writes.isEmpty || isIdle, !isOutdated else {
-                callers.rest(isBroken: true)
+                callers.backOff(isConnectionLost: true)
                 return batch.refuse()
             }
-            carry(batch, for: callers)
+            flush(batch, for: callers)
             if !isUsable { return }
             if isWorn { return callers.renew() }
         }
@@ -253,7 +253,7 @@ extension PostgresConnection {
     /// `SCHED_BATCH` of sched(7), a macro that is not imported.
     private static let batchPolicy: Int32 = 3
 
-    private func carry(_ batch: Batch, for callers: SharedConnection) {
+    private func flush(_ batch: Batch, for callers: SharedConnection) {
         let lookups = MergedLookups(batch.lookups)
         let transactions = SharedTransaction.merging(batch.writes)
         var sets = transactions.map(\.statements)
@@ -266,7 +266,7 @@ extension PostgresConnection {
         }
         // Before the callers get the result, so that they don't return at once.
         if answers.contains(where: { $0.1.metLock }) || results.contains(where: \.metLock) || !isUsable {
-            callers.rest(isBroken: !isUsable)
+            callers.backOff(isConnectionLost: !isUsable)
         }
         for (transaction, answer) in answers { transaction.answer(answer) }
         guard let found = results.last else { return }

@@ -80,7 +80,7 @@ struct Dev: AsyncParsableCommand {
         try file.write(home)
         var logger = Logger(label: "fieldseal")
         logger.logLevel = settings.logLevel
-        try await Service(settings: settings, logger: logger).run(beside: RouterProcess()) { say(welcome(file, home)) }
+        try await HTTPService(settings: settings, logger: logger).run(beside: RouterProcess()) { say(welcome(file, home)) }
         say("Stopping PostgreSQL …")
     }
 
@@ -120,7 +120,7 @@ struct Dev: AsyncParsableCommand {
         _ session: Session,
         _ before: [String: DevelopmentFile.Client]
     ) async throws -> [String: DevelopmentFile.Client] {
-        let known = try await session.clients().filter { $0.isHonoured && $0.disabledOn == nil }
+        let known = try await session.clients().filter { $0.isAuthentic && $0.disabledOn == nil }
         var clients: [String: DevelopmentFile.Client] = [:]
         let roles: KeyValuePairs<String, Role> = [
             "admin": .systemAdministrator, "user": .basicUser, "router": .emailRouter,
@@ -147,9 +147,9 @@ struct Dev: AsyncParsableCommand {
         let users = ConsoleUsers(deployment)
         let name = "admin"
         let known = try await users.list(by: session).first { $0.name == name }
-        if let before, known?.isHonoured == true, known?.disabledOn == nil { return before }
+        if let before, known?.isAuthentic == true, known?.disabledOn == nil { return before }
         // Under another key-encryption key no client is valid, and the service itself reports that.
-        if known?.isHonoured == false { return before }
+        if known?.isAuthentic == false { return before }
         let person = DevelopmentFile.Person(
             username: name, password: Data(try randomBytes(count: 12)).base64EncodedString().filter { $0.isLetter || $0.isNumber })
         if known == nil {

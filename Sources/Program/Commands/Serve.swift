@@ -15,7 +15,7 @@ struct Serve: AsyncParsableCommand {
         LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
         var logger = Logger(label: "fieldseal")
         logger.logLevel = settings.logLevel
-        try await Service(settings: settings, logger: logger).run(
+        try await HTTPService(settings: settings, logger: logger).run(
             allowSuperuser: allowSuperuser, beside: SystemdWatchdog(), onRunning: { SystemdNotice.ready.send() })
     }
 }

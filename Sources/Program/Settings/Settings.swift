@@ -284,8 +284,8 @@ struct Settings: Sendable {
     var addresses: ServiceAddresses { ServiceAddresses(baseURL: baseURL, hosts: hosts) }
 
     /// The source of mail servers' access tokens.
-    func mailTokens() throws -> MailTokens {
-        try mailApplicationsFile.map { try MailTokens(file: $0, authorityFile: mailAuthorityFile) } ?? MailTokens()
+    func mailTokens() throws -> MailOAuthTokens {
+        try mailApplicationsFile.map { try MailOAuthTokens(file: $0, authorityFile: mailAuthorityFile) } ?? MailOAuthTokens()
     }
 
     /// The values in force, under their keys in a file, without passwords.

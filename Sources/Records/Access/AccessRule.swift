@@ -24,7 +24,7 @@ package struct AccessRule {
     ///   - right: The right that a share must grant.
     ///   - table: The alias or name of the records' table.
     ///   - bind: Adds a parameter and returns its placeholder.
-    package func condition(_ depth: Depth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String)
+    package func condition(_ depth: PrivilegeDepth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String)
         -> String?
     {
         guard depth != .organization else { return nil }
@@ -71,7 +71,7 @@ extension Caller {
     ///
     /// - Throws: ``FieldsealError`` `.privilegeDenied` without the privilege; `.notImplemented` if the entity's records do not have
     ///   the message.
-    func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws(FieldsealError) -> Depth {
+    func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws(FieldsealError) -> PrivilegeDepth {
         guard entity.has(message) else {
             throw FieldsealError(.notImplemented, "\(entity.logicalName) does not have the message \(message.rawValue).")
         }

@@ -35,7 +35,7 @@ struct DestinationChanges {
     private var renewed: Set<Credential> = []
 
     /// Whether a write can change where credentials are sent.
-    static func isTouched(by input: RecordInput, isNew: Bool) -> Bool {
+    static func isTouched(by input: ParsedValues, isNew: Bool) -> Bool {
         let attributes = MailDestination.attributes(of: input.entity.logicalName)
         guard !attributes.isEmpty else { return false }
         // Mailboxes may refer to a deleted profile that is created again with its id.
@@ -45,7 +45,7 @@ struct DestinationChanges {
 
     /// Reads a record's settings before a write, and locks its row.
     mutating func begin(
-        _ input: RecordInput, id: UUID, isNew: Bool, in session: Session, on connection: isolated PostgresConnection
+        _ input: ParsedValues, id: UUID, isNew: Bool, in session: Session, on connection: isolated PostgresConnection
     ) throws {
         guard Self.isTouched(by: input, isNew: isNew) else { return }
         let place = MailDestination.Place(entity: input.entity.logicalName, id: id)
@@ -67,7 +67,9 @@ struct DestinationChanges {
 
     /// The value of a new record's attribute that the client does not name.
     private static func initialValue(_ attribute: String, of entity: EntityDefinition) -> String? {
-        guard case .value(let value)? = entity.fillings.first(where: { $0.name == attribute })?.filling else { return nil }
+        guard case .value(let value)? = entity.serverDefaults.first(where: { $0.name == attribute })?.serverDefault else {
+            return nil
+        }
         return text(value)
     }
 
@@ -83,7 +85,7 @@ struct DestinationChanges {
     }
 
     /// Notes the credentials that a write set.
-    mutating func renew(_ input: RecordInput, id: UUID) {
+    mutating func renew(_ input: ParsedValues, id: UUID) {
         for (attribute, value) in input.secrets where value != nil {
             renewed.insert(Credential(entity: input.entity.logicalName, record: id, attribute: attribute))
         }
@@ -186,7 +188,7 @@ struct DestinationChanges {
             // Checks both the flag and the cell, because SQL may have changed either.
             let flags = attributes.map { attribute in
                 """
-                coalesce(r.\(quoteIdentifier(entity.setFlags[attribute] ?? "")), false) OR EXISTS (
+                coalesce(r.\(quoteIdentifier(entity.isSetColumns[attribute] ?? "")), false) OR EXISTS (
                     SELECT FROM \(organization.qualified(entity.cellTable)) AS c
                      WHERE c.\(entity.idColumn) = r.\(entity.idColumn) AND c.\(quoteIdentifier(attribute)) IS NOT NULL)
                 """

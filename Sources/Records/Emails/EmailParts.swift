@@ -111,19 +111,19 @@ package struct EmailParts: Sendable {
         var participation: Int64?
         var address: String?
         var record: (EntityDefinition, UUID)?
-        try RecordInput.requireEachOnce(members)
+        try ParsedValues.requireEachOnce(members)
         for member in members where !member.name.hasPrefix("@") {
             switch (member.name.lowercased(), member.value) {
             case ("participationtypemask", .integer(let mask)) where isParticipation(mask): participation = mask
             case ("addressused", .string(let text)):
-                guard MailAddress.isOne(text) else {
+                guard EmailAddressRule.isOne(text) else {
                     throw FieldsealError(
                         .payloadDoesNotFit, "addressused of a party takes one e-mail address of at most 320 bytes.")
                 }
                 address = text
             case ("addressused", .null): break
             case (let name, .string(let reference)) where name.hasPrefix("partyid") && name.hasSuffix("@odata.bind"):
-                guard let (entity, key) = try RecordInput.reference(reference), case .id(let id) = key,
+                guard let (entity, key) = try ParsedValues.reference(reference), case .id(let id) = key,
                     ["systemuser", "queue"].contains(entity.logicalName)
                 else {
                     throw FieldsealError(.payloadDoesNotFit, "partyid refers to a systemuser or a queue by its id.")
@@ -154,14 +154,14 @@ package struct EmailParts: Sendable {
         let refusal = FieldsealError(
             .payloadDoesNotFit, "An attachment takes filename, mimetype and body, which is base64, and nothing else.")
         guard case .object(let members) = value else { throw refusal }
-        try RecordInput.requireEachOnce(members)
+        try ParsedValues.requireEachOnce(members)
         var texts: [String: String] = [:]
         for member in members where !member.name.contains("@") && member.value != .null {
             let name = member.name.lowercased()
             guard ["filename", "mimetype", "body"].contains(name), let text = member.value.string else { throw refusal }
             if !text.isEmpty || name == "body" { texts[name] = text }
         }
-        try RecordInput.require(
+        try ParsedValues.require(
             type: value["@odata.type"], of: [EntityDefinition.activityMimeAttachment.logicalName])
         guard let body = texts["body"], let bytes = Data(base64Encoded: body) else { throw refusal }
         let name = String((texts["filename"] ?? Attachment.defaultName).filter { !$0.isNewline && $0 != "\0" }.prefix(255))

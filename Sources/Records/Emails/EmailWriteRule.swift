@@ -12,14 +12,14 @@ struct EmailWriteRule: Sendable {
 
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a status or direction that the role may not write; `.invalidArgument`
     ///   for an unknown one.
-    static func checkCreate(_ input: RecordInput, _ role: Role) throws(FieldsealError) {
+    static func checkCreate(_ input: ParsedValues, _ role: Role) throws(FieldsealError) {
         let status = status(in: input) ?? .draft
         guard EmailTransition.mayCreate(status, role) else { throw refused(status, role) }
         try checkDirection(input, role)
     }
 
     /// The rule of an update; nil where none applies.
-    init?(update input: RecordInput, _ role: Role) throws(FieldsealError) {
+    init?(update input: ParsedValues, _ role: Role) throws(FieldsealError) {
         try Self.checkDirection(input, role)
         let isAdministrator = role == .systemAdministrator
         mustBeOutgoing = !isAdministrator && input.values["directioncode"] != nil
@@ -62,7 +62,7 @@ struct EmailWriteRule: Sendable {
             .readOnly, "This e-mail is \(name), and can't be changed until it was sent. Cancel it (statuscode 5) to change it.")
     }
 
-    private static func status(in input: RecordInput) -> EmailStatus? {
+    private static func status(in input: ParsedValues) -> EmailStatus? {
         switch (input.values["statuscode"], input.values["statecode"]) {
         case (.int(let code)?, _): return EmailStatus(rawValue: code)
         case (nil, .int(let state)?): return EmailStatus(state: state)
@@ -70,7 +70,7 @@ struct EmailWriteRule: Sendable {
         }
     }
 
-    private static func checkDirection(_ input: RecordInput, _ role: Role) throws(FieldsealError) {
+    private static func checkDirection(_ input: ParsedValues, _ role: Role) throws(FieldsealError) {
         guard let direction = input.values["directioncode"] else { return }
         guard direction == .bool(true) || role == .systemAdministrator else {
             throw FieldsealError(

@@ -45,7 +45,7 @@ extension Session {
     }
 
     /// Reads and locks an e-mail that the caller may write, with the data that decides whether it can be sent.
-    private func draft(_ id: UUID, _ depth: Depth, on connection: isolated PostgresConnection) throws -> PostgresRow {
+    private func draft(_ id: UUID, _ depth: PrivilegeDepth, on connection: isolated PostgresConnection) throws -> PostgresRow {
         var statement = StatementBuilder(organization, caller)
         var condition = "e.activityid = \(statement.bind(.uuid(id)))"
         if let rule = AccessRule(.email, organization, caller).condition(depth, .write, "e", bind: { statement.bind($0) }) {
@@ -83,7 +83,7 @@ extension Session {
             throw refuse("Only an outgoing e-mail that is a draft, or failed, can be sent.")
         }
         guard try row.decode("senders", as: Int.self) == 1, let address: String = try row.decodeIfPresent("address"),
-            MailAddress.isOne(address)
+            EmailAddressRule.isOne(address)
         else {
             throw refuse(
                 "The e-mail has no sender: it takes one party with participationtypemask 1 that is a systemuser or a queue with an "
@@ -95,7 +95,7 @@ extension Session {
         guard try row.decodeIfPresent("sendermailboxid", as: UUID.self) != nil else {
             throw refuse("The sender has no mailbox to send from.")
         }
-        guard let mailbox: String = try row.decodeIfPresent("mailbox_address"), MailAddress.isOne(mailbox) else {
+        guard let mailbox: String = try row.decodeIfPresent("mailbox_address"), EmailAddressRule.isOne(mailbox) else {
             throw refuse("The sender's mailbox has no e-mail address. Set its emailaddress, and send again.")
         }
         guard try caller.role == .systemAdministrator || row.decode("is_allowed") else {

@@ -53,7 +53,7 @@ package struct DeepInsert: Sendable {
             switch member.value {
             case .object(let inner):
                 guard bound == nil, let relationship = entity.singleValued(member.name) else { return try refuse(entity, member) }
-                try RecordInput.requireWritable(relationship.attribute)
+                try ParsedValues.requireWritable(relationship.attribute)
                 if let address = try Self.address(in: inner, member.name, relationship.referenced) {
                     own.append(.init("\(relationship.navigationProperty)@odata.bind", address))
                     continue
@@ -76,7 +76,7 @@ package struct DeepInsert: Sendable {
             try append(.message(entity, id, .associate(association, others, areLinked: true)))
         }
         for (relationship, values, areAddresses) in after {
-            try RecordInput.requireWritable(relationship.attribute)
+            try ParsedValues.requireWritable(relationship.attribute)
             for value in values {
                 if areAddresses {
                     try bind(value, relationship, to: id)
@@ -108,7 +108,7 @@ package struct DeepInsert: Sendable {
         guard case .string = address else {
             throw FieldsealError(.payloadDoesNotFit, "@odata.id in \(property.quotedForMessage) takes the address of a record.")
         }
-        try RecordInput.require(type: object.first { $0.name == "@odata.type" }?.value, of: [entity.logicalName])
+        try ParsedValues.require(type: object.first { $0.name == "@odata.type" }?.value, of: [entity.logicalName])
         return address
     }
 
@@ -123,7 +123,7 @@ package struct DeepInsert: Sendable {
         guard isBound, case .array(let values) = member.value, values.count <= linkLimit else { throw refusal }
         var ids: [UUID] = []
         for value in values {
-            guard case .string(let address) = value, let (target, key) = try RecordInput.reference(address),
+            guard case .string(let address) = value, let (target, key) = try ParsedValues.reference(address),
                 target === association.other, case .id(let id) = key
             else { throw refusal }
             ids.append(id)
@@ -153,7 +153,7 @@ package struct DeepInsert: Sendable {
     }
 
     private mutating func bind(_ value: JSONValue, _ relationship: EntityRelationship, to parent: UUID) throws(FieldsealError) {
-        guard case .string(let address) = value, let (target, key) = try RecordInput.reference(address),
+        guard case .string(let address) = value, let (target, key) = try ParsedValues.reference(address),
             target.logicalName == relationship.referencing.logicalName
         else {
             let set = relationship.referencing.entitySetName

@@ -8,9 +8,9 @@ import Tenancy
 /// that has no effect.
 enum DisabledUsers {
     /// Whether a write disables or enables a systemuser.
-    static func isTouched(by input: RecordInput) -> Bool { change(in: input) != nil }
+    static func isTouched(by input: ParsedValues) -> Bool { change(in: input) != nil }
 
-    private static func change(in input: RecordInput) -> Bool? {
+    private static func change(in input: ParsedValues) -> Bool? {
         guard input.entity.logicalName == EntityDefinition.systemUser.logicalName, let value = input.values["isdisabled"] else {
             return nil
         }
@@ -21,7 +21,7 @@ enum DisabledUsers {
     ///
     /// - Parameter write: Returns nil when there is no such record.
     static func attesting<Outcome>(
-        _ input: RecordInput,
+        _ input: ParsedValues,
         _ id: UUID,
         _ session: Session,
         on connection: isolated PostgresConnection,
@@ -56,7 +56,7 @@ enum DisabledUsers {
 
     /// The same for a write that always has an outcome.
     static func attesting<Outcome>(
-        _ input: RecordInput,
+        _ input: ParsedValues,
         _ id: UUID,
         _ session: Session,
         on connection: isolated PostgresConnection,

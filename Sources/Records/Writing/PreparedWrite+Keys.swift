@@ -11,7 +11,7 @@ extension PreparedWrite {
     /// - Throws: ``FieldsealError`` for a key of several records, for none that an update may be of, and for an id beside the key of
     ///   another record.
     func identified(
-        _ recordKey: RecordKey, _ input: RecordInput, _ condition: WriteCondition, on connection: isolated PostgresConnection
+        _ recordKey: RecordKey, _ input: ParsedValues, _ condition: WriteCondition, on connection: isolated PostgresConnection
     ) throws -> UUID? {
         guard case .alternate(let values) = recordKey else {
             if case .id(let id) = recordKey { return id }
@@ -77,7 +77,7 @@ extension RecordKey {
     }
 
     /// Refuses a new record whose own `@odata.id` is of another one.
-    func requireNew(_ input: RecordInput) throws(FieldsealError) {
+    func requireNew(_ input: ParsedValues) throws(FieldsealError) {
         try requireAgreement(with: input)
         guard let id = ownID(of: input.entity), let given = input.values[input.entity.primaryID]?.uuid, id != given else { return }
         throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than \(input.entity.primaryID).")

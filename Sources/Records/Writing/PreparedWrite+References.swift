@@ -8,7 +8,7 @@ extension PreparedWrite {
     /// Resolves the references of lookups to ids.
     ///
     /// - Throws: ``FieldsealError`` `.objectDoesNotExist` for a record that does not exist, or that the caller may not read.
-    func resolveReferences(_ input: RecordInput, on connection: isolated PostgresConnection) throws -> RecordInput {
+    func resolveReferences(_ input: ParsedValues, on connection: isolated PostgresConnection) throws -> ParsedValues {
         var input = input
         for (attribute, target, key) in input.references {
             let missing = FieldsealError(
@@ -30,7 +30,7 @@ extension PreparedWrite {
     func ids(
         of target: EntityDefinition,
         _ key: RecordKey,
-        readable: Depth? = nil,
+        readable: PrivilegeDepth? = nil,
         on connection: isolated PostgresConnection
     ) throws -> [UUID] {
         var statement = StatementBuilder(organization, caller)
@@ -64,7 +64,7 @@ extension PreparedWrite {
 
     /// Checks that the caller may make a record for this owner. Allowed are the caller itself, and its teams within the depth of
     /// its create privilege. With create and assign privileges for the whole organization, every owner is allowed.
-    func requireOwner(_ input: RecordInput, on connection: isolated PostgresConnection) throws {
+    func requireOwner(_ input: ParsedValues, on connection: isolated PostgresConnection) throws {
         guard case .id(let owner) = input.values["ownerid"], owner != caller.systemUserID else { return }
         let isOrganizationWide =
             caller.depth(of: .create, on: entity) == .organization

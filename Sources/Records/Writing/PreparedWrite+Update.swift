@@ -7,11 +7,11 @@ import Tenancy
 // Updates, upserts and deletes.
 extension PreparedWrite {
     func upsert(
-        _ input: RecordInput,
+        _ input: ParsedValues,
         _ recordKey: RecordKey,
         _ members: [JSONValue.Member],
         _ condition: WriteCondition,
-        _ depth: Depth,
+        _ depth: PrivilegeDepth,
         _ key: Session.CurrentKey?,
         _ changes: inout DestinationChanges,
         on connection: isolated PostgresConnection
@@ -23,17 +23,17 @@ extension PreparedWrite {
             throw FieldsealError.noSuchRecord(entity, id?.text ?? "")
         }
         _ = try session.require(.create, on: entity)
-        let new = try RecordInput(entity, recordKey.completed(members), for: .create)
+        let new = try ParsedValues(entity, recordKey.completed(members), for: .create)
         try Self.requireRights(new, for: .create, of: caller)
         return try create(new, Self.id(id, new), key, &changes, on: connection)
     }
 
     /// - Returns: Nil when there is no such record.
     private func update(
-        _ input: RecordInput,
+        _ input: ParsedValues,
         id: UUID,
         _ condition: WriteCondition,
-        _ depth: Depth,
+        _ depth: PrivilegeDepth,
         _ key: Session.CurrentKey?,
         _ changes: inout DestinationChanges,
         on connection: isolated PostgresConnection
@@ -55,10 +55,10 @@ extension PreparedWrite {
     }
 
     private func updateRow(
-        _ input: RecordInput,
+        _ input: ParsedValues,
         id: UUID,
         _ condition: WriteCondition,
-        _ depth: Depth,
+        _ depth: PrivilegeDepth,
         _ key: Session.CurrentKey?,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome? {
@@ -100,7 +100,7 @@ extension PreparedWrite {
     func delete(
         _ recordKey: RecordKey,
         _ condition: WriteCondition,
-        _ depth: Depth,
+        _ depth: PrivilegeDepth,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome {
         let id: UUID
@@ -136,7 +136,7 @@ extension PreparedWrite {
 
     private func restrict(
         _ condition: WriteCondition,
-        _ depth: Depth,
+        _ depth: PrivilegeDepth,
         _ right: AccessRights,
         _ conditions: inout [String],
         _ parameters: inout [PostgresParameter]
@@ -173,7 +173,7 @@ extension PreparedWrite {
         _ id: UUID,
         _ rule: EmailWriteRule,
         _ condition: WriteCondition,
-        _ depth: Depth,
+        _ depth: PrivilegeDepth,
         on connection: isolated PostgresConnection
     ) throws {
         var conditions = ["activityid = $1", "NOT coalesce(\(rule.condition), false)"]
@@ -189,7 +189,7 @@ extension PreparedWrite {
     private func refuseMissing(
         _ id: UUID,
         _ condition: WriteCondition,
-        _ depth: Depth,
+        _ depth: PrivilegeDepth,
         on connection: isolated PostgresConnection
     ) throws {
         switch condition {

@@ -18,9 +18,9 @@ struct PreparedWrite: Sendable {
     private var newKey: RecordKey?
 
     private enum Action {
-        case create(RecordInput, UUID)
-        case upsert(RecordInput, RecordKey, [JSONValue.Member], WriteCondition, Depth)
-        case delete(RecordKey, WriteCondition, Depth)
+        case create(ParsedValues, UUID)
+        case upsert(ParsedValues, RecordKey, [JSONValue.Member], WriteCondition, PrivilegeDepth)
+        case delete(RecordKey, WriteCondition, PrivilegeDepth)
         case message(UUID, RecordMessage)
     }
 
@@ -79,7 +79,7 @@ struct PreparedWrite: Sendable {
         case .create(let entity, let id, let members):
             self.entity = entity
             _ = try session.require(.create, on: entity)
-            let input = try RecordInput(entity, Self.own(entity, members, &parts), for: .create)
+            let input = try ParsedValues(entity, Self.own(entity, members, &parts), for: .create)
             try input.ownKey?.requireNew(input)
             action = .create(input, Self.id(id, input))
             isOwnID = id == nil && input.values[entity.primaryID] == nil
@@ -89,7 +89,7 @@ struct PreparedWrite: Sendable {
             self.entity = entity
             _ = try session.require(.create, on: entity)
             _ = try key.filter(entity)
-            let input = try RecordInput(entity, Self.own(entity, key.completed(members), &parts), for: .create)
+            let input = try ParsedValues(entity, Self.own(entity, key.completed(members), &parts), for: .create)
             try key.requireAgreement(with: input)
             if case .id(let id) = key { action = .create(input, id) } else { action = .create(input, Self.id(nil, input)) }
             if key.isAlternate { newKey = key }
@@ -98,9 +98,9 @@ struct PreparedWrite: Sendable {
         case .upsert(let entity, let key, let members, let condition):
             self.entity = entity
             var depth = try session.require(.update, on: entity)
-            try RecordInput.requireEffect(of: members, on: entity)
+            try ParsedValues.requireEffect(of: members, on: entity)
             let members = try Self.own(entity, members, &parts)
-            let input = try RecordInput(entity, members, for: .update)
+            let input = try ParsedValues(entity, members, for: .update)
             guard parts.attachments.isEmpty else {
                 throw FieldsealError(
                     .invalidArgument,
@@ -145,7 +145,7 @@ struct PreparedWrite: Sendable {
         return email
     }
 
-    static func id(_ id: UUID?, _ input: RecordInput) -> UUID {
+    static func id(_ id: UUID?, _ input: ParsedValues) -> UUID {
         let named: UUID? = if case .id(let id) = input.values[input.entity.primaryID] { id } else { nil }
         return id ?? named ?? UUID.timeOrdered()
     }
@@ -154,9 +154,10 @@ struct PreparedWrite: Sendable {
     ///
     /// - Returns: The depth to which all of them may be written.
     @discardableResult
-    static func requireRights(_ input: RecordInput, for purpose: RecordInput.Purpose, of caller: Caller) throws -> Depth {
+    static func requireRights(_ input: ParsedValues, for purpose: ParsedValues.Purpose, of caller: Caller) throws -> PrivilegeDepth
+    {
         let (entity, role) = (input.entity, caller.role)
-        var depth = Depth.organization
+        var depth = PrivilegeDepth.organization
         if role != .systemAdministrator || caller.impersonation != nil {
             let message: EntityDefinition.Message = purpose == .create ? .create : .update
             for name in input.names.sorted() {
@@ -223,7 +224,7 @@ struct PreparedWrite: Sendable {
     }
 
     func create(
-        _ input: RecordInput,
+        _ input: ParsedValues,
         _ id: UUID,
         _ key: Session.CurrentKey?,
         _ changes: inout DestinationChanges,
@@ -242,13 +243,13 @@ struct PreparedWrite: Sendable {
     }
 
     private func statements(
-        _ input: RecordInput,
+        _ input: ParsedValues,
         _ id: UUID,
-        _ origin: RecordDraft.Origin,
+        _ origin: NewRecord.Origin,
         _ key: Session.CurrentKey?
     ) throws -> [(sql: String, parameters: [PostgresParameter])] {
         let secrets = input.secrets.compactMapValues { $0 }
-        let draft = RecordDraft(entity, id: id, input.values, secrets: input.secrets, origin: origin)
+        let draft = NewRecord(entity, id: id, input.values, secrets: input.secrets, origin: origin)
         var statements = [draft.statement(in: organization)]
         if let key, !secrets.isEmpty {
             statements.append(try key.insert(secrets, of: entity, id, in: organization))
@@ -270,17 +271,17 @@ struct PreparedWrite: Sendable {
     }
 
     /// The caller's place in the organization; nil if it is unknown.
-    private var origin: RecordDraft.Origin? {
+    private var origin: NewRecord.Origin? {
         guard let unit = session.callersUnit, let user = caller.systemUserID else { return nil }
-        return RecordDraft.Origin(
+        return NewRecord.Origin(
             organization: organization, user: user, businessUnit: unit, delegate: caller.impersonation?.systemUserID)
     }
 
-    private func origin(on connection: isolated PostgresConnection) throws -> RecordDraft.Origin {
+    private func origin(on connection: isolated PostgresConnection) throws -> NewRecord.Origin {
         let units = try connection.query(
             "SELECT businessunitid FROM \(organization.qualified("businessunit")) ORDER BY createdon, businessunitid LIMIT 1")
         let unit: UUID = try units[0].decode(0)
-        return RecordDraft.Origin(organization: organization, user: caller.systemUserID ?? unit, businessUnit: unit)
+        return NewRecord.Origin(organization: organization, user: caller.systemUserID ?? unit, businessUnit: unit)
     }
 }
 
@@ -288,7 +289,7 @@ extension RecordKey {
     /// Refuses values that contradict the key.
     ///
     /// - Throws: ``FieldsealError`` `.invalidArgument` naming the attribute.
-    func requireAgreement(with input: RecordInput) throws(FieldsealError) {
+    func requireAgreement(with input: ParsedValues) throws(FieldsealError) {
         guard case .alternate(let values) = self else { return }
         for (name, value) in values {
             guard let attribute = input.entity[name], let given = input.values[attribute.logicalName] else { continue }

@@ -24,7 +24,7 @@ package struct RecordRows: Sendable {
     /// - Parameters:
     ///   - drafts: At least one, all of one entity.
     ///   - own: The attributes that may differ between the drafts.
-    package init(_ drafts: [RecordDraft], own: Set<String>, in organization: Organization, conflict: Conflict = .fails) {
+    package init(_ drafts: [NewRecord], own: Set<String>, in organization: Organization, conflict: Conflict = .fails) {
         entity = drafts[0].entity
         self.conflict = conflict
         let isTeam = drafts[0].values["owneridtype"] == .text("team")

@@ -95,7 +95,7 @@ extension AttestedChange {
     mutating func approvals(on connection: isolated PostgresConnection) throws -> [Approval] {
         var valid: [Approval] = []
         for (approval, tag) in try Approval.all(of: organization, on: connection) {
-            guard try grants.honours(approval.grant, tag: tag, under: kek) else { continue }
+            guard try grants.authenticates(approval.grant, tag: tag, under: kek) else { continue }
             if approval.expires > now { valid.append(approval) } else { try approval.end(&self, on: connection) }
         }
         return valid

@@ -71,7 +71,7 @@ extension AttestedChange {
                 try row.decode(0), organization: try row.decode(1), name: try row.decode(2), systemUser: user, role: role,
                 salt: try bytes(5), verifier: try bytes(6), totp: row.isNull(8) ? nil : try bytes(8), disabledOn: nil,
                 mustChangePassword: try row.decode(9))
-            return try grants.honours(grant, tag: try bytes(7), under: kek) && isAdministrator(user, role, on: connection)
+            return try grants.authenticates(grant, tag: try bytes(7), under: kek) && isAdministrator(user, role, on: connection)
         }
     }
 
@@ -83,7 +83,7 @@ extension AttestedChange {
             let (user, role): (UUID, String) = (try row.decode(2), try row.decode(3))
             let grant = OrganizationState.ClientRow.grant(
                 try row.decode(0), organization, name: try row.decode(1), systemUser: user, role: role, disabledOn: nil)
-            return try grants.honours(grant, tag: try row.decode(4, as: PostgresBytes.self).bytes, under: kek)
+            return try grants.authenticates(grant, tag: try row.decode(4, as: PostgresBytes.self).bytes, under: kek)
                 && isAdministrator(user, role, on: connection)
         }
     }
@@ -110,7 +110,7 @@ extension AttestedChange {
         let name = Role.systemAdministrator.rawValue
         return try role == name
             || GrantedRole.rows(of: user, in: organization, on: connection).contains {
-                try $0.name == name && $0.isHonoured(in: grants, under: kek)
+                try $0.name == name && $0.isAuthentic(in: grants, under: kek)
             }
     }
 

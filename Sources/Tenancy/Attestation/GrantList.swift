@@ -26,7 +26,7 @@ package struct GrantList: Sendable, Equatable {
     /// The list's verdict on a row.
     package enum Standing: Sendable, Equatable {
         /// The row has the contents that this service wrote last.
-        case honoured
+        case authentic
         /// This service revoked it.
         case revoked
         /// This service wrote the row, and later wrote other contents for it.
@@ -60,7 +60,7 @@ package struct GrantList: Sendable, Equatable {
         let entry = entries[try grant.name.digest()]
         if let entry, try isRevocation(entry, of: grant.name, under: kek) { return .revoked }
         guard try grant.fits(tag, under: kek) else { return .foreign }
-        return entry == Digest(tag) ? .honoured : .putBack
+        return entry == Digest(tag) ? .authentic : .putBack
     }
 
     private func isRevocation(_ entry: Digest, of name: Grant.Name, under kek: KeyEncryptionKey) throws -> Bool {
@@ -72,7 +72,7 @@ package struct GrantList: Sendable, Equatable {
     /// - Parameter isDisabled: Whether the row says that it is disabled. A row that was revoked must say so, and no other.
     package func isNewest(_ grant: Grant, tag: [UInt8], isDisabled: Bool, under kek: KeyEncryptionKey) throws -> Bool {
         switch try standing(of: grant, tag: tag, under: kek) {
-        case .honoured: return !isDisabled
+        case .authentic: return !isDisabled
         case .revoked: return try isDisabled && grant.fits(tag, under: kek) && isLast(tag, of: grant.name, under: kek)
         case .putBack, .foreign: return false
         }
@@ -89,8 +89,8 @@ package struct GrantList: Sendable, Equatable {
     }
 
     /// Whether a row has the contents that this service wrote last.
-    package func honours(_ grant: Grant, tag: [UInt8], under kek: KeyEncryptionKey) throws -> Bool {
-        try standing(of: grant, tag: tag, under: kek) == .honoured
+    package func authenticates(_ grant: Grant, tag: [UInt8], under kek: KeyEncryptionKey) throws -> Bool {
+        try standing(of: grant, tag: tag, under: kek) == .authentic
     }
 
     /// Whether the list has a grant that has no stored tag.

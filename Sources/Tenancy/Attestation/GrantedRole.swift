@@ -32,7 +32,7 @@ struct GrantedRole: Sendable {
     }
 
     /// Whether this service granted the role, and made the user a member of the team.
-    func isHonoured(in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
+    func isAuthentic(in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
         guard let team else { return try grants.holds(Grant.userRole(roleID, name, of: user), under: kek) }
         return try grants.holds(Grant.teamRole(roleID, name, of: team), under: kek)
             && grants.holds(Grant.member(user, of: team), under: kek)
@@ -50,7 +50,7 @@ extension OrganizationState {
         var roles: RoleSet = []
         for row in try GrantedRole.rows(of: user, in: organization, on: connection) {
             // Passwords are released to an Email Router, so records can't give that role.
-            guard let role = Role(rawValue: row.name), role != .emailRouter, try row.isHonoured(in: grants, under: kek) else {
+            guard let role = Role(rawValue: row.name), role != .emailRouter, try row.isAuthentic(in: grants, under: kek) else {
                 continue
             }
             roles.insert(role)

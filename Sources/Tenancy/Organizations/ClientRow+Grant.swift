@@ -26,7 +26,7 @@ extension OrganizationState.ClientRow {
 extension OrganizationState {
     /// Whether this service wrote the client's row, and the client and its systemuser are enabled.
     package func mayAct(_ client: ClientRow, under kek: KeyEncryptionKey) throws -> Bool {
-        try client.disabledOn == nil && grants.honours(client.grant(in: organization), tag: client.tag, under: kek)
+        try client.disabledOn == nil && grants.authenticates(client.grant(in: organization), tag: client.tag, under: kek)
             && !client.isUserDisabled && !isDisabled(systemUser: client.systemUserID)
     }
 }

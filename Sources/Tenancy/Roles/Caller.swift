@@ -67,14 +67,16 @@ package struct Caller: Sendable {
     }
 
     /// The depth to which the caller may send `message` to records of `entity`. Under impersonation both users must have it.
-    package func depth(of message: EntityDefinition.Message, on entity: EntityDefinition) -> Depth {
+    package func depth(of message: EntityDefinition.Message, on entity: EntityDefinition) -> PrivilegeDepth {
         let depth = PrivilegeTable.depth(of: message, on: entity, for: roles)
         guard let impersonation else { return depth }
         return min(depth, PrivilegeTable.depth(of: message, on: entity, for: impersonation.roles))
     }
 
     /// The depth to which the caller may write an attribute with a create or an update.
-    package func depth(of message: EntityDefinition.Message, writing attribute: String, on entity: EntityDefinition) -> Depth {
+    package func depth(of message: EntityDefinition.Message, writing attribute: String, on entity: EntityDefinition)
+        -> PrivilegeDepth
+    {
         let depth = PrivilegeTable.depth(of: message, writing: attribute, on: entity, for: roles)
         guard let impersonation else { return depth }
         return min(depth, PrivilegeTable.depth(of: message, writing: attribute, on: entity, for: impersonation.roles))

@@ -2,10 +2,13 @@ package import Model
 
 /// The privileges of each role. The three encryption messages belong only to System Administrator, and are not in the table.
 package enum PrivilegeTable {
-    private typealias Row = (read: Depth, create: Depth, update: Depth, delete: Depth, assign: Depth, share: Depth)
+    private typealias Row = (
+        read: PrivilegeDepth, create: PrivilegeDepth, update: PrivilegeDepth, delete: PrivilegeDepth, assign: PrivilegeDepth,
+        share: PrivilegeDepth
+    )
 
     /// The depth to which `role` may send `message` to records of `entity`.
-    package static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for role: Role) -> Depth {
+    package static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for role: Role) -> PrivilegeDepth {
         guard entity.has(message) else { return .none }
         let row = row(of: role, on: entity.logicalName)
         return switch message {

@@ -36,8 +36,10 @@ extension Role {
 
 extension PrivilegeTable {
     /// The depth to which a caller with these roles may send `message` to records of `entity`.
-    package static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for roles: RoleSet) -> Depth {
-        var deepest = Depth.none
+    package static func depth(of message: EntityDefinition.Message, on entity: EntityDefinition, for roles: RoleSet)
+        -> PrivilegeDepth
+    {
+        var deepest = PrivilegeDepth.none
         for role in Role.allCases where roles.contains(role) { deepest = max(deepest, depth(of: message, on: entity, for: role)) }
         return deepest
     }
@@ -47,9 +49,9 @@ extension PrivilegeTable {
     /// many.
     static func depth(
         of message: EntityDefinition.Message, writing attribute: String, on entity: EntityDefinition, for roles: RoleSet
-    ) -> Depth {
+    ) -> PrivilegeDepth {
         let isEncrypted = entity[attribute]?.isEncrypted ?? false
-        var deepest = Depth.none
+        var deepest = PrivilegeDepth.none
         for role in Role.allCases where roles.contains(role) {
             guard mayWrite(attribute, of: entity, role), !isEncrypted || maySetPasswords(role) else { continue }
             deepest = max(deepest, depth(of: message, on: entity, for: role))

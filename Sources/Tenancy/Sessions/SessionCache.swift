@@ -90,9 +90,9 @@ extension Session {
     /// Looks a record up together with the lookups of other callers.
     ///
     /// - Returns: Rows that include the record, if it exists; nil when the caller needs a separate connection.
-    package func look(up id: UUID, with statement: SharedStatement) async -> PostgresResult? {
+    package func lookUp(_ id: UUID, with statement: SharedStatement) async -> PostgresResult? {
         guard let check, let connection = deployment.readers.min(by: { $0.load < $1.load }) else { return nil }
-        return await connection.look(up: id, with: statement, after: check)
+        return await connection.lookUp(id, with: statement, after: check)
     }
 
     /// The same on a shared connection, for statements that take microseconds.

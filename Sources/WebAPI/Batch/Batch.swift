@@ -8,7 +8,7 @@ import Tenancy
 
 // Batches: several requests in one (OData 4.0 Part 1, section 11.7).
 extension DataAPI {
-    func batch(_ request: APIRequest) async throws -> APIAnswer {
+    func batch(_ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let type = request.headers[.contentType] ?? ""
         let isJSON = type.lowercased().hasPrefix("application/json")
@@ -40,7 +40,7 @@ private struct BatchRun {
     /// The request that contains the others.
     let batch: APIRequest
     private var continuesOnError: Bool { batch.preferences.continuesOnError }
-    private var answers: [(isSet: Bool, items: [(id: String?, answer: APIAnswer)])] = []
+    private var answers: [(isSet: Bool, items: [(id: String?, answer: APIResponse)])] = []
     /// The addresses of records that requests with an id created or named.
     private var addresses: [String: String] = [:]
     /// The sessions of users in whose names parts of the batch are.
@@ -69,13 +69,13 @@ private struct BatchRun {
                 answers.append((true, try await changes(items)))
                 return true
             } catch {
-                return fail(items, with: APIAnswer.answer(to: error).answer)
+                return fail(items, with: APIResponse.answer(to: error).answer)
             }
         }
     }
 
     /// One response for a whole change set that failed. Nothing was changed.
-    private mutating func fail(_ items: [BatchItem], with answer: APIAnswer) -> Bool {
+    private mutating func fail(_ items: [BatchItem], with answer: APIResponse) -> Bool {
         // In JSON each response has the id of a request: that of the group's first. In multipart such a part has none.
         answers.append((false, [(items.first?.group == nil ? nil : items.first?.id, answer)]))
         failed.formUnion(items.compactMap(\.id) + items.compactMap(\.group))
@@ -83,14 +83,14 @@ private struct BatchRun {
     }
 
     /// The response to a request that depends on a failed one (OData JSON Format 4.01, section 19.1.4).
-    private func failedDependency(of items: [BatchItem]) -> APIAnswer? {
+    private func failedDependency(of items: [BatchItem]) -> APIResponse? {
         guard let id = items.lazy.flatMap(\.dependsOn).first(where: failed.contains) else { return nil }
-        return APIAnswer.error(
+        return APIResponse.error(
             FieldsealError(.badRequest, "The request depends on \(id.quotedForMessage), which failed. Nothing was done."),
             status: .init(code: 424, reasonPhrase: "Failed Dependency"))
     }
 
-    private mutating func answer(_ item: BatchItem) async -> APIAnswer {
+    private mutating func answer(_ item: BatchItem) async -> APIResponse {
         do {
             // Nothing is read on for a client that is gone.
             if item.method == "GET", api.peer?.isGone ?? false { throw CancellationError() }
@@ -101,7 +101,7 @@ private struct BatchRun {
             if let id = item.id { addresses[id] = answer.headers[.odataEntityID] ?? "\(api.serviceRoot)\(request.path)" }
             return answer
         } catch {
-            return APIAnswer.answer(to: error).answer
+            return APIResponse.answer(to: error).answer
         }
     }
 
@@ -119,7 +119,7 @@ private struct BatchRun {
     }
 
     /// Runs a change set as one transaction.
-    private mutating func changes(_ items: [BatchItem]) async throws -> [(id: String?, answer: APIAnswer)] {
+    private mutating func changes(_ items: [BatchItem]) async throws -> [(id: String?, answer: APIResponse)] {
         var parts: [(item: BatchItem, change: Change)] = []
         var writes: [(by: Session, write: RecordWrite)] = []
         for item in items {
@@ -135,7 +135,7 @@ private struct BatchRun {
             writes += change.writes.map { (by: api.session, write: $0) }
         }
         let outcomes = try await api.session.write(writes)
-        var answers: [(id: String?, answer: APIAnswer)] = []
+        var answers: [(id: String?, answer: APIResponse)] = []
         var first = 0
         for (item, change) in parts {
             answers.append((item.id, try await change.response(Array(outcomes[first..<first + change.writes.count]))))
@@ -226,7 +226,7 @@ private struct BatchRun {
         return answers.flatMap { $0.items.map { $0.answer.status } }.first { $0.code >= 400 } ?? .ok
     }
 
-    func json() -> APIAnswer {
+    func json() -> APIResponse {
         var responses: [JSONValue] = []
         for (_, items) in answers {
             for (id, answer) in items {
@@ -243,10 +243,10 @@ private struct BatchRun {
                 responses.append(.object(members))
             }
         }
-        return APIAnswer.json(["responses": .array(responses)], status: status)
+        return APIResponse.json(["responses": .array(responses)], status: status)
     }
 
-    func multipart() -> APIAnswer {
+    func multipart() -> APIResponse {
         let boundary = "batchresponse_\(UUID().text)"
         var body: [UInt8] = []
         func line(_ text: String) { body.append(contentsOf: (text + "\r\n").utf8) }
@@ -266,11 +266,11 @@ private struct BatchRun {
             line("--\(inner)--")
         }
         line("--\(boundary)--")
-        return APIAnswer(
+        return APIResponse(
             status: status, headers: [.contentType: "multipart/mixed; boundary=\(boundary); charset=utf-8"], body: body)
     }
 
-    private func write(_ item: (id: String?, answer: APIAnswer), to body: inout [UInt8]) {
+    private func write(_ item: (id: String?, answer: APIResponse), to body: inout [UInt8]) {
         func line(_ text: String) { body.append(contentsOf: (text + "\r\n").utf8) }
         line("Content-Type: application/http")
         line("Content-Transfer-Encoding: binary")

@@ -20,7 +20,7 @@ struct BatchSize {
     /// Counts the response to a read.
     ///
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the exceeded limit. A write is never refused for its response.
-    mutating func add(_ answer: APIAnswer, to request: APIRequest) throws(FieldsealError) {
+    mutating func add(_ answer: APIResponse, to request: APIRequest) throws(FieldsealError) {
         if request.method == .get {
             guard records + answer.records <= Self.recordLimit else {
                 throw FieldsealError(
@@ -40,9 +40,9 @@ struct BatchSize {
     }
 }
 
-extension APIAnswer {
+extension APIResponse {
     /// The same response, with its number of records.
-    func holding(_ page: RecordPage) -> APIAnswer {
+    func holding(_ page: RecordPage) -> APIResponse {
         var answer = self
         answer.records = page.recordCount
         return answer

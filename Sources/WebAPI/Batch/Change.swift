@@ -11,19 +11,19 @@ struct Change: Sendable {
     /// The address of the record. Later requests of a change set may refer to it.
     let address: String
     /// Makes the response from the outcomes of the writes.
-    let response: @Sendable ([WriteOutcome]) async throws -> APIAnswer
+    let response: @Sendable ([WriteOutcome]) async throws -> APIResponse
 
     /// - Parameter response: Nil for a response without content.
-    init(_ writes: [RecordWrite], address: String, response: (@Sendable ([WriteOutcome]) async throws -> APIAnswer)? = nil) {
+    init(_ writes: [RecordWrite], address: String, response: (@Sendable ([WriteOutcome]) async throws -> APIResponse)? = nil) {
         self.writes = writes
         self.address = address
-        self.response = response ?? { _ in APIAnswer.noContent() }
+        self.response = response ?? { _ in APIResponse.noContent() }
     }
 }
 
 extension DataAPI {
     /// Performs the writes of a request.
-    func answer(_ change: Change) async throws -> APIAnswer {
+    func answer(_ change: Change) async throws -> APIResponse {
         try await change.response(try await session.write(change.writes))
     }
 
@@ -84,7 +84,7 @@ extension DataAPI {
     /// Creates a record that refers to the record before a collection-valued navigation property.
     func creation(in navigation: ODataPath.Navigation, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
         let relationship = navigation.relationship
-        try RecordInput.requireWritable(relationship.attribute)
+        try ParsedValues.requireWritable(relationship.attribute)
         let bind = "\(relationship.navigationProperty)@odata.bind"
         guard !members.contains(where: { $0.name.lowercased() == bind.lowercased() }) else {
             throw FieldsealError(.payloadDoesNotFit, "The address names what \(bind) refers to. Leave it out of the body.")
@@ -97,7 +97,7 @@ extension DataAPI {
 
     /// The response to a create or an update. Its options are checked before anything is written.
     private func recordResponse(_ entity: EntityDefinition, _ place: Int, _ request: APIRequest) throws
-        -> @Sendable ([WriteOutcome]) async throws -> APIAnswer
+        -> @Sendable ([WriteOutcome]) async throws -> APIResponse
     {
         let options = try ODataQuery(request.query, for: entity, .record)
         try session.requireReadable(entity, options.query.outputs, expanding: options.expansions)
@@ -112,7 +112,7 @@ extension DataAPI {
         _ request: APIRequest
     ) throws -> RecordWrite {
         let value: JSONValue
-        if [.put, .patch, .delete].contains(request.method) { try RecordInput.requireWritable(attribute) }
+        if [.put, .patch, .delete].contains(request.method) { try ParsedValues.requireWritable(attribute) }
         switch request.method {
         case .delete: value = .null
         case .put where !request.isOctets, .patch where !request.isOctets && attribute.type.isImage:
@@ -139,7 +139,7 @@ extension DataAPI {
         let (entity, key) = (navigation.entity, navigation.key)
         let property = "\(relationship.navigationProperty)@odata.bind"
         if request.method != .delete || !navigation.isCollection { try request.requireNoOptions() }
-        if [.put, .post, .delete].contains(request.method) { try RecordInput.requireWritable(relationship.attribute) }
+        if [.put, .post, .delete].contains(request.method) { try ParsedValues.requireWritable(relationship.attribute) }
         guard navigation.member == nil || request.method == .delete else { throw navigation.methodNotAllowed }
         switch (request.method, navigation.isCollection) {
         case (.put, false):
@@ -186,7 +186,7 @@ extension DataAPI {
     }
 
     func key(of address: String, _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
-        guard let (target, key) = try RecordInput.reference(addresses.relative(address)), target.logicalName == entity.logicalName
+        guard let (target, key) = try ParsedValues.reference(addresses.relative(address)), target.logicalName == entity.logicalName
         else {
             throw FieldsealError(
                 .payloadDoesNotFit, "The address must be one of \(entity.entitySetName), such as \(entity.entitySetName)(ID).")

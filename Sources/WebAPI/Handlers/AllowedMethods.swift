@@ -5,14 +5,14 @@ import Model
 extension WebAPI {
     /// Responds with the methods that an address of the data API accepts (RFC 9110 section 9.3.7). It needs no token, because the
     /// addresses are public.
-    func options(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+    func options(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         let version = try context.parameters.require("version")
         guard DirectResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
         let segments = request.uri.path.split(separator: "/", maxSplits: 4, omittingEmptySubsequences: true)
         let path = try ODataPath(segments.count > 4 ? segments[4] : "")
         guard let known = path.allowedMethods else { throw ODataPath.unknown(String(segments.last ?? "")) }
         let methods = known + [.options]
-        return APIAnswer.noContent([.allow: methods.map(\.rawValue).joined(separator: ", ")])
+        return APIResponse.noContent([.allow: methods.map(\.rawValue).joined(separator: ", ")])
     }
 }
 

@@ -36,13 +36,13 @@ struct DataAPI: Sendable {
         Representation(serviceRoot: serviceRoot, preferences: request.preferences)
     }
 
-    /// - Throws: The error that refuses the request. ``APIAnswer/answer(to:)`` converts it to a response.
-    func answer(_ request: APIRequest) async throws -> APIAnswer {
+    /// - Throws: The error that refuses the request. ``APIResponse/answer(to:)`` converts it to a response.
+    func answer(_ request: APIRequest) async throws -> APIResponse {
         return try await answer(request, at: ODataPath(Substring(request.path)))
     }
 
     /// The same for a parsed path. A long read is cancelled when its client disconnects; a write is not.
-    func answer(_ request: APIRequest, at path: ODataPath) async throws -> APIAnswer {
+    func answer(_ request: APIRequest, at path: ODataPath) async throws -> APIResponse {
         guard let peer, request.method == .get, Self.mayTakeLong(request, path) else { return try await run(request, at: path) }
         return try await peer.cancellingOnHangUp { try await run(request, at: path) }
     }
@@ -56,7 +56,7 @@ struct DataAPI: Sendable {
         }
     }
 
-    private func run(_ request: APIRequest, at path: ODataPath) async throws -> APIAnswer {
+    private func run(_ request: APIRequest, at path: ODataPath) async throws -> APIResponse {
         if let refusal = request.preferences.refusal { throw refusal }
         try RequestHeaders.check(request.headers)
         if !path.isOfRecord { try request.requireNoCondition() }
@@ -68,15 +68,15 @@ struct DataAPI: Sendable {
         return metadata == .none ? answer.withoutMetadata : answer
     }
 
-    private func respond(_ request: APIRequest, at path: ODataPath) async throws -> APIAnswer {
+    private func respond(_ request: APIRequest, at path: ODataPath) async throws -> APIResponse {
         if path.takesNoOptions { try request.requireNoOptions() }
         if case .metadata = path { try QueryOptions.check(try ODataQuery.options(request.query), for: .metadata) }
         switch path {
         case .serviceRoot: return try get(request) { serviceDocument(representation(request)) }
-        case .metadata: return try get(request) { APIAnswer.xml(MetadataDocument.xml) }
+        case .metadata: return try get(request) { APIResponse.xml(MetadataDocument.xml) }
         case .description:
             _ = try MediaTypes.metadata(accepting: request.headers[.accept])
-            return try await getBeside(request) { APIAnswer.json(OpenAPIDocument(serviceRoot: serviceRoot).json) }
+            return try await getBeside(request) { APIResponse.json(OpenAPIDocument(serviceRoot: serviceRoot).json) }
         case .batch: return try await batch(request)
         case .entitySet(let entity): return try await entitySet(entity, request)
         case .count(let entity): return try await count(entity, request)
@@ -93,33 +93,35 @@ struct DataAPI: Sendable {
         }
     }
 
-    private func get(_ request: APIRequest, _ answer: () throws -> APIAnswer) throws -> APIAnswer {
+    private func get(_ request: APIRequest, _ answer: () throws -> APIResponse) throws -> APIResponse {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         return try answer()
     }
 
     /// The same for an answer that takes long to make.
-    private func getBeside(_ request: APIRequest, _ answer: @escaping @Sendable () throws -> APIAnswer) async throws -> APIAnswer {
+    private func getBeside(_ request: APIRequest, _ answer: @escaping @Sendable () throws -> APIResponse) async throws
+        -> APIResponse
+    {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         return try await WorkBeside.run(answer)
     }
 
     /// The service document (OData JSON Format 4.0, section 5).
-    private func serviceDocument(_ representation: Representation) -> APIAnswer {
+    private func serviceDocument(_ representation: Representation) -> APIResponse {
         let sets = EntityCatalog.all.map { entity -> JSONValue in
             ["name": .string(entity.entitySetName), "kind": "EntitySet", "url": .string(entity.entitySetName)]
         }
-        return APIAnswer.json(["@odata.context": .string("\(serviceRoot)/$metadata"), "value": .array(sets)])
+        return APIResponse.json(["@odata.context": .string("\(serviceRoot)/$metadata"), "value": .array(sets)])
     }
 }
 
-extension APIAnswer {
-    static func xml(_ text: String) -> APIAnswer {
-        APIAnswer(status: .ok, headers: [.contentType: "application/xml; charset=utf-8"], body: Array(text.utf8))
+extension APIResponse {
+    static func xml(_ text: String) -> APIResponse {
+        APIResponse(status: .ok, headers: [.contentType: "application/xml; charset=utf-8"], body: Array(text.utf8))
     }
 
-    static func text(_ text: String) -> APIAnswer {
-        APIAnswer(status: .ok, headers: [.contentType: "text/plain; charset=utf-8"], body: Array(text.utf8))
+    static func text(_ text: String) -> APIResponse {
+        APIResponse(status: .ok, headers: [.contentType: "text/plain; charset=utf-8"], body: Array(text.utf8))
     }
 }
 
@@ -169,9 +171,9 @@ extension APIRequest {
     }
 }
 
-extension APIAnswer {
+extension APIResponse {
     /// The response for `odata.metadata=none` (OData JSON Format 4.0, section 3.1.3): only values, counts and links to pages.
-    fileprivate var withoutMetadata: APIAnswer {
+    fileprivate var withoutMetadata: APIResponse {
         guard status.code < 300, let value = try? JSONParser.parse(body) else { return self }
         var answer = self
         answer.body = Self.plain(value).utf8

@@ -5,16 +5,16 @@ import Tenancy
 
 // The document by which clients find the token endpoint (OpenID Connect Discovery 1.0, RFC 8414).
 extension WebAPI {
-    func openIDConfiguration(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+    func openIDConfiguration(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         try await configuration(context, .v2)
     }
 
     /// The document of the older endpoint.
-    func olderConfiguration(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+    func olderConfiguration(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         try await configuration(context, .v1)
     }
 
-    private func configuration(_ context: APIContext, _ version: TokenVersion) async throws -> APIAnswer {
+    private func configuration(_ context: APIContext, _ version: TokenVersion) async throws -> APIResponse {
         let address = try context.organizationAddress()
         _ = try await Session.organization(named: address.organization, in: deployment)
         let root = address.url + (version == .v1 ? "/oauth2" : "/oauth2/v2.0")
@@ -26,7 +26,7 @@ extension WebAPI {
             }
         let methods = JSONValue.array(["client_secret_post", "client_secret_basic", "private_key_jwt"] + certificates)
         let algorithms = JSONValue.array(ClientAssertion.algorithms.map { .string($0) })
-        return APIAnswer.json([
+        return APIResponse.json([
             "issuer": .string(address.issuer),
             // Libraries require this member, even if they never use it.
             "authorization_endpoint": .string("\(root)/authorize"),
@@ -47,8 +47,8 @@ extension WebAPI {
         ])
     }
 
-    func keySet(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+    func keySet(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         _ = try await Session.organization(named: try context.organizationAddress().organization, in: deployment)
-        return APIAnswer.json(try await tokens.keySet())
+        return APIResponse.json(try await tokens.keySet())
     }
 }

@@ -14,7 +14,7 @@ extension DataAPI {
 
     /// `fieldseal.NAME`: operations of a router. Dataverse has no counterpart, because its router reads and writes the database's
     /// tables.
-    func routerOperation(_ name: String, _ request: APIRequest) async throws -> APIAnswer {
+    func routerOperation(_ name: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
         func id(_ name: String) throws(FieldsealError) -> UUID {
@@ -27,51 +27,51 @@ extension DataAPI {
         switch name {
         case "LeaseMailbox":
             let wanted = body["MailboxId"] == nil ? nil : try id("MailboxId")
-            guard let lease = try await leases.leaseMailbox(host: host, mailbox: wanted) else { return APIAnswer.noContent() }
-            return try APIAnswer.message(lease)
+            guard let lease = try await leases.leaseMailbox(host: host, mailbox: wanted) else { return APIResponse.noContent() }
+            return try APIResponse.message(lease)
         case "WaitForWork": return try await waitForWork(body)
         case "ReportMailbox":
             let report = try Self.report(body)
             let mayWatch = try await leases.reportMailbox(try id("MailboxId"), host: host, report)
             return report.watcher == nil || report.revision == nil
-                ? APIAnswer.noContent() : try APIAnswer.message(MailboxReport.Answer(mayWatch: mayWatch))
+                ? APIResponse.noContent() : try APIResponse.message(MailboxReport.Answer(mayWatch: mayWatch))
         case "ReleaseCredential":
             guard let direction = body["Direction"]?.string.flatMap(MailDirection.init) else {
                 throw FieldsealError.misfit("Direction", "Incoming or Outgoing")
             }
             let credential = try await MailboxLeases.releaseCredential(
                 try id("MailboxId"), direction, host: host, allowsPlaintext: limits.allowsPlaintextMail, for: session, mail)
-            return try APIAnswer.message(credential.login)
+            return try APIResponse.message(credential.login)
         case "TakePendingEmails":
             guard case .integer(let limit)? = body["Limit"], (1...100).contains(limit) else {
                 throw FieldsealError.misfit("Limit", "1 to 100")
             }
             let emails = try await leases.takePendingEmails(try id("MailboxId"), host: host, limit: Int(limit))
-            return try APIAnswer.message(PendingEmails.Answer(value: emails))
+            return try APIResponse.message(PendingEmails.Answer(value: emails))
         case "ReportEmails":
             try await leases.reportEmails(try Self.reports(body), mailbox: try id("MailboxId"), host: host)
-            return APIAnswer.noContent()
+            return APIResponse.noContent()
         case "KnownMessages":
             let request: KnownMessages.Request = try Self.message(
                 body, "KnownMessages takes MailboxId, HostId and Ids (an array of texts).")
             let (known, total) = try await leases.knownMessages(
                 try Self.uids(request.ids, "Ids"), mailbox: try id("MailboxId"), host: host)
-            return try APIAnswer.message(KnownMessages.Answer(value: known, total: total))
+            return try APIResponse.message(KnownMessages.Answer(value: known, total: total))
         case "NoteMessages":
             try await leases.noteMessages(try Self.notes(body), mailbox: try id("MailboxId"), host: host)
-            return APIAnswer.noContent()
+            return APIResponse.noContent()
         case "DeliverIncomingEmails": return try await deliver(body, mailbox: try id("MailboxId"), host: host)
         default: throw ODataPath.unknown(name)
         }
     }
 
-    private func deliver(_ body: JSONValue, mailbox: UUID, host: String) async throws -> APIAnswer {
+    private func deliver(_ body: JSONValue, mailbox: UUID, host: String) async throws -> APIResponse {
         guard case .array(let values)? = body["Emails"], values.count <= IncomingDelivery.limit else {
             throw FieldsealError.misfit("Emails", "an array of at most \(IncomingDelivery.limit)")
         }
         let emails = try values.map { try IncomingEmailMembers.read($0, from: .router) }
         let results = try await delivery.deliverIncomingEmails(emails, mailbox: mailbox, host: host)
-        return try APIAnswer.message(
+        return try APIResponse.message(
             IncomingDelivery.Answer(
                 value: results.map { id, verdict in
                     .init(shouldDeliver: verdict.isDelivered, reasonCode: verdict.reason.rawValue, emailId: id?.text)
@@ -79,7 +79,7 @@ extension DataAPI {
     }
 
     /// Responds when there is work for the router, or after a while.
-    private func waitForWork(_ body: JSONValue) async throws -> APIAnswer {
+    private func waitForWork(_ body: JSONValue) async throws -> APIResponse {
         let request: WaitForWork.Request = try Self.message(
             body, "WaitForWork takes HostId, Seconds, WantsWork, Watching (an array of MailboxId and Revision) and IsLeaving.")
         guard (0...RouterLimits.waitSeconds).contains(request.seconds) else {
@@ -92,8 +92,8 @@ extension DataAPI {
             throw FieldsealError(.badRequest, "WaitForWork can't be a part of a batch, which it would hold up. Send it alone.")
         }
         let leases = try leases
-        let wait: @Sendable () async throws -> APIAnswer = {
-            try APIAnswer.message(try await leases.waitForWork(request) { await pause.during($0) })
+        let wait: @Sendable () async throws -> APIResponse = {
+            try APIResponse.message(try await leases.waitForWork(request) { await pause.during($0) })
         }
         guard let peer else { return try await wait() }
         return try await peer.cancellingOnHangUp(wait)
@@ -173,19 +173,19 @@ extension DataAPI {
     }
 
     /// `CheckIncomingEmail` and `DeliverIncomingEmail`, bound to the collection of e-mails.
-    func incomingEmail(_ name: String, _ request: APIRequest) async throws -> APIAnswer {
+    func incomingEmail(_ name: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
         let email = try IncomingEmailMembers.read(body, from: .client)
         let mailbox = try mailbox(body)
         let context = representation(request).context("Microsoft.Dynamics.CRM.\(name)Response")
-        func answer(_ id: UUID?, _ verdict: IncomingVerdict) -> APIAnswer {
+        func answer(_ id: UUID?, _ verdict: IncomingVerdict) -> APIResponse {
             var members = [
                 context, JSONValue.Member("ShouldDeliver", .bool(verdict.isDelivered)),
                 .init("ReasonCode", .integer(Int64(verdict.reason.rawValue))),
             ]
             if name == "DeliverIncomingEmail" { members.append(.init("EmailId", .text(id?.text))) }
-            return APIAnswer.json(.object(members))
+            return APIResponse.json(.object(members))
         }
         if name == "CheckIncomingEmail" { return answer(nil, try await delivery.checkIncomingEmail(email, mailbox: mailbox)) }
         let (id, verdict) = try await delivery.deliverIncomingEmail(email, mailbox: mailbox, host: body["HostId"]?.string)
@@ -215,14 +215,14 @@ extension DataAPI {
         }
         let context = representation(request).context("Microsoft.Dynamics.CRM.SendEmailResponse")
         return Change([.message(.email, id, .sendEmail(issue: issue, token: token))], address: serviceRoot + request.path) {
-            APIAnswer.json(.object([context, .init("Subject", .text($0[0].subject))]))
+            APIResponse.json(.object([context, .init("Subject", .text($0[0].subject))]))
         }
     }
 }
 
-extension APIAnswer {
+extension APIResponse {
     /// A message between the service and its routers.
-    fileprivate static func message(_ value: some Encodable) throws -> APIAnswer {
+    fileprivate static func message(_ value: some Encodable) throws -> APIResponse {
         .json(Array(try RouterCoding.encoder.encode(value)), headers: [.cacheControl: "no-store"])
     }
 }

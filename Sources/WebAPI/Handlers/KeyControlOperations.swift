@@ -13,26 +13,26 @@ extension DataAPI {
     ]
 
     /// - Returns: Nil for another operation.
-    func keyControlOperation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer? {
+    func keyControlOperation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIResponse? {
         switch (name, request.method) {
         case ("fieldseal.RetrieveKeyControl", .get):
             try Self.requireNone(arguments, name)
             let control = try await session.keyControl()
-            return APIAnswer.json([
+            return APIResponse.json([
                 "ApprovalSeconds": Self.number(control.approvalSeconds), "SignInSeconds": Self.number(control.signInSeconds),
             ])
         case ("fieldseal.RetrieveApprovals", .get):
             try Self.requireNone(arguments, name)
-            return APIAnswer.json(["value": .array(try await session.approvals().map(json))])
+            return APIResponse.json(["value": .array(try await session.approvals().map(json))])
         case ("fieldseal.SetKeyControl", .post):
             try await session.setKeyControl(try Self.keyControl(request.members()))
-            return APIAnswer.noContent()
+            return APIResponse.noContent()
         case ("fieldseal.ApproveRequest", .post):
             try await session.approve(try Self.approvalID(request.members(), name))
-            return APIAnswer.noContent()
+            return APIResponse.noContent()
         case ("fieldseal.RefuseRequest", .post):
             try await session.refuse(try Self.approvalID(request.members(), name))
-            return APIAnswer.noContent()
+            return APIResponse.noContent()
         case ("fieldseal.RetrieveKeyControl", _), ("fieldseal.RetrieveApprovals", _): throw MethodNotAllowed(.get)
         case ("fieldseal.SetKeyControl", _), ("fieldseal.ApproveRequest", _), ("fieldseal.RefuseRequest", _):
             throw MethodNotAllowed(.post)

@@ -13,7 +13,7 @@ extension DataAPI {
         "RetrieveDataEncryptionKeyChange", "RevokeAccess", "SetDataEncryptionKey", "WhoAmI",
     ]
 
-    func operation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
+    func operation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIResponse {
         let representation = representation(request)
         if let answer = try await keyControlOperation(name, arguments, request) { return answer }
         if name.hasPrefix("fieldseal.") {
@@ -32,7 +32,7 @@ extension DataAPI {
         case ("CreateEntities", _), ("CreateAttribute", _): throw Self.schemaIsFixed
         case ("WhoAmI", .get):
             let (user, unit, organization) = try await session.whoAmI()
-            return APIAnswer.json(
+            return APIResponse.json(
                 .object([
                     representation.context("Microsoft.Dynamics.CRM.WhoAmIResponse"),
                     .init("BusinessUnitId", .string(unit.text)),
@@ -41,7 +41,7 @@ extension DataAPI {
                 ]))
         case ("IsDataEncryptionActive", .get):
             let isActive = try await KeyAdministration(session, to: .see).isDataEncryptionActive()
-            return APIAnswer.json(
+            return APIResponse.json(
                 .object([
                     representation.context("Microsoft.Dynamics.CRM.IsDataEncryptionActiveResponse"),
                     .init("IsActive", .bool(isActive)),
@@ -49,7 +49,7 @@ extension DataAPI {
         case ("RetrieveDataEncryptionKey", .get):
             let key = try await KeyAdministration(session, to: .read).retrieveDataEncryptionKey()
             return key.withString { text in
-                APIAnswer.json(
+                APIResponse.json(
                     .object([
                         representation.context("Microsoft.Dynamics.CRM.RetrieveDataEncryptionKeyResponse"),
                         .init("EncryptionKey", .string(text)),
@@ -57,7 +57,7 @@ extension DataAPI {
                     headers: [.cacheControl: "no-store"])
             }
         case ("RetrieveDataEncryptionKeyChange", .get):
-            return APIAnswer.json(try await keyChange(representation), headers: [.cacheControl: "no-store"])
+            return APIResponse.json(try await keyChange(representation), headers: [.cacheControl: "no-store"])
         case ("SetDataEncryptionKey", .post):
             return try await setDataEncryptionKey(request)
         case ("WhoAmI", _), ("IsDataEncryptionActive", _), ("RetrieveDataEncryptionKey", _),
@@ -86,7 +86,7 @@ extension DataAPI {
         ])
     }
 
-    private func setDataEncryptionKey(_ request: APIRequest) async throws -> APIAnswer {
+    private func setDataEncryptionKey(_ request: APIRequest) async throws -> APIResponse {
         let members = try request.members()
         var key: String?
         var change: Bool?
@@ -105,6 +105,6 @@ extension DataAPI {
             throw FieldsealError(.payloadDoesNotFit, "SetDataEncryptionKey takes EncryptionKey and ChangeEncryptionKey.")
         }
         try await KeyAdministration(session, to: change ? .change : .activate).setDataEncryptionKey(key, change: change)
-        return APIAnswer.noContent()
+        return APIResponse.noContent()
     }
 }

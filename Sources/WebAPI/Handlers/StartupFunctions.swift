@@ -21,7 +21,7 @@ extension DataAPI {
     private static let languages: JSONValue = [1033]
 
     /// Answers one of ``startupFunctions``.
-    func startupFunction(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
+    func startupFunction(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         let given = try FunctionArguments(arguments, request.query, of: name, Self.startupFunctions[name] ?? [])
         let members: [JSONValue.Member]
@@ -36,7 +36,7 @@ extension DataAPI {
         case "RetrieveDeprovisionedLanguages": members = [.init(name, [])]
         default: members = [.init(name, Self.languages)]
         }
-        return APIAnswer.json(.object([representation(request).context("Microsoft.Dynamics.CRM.\(name)Response")] + members))
+        return APIResponse.json(.object([representation(request).context("Microsoft.Dynamics.CRM.\(name)Response")] + members))
     }
 
     private func checkAccessType(_ value: JSONValue?) throws(FieldsealError) {

@@ -8,7 +8,7 @@ extension DataAPI {
     static let schemaIsFixed = FieldsealError(
         .notImplemented, "Tables, columns and relationships are fixed here; they are neither created nor changed nor deleted.")
 
-    func definitions(_ segments: [ODataPath.Segment], _ request: APIRequest) throws -> APIAnswer {
+    func definitions(_ segments: [ODataPath.Segment], _ request: APIRequest) throws -> APIResponse {
         let options = try ODataQuery.options(request.query)
         var rest = segments[...]
         let first = rest.removeFirst()
@@ -17,13 +17,13 @@ extension DataAPI {
         case ("EntityDefinitions", nil):
             guard rest.isEmpty else { throw ODataPath.unknown(rest[rest.startIndex].name) }
             return try list(
-                try EntityCatalog.all.map { try expanded(Definitions.entity($0), $0, view) }, view, "EntityDefinitions",
+                try EntityCatalog.all.map { try expanded(MetadataJSON.entity($0), $0, view) }, view, "EntityDefinitions",
                 expandable: Self.parts)
         case ("EntityDefinitions", let key?):
             let entity = try self.entity(key)
             guard let next = rest.popFirst() else {
                 return try one(
-                    try expanded(Definitions.entity(entity), entity, view), view, "EntityDefinitions", expandable: Self.parts)
+                    try expanded(MetadataJSON.entity(entity), entity, view), view, "EntityDefinitions", expandable: Self.parts)
             }
             return try part(next, rest, of: entity, view)
         case ("RelationshipDefinitions", nil):
@@ -49,16 +49,16 @@ extension DataAPI {
 
     /// The relationships of a kind; nil for all.
     private static func relationships(_ kind: RelationshipKind?) -> [JSONValue] {
-        (kind == .manyToMany ? [] : EntityCatalog.relationships.map(Definitions.relationship))
-            + (kind == .oneToMany ? [] : EntityCatalog.manyToMany.map(Definitions.relationship))
+        (kind == .manyToMany ? [] : EntityCatalog.relationships.map(MetadataJSON.relationship))
+            + (kind == .oneToMany ? [] : EntityCatalog.manyToMany.map(MetadataJSON.relationship))
     }
 
     /// The relationships of one member of an entity; nil for another member.
     private static func relationships(_ member: String, of entity: EntityDefinition) -> [JSONValue]? {
         switch member {
-        case "OneToManyRelationships": entity.oneToMany.map(Definitions.relationship)
-        case "ManyToOneRelationships": entity.manyToOne.map(Definitions.relationship)
-        case "ManyToManyRelationships": entity.associations.map { Definitions.relationship($0.relationship) }
+        case "OneToManyRelationships": entity.oneToMany.map(MetadataJSON.relationship)
+        case "ManyToOneRelationships": entity.manyToOne.map(MetadataJSON.relationship)
+        case "ManyToManyRelationships": entity.associations.map { MetadataJSON.relationship($0.relationship) }
         default: nil
         }
     }
@@ -84,7 +84,7 @@ extension DataAPI {
         _ rest: ArraySlice<ODataPath.Segment>,
         of entity: EntityDefinition,
         _ view: MetadataView
-    ) throws -> APIAnswer {
+    ) throws -> APIResponse {
         var rest = rest
         let context = "EntityDefinitions('\(entity.logicalName)')/\(next.name)"
         switch (next.name, next.key) {
@@ -95,8 +95,8 @@ extension DataAPI {
             return try list(try attributes.map { try withOptions($0, entity, view) }, view, context, expandable: Self.optionSets)
         case ("Attributes", let key?): return try attribute(key, rest, of: entity, view, context)
         case _ where !rest.isEmpty: throw ODataPath.unknown(rest[rest.startIndex].name)
-        case ("Keys", nil): return try list(Definitions.keys(of: entity), view, context, members: MetadataMembers.key)
-        case ("Keys", let key?): return try one(try find(key, "LogicalName", in: Definitions.keys(of: entity)), view, context)
+        case ("Keys", nil): return try list(MetadataJSON.keys(of: entity), view, context, members: MetadataMembers.key)
+        case ("Keys", let key?): return try one(try find(key, "LogicalName", in: MetadataJSON.keys(of: entity)), view, context)
         default:
             guard let all = Self.relationships(next.name, of: entity) else { throw ODataPath.unknown(next.name) }
             guard let key = next.key else { return try list(all, view, context, members: MetadataMembers.relationship) }
@@ -107,9 +107,9 @@ extension DataAPI {
     /// One attribute, or its options.
     private func attribute(
         _ key: String, _ rest: ArraySlice<ODataPath.Segment>, of entity: EntityDefinition, _ view: MetadataView, _ context: String
-    ) throws -> APIAnswer {
+    ) throws -> APIResponse {
         var rest = rest
-        let found = try find(key, "LogicalName", in: entity.attributes.map { Definitions.attribute($0, of: entity) })
+        let found = try find(key, "LogicalName", in: entity.attributes.map { MetadataJSON.attribute($0, of: entity) })
         guard let name = found["LogicalName"]?.string, let attribute = entity[name] else { throw ODataPath.unknown(key) }
         if let cast = rest.first, AttributeMetadataType(segment: cast) != nil {
             guard try Self.isOfType(cast)(attribute) else {
@@ -122,7 +122,7 @@ extension DataAPI {
         guard let next = rest.popFirst() else {
             return try one(try withOptions(attribute, entity, view), view, context, expandable: Self.optionSets)
         }
-        guard next.key == nil, let options = Definitions.optionSet(attribute, of: entity) else {
+        guard next.key == nil, let options = MetadataJSON.optionSet(attribute, of: entity) else {
             throw ODataPath.unknown(next.name)
         }
         if let cast = rest.first, Self.isOptionSetType(cast) { rest.removeFirst() }
@@ -130,7 +130,7 @@ extension DataAPI {
         switch next.name {
         case "OptionSet": return try one(options, view, context)
         // No option set is shared between attributes.
-        case "GlobalOptionSet": return APIAnswer.noContent()
+        case "GlobalOptionSet": return APIResponse.noContent()
         default: throw ODataPath.unknown(next.name)
         }
     }
@@ -145,7 +145,7 @@ extension DataAPI {
     }
 
     private func entity(_ key: String) throws(FieldsealError) -> EntityDefinition {
-        let all = EntityCatalog.all.map(Definitions.entity)
+        let all = EntityCatalog.all.map(MetadataJSON.entity)
         guard let name = try find(key, "LogicalName", in: all)["LogicalName"]?.string, let entity = EntityCatalog.entity(name)
         else {
             throw ODataPath.unknown("EntityDefinitions")
@@ -172,9 +172,9 @@ extension DataAPI {
         throws(FieldsealError) -> JSONValue
     {
         try view.requireExpansions(of: Self.optionSets)
-        let value = Definitions.attribute(attribute, of: entity)
+        let value = MetadataJSON.attribute(attribute, of: entity)
         guard view.expands("OptionSet") || view.expands("GlobalOptionSet"), case .object(var members) = value,
-            let options = Definitions.optionSet(attribute, of: entity)
+            let options = MetadataJSON.optionSet(attribute, of: entity)
         else { return value }
         if view.expands("OptionSet") { members.append(.init("OptionSet", try view.nested("OptionSet", options))) }
         if view.expands("GlobalOptionSet") { members.append(.init("GlobalOptionSet", nil)) }
@@ -191,7 +191,7 @@ extension DataAPI {
             members.append(.init("Attributes", .array(try inner.listed(attributes))))
         }
         if let inner = try view.view(of: "Keys") {
-            members.append(.init("Keys", .array(try inner.listed(Definitions.keys(of: entity), MetadataMembers.key))))
+            members.append(.init("Keys", .array(try inner.listed(MetadataJSON.keys(of: entity), MetadataMembers.key))))
         }
         for name in Self.relationshipLists {
             guard let inner = try view.view(of: name) else { continue }
@@ -206,21 +206,22 @@ extension DataAPI {
     ///   - members: The members of such values, for a list that may be empty.
     private func list(
         _ values: [JSONValue], _ view: MetadataView, _ context: String, expandable: [String] = [], members known: Set<String> = []
-    ) throws(FieldsealError) -> APIAnswer {
+    ) throws(FieldsealError) -> APIResponse {
         try view.requireExpansions(of: expandable)
         let selected = try view.listed(values, known)
         var members: [JSONValue.Member] = [.init("@odata.context", .string("\(serviceRoot)/$metadata#\(context)"))]
         if view.isCounted { members.append(.init("@odata.count", .integer(Int64(selected.count)))) }
-        return APIAnswer.json(.object(members + [.init("value", .array(selected))]))
+        return APIResponse.json(.object(members + [.init("value", .array(selected))]))
     }
 
     private func one(_ value: JSONValue, _ view: MetadataView, _ context: String, expandable: [String] = [])
-        throws(FieldsealError) -> APIAnswer
+        throws(FieldsealError) -> APIResponse
     {
         try view.requireSingle()
         try view.requireExpansions(of: expandable)
         try view.requireMembers(of: [value])
         guard case .object(let members) = view.selected(value) else { throw ODataPath.unknown(context) }
-        return APIAnswer.json(.object([.init("@odata.context", .string("\(serviceRoot)/$metadata#\(context)/$entity"))] + members))
+        return APIResponse.json(
+            .object([.init("@odata.context", .string("\(serviceRoot)/$metadata#\(context)/$entity"))] + members))
     }
 }

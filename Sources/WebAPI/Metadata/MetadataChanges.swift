@@ -9,7 +9,7 @@ extension DataAPI {
         "All", "Attribute", "Default", "Entity", "Label", "OptionSet", "Relationship",
     ]
 
-    func metadataChanges(_ arguments: String, _ request: APIRequest) throws -> APIAnswer {
+    func metadataChanges(_ arguments: String, _ request: APIRequest) throws -> APIResponse {
         let given = try FunctionArguments(
             arguments, request.query, of: "RetrieveMetadataChanges", ["Query"],
             optional: ["ClientVersionStamp", "DeletedMetadataFilters", "AppModuleId", "RetrieveAllSettings"])
@@ -28,7 +28,7 @@ extension DataAPI {
         for entity in isKnown ? [] : EntityCatalog.all {
             if let value = try query.selected(entity) { entities.append(value) }
         }
-        return APIAnswer.json(
+        return APIResponse.json(
             .object([
                 representation(request).context("Microsoft.Dynamics.CRM.RetrieveMetadataChangesResponse"),
                 .init("EntityMetadata", .array(entities)), .init("ServerVersionStamp", .string(MetadataStamp.current)),
@@ -71,18 +71,18 @@ private struct EntityMetadataQuery {
 
     /// The entity with the parts that the query asks for; nil where its criteria do not match.
     func selected(_ entity: EntityDefinition) throws(FieldsealError) -> JSONValue? {
-        let value = Definitions.entity(entity)
+        let value = MetadataJSON.entity(entity)
         guard try MetadataView.matches(value, query["Criteria"]),
             case .object(var kept) = MetadataView.selected(value, MetadataView.names(query["Properties"]))
         else { return nil }
-        let attributes = entity.attributes.map { Definitions.attribute($0, of: entity) }
+        let attributes = entity.attributes.map { MetadataJSON.attribute($0, of: entity) }
         kept.append(.init("Attributes", .array(try part("AttributeQuery", attributes))))
-        if query["KeyQuery"] != nil { kept.append(.init("Keys", .array(try part("KeyQuery", Definitions.keys(of: entity))))) }
+        if query["KeyQuery"] != nil { kept.append(.init("Keys", .array(try part("KeyQuery", MetadataJSON.keys(of: entity))))) }
         guard query["RelationshipQuery"] != nil else { return .object(kept) }
         for (name, values) in [
-            ("OneToManyRelationships", entity.oneToMany.map(Definitions.relationship)),
-            ("ManyToOneRelationships", entity.manyToOne.map(Definitions.relationship)),
-            ("ManyToManyRelationships", entity.associations.map { Definitions.relationship($0.relationship) }),
+            ("OneToManyRelationships", entity.oneToMany.map(MetadataJSON.relationship)),
+            ("ManyToOneRelationships", entity.manyToOne.map(MetadataJSON.relationship)),
+            ("ManyToManyRelationships", entity.associations.map { MetadataJSON.relationship($0.relationship) }),
         ] { kept.append(.init(name, .array(try part("RelationshipQuery", values)))) }
         return .object(kept)
     }

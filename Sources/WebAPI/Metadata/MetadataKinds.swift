@@ -17,7 +17,7 @@ struct MetadataKinds {
     mutating func kinds(of column: RecordQuery.Column) throws(FieldsealError) -> Set<String> {
         let path = column.path + [column.name]
         let name = path.joined(separator: "/")
-        let found = known[name] ?? look(up: path)
+        let found = known[name] ?? lookUp(path)
         known[name] = found
         guard found.isThere || values.isEmpty else {
             throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
@@ -25,7 +25,7 @@ struct MetadataKinds {
         return found.kinds
     }
 
-    private func look(up path: [String]) -> (isThere: Bool, kinds: Set<String>) {
+    private func lookUp(_ path: [String]) -> (isThere: Bool, kinds: Set<String>) {
         var isThere = false
         var kinds: Set<String> = []
         for value in values {

@@ -4,15 +4,15 @@ import Records
 
 /// The members of metadata by its kind, and the values of enumerations.
 enum MetadataMembers {
-    static let entity = names(of: EntityCatalog.all.map(Definitions.entity)).union([
+    static let entity = names(of: EntityCatalog.all.map(MetadataJSON.entity)).union([
         "Attributes", "Keys", "OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships",
     ])
     static let attribute = names(
-        of: EntityCatalog.all.flatMap { entity in entity.attributes.map { Definitions.attribute($0, of: entity) } }
+        of: EntityCatalog.all.flatMap { entity in entity.attributes.map { MetadataJSON.attribute($0, of: entity) } }
     ).union(["OptionSet", "GlobalOptionSet"])
     static let relationship = names(
-        of: EntityCatalog.relationships.map { Definitions.relationship($0) }
-            + EntityCatalog.manyToMany.map { Definitions.relationship($0) })
+        of: EntityCatalog.relationships.map { MetadataJSON.relationship($0) }
+            + EntityCatalog.manyToMany.map { MetadataJSON.relationship($0) })
     static let key = Set(MetadataShapes.key)
     static let optionSet = Set(MetadataShapes.optionSet + ["Options", "TrueOption", "FalseOption", "ParentOptionSetName"])
 

@@ -5,7 +5,7 @@ import Model
 /// The stamp of a version of the metadata.
 enum MetadataStamp {
     /// It is the same on every server of one version.
-    static let current = String(Definitions.id("metadata", MetadataDocument.xml).prefix(18).filter { $0 != "-" })
+    static let current = String(MetadataJSON.id("metadata", MetadataDocument.xml).prefix(18).filter { $0 != "-" })
 
     /// Whether a client has the current metadata.
     ///

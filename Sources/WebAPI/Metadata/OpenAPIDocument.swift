@@ -156,7 +156,7 @@ struct OpenAPIDocument {
 
     /// The schemas of the record for reads, creates and updates.
     private func schemas(_ entity: EntityDefinition) -> [JSONValue.Member] {
-        func properties(_ use: AttributeDefinition.Uses) -> JSONValue {
+        func properties(_ use: AttributeDefinition.Operations) -> JSONValue {
             .object(
                 entity.attributes.filter { use == .read ? $0.validFor.contains(use) : $0.isWritable(by: use) }.map { attribute in
                     use != .read && attribute.type.isReference

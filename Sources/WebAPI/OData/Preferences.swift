@@ -16,7 +16,7 @@ struct Preferences: Sendable {
     private(set) var refusal: FieldsealError?
 
     /// Supported preferences, without the prefix `odata.` of OData 4.0.
-    static let honoured: Set<String> = ["continue-on-error", "include-annotations", "maxpagesize", "return"]
+    static let supported: Set<String> = ["continue-on-error", "include-annotations", "maxpagesize", "return"]
     /// Preferences without an effect here, each with the reason.
     static let harmless: [String: String] = [
         "respond-async": "a server may respond at once (RFC 7240 section 4.1)",

@@ -32,7 +32,7 @@ enum QueryOptions {
         "partitionId",
     ]
 
-    static func honoured(by kind: Kind) -> Set<String> {
+    static func supported(by kind: Kind) -> Set<String> {
         switch kind {
         case .list:
             [
@@ -40,7 +40,7 @@ enum QueryOptions {
                 "fetchXml",
                 "sql",
             ]
-        case .related: honoured(by: .list).subtracting(["fetchXml", "sql"])
+        case .related: supported(by: .list).subtracting(["fetchXml", "sql"])
         case .references: ["$filter", "$orderby", "$top", "$skip", "$count", "$skiptoken", "$format"]
         case .count: ["$filter"]
         case .record: ["$select", "$expand", "$format"]
@@ -58,8 +58,8 @@ enum QueryOptions {
 
     /// - Throws: ``FieldsealError`` naming the option that the request does not support.
     static func check(_ options: [(name: String, value: String)], for kind: Kind) throws(FieldsealError) {
-        let honoured = honoured(by: kind)
-        for (name, _) in options where !name.hasPrefix("@") && !honoured.contains(name) && harmless[name] == nil {
+        let supported = supported(by: kind)
+        for (name, _) in options where !name.hasPrefix("@") && !supported.contains(name) && harmless[name] == nil {
             throw refusal(name, kind)
         }
         let names = Set(options.map(\.name))
@@ -75,10 +75,10 @@ enum QueryOptions {
     private static func refusal(_ name: String, _ kind: Kind) -> FieldsealError {
         let shown = name.prefix(100)
         if unsupported.contains(name) { return FieldsealError(.notImplemented, "The query option '\(shown)' is not supported.") }
-        if honoured(by: .list).union(honoured(by: .disassociation)).contains(name) {
+        if supported(by: .list).union(supported(by: .disassociation)).contains(name) {
             return FieldsealError(.queryDoesNotFit, "The query option '\(shown)' is not supported here. \(advice(kind))")
         }
-        let known = honoured(by: .list).union(honoured(by: .disassociation)).union(unsupported)
+        let known = supported(by: .list).union(supported(by: .disassociation)).union(unsupported)
         let lowercased = name.lowercased()
         if let meant = known.first(where: { $0.lowercased() == lowercased || $0.lowercased() == "$\(lowercased)" }) {
             return FieldsealError(.queryDoesNotFit, "There is no query option '\(shown)'. It is written \(meant).")
@@ -87,7 +87,8 @@ enum QueryOptions {
     }
 
     private static func advice(_ kind: Kind) -> String {
-        let honoured = honoured(by: kind).sorted()
-        return honoured.isEmpty ? "This address takes no query options." : "This address takes \(honoured.joined(separator: ", "))."
+        let supported = supported(by: kind).sorted()
+        return supported.isEmpty
+            ? "This address takes no query options." : "This address takes \(supported.joined(separator: ", "))."
     }
 }

@@ -9,7 +9,7 @@ import Model
 /// Other headers of Dataverse and OData are refused. All remaining headers belong to HTTP.
 enum RequestHeaders {
     /// Supported headers. ``check(_:)`` refuses values that are not supported.
-    static let honoured: Set<String> = [
+    static let supported: Set<String> = [
         "callerobjectid", "mscrmcallerid", "odata-maxversion", "odata-version",
     ]
     /// Headers without an effect here, each with the reason.
@@ -46,7 +46,7 @@ enum RequestHeaders {
                 guard name == "content-encoding", field.value.lowercased() == "identity" else {
                     throw FieldsealError(.badRequest, "The header \(field.name.rawName) is not supported: \(advice).")
                 }
-            } else if prefixes.contains(where: name.hasPrefix), !honoured.contains(name), harmless[name] == nil {
+            } else if prefixes.contains(where: name.hasPrefix), !supported.contains(name), harmless[name] == nil {
                 throw FieldsealError(
                     .badRequest, "The header \(field.name.rawName.prefix(100)) is not supported. Send the request without it.")
             }

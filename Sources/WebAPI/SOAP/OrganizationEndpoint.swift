@@ -20,7 +20,7 @@ extension WebAPI {
             let path = RouterPath(":organization/\(path)")
             router.get(path) { request, context in await describeOrganizationService(request, context) }
             router.post(path, use: organizationService)
-            router.on(path, method: .options) { _, _ in APIAnswer.noContent([.allow: "GET, HEAD, POST, OPTIONS"]) }
+            router.on(path, method: .options) { _, _ in APIResponse.noContent([.allow: "GET, HEAD, POST, OPTIONS"]) }
         }
     }
 
@@ -28,18 +28,18 @@ extension WebAPI {
     static func isSOAP(_ path: String) -> Bool { path.contains(ascii: "/xrmservices/2011/", ignoringCase: true) }
 
     /// The fault for an error, if only the request's headers are known.
-    static func fault(for error: any Error, _ request: Request, activity: String) -> APIAnswer {
+    static func fault(for error: any Error, _ request: Request, activity: String) -> APIResponse {
         let version = SOAPVersion(contentType: request.headers[.contentType] ?? "") ?? .v11
         return SOAPFault.fault(for: error).fault.answer(version, activity: activity)
     }
 
     /// Responds to a GET: with the description for `?wsdl`, and otherwise with the source of tokens.
-    private func describeOrganizationService(_ request: Request, _ context: APIContext) async -> APIAnswer {
+    private func describeOrganizationService(_ request: Request, _ context: APIContext) async -> APIResponse {
         do {
             let organization = try context.parameters.require("organization")
             let names = try ODataQuery.options(request.uri.query).map { $0.name.lowercased() }
             if names.contains("wsdl") || names.contains("singlewsdl") {
-                return APIAnswer(
+                return APIResponse(
                     status: .ok, headers: [.contentType: "text/xml; charset=utf-8"],
                     body: ServiceDescription.organization(at: try serviceAddress(request, context)))
             }
@@ -56,19 +56,19 @@ extension WebAPI {
     }
 
     /// The response to a request without a valid token names the source of tokens.
-    private func challenged(_ answer: APIAnswer, _ context: APIContext) -> APIAnswer {
+    private func challenged(_ answer: APIResponse, _ context: APIContext) -> APIResponse {
         guard answer.status == .unauthorized, let address = context.address else { return answer }
         var answer = answer
         answer.headers[.wwwAuthenticate] = address.challenge
         return answer
     }
 
-    func organizationService(_ request: Request, _ context: APIContext) async -> APIAnswer {
+    func organizationService(_ request: Request, _ context: APIContext) async -> APIResponse {
         guard BesideExecutor.isNeeded(by: request) else { return await serve(request, context) }
         return await withTaskExecutorPreference(BesideExecutor.shared) { await serve(request, context) }
     }
 
-    private func serve(_ request: Request, _ context: APIContext) async -> APIAnswer {
+    private func serve(_ request: Request, _ context: APIContext) async -> APIResponse {
         let message: SOAPMessage
         let organization: String
         let token: VerifiedToken
@@ -102,7 +102,7 @@ extension WebAPI {
         }
     }
 
-    private func refused(_ error: any Error, _ request: Request, _ context: APIContext, _ message: SOAPMessage?) -> APIAnswer {
+    private func refused(_ error: any Error, _ request: Request, _ context: APIContext, _ message: SOAPMessage?) -> APIResponse {
         let (fault, isInternal) = SOAPFault.fault(for: error)
         if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
         let version = message?.version ?? SOAPVersion(contentType: request.headers[.contentType] ?? "") ?? .v11
@@ -140,7 +140,7 @@ extension WebAPI {
 
     private func answer(
         _ message: SOAPMessage, for user: ImpersonatedUser?, _ organization: String, _ token: VerifiedToken, _ context: APIContext
-    ) async throws -> APIAnswer {
+    ) async throws -> APIResponse {
         let sessions = ClientSessions(
             deployment, organization: organization, client: token.client, address: context.clientAddress,
             requestID: context.requestID, signedInOn: token.signedInOn)
@@ -163,7 +163,7 @@ extension WebAPI {
             let body =
                 isLong
                 ? try await WorkBeside.run { try message.envelope(action, write) } : try message.envelope(action, write)
-            return APIAnswer(
+            return APIResponse(
                 status: .ok, headers: [.contentType: message.version.contentType, .cacheControl: "no-store"], body: body)
         }
     }

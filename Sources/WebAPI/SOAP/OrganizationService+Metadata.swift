@@ -30,7 +30,7 @@ extension OrganizationService {
 
     private func entity(_ request: OrganizationRequest, _ parameter: String) throws(FieldsealError) -> EntityDefinition {
         if let id = try request.id("MetadataId"), parameter == "LogicalName" {
-            guard let entity = EntityCatalog.all.first(where: { Definitions.id("entity", $0.logicalName) == id.text }) else {
+            guard let entity = EntityCatalog.all.first(where: { MetadataJSON.id("entity", $0.logicalName) == id.text }) else {
                 throw FieldsealError(.objectDoesNotExist, "There is no entity with this MetadataId.")
             }
             try check(request, parameter, entity.logicalName)
@@ -88,7 +88,7 @@ extension OrganizationService {
         if let id = try request.id("MetadataId") {
             for entity in EntityCatalog.all {
                 for attribute in entity.attributes
-                where Definitions.id("attribute", "\(entity.logicalName).\(attribute.logicalName)") == id.text {
+                where MetadataJSON.id("attribute", "\(entity.logicalName).\(attribute.logicalName)") == id.text {
                     try check(request, "EntityLogicalName", entity.logicalName)
                     try check(request, "LogicalName", attribute.logicalName)
                     return (entity, attribute)

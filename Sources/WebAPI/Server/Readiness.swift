@@ -10,7 +10,7 @@ import Tenancy
 /// Any client may ask, so a result is reused for a second, and one check runs at a time.
 final class Readiness: Sendable {
     private struct Answered {
-        let answer: APIAnswer
+        let answer: APIResponse
         let on: ContinuousClock.Instant
     }
 
@@ -24,7 +24,7 @@ final class Readiness: Sendable {
     /// The names of several databases; nil where there is one.
     private let names: [String]?
     private let last = Mutex<Answered?>(nil)
-    private let checks = SingleFlight<Bool, APIAnswer>()
+    private let checks = SingleFlight<Bool, APIResponse>()
     private let isStopping = Mutex(false)
     private static let lifetime = Duration.seconds(1)
 
@@ -48,7 +48,7 @@ final class Readiness: Sendable {
     /// Marks the server as about to stop.
     func stop() { isStopping.withLock { $0 = true } }
 
-    func answer() async throws -> APIAnswer {
+    func answer() async throws -> APIResponse {
         if isStopping.withLock(\.self) { return Self.notReady("the server is about to stop") }
         if let last = last.withLock({ $0 }), .now - last.on < Self.lifetime { return last.answer }
         let answer = try await checks.value(of: true) { [self] in
@@ -59,11 +59,11 @@ final class Readiness: Sendable {
         return answer ?? Self.notReady("the check is under way")
     }
 
-    private func check() async -> APIAnswer {
+    private func check() async -> APIResponse {
         let databases = databases.withLock(\.self)
         guard let names else {
             guard let only = databases.values.first else { return Self.notReady(Self.away) }
-            return await Self.reason(only).map(Self.notReady) ?? APIAnswer.json(["status": .string(Self.ready)])
+            return await Self.reason(only).map(Self.notReady) ?? APIResponse.json(["status": .string(Self.ready)])
         }
         // The server is ready for the organizations of reachable databases.
         let reasons = await withTaskGroup(of: (name: String, reason: String?).self) { group in
@@ -79,7 +79,7 @@ final class Readiness: Sendable {
         guard reasons.count < names.count else {
             return Self.notReady(names.map { "\($0): \(reasons[$0] ?? "")" }.joined(separator: "; "))
         }
-        return APIAnswer.json(["status": .string(Self.ready), "databases": .object(list)])
+        return APIResponse.json(["status": .string(Self.ready), "databases": .object(list)])
     }
 
     /// The reason for which a database's organizations can't be served; nil when they can.
@@ -112,7 +112,7 @@ final class Readiness: Sendable {
         return away
     }
 
-    private static func notReady(_ why: String) -> APIAnswer {
-        APIAnswer.json(["status": "not ready", "reason": .string(why)], status: .serviceUnavailable, headers: [.retryAfter: "2"])
+    private static func notReady(_ why: String) -> APIResponse {
+        APIResponse.json(["status": "not ready", "reason": .string(why)], status: .serviceUnavailable, headers: [.retryAfter: "2"])
     }
 }

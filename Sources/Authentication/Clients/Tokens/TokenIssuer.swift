@@ -145,7 +145,7 @@ package final class TokenIssuer: Sendable {
         guard try await trusted.mayTrust(issuer, in: name) else {
             throw Self.refused("is from an issuer that is not trusted here")
         }
-        guard let entry = try await issuers.list(named: name).first(where: { $0.issuer == issuer && $0.isHonoured }) else {
+        guard let entry = try await issuers.list(named: name).first(where: { $0.issuer == issuer && $0.isAuthentic }) else {
             throw Self.refused("is from an issuer that is not trusted here")
         }
         let claims = try await providers.verify(

@@ -67,7 +67,7 @@ extension Doctor {
         _ row: GrantRow, _ standing: GrantList.Standing, isNewest: Bool, _ organization: Organization
     ) -> Finding? {
         switch standing {
-        case .honoured: return nil
+        case .authentic: return nil
         case .revoked where row.isDisabled && isNewest: return nil
         case .revoked where row.isDisabled:
             return Finding(

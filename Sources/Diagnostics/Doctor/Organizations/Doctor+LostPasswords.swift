@@ -10,7 +10,7 @@ extension Doctor {
     func lostPasswords(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         var lost: [String] = []
         for entity in EntityCatalog.withCells {
-            for (attribute, flag) in entity.setFlags.sorted(by: { $0.key < $1.key }) {
+            for (attribute, flag) in entity.isSetColumns.sorted(by: { $0.key < $1.key }) {
                 let rows = try connection.query(
                     Self.lostPasswordsStatement(entity, flag, organization),
                     [

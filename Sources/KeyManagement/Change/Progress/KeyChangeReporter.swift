@@ -13,15 +13,15 @@ final class KeyChangeReporter: Sendable {
     }
 
     private let administration: KeyAdministration
-    private let rotationID: UUID
+    private let changeID: UUID
     private let start = ContinuousClock.now
     private let count = Atomic<Int>(0)
     private let state = Mutex(State())
     private let onProgress: (@Sendable (KeyChangeProgress) -> Void)?
 
-    init(_ administration: KeyAdministration, rotationID: UUID, onProgress: (@Sendable (KeyChangeProgress) -> Void)?) {
+    init(_ administration: KeyAdministration, changeID: UUID, onProgress: (@Sendable (KeyChangeProgress) -> Void)?) {
         self.administration = administration
-        self.rotationID = rotationID
+        self.changeID = changeID
         self.onProgress = onProgress
     }
 
@@ -66,7 +66,7 @@ final class KeyChangeReporter: Sendable {
                     WHERE organization_id = $1 AND rotation_id = $2 RETURNING cancelled_by
                     """,
                     [
-                        .uuid(self.administration.organization.id), .uuid(self.rotationID), .text(progress.phase.rawValue),
+                        .uuid(self.administration.organization.id), .uuid(self.changeID), .text(progress.phase.rawValue),
                         .int64(Int64(progress.cells)), .int64(progress.total.map(Int64.init)),
                     ]
                 )

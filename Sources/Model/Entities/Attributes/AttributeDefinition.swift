@@ -3,13 +3,13 @@ import PostgresClient
 /// One attribute of an entity.
 package final class AttributeDefinition: Sendable {
     /// The operations in which a client may use it.
-    package struct Uses: OptionSet, Sendable {
+    package struct Operations: OptionSet, Sendable {
         package let rawValue: UInt8
         package init(rawValue: UInt8) { self.rawValue = rawValue }
-        package static let create = Uses(rawValue: 1)
-        package static let update = Uses(rawValue: 2)
-        package static let read = Uses(rawValue: 4)
-        package static let all: Uses = [.create, .update, .read]
+        package static let create = Operations(rawValue: 1)
+        package static let update = Operations(rawValue: 2)
+        package static let read = Operations(rawValue: 4)
+        package static let all: Operations = [.create, .update, .read]
     }
 
     /// Whether a value is required, and by what.
@@ -30,15 +30,15 @@ package final class AttributeDefinition: Sendable {
     package let column: String
     package let type: AttributeType
     package let required: RequiredLevel
-    package let validFor: Uses
+    package let validFor: Operations
     package let defaultValue: AttributeValue?
     /// Whether values are encrypted: set by create and update, read as null, not searched and not sorted.
     package let isEncrypted: Bool
     /// The default value of a new record.
-    let filling: Filling?
+    let serverDefault: ServerDefault?
 
     /// A value that the server fills in.
-    package enum Filling: Sendable {
+    package enum ServerDefault: Sendable {
         case value(AttributeValue)
         /// The time of the write.
         case now
@@ -50,7 +50,7 @@ package final class AttributeDefinition: Sendable {
         _ schemaName: String,
         _ type: AttributeType,
         required: RequiredLevel = .none,
-        validFor: Uses = .all,
+        validFor: Operations = .all,
         default defaultValue: AttributeValue? = nil,
         isEncrypted: Bool = false
     ) {
@@ -62,16 +62,16 @@ package final class AttributeDefinition: Sendable {
         self.validFor = validFor
         self.defaultValue = defaultValue
         self.isEncrypted = isEncrypted
-        filling = isEncrypted ? nil : Self.filling(logicalName, type, required, validFor, defaultValue)
+        serverDefault = isEncrypted ? nil : Self.serverDefault(logicalName, type, required, validFor, defaultValue)
     }
 
-    private static func filling(
+    private static func serverDefault(
         _ name: String,
         _ type: AttributeType,
         _ required: RequiredLevel,
-        _ uses: Uses,
+        _ uses: Operations,
         _ defaultValue: AttributeValue?
-    ) -> Filling? {
+    ) -> ServerDefault? {
         switch name {
         case "createdon", "modifiedon": return .now
         case "createdby", "modifiedby", "primaryuserid": return .user
@@ -100,7 +100,7 @@ package final class AttributeDefinition: Sendable {
 
     /// The option that a new record has when its creator names none.
     package var initialOption: Int64? {
-        guard type.options != nil, case .value(.int(let value))? = filling else { return nil }
+        guard type.options != nil, case .value(.int(let value))? = serverDefault else { return nil }
         return value
     }
 
@@ -108,7 +108,7 @@ package final class AttributeDefinition: Sendable {
     package var knownTargets: [String] { type.targets.filter { EntityCatalog.entity($0) != nil } }
 
     /// Whether a client may give it a value in such a write.
-    package func isWritable(by use: Uses) -> Bool {
+    package func isWritable(by use: Operations) -> Bool {
         validFor.contains(use) && (!type.isReference || !knownTargets.isEmpty)
     }
 

@@ -142,14 +142,14 @@ struct Client: AsyncParsableCommand {
                         [
                             "clientId": .string(entry.id.text), "name": .string(entry.name), "role": .string(entry.role),
                             "createdOn": .string(ISO8601.text(entry.createdOn)),
-                            "disabledOn": .text(entry.disabledOn.map(ISO8601.text)), "honoured": .bool(entry.isHonoured),
+                            "disabledOn": .text(entry.disabledOn.map(ISO8601.text)), "honoured": .bool(entry.isAuthentic),
                             "keys": .array(entry.keys.map(Self.json)), "secrets": .array(entry.secrets.map(Self.json)),
                         ]
                     }),
                 entries.map { entry in
                     let line =
                         "\(entry.id.text)  \(entry.name.onOneLine)  \(entry.role)" + (entry.disabledOn == nil ? "" : "  disabled")
-                        + (entry.isHonoured ? "" : Self.foreign)
+                        + (entry.isAuthentic ? "" : Self.foreign)
                     return ([line] + entry.keys.map(Self.text) + entry.secrets.map(Self.text)).joined(separator: "\n")
                 }.joined(separator: "\n"))
         }
@@ -160,26 +160,26 @@ struct Client: AsyncParsableCommand {
             [
                 "keyId": .string(key.id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint),
                 "expiresOn": .text(key.expiresOn.map(ISO8601.text)), "certificate": .text(key.certificate),
-                "bindsTokens": .bool(key.bindsTokens), "honoured": .bool(key.isHonoured),
+                "bindsTokens": .bool(key.bindsTokens), "honoured": .bool(key.isAuthentic),
             ]
         }
 
         private static func json(_ secret: ClientRegistry.SecretEntry) -> JSONValue {
             [
                 "secretId": .string(secret.id.text), "createdOn": .string(ISO8601.text(secret.createdOn)),
-                "expiresOn": .text(secret.expiresOn.map(ISO8601.text)), "honoured": .bool(secret.isHonoured),
+                "expiresOn": .text(secret.expiresOn.map(ISO8601.text)), "honoured": .bool(secret.isAuthentic),
             ]
         }
 
         private static func text(_ secret: ClientRegistry.SecretEntry) -> String {
             let ends = secret.expiresOn.map { "  \($0 < Date() ? "expired on" : "until") \(ISO8601.text($0))" } ?? ""
-            return "    secret of \(ISO8601.text(secret.createdOn))\(ends)" + (secret.isHonoured ? "" : foreign)
+            return "    secret of \(ISO8601.text(secret.createdOn))\(ends)" + (secret.isAuthentic ? "" : foreign)
         }
 
         private static func text(_ key: ClientRegistry.KeyEntry) -> String {
             "    \(key.certificate == nil ? "key" : "certificate") \(key.id.text)  \(key.kind)  "
                 + "SHA-256 \(key.certificate ?? key.fingerprint)" + (key.bindsTokens ? "  binds tokens" : "")
-                + (key.expiresOn.map { "  until \(ISO8601.text($0))" } ?? "") + (key.isHonoured ? "" : foreign)
+                + (key.expiresOn.map { "  until \(ISO8601.text($0))" } ?? "") + (key.isAuthentic ? "" : foreign)
         }
     }
 

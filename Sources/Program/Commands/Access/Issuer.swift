@@ -50,14 +50,14 @@ struct Issuer: AsyncParsableCommand {
                     entries.map { entry in
                         [
                             "name": .string(entry.name), "issuer": .string(entry.issuer), "clientId": .string(entry.clientID),
-                            "claim": .string(entry.claim), "honoured": .bool(entry.isHonoured),
+                            "claim": .string(entry.claim), "honoured": .bool(entry.isAuthentic),
                         ]
                     }),
                 entries.isEmpty
                     ? "None yet: fieldseal issuer add."
                     : entries.map { entry in
                         "\(entry.name)  \(entry.issuer)  as \(entry.clientID), by \(entry.claim)"
-                            + (entry.isHonoured ? "" : "  not made by this service: not honoured")
+                            + (entry.isAuthentic ? "" : "  not made by this service: not honoured")
                     }.joined(separator: "\n"))
         }
     }

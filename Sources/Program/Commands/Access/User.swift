@@ -50,7 +50,7 @@ struct User: AsyncParsableCommand {
                         [
                             "userId": .string(entry.id.text), "name": .string(entry.name), "role": .string(entry.role),
                             "createdOn": .string(ISO8601.text(entry.createdOn)),
-                            "disabledOn": .text(entry.disabledOn.map(ISO8601.text)), "honoured": .bool(entry.isHonoured),
+                            "disabledOn": .text(entry.disabledOn.map(ISO8601.text)), "honoured": .bool(entry.isAuthentic),
                             "secondFactor": .bool(entry.hasSecondFactor), "sessions": .integer(Int64(entry.sessions)),
                             "mustChangePassword": .bool(entry.mustChangePassword),
                         ]
@@ -62,7 +62,7 @@ struct User: AsyncParsableCommand {
                             + (entry.hasSecondFactor ? "  one-time passwords" : "")
                             + (entry.sessions == 0 ? "" : "  \(entry.sessions) session\(entry.sessions == 1 ? "" : "s")")
                             + (entry.mustChangePassword ? "  has to change the password" : "")
-                            + (entry.isHonoured ? "" : "  not made by this service: not honoured")
+                            + (entry.isAuthentic ? "" : "  not made by this service: not honoured")
                     }.joined(separator: "\n"))
         }
     }

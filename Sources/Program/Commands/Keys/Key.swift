@@ -255,7 +255,7 @@ struct Key: AsyncParsableCommand {
                             "seconds": entry.duration.map { .number(String(format: "%.3f", $0)) } ?? .null,
                             "pauseMilliseconds": entry.pause.map { .number(String(format: "%.1f", $0 * 1_000)) } ?? .null,
                             "purgedOn": .text(entry.purgedOn.map(ISO8601.text)),
-                            "rotationId": .string(entry.rotationID.text),
+                            "rotationId": .string(entry.changeID.text),
                         ]
                     }),
                 entries.map { entry in

@@ -121,7 +121,7 @@ struct Org: AsyncParsableCommand {
             options.report(
                 [
                     "organization": .string(name), "differences": .array(report.differences.map { .string($0) }),
-                    "honoured": .array(report.honoured.map { .string($0) }),
+                    "honoured": .array(report.authentic.map { .string($0) }),
                     "notHonoured": .array(report.notHonoured.map { .string($0) }),
                     "keyVersion": .integer(Int64(report.keyVersion)), "events": .integer(Int64(report.events)),
                 ],
@@ -142,7 +142,7 @@ extension AttestationReport {
             ? [] : ["Not made by this service, or revoked; grants nothing:"] + notHonoured.map { "  \($0.asTerminalLine)" }
         return
             (differing + refused + [
-                "Grants power: \(honoured.isEmpty ? "nothing" : honoured.map(\.asTerminalLine).joined(separator: ", ")).",
+                "Grants power: \(authentic.isEmpty ? "nothing" : authentic.map(\.asTerminalLine).joined(separator: ", ")).",
                 "Key version \(keyVersion); the newest security event is number \(events).",
             ]).joined(separator: "\n")
     }

@@ -10,7 +10,7 @@ struct UpdateStatement {
     private var assignments: [String] = []
     var parameters: [PostgresParameter] = []
 
-    init(_ input: RecordInput, _ caller: Caller, _ organization: Organization) {
+    init(_ input: ParsedValues, _ caller: Caller, _ organization: Organization) {
         entity = input.entity
         self.organization = organization
         var values = input.values
@@ -47,7 +47,7 @@ struct UpdateStatement {
         let sequence = organization.qualified("version_number").replacing("'", with: "''")
         assignments.append("versionnumber = nextval('\(sequence)')")
         for (attribute, secret) in input.secrets.sorted(by: { $0.key < $1.key }) {
-            guard let flag = entity.setFlags[attribute] else { continue }
+            guard let flag = entity.isSetColumns[attribute] else { continue }
             assignments.append("\(quoteIdentifier(flag)) = \(secret == nil ? "false" : "true")")
         }
     }

@@ -28,7 +28,7 @@ package struct PasswordEvents: Sendable {
         changes = secrets.sorted { $0.key < $1.key }.map { attribute, value in
             let details = "\(entity.logicalName)(\(id.text)).\(attribute)"
             return Change(
-                flag: entity.setFlags[attribute], isCleared: value == nil,
+                flag: entity.isSetColumns[attribute], isCleared: value == nil,
                 set: PendingEvent(.passwordSet, details: details, by: session.caller, at: now),
                 replaced: PendingEvent(
                     value == nil ? .passwordCleared : .passwordReplaced, details: details, by: session.caller, at: now))

@@ -7,7 +7,7 @@ import Tenancy
 
 // Many-to-many relationships: linked records, and the links themselves.
 extension DataAPI {
-    func association(_ path: ODataPath.AssociationPath, _ request: APIRequest) async throws -> APIAnswer {
+    func association(_ path: ODataPath.AssociationPath, _ request: APIRequest) async throws -> APIResponse {
         if path.isReference, request.method != .get { return try await answer(try await linking(path, request)) }
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         guard path.member == nil else { throw MethodNotAllowed(.delete) }
@@ -18,7 +18,7 @@ extension DataAPI {
         let options = try ODataQuery(request.query, for: association.other, kind)
         var query = options.query
         query.filter = .all([association.members(of: id)] + (query.filter.map { [$0] } ?? []))
-        if path.isCount { return APIAnswer.text(String(try await session.count(association.other, query.filter))) }
+        if path.isCount { return APIResponse.text(String(try await session.count(association.other, query.filter))) }
         if path.isReference { query.outputs = [.init(.column(.init(association.other.primaryID)))] }
         let suffix = path.isReference ? "/$ref" : ""
         return try await list(

@@ -6,7 +6,7 @@ import Records
 
 // Actions on many records at once. All of them succeed or none.
 extension DataAPI {
-    func collectionAction(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+    func collectionAction(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIResponse {
         if entity.logicalName == "email", Self.incomingMessages.contains(name) {
             return try await incomingEmail(name, request)
         }
@@ -41,7 +41,7 @@ extension DataAPI {
         return Change(writes, address: serviceRoot + request.path) { outcomes in
             switch name {
             case "CreateMultiple":
-                return APIAnswer.json(
+                return APIResponse.json(
                     .object([
                         representation.context("Microsoft.Dynamics.CRM.CreateMultipleResponse"),
                         .init("Ids", .array(outcomes.map { .string($0.id.text) })),
@@ -50,12 +50,12 @@ extension DataAPI {
                 let results = outcomes.map { outcome -> JSONValue in
                     ["RecordCreated": .bool(outcome.isCreated), "Target": [entity.primaryID: .string(outcome.id.text)]]
                 }
-                return APIAnswer.json(
+                return APIResponse.json(
                     .object([
                         representation.context("Microsoft.Dynamics.CRM.UpsertMultipleResponse"),
                         .init("Results", .array(results)),
                     ]))
-            default: return APIAnswer.noContent()
+            default: return APIResponse.noContent()
             }
         }
     }
@@ -89,7 +89,7 @@ extension DataAPI {
     /// A target's id, or the key in its `@odata.id`.
     private func key(_ members: [JSONValue.Member], _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
         if let address = members.first(where: { $0.name == "@odata.id" })?.value.string {
-            guard let (target, key) = try RecordInput.reference(address), target.logicalName == entity.logicalName else {
+            guard let (target, key) = try ParsedValues.reference(address), target.logicalName == entity.logicalName else {
                 throw FieldsealError(.payloadDoesNotFit, "@odata.id of a target is the address of a \(entity.logicalName).")
             }
             return key
@@ -103,7 +103,7 @@ extension DataAPI {
     }
 
     /// `BulkDelete`: deletes the records that its query expressions match. It responds after that.
-    func bulkDelete(_ request: APIRequest) async throws -> APIAnswer {
+    func bulkDelete(_ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
         try requireImmediate(body)
@@ -127,7 +127,7 @@ extension DataAPI {
             writes += page.records.map { .delete(entity, .id($0.id)) }
         }
         _ = try await session.write(writes)
-        return APIAnswer.json(
+        return APIResponse.json(
             .object([
                 representation(request).context("Microsoft.Dynamics.CRM.BulkDeleteResponse"), .init("JobId", .string(UUID().text)),
             ]))

@@ -13,7 +13,7 @@ extension DataAPI {
     ]
 
     /// Responds to one of ``privilegeFunctions``.
-    func privileges(_ name: String, of user: UUID, _ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
+    func privileges(_ name: String, of user: UUID, _ arguments: String, _ request: APIRequest) async throws -> APIResponse {
         let given = try FunctionArguments(arguments, request.query, of: name, Self.privilegeFunctions[name] ?? [])
         var wanted: Set<String>?
         if given["PrivilegeNames"] != nil { wanted = Set(try given.names("PrivilegeNames")) }
@@ -23,23 +23,23 @@ extension DataAPI {
         }
         let (unit, all) = try await session.privileges(of: user)
         let shown = all.filter { privilege in
-            wanted.map { $0.contains(privilege.name) || $0.contains(Definitions.privilegeID(privilege.name)) } ?? true
+            wanted.map { $0.contains(privilege.name) || $0.contains(MetadataJSON.privilegeID(privilege.name)) } ?? true
         }
         let rows = shown.map { privilege -> JSONValue in
             [
-                "Depth": .string(privilege.depth.name), "PrivilegeId": .string(Definitions.privilegeID(privilege.name)),
+                "Depth": .string(privilege.depth.name), "PrivilegeId": .string(MetadataJSON.privilegeID(privilege.name)),
                 "BusinessUnitId": .string(unit.text), "PrivilegeName": .string(privilege.name),
                 "RecordFilterId": "00000000-0000-0000-0000-000000000000", "RecordFilterUniqueName": nil,
             ]
         }
-        return APIAnswer.json(
+        return APIResponse.json(
             .object([
                 representation(request).context("Microsoft.Dynamics.CRM.\(name)Response"), .init("RolePrivileges", .array(rows)),
             ]))
     }
 }
 
-extension Depth {
+extension PrivilegeDepth {
     /// The name in Dataverse's PrivilegeDepth.
     fileprivate var name: String {
         switch self {

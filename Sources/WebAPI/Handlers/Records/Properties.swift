@@ -12,47 +12,47 @@ extension DataAPI {
         _ key: RecordKey,
         isRaw: Bool,
         _ request: APIRequest
-    ) async throws -> APIAnswer {
+    ) async throws -> APIResponse {
         switch request.method {
         case .get:
             let page = try await session.retrieve(entity, key, [.init(.column(.init(attribute.logicalName)))])
             guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
             try request.requireMatch(record.etag, entity)
             let value = attribute.isEncrypted ? .null : try record.value(page.shape.columns[0])
-            guard value != .null else { return APIAnswer.noContent() }
+            guard value != .null else { return APIResponse.noContent() }
             if isRaw { return raw(value) }
             var writer = RecordWriter(representation(request))
             writer.open(representation(request).context("\(entity.entitySetName)(\(record.id.text))/\(attribute.propertyName)"))
             try writer.value(page.shape.columns[0], record)
             writer.close()
-            return APIAnswer.json(writer.output)
+            return APIResponse.json(writer.output)
         case .put where !isRaw, .patch where !isRaw, .delete where !isRaw:
             try await session.write(try write(of: attribute, entity, key, request))
-            return APIAnswer.noContent()
+            return APIResponse.noContent()
         default:
             if isRaw { throw MethodNotAllowed(.get) }
             throw MethodNotAllowed(.get, .put, .delete)
         }
     }
 
-    private func raw(_ value: AttributeValue) -> APIAnswer {
+    private func raw(_ value: AttributeValue) -> APIResponse {
         switch value {
-        case .null: APIAnswer.noContent()
-        case .text(let text), .decimal(let text): APIAnswer.text(text)
-        case .int(let number): APIAnswer.text(String(number))
-        case .bool(let flag): APIAnswer.text(String(flag))
-        case .date(let date): APIAnswer.text(ISO8601.text(date))
-        case .id(let id): APIAnswer.text(id.text)
-        case .bytes(let bytes): APIAnswer(status: .ok, headers: [.contentType: "application/octet-stream"], body: bytes)
+        case .null: APIResponse.noContent()
+        case .text(let text), .decimal(let text): APIResponse.text(text)
+        case .int(let number): APIResponse.text(String(number))
+        case .bool(let flag): APIResponse.text(String(flag))
+        case .date(let date): APIResponse.text(ISO8601.text(date))
+        case .id(let id): APIResponse.text(id.text)
+        case .bytes(let bytes): APIResponse(status: .ok, headers: [.contentType: "application/octet-stream"], body: bytes)
         }
     }
 
     // MARK: Navigation
 
-    func navigation(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIAnswer {
+    func navigation(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIResponse {
         if navigation.isReference, request.method != .get {
             try await session.write(try await link(navigation, request))
-            return APIAnswer.noContent()
+            return APIResponse.noContent()
         }
         if navigation.isCreation, request.method == .post {
             return try await answer(try creation(in: navigation, try request.members(), request))
@@ -65,14 +65,14 @@ extension DataAPI {
         return navigation.isCollection ? try await collection(navigation, request) : try await single(navigation, request)
     }
 
-    private func single(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIAnswer {
+    private func single(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIResponse {
         let (relationship, entity, key) = (navigation.relationship, navigation.entity, navigation.key)
         var outputs: [RecordQuery.Output] = [.init(.column(.init(relationship.attribute.logicalName)))]
         let isOwner: Bool = if case .owner = relationship.attribute.type { entity["owneridtype"] != nil } else { false }
         if isOwner { outputs.append(.hidden(.init("owneridtype"))) }
         let page = try await session.retrieve(entity, key, outputs)
         guard let record = page.records.first, case .id(let id) = try record.value(page.shape.columns[0]) else {
-            return APIAnswer.noContent()
+            return APIResponse.noContent()
         }
         let isTeam = try isOwner && record.value(of: "owneridtype") == .text("team")
         let referenced = isTeam ? EntityDefinition.team : relationship.referenced
@@ -80,7 +80,7 @@ extension DataAPI {
             try request.requireNoOptions()
             try request.requireMatch(record.etag, entity)
             let representation = representation(request)
-            return APIAnswer.json(
+            return APIResponse.json(
                 .object([
                     representation.context("$ref"),
                     .init("@odata.id", .string(representation.address(referenced, id))),
@@ -89,7 +89,7 @@ extension DataAPI {
         return try await self.entity(referenced, .id(id), request)
     }
 
-    private func collection(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIAnswer {
+    private func collection(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIResponse {
         let (relationship, entity, key) = (navigation.relationship, navigation.entity, navigation.key)
         // The record must exist, and the caller must be allowed to read it.
         let id = try await id(of: entity, key)
@@ -97,7 +97,7 @@ extension DataAPI {
         var query = options.query
         let parent = Filter.compare(.init(relationship.attribute.logicalName), .equal, .text(id.text))
         query.filter = .all([parent] + (query.filter.map { [$0] } ?? []))
-        if navigation.isCount { return APIAnswer.text(String(try await session.count(relationship.referencing, query.filter))) }
+        if navigation.isCount { return APIResponse.text(String(try await session.count(relationship.referencing, query.filter))) }
         if navigation.isReference { query.outputs = [.init(.column(.init(relationship.referencing.primaryID)))] }
         return try await list(
             relationship.referencing, options, query, request,

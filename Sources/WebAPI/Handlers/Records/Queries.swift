@@ -10,7 +10,7 @@ extension DataAPI {
     private static let more = "Microsoft.Dynamics.CRM.morerecords"
     private static let total = "Microsoft.Dynamics.CRM.totalrecordcount"
 
-    func fetch(_ text: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+    func fetch(_ text: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIResponse {
         let fetch = try FetchParser(text)
         try require(fetch.entity, entity)
         var query = fetch.query
@@ -29,13 +29,13 @@ extension DataAPI {
             annotations.append(
                 .init("@\(Self.cookie)", .string(PagingCookie.annotation(next, nextPage: fetch.page + 1, of: fetch.mark))))
         }
-        return APIAnswer.json(
+        return APIResponse.json(
             try representation(request).page(page, nextLink: nil, annotations: annotations),
             headers: HTTPFields().applying(preferences.applied)
         ).holding(page)
     }
 
-    func sql(_ text: String, _ entity: EntityDefinition, _ options: ODataQuery, _ request: APIRequest) async throws -> APIAnswer {
+    func sql(_ text: String, _ entity: EntityDefinition, _ options: ODataQuery, _ request: APIRequest) async throws -> APIResponse {
         let select = try SQLParser.parse(text)
         try require(select.entity, entity)
         var query = select.query
@@ -46,7 +46,7 @@ extension DataAPI {
         query.pageSize = min(request.preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
         let page = try await session.list(entity, query)
         let nextLink = page.next.map { "\(serviceRoot)/\(entity.entitySetName)?\(options.next($0))" }
-        return APIAnswer.json(
+        return APIResponse.json(
             try representation(request).page(page, nextLink: nextLink), headers: HTTPFields().applying(request.preferences.applied)
         ).holding(page)
     }

@@ -6,7 +6,7 @@ import Tenancy
 
 // Records: create, retrieve, update, upsert, delete, list.
 extension DataAPI {
-    func entitySet(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+    func entitySet(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIResponse {
         try require(request.method, of: entity.has(.create) ? [.get, .post] : [.get])
         switch request.method {
         case .get: return try await list(entity, request)
@@ -26,7 +26,7 @@ extension DataAPI {
         guard allowed.contains(method) else { throw MethodNotAllowed(allowed, .notImplemented) }
     }
 
-    func entity(_ entity: EntityDefinition, _ key: RecordKey, _ request: APIRequest) async throws -> APIAnswer {
+    func entity(_ entity: EntityDefinition, _ key: RecordKey, _ request: APIRequest) async throws -> APIResponse {
         if request.method != .get {
             try require(
                 request.method, of: [.get] + (entity.has(.update) ? [.patch, .put] : []) + (entity.has(.delete) ? [.delete] : []))
@@ -41,10 +41,12 @@ extension DataAPI {
             // The tag is of the record alone: what others bring along may have changed under it.
             let isWhole = query.expansions.isEmpty && request.preferences.annotations.isEmpty
             if isWhole, EntityTags.match(request.headers[.ifNoneMatch], record.etag) {
-                return APIAnswer(status: .notModified, headers: headers, body: [])
+                return APIResponse(status: .notModified, headers: headers, body: [])
             }
-            return APIAnswer.json(try representation(request).record(page), headers: headers.applying(request.preferences.applied))
-                .holding(page)
+            return APIResponse.json(
+                try representation(request).record(page), headers: headers.applying(request.preferences.applied)
+            )
+            .holding(page)
         case .patch, .put:
             try session.requireReadable(entity, query.query.outputs, expanding: query.expansions)
             let write = RecordWrite.upsert(entity, key, try request.members(), try request.condition())
@@ -52,7 +54,7 @@ extension DataAPI {
         case .delete:
             try request.requireNoOptions()
             try await session.write(.delete(entity, key, try request.condition()))
-            return APIAnswer.noContent()
+            return APIResponse.noContent()
         default: throw MethodNotAllowed(.get, .patch, .put, .delete)
         }
     }
@@ -92,7 +94,7 @@ extension DataAPI {
         }
     }
 
-    func list(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+    func list(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIResponse {
         let options = try ODataQuery(request.query, for: entity, .list)
         if let text = options.others["fetchXml"] { return try await fetch(text, entity, request) }
         if let text = options.others["sql"] { return try await sql(text, entity, options, request) }
@@ -107,22 +109,22 @@ extension DataAPI {
         _ request: APIRequest,
         path: String? = nil,
         givesReferences: Bool = false
-    ) async throws -> APIAnswer {
+    ) async throws -> APIResponse {
         let preferences = request.preferences
         var query = query
         query.pageSize = min(preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
         if !preferences.annotations.isEmpty { query.addNames(in: entity) }
         let page = try await session.list(entity, query, expanding: named(options.expansions, entity, preferences))
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
-        if givesReferences { return APIAnswer.json(representation(request).references(page, nextLink: nextLink)).holding(page) }
-        return APIAnswer.json(
+        if givesReferences { return APIResponse.json(representation(request).references(page, nextLink: nextLink)).holding(page) }
+        return APIResponse.json(
             try representation(request).page(page, nextLink: nextLink), headers: HTTPFields().applying(preferences.applied)
         ).holding(page)
     }
 
-    func count(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIAnswer {
+    func count(_ entity: EntityDefinition, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
-        return APIAnswer.text(
+        return APIResponse.text(
             String(try await session.count(entity, try ODataQuery(request.query, for: entity, .count).query.filter)))
     }
 
@@ -131,20 +133,20 @@ extension DataAPI {
         _ outcome: WriteOutcome,
         _ query: ODataQuery,
         _ request: APIRequest
-    ) async throws -> APIAnswer {
+    ) async throws -> APIResponse {
         let address = representation(request).address(entity, outcome.id)
         var headers: HTTPFields = [.odataEntityID: address, .eTag: "W/\"\(outcome.versionNumber)\""]
         if outcome.isCreated { headers[.location] = address }
-        guard request.preferences.returnsRepresentation else { return APIAnswer.noContent(headers) }
+        guard request.preferences.returnsRepresentation else { return APIResponse.noContent(headers) }
         let outputs = named(query.query.outputs, entity, request.preferences)
         // The record is saved, also when reading it back fails: an error would say that it is not, and make the client save it again.
         let expansions = named(query.expansions, entity, request.preferences)
-        guard let page = try? await readBack(entity, outcome.id, outputs, expansions) else { return APIAnswer.noContent(headers) }
+        guard let page = try? await readBack(entity, outcome.id, outputs, expansions) else { return APIResponse.noContent(headers) }
         var answered = headers
         answered[.preferenceApplied] = ["return=representation", request.preferences.applied].compactMap(\.self).joined(
             separator: ",")
         answered[.eTag] = page.records.first?.etag
-        return APIAnswer.json(
+        return APIResponse.json(
             try representation(request).record(page), status: outcome.isCreated ? .created : .ok, headers: answered)
     }
 

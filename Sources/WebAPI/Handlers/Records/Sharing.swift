@@ -8,7 +8,7 @@ import Records
 // Sharing records, and teams: messages of entities whose records have owners.
 extension DataAPI {
     /// `GrantAccess`, `ModifyAccess` and `RevokeAccess`.
-    func share(_ name: String, _ request: APIRequest) async throws -> APIAnswer {
+    func share(_ name: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         return try await answer(try sharing(name, request))
     }
@@ -67,7 +67,7 @@ extension DataAPI {
     }
 
     /// `RetrieveSharedPrincipalsAndAccess(Target=@t)?@t={'@odata.id':'mailboxes(ID)'}`.
-    func sharedPrincipals(_ arguments: String, _ request: APIRequest) async throws -> APIAnswer {
+    func sharedPrincipals(_ arguments: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         let given = try FunctionArguments(arguments, request.query, of: "RetrieveSharedPrincipalsAndAccess", ["Target"])
         let (entity, id) = try record(given["Target"], "Target")
@@ -80,7 +80,7 @@ extension DataAPI {
                 ],
             ]
         }
-        return APIAnswer.json(
+        return APIResponse.json(
             .object([
                 representation(request).context("Microsoft.Dynamics.CRM.RetrieveSharedPrincipalsAndAccessResponse"),
                 .init("PrincipalAccesses", .array(shares)),
@@ -94,14 +94,14 @@ extension DataAPI {
         _ key: RecordKey,
         _ arguments: String,
         _ request: APIRequest
-    ) async throws -> APIAnswer {
+    ) async throws -> APIResponse {
         guard case .id(let id) = key else { throw FieldsealError(.badRequest, "\(name) takes a record by its id.") }
         switch (name, entity.logicalName, request.method) {
         case ("RetrievePrincipalAccess", "systemuser", .get), ("RetrievePrincipalAccess", "team", .get):
             let given = try FunctionArguments(arguments, request.query, of: name, ["Target"])
             let (target, record) = try record(given["Target"], "Target")
             let rights = try await session.rights(of: Principal(entity: entity.logicalName, id: id), on: target, record)
-            return APIAnswer.json(
+            return APIResponse.json(
                 .object([
                     representation(request).context("Microsoft.Dynamics.CRM.RetrievePrincipalAccessResponse"),
                     .init("AccessRights", .string(rights.names)),
@@ -121,7 +121,7 @@ extension DataAPI {
 
     private func record(_ value: JSONValue?, _ name: String) throws(FieldsealError) -> (EntityDefinition, UUID) {
         var found: [(entity: EntityDefinition, id: UUID)] = []
-        if let address = value?["@odata.id"]?.string, let (entity, key) = try RecordInput.reference(addresses.relative(address)),
+        if let address = value?["@odata.id"]?.string, let (entity, key) = try ParsedValues.reference(addresses.relative(address)),
             case .id(let id) = key
         {
             found.append((entity, id))

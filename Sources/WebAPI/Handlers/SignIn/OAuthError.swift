@@ -17,10 +17,10 @@ struct OAuthError: Error {
         "invalid_client", "The client is unknown or disabled, or its secret, assertion or certificate is wrong.",
         status: .unauthorized)
 
-    var answer: APIAnswer {
+    var answer: APIResponse {
         var headers: HTTPFields = [.cacheControl: "no-store"]
         if status == .unauthorized { headers[.wwwAuthenticate] = "Basic realm=\"token\"" }
-        return APIAnswer.json(
+        return APIResponse.json(
             ["error": .string(error), "error_description": .string(description)], status: status, headers: headers)
     }
 }

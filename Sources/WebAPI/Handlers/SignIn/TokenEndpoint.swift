@@ -7,16 +7,16 @@ import Tenancy
 
 // The endpoint where clients get access tokens (RFC 6749 section 4.4) and revoke them (RFC 7009).
 extension WebAPI {
-    func token(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+    func token(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         try await token(request, context, .v2)
     }
 
     /// The older endpoint of Microsoft's identity platform. Its clients send a `resource`.
-    func olderToken(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+    func olderToken(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         try await token(request, context, .v1)
     }
 
-    private func token(_ request: Request, _ context: APIContext, _ version: TokenVersion) async throws -> APIAnswer {
+    private func token(_ request: Request, _ context: APIContext, _ version: TokenVersion) async throws -> APIResponse {
         let address = try context.organizationAddress()
         let organization = try await Session.organization(named: address.organization, in: deployment)
         return try await answer {
@@ -40,12 +40,12 @@ extension WebAPI {
                 members.append(.init("expires_on", .string("\(Int(Date().timeIntervalSince1970) + TokenIssuer.lifetime)")))
                 members.append(.init("resource", .string(try form["resource"] ?? address.url)))
             }
-            return APIAnswer.json(.object(members), headers: [.cacheControl: "no-store"])
+            return APIResponse.json(.object(members), headers: [.cacheControl: "no-store"])
         }
     }
 
     /// Revokes an access token of the client. An invalid token is not an error (RFC 7009 section 2.2).
-    func revoke(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+    func revoke(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         let address = try context.organizationAddress()
         let organization = try await Session.organization(named: address.organization, in: deployment)
         return try await answer {
@@ -64,10 +64,10 @@ extension WebAPI {
         }
     }
 
-    private static var revoked: APIAnswer { APIAnswer(status: .ok, headers: [.cacheControl: "no-store"], body: []) }
+    private static var revoked: APIResponse { APIResponse(status: .ok, headers: [.cacheControl: "no-store"], body: []) }
 
     /// Refuses a browser that was redirected here. People sign in to the console, and programs request tokens directly.
-    func authorize(_ request: Request, _ context: APIContext) async throws -> APIAnswer {
+    func authorize(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         let address = try context.organizationAddress()
         return OAuthError(
             "unsupported_response_type",
@@ -165,7 +165,7 @@ extension WebAPI {
     }
 
     /// Runs `body`, and converts its errors to responses of OAuth.
-    private func answer(_ body: () async throws -> APIAnswer) async throws -> APIAnswer {
+    private func answer(_ body: () async throws -> APIResponse) async throws -> APIResponse {
         do {
             return try await body()
         } catch let error as OAuthError {

@@ -78,7 +78,7 @@ extension WebAPI {
 
     // MARK: SOAP
 
-    private func describeDiscoveryService(_ request: Request, _ context: APIContext) async -> APIAnswer {
+    private func describeDiscoveryService(_ request: Request, _ context: APIContext) async -> APIResponse {
         do {
             let names = try ODataQuery.options(request.uri.query).map { $0.name.lowercased() }
             guard names.contains("wsdl") || names.contains("singlewsdl") else {
@@ -86,7 +86,7 @@ extension WebAPI {
                 throw FieldsealError(.badRequest, "This address takes SOAP requests with POST, and describes itself at ?wsdl.")
             }
             let root = context.parameters.get("organization").map { address(context, of: $0) } ?? tokens.addresses.baseURL
-            return APIAnswer(
+            return APIResponse(
                 status: .ok, headers: [.contentType: "text/xml; charset=utf-8"],
                 body: ServiceDescription.discovery(at: "\(root)/XRMServices/2011/Discovery.svc"))
         } catch {
@@ -94,7 +94,7 @@ extension WebAPI {
         }
     }
 
-    private func discoveryService(_ request: Request, _ context: APIContext) async -> APIAnswer {
+    private func discoveryService(_ request: Request, _ context: APIContext) async -> APIResponse {
         var message: SOAPMessage?
         do {
             let own: Session
@@ -108,7 +108,7 @@ extension WebAPI {
             let user = try RequestHeaders.impersonatedUser(request.headers, read)
             let session = try await session(own, for: user, context)
             let body = try answer(read, session, root: address(context, of: session.organization.name))
-            return APIAnswer(status: .ok, headers: [.contentType: read.version.contentType], body: body)
+            return APIResponse(status: .ok, headers: [.contentType: read.version.contentType], body: body)
         } catch {
             return refused(discovery: error, request, context, message)
         }
@@ -161,7 +161,7 @@ extension WebAPI {
     }
 
     private func refused(discovery error: any Error, _ request: Request, _ context: APIContext, _ message: SOAPMessage?)
-        -> APIAnswer
+        -> APIResponse
     {
         let (told, isInternal) = SOAPFault.fault(for: error)
         var fault = told
@@ -179,18 +179,18 @@ extension WebAPI {
     // MARK: OData
 
     /// ``instances(_:_:version:)``, or a refusal that says where to get a token.
-    private func discovery(_ request: Request, _ context: APIContext, version: String) async throws -> APIAnswer {
+    private func discovery(_ request: Request, _ context: APIContext, version: String) async throws -> APIResponse {
         do {
             return try await instances(request, context, version: version)
         } catch let error as FieldsealError where error.code == .accessDenied {
-            var answer = APIAnswer.error(error)
+            var answer = APIResponse.error(error)
             answer.headers[.wwwAuthenticate] = discoveryChallenge(request, context)
             return answer
         }
     }
 
     /// `Instances`, as in the global discovery service.
-    private func instances(_ request: Request, _ context: APIContext, version: String) async throws -> APIAnswer {
+    private func instances(_ request: Request, _ context: APIContext, version: String) async throws -> APIResponse {
         // Without a valid token the query is not parsed.
         let own = try await discoverySession(request, context)
         let session = try await session(own, for: try RequestHeaders.impersonatedUser(request.headers), context)
@@ -207,7 +207,7 @@ extension WebAPI {
             "Url": .string(root), "UrlName": .string(session.organization.name), "Version": .string(Contract.version),
         ]
         try view.requireMembers(of: [instance])
-        return APIAnswer.json([
+        return APIResponse.json([
             "@odata.context": .string("\(base)/api/discovery/\(version)/$metadata#Instances"),
             "value": .array(try view.matches(instance) ? [view.selected(instance)] : []),
         ])

@@ -35,11 +35,11 @@ struct SOAPFault: Error, Sendable {
         case let fault as SOAPFault: return (fault, false)
         case let error as XMLSyntaxError:
             return (SOAPFault(FieldsealError(.badRequest, "The request is not XML that this service reads: \(error)."), nil), false)
-        case _ where APIAnswer.isTooLarge(error):
+        case _ where APIResponse.isTooLarge(error):
             let message = "The request's body is larger than 16 MiB, or than 1 MiB for the Discovery service."
             return (SOAPFault(FieldsealError(.requestTooLarge, message), nil), false)
         default:
-            let (answer, isInternal) = APIAnswer.answer(to: error)
+            let (answer, isInternal) = APIResponse.answer(to: error)
             let told = (try? JSONParser.parse(answer.body))?["error"]
             let code = told?["code"]?.string.flatMap(ErrorCode.init) ?? .unexpected
             let refusal = FieldsealError(
@@ -73,7 +73,7 @@ struct SOAPFault: Error, Sendable {
     /// - Parameters:
     ///   - action: For the WS-Addressing headers; nil for none.
     ///   - activity: The request's id.
-    func answer(_ version: SOAPVersion, action: String? = nil, relatesTo: String? = nil, activity: String) -> APIAnswer {
+    func answer(_ version: SOAPVersion, action: String? = nil, relatesTo: String? = nil, activity: String) -> APIResponse {
         let body = SOAPEnvelope.write(version, action: action, relatesTo: relatesTo) { writer in
             switch version {
             case .v11: write11(&writer, activity)
@@ -82,7 +82,7 @@ struct SOAPFault: Error, Sendable {
         }
         var headers: HTTPFields = [.contentType: version.contentType]
         if let retryAfter { headers[.retryAfter] = String(retryAfter) }
-        return APIAnswer(status: isUnauthorized ? .unauthorized : .internalServerError, headers: headers, body: body)
+        return APIResponse(status: isUnauthorized ? .unauthorized : .internalServerError, headers: headers, body: body)
     }
 
     private var hasDetail: Bool {

@@ -32,24 +32,24 @@ enum MetadataParts {
     }
 
     static func entity(_ entity: EntityDefinition, _ filters: Filters) -> JSONValue {
-        guard case .object(var members) = Definitions.entity(entity) else { return .null }
+        guard case .object(var members) = MetadataJSON.entity(entity) else { return .null }
         if filters.contains(.attributes) {
             members.append(.init("Attributes", .array(entity.attributes.map { attribute($0, of: entity) })))
-            members.append(.init("Keys", .array(Definitions.keys(of: entity))))
+            members.append(.init("Keys", .array(MetadataJSON.keys(of: entity))))
         }
         if filters.contains(.privileges) { members.append(.init("Privileges", .array(privileges(of: entity)))) }
         if filters.contains(.relationships) {
             members.append(
-                .init("ManyToManyRelationships", .array(entity.associations.map { Definitions.relationship($0.relationship) })))
-            members.append(.init("ManyToOneRelationships", .array(entity.manyToOne.map { Definitions.relationship($0) })))
-            members.append(.init("OneToManyRelationships", .array(entity.oneToMany.map { Definitions.relationship($0) })))
+                .init("ManyToManyRelationships", .array(entity.associations.map { MetadataJSON.relationship($0.relationship) })))
+            members.append(.init("ManyToOneRelationships", .array(entity.manyToOne.map { MetadataJSON.relationship($0) })))
+            members.append(.init("OneToManyRelationships", .array(entity.oneToMany.map { MetadataJSON.relationship($0) })))
         }
         return .object(members)
     }
 
     static func attribute(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue {
-        guard case .object(var members) = Definitions.attribute(attribute, of: entity) else { return .null }
-        if let options = Definitions.optionSet(attribute, of: entity) { members.append(.init("OptionSet", options)) }
+        guard case .object(var members) = MetadataJSON.attribute(attribute, of: entity) else { return .null }
+        if let options = MetadataJSON.optionSet(attribute, of: entity) { members.append(.init("OptionSet", options)) }
         return .object(members)
     }
 
@@ -62,7 +62,7 @@ enum MetadataParts {
             [
                 "CanBeBasic": .bool(entity.isUserOwned), "CanBeDeep": false, "CanBeEntityReference": false, "CanBeGlobal": true,
                 "CanBeLocal": false, "CanBeParentEntityReference": false, "Name": .string("prv\(kind)\(entity.schemaName)"),
-                "PrivilegeId": .string(Definitions.id("privilege", "\(kind).\(entity.logicalName)")),
+                "PrivilegeId": .string(MetadataJSON.id("privilege", "\(kind).\(entity.logicalName)")),
                 "PrivilegeType": .string(kind),
             ]
         }

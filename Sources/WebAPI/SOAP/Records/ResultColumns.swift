@@ -60,7 +60,7 @@ struct ResultColumns: Sendable {
     /// The attributes that are returned if all are requested: all readable ones but the names of referenced records.
     static func readable(_ entity: EntityDefinition) -> [String] {
         let attributes = entity.attributes.filter { attribute in
-            attribute.validFor.contains(.read) && !attribute.isEncrypted && Definitions.nameOf(attribute, entity) == nil
+            attribute.validFor.contains(.read) && !attribute.isEncrypted && MetadataJSON.nameOf(attribute, entity) == nil
         }
         return attributes.map(\.logicalName)
     }

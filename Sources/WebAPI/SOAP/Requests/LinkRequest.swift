@@ -83,7 +83,7 @@ extension OrganizationService {
         }
         var writes: [RecordWrite] = []
         for (relationship, many, one) in try request.lookups() {
-            try RecordInput.requireWritable(relationship.attribute)
+            try ParsedValues.requireWritable(relationship.attribute)
             let property = "\(relationship.navigationProperty)@odata.bind"
             let value: JSONValue = isRemoved ? .null : .string(try one.address())
             let condition: WriteCondition =

@@ -4,7 +4,7 @@ import PostgresClient
 struct RequestPause: Sendable {
     let client: PoolBorrower
     let quota: RequestQuota
-    let requests: ErrorMiddleware
+    let requests: RequestMiddleware
 
     /// Runs `body`. The request is not counted meanwhile.
     func during(_ body: @Sendable () async -> Void) async {

@@ -15,7 +15,7 @@ enum ResponseCompression {
     /// The largest response in bytes that is compressed on the event loop.
     private static let blockingLimit = 64 << 10
 
-    static func compressed(_ answer: APIAnswer, for headers: HTTPFields, at path: ODataPath) async -> APIAnswer {
+    static func compressed(_ answer: APIResponse, for headers: HTTPFields, at path: ODataPath) async -> APIResponse {
         guard path.isCompressible, answer.status == .ok, answer.body.count >= threshold else { return answer }
         var answer = answer
         answer.headers.append(HTTPField(name: .vary, value: "Accept-Encoding"))

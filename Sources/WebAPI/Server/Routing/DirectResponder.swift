@@ -15,9 +15,9 @@ struct DirectResponder: HTTPResponder {
     }
 
     let crossOrigin: CrossOrigin
-    let requests: ErrorMiddleware
-    let data: @Sendable (Request, APIContext) async throws -> APIAnswer
-    let organizationService: @Sendable (Request, APIContext) async throws -> APIAnswer
+    let requests: RequestMiddleware
+    let data: @Sendable (Request, APIContext) async throws -> APIResponse
+    let organizationService: @Sendable (Request, APIContext) async throws -> APIResponse
 
     /// The supported versions, as in the path.
     static let versions = ["v9.0", "v9.1", "v9.2"]

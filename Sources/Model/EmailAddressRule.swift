@@ -1,7 +1,7 @@
 import MailFormat
 
 /// E-mail addresses in records. The rules are the same as the router's for reading and sending.
-package enum MailAddress {
+package enum EmailAddressRule {
     /// Whether a text is exactly one address, without characters that end a line or a path in SMTP.
     package static func isOne(_ text: String) -> Bool { EmailAddress.isOne(text) }
 

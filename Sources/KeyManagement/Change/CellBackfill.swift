@@ -10,7 +10,7 @@ import Tenancy
 /// Reading, encryption and writing overlap. Each connection has its own thread, with worker threads between them. Chunks go to the
 /// workers and return from them in turn, so the new generation has the order of the old one. The queues bound the memory,
 /// regardless of the number of cells.
-struct CellRefill: Sendable {
+struct CellBackfill: Sendable {
     let entity: EntityDefinition
     let organization: Organization
     /// For a clone, the organization for which the cells were sealed; else nil.
@@ -19,7 +19,7 @@ struct CellRefill: Sendable {
     let toleratesUnreadable: Bool
     var reporter: KeyChangeReporter?
 
-    /// The result of a refill.
+    /// The result of a backfill.
     struct Outcome: Sendable {
         var rows = 0
         var cells = 0
@@ -136,9 +136,9 @@ private struct Lane: Sendable {
 
 /// The sum of the workers' results.
 private final class RunningTotal: Sendable {
-    private let outcome = Mutex(CellRefill.Outcome())
+    private let outcome = Mutex(CellBackfill.Outcome())
 
-    var value: CellRefill.Outcome { outcome.withLock { $0 } }
+    var value: CellBackfill.Outcome { outcome.withLock { $0 } }
 
     func add(_ resealer: CellResealer) {
         let (rows, cells, unreadable) = (resealer.rows, resealer.cells, resealer.unreadable)

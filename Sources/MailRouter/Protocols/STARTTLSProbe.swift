@@ -3,7 +3,7 @@ import Glibc
 import Synchronization
 
 /// Whether a server sends a greeting before TLS, as servers with STARTTLS do.
-enum PlainGreeting {
+enum STARTTLSProbe {
     /// Milliseconds to wait for a greeting.
     private static let patience: Int32 = 1_500
 

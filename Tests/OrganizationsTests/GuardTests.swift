@@ -5,8 +5,8 @@ import Testing
 
 @testable import Tenancy
 
-@Suite("Fences that the database keeps by itself")
-struct FenceTests {
+@Suite("Guards that the database keeps by itself")
+struct GuardTests {
     private static let record = "00000000-0000-4000-8000-000000000001"
     private static let cell = "('\\x0100000001'::bytea || decode(repeat('00', 64), 'hex'))"
 

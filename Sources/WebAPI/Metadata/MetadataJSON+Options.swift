@@ -1,7 +1,7 @@
 import JSON
 import Model
 
-extension Definitions {
+extension MetadataJSON {
     /// The options of an attribute, for `$expand=OptionSet`.
     static func optionSet(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> JSONValue? {
         var members: [JSONValue.Member] = [

@@ -9,7 +9,7 @@ import Tenancy
 
 /// Access tokens for mail servers (RFC 6749). The stored password is a refresh token or a client secret, and never leaves the
 /// service. A router gets the access token that the service exchanged it for.
-package final class MailTokens: Sendable {
+package final class MailOAuthTokens: Sendable {
     /// An application that is registered with a mail server's authorization server.
     struct Application: Sendable {
         /// The token endpoint. `{tenant}` is replaced by the profile's `exchangeonlinetenantid`.

@@ -8,34 +8,36 @@ import NIOHTTP1
 import PostgresClient
 
 /// The response to a request: JSON, an error in its envelope, or only headers.
-struct APIAnswer: Sendable, ResponseGenerator {
+struct APIResponse: Sendable, ResponseGenerator {
     var status: HTTPResponse.Status
     var headers: HTTPFields
     var body: [UInt8]
     /// How many records the body has.
     var records = 0
 
-    static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIAnswer {
+    static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIResponse {
         json(value.utf8, status: status, headers: headers)
     }
 
-    static func json(_ body: [UInt8], status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIAnswer {
+    static func json(_ body: [UInt8], status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIResponse {
         var headers = headers
         headers[.contentType] = "application/json; odata.metadata=minimal; charset=utf-8"
-        return APIAnswer(status: status, headers: headers, body: body)
+        return APIResponse(status: status, headers: headers, body: body)
     }
 
-    static func noContent(_ headers: HTTPFields = [:]) -> APIAnswer { APIAnswer(status: .noContent, headers: headers, body: []) }
+    static func noContent(_ headers: HTTPFields = [:]) -> APIResponse {
+        APIResponse(status: .noContent, headers: headers, body: [])
+    }
 
     func response(from request: Request, context: some RequestContext) -> Response { response }
 
     var response: Response { Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: body))) }
 
-    /// Requests a token. ``ErrorMiddleware`` adds the address of the token endpoint of the requested organization.
+    /// Requests a token. ``RequestMiddleware`` adds the address of the token endpoint of the requested organization.
     static let challenge = "Bearer"
 
     /// The envelope that Dataverse clients parse: `{"error": {"code": …, "message": …}}`.
-    static func error(_ error: FieldsealError, status: HTTPResponse.Status? = nil) -> APIAnswer {
+    static func error(_ error: FieldsealError, status: HTTPResponse.Status? = nil) -> APIResponse {
         var headers: HTTPFields = [:]
         if let seconds = error.retryAfter { headers[.retryAfter] = String(seconds) }
         if error.code == .accessDenied { headers[.wwwAuthenticate] = challenge }
@@ -56,7 +58,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
     }
 
     /// An error's response with details beside its message, for clients that prefer annotations of errors.
-    func withInnerError(_ error: any Error) -> APIAnswer {
+    func withInnerError(_ error: any Error) -> APIResponse {
         guard case .object(var outer)? = (try? JSONParser.parse(body))?["error"], let error = error as? FieldsealError else {
             return self
         }
@@ -74,7 +76,7 @@ struct APIAnswer: Sendable, ResponseGenerator {
     var errorMessage: String? { (try? JSONParser.parse(body))?["error"]?["message"]?.string }
 
     /// The response to a thrown error, and whether to log it for the operator.
-    static func answer(to error: any Error) -> (answer: APIAnswer, isInternal: Bool) {
+    static func answer(to error: any Error) -> (answer: APIResponse, isInternal: Bool) {
         switch error {
         case let error as FieldsealError where error.code == .unexpected && error.retryAfter != nil:
             return (self.error(error, status: .serviceUnavailable), false)

@@ -7,7 +7,7 @@ package import PostgresClient
 ///
 /// An attempt counts as a failure from its start, and is uncounted when it succeeds. So simultaneous attempts, even on several
 /// servers, can't exceed the limit. A network is an IPv4 address or an IPv6 /64.
-package struct FailedSignIns {
+package struct AttemptLimiter {
     /// The account, as far as it is known.
     package enum Account {
         case known(String)

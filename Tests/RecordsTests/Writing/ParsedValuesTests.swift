@@ -5,7 +5,7 @@ import Testing
 @testable import Records
 
 @Suite("The values of a record")
-struct RecordInputTests {
+struct ParsedValuesTests {
     /// Values that no attribute takes: each is of another kind than the attribute's.
     private static func wrong(_ attribute: AttributeDefinition) -> JSONValue {
         switch attribute.type {
@@ -24,7 +24,7 @@ struct RecordInputTests {
     func attributeOfAWrongValue(entity: String, attribute: String) throws {
         let definition = try #require(EntityCatalog.entity(entity))
         let member = JSONValue.Member(attribute, Self.wrong(try #require(definition[attribute])))
-        let error = #expect(throws: FieldsealError.self) { try RecordInput(definition, [member], for: .create) }
+        let error = #expect(throws: FieldsealError.self) { try ParsedValues(definition, [member], for: .create) }
         #expect(error?.attribute == attribute)
     }
 
@@ -36,13 +36,13 @@ struct RecordInputTests {
             ("modifiedon", 3),
         ])
     func attributeOfARefusedValue(member: String, value: JSONValue) {
-        let error = #expect(throws: FieldsealError.self) { try RecordInput(.mailbox, [.init(member, value)], for: .update) }
+        let error = #expect(throws: FieldsealError.self) { try ParsedValues(.mailbox, [.init(member, value)], for: .update) }
         #expect(error?.attribute == String(member.prefix { $0 != "@" }))
     }
 
     @Test("A missing name is an error about it")
     func missingName() {
-        let error = #expect(throws: FieldsealError.self) { try RecordInput(.mailbox, [], for: .create) }
+        let error = #expect(throws: FieldsealError.self) { try ParsedValues(.mailbox, [], for: .create) }
         #expect(error?.attribute == "name")
     }
 
@@ -50,7 +50,7 @@ struct RecordInputTests {
         "An unknown attribute and an unknown annotation are errors about no attribute",
         arguments: ["nme", "@odata.bnd", "nme@odata.bind"])
     func unknown(member: String) {
-        let error = #expect(throws: FieldsealError.self) { try RecordInput(.mailbox, [.init(member, "x")], for: .update) }
+        let error = #expect(throws: FieldsealError.self) { try ParsedValues(.mailbox, [.init(member, "x")], for: .update) }
         #expect(error != nil && error?.attribute == nil)
     }
 

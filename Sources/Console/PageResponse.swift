@@ -2,7 +2,7 @@ import HTTPTypes
 import JSON
 
 /// The response of a page.
-struct Reply {
+struct PageResponse {
     enum Content {
         case page(String, [String: Any], HTTPResponse.Status)
         case redirect(String)
@@ -17,12 +17,12 @@ struct Reply {
     var content: Content
     var cookies: [String] = []
 
-    static func page(_ template: String, _ values: [String: Any], status: HTTPResponse.Status = .ok) -> Reply {
-        Reply(content: .page(template, values, status))
+    static func page(_ template: String, _ values: [String: Any], status: HTTPResponse.Status = .ok) -> PageResponse {
+        PageResponse(content: .page(template, values, status))
     }
 
-    static func redirect(_ path: String, cookie: String? = nil) -> Reply {
-        Reply(content: .redirect(path), cookies: cookie.map { [$0] } ?? [])
+    static func redirect(_ path: String, cookie: String? = nil) -> PageResponse {
+        PageResponse(content: .redirect(path), cookies: cookie.map { [$0] } ?? [])
     }
-    static func json(_ value: JSONValue) -> Reply { Reply(content: .json(value)) }
+    static func json(_ value: JSONValue) -> PageResponse { PageResponse(content: .json(value)) }
 }

@@ -6,7 +6,7 @@ import Model
 /// Every other one is refused by name before the query is parsed.
 enum FetchNames {
     /// Supported attributes, by element.
-    static let honoured: [String: Set<String>] = [
+    static let supported: [String: Set<String>] = [
         "fetch": [
             "aggregate", "count", "distinct", "mapping", "page", "paging-cookie", "returntotalrecordcount", "top", "useraworderby",
         ],
@@ -64,7 +64,7 @@ enum FetchNames {
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the element or attribute that is not supported.
     static func check(_ element: XMLTree) throws(FieldsealError) {
         let name = element.name
-        guard let attributes = honoured[name] else {
+        guard let attributes = supported[name] else {
             throw FieldsealError(.queryDoesNotFit, "FetchXML has no element <\(name.prefix(50))>.")
         }
         for attribute in element.attributes.keys.sorted() where !attributes.contains(attribute) {

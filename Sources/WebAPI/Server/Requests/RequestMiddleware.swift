@@ -9,7 +9,7 @@ import PostgresClient
 import Synchronization
 
 /// Converts every error to a response, logs each request once, and limits the number of requests in progress.
-final class ErrorMiddleware: RouterMiddleware {
+final class RequestMiddleware: RouterMiddleware {
     typealias Context = APIContext
 
     private let inFlight = Atomic<Int>(0)
@@ -60,14 +60,14 @@ final class ErrorMiddleware: RouterMiddleware {
             response =
                 WebAPI.isSOAP(context.path)
                 ? WebAPI.fault(for: busy, request, activity: context.requestID).response
-                : told(APIAnswer.error(busy, status: .serviceUnavailable), request, context)
+                : told(APIResponse.error(busy, status: .serviceUnavailable), request, context)
         } else {
             do {
                 try RequestFraming.check(request.headers)
                 response = try await Self.traced(trace) { [context] in try await next(request, context) }
             } catch let thrown {
                 let error = hasSeveralDatabases ? Self.told(thrown) : thrown
-                let (answer, isInternal) = APIAnswer.answer(to: error)
+                let (answer, isInternal) = APIResponse.answer(to: error)
                 let prefersInner = Preferences(request.headers[.prefer]).includesInnerErrors
                 response =
                     WebAPI.isSOAP(context.path)
@@ -77,7 +77,7 @@ final class ErrorMiddleware: RouterMiddleware {
             }
         }
         // A response that requests a token says where to get one.
-        if response.status == .unauthorized, response.headers[.wwwAuthenticate] == APIAnswer.challenge,
+        if response.status == .unauthorized, response.headers[.wwwAuthenticate] == APIResponse.challenge,
             let address = context.address,
             context.target != nil || context.parameters.get("organization") == address.organization
         {
@@ -101,7 +101,7 @@ final class ErrorMiddleware: RouterMiddleware {
     }
 
     /// The response to an error: a page if a person asked for one.
-    private func told(_ answer: APIAnswer, _ request: Request, _ context: Context) -> Response {
+    private func told(_ answer: APIResponse, _ request: Request, _ context: Context) -> Response {
         guard let page, request.headers[.accept]?.contains("text/html") == true else { return answer.response }
         return page(request, context, answer.errorMessage ?? "", answer.response) ?? answer.response
     }

@@ -4,7 +4,7 @@ package import Model
 
 /// A client's values for a record, checked against the entity's metadata. No value belongs to an unknown attribute, has a wrong
 /// type, or is too long.
-package struct RecordInput: Sendable {
+package struct ParsedValues: Sendable {
     let entity: EntityDefinition
     /// Values of plain attributes.
     private(set) var values: [String: AttributeValue] = [:]

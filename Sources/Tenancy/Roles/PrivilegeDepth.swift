@@ -1,7 +1,7 @@
 import Model
 
 /// The depth of a privilege.
-package enum Depth: Int, Sendable, Comparable {
+package enum PrivilegeDepth: Int, Sendable, Comparable {
     case none
     /// The caller's own records, those of their teams, and those that were shared with them.
     case own
@@ -10,5 +10,5 @@ package enum Depth: Int, Sendable, Comparable {
     /// Every record of the organization.
     case organization
 
-    package static func < (one: Depth, other: Depth) -> Bool { one.rawValue < other.rawValue }
+    package static func < (one: PrivilegeDepth, other: PrivilegeDepth) -> Bool { one.rawValue < other.rawValue }
 }

@@ -4,7 +4,7 @@ import JSON
 import Model
 
 /// Metadata in Dataverse's format: `EntityDefinitions`, their attributes, keys and relationships.
-enum Definitions {
+enum MetadataJSON {
     /// Made once: the schema is fixed.
     private static let entities = Dictionary(uniqueKeysWithValues: EntityCatalog.all.map { ($0.logicalName, made($0)) })
     private static let attributes = Dictionary(

@@ -5,11 +5,11 @@ package import PostgresClient
 package import Tenancy
 
 /// A new record with all values of its INSERT: the client's, and those that the server fills in.
-package struct RecordDraft: Sendable {
+package struct NewRecord: Sendable {
     let entity: EntityDefinition
     let id: UUID
     private(set) var values: [String: AttributeValue]
-    private var setFlags: Set<String> = []
+    private var isSetColumns: Set<String> = []
 
     /// The caller's place in the organization, for the values that the server fills in.
     package struct Origin: Sendable {
@@ -35,9 +35,9 @@ package struct RecordDraft: Sendable {
         self.values = values
         self.values[entity.primaryID] = .id(id)
         let now = AttributeValue.date(Date())
-        for (name, filling) in entity.fillings where self.values[name] == nil {
+        for (name, serverDefault) in entity.serverDefaults where self.values[name] == nil {
             self.values[name] =
-                switch filling {
+                switch serverDefault {
                 case .value(let value): value
                 case .now: now
                 case .user: .id(origin.user)
@@ -46,8 +46,8 @@ package struct RecordDraft: Sendable {
                 }
         }
         for (attribute, value) in secrets where value != nil {
-            guard let flag = entity.setFlags[attribute] else { continue }
-            if entity[flag] == nil { setFlags.insert(flag) } else { self.values[flag] = .bool(true) }
+            guard let flag = entity.isSetColumns[attribute] else { continue }
+            if entity[flag] == nil { isSetColumns.insert(flag) } else { self.values[flag] = .bool(true) }
         }
         if let delegate = origin.delegate {
             for name in ["createdonbehalfby", "modifiedonbehalfby"] where entity[name] != nil { self.values[name] = .id(delegate) }
@@ -73,13 +73,13 @@ package struct RecordDraft: Sendable {
             parameters.append(attribute.type.parameter(value))
             present.append(index)
         }
-        let shape = InsertShape(
-            schema: organization.schema, entity: entity.logicalName, present: present, flags: setFlags.sorted(),
+        let shape = InsertStatement(
+            schema: organization.schema, entity: entity.logicalName, present: present, flags: isSetColumns.sorted(),
             isTeams: values["owneridtype"] == .text("team"))
-        return (InsertShape.texts.value(of: shape) { text(of: shape, in: organization) }, parameters)
+        return (InsertStatement.texts.value(of: shape) { text(of: shape, in: organization) }, parameters)
     }
 
-    private func text(of shape: InsertShape, in organization: Organization) -> String {
+    private func text(of shape: InsertStatement, in organization: Organization) -> String {
         var columns: [String] = []
         var expressions: [String] = []
         for (number, index) in shape.present.enumerated() {
@@ -111,9 +111,9 @@ package struct RecordDraft: Sendable {
     }
 
     /// The initial settings of a user.
-    func userSettings(in organization: Organization) -> RecordDraft {
+    func userSettings(in organization: Organization) -> NewRecord {
         let unit: UUID = if case .id(let unit) = values["businessunitid"] { unit } else { id }
-        return RecordDraft(.userSettings, id: id, [:], origin: Origin(organization: organization, user: id, businessUnit: unit))
+        return NewRecord(.userSettings, id: id, [:], origin: Origin(organization: organization, user: id, businessUnit: unit))
     }
 
     /// The initial mailbox of a user or a queue with an e-mail address, and for a queue the reference to it.
@@ -124,7 +124,7 @@ package struct RecordDraft: Sendable {
             case "queue": (values["emailaddress"], values["name"], values["ownerid"])
             default: (nil, nil, nil)
             }
-        guard case .text(let address)? = address, MailAddress.isOne(address), case .id(let owner)? = owner else { return nil }
+        guard case .text(let address)? = address, EmailAddressRule.isOne(address), case .id(let owner)? = owner else { return nil }
         let unit: UUID = if case .id(let unit) = values["businessunitid"] ?? values["owningbusinessunit"] { unit } else { id }
         let mailbox = UUID.timeOrdered()
         var mailboxValues: [String: AttributeValue] = [
@@ -137,7 +137,7 @@ package struct RecordDraft: Sendable {
             mailboxValues[name] = values[name]
         }
         var statements = [
-            RecordDraft(
+            NewRecord(
                 .mailbox, id: mailbox, mailboxValues, origin: Origin(organization: organization, user: owner, businessUnit: unit)
             ).statement(in: organization)
         ]
@@ -161,19 +161,19 @@ package struct RecordDraft: Sendable {
         application: UUID? = nil,
         in organization: Organization,
         on connection: isolated PostgresConnection
-    ) throws -> RecordDraft {
+    ) throws -> NewRecord {
         let unit = try connection.query(
             "SELECT businessunitid FROM \(organization.qualified("businessunit")) ORDER BY createdon, businessunitid LIMIT 1")
         var values: [String: AttributeValue] = ["fullname": .text(name), "domainname": .text(domainName)]
         if let application { values["applicationid"] = .id(application) }
-        return RecordDraft(
+        return NewRecord(
             .systemUser, id: id, values,
             origin: Origin(organization: organization, user: id, businessUnit: try unit[0].decode(0)))
     }
 }
 
 /// What determines the text of an INSERT: everything but the values.
-private struct InsertShape: Hashable {
+private struct InsertStatement: Hashable {
     let schema: String
     let entity: String
     /// The indexes of attributes that have a value, in the metadata's order.
@@ -181,7 +181,7 @@ private struct InsertShape: Hashable {
     let flags: [String]
     let isTeams: Bool
 
-    static let texts = BoundedCache<InsertShape, String>()
+    static let texts = BoundedCache<InsertStatement, String>()
 }
 
 extension AttributeType {

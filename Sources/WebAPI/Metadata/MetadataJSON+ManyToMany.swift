@@ -1,7 +1,7 @@
 import JSON
 import Model
 
-extension Definitions {
+extension MetadataJSON {
     /// A many-to-many relationship.
     static func relationship(_ relationship: ManyToManyRelationship) -> JSONValue {
         [

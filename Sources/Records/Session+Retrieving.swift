@@ -9,7 +9,7 @@ extension Session {
     ///
     /// - Throws: ``FieldsealError``: `.noSuchAttribute`, `.queryDoesNotFit`, `.privilegeDenied`.
     package func list(_ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = []) async throws -> RecordPage {
-        let reading = try Reading(entity, query, expanding, for: self)
+        let reading = try RetrieveOperation(entity, query, expanding, for: self)
         return try await deployment.pool.withConnection { connection in
             guard !expanding.isEmpty || query.countsRows else { return try reading.run(on: connection) }
             // One snapshot for all statements of the query.
@@ -29,12 +29,13 @@ extension Session {
         expanding: [Expansion] = []
     ) async throws -> RecordPage {
         let page: RecordPage
-        if case .id(let id) = key, expanding.isEmpty, let shape = try RetrieveShape(entity, outputs, for: self) {
-            let reading = try RetrieveShape.readings.value(of: shape) { () throws(FieldsealError) in
-                try Reading(
-                    entity, Self.query(outputs, .isIn(.init(entity.primaryID), []), pageSize: Reading.lookupLimit), [], for: self)
+        if case .id(let id) = key, expanding.isEmpty, let shape = try RetrieveStatement(entity, outputs, for: self) {
+            let reading = try RetrieveStatement.readings.value(of: shape) { () throws(FieldsealError) in
+                try RetrieveOperation(
+                    entity, Self.query(outputs, .isIn(.init(entity.primaryID), []), pageSize: RetrieveOperation.lookupLimit), [],
+                    for: self)
             }
-            page = try await reading.look(up: id, for: self)
+            page = try await reading.lookUp(id, for: self)
         } else {
             page = try await list(entity, Self.query(outputs, try key.filter(entity)), expanding: expanding)
         }
@@ -47,7 +48,7 @@ extension Session {
         throws(FieldsealError)
     {
         guard !outputs.isEmpty || !expanding.isEmpty else { return }
-        _ = try Reading(entity, Self.query(outputs, .isIn(.init(entity.primaryID), [])), expanding, for: self)
+        _ = try RetrieveOperation(entity, Self.query(outputs, .isIn(.init(entity.primaryID), [])), expanding, for: self)
     }
 
     private static func query(_ outputs: [RecordQuery.Output], _ filter: Filter, pageSize: Int = 1) -> RecordQuery {
@@ -71,7 +72,7 @@ extension Session {
     /// The encrypted attributes that have a value, for a record that the caller may read.
     package func secretsSet(_ entity: EntityDefinition, _ id: UUID) async throws -> Set<String> {
         _ = try await retrieve(entity, .id(id), [.init(.column(.init(entity.primaryID)))])
-        let flags = entity.setFlags.sorted { $0.key < $1.key }
+        let flags = entity.isSetColumns.sorted { $0.key < $1.key }
         return try await deployment.pool.withConnection { connection in
             let rows = try connection.query(
                 "SELECT \(flags.map { quoteIdentifier($0.value) }.joined(separator: ", ")) FROM \(organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1",
@@ -81,7 +82,7 @@ extension Session {
         }
     }
 
-    func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws(FieldsealError) -> Depth {
+    func require(_ message: EntityDefinition.Message, on entity: EntityDefinition) throws(FieldsealError) -> PrivilegeDepth {
         try caller.require(message, on: entity)
     }
 }
@@ -136,13 +137,13 @@ extension RecordKey {
 }
 
 /// What determines the statement for one record, apart from its id, if the caller may read every record.
-private struct RetrieveShape: Hashable {
+private struct RetrieveStatement: Hashable {
     private let schema: String
     private let entity: String
     private let attributes: [String]
     private let hidden: [String]
 
-    static let readings = BoundedCache<RetrieveShape, Reading>()
+    static let readings = BoundedCache<RetrieveStatement, RetrieveOperation>()
 
     /// - Returns: Nil for a caller who may not read every record.
     init?(_ entity: EntityDefinition, _ outputs: [RecordQuery.Output], for session: Session) throws(FieldsealError) {
@@ -163,7 +164,7 @@ private struct RetrieveShape: Hashable {
 }
 
 /// A planned query, with the queries of its expansions, which need the records above them.
-private final class Reading: Sendable {
+private final class RetrieveOperation: Sendable {
     private let plan: QueryPlan
     private let query: RecordQuery
     private let entity: EntityDefinition
@@ -216,9 +217,9 @@ private final class Reading: Sendable {
     }
 
     /// Reads one record without expansions, for a session with the same access as the one that the plan was made for.
-    func look(up id: UUID, for session: Session) async throws -> RecordPage {
+    func lookUp(_ id: UUID, for session: Session) async throws -> RecordPage {
         let rows: PostgresResult
-        if let found = await session.look(up: id, with: lookup) {
+        if let found = await session.lookUp(id, with: lookup) {
             rows = found
         } else {
             rows = try await session.deployment.pool.withConnection { try session.run([lookup.statement(for: [id])], on: $0)[0] }
@@ -306,9 +307,9 @@ private final class Reading: Sendable {
     }
 
     private static func child(_ request: Expansion, _ way: ExpansionWay, keys: [UUID], _ session: Session, depth: Int)
-        throws(FieldsealError) -> Reading
+        throws(FieldsealError) -> RetrieveOperation
     {
         let query = way.query(request.query, for: keys, limit: expansionLimit)
-        return try Reading(way.target, query, request.expansions, for: session, depth: depth)
+        return try RetrieveOperation(way.target, query, request.expansions, for: session, depth: depth)
     }
 }

@@ -17,7 +17,7 @@ import UnixSignals
 import WebAPI
 
 /// The running service: the HTTPS server and, if configured, the listener without TLS.
-struct Service: Sendable {
+struct HTTPService: Sendable {
     let settings: Settings
     let logger: Logger
 

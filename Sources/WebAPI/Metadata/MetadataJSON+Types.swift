@@ -2,7 +2,7 @@ import JSON
 import Model
 
 // The metadata of one type of attribute beside that of all attributes. What this service does not have is null.
-extension Definitions {
+extension MetadataJSON {
     static func typeMembers(of attribute: AttributeDefinition) -> [JSONValue.Member] {
         let type = attribute.type
         let value = attribute.initialOption.map { AttributeValue.int($0) } ?? attribute.defaultValue

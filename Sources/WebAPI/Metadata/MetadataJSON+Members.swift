@@ -4,7 +4,7 @@ import JSON
 import Model
 
 // Members of metadata that clients use without checking that they exist. What this service does not have is false, null or empty.
-extension Definitions {
+extension MetadataJSON {
     /// The members of `EntityMetadata` beside the entity's names.
     static func members(of entity: EntityDefinition) -> [JSONValue.Member] {
         let noes = [

@@ -11,7 +11,7 @@ import ServiceLifecycle
 
 /// The listener without TLS. It refuses the API with the code that clients know, and redirects everything else to HTTPS. Requests
 /// that a trusted proxy received over TLS are served as by the HTTPS service.
-struct PlainServer: Sendable {
+struct HTTPRedirectServer: Sendable {
     /// The HTTPS service's address, without a trailing slash.
     let baseURL: String
     let limits: APILimits
@@ -82,7 +82,7 @@ struct PlainServer: Sendable {
             let error = FieldsealError(
                 .httpsRequired, "This request is served over HTTPS only: \(baseURL)\(request.uri.path.prefix(200))")
             return isSOAP
-                ? WebAPI.fault(for: error, request, activity: UUID.random().text).response : APIAnswer.error(error).response
+                ? WebAPI.fault(for: error, request, activity: UUID.random().text).response : APIResponse.error(error).response
         }
         // The address repeats only paths that certainly belong to this service.
         let path =
