@@ -92,8 +92,7 @@ extension ClientRegistry {
             guard let row = try Self.rows(of: organization, on: connection).first(where: { $0.row.id == id })?.row else {
                 throw Self.unknown(id.text, organization)
             }
-            let grant = row.grant(in: organization)
-            guard try change.grants.isNewest(grant, tag: row.tag, isDisabled: row.disabledOn != nil, under: change.kek) else {
+            guard try row.isNewest(in: change.grants, of: organization, under: change.kek) else {
                 throw Self.foreign(row.name)
             }
             try body(row, &change)

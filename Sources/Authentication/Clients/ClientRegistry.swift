@@ -132,8 +132,7 @@ package struct ClientRegistry: Sendable {
             return Entry(
                 id: row.id, name: row.name, role: row.role, systemUserID: row.systemUserID, createdOn: createdOn,
                 disabledOn: row.disabledOn.map { $0.date },
-                isAuthentic: try state.grants.isNewest(
-                    row.grant(in: state.organization), tag: row.tag, isDisabled: row.disabledOn != nil, under: deployment.kek),
+                isAuthentic: try row.isNewest(in: state.grants, of: state.organization, under: deployment.kek),
                 keys: keys[row.id] ?? [],
                 secrets: secrets[row.id] ?? [])
         }
@@ -186,7 +185,7 @@ package struct ClientRegistry: Sendable {
         on connection: isolated PostgresConnection
     ) throws -> OrganizationState.ClientRow {
         let row = try row(nameOrID, of: organization, on: connection)
-        guard try grants.isNewest(row.grant(in: organization), tag: row.tag, isDisabled: row.disabledOn != nil, under: kek) else {
+        guard try row.isNewest(in: grants, of: organization, under: kek) else {
             throw foreign(row.name)
         }
         return row

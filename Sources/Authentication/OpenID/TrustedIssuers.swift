@@ -178,7 +178,7 @@ package struct TrustedIssuers: Sendable {
         guard let (row, tag, _) = try ConsoleUsers.row(named: user, &change, on: connection) else {
             throw FieldsealError(.objectDoesNotExist, "There is no \(user.quotedForMessage) here.")
         }
-        guard try change.grants.isNewest(row.grant, tag: tag, isDisabled: row.disabledOn != nil, under: change.kek) else {
+        guard try row.isNewest(tag, in: change.grants, under: change.kek) else {
             throw ConsoleUsers.foreign(user)
         }
         return row.id

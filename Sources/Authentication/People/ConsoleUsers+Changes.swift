@@ -183,7 +183,7 @@ extension ConsoleUsers {
                 guard let (user, tag) = try rows.first.flatMap(Self.row) else {
                     throw FieldsealError(.objectDoesNotExist, "There is no such person here.")
                 }
-                guard try change.grants.isNewest(user.grant, tag: tag, isDisabled: user.disabledOn != nil, under: change.kek) else {
+                guard try user.isNewest(tag, in: change.grants, under: change.kek) else {
                     throw Self.foreign(user.name)
                 }
                 return try body(user, &change, connection)

@@ -51,6 +51,11 @@ package struct ConsoleUsers: Sendable {
                 id, organization: organizationID, name: name, systemUser: systemUserID, role: role.rawValue, salt: salt,
                 verifier: verifier, totp: totp, disabledOn: disabledOn, mustChangePassword: mustChangePassword)
         }
+
+        /// Whether this is the last row of the person that this service wrote.
+        func isNewest(_ tag: [UInt8], in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
+            try grants.isNewest(grant, tag: tag, isDisabled: disabledOn != nil, under: kek)
+        }
     }
 
     static func name(_ id: UUID) -> Grant.Name { Grant.personName(id) }
@@ -179,8 +184,7 @@ package struct ConsoleUsers: Sendable {
             ).map { row in
                 let disabledOn: PostgresMoment? = try row.decodeIfPresent(9)
                 let isNewest = try Self.row(row).map {
-                    try state.grants.isNewest(
-                        $0.row.grant, tag: $0.tag, isDisabled: disabledOn != nil, under: deployment.kek)
+                    try $0.row.isNewest($0.tag, in: state.grants, under: deployment.kek)
                 }
                 return Entry(
                     id: try row.decode(0), name: try row.decode(2), role: try row.decode(4),
@@ -255,7 +259,7 @@ package struct ConsoleUsers: Sendable {
                 guard let (old, tag, _) = try Self.row(named: name, &change, on: connection) else {
                     throw Self.unknown(name)
                 }
-                guard try change.grants.isNewest(old.grant, tag: tag, isDisabled: old.disabledOn != nil, under: change.kek) else {
+                guard try old.isNewest(tag, in: change.grants, under: change.kek) else {
                     throw Self.foreign(name)
                 }
                 let user = Row(

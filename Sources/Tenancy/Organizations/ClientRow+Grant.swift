@@ -12,6 +12,11 @@ extension OrganizationState.ClientRow {
         Self.grant(id, organization, name: name, systemUser: systemUserID, role: role, disabledOn: disabledOn)
     }
 
+    /// Whether this is the last row of the client that this service wrote.
+    package func isNewest(in grants: GrantList, of organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
+        try grants.isNewest(grant(in: organization), tag: tag, isDisabled: disabledOn != nil, under: kek)
+    }
+
     package static func grant(
         _ id: UUID, _ organization: Organization, name: String, systemUser: UUID, role: String, disabledOn: PostgresMoment?
     ) -> Grant {

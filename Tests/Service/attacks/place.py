@@ -1,6 +1,7 @@
 """A deployment under attack: a server that runs all the time, a fresh one for a second look, and SQL as each role."""
 
 import base64
+import collections
 import contextlib
 import copy
 import hmac
@@ -8,6 +9,7 @@ import json
 import re
 import socket
 import time
+import uuid
 
 import psycopg
 import requests
@@ -19,10 +21,24 @@ SQL_ROLES = ["fieldseal_service", "fieldseal_owner", "postgres"]
 PASSWORD = "a long password of a person"
 
 
+def name(prefix):
+    """A name that no other test uses."""
+    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+
+
 class Place(Cluster):
     def __init__(self):
         super().__init__()
         self.server = Server(self)
+
+    @classmethod
+    @contextlib.contextmanager
+    def made(cls):
+        place = cls()
+        try:
+            yield place
+        finally:
+            place.remove()
 
     def remove(self):
         self.server.stop()
@@ -127,8 +143,11 @@ class Place(Cluster):
     # What an administrator sees
 
     def doctor(self):
-        result = self.run("doctor", "--json", check=False)
-        return {f["code"]: f["message"] for f in json.loads(result.stdout)["findings"]}
+        """What the doctor finds: the messages of each code, one a line."""
+        found = collections.defaultdict(list)
+        for finding in json.loads(self.run("doctor", "--json", check=False).stdout)["findings"]:
+            found[finding["code"]].append(finding["message"])
+        return {code: "\n".join(messages) for code, messages in found.items()}
 
     def is_refused(self, server, token):
         """Whether the organization is refused by name, with the way out of it."""

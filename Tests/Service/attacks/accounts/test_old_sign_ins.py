@@ -5,19 +5,15 @@ import uuid
 
 import pytest
 from attested import Attestor
-from place import PASSWORD, Place
+from place import PASSWORD
 
 ENCRYPTION = "settings/data-encryption"
 
 
 @pytest.fixture(scope="module")
-def place():
-    place = Place()
-    try:
-        place.add_user("ada")
-        yield place
-    finally:
-        place.remove()
+def place(place):
+    place.add_user("ada")
+    return place
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 from mailroom import Mailroom, refusal
-from place import PASSWORD, Place
+from place import PASSWORD
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +19,6 @@ def room():
         yield room
     finally:
         room.remove()
-
-
-@pytest.fixture(scope="module")
-def place():
-    place = Place()
-    try:
-        yield place
-    finally:
-        place.remove()
 
 
 # E-mails

@@ -1,35 +1,20 @@
 """What an administrator does to a person or a client signs their row anew. A row that SQL wrote or put back is not signed along."""
 
 import json
-import uuid
 
 import pytest
-from place import PASSWORD, SQL_ROLES, Place
+from place import PASSWORD, name
 
 NEW = "another long password"
 POWERFUL, WEAK = "System Administrator", "Basic User"
 
 
 @pytest.fixture(scope="module")
-def place():
-    place = Place()
-    try:
-        place.run("key", "show")
-        # Others may be disabled, and get other roles.
-        place.add_user("keeper")
-        yield place
-    finally:
-        place.remove()
-
-
-@pytest.fixture(params=SQL_ROLES)
-def role(request):
-    """As whom SQL is written."""
-    return request.param
-
-
-def name(prefix):
-    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+def place(place):
+    place.run("key", "show")
+    # Others may be disabled, and get other roles.
+    place.add_user("keeper")
+    return place
 
 
 def run(place, kind, *arguments, check=True):

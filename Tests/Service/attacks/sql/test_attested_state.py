@@ -10,40 +10,13 @@ import psycopg
 import pytest
 from attested import Attestor
 from cluster import seal
-from place import PASSWORD, SQL_ROLES, Place, one_time_password
+from place import PASSWORD, SQL_ROLES, name, one_time_password
 
 
 @pytest.fixture(scope="module")
-def place():
-    place = Place()
-    try:
-        place.run("key", "show")
-        yield place
-    finally:
-        place.remove()
-
-
-@pytest.fixture
-def own_place():
-    """For attacks after which the organization is not the same."""
-    place = Place()
-    try:
-        place.run("key", "show")
-        yield place
-    finally:
-        place.remove()
-
-
-@pytest.fixture(params=SQL_ROLES)
-def role(request, place):
-    """As whom SQL is written."""
-    place.looks_twice = request.param == SQL_ROLES[0]
-    yield request.param
-    place.looks_twice = True
-
-
-def name(prefix):
-    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+def place(place):
+    place.run("key", "show")
+    return place
 
 
 # Sessions of the console

@@ -3,25 +3,11 @@
 import re
 import threading
 import time
-import uuid
 
 import psycopg
 import pytest
-from place import PASSWORD, Place, one_time_password
+from place import PASSWORD, name, one_time_password
 from service import PATIENCE
-
-
-@pytest.fixture(scope="module")
-def place():
-    place = Place()
-    try:
-        yield place
-    finally:
-        place.remove()
-
-
-def name(prefix):
-    return f"{prefix}-{uuid.uuid4().hex[:8]}"
 
 
 def swap(place, table, one, other):

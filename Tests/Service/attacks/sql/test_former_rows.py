@@ -4,23 +4,15 @@ import json
 import uuid
 
 import pytest
-from place import PASSWORD, Place
+from place import PASSWORD, Place, name
 
 NEW = "another long password"
 
 
 @pytest.fixture(scope="module")
-def place():
-    place = Place()
-    try:
-        place.add_user("root")
-        yield place
-    finally:
-        place.remove()
-
-
-def name(prefix):
-    return f"{prefix}-{uuid.uuid4().hex[:8]}"
+def place(place):
+    place.add_user("root")
+    return place
 
 
 def client_row(place, client):

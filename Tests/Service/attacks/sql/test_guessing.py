@@ -3,18 +3,8 @@
 import hashlib
 import uuid
 
-import pytest
 from attested import Attestor
-from place import PASSWORD, Place
-
-
-@pytest.fixture(scope="module")
-def place():
-    place = Place()
-    try:
-        yield place
-    finally:
-        place.remove()
+from place import PASSWORD
 
 
 def scrypt(password, salt):

@@ -3,16 +3,6 @@
 import unicodedata
 
 import pytest
-from place import Place
-
-
-@pytest.fixture(scope="module")
-def place():
-    place = Place()
-    try:
-        yield place
-    finally:
-        place.remove()
 
 
 NAMES = {"conceal": "\x1b[8m", "newline": "x\n\x1b[1A\x1b[2Kok", "c1": "x\x9b8m", "bidi": "x\u202e gnihton", "separator": "x\u2028y", "return": "x\rNothing is wrong."}

@@ -4,27 +4,14 @@ administrator give another one than the one that they name."""
 import uuid
 
 import pytest
-from place import SQL_ROLES, Place
 
 ROLES, TEAMS, TEAM_ROLES = "systemuserroles_association", "teammembership_association", "teamroles_association"
 
 
 @pytest.fixture(scope="module")
-def place():
-    place = Place()
-    try:
-        place.run("key", "show")
-        yield place
-    finally:
-        place.remove()
-
-
-@pytest.fixture(params=SQL_ROLES)
-def role(request, place):
-    """As whom SQL is written."""
-    place.looks_twice = request.param == SQL_ROLES[0]
-    yield request.param
-    place.looks_twice = True
+def place(place):
+    place.run("key", "show")
+    return place
 
 
 class Client:

@@ -3,17 +3,12 @@
 import time
 
 import pytest
-from place import Place
 
 
 @pytest.fixture(scope="module")
-def place():
-    place = Place()
-    try:
-        place.run("org", "create", "other")
-        yield place
-    finally:
-        place.remove()
+def place(place):
+    place.run("org", "create", "other")
+    return place
 
 
 def swap_names(place):
