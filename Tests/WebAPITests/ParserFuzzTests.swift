@@ -86,7 +86,7 @@ struct ParserFuzzTests {
         case "expand": _ = try ExpandParser.parse(text, aliases: [:])
         case "apply":
             var query = RecordQuery()
-            try ApplyParser.parse(text, into: &query)
+            try ApplyParser.parse(text, of: .mailbox, into: &query)
             _ = try? statement(query)
         case "order":
             var query = RecordQuery()

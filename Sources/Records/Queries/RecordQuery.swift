@@ -26,6 +26,8 @@ package struct RecordQuery: Sendable {
     package var after: PageToken?
     /// Whether to count all rows too.
     package var countsRows = false
+    /// Whether sorting by a lookup sorts by the name of the record that it refers to. SQL sorts by its id.
+    package var sortsLookupsByName = true
     /// The alias of the query's own entity, if it has one.
     package var alias: String?
 

@@ -148,13 +148,21 @@ struct SelectWriter {
             case .column(let column): column
             case .output(let name): try column(ofOutput: name)
             }
-        let resolved = try scope.resolve(column, &statement)
+        let resolved = named(try scope.resolve(column, &statement))
         guard resolved.attribute.type.kind != .bytes else {
             throw FieldsealError(.queryDoesNotFit, "Pictures can't be sorted by: \(resolved.attribute.logicalName).")
         }
         return SortKey(
             expression: resolved.sortable, value: resolved.sql, type: resolved.attribute.type.kind,
             isDescending: order.isDescending)
+    }
+
+    /// What a lookup is sorted by: the name that is stored beside it.
+    private func named(_ column: QueryScope.Resolved) -> QueryScope.Resolved {
+        guard query.sortsLookupsByName, column.attribute.type.isReference,
+            let name = column.table.entity["\(column.attribute.logicalName)name"]
+        else { return column }
+        return .init(table: column.table, attribute: name)
     }
 
     private func column(ofOutput name: String) throws(FieldsealError) -> RecordQuery.Column {
@@ -220,22 +228,37 @@ struct SelectWriter {
             throw FieldsealError(.queryDoesNotFit, "A grouped query needs columns to give.")
         }
         let conditions = try condition()
-        var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"
-        if !groups.isEmpty { sql += " GROUP BY \(groups.joined(separator: ", "))" }
+        let results = columns.indices.map { "c\($0)" }.joined(separator: ", ")
         var order: [String] = []
         var isSorted: Set<Int> = []
         for key in query.order {
             let index = try outputIndex(key.key, columns)
-            isSorted.insert(index)
-            order.append(sorting(index, columns[index].type) + (key.isDescending ? " DESC NULLS LAST" : " NULLS FIRST"))
+            let direction = key.isDescending ? " DESC NULLS LAST" : " NULLS FIRST"
+            if let name = try nameOfGroup(query.outputs[index]) {
+                expressions.append("min(\(name)) AS n\(index)")
+                order.append("n\(index)\(direction)")
+            } else {
+                isSorted.insert(index)
+            }
+            order.append(sorting(index, columns[index].type) + direction)
         }
         order += columns.indices.filter { !isSorted.contains($0) }.map { "\(sorting($0, columns[$0].type)) NULLS FIRST" }
-        sql = "SELECT * FROM (\(sql)) AS q ORDER BY \(order.joined(separator: ", "))"
+        var sql = "SELECT \(expressions.joined(separator: ", ")) FROM \(scope.from)\(filter(conditions))"
+        if !groups.isEmpty { sql += " GROUP BY \(groups.joined(separator: ", "))" }
+        sql = "SELECT \(results) FROM (\(sql)) AS q ORDER BY \(order.joined(separator: ", "))"
         if let limit {
             sql += " LIMIT \(statement.bind(.int64(Int64(limit) + 1)))"
             sql += " OFFSET \(statement.bind(.int64(Int64(query.after?.offset ?? query.offset))))"
         }
         return (sql, RowShape(entity: scope.main.entity, columns: columns, .values))
+    }
+
+    /// The name that a group of a lookup is sorted by; nil for other outputs.
+    private mutating func nameOfGroup(_ output: RecordQuery.Output) throws(FieldsealError) -> String? {
+        guard case .column(let column) = output.value else { return nil }
+        let resolved = try scope.resolve(column, &statement)
+        let name = named(resolved)
+        return name.sql == resolved.sql ? nil : name.sortable
     }
 
     private func sorting(_ index: Int, _ type: AttributeType) -> String {
@@ -305,10 +328,15 @@ struct SelectWriter {
         let kind = attribute.type.kind
         let name = "\(aggregate.rawValue)_\(attribute.logicalName)"
         switch (aggregate, kind) {
-        case (.count, _), (.countColumn, _): return ("count(\(column.sql))", .bigInt, nil, name)
+        // All rows, also those without a value (FetchXML's `count`).
+        case (.count, _): return ("count(*)", .bigInt, nil, name)
+        case (.countColumn, _): return ("count(\(column.sql))", .bigInt, nil, name)
         case (.countDistinct, _): return ("count(DISTINCT \(column.comparable))", .bigInt, nil, name)
-        case (.sum, .integer), (.sum, .decimal): return ("sum(\(column.sql))::text", .decimal, nil, name)
-        case (.average, .integer), (.average, .decimal):
+        // Integers stay integers, as in Dataverse.
+        case (.sum, .integer): return ("sum(\(column.sql))::int8", .bigInt, nil, name)
+        case (.average, .integer): return ("trunc(avg(\(column.sql)))::int8", .bigInt, nil, name)
+        case (.sum, .decimal): return ("sum(\(column.sql))::text", .decimal, nil, name)
+        case (.average, .decimal):
             return ("trim_scale(round(avg(\(column.sql)), 10))::text", .decimal, nil, name)
         case (.minimum, .integer), (.minimum, .date), (.minimum, .text):
             return ("min(\(column.sql))", attribute.type, attribute, name)

@@ -25,6 +25,16 @@ enum FormattedValue {
         }
     }
 
+    /// - Returns: The text of a number that is no attribute's value, such as a count; nil for other values.
+    static func text(_ number: AttributeValue) -> String? {
+        switch number {
+        case .int(let number): number.formatted(.number.locale(Locale(identifier: "en_US")))
+        case .decimal(let number):
+            Decimal(string: number)?.formatted(.number.precision(.fractionLength(2)).locale(Locale(identifier: "en_US")))
+        default: nil
+        }
+    }
+
     private static let style = Date.FormatStyle(
         date: .numeric, time: .shortened, locale: Locale(identifier: "en_US"), timeZone: .gmt)
 }

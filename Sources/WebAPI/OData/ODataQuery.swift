@@ -63,7 +63,7 @@ struct ODataQuery: Sendable {
             guard ["true", "false"].contains(value) else { throw FieldsealError(.queryDoesNotFit, "$count takes true or false.") }
             query.countsRows = value == "true"
         case "$expand": expansions = try ExpandParser.parse(value, aliases: aliases)
-        case "$apply": try ApplyParser.parse(value, into: &query)
+        case "$apply": try ApplyParser.parse(value, of: entity, into: &query)
         case "$skiptoken": query.after = try SkipToken.read(value, SkipToken.mark(of: entity, original))
         case "$format":
             if value != "json" { format = value }

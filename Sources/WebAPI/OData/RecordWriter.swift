@@ -122,10 +122,15 @@ struct RecordWriter {
     }
 
     private mutating func annotations(_ column: RowShape.Column, _ record: Record) throws {
-        guard let attribute = column.attribute, !attribute.isEncrypted else { return }
+        let wants = representation.preferences.wants
+        guard let attribute = column.attribute else {
+            // A count, a sum, an average or a part of a date.
+            guard wants(Self.formatted), let text = FormattedValue.text(try record.value(column)) else { return }
+            return member("\(column.name)@\(Self.formatted)", .string(text))
+        }
+        guard !attribute.isEncrypted else { return }
         let value = try record.value(column)
         guard value != .null else { return }
-        let wants = representation.preferences.wants
         if attribute.type.isReference, let target = try target(of: column, attribute, record) {
             if wants(Self.lookupProperty), !column.isRenamed {
                 let isPolymorphic = attribute.type.isPolymorphic

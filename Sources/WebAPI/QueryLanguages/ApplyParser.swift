@@ -4,7 +4,7 @@ import Records
 
 /// Parses `$apply` (OData Data Aggregation 4.0, sections 3.1, 3.10 and 3.12): `filter`, `groupby` and `aggregate`.
 enum ApplyParser {
-    static func parse(_ text: String, into query: inout RecordQuery) throws(FieldsealError) {
+    static func parse(_ text: String, of entity: EntityDefinition?, into query: inout RecordQuery) throws(FieldsealError) {
         for step in try ExpandParser.split(text, at: "/") {
             let step = step.trimmingCharacters(in: .whitespaces)
             guard let open = step.firstIndex(of: "("), step.hasSuffix(")") else { throw malformed }
@@ -22,10 +22,7 @@ enum ApplyParser {
                 for name in columns.dropFirst().dropLast().split(separator: ",") {
                     let column = Self.column(name.trimmingCharacters(in: .whitespaces))
                     query.groups.append(.init(column))
-                    query.outputs.append(
-                        .init(
-                            .column(column), name: column.path.isEmpty ? nil : (column.path + [column.name]).joined(separator: "_"))
-                    )
+                    query.outputs.append(.init(.column(column), name: outputName(of: column, from: entity)))
                 }
                 guard !query.groups.isEmpty else { throw malformed }
                 if parts.count == 2 {
@@ -36,6 +33,14 @@ enum ApplyParser {
             default: throw FieldsealError(.notImplemented, "$apply knows filter, groupby and aggregate.")
             }
         }
+    }
+
+    /// The name of a group over a path, as Dataverse forms it: the logical name of the entity that the path leads to, `_` and the attribute.
+    private static func outputName(of column: RecordQuery.Column, from entity: EntityDefinition?) -> String? {
+        guard let last = column.path.last else { return nil }
+        var entity = entity
+        for step in column.path { entity = entity?.singleValued(step)?.referenced }
+        return "\(entity?.logicalName ?? last)_\(column.name)"
     }
 
     private static func aggregate(_ text: String, _ query: inout RecordQuery) throws(FieldsealError) {

@@ -18,6 +18,8 @@ struct FetchParser {
     private var allColumns = false
     /// Whether the entity itself returns only its ids.
     private var isBare = false
+    /// The orders of links, which come after those of the entity wherever they stand.
+    private var linkOrder: [RecordQuery.Order] = []
 
     init(_ text: String) throws(FieldsealError) {
         let fetch = try XMLTree.parse(text)
@@ -53,6 +55,7 @@ struct FetchParser {
         // A link within the entity refers to the entity by its name.
         query.alias = name.lowercased()
         try content(of: entity, alias: nil)
+        query.order += linkOrder
         guard !isAggregate || !query.outputs.isEmpty && !allColumns else {
             throw FieldsealError(.queryDoesNotFit, "An aggregate query names its attributes, each with an aggregate or groupby.")
         }
@@ -130,7 +133,8 @@ struct FetchParser {
         } else if try element.flag("groupby") {
             let part = element["dategrouping"].map { RecordQuery.DatePart(rawValue: $0) }
             if case .some(.none) = part {
-                throw FieldsealError(.queryDoesNotFit, "dategrouping is day, week, month, quarter or year.")
+                throw FieldsealError(
+                    .queryDoesNotFit, "dategrouping is day, week, month, quarter or year. Fiscal periods can't be grouped by.")
             }
             guard element["alias"] != nil else {
                 throw FieldsealError(.queryDoesNotFit, "groupby of <attribute> needs an alias.")
@@ -169,15 +173,16 @@ struct FetchParser {
     }
 
     private mutating func order(_ element: XMLTree, _ alias: String?) throws(FieldsealError) {
-        let isDescending = try element.flag("descending")
+        let key: RecordQuery.Order.Key
         if let name = element["alias"] {
-            query.order.append(.init(.output(name), descending: isDescending))
+            key = .output(name)
         } else if let name = element["attribute"] {
-            query.order.append(
-                .init(.column(.init(name.lowercased(), alias: element["entityname"] ?? alias)), descending: isDescending))
+            key = .column(.init(name.lowercased(), alias: element["entityname"] ?? alias))
         } else {
             throw FieldsealError(.queryDoesNotFit, "<order> has neither an attribute nor an alias.")
         }
+        let order = RecordQuery.Order(key, descending: try element.flag("descending"))
+        if alias == nil { query.order.append(order) } else { linkOrder.append(order) }
     }
 
     // MARK: Links

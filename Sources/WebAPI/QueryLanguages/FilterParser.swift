@@ -189,34 +189,43 @@ struct FilterParser {
     }
 
     private func column(_ steps: [String]) throws(FieldsealError) -> RecordQuery.Column {
-        var steps = steps
-        let name = steps.popLast() ?? ""
-        if let first = steps.first, variables.contains(first) {
-            return RecordQuery.Column(name, path: Array(steps.dropFirst()), alias: first)
-        }
+        let (variable, path, name) = try start(of: steps)
+        return RecordQuery.Column(name, path: path, alias: variable)
+    }
+
+    /// Takes a path apart: the variable of `any` or `all` that it begins at, the steps, and the last name.
+    private func start(of steps: [String]) throws(FieldsealError) -> (variable: String?, path: [String], name: String) {
+        var path = steps
+        let name = path.popLast() ?? ""
+        if let first = path.first, variables.contains(first) { return (first, Array(path.dropFirst()), name) }
         // Without a variable it would be of the record around the collection (OData 4.0 Part 2, section 5.1.1.11.4).
         if let variable = variables.last {
-            let path = (steps + [name]).joined(separator: "/").prefix(100)
+            let path = steps.joined(separator: "/").prefix(100)
             throw FieldsealError(
                 .queryDoesNotFit, "Inside of any and all, names begin with the variable: write \(variable.prefix(50))/\(path).")
         }
-        return RecordQuery.Column(name, path: steps)
+        return (nil, path, name)
     }
 
     private mutating func lambda(_ steps: [String], isAll: Bool) throws(FieldsealError) -> Filter {
-        var path = steps
-        let property = path.removeLast()
+        let (outer, path, property) = try start(of: steps)
+        let collection = Filter.Collection(property, path: path, alias: outer)
+        depth += 1
+        defer { depth -= 1 }
+        guard depth <= Self.depthLimit else { throw Self.tooDeep }
         try lexer.require("(")
-        if try lexer.take(")") {
-            return .lambda(path: path, property: property, variable: "", nil, isAll: isAll)
-        }
+        if try lexer.take(")") { return .lambda(collection, variable: "", nil, isAll: isAll) }
         let variable = try lexer.requireWord("variable")
+        guard !variables.contains(variable) else {
+            throw FieldsealError(
+                .queryDoesNotFit, "The variable \(variable.quotedForMessage) is that of any or all around it. Name another.")
+        }
         try lexer.require(":")
         variables.append(variable)
         let inner = try or()
         variables.removeLast()
         try lexer.require(")")
-        return .lambda(path: path, property: property, variable: variable, inner, isAll: isAll)
+        return .lambda(collection, variable: variable, inner, isAll: isAll)
     }
 
     // MARK: Functions

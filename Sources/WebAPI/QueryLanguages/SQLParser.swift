@@ -28,6 +28,7 @@ struct SQLParser {
 
     private mutating func select() throws(FieldsealError) -> (String, RecordQuery) {
         try lexer.require("select")
+        query.sortsLookupsByName = false
         query.isDistinct = try lexer.take("distinct")
         if try lexer.take("top") {
             let inParentheses = try lexer.take("(")

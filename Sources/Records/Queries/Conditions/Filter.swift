@@ -23,7 +23,7 @@ package indirect enum Filter: Sendable {
     /// Whether a linked record exists or, with `negated`, does not.
     case exists(RecordQuery.Link, negated: Bool)
     /// A condition on the records of a collection-valued navigation property: for one of them (`any`), or for each (`all`).
-    case lambda(path: [String], property: String, variable: String, Filter?, isAll: Bool)
+    case lambda(Collection, variable: String, Filter?, isAll: Bool)
     case constant(Bool)
 
     /// The comparison of two values in SQL.
@@ -37,6 +37,21 @@ package indirect enum Filter: Sendable {
         case lessOrEqual = "<="
         case greater = ">"
         case greaterOrEqual = ">="
+    }
+
+    /// A collection-valued navigation property of a record.
+    package struct Collection: Sendable {
+        /// The variable or the alias that the path begins at; nil for the query's own record.
+        let alias: String?
+        /// Single-valued navigation properties that lead to the record.
+        let path: [String]
+        let property: String
+
+        package init(_ property: String, path: [String], alias: String? = nil) {
+            self.alias = alias
+            self.path = path
+            self.property = property
+        }
     }
 
     /// What a reference to the caller means.

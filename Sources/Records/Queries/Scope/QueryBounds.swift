@@ -35,7 +35,7 @@ enum QueryBounds {
                 links += link.links
                 if let filter = link.filter { rest.append((filter, part.depth + 1)) }
                 count += 1
-            case .lambda(_, _, _, let filter, _):
+            case .lambda(_, _, let filter, _):
                 if let filter { rest.append((filter, part.depth + 1)) }
                 count += 1
             default: count += 1

@@ -50,8 +50,8 @@ extension QueryScope {
             return try hierarchy(try resolve(column, &statement), place, literal, &statement)
         case .isCallers(let column, let own): return try isCallers(try resolve(column, &statement), own, &statement)
         case .exists(let link, let negated): return try exists(link, negated, &statement)
-        case .lambda(let path, let property, let variable, let inner, let isAll):
-            return try lambda(path, property, variable, inner, isAll, &statement)
+        case .lambda(let collection, let variable, let inner, let isAll):
+            return try lambda(collection, variable, inner, isAll, &statement)
         }
     }
 
@@ -212,16 +212,16 @@ extension QueryScope {
     }
 
     private mutating func lambda(
-        _ path: [String],
-        _ property: String,
+        _ collection: Filter.Collection,
         _ variable: String,
         _ filter: Filter?,
         _ isAll: Bool,
         _ statement: inout StatementBuilder
     ) throws(FieldsealError) -> String {
         // Finds the table at the end of the path by resolving its id.
-        let start = path.isEmpty ? main.entity.primaryID : try idAttribute(at: path)
-        let table = try resolve(RecordQuery.Column(start, path: path), &statement).table
+        let property = collection.property
+        let id = try idAttribute(at: collection)
+        let table = try resolve(.init(id, path: collection.path, alias: collection.alias), &statement).table
         if let association = table.entity.association(property) {
             return try lambda(over: association, of: table, variable, filter, isAll, &statement)
         }
@@ -239,9 +239,9 @@ extension QueryScope {
         return (isAll ? "NOT " : "") + inner.subquery(conditions)
     }
 
-    private func idAttribute(at path: [String]) throws(FieldsealError) -> String {
-        var entity = main.entity
-        for step in path {
+    private func idAttribute(at collection: Filter.Collection) throws(FieldsealError) -> String {
+        var entity = try table(named: collection.alias).entity
+        for step in collection.path {
             guard let relationship = entity.singleValued(step) else {
                 throw FieldsealError(
                     .queryDoesNotFit,
