@@ -8,7 +8,7 @@ package import Tenancy
 package struct EmailDelivery: Sendable {
     let session: Session
 
-    private var organization: Organization { session.organization }
+    var organization: Organization { session.organization }
     private var caller: Caller { session.caller }
     private var deployment: Deployment { session.deployment }
 
@@ -68,6 +68,8 @@ package struct EmailDelivery: Sendable {
 
     /// The owner of a mailbox's e-mails, and the organization's settings for e-mail.
     struct Place {
+        /// The mailbox that received them; nil for a check of recipients alone.
+        let mailbox: UUID?
         let owner: UUID
         let ownerType: String?
         let unit: UUID
@@ -91,7 +93,7 @@ package struct EmailDelivery: Sendable {
             let unit = try row.decodeIfPresent("owningbusinessunit", as: UUID.self) ?? session.callersUnit
         else { throw FieldsealError(.unexpected, "The mailbox has no owner.") }
         return Place(
-            owner: owner, ownerType: try row.decodeIfPresent("owneridtype"), unit: unit,
+            mailbox: mailbox, owner: owner, ownerType: try row.decodeIfPresent("owneridtype"), unit: unit,
             correlatesHeaders: try row.decode("correlates"), matchesSubjects: try row.decode("matches"),
             attachmentLimit: try row.decode("attachment_limit"))
     }
@@ -124,46 +126,5 @@ package struct EmailDelivery: Sendable {
             SELECT EXISTS (SELECT FROM \(organization.qualified("systemuser")) WHERE lower(internalemailaddress) = ANY ($1))
                 OR EXISTS (SELECT FROM \(organization.qualified("queue")) WHERE lower(emailaddress) = ANY ($1))
             """, [.texts(EmailAddressRule.forms(address))])[0].decode(0)
-    }
-
-    /// Finds the e-mail that this one answers: by In-Reply-To and References, then by the tracking token in the subject. If the
-    /// organization allows it, also by subject and people.
-    private func correlate(_ email: IncomingEmail, _ place: Place, on connection: isolated PostgresConnection) throws -> (
-        UUID?, IncomingVerdict.Correlation, hasToken: Bool
-    ) {
-        let token = email.trackingToken
-        let ids = email.answeredIDs
-        if place.correlatesHeaders, !ids.isEmpty {
-            let rows = try connection.query(
-                """
-                SELECT activityid FROM \(organization.qualified("email")) WHERE messageid IS NOT NULL AND lower(messageid) = ANY ($1)
-                 ORDER BY array_position($1, lower(messageid)), createdon LIMIT 1
-                """, [.texts(ids)])
-            if let row = rows.first { return (try row.decode(0), .inReplyTo, token != nil) }
-        }
-        if let token {
-            let rows = try connection.query(
-                "SELECT activityid FROM \(organization.qualified("email")) WHERE trackingtoken = $1 ORDER BY createdon DESC LIMIT 1",
-                [.text(token)])
-            if let row = rows.first { return (try row.decode(0), .trackingToken, true) }
-        }
-        guard place.matchesSubjects, let parent = try smartMatch(email, on: connection) else { return (nil, .none, token != nil) }
-        return (parent, .smartMatching, token != nil)
-    }
-
-    /// The newest e-mail of the last 90 days with the same subject, ignoring prefixes such as Re:, and with at least two of the
-    /// same people.
-    private func smartMatch(_ email: IncomingEmail, on connection: isolated PostgresConnection) throws -> UUID? {
-        let people = ([email.from] + email.to + email.cc).flatMap(EmailAddressRule.forms)
-        let key = organization.qualified("subject_key")
-        return try connection.query(
-            """
-            SELECT e.activityid FROM \(organization.qualified("email")) AS e
-             WHERE \(key)(e.subject) = \(key)($1) AND e.createdon > now() - interval '90 days' AND \(key)($1) <> md5('')
-               AND (SELECT count(DISTINCT lower(p.addressused)) FROM \(organization.qualified("activityparty")) AS p
-                     WHERE p.activityid = e.activityid AND lower(p.addressused) = ANY ($2)) >= 2
-             ORDER BY e.createdon DESC LIMIT 1
-            """, [.text(email.subject.cut(to: 200)), .texts(people)]
-        ).first?.decode(0)
     }
 }

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 package import Model
 package import PostgresClient
 package import Tenancy
@@ -9,12 +9,17 @@ package import Tenancy
 package struct AccessRule {
     private let entity: EntityDefinition
     private let organization: Organization
-    private let caller: Caller
+    private let principal: UUID?
 
     package init(_ entity: EntityDefinition, _ organization: Organization, _ caller: Caller) {
+        self.init(entity, organization, principal: caller.systemUserID)
+    }
+
+    /// - Parameter principal: A systemuser or a team.
+    package init(_ entity: EntityDefinition, _ organization: Organization, principal: UUID?) {
         self.entity = entity
         self.organization = organization
-        self.caller = caller
+        self.principal = principal
     }
 
     /// The condition in SQL; nil if every record may be accessed.
@@ -29,9 +34,11 @@ package struct AccessRule {
     {
         guard depth != .organization else { return nil }
         func column(_ name: String) -> String { (table.map { "\($0)." } ?? "") + quoteIdentifier(name) }
-        let user = bind(.uuid(caller.systemUserID))
+        let user = bind(.uuid(principal))
         if let parent = entity.parent {
-            let rule = AccessRule(parent.entity, organization, caller).condition(depth, right, "parent", bind: bind) ?? "true"
+            let rule =
+                AccessRule(parent.entity, organization, principal: principal).condition(depth, right, "parent", bind: bind)
+                ?? "true"
             return """
                 EXISTS (SELECT FROM \(organization.qualified(parent.entity.logicalName)) AS parent
                 WHERE parent.\(parent.entity.idColumn) = \(table ?? quoteIdentifier(entity.logicalName)).\(quoteIdentifier(parent.lookup)) AND \(rule))

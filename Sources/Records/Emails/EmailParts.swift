@@ -173,7 +173,9 @@ package struct EmailParts: Sendable {
     /// Replaces the parties of an e-mail that is not submitted.
     ///
     /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that was received, is to be sent, or was sent.
-    func replace(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws {
+    func replace(in email: UUID, of organization: Organization, by writer: Caller, on connection: isolated PostgresConnection)
+        throws
+    {
         let isOpen = try connection.query(
             """
             SELECT FROM \(organization.qualified("email"))
@@ -188,11 +190,15 @@ package struct EmailParts: Sendable {
             DELETE FROM \(organization.qualified("activityparty"))
              WHERE activityid = $1 AND participationtypemask::int8 = ANY ($2)
             """, [.uuid(email), .int64s(replaced)])
-        _ = try connection.pipeline(statements(of: email, in: organization))
+        _ = try connection.pipeline(statements(of: email, in: organization, by: writer))
     }
 
     /// The statements that write them, after the statement of the e-mail.
-    package func statements(of email: UUID, in organization: Organization) -> [(sql: String, parameters: [PostgresParameter])] {
+    ///
+    /// - Parameter writer: Only who may send as the sender sees from which mailbox the e-mail would be sent.
+    package func statements(of email: UUID, in organization: Organization, by writer: Caller) -> [(
+        sql: String, parameters: [PostgresParameter]
+    )] {
         var statements: [(sql: String, parameters: [PostgresParameter])] = []
         func table(_ name: String) -> String { organization.qualified(name) }
         // The order of the ids is that of the request.
@@ -239,11 +245,13 @@ package struct EmailParts: Sendable {
                            sendermailboxid = m.mailboxid, sendermailboxidname = left(m.name, 100)
                       FROM (SELECT 1) AS one
                       LEFT JOIN \(table("activityparty")) AS s ON s.activityid = $1 AND s.participationtypemask = \(Participation.sender.sql)
+                      \(SenderRule.records(in: organization, type: "s.partyobjecttypecode"))
                       LEFT JOIN \(table("mailbox")) AS m ON m.regardingobjectid = s.partyid AND m.statecode = \(RecordState.active.sql)
+                            AND ($2 OR \(SenderRule.allows("$3", in: organization)))
                       LEFT JOIN (SELECT left(string_agg(addressused, ';'), 500) AS addresses FROM \(table("activityparty"))
                                   WHERE activityid = $1 AND participationtypemask = \(Participation.to.sql)) AS t ON true
                      WHERE e.activityid = $1
-                    """, [.uuid(email)]
+                    """, [.uuid(email), .bool(writer.role == .systemAdministrator), .uuid(writer.systemUserID)]
                 ))
         }
         return statements

@@ -16,9 +16,16 @@ package enum SenderRule {
                    min(p.addressused) AS address
               FROM \(organization.qualified("activityparty")) AS p
              WHERE p.activityid = e.activityid AND p.participationtypemask = \(Participation.sender.sql)) AS s ON true
-        LEFT JOIN \(organization.qualified("systemuser")) AS su ON s.type = 'systemuser' AND su.systemuserid = s.partyid
+        \(records(in: organization, type: "s.type"))
+        """
+    }
+
+    /// Joins the systemuser `su`, the settings `us` and the queue `sq` that a sender `s` is.
+    static func records(in organization: Organization, type: String) -> String {
+        """
+        LEFT JOIN \(organization.qualified("systemuser")) AS su ON \(type) = 'systemuser' AND su.systemuserid = s.partyid
         LEFT JOIN \(organization.qualified("usersettings")) AS us ON us.systemuserid = su.systemuserid
-        LEFT JOIN \(organization.qualified("queue")) AS sq ON s.type = 'queue' AND sq.queueid = s.partyid
+        LEFT JOIN \(organization.qualified("queue")) AS sq ON \(type) = 'queue' AND sq.queueid = s.partyid
         """
     }
 

@@ -26,7 +26,8 @@ extension Session {
                 """
                 UPDATE \(organization.qualified("email")) AS e SET statuscode = $2, subject = $3, trackingtoken = left($4, 50), deliveryattempts = 0,
                        is_handed_over = false, failure = NULL, postponeemailprocessinguntil = NULL, submittedby = left($5, 250),
-                       submitter = $6, submitter_is_administrator = $7, sender = $8, submission_tag = NULL,
+                       submitter = $6, submitter_is_administrator = $7, sender = $8, sendermailboxid = $9, sendermailboxidname = $10,
+                       submission_tag = NULL,
                        senton = CASE WHEN $2 = \(EmailStatus.sent.sql) THEN now() ELSE senton END,
                        modifiedon = now(), versionnumber = nextval('\(organization.qualified("version_number"))')
                  WHERE activityid = $1 RETURNING \(Submission.columns(in: organization))
@@ -36,6 +37,8 @@ extension Session {
                     .text(caller.actor),
                     .uuid(caller.systemUserID),
                     .bool(caller.role == .systemAdministrator), .text(try row.decodeIfPresent("address")),
+                    .uuid(try row.decodeIfPresent("sender_mailbox", as: UUID.self)),
+                    .text(try row.decodeIfPresent("sender_mailbox_name")),
                 ])
             if issue {
                 try Submission(submitted[0], at: 0).store(in: organization, under: kek, on: connection)
@@ -55,16 +58,19 @@ extension Session {
         let parties = organization.qualified("activityparty")
         let rows = try connection.query(
             """
-            SELECT e.statuscode, e.directioncode, e.subject, e.trackingtoken, e.sendermailboxid, s.count AS senders, \(SenderRule.address) AS address,
+            SELECT e.statuscode, e.directioncode, e.subject, e.trackingtoken, s.count AS senders, \(SenderRule.address) AS address,
                    (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
                      AND r.participationtypemask IN \(Participation.recipients.sql) AND r.addressused IS NOT NULL) AS recipients,
                    (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
                      AND r.participationtypemask IN \(Participation.recipients.sql) AND r.addressused IS NULL) AS recipients_without,
                    \(SenderRule.allows(user, in: organization)) AS is_allowed,
-                   (SELECT m.emailaddress FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = e.sendermailboxid)
-                       AS mailbox_address
+                   sm.mailboxid AS sender_mailbox, left(sm.name, 100) AS sender_mailbox_name, sm.emailaddress AS mailbox_address
               FROM \(organization.qualified("email")) AS e
               \(SenderRule.joins(in: organization))
+              LEFT JOIN LATERAL (
+                  SELECT m.mailboxid, m.name, m.emailaddress FROM \(organization.qualified("mailbox")) AS m
+                   WHERE m.regardingobjectid = s.partyid AND m.statecode = \(RecordState.active.sql)
+                   ORDER BY (m.mailboxid = e.sendermailboxid) IS NOT TRUE, m.createdon LIMIT 1) AS sm ON true
              WHERE \(condition) FOR UPDATE OF e
             """, statement.parameters)
         guard let row = rows.first else {
@@ -92,17 +98,17 @@ extension Session {
         guard try row.decode("recipients", as: Int.self) > 0, try row.decode("recipients_without", as: Int.self) == 0 else {
             throw refuse("The e-mail has no recipient, or one without an e-mail address.")
         }
-        guard try row.decodeIfPresent("sendermailboxid", as: UUID.self) != nil else {
-            throw refuse("The sender has no mailbox to send from.")
-        }
-        guard let mailbox: String = try row.decodeIfPresent("mailbox_address"), EmailAddressRule.isOne(mailbox) else {
-            throw refuse("The sender's mailbox has no e-mail address. Set its emailaddress, and send again.")
-        }
         guard try caller.role == .systemAdministrator || row.decode("is_allowed") else {
             throw FieldsealError(
                 .privilegeDenied,
                 "The caller may not send as this sender: a user's settings do not allow it (usersettings.issendasallowed), or the "
                     + "caller neither owns the queue nor is in the team that does.")
+        }
+        guard try row.decodeIfPresent("sender_mailbox", as: UUID.self) != nil else {
+            throw refuse("The sender has no mailbox to send from.")
+        }
+        guard let mailbox: String = try row.decodeIfPresent("mailbox_address"), EmailAddressRule.isOne(mailbox) else {
+            throw refuse("The sender's mailbox has no e-mail address. Set its emailaddress, and send again.")
         }
     }
 
@@ -113,11 +119,12 @@ extension Session {
         let subject: String = try row.decodeIfPresent("subject") ?? ""
         if let mark: String = try row.decodeIfPresent("trackingtoken") { return (subject, mark) }
         guard token != "" else { return (subject, nil) }
+        // The number makes it unique. Its last six digits can't be guessed from the tokens of other e-mails.
         let mark: String =
             try token
             ?? connection.query(
-                "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0')",
-                [.text(organization.qualified("tracking_number"))])[0].decode(0)
+                "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0') || lpad($2::text, 6, '0')",
+                [.text(organization.qualified("tracking_number")), .text("\(Int.random(in: 0..<1_000_000))")])[0].decode(0)
         return (subject.cut(to: 200 - mark.utf16.count - 1) + " \(mark)", mark)
     }
 }

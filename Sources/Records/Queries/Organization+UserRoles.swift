@@ -4,7 +4,7 @@ import Tenancy
 
 extension Organization {
     /// A subquery with the rows of `systemuserroles`: the granted roles, and those of the clients and people that act as users.
-    var userRoles: String {
+    package var userRoles: String {
         let given = qualified(EntityDefinition.systemUserRoles.logicalName)
         return """
             (SELECT g.systemuserroleid, g.systemuserid, g.roleid, g.versionnumber FROM \(given) AS g

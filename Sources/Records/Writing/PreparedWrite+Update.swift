@@ -42,7 +42,7 @@ extension PreparedWrite {
             return try connection.atomically {
                 try requireParties(on: connection)
                 let outcome = try updateRow(input, id: id, condition, depth, key, on: connection)
-                if outcome != nil { try parts.replace(in: id, of: organization, on: connection) }
+                if outcome != nil { try parts.replace(in: id, of: organization, by: caller, on: connection) }
                 return outcome
             }
         }

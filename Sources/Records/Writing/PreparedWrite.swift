@@ -259,7 +259,7 @@ struct PreparedWrite: Sendable {
             statements.append(draft.userSettings(in: organization).statement(in: organization))
         }
         if let mailbox = draft.mailbox(in: organization) { statements += mailbox }
-        return statements + parts.statements(of: id, in: organization)
+        return statements + parts.statements(of: id, in: organization, by: caller)
     }
 
     private func outcome(_ results: [PostgresResult], _ id: UUID) throws -> WriteOutcome {

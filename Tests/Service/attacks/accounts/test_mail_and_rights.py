@@ -206,7 +206,7 @@ def test_sending_as_another_user(room):
 
 def test_a_status_that_sql_wrote_sends_nothing(room):
     id = room.drafted(room.ceo)
-    room.sql_as("fieldseal_service", "UPDATE email SET statuscode = 6 WHERE activityid = %s", [id])
+    room.sql_as("fieldseal_service", "UPDATE email SET statuscode = 6, sendermailboxid = %s WHERE activityid = %s", [room.ceo_box, id])
     failed(room, id, room.ceo_box, "issendasallowed")
     mine = room.drafted(room.person)
     room.sql_as("fieldseal_service", "UPDATE email SET statuscode = 6, sendermailboxid = %s, submitter = %s WHERE activityid = %s", [room.ceo_box, room.person, mine])

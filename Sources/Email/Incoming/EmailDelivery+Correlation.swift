@@ -1,0 +1,89 @@
+import Foundation
+import Model
+import PostgresClient
+import Records
+import Tenancy
+
+/// Which e-mail an incoming one answers.
+///
+/// A mail's sender chooses its headers and its subject. So an answer is tied only to e-mails of its own mailbox, or that the owner
+/// of that mailbox may read: it shows their subject, inherits their regarding record, and is counted there.
+extension EmailDelivery {
+    /// Finds the e-mail that this one answers: by In-Reply-To and References, then by the tracking token in the subject. If the
+    /// organization allows it, also by subject and people.
+    func correlate(_ email: IncomingEmail, _ place: Place, on connection: isolated PostgresConnection) throws -> (
+        UUID?, IncomingVerdict.Correlation, hasToken: Bool
+    ) {
+        let token = email.trackingToken
+        let ids = email.answeredIDs
+        if place.correlatesHeaders, !ids.isEmpty {
+            let parent = try candidate(of: place, on: connection) { bind in
+                let ids = bind(.texts(ids))
+                return (
+                    "e.messageid IS NOT NULL AND lower(e.messageid) = ANY (\(ids))",
+                    order: ["array_position(\(ids), lower(e.messageid))", Self.isOfMailbox, "e.createdon"]
+                )
+            }
+            if let parent { return (parent, .inReplyTo, token != nil) }
+        }
+        if let token {
+            let parent = try candidate(of: place, on: connection) { bind in
+                ("e.trackingtoken = \(bind(.text(token)))", order: [Self.isOfMailbox, "e.createdon DESC"])
+            }
+            if let parent { return (parent, .trackingToken, true) }
+        }
+        guard place.matchesSubjects, let parent = try smartMatch(email, place, on: connection) else {
+            return (nil, .none, token != nil)
+        }
+        return (parent, .smartMatching, token != nil)
+    }
+
+    /// The newest e-mail of the last 90 days with the same subject, ignoring prefixes such as Re:, and with at least two of the
+    /// same people.
+    private func smartMatch(_ email: IncomingEmail, _ place: Place, on connection: isolated PostgresConnection) throws -> UUID? {
+        let people = ([email.from] + email.to + email.cc).flatMap(EmailAddressRule.forms)
+        let key = organization.qualified("subject_key")
+        return try candidate(of: place, on: connection) { bind in
+            let (subject, people) = (bind(.text(email.subject.cut(to: 200))), bind(.texts(people)))
+            return (
+                """
+                \(key)(e.subject) = \(key)(\(subject)) AND e.createdon > now() - interval '90 days' AND \(key)(\(subject)) <> md5('')
+                AND (SELECT count(DISTINCT lower(p.addressused)) FROM \(organization.qualified("activityparty")) AS p
+                      WHERE p.activityid = e.activityid AND lower(p.addressused) = ANY (\(people))) >= 2
+                """, order: ["e.createdon DESC"]
+            )
+        }
+    }
+
+    /// Sorts e-mails of the mailbox itself first. So nobody draws answers to an e-mail of theirs, by sharing it, away from the
+    /// e-mail that was sent.
+    private static let isOfMailbox = "(e.sendermailboxid = $1 OR e.receivingmailboxid = $1) IS NOT TRUE"
+
+    /// The first e-mail that an answer to the mailbox may be tied to. It was received or submitted: a draft has no answers.
+    private func candidate(
+        of place: Place, on connection: isolated PostgresConnection,
+        where condition: ((PostgresParameter) -> String) -> (String, order: [String])
+    ) throws -> UUID? {
+        var parameters: [PostgresParameter] = [.uuid(place.mailbox), .uuid(place.owner), .texts(Self.readers)]
+        func bind(_ parameter: PostgresParameter) -> String {
+            parameters.append(parameter)
+            return "$\(parameters.count)"
+        }
+        let (matches, order) = condition(bind)
+        let isOwners = AccessRule(.email, organization, principal: place.owner).condition(.own, .read, "e", bind: bind) ?? "true"
+        let sql = """
+            SELECT e.activityid FROM \(organization.qualified("email")) AS e
+             WHERE \(matches) AND (e.directioncode IS FALSE OR e.submitter IS NOT NULL)
+               AND (e.sendermailboxid = $1 OR e.receivingmailboxid = $1 OR \(isOwners)
+                    OR EXISTS (SELECT FROM \(organization.userRoles) AS g JOIN \(organization.qualified("role")) AS r ON r.roleid = g.roleid
+                                WHERE g.systemuserid = $2 AND r.name = ANY ($3)))
+             ORDER BY \(order.joined(separator: ", ")) LIMIT 1
+            """
+        return try connection.query(sql, parameters).first?.decode(0)
+    }
+
+    /// The roles that read every e-mail.
+    private static let readers = Role.allCases.filter {
+        PrivilegeTable.depth(of: .retrieve, on: .email, for: $0) == .organization
+    }.map(\.rawValue)
+}
