@@ -151,7 +151,7 @@ let package = Package(
         .target(
             name: "Console",
             dependencies: [
-                "Authentication", "CConsole", "CellCrypto", "Diagnostics", "Email", "JSON", "KeyManagement", "Model",
+                "Authentication", "CConsole", "CellCrypto", "Diagnostics", "Email", "JSON", "KeyManagement", "MailFormat", "Model",
                 "PostgresClient", "Records", "Tenancy", "WebAPI",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),

@@ -173,6 +173,8 @@ package struct Console: Sendable {
             headers[.contentSecurityPolicy] = Self.foreignPolicy
             headers[.xFrameOptions] = "SAMEORIGIN"
             headers[.referrerPolicy] = "no-referrer"
+            // Names of other servers are not looked up before a person follows a link.
+            headers[.dnsPrefetchControl] = "off"
             headers[.contentType] = "text/html; charset=utf-8"
             body = html
         case .download(let name, let type, let bytes):
@@ -214,4 +216,5 @@ extension HTTPField.Name {
     static let referrerPolicy = HTTPField.Name("Referrer-Policy") ?? .referer
     static let xFrameOptions = HTTPField.Name("X-Frame-Options") ?? .referer
     static let crossOriginOpenerPolicy = HTTPField.Name("Cross-Origin-Opener-Policy") ?? .referer
+    static let dnsPrefetchControl = HTTPField.Name("X-DNS-Prefetch-Control") ?? .referer
 }

@@ -55,7 +55,7 @@ extension EmailDelivery {
         }
     }
 
-    /// Sorts e-mails of the mailbox itself first. So nobody draws answers to an e-mail of theirs, by sharing it, away from the
+    /// Sorts e-mails of the mailbox itself first. So no caller draws answers to an e-mail of theirs, by sharing it, away from the
     /// e-mail that was sent.
     private static let isOfMailbox = "(e.sendermailboxid = $1 OR e.receivingmailboxid = $1) IS NOT TRUE"
 

@@ -1,4 +1,4 @@
-/// The attributes of one tag that decide whether it displays anything.
+/// The attributes of one tag.
 struct HTMLTag {
     /// How many attributes of a tag are parsed.
     private static let limit = 200
@@ -33,6 +33,9 @@ struct HTMLTag {
         }
         self.attributes = attributes
     }
+
+    /// The value of an attribute, with its character references; nil if the tag does not have it.
+    subscript(_ name: String) -> String? { attributes[name] }
 
     /// Whether an attribute has a value that is not blank, and not `#`.
     func has(_ name: String) -> Bool {
