@@ -36,11 +36,16 @@ extension Console {
             (result.problem, result.ticked) = (problem, choice.ids)
             return try list(back, showing: result, visit)
         }
-        guard !choice.chosen.isEmpty else { return try refused("nothingChosenWhy") }
+        guard !choice.chosen.isEmpty else { return try refused(visit.text("nothingChosenWhy")) }
         if action == .profile {
-            guard let name = visit.form["profile"], !name.isEmpty else { return try refused("noProfileChosen") }
-            guard let profile = try await profile(named: name, visit) else { return try refused("noSuchProfile") }
-            choice.profile = profile
+            guard let name = visit.form["profile"]?.trimmingCharacters(in: .whitespaces), !name.isEmpty,
+                let attribute = EntityDefinition.mailbox["emailserverprofile"]
+            else { return try refused(visit.text("noProfileChosen")) }
+            do {
+                choice.profile = try await lookedUp(name, attribute, visit).id
+            } catch let error as FieldsealError where error.code.httpStatus < 500 {
+                return try refused(error.message)
+            }
         }
         let facts = try await MailboxFacts.read(choice.ids, try visit.session())
         if let question = question(choice, facts, back, visit) { return question }
@@ -54,15 +59,6 @@ extension Console {
             field.hasPrefix("id.") ? UUID(text: String(field.dropFirst(3))).map { (id: $0, name: name) } : nil
         }
         return Array(all.sorted { ($0.name, $0.id.text) < ($1.name, $1.id.text) }.prefix(bulkLimit))
-    }
-
-    private func profile(named name: String, _ visit: Visit) async throws -> UUID? {
-        guard let attribute = EntityDefinition.mailbox["emailserverprofile"] else { return nil }
-        do {
-            return try await lookedUp(name, attribute, visit).id
-        } catch let error as FieldsealError where error.code.httpStatus < 500 {
-            return nil
-        }
     }
 
     /// What is asked before the change; nil for an action that needs no question, or whose question was answered.
@@ -166,7 +162,7 @@ extension Console {
             "moreFailures": more(left),
             "elsewhere": elsewhere, "hasElsewhere": !elsewhere.isEmpty, "isBulkOpen": !result.ticked.isEmpty,
         ]
-        if let problem = result.problem { values["problem"] = visit.text(problem) }
+        values["problem"] = result.problem
         return values
     }
 }

@@ -19,7 +19,7 @@ struct BulkResult {
     var changed = 0
     var unchanged = 0
     var failures: [Failure] = []
-    /// The key of what was missing, so that nothing was tried.
+    /// What was missing, so that nothing was tried, in the reader's language.
     var problem: String?
     /// The mailboxes that stay ticked: those that were not changed.
     var ticked: [UUID] = []
@@ -66,7 +66,7 @@ struct BulkResult {
         let bytes = ticked.flatMap { id in withUnsafeBytes(of: id.uuid) { Array($0) } }
         return [
             "action": action.rawValue, "changed": "\(changed)", "unchanged": "\(unchanged)", "failed": "\(failures.count)",
-            "problem": problem ?? "", "ticked": Data(bytes).base64URL,
+            "problem": String((problem ?? "").prefix(Self.reasonLimit)), "ticked": Data(bytes).base64URL,
             "named": String(decoding: JSONValue.array(named).utf8, as: UTF8.self),
             "reasons": String(decoding: JSONValue.array(reasons.map { .string($0) }).utf8, as: UTF8.self),
             "counts": String(decoding: JSONValue.array(counts).utf8, as: UTF8.self),

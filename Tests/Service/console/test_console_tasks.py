@@ -125,7 +125,7 @@ def test_many_mailboxes_are_tested_enabled_and_given_a_profile(console):
     # What is missing is said on the list, where the mailboxes stay ticked.
     for form, problem, count in (
             ({"do": "profile", **chosen}, "Choose a server profile first.", 2),
-            ({"do": "profile", "profile": "no such profile", **chosen}, "There is no server profile of this name.", 2),
+            ({"do": "profile", "profile": "no such profile", **chosen}, "There is nothing named “no such profile”.", 2),
             ({"do": "approve"}, "Select at least one mailbox first.", 0)):
         page = admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes?q=bulk", **form).text
         assert problem in text(page) and len(re.findall(r'name="id\.[^>]* checked', page)) == count, form
