@@ -155,6 +155,26 @@ for (const output of document.querySelectorAll("[data-chosen]")) {
     addEventListener("pageshow", count);
     count();
 }
+// Whether the service answers. What takes longer than some seconds counts as no connection.
+async function isReached() {
+    try {
+        return (await fetch("/assets/favicon.svg", { cache: "no-store", signal: AbortSignal.timeout(8000) })).ok;
+    } catch {
+        return false;
+    }
+}
+async function reached() { while (!await isReached()) await new Promise((wake) => setTimeout(wake, 1000)); }
+// Says at the pressed button that nothing was sent.
+function tellOffline(form, button, isOffline) {
+    form.querySelector("[data-offline-note]")?.remove();
+    if (!isOffline) return;
+    const note = Object.assign(document.createElement("p"), { className: "problem", textContent: text("offline") });
+    note.dataset.offlineNote = "";
+    note.setAttribute("role", "alert");
+    const place = button?.closest("form > p, form > .save") ?? button;
+    if (place && form.contains(place)) place.before(note); else form.append(note);
+    note.scrollIntoView({ block: "nearest" });
+}
 // What is still under way is looked at again, without touching what is being typed.
 const live = document.querySelector("[data-live]");
 if (live) {
@@ -164,6 +184,7 @@ if (live) {
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const now = page.getElementById(live.id), here = document.getElementById(live.id);
         if (!now || !here) { location.reload(); return; }
+        if (here.querySelector("form[data-sent]")) { setTimeout(look, 1000); return; }
         here.replaceWith(now);
         localTimes(now);
         const notice = document.querySelector("main > .notice"), said = page.querySelector("main > .notice");
@@ -176,26 +197,45 @@ if (live) {
 for (const form of document.querySelectorAll("[data-progress]")) {
     form.addEventListener("submit", async (event) => {
         event.preventDefault();
-        const body = new URLSearchParams(new FormData(form, event.submitter));
+        const button = event.submitter, body = new URLSearchParams(new FormData(form, button));
         const working = document.querySelector(".working"), bar = working.querySelector("progress"), line = working.querySelector("[role=status]");
-        for (const button of form.querySelectorAll("button")) button.disabled = true;
+        const buttons = [...form.querySelectorAll("button")];
+        for (const other of buttons) other.disabled = true;
+        const answers = await isReached();
+        tellOffline(form, button, !answers);
+        if (!answers) { for (const other of buttons) other.disabled = false; return; }
         working.hidden = false;
-        let done = false;
+        let done = false, isCut = false;
+        const sending = new AbortController();
         const asking = (async () => {
             while (!done) {
-                const state = await (await fetch(form.dataset.progress)).json();
-                if (state.running && !done) {
+                const state = await fetch(form.dataset.progress, { signal: AbortSignal.timeout(8000) }).then((answer) => answer.ok ? answer.json() : {}, () => null);
+                if (done) return;
+                if (!state) {
+                    isCut = true;
+                    line.textContent = text("cutOff");
+                    bar.removeAttribute("value");
+                } else if (state.running) {
                     line.textContent = state.text;
                     if (state.percent === null) bar.removeAttribute("value"); else { bar.max = 100; bar.value = state.percent; }
+                } else if (isCut) {
+                    // The change ended while there was no connection, and its answer may never come.
+                    sending.abort();
+                    return;
                 }
                 await new Promise((wake) => setTimeout(wake, 250));
             }
-        })().catch(() => {});
+        })();
         let answer;
         try {
-            answer = await fetch(form.action, { method: "POST", body });
+            answer = await fetch(form.action, { method: "POST", body, signal: sending.signal });
         } catch {
-            // The connection broke; the change goes on without it, and its page says how it ended.
+            // The change goes on without the connection, and its page says how it ended.
+            done = true;
+            await asking;
+            bar.removeAttribute("value");
+            line.textContent = text("cutOff");
+            await reached();
             location.assign(form.dataset.after);
             return;
         }
@@ -212,14 +252,23 @@ for (const form of document.querySelectorAll("[data-quiet]")) {
     form.addEventListener("submit", async (event) => {
         event.preventDefault();
         event.submitter.disabled = true;
-        await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => {});
+        const body = new URLSearchParams(new FormData(form));
+        await fetch(form.action, { method: "POST", body }).catch(() => { event.submitter.disabled = false; tellOffline(form, event.submitter, true); });
     });
 }
-// A form that is under way is not sent again by a second click. After some seconds it can be: the connection may be gone.
-document.addEventListener("submit", (event) => {
-    const form = event.target;
-    if (event.defaultPrevented || form.method !== "post") return;
-    if (form.dataset.sent) { event.preventDefault(); return; }
+// A form is sent once the service answers. Without a connection it stays as it is, with all that was typed and the chosen files.
+// A form that is under way is not sent again by a second click. After some seconds it can be.
+document.addEventListener("submit", async (event) => {
+    const form = event.target, button = event.submitter;
+    if (event.defaultPrevented || form.method !== "post" || form.dataset.sent === "now") return;
+    event.preventDefault();
+    if (form.dataset.sent) return;
+    form.dataset.sent = "asks";
+    const answers = await isReached();
+    tellOffline(form, button, !answers);
+    if (!answers || !form.isConnected) { delete form.dataset.sent; return; }
+    form.dataset.sent = "now";
+    form.requestSubmit(button?.isConnected ? button : null);
     form.dataset.sent = "true";
     setTimeout(() => { delete form.dataset.sent; }, 5000);
 });

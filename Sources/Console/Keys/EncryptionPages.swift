@@ -13,7 +13,7 @@ extension Console {
 
     @Sendable func encryption(_ visit: Visit) async throws -> PageResponse {
         let done = visit.query("done").flatMap {
-            ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone"].contains($0) ? visit.text($0) : nil
+            ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone"].contains($0) ? visit.text($0) : nil
         }
         return try await encryptionPage(visit, notice: done)
     }
