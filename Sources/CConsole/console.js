@@ -53,20 +53,49 @@ for (const link of document.querySelectorAll("a[data-keeps]")) {
         }
     });
 }
-// It is offered on the first page after the sign-in. A form that is sent instead takes its place, except a sign-in, which takes it along.
-if (document.getElementById("nav")) {
-    const form = waiting.take();
-    if (form) {
-        const sender = Object.assign(document.createElement("form"), { method: "post", action: form.action, hidden: true });
-        addHidden(sender, "kept", form.kept);
-        document.body.append(sender);
-        sender.submit();
-    }
+function offer(form) {
+    const sender = Object.assign(document.createElement("form"), { method: "post", action: form.action, hidden: true });
+    addHidden(sender, "kept", form.kept);
+    document.body.append(sender);
+    sender.submit();
 }
+// It is offered on the first page after the sign-in. A form that is sent instead takes its place, except a sign-in, which takes it along.
+const offered = document.getElementById("nav") ? waiting.take() : null;
+if (offered) offer(offered);
 document.addEventListener("submit", (event) => {
     const form = waiting.take();
     if (form && event.target.matches("[action$='/sign-in']") && !event.target.elements.kept) addHidden(event.target, "kept", form.kept);
 });
+
+// A form that waits for one person outlasts the sign-in of another in this tab, for as long as the service takes it.
+const others = {
+    lifetime: 1_800_000,
+    get all() {
+        try { return JSON.parse(waiting.store.getItem("others") ?? "[]").filter((form) => Date.now() - form.time < this.lifetime); } catch { return []; }
+    },
+    // Without room, the oldest ones go.
+    set all(forms) {
+        for (let kept = forms.slice(-3); ; kept = kept.slice(1)) {
+            try { waiting.store?.setItem("others", JSON.stringify(kept)); return; } catch { if (!kept.length) return; }
+        }
+    },
+};
+for (const field of document.querySelectorAll("form[action$='/sign-in'] > [name=kept]")) {
+    const rest = others.all.filter((form) => form.kept !== field.value);
+    others.all = [...rest, { action: `${new URL(field.form.action).pathname}/kept`, kept: field.value, time: Date.now(), asked: [] }];
+}
+for (const field of document.querySelectorAll("[data-offered] > [name=kept]")) others.all = others.all.filter((form) => form.kept !== field.value);
+// Each person who signs in is asked for once: the service opens it for its own person alone.
+if (document.body.dataset.user && !offered) (async () => {
+    const who = document.body.dataset.user, forms = others.all;
+    for (const form of forms) {
+        if (form.asked.includes(who) || !location.pathname.startsWith(form.action.replace(/sign-in\/kept$/, ""))) continue;
+        form.asked.push(who);
+        others.all = forms;
+        const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams({ kept: form.kept }) }).catch(() => null);
+        if (answer && !answer.redirected && (await answer.text()).includes("data-offered")) { offer(form); return; }
+    }
+})();
 
 for (const output of document.querySelectorAll("[data-hides]")) {
     const end = Date.now() + Number(output.dataset.hides) * 1000, left = document.querySelector("[data-left]");

@@ -86,6 +86,9 @@ static const unsigned char templates_key_mustache[] = {
 static const unsigned char templates_kept_form_mustache[] = {
 #embed "Templates/kept-form.mustache"
 };
+static const unsigned char templates_kept_other_mustache[] = {
+#embed "Templates/kept-other.mustache"
+};
 static const unsigned char templates_layout_mustache[] = {
 #embed "Templates/layout.mustache"
 };
@@ -185,6 +188,7 @@ static const struct console_file files[] = {
     {"Templates/key-change.mustache", templates_key_change_mustache, sizeof templates_key_change_mustache},
     {"Templates/key.mustache", templates_key_mustache, sizeof templates_key_mustache},
     {"Templates/kept-form.mustache", templates_kept_form_mustache, sizeof templates_kept_form_mustache},
+    {"Templates/kept-other.mustache", templates_kept_other_mustache, sizeof templates_kept_other_mustache},
     {"Templates/layout.mustache", templates_layout_mustache, sizeof templates_layout_mustache},
     {"Templates/list.mustache", templates_list_mustache, sizeof templates_list_mustache},
     {"Templates/mailbox-question.mustache", templates_mailbox_question_mustache, sizeof templates_mailbox_question_mustache},
