@@ -168,16 +168,16 @@ for (const input of document.querySelectorAll("[data-most]")) {
 // All rows of a list at once, and how many are chosen.
 const chosen = (form) => [...form.querySelectorAll("input[name^='id.']")];
 for (const box of document.querySelectorAll("[data-all]")) {
-    box.hidden = false;
+    box.hidden = box.closest("label").hidden = false;
     box.addEventListener("change", () => { for (const other of chosen(box.form)) other.checked = box.checked; });
 }
 for (const output of document.querySelectorAll("[data-chosen]")) {
-    const form = output.closest("form"), all = form.querySelector("[data-all]");
+    const form = output.closest("form"), all = form.querySelectorAll("[data-all]");
     const count = () => {
         const boxes = chosen(form), number = boxes.filter((box) => box.checked).length;
         output.hidden = number === 0;
         output.textContent = output.dataset[number === 1 ? "one" : "other"].replace("{n}", number);
-        if (all) all.checked = number > 0 && number === boxes.length;
+        for (const box of all) box.checked = number > 0 && number === boxes.length;
     };
     form.addEventListener("change", count);
     // A browser that goes back to this page ticks what was ticked, after this script has run.

@@ -149,9 +149,9 @@ def test_the_number_of_ticked_rows_is_said(console, browser):
     for box in browser.find_elements(By.CSS_SELECTOR, "tbody input[name^='id.']")[:2]:
         box.click()
     assert badge.text == "2 selected"
-    browser.find_element(By.CSS_SELECTOR, "[data-all]").click()
+    browser.find_element(By.CSS_SELECTOR, "thead [data-all]").click()
     assert badge.text == "25 selected"
-    browser.find_element(By.CSS_SELECTOR, "[data-all]").click()
+    browser.find_element(By.CSS_SELECTOR, "thead [data-all]").click()
     assert not badge.is_displayed()
     # Without a tick the list says what is missing.
     browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
@@ -177,6 +177,37 @@ def test_a_page_past_the_end_is_the_last_one(console):
     for number in range(30):
         console.create("queues", {"name": f"ending {number:02d}"})
     admin = Person(console)
+def test_all_rows_are_chosen_and_changed_on_a_phone(console):
+    driver = chromium()
+    try:
+        resize(driver, 390, 760)
+        sign_in(driver, console)
+        for number in range(25):
+            console.create("mailboxes", {"name": f"thumb {number:02d}"})
+        driver.get(f"{console.pages}/records/mailboxes?q=thumb&size=25")
+        every = driver.find_element(By.CSS_SELECTOR, ".bulk-bar [data-all]")
+        assert every.is_displayed() and driver.find_element(By.CSS_SELECTOR, "thead").size["height"] <= 1
+        every.click()
+        assert driver.find_element(By.CSS_SELECTOR, "[data-chosen]").text == "25 selected"
+        boxes = driver.execute_script("return [...document.querySelectorAll('td.pick label')].map((e) => { const r = e.getBoundingClientRect(); return [r.width, r.height]; })")
+        assert len(boxes) == 25 and all(width >= 44 and height >= 44 for width, height in boxes), boxes
+        # The boxes stand in one line with the one for all, where the text of the page ends.
+        rights = "return [...document.querySelectorAll('td.pick input, .bulk-bar [data-all]')].map((e) => Math.round(e.getBoundingClientRect().right))"
+        right, edge = set(driver.execute_script(rights)), driver.execute_script("return document.querySelector('form.card').getBoundingClientRect().right")
+        assert len(right) == 1 and edge - right.pop() <= 22
+        # At the end of the list, the buttons are still there.
+        driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+        head = driver.find_element(By.CSS_SELECTOR, ".bulk-box summary")
+        top, bar = driver.execute_script("return [arguments[0].getBoundingClientRect().top, document.querySelector('header.bar').getBoundingClientRect().bottom]", head)
+        assert bar <= top < 400, (bar, top)
+        head.click()
+        assert driver.find_element(By.CSS_SELECTOR, "button[value=disable]").is_displayed()
+        press(driver, By.CSS_SELECTOR, "button[value=disable]")
+        says(driver, "Disable 25 mailboxes?")
+    finally:
+        driver.quit()
+
+
     for path, end, rows in (("q=ending&page=40", "q=ending&page=1", 5), ("q=ending&size=50&page=1", "q=ending&size=50", 30), ("q=no+such+queue&page=3", "q=no%20such%20queue", 0)):
         answer = admin.get(f"records/queues?{path}")
         assert answer.url.endswith(f"/records/queues?{end}"), answer.url
