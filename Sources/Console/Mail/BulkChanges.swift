@@ -10,6 +10,8 @@ import Tenancy
 extension Console {
     /// How many mailboxes one request changes at most: a page of the list.
     private static let bulkLimit = 100
+    /// How many mailboxes of one reason are seen at once. The others open below them.
+    private static let shownNames = 20
 
     /// What the list's form chose.
     private struct Choice {
@@ -148,14 +150,16 @@ extension Console {
         let elsewhere = result.ticked.filter { !shown.contains($0) }.compactMap { id in
             names[id].map { ["id": id.text, "name": $0] }
         }
-        /// How many of a group have no name here.
-        func unnamed(_ reason: String, _ members: Int) -> Int { max(0, (result.counts[reason] ?? 0) - members) }
         func more(_ count: Int) -> Any { orFalse(count > 0 ? visit.texts.count("andMore", count) : nil) }
-        let left = result.failed - failures.reduce(0) { $0 + $1.members.count + unnamed($1.reason, $1.members.count) }
+        let left = result.failed - failures.reduce(0) { $0 + $1.members.count }
         var values: [String: Any] = [
             "notice": orFalse(result.said(visit.texts)),
-            "failures": failures.map {
-                ["reason": $0.reason, "members": $0.members, "more": more(unnamed($0.reason, $0.members.count))] as [String: Any]
+            "failures": failures.map { failure -> [String: Any] in
+                let rest = Array(failure.members.dropFirst(Self.shownNames))
+                return [
+                    "reason": failure.reason, "members": Array(failure.members.prefix(Self.shownNames)), "rest": rest,
+                    "more": more(rest.count),
+                ]
             },
             "hasFailures": !failures.isEmpty,
             "failuresTitle": visit.texts.count("bulkFailed", result.failed),
