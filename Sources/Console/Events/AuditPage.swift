@@ -7,6 +7,8 @@ import Tenancy
 
 // The changes of records: the actor, the attributes, and the old and new values.
 extension Console {
+    /// The entities whose records' changes are audited.
+    static let auditedEntities: [EntityDefinition] = Navigation.sets + [.systemUser, .team]
     private static let auditPageSize = 50
     private static let auditColumns = [
         "createdon", "operation", "objectid", "objecttypecode", "useridname", "databaserole", "changedata",
@@ -15,10 +17,10 @@ extension Console {
     @Sendable func audit(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let id = visit.query("id").flatMap(UUID.init(text:))
-        let table = visit.filter("table").flatMap { name in Navigation.sets.first { $0.logicalName == name } }
+        let table = visit.filter("table").flatMap { name in Self.auditedEntities.first { $0.logicalName == name } }
         let operation = visit.filter("operation").flatMap { Int($0) }.flatMap { (1...3).contains($0) ? $0 : nil }
         let isFiltered: Bool = ["table", "operation", "person", "from", "until"].contains { visit.filter($0) != nil }
-        let tables = Navigation.sets.map { entity in (entity.logicalName, visit.text(entity.logicalName)) }
+        let tables = Self.auditedEntities.map { entity in (entity.logicalName, visit.text(entity.logicalName)) }
         let operations = (1...3).map { number in ("\(number)", visit.text("operation:\(number)")) }
         let export = visit.address(with: ["page": nil, "before": nil]).replacing(
             "/audit", with: "/audit.csv", maxReplacements: 1)
@@ -42,7 +44,7 @@ extension Console {
         if let id {
             values["id"] = id.text
             let name = try await RecordNames(
-                Dictionary(uniqueKeysWithValues: Navigation.sets.map { ($0.logicalName, Set([id])) }), session)[id]
+                Dictionary(uniqueKeysWithValues: Self.auditedEntities.map { ($0.logicalName, Set([id])) }), session)[id]
             values["lead"] = visit.text("auditOf", ["name": name ?? id.text])
         }
         if page > 0 { values["previous"] = visit.address(with: ["page": page > 1 ? "\(page - 1)" : nil]) }
@@ -89,7 +91,7 @@ extension Console {
 
     @Sendable func exportAudit(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
-        let table = visit.filter("table").flatMap { name in Navigation.sets.first { $0.logicalName == name } }
+        let table = visit.filter("table").flatMap { name in Self.auditedEntities.first { $0.logicalName == name } }
         let operation = visit.filter("operation").flatMap { Int($0) }
         var query = auditQuery(visit, table, visit.query("id").flatMap(UUID.init(text:)), operation)
         query.offset = 0

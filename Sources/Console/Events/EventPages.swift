@@ -15,7 +15,8 @@ extension Console {
         let actor = visit.filter("actor")
         let outcome = visit.filter("outcome").flatMap { SecurityEvent.Outcome(rawValue: $0) }
         var filter = EventFilter()
-        filter.kinds = kind.map { [$0.rawValue] } ?? []
+        let group = visit.filter("kind").flatMap { EventGroup(rawValue: $0) }
+        filter.kinds = (group?.kinds ?? kind.map { [$0] } ?? []).map(\.rawValue)
         filter.outcome = outcome?.rawValue
         filter.actor = actor
         filter.details = visit.filter("record")
@@ -24,14 +25,16 @@ extension Console {
         filter.before = visit.query("before").flatMap { Int($0) }
         let events = try await session.securityEvents(filter, limit: Self.eventPageSize)
         let lines = EventLines(visit, session)
+        let groups = EventGroup.allCases.map { ($0.rawValue, visit.text("events:\($0.rawValue)")) }
         let kinds = SecurityEvent.Kind.allCases.map { kind in (kind.rawValue, visit.text("event:\(kind.rawValue)")) }
         let people = try await ConsoleUsers(deployment).list(by: session).map { ("user:\($0.name)", $0.name) }
         let clients = try await session.clients().map { ("client:\($0.name)", lines.who("client:\($0.name)")) }
         let outcomes = ["succeeded", "refused", "failed"].map { ($0, visit.text("outcome:\($0)")) }
         let isFiltered: Bool =
-            [kind?.rawValue, actor, outcome?.rawValue, filter.details].contains { $0 != nil } || from != nil || until != nil
+            [visit.filter("kind"), actor, outcome?.rawValue, filter.details].contains { $0 != nil } || from != nil || until != nil
         var values: [String: Any] = [
             "title": visit.text("events"), "lead": visit.text("eventsLead"),
+            "groups": Self.options(groups, chosen: group?.rawValue),
             "kinds": Self.options(kinds.sorted { $0.1 < $1.1 }, chosen: kind?.rawValue),
             "actors": Self.options(people + clients, chosen: actor),
             "outcomes": Self.options(outcomes, chosen: outcome?.rawValue),

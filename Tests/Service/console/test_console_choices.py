@@ -76,3 +76,26 @@ def test_the_same_servers_are_one_profile_and_others_have_their_own_name(console
     assert connect("fourth@again.test", incomingport="1993") == other != first
     names = console.sql("SELECT name FROM org_contoso.emailserverprofile WHERE incomingserverlocation = 'imap.again.test' ORDER BY createdon")
     assert names == [("imap.again.test",), ("imap.again.test 2",)]
+
+
+def test_events_are_filtered_by_groups_of_kinds(console):
+    admin = Person(console)
+    box = console.create("mailboxes", {"name": "grouped password", "password": "first"})
+    assert console.request("PATCH", f"mailboxes({box})", {"password": "second"}).status_code == 204
+    assert console.request("PATCH", f"mailboxes({box})", {"password": None}).status_code == 204
+    page = admin.get(f"events?kind=passwords&record={box}").text
+    said = [text(line) for line in re.findall(r'(?s)<li><details><summary class="line">(.*?)</summary>', page)]
+    assert ["Password " + kind in line for kind, line in zip(("cleared", "replaced", "set"), said, strict=True)] == [True] * 3, said
+    assert '<option value="passwords" selected>Password changes</option>' in page
+    assert '<li><details>' not in admin.get(f"events?kind=keys&record={box}").text
+    for language, groups in (("en", "Groups of kinds"), ("de", "Gruppen von Arten"), ("fr", "Groupes de types")):
+        assert f'<optgroup label="{groups}">' in Person(console, language).get("events?kind=people").text
+
+
+def test_changes_of_users_and_teams_are_filtered(console):
+    admin = Person(console)
+    console.create("teams", {"name": "a team of changes"})
+    page = admin.get("audit?table=team").text
+    assert "a team of changes" in page and "<option value=\"team\" selected>Teams</option>" in page
+    users = admin.get("audit?table=systemuser").text
+    assert '<option value="systemuser" selected>Users</option>' in users and "a team of changes" not in users and "User " in text(users)
