@@ -6,14 +6,31 @@ const text = (key) => document.body.dataset[key] || "";
 // Times in the reader's own zone, with seconds; times that are told as "3 minutes ago" keep that, and tell the moment on hover.
 function localTimes(root) {
     // In the order and with the names of months that the server writes.
-    const format = new Intl.DateTimeFormat(text("locale"), { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+    const days = { year: "numeric", month: "short", day: "numeric" }, moments = { ...days, hour: "2-digit", minute: "2-digit", second: "2-digit" };
+    const formats = { day: days, moment: moments, zoned: { ...moments, timeZoneName: "short" } };
+    const shown = (moment, kind) => new Intl.DateTimeFormat(text("locale"), formats[kind]).format(moment);
     for (const time of root.querySelectorAll("time[datetime]")) {
         const moment = new Date(time.dateTime);
         if (isNaN(moment)) continue;
-        if (time.dataset.as === "moment") time.textContent = format.format(moment); else time.title = format.format(moment);
+        // Paper is read elsewhere too.
+        if (time.dataset.as === "moment") time.textContent = shown(moment, time.closest(".sheet") ? "zoned" : "moment");
+        else if (time.dataset.as === "day") time.textContent = shown(moment, "day");
+        else time.title = shown(moment, "moment");
     }
 }
 localTimes(document);
+// Days of filters are the reader's: the form also sends the moments at which they begin and end.
+for (const input of document.querySelectorAll("[data-day]")) {
+    const moment = input.form.elements[`${input.name}Time`], zone = input.parentElement.querySelector(".zone");
+    const take = () => {
+        const [year, month, day] = input.value.split("-").map(Number), begin = new Date(year, month - 1, day + Number(input.dataset.day));
+        moment.value = input.value && !isNaN(begin) ? begin.toISOString() : "";
+        zone.hidden = true;
+    };
+    // An address without them means days in UTC.
+    if (!input.value || moment.value) take();
+    input.addEventListener("change", take);
+}
 
 // The notice of what was done is for this view of the page: a reload or a bookmark does not repeat it.
 const shown = location.href;

@@ -104,6 +104,9 @@ static const unsigned char templates_mark_mustache[] = {
 static const unsigned char templates_message_mustache[] = {
 #embed "Templates/message.mustache"
 };
+static const unsigned char templates_moment_mustache[] = {
+#embed "Templates/moment.mustache"
+};
 static const unsigned char templates_overview_mustache[] = {
 #embed "Templates/overview.mustache"
 };
@@ -194,6 +197,7 @@ static const struct console_file files[] = {
     {"Templates/mailbox-question.mustache", templates_mailbox_question_mustache, sizeof templates_mailbox_question_mustache},
     {"Templates/mark.mustache", templates_mark_mustache, sizeof templates_mark_mustache},
     {"Templates/message.mustache", templates_message_mustache, sizeof templates_message_mustache},
+    {"Templates/moment.mustache", templates_moment_mustache, sizeof templates_moment_mustache},
     {"Templates/overview.mustache", templates_overview_mustache, sizeof templates_overview_mustache},
     {"Templates/own-views.mustache", templates_own_views_mustache, sizeof templates_own_views_mustache},
     {"Templates/person-new.mustache", templates_person_new_mustache, sizeof templates_person_new_mustache},

@@ -63,7 +63,8 @@ extension Console {
         let path = "settings/data-encryption"
         get(router, "settings") { .redirect("\($0.root)/\(path)") }
         get(
-            router, path, [.choice("done", ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone"])], encryption)
+            router, path, [.choice("done", ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone"])],
+            encryption)
         get(router, "\(path)/progress", progress)
         get(router, "\(path)/change", [.choice("typed", ["1"])], changePage)
         post(router, "\(path)/strength", instead: "\(path)/change", strength)

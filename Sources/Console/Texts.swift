@@ -111,6 +111,8 @@ struct Texts: Sendable {
 
     /// The values of the template `time`: a moment to the second.
     func time(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": moment(date), "as": "moment"] }
+    /// The day of a moment.
+    func dayTime(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": day(date), "as": "day"] }
     /// The same, relative to now.
     func timeAgo(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": ago(date), "as": "ago"] }
 

@@ -36,11 +36,12 @@ extension Console {
             "title": visit.text("audit"), "lead": visit.text("auditLead"),
             "tables": Self.options(tables, chosen: table?.logicalName),
             "operations": Self.options(operations, chosen: operation.map { "\($0)" }),
-            "person": visit.filter("person") ?? "", "from": visit.filter("from") ?? "", "until": visit.filter("until") ?? "",
+            "person": visit.filter("person") ?? "",
             "lines": try await AuditLines(visit, session).lines(found.records), "isFiltered": isFiltered, "export": export,
         ]
         values.merge(try await ownViews(of: "audit", visit)) { own, _ in own }
         values["notice"] = visit.viewNotice
+        values.merge(visit.periodValues) { _, new in new }
         if let id {
             values["id"] = id.text
             let name = try await RecordNames(
@@ -48,7 +49,7 @@ extension Console {
             values["lead"] = visit.text("auditOf", ["name": name ?? id.text])
         }
         if page > 0 { values["previous"] = visit.address(with: ["page": page > 1 ? "\(page - 1)" : nil]) }
-        if found.next == nil, let oldest, visit.days().from ?? .distantPast < oldest {
+        if found.next == nil, let oldest, visit.period.from ?? .distantPast < oldest {
             values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(oldest)])
         } else if found.next != nil {
             // After some pages, the next one begins after the last time of this one, so that no rows are skipped by counting.
@@ -82,7 +83,7 @@ extension Console {
             // A client's systemuser has a number sign before its name.
             conditions.append(.isIn(.init("useridname"), [.text(person), .text("# \(person)")]))
         }
-        let from = [visit.days().from, oldest].compactMap { $0 }.max()
+        let from = [visit.period.from, oldest].compactMap { $0 }.max()
         let end = visit.endOfChanges
         if from != nil || end != nil { conditions.append(.within(.init("createdon"), from, end)) }
         if !conditions.isEmpty { query.filter = .all(conditions) }
@@ -122,6 +123,6 @@ extension Console {
 extension Visit {
     /// The time before which this page's changes were made, if its address gives one.
     fileprivate var endOfChanges: Date? {
-        [days().until?.addingTimeInterval(86_400), query("before").flatMap(ISO8601.date)].compactMap { $0 }.min()
+        [period.end, query("before").flatMap(ISO8601.date)].compactMap { $0 }.min()
     }
 }
