@@ -13,6 +13,8 @@ struct Texts: Sendable {
     /// The messages of errors, and the subjects of requests for approval, that have values in them.
     let errors: MessagePatterns
     let subjects: MessagePatterns
+    /// What routers and the service report of mailboxes and e-mails.
+    let reports: MessagePatterns
     /// The messages of errors in the form for many records, which names none of them.
     let manyErrors: MessagePatterns
 
@@ -21,6 +23,7 @@ struct Texts: Sendable {
         self.messages = messages
         self.english = english
         errors = MessagePatterns(messages, prefix: "error:")
+        reports = MessagePatterns(messages, prefix: "report:")
         subjects = MessagePatterns(messages, prefix: "subject:")
         manyErrors = MessagePatterns(messages, prefix: "manyError:")
     }
