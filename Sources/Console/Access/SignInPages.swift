@@ -12,7 +12,7 @@ extension Console {
         if visit.signed != nil, visit.query("invited") == nil {
             return .redirect("\(visit.root)/\(Visit.page(visit.query("then")))")
         }
-        return .page("sign-in", try await signInValues(visit, then: visit.query("then") ?? ""))
+        return .page("sign-in", try await signInValues(visit, then: visit.query("then") ?? "", name: visit.filter("name") ?? ""))
     }
 
     /// - Parameter kept: A sealed form that waits for its person to sign in again.
@@ -232,7 +232,8 @@ extension Console {
             try await users.accept(
                 token, password: visit.form["password"] ?? "", to: organization, address: visit.address ?? "",
                 requestID: visit.requestID)
-            return .redirect("\(visit.root)/sign-in?invited=1")
+            let typed = name.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+            return .redirect("\(visit.root)/sign-in?invited=1&name=\(typed)")
         } catch let error as FieldsealError where [.invalidArgument, .requestQuotaExceeded].contains(error.code) {
             return again(visit.texts.told(error.message), .init(code: error.code.httpStatus))
         }
