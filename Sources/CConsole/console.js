@@ -6,14 +6,31 @@ const text = (key) => document.body.dataset[key] || "";
 // Times in the reader's own zone, with seconds; times that are told as "3 minutes ago" keep that, and tell the moment on hover.
 function localTimes(root) {
     // In the order and with the names of months that the server writes.
-    const format = new Intl.DateTimeFormat(text("locale"), { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+    const days = { year: "numeric", month: "short", day: "numeric" }, moments = { ...days, hour: "2-digit", minute: "2-digit", second: "2-digit" };
+    const formats = { day: days, moment: moments, zoned: { ...moments, timeZoneName: "short" } };
+    const shown = (moment, kind) => new Intl.DateTimeFormat(text("locale"), formats[kind]).format(moment);
     for (const time of root.querySelectorAll("time[datetime]")) {
         const moment = new Date(time.dateTime);
         if (isNaN(moment)) continue;
-        if (time.dataset.as === "moment") time.textContent = format.format(moment); else time.title = format.format(moment);
+        // Paper is read elsewhere too.
+        if (time.dataset.as === "moment") time.textContent = shown(moment, time.closest(".sheet") ? "zoned" : "moment");
+        else if (time.dataset.as === "day") time.textContent = shown(moment, "day");
+        else time.title = shown(moment, "moment");
     }
 }
 localTimes(document);
+// Days of filters are the reader's: the form also sends the moments at which they begin and end.
+for (const input of document.querySelectorAll("[data-day]")) {
+    const moment = input.form.elements[`${input.name}Time`], zone = input.parentElement.querySelector(".zone");
+    const take = () => {
+        const [year, month, day] = input.value.split("-").map(Number), begin = new Date(year, month - 1, day + Number(input.dataset.day));
+        moment.value = input.value && !isNaN(begin) ? begin.toISOString() : "";
+        zone.hidden = true;
+    };
+    // An address without them means days in UTC.
+    if (!input.value || moment.value) take();
+    input.addEventListener("change", take);
+}
 
 // The notice of what was done is for this view of the page: a reload or a bookmark does not repeat it.
 const shown = location.href;
@@ -53,20 +70,49 @@ for (const link of document.querySelectorAll("a[data-keeps]")) {
         }
     });
 }
-// It is offered on the first page after the sign-in. A form that is sent instead takes its place, except a sign-in, which takes it along.
-if (document.getElementById("nav")) {
-    const form = waiting.take();
-    if (form) {
-        const sender = Object.assign(document.createElement("form"), { method: "post", action: form.action, hidden: true });
-        addHidden(sender, "kept", form.kept);
-        document.body.append(sender);
-        sender.submit();
-    }
+function offer(form) {
+    const sender = Object.assign(document.createElement("form"), { method: "post", action: form.action, hidden: true });
+    addHidden(sender, "kept", form.kept);
+    document.body.append(sender);
+    sender.submit();
 }
+// It is offered on the first page after the sign-in. A form that is sent instead takes its place, except a sign-in, which takes it along.
+const offered = document.getElementById("nav") ? waiting.take() : null;
+if (offered) offer(offered);
 document.addEventListener("submit", (event) => {
     const form = waiting.take();
     if (form && event.target.matches("[action$='/sign-in']") && !event.target.elements.kept) addHidden(event.target, "kept", form.kept);
 });
+
+// A form that waits for one person outlasts the sign-in of another in this tab, for as long as the service takes it.
+const others = {
+    lifetime: 1_800_000,
+    get all() {
+        try { return JSON.parse(waiting.store.getItem("others") ?? "[]").filter((form) => Date.now() - form.time < this.lifetime); } catch { return []; }
+    },
+    // Without room, the oldest ones go.
+    set all(forms) {
+        for (let kept = forms.slice(-3); ; kept = kept.slice(1)) {
+            try { waiting.store?.setItem("others", JSON.stringify(kept)); return; } catch { if (!kept.length) return; }
+        }
+    },
+};
+for (const field of document.querySelectorAll("form[action$='/sign-in'] > [name=kept]")) {
+    const rest = others.all.filter((form) => form.kept !== field.value);
+    others.all = [...rest, { action: `${new URL(field.form.action).pathname}/kept`, kept: field.value, time: Date.now(), asked: [] }];
+}
+for (const field of document.querySelectorAll("[data-offered] > [name=kept]")) others.all = others.all.filter((form) => form.kept !== field.value);
+// Each person who signs in is asked for once: the service opens it for its own person alone.
+if (document.body.dataset.user && !offered) (async () => {
+    const who = document.body.dataset.user, forms = others.all;
+    for (const form of forms) {
+        if (form.asked.includes(who) || !location.pathname.startsWith(form.action.replace(/sign-in\/kept$/, ""))) continue;
+        form.asked.push(who);
+        others.all = forms;
+        const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams({ kept: form.kept }) }).catch(() => null);
+        if (answer && !answer.redirected && (await answer.text()).includes("data-offered")) { offer(form); return; }
+    }
+})();
 
 for (const output of document.querySelectorAll("[data-hides]")) {
     const end = Date.now() + Number(output.dataset.hides) * 1000, left = document.querySelector("[data-left]");
@@ -139,21 +185,41 @@ for (const input of document.querySelectorAll("[data-most]")) {
 // All rows of a list at once, and how many are chosen.
 const chosen = (form) => [...form.querySelectorAll("input[name^='id.']")];
 for (const box of document.querySelectorAll("[data-all]")) {
-    box.hidden = false;
+    box.hidden = box.closest("label").hidden = false;
     box.addEventListener("change", () => { for (const other of chosen(box.form)) other.checked = box.checked; });
 }
 for (const output of document.querySelectorAll("[data-chosen]")) {
-    const form = output.closest("form"), all = form.querySelector("[data-all]");
+    const form = output.closest("form"), all = form.querySelectorAll("[data-all]");
     const count = () => {
         const boxes = chosen(form), number = boxes.filter((box) => box.checked).length;
         output.hidden = number === 0;
         output.textContent = output.dataset[number === 1 ? "one" : "other"].replace("{n}", number);
-        if (all) all.checked = number > 0 && number === boxes.length;
+        for (const box of all) box.checked = number > 0 && number === boxes.length;
     };
     form.addEventListener("change", count);
     // A browser that goes back to this page ticks what was ticked, after this script has run.
     addEventListener("pageshow", count);
     count();
+}
+// Whether the service answers. What takes longer than some seconds counts as no connection.
+async function isReached() {
+    try {
+        return (await fetch("/assets/favicon.svg", { cache: "no-store", signal: AbortSignal.timeout(8000) })).ok;
+    } catch {
+        return false;
+    }
+}
+async function reached() { while (!await isReached()) await new Promise((wake) => setTimeout(wake, 1000)); }
+// Says at the pressed button that nothing was sent.
+function tellOffline(form, button, isOffline) {
+    form.querySelector("[data-offline-note]")?.remove();
+    if (!isOffline) return;
+    const note = Object.assign(document.createElement("p"), { className: "problem", textContent: text("offline") });
+    note.dataset.offlineNote = "";
+    note.setAttribute("role", "alert");
+    const place = button?.closest("form > p, form > .save") ?? button;
+    if (place && form.contains(place)) place.before(note); else form.append(note);
+    note.scrollIntoView({ block: "nearest" });
 }
 // What is still under way is looked at again, without touching what is being typed.
 const live = document.querySelector("[data-live]");
@@ -164,6 +230,7 @@ if (live) {
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const now = page.getElementById(live.id), here = document.getElementById(live.id);
         if (!now || !here) { location.reload(); return; }
+        if (here.querySelector("form[data-sent]")) { setTimeout(look, 1000); return; }
         here.replaceWith(now);
         localTimes(now);
         const notice = document.querySelector("main > .notice"), said = page.querySelector("main > .notice");
@@ -176,26 +243,45 @@ if (live) {
 for (const form of document.querySelectorAll("[data-progress]")) {
     form.addEventListener("submit", async (event) => {
         event.preventDefault();
-        const body = new URLSearchParams(new FormData(form, event.submitter));
+        const button = event.submitter, body = new URLSearchParams(new FormData(form, button));
         const working = document.querySelector(".working"), bar = working.querySelector("progress"), line = working.querySelector("[role=status]");
-        for (const button of form.querySelectorAll("button")) button.disabled = true;
+        const buttons = [...form.querySelectorAll("button")];
+        for (const other of buttons) other.disabled = true;
+        const answers = await isReached();
+        tellOffline(form, button, !answers);
+        if (!answers) { for (const other of buttons) other.disabled = false; return; }
         working.hidden = false;
-        let done = false;
+        let done = false, isCut = false;
+        const sending = new AbortController();
         const asking = (async () => {
             while (!done) {
-                const state = await (await fetch(form.dataset.progress)).json();
-                if (state.running && !done) {
+                const state = await fetch(form.dataset.progress, { signal: AbortSignal.timeout(8000) }).then((answer) => answer.ok ? answer.json() : {}, () => null);
+                if (done) return;
+                if (!state) {
+                    isCut = true;
+                    line.textContent = text("cutOff");
+                    bar.removeAttribute("value");
+                } else if (state.running) {
                     line.textContent = state.text;
                     if (state.percent === null) bar.removeAttribute("value"); else { bar.max = 100; bar.value = state.percent; }
+                } else if (isCut) {
+                    // The change ended while there was no connection, and its answer may never come.
+                    sending.abort();
+                    return;
                 }
                 await new Promise((wake) => setTimeout(wake, 250));
             }
-        })().catch(() => {});
+        })();
         let answer;
         try {
-            answer = await fetch(form.action, { method: "POST", body });
+            answer = await fetch(form.action, { method: "POST", body, signal: sending.signal });
         } catch {
-            // The connection broke; the change goes on without it, and its page says how it ended.
+            // The change goes on without the connection, and its page says how it ended.
+            done = true;
+            await asking;
+            bar.removeAttribute("value");
+            line.textContent = text("cutOff");
+            await reached();
             location.assign(form.dataset.after);
             return;
         }
@@ -212,14 +298,23 @@ for (const form of document.querySelectorAll("[data-quiet]")) {
     form.addEventListener("submit", async (event) => {
         event.preventDefault();
         event.submitter.disabled = true;
-        await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => {});
+        const body = new URLSearchParams(new FormData(form));
+        await fetch(form.action, { method: "POST", body }).catch(() => { event.submitter.disabled = false; tellOffline(form, event.submitter, true); });
     });
 }
-// A form that is under way is not sent again by a second click. After some seconds it can be: the connection may be gone.
-document.addEventListener("submit", (event) => {
-    const form = event.target;
-    if (event.defaultPrevented || form.method !== "post") return;
-    if (form.dataset.sent) { event.preventDefault(); return; }
+// A form is sent once the service answers. Without a connection it stays as it is, with all that was typed and the chosen files.
+// A form that is under way is not sent again by a second click. After some seconds it can be.
+document.addEventListener("submit", async (event) => {
+    const form = event.target, button = event.submitter;
+    if (event.defaultPrevented || form.method !== "post" || form.dataset.sent === "now") return;
+    event.preventDefault();
+    if (form.dataset.sent) return;
+    form.dataset.sent = "asks";
+    const answers = await isReached();
+    tellOffline(form, button, !answers);
+    if (!answers || !form.isConnected) { delete form.dataset.sent; return; }
+    form.dataset.sent = "now";
+    form.requestSubmit(button?.isConnected ? button : null);
     form.dataset.sent = "true";
     setTimeout(() => { delete form.dataset.sent; }, 5000);
 });

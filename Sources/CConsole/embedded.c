@@ -86,6 +86,9 @@ static const unsigned char templates_key_mustache[] = {
 static const unsigned char templates_kept_form_mustache[] = {
 #embed "Templates/kept-form.mustache"
 };
+static const unsigned char templates_kept_other_mustache[] = {
+#embed "Templates/kept-other.mustache"
+};
 static const unsigned char templates_layout_mustache[] = {
 #embed "Templates/layout.mustache"
 };
@@ -100,6 +103,9 @@ static const unsigned char templates_mark_mustache[] = {
 };
 static const unsigned char templates_message_mustache[] = {
 #embed "Templates/message.mustache"
+};
+static const unsigned char templates_moment_mustache[] = {
+#embed "Templates/moment.mustache"
 };
 static const unsigned char templates_overview_mustache[] = {
 #embed "Templates/overview.mustache"
@@ -185,11 +191,13 @@ static const struct console_file files[] = {
     {"Templates/key-change.mustache", templates_key_change_mustache, sizeof templates_key_change_mustache},
     {"Templates/key.mustache", templates_key_mustache, sizeof templates_key_mustache},
     {"Templates/kept-form.mustache", templates_kept_form_mustache, sizeof templates_kept_form_mustache},
+    {"Templates/kept-other.mustache", templates_kept_other_mustache, sizeof templates_kept_other_mustache},
     {"Templates/layout.mustache", templates_layout_mustache, sizeof templates_layout_mustache},
     {"Templates/list.mustache", templates_list_mustache, sizeof templates_list_mustache},
     {"Templates/mailbox-question.mustache", templates_mailbox_question_mustache, sizeof templates_mailbox_question_mustache},
     {"Templates/mark.mustache", templates_mark_mustache, sizeof templates_mark_mustache},
     {"Templates/message.mustache", templates_message_mustache, sizeof templates_message_mustache},
+    {"Templates/moment.mustache", templates_moment_mustache, sizeof templates_moment_mustache},
     {"Templates/overview.mustache", templates_overview_mustache, sizeof templates_overview_mustache},
     {"Templates/own-views.mustache", templates_own_views_mustache, sizeof templates_own_views_mustache},
     {"Templates/person-new.mustache", templates_person_new_mustache, sizeof templates_person_new_mustache},

@@ -45,15 +45,16 @@ struct AddressParameter: Sendable {
 // The parameters of the pages.
 extension Console {
     static let auditParameters: [AddressParameter] = [
-        .id("id"), .choice("table", Navigation.sets.map(\.logicalName)), .choice("operation", ["1", "2", "3"]), .text("person"),
-        .moment("from"), .moment("until"), .moment("before"),
+        .id("id"), .choice("table", auditedEntities.map(\.logicalName)), .choice("operation", ["1", "2", "3"]), .text("person"),
+        .moment("from"), .moment("until"), .moment("fromTime"), .moment("untilTime"), .moment("before"),
     ]
     static let auditPageParameters = auditParameters + [.number("page", in: 0...offsetPages)]
 
     static let eventParameters: [AddressParameter] = [
-        .choice("kind", SecurityEvent.Kind.allCases.map(\.rawValue)),
+        .choice("kind", EventGroup.allCases.map(\.rawValue) + SecurityEvent.Kind.allCases.map(\.rawValue)),
         .choice("outcome", SecurityEvent.Outcome.allCases.map(\.rawValue)), .text("actor", upTo: AddressParameter.actorLimit),
-        .text("record"), .moment("from"), .moment("until"), .number("before", in: Int.min...Int.max),
+        .text("record"), .moment("from"), .moment("until"), .moment("fromTime"), .moment("untilTime"),
+        .number("before", in: Int.min...Int.max),
     ]
 
     /// The change of a stored view, for the notice on its list.

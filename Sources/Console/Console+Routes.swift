@@ -41,7 +41,8 @@ extension Console {
     }
 
     private func addSignIn(to router: Router<APIContext>) {
-        open(router, .get, "sign-in", [.any("then"), .choice("invited", ["1"]), .choice("ended", ["1"])], signInPage)
+        open(
+            router, .get, "sign-in", [.any("then"), .choice("invited", ["1"]), .choice("ended", ["1"]), .text("name")], signInPage)
         open(router, .post, "sign-in", signIn)
         open(router, .get, "sign-in/with/:issuer", [.any("then"), .choice("fresh", ["1"])], signInElsewhere)
         // A client ignores unknown parameters of a provider (RFC 6749 section 4.1.2).
@@ -63,7 +64,8 @@ extension Console {
         let path = "settings/data-encryption"
         get(router, "settings") { .redirect("\($0.root)/\(path)") }
         get(
-            router, path, [.choice("done", ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone"])], encryption)
+            router, path, [.choice("done", ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone"])],
+            encryption)
         get(router, "\(path)/progress", progress)
         get(router, "\(path)/change", [.choice("typed", ["1"])], changePage)
         post(router, "\(path)/strength", instead: "\(path)/change", strength)

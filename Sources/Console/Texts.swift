@@ -13,6 +13,8 @@ struct Texts: Sendable {
     /// The messages of errors, and the subjects of requests for approval, that have values in them.
     let errors: MessagePatterns
     let subjects: MessagePatterns
+    /// What routers and the service report of mailboxes and e-mails.
+    let reports: MessagePatterns
     /// The messages of errors in the form for many records, which names none of them.
     let manyErrors: MessagePatterns
 
@@ -21,6 +23,7 @@ struct Texts: Sendable {
         self.messages = messages
         self.english = english
         errors = MessagePatterns(messages, prefix: "error:")
+        reports = MessagePatterns(messages, prefix: "report:")
         subjects = MessagePatterns(messages, prefix: "subject:")
         manyErrors = MessagePatterns(messages, prefix: "manyError:")
     }
@@ -111,6 +114,8 @@ struct Texts: Sendable {
 
     /// The values of the template `time`: a moment to the second.
     func time(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": moment(date), "as": "moment"] }
+    /// The day of a moment.
+    func dayTime(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": day(date), "as": "day"] }
     /// The same, relative to now.
     func timeAgo(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": ago(date), "as": "ago"] }
 

@@ -1,3 +1,4 @@
+import Email
 import Foundation
 import JSON
 
@@ -12,17 +13,22 @@ extension Texts {
 
     /// What a router reported of a mailbox, in this language if it is translated; else the original.
     func toldReport(_ text: String) -> String {
-        guard let cause = Self.cause(text) else { return told(text) }
-        return "\(told(cause)) \(told(Self.disabledNote))"
+        guard let cause = Self.cause(text) else { return report(text) ?? told(text) }
+        return "\(toldReport(cause)) \(told(MailboxLeases.disabledNote))"
+    }
+
+    /// A report that has words in this language. Its values may be reports and errors too.
+    private func report(_ text: String) -> String? {
+        if let text = messages["report:\(text)"] { return text }
+        guard let (translation, values) = reports.match(text) else { return nil }
+        return filled(translation, values.mapValues { report($0) ?? translated($0, "error:", errors) ?? named($0) })
     }
 
     /// A report without the note that the mailbox is disabled; nil if it has none.
     static func cause(_ report: String) -> String? {
-        report.hasSuffix(" \(disabledNote)") ? String(report.dropLast(disabledNote.count + 1)) : nil
+        let note = " \(MailboxLeases.disabledNote)"
+        return report.hasSuffix(note) ? String(report.dropLast(note.count)) : nil
     }
-
-    /// What the service adds to the report of a failure that disables a mailbox.
-    static let disabledNote = "The mailbox is disabled until it is tested and enabled again."
 
     /// What a request for approval is for, in this language if it is translated; else the original.
     func subject(_ text: String) -> String { translated(text, "subject:", subjects) ?? text }

@@ -144,8 +144,13 @@ extension Console {
         if text("provider") == "existing", let attribute = EntityDefinition.mailbox["emailserverprofile"] {
             profile = try await lookedUp(text("profile"), attribute, visit).id
         } else {
-            profile = try once?.id("profile") ?? UUID()
-            writes.append(.create(.emailServerProfile, id: profile, try profileMembers(visit, text)))
+            let typed = TypedProfile(members: try profileMembers(visit, text))
+            if let equal = try await typed.equal(session) {
+                profile = equal
+            } else {
+                profile = try once?.id("profile") ?? UUID()
+                writes.append(.create(.emailServerProfile, id: profile, try await typed.named(session)))
+            }
         }
         let isNewProfile = !writes.isEmpty
         let queue = try once?.id("queue") ?? UUID()

@@ -32,8 +32,9 @@ extension Console {
             guard found.count > 0 else { continue }
             owned += found.count
             let text = visit.texts.count("owned:\(entity.logicalName)", found.count)
-            let more = visit.texts.count("ownedWithPassword", try await sealed(entity, found.ids, visit))
-            line("\(text) \(more)", visit.text("showThem"), "records/\(entity.entitySetName)?owner=\(entry.systemUserID.text)")
+            let sealed = try await sealed(entity, found.ids, visit)
+            let more: String = sealed == 0 ? "." : " \(visit.texts.count("ownedWithPassword", sealed))"
+            line("\(text)\(more)", visit.text("showThem"), "records/\(entity.entitySetName)?owner=\(entry.systemUserID.text)")
         }
         let isEnabled = Filter.compare(.init("statecode"), .equal, .number("0"))
         if try await records(.mailbox, of: entry.systemUserID, where: isEnabled, visit).count > 0 { line(visit.text("ownedGoOn")) }

@@ -12,7 +12,7 @@ extension Console {
         if visit.signed != nil, visit.query("invited") == nil {
             return .redirect("\(visit.root)/\(Visit.page(visit.query("then")))")
         }
-        return .page("sign-in", try await signInValues(visit, then: visit.query("then") ?? ""))
+        return .page("sign-in", try await signInValues(visit, then: visit.query("then") ?? "", name: visit.filter("name") ?? ""))
     }
 
     /// - Parameter kept: A sealed form that waits for its person to sign in again.
@@ -91,6 +91,9 @@ extension Console {
             // An earlier session must not become the new one.
             if let old = visit.cookie { try await endFormer(old, of: organization, visit) }
             if let reply = try await offerKeptForm(visit, token, then: then) { return reply }
+            if let kept = visit.form[KeptForm.field], !kept.isEmpty {
+                return try await leftForAnother(visit, token, kept, then: then)
+            }
             return .redirect("\(visit.root)/\(Visit.page(then))", cookie: Visit.cookie(token))
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
             let status = HTTPResponse.Status(code: error.code == .accessDenied ? 403 : 429)
@@ -112,6 +115,12 @@ extension Console {
             try await sessions.signOut(
                 token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,
                 requestID: visit.requestID)
+        }
+        // A form that waits for the next person goes along.
+        if let kept = visit.form["waits"], !kept.isEmpty {
+            var reply = PageResponse.page("sign-in", try await signInValues(visit, then: "", kept: kept))
+            reply.cookies = [Visit.cookie(nil)]
+            return reply
         }
         return .redirect("\(visit.root)/sign-in", cookie: Visit.cookie(nil))
     }
@@ -223,7 +232,8 @@ extension Console {
             try await users.accept(
                 token, password: visit.form["password"] ?? "", to: organization, address: visit.address ?? "",
                 requestID: visit.requestID)
-            return .redirect("\(visit.root)/sign-in?invited=1")
+            let typed = name.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+            return .redirect("\(visit.root)/sign-in?invited=1&name=\(typed)")
         } catch let error as FieldsealError where [.invalidArgument, .requestQuotaExceeded].contains(error.code) {
             return again(visit.texts.told(error.message), .init(code: error.code.httpStatus))
         }

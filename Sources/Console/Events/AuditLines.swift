@@ -107,8 +107,8 @@ struct AuditLines {
                 [
                     "label": label(change.name, entity), "isNew": operation == 1,
                     "secret": orFalse(change.operation.map { visit.text("secret:\($0)") }),
-                    "before": value(change.before, change.name, entity, names),
-                    "after": value(change.after, change.name, entity, names),
+                    "before": momentOrText(change.before, change.name, entity, names),
+                    "after": momentOrText(change.after, change.name, entity, names),
                 ]
             },
         ]
@@ -131,14 +131,23 @@ struct AuditLines {
         return texts.label(attribute, of: entity)
     }
 
-    /// A value in the form of its attribute: an option's label, a date, a record's name.
+    /// The values of the template `moment`.
+    private func momentOrText(
+        _ value: JSONValue?, _ name: String, _ entity: EntityDefinition?, _ names: RecordNames
+    ) -> [String: Any] {
+        if case .dateTime? = entity?[name]?.type, let date = value?.string.flatMap(ISO8601.date) {
+            return ["time": texts.time(date)]
+        }
+        return ["time": false, "text": self.value(value, name, entity, names)]
+    }
+
+    /// A value in the form of its attribute: an option's label, a record's name.
     private func value(_ value: JSONValue?, _ name: String, _ entity: EntityDefinition?, _ names: RecordNames) -> String {
         let attribute = entity?[name]
         switch value {
         case nil, .null?: return "—"
         case .string(let text)?:
             if let id = UUID(text: text) { return names[id] ?? text }
-            if case .dateTime? = attribute?.type, let date = ISO8601.date(text) { return texts.moment(date) }
             return text.isEmpty ? "—" : text
         case .bool(let flag)?: return visit.text(flag ? "yes" : "no")
         case .integer(let number)?: return attribute.map { texts.option(number, of: $0) } ?? "\(number)"

@@ -7,6 +7,8 @@ import Tenancy
 
 // The changes of records: the actor, the attributes, and the old and new values.
 extension Console {
+    /// The entities whose records' changes are audited.
+    static let auditedEntities: [EntityDefinition] = Navigation.sets + [.systemUser, .team]
     private static let auditPageSize = 50
     private static let auditColumns = [
         "createdon", "operation", "objectid", "objecttypecode", "useridname", "databaserole", "changedata",
@@ -15,10 +17,10 @@ extension Console {
     @Sendable func audit(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let id = visit.query("id").flatMap(UUID.init(text:))
-        let table = visit.filter("table").flatMap { name in Navigation.sets.first { $0.logicalName == name } }
+        let table = visit.filter("table").flatMap { name in Self.auditedEntities.first { $0.logicalName == name } }
         let operation = visit.filter("operation").flatMap { Int($0) }.flatMap { (1...3).contains($0) ? $0 : nil }
         let isFiltered: Bool = ["table", "operation", "person", "from", "until"].contains { visit.filter($0) != nil }
-        let tables = Navigation.sets.map { entity in (entity.logicalName, visit.text(entity.logicalName)) }
+        let tables = Self.auditedEntities.map { entity in (entity.logicalName, visit.text(entity.logicalName)) }
         let operations = (1...3).map { number in ("\(number)", visit.text("operation:\(number)")) }
         let export = visit.address(with: ["page": nil, "before": nil]).replacing(
             "/audit", with: "/audit.csv", maxReplacements: 1)
@@ -34,19 +36,20 @@ extension Console {
             "title": visit.text("audit"), "lead": visit.text("auditLead"),
             "tables": Self.options(tables, chosen: table?.logicalName),
             "operations": Self.options(operations, chosen: operation.map { "\($0)" }),
-            "person": visit.filter("person") ?? "", "from": visit.filter("from") ?? "", "until": visit.filter("until") ?? "",
+            "person": visit.filter("person") ?? "",
             "lines": try await AuditLines(visit, session).lines(found.records), "isFiltered": isFiltered, "export": export,
         ]
         values.merge(try await ownViews(of: "audit", visit)) { own, _ in own }
         values["notice"] = visit.viewNotice
+        values.merge(visit.periodValues) { _, new in new }
         if let id {
             values["id"] = id.text
             let name = try await RecordNames(
-                Dictionary(uniqueKeysWithValues: Navigation.sets.map { ($0.logicalName, Set([id])) }), session)[id]
+                Dictionary(uniqueKeysWithValues: Self.auditedEntities.map { ($0.logicalName, Set([id])) }), session)[id]
             values["lead"] = visit.text("auditOf", ["name": name ?? id.text])
         }
         if page > 0 { values["previous"] = visit.address(with: ["page": page > 1 ? "\(page - 1)" : nil]) }
-        if found.next == nil, let oldest, visit.days().from ?? .distantPast < oldest {
+        if found.next == nil, let oldest, visit.period.from ?? .distantPast < oldest {
             values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(oldest)])
         } else if found.next != nil {
             // After some pages, the next one begins after the last time of this one, so that no rows are skipped by counting.
@@ -80,7 +83,7 @@ extension Console {
             // A client's systemuser has a number sign before its name.
             conditions.append(.isIn(.init("useridname"), [.text(person), .text("# \(person)")]))
         }
-        let from = [visit.days().from, oldest].compactMap { $0 }.max()
+        let from = [visit.period.from, oldest].compactMap { $0 }.max()
         let end = visit.endOfChanges
         if from != nil || end != nil { conditions.append(.within(.init("createdon"), from, end)) }
         if !conditions.isEmpty { query.filter = .all(conditions) }
@@ -89,7 +92,7 @@ extension Console {
 
     @Sendable func exportAudit(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
-        let table = visit.filter("table").flatMap { name in Navigation.sets.first { $0.logicalName == name } }
+        let table = visit.filter("table").flatMap { name in Self.auditedEntities.first { $0.logicalName == name } }
         let operation = visit.filter("operation").flatMap { Int($0) }
         var query = auditQuery(visit, table, visit.query("id").flatMap(UUID.init(text:)), operation)
         query.offset = 0
@@ -120,6 +123,6 @@ extension Console {
 extension Visit {
     /// The time before which this page's changes were made, if its address gives one.
     fileprivate var endOfChanges: Date? {
-        [days().until?.addingTimeInterval(86_400), query("before").flatMap(ISO8601.date)].compactMap { $0 }.min()
+        [period.end, query("before").flatMap(ISO8601.date)].compactMap { $0 }.min()
     }
 }

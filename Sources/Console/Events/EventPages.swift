@@ -15,27 +15,31 @@ extension Console {
         let actor = visit.filter("actor")
         let outcome = visit.filter("outcome").flatMap { SecurityEvent.Outcome(rawValue: $0) }
         var filter = EventFilter()
-        filter.kinds = kind.map { [$0.rawValue] } ?? []
+        let group = visit.filter("kind").flatMap { EventGroup(rawValue: $0) }
+        filter.kinds = (group?.kinds ?? kind.map { [$0] } ?? []).map(\.rawValue)
         filter.outcome = outcome?.rawValue
         filter.actor = actor
         filter.details = visit.filter("record")
-        let (from, until) = visit.days()
-        (filter.from, filter.until) = (from, until.map { $0.addingTimeInterval(86_400) })
+        let period = visit.period
+        (filter.from, filter.until) = (period.from, period.end)
         filter.before = visit.query("before").flatMap { Int($0) }
         let events = try await session.securityEvents(filter, limit: Self.eventPageSize)
         let lines = EventLines(visit, session)
+        let groups = EventGroup.allCases.map { ($0.rawValue, visit.text("events:\($0.rawValue)")) }
         let kinds = SecurityEvent.Kind.allCases.map { kind in (kind.rawValue, visit.text("event:\(kind.rawValue)")) }
         let people = try await ConsoleUsers(deployment).list(by: session).map { ("user:\($0.name)", $0.name) }
         let clients = try await session.clients().map { ("client:\($0.name)", lines.who("client:\($0.name)")) }
         let outcomes = ["succeeded", "refused", "failed"].map { ($0, visit.text("outcome:\($0)")) }
         let isFiltered: Bool =
-            [kind?.rawValue, actor, outcome?.rawValue, filter.details].contains { $0 != nil } || from != nil || until != nil
+            [visit.filter("kind"), actor, outcome?.rawValue, filter.details].contains { $0 != nil } || period.from != nil
+            || period.end != nil
         var values: [String: Any] = [
             "title": visit.text("events"), "lead": visit.text("eventsLead"),
+            "groups": Self.options(groups, chosen: group?.rawValue),
             "kinds": Self.options(kinds.sorted { $0.1 < $1.1 }, chosen: kind?.rawValue),
             "actors": Self.options(people + clients, chosen: actor),
             "outcomes": Self.options(outcomes, chosen: outcome?.rawValue),
-            "record": visit.filter("record") ?? "", "from": visit.filter("from") ?? "", "until": visit.filter("until") ?? "",
+            "record": visit.filter("record") ?? "",
             "lines": try await lines.lines(events),
             "isFiltered": isFiltered,
         ]
@@ -50,6 +54,7 @@ extension Console {
             values["chip"] = try await chip("record", Navigation.sets + Navigation.shownSets, id, visit)
         }
         values["notice"] = visit.viewNotice
+        values.merge(visit.periodValues) { _, new in new }
         if filter.before != nil { values["newest"] = visit.address(with: ["before": nil]) }
         return .page("events", values)
     }
@@ -80,9 +85,6 @@ extension Console {
 }
 
 extension Visit {
-    /// The first and the last day in a filter, in UTC.
-    func days() -> (from: Date?, until: Date?) { (filter("from").flatMap(ISO8601.date), filter("until").flatMap(ISO8601.date)) }
-
     /// The address of another page of this list, counted from 0. Notices stay.
     func address(page: Int) -> String {
         let notices = queries.filter { Self.notices.contains($0.name) }.map { ($0.name, Optional($0.value)) }

@@ -83,7 +83,7 @@ extension Console {
         var visit = visit
         try await sign(&visit, with: token)
         guard let signed = visit.signed, let waiting = waitingForm(kept, of: signed) else { return nil }
-        var reply: PageResponse =
+        let reply: PageResponse =
             if let step = firstStepText(visit) {
                 .page(
                     "kept-form",
@@ -95,6 +95,23 @@ extension Console {
             } else {
                 try await keptFormPage(visit, waiting, kept, then: then)
             }
+        return Self.signedIn(reply, visit, token)
+    }
+
+    /// Tells a person who signed in that a form of another person waits for that person.
+    func leftForAnother(_ visit: Visit, _ token: String, _ kept: String, then: String) async throws -> PageResponse {
+        var visit = visit
+        try await sign(&visit, with: token)
+        let values: [String: Any] = [
+            "title": visit.text("keptOtherTitle"), "caution": visit.text("keptOtherText"), "kept": kept,
+            "href": "\(visit.root)/\(Visit.page(then))",
+        ]
+        return Self.signedIn(.page("kept-other", values), visit, token)
+    }
+
+    /// A page after a sign-in, with the new session's cookie.
+    private static func signedIn(_ page: PageResponse, _ visit: Visit, _ token: String) -> PageResponse {
+        var reply = page
         if case .page(let template, var values, let status) = reply.content {
             // The reply is made for a visit without a session, or with another person's.
             values["csrf"] = orFalse(visit.csrf)

@@ -13,7 +13,8 @@ extension Console {
 
     @Sendable func encryption(_ visit: Visit) async throws -> PageResponse {
         let done = visit.query("done").flatMap {
-            ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone"].contains($0) ? visit.text($0) : nil
+            ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone"].contains($0)
+                ? visit.text($0) : nil
         }
         return try await encryptionPage(visit, notice: done)
     }
@@ -51,7 +52,7 @@ extension Console {
             "state": visit.text(status.isActive ? "active" : "keyRequired"),
             "badge": badge, "stateClass": stateClass,
             "sentence": sentence, "keyVersion": status.keyVersion, "fingerprint": status.fingerprint,
-            "setOn": texts.time(status.setOn), "nextDue": texts.day(status.nextChangeDue),
+            "setOn": texts.time(status.setOn), "nextDue": texts.dayTime(status.nextChangeDue),
             "chart": orFalse(chart), "origin": visit.text("origin:\(status.origin ?? "none")"), "isNeverCopied": isNeverCopied,
             "copiedOn": orFalse(status.copiedOn.map { texts.time($0) }),
             "history": steps,

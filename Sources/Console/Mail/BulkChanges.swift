@@ -10,6 +10,8 @@ import Tenancy
 extension Console {
     /// How many mailboxes one request changes at most: a page of the list.
     private static let bulkLimit = 100
+    /// How many mailboxes of one reason are seen at once. The others open below them.
+    private static let shownNames = 20
 
     /// What the list's form chose.
     private struct Choice {
@@ -36,11 +38,16 @@ extension Console {
             (result.problem, result.ticked) = (problem, choice.ids)
             return try list(back, showing: result, visit)
         }
-        guard !choice.chosen.isEmpty else { return try refused("nothingChosenWhy") }
+        guard !choice.chosen.isEmpty else { return try refused(visit.text("nothingChosenWhy")) }
         if action == .profile {
-            guard let name = visit.form["profile"], !name.isEmpty else { return try refused("noProfileChosen") }
-            guard let profile = try await profile(named: name, visit) else { return try refused("noSuchProfile") }
-            choice.profile = profile
+            guard let name = visit.form["profile"]?.trimmingCharacters(in: .whitespaces), !name.isEmpty,
+                let attribute = EntityDefinition.mailbox["emailserverprofile"]
+            else { return try refused(visit.text("noProfileChosen")) }
+            do {
+                choice.profile = try await lookedUp(name, attribute, visit).id
+            } catch let error as FieldsealError where error.code.httpStatus < 500 {
+                return try refused(error.message)
+            }
         }
         let facts = try await MailboxFacts.read(choice.ids, try visit.session())
         if let question = question(choice, facts, back, visit) { return question }
@@ -54,15 +61,6 @@ extension Console {
             field.hasPrefix("id.") ? UUID(text: String(field.dropFirst(3))).map { (id: $0, name: name) } : nil
         }
         return Array(all.sorted { ($0.name, $0.id.text) < ($1.name, $1.id.text) }.prefix(bulkLimit))
-    }
-
-    private func profile(named name: String, _ visit: Visit) async throws -> UUID? {
-        guard let attribute = EntityDefinition.mailbox["emailserverprofile"] else { return nil }
-        do {
-            return try await lookedUp(name, attribute, visit).id
-        } catch let error as FieldsealError where error.code.httpStatus < 500 {
-            return nil
-        }
     }
 
     /// What is asked before the change; nil for an action that needs no question, or whose question was answered.
@@ -152,21 +150,23 @@ extension Console {
         let elsewhere = result.ticked.filter { !shown.contains($0) }.compactMap { id in
             names[id].map { ["id": id.text, "name": $0] }
         }
-        /// How many of a group have no name here.
-        func unnamed(_ reason: String, _ members: Int) -> Int { max(0, (result.counts[reason] ?? 0) - members) }
         func more(_ count: Int) -> Any { orFalse(count > 0 ? visit.texts.count("andMore", count) : nil) }
-        let left = result.failed - failures.reduce(0) { $0 + $1.members.count + unnamed($1.reason, $1.members.count) }
+        let left = result.failed - failures.reduce(0) { $0 + $1.members.count }
         var values: [String: Any] = [
             "notice": orFalse(result.said(visit.texts)),
-            "failures": failures.map {
-                ["reason": $0.reason, "members": $0.members, "more": more(unnamed($0.reason, $0.members.count))] as [String: Any]
+            "failures": failures.map { failure -> [String: Any] in
+                let rest = Array(failure.members.dropFirst(Self.shownNames))
+                return [
+                    "reason": failure.reason, "members": Array(failure.members.prefix(Self.shownNames)), "rest": rest,
+                    "more": more(rest.count),
+                ]
             },
             "hasFailures": !failures.isEmpty,
             "failuresTitle": visit.texts.count("bulkFailed", result.failed),
             "moreFailures": more(left),
             "elsewhere": elsewhere, "hasElsewhere": !elsewhere.isEmpty, "isBulkOpen": !result.ticked.isEmpty,
         ]
-        if let problem = result.problem { values["problem"] = visit.text(problem) }
+        values["problem"] = result.problem
         return values
     }
 }

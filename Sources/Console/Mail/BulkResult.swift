@@ -19,12 +19,12 @@ struct BulkResult {
     var changed = 0
     var unchanged = 0
     var failures: [Failure] = []
-    /// The key of what was missing, so that nothing was tried.
+    /// What was missing, so that nothing was tried, in the reader's language.
     var problem: String?
     /// The mailboxes that stay ticked: those that were not changed.
     var ticked: [UUID] = []
 
-    /// How many failures are named.
+    /// How many failures have their name in the address. Mailboxes that are gone have it nowhere else.
     static let namedLimit = 20
     /// How many bytes their names and reasons have together. Servers between here and the browser take addresses of 8 KiB.
     private static let textLimit = 2_500
@@ -48,35 +48,37 @@ struct BulkResult {
             + failures.indices.filter { !firsts.contains($0) }.map { failures[$0] }
     }
 
-    /// The fields of a sealed form. Reasons that occur often are there once.
+    /// The fields of a sealed form. Reasons that occur often are there once. What is not named here has its name in the database.
     var fields: [String: String] {
         let ordered = ordered
         let ticked = ordered.isEmpty ? ticked : ordered.map(\.id)
         var reasons: [String] = []
-        var named: [JSONValue] = []
+        var places: [String] = []
+        var names: [JSONValue] = []
         var size = 0
-        for failure in ordered.prefix(Self.namedLimit) {
-            let place = reasons.firstIndex(of: failure.reason)
-            size += failure.name.utf8.count + (place == nil ? failure.reason.utf8.count : 0)
-            guard size <= Self.textLimit || named.isEmpty else { break }
-            if place == nil { reasons.append(failure.reason) }
-            named.append([.string(failure.name), .integer(Int64(place ?? reasons.count - 1))])
+        for failure in ordered {
+            if !reasons.contains(failure.reason), size + failure.reason.utf8.count <= Self.textLimit || reasons.isEmpty {
+                size += failure.reason.utf8.count
+                reasons.append(failure.reason)
+            }
+            places.append(reasons.firstIndex(of: failure.reason).map { "\($0)" } ?? "")
         }
-        let counts = reasons.map { reason in JSONValue.integer(Int64(failures.count { $0.reason == reason })) }
+        for failure in ordered.prefix(Self.namedLimit) {
+            size += failure.name.utf8.count
+            guard size <= Self.textLimit else { break }
+            names.append(.string(failure.name))
+        }
         let bytes = ticked.flatMap { id in withUnsafeBytes(of: id.uuid) { Array($0) } }
         return [
             "action": action.rawValue, "changed": "\(changed)", "unchanged": "\(unchanged)", "failed": "\(failures.count)",
-            "problem": problem ?? "", "ticked": Data(bytes).base64URL,
-            "named": String(decoding: JSONValue.array(named).utf8, as: UTF8.self),
+            "problem": String((problem ?? "").prefix(Self.reasonLimit)), "ticked": Data(bytes).base64URL,
+            "names": String(decoding: JSONValue.array(names).utf8, as: UTF8.self), "places": places.joined(separator: ","),
             "reasons": String(decoding: JSONValue.array(reasons.map { .string($0) }).utf8, as: UTF8.self),
-            "counts": String(decoding: JSONValue.array(counts).utf8, as: UTF8.self),
         ]
     }
 
-    /// How many mailboxes were not changed. Not all of them are in ``failures`` once the result was in an address.
+    /// How many mailboxes were not changed. Those for a reason that the address had no room for are not in ``failures``.
     private(set) var failed = 0
-    /// How many were not changed for each reason, if the result was in an address.
-    private(set) var counts: [String: Int] = [:]
 
     init?(_ fields: [String: String]) {
         func number(_ name: String) -> Int { fields[name].flatMap { Int($0) } ?? 0 }
@@ -91,15 +93,11 @@ struct BulkResult {
         ticked = stride(from: 0, to: bytes.count - bytes.count % 16, by: 16).map { start in
             bytes[start..<start + 16].withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
         }
-        let reasons = list("reasons").compactMap(\.string)
-        for (reason, count) in zip(reasons, list("counts")) {
-            if case .integer(let number) = count { counts[reason] = Int(number) }
-        }
-        failures = zip(ticked, list("named")).compactMap { id, entry in
-            guard case .array(let parts) = entry, let name = parts.first?.string, case .integer(let place)? = parts.last,
-                reasons.indices.contains(Int(place))
-            else { return nil }
-            return Failure(id: id, name: name, reason: reasons[Int(place)])
+        let (reasons, names) = (list("reasons").compactMap(\.string), list("names").map { $0.string ?? "" })
+        let places = (fields["places"] ?? "").split(separator: ",", omittingEmptySubsequences: false).map { Int($0) ?? -1 }
+        failures = zip(ticked, places).enumerated().compactMap { index, entry in
+            guard reasons.indices.contains(entry.1) else { return nil }
+            return Failure(id: entry.0, name: index < names.count ? names[index] : "", reason: reasons[entry.1])
         }
     }
 

@@ -240,7 +240,7 @@ extension Console {
     /// When an e-mail was sent, or else stored.
     private func moment(of record: Record, _ visit: Visit) throws -> String? {
         for name in ["senton", "createdon"] {
-            if case .date(let date) = try record.value(of: name) { return "\(visit.texts.moment(date)) UTC" }
+            if case .date(let date) = try record.value(of: name) { return visit.texts.moment(date) }
         }
         return nil
     }

@@ -20,7 +20,8 @@ extension Console {
             "title": subject.isEmpty ? visit.text("noSubject") : subject, "list": visit.text("email"), "set": "emails",
             "action": path,
             "parties": try await parties(record, visit), "hasBody": try !text("description").isEmpty,
-            "attachments": try await attachments(record.id, visit, path), "failure": false, "status": false,
+            "attachments": try await attachments(record.id, visit, path), "failure": false, "status": false, "isLive": false,
+            "isBlocked": try Self.isHTML(record) && Self.mayLoad(try text("description")),
             "mayForward": maySend, "mayReply": isIncoming && maySend, "mayDelete": Self.may(.delete, entity, visit),
             "headers": try headers(record, visit),
             "thread": try await thread(record, visit), "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
@@ -45,19 +46,32 @@ extension Console {
             ]
             break
         }
-        if visit.query("done") == "sent" { values["notice"] = try sendingNotice(record, visit) }
+        if visit.query("done") == "sent" {
+            values["notice"] = try sendingNotice(record, visit)
+            // What was just written is looked at again until it has left.
+            values["isLive"] = try [.pendingSend, .sending].contains(Self.status(of: record))
+        }
         values["frame"] = try MailText(of: record).isShort ? "mail short" : "mail"
         return .page("email", values)
     }
 
     /// The notice after an e-mail was written, while it is true: nil once the e-mail could not be sent.
     private func sendingNotice(_ record: Record, _ visit: Visit) throws -> String? {
-        guard case .int(let code) = try record.value(of: "statuscode") else { return nil }
-        return switch EmailStatus(rawValue: code) {
+        switch try Self.status(of: record) {
         case .pendingSend, .sending: visit.text("emailSent")
         case .sent: visit.text("emailLeft")
         default: nil
         }
+    }
+
+    private static func status(of record: Record) throws -> EmailStatus? {
+        if case .int(let code) = try record.value(of: "statuscode") { EmailStatus(rawValue: code) } else { nil }
+    }
+
+    /// Whether HTML may name pictures or styles that are elsewhere.
+    private static func mayLoad(_ html: String) -> Bool {
+        let html = html.lowercased()
+        return ["src", "url(", "<link", "@import", "background="].contains { html.contains($0) }
     }
 
     private func parties(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {

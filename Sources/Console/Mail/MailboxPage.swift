@@ -147,7 +147,7 @@ extension Console {
         else { return false }
         let isSaid = error != nil && Texts.cause(text) == error
         return [
-            "text": visit.texts.toldReport(isSaid ? Texts.disabledNote : text),
+            "text": visit.texts.toldReport(isSaid ? MailboxLeases.disabledNote : text),
             "href": "\(visit.root)/records/tracelogs/\(record.id.text)",
         ]
     }

@@ -10,7 +10,7 @@ struct MailboxQuestion {
 
     private typealias Choice = (style: String, name: String, value: String, text: String)
 
-    /// How many names a question has.
+    /// How many names are seen at once. The others open below them.
     private static let nameLimit = 10
 
     func disable(_ title: String, _ text: String, _ names: [String], _ visit: Visit) -> PageResponse {
@@ -32,14 +32,15 @@ struct MailboxQuestion {
     }
 
     private func page(_ title: String, _ text: String, _ names: [String], _ choices: [Choice], _ visit: Visit) -> PageResponse {
-        let left = names.count - Self.nameLimit
+        let names = names.map { $0.isEmpty ? visit.text("unnamed") : $0 }
+        let rest = Array(names.dropFirst(Self.nameLimit))
         return .page(
             "mailbox-question",
             [
                 "title": title, "text": text, "action": action, "back": back, "hasNames": !names.isEmpty,
                 "fields": fields.map { ["name": $0.name, "value": $0.value] },
-                "names": names.prefix(Self.nameLimit).map { $0.isEmpty ? visit.text("unnamed") : $0 },
-                "more": orFalse(left > 0 ? visit.texts.count("andMore", left) : nil),
+                "names": Array(names.prefix(Self.nameLimit)), "rest": rest,
+                "more": orFalse(rest.isEmpty ? nil : visit.texts.count("andMore", rest.count)),
                 "choices": choices.map { ["style": $0.style, "name": $0.name, "value": $0.value, "text": $0.text] },
             ])
     }

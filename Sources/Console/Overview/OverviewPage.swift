@@ -83,7 +83,7 @@ extension Console {
         return [
             "state": visit.text(status.isActive ? "active" : "keyRequired"), "sentence": sentence, "badge": badge,
             "chart": orFalse(chart),
-            "setOn": visit.texts.day(status.setOn), "due": visit.texts.day(status.nextChangeDue),
+            "setOn": visit.texts.dayTime(status.setOn), "due": visit.texts.dayTime(status.nextChangeDue),
         ]
     }
 

@@ -9,23 +9,25 @@ import Tenancy
 extension Console {
     /// How many names a field offers at most.
     private static let offered = 50
+    /// How many records of one name an error names.
+    private static let toldChoices = 5
 
     /// The entities whose records a field may refer to.
     static func targets(_ attribute: AttributeDefinition) -> [EntityDefinition] {
         attribute.type.targets.compactMap { EntityCatalog.entity($0) }.filter { $0.primaryName != nil }
     }
 
-    /// Names of records that contain a text, in order.
+    /// Texts for records whose names contain a text, in the order of names. Each names one of them.
     func lookupNames(_ entity: EntityDefinition, _ text: String?, _ session: Session) async throws -> [String] {
-        guard let primary = entity.primaryName, Navigation.mayList(entity, session.caller.roles) else { return [] }
-        var query = RecordQuery()
-        query.outputs = [.init(.column(.init(primary)))]
-        query.order = [.init(.column(.init(primary)))]
-        query.pageSize = Self.offered
-        if let text { query.filter = .like(.init(primary), .holding(text)) }
-        return try await session.list(entity, query).records.compactMap { record in
-            if case .text(let name) = try record.value(of: primary), !name.isEmpty { name } else { nil }
-        }
+        let name = text.map { $0.components(separatedBy: RecordOffer.separator)[0] }
+        return try await offers(entity, matching: name, session).map(\.text)
+    }
+
+    /// What a lookup offers, for all records or those whose names contain a text.
+    func offers(_ entity: EntityDefinition, matching text: String?, _ session: Session) async throws -> [RecordOffer] {
+        guard let primary = entity.primaryName else { return [] }
+        return try await RecordOffer.read(
+            entity, where: text.map { .like(.init(primary), .holding($0)) }, limit: Self.offered, session)
     }
 
     /// Suggestions of mailboxes that e-mails can be sent from.
@@ -45,7 +47,7 @@ extension Console {
         return .json(["names": .array(names.map { .string($0) })])
     }
 
-    /// The record with the entered name.
+    /// The record with the entered name, or that a lookup offers as the entered text.
     ///
     /// - Throws: ``FieldsealError`` that says what was found instead of one record.
     func lookedUp(_ text: String, _ attribute: AttributeDefinition, _ visit: Visit) async throws -> (
@@ -54,34 +56,48 @@ extension Console {
         let session = try visit.session()
         if let id = UUID(text: text.lowercased()), let entity = Self.targets(attribute).first { return (entity, id) }
         for entity in Self.targets(attribute) where Navigation.mayList(entity, session.caller.roles) {
-            for (condition, several) in Self.conditions(entity, text) {
-                var query = RecordQuery()
-                query.outputs = [.init(.column(.init(entity.primaryID)))]
-                query.filter = condition
-                query.pageSize = 2
-                let found = try await session.list(entity, query).records
+            for condition in Self.conditions(entity, text) {
+                let found = try await RecordOffer.read(entity, where: condition, limit: Self.offered, session, unnamed: "")
                 if found.count == 1 { return (entity, found[0].id) }
-                if found.count > 1 { throw FieldsealError(.invalidArgument, visit.text(several, ["name": text])) }
+                guard found.count > 1 else { continue }
+                let choices = found.prefix(Self.toldChoices).map(\.text).joined(separator: "; ")
+                throw FieldsealError(.invalidArgument, visit.text("lookupSeveral", ["name": text, "choices": choices]))
             }
+            if let id = try await offered(entity, as: text, session) { return (entity, id) }
         }
         throw FieldsealError(.invalidArgument, visit.text("lookupNone", ["name": text]))
     }
 
-    /// What an entered text may be of a record, in order, and the text for several records of which it is that: the name; of a
-    /// mailbox also the address, or `Name <address>`.
-    private static func conditions(_ entity: EntityDefinition, _ text: String) -> [(Filter, several: String)] {
+    /// The record that a lookup offers as a text with more than the name.
+    private func offered(_ entity: EntityDefinition, as text: String, _ session: Session) async throws -> UUID? {
+        let parts = text.components(separatedBy: RecordOffer.separator)
+        guard let primary = entity.primaryName, parts.count > 1 else { return nil }
+        if let id = parts.last.flatMap({ UUID(text: $0.lowercased()) }) {
+            let found = try await RecordOffer.read(
+                entity, where: .compare(.init(entity.primaryID), .equal, .text(id.text)), limit: 1, session, unnamed: "")
+            return found.first?.id
+        }
+        // A name may contain what stands between the parts.
+        for end in parts.indices.dropFirst().prefix(Self.toldChoices) {
+            let name = parts[..<end].joined(separator: RecordOffer.separator)
+            let named = try await RecordOffer.read(
+                entity, where: .compare(.init(primary), .equal, .text(name)), limit: Self.offered, session)
+            let found = named.filter { $0.isMeant(by: text) }
+            if found.count == 1 { return found[0].id }
+        }
+        return nil
+    }
+
+    /// What an entered text may be of a record, in order: the name; of a mailbox also the address, or `Name <address>`.
+    private static func conditions(_ entity: EntityDefinition, _ text: String) -> [Filter] {
         guard let primary = entity.primaryName else { return [] }
         func equals(_ name: String, _ text: String) -> Filter { .compare(.init(name), .equal, .text(text)) }
-        guard entity.logicalName == EntityDefinition.mailbox.logicalName else {
-            return [(equals(primary, text), "lookupSeveral")]
-        }
-        var conditions = [
-            (equals(primary, text), several: "lookupSeveralMailboxes"), (equals("emailaddress", text), several: "lookupSeveral"),
-        ]
+        guard entity.logicalName == EntityDefinition.mailbox.logicalName else { return [equals(primary, text)] }
+        var conditions = [equals(primary, text), equals("emailaddress", text)]
         if let open = text.lastIndex(of: "<"), text.hasSuffix(">") {
             let name = text[..<open].trimmingCharacters(in: .whitespaces)
             let address = String(text[text.index(after: open)...].dropLast())
-            conditions.append((.all([equals(primary, name), equals("emailaddress", address)]), several: "lookupSeveral"))
+            conditions.append(.all([equals(primary, name), equals("emailaddress", address)]))
         }
         return conditions
     }

@@ -34,6 +34,11 @@ struct RecordNames {
     }
 
     subscript(_ id: UUID) -> String? { names[id] }
+
+    /// Names the records as lookups offer them, so that two of one name differ.
+    mutating func tellApart(_ offers: some Sequence<RecordOffer>) {
+        for offer in offers where names[offer.id] != nil { names[offer.id] = offer.text }
+    }
 }
 
 extension Array {

@@ -47,19 +47,21 @@ extension Console {
     ) async throws -> RecordForm {
         let session = try visit.session()
         var references: [String: Set<UUID>] = [:]
-        var offers: [String: [String]] = [:]
+        var offers: [String: [RecordOffer]] = [:]
         for attribute in RecordForm.fields(entity, for: record == nil ? .create : .update, visit.roles)
         where attribute.type.isReference {
             if case .id(let id)? = try record?.value(of: attribute.logicalName) {
                 for target in attribute.type.targets { references[target, default: []].insert(id) }
             }
             if let target = Self.targets(attribute).first {
-                offers[attribute.logicalName] = try await lookupNames(target, nil, session)
+                offers[attribute.logicalName] = try await self.offers(target, matching: nil, session)
             }
         }
         if entity.logicalName == "usersettings", let record { references["systemuser", default: []].insert(record.id) }
-        let names = try await RecordNames(references, session)
-        return RecordForm(visit: visit, entity: entity, record: record, isSet: isSet, names: names, offers: offers)
+        var names = try await RecordNames(references, session)
+        names.tellApart(offers.values.joined())
+        return RecordForm(
+            visit: visit, entity: entity, record: record, isSet: isSet, names: names, offers: offers.mapValues { $0.map(\.text) })
     }
 
     /// An alert: what happened, where, and the next step.

@@ -22,19 +22,9 @@ extension Console {
 
     /// Some mailboxes that a person may see, in the order of their names. Those of one name have their addresses, too.
     func mailboxes(_ limit: Int, where filter: Filter? = nil, _ visit: Visit) async throws -> [(id: UUID, name: String)] {
-        guard Navigation.mayList(.mailbox, visit.roles) else { return [] }
-        var query = RecordQuery()
-        query.outputs = ["name", "emailaddress"].map { .init(.column(.init($0))) }
-        query.filter = filter
-        query.order = [.init(.column(.init("name")))]
-        query.pageSize = limit
-        let found = try await visit.session().list(.mailbox, query).records.map { record in
-            (id: record.id, name: try Self.text("name", of: record), address: try Self.text("emailaddress", of: record))
-        }
-        let counts = Dictionary(grouping: found, by: \.name).mapValues(\.count)
-        return found.map { box in
-            let name = box.name.isEmpty ? visit.text("unnamed") : box.name
-            return (box.id, counts[box.name] == 1 || box.address.isEmpty ? name : "\(name) <\(box.address)>")
+        let unnamed = visit.text("unnamed")
+        return try await RecordOffer.read(.mailbox, where: filter, limit: limit, try visit.session(), unnamed: unnamed).map {
+            ($0.id, $0.text)
         }
     }
 

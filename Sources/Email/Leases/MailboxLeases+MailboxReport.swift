@@ -21,9 +21,7 @@ extension MailboxLeases {
                         on: connection)
                 }
                 if let error = report.error {
-                    let text =
-                        verdict.isPermanent
-                        ? "\(error.text) The mailbox is disabled until it is tested and enabled again." : error.text
+                    let text = verdict.isPermanent ? "\(error.text) \(Self.disabledNote)" : error.text
                     try session.alert(
                         .mailbox, id, level: verdict.needsPerson ? .error : .warning, code: error.code ?? 0, text: text,
                         details: error.details ?? "", on: connection)
@@ -33,6 +31,9 @@ extension MailboxLeases {
             }
         }
     }
+
+    /// What is added to the report of a failure that disables a mailbox.
+    package static let disabledNote = "The mailbox is disabled until it is tested and enabled again."
 
     /// Seconds until a mailbox is due again, if the report gives none, and the upper limit.
     private static let defaultInterval = 300

@@ -47,7 +47,9 @@ struct MailboxProblem: Error {
             case .tooLarge:
                 self.init(AlertCode.protocolFailure, "\(server) sent a line that is too long.", error.reason, isPermanent: false)
             case .other:
-                self.init(AlertCode.protocolFailure, "\(server) and \(what): \(error.reason)", error.reason, isPermanent: false)
+                self.init(
+                    AlertCode.protocolFailure, "\(server) reports a failure of \(what): \(error.reason)", error.reason,
+                    isPermanent: false)
             }
         default:
             self.init(

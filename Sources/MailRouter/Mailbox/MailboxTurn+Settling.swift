@@ -41,11 +41,11 @@ extension MailboxTurn {
 
     private func stay(_ names: [String], _ what: String, _ advice: String, _ words: String) -> MailboxProblem {
         let shown = names.prefix(Self.namesLimit).joined(separator: ", ")
-        let rest = names.count > Self.namesLimit ? " and \(names.count - Self.namesLimit) more" : ""
-        log(.warning, "messages stay in the inbox", ["messages": "\(shown)\(rest)", "why": "\(words)"])
+        let all = names.count > Self.namesLimit ? "\(shown), … (+\(names.count - Self.namesLimit))" : shown
+        log(.warning, "messages stay in the inbox", ["messages": "\(all)", "why": "\(words)"])
         return MailboxProblem(
             AlertCode.undeliverable,
-            "Messages of \(mailbox.address) \(what), and stay in the inbox: \(shown)\(rest). The server says: \(words). \(advice).",
+            "Messages of \(mailbox.address) \(what), and stay in the inbox: \(all). \(advice). The server says: \(words)",
             words, isPermanent: true)
     }
 

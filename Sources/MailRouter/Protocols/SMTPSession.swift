@@ -117,9 +117,10 @@ struct SMTPSession {
                     "\(text)\(done == 0 ? "" : "; the server took the message for the first \(done) recipients before")")
             case .refused(_, let text) where done > 0:
                 let rest = addresses.dropFirst(done)
+                let others = rest.prefix(50).joined(separator: ", ") + (rest.count > 50 ? ", … (+\(rest.count - 50))" : "")
                 return .partly(
                     "The mail server took the message for \(done) of \(addresses.count) recipients, and then answered: \(text). "
-                        + "It was not sent to \(rest.prefix(50).joined(separator: ", "))\(rest.count > 50 ? " and \(rest.count - 50) more" : "")."
+                        + "It was not sent to \(others)."
                 )
             case .refused, .partly: return answer
             }

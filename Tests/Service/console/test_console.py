@@ -269,7 +269,8 @@ def test_a_person_is_invited_given_a_role_and_disabled(console, browser):
     form = {"token": token, "password": "grace's own password", "again": "grace's own password"}
     address = f"{console.pages}/invitation"
     assert guest.post(address, {**form, "again": "another"}).status_code == 400 and guest.post(address, {**form, "password": "short", "again": "short"}).status_code == 400
-    assert "Your password is set" in guest.post(address, form).text
+    accepted = guest.post(address, form).text
+    assert "Your password is set" in accepted and '<input name="name" value="Grace"' in accepted
     assert guest.get(link).status_code == 404 and guest.post(address, {**form, "password": "somebody else's", "again": "somebody else's"}).status_code == 404, "it works once"
     other, answer = caller(console, "grace", "grace's own password")
     assert "Data Encryption" not in answer.text and answer.url.endswith("/overview")

@@ -128,6 +128,15 @@ def test_a_change_of_role_is_asked_and_says_what_it_means(console):
     assert "changing client is Email Router now. Before: Basic User." in text(admin.send("access/role-client", **fields_of_question(asked)))
 
 
+def test_what_a_person_has_without_passwords_says_nothing_of_them(console):
+    id = person(console, "owning-carl", "Email Administrator")
+    [(user,)] = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'owning-carl'")
+    queue = console.create("queues", {"name": "queue of carl"})
+    assert console.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({user})"}).status_code == 204
+    said = text(Visitor(console).get(f"access/people/{id}"))
+    assert "1 queue." in said and "with a stored password" not in said, said
+
+
 def test_what_a_person_who_leaves_has_is_named_and_handed_over(console):
     id, heir = person(console, "leaving-ada", "System Administrator"), person(console, "staying-bob", "Email Administrator")
     users = dict(console.sql("SELECT name, systemuser_id::text FROM config.console_user WHERE name IN ('leaving-ada', 'staying-bob')"))

@@ -8,9 +8,11 @@ import re
 import cell_reader
 import pytest
 from attested import Attestor
+from console_browser import press, says, wait
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from one_time import one_time_password
+from selenium.webdriver.common.by import By
 from test_console_access import Visitor, password, person, text
 
 
@@ -78,10 +80,62 @@ def test_another_person_gets_nothing_of_it(console, queue):
     late.send(f"records/queues/{queue}", description="not for others")
     assert late.kept
     answer = late.sign_in("late-mallory", password("late-mallory"))
-    assert answer.url.endswith("/overview") and "not for others" not in answer.text and late.kept not in answer.text
+    assert "Another person typed something here" in text(answer) and "not for others" not in answer.text
+    assert late.visitor.get("overview").url.endswith("/overview"), "the other person is signed in"
     stolen = Visitor(console, "late-mallory", password("late-mallory"))
     stolen.send(f"records/queues/{queue}", kept=late.kept)
     assert description(console, queue) != "not for others"
+
+
+def test_a_form_waits_while_another_person_signs_in(console, queue):
+    """Without script, the page that says so hands it to the next sign-in."""
+    admin = console.dev["console"]
+    person(console, "late-between", "System Administrator")
+    visitor = Visitor(console)
+    fields = unseen(visitor.get(f"records/queues/{queue}"))
+    late = Late(console, visitor, admin["username"])
+    late.send(f"records/queues/{queue}", **fields, description="typed before another person")
+    other = late.sign_in("late-between", password("late-between"))
+    assert "/contoso/overview" in other.text and description(console, queue) != "typed before another person"
+    asked = visitor.session.post(f"{console.pages}/sign-out", {"csrf": hidden(other, "csrf"), "waits": hidden(other, "waits")})
+    assert hidden(asked, "kept") == late.kept
+    offered = late.sign_in(admin["username"], admin["password"])
+    assert "What you typed is still here" in offered.text
+    visitor.session.post(f"{console.pages}/records/queues/{queue}", {"csrf": hidden(offered, "csrf"), "kept": late.kept})
+    assert description(console, queue) == "typed before another person"
+
+
+def test_a_browser_keeps_a_form_for_its_person_alone(console, queue, browser):
+    """Also when another person works in the tab meanwhile."""
+    admin = console.dev["console"]
+    person(console, "late-guest", "System Administrator")
+    browser.get(f"{console.pages}/records/queues/{queue}")
+    field = browser.find_element(By.NAME, "description")
+    field.clear()
+    field.send_keys("typed before a guest")
+    console.run("user", "end-sessions", admin["username"], "--org", "contoso")
+    press(browser, By.CSS_SELECTOR, "form.fields button.primary")
+
+    def sign_in_here(name, secret):
+        browser.find_element(By.NAME, "name").send_keys(name)
+        browser.find_element(By.NAME, "password").send_keys(secret)
+        press(browser, By.CSS_SELECTOR, "main button")
+
+    sign_in_here("late-guest", password("late-guest"))
+    says(browser, "Another person typed something here")
+    press(browser, By.LINK_TEXT, "Continue")
+    browser.get(f"{console.pages}/records/queues/{queue}")
+    assert "late-guest" in browser.find_element(By.CSS_SELECTOR, ".who").text
+    # Each person is asked for once, which the tab notes before it asks.
+    wait(browser, lambda d: "late-guest" in d.execute_script("return sessionStorage.getItem('others')"))
+    assert "typed before a guest" not in browser.page_source and description(console, queue) != "typed before a guest"
+    press(browser, By.XPATH, "//nav//button")
+    sign_in_here(admin["username"], admin["password"])
+    says(browser, "What you typed is still here")
+    press(browser, By.XPATH, "//main//button")
+    says(browser, "Saved.")
+    assert description(console, queue) == "typed before a guest"
+    assert browser.execute_script("return sessionStorage.getItem('others')") == "[]"
 
 
 def test_a_form_of_another_page_is_not_kept(console, queue):

@@ -163,4 +163,4 @@ def test_from_offers_what_can_send_and_takes_an_address(console):
         assert answer.status_code == 200 and sent(console, f"typed {number}") == 1, text(answer)
         assert console.sql("SELECT sendermailboxid::text FROM org_contoso.email WHERE starts_with(subject, %s)", [f"typed {number}"]) == [(boxes["second"],)]
     answer = compose(visitor, "Help desk", [("", b"", "application/octet-stream")], subject="which")
-    assert answer.status_code == 400 and "Enter the e-mail address instead." in text(answer)
+    assert answer.status_code == 400 and "Several have the name “Help desk”. Enter one of these instead: Help desk <first@desk.test>; Help desk <second@desk.test>" in text(answer)

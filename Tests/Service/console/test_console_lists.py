@@ -77,13 +77,19 @@ def test_what_was_so_already_is_not_counted_as_changed(console):
     assert "3 mailboxes were disabled." in said(do="disable", confirmed="1") and "3 were disabled already." in said(do="disable", confirmed="1")
 
 
-def test_twenty_are_named_and_the_rest_is_counted(console):
+def test_twenty_are_seen_and_the_rest_opens_below_them(console):
     admin = Person(console)
     boxes = [console.create("mailboxes", {"name": f"crowd {number:02d} {'x' * 120}", "emailrouteraccessapproval": 1}) for number in range(60)]
     form = {f"id.{box}": f"crowd {number:02d} {'x' * 120}" for number, box in enumerate(boxes)}
     answer = admin.send("records/mailboxes/bulk", do="test", returns="/contoso/records/mailboxes?q=crowd&page=1", **form)
     [lines] = re.findall(r'(?s)<section class="problem".*?</section>', answer.text)
-    assert "60 mailboxes were not changed" in text(lines) and lines.count("<li>") == 20 and lines.count("Choose a server profile first.") == 1 and "and 40 more" in text(lines)
+    assert "60 mailboxes were not changed" in text(lines) and lines.count("<li>") == 60 and lines.count("Choose a server profile first.") == 1
+    seen, rest = lines.split("<details><summary>and 40 more</summary>")
+    assert seen.count("<li>") == 20 and all(f">crowd {number:02d} x" in lines for number in range(60)), rest
+    # And so is what is asked before.
+    asked = admin.send("records/mailboxes/bulk", do="disable", returns="/contoso/records/mailboxes?q=crowd", **form).text
+    seen, rest = asked.split("<details><summary>and 50 more</summary>")
+    assert seen.count("<li>crowd") == 10 and rest.count("<li>crowd") == 50
     # The others stay ticked as well, also those that another page of the list shows.
     assert ticked(answer.text) == sorted(boxes) and "Still selected, not on this page:" in text(answer.text)
     assert len(answer.url) < 8_000, len(answer.url)
@@ -105,7 +111,8 @@ def test_equal_reasons_are_one_group_and_each_group_is_named(console):
         "csrf": csrf, "do": "profile", "profile": profile, "returns": "/contoso/records/mailboxes?q=grouped", **form})
     [lines] = re.findall(r'(?s)<section class="problem".*?</section>', answer.text)
     said = text(lines)
-    assert "25 mailboxes were not changed" in said and said.count("stored password") == 1 and "and 5 more" in said, said
+    assert "25 mailboxes were not changed" in said and said.count("stored password") == 1 and "and 4 more" in said, said
+    assert all(f"grouped {number:02d}" in said for number in range(24))
     assert "Deleted meanwhile. grouped zz" in said and not [box for box in boxes if box in said], said
     assert ticked(answer.text) == sorted(boxes)
 
@@ -149,9 +156,9 @@ def test_the_number_of_ticked_rows_is_said(console, browser):
     for box in browser.find_elements(By.CSS_SELECTOR, "tbody input[name^='id.']")[:2]:
         box.click()
     assert badge.text == "2 selected"
-    browser.find_element(By.CSS_SELECTOR, "[data-all]").click()
+    browser.find_element(By.CSS_SELECTOR, "thead [data-all]").click()
     assert badge.text == "25 selected"
-    browser.find_element(By.CSS_SELECTOR, "[data-all]").click()
+    browser.find_element(By.CSS_SELECTOR, "thead [data-all]").click()
     assert not badge.is_displayed()
     # Without a tick the list says what is missing.
     browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
@@ -168,6 +175,37 @@ def test_the_number_of_ticked_rows_is_said(console, browser):
     browser.refresh()
     says(browser, "1 mailbox was not changed")
     assert browser.find_element(By.NAME, f"id.{bare}").is_selected() and browser.find_element(By.CSS_SELECTOR, "[data-chosen]").text == "1 selected"
+
+
+def test_all_rows_are_chosen_and_changed_on_a_phone(console):
+    driver = chromium()
+    try:
+        resize(driver, 390, 760)
+        sign_in(driver, console)
+        for number in range(25):
+            console.create("mailboxes", {"name": f"thumb {number:02d}"})
+        driver.get(f"{console.pages}/records/mailboxes?q=thumb&size=25")
+        every = driver.find_element(By.CSS_SELECTOR, ".bulk-bar [data-all]")
+        assert every.is_displayed() and driver.find_element(By.CSS_SELECTOR, "thead").size["height"] <= 1
+        every.click()
+        assert driver.find_element(By.CSS_SELECTOR, "[data-chosen]").text == "25 selected"
+        boxes = driver.execute_script("return [...document.querySelectorAll('td.pick label')].map((e) => { const r = e.getBoundingClientRect(); return [r.width, r.height]; })")
+        assert len(boxes) == 25 and all(width >= 44 and height >= 44 for width, height in boxes), boxes
+        # The boxes stand in one line with the one for all, where the text of the page ends.
+        rights = "return [...document.querySelectorAll('td.pick input, .bulk-bar [data-all]')].map((e) => Math.round(e.getBoundingClientRect().right))"
+        right, edge = set(driver.execute_script(rights)), driver.execute_script("return document.querySelector('form.card').getBoundingClientRect().right")
+        assert len(right) == 1 and edge - right.pop() <= 22
+        # At the end of the list, the buttons are still there.
+        driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+        head = driver.find_element(By.CSS_SELECTOR, ".bulk-box summary")
+        top, bar = driver.execute_script("return [arguments[0].getBoundingClientRect().top, document.querySelector('header.bar').getBoundingClientRect().bottom]", head)
+        assert bar <= top < 400, (bar, top)
+        head.click()
+        assert driver.find_element(By.CSS_SELECTOR, "button[value=disable]").is_displayed()
+        press(driver, By.CSS_SELECTOR, "button[value=disable]")
+        says(driver, "Disable 25 mailboxes?")
+    finally:
+        driver.quit()
 
 
 # Pages, counts and exports

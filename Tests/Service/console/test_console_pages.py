@@ -546,6 +546,30 @@ def test_each_error_that_a_page_can_show_has_words_in_each_language(console):
     assert "Diese Liste kennt den Filter f.password=x nicht." in html.unescape(session.get(f"{console.pages}/records/queues?f.password=x").text)
 
 
+def test_each_report_of_a_mailbox_has_words_in_each_language(console):
+    found = set()
+    for name, message in core_errors.reports():
+        found.add(f"report:{message}")
+        for language, texts in MESSAGES.items():
+            assert f"report:{message}" in texts, (name, language, message)
+    assert found == {key for key in MESSAGES["en"] if key.startswith("report:")}, "no words for what nothing reports"
+    box = console.create("mailboxes", {"name": "reported"})
+    for report, german, french in (
+            ("imap.x.test:993 refuses the user name or the password of the mailbox a@x.test. Set the password again. The mailbox is disabled until it is tested and enabled again.",
+             "imap.x.test:993 weist den Benutzernamen oder das Passwort ab (Postfach a@x.test). Setzen Sie das Passwort neu. Das Postfach bleibt deaktiviert, bis es erneut getestet und aktiviert wird.",
+             "imap.x.test:993 refuse le nom d’utilisateur ou le mot de passe (boîte a@x.test)."),
+            ('The e-mail "Your order" could not be sent yet, and will be tried again. smtp.x.test:587 can\'t be reached for sending, or does not answer. The router tries again.',
+             "Die E-Mail „Your order“ konnte noch nicht gesendet werden und wird wieder versucht. smtp.x.test:587 ist nicht erreichbar oder antwortet nicht (Senden).",
+             "L’e-mail « Your order » n’a pas encore pu être envoyé et sera réessayé. smtp.x.test:587 est injoignable ou ne répond pas (envoi)."),
+            ("Messages of a@x.test could not be moved to the folder Bad, and stay in the inbox: UID 5, UID 7. Set another folder in undeliverablefolder, or let the account write to it. The server says: NO. Really not.",
+             "Nachrichten im Postfach a@x.test konnten nicht in den Ordner Bad verschoben werden und bleiben im Posteingang: UID 5, UID 7. Geben Sie in undeliverablefolder einen anderen Ordner an",
+             "Le serveur dit : NO. Really not.")):
+        console.sql("UPDATE org_contoso.mailbox SET incomingemailstatus = 2, lastsyncerror = %s WHERE mailboxid = %s", [report, box])
+        for language, said in (("en", report), ("de", german), ("fr", french)):
+            page = html.unescape(visitor(console, language).get(f"{console.pages}/records/mailboxes/{box}").text)
+            assert said in page, (language, re.findall(r'class="hint">([^<]*)', page))
+
+
 def test_pages_of_a_language_show_no_other(console):
     """What a page shows in another language is no sentence of the English messages, unless that language has the same."""
     for language in sorted(set(MESSAGES) - {"en"}):

@@ -125,7 +125,7 @@ def test_many_mailboxes_are_tested_enabled_and_given_a_profile(console):
     # What is missing is said on the list, where the mailboxes stay ticked.
     for form, problem, count in (
             ({"do": "profile", **chosen}, "Choose a server profile first.", 2),
-            ({"do": "profile", "profile": "no such profile", **chosen}, "There is no server profile of this name.", 2),
+            ({"do": "profile", "profile": "no such profile", **chosen}, "There is nothing named “no such profile”.", 2),
             ({"do": "approve"}, "Select at least one mailbox first.", 0)):
         page = admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes?q=bulk", **form).text
         assert problem in text(page) and len(re.findall(r'name="id\.[^>]* checked', page)) == count, form
@@ -297,6 +297,53 @@ def test_times_are_local_with_seconds_and_say_how_long_ago(console, browser, zon
     finally:
         browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
     assert re.search(r"\d\d:\d\d:\d\d UTC", text(Person(console).get("events").text)), "without script the zone is named"
+
+
+def test_days_of_filters_are_the_readers_and_utc_is_said_without_script(console, browser):
+    admin = Person(console)
+    box = console.create("mailboxes", {"name": "east of here", "emailaddress": "east@contoso.test"})
+    [(mailbox_day,)] = console.sql("SELECT (createdon AT TIME ZONE 'UTC')::date FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    # A zone in which it is another day now.
+    zone, there = ("Etc/GMT+12", now - datetime.timedelta(hours=12)) if now.hour < 12 else ("Etc/GMT-12", now + datetime.timedelta(hours=12))
+    day = there.date()
+    assert day != mailbox_day
+    for page in (f"audit?id={box}", f"events?kind=passwords&record={box}"):
+        shown = admin.get(page).text
+        assert "From (UTC)" in text(shown) and "To (UTC)" in text(shown)
+    assert "Nothing matches" in text(admin.get(f"audit?id={box}&from={day}&until={day}").text)
+    browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": zone})
+    try:
+        browser.get(f"{console.pages}/audit?id={box}")
+        assert "(UTC)" not in main(browser)
+        for name in ("from", "until"):
+            browser.execute_script(
+                "const e = document.querySelector(`[name=${arguments[0]}]`); e.value = arguments[1]; e.dispatchEvent(new Event('change'))", name, str(day))
+        press(browser, By.CSS_SELECTOR, "form.filters button")
+        assert len(browser.find_elements(By.CSS_SELECTOR, ".lines > li")) == 1 and browser.find_element(By.NAME, "from").get_attribute("value") == str(day)
+        assert "(UTC)" not in main(browser)
+        # The address alone gives the same, and one without moments says what its days are.
+        address = browser.current_url.split("/contoso/")[1]
+        assert "east of here" in admin.get(address).text
+        browser.get(f"{console.pages}/audit?id={box}&from={day}")
+        assert "From (UTC)" in main(browser) and "To (UTC)" not in main(browser)
+        # Moments in the values that changed are the reader's, too.
+        console.sql("UPDATE org_contoso.mailbox SET lastsuccessfulsynccompletedon = now() WHERE mailboxid = %s", [box])
+        browser.get(f"{console.pages}/audit?id={box}")
+        assert not browser.execute_script("return [...document.querySelectorAll('.changes td')].some((e) => e.textContent.includes('UTC'))")
+        browser.get(f"{console.pages}/settings/data-encryption")
+        [due] = browser.find_elements(By.CSS_SELECTOR, ".ends time[data-as=day]")
+        moment = datetime.datetime.fromisoformat(due.get_attribute("datetime")) + (there - now)
+        assert due.text.startswith(f"{moment.day} "), (due.text, moment)
+        press(browser, By.CSS_SELECTOR, "button[name=sheet][value='1']")
+        confirm(browser, console)
+        assert "GMT" in browser.find_element(By.CSS_SELECTOR, ".sheet").text, "the zone stands on paper"
+    finally:
+        browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
+    reversed_days = text(admin.get("events?from=2026-02-01&until=2026-01-01").text)
+    assert "“From” is after “To”." in reversed_days
+    # Moments that are not those of the days are not taken.
+    assert "Nothing matches" in text(admin.get(f"audit?id={box}&from=2020-01-01&fromTime=2020-01-01T10:00:00Z&until=2020-01-02&untilTime=2099-01-01T00:00:00Z").text)
 
 
 # E-mails

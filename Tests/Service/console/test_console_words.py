@@ -108,10 +108,24 @@ def test_a_notice_is_shown_while_it_is_true(console, browser):
         console.sql("UPDATE org_contoso.email SET statuscode = %s WHERE activityid = %s", [status, email])
         notice = re.search(r'<p class="notice"[^>]*>([^<]*)', admin.get(f"records/emails/{email}?done=sent").text)
         assert (notice and notice[1]) == said
+    # Its page shows by itself that it left.
+    console.sql("UPDATE org_contoso.email SET statuscode = 6 WHERE activityid = %s", [email])
+    browser.get(f"{console.pages}/records/emails/{email}?done=sent")
+    says(browser, "The e-mail is on its way.")
+    console.sql("UPDATE org_contoso.email SET statuscode = 3 WHERE activityid = %s", [email])
+    says(browser, "The e-mail was sent.")
+    wait(browser, lambda d: not d.find_elements(By.CSS_SELECTOR, "[data-live]"))
     console.sql("UPDATE org_contoso.email SET statuscode = %s WHERE activityid = %s", [before, email])
 
 
 # E-mails
+
+
+def test_only_html_that_may_load_something_says_that_it_is_blocked(console):
+    for body, kind, is_said in (("Hello, plain.", "text/plain", False), ("<p>Hello</p>", "text/html", False), ('<p><img src="https://x.test/p.png"></p>', "text/html", True)):
+        email = console.create("emails", {"subject": "blocked or not", "description": body, "mimetype": kind})
+        assert ("Pictures and styles from other servers are blocked." in Person(console).get(f"records/emails/{email}").text) is is_said, body
+
 
 
 def test_a_name_that_is_the_address_is_shown_once(console):

@@ -1,0 +1,84 @@
+import Foundation
+import JSON
+import Model
+import Records
+import Tenancy
+
+/// A record as a lookup offers it. Records of one name are told apart by their server or address, their owner, and at last their id.
+struct RecordOffer {
+    let id: UUID
+    private let name: String
+    private let details: [String]
+    private let isMailbox: Bool
+    /// The text that stands for this record alone.
+    private(set) var text: String
+
+    /// What stands between the name and what tells a record apart.
+    static let separator = " · "
+
+    /// The attributes that tell records of one name apart. The first one with a value does.
+    private static let telling = [
+        "incomingserverlocation", "outgoingserverlocation", "emailaddress", "internalemailaddress", "domainname",
+    ]
+
+    /// Some records in the order of their names, as far as the person may see them.
+    ///
+    /// - Parameter unnamed: What stands for a missing name. Nil leaves records without a name out.
+    static func read(
+        _ entity: EntityDefinition, where filter: Filter?, limit: Int, _ session: Session, unnamed: String? = nil
+    ) async throws -> [RecordOffer] {
+        guard let primary = entity.primaryName, Navigation.mayList(entity, session.caller.roles) else { return [] }
+        let telling = telling.filter { entity[$0] != nil }
+        let isMailbox = entity.logicalName == EntityDefinition.mailbox.logicalName
+        // The address says enough of a mailbox.
+        let hasOwner = !isMailbox && entity["ownerid"] != nil
+        var query = RecordQuery()
+        query.outputs = ([primary] + telling + (hasOwner ? ["ownerid"] : [])).map { .init(.column(.init($0))) }
+        query.filter = filter
+        query.order = [.init(.column(.init(primary)))]
+        query.pageSize = limit
+        let records = try await session.list(entity, query).records
+        func text(_ name: String, _ record: Record) throws -> String? {
+            if case .text(let text) = try record.value(of: name), !text.isEmpty { text } else { nil }
+        }
+        var owners: Set<UUID> = []
+        if hasOwner {
+            for record in records { if case .id(let owner) = try record.value(of: "ownerid") { owners.insert(owner) } }
+        }
+        let ownerNames = try await RecordNames(["systemuser": owners, "team": owners], session)
+        let offers = try records.compactMap { record -> RecordOffer? in
+            guard let name = try text(primary, record) ?? unnamed else { return nil }
+            var details = try telling.lazy.compactMap { try text($0, record) }.prefix(1).map { $0 }
+            if hasOwner, case .id(let owner) = try record.value(of: "ownerid"), let name = ownerNames[owner] {
+                details.append(name)
+            }
+            return RecordOffer(id: record.id, name: name, details: details, isMailbox: isMailbox, text: name)
+        }
+        return toldApart(offers)
+    }
+
+    private static func toldApart(_ offers: [RecordOffer]) -> [RecordOffer] {
+        func repeated(_ texts: [String]) -> Set<String> {
+            Set(Dictionary(grouping: texts.map { $0.lowercased() }) { $0 }.filter { $0.value.count > 1 }.keys)
+        }
+        let names = repeated(offers.map(\.name))
+        let details = repeated(offers.map(\.detailed))
+        return offers.map { offer in
+            guard names.contains(offer.name.lowercased()) else { return offer }
+            var offer = offer
+            offer.text = details.contains(offer.detailed.lowercased()) ? offer.whole : offer.detailed
+            return offer
+        }
+    }
+
+    /// The name with what tells it apart.
+    private var detailed: String {
+        if isMailbox { return details.first.map { "\(name) <\($0)>" } ?? name }
+        return ([name] + details).joined(separator: Self.separator)
+    }
+
+    private var whole: String { "\(detailed)\(Self.separator)\(id.text)" }
+
+    /// Whether an entered text is the name of this record with what tells it apart.
+    func isMeant(by text: String) -> Bool { detailed.lowercased() == text.lowercased() }
+}
