@@ -7,7 +7,7 @@ extension WebAPI {
     /// addresses are public.
     func options(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         let version = try context.parameters.require("version")
-        guard DirectResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
+        guard DirectResponder.isVersion(version[...].utf8) else { throw ODataPath.unknown(version) }
         let segments = request.uri.path.split(separator: "/", maxSplits: 4, omittingEmptySubsequences: true)
         let path = try ODataPath(segments.count > 4 ? segments[4] : "")
         guard let known = path.allowedMethods else { throw ODataPath.unknown(String(segments.last ?? "")) }
