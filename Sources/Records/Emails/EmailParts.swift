@@ -111,7 +111,7 @@ package struct EmailParts: Sendable {
         var participation: Int64?
         var address: String?
         var record: (EntityDefinition, UUID)?
-        try ParsedValues.requireEachOnce(members)
+        try ParsedValues.requireEachOnce(members, of: .activityParty)
         for member in members where !member.name.hasPrefix("@") {
             switch (member.name.lowercased(), member.value) {
             case ("participationtypemask", .integer(let mask)) where isParticipation(mask): participation = mask
@@ -154,7 +154,7 @@ package struct EmailParts: Sendable {
         let refusal = FieldsealError(
             .payloadDoesNotFit, "An attachment takes filename, mimetype and body, which is base64, and nothing else.")
         guard case .object(let members) = value else { throw refusal }
-        try ParsedValues.requireEachOnce(members)
+        try ParsedValues.requireEachOnce(members, of: .activityMimeAttachment)
         var texts: [String: String] = [:]
         for member in members where !member.name.contains("@") && member.value != .null {
             let name = member.name.lowercased()

@@ -68,14 +68,19 @@ extension DataAPI {
     private func single(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIResponse {
         let (relationship, entity, key) = (navigation.relationship, navigation.entity, navigation.key)
         var outputs: [RecordQuery.Output] = [.init(.column(.init(relationship.attribute.logicalName)))]
-        let isOwner: Bool = if case .owner = relationship.attribute.type { entity["owneridtype"] != nil } else { false }
-        if isOwner { outputs.append(.hidden(.init("owneridtype"))) }
+        // A lookup to several entities has the name of the record's own beside it.
+        let type = relationship.attribute.typeAttribute(in: entity)?.logicalName
+        if let type { outputs.append(.hidden(.init(type))) }
         let page = try await session.retrieve(entity, key, outputs)
         guard let record = page.records.first, case .id(let id) = try record.value(page.shape.columns[0]) else {
             return APIResponse.noContent()
         }
-        let isTeam = try isOwner && record.value(of: "owneridtype") == .text("team")
-        let referenced = isTeam ? EntityDefinition.team : relationship.referenced
+        var referenced = relationship.referenced
+        if let type, case .text(let name) = try record.value(of: type) {
+            let possible = entity.singleValued(all: relationship.navigationProperty).map(\.referenced)
+            guard let found = possible.first(where: { $0.logicalName == name }) else { return APIResponse.noContent() }
+            referenced = found
+        }
         if navigation.isReference {
             try request.requireNoOptions()
             try request.requireMatch(record.etag, entity)
