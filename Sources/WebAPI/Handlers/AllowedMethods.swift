@@ -32,7 +32,8 @@ extension ODataPath {
         case .navigation(let navigation):
             if navigation.member != nil { return [.delete] }
             if navigation.isReference { return read + (navigation.isCollection ? [.post, .delete] : [.put, .delete]) }
-            return read + (navigation.isCreation ? [.post] : [])
+            if navigation.isPartyList { return read + [.put] }
+            return read + (navigation.isCreation && navigation.relationship.referencing.has(.create) ? [.post] : [])
         case .association(let path):
             if path.member != nil { return [.delete] }
             return read + (path.isReference ? [.post, .delete] : [])

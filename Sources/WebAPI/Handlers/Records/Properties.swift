@@ -57,9 +57,13 @@ extension DataAPI {
         if navigation.isCreation, request.method == .post {
             return try await answer(try creation(in: navigation, try request.members(), request))
         }
+        if navigation.isPartyList, request.method == .put {
+            return try await answer(try replacement(of: navigation, request))
+        }
         guard request.method == .get, navigation.member == nil else {
             if navigation.isReference { throw navigation.methodNotAllowed }
-            if navigation.isCreation { throw MethodNotAllowed(.get, .post) }
+            if navigation.isPartyList { throw MethodNotAllowed(.get, .put) }
+            if navigation.isCreation, navigation.relationship.referencing.has(.create) { throw MethodNotAllowed(.get, .post) }
             throw MethodNotAllowed(.get)
         }
         return navigation.isCollection ? try await collection(navigation, request) : try await single(navigation, request)
