@@ -9,6 +9,8 @@ package struct ExpandedProperty: Sendable {
     /// Whether only the addresses of the records are requested.
     package let isReference: Bool
     package let referenced: EntityDefinition
+    /// Whether its record may be of several entities: it is an owner.
+    package let isOfOwner: Bool
     private let reference: String
     let page: RecordPage
     /// The same property's records of other entities, because an owner is a user or a team.
@@ -21,6 +23,7 @@ package struct ExpandedProperty: Sendable {
         isCollection = way.isCollection
         self.page = page
         referenced = way.target
+        isOfOwner = if case .single(let relationship) = way { relationship.isOfOwner } else { false }
         reference = way.reference
         byKey = try Dictionary(grouping: page.records) { record in
             if way.isCollection, case .id(let parent) = try record.value(of: way.reference) { return parent }

@@ -29,7 +29,7 @@ extension RecordKey {
             }
             values.append((pair[0].trimmingCharacters(in: .whitespaces).lowercased(), value))
         }
-        if values.count == 1, values[0].name == entity.primaryID, case .text(let text) = values[0].value,
+        if values.count == 1, entity[values[0].name]?.column == entity.idColumn, case .text(let text) = values[0].value,
             let id = UUID(text: text)
         {
             self = .id(id)

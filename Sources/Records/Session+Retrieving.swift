@@ -196,14 +196,16 @@ private final class RetrieveOperation: Sendable {
                 throw FieldsealError(
                     .queryDoesNotFit, "\(entity.logicalName) has no navigation property \(request.property.quotedForMessage).")
             }
-            expansions.append((request, way))
-            guard case .single(let relationship) = way else { continue }
+            guard case .single(let relationship) = way else {
+                expansions.append((request, way))
+                continue
+            }
             guard request.query.top == nil, request.query.order.isEmpty else {
                 throw FieldsealError(
                     .queryDoesNotFit,
                     "$top and $orderby of $expand are for collections, and \(request.property.quotedForMessage) is one record.")
             }
-            if let team = Self.teams(request, relationship) { expansions.append(team) }
+            expansions += try Self.alternatives(request, entity.singleValued(all: request.property))
             query.outputs.append(.hidden(.init(relationship.attribute.logicalName)))
         }
         self.entity = entity
@@ -259,24 +261,35 @@ private final class RetrieveOperation: Sendable {
         return page
     }
 
-    /// The expansion of an owner that is a team, with the requested attributes that teams have.
-    private static func teams(_ request: Expansion, _ relationship: EntityRelationship)
-        -> (Expansion, ExpansionWay)?
+    /// The expansions of a single-valued property, one for each entity that its record may be of: an owner is a user or a team.
+    /// Each has those of the requested attributes and expansions that its entity has. A condition is for all of them.
+    private static func alternatives(_ request: Expansion, _ relationships: [EntityRelationship]) throws(FieldsealError)
+        -> [(Expansion, ExpansionWay)]
     {
-        guard case .owner = relationship.attribute.type, request.query.filter == nil, request.query.order.isEmpty else {
-            return nil
+        guard relationships.count > 1 else { return relationships.map { (request, .single($0)) } }
+        let entities = relationships.map(\.referenced)
+        let names = entities.map(\.logicalName).joined(separator: " nor ")
+        for case .column(let column) in request.query.outputs.map(\.value)
+        where entities.allSatisfy({ $0.attribute(named: column.name) == nil }) {
+            throw FieldsealError(
+                request.query.unknownAttributeCode, "Neither \(names) has an attribute \(column.name.quotedForMessage).")
         }
-        let team = EntityRelationship(relationship.referencing, relationship.attribute, .team)
-        var request = request
-        let isSelected = !request.query.outputs.isEmpty
-        request.query.outputs.removeAll { output in
-            if case .column(let column) = output.value { EntityDefinition.team.attribute(named: column.name) == nil } else { true }
+        for expansion in request.expansions where entities.allSatisfy({ ExpansionWay(expansion.property, of: $0) == nil }) {
+            throw FieldsealError(
+                .queryDoesNotFit, "Neither \(names) has a navigation property \(expansion.property.quotedForMessage).")
         }
-        if isSelected, request.query.outputs.isEmpty {
-            request.query.outputs = [.init(.column(.init(EntityDefinition.team.primaryID)))]
+        return relationships.map { relationship in
+            let entity = relationship.referenced
+            var own = request
+            own.query.outputs.removeAll { output in
+                if case .column(let column) = output.value { entity.attribute(named: column.name) == nil } else { true }
+            }
+            if !request.query.outputs.isEmpty, own.query.outputs.isEmpty {
+                own.query.outputs = [.init(.column(.init(entity.primaryID)))]
+            }
+            own.expansions.removeAll { ExpansionWay($0.property, of: entity) == nil }
+            return (own, .single(relationship))
         }
-        request.expansions.removeAll { ExpansionWay($0.property, of: .team) == nil }
-        return (request, .single(team))
     }
 
     private func page(_ rows: PostgresResult) throws -> RecordPage {

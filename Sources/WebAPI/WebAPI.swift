@@ -253,7 +253,7 @@ package struct WebAPI: Sendable {
     private func data(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         let address = try context.organizationAddress()
         let version = if case .data(let version) = context.target { version } else { try context.parameters.require("version") }
-        guard DirectResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
+        guard DirectResponder.isVersion(version[...].utf8) else { throw ODataPath.unknown(version) }
         let token = try await client(request, address.organization, context)
         let borrower = PoolBorrower.principal(token.client)
         try quota.begin(borrower)

@@ -35,11 +35,13 @@ struct MetadataTests {
                 let columns = try await organization.columns(of: entity.logicalName)
                 for attribute in entity.attributes where !attribute.isEncrypted {
                     #expect(
-                        columns[attribute.logicalName] == attribute.type.columnType,
+                        columns[attribute.column.replacing("\"", with: "")] == attribute.type.columnType,
                         "\(entity.logicalName).\(attribute.logicalName)")
                 }
-                let known = Set(entity.attributes.filter { !$0.isEncrypted }.map(\.logicalName)).union(entity.isSetColumns.values)
-                    .union(own[entity.logicalName] ?? [])
+                let known = Set(entity.attributes.filter { !$0.isEncrypted }.map { $0.column.replacing("\"", with: "") }).union(
+                    entity.isSetColumns.values
+                )
+                .union(own[entity.logicalName] ?? [])
                 #expect(Set(columns.keys) == known, "\(entity.logicalName)")
                 guard !entity.encryptedAttributes.isEmpty else { continue }
                 let cells = try await organization.columns(of: entity.cellTable)

@@ -1,4 +1,5 @@
 import Foundation
+import Model
 import RouterProtocol
 import Testing
 
@@ -7,6 +8,11 @@ struct RouterCodingTests {
     private func names(_ message: some Encodable) throws -> [String] {
         let object = try JSONSerialization.jsonObject(with: try RouterCoding.encoder.encode(message))
         return try #require(object as? [String: Any]).keys.sorted()
+    }
+
+    @Test("A router cuts a subject where a record ends")
+    func subject() {
+        #expect(IncomingLimits.subjectUnits == EntityDefinition.emailSubjectUnits)
     }
 
     @Test("Names begin with a capital")

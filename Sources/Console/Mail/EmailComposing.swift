@@ -273,7 +273,7 @@ extension Console {
             let body = Data(file.bytes).base64EncodedString()
             size += body.utf8.count
             guard size <= Self.attachedBytes else { throw FieldsealError(.invalidArgument, visit.text("attachmentsTooLarge")) }
-            var members: [JSONValue.Member] = [.init("body", .string(body)), .init("filename", .string(file.name))]
+            var members: [JSONValue.Member] = [.init("body", .string(body)), .init("filename", .string(file.name.cut(to: 255)))]
             if MailMediaType.isOne(file.type) { members.append(.init("mimetype", .string(file.type))) }
             attached.append(.object(members))
         }

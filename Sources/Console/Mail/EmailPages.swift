@@ -177,8 +177,7 @@ extension Console {
         guard visit.parameter("set") == "emails", let id = visit.parameter("attachment").flatMap(UUID.init(text:)),
             let record = try await visit.session().retrieve(.activityMimeAttachment, .id(id)).records.first,
             try record.value(of: "objectid") == .id(UUID(text: visit.parameter("id") ?? "") ?? id),
-            case .text(let body) = try record.value(of: "body"),
-            let bytes = Data(base64Encoded: body)
+            let bytes = Data(base64Encoded: try Self.text("body", of: record))
         else { throw FieldsealError.noSuchRecord(.activityMimeAttachment) }
         var name = "attachment"
         if case .text(let text) = try record.value(of: "filename") {

@@ -146,7 +146,8 @@ struct TypedRecord {
     }
 
     private mutating func bind(_ attribute: AttributeDefinition, _ target: EntityDefinition, _ id: UUID) {
-        members.append(.init("\(attribute.logicalName)@odata.bind", .string("/\(target.entitySetName)(\(id.text))")))
+        let property = entity.navigationProperty(of: attribute, to: target.logicalName)
+        members.append(.init("\(property)@odata.bind", .string("/\(target.entitySetName)(\(id.text))")))
     }
 
     /// The typed passwords, sealed for the next attempt. Refused passwords are not kept.

@@ -44,7 +44,7 @@ extension EmailDelivery {
         let people = ([email.from] + email.to + email.cc).flatMap(EmailAddressRule.forms)
         let key = organization.qualified("subject_key")
         return try candidate(of: place, on: connection) { bind in
-            let (subject, people) = (bind(.text(email.subject.cut(to: 200))), bind(.texts(people)))
+            let (subject, people) = (bind(.text(email.subject.cut(to: EntityDefinition.emailSubjectUnits))), bind(.texts(people)))
             return (
                 """
                 \(key)(e.subject) = \(key)(\(subject)) AND e.createdon > now() - interval '90 days' AND \(key)(\(subject)) <> md5('')

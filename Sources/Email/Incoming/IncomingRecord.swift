@@ -175,7 +175,8 @@ extension EmailDelivery {
         let lacksAttachments = kept.count < email.attachments.count + email.omittedAttachments
         let isCut = email.bodyIsCut || body.utf8.count < email.body.utf8.count
         var values: [String: AttributeValue] = [
-            "subject": .text(email.subject.cut(to: 200)), "description": .text(body.withoutNull), "mimetype": .text(email.bodyType),
+            "subject": .text(email.subject.cut(to: EntityDefinition.emailSubjectUnits)), "description": .text(body.withoutNull),
+            "mimetype": .text(email.bodyType),
             "directioncode": .bool(false), "statuscode": .int(EmailStatus.received.rawValue),
             "statecode": .int(EmailStatus.received.state), "messageid": .text(email.messageID.cut(to: 320)),
             "correlationmethod": .int(Int64(verdict.correlation.rawValue)), "ownerid": .id(place.owner),

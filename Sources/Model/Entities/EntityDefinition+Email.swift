@@ -11,6 +11,9 @@ extension EntityDefinition {
         attributes: emailAttributes
     )
 
+    /// UTF-16 units of an e-mail's subject.
+    package static let emailSubjectUnits = 800
+
     private static let emailAttributes: [AttributeDefinition] = [
         .init("ActivityAdditionalParams", .memo(8192)),
         .init("ActivityId", .uniqueIdentifier, required: .system, validFor: [.create, .read]),
@@ -78,7 +81,7 @@ extension EntityDefinition {
                 1: "Draft", 2: "Completed", 3: "Sent", 4: "Received", 5: "Canceled", 6: "Pending Send", 7: "Sending", 8: "Failed",
             ]), required: .system),
         .init("Subcategory", .string(250)),
-        .init("Subject", .string(200)),
+        .init("Subject", .string(emailSubjectUnits)),
         .init("SubmittedBy", .string(250)),
         .init("TemplateId", .lookup(["template"])),
         .init("TimeZoneRuleVersionNumber", .integer(-1...2147483647)),

@@ -12,7 +12,7 @@ extension Session {
     /// - Throws: ``FieldsealError`` `.invalidArgument` saying how many records of which entity it owns.
     func releaseOwner(_ entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws {
         guard entity === EntityDefinition.team else { return }
-        let counts = EntityCatalog.all.filter(\.isOwned).map { owned in
+        let counts = EntityCatalog.all.filter(\.isUserOwned).map { owned in
             "SELECT '\(owned.entitySetName)', count(*) FROM \(organization.qualified(owned.logicalName)) WHERE ownerid = $1"
         }
         let owned = try connection.query(counts.joined(separator: " UNION ALL "), [.uuid(id)]).compactMap { row -> String? in
@@ -27,12 +27,5 @@ extension Session {
         _ = try connection.query(
             "DELETE FROM \(organization.qualified("principal_access")) WHERE principal_entity = $2 AND principal_id = $1",
             [.uuid(id), .text(entity.logicalName)])
-    }
-}
-
-extension EntityDefinition {
-    /// Whether its records have owners.
-    fileprivate var isOwned: Bool {
-        if case .owner? = self["ownerid"]?.type { true } else { false }
     }
 }

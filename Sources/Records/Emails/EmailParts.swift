@@ -6,31 +6,27 @@ package import Tenancy
 
 /// The parties and attachments of an e-mail, which are written with it.
 package struct EmailParts: Sendable {
-    /// A sender or recipient of an e-mail.
-    struct Party: Sendable {
-        /// 1 from, 2 To, 3 Cc, 4 Bcc.
-        let participation: Int
-        let record: (entity: EntityDefinition, id: UUID)?
-        let address: String?
-    }
-
     /// A file that comes with an e-mail.
     package struct Attachment: Sendable {
         /// The name of a file without one.
         package static let defaultName = "attachment"
 
-        package let name: String
-        package let type: String?
-        /// Base64.
-        package let body: String
-        /// Bytes before base64.
-        package let size: Int
-        /// The reason for which the original message is kept.
-        package let subject: String?
+        /// The values of its attributes, apart from those that follow from its e-mail.
+        fileprivate let values: [String: AttributeValue]
 
+        /// - Parameters:
+        ///   - body: Base64.
+        ///   - size: Bytes before base64.
+        ///   - subject: The reason for which the original message is kept.
         package init(name: String, type: String?, body: String, size: Int, subject: String? = nil) {
-            (self.name, self.type, self.body) = (name, type, body)
-            (self.size, self.subject) = (size, subject)
+            var values: [String: AttributeValue] = ["filename": .text(name), "body": .text(body), "filesize": .int(Int64(size))]
+            values["mimetype"] = type.map(AttributeValue.text)
+            values["subject"] = subject.map(AttributeValue.text)
+            self.values = values
+        }
+
+        fileprivate init(_ parsed: ParsedValues) {
+            values = parsed.values
         }
     }
 
@@ -62,7 +58,7 @@ package struct EmailParts: Sendable {
             switch member.name.lowercased() {
             case partiesProperty:
                 parts.namesParties = true
-                for value in try list(member) { parts.parties.append(try party(value)) }
+                for value in try list(member) { parts.parties.append(try Party(value)) }
             case replacedProperty:
                 parts.replaced = try masks(member)
                 namesKinds = true
@@ -86,7 +82,7 @@ package struct EmailParts: Sendable {
         return (email, parts)
     }
 
-    private static func isParticipation(_ mask: Int64) -> Bool { Participation(rawValue: Int(truncatingIfNeeded: mask)) != nil }
+    static func isParticipation(_ mask: Int64) -> Bool { Participation(rawValue: Int(truncatingIfNeeded: mask)) != nil }
 
     private static func masks(_ member: JSONValue.Member) throws(FieldsealError) -> [Int64] {
         var masks: [Int64] = []
@@ -106,68 +102,11 @@ package struct EmailParts: Sendable {
         return values
     }
 
-    private static func party(_ value: JSONValue) throws(FieldsealError) -> Party {
-        guard case .object(let members) = value else { throw partyMismatch }
-        var participation: Int64?
-        var address: String?
-        var record: (EntityDefinition, UUID)?
-        try ParsedValues.requireEachOnce(members)
-        for member in members where !member.name.hasPrefix("@") {
-            switch (member.name.lowercased(), member.value) {
-            case ("participationtypemask", .integer(let mask)) where isParticipation(mask): participation = mask
-            case ("addressused", .string(let text)):
-                guard EmailAddressRule.isOne(text) else {
-                    throw FieldsealError(
-                        .payloadDoesNotFit, "addressused of a party takes one e-mail address of at most 320 bytes.")
-                }
-                address = text
-            case ("addressused", .null): break
-            case (let name, .string(let reference)) where name.hasPrefix("partyid") && name.hasSuffix("@odata.bind"):
-                guard let (entity, key) = try ParsedValues.reference(reference), case .id(let id) = key,
-                    ["systemuser", "queue"].contains(entity.logicalName)
-                else {
-                    throw FieldsealError(.payloadDoesNotFit, "partyid refers to a systemuser or a queue by its id.")
-                }
-                record = (entity, id)
-            default: throw partyMismatch
-            }
-        }
-        guard let participation else { throw partyMismatch }
-        guard address != nil || record != nil else {
-            throw FieldsealError(
-                .payloadDoesNotFit, "A party has neither partyid, a systemuser or a queue, nor addressused. Give one of them.")
-        }
-        guard participation != Int64(Participation.sender.rawValue) || address == nil || record == nil else {
-            throw FieldsealError(
-                .payloadDoesNotFit,
-                "addressused of a sender that is a systemuser or a queue is the sender's own address. Leave it out.")
-        }
-        return Party(participation: Int(participation), record: record, address: address)
-    }
-
-    private static let partyMismatch = FieldsealError(
-        .payloadDoesNotFit,
-        "A party takes participationtypemask (1 from, 2 To, 3 Cc, 4 Bcc), and addressused (one e-mail address of at most 320 bytes) or "
-            + "partyid_systemuser@odata.bind or partyid_queue@odata.bind.")
-
     private static func attachment(_ value: JSONValue) throws(FieldsealError) -> Attachment {
-        let refusal = FieldsealError(
-            .payloadDoesNotFit, "An attachment takes filename, mimetype and body, which is base64, and nothing else.")
-        guard case .object(let members) = value else { throw refusal }
-        try ParsedValues.requireEachOnce(members)
-        var texts: [String: String] = [:]
-        for member in members where !member.name.contains("@") && member.value != .null {
-            let name = member.name.lowercased()
-            guard ["filename", "mimetype", "body"].contains(name), let text = member.value.string else { throw refusal }
-            if !text.isEmpty || name == "body" { texts[name] = text }
+        guard case .object(let members) = value else {
+            throw FieldsealError(.payloadDoesNotFit, "\(attachmentsProperty) takes an array of new attachments, as objects.")
         }
-        try ParsedValues.require(
-            type: value["@odata.type"], of: [EntityDefinition.activityMimeAttachment.logicalName])
-        guard let body = texts["body"], let bytes = Data(base64Encoded: body) else { throw refusal }
-        let name = String((texts["filename"] ?? Attachment.defaultName).filter { !$0.isNewline && $0 != "\0" }.prefix(255))
-        let type = texts["mimetype"]
-        if let type { try MediaTypeRule.check(type) }
-        return Attachment(name: name, type: type, body: body, size: bytes.count)
+        return Attachment(try ParsedValues(.activityMimeAttachment, members, for: .part))
     }
 
     /// Replaces the parties of an e-mail that is not submitted.
@@ -223,18 +162,7 @@ package struct EmailParts: Sendable {
                 ))
         }
         for (number, attachment) in attachments.enumerated() {
-            statements.append(
-                (
-                    """
-                    INSERT INTO \(table("activitymimeattachment")) (activitymimeattachmentid, objectid, objecttypecode, attachmentnumber, body,
-                        filename, filesize, mimetype, subject, isfollowed) VALUES ($1, $2, 'email', $3, $4, $5, $6, $7, $8, false)
-                    """,
-                    [
-                        .uuid(.timeOrdered()), .uuid(email), .int32(Int32(number + 1)), .text(attachment.body),
-                        .text(attachment.name),
-                        .int32(Int32(attachment.size)), .text(attachment.type), .text(attachment.subject),
-                    ]
-                ))
+            statements.append(attachment.statement(number: number + 1, of: email, in: organization))
         }
         if namesParties {
             statements.append(
@@ -255,5 +183,26 @@ package struct EmailParts: Sendable {
                 ))
         }
         return statements
+    }
+}
+
+extension EmailParts.Attachment {
+    /// The INSERT of the attachment with a number among those of its e-mail.
+    fileprivate func statement(number: Int, of email: UUID, in organization: Organization) -> (
+        sql: String, parameters: [PostgresParameter]
+    ) {
+        let entity = EntityDefinition.activityMimeAttachment
+        var values: [String: AttributeValue] = [
+            entity.primaryID: .id(.timeOrdered()), "objecttypecode": .text(EntityDefinition.email.logicalName),
+            "attachmentnumber": .int(Int64(number)), "isfollowed": .bool(false),
+        ]
+        values.merge(self.values) { $1 == .null ? $0 : $1 }
+        values["objectid"] = .id(email)
+        let given = entity.attributes.filter { values[$0.logicalName] != nil }
+        let places = given.indices.map { "$\($0 + 1)" }.joined(separator: ", ")
+        return (
+            "INSERT INTO \(organization.qualified(entity.logicalName)) (\(given.map(\.column).joined(separator: ", "))) VALUES (\(places))",
+            given.map { $0.type.parameter(values[$0.logicalName] ?? .null) }
+        )
     }
 }

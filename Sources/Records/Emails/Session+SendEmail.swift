@@ -125,6 +125,6 @@ extension Session {
             ?? connection.query(
                 "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0') || lpad($2::text, 6, '0')",
                 [.text(organization.qualified("tracking_number")), .text("\(Int.random(in: 0..<1_000_000))")])[0].decode(0)
-        return (subject.cut(to: 200 - mark.utf16.count - 1) + " \(mark)", mark)
+        return (subject.cut(to: EntityDefinition.emailSubjectUnits - mark.utf16.count - 1) + " \(mark)", mark)
     }
 }

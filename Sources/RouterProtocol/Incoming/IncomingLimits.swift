@@ -1,7 +1,7 @@
 /// The limits of an incoming e-mail's record. If a message exceeds one, routers attach the message itself or its header.
 package enum IncomingLimits {
     /// UTF-16 units of a subject.
-    package static let subjectUnits = 200
+    package static let subjectUnits = 800
     /// Sender and recipients together.
     package static let parties = 10_000
     /// Bytes of the text that a router sends.

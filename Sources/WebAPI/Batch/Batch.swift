@@ -167,7 +167,8 @@ private struct BatchRun {
         url = try api.addresses.relative(url)
         let parts = (url.hasPrefix("/") ? url : "/\(url)").split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         return APIRequest(
-            method: method, path: Self.encoded(String(parts[0])), query: parts.count > 1 ? Self.encoded(String(parts[1])) : nil,
+            method: method, path: Self.encoded(String(parts[0])),
+            query: parts.count > 1 ? resolved(query: Self.encoded(String(parts[1]))) : nil,
             headers: item.headers, body: try resolved(item.body), addresses: api.addresses)
     }
 
@@ -195,6 +196,19 @@ private struct BatchRun {
     /// query it is a space, as in a request by itself.
     private static func encoded(_ text: String) -> String {
         text.removingPercentEncoding == nil ? text.replacing("%", with: "%25") : text
+    }
+
+    /// Replaces `$ID` in the option `$id` by an address.
+    private func resolved(query: String) -> String {
+        guard !addresses.isEmpty, query.contains(ascii: "id") else { return query }
+        return query.split(separator: "&", omittingEmptySubsequences: false).map { option in
+            let pair = option.split(separator: "=", maxSplits: 1).map { $0.percentDecoded(isForm: true) ?? "" }
+            guard pair.count == 2, pair[0] == "$id", pair[1].hasPrefix("$"), let address = addresses[String(pair[1].dropFirst())]
+            else {
+                return String(option)
+            }
+            return "$id=\(address.percentEncoded)"
+        }.joined(separator: "&")
     }
 
     /// Replaces `"$ID"` in the values of bindings and of `@odata.id` by addresses, also inside of other records.

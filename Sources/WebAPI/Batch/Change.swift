@@ -49,6 +49,8 @@ extension DataAPI {
             return Change([try write(of: attribute, entity, key, request)], address: address)
         case (.navigation(let navigation), .post) where navigation.isCreation:
             return try creation(in: navigation, try request.members(), request)
+        case (.navigation(let navigation), .put) where navigation.isPartyList:
+            return try replacement(of: navigation, request)
         case (.navigation(let navigation), _) where navigation.isReference:
             return Change([try await link(navigation, request)], address: address)
         case (.association(let path), _) where path.isReference: return try await linking(path, request)
@@ -91,6 +93,19 @@ extension DataAPI {
         }
         let parent = navigation.key.address(in: navigation.entity)
         return try creation(of: relationship.referencing, members + [.init(bind, .string(parent))], request)
+    }
+
+    /// Replaces the parties of an e-mail, as Dataverse does with this collection alone.
+    func replacement(of navigation: ODataPath.Navigation, _ request: APIRequest) throws -> Change {
+        try request.requireNoOptions()
+        let members = try request.members().filter { $0.name != "@odata.context" }
+        guard members.count == 1, members[0].name == "value", case .array = members[0].value else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "The body with the parties of an e-mail is {\"value\": […]}, with all of its parties.")
+        }
+        let parties = JSONValue.Member(navigation.relationship.collectionProperty, members[0].value)
+        return Change(
+            [.upsert(navigation.entity, navigation.key, [parties], .mustExist)], address: serviceRoot + request.path)
     }
 
     private func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
@@ -215,6 +230,11 @@ extension JSONValue.Member {
 extension ODataPath.Navigation {
     /// Whether a `POST` creates a record here.
     var isCreation: Bool { isCollection && !isReference && !isCount && member == nil }
+
+    /// Whether it is all parties of an e-mail, which a `PUT` replaces.
+    var isPartyList: Bool {
+        isCreation && entity === EntityDefinition.email && relationship.referencing === EntityDefinition.activityParty
+    }
 }
 
 extension RecordKey {

@@ -7,7 +7,7 @@ extension WebAPI {
     /// addresses are public.
     func options(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         let version = try context.parameters.require("version")
-        guard DirectResponder.versions.contains(version) else { throw ODataPath.unknown(version) }
+        guard DirectResponder.isVersion(version[...].utf8) else { throw ODataPath.unknown(version) }
         let segments = request.uri.path.split(separator: "/", maxSplits: 4, omittingEmptySubsequences: true)
         let path = try ODataPath(segments.count > 4 ? segments[4] : "")
         guard let known = path.allowedMethods else { throw ODataPath.unknown(String(segments.last ?? "")) }
@@ -32,7 +32,8 @@ extension ODataPath {
         case .navigation(let navigation):
             if navigation.member != nil { return [.delete] }
             if navigation.isReference { return read + (navigation.isCollection ? [.post, .delete] : [.put, .delete]) }
-            return read + (navigation.isCreation ? [.post] : [])
+            if navigation.isPartyList { return read + [.put] }
+            return read + (navigation.isCreation && navigation.relationship.referencing.has(.create) ? [.post] : [])
         case .association(let path):
             if path.member != nil { return [.delete] }
             return read + (path.isReference ? [.post, .delete] : [])

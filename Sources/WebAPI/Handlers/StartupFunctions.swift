@@ -51,7 +51,8 @@ extension DataAPI {
     /// Dataverse's type `OrganizationDetail`. Members that exist only in its cloud are null.
     private func organizationDetail() async throws -> JSONValue {
         let organization = session.organization
-        let root = String(serviceRoot.prefix(serviceRoot.count - "/api/data/v9.2".count))
+        let root =
+            serviceRoot.range(of: "/api/data/", options: .backwards).map { String(serviceRoot[..<$0.lowerBound]) } ?? serviceRoot
         let endpoints: KeyValuePairs<String, String> = [
             "WebApplication": "\(root)/", "OrganizationService": "\(root)/XRMServices/2011/Organization.svc",
         ]

@@ -13,9 +13,9 @@ enum MetadataDocument {
             <edmx:DataServices>
             <Schema Namespace="Microsoft.Dynamics.CRM" Alias="mscrm" xmlns="http://docs.oasis-open.org/odata/ns/edm">
             <EntityType Name="crmbaseentity" Abstract="true"/>
-            <EntityType Name="principal" BaseType="mscrm.crmbaseentity" Abstract="true"/>
 
             """
+        xml += principal
         for entity in EntityCatalog.all { xml += type(entity) }
         xml += MetadataOperations.types(in: .dataverse) + MetadataOperations.declarations(in: .dataverse)
         xml += "<EntityContainer Name=\"System\">\n"
@@ -26,29 +26,36 @@ enum MetadataDocument {
         return xml + "</Schema>\n</edmx:DataServices></edmx:Edmx>\n"
     }()
 
-    /// Users and teams are principals, which can own records.
-    private static func baseType(_ entity: EntityDefinition) -> String {
-        AttributeType.owner.targets.contains(entity.logicalName) ? "principal" : "crmbaseentity"
+    /// The type of what can own records: users and teams. It has their key and the collections of what they own.
+    private static var principal: String {
+        var xml = "<EntityType Name=\"principal\" BaseType=\"mscrm.crmbaseentity\" Abstract=\"true\">\n" + key("ownerid")
+        if let id = EntityDefinition.systemUser["ownerid"] { xml += property(id, of: .systemUser) }
+        for relationship in EntityDefinition.systemUser.oneToMany where relationship.isOfOwner { xml += collection(relationship) }
+        return xml + "</EntityType>\n"
     }
 
+    private static func key(_ name: String) -> String { "<Key><PropertyRef Name=\"\(name)\"/></Key>\n" }
+
     private static func type(_ entity: EntityDefinition) -> String {
-        var xml = "<EntityType Name=\"\(entity.logicalName)\" BaseType=\"mscrm.\(baseType(entity))\">\n"
-        xml += "<Key><PropertyRef Name=\"\(entity.primaryID)\"/></Key>\n"
+        let base = entity.isPrincipal ? "principal" : "crmbaseentity"
+        var xml = "<EntityType Name=\"\(entity.logicalName)\" BaseType=\"mscrm.\(base)\">\n"
+        if !entity.isPrincipal { xml += key(entity.primaryID) }
         for attribute in entity.attributes where attribute.validFor.contains(.read) || attribute.isEncrypted {
-            xml += property(attribute, of: entity)
+            if !entity.isPrincipal || attribute.logicalName != "ownerid" { xml += property(attribute, of: entity) }
         }
         for (name, relationships) in byNavigationProperty(entity) { xml += navigation(name, relationships) }
-        for relationship in entity.oneToMany {
-            xml +=
-                "<NavigationProperty Name=\"\(relationship.collectionProperty)\" "
-                + "Type=\"Collection(mscrm.\(relationship.referencing.logicalName))\" Partner=\"\(relationship.navigationProperty)\"/>\n"
-        }
+        for relationship in entity.oneToMany where !relationship.isOfOwner { xml += collection(relationship) }
         for association in entity.associations {
             let name = association.navigationProperty
             xml +=
                 "<NavigationProperty Name=\"\(name)\" Type=\"Collection(mscrm.\(association.other.logicalName))\" Partner=\"\(name)\"/>\n"
         }
         return xml + "</EntityType>\n"
+    }
+
+    private static func collection(_ relationship: EntityRelationship) -> String {
+        "<NavigationProperty Name=\"\(relationship.collectionProperty)\" "
+            + "Type=\"Collection(mscrm.\(relationship.referencing.logicalName))\" Partner=\"\(relationship.navigationProperty)\"/>\n"
     }
 
     private static func property(_ attribute: AttributeDefinition, of entity: EntityDefinition) -> String {
@@ -59,7 +66,7 @@ enum MetadataDocument {
         case .decimal: facets = " Scale=\"Variable\""
         default: break
         }
-        if attribute.logicalName == entity.primaryID { facets += " Nullable=\"false\"" }
+        if attribute.column == entity.idColumn { facets += " Nullable=\"false\"" }
         // Lookups are represented by their navigation properties.
         let isComputed =
             attribute.type.isReference || !attribute.validFor.contains(.create) && !attribute.validFor.contains(.update)
@@ -88,16 +95,17 @@ enum MetadataDocument {
 
     private static func navigation(_ name: String, _ relationships: [EntityRelationship]) -> String {
         guard let first = relationships.first, relationships.count == 1 else {
-            // The partner differs between its records, so none is declared.
-            return "<NavigationProperty Name=\"\(name)\" Type=\"mscrm.principal\"/>\n"
+            let partner = relationships.first.map { " Partner=\"\($0.collectionProperty)\"" } ?? ""
+            return "<NavigationProperty Name=\"\(name)\" Type=\"mscrm.principal\"\(partner)/>\n"
         }
         var xml =
             "<NavigationProperty Name=\"\(name)\" Type=\"mscrm.\(first.referenced.logicalName)\" Partner=\"\(first.collectionProperty)\""
         if first.attribute.type.isPolymorphicOrOwner {
             xml += "/>\n"
         } else {
+            let key = first.referenced.isPrincipal ? "ownerid" : first.referenced.primaryID
             xml +=
-                "><ReferentialConstraint Property=\"\(first.attribute.propertyName)\" ReferencedProperty=\"\(first.referenced.primaryID)\"/>"
+                "><ReferentialConstraint Property=\"\(first.attribute.propertyName)\" ReferencedProperty=\"\(key)\"/>"
                 + "</NavigationProperty>\n"
         }
         return xml

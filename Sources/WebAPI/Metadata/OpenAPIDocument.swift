@@ -158,12 +158,15 @@ struct OpenAPIDocument {
     private func schemas(_ entity: EntityDefinition) -> [JSONValue.Member] {
         func properties(_ use: AttributeDefinition.Operations) -> JSONValue {
             .object(
-                entity.attributes.filter { use == .read ? $0.validFor.contains(use) : $0.isWritable(by: use) }.map { attribute in
-                    use != .read && attribute.type.isReference
-                        ? .init(
-                            "\(attribute.logicalName)@odata.bind", ["type": "string", "description": "The address of a record"])
-                        : .init(attribute.propertyName, schema(attribute, isRead: use == .read))
-                })
+                entity.attributes.filter { use == .read ? $0.validFor.contains(use) : $0.isWritable(by: use) }
+                    .flatMap { attribute -> [JSONValue.Member] in
+                        guard use != .read, attribute.type.isReference else {
+                            return [.init(attribute.propertyName, schema(attribute, isRead: use == .read))]
+                        }
+                        return entity.navigationProperties(of: attribute).map { property in
+                            .init("\(property)@odata.bind", ["type": "string", "description": "The address of a record"])
+                        }
+                    })
         }
         return [
             .init(entity.logicalName, ["type": "object", "properties": properties(.read)]),

@@ -11,6 +11,8 @@ struct ODataQuery: Sendable {
     private(set) var format: String?
     /// Options that are not part of the query, such as the id of `$ref`.
     private(set) var others: [String: String] = [:]
+    /// The number of the page, from 1, if the client asks for a page by its number.
+    private var pageNumber: Int?
     /// The original options without `$skiptoken`.
     private let original: [(name: String, value: String)]
     private let entity: EntityDefinition
@@ -64,12 +66,28 @@ struct ODataQuery: Sendable {
             query.countsRows = value == "true"
         case "$expand": expansions = try ExpandParser.parse(value, aliases: aliases)
         case "$apply": try ApplyParser.parse(value, of: entity, into: &query)
-        case "$skiptoken": query.after = try SkipToken.read(value, SkipToken.mark(of: entity, original))
+        case "$skiptoken":
+            if let page = SkipToken.pageNumber(value) {
+                pageNumber = page
+            } else {
+                query.after = try SkipToken.read(value, SkipToken.mark(of: entity, original))
+            }
         case "$format":
             if value != "json" { format = value }
         default:
             others[name] = value
         }
+    }
+
+    /// The query with the size of its pages. A page that is asked for by its number begins after the pages before it.
+    func paged(_ query: RecordQuery, size: Int) -> RecordQuery {
+        var query = query
+        query.pageSize = size
+        guard let pageNumber else { return query }
+        let before = (pageNumber - 1) * size
+        query.offset += before
+        query.top = query.top.map { max(0, $0 - before) }
+        return query
     }
 
     /// The URL's query for the page after `token`.

@@ -52,7 +52,7 @@ struct RecordAddresses: Sendable {
     }
 
     private func behindVersion(_ rest: Substring, of address: String) throws(FieldsealError) -> String {
-        guard let version = rest.prefixMatch(of: /\/[aA][pP][iI]\/[dD][aA][tT][aA]\/v9\.[012]/),
+        guard let version = rest.prefixMatch(of: /\/[aA][pP][iI]\/[dD][aA][tT][aA]\/v9\.[012](?:\.[0-9]+)*/),
             rest[version.range.upperBound...].first.map({ "/?".contains($0) }) ?? true
         else { throw ODataPath.unknown(address) }
         return String(rest[version.range.upperBound...])

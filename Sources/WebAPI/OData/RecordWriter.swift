@@ -102,6 +102,8 @@ struct RecordWriter {
                     continue
                 }
                 output.append(UInt8(ascii: "{"))
+                // The declared type is abstract, and the record has another.
+                if property.isOfOwner { member("@odata.type", .string(Representation.type(of: first.shape.entity))) }
                 try members(first, inner)
                 output.append(UInt8(ascii: "}"))
             }
@@ -133,10 +135,9 @@ struct RecordWriter {
         guard value != .null else { return }
         if attribute.type.isReference, let target = try target(of: column, attribute, record) {
             if wants(Self.lookupProperty), !column.isRenamed {
-                let isPolymorphic = attribute.type.isPolymorphic
                 member(
                     "\(column.name)@\(Self.lookupProperty)",
-                    .string(isPolymorphic ? "\(attribute.logicalName)_\(target)" : attribute.logicalName))
+                    .string(record.shape.entity.navigationProperty(of: attribute, to: target)))
             }
             if wants(Self.lookupEntity) { member("\(column.name)@\(Self.lookupEntity)", .string(target)) }
         }

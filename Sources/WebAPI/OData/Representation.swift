@@ -16,6 +16,9 @@ struct Representation: Sendable {
     /// The address of a record.
     func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
 
+    /// The type of an entity's records, as `@odata.type` names it.
+    static func type(of entity: EntityDefinition) -> String { "#\(ODataPath.namespace)\(entity.logicalName)" }
+
     /// The selected properties in parentheses (OData 4.0 Part 1, section 10.7); empty for all.
     private func columns(_ page: RecordPage) -> String {
         let expanded = page.expanded.map { $0.isReference ? "\($0.name)/$ref" : "\($0.name)(\($0.contextColumns))" }

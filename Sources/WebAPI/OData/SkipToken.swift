@@ -36,6 +36,16 @@ enum SkipToken {
         return token
     }
 
+    /// The number in a paging cookie of Dataverse that has nothing but a page's number, such as
+    /// `<cookie pagenumber="2" istracking="False" />`; nil for any other text.
+    static func pageNumber(_ text: String) -> Int? {
+        guard text.hasPrefix("<"), let cookie = try? XMLTree.parse(text), cookie.name == "cookie", cookie.children.isEmpty,
+            Set(cookie.attributes.keys).isSubset(of: ["pagenumber", "istracking"]),
+            let page = cookie["pagenumber"].flatMap({ Int($0) }), (1...Int(Int32.max)).contains(page)
+        else { return nil }
+        return page
+    }
+
     /// The mark and the end of the page in a token.
     static func parts(_ text: String) throws(FieldsealError) -> (mark: String?, token: RecordQuery.PageToken) {
         guard text.count <= 16_384, let data = Data(base64URL: text),

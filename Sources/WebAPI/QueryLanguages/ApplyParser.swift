@@ -39,7 +39,12 @@ enum ApplyParser {
     private static func outputName(of column: RecordQuery.Column, from entity: EntityDefinition?) -> String? {
         guard let last = column.path.last else { return nil }
         var entity = entity
-        for step in column.path { entity = entity?.singleValued(step)?.referenced }
+        for step in column.path {
+            let relationships = entity?.singleValued(all: step) ?? []
+            // An owner is a user or a team, which both are principals.
+            guard relationships.count <= 1 else { return "principal_\(column.name)" }
+            entity = relationships.first?.referenced
+        }
         return "\(entity?.logicalName ?? last)_\(column.name)"
     }
 

@@ -203,7 +203,7 @@ def test_tables(client):
     assert password is not None and client.tables.get_column("mailbox", "nosuch") is None
     assert client.tables.get_column("mailbox", "name", typed=True)
     assert [key.key_attributes for key in client.tables.get_alternate_keys("queue")] == [["name"]]
-    relationship = client.tables.get_relationship("EmailServerProfile_Mailbox")
+    relationship = client.tables.get_relationship("emailserverprofile_mailbox")
     assert relationship.referenced_entity == "emailserverprofile" and relationship.referencing_entity == "mailbox"
     assert client.tables.get_relationship("nosuch") is None
     assert client.tables.list_relationships() and client.tables.list_table_relationships("mailbox")

@@ -13,7 +13,7 @@ OTHERS = {
     "KeyEncryptionKeyRotation.swift", "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift",
     "MailboxLeases+SendingReports.swift", "MoveComparison.swift", "MoveCopy.swift", "MoveStream.swift", "OrganizationImport.swift",
     "OrganizationMove.swift", "OrganizationRegistry+Attestation.swift", "OrganizationRegistry+Renaming.swift",
-    "OrganizationRegistry.swift", "OrganizationRemoval.swift", "PictureFormat.swift", "PlaintextLosses.swift", "PlaintextUpgrade.swift", "PlaintextUpgrade+Sealing.swift",
+    "OrganizationRegistry.swift", "OrganizationRemoval.swift", "ParsedValues+Refusals.swift", "PictureFormat.swift", "PlaintextLosses.swift", "PlaintextUpgrade.swift", "PlaintextUpgrade+Sealing.swift",
     "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey+Distinct.swift", "RecordKey.swift",
     "SelectWriter.swift", "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift",
     "Session+MailboxStatus.swift", "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift",
@@ -26,7 +26,7 @@ NOT_ON_PAGES = (
     "Only an Email Router may", "The export is of another", "can't be a key", "--fingerprint", "is compared with", "and this server knows", "The key names a record",
     "brings along more than", "is given twice, in ", "is encrypted, and", "The two records are not linked",
     "for addresses of its own", "migrate down config", "lacks the tables", "fieldseal org list shows", "A key has a value", "There is no {1} with {2}", "If-None-Match",
-    "can't refer to a record here")
+    "can't refer to a record here", "takes an array of", "participationtypemask of a party", "created with its e-mail is that e-mail", "refers to a record: write")
 
 
 def literal(source, at):

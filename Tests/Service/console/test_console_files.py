@@ -29,7 +29,7 @@ def attached(console, subject):
     rows = console.sql(
         "SELECT a.filename, a.mimetype, a.body FROM org_contoso.activitymimeattachment AS a JOIN org_contoso.email AS e ON e.activityid = a.objectid "
         "WHERE starts_with(e.subject, %s) ORDER BY a.filename", [subject])
-    return [(name, type, base64.b64decode(body)) for name, type, body in rows]
+    return [(name, type, base64.b64decode(body or "")) for name, type, body in rows]
 
 
 def sent(console, subject):

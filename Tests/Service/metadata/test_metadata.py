@@ -96,7 +96,7 @@ def test_expanded_parts_are_filtered_selected_and_expanded(service):
         f"{CRM}.AttributeTypeCode'Picklist';$expand=OptionSet),Keys($select=LogicalName),ManyToOneRelationships($select=SchemaName;$filter=ReferencedEntity eq 'team')")
     assert all(a["OptionSet"]["Options"] for a in queue["Attributes"]) and {"queueviewtype"} < {a["LogicalName"] for a in queue["Attributes"]}
     assert [set(k) for k in queue["Keys"]] == [{"LogicalName", "MetadataId"}]
-    assert {r["SchemaName"] for r in queue["ManyToOneRelationships"]} == {"team_Queue", "owner_Queue_team"}
+    assert {r["SchemaName"] for r in queue["ManyToOneRelationships"]} == {"team_queue", "owner_queue_team"}
     key = queue["Keys"][0]["LogicalName"]
     assert value(service, f"EntityDefinitions(LogicalName='queue')/Keys(LogicalName='{key}')")["KeyAttributes"] == ["name"]
 

@@ -97,11 +97,11 @@ def test_deletions_do_what_their_relationship_says(service):
     queue = service.create("queues", {"name": f"owned by {team}", "ownerid@odata.bind": f"/teams({team})"})
     refused(service.request("DELETE", f"teams({team})"), 400, "0x80040203")
     assert service.request("DELETE", f"queues({queue})").status_code == service.request("DELETE", f"teams({team})").status_code == 204
-    assert {name for name, how in said.items() if how == "Restrict"} == {f"{end}_{name}{to}" for name in ("Email", "EmailServerProfile", "Mailbox", "Queue") for end, to in (("owner", "_team"), ("team", ""))}
+    assert {name for name, how in said.items() if how == "Restrict"} == {f"{end}_{name}{to}" for name in ("email", "emailserverprofile", "mailbox", "queue") for end, to in (("owner", "_team"), ("team", ""))}
     # Another lookup keeps the id.
     profile = service.create("emailserverprofiles", {"name": f"deleted {team}"})
     mailbox = service.create("mailboxes", {"name": f"of {profile}", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
     assert service.request("DELETE", f"emailserverprofiles({profile})").status_code == 204
     record = service.get(f"mailboxes({mailbox})?$select=_emailserverprofile_value&$expand=emailserverprofile($select=name)").json()
     assert (record["_emailserverprofile_value"], record["emailserverprofile"]) == (profile, None)
-    assert said["EmailServerProfile_Mailbox"] == "NoCascade"
+    assert said["emailserverprofile_mailbox"] == "NoCascade"

@@ -139,10 +139,11 @@ def navigation(model):
                 yield "DuplicateDependentProperty", own.get("Name")
             if target is None:
                 continue
-            keys = [ref.get("Name") for ref in target.findall(f"{EDM}Key/{EDM}PropertyRef")]
+            line = [target, *(model.bases(target) or [])]
+            keys = [ref.get("Name") for t in line for ref in t.findall(f"{EDM}Key/{EDM}PropertyRef")]
             if constraints and sorted(c.get("ReferencedProperty") for c in constraints) != sorted(keys):
                 yield "InvalidPropertyInRelationshipConstraint", own.get("Name")
-            theirs = {p.get("Name"): p for p in target.findall(f"{EDM}Property")}
+            theirs = {p.get("Name"): p for t in line for p in t.findall(f"{EDM}Property")}
             for constraint in constraints:
                 mine, other = properties.get(constraint.get("Property")), theirs.get(constraint.get("ReferencedProperty"))
                 if mine is None or other is None or mine.get("Type") != other.get("Type"):

@@ -272,7 +272,7 @@ def test_names_of_other_metadata(truth, entity):
     party = truth.attributes["activityparty"]["partyid"]["Targets"]
     assert definition["IsActivityParty"] == (entity in party)
     assert definition["IsOptimisticConcurrencyEnabled"] == ("Update" in truth.messages[entity])
-    assert (definition["OwnershipType"] == "UserOwned") == ("ownerid" in truth.attributes[entity]) == ("Assign" in truth.messages[entity])
+    assert (definition["OwnershipType"] == "UserOwned") == (truth.attributes[entity].get("ownerid", {}).get("AttributeType") == "Owner") == ("Assign" in truth.messages[entity])
     assert definition["IsStateModel"] == ("statecode" in truth.attributes[entity])
     assert definition["IsIntersect"] == (definition["OwnershipType"] == "None")
 

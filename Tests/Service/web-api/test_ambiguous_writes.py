@@ -225,7 +225,7 @@ def test_an_attachment_is_a_file_of_an_email(service):
     for body in ("!!", "QUI", "ÄÄ", "QU\r\nJD", "QUJ-"):
         refused(service.request("PATCH", path, {"body": body}), 400, "0x80048D19")
         refused(service.request("PUT", f"{path}/body", {"value": body}), 400, "0x80048D19")
-    for wrong in ({"filename": 5}, {"mimetype": 5}, {"Foo": "x"}, {"subject": "x"}, {"@odata.type": "#Microsoft.Dynamics.CRM.queue"}):
+    for wrong in ({"filename": 5}, {"mimetype": 5}, {"Foo": "x"}, {"subject": 1}, {"@odata.type": "#Microsoft.Dynamics.CRM.queue"}):
         refused(service.request("POST", "emails", {"subject": "x", "email_activity_mime_attachment": [{"body": content, **wrong}]}), 400, "0x80048D19")
     refused(service.request("PATCH", f"emails({email})", {"email_activity_parties@fieldseal.participationtypemasks": [2]}), 400, "0x80048D19")
     refused(service.request("POST", f"emails({email})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": False, "TrackingToken": 5}), 400, "0x80048D19")
@@ -252,6 +252,6 @@ def test_what_a_write_is_to_be_answered_with_is_checked_first(service, queue):
 
 def test_a_lookup_that_can_refer_to_nothing_here_says_so(service):
     email, queue = service.create("emails", {"subject": "about nothing"}), service.create("queues", {"name": f"q {uuid.uuid4()}"})
-    for name in ("regardingobjectid_queue", "regardingobjectid_account"):
+    for name in ("regardingobjectid_account_email", "regardingobjectid_account", "regardingobjectid"):
         message = refused(service.request("PATCH", f"emails({email})", {f"{name}@odata.bind": f"/queues({queue})"}), 400, "0x80048D19")
         assert "regardingobjectid can't refer to a record here" in message and "account" in message

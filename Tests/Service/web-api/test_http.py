@@ -279,10 +279,29 @@ def test_every_way_to_write_an_address_is_answered_alike(service):
         assert refusal.status_code == 401 and "authorization_uri=" in refusal.headers["WWW-Authenticate"]
     refusal = service.get("queues", token="none")
     assert refusal.status_code == 401 and "authorization_uri=" in refusal.headers["WWW-Authenticate"]
-    for version in ("v9.0", "v9.1"):
+    for version in ("v9.0", "v9.1", "v9.2.21051.00140", "v9.0.1", "v9.1.0.0.0"):
         assert service.get(f"{service.base}/contoso/api/data/{version}/queues?$select=name&$top=1").json()["value"] == plain.json()["value"]
-    for version in ("v9.3", "v9.2.1", "v9", "V9.2x", "v9.2%20"):
+    for version in ("v9.3", "v9.2.", "v9", "V9.2x", "v9.2%20", "v9.2x", "v9.21", "v9.2.x", "v9.2..1", "v9.2.1.", "v9.3.1", "v9.2.1x", "v9.2." + "1" * 80):
         assert service.get(f"{service.base}/contoso/api/data/{version}/queues").status_code == 404, version
     assert service.get(f"{service.base}/contoso/api/data/v9.2").json()["value"] == service.get(f"{service.base}/contoso/api/data/v9.2/").json()["value"]
     head = service.request("HEAD", "queues?$select=name&$top=1")
     assert head.status_code == 200 and not head.content and head.headers["Content-Length"] == str(len(plain.content))
+
+
+def test_an_address_with_a_full_version_is_kept(service):
+    full = f"{service.base}/contoso/api/data/v9.2.21051.00140"
+    created = service.request("POST", f"{full}/queues", {"name": "full version"})
+    assert created.status_code == 204 and created.headers["OData-EntityId"].startswith(f"{full}/queues(")
+    queue = created.headers["OData-EntityId"]
+    page = service.get(f"{full}/queues?$select=name", Prefer="odata.maxpagesize=1").json()
+    assert page["@odata.context"].startswith(f"{full}/$metadata#") and page["@odata.nextLink"].startswith(f"{full}/queues?")
+    assert service.get(page["@odata.nextLink"]).status_code == 200
+    # Such an address is one of the organization's in bodies, too.
+    me = service.get(f"{full}/WhoAmI").json()["UserId"]
+    assert service.request("PATCH", queue, {"ownerid@odata.bind": f"{full}/systemusers({me})"}).status_code == 204
+    sent = [{"id": "1", "method": "GET", "url": f"{queue}?$select=name"}, {"id": "2", "method": "GET", "url": "/contoso/api/data/v9.1.5/queues?$top=1&$select=name"}]
+    answers = service.request("POST", f"{full}/$batch", {"requests": sent}, Content_Type="application/json").json()["responses"]
+    assert [a["status"] for a in answers] == [200, 200]
+    endpoints = service.get(f"{full}/RetrieveCurrentOrganization(AccessType='Default')").json()["Detail"]["Endpoints"]
+    assert endpoints["Values"] == [f"{service.base}/contoso/", f"{service.base}/contoso/XRMServices/2011/Organization.svc"]
+    assert service.request("OPTIONS", f"{full}/queues").headers["Allow"] == service.request("OPTIONS", "queues").headers["Allow"]

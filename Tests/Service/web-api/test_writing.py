@@ -368,3 +368,16 @@ def test_creates_of_one_client_that_share_a_transaction_are_each_done_or_refused
     for id, number in service.sql("SELECT mailboxid, substr(name, %s) FROM org_contoso.mailbox WHERE name LIKE %s", [len(name) + 2, f"{name} %"]):
         address = f"mailbox({id}).password"
         assert told[address] == 1 and opened[address][1] == f"secret {number}"
+
+
+def test_a_subject_has_800_characters(service):
+    subject = "ä" * 800
+    email = service.create("emails", {"subject": subject})
+    assert service.get(f"emails({email})?$select=subject").json()["subject"] == subject
+    refused(service.request("POST", "emails", {"subject": subject + "x"}), 400, "0x80044331")
+    length = service.get("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='subject')/Microsoft.Dynamics.CRM.StringAttributeMetadata?$select=MaxLength").json()["MaxLength"]
+    assert length == 800
+    # The name of its reference has a limit of its own.
+    answer = service.create("emails", {"subject": "answer", "parentactivityid@odata.bind": f"/emails({email})"})
+    assert service.get(f"emails({answer})?$select=parentactivityidname").json()["parentactivityidname"] == "ä" * 400
+    assert service.get(f"emails?$filter=parentactivityid/subject eq '{subject}'&$select=subject").json()["value"][0]["subject"] == "answer"

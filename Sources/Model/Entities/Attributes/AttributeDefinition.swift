@@ -26,7 +26,7 @@ package final class AttributeDefinition: Sendable {
     package let schemaName: String
     /// The name in lower case: the column's, and the one that clients use.
     package let logicalName: String
-    /// The logical name as SQL writes it.
+    /// Its column as SQL writes it, which has the logical name unless the attribute is another name of the id.
     package let column: String
     package let type: AttributeType
     package let required: RequiredLevel
@@ -52,11 +52,12 @@ package final class AttributeDefinition: Sendable {
         required: RequiredLevel = .none,
         validFor: Operations = .all,
         default defaultValue: AttributeValue? = nil,
-        isEncrypted: Bool = false
+        isEncrypted: Bool = false,
+        column: String? = nil
     ) {
         self.schemaName = schemaName
         logicalName = schemaName.lowercased()
-        column = quoteIdentifier(logicalName)
+        self.column = quoteIdentifier(column ?? logicalName)
         self.type = type
         self.required = required
         self.validFor = validFor

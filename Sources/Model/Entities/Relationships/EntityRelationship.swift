@@ -8,35 +8,32 @@ package struct EntityRelationship: Sendable {
 
     /// The unique name in its original case.
     package let schemaName: String
-
-    /// The single-valued navigation property, such as `emailserverprofile`. It includes the target's name if there are several.
-    package var navigationProperty: String {
-        attribute.type.isPolymorphic ? "\(attribute.logicalName)_\(referenced.logicalName)" : attribute.logicalName
-    }
-
-    /// The collection-valued navigation property at the other end.
-    package var collectionProperty: String { schemaName.lowercased() }
+    /// The single-valued navigation property, such as `emailserverprofile`.
+    package let navigationProperty: String
+    /// The collection-valued navigation property at the other end. That of an owner is the same for users and teams.
+    package let collectionProperty: String
+    /// Every name that a request may give ``navigationProperty`` and ``collectionProperty``, in lower case.
+    fileprivate let singleNames: Set<String>
+    fileprivate let collectionNames: Set<String>
 
     package init(_ referencing: EntityDefinition, _ attribute: AttributeDefinition, _ referenced: EntityDefinition) {
         self.referencing = referencing
         self.attribute = attribute
         self.referenced = referenced
-        let entity = referencing.schemaName
-        schemaName =
-            switch attribute.logicalName {
-            case "activityid" where referencing.logicalName == "activityparty": "\(referenced.logicalName)_activity_parties"
-            case "objectid" where referencing.logicalName == "activitymimeattachment": "email_activity_mime_attachment"
-            case "createdby", "createdonbehalfby", "modifiedby", "modifiedonbehalfby":
-                "lk_\(entity)_\(attribute.logicalName)"
-            case "owninguser": "user_\(entity)"
-            case "owningteam": "team_\(entity)"
-            case "owningbusinessunit": "business_unit_\(entity)"
-            case "ownerid": "owner_\(entity)_\(referenced.logicalName)"
-            default:
-                attribute.logicalName == referenced.primaryID || attribute.logicalName == referenced.logicalName
-                    ? "\(referenced.schemaName)_\(entity)"
-                    : "\(referenced.schemaName)_\(entity)_\(attribute.schemaName)"
-            }
+        let names = RelationshipNames(referencing, attribute, referenced)
+        schemaName = names.schema
+        navigationProperty = names.single
+        collectionProperty = names.collection
+        singleNames = Set(([names.single] + names.otherSingle).map { $0.lowercased() })
+        collectionNames = Set(([names.collection] + names.otherCollection).map { $0.lowercased() })
+    }
+
+    /// Whether it is of the owners of records. Its collections at users and teams have one name.
+    package var isOfOwner: Bool { if case .owner = attribute.type { true } else { false } }
+
+    /// Whether a request that names a relationship means this one: by its schema name or another of its names.
+    package func isNamed(_ name: String) -> Bool {
+        name.lowercased() == schemaName.lowercased() || collectionNames.contains(name.lowercased())
     }
 }
 
@@ -54,6 +51,22 @@ extension EntityCatalog {
     }
 }
 
+extension EntityCatalog {
+    /// The relationships of every entity's single-valued navigation properties, by entity and name.
+    fileprivate static let single: [String: [String: [EntityRelationship]]] = relationships.reduce(into: [:]) {
+        found, relationship in
+        for name in relationship.singleNames {
+            found[relationship.referencing.logicalName, default: [:]][name, default: []].append(relationship)
+        }
+    }
+
+    /// The relationship of every entity's collection-valued navigation properties, by entity and name.
+    fileprivate static let collections: [String: [String: EntityRelationship]] = relationships.reduce(into: [:]) {
+        found, relationship in
+        for name in relationship.collectionNames { found[relationship.referenced.logicalName, default: [:]][name] = relationship }
+    }
+}
+
 extension EntityDefinition {
     /// The relationships of its own lookups.
     package var manyToOne: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referencing.logicalName == logicalName } }
@@ -61,18 +74,37 @@ extension EntityDefinition {
     /// The relationships of other entities' lookups that refer to it.
     package var oneToMany: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referenced.logicalName == logicalName } }
 
-    /// The relationship of a single-valued navigation property. An owner's first target is the systemuser.
-    package func singleValued(_ property: String) -> EntityRelationship? {
-        manyToOne.first { $0.navigationProperty == property.lowercased() }
+    /// The relationships of a single-valued navigation property: one, and two for an owner, who is a user or a team.
+    package func singleValued(all property: String) -> [EntityRelationship] {
+        EntityCatalog.single[logicalName]?[property.lowercased()] ?? []
     }
+
+    /// The relationship of a single-valued navigation property. An owner's is that of the systemuser.
+    package func singleValued(_ property: String) -> EntityRelationship? { singleValued(all: property).first }
 
     /// The relationship of a collection-valued navigation property.
     package func collectionValued(_ property: String) -> EntityRelationship? {
-        oneToMany.first { $0.collectionProperty == property.lowercased() }
+        EntityCatalog.collections[logicalName]?[property.lowercased()]
+    }
+
+    /// The single-valued navigation property by which a lookup refers to records of an entity.
+    package func navigationProperty(of attribute: AttributeDefinition, to target: String) -> String {
+        let plain = attribute.type.isPolymorphic ? "\(attribute.logicalName)_\(target)" : attribute.logicalName
+        return singleValued(all: plain).first { $0.referenced.logicalName == target }?.navigationProperty ?? plain
+    }
+
+    /// The single-valued navigation properties of a lookup, without repetition.
+    package func navigationProperties(of attribute: AttributeDefinition) -> [String] {
+        manyToOne.filter { $0.attribute === attribute }.reduce(into: []) { names, relationship in
+            if !names.contains(relationship.navigationProperty) { names.append(relationship.navigationProperty) }
+        }
     }
 
     /// Whether users and teams own its records.
-    package var isUserOwned: Bool { self["ownerid"] != nil }
+    package var isUserOwned: Bool { if case .owner? = self["ownerid"]?.type { true } else { false } }
+
+    /// Whether its records can own others: users and teams.
+    package var isPrincipal: Bool { AttributeType.owner.targets.contains(logicalName) }
 
     /// The attributes that identify a record beside its id.
     package var alternateKeys: [AttributeDefinition] {

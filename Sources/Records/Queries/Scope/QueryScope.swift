@@ -44,7 +44,7 @@ struct QueryScope {
 
         var sql: String { table.sql(attribute) }
         /// Whether it is the record's id.
-        var isID: Bool { attribute.logicalName == table.entity.primaryID }
+        var isID: Bool { attribute.column == table.entity.idColumn }
         /// The expression to sort by: texts regardless of case.
         var sortable: String { attribute.type.isText ? "lower(\(sql))" : sql }
         /// The expression to compare: dates to the second, as clients read them.
@@ -94,11 +94,16 @@ struct QueryScope {
     ) throws(FieldsealError) -> Resolved {
         var table = try self.table(named: column.alias)
         var path = table.alias
-        for step in column.path {
-            guard let relationship = table.entity.singleValued(step) else {
-                throw FieldsealError(
-                    .queryDoesNotFit,
-                    "\(table.entity.logicalName) has no single-valued navigation property \(step.quotedForMessage).")
+        for (place, step) in column.path.enumerated() {
+            let relationships = table.entity.singleValued(all: step)
+            guard let relationship = relationships.first else { throw Self.noStep(step, from: table.entity) }
+            if relationships.count > 1 {
+                // All that a user and a team have in common is the owner's id, which is in the record itself.
+                guard place == column.path.count - 1, column.name.lowercased() == relationship.attribute.logicalName else {
+                    throw Self.ambiguous(step, of: table.entity)
+                }
+                guard !column.isText else { throw Self.mismatch(relationship.attribute, "a function of texts") }
+                return Resolved(table: table, attribute: relationship.attribute)
             }
             path += "/\(step.lowercased())"
             if let joined = paths[path] {
@@ -118,6 +123,27 @@ struct QueryScope {
         }
         guard !column.isText || attribute.type.isText else { throw Self.mismatch(attribute, "a function of texts") }
         return Resolved(table: table, attribute: attribute)
+    }
+
+    /// The refusal of a step that leads to no single record.
+    private static func noStep(_ step: String, from entity: EntityDefinition) -> FieldsealError {
+        let name = entity.logicalName
+        guard entity.collectionValued(step) != nil || entity.association(step) != nil else {
+            return FieldsealError(
+                .queryDoesNotFit, "\(name) has no single-valued navigation property \(step.quotedForMessage).")
+        }
+        return FieldsealError(
+            .queryDoesNotFit,
+            "\(step) of \(name) is a collection: here it takes any and all. Counts of collections are not supported.")
+    }
+
+    /// The refusal of a path through an owner.
+    private static func ambiguous(_ step: String, of entity: EntityDefinition) -> FieldsealError {
+        let ways = ["owninguser", "owningteam"].compactMap { entity[$0] }.flatMap { entity.navigationProperties(of: $0) }
+        return FieldsealError(
+            .queryDoesNotFit,
+            "\(step) is a user or a team, and \(step)/ownerid is all that a path through it reaches. Write "
+                + "\(ways.map { "\($0)/…" }.joined(separator: " or ")).")
     }
 
     func table(named alias: String?) throws(FieldsealError) -> Table {

@@ -9,6 +9,8 @@ struct DerivedName {
     let column: String
     private let target: EntityDefinition
     private let nameColumn: String
+    /// How many characters of a longer name are kept.
+    private let limit: Int?
 
     init?(_ attribute: AttributeDefinition, of entity: EntityDefinition, isTeam: Bool = false) {
         guard attribute.type.isReference, let derived = entity["\(attribute.logicalName)name"] else { return nil }
@@ -18,10 +20,15 @@ struct DerivedName {
         column = derived.logicalName
         self.target = entity
         nameColumn = name
+        limit =
+            if case .string(let kept) = derived.type, case .string(let length)? = entity[name]?.type, kept < length { kept } else {
+                nil
+            }
     }
 
     func expression(in organization: Organization, placeholder: String) -> String {
-        "(SELECT \(quoteIdentifier(nameColumn)) FROM \(organization.qualified(target.logicalName)) "
+        let name = quoteIdentifier(nameColumn)
+        return "(SELECT \(limit.map { "left(\(name), \($0))" } ?? name) FROM \(organization.qualified(target.logicalName)) "
             + "WHERE \(target.idColumn) = \(placeholder))"
     }
 }

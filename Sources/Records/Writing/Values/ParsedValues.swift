@@ -33,6 +33,8 @@ package struct ParsedValues: Sendable {
     /// What the values are for.
     enum Purpose {
         case create, update
+        /// A new record that belongs to the new record around it.
+        case part
     }
 
     /// Checks the members of a JSON object.
@@ -40,7 +42,7 @@ package struct ParsedValues: Sendable {
     /// - Throws: ``FieldsealError`` naming the attribute and what it accepts. It never quotes the value of an encrypted attribute.
     init(_ entity: EntityDefinition, _ members: [JSONValue.Member], for purpose: Purpose) throws(FieldsealError) {
         self.entity = entity
-        try Self.requireEachOnce(members)
+        try Self.requireEachOnce(members, of: entity)
         for member in members {
             do {
                 try take(member, for: purpose)
@@ -50,14 +52,14 @@ package struct ParsedValues: Sendable {
         }
         try settleState()
         try settleAttachment(for: purpose)
-        if purpose == .create { try requireName() }
+        if purpose != .update { try requireName() }
     }
 
     private mutating func take(_ member: JSONValue.Member, for purpose: Purpose) throws(FieldsealError) {
         if let property = member.name.strippingSuffix("@odata.bind") {
             try bind(property, member.value, for: purpose)
         } else if let at = member.name.firstIndex(of: "@") {
-            try check(annotation: member.name[at...], member.value, isOfRecord: at == member.name.startIndex)
+            try check(annotation: member.name[at...], of: member.name[..<at], member.value)
         } else {
             try set(member.name, member.value, for: purpose)
         }
@@ -65,22 +67,25 @@ package struct ParsedValues: Sendable {
 
     /// The attribute that a member sets; nil for an annotation and for an unknown name.
     private static func attribute(of member: JSONValue.Member, _ entity: EntityDefinition) -> AttributeDefinition? {
-        let name = member.name.lowercased()
-        // The property for binding a lookup to several entities is ATTRIBUTE_ENTITY.
-        return entity[name.strippingSuffix("@odata.bind").map { String($0.prefix { $0 != "_" }) } ?? name]
+        if let bound = member.name.strippingSuffix("@odata.bind") { return entity.lookup(boundBy: bound) }
+        return entity[member.name.lowercased()] ?? entity.singleValued(member.name)?.attribute
     }
 
     /// Gives an attachment the size of its new content, and refuses one that belongs to no e-mail.
     private mutating func settleAttachment(for purpose: Purpose) throws(FieldsealError) {
         guard entity === EntityDefinition.activityMimeAttachment else { return }
         if let body = values["body"] { values["filesize"] = AttachmentRule.size(of: body) }
-        if purpose == .create, values["filename"] ?? .null == .null {
+        if purpose != .update, values["filename"] ?? .null == .null {
             values["filename"] = .text(EmailParts.Attachment.defaultName)
         }
-        guard purpose == .update || isNaming("objectid") && values["objectid"] != .null else {
+        if purpose == .part, isNaming("objectid") {
+            throw FieldsealError(
+                .payloadDoesNotFit, "objectid of an attachment that is created with its e-mail is that e-mail. Leave it out.")
+        }
+        guard purpose != .create || isNaming("objectid") && values["objectid"] != .null else {
             throw FieldsealError(
                 .invalidArgument,
-                "objectid of an attachment is required: a reference to its e-mail, in the Web API objectid@odata.bind."
+                "objectid of an attachment is required: a reference to its e-mail, in the Web API objectid_email@odata.bind."
             ).about("objectid")
         }
     }
@@ -115,13 +120,12 @@ package struct ParsedValues: Sendable {
 
     /// Refuses an attribute that is given twice, in different cases or as a value and a reference, because one of them would be
     /// lost.
-    static func requireEachOnce(_ members: [JSONValue.Member]) throws(FieldsealError) {
+    static func requireEachOnce(_ members: [JSONValue.Member], of entity: EntityDefinition) throws(FieldsealError) {
         var names: Set<String> = []
         for member in members {
             let name = member.name.lowercased()
             let bound = name.strippingSuffix("@odata.bind")
-            // The property for binding a lookup to several entities is ATTRIBUTE_ENTITY.
-            let attribute = bound.map { String($0.prefix { $0 != "_" }) } ?? name
+            let attribute = attribute(of: member, entity)?.logicalName ?? bound ?? name
             guard bound != nil || !name.contains("@"), member.value != .null || bound == nil else { continue }
             guard names.insert(attribute).inserted else {
                 throw FieldsealError(
@@ -139,8 +143,10 @@ package struct ParsedValues: Sendable {
     private static let annotationsOfRecords: Set<Substring> = ["@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id"]
 
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an OData annotation that has no effect here, such as a misspelled
-    ///   `@odata.bind`, and for the type of another entity.
-    private mutating func check(annotation: Substring, _ value: JSONValue, isOfRecord: Bool) throws(FieldsealError) {
+    ///   `@odata.bind`, for one of an unknown property, and for the type of another entity.
+    private mutating func check(annotation: Substring, of property: Substring, _ value: JSONValue) throws(FieldsealError) {
+        let isOfRecord = property.isEmpty
+        guard isOfRecord || entity.hasProperty(String(property)) else { throw refusal(ofUnknown: String(property)) }
         if Self.harmlessAnnotations.contains(annotation), value != .null, value.string == nil {
             throw FieldsealError(.payloadDoesNotFit, "\(annotation) takes a text.")
         }
@@ -170,9 +176,9 @@ package struct ParsedValues: Sendable {
     }
 
     private mutating func set(_ name: String, _ value: JSONValue, for purpose: Purpose) throws(FieldsealError) {
-        guard let attribute = entity[name.lowercased()] else {
-            throw FieldsealError(.payloadDoesNotFit, "\(entity.logicalName) has no attribute \(name.quotedForMessage).")
-        }
+        // A lookup is also cleared by its navigation property.
+        let lookup = value == .null ? entity.singleValued(name)?.attribute : nil
+        guard let attribute = entity[name.lowercased()] ?? lookup else { throw refusal(ofUnknown: name) }
         guard try isTaken(attribute, for: purpose) else {
             // It is passed over if it may be what the service gave.
             if !attribute.type.isReference { _ = try AttributeParser(attribute).value(value) }
@@ -182,7 +188,7 @@ package struct ParsedValues: Sendable {
             guard value == .null else {
                 throw FieldsealError(
                     .payloadDoesNotFit,
-                    "\(attribute.logicalName) refers to a record: write \(attribute.logicalName)@odata.bind with its address.")
+                    "\(attribute.logicalName) refers to a record: write \(binding(of: attribute)) with its address.")
             }
             try requireOptional(attribute)
             values[attribute.logicalName] = .null
@@ -196,12 +202,8 @@ package struct ParsedValues: Sendable {
     }
 
     private mutating func bind(_ property: String, _ value: JSONValue, for purpose: Purpose) throws(FieldsealError) {
-        // The property for binding a lookup to several entities is ATTRIBUTE_ENTITY.
-        let parts = property.lowercased().split(separator: "_", maxSplits: 1)
-        guard let attribute = parts.first.flatMap({ entity[String($0)] }), attribute.type.isReference else {
-            throw FieldsealError(
-                .payloadDoesNotFit, "\(entity.logicalName) has no navigation property \(property.quotedForMessage).")
-        }
+        guard let attribute = entity.lookup(boundBy: property) else { throw refusal(ofUnknown: property, isBound: true) }
+        let targets = entity.singleValued(all: property).map(\.referenced.logicalName)
         let isTaken = try isTaken(attribute, for: purpose)
         if value == .null {
             guard isTaken else { return }
@@ -210,9 +212,9 @@ package struct ParsedValues: Sendable {
             return
         }
         guard case .string(let address) = value, let (target, key) = try Self.reference(address),
-            attribute.type.targets.contains(target.logicalName)
+            targets.contains(target.logicalName)
         else {
-            let sets = attribute.type.targets.compactMap { EntityCatalog.entity($0)?.entitySetName }
+            let sets = targets.compactMap { EntityCatalog.entity($0)?.entitySetName }
             guard !sets.isEmpty else {
                 throw FieldsealError(
                     .payloadDoesNotFit,
@@ -238,16 +240,21 @@ package struct ParsedValues: Sendable {
     package static func reference(_ written: String) throws(FieldsealError) -> (EntityDefinition, RecordKey)? {
         let address = written.contains("%") ? written.removingPercentEncoding ?? written : written
         guard address.hasSuffix(")"), let open = address.firstIndex(of: "("),
-            let set = address[..<open].split(separator: "/").last, let entity = EntityCatalog.entity(set: String(set))
+            let set = address[..<open].split(separator: "/").last, let entity = entity(set: set)
         else { return nil }
         return (entity, try RecordKey(address[address.index(after: open)...].dropLast(), of: entity))
+    }
+
+    /// The entity of a collection. Every activity here is an e-mail.
+    private static func entity(set: Substring) -> EntityDefinition? {
+        set == "activitypointers" ? .email : EntityCatalog.entity(set: String(set))
     }
 
     /// Whether the attribute is used. Values of attributes that the server maintains are ignored, as in Dataverse.
     private func isTaken(_ attribute: AttributeDefinition, for purpose: Purpose) throws(FieldsealError) -> Bool {
         if Self.stamps.contains(attribute.logicalName) { return false }
         switch purpose {
-        case .create where !attribute.validFor.contains(.create):
+        case .create where !attribute.validFor.contains(.create), .part where !attribute.validFor.contains(.create):
             throw FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) can't be set when a record is created.")
         case .update where !attribute.validFor.contains(.update) && attribute.logicalName != entity.primaryID:
             throw FieldsealError(.attributeCannotBeUpdated, "\(attribute.logicalName) can't be updated.")

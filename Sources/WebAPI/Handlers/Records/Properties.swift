@@ -57,9 +57,13 @@ extension DataAPI {
         if navigation.isCreation, request.method == .post {
             return try await answer(try creation(in: navigation, try request.members(), request))
         }
+        if navigation.isPartyList, request.method == .put {
+            return try await answer(try replacement(of: navigation, request))
+        }
         guard request.method == .get, navigation.member == nil else {
             if navigation.isReference { throw navigation.methodNotAllowed }
-            if navigation.isCreation { throw MethodNotAllowed(.get, .post) }
+            if navigation.isPartyList { throw MethodNotAllowed(.get, .put) }
+            if navigation.isCreation, navigation.relationship.referencing.has(.create) { throw MethodNotAllowed(.get, .post) }
             throw MethodNotAllowed(.get)
         }
         return navigation.isCollection ? try await collection(navigation, request) : try await single(navigation, request)
@@ -68,14 +72,19 @@ extension DataAPI {
     private func single(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIResponse {
         let (relationship, entity, key) = (navigation.relationship, navigation.entity, navigation.key)
         var outputs: [RecordQuery.Output] = [.init(.column(.init(relationship.attribute.logicalName)))]
-        let isOwner: Bool = if case .owner = relationship.attribute.type { entity["owneridtype"] != nil } else { false }
-        if isOwner { outputs.append(.hidden(.init("owneridtype"))) }
+        // A lookup to several entities has the name of the record's own beside it.
+        let type = relationship.attribute.typeAttribute(in: entity)?.logicalName
+        if let type { outputs.append(.hidden(.init(type))) }
         let page = try await session.retrieve(entity, key, outputs)
         guard let record = page.records.first, case .id(let id) = try record.value(page.shape.columns[0]) else {
             return APIResponse.noContent()
         }
-        let isTeam = try isOwner && record.value(of: "owneridtype") == .text("team")
-        let referenced = isTeam ? EntityDefinition.team : relationship.referenced
+        var referenced = relationship.referenced
+        if let type, case .text(let name) = try record.value(of: type) {
+            let possible = entity.singleValued(all: relationship.navigationProperty).map(\.referenced)
+            guard let found = possible.first(where: { $0.logicalName == name }) else { return APIResponse.noContent() }
+            referenced = found
+        }
         if navigation.isReference {
             try request.requireNoOptions()
             try request.requireMatch(record.etag, entity)

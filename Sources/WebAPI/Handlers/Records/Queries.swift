@@ -43,7 +43,7 @@ extension DataAPI {
         query.after = options.query.after
         query.identifiesRecords = false
         if !request.preferences.annotations.isEmpty { query.addNames(in: entity) }
-        query.pageSize = min(request.preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
+        query = options.paged(query, size: min(request.preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit))
         let page = try await session.list(entity, query)
         let nextLink = page.next.map { "\(serviceRoot)/\(entity.entitySetName)?\(options.next($0))" }
         return APIResponse.json(

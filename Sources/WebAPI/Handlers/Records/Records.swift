@@ -111,8 +111,7 @@ extension DataAPI {
         givesReferences: Bool = false
     ) async throws -> APIResponse {
         let preferences = request.preferences
-        var query = query
-        query.pageSize = min(preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit)
+        var query = options.paged(query, size: min(preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit))
         if !preferences.annotations.isEmpty { query.addNames(in: entity) }
         let page = try await session.list(entity, query, expanding: named(options.expansions, entity, preferences))
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }

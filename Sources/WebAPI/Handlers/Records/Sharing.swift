@@ -76,6 +76,7 @@ extension DataAPI {
             return [
                 "AccessMask": .string(rights.names),
                 "Principal": [
+                    "@odata.type": .string("#\(ODataPath.namespace)\(principal.entity)"),
                     "@odata.id": .string("\(serviceRoot)/\(set)(\(principal.id.text))"), "ownerid": .string(principal.id.text),
                 ],
             ]
@@ -126,13 +127,11 @@ extension DataAPI {
         {
             found.append((entity, id))
         }
+        let type = value?["@odata.type"]?.string.map { String($0.drop { $0 == "#" }).strippingNamespace }
         if case .object(let members)? = value {
-            let type = value?["@odata.type"]?.string.map { String($0.drop { $0 == "#" }).strippingNamespace }
             for member in members where !member.name.contains("@") {
-                guard
-                    let entity = EntityCatalog.all.first(where: {
-                        $0.primaryID == member.name && (type == nil || type == $0.logicalName)
-                    }), let id = member.value.string.flatMap({ UUID(text: $0) })
+                guard let entity = Self.entity(withID: member.name, type: type, found.first?.entity),
+                    let id = member.value.string.flatMap({ UUID(text: $0) })
                 else {
                     throw FieldsealError(
                         .payloadDoesNotFit, "\(name) has a member '\(member.name.prefix(100))' that is not the id of its record.")
@@ -140,18 +139,26 @@ extension DataAPI {
                 found.append((entity, id))
             }
         }
-        if let first = found.first {
-            let type = value?["@odata.type"]?.string.map { String($0.drop { $0 == "#" }).strippingNamespace }
-            guard type == nil || type == first.entity.logicalName else {
-                throw FieldsealError(
-                    .payloadDoesNotFit, "@odata.type of \(name) is another than that of its record, \(first.entity.logicalName).")
-            }
-            guard found.allSatisfy({ $0.entity.primaryID == first.entity.primaryID && $0.id == first.id }) else {
-                throw FieldsealError(.payloadDoesNotFit, "\(name) names more than one record. Name one.")
-            }
-            return first
+        guard let first = found.first else {
+            throw FieldsealError(.payloadDoesNotFit, "\(name) is a record: {\"@odata.id\": \"mailboxes(ID)\"}.")
         }
-        throw FieldsealError(.payloadDoesNotFit, "\(name) is a record: {\"@odata.id\": \"mailboxes(ID)\"}.")
+        guard type == nil || type == first.entity.logicalName else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "@odata.type of \(name) is another than that of its record, \(first.entity.logicalName).")
+        }
+        guard found.allSatisfy({ $0.entity.primaryID == first.entity.primaryID && $0.id == first.id }) else {
+            throw FieldsealError(.payloadDoesNotFit, "\(name) names more than one record. Name one.")
+        }
+        return first
+    }
+
+    /// The entity whose records have that id. `ownerid` is the id of a user or a team, and something else says of which.
+    private static func entity(withID member: String, type: String?, _ addressed: EntityDefinition?) -> EntityDefinition? {
+        guard member == "ownerid" else {
+            return EntityCatalog.all.first { $0.primaryID == member && (type == nil || type == $0.logicalName) }
+        }
+        let entity = type.flatMap { EntityCatalog.entity($0) } ?? addressed
+        return entity.flatMap { $0.isPrincipal ? $0 : nil }
     }
 
     func principal(_ value: JSONValue?, _ name: String) throws(FieldsealError) -> Principal {

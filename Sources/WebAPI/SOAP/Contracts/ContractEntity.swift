@@ -109,7 +109,8 @@ struct ContractEntity: Sendable {
         case .option(let number): return .init(name, .integer(number))
         case .reference(let reference):
             try reference.require(oneOf: type.targets, in: name)
-            return .init("\(name)@odata.bind", .string(try reference.address()))
+            let property = entity[name].map { entity.navigationProperty(of: $0, to: reference.entity.logicalName) } ?? name
+            return .init("\(property)@odata.bind", .string(try reference.address()))
         case .entities, .list, .other:
             throw FieldsealError(.payloadDoesNotFit, "\(name) takes a value of its own type, not \(value.kind).")
         }

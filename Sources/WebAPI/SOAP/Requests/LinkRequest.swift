@@ -39,7 +39,7 @@ struct LinkRequest {
 
     /// The lookups of the links: each on the "many" side, with the record on the "one" side.
     func lookups() throws(FieldsealError) -> [(relationship: EntityRelationship, many: ContractReference, one: ContractReference)] {
-        let named = EntityCatalog.relationships.filter { $0.schemaName.lowercased() == relationship.lowercased() }
+        let named = EntityCatalog.relationships.filter { $0.isNamed(relationship) }
         guard !named.isEmpty else {
             throw FieldsealError(.payloadDoesNotFit, "There is no relationship \(relationship.quotedForFault).")
         }

@@ -19,8 +19,8 @@ struct DirectResponder: HTTPResponder {
     let data: @Sendable (Request, APIContext) async throws -> APIResponse
     let organizationService: @Sendable (Request, APIContext) async throws -> APIResponse
 
-    /// The supported versions, as in the path.
-    static let versions = ["v9.0", "v9.1", "v9.2"]
+    /// The supported versions, as in the path. Further numbers may follow, such as those of `v9.2.21051.00140`.
+    private static let versions = ["v9.0", "v9.1", "v9.2"]
     /// Every other method of the data API is refused with the methods that the address takes.
     private static let methodsOfRoutes: Set<HTTPRequest.Method> = [.head, .options]
     private static let root: StaticString = "/api/data/"
@@ -36,11 +36,22 @@ struct DirectResponder: HTTPResponder {
         rest = rest.dropFirst(organization.utf8.count)
         if root.withUTF8Buffer({ rest.starts(with: $0) }) {
             let version = rest.dropFirst(root.utf8CodeUnitCount).prefix { $0 != UInt8(ascii: "/") }
-            return versions.first { version.elementsEqual($0.utf8) }.map(Target.data)
+            return isVersion(version) ? Target.data(version: String(Substring(version))) : nil
         }
         guard request.method == .post, service.withUTF8Buffer({ rest.starts(with: $0) }) else { return nil }
         let end = rest.dropFirst(service.utf8CodeUnitCount)
         return end.isEmpty || end.elementsEqual("/web".utf8) ? .organizationService : nil
+    }
+
+    /// Whether a segment of a path is a supported version.
+    static func isVersion(_ segment: Substring.UTF8View) -> Bool {
+        guard let known = versions.first(where: { segment.starts(with: $0.utf8) }) else { return false }
+        let rest = segment.dropFirst(known.utf8.count)
+        guard rest.first == UInt8(ascii: ".") else { return rest.isEmpty }
+        let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+        return rest.count <= 64
+            && rest.dropFirst().split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+                .allSatisfy { !$0.isEmpty && $0.allSatisfy(digits.contains) }
     }
 
     func respond(to request: Request, context: APIContext) async throws -> Response {

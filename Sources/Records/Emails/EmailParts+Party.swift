@@ -1,0 +1,83 @@
+package import Foundation
+import JSON
+import Model
+
+extension EmailParts {
+    /// A sender or recipient of an e-mail.
+    struct Party: Sendable {
+        /// 1 from, 2 To, 3 Cc, 4 Bcc.
+        let participation: Int
+        let record: (entity: EntityDefinition, id: UUID)?
+        let address: String?
+    }
+}
+
+extension EmailParts.Party {
+    private static let entity = EntityDefinition.activityParty
+
+    /// - Throws: ``FieldsealError`` naming the member that a party does not take.
+    init(_ value: JSONValue) throws(FieldsealError) {
+        guard case .object(let members) = value else {
+            throw FieldsealError(.payloadDoesNotFit, "\(EmailParts.partiesProperty) takes an array of parties, as objects.")
+        }
+        var participation: Int64?
+        var address: String?
+        var record: (EntityDefinition, UUID)?
+        try ParsedValues.requireEachOnce(members, of: Self.entity)
+        try ParsedValues.require(type: value["@odata.type"], of: [Self.entity.logicalName])
+        for member in members where !member.name.hasPrefix("@") {
+            switch (member.name.lowercased(), member.value) {
+            case ("participationtypemask", .integer(let mask)) where EmailParts.isParticipation(mask): participation = mask
+            case ("participationtypemask", _): throw Self.wrongMask
+            case ("addressused", .string(let text)):
+                guard EmailAddressRule.isOne(text) else { throw Self.wrongAddress }
+                address = text
+            case ("addressused", .null): break
+            case ("addressused", _): throw Self.wrongAddress
+            case (_, let value):
+                guard let property = member.name.strippingSuffix("@odata.bind") else { throw Self.refusal(of: member.name) }
+                record = try Self.record(property, value)
+            }
+        }
+        guard let participation else { throw Self.wrongMask }
+        guard address != nil || record != nil else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "A party has neither partyid, a systemuser or a queue, nor addressused. Give one of them.")
+        }
+        guard participation != Int64(Participation.sender.rawValue) || address == nil || record == nil else {
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "addressused of a sender that is a systemuser or a queue is the sender's own address. Leave it out.")
+        }
+        self.init(participation: Int(participation), record: record, address: address)
+    }
+
+    /// The record of a navigation property of `partyid`.
+    private static func record(_ property: String, _ value: JSONValue) throws(FieldsealError) -> (EntityDefinition, UUID) {
+        guard let relationship = entity.singleValued(property), relationship.attribute.logicalName == "partyid" else {
+            throw refusal(of: "\(property)@odata.bind")
+        }
+        let target = relationship.referenced
+        guard let address = value.string, let (found, key) = try ParsedValues.reference(address), case .id(let id) = key,
+            found === target
+        else {
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "\(property)@odata.bind of a party takes the address of a \(target.logicalName) by its id: /\(target.entitySetName)(ID)."
+            )
+        }
+        return (found, id)
+    }
+
+    private static func refusal(of name: String) -> FieldsealError {
+        FieldsealError(
+            .payloadDoesNotFit,
+            "A party takes no \(name.quotedForMessage). It takes participationtypemask, and addressused or a "
+                + "systemuser or a queue: partyid_systemuser@odata.bind or partyid_queue@odata.bind.")
+    }
+
+    private static let wrongMask = FieldsealError(
+        .payloadDoesNotFit, "participationtypemask of a party takes 1 (from), 2 (To), 3 (Cc) or 4 (Bcc).")
+    private static let wrongAddress = FieldsealError(
+        .payloadDoesNotFit, "addressused of a party takes one e-mail address of at most 320 bytes.")
+}

@@ -1,0 +1,69 @@
+import Foundation
+import JSON
+import Model
+
+// The names of a record's properties in a write, and what is said of a name that can't be written.
+extension ParsedValues {
+    /// The refusal of a member that sets no attribute, with what the client could have meant.
+    func refusal(ofUnknown name: String, isBound: Bool = false) -> FieldsealError {
+        let what = entity.logicalName
+        if let attribute = entity[name.lowercased()], attribute.type.isReference {
+            return FieldsealError(
+                .payloadDoesNotFit,
+                "\(what) has no navigation property \(name.quotedForMessage): it refers to records of several entities. Write "
+                    + "\(binding(of: attribute)).")
+        }
+        if let attribute = entity.attribute(named: name), !isBound {
+            return FieldsealError(
+                .payloadDoesNotFit,
+                "\(attribute.propertyName) gives the id of the record that \(attribute.logicalName) refers to, and is read only. Write "
+                    + "\(binding(of: attribute)) with its address.")
+        }
+        if entity.collectionValued(name) != nil || entity.association(name) != nil {
+            return FieldsealError(
+                .payloadDoesNotFit,
+                "\(name) of \(what) is a collection, which a new record takes, and an update does not. Write to the address "
+                    + "\(entity.entitySetName)(ID)/\(name), or to its $ref.")
+        }
+        if entity.singleValued(name) != nil {
+            return FieldsealError(
+                .payloadDoesNotFit,
+                "\(name) of \(what) refers to a record, and an update takes no values of it. Write \(name)@odata.bind with its address."
+            )
+        }
+        if entity === EntityDefinition.email, ["from", "to", "cc", "bcc"].contains(name.lowercased()) {
+            return FieldsealError(
+                .payloadDoesNotFit,
+                "\(name) is no attribute of the Web API. Write email_activity_parties, each party with its participationtypemask.")
+        }
+        guard isBound else { return FieldsealError(.payloadDoesNotFit, "\(what) has no attribute \(name.quotedForMessage).") }
+        return FieldsealError(.payloadDoesNotFit, "\(what) has no navigation property \(name.quotedForMessage).")
+    }
+
+    /// What a client writes to refer to a record.
+    func binding(of attribute: AttributeDefinition) -> String {
+        let names = entity.navigationProperties(of: attribute)
+        return (names.isEmpty ? [attribute.logicalName] : names).map { "\($0)@odata.bind" }.joined(separator: " or ")
+    }
+}
+
+extension EntityDefinition {
+    /// The lookup of a navigation property. One that refers to entities which are not here has no such property in the metadata;
+    /// it is found by the names that Dataverse gives it: LOOKUP, LOOKUP_ENTITY, and with the own entity's name behind.
+    func lookup(boundBy property: String) -> AttributeDefinition? {
+        if let relationship = singleValued(property) { return relationship.attribute }
+        let name = property.lowercased()
+        guard let attribute = self[String(name.prefix { $0 != "_" })], attribute.type.isReference, attribute.knownTargets.isEmpty
+        else { return nil }
+        let lookup = attribute.logicalName
+        let names =
+            [lookup, "\(lookup)_\(logicalName)"]
+            + attribute.type.targets.flatMap { ["\(lookup)_\($0)", "\(lookup)_\($0)_\(logicalName)"] }
+        return names.contains(name) ? attribute : nil
+    }
+
+    /// Whether records have a property of that name, which may be annotated.
+    func hasProperty(_ name: String) -> Bool {
+        attribute(named: name) != nil || lookup(boundBy: name) != nil || collectionValued(name) != nil || association(name) != nil
+    }
+}

@@ -1,0 +1,104 @@
+"""Parties and attachments that are written with their e-mail: what they take, and what is said of what they do not take."""
+
+import base64
+import uuid
+
+import pytest
+from service import refused
+from test_batches import batch, change_set, multipart, part, statuses
+
+FILE = {"filename": "a.txt", "mimetype": "text/plain", "body": base64.b64encode(b"hi").decode()}
+#: Attributes that a client sends, which no default has.
+FULL = FILE | {"subject": "about it", "objecttypecode": "email", "attachmentnumber": 7, "attachmentcontentinfo": "<1@x>", "isfollowed": True}
+
+
+def attachments(service, email):
+    return service.get(f"activitymimeattachments?$filter=_objectid_value eq {email}&$orderby=attachmentnumber").json()["value"]
+
+
+@pytest.fixture(scope="module")
+def queue(service):
+    return service.create("queues", {"name": f"parties {uuid.uuid4()}"})
+
+
+def test_a_file_takes_with_its_email_what_it_takes_alone(service):
+    own = str(uuid.uuid4())
+    email = service.create("emails", {"subject": "x", "email_activity_mime_attachment": [FULL | {"activitymimeattachmentid": own}, {"body": ""}, {}, FILE | {"@odata.type": "Microsoft.Dynamics.CRM.activitymimeattachment"}]})
+    service.create("activitymimeattachments", FULL | {"objectid_email@odata.bind": f"/emails({email})", "attachmentnumber": 8})
+    *rest, first, alone = attachments(service, email)
+    assert first["activitymimeattachmentid"] == own and {name: first[name] for name in FULL} == FULL and first["filesize"] == 2
+    same = set(first) - {"@odata.etag", "activitymimeattachmentid", "attachmentnumber", "versionnumber"}
+    assert {name: first[name] for name in same} == {name: alone[name] for name in same}
+    assert [(a["filename"], a["attachmentnumber"], a["body"], a["objecttypecode"], a["isfollowed"]) for a in rest] == [
+        ("attachment", 2, None, "email", False), ("attachment", 3, None, "email", False), ("a.txt", 4, FILE["body"], "email", False)]
+
+
+@pytest.mark.parametrize("member, code", [
+    ({"nosuch": 1}, "0x80048D19"), ({"filesize": 3}, "0x80048D19"), ({"body": "no base64!"}, "0x80048D19"), ({"mimetype": "none"}, "0x80040203"), ({"filename": "x" * 256}, "0x80044331"),
+    ({"subject": "x" * 2001}, "0x80044331"), ({"attachmentnumber": "1"}, "0x80048D19"), ({"filename": 1}, "0x80048D19"), ({"nosuch@odata.type": "#Int32"}, "0x80048D19"),
+    ({"objectid_email@odata.bind": "/emails(00000000-0000-0000-0000-000000000001)"}, "0x80048D19"),
+])
+def test_what_a_file_does_not_take_is_named(service, member, code):
+    response = service.request("POST", "emails", {"subject": "x", "email_activity_mime_attachment": [FILE | member]})
+    refused(response, 400, code)
+    name = next(iter(member)).split("@")[0].split("_")[0]
+    assert name in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("member", [
+    {"nosuch": 1}, {"donotemail": True}, {"effort": 1.5}, {"participationtypemask": 99}, {"participationtypemask": "2"}, {"addressused": "no address"}, {"addressused": 1}, {"activitypartyid": str(uuid.uuid4())},
+    {"partyidbogus@odata.bind": "/queues({queue})"}, {"partyid_systemuser@odata.bind": "/queues({queue})"}, {"partyid@odata.bind": "/queues({queue})"}, {"partyid_queue@odata.bind": 1},
+    {"partyid_queue@odata.bind": "/systemusers({queue})"}, {"activityid_email@odata.bind": "/emails({queue})"}, {"_partyid_value": "{queue}"},
+])
+def test_what_a_party_does_not_take_is_named(service, queue, member):
+    party = {"participationtypemask": 2, "addressused": "a@b.test"} | {name: value.replace("{queue}", queue) if isinstance(value, str) else value for name, value in member.items()}
+    name = next(iter(member))
+    for response in (service.request("POST", "emails", {"subject": "x", "email_activity_parties": [party]}), service.request("PUT", f"emails({service.create('emails', {})})/email_activity_parties", {"value": [party]})):
+        refused(response, 400, "0x80048D19")
+        assert name in response.json()["error"]["message"]
+
+
+def test_a_file_is_attached_by_the_activity(service):
+    email = service.create("emails", {"subject": "x"})
+    for bind in ({"objectid_activitypointer@odata.bind": f"/activitypointers({email})"}, {"objectid_activitypointer@odata.bind": f"/emails({email})"}, {"objectid_email@odata.bind": f"/activitypointers({email})"},
+                 {"objectid@odata.bind": f"{service.api}/activitypointers({email})"}):
+        service.create("activitymimeattachments", FILE | bind)
+    assert len(attachments(service, email)) == 4
+    assert service.request("POST", f"emails({email})/email_activity_mime_attachment", FULL).status_code == 204
+    refused(service.request("POST", "activitymimeattachments", FILE | {"objectid_activitypointer@odata.bind": f"/activitypointers({uuid.uuid4()})"}), 404, "0x80040217")
+    refused(service.request("POST", "activitymimeattachments", FILE | {"objectid_template@odata.bind": f"/emails({email})"}), 400, "0x80048D19")
+
+
+def parties(service, email):
+    rows = service.get(f"emails({email})/email_activity_parties?$select=participationtypemask,addressused,_partyid_value").json()["value"]
+    return sorted((row["participationtypemask"], row["addressused"] or row["_partyid_value"]) for row in rows)
+
+
+def test_the_parties_of_a_draft_are_put(service, queue):
+    me = service.get("WhoAmI").json()["UserId"]
+    email = service.create("emails", {"subject": "x", "email_activity_parties": [{"participationtypemask": 2, "addressused": "old@b.test"}]})
+    path = f"emails({email})/email_activity_parties"
+    sent = {"value": [{"participationtypemask": 1, "partyid_queue@odata.bind": f"queues({queue})"}, {"participationtypemask": 2, "addressused": "new@b.test"}]}
+    assert service.request("PUT", path, sent).status_code == 204
+    assert parties(service, email) == [(1, queue), (2, "new@b.test")]
+    assert service.request("PUT", path, {"@odata.context": f"{service.api}/$metadata#activityparties", "value": [{"participationtypemask": 3, "partyid_systemuser@odata.bind": f"{service.api}/systemusers({me})"}]}).status_code == 204
+    assert [mask for mask, _ in parties(service, email)] == [3]
+    assert statuses(multipart(service, change_set(part("PUT", path, sent, id=1)))) == [204] and len(parties(service, email)) == 2
+    assert batch(service, [{"id": "1", "method": "PUT", "url": path, "headers": {"content-type": "application/json"}, "body": {"value": []}}]).json()["responses"][0]["status"] == 204
+    assert parties(service, email) == []
+    for wrong in ({}, {"value": None}, {"value": {}}, {"value": [], "more": 1}, {"email_activity_parties": []}, {"value": [1]}):
+        refused(service.request("PUT", path, wrong), 400, "0x80048D19")
+    refused(service.request("PUT", f"emails({uuid.uuid4()})/email_activity_parties", sent), 404, "0x80040217")
+    refused(service.request("PUT", f"{path}?$top=1", sent), 400, "0x80060888")
+    for method in ("PATCH", "DELETE"):
+        response = service.request(method, path, sent)
+        assert response.status_code == 405 and response.headers["Allow"] == "GET, PUT"
+    assert service.request("OPTIONS", path).headers["Allow"] == "GET, HEAD, PUT, OPTIONS"
+    assert service.request("PUT", f"emails({email})/email_activity_mime_attachment", {"value": []}).headers["Allow"] == "GET, POST"
+    assert service.request("OPTIONS", f"systemusers({me})/lk_audit_userid").headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_the_parties_of_an_email_that_was_received_stay(service):
+    email = service.create("emails", {"subject": "x", "directioncode": False, "email_activity_parties": [{"participationtypemask": 2, "addressused": "old@b.test"}]})
+    refused(service.request("PUT", f"emails({email})/email_activity_parties", {"value": []}), 400, "0x8004022E")
+    assert parties(service, email) == [(2, "old@b.test")]
