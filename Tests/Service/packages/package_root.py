@@ -62,8 +62,8 @@ class Root:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def configure(root, cluster, port, database=None, **changes):
-    """Puts into /etc/fieldseal what an operator does, with its owners and modes. `database` is where the root has the cluster's folder."""
+def configure(root, cluster, port, place=None, **changes):
+    """Puts into /etc/fieldseal what an operator does, with its owners and modes. `place` is where the root has the cluster's folder."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "60", "-subj", "/CN=localhost",
          "-addext", "subjectAltName=DNS:localhost", "-keyout", cluster.home / "package.key", "-out", cluster.home / "package.pem"], check=True, capture_output=True)
@@ -72,12 +72,12 @@ def configure(root, cluster, port, database=None, **changes):
         shutil.copyfile(cluster.home / source, root.path(f"{folder}/{name}"))
         root.run("chown", "fieldseal:fieldseal", f"{folder}/{name}")
         root.run("chmod", "0400", f"{folder}/{name}")
-    write_settings(root, cluster, port, database, **changes)
+    write_settings(root, cluster, port, place, **changes)
 
 
-def write_settings(root, cluster, port, database=None, **changes):
+def write_settings(root, cluster, port, place=None, **changes):
     """Writes the settings. None takes one away."""
-    folder, host = "/etc/fieldseal", database or cluster.home
+    folder, host = "/etc/fieldseal", place or cluster.home
     lines = {
         "database": f"host={host} user=fieldseal_service dbname=fieldseal", "kekFile": f"{folder}/kek",
         "migrationDatabase": f"host={host} user=postgres dbname=fieldseal", "baseURL": f"https://localhost:{port}",

@@ -8,6 +8,7 @@ import pytest
 import scratch
 from booted_root import BootedRoot
 from cluster import Cluster
+from database_passwords import SETTING, asked_for_passwords, connections, password_file
 from package_root import build, configure, write_settings
 
 PORT = 8443
@@ -186,11 +187,28 @@ def test_the_key_comes_from_elsewhere_than_a_file(machine, source):
     for unit in UNITS[1:3]:
         machine.start(unit)
     if lines:
-        # Without the drop-in the service does not start, and is not tried again.
+        # Without the drop-in the service does not start.
         machine.stop()
         machine.edit(SERVICE)
         assert machine.run("systemctl", "start", SERVICE, check=False).returncode
         assert "systemd passed no credentials" in machine.journal(SERVICE)
+
+
+def test_the_passwords_of_the_database_are_an_encrypted_credential(machine):
+    """As docs/production.md has it."""
+    with asked_for_passwords(machine.cluster):
+        passwords = machine.path("/etc/fieldseal/pgpass")
+        passwords.write_text(password_file())
+        machine.run("systemd-creds", "encrypt", "--with-key=host", "--name=pgpass", "/etc/fieldseal/pgpass", "/etc/fieldseal/pgpass.cred")
+        passwords.unlink()
+        for unit in UNITS[:3]:
+            machine.edit(unit, "LoadCredentialEncrypted=pgpass:/etc/fieldseal/pgpass.cred")
+        machine.settle(**connections(DATABASE), **{SETTING: {"credential": "pgpass"}})
+        machine.start()
+        assert machine.get("/readyz")[0] == 200
+        for unit in UNITS[1:3]:
+            machine.start(unit)
+        machine.stop()
 
 
 @pytest.mark.parametrize("unit", UNITS[1:3])
