@@ -149,6 +149,12 @@ static const unsigned char config_0027[] = {
 static const unsigned char config_0027_down[] = {
 #embed "../../migrations/config/0027_copies.down.sql"
 };
+static const unsigned char config_0028[] = {
+#embed "../../migrations/config/0028_comments.sql"
+};
+static const unsigned char config_0028_down[] = {
+#embed "../../migrations/config/0028_comments.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -269,6 +275,12 @@ static const unsigned char org_0022[] = {
 static const unsigned char org_0022_down[] = {
 #embed "../../migrations/org/0022_content_ids.down.sql"
 };
+static const unsigned char org_0023[] = {
+#embed "../../migrations/org/0023_comments.sql"
+};
+static const unsigned char org_0023_down[] = {
+#embed "../../migrations/org/0023_comments.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -320,6 +332,8 @@ static const struct embedded_file files[] = {
     {"config/0026_refused_tokens.down.sql", config_0026_down, sizeof config_0026_down},
     {"config/0027_copies.sql", config_0027, sizeof config_0027},
     {"config/0027_copies.down.sql", config_0027_down, sizeof config_0027_down},
+    {"config/0028_comments.sql", config_0028, sizeof config_0028},
+    {"config/0028_comments.down.sql", config_0028_down, sizeof config_0028_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -360,6 +374,8 @@ static const struct embedded_file files[] = {
     {"org/0021_sorted_lists.down.sql", org_0021_down, sizeof org_0021_down},
     {"org/0022_content_ids.sql", org_0022, sizeof org_0022},
     {"org/0022_content_ids.down.sql", org_0022_down, sizeof org_0022_down},
+    {"org/0023_comments.sql", org_0023, sizeof org_0023},
+    {"org/0023_comments.down.sql", org_0023_down, sizeof org_0023_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -16,7 +16,8 @@ struct Backup: AsyncParsableCommand {
             discussion: """
                 The dump is one of the whole database in pg_dump's custom, directory or tar format. No database is needed. With the \
                 key-encryption key of the backup's time it also says whether that key opens each organization's.
-                """)
+                """,
+            example: "backup check /mnt/safe/fieldseal.dump --kek-file /mnt/safe/kek")
         @Argument(help: "The dump: a file, or a folder of pg_dump's directory format.") var file: String
         @Option(help: ArgumentHelp("The key-encryption key that belongs to the backup.", valueName: "file")) var kekFile: String?
         @Option(

@@ -20,7 +20,8 @@ struct Dev: AsyncParsableCommand {
             creates the organization contoso with sample records, and serves. All of it is kept in FIELDSEAL_HOME \
             (./.fieldseal), and the next start takes up where this one left off. FIELDSEAL_HTTPS_PORT and \
             FIELDSEAL_HTTP_PORT choose the ports; 0 takes a free one.
-            """)
+            """,
+        example: "dev")
 
     func run() async throws {
         let home = try DevelopmentHome()

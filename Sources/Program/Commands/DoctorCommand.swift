@@ -12,8 +12,8 @@ struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
         abstract:
-            "Check the deployment, and print what is wrong and what to do; exit 1 for warnings, 2 for errors, 3 if the database can't be reached."
-    )
+            "Check the deployment, and print what is wrong and what to do; exit 1 for warnings, 2 for errors, 3 if the database can't be reached.",
+        example: "doctor --org contoso --deep")
     @Flag(help: "Open every cell too.") var deep = false
     @Option(
         help: ArgumentHelp(

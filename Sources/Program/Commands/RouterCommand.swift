@@ -22,6 +22,10 @@ struct RouterCommand: AsyncParsableCommand {
             discussion: """
                 It is a client of the Web API with the role Email Router, may run anywhere, and stores nothing. Any number \
                 may run for one organization. Without --service it works for the development deployment.
+                """,
+            example: """
+                router run --service https://crm.example.com:8443 --org contoso --client-id \
+                11111111-2222-4333-8444-555555555555 --secret-file /etc/fieldseal/router-contoso.secret
                 """)
         @Option(help: ArgumentHelp("The service's address.", valueName: "url")) var service: String?
         @Option(name: .customLong("org"), help: ArgumentHelp("The organization.", valueName: "name")) var organization = "contoso"

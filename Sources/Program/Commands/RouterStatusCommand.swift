@@ -13,7 +13,8 @@ struct RouterStatusCommand: AsyncParsableCommand {
             A mailbox has a problem if its last turn failed, it was disabled after an error, a message was set aside, or no router has \
             looked at it for ten minutes after it was due. Routers work for no mailbox that lacks a profile or a delivery method: those \
             are counted, and --all says what each lacks. With --json there is one line for each mailbox, those with problems first.
-            """)
+            """,
+        example: "router status --org contoso --all")
     @OptionGroup var organization: OrganizationOption
     @OptionGroup var options: CommandOptions
     @Flag(help: "Show the mailboxes that work too.") var all = false

@@ -4,7 +4,8 @@ import Logging
 /// The service in production.
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Run the HTTPS service until SIGINT or SIGTERM. It never migrates by itself.")
+        abstract: "Run the HTTPS service until SIGINT or SIGTERM. It never migrates by itself.",
+        example: "serve --settings /etc/fieldseal/fieldseal.yaml")
     @Option(help: ArgumentHelp("The settings file.", valueName: "file")) var settings: String?
     @Flag(help: "Start even if the service connects as a superuser. PostgreSQL checks no rights of a superuser.")
     var allowSuperuser = false

@@ -16,6 +16,8 @@ struct Settings: Sendable {
     var databases: [String: String] = [:]
     /// Connection strings for migrations, for the databases in ``databases``.
     var migrationDatabases: [String: String] = [:]
+    /// The systemd credential with the passwords of the roles in the connection strings.
+    var databasePasswordsCredential: String?
     var connections = 16
     var kekFile = ""
     /// The source of the key-encryption key, if it is not ``kekFile``.
@@ -108,6 +110,7 @@ struct Settings: Sendable {
         for (setting, value) in file.values + variables.values { setting.write(&settings, value) }
         if let ports { (settings.httpsPort, settings.httpPort) = (ports.https, ports.http) }
         try settings.complete()
+        try DatabasePasswords.use(settings)
         return settings
     }
 
@@ -123,6 +126,7 @@ struct Settings: Sendable {
             .text("migrationDatabase", \.migrationDatabase, .connection),
             .connections("databases", \.databases),
             .connections("migrationDatabases", \.migrationDatabases),
+            .text("databasePasswords.credential", \.databasePasswordsCredential, .text),
             .integer("connections", \.connections, 2...1_000),
             .text("kekFile", \.kekFile, .file),
             .text("kekCopyFile", \.kekCopyFile),

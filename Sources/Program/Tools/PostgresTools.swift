@@ -34,16 +34,19 @@ struct PostgresTools: Sendable {
     func dump(schema: String, snapshot: String, to file: ExportFile, conninfo: String) async throws {
         let service = try ServiceFile(conninfo)
         defer { service.remove() }
+        let passwords = DatabasePasswords.input()
+        var variables: [Environment.Key: String?] = [
+            "PGSERVICEFILE": service.path, "PGSERVICE": ServiceFile.name, "PGAPPNAME": "fieldseal org",
+        ]
+        if let file = passwords.file { variables["PGPASSFILE"] = file }
         let result = try await Subprocess.run(
             .path(FilePath("\(folder)/pg_dump")),
             arguments: [
                 "--format=custom", "--compress=1", "--role=fieldseal_owner", "--snapshot=\(snapshot)", "--schema=\(schema)",
                 "--schema=cell", "--exclude-table-data=\(schema).cell_change",
             ],
-            environment: .inherit.updating([
-                "PGSERVICEFILE": service.path, "PGSERVICE": ServiceFile.name, "PGAPPNAME": "fieldseal org",
-            ]),
-            input: .none,
+            environment: .inherit.updating(variables),
+            input: .fileDescriptor(FileDescriptor(rawValue: passwords.descriptor), closeAfterSpawningProcess: true),
             output: .fileDescriptor(FileDescriptor(rawValue: file.descriptor), closeAfterSpawningProcess: false),
             error: .string(limit: 1 << 16))
         try Self.check(result.terminationStatus.isSuccess, result.standardError)

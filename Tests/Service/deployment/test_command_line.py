@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shlex
 import subprocess
 
 import pytest
@@ -40,6 +41,40 @@ def test_every_command_and_argument_has_a_text():
         assert command["abstract"], path
         for argument in command.get("arguments", []):
             assert argument.get("abstract") or not argument.get("shouldDisplay", True), (path, argument)
+
+
+def declared(path, words):
+    """Checks the words of a command line, after the command's name, against what the command takes."""
+    named, places = {}, []
+    for argument in HELP[path]["arguments"]:
+        if argument["kind"] == "positional":
+            places.append(argument)
+        named |= {("--" if name["kind"] == "long" else "-") + name["name"]: argument for name in argument.get("names", [])}
+    given, free = set(), 0
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-"):
+            free += 1
+            continue
+        assert word in named, (path, word)
+        given.add(named[word]["valueName"])
+        if named[word]["kind"] == "option":
+            assert words and not words[0].startswith("-"), (path, word)
+            words.pop(0)
+    assert sum(not a.get("isOptional", False) for a in places) <= free <= len(places), (path, free)
+    assert all(a.get("isOptional", False) or a["valueName"] in given for a in named.values()), path
+
+
+def test_every_command_has_one_example_that_it_would_take():
+    for path, command in HELP.items():
+        if command.get("subcommands"):
+            continue
+        shown = subprocess.run([PROGRAM, *path, "--help"], check=True, capture_output=True, text=True).stdout
+        example = command.get("discussion", "").split("EXAMPLE:\n")
+        assert len(example) == 2 and "EXAMPLE:" in shown, path
+        name, *words = shlex.split(example[1])
+        assert name == "fieldseal" and tuple(words[:len(path)]) == path, (path, words)
+        declared(path, words[len(path):])
 
 
 def test_the_organization_of_a_command_is_explained_as_it_is():

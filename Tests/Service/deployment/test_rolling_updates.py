@@ -1,6 +1,7 @@
 """Updates while clients work: servers in turn, a database that is newer than a server knows, and the rehearsal of migrations."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -11,11 +12,14 @@ import pytest
 import requests
 from balancer import wait_for
 from cluster import MIGRATIONS, NEWEST
-from service import PATIENCE
+from service import PATIENCE, PROGRAM
 from test_several_servers import behind_a_balancer
 
 CONFIG = sorted(p.stem for p in (pathlib.Path(__file__).parents[3] / "migrations/config").glob("*.sql") if not p.stem.endswith(".down"))
 NEXT = "9999_next"
+#: Another program to update from. Without it the update is one without migrations, from this program to itself.
+# The program refuses variables that it does not know.
+OLDER = os.environ.pop("FIELDSEAL_OLDER", PROGRAM)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,49 @@ def test_an_update_in_turn_fails_no_request(place):
         assert refused.returncode == 1 and NEXT in refused.stdout + refused.stderr
     finally:
         back(cluster)
+
+
+def applied(cluster):
+    return {(scope, name) for scope, name in cluster.sql("SELECT scope, name FROM config.migration")}
+
+
+def test_an_update_from_an_older_program_fails_what_the_page_says():
+    """FIELDSEAL_OLDER makes the deployment and works in it. This program migrates it meanwhile and takes its place, server by server."""
+    with behind_a_balancer(2, program=OLDER) as (cluster, servers, client):
+        before = applied(cluster)
+        key = cluster.run("key", "show").stdout
+        with Load(client, "from-older") as load:
+            load.go_on()
+            assert load.statuses == {200, 204}
+            cluster.program = PROGRAM
+            cluster.run("migrate", "up")
+            migrations = applied(cluster) - before
+            compatible = {name for name, in cluster.sql("SELECT name FROM config.compatible_migration")}
+            # docs/operations.md, Updates: what is refused, and by which servers.
+            ofOrganizations = {name for scope, name in migrations if scope != "config"}
+            isAway = any(scope == "config" and name not in compatible for scope, name in migrations)
+            load.go_on()
+            assert ready(servers[-1]).status_code == (503 if isAway else 200)
+            for number, server in enumerate(servers, 1):
+                server.stop()
+                server.program = PROGRAM
+                server.start()
+                wait_for(lambda number=number: client.balancer.count() == (number if isAway else len(servers)))
+                load.go_on()
+            updated = len(load.answers)
+            load.go_on()
+            assert json.loads(cluster.run("key", "change", "--json").stdout)["keyVersion"] == 2
+            load.go_on()
+        assert {answer.status_code for answer in load.answers[updated:]} == {200, 204}
+        assert load.statuses <= {200, 204} | ({403} if ofOrganizations else set()) | ({503} if isAway else set()), load.statuses
+        assert all(a.json()["error"]["code"] == "0x8004A104" for a in load.answers if a.status_code == 403)
+        assert load.kept(cluster)
+        # Nothing of what the older program wrote is foreign to this one.
+        assert cluster.run("verify").returncode == 0 and cluster.run("migrate", "verify").returncode == 0
+        assert cluster.run("key", "show").stdout != key and len(cluster.opened_cells()) == len([a for a in load.answers if a.status_code == 204])
+        found = json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]
+        # The tests' PostgreSQL does not wait for its disk.
+        assert {f["code"] for f in found if f["severity"] == "error"} == {"not-durable"}, found
 
 
 def test_a_newer_database_that_does_not_say_so_takes_older_servers_out(place):

@@ -9,7 +9,7 @@ import requests
 from balancer import Balancer, wait_for
 from cluster import Cluster
 from server import Server
-from service import PATIENCE
+from service import PATIENCE, PROGRAM
 
 
 class Client:
@@ -36,13 +36,13 @@ class Client:
 
 
 @contextlib.contextmanager
-def behind_a_balancer(count):
+def behind_a_balancer(count, program=PROGRAM):
     """Servers of one database behind HAProxy: (cluster, servers, client)."""
-    cluster = Cluster(trustedProxies=["127.0.0.1"])
+    cluster = Cluster(program=program, trustedProxies=["127.0.0.1"])
     balancer, servers = Balancer(cluster), []
     try:
         for _ in range(count):
-            servers.append(Server(cluster, base_url=balancer.base, https={"drainSeconds": 3}))
+            servers.append(Server(cluster, program=program, base_url=balancer.base, https={"drainSeconds": 3}))
         balancer.start(servers)
         credentials = json.loads(cluster.run(
             "client", "add", "behind-the-balancer", "--org", "contoso", "--role", "System Administrator", "--json").stdout)

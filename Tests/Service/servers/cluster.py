@@ -24,7 +24,9 @@ NEWEST = MIGRATIONS[-1]
 
 
 class Cluster:
-    def __init__(self, *settings, **configuration):
+    def __init__(self, *settings, program=PROGRAM, **configuration):
+        """Makes one with the `settings` of PostgreSQL and the `configuration` of the program."""
+        self.program = program
         self.home = scratch.new_folder()
         self.home.chmod(0o755)
         self.settings = ["fsync=off", *settings]
@@ -80,11 +82,11 @@ class Cluster:
 
     # The program
 
-    def popen(self, *arguments, settings="direct", program=PROGRAM, **options):
+    def popen(self, *arguments, settings="direct", program=None, **options):
         # Long options go behind the subcommand, whose option it is.
         extra = ["--settings", str(self.home / f"{settings}.yaml")] if settings else []
         return subprocess.Popen(
-            [program, *arguments, *extra], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [program or self.program, *arguments, *extra], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             **options)
 
     def run(self, *arguments, check=True, stdin="", **options):

@@ -16,7 +16,9 @@ struct ApprovalCommand: AsyncParsableCommand {
         subcommands: [List.self, Approve.self, Refuse.self])
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the requests that are open or approved.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the requests that are open or approved.",
+            example: "approval list --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -46,7 +48,8 @@ struct ApprovalCommand: AsyncParsableCommand {
 
     struct Approve: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Approve a request of a client or a person. They can then do what they asked for, once.")
+            abstract: "Approve a request of a client or a person. They can then do what they asked for, once.",
+            example: "approval approve 7c4a8d09-0000-4000-8000-000000000001 --org contoso")
         @Argument(help: "The request's id, as approval list shows it.") var id: String
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -60,7 +63,9 @@ struct ApprovalCommand: AsyncParsableCommand {
     }
 
     struct Refuse: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Refuse a request, or take an approval back.")
+        static let configuration = CommandConfiguration(
+            abstract: "Refuse a request, or take an approval back.",
+            example: "approval refuse 7c4a8d09-0000-4000-8000-000000000001 --org contoso")
         @Argument(help: "The request's id, as approval list shows it.") var id: String
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -87,7 +92,8 @@ extension Key {
                 With --approval, a second System Administrator has to approve each operation within so many seconds. With --sign-in, \
                 clients use the key messages of the Web API within so many seconds after their sign-in. To ask for less, a second \
                 System Administrator has to approve that as well.
-                """)
+                """,
+            example: "key control --org contoso --approval 1h --sign-in 15m")
         @Option(help: ArgumentHelp("Time for an approval, such as 10m, or off.", valueName: "time")) var approval: String?
         @Option(help: ArgumentHelp("Time after a client's sign-in, such as 5m, or off.", valueName: "time")) var signIn: String?
         @OptionGroup var organization: OrganizationOption

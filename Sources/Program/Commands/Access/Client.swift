@@ -16,7 +16,8 @@ struct Client: AsyncParsableCommand {
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Add a client. Its secret is shown once. With --public-key or --certificate it has no secret.")
+            abstract: "Add a client. Its secret is shown once. With --public-key or --certificate it has no secret.",
+            example: "client add crm-import --org contoso --role \"Basic User\" --expires 365")
         @Argument(help: "The client's name, such as crm-import.") var name: String
         @Option(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
         @Option(help: ArgumentHelp("Its public key or certificate, in PEM.", valueName: "file")) var publicKey: String?
@@ -72,7 +73,8 @@ struct Client: AsyncParsableCommand {
 
     struct AddKey: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "add-key", abstract: "Add a public key to a client, which can authenticate with it from then on.")
+            commandName: "add-key", abstract: "Add a public key to a client, which can authenticate with it from then on.",
+            example: "client add-key crm-import /root/crm-import.pem --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "The public key or certificate, in PEM.") var file: String
         @OptionGroup var organization: OrganizationOption
@@ -91,7 +93,8 @@ struct Client: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "add-certificate",
             abstract: "Add a certificate to a client, which can authenticate with it in the TLS handshake from then on.",
-            discussion: "It ends with the certificate. client remove-key ends it before that.")
+            discussion: "It ends with the certificate. client remove-key ends it before that.",
+            example: "client add-certificate crm-import /root/crm-import.pem --bind-tokens --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "The certificate, in PEM.") var file: String
         @Flag(help: "Tokens that it brings are good on connections with the certificate alone.") var bindTokens = false
@@ -110,7 +113,8 @@ struct Client: AsyncParsableCommand {
     struct RemoveKey: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "remove-key", abstract: "Remove a public key; assertions that it signed are refused at once.",
-            discussion: "Tokens that the client has already stay good for an hour at most. To end them too, disable the client.")
+            discussion: "Tokens that the client has already stay good for an hour at most. To end them too, disable the client.",
+            example: "client remove-key crm-import 7c4a8d09-0000-4000-8000-000000000001 --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "The key's id, as client list shows it.") var key: String
         @OptionGroup var organization: OrganizationOption
@@ -130,7 +134,9 @@ struct Client: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the clients.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the clients.",
+            example: "client list --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -184,7 +190,9 @@ struct Client: AsyncParsableCommand {
     }
 
     struct Disable: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Disable a client; its tokens are refused at once.")
+        static let configuration = CommandConfiguration(
+            abstract: "Disable a client; its tokens are refused at once.",
+            example: "client disable crm-import --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Flag(help: "Do it also if the client is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption

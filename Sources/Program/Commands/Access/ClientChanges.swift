@@ -20,7 +20,8 @@ extension Client {
             discussion: """
                 Two secrets are valid at most: one that is older than the former one ends at once. After a leak, --overlap 0 ends \
                 the former one at once as well; tokens that it brought stay good for an hour, unless the client is disabled.
-                """)
+                """,
+            example: "client rotate crm-import --org contoso --overlap 24")
         @Argument(help: "The client's name or id.") var client: String
         @Option(help: ArgumentHelp("Hours for which the previous secret is accepted, 0 to 720.", valueName: "hours"))
         var overlap = ClientRegistry.overlap / 3_600
@@ -50,7 +51,9 @@ extension Client {
     }
 
     struct Enable: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Enable a client again, with the secrets and keys that it had.")
+        static let configuration = CommandConfiguration(
+            abstract: "Enable a client again, with the secrets and keys that it had.",
+            example: "client enable crm-import --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -64,7 +67,8 @@ extension Client {
 
     struct SetRole: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "role", abstract: "Give a client another role, from its next request on.")
+            commandName: "role", abstract: "Give a client another role, from its next request on.",
+            example: "client role crm-import \"Email Administrator\" --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
         @Flag(help: "Do it also if the client is the last System Administrator.") var evenIfLast = false
@@ -83,7 +87,8 @@ extension Client {
         static let configuration = CommandConfiguration(
             abstract: "Remove a client with its secrets and keys; its tokens are refused at once.",
             discussion:
-                "The systemuser that it acted as stays, disabled, since records name it. To keep the client: client disable.")
+                "The systemuser that it acted as stays, disabled, since records name it. To keep the client: client disable.",
+            example: "client remove crm-import --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Flag(help: "Do it also if the client is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption

@@ -13,7 +13,11 @@ struct Issuer: AsyncParsableCommand {
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Trust a provider; the secret that this service has there comes from the terminal or standard input.",
-            discussion: "There, register https://…/ORGANIZATION/sign-in/back as the redirect URI.")
+            discussion: "There, register https://…/ORGANIZATION/sign-in/back as the redirect URI.",
+            example: """
+                issuer add entra --org contoso --issuer https://login.example.com/v2.0 --client-id \
+                11111111-2222-4333-8444-555555555555
+                """)
         @Argument(help: "The provider's display name.") var name: String
         @Option(help: ArgumentHelp("Its issuer identifier.", valueName: "url")) var issuer: String
         @Option(help: ArgumentHelp("The client id of this service at the provider.", valueName: "id")) var clientID: String
@@ -38,7 +42,9 @@ struct Issuer: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the providers.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the providers.",
+            example: "issuer list --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -64,7 +70,8 @@ struct Issuer: AsyncParsableCommand {
 
     struct Link: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Link an account of a provider to a person of the console, or to a client of the Web API.")
+            abstract: "Link an account of a provider to a person of the console, or to a client of the Web API.",
+            example: "issuer link entra ada@example.com --user ada --org contoso")
         @Argument(help: "The provider.") var name: String
         @Argument(help: "The value of the claim at the provider.") var subject: String
         @Option(help: "The person.") var user: String?
@@ -83,7 +90,9 @@ struct Issuer: AsyncParsableCommand {
     }
 
     struct Remove: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Remove a provider and its links.")
+        static let configuration = CommandConfiguration(
+            abstract: "Remove a provider and its links.",
+            example: "issuer remove entra --org contoso")
         @Argument(help: "The provider.") var name: String
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions

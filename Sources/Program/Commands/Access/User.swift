@@ -17,7 +17,8 @@ struct User: AsyncParsableCommand {
 
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Add a person, with a password from the terminal or standard input.")
+            abstract: "Add a person, with a password from the terminal or standard input.",
+            example: "user add ada --org contoso --role \"System Administrator\"")
         @Argument(help: "The name to sign in with.") var name: String
         @Option(help: "What the person may do.") var role: PersonRole
         @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
@@ -37,7 +38,9 @@ struct User: AsyncParsableCommand {
     }
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the people.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the people.",
+            example: "user list --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -68,7 +71,9 @@ struct User: AsyncParsableCommand {
     }
 
     struct Disable: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Disable a person, and end their sessions.")
+        static let configuration = CommandConfiguration(
+            abstract: "Disable a person, and end their sessions.",
+            example: "user disable ada --org contoso")
         @Argument(help: "The person's name.") var name: String
         @Flag(help: "Do it also if the person is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
@@ -84,7 +89,8 @@ struct User: AsyncParsableCommand {
     struct Reset: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Give a person another password, which they change at their next sign-in.",
-            discussion: "It enables them again, takes their one-time passwords away, and ends their sessions.")
+            discussion: "It enables them again, takes their one-time passwords away, and ends their sessions.",
+            example: "user reset ada --org contoso")
         @Argument(help: "The person's name.") var name: String
         @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
         var passwordFile: String?

@@ -8,7 +8,8 @@ import Tenancy
 extension User {
     struct Enable: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Enable a person again, with the password and the one-time passwords that they had.")
+            abstract: "Enable a person again, with the password and the one-time passwords that they had.",
+            example: "user enable ada --org contoso")
         @Argument(help: "The person's name.") var name: String
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -24,7 +25,8 @@ extension User {
 
     struct SetRole: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "role", abstract: "Give a person another role, from their next page on.")
+            commandName: "role", abstract: "Give a person another role, from their next page on.",
+            example: "user role ada \"Email Administrator\" --org contoso")
         @Argument(help: "The person's name.") var name: String
         @Argument(help: "What the person may do.") var role: PersonRole
         @Flag(help: "Do it also if the person is the last System Administrator.") var evenIfLast = false
@@ -43,7 +45,8 @@ extension User {
     struct Remove: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a person, and end their sessions.",
-            discussion: "The systemuser that they acted as stays, disabled, since records name it.")
+            discussion: "The systemuser that they acted as stays, disabled, since records name it.",
+            example: "user remove ada --org contoso")
         @Argument(help: "The person's name.") var name: String
         @Flag(help: "Do it also if the person is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
@@ -58,7 +61,8 @@ extension User {
 
     struct EndSessions: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "end-sessions", abstract: "End all sessions of a person; they sign in again.")
+            commandName: "end-sessions", abstract: "End all sessions of a person; they sign in again.",
+            example: "user end-sessions ada --org contoso")
         @Argument(help: "The person's name.") var name: String
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -79,7 +83,8 @@ extension User {
             discussion: """
                 Without a role, no role needs them any more. People who have none turn them on before any other page opens. It is \
                 written as the role that migrates, and SQL can't take it back.
-                """)
+                """,
+            example: "user require-second-factor --role \"System Administrator\" --org contoso")
         @Option(help: "A role; may be given several times.") var role: [PersonRole] = []
         @Flag(help: "Every role.") var all = false
         @OptionGroup var organization: OrganizationOption

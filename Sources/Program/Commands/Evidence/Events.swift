@@ -19,7 +19,8 @@ struct Events: AsyncParsableCommand {
             discussion: """
                 The last line, "attested", says where the chain ends. `events verify --against` compares it later with the database. The \
                 next export goes on after its "newest".
-                """)
+                """,
+            example: "events export --org contoso --after 1200")
         @OptionGroup var organization: OrganizationOption
         @Option(
             name: [.customLong("after"), .customLong("since")], help: ArgumentHelp("Only events after this one.", valueName: "id"))
@@ -75,8 +76,8 @@ struct Events: AsyncParsableCommand {
             abstract:
                 "Verify the chain of security events of one or all organizations; exit 1 and what is wrong if one is broken or cut off.",
             discussion:
-                "With archives, which take --org, they are verified too: all those of security events, or archives of the audit, have to be named."
-        )
+                "With archives, which take --org, they are verified too: all those of security events, or archives of the audit, have to be named.",
+            example: "events verify --org contoso --from-checkpoint")
         @OptionGroup var organizations: OrganizationsOption
         @Flag(help: "Verify only the events since the last verification.") var fromCheckpoint = false
         @Option(parsing: .upToNextOption, help: ArgumentHelp("Files that `events archive` wrote.", valueName: "file"))

@@ -12,7 +12,8 @@ struct EventsArchive: AsyncParsableCommand {
         discussion: """
             The chain stays verifiable: the database knows where it begins, and `events verify --archive` verifies the files along \
             with it. Keep the files: nothing else has these events. The newest event always stays.
-            """)
+            """,
+        example: "events archive --org contoso --before 2026-01-01 --to /var/lib/fieldseal/archive/contoso-2025.archive")
     @OptionGroup var organization: OrganizationOption
     @Option(
         help: ArgumentHelp("What is older than this date (UTC), such as 2026-01-31 or 2026-01-31T12:00:00Z.", valueName: "date"))

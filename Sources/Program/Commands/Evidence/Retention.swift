@@ -13,7 +13,8 @@ struct Retention: AsyncParsableCommand {
         discussion: """
             retention.eventDays and retention.auditDays move what is older to sealed files in retention.folder; retention.emailDays \
             deletes e-mails that ended. What has no setting is kept. Run it nightly: fieldseal-retention.timer.
-            """)
+            """,
+        example: "retention --org contoso")
     @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization.", valueName: "name")) var organization: String?
     @OptionGroup var options: CommandOptions
 

@@ -19,7 +19,8 @@ struct Kek: AsyncParsableCommand {
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a new key-encryption key: 64 random bytes in base64, mode 0400. Never overwrites a file.")
+            abstract: "Make a new key-encryption key: 64 random bytes in base64, mode 0400. Never overwrites a file.",
+            example: "kek create /etc/fieldseal/private/kek")
         @Argument(help: "Where to put it.") var path: String
 
         func run() async throws {
@@ -35,7 +36,8 @@ struct Kek: AsyncParsableCommand {
 
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show what is sealed under which key-encryption key, which servers have which, and the next step.")
+            abstract: "Show what is sealed under which key-encryption key, which servers have which, and the next step.",
+            example: "kek status")
         @OptionGroup var options: CommandOptions
 
         func run() async throws { try await options.inDatabases(look) }
@@ -120,7 +122,8 @@ struct Kek: AsyncParsableCommand {
     struct Rotate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Seal and tag everything under the new key-encryption key, organization by organization, while servers run.",
-            discussion: "What is done stays done: after an interruption, run it again.")
+            discussion: "What is done stays done: after an interruption, run it again.",
+            example: "kek rotate")
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
@@ -174,7 +177,8 @@ struct Kek: AsyncParsableCommand {
 
     struct Retire: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "End the use of key-encryption keys that were replaced: no program accepts them from then on.")
+            abstract: "End the use of key-encryption keys that were replaced: no program accepts them from then on.",
+            example: "kek retire")
         @OptionGroup var options: CommandOptions
 
         func run() async throws {

@@ -10,7 +10,8 @@ extension Kek {
             discussion: """
                 Without --from the key is a new one, which exists nowhere else: keep backups of the token and of the sealed file. The \
                 sealed file is written to kek.pkcs11.sealedFile, and never overwritten.
-                """)
+                """,
+            example: "kek seal --make-token-key --from /etc/fieldseal/private/kek")
         @Option(help: ArgumentHelp("Seal this key-encryption key, as kek create made it.", valueName: "file")) var from: String?
         @Flag(help: "Make the AES key in the token first. It never leaves the token.") var makeTokenKey = false
         @Flag(help: "Use newKek.pkcs11, for a key that replaces the present one.") var new = false

@@ -17,7 +17,9 @@ struct Key: AsyncParsableCommand {
         ])
 
     struct Status: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show the state of the key, and no byte of it.")
+        static let configuration = CommandConfiguration(
+            abstract: "Show the state of the key, and no byte of it.",
+            example: "key status --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -32,7 +34,8 @@ struct Key: AsyncParsableCommand {
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print the key's text, for a safe place outside of the deployment. It is recorded.")
+            abstract: "Print the key's text, for a safe place outside of the deployment. It is recorded.",
+            example: "key show --org contoso --file /mnt/safe/contoso.key")
         @Option(
             name: .customLong("version"), help: ArgumentHelp("A retired version, for a backup of its time.", valueName: "number"))
         var keyVersion: Int?
@@ -76,7 +79,8 @@ struct Key: AsyncParsableCommand {
             discussion: """
                 Without --own a strong key is generated. The key's text is the only secret in a dump. An attacker with the \
                 dump can guess keys, and finds ten characters that a person chose in a short time.
-                """)
+                """,
+            example: "key change --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
         @Flag(help: "Take a key of your own, from the terminal or standard input.") var own = false
@@ -127,7 +131,8 @@ struct Key: AsyncParsableCommand {
 
     struct Rehearse: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Rehearse a key change: print its duration, its WAL, and which cells don't open. It is rolled back.")
+            abstract: "Rehearse a key change: print its duration, its WAL, and which cells don't open. It is rolled back.",
+            example: "key rehearse --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -156,7 +161,8 @@ struct Key: AsyncParsableCommand {
 
     struct Cancel: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Stop the key change that is under way. The key before it stays in force.")
+            abstract: "Stop the key change that is under way. The key before it stays in force.",
+            example: "key cancel --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -173,7 +179,8 @@ struct Key: AsyncParsableCommand {
     struct Purge: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a retired key. Backups from its time can't be opened any more without its text.",
-            discussion: "Without --yes it says what would become unreadable, and removes nothing.")
+            discussion: "Without --yes it says what would become unreadable, and removes nothing.",
+            example: "key purge 3 --org contoso")
         @Argument(help: "The key version.") var keyVersion: Int
         @Flag(help: "Do it.") var yes = false
         @OptionGroup var organization: OrganizationOption
@@ -214,7 +221,8 @@ struct Key: AsyncParsableCommand {
 
     struct Activate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Activate an organization that needs its key, with the key's text from the terminal or standard input.")
+            abstract: "Activate an organization that needs its key, with the key's text from the terminal or standard input.",
+            example: "key activate --org contoso --key-file /mnt/safe/contoso.key")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
         @Option(help: ArgumentHelp("Read the key from this file (mode 0400 or 0600).", valueName: "file"))
@@ -237,7 +245,9 @@ struct Key: AsyncParsableCommand {
     }
 
     struct History: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "List the key's versions, the newest first.")
+        static let configuration = CommandConfiguration(
+            abstract: "List the key's versions, the newest first.",
+            example: "key history --org contoso")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

@@ -8,7 +8,8 @@ import Tenancy
 /// Opens every cell.
 struct Verify: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Open every cell of one or all organizations; exit 1 and their addresses if any does not open.")
+        abstract: "Open every cell of one or all organizations; exit 1 and their addresses if any does not open.",
+        example: "verify --org contoso")
     @OptionGroup var organizations: OrganizationsOption
     @OptionGroup var options: CommandOptions
 

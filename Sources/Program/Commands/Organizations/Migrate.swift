@@ -13,7 +13,8 @@ struct Migrate: AsyncParsableCommand {
 
     struct Bootstrap: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make the roles, the schema cell and the event trigger; once, as a superuser.")
+            abstract: "Make the roles, the schema cell and the event trigger; once, as a superuser.",
+            example: "migrate bootstrap --settings /root/superuser.yaml")
         @OptionGroup var options: CommandOptions
 
         func run() async throws { try await options.inDatabases(look) }
@@ -34,7 +35,8 @@ struct Migrate: AsyncParsableCommand {
 
     struct Recovery: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make the functions that open cells in SQL, as a superuser; a deployment may go without.")
+            abstract: "Make the functions that open cells in SQL, as a superuser; a deployment may go without.",
+            example: "migrate recovery --settings /root/superuser.yaml")
         @OptionGroup var options: CommandOptions
 
         func run() async throws { try await options.inDatabases(look) }
@@ -51,7 +53,8 @@ struct Migrate: AsyncParsableCommand {
             discussion: """
                 Several organizations at a time, each migration in a transaction of its own. What was interrupted goes on at the next \
                 call.
-                """)
+                """,
+            example: "migrate up --rehearse")
         @OptionGroup var options: CommandOptions
         @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization.", valueName: "name"))
         var organization: String?
@@ -98,7 +101,8 @@ struct Migrate: AsyncParsableCommand {
     struct Down: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Undo the newest migration of one target, to return to an earlier program.",
-            discussion: "Asks for the migration's name to be typed. Those that hold evidence or cells can't be undone.")
+            discussion: "Asks for the migration's name to be typed. Those that hold evidence or cells can't be undone.",
+            example: "migrate down contoso --dry-run")
         @Argument(help: "config, or an organization's name.") var target: String
         @Flag(help: "Print the SQL, and change nothing.") var dryRun = false
         @OptionGroup var options: CommandOptions
@@ -122,7 +126,9 @@ struct Migrate: AsyncParsableCommand {
     }
 
     struct Status: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show what is applied and what is pending.")
+        static let configuration = CommandConfiguration(
+            abstract: "Show what is applied and what is pending.",
+            example: "migrate status --json")
         @OptionGroup var options: CommandOptions
 
         func run() async throws { try await options.inDatabases(look) }
@@ -145,7 +151,8 @@ struct Migrate: AsyncParsableCommand {
 
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check that the applied migrations are those of this program; exit 1 if not.")
+            abstract: "Check that the applied migrations are those of this program; exit 1 if not.",
+            example: "migrate verify")
         @OptionGroup var options: CommandOptions
 
         func run() async throws { try await options.inDatabases(look) }

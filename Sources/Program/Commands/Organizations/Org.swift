@@ -20,7 +20,8 @@ struct Org: AsyncParsableCommand {
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Create an organization, active from its first moment under a generated key.")
+            abstract: "Create an organization, active from its first moment under a generated key.",
+            example: "org create contoso")
         @Argument(help: "Lower-case letters, digits and hyphens, at most 39.") var name: String
         @OptionGroup var options: CommandOptions
 
@@ -44,7 +45,9 @@ struct Org: AsyncParsableCommand {
     }
 
     struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show an organization and the state of its key.")
+        static let configuration = CommandConfiguration(
+            abstract: "Show an organization and the state of its key.",
+            example: "org show contoso")
         @Argument(help: "The organization's name; not needed if there is only one.") var name: String?
         @OptionGroup var options: CommandOptions
 
@@ -77,7 +80,8 @@ struct Org: AsyncParsableCommand {
 
                 If the list of attested rows was lost or changed, nothing tells former rows from present ones. Every client and every \
                 person is disabled then. Enable whom you know: fieldseal client enable, client rotate, user reset.
-                """)
+                """,
+            example: "org attach contoso")
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
         @Flag(help: "Accept what differs without asking.") var yes = false
         @Flag(help: "Without a list, honour each row with a valid tag, also one that was revoked. For a restore on purpose.")

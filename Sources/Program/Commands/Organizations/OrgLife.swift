@@ -11,7 +11,8 @@ extension Org {
             discussion: """
                 Its clients, people and routers are refused from their next request on, by every server. Records, cells and keys stay, \
                 and the command line works on it as before. Suspending and resuming are security events.
-                """)
+                """,
+            example: "org suspend contoso")
         @Argument(help: "The organization.") var name: String
         @OptionGroup var options: CommandOptions
 
@@ -25,7 +26,8 @@ extension Org {
 
     struct Resume: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Resume an organization that was suspended, or whose removal was begun.")
+            abstract: "Resume an organization that was suspended, or whose removal was begun.",
+            example: "org resume contoso")
         @Argument(help: "The organization.") var name: String
         @OptionGroup var options: CommandOptions
 
@@ -43,7 +45,8 @@ extension Org {
             discussion: """
                 Its id, key and cells stay. Addresses and tokens have the name in them: clients, routers and people use the new one, \
                 and sign in again. Change the setting `hosts`, rights that were granted on the schema's name, and scripts that name it.
-                """)
+                """,
+            example: "org rename contoso contoso-europe")
         @Argument(help: "The organization.") var name: String
         @Argument(help: "Lower-case letters, digits and hyphens, at most 39.") var new: String
         @OptionGroup var options: CommandOptions
@@ -66,7 +69,8 @@ extension Org {
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List the organizations with their sizes and the state of their keys.")
+            abstract: "List the organizations with their sizes and the state of their keys.",
+            example: "org list --json")
         @OptionGroup var options: CommandOptions
 
         func run() async throws { try await options.inDatabases(look) }

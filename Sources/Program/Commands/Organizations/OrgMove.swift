@@ -12,7 +12,8 @@ extension Org {
                 Reads and writes go on while everything is copied and compared. At the end writes wait, as a rule for less than a second, \
                 and are answered with 503 for a moment. A rehearsal says how long. Clients, people, keys and tokens stay as they are. After \
                 an interruption run it again: it ends or undoes what was begun.
-                """)
+                """,
+            example: "org move contoso --to east --rehearse")
         @Argument(help: "The organization.") var name: String
         @Option(help: ArgumentHelp("The database to move it to, as the settings name it.", valueName: "database")) var to: String
         @Flag(help: "Do everything but the last step, and say how long writes would wait. No write waits for it.") var rehearse =

@@ -12,7 +12,8 @@ extension Org {
                 It asks for the organization's name, suspends it, exports it if that is wanted, and removes everything in one \
                 transaction. If it is interrupted, the organization stays suspended, `fieldseal doctor` names it, and the same \
                 command finishes; `fieldseal org resume` takes the removal back.
-                """)
+                """,
+            example: "org remove contoso --export /mnt/safe/contoso.export")
         @Argument(help: "The organization.") var name: String
         @Option(help: ArgumentHelp("Export it into this file before.", valueName: "file")) var export: String?
         @Flag(help: "Remove it without an export.") var withoutExport = false

@@ -12,7 +12,8 @@ extension Org {
     struct Export: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Write an organization into a file: pg_dump's custom format, with a manifest behind it.",
-            discussion: "The cells stay sealed, and the key is not in the file: copy it out with `fieldseal key show`.")
+            discussion: "The cells stay sealed, and the key is not in the file: copy it out with `fieldseal key show`.",
+            example: "org export contoso /mnt/safe/contoso.export")
         @Argument(help: "The organization.") var name: String
         @Argument(help: "The file to write, readable by its owner alone.") var file: String
         @Flag(help: "Replace the file if it exists.") var force = false
@@ -36,7 +37,8 @@ extension Org {
 
     struct Inspect: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show the contents of an export and which key opens it, without a database.")
+            abstract: "Show the contents of an export and which key opens it, without a database.",
+            example: "org inspect /mnt/safe/contoso.export --key-file /mnt/safe/contoso.key")
         @Argument(help: "A file that `org export` wrote.") var file: String
         @Flag(help: "Read a key from the terminal or standard input, and say whether it is the right one.") var key = false
         @Option(help: ArgumentHelp("Read the key from this file (mode 0400 or 0600).", valueName: "file"))
@@ -77,7 +79,8 @@ extension Org {
                 The program makes the schema, and takes rows out of the file and nothing else. The organization keeps its id, since \
                 its cells are bound to it, and ends in key required, unless its key is given. A clone beside its original gets an id \
                 and a key of its own with --as-new: every cell is sealed again, which needs the original's key.
-                """)
+                """,
+            example: "org import /mnt/safe/contoso.export --name contoso-test --as-new")
         @Argument(help: "A file that `org export` wrote.") var file: String
         @Option(help: "Another name than the one it was exported under.") var name: String?
         @Flag(help: "Make a clone with an id and a key of its own; needs the original's key.") var asNew = false

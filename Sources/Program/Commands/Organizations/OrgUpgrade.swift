@@ -13,7 +13,8 @@ extension Org {
                 key, and the old tables with their files dropped. The tables can be neither read nor written meanwhile. What the new tables \
                 do not take over is listed, and lost only where --discard names it. Afterwards the database's files are searched for \
                 what is left of the passwords.
-                """)
+                """,
+            example: "org upgrade contoso --from-plaintext --rehearse")
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
         @Flag(help: "The passwords are in text columns.") var fromPlaintext = false
         @Flag(help: "Do all of it, say how many, how long, and what would be lost, and roll it back.") var rehearse = false

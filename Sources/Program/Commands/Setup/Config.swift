@@ -11,7 +11,8 @@ struct Config: AsyncParsableCommand {
 
     struct Reference: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print every setting with its variable, what it takes and its default, as a page in Markdown.")
+            abstract: "Print every setting with its variable, what it takes and its default, as a page in Markdown.",
+            example: "config reference")
 
         func run() {
             print(
@@ -36,8 +37,8 @@ struct Config: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print the settings in force, with secrets hidden, and test them.",
             discussion:
-                "It reads files and certificates as the service does, tries ports, connects with both roles, and compares the key-encryption key."
-        )
+                "It reads files and certificates as the service does, tries ports, connects with both roles, and compares the key-encryption key.",
+            example: "config check --settings /etc/fieldseal/fieldseal.yaml")
         @OptionGroup var options: CommandOptions
 
         func run() async throws {

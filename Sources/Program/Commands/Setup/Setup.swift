@@ -16,6 +16,10 @@ struct Setup: AsyncParsableCommand {
             Write the settings first, and run it as the user of the service, who gets the files. Each step is printed with the command that does it alone, and skipped where it is done: run it \
             again after correcting what it names. With --superuser it makes the database's roles, gives those without a password one, \
             and writes it into the password file (passfile) that the connection string names.
+            """,
+        example: """
+            setup --superuser "host=db.example.com dbname=fieldseal user=postgres passfile=/root/pgpass" --org \
+            contoso --person ada --client crm-import
             """)
     @Option(
         help: ArgumentHelp(

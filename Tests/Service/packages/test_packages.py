@@ -17,7 +17,7 @@ import scratch
 from cluster import Cluster
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from package_root import NAMES, SOURCE, Root, build, notices_until, start
+from package_root import NAMES, SOURCE, Root, build, configure, notices_until, start
 from service import PATIENCE, PROGRAM
 
 @pytest.fixture(scope="module")
@@ -81,27 +81,6 @@ def exposure(root, unit):
     return float(re.search(r"exposure level for \S+: ([\d.]+)", said).group(1))
 
 
-def settings(root, cluster, port):
-    """What an operator puts into /etc/fieldseal, with its owners and modes."""
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-keyout", cluster.home / "package.key", "-out", cluster.home / "package.pem"], check=True, capture_output=True)
-    folder = "/etc/fieldseal"
-    lines = {
-        "database": f"host={cluster.home} user=fieldseal_service dbname=fieldseal", "kekFile": f"{folder}/kek",
-        "migrationDatabase": f"host={cluster.home} user=postgres dbname=fieldseal", "baseURL": f"https://localhost:{port}",
-        "https": {"host": "127.0.0.1", "port": port, "certificateFile": f"{folder}/server.pem", "privateKeyFile": f"{folder}/server.key"}}
-    # As docs/operations.md has them.
-    lines |= {"socket": {"path": "/run/fieldseal/api.sock"}, "events": {"file": "/var/log/fieldseal/events.jsonl"}}
-    root.path(f"{folder}/fieldseal.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
-    for source, name in (("kek", "kek"), ("package.pem", "server.pem"), ("package.key", "server.key")):
-        shutil.copyfile(cluster.home / source, root.path(f"{folder}/{name}"))
-        root.run("chown", "fieldseal:fieldseal", f"{folder}/{name}")
-        root.run("chmod", "0400", f"{folder}/{name}")
-    root.run("chown", "root:fieldseal", f"{folder}/fieldseal.yaml")
-    root.run("chmod", "0640", f"{folder}/fieldseal.yaml")
-
-
 def record_systemd(root):
     """Has the root look like one that systemd runs, and returns what tells which units were asked to be restarted."""
     root.path("/run/systemd/system").mkdir(parents=True, exist_ok=True)
@@ -157,7 +136,7 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings(root, cluster, port)
+    configure(root, cluster, port)
     # An abstract name: the socket's folder is another one in the root.
     name = f"fieldseal-test-{port}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:

@@ -3,6 +3,7 @@
 A root is an overlay over this machine's, in a mount namespace: what is installed there is nowhere else.
 """
 
+import json
 import pathlib
 import re
 import shlex
@@ -59,6 +60,33 @@ class Root:
         self.keeper.kill()
         self.keeper.wait()
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def configure(root, cluster, port, place=None, **changes):
+    """Puts into /etc/fieldseal what an operator does, with its owners and modes. `place` is where the root has the cluster's folder."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "60", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", cluster.home / "package.key", "-out", cluster.home / "package.pem"], check=True, capture_output=True)
+    folder = "/etc/fieldseal"
+    for source, name in (("kek", "kek"), ("package.pem", "server.pem"), ("package.key", "server.key")):
+        shutil.copyfile(cluster.home / source, root.path(f"{folder}/{name}"))
+        root.run("chown", "fieldseal:fieldseal", f"{folder}/{name}")
+        root.run("chmod", "0400", f"{folder}/{name}")
+    write_settings(root, cluster, port, place, **changes)
+
+
+def write_settings(root, cluster, port, place=None, **changes):
+    """Writes the settings. None takes one away."""
+    folder, host = "/etc/fieldseal", place or cluster.home
+    lines = {
+        "database": f"host={host} user=fieldseal_service dbname=fieldseal", "kekFile": f"{folder}/kek",
+        "migrationDatabase": f"host={host} user=postgres dbname=fieldseal", "baseURL": f"https://localhost:{port}",
+        "https": {"host": "127.0.0.1", "port": port, "certificateFile": f"{folder}/server.pem", "privateKeyFile": f"{folder}/server.key"}}
+    # As docs/operations.md has them.
+    lines |= {"socket": {"path": "/run/fieldseal/api.sock"}, "events": {"file": "/var/log/fieldseal/events.jsonl"}} | changes
+    root.path(f"{folder}/fieldseal.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items() if v is not None))
+    root.run("chown", "root:fieldseal", f"{folder}/fieldseal.yaml")
+    root.run("chmod", "0640", f"{folder}/fieldseal.yaml")
 
 
 #: The settings of a unit that name folders, and where these are.

@@ -1,0 +1,136 @@
+import CellCrypto
+import Foundation
+import Glibc
+import PostgresClient
+import Synchronization
+import Tenancy
+
+/// The passwords of the database as a systemd credential: a libpq password file that only this program reads.
+///
+/// libpq ignores a password file that a group may read, and a credential shows such a mode. So the credential becomes a file in memory
+/// without a name, which libpq and PostgreSQL's own programs read. No password is in an argument, a connection string or a variable.
+enum DatabasePasswords {
+    /// Where libpq looks for a password file if the connection string names none.
+    private static let variable = "PGPASSFILE"
+    private static let lengthLimit = 1 << 16
+    /// The file in memory; nil if the settings name no credential. A program has one at most.
+    private static let opened = Mutex<Opened?>(nil)
+
+    private struct Opened {
+        let credential: String
+        let passwords: Int32
+    }
+
+    /// Has every connection from now on use the credential of the settings, if they name one.
+    ///
+    /// - Throws: ``SettingsError`` when it is missing or malformed, others may read it, or it has no password for a role of the settings.
+    static func use(_ settings: Settings) throws(SettingsError) {
+        guard let name = settings.databasePasswordsCredential else { return }
+        try opened.withLock { opened throws(SettingsError) in
+            guard opened?.credential != name else { return }
+            let file = try read(name)
+            var text = file.text
+            defer { text.withUnsafeMutableBytes { secureWipe($0) } }
+            try check(users(in: text, file.path), settings, file.path)
+            let descriptor = try keep(text, file.path)
+            setenv(variable, "/proc/self/fd/\(descriptor)", 1)
+            opened = Opened(credential: name, passwords: descriptor)
+        }
+    }
+
+    /// The standard input of a program of PostgreSQL, and the password file that it finds there; nil for none.
+    static func input() -> (descriptor: Int32, file: String?) {
+        guard let passwords = opened.withLock({ $0?.passwords }) else { return (open("/dev/null", O_RDONLY | O_CLOEXEC), nil) }
+        return (fcntl(passwords, F_DUPFD_CLOEXEC, 3), "/proc/self/fd/0")
+    }
+
+    // MARK: The credential
+
+    private static func problem(_ text: String) -> SettingsError { .malformed("databasePasswords.credential: \(text)") }
+
+    private static func read(_ name: String) throws(SettingsError) -> (text: [UInt8], path: String) {
+        guard !name.isEmpty, !name.contains("/"), !name.hasPrefix(".") else {
+            throw problem("\(name) is no name of a credential: it has no slash, and does not begin with a dot")
+        }
+        guard let folder = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] else {
+            throw problem(
+                "systemd passed no credentials to this program, so \(name) can't be read. In a unit, set LoadCredential= or "
+                    + "LoadCredentialEncrypted=; for a command on the command line, use systemd-run with the same")
+        }
+        let path = "\(folder)/\(name)"
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            throw problem("\(path) can't be read: \(String(cString: strerror(errno))). Name the credential in the unit too")
+        }
+        defer { close(descriptor) }
+        guard let status = FileStatus(descriptor: descriptor), status.isRegular else { throw problem("\(path) is no regular file") }
+        guard status.owner == geteuid() || status.owner == 0 else {
+            throw problem("\(path) belongs to the user with the id \(status.owner), who could replace it")
+        }
+        // If systemd grants access by an access control list, the group's bits are the mask of that list.
+        guard status.mode & 0o037 == 0 else {
+            throw problem("others may read \(path), or its group may write it (mode \(String(status.mode, radix: 8)))")
+        }
+        guard status.length <= lengthLimit else { throw problem("\(path) is too long for a password file") }
+        var text = [UInt8](repeating: 0, count: status.length)
+        let length = text.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+        guard length == text.count else { throw problem("\(path) can't be read: \(String(cString: strerror(errno)))") }
+        return (text, path)
+    }
+
+    /// The roles that the lines of a password file are for. A line is `host:port:database:user:password`.
+    private static func users(in text: [UInt8], _ path: String) throws(SettingsError) -> Set<String> {
+        var users: Set<String> = []
+        for (number, line) in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
+            guard let first = line.first, first != UInt8(ascii: "#") else { continue }
+            var (fields, isEscaped) = ([[UInt8]()], false)
+            for byte in line where fields.count < 5 {
+                if !isEscaped, byte == UInt8(ascii: "\\") {
+                    isEscaped = true
+                } else if !isEscaped, byte == UInt8(ascii: ":") {
+                    fields.append([])
+                } else {
+                    fields[fields.count - 1].append(byte)
+                    isEscaped = false
+                }
+            }
+            guard fields.count == 5 else {
+                throw problem("line \(number + 1) of \(path) is no line of a password file: host:port:database:user:password")
+            }
+            users.insert(String(decoding: fields[3], as: UTF8.self))
+        }
+        return users
+    }
+
+    /// Checks that each role of the settings has a password, and that the service's connection has no other one.
+    ///
+    /// The connection for migrations may have its own password file, such as a superuser's for `migrate bootstrap`.
+    private static func check(_ users: Set<String>, _ settings: Settings, _ path: String) throws(SettingsError) {
+        for database in settings.allDatabases {
+            for conninfo in [database.conninfo, database.migrationConninfo] {
+                guard let parameters = try? ConnectionParameters.parse(conninfo) else { continue }
+                if let other = parameters.first(where: { ["password", "passfile"].contains($0.keyword) }) {
+                    guard conninfo == database.conninfo else { continue }
+                    throw problem("the connection string of the service has \(other.keyword) too: keep one of them")
+                }
+                guard let user = parameters.last(where: { $0.keyword == "user" })?.value, users.isDisjoint(with: [user, "*"]) else {
+                    continue
+                }
+                throw problem("\(path) has no password for \(user). Add a line for that role: host:port:database:\(user):password")
+            }
+        }
+    }
+
+    // MARK: The file in memory
+
+    /// A file in memory with a text, which only this program and those that it starts with it can open.
+    private static func keep(_ text: [UInt8], _ path: String) throws(SettingsError) -> Int32 {
+        // It has no name any more before the passwords are in it.
+        let name = "/fieldseal-\(UUID().uuidString)"
+        let descriptor = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0, shm_unlink(name) == 0, fchmod(descriptor, 0o600) == 0,
+            write(descriptor, text, text.count) == text.count
+        else { throw problem("\(path) can't be kept in memory: \(String(cString: strerror(errno)))") }
+        return descriptor
+    }
+}

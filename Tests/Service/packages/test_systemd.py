@@ -1,0 +1,253 @@
+"""The units of the packages under a systemd of the test's own, with the whole of their sandbox in force (booted_root.py)."""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+import scratch
+from booted_root import BootedRoot
+from cluster import Cluster
+from database_passwords import SETTING, asked_for_passwords, connections, password_file
+from package_root import build, configure, write_settings
+
+PORT = 8443
+DATABASE = "/run/database"
+#: What a unit's sandbox takes away, as `systemctl show` names it.
+SANDBOX = {
+    "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes", "PrivateTmp": "yes", "PrivateDevices": "yes", "PrivateUsers": "yes",
+    "PrivateIPC": "yes", "ProtectClock": "yes", "ProtectControlGroups": "yes", "ProtectHostname": "yes", "ProtectKernelLogs": "yes",
+    "ProtectKernelModules": "yes", "ProtectKernelTunables": "yes", "ProtectProc": "invisible", "ProcSubset": "pid", "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "", "KeyringMode": "private", "LockPersonality": "yes", "MemoryDenyWriteExecute": "yes", "RemoveIPC": "yes",
+    "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX", "RestrictNamespaces": "yes", "RestrictRealtime": "yes", "RestrictSUIDSGID": "yes",
+    "SystemCallArchitectures": "native", "UMask": "0077", "LimitCORE": "0"}
+UNITS = ["fieldseal.service", "fieldseal-doctor.service", "fieldseal-retention.service", "fieldseal-router@contoso.service"]
+SERVICE = UNITS[0]
+
+
+class Machine(BootedRoot):
+    """A root with the packages installed and set up, and a PostgreSQL beside it."""
+
+    def __init__(self, cluster, packages):
+        super().__init__({DATABASE: cluster.home})
+        try:
+            self.cluster = cluster
+            self.install(*packages.values())
+            configure(self, cluster, PORT, DATABASE, retention={"emailDays": 400, "folder": "/var/lib/fieldseal/archive"})
+            self.path("/tmp/of-this-machine").touch()
+        except BaseException:
+            self.remove()
+            raise
+
+    def settle(self, **changes):
+        """The settings from now on."""
+        write_settings(self, self.cluster, PORT, DATABASE, **changes)
+
+    def start(self, unit=SERVICE):
+        done = self.run("systemctl", "start", unit, check=False)
+        assert done.returncode == 0, (done.stderr, self.journal(unit))
+
+    def stop(self, unit=SERVICE):
+        self.run("systemctl", "stop", unit)
+
+    def get(self, path, *options):
+        """What the service answers, in the root's own network, and with which status."""
+        answer = self.run("curl", "--silent", "--show-error", "--cacert", "/etc/fieldseal/server.pem", "--write-out", "\n%{http_code}", *options, f"https://localhost:{PORT}{path}")
+        body, _, status = answer.stdout.rpartition("\n")
+        return int(status), body
+
+    def process(self, unit=SERVICE):
+        return self.show(unit, "MainPID")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    # The doctor has nothing to say about a PostgreSQL that waits for its disk.
+    cluster = Cluster("fsync=on")
+    try:
+        # Nor about a key of which nobody has a copy.
+        cluster.run("key", "show")
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture(scope="module")
+def machine(cluster):
+    folder = scratch.new_folder()
+    machine = None
+    try:
+        packages = build(folder)
+        machine = Machine(cluster, {name: packages[name] for name in ("fieldseal", "fieldseal-router")})
+        yield machine
+    finally:
+        if machine:
+            machine.remove()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def as_installed(machine):
+    """Each test begins with the units of the package, and none of them running."""
+    yield
+    for unit in ("fieldseal.socket", SERVICE, UNITS[3]):
+        machine.stop(unit)
+    for unit in UNITS:
+        machine.edit(unit)
+    machine.run("systemctl", "reset-failed")
+    machine.settle()
+
+
+def test_the_service_starts_answers_and_stops(machine):
+    machine.start()
+    state = machine.show(SERVICE, "ActiveState", "SubState", "Type", "StatusErrno", "NRestarts", "WatchdogUSec")
+    assert state == {"ActiveState": "active", "SubState": "running", "Type": "notify", "StatusErrno": "0", "NRestarts": "0", "WatchdogUSec": "1min"}
+    assert machine.get("/readyz")[0] == 200
+    # socket.path and events.file of the documentation, which the unit's folders allow.
+    # The socket's other side is a proxy, which ends TLS.
+    machine.run("curl", "--silent", "--fail", "--unix-socket", "/run/fieldseal/api.sock", "http://localhost/readyz")
+    events = machine.path("/var/log/fieldseal/events.jsonl")
+    machine.wait(lambda: events.exists() and events.read_text())
+    assert events.stat().st_mode & 0o777 == 0o600
+    # The certificate is read again, and the process stays.
+    process = machine.process()
+    machine.run("systemctl", "reload", SERVICE)
+    assert machine.get("/readyz")[0] == 200 and machine.process() == process
+    machine.stop()
+    # systemd forgets a unit that has stopped, so its journal tells how it did.
+    assert machine.show(SERVICE, "ActiveState") == "inactive"
+    journal = machine.journal(SERVICE)
+    assert '"message":"stopped"' in journal and f"{SERVICE}: Deactivated successfully." in journal and "Failed with result" not in journal, journal
+
+
+def test_a_service_that_hangs_is_started_again(machine):
+    machine.edit(SERVICE, "WatchdogSec=2", "WatchdogSignal=KILL")
+    machine.start()
+    fed = machine.show(SERVICE, "WatchdogTimestampMonotonic")
+    machine.wait(lambda: int(machine.show(SERVICE, "WatchdogTimestampMonotonic")) > int(fed) + 4_000_000)
+    process = machine.process()
+    assert machine.show(SERVICE, "NRestarts") == "0"
+    machine.run("kill", "-STOP", process)
+    machine.wait(lambda: machine.show(SERVICE, "NRestarts") == "1" and machine.show(SERVICE, "ActiveState") == "active")
+    assert machine.process() != process and machine.get("/readyz")[0] == 200
+    assert "Watchdog timeout" in machine.journal(SERVICE)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_sandbox_of_a_unit_is_set(machine, unit):
+    assert machine.show(unit, *SANDBOX) == SANDBOX
+    assert "ptrace" not in machine.show(unit, "SystemCallFilter").split() and "mount" not in machine.show(unit, "SystemCallFilter").split()
+    report = json.loads(machine.run("systemd-analyze", "security", "--json=short", "--no-pager", unit).stdout)
+    assert sum(line["exposure"] and float(line["exposure"]) or 0 for line in report) <= 2.0
+
+
+def probe(machine, *command):
+    said = machine.run(*command, "/usr/bin/python3", "/etc/fieldseal/probe.py").stdout
+    return json.loads(said[said.index("{"):said.rindex("}") + 1])
+
+
+def test_the_sandbox_of_the_service_is_in_force(machine):
+    shutil.copyfile(pathlib.Path(__file__).with_name("sandbox_probe.py"), machine.path("/etc/fieldseal/probe.py"))
+    allowed = ["write its folder", "a TCP socket"]
+    # The same user may all of it without the unit.
+    free = probe(machine, "systemd-run", "--wait", "--pipe", "--quiet", "--property=User=fieldseal", "--property=RuntimeDirectory=fieldseal", "--property=RuntimeDirectoryPreserve=yes")
+    assert free["not done"] == [] and set(allowed) < set(free["done"])
+    machine.edit(SERVICE, "ExecStartPre=/usr/bin/python3 /etc/fieldseal/probe.py")
+    machine.start()
+    [line] = [line for line in machine.journal(SERVICE).splitlines() if '{"done"' in line]
+    assert json.loads(line[line.index("{"):])["done"] == allowed
+    # The service itself has it too: no capability, no new privileges, and a filter of system calls.
+    status = dict(line.split(":\t", 1) for line in machine.path(f"/proc/{machine.process()}/status").read_text().splitlines() if ":\t" in line)
+    assert [status[name].strip() for name in ("CapBnd", "CapEff", "NoNewPrivs", "Seccomp")] == ["0" * 16, "0" * 16, "1", "2"]
+    uid = machine.run("id", "--user", "fieldseal").stdout.strip()
+    assert status["Uid"].split() == [uid] * 4
+
+
+def encrypted(machine):
+    """As docs/key-encryption-key.md has it, with the machine's own key in /var/lib/systemd."""
+    machine.run("systemd-creds", "encrypt", "--with-key=host", "--name=kek", "/etc/fieldseal/kek", "/etc/fieldseal/kek.cred")
+    return {"credential": "kek"}, ["LoadCredentialEncrypted=kek:/etc/fieldseal/kek.cred"]
+
+
+def by_command(machine):
+    machine.run("age-keygen", "-o", "/etc/fieldseal/identity")
+    machine.run("chown", "fieldseal:fieldseal", "/etc/fieldseal/identity")
+    machine.run("bash", "-ec", 'age --encrypt --recipient "$(age-keygen -y /etc/fieldseal/identity)" --output /etc/fieldseal/kek.age /etc/fieldseal/kek')
+    return {"command": ["/usr/bin/age", "--decrypt", "-i", "/etc/fieldseal/identity", "/etc/fieldseal/kek.age"]}, []
+
+
+@pytest.mark.parametrize("source", [encrypted, by_command])
+def test_the_key_comes_from_elsewhere_than_a_file(machine, source):
+    setting, lines = source(machine)
+    for unit in UNITS[:3]:
+        machine.edit(unit, *lines)
+    machine.settle(kekFile=None, kek=setting)
+    machine.start()
+    assert machine.get("/readyz")[0] == 200
+    for unit in UNITS[1:3]:
+        machine.start(unit)
+    if lines:
+        # Without the drop-in the service does not start.
+        machine.stop()
+        machine.edit(SERVICE)
+        assert machine.run("systemctl", "start", SERVICE, check=False).returncode
+        assert "systemd passed no credentials" in machine.journal(SERVICE)
+
+
+def test_the_passwords_of_the_database_are_an_encrypted_credential(machine):
+    """As docs/production.md has it."""
+    with asked_for_passwords(machine.cluster):
+        passwords = machine.path("/etc/fieldseal/pgpass")
+        passwords.write_text(password_file())
+        machine.run("systemd-creds", "encrypt", "--with-key=host", "--name=pgpass", "/etc/fieldseal/pgpass", "/etc/fieldseal/pgpass.cred")
+        passwords.unlink()
+        for unit in UNITS[:3]:
+            machine.edit(unit, "LoadCredentialEncrypted=pgpass:/etc/fieldseal/pgpass.cred")
+        machine.settle(**connections(DATABASE), **{SETTING: {"credential": "pgpass"}})
+        machine.start()
+        assert machine.get("/readyz")[0] == 200
+        for unit in UNITS[1:3]:
+            machine.start(unit)
+        machine.stop()
+
+
+@pytest.mark.parametrize("unit", UNITS[1:3])
+def test_what_runs_at_night_ends_well(machine, unit):
+    machine.start(unit)
+    assert machine.show(unit, "Result", "ExecMainStatus") == {"Result": "success", "ExecMainStatus": "0"}
+    timer = unit.replace(".service", ".timer")
+    machine.run("systemctl", "start", timer)
+    assert machine.show(timer, "ActiveState", "Unit") == {"ActiveState": "active", "Unit": unit}
+    machine.stop(timer)
+
+
+def test_a_client_that_connects_while_the_service_is_restarted_waits(machine):
+    machine.run("systemctl", "start", "fieldseal.socket")
+    # The socket starts the service.
+    assert machine.get("/readyz")[0] == 200 and machine.show(SERVICE, "ActiveState") == "active"
+    before = machine.process()
+    machine.run("systemctl", "restart", "--no-block", SERVICE)
+    answers = []
+    machine.wait(lambda: answers.append(machine.get("/healthz")[0]) or machine.process() not in (before, "0") and machine.show(SERVICE, "ActiveState") == "active")
+    assert set(answers) == {200}
+
+
+def test_a_router_starts_with_its_secret_and_stops(machine):
+    router = UNITS[3]
+    made = json.loads(machine.cluster.run("client", "add", "router", "--org", "contoso", "--role", "Email Router", "--json").stdout)
+    options = f"--service https://localhost:{PORT} --client-id {made['clientId']} --ca-file /etc/fieldseal-ca.pem"
+    machine.path("/etc/fieldseal/router-contoso.env").write_text(f'FIELDSEAL_ROUTER="{options}"\n')
+    shutil.copyfile(machine.path("/etc/fieldseal/server.pem"), machine.path("/etc/fieldseal-ca.pem"))
+    secret = machine.path("/etc/fieldseal/router-contoso.secret")
+    secret.write_text(made["clientSecret"])
+    secret.chmod(0o600)
+    machine.edit(router, "WatchdogSec=2")
+    machine.start()
+    machine.start(router)
+    fed = machine.show(router, "WatchdogTimestampMonotonic")
+    machine.wait(lambda: int(machine.show(router, "WatchdogTimestampMonotonic")) > int(fed) + 4_000_000)
+    assert machine.show(router, "ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
+    # The service has seen it.
+    machine.wait(lambda: machine.cluster.sql("SELECT count(*) FROM mail_router") != [(0,)])
+    machine.stop(router)
+    assert f"{router}: Deactivated successfully." in machine.journal(router)

@@ -1,0 +1,47 @@
+"""A cluster whose roles sign in with passwords, and these passwords as a password file of libpq."""
+
+import contextlib
+import json
+import secrets
+
+#: The service's role, and one that may act as the owner. The second password has what such a file escapes.
+ROLES = {"fieldseal_service": secrets.token_urlsafe(24), "fieldseal_migrator": secrets.token_urlsafe(24) + ":\\"}
+SETTING = "databasePasswords"
+
+
+def escaped(password):
+    return password.replace("\\", "\\\\").replace(":", "\\:")
+
+
+@contextlib.contextmanager
+def asked_for_passwords(cluster):
+    """The two roles need their passwords in the block; the tests' own superuser needs none."""
+    access = cluster.home / "data/pg_hba.conf"
+    former = access.read_text()
+    cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
+    for role, password in ROLES.items():
+        cluster.sql(f"ALTER ROLE {role} PASSWORD '{password}'")
+    try:
+        access.write_text(f"local all postgres trust\nlocal all {','.join(ROLES)} scram-sha-256\n")
+        cluster.sql("SELECT pg_reload_conf()")
+        yield
+    finally:
+        access.write_text(former)
+        cluster.sql("SELECT pg_reload_conf()")
+
+
+def password_file():
+    return "# Roles of Fieldseal\n" + "".join(f"*:*:fieldseal:{role}:{escaped(password)}\n" for role, password in ROLES.items())
+
+
+def connections(host, more=""):
+    """The settings of the two connections."""
+    return {"database": f"host={host} user=fieldseal_service dbname=fieldseal{more}",
+            "migrationDatabase": f"host={host} user=fieldseal_migrator dbname=fieldseal"}
+
+
+def write_settings(cluster, name, credential="pgpass", **changes):
+    """Settings of a cluster that take the passwords from a credential."""
+    lines = connections(cluster.home) | {"kekFile": f"{cluster.home}/kek", SETTING: {"credential": credential}} | changes
+    (cluster.home / f"{name}.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items() if v is not None))
+    return name

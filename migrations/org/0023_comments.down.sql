@@ -1,0 +1,46 @@
+-- Lost: what psql says about tables and functions.
+-- Runs with the organization's schema as search_path; no schema is named here.
+
+COMMENT ON TABLE businessunit IS NULL;
+COMMENT ON TABLE emailserverprofile IS NULL;
+COMMENT ON TABLE emailserverprofile_cell IS NULL;
+COMMENT ON TABLE mailbox IS NULL;
+COMMENT ON TABLE mailbox_cell IS NULL;
+COMMENT ON TABLE migration IS NULL;
+COMMENT ON TABLE organization IS NULL;
+COMMENT ON TABLE queue IS NULL;
+COMMENT ON TABLE queue_cell IS NULL;
+COMMENT ON TABLE role IS NULL;
+COMMENT ON TABLE systemuser IS NULL;
+COMMENT ON TABLE team IS NULL;
+COMMENT ON TABLE transactioncurrency IS NULL;
+COMMENT ON TABLE usersettings IS NULL;
+COMMENT ON TABLE usersettings_cell IS NULL;
+COMMENT ON FUNCTION attachment_is_counted() IS NULL;
+COMMENT ON FUNCTION audit_change() IS NULL;
+COMMENT ON FUNCTION audit_password() IS NULL;
+COMMENT ON FUNCTION chain_security_event() IS NULL;
+COMMENT ON FUNCTION email_keeps_state() IS NULL;
+COMMENT ON FUNCTION emailserverprofile_cell_needs_record() IS NULL;
+COMMENT ON FUNCTION emailserverprofile_notes_change() IS NULL;
+COMMENT ON FUNCTION emailserverprofile_takes_cells_along() IS NULL;
+COMMENT ON FUNCTION forget_access() IS NULL;
+COMMENT ON FUNCTION forget_destination() IS NULL;
+COMMENT ON FUNCTION forget_mailbox_messages() IS NULL;
+COMMENT ON FUNCTION forget_mailbox_watch() IS NULL;
+COMMENT ON FUNCTION keep_encryption() IS NULL;
+COMMENT ON FUNCTION mailbox_cell_needs_record() IS NULL;
+COMMENT ON FUNCTION mailbox_notes_change() IS NULL;
+COMMENT ON FUNCTION mailbox_takes_cells_along() IS NULL;
+COMMENT ON FUNCTION queue_cell_needs_record() IS NULL;
+COMMENT ON FUNCTION queue_notes_change() IS NULL;
+COMMENT ON FUNCTION queue_takes_cells_along() IS NULL;
+COMMENT ON FUNCTION refuse_audit_change() IS NULL;
+COMMENT ON FUNCTION refuse_encrypted_setting() IS NULL;
+COMMENT ON FUNCTION refuse_event_change() IS NULL;
+COMMENT ON FUNCTION refuse_new_id() IS NULL;
+COMMENT ON FUNCTION refuse_retired() IS NULL;
+COMMENT ON FUNCTION refuse_truncate() IS NULL;
+COMMENT ON FUNCTION usersettings_cell_needs_record() IS NULL;
+COMMENT ON FUNCTION usersettings_notes_change() IS NULL;
+COMMENT ON FUNCTION usersettings_takes_cells_along() IS NULL;
