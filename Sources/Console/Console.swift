@@ -135,6 +135,7 @@ package struct Console: Sendable {
             (error.message, .serviceUnavailable)
         case let error as FieldsealError: (error.message, .init(code: error.code.httpStatus))
         case let error as PostgresError where error.isTold: (error.refusal.message, .init(code: error.refusalStatus))
+        case PoolError.exhausted: (FieldsealError.connectionsBusy.message, .serviceUnavailable)
         case is PoolError: (FieldsealError.databaseAway.message, .serviceUnavailable)
         default: nil
         }

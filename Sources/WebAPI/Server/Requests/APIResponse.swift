@@ -94,6 +94,7 @@ struct APIResponse: Sendable, ResponseGenerator {
         case _ where isTooLarge(error):
             let limits = "1 MiB, or 16 MiB for a batch, for many records, for e-mails and for attachments"
             return (self.error(FieldsealError(.requestTooLarge, "The request's body is larger than \(limits).")), false)
+        case PoolError.exhausted: return (self.error(.connectionsBusy, status: .serviceUnavailable), true)
         case is HTTPParserError:
             // As with 413, the rest of this body can't be separated from the next request.
             var answer = self.error(
