@@ -25,8 +25,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var running = 0
     private var responseTimer: Scheduled<Void>?
     private var isGone = false
+    private var isClosed = false
     private var hangUpActions: [Int: () -> Void] = [:]
     private var lastAction = 0
+    /// Called when the next response has been written.
+    private var writtenActions: [() -> Void] = []
+    private var progress: ResponseProgress?
 
     init(limits: APILimits) {
         self.limits = limits
@@ -54,10 +58,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     func handlerRemoved(context: ChannelHandlerContext) {
         timer?.cancel()
         peerIsGone()
+        writingHasEnded()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         peerIsGone()
+        writingHasEnded()
         context.fireChannelInactive()
     }
 
@@ -78,6 +84,22 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     func forget(_ id: Int) {
         hangUpActions[id] = nil
+    }
+
+    /// Calls `action` when the connection has taken the last byte of the next response, or is closed.
+    func onWritten(_ action: @escaping () -> Void) {
+        guard !isClosed else { return action() }
+        writtenActions.append(action)
+    }
+
+    /// A client that only closed its own side may leave a response unread for long, so that counts until the connection is closed.
+    private func writingHasEnded() {
+        isClosed = true
+        progress?.finish()
+        progress = nil
+        let actions = writtenActions
+        writtenActions = []
+        for action in actions { action() }
     }
 
     private func peerIsGone() {
@@ -133,19 +155,22 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             responseBegins(context)
             if head.status == .contentTooLarge, headGuard != nil {
                 head.headerFields[.connection] = "close"
+            progress = ResponseProgress(writtenActions)
+            writtenActions = []
                 closesAfterResponse = true
             }
             context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .end:
             if running > 0 { requestHasEnded() }
             if closesAfterResponse {
+            let promise = progress?.following(promise, isLast: true, on: context.eventLoop) ?? promise
                 context.writeAndFlush(data, promise: promise)
                 context.close(promise: nil)
             } else {
                 context.write(data, promise: promise)
             }
         case .body:
-            context.write(data, promise: promise)
+            context.write(data, promise: progress?.following(promise, isLast: false, on: context.eventLoop) ?? promise)
         }
     }
 
