@@ -127,7 +127,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             guard Self.length(of: head) <= APILimits.headLength else {
                 return refuse(.init(code: 431, reasonPhrase: "Request Header Fields Too Large"), context)
             }
-            guard hostGuard?.hasOneHost ?? true, Self.hasOneHost(head) else { return refuse(.badRequest, context) }
+            guard hostGuard?.hasOneHost ?? true, Self.hasOneHost(head), targetsItsHost(head) else {
+                return refuse(.badRequest, context)
+            }
             if let expected = head.headerFields[.expect] {
                 guard expected.lowercased() == "100-continue" else {
                     return refuse(.expectationFailed, context)
@@ -153,17 +155,17 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         case .head(var head):
             hasResponded = true
             responseBegins(context)
-            if head.status == .contentTooLarge, headGuard != nil {
-                head.headerFields[.connection] = "close"
             progress = ResponseProgress(writtenActions)
             writtenActions = []
+            if head.status == .contentTooLarge, headGuard != nil {
+                head.headerFields[.connection] = "close"
                 closesAfterResponse = true
             }
             context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .end:
+            let promise = progress?.following(promise, isLast: true, on: context.eventLoop) ?? promise
             if running > 0 { requestHasEnded() }
             if closesAfterResponse {
-            let promise = progress?.following(promise, isLast: true, on: context.eventLoop) ?? promise
                 context.writeAndFlush(data, promise: promise)
                 context.close(promise: nil)
             } else {
@@ -202,6 +204,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         guard let name = HTTPField.Name("Host") else { return true }
         // The codec uses the first as the authority, and leaves the others among the fields.
         return head.headerFields[values: name].allSatisfy { $0 == head.authority }
+    }
+
+    /// Whether a request of HTTP/2 names a path and its host (RFC 9113 section 8.3.1). ``HostGuard`` checks those of HTTP/1.
+    private func targetsItsHost(_ head: HTTPRequest) -> Bool {
+        guard hostGuard == nil else { return true }
+        guard head.authority != nil, let path = head.path else { return false }
+        return path.hasPrefix("/") || path == "*" && head.method == .options
     }
 
     /// Responds to a request without reading the rest of it, and closes the connection.
