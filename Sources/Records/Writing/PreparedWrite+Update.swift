@@ -88,11 +88,18 @@ extension PreparedWrite {
             let needed: AccessRights = isAssignedAlone ? .assign : isAssigned ? [.assign, .write] : .write
             if condition != .none || depth != .organization {
                 try session.refuseReadable(entity, id, without: needed, on: connection)
+                // An upsert creates a record that does not exist.
+                guard try condition != .none || exists(id, on: connection) else { return nil }
                 try refuseMissing(id, condition, depth, on: connection)
             }
             return nil
         }
         return WriteOutcome(id: id, versionNumber: Int64(try row.decode(0, as: Int.self)), isCreated: false)
+    }
+
+    private func exists(_ id: UUID, on connection: isolated PostgresConnection) throws -> Bool {
+        let table = organization.qualified(entity.logicalName)
+        return try !connection.query("SELECT FROM \(table) WHERE \(entity.idColumn) = $1", [.uuid(id)]).isEmpty
     }
 
     // MARK: Delete
