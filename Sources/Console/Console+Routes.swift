@@ -191,7 +191,7 @@ extension Console {
             body: .init(byteBuffer: bytes))
     }
 
-    /// The page on which an organization is entered. It does not reveal which ones exist.
+    /// The page on which an organization is entered. It says when there is none of that name, and lists none.
     @Sendable func choose(_ visit: Visit) async throws -> PageResponse {
         var values: [String: Any] = ["title": visit.text("chooseTitle")]
         guard let name = visit.filter("organization")?.lowercased() else { return .page("chooser", values) }
