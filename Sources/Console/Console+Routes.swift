@@ -12,11 +12,13 @@ package import WebAPI
 extension Console {
     /// Adds the console's routes.
     package func add(to router: Router<APIContext>) {
-        let files = files
-        router.get("assets/console.css") { _, _ in Self.asset(files.style, "text/css; charset=utf-8") }
-        router.get("assets/console.js") { _, _ in Self.asset(files.script, "text/javascript; charset=utf-8") }
-        router.get("assets/favicon.svg") { _, _ in Self.asset(files.icon, "image/svg+xml") }
-        router.get("favicon.ico") { _, _ in Self.asset(files.icon, "image/svg+xml") }
+        // All responses share one copy of each file.
+        let (style, script) = (ByteBuffer(bytes: files.style), ByteBuffer(bytes: files.script))
+        let icon = ByteBuffer(bytes: files.icon)
+        router.get("assets/console.css") { _, _ in Self.asset(style, "text/css; charset=utf-8") }
+        router.get("assets/console.js") { _, _ in Self.asset(script, "text/javascript; charset=utf-8") }
+        router.get("assets/favicon.svg") { _, _ in Self.asset(icon, "image/svg+xml") }
+        router.get("favicon.ico") { _, _ in Self.asset(icon, "image/svg+xml") }
         router.get("/") { request, context in
             try await respond(request, context, .get) { visit in
                 try visit.check([.text("organization")])
@@ -185,13 +187,13 @@ extension Console {
         }
     }
 
-    private static func asset(_ bytes: [UInt8], _ type: String) -> Response {
+    private static func asset(_ bytes: ByteBuffer, _ type: String) -> Response {
         Response(
             status: .ok, headers: [.contentType: type, .cacheControl: "public, max-age=3600"],
-            body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
+            body: .init(byteBuffer: bytes))
     }
 
-    /// The page on which an organization is entered. It does not reveal which ones exist.
+    /// The page on which an organization is entered. It says when there is none of that name, and lists none.
     @Sendable func choose(_ visit: Visit) async throws -> PageResponse {
         var values: [String: Any] = ["title": visit.text("chooseTitle")]
         guard let name = visit.filter("organization")?.lowercased() else { return .page("chooser", values) }

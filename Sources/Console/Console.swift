@@ -81,7 +81,7 @@ package struct Console: Sendable {
         if let refusal { throw refusal }
         // The page for choosing an organization belongs to none.
         guard !visit.organization.isEmpty else { return try await body(visit) }
-        // The response does not reveal that an organization does not exist.
+        // An organization that does not exist is 404, like an address without a page.
         visit.organizationRecord = try await Session.organization(named: visit.organization, in: deployment)
         if method == .post {
             // Browsers send the origin of a form (RFC 6454 section 7). SameSite also keeps the cookie from other sites.
@@ -135,6 +135,7 @@ package struct Console: Sendable {
             (error.message, .serviceUnavailable)
         case let error as FieldsealError: (error.message, .init(code: error.code.httpStatus))
         case let error as PostgresError where error.isTold: (error.refusal.message, .init(code: error.refusalStatus))
+        case PoolError.exhausted: (FieldsealError.connectionsBusy.message, .serviceUnavailable)
         case is PoolError: (FieldsealError.databaseAway.message, .serviceUnavailable)
         default: nil
         }

@@ -59,6 +59,9 @@ package struct Deployment: Sendable {
         await pool.close()
     }
 
+    /// Ends the statements of running requests, which get an error.
+    package func endStatements() async { await pool.closeAtOnce() }
+
     /// Whether the shared schemas are at this program's version, or at a newer compatible one.
     package func isMigrated() async throws -> Bool { try await condition() != .notMigrated }
 

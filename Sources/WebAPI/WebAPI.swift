@@ -25,6 +25,8 @@ package struct WebAPI: Sendable {
     let limits: APILimits
     let quota: RequestQuota
     let largeBodies = LargeBodies()
+    let unread = UnreadResponses()
+    let documents = SharedDocuments()
     private let listeners: Listeners
     private let readiness: Readiness
     private let requests: RequestMiddleware
@@ -59,7 +61,7 @@ package struct WebAPI: Sendable {
         databases = places.map { DatabaseRouting($0, addresses: tokens.addresses) }
         requests = RequestMiddleware(
             limit: limits.requests, log: limits.log, listeners: listeners, hasSeveralDatabases: places != nil,
-            page: errorPage)
+            unread: unread, page: errorPage)
         self.logger = logger
     }
 
@@ -219,7 +221,7 @@ package struct WebAPI: Sendable {
             router.on(path, method: .options, use: options)
         }
         // The following routes need no token.
-        router.add(middleware: NetworkShare(quota: quota))
+        router.add(middleware: NetworkShare(begin: begin))
         addTokenEndpoints(to: router)
         pages(router)
         return router
@@ -256,22 +258,33 @@ package struct WebAPI: Sendable {
         guard DirectResponder.isVersion(version[...].utf8) else { throw ODataPath.unknown(version) }
         let token = try await client(request, address.organization, context)
         let borrower = PoolBorrower.principal(token.client)
-        try quota.begin(borrower)
-        defer { quota.end(borrower) }
+        let unread = try begin(borrower, context)
         return try await PoolBorrower.$current.withValue(borrower) {
             let pause = RequestPause(client: borrower, quota: quota, requests: requests)
             guard BesideExecutor.isNeeded(by: request) else {
-                return try await data(request, context, address, version, token, pause, context.peer)
+                return try await data(request, context, address, version, token, (pause, unread), context.peer)
             }
             return try await withTaskExecutorPreference(BesideExecutor.shared) {
-                try await data(request, context, address, version, token, pause, context.peer.beside)
+                try await data(request, context, address, version, token, (pause, unread), context.peer.beside)
             }
         }
     }
 
+    /// Counts a request of a client or a network, until its response has been written.
+    ///
+    /// - Throws: ``FieldsealError`` with a time to retry, when the client has as many requests or unread responses as it may.
+    @discardableResult
+    func begin(_ client: PoolBorrower, _ context: APIContext) throws(FieldsealError) -> UnreadResponses.Share {
+        let share = unread.share(of: client)
+        try share.requireRoom()
+        try quota.begin(client)
+        context.hold.begin(share) { [quota] in quota.end(client) }
+        return share
+    }
+
     private func data(
         _ request: Request, _ context: APIContext, _ address: OrganizationAddress, _ version: String, _ token: VerifiedToken,
-        _ pause: RequestPause, _ peer: Peer?
+        _ counted: (pause: RequestPause, unread: UnreadResponses.Share), _ peer: Peer?
     ) async throws -> APIResponse {
         let path = Self.pathBelowVersion(context.path)
         guard request.uri.string.utf8.count <= APILimits.urlLength else {
@@ -299,7 +312,7 @@ package struct WebAPI: Sendable {
         ) { own in
             var api = DataAPI(
                 session: own, own: own, serviceRoot: "\(address.url)/api/data/\(version)", addresses: addresses,
-                limits: limits, mail: mail, peer: peer, pause: pause)
+                limits: limits, mail: mail, peer: peer, pause: counted.pause, unread: counted.unread)
             if let user = try impersonated.get() {
                 api.session = try await own.impersonating(user)
                 context.principal.name = api.session.caller.actor

@@ -11,9 +11,18 @@ enum CSV {
 
     /// A spreadsheet would execute text that looks like a formula, so such text gets an apostrophe.
     private static func field(_ text: String) -> String {
-        let safe = text.first.map { "=+-@\t\r".contains($0) } == true && Double(text) == nil ? "'\(text)" : text
+        let safe = isFormula(text) ? "'\(text)" : text
         return "\"\(safe.replacing("\"", with: "\"\""))\""
     }
+
+    /// Whether a spreadsheet may take a text for a formula. It looks at code points: one with a mark is another character in Swift.
+    private static func isFormula(_ text: String) -> Bool {
+        let first = text.unicodeScalars.first { $0.properties.generalCategory != .format }
+        return first.map(formulaBeginnings.contains) == true && Double(text) == nil
+    }
+
+    /// The beginnings of formulas, also in their full-width forms, and what spreadsheets drop before one.
+    private static let formulaBeginnings = Set("=+-@\t\r\n\u{FF1D}\u{FF0B}\u{FF0D}\u{FF20}".unicodeScalars)
 
     static func text(_ value: AttributeValue) -> String {
         switch value {

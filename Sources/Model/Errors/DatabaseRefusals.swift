@@ -40,6 +40,10 @@ extension PostgresError {
 }
 
 extension FieldsealError {
+    /// Others use all connections to the database.
+    package static let connectionsBusy = FieldsealError(
+        .unexpected, "All database connections of the server are in use. Try again in a few seconds.", retryAfter: 5)
+
     /// There is no connection to the database.
     package static let databaseAway = FieldsealError(
         .unexpected, "The database can't be reached at the moment. Try again.", retryAfter: 2)

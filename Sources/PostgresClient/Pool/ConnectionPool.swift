@@ -43,6 +43,12 @@ public final class ConnectionPool: Sendable {
     private let configuration: Configuration
     private let state: Mutex<PoolState<PostgresConnection, Waiter>>
     private let lastWaiter = Atomic<UInt64>(0)
+    private let opened = Mutex<[Opened]>([])
+
+    /// A connection that was opened, if it still exists.
+    private struct Opened {
+        weak var canceller: Canceller?
+    }
 
     /// Makes a pool without connections. They are opened when they are needed.
     public init(_ configuration: Configuration) {
@@ -82,6 +88,12 @@ public final class ConnectionPool: Sendable {
         for connection in idle { await connection.close() }
     }
 
+    /// Closes the pool, and shuts down the connections whose statements run. Their callers get an error at once.
+    public func closeAtOnce() async {
+        await close()
+        for connection in opened.withLock({ $0.compactMap(\.canceller) }) { connection.cut() }
+    }
+
     private func acquire(for borrower: PoolBorrower?) async throws -> PostgresConnection {
         try Task.checkCancellation()
         switch state.withLock({ $0.acquire(for: borrower) }) {
@@ -99,6 +111,10 @@ public final class ConnectionPool: Sendable {
             let connection = try await PostgresConnection.connect(
                 configuration.conninfo, applicationName: configuration.applicationName)
             if let limit = configuration.statementLimit { try await connection.limitStatements(to: limit) }
+            opened.withLock { opened in
+                opened.removeAll { $0.canceller == nil }
+                opened.append(Opened(canceller: connection.canceller))
+            }
             return connection
         } catch {
             state.withLock { $0.discard(by: borrower) }?.resume(returning: nil)

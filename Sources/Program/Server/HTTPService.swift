@@ -76,6 +76,7 @@ struct HTTPService: Sendable {
         services.append(CertificateReload(certificates: certificates, logger: logger))
         // Added last, so that they end first. Waiting requests must not hold up the servers.
         services += databases
+        services.append(StatementEnd(databases: databases, after: .seconds(min(60, settings.statementSeconds + 5))))
         if settings.drainSeconds > 0 { services.append(Drain(api: api, duration: .seconds(settings.drainSeconds))) }
         if let companion { services.append(companion) }
         try await ServiceGroup(
@@ -162,6 +163,26 @@ private struct Drain: ServiceLifecycle.Service {
         try? await gracefulShutdown()
         api.announceStop()
         try? await Task.sleep(for: duration)
+    }
+}
+
+/// Ends the statements that still run some time after the server began to stop. PostgreSQL may not notice a cancel request or the
+/// limit of a statement's time for long, and the server must not wait for that.
+private struct StatementEnd: ServiceLifecycle.Service {
+    let databases: [ServedDatabase]
+    let duration: Duration
+
+    init(databases: [ServedDatabase], after duration: Duration) {
+        (self.databases, self.duration) = (databases, duration)
+    }
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        // The other services must not wait for this one.
+        Task.detached { [databases, duration] in
+            try? await Task.sleep(for: duration)
+            for database in databases { await database.endStatements() }
+        }
     }
 }
 

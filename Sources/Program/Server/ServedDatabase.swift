@@ -167,6 +167,9 @@ final class ServedDatabase: ServiceLifecycle.Service {
 
     func close() async { await opened?.deployment.close() }
 
+    /// Ends the statements of running requests, which get an error.
+    func endStatements() async { await opened?.deployment.endStatements() }
+
     /// Opens all databases at the same time.
     ///
     /// - Returns: The reachable ones in order: at least one.

@@ -9,6 +9,8 @@ struct EmailWriteRule: Sendable {
     private(set) var target: EmailStatus?
     /// Whether the e-mail must be outgoing.
     private(set) var mustBeOutgoing = false
+    /// Whether the write only changes the status. A submitted e-mail is cancelled in this way alone.
+    private var isStatusAlone = true
 
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a status or direction that the role may not write; `.invalidArgument`
     ///   for an unknown one.
@@ -27,12 +29,20 @@ struct EmailWriteRule: Sendable {
         if let target {
             sources = EmailTransition.sources(of: target, role)
             guard sources?.isEmpty == false else { throw Self.refused(target, role) }
+            isStatusAlone = input.names.isSubset(of: ["statuscode", "statecode"])
+            if !isAdministrator, !isStatusAlone { sources?.subtract(EmailStatus.outbound) }
         } else if !isAdministrator {
             // A submitted e-mail can't be changed, only cancelled.
             sources = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
         } else {
             return nil
         }
+    }
+
+    /// The rule of a deletion; nil where none applies.
+    init?(deletionBy role: Role) {
+        guard role != .systemAdministrator else { return nil }
+        sources = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
     }
 
     /// The condition on the row.
@@ -48,7 +58,8 @@ struct EmailWriteRule: Sendable {
     /// The reason for which an e-mail with this status was not written.
     func refusal(_ status: EmailStatus?) -> FieldsealError {
         let name = status?.label ?? "of an unknown status"
-        if let target, let status, sources?.contains(status) != true {
+        let isSubmitted = status.map(EmailStatus.outbound.contains) ?? false
+        if let target, let status, sources?.contains(status) != true, isStatusAlone || !isSubmitted {
             return FieldsealError(
                 .privilegeDenied,
                 "This e-mail is \(name), and can't become \(target.label) by this caller's write. See docs/web-api.md."
@@ -59,7 +70,8 @@ struct EmailWriteRule: Sendable {
                 .about("directioncode")
         }
         return FieldsealError(
-            .readOnly, "This e-mail is \(name), and can't be changed until it was sent. Cancel it (statuscode 5) to change it.")
+            .readOnly,
+            "This e-mail is \(name), and can't be changed or deleted until it was sent. Cancel it first, by statuscode 5 alone.")
     }
 
     private static func status(in input: ParsedValues) -> EmailStatus? {

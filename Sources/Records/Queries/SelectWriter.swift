@@ -10,6 +10,9 @@ struct SelectWriter {
     private(set) var scope: QueryScope
     private(set) var statement: StatementBuilder
 
+    /// How many columns of a row are long texts at most. Each of them may have many megabytes.
+    private static let longTextLimit = 10
+
     init(
         _ query: RecordQuery,
         of entity: EntityDefinition,
@@ -47,7 +50,9 @@ struct SelectWriter {
         var expressions = [main.id, "\(main.alias).versionnumber"]
         let columns = try outputs(&expressions)
         var keys: [SortKey] = []
-        for order in query.order { keys.append(try sortKey(order)) }
+        // The condition of a later page names a key once more for each key after it.
+        let keyCount = query.order.count + scope.tables.count(where: { $0.traits.contains(.multiplies) })
+        for (index, order) in query.order.enumerated() { keys.append(try sortKey(order, uses: 1 + keyCount - index)) }
         let condition = try condition()
         let firstID = keys.count
         // The records' ids make the order unique. The ids of outer joins may be null.
@@ -103,8 +108,14 @@ struct SelectWriter {
 
     private mutating func outputs(_ expressions: inout [String]) throws(FieldsealError) -> [RowShape.Column] {
         var columns: [RowShape.Column] = []
-        func add(_ resolved: QueryScope.Resolved, _ name: String?, isHidden: Bool = false) {
+        var longTexts = 0
+        func add(_ resolved: QueryScope.Resolved, _ name: String?, isHidden: Bool = false) throws(FieldsealError) {
             let attribute = resolved.attribute
+            if attribute.type.isLongText { longTexts += 1 }
+            guard longTexts <= Self.longTextLimit else {
+                throw FieldsealError(
+                    .queryDoesNotFit, "A query may give \(Self.longTextLimit) long texts, and this one gives more. Split it.")
+            }
             let index = attribute.isEncrypted ? nil : expressions.count
             if index != nil { expressions.append(attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.sql) }
             let isRenamed = name != nil || resolved.table.alias != scope.main.alias
@@ -116,11 +127,11 @@ struct SelectWriter {
         }
         for output in query.outputs {
             guard case .column(let column) = output.value else { continue }
-            add(try scope.resolveReadable(column, &statement), output.name, isHidden: output.isHidden)
+            try add(try scope.resolveReadable(column, &statement), output.name, isHidden: output.isHidden)
         }
         if query.outputs.allSatisfy(\.isHidden) {
             for attribute in scope.main.entity.attributes where attribute.validFor.contains(.read) || attribute.isEncrypted {
-                add(.init(table: scope.main, attribute: attribute), nil)
+                try add(.init(table: scope.main, attribute: attribute), nil)
             }
         }
         try Self.requireNames(columns)
@@ -142,7 +153,7 @@ struct SelectWriter {
         }
     }
 
-    private mutating func sortKey(_ order: RecordQuery.Order) throws(FieldsealError) -> SortKey {
+    private mutating func sortKey(_ order: RecordQuery.Order, uses: Int) throws(FieldsealError) -> SortKey {
         let column =
             switch order.key {
             case .column(let column): column
@@ -152,6 +163,7 @@ struct SelectWriter {
         guard resolved.attribute.type.kind != .bytes else {
             throw FieldsealError(.queryDoesNotFit, "Pictures can't be sorted by: \(resolved.attribute.logicalName).")
         }
+        try statement.count(resolved, uses: uses)
         return SortKey(
             expression: resolved.sortable, value: resolved.sql, type: resolved.attribute.type.kind,
             isDescending: order.isDescending)
@@ -209,6 +221,7 @@ struct SelectWriter {
         var groupColumns: [QueryScope.Resolved] = []
         for group in query.groups {
             let resolved = try scope.resolve(group.column, &statement)
+            try statement.count(resolved)
             groupColumns.append(resolved)
             groups.append(try expression(resolved, group.part))
         }
@@ -298,6 +311,8 @@ struct SelectWriter {
         switch output.value {
         case .column(let column):
             let resolved = try scope.resolve(column, &statement)
+            // A text is reduced to one of its group, and sorted by.
+            try statement.count(resolved, uses: 2)
             let isGroup = groupColumns.contains { $0.sql == resolved.sql }
             if !isGroup, query.isDistinct, query.groups.isEmpty {
                 groups.append(try expression(resolved, nil))
@@ -316,7 +331,9 @@ struct SelectWriter {
             return (try expression(resolved, part), .bigInt, nil, part.rawValue)
         case .aggregate(let aggregate, let column):
             guard let column else { return ("count(*)", .bigInt, nil, "count") }
-            return try aggregated(aggregate, try scope.resolve(column, &statement))
+            let resolved = try scope.resolve(column, &statement)
+            try statement.count(resolved, uses: 2)
+            return try aggregated(aggregate, resolved)
         }
     }
 

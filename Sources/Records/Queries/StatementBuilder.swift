@@ -12,6 +12,8 @@ package struct StatementBuilder {
     private var tables = 0
     private var multiplyingJoins = 0
     private var keylessJoins = 0
+    private var longTextUses = 0
+    private var patternLength = 0
 
     /// How many tables one statement has at most, including those of subqueries.
     static let tableLimit = 16
@@ -19,6 +21,13 @@ package struct StatementBuilder {
     static let multiplyingLimit = 4
     /// How many joins of one statement have no record's id on either side. Each may square the number of rows.
     static let keylessLimit = 2
+    /// How often one statement compares, sorts by, groups by or aggregates a long text of a row at most. A row is not interrupted by
+    /// the limit of a statement's time, and each use takes up to half a second.
+    static let longTextLimit = 10
+    /// How many characters a pattern for a long text has at most.
+    static let longTextPatternLimit = 1_000
+    /// How many bytes all patterns of one statement have at most.
+    static let patternLimit = 64 << 10
 
     package init(_ organization: Organization, _ caller: Caller, unknownAttributeCode: ErrorCode = .queryDoesNotFit) {
         self.organization = organization
@@ -67,6 +76,38 @@ package struct StatementBuilder {
             throw FieldsealError(
                 .queryDoesNotFit,
                 "A query may have at most \(Self.keylessLimit) joins in which neither attribute is a record's id. Split it.")
+        }
+    }
+
+    /// Counts uses of an attribute's value. Those of long texts are bounded.
+    ///
+    /// - Throws: ``FieldsealError`` when there are too many.
+    mutating func count(_ column: QueryScope.Resolved, uses: Int = 1) throws(FieldsealError) {
+        guard column.attribute.type.isLongText else { return }
+        longTextUses += uses
+        guard longTextUses <= Self.longTextLimit else {
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "A query may use long texts \(Self.longTextLimit) times in conditions, orders, groups and aggregates, and this one "
+                    + "uses \(column.attribute.logicalName) and others more often.")
+        }
+    }
+
+    /// Counts a pattern for an attribute's value.
+    ///
+    /// - Throws: ``FieldsealError`` when the pattern, or the sum of all, is too long.
+    mutating func count(_ pattern: TextPattern, for column: QueryScope.Resolved) throws(FieldsealError) {
+        try count(column)
+        patternLength += pattern.pattern.utf8.count
+        guard patternLength <= Self.patternLimit else {
+            throw FieldsealError(
+                .queryDoesNotFit, "The patterns of a query may have \(Self.patternLimit >> 10) KiB in all, and these have more.")
+        }
+        guard !column.attribute.type.isLongText || pattern.pattern.unicodeScalars.count <= Self.longTextPatternLimit else {
+            throw FieldsealError(
+                .queryDoesNotFit,
+                "A pattern for \(column.attribute.logicalName) may have \(Self.longTextPatternLimit) characters, and this one has more."
+            )
         }
     }
 

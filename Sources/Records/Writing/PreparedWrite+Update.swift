@@ -84,15 +84,22 @@ extension PreparedWrite {
             where: conditions, cells: cells, key?.version, PasswordEvents(entity, id, input.secrets, in: session))
         let rows = try session.run([(sql, parameters)], on: connection)[0]
         guard let row = rows.first else {
-            if let rule { try refuseStatus(id, rule, condition, depth, on: connection) }
+            if let rule { try refuseStatus(id, rule, condition, depth, .write, on: connection) }
             let needed: AccessRights = isAssignedAlone ? .assign : isAssigned ? [.assign, .write] : .write
             if condition != .none || depth != .organization {
                 try session.refuseReadable(entity, id, without: needed, on: connection)
+                // An upsert creates a record that does not exist.
+                guard try condition != .none || exists(id, on: connection) else { return nil }
                 try refuseMissing(id, condition, depth, on: connection)
             }
             return nil
         }
         return WriteOutcome(id: id, versionNumber: Int64(try row.decode(0, as: Int.self)), isCreated: false)
+    }
+
+    private func exists(_ id: UUID, on connection: isolated PostgresConnection) throws -> Bool {
+        let table = organization.qualified(entity.logicalName)
+        return try !connection.query("SELECT FROM \(table) WHERE \(entity.idColumn) = $1", [.uuid(id)]).isEmpty
     }
 
     // MARK: Delete
@@ -114,6 +121,8 @@ extension PreparedWrite {
         var conditions = ["\(entity.idColumn) = $1"]
         var parameters: [PostgresParameter] = [.uuid(id)]
         restrict(condition, depth, .delete, &conditions, &parameters)
+        let rule = isEmail ? EmailWriteRule(deletionBy: caller.role) : nil
+        if let rule { conditions.append(rule.condition) }
         // The audit can't read the actor from a deleted row, so it is set before.
         let statements: [(sql: String, parameters: [PostgresParameter])] = [
             session.callerSettings,
@@ -126,6 +135,7 @@ extension PreparedWrite {
             try MailDestination.revoking(entity, id, session, on: connection) { try connection.pipeline(statements)[1] }
         }
         if result.affectedRows == 0 {
+            if let rule { try refuseStatus(id, rule, condition, depth, .delete, on: connection) }
             try session.refuseReadable(entity, id, without: .delete, on: connection)
             try refuseMissing(id, condition, depth, on: connection)
         }
@@ -174,11 +184,12 @@ extension PreparedWrite {
         _ rule: EmailWriteRule,
         _ condition: WriteCondition,
         _ depth: PrivilegeDepth,
+        _ right: AccessRights,
         on connection: isolated PostgresConnection
     ) throws {
         var conditions = ["activityid = $1", "NOT coalesce(\(rule.condition), false)"]
         var parameters: [PostgresParameter] = [.uuid(id)]
-        restrict(condition, depth, .write, &conditions, &parameters)
+        restrict(condition, depth, right, &conditions, &parameters)
         let found = try connection.query(
             "SELECT statuscode FROM \(organization.qualified("email")) WHERE \(conditions.joined(separator: " AND "))", parameters)
         guard let row = found.first else { return }

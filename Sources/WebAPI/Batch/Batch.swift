@@ -97,7 +97,7 @@ private struct BatchRun {
             let request = try request(item)
             guard request.path != "/$batch" else { throw FieldsealError(.badRequest, "A batch can't hold a batch.") }
             let answer = try await dataAPI(for: request).answer(request)
-            try size.add(answer, to: request)
+            try size.add(answer, to: request, api.unread)
             if let id = item.id { addresses[id] = answer.headers[.odataEntityID] ?? "\(api.serviceRoot)\(request.path)" }
             return answer
         } catch {

@@ -20,7 +20,7 @@ struct BatchSize {
     /// Counts the response to a read.
     ///
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the exceeded limit. A write is never refused for its response.
-    mutating func add(_ answer: APIResponse, to request: APIRequest) throws(FieldsealError) {
+    mutating func add(_ answer: APIResponse, to request: APIRequest, _ unread: UnreadResponses.Share?) throws(FieldsealError) {
         if request.method == .get {
             guard records + answer.records <= Self.recordLimit else {
                 throw FieldsealError(
@@ -34,7 +34,9 @@ struct BatchSize {
                     "The responses of a batch have more than \(Self.byteLimit >> 20) MiB. Send fewer queries at once, or select fewer attributes."
                 )
             }
+            try unread?.hold(bytes + answer.body.count)
         }
+        unread?.holdAlways(bytes + answer.body.count)
         records += answer.records
         bytes += answer.body.count
     }

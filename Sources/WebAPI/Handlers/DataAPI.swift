@@ -20,6 +20,8 @@ struct DataAPI: Sendable {
     var peer: Peer?
     /// Removes a waiting request from the limits; nil for a part of a batch.
     var pause: RequestPause?
+    /// Counts the response.
+    var unread: UnreadResponses.Share?
 
     /// Whether a request only reads or writes records. Then its session may reuse what an earlier one read, because PostgreSQL
     /// checks it along with the records.

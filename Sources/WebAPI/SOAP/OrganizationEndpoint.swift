@@ -39,15 +39,27 @@ extension WebAPI {
             let organization = try context.parameters.require("organization")
             let names = try ODataQuery.options(request.uri.query).map { $0.name.lowercased() }
             if names.contains("wsdl") || names.contains("singlewsdl") {
-                return APIResponse(
-                    status: .ok, headers: [.contentType: "text/xml; charset=utf-8"],
-                    body: ServiceDescription.organization(at: try serviceAddress(request, context)))
+                let address = try serviceAddress(request, context)
+                return description(address, context) { ServiceDescription.organization(at: address) }
             }
             _ = try await client(request, organization, context)
             throw FieldsealError(.badRequest, "This address takes SOAP requests with POST, and describes itself at ?wsdl.")
         } catch {
             return challenged(Self.fault(for: error, request, activity: context.requestID), context)
         }
+    }
+
+    /// The description of a service, which needs no token.
+    func description(_ address: String, _ context: APIContext, _ make: () -> [UInt8]) -> APIResponse {
+        do {
+            try begin(.network(context.network), context)
+        } catch {
+            // Programs that fetch a document expect no fault.
+            return APIResponse.answer(to: error).answer
+        }
+        var answer = APIResponse(status: .ok, headers: [.contentType: "text/xml; charset=utf-8"], body: [])
+        answer.document = documents.document(address, make)
+        return answer
     }
 
     private func serviceAddress(_ request: Request, _ context: APIContext) throws -> String {
@@ -80,11 +92,10 @@ extension WebAPI {
         }
         let borrower = PoolBorrower.principal(token.client)
         do {
-            try quota.begin(borrower)
+            try begin(borrower, context)
         } catch {
             return refused(await afterDiscardingBody(of: request, error), request, context, nil)
         }
-        defer { quota.end(borrower) }
         let share = largeBodies.share(of: borrower)
         defer { share.end() }
         do {
@@ -95,6 +106,7 @@ extension WebAPI {
         do {
             return try await PoolBorrower.$current.withValue(borrower) {
                 let user = try RequestHeaders.impersonatedUser(request.headers, message)
+                context.hold.isRead = OrganizationService.isRead(message.body)
                 return try await answer(message, for: user, organization, token, context)
             }
         } catch {

@@ -30,6 +30,9 @@ struct OrganizationService: Sendable {
         return metadataRequests.contains(name) || name == "ExecuteMultiple"
     }
 
+    /// Whether an operation only reads.
+    static func isRead(_ operation: XMLElement) -> Bool { name(of: operation)?.hasPrefix("Retrieve") ?? false }
+
     static let metadataRequests: Set<String> = [
         "RetrieveEntity", "RetrieveAllEntities", "RetrieveAttribute", "RetrieveMetadataChanges",
     ]

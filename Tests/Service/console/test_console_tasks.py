@@ -80,6 +80,20 @@ def test_an_export_has_every_record_of_the_list_and_no_formula(console):
         console.sql("DELETE FROM org_contoso.queue WHERE name LIKE '%%exported%%'")
 
 
+FORMULAS = ["=1+1", "+1+1", "-1+1|cmd", "@SUM(1)", "=\u0301HYPERLINK(\"http://e\")", "=\u200d1+1", "\u200b=1+1", "\ufeff=1+1", "\uff1d1+1", "\uff0b1+1", "\uff0d1+1", "\uff20SUM(1)"]
+TEXTS = ["1=1", "a", "\u00fc=1", "'=1", "\u0301a"]
+
+
+def test_a_text_that_a_spreadsheet_may_take_for_a_formula_has_an_apostrophe(console):
+    made = [console.create("queues", {"name": f"{text} formulas"}) for text in FORMULAS + TEXTS]
+    try:
+        head, *exported = rows(Person(console).get("records/queues/export.csv?q=formulas"))
+        told = {row[head.index("queueid")]: row[head.index("name")].removesuffix(" formulas") for row in exported}
+        assert [told[id] for id in made] == [f"'{text}" for text in FORMULAS] + TEXTS
+    finally:
+        console.sql("DELETE FROM org_contoso.queue WHERE name LIKE '%% formulas'")
+
+
 def test_many_mailboxes_are_tested_enabled_and_given_a_profile(console):
     admin = Person(console)
     boxes = [console.create("mailboxes", {"name": f"bulk {number}", "password": "x"}) for number in range(3)]

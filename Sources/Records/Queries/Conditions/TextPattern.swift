@@ -27,6 +27,23 @@ package struct TextPattern: Sendable, Equatable {
             isRegularExpression: hasSets)
     }
 
+    /// The pattern as a regular expression. PostgreSQL matches it in a time that grows with the text alone, and can cancel it. `LIKE`
+    /// multiplies the lengths of the text and the pattern, and is not cancelled within one text.
+    var regularExpression: String {
+        guard !isRegularExpression else { return pattern }
+        var parts: [Part] = []
+        var rest = Substring(pattern)
+        while let character = rest.popFirst() {
+            switch character {
+            case "%": parts.append(.any)
+            case "_": parts.append(.one)
+            case "\\": parts.append(.literal(rest.popFirst() ?? character))
+            default: parts.append(.literal(character))
+            }
+        }
+        return "^\(parts.map(\.regularExpression).joined())$"
+    }
+
     private enum Part {
         case any, one
         case literal(Character)

@@ -24,6 +24,8 @@ extension QueryScope {
             guard left.attribute.type.kind == right.attribute.type.kind else {
                 throw Self.mismatch(left.attribute, "the value of \(right.attribute.logicalName)")
             }
+            try statement.count(left)
+            try statement.count(right)
             return "\(left.comparable) \(comparison.rawValue) \(right.comparable)"
         case .isIn(let column, let literals):
             return try isIn(try resolve(column, &statement), literals, &statement)
@@ -33,7 +35,10 @@ extension QueryScope {
             guard !pattern.pattern.utf8.contains(0) else {
                 throw FieldsealError(.queryDoesNotFit, "\(column.attribute.logicalName) can't hold the character U+0000.")
             }
-            if pattern.isRegularExpression { return "\(column.comparable) ~ lower(\(statement.bind(.text(pattern.pattern))))" }
+            try statement.count(pattern, for: column)
+            if pattern.isRegularExpression || column.attribute.type.isLongText {
+                return "\(column.comparable) ~ lower(\(statement.bind(.text(pattern.regularExpression))))"
+            }
             return "\(column.comparable) LIKE lower(\(statement.bind(.text(pattern.pattern))))"
         case .within(let column, let from, let to):
             let column = try resolve(column, &statement)
@@ -85,6 +90,7 @@ extension QueryScope {
         }
         let value = try column.attribute.type.value(of: literal, for: column.attribute)
         if case .date(let date) = value { return compare(column, comparison, date, &statement) }
+        try statement.count(column)
         return "\(column.comparable) \(comparison.rawValue) \(statement.bind(value, column.attribute.type))"
     }
 
@@ -130,6 +136,7 @@ extension QueryScope {
             elements = "ARRAY(SELECT to_timestamp(v::float8) FROM unnest(\(statement.bind(.texts(seconds)))) AS v)"
         case let type: elements = "\(statement.bind(.texts(values.map(\.plainText))))::\(type.rawValue)[]"
         }
+        try statement.count(column)
         let condition = "\(column.comparable) = ANY (\(elements))"
         return hasNull ? "(\(condition) OR \(column.sql) IS NULL)" : condition
     }
@@ -205,6 +212,8 @@ extension QueryScope {
         var inner = try QueryScope(entity, name: link.alias, outer: visible, &statement)
         let from = try inner.resolve(RecordQuery.Column(link.from), &statement)
         try statement.countJoin(from.isID || to.isID ? [] : .keyless)
+        try statement.count(from)
+        try statement.count(to)
         for nested in link.links { try inner.add(nested, &statement) }
         var conditions = ["\(from.sql) = \(to.sql)"]
         if let filter = link.filter { conditions.append(try inner.condition(filter, &statement)) }
@@ -273,6 +282,8 @@ extension QueryScope {
         guard from.type.kind == to.attribute.type.kind else {
             throw Self.mismatch(from, "the value of \(to.attribute.logicalName)")
         }
+        try statement.count(to)
+        try statement.count(Resolved(table: to.table, attribute: from))
         let isID = from.logicalName == entity.primaryID
         var cost: StatementBuilder.JoinCost = isID || to.isID ? [] : .keyless
         if !isID, !link.isFirstOnly { cost.insert(.multiplies) }

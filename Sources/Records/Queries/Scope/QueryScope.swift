@@ -45,9 +45,9 @@ struct QueryScope {
         var sql: String { table.sql(attribute) }
         /// Whether it is the record's id.
         var isID: Bool { attribute.column == table.entity.idColumn }
-        /// The expression to sort by: texts regardless of case.
+        /// The expression to sort by: texts regardless of case. Every use is counted by ``StatementBuilder/count(_:uses:)``.
         var sortable: String { attribute.type.isText ? "lower(\(sql))" : sql }
-        /// The expression to compare: dates to the second, as clients read them.
+        /// The expression to compare: dates to the second, as clients read them. Every use is counted in the same way.
         var comparable: String { attribute.type.kind == .date ? "date_trunc('second', \(sql))" : sortable }
     }
 
@@ -200,6 +200,14 @@ extension AttributeType {
     var isText: Bool {
         switch self {
         case .string, .memo, .entityName: true
+        default: false
+        }
+    }
+
+    /// Whether one value may be so long that each comparison with it takes noticeable time.
+    var isLongText: Bool {
+        switch self {
+        case .string(let limit), .memo(let limit): limit > 10_000
         default: false
         }
     }

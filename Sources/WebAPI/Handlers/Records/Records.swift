@@ -136,7 +136,7 @@ extension DataAPI {
         let address = representation(request).address(entity, outcome.id)
         var headers: HTTPFields = [.odataEntityID: address, .eTag: "W/\"\(outcome.versionNumber)\""]
         if outcome.isCreated { headers[.location] = address }
-        guard request.preferences.returnsRepresentation else { return APIResponse.noContent(headers) }
+        guard request.preferences.returnsRepresentation, unread?.hasRoom ?? true else { return APIResponse.noContent(headers) }
         let outputs = named(query.query.outputs, entity, request.preferences)
         // The record is saved, also when reading it back fails: an error would say that it is not, and make the client save it again.
         let expansions = named(query.expansions, entity, request.preferences)

@@ -42,8 +42,7 @@ extension WebAPI {
         // Without an organization the token can't belong to this service.
         let client = try await client(request, name ?? "", context).client
         let borrower = PoolBorrower.principal(client)
-        try quota.begin(borrower)
-        defer { quota.end(borrower) }
+        try begin(borrower, context)
         let session = try await PoolBorrower.$current.withValue(borrower) {
             try await Session.begin(
                 deployment, organization: name ?? "", client: client, address: context.clientAddress, requestID: context.requestID)
@@ -86,9 +85,8 @@ extension WebAPI {
                 throw FieldsealError(.badRequest, "This address takes SOAP requests with POST, and describes itself at ?wsdl.")
             }
             let root = context.parameters.get("organization").map { address(context, of: $0) } ?? tokens.addresses.baseURL
-            return APIResponse(
-                status: .ok, headers: [.contentType: "text/xml; charset=utf-8"],
-                body: ServiceDescription.discovery(at: "\(root)/XRMServices/2011/Discovery.svc"))
+            let service = "\(root)/XRMServices/2011/Discovery.svc"
+            return description(service, context) { ServiceDescription.discovery(at: service) }
         } catch {
             return refused(discovery: error, request, context, nil)
         }

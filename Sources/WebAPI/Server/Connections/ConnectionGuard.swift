@@ -25,8 +25,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private var running = 0
     private var responseTimer: Scheduled<Void>?
     private var isGone = false
+    private var isClosed = false
     private var hangUpActions: [Int: () -> Void] = [:]
     private var lastAction = 0
+    /// Called when the next response has been written.
+    private var writtenActions: [() -> Void] = []
+    private var progress: ResponseProgress?
 
     init(limits: APILimits) {
         self.limits = limits
@@ -54,10 +58,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     func handlerRemoved(context: ChannelHandlerContext) {
         timer?.cancel()
         peerIsGone()
+        writingHasEnded()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         peerIsGone()
+        writingHasEnded()
         context.fireChannelInactive()
     }
 
@@ -78,6 +84,22 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
 
     func forget(_ id: Int) {
         hangUpActions[id] = nil
+    }
+
+    /// Calls `action` when the connection has taken the last byte of the next response, or is closed.
+    func onWritten(_ action: @escaping () -> Void) {
+        guard !isClosed else { return action() }
+        writtenActions.append(action)
+    }
+
+    /// A client that only closed its own side may leave a response unread for long, so that counts until the connection is closed.
+    private func writingHasEnded() {
+        isClosed = true
+        progress?.finish()
+        progress = nil
+        let actions = writtenActions
+        writtenActions = []
+        for action in actions { action() }
     }
 
     private func peerIsGone() {
@@ -105,7 +127,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
             guard Self.length(of: head) <= APILimits.headLength else {
                 return refuse(.init(code: 431, reasonPhrase: "Request Header Fields Too Large"), context)
             }
-            guard hostGuard?.hasOneHost ?? true, Self.hasOneHost(head) else { return refuse(.badRequest, context) }
+            guard hostGuard?.hasOneHost ?? true, Self.hasOneHost(head), targetsItsHost(head) else {
+                return refuse(.badRequest, context)
+            }
             if let expected = head.headerFields[.expect] {
                 guard expected.lowercased() == "100-continue" else {
                     return refuse(.expectationFailed, context)
@@ -131,12 +155,15 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         case .head(var head):
             hasResponded = true
             responseBegins(context)
+            progress = ResponseProgress(writtenActions)
+            writtenActions = []
             if head.status == .contentTooLarge, headGuard != nil {
                 head.headerFields[.connection] = "close"
                 closesAfterResponse = true
             }
             context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .end:
+            let promise = progress?.following(promise, isLast: true, on: context.eventLoop) ?? promise
             if running > 0 { requestHasEnded() }
             if closesAfterResponse {
                 context.writeAndFlush(data, promise: promise)
@@ -145,7 +172,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
                 context.write(data, promise: promise)
             }
         case .body:
-            context.write(data, promise: promise)
+            context.write(data, promise: progress?.following(promise, isLast: false, on: context.eventLoop) ?? promise)
         }
     }
 
@@ -177,6 +204,13 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         guard let name = HTTPField.Name("Host") else { return true }
         // The codec uses the first as the authority, and leaves the others among the fields.
         return head.headerFields[values: name].allSatisfy { $0 == head.authority }
+    }
+
+    /// Whether a request of HTTP/2 names a path and its host (RFC 9113 section 8.3.1). ``HostGuard`` checks those of HTTP/1.
+    private func targetsItsHost(_ head: HTTPRequest) -> Bool {
+        guard hostGuard == nil else { return true }
+        guard head.authority != nil, let path = head.path else { return false }
+        return path.hasPrefix("/") || path == "*" && head.method == .options
     }
 
     /// Responds to a request without reading the rest of it, and closes the connection.

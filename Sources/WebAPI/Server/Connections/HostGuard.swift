@@ -1,9 +1,9 @@
 import NIOCore
 import NIOHTTP1
 
-/// Whether the last head of HTTP/1 has one Host header (RFC 9112 section 3.2). HTTP/1.0 needs none.
+/// Whether the last head of HTTP/1 has one Host header (RFC 9112 section 3.2), and a target on that host. HTTP/1.0 needs no header.
 ///
-/// It comes before the codec, which keeps neither the version nor the number of the headers.
+/// It comes before the codec, which keeps neither the version, the number of the headers, nor the host in the target.
 final class HostGuard: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -13,8 +13,21 @@ final class HostGuard: ChannelInboundHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if case .head(let head) = unwrapInboundIn(data) {
             let count = head.headers["host"].count
-            hasOneHost = count == 1 || count == 0 && head.version == .http1_0
+            hasOneHost = (count == 1 || count == 0 && head.version == .http1_0) && Self.isOnHost(head)
         }
         context.fireChannelRead(data)
+    }
+
+    /// Whether the target is a path, or names the host of the header. A host in the target counts, and not the header (RFC 9112
+    /// section 3.2.2), so that both must be the same.
+    private static func isOnHost(_ head: HTTPRequestHead) -> Bool {
+        let target = head.uri
+        if target.hasPrefix("/") { return true }
+        if target == "*" { return head.method == .OPTIONS }
+        let schemes = ["https://", "http://"]
+        guard let host = head.headers.first(name: "host"),
+            let scheme = schemes.first(where: { target.prefix($0.count).lowercased() == $0 })
+        else { return false }
+        return target.dropFirst(scheme.count).prefix { !"/?#".contains($0) }.lowercased() == host.lowercased()
     }
 }

@@ -24,6 +24,8 @@ package struct APIContext: RequestContext {
     package internal(set) var refusal: FieldsealError?
     /// The caller, for the log.
     package let principal = Principal()
+    /// What the request holds of the limits.
+    let hold = RequestHold()
     /// The request's id in the log, in security events and in the response.
     package let requestID: String
 

@@ -14,6 +14,8 @@ struct APIResponse: Sendable, ResponseGenerator {
     var body: [UInt8]
     /// How many records the body has.
     var records = 0
+    /// The body of a response that is the same for all clients; then ``body`` is empty.
+    var document: ByteBuffer?
 
     static func json(_ value: JSONValue, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> APIResponse {
         json(value.utf8, status: status, headers: headers)
@@ -31,7 +33,9 @@ struct APIResponse: Sendable, ResponseGenerator {
 
     func response(from request: Request, context: some RequestContext) -> Response { response }
 
-    var response: Response { Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: body))) }
+    var response: Response {
+        Response(status: status, headers: headers, body: .init(byteBuffer: document ?? ByteBuffer(bytes: body)))
+    }
 
     /// Requests a token. ``RequestMiddleware`` adds the address of the token endpoint of the requested organization.
     static let challenge = "Bearer"
@@ -90,6 +94,7 @@ struct APIResponse: Sendable, ResponseGenerator {
         case let error as PostgresError where error.isCancelledStatement:
             let message = "The database did not finish this in the time that the service allows. Nothing was changed."
             return (self.error(FieldsealError(.sqlTimeout, message, retryAfter: 5), status: .serviceUnavailable), true)
+        case PoolError.exhausted: return (self.error(.connectionsBusy, status: .serviceUnavailable), true)
         case is PoolError: return (self.error(.databaseAway, status: .serviceUnavailable), true)
         case _ where isTooLarge(error):
             let limits = "1 MiB, or 16 MiB for a batch, for many records, for e-mails and for attachments"

@@ -19,10 +19,15 @@ final class RequestMiddleware: RouterMiddleware {
     private let hasSeveralDatabases: Bool
     private let log: RequestLog
     private let page: WebAPI.ErrorPage?
+    private let unread: UnreadResponses
     private let count = Atomic<Int>(0)
     let figures = RequestFigures()
 
-    init(limit: Int, log: RequestLog, listeners: Listeners, hasSeveralDatabases: Bool, page: WebAPI.ErrorPage?) {
+    init(
+        limit: Int, log: RequestLog, listeners: Listeners, hasSeveralDatabases: Bool, unread: UnreadResponses,
+        page: WebAPI.ErrorPage?
+    ) {
+        self.unread = unread
         self.limit = limit
         self.log = log
         self.page = page
@@ -76,6 +81,7 @@ final class RequestMiddleware: RouterMiddleware {
                 if isInternal { context.logger.error("request failed", metadata: ["error": "\(error)"]) }
             }
         }
+        response = await held(response, request, context)
         // A response that requests a token says where to get one.
         if response.status == .unauthorized, response.headers[.wwwAuthenticate] == APIResponse.challenge,
             let address = context.address,
@@ -92,6 +98,26 @@ final class RequestMiddleware: RouterMiddleware {
         figures.count(context.path, status: response.status.code, seconds: duration / .seconds(1))
         write(request, response, duration, context)
         return response
+    }
+
+    /// Counts the response until it has been written. Beyond the limit it is refused, unless the request may have changed something.
+    private func held(_ response: Response, _ request: Request, _ context: Context) async -> Response {
+        var response = response
+        let share = context.hold.share ?? unread.share(of: .network(context.network))
+        do {
+            try share.hold(response.body.contentLength ?? 0)
+        } catch {
+            if [.get, .head].contains(request.method) || context.hold.isRead { response = refusal(error, request, context) }
+            share.holdAlways(response.body.contentLength ?? 0)
+        }
+        await context.hold.end(share, afterResponseOf: context.channel)
+        return response
+    }
+
+    private func refusal(_ error: FieldsealError, _ request: Request, _ context: Context) -> Response {
+        WebAPI.isSOAP(context.path) && request.method == .post
+            ? WebAPI.fault(for: error, request, activity: context.requestID).response
+            : told(APIResponse.answer(to: error).answer, request, context)
     }
 
     /// Runs the rest of a request, whose requests to other services belong to its trace.

@@ -4,6 +4,9 @@ import re
 import socket
 import ssl
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 from service import Deployment
 
@@ -65,6 +68,65 @@ def test_a_request_for_two_hosts_is_refused(service, fields):
     fields = [field.replace("SAME", service.base.removeprefix("https://")) for field in fields]
     codes, received = statuses(service, head(service, "GET", "WhoAmI", *fields))
     assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received
+
+
+def targeted(service, target, method="GET"):
+    """A request with another target than its path."""
+    text = head(service, method, "WhoAmI", "Connection: close")
+    return statuses(service, text.replace(f"{method} /contoso/api/data/v9.2/WhoAmI ", f"{method} {target} "))
+
+
+@pytest.mark.parametrize("target", [
+    "https://evil.example/contoso/api/data/v9.2/WhoAmI", "HTTPS://evil.example/contoso/api/data/v9.2/WhoAmI", "http://evil.example/contoso/api/data/v9.2/WhoAmI",
+    "https://evil.example#@SAME/contoso/api/data/v9.2/WhoAmI", "https://SAME@evil.example/contoso/api/data/v9.2/WhoAmI", "https://x@SAME/contoso/api/data/v9.2/WhoAmI",
+    "https:///contoso/api/data/v9.2/WhoAmI", "ftp://SAME/contoso/api/data/v9.2/WhoAmI", "contoso/api/data/v9.2/WhoAmI", "*", "SAME",
+])
+def test_the_target_of_a_request_is_on_its_host(service, target):
+    codes, received = targeted(service, target.replace("SAME", service.base.removeprefix("https://")))
+    assert codes == [400] and "UserId" not in received and "NOT CLOSED" not in received, received
+
+
+def test_a_target_with_the_host_itself_is_answered(service):
+    """The control: what programs that use a proxy send, as RFC 9112 section 3.2.2 has it."""
+    for scheme in ("https", "HTTPS"):
+        codes, received = targeted(service, f"{scheme}://{service.base.removeprefix('https://')}/contoso/api/data/v9.2/WhoAmI")
+        assert codes == [200] and "UserId" in received, received
+
+
+@pytest.mark.parametrize("path, authority", [
+    ("https://evil.example/contoso/api/data/v9.2/WhoAmI", True), ("https://SAME/contoso/api/data/v9.2/WhoAmI", True),
+    ("contoso/api/data/v9.2/WhoAmI", True), ("*", True), ("/contoso/api/data/v9.2/WhoAmI", False),
+])
+def test_the_path_of_http_2_is_a_path_of_its_authority(service, path, authority):
+    def ask(path, has_authority):
+        context = ssl.create_default_context(cafile=service.dev["caFile"])
+        context.set_alpn_protocols(["h2"])
+        same = service.base.removeprefix("https://")
+        host, port = same.split(":")
+        client = h2.connection.H2Connection(h2.config.H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False))
+        with context.wrap_socket(socket.create_connection((host, int(port)), timeout=20), server_hostname="localhost") as connection:
+            client.initiate_connection()
+            fields = [(":method", "GET"), (":scheme", "https"), (":path", path.replace("SAME", same))]
+            fields += [(":authority", same)] if has_authority else []
+            client.send_headers(1, [*fields, ("authorization", f"Bearer {service.token('user')}")], end_stream=True)
+            connection.sendall(client.data_to_send())
+            status, body = None, b""
+            while part := connection.recv(65_536):
+                for event in client.receive_data(part):
+                    if isinstance(event, h2.events.ResponseReceived):
+                        status = int(dict(event.headers)[b":status"])
+                    elif isinstance(event, h2.events.DataReceived):
+                        body += event.data
+                    elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)):
+                        return status, body
+                connection.sendall(client.data_to_send())
+            return status, body
+
+    status, body = ask(path, authority)
+    assert status in (400, None) and b"UserId" not in body
+    # The control.
+    status, body = ask("/contoso/api/data/v9.2/WhoAmI", True)
+    assert status == 200 and b"UserId" in body
 
 
 def test_a_request_without_a_host_is_refused(service):

@@ -1,0 +1,63 @@
+import NIOCore
+import Synchronization
+
+/// What a request holds of the limits until its response has been written, or its connection is gone.
+final class RequestHold: Sendable {
+    private struct State {
+        var share: UnreadResponses.Share?
+        var actions: [@Sendable () -> Void] = []
+        var isRead = false
+    }
+
+    private let state = Mutex(State())
+
+    /// The bytes of the response; nil if no client is counted yet.
+    var share: UnreadResponses.Share? { state.withLock(\.share) }
+
+    /// Whether the request changes nothing, although its method could. Then its response can be refused.
+    var isRead: Bool {
+        get { state.withLock(\.isRead) }
+        set { state.withLock { $0.isRead = newValue } }
+    }
+
+    /// Counts the request's response as one of a client.
+    ///
+    /// - Parameter action: Releases what else the request holds.
+    func begin(_ share: UnreadResponses.Share, releasing action: @escaping @Sendable () -> Void) {
+        state.withLock { state in
+            state.share = share
+            state.actions.append(action)
+        }
+    }
+
+    /// Releases everything after the next response of a connection or stream was written.
+    func end(_ share: UnreadResponses.Share, afterResponseOf channel: any Channel) async {
+        let actions = state.withLock { state in
+            defer { (state.actions, state.share) = ([], nil) }
+            return state.actions
+        }
+        let release: @Sendable () -> Void = {
+            share.end()
+            for action in actions { action() }
+        }
+        guard !channel.eventLoop.inEventLoop else { return Self.register(release, channel) }
+        do {
+            try await channel.eventLoop.submit { Self.register(release, channel) }.get()
+        } catch {
+            release()
+        }
+    }
+
+    private static func register(_ release: @escaping @Sendable () -> Void, _ channel: any Channel) {
+        // Without its handlers, the connection is closed already.
+        guard let guardian = try? channel.pipeline.syncOperations.handler(type: ConnectionGuard.self) else { return release() }
+        guardian.onWritten(release)
+    }
+
+    deinit {
+        state.withLock { state in
+            state.share?.end()
+            for action in state.actions { action() }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+import NIOCore
+
+/// Whether the connection has taken all of a response. It is used on the connection's event loop only.
+final class ResponseProgress {
+    private var actions: [() -> Void]
+    private var pending = 0
+    private var isEnded = false
+
+    init(_ actions: [() -> Void]) { self.actions = actions }
+
+    /// Follows the write of a part.
+    ///
+    /// - Returns: The promise to write it with.
+    func following(_ promise: EventLoopPromise<Void>?, isLast: Bool, on loop: any EventLoop) -> EventLoopPromise<Void>? {
+        guard !actions.isEmpty else { return promise }
+        pending += 1
+        isEnded = isLast
+        let promise = promise ?? loop.makePromise()
+        let progress = NIOLoopBound(self, eventLoop: loop)
+        promise.futureResult.whenComplete { _ in progress.value.partIsWritten() }
+        return promise
+    }
+
+    private func partIsWritten() {
+        pending -= 1
+        if isEnded, pending == 0 { finish() }
+    }
+
+    /// Runs the actions, once.
+    func finish() {
+        let actions = actions
+        self.actions = []
+        for action in actions { action() }
+    }
+}
