@@ -63,8 +63,7 @@ extension EmailParts.Party {
         else {
             throw FieldsealError(
                 .payloadDoesNotFit,
-                "\(property)@odata.bind of a party takes the address of a \(target.logicalName) by its id: /\(target.entitySetName)(ID)."
-            )
+                "\(property) of a party refers to a \(target.logicalName) by its id: /\(target.entitySetName)(ID).")
         }
         return (found, id)
     }
@@ -72,8 +71,8 @@ extension EmailParts.Party {
     private static func refusal(of name: String) -> FieldsealError {
         FieldsealError(
             .payloadDoesNotFit,
-            "A party takes no \(name.quotedForMessage). It takes participationtypemask, and addressused or a "
-                + "systemuser or a queue: partyid_systemuser@odata.bind or partyid_queue@odata.bind.")
+            "A party takes no \(name.quotedForMessage). It takes participationtypemask, and addressused or "
+                + "partyid_systemuser@odata.bind or partyid_queue@odata.bind.")
     }
 
     private static let wrongMask = FieldsealError(

@@ -26,7 +26,7 @@ NOT_ON_PAGES = (
     "Only an Email Router may", "The export is of another", "can't be a key", "--fingerprint", "is compared with", "and this server knows", "The key names a record",
     "brings along more than", "is given twice, in ", "is encrypted, and", "The two records are not linked",
     "for addresses of its own", "migrate down config", "lacks the tables", "fieldseal org list shows", "A key has a value", "There is no {1} with {2}", "If-None-Match",
-    "can't refer to a record here", "takes an array of", "participationtypemask of a party", "created with its e-mail is that e-mail", "refers to a record: write")
+    "can't refer to a record here", "takes an array of", "participationtypemask of a party", "of a party refers to", "created with its e-mail is that e-mail", "refers to a record: write")
 
 
 def literal(source, at):
@@ -49,9 +49,8 @@ def literal(source, at):
     return text, at + 1
 
 
-def messages(source, before=r"FieldsealError\(\s*\.\w+,\s*|throw refuse\(\s*"):
-    """The texts after a pattern."""
-    for found in re.finditer(rf'(?:{before})(?=")', source):
+def messages(source):
+    for found in re.finditer(r"(?:FieldsealError\(\s*\.\w+,\s*|throw refuse\(\s*)(?=\")", source):
         text, at = literal(source, found.end())
         while more := re.match(r"\s*\+\s*(?=\")", source[at:]):
             part, at = literal(source, at + more.end())
@@ -70,25 +69,3 @@ def on_pages():
             # A page's own text, and one that is another error's, have no words here.
             if re.search(r"[a-z]{3}", re.sub(r"\{\d\}", "", message)) and not any(part in message for part in NOT_ON_PAGES):
                 yield path.name, message
-
-
-# What comes before a text that becomes a mailbox's problem, an alert, the failure of an e-mail, or a part of one.
-REPORTS = (
-    r"MailboxProblem\(\s*AlertCode\.\w+,\s*", r"\binit\(\s*AlertCode\.\w+,\s*", r"\btext:\s*", r"progress\.note\(\s*[^\"\n]*", r"\bwhat: ", r"\bstay\(\s*\w+, ",
-    r"\bstay\(\s*[\w.]+, \"[^\"]*\",\s*", r"\.(?:refused|partly)\(\s*(?:isPermanent: \w+, )?", r"undeliverableFolder\.map \{ ", r"\?\? (?=\"It )", r"refusals\.isEmpty \? ",
-    r"\blet email = \w+\.isEmpty \? ", r"without a subject\" : ", r"return status == \.failed\s*\? ", r": (?=\"\\\(email\))", r"(?:let notSubmitted|deliveryUnknownMessage) =\s*")
-
-
-def reports():
-    """Every text that a router or the service may report of a mailbox or an e-mail, with the file that it is from."""
-    for module in ("MailRouter", "Email"):
-        for path in sorted((ROOT / "Sources" / module).glob("**/*.swift")):
-            # That a server does not idle is not reported.
-            if path.name == "IMAPSession+Idle.swift":
-                continue
-            for before in REPORTS:
-                for message in messages(path.read_text(), before):
-                    if re.search(r"[a-z]{3}", re.sub(r"\{\d\}", "", message)):
-                        yield path.name, message
-    for problem in re.findall(r"THEN '((?:''|[^'])*)'", (ROOT / "Sources/Records/Emails/SenderRule.swift").read_text()):
-        yield "SenderRule.swift", problem.replace("''", "'")

@@ -47,6 +47,9 @@ struct PartyLists {
         for (name, value) in party.attributes where !given.contains(name) && !(isOwnAddress && name == "addressused") {
             switch (name, value) {
             case ("partyid", .reference(let reference)):
+                guard EntityDefinition.activityParty.singleValued("partyid_\(reference.entity.logicalName)") != nil else {
+                    throw FieldsealError(.payloadDoesNotFit, "partyid refers to a systemuser or a queue by its id.")
+                }
                 members.append(.init("partyid_\(reference.entity.logicalName)@odata.bind", .string(try reference.address())))
             case ("addressused", .text(let text)): members.append(.init("addressused", .string(text)))
             case ("partyid", .null), ("addressused", .null): continue
