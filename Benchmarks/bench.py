@@ -50,6 +50,7 @@ def main(wanted):
     import api
     import cell
     import events
+    import failover
     import keychange
     import organizations
     import pages
@@ -58,7 +59,7 @@ def main(wanted):
     import soap_figures
     import verify
 
-    for group in (cell, api, keychange, verify, events, pages, organizations, router, soap_figures, scale):
+    for group in (cell, api, keychange, verify, events, pages, organizations, router, soap_figures, scale, failover):
         names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
         if names:
             group.run(names)

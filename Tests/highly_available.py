@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """`make cluster`: three PostgreSQL under Patroni with etcd, two databases, two servers behind HAProxy and a router, until Ctrl-C. It says
-how to take each part away."""
+how to take each part away. A server or a router that ends is started again, as systemd does."""
 
 import json
 import pathlib
@@ -43,9 +43,14 @@ class Router:
         secret = place.home / "router-secret"
         secret.touch(0o600)
         secret.write_text(client["clientSecret"] + "\n")
-        self.process = subprocess.Popen(
-            [PROGRAM, "router", "--service", base, "--org", "contoso", "--client-id", client["clientId"], "--secret-file", str(secret),
-             "--ca-file", str(place.home / "server.pem")], stdin=subprocess.DEVNULL, stderr=open(place.home / "router.log", "ab"))
+        self.command = [
+            PROGRAM, "router", "--service", base, "--org", "contoso", "--client-id", client["clientId"], "--secret-file", str(secret),
+            "--ca-file", str(place.home / "server.pem")]
+        self.log = open(place.home / "router.log", "ab")
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stderr=self.log)
 
     def stop(self):
         self.process.terminate()
@@ -67,13 +72,38 @@ Take parts away while that runs. Everything goes on, after a failover within som
 """)
     for member in place.members:
         what = "primary" if member is place.leader() else "standby"
-        print(f"    {what} {member.name}, port {member.port}:  kill -STOP {' '.join(map(str, member.processes()))}")
-    print(f"    a switchover:  curl -s http://127.0.0.1:{place.leader().rest}/switchover -d '{{\"leader\": \"{place.leader().name}\"}}'")
-    for server in servers:
-        print(f"    server, port {server.port}:  kill {server.process.pid}     # it serves on for {SECONDS_TO_DRAIN} seconds")
-    print(f"    router:  kill -KILL {router.process.pid}")
+        print(f"    {what} {member.name}, port {member.port}:  {pause(member)}")
+    patroni = f"http://127.0.0.1:{place.leader().rest}"
+    leader = f"""$(curl -s {patroni}/cluster | jq '.members[] | select(.role == "leader").name')"""
+    print(f"    a switchover:  curl -s {patroni}/switchover -d '{{\"leader\": '\"{leader}\"'}}'")
+    for part in [*servers, router]:
+        print(f"    {name(part)}:  kill {part.process.pid}")
     print(f"    move contoso to the other database:  {PROGRAM} org move contoso --to east --settings {place.home}/several.yaml")
-    print("\nkill -CONT with the same ids brings a PostgreSQL back. Ctrl-C stops everything.", flush=True)
+    print(f"""
+The same line with -CONT in place of -STOP brings a PostgreSQL back. A server serves on for {SECONDS_TO_DRAIN} seconds when it is told to end. Servers and
+the router are started again, with new ids that are told here.
+
+etcd and HAProxy are one each, so that nothing goes on without HAProxy, and PostgreSQL becomes read-only without etcd. In production,
+have three of the one and two of the other.
+
+Ctrl-C stops everything.""", flush=True)
+
+
+def pause(member):
+    """The command that stops a PostgreSQL with all of its processes, and its Patroni."""
+    postmaster = f"$(head -1 {member.home}/data/postmaster.pid)"
+    return f"kill -STOP {member.process.pid} {postmaster} $(pgrep -P {postmaster})"
+
+
+def name(part):
+    return f"server, port {part.port}" if isinstance(part, Server) else "router"
+
+
+def start_again(parts):
+    for part in parts:
+        if part.process.poll() is not None:
+            part.start()
+            print(f"    {name(part)} was started again:  kill {part.process.pid}", flush=True)
 
 
 def main():
@@ -95,7 +125,8 @@ def main():
         (place.home / "client-secret").touch(0o600)
         (place.home / "client-secret").write_text(client["clientSecret"])
         tell(place, servers, balancer, router, client)
-        stopped.wait()
+        while not stopped.wait(1):
+            start_again([*servers, router])
     finally:
         for part in reversed(parts):
             part.stop()

@@ -2,15 +2,20 @@
 ///
 /// It queries the primary on a separate connection. If no response comes, it looks for the server that accepts writes. Then
 /// connections to a former primary are closed, even those that wait.
+///
+/// A primary that responds may be a former one too: its manager hangs, and another server was promoted. Its commits wait for a standby
+/// that has left it. So the other servers are queried as well.
 public struct PrimaryWatch: Sendable {
     private let conninfo: String
 
     /// The time between two queries.
     private static let interval = Duration.seconds(1)
+    /// The time between two queries of the other servers.
+    private static let intervalOfOthers = Duration.seconds(5)
     /// The time limit of a response.
     private static let patience = Duration.seconds(3)
 
-    /// - Returns: Nil when the connection string names one host, because there is no choice.
+    /// - Returns: Nil when the connection string names one server, because there is no choice.
     public init?(conninfo: String) {
         guard KnownServers.of(conninfo) != nil else { return nil }
         self.conninfo = conninfo
@@ -18,6 +23,19 @@ public struct PrimaryWatch: Sendable {
 
     /// Watches until the task is cancelled.
     public func run() async {
+        async let others: Void = watchOthers()
+        await watchPrimary()
+        await others
+    }
+
+    private func watchOthers() async {
+        while !Task.isCancelled {
+            await PostgresConnection.findNewerPrimary(conninfo)
+            try? await Task.sleep(for: Self.intervalOfOthers)
+        }
+    }
+
+    private func watchPrimary() async {
         var connection: PostgresConnection?
         while !Task.isCancelled {
             let isThere = if let connection { await answers(connection) } else { false }

@@ -39,6 +39,8 @@ import Testing
 
     @Test func readingIsLeftOutWhereThePrimaryIsDemanded() throws {
         #expect(try #require(KnownServers.of("host=a,b")).allowsReading)
+        // A load balancer.
+        #expect(try #require(KnownServers.of("host=a target_session_attrs=read-write")).hosts.map(\.name) == ["a"])
         #expect(try !#require(KnownServers.of("host=a,b target_session_attrs=read-write")).allowsReading)
         #expect(
             try #require(KnownServers.of("postgresql://a:1,b:2/x?target_session_attrs=primary")).hosts.map(\.name) == [

@@ -39,14 +39,14 @@ public enum ConnectionParameters {
     /// Seconds for connecting to one of several hosts. The hosts after it wait meanwhile.
     private static let secondsForOneOfSeveral = "3"
 
-    /// One of the hosts of a connection string.
+    /// One host of a connection string.
     struct Host: Sendable {
         /// For messages.
         let name: String
         fileprivate let values: [(String, String)]
     }
 
-    /// The hosts of a connection string with several. If their lists do not match, it is empty, and libpq reports that.
+    /// The hosts that a connection string names. If their lists do not match, it is empty, and libpq reports that.
     static func hosts(_ parameters: [(keyword: String, value: String)]) -> [Host] {
         func list(_ keyword: String) -> [String] {
             let value = parameters.last { $0.keyword == keyword }?.value
@@ -54,7 +54,7 @@ public enum ConnectionParameters {
         }
         let (names, addresses, ports) = (list("host"), list("hostaddr"), list("port"))
         let count = max(names.count, addresses.count)
-        guard count > 1, [0, count].contains(names.count), [0, count].contains(addresses.count),
+        guard count > 0, [0, count].contains(names.count), [0, count].contains(addresses.count),
             [0, 1, count].contains(ports.count)
         else { return [] }
         return (0..<count).map { place in
@@ -67,7 +67,7 @@ public enum ConnectionParameters {
         }
     }
 
-    /// The parameters for one of several hosts, whether it accepts writes or not.
+    /// The parameters for one of the hosts, whether it accepts writes or not.
     static func attempt(_ conninfo: String, applicationName: String, host: Host) -> Attempt {
         let before = [("fallback_application_name", applicationName)] + defaults + [("connect_timeout", secondsForOneOfSeveral)]
         let all = before + [("dbname", conninfo)] + host.values + [("target_session_attrs", "any")]

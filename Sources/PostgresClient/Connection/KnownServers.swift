@@ -1,7 +1,8 @@
 import Foundation
 import Synchronization
 
-/// The servers of a connection string with several hosts, and what this process learned about them.
+/// The servers of a connection string with several hosts, and what this process learned about them. Behind one host there are several
+/// servers too, if it is a load balancer. A string that names one host and requests the primary says so.
 ///
 /// Each promotion of a standby begins a new timeline. A server that accepts writes on an older timeline than one seen before is a
 /// former primary, and its writes would be lost. So it is skipped, and connections to it are closed.
@@ -31,7 +32,7 @@ final class KnownServers: Sendable {
         (self.hosts, self.allowsReading) = (hosts, allowsReading)
     }
 
-    /// The servers of a connection string; nil if it names one host, or requests servers other than the primary.
+    /// The servers of a connection string; nil if it names one host without requesting the primary, or requests other servers.
     static func of(_ conninfo: String) -> KnownServers? {
         if let known = all.withLock({ $0[conninfo] }) { return known }
         guard let parameters = try? ConnectionParameters.parse(conninfo) else { return nil }
@@ -39,7 +40,7 @@ final class KnownServers: Sendable {
         let target =
             parameters.last { $0.keyword == "target_session_attrs" }?.value
             ?? ProcessInfo.processInfo.environment["PGTARGETSESSIONATTRS"]
-        guard hosts.count > 1, [nil, "read-write", "primary"].contains(target) else { return nil }
+        guard hosts.count > (target == nil ? 1 : 0), [nil, "read-write", "primary"].contains(target) else { return nil }
         return all.withLock { all in
             let servers = all[conninfo] ?? KnownServers(hosts, allowsReading: target == nil)
             all[conninfo] = servers
@@ -78,6 +79,12 @@ final class KnownServers: Sendable {
 
     /// Whether a server on this timeline is a former primary.
     func isFormer(_ timeline: UInt32?) -> Bool { timeline.map { $0 < newest } ?? false }
+
+    /// Whether a server that accepts writes became the primary after the one that this process knows.
+    func isNewer(_ system: String?, _ timeline: UInt32?) -> Bool {
+        guard let timeline else { return false }
+        return state.withLock { $0.timeline > 0 && $0.system == system && timeline > $0.timeline }
+    }
 
     /// The newest timeline on which a server accepted writes.
     var newest: UInt32 { state.withLock(\.timeline) }

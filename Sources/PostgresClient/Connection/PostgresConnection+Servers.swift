@@ -37,6 +37,25 @@ extension PostgresConnection {
         take(reader.report, servers, nil)
     }
 
+    /// Looks for a server that became the primary while the former one responds. If there is one, connections to the former are closed.
+    static func findNewerPrimary(_ conninfo: String) async {
+        guard let servers = KnownServers.of(conninfo) else { return }
+        await PostgresConnection().findNewerPrimary(conninfo, among: servers)
+    }
+
+    private func findNewerPrimary(_ conninfo: String, among servers: KnownServers) {
+        for place in servers.order.dropFirst() {
+            handle = ConnectionParameters.attempt(conninfo, applicationName: "fieldseal watch", host: servers.hosts[place])
+                .connect()
+            if let report = try? begin(), !report.isReadOnly {
+                let (system, timeline) = identity()
+                if servers.isNewer(system, timeline) { _ = servers.admit(system, timeline, at: place) }
+            }
+            PQfinish(handle)
+            handle = nil
+        }
+    }
+
     /// The identifier of the server's database cluster, and its current timeline; nil if the server does not report them.
     private func identity() -> (system: String?, timeline: UInt32?) {
         let timeline = text("SELECT pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8)")

@@ -26,7 +26,7 @@ public actor PostgresConnection {
 
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
-    private init() {}
+    init() {}
 
     /// Connects, and applies ``SessionSettings``.
     ///

@@ -49,8 +49,9 @@ def literal(source, at):
     return text, at + 1
 
 
-def messages(source):
-    for found in re.finditer(r"(?:FieldsealError\(\s*\.\w+,\s*|throw refuse\(\s*)(?=\")", source):
+def messages(source, before=r"FieldsealError\(\s*\.\w+,\s*|throw refuse\(\s*"):
+    """The texts after a pattern."""
+    for found in re.finditer(rf'(?:{before})(?=")', source):
         text, at = literal(source, found.end())
         while more := re.match(r"\s*\+\s*(?=\")", source[at:]):
             part, at = literal(source, at + more.end())
@@ -69,3 +70,25 @@ def on_pages():
             # A page's own text, and one that is another error's, have no words here.
             if re.search(r"[a-z]{3}", re.sub(r"\{\d\}", "", message)) and not any(part in message for part in NOT_ON_PAGES):
                 yield path.name, message
+
+
+# What comes before a text that becomes a mailbox's problem, an alert, the failure of an e-mail, or a part of one.
+REPORTS = (
+    r"MailboxProblem\(\s*AlertCode\.\w+,\s*", r"\binit\(\s*AlertCode\.\w+,\s*", r"\btext:\s*", r"progress\.note\(\s*[^\"\n]*", r"\bwhat: ", r"\bstay\(\s*\w+, ",
+    r"\bstay\(\s*[\w.]+, \"[^\"]*\",\s*", r"\.(?:refused|partly)\(\s*(?:isPermanent: \w+, )?", r"undeliverableFolder\.map \{ ", r"\?\? (?=\"It )", r"refusals\.isEmpty \? ",
+    r"\blet email = \w+\.isEmpty \? ", r"without a subject\" : ", r"return status == \.failed\s*\? ", r": (?=\"\\\(email\))", r"(?:let notSubmitted|deliveryUnknownMessage) =\s*")
+
+
+def reports():
+    """Every text that a router or the service may report of a mailbox or an e-mail, with the file that it is from."""
+    for module in ("MailRouter", "Email"):
+        for path in sorted((ROOT / "Sources" / module).glob("**/*.swift")):
+            # That a server does not idle is not reported.
+            if path.name == "IMAPSession+Idle.swift":
+                continue
+            for before in REPORTS:
+                for message in messages(path.read_text(), before):
+                    if re.search(r"[a-z]{3}", re.sub(r"\{\d\}", "", message)):
+                        yield path.name, message
+    for problem in re.findall(r"THEN '((?:''|[^'])*)'", (ROOT / "Sources/Records/Emails/SenderRule.swift").read_text()):
+        yield "SenderRule.swift", problem.replace("''", "'")

@@ -1,6 +1,7 @@
 """Another server becomes the primary: acknowledged writes are kept, and the service goes on by itself."""
 
 import json
+import re
 import signal
 import threading
 import time
@@ -10,7 +11,7 @@ from cluster import Cluster
 from server import Server
 from service import PATIENCE
 from standby import Standby, hosts_settings, send_to_all, wait_for
-from writers import PROMISE, Writers, names
+from writers import PROMISE, Writers, is_refusal, is_unknown, names
 
 @pytest.fixture
 def pair():
@@ -131,3 +132,78 @@ def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair):
         wait_for(lambda: server.request("POST", "mailboxes", {"name": "after"}).status_code == 204)
     finally:
         server.stop()
+
+
+def test_a_former_primary_behind_a_load_balancer_gets_no_request(pair):
+    """The settings name one host, and what stands there chooses the wrong server for a while."""
+    cluster, standby = pair
+    database = f"host=127.0.0.1 port={cluster.proxy.port} user=fieldseal_service dbname=fieldseal sslmode=disable gssencmode=disable"
+    text = re.sub(r"^database: .*$", f'database: "{database} target_session_attrs=read-write"', (cluster.home / "direct.yaml").read_text(), flags=re.M)
+    (cluster.home / "balanced.yaml").write_text(text)
+    former, new = cluster.proxy.target, f"{standby.home}/.s.PGSQL.5432"
+    server = Server(cluster, "balanced")
+    try:
+        assert server.request("POST", "mailboxes", {"name": "before"}).status_code == 204
+        # Connections to the paused server stay, until the service finds a newer one.
+        send_to_all(cluster.home / "data", signal.SIGSTOP)
+        standby.promote()
+        cluster.proxy.target = new
+        promoted = time.monotonic()
+        wait_for(lambda: server.request("POST", "mailboxes", {"name": "on the new one"}).status_code == 204)
+        assert time.monotonic() - promoted < PROMISE
+        cluster.proxy.target = former
+        send_to_all(cluster.home / "data", signal.SIGCONT)
+        standby.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
+        wait_for(lambda: server.request("GET", "mailboxes?$top=1").status_code == 503)
+        for _ in range(5):
+            # A connection that has ended may be found out by the write, whose outcome nothing can tell then.
+            response = server.request("POST", "mailboxes", {"name": "lost"})
+            assert is_refusal(response) or is_unknown(response), response.text
+            assert server.request("GET", "mailboxes?$top=1").status_code == 503
+        cluster.proxy.target = new
+        wait_for(lambda: server.request("POST", "mailboxes", {"name": "again"}).status_code == 204)
+        there = {name for (name,) in standby.sql("SELECT name FROM org_contoso.mailbox")}
+        assert {"before", "on the new one", "again"} <= there and "lost" not in there
+        assert cluster.sql("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'lost'") == [(0,)]
+    finally:
+        server.stop()
+
+
+def test_without_synchronous_replication_the_last_moments_are_lost_and_the_service_notices():
+    cluster = Cluster()
+    standby = server = None
+    try:
+        standby = Standby(cluster)
+        hosts_settings(cluster, "both", [cluster.home, standby.home])
+        server = Server(cluster, "both")
+        assert server.request("POST", "mailboxes", {"name": "kept"}).status_code == 204
+        wait_for(lambda: standby.sql("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'kept'") == [(1,)])
+        standby.sql("ALTER SYSTEM SET primary_conninfo = ''")
+        standby.sql("SELECT pg_reload_conf()")
+        wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_stat_replication") == [(0,)])
+        # Each of these is acknowledged, and on the primary alone.
+        assert server.request("POST", "mailboxes", {"name": "lost"}).status_code == 204
+        key = {"EncryptionKey": "Correct-horse-battery-9", "ChangeEncryptionKey": True}
+        assert server.request("POST", "SetDataEncryptionKey", key).status_code == 204
+        # A request reads the new state, so that the server has seen it.
+        assert server.request("POST", "mailboxes", {"name": "lost with the new key", "password": "s3cret"}).status_code == 204
+        send_to_all(cluster.home / "data", signal.SIGKILL)
+        standby.promote()
+        # The server has seen a newer state than the new primary has. It refuses the organization instead of serving an older key.
+        wait_for(lambda: server.request("POST", "mailboxes", {"name": "after", "password": "s3cret"}).status_code == 403)
+        answer = server.request("GET", "mailboxes?$top=1")
+        assert answer.status_code == 403 and "was restored, a replica that lagged behind" in answer.text and "org attach" in answer.text, answer.text
+        there = {name for (name,) in standby.sql("SELECT name FROM org_contoso.mailbox")}
+        assert "kept" in there and "lost" not in there and "after" not in there
+        place = f"migrationDatabase: host={standby.home} user=postgres dbname=fieldseal\n"
+        text = re.sub(r"^migrationDatabase: .*\n", place, (cluster.home / "both.yaml").read_text(), flags=re.M)
+        (cluster.home / "both.yaml").write_text(text)
+        cluster.run("org", "attach", "contoso", "--yes", settings="both")
+        wait_for(lambda: server.request("POST", "mailboxes", {"name": "after", "password": "s3cret"}).status_code == 204)
+        assert cluster.run("verify", settings="both").returncode == 0
+    finally:
+        if server:
+            server.stop()
+        if standby:
+            standby.stop()
+        cluster.remove()

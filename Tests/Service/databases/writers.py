@@ -8,13 +8,25 @@ from service import PATIENCE
 
 #: Seconds from a promotion to the first write that is acknowledged.
 PROMISE = 15
+#: No two mailboxes of a deployment have one name, also when clients write there a second time.
+NUMBERS = itertools.count()
+
+
+def is_unknown(response):
+    """Whether the answer says that it can't be told whether the write was saved."""
+    return response.status_code == 500 and response.json()["error"]["code"] == "0x80044150" and "Retry-After" not in response.headers
+
+
+def is_refusal(response):
+    """Whether the answer says that nothing was done, and when to ask again."""
+    return response.status_code in (429, 503) and int(response.headers["Retry-After"]) > 0
 
 
 class Writers:
     """Threads that create mailboxes."""
 
     def __init__(self, server, count=4):
-        self.server, self.stopped, self.numbers = server, threading.Event(), itertools.count()
+        self.server, self.stopped = server, threading.Event()
         self.began, self.saved, self.unknown, self.refused, self.failures = {}, [], [], [], []
         self.threads = [threading.Thread(target=self.work) for _ in range(count)]
         for thread in self.threads:
@@ -22,15 +34,14 @@ class Writers:
 
     def work(self):
         while not self.stopped.is_set():
-            name = f"written-{next(self.numbers)}"
+            name = f"written-{next(NUMBERS)}"
             self.began[name] = time.monotonic()
             response = self.server.request("POST", "mailboxes", {"name": name, "password": f"secret of {name}"})
             if response.status_code == 204:
                 self.saved.append((name, time.monotonic()))
-            elif response.status_code == 500 and response.json()["error"]["code"] == "0x80044150":
-                assert "Retry-After" not in response.headers
+            elif is_unknown(response):
                 self.unknown.append(name)
-            elif response.status_code in (429, 503) and int(response.headers["Retry-After"]) > 0:
+            elif is_refusal(response):
                 self.refused.append(name)
                 time.sleep(0.05)
             else:
@@ -49,3 +60,13 @@ class Writers:
 def names(database):
     """The names of the mailboxes that are there."""
     return [name for (name,) in database.sql("SELECT name FROM org_contoso.mailbox WHERE name LIKE 'written-%%'", [])]
+
+
+def check_writes(writers, database, context=""):
+    """All that was acknowledged is there once, and nothing that was refused."""
+    assert writers.failures == [], (context, writers.failures[:3])
+    there = names(database)
+    assert len(there) == len(set(there)), context
+    lost = {name for name, _ in writers.saved} - set(there)
+    assert not lost, (context, sorted(lost)[:5])
+    assert set(writers.refused).isdisjoint(there), context

@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import re
 import threading
 
 import pytest
 import requests
 from balancer import Balancer, wait_for
 from cluster import Cluster
+from mail_flow import MailFlow
 from server import Server
 from service import PATIENCE, PROGRAM
 
@@ -15,8 +17,8 @@ from service import PATIENCE, PROGRAM
 class Client:
     """A client of the balancer, with one connection for each thread."""
 
-    def __init__(self, balancer, credentials):
-        self.balancer = balancer
+    def __init__(self, cluster, balancer, credentials):
+        self.cluster, self.balancer = cluster, balancer
         self.base, self.certificate, self.credentials = balancer.base, str(balancer.home / "server.pem"), credentials
         self.local = threading.local()
         self.token = wait_for(lambda: self.sign_in(credentials["clientSecret"]), lambda r: r.status_code == 200).json()["access_token"]
@@ -34,6 +36,15 @@ class Client:
             session.headers["Authorization"] = f"Bearer {self.token}"
         return session.request(method, f"{base or self.base}/contoso/api/data/v9.2/{path}", json=body, timeout=PATIENCE)
 
+    def get(self, path):
+        return self.request("GET", path)
+
+    def create(self, entity_set, body):
+        """Creates a record and returns its id."""
+        response = self.request("POST", entity_set, body)
+        assert response.status_code == 204, response.text
+        return re.search(r"\(([0-9a-f-]{36})\)$", response.headers["OData-EntityId"])[1]
+
 
 @contextlib.contextmanager
 def behind_a_balancer(count, program=PROGRAM):
@@ -46,7 +57,7 @@ def behind_a_balancer(count, program=PROGRAM):
         balancer.start(servers)
         credentials = json.loads(cluster.run(
             "client", "add", "behind-the-balancer", "--org", "contoso", "--role", "System Administrator", "--json").stdout)
-        yield cluster, servers, Client(balancer, credentials)
+        yield cluster, servers, Client(cluster, balancer, credentials)
     finally:
         balancer.stop()
         for server in servers:
@@ -129,3 +140,62 @@ def test_failed_sign_ins_are_counted_by_all_servers_together(place):
             assert client.sign_in(client.credentials["clientSecret"], base=server.base).status_code == 429
     finally:
         cluster.sql("DELETE FROM config.failed_sign_in")
+
+
+def test_two_routers_share_the_mailboxes_and_one_may_be_killed(place):
+    cluster, _, client = place
+    flow = MailFlow(client, routers=2)
+    try:
+        wait_for(lambda: len(flow.received) > 20)
+        # No mailbox is two routers', and each router has one.
+        watching = "SELECT count(*), count(DISTINCT mailboxid), count(DISTINCT router) FROM mailbox_watch"
+        wait_for(lambda: cluster.sql(watching), lambda row: row == [(3, 3, 2)])
+        flow.kill_router()
+        mark = len(flow.received)
+        # A lease that the killed one held ends by itself in three minutes.
+        cluster.sql("UPDATE mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes'")
+        wait_for(lambda: len(flow.received) > mark + 20)
+        flow.stop()
+        flow.check(cluster)
+    finally:
+        flow.stopped.set()
+        flow.end()
+
+
+class Person:
+    """A person whose requests go to one server after the other, with the cookie of one session."""
+
+    def __init__(self, client, name, password):
+        self.client, self.session = client, requests.Session()
+        self.session.trust_env, self.session.verify = False, client.certificate
+        # As the balancer passes requests on.
+        self.session.headers.update({"Origin": client.base, "Host": client.base.removeprefix("https://"), "Accept": "text/html"})
+        self.name, self.password = name, password
+
+    def sign_in(self, server):
+        # It leads to an address of the balancer.
+        return self.session.post(
+            f"{server.base}/contoso/sign-in", {"name": self.name, "password": self.password}, timeout=PATIENCE, allow_redirects=False)
+
+    def status(self, server):
+        return self.session.get(f"{server.base}/contoso/overview", timeout=PATIENCE, allow_redirects=False).status_code
+
+    def send(self, server, path, **form):
+        csrf = re.search(r'name="csrf" value="(\w+)"', self.session.get(f"{server.base}/contoso/account", timeout=PATIENCE).text)[1]
+        return self.session.post(f"{server.base}/contoso/{path}", {"csrf": csrf, **form}, timeout=PATIENCE, allow_redirects=False)
+
+
+def test_a_session_of_the_console_begins_at_one_server_and_is_ended_at_another(place):
+    cluster, servers, client = place
+    cluster.run("user", "add", "traveler", "--org", "contoso", "--role", "Basic User", stdin="a password that travels\n")
+    one, other = (Person(client, "traveler", "a password that travels") for _ in range(2))
+    for person in (one, other):
+        assert person.sign_in(servers[0]).status_code == 303
+        assert [person.status(server) for server in servers] == [200] * 3
+    assert one.send(servers[1], "sign-out").status_code == 303
+    assert [one.status(server) for server in servers] == [303] * 3
+    # Another session of the same person goes on, and ends with all of theirs.
+    assert [other.status(server) for server in servers] == [200] * 3
+    assert one.sign_in(servers[2]).status_code == 303
+    assert one.send(servers[0], "sign-out", everywhere="1").status_code == 303
+    assert [person.status(server) for person in (one, other) for server in servers] == [303] * 6

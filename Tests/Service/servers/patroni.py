@@ -16,6 +16,21 @@ import scratch
 from service import PATIENCE, PROGRAM
 from standby import wait_for
 
+#: HAProxy before PostgreSQL, as Patroni's documentation has it. Sessions end with the role of their server.
+BALANCER = """global
+  maxconn 1000
+defaults
+  mode tcp
+  timeout connect 3s
+  timeout client 30m
+  timeout server 30m
+  timeout check 2s
+listen postgres
+  bind 127.0.0.1:{port}
+  option httpchk OPTIONS /primary
+  http-check expect status 200
+  default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
+"""
 BINARIES = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
 AS_POSTGRES = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
 
@@ -38,6 +53,27 @@ def children(pid):
         with contextlib.suppress(OSError):
             found += map(int, task.read_text().split())
     return found
+
+
+def is_reachable(conninfo):
+    try:
+        psycopg.connect(conninfo).close()
+        return True
+    except psycopg.OperationalError:
+        return False
+
+
+class Machine:
+    """Where a part of the cluster runs: here, on free ports."""
+
+    host = "127.0.0.1"
+
+    def ports(self, *usual):
+        return free_ports(len(usual))
+
+    def start(self, arguments, as_postgres=False, **options):
+        user = AS_POSTGRES if as_postgres else {}
+        return subprocess.Popen(arguments, cwd="/", stdin=subprocess.DEVNULL, **user, **options)
 
 
 class Reaper:
@@ -65,24 +101,30 @@ class Reaper:
 class Member:
     """One PostgreSQL and the Patroni that runs it."""
 
-    def __init__(self, patroni, name):
-        self.patroni, self.name = patroni, name
-        self.port, self.rest = free_ports(2)
+    def __init__(self, patroni, name, machine):
+        self.patroni, self.name, self.machine, self.host = patroni, name, machine, machine.host
+        self.port, self.rest = machine.ports(5432, 8008)
         self.home = patroni.home / name
         self.home.mkdir()
         self.process = None
+        self.conninfo = f"host={self.host} port={self.port} user=postgres dbname=fieldseal"
         (self.home / "patroni.yml").write_text(json.dumps({
-            "scope": "fieldseal", "name": name, "restapi": {"listen": f"127.0.0.1:{self.rest}", "connect_address": f"127.0.0.1:{self.rest}"},
-            "etcd3": {"hosts": f"127.0.0.1:{patroni.etcd_port}"},
+            "scope": "fieldseal", "name": name, "restapi": {"listen": f"{self.host}:{self.rest}", "connect_address": f"{self.host}:{self.rest}"},
+            # With etcd's older interface a Patroni that was paused takes no lock back. In its version 3.0.2 it does by the newer one,
+            # although another server has become the primary, and what that one has acknowledged is lost.
+            "etcd": {"hosts": f"{patroni.etcd_host}:{patroni.etcd_port}"},
             "bootstrap": {
                 # The shortest times that Patroni takes.
-                "dcs": {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "synchronous_mode": True, "postgresql": {"use_pg_rewind": True}},
+                "dcs": {"ttl": 20, "loop_wait": 1, "retry_timeout": 3, "synchronous_mode": patroni.synchronous, "postgresql": {"use_pg_rewind": True}},
                 "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"]},
             "postgresql": {
-                "listen": f"127.0.0.1:{self.port}", "connect_address": f"127.0.0.1:{self.port}", "data_dir": str(self.home / "data"),
+                "listen": f"{self.host}:{self.port}", "connect_address": f"{self.host}:{self.port}", "data_dir": str(self.home / "data"),
                 "bin_dir": str(BINARIES), "pgpass": str(self.home / "pgpass"), "use_unix_socket": False,
-                "pg_hba": ["host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"],
-                "parameters": {"fsync": "off", "max_connections": 200, "wal_log_hints": "on", "unix_socket_directories": str(self.home)},
+                "pg_hba": ["host all all samenet trust", "host replication all samenet trust"],
+                "parameters": {
+                    "fsync": "off", "max_connections": 200, "wal_log_hints": "on", "unix_socket_directories": str(self.home),
+                    # A standby that is cut off holds commits up until then.
+                    "wal_sender_timeout": "5s", "wal_receiver_timeout": "5s"},
                 "authentication": {
                     name: {"username": "postgres", "password": "unused"} for name in ("superuser", "replication", "rewind")}}}))
         if AS_POSTGRES:
@@ -91,12 +133,11 @@ class Member:
 
     def start(self):
         self.log = open(self.home / "patroni.log", "ab")
-        self.process = subprocess.Popen(
-            ["patroni", str(self.home / "patroni.yml")], cwd="/", stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, **AS_POSTGRES)
+        self.process = self.machine.start(["patroni", str(self.home / "patroni.yml")], as_postgres=True, stdout=self.log, stderr=self.log)
 
     def role(self):
         try:
-            return requests.get(f"http://127.0.0.1:{self.rest}/patroni", timeout=5).json()
+            return requests.get(f"http://{self.host}:{self.rest}/patroni", timeout=5).json()
         except requests.exceptions.RequestException:
             return {}
 
@@ -106,6 +147,9 @@ class Member:
 
     def is_synchronous(self):
         return self.role().get("sync_standby", False) and self.role().get("state") == "running"
+
+    def is_following(self):
+        return self.role().get("role") == "replica" and self.role().get("state") == "running"
 
     def processes(self):
         """Patroni, PostgreSQL and its processes: all that a machine would take along."""
@@ -136,7 +180,7 @@ class Member:
             self.process.wait(PATIENCE)
 
     def sql(self, statement, parameters=None):
-        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=fieldseal", autocommit=True) as connection:
+        with psycopg.connect(self.conninfo, autocommit=True) as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else None
 
@@ -144,20 +188,17 @@ class Member:
 class Patroni:
     """An etcd, two PostgreSQL of which one is the synchronous standby, and a migrated deployment with an organization on them."""
 
-    def __init__(self, count=2):
+    def __init__(self, count=2, synchronous=True, machine=lambda name: Machine()):
+        """`machine` gives the place for a part of this name."""
         self.home = scratch.new_folder()
         self.home.chmod(0o755)
-        self.etcd_port, peer = free_ports(2)
-        self.members, self.etcd, self.reaper = [], None, Reaper()
+        self.synchronous, self.place = synchronous, machine("etcd")
+        self.etcd_host = self.place.host
+        self.etcd_port, self.etcd_peer = self.place.ports(2379, 2380)
+        self.members, self.etcd, self.balancer, self.reaper = [], None, None, Reaper()
         try:
-            self.log = open(self.home / "etcd.log", "ab")
-            self.etcd = subprocess.Popen(
-                ["etcd", "--data-dir", str(self.home / "etcd"), "--listen-client-urls", f"http://127.0.0.1:{self.etcd_port}",
-                 "--advertise-client-urls", f"http://127.0.0.1:{self.etcd_port}", "--listen-peer-urls", f"http://127.0.0.1:{peer}",
-                 "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}", "--initial-cluster", f"default=http://127.0.0.1:{peer}",
-                 "--unsafe-no-fsync"],
-                stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-            self.members = [Member(self, f"member-{number}") for number in range(count)]
+            self.start_etcd()
+            self.members = [Member(self, f"member-{number}", machine(f"member-{number}")) for number in range(count)]
             for member in self.members:
                 member.start()
             self.wait_until_whole()
@@ -166,19 +207,42 @@ class Patroni:
             self.remove()
             raise
 
+    def start_etcd(self):
+        client, peer = (f"http://{self.etcd_host}:{port}" for port in (self.etcd_port, self.etcd_peer))
+        log = open(self.home / "etcd.log", "ab")
+        self.etcd = self.place.start(
+            ["etcd", "--data-dir", str(self.home / "etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
+             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}", "--unsafe-no-fsync", "--enable-v2"],
+            stdout=log, stderr=log)
+
     def migrate(self):
-        leader = self.leader()
-        with psycopg.connect(f"host=127.0.0.1 port={leader.port} user=postgres dbname=postgres", autocommit=True) as connection:
+        with psycopg.connect(self.leader().conninfo.replace("dbname=fieldseal", "dbname=postgres"), autocommit=True) as connection:
             connection.execute("CREATE DATABASE fieldseal")
         ports = ",".join(str(member.port) for member in self.members)
-        hosts = ",".join("127.0.0.1" for _ in self.members)
-        where = f"host={hosts} port={ports} dbname=fieldseal target_session_attrs=read-write sslmode=disable gssencmode=disable"
-        lines = {
-            "database": f"{where} user=fieldseal_service", "migrationDatabase": f"{where} user=postgres", "kekFile": f"{self.home}/kek"}
-        (self.home / "direct.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
+        hosts = ",".join(member.host for member in self.members)
+        self.write_settings("direct", f"host={hosts} port={ports}")
         self.run("kek", "create", str(self.home / "kek"), settings=None)
         for command in (["migrate", "bootstrap"], ["migrate", "up"], ["org", "create", "contoso"]):
             self.run(*command)
+
+    def write_settings(self, name, hosts):
+        """Settings whose database has these hosts and ports."""
+        where = f"{hosts} dbname=fieldseal target_session_attrs=read-write sslmode=disable gssencmode=disable"
+        lines = {
+            "database": f"{where} user=fieldseal_service", "migrationDatabase": f"{where} user=postgres", "kekFile": f"{self.home}/kek"}
+        (self.home / f"{name}.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
+
+    def balance(self):
+        """Starts HAProxy before the members. It asks Patroni which one is the primary. The settings `balanced` name it alone."""
+        [port] = free_ports(1)
+        lines = [f"  server {m.name} {m.host}:{m.port} check port {m.rest}\n" for m in self.members]
+        (self.home / "postgres.cfg").write_text(BALANCER.format(port=port) + "".join(lines))
+        self.balancer = Machine().start(["haproxy", "-db", "-f", str(self.home / "postgres.cfg")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.write_settings("balanced", f"host=127.0.0.1 port={port}")
+        # It takes all of them for primaries until it has asked, and leads to one after the other.
+        conninfo = f"host=127.0.0.1 port={port} user=postgres dbname=fieldseal target_session_attrs=read-write"
+        wait_for(lambda: all(is_reachable(conninfo) for _ in range(2 * len(self.members))))
+        return "balanced"
 
     def run(self, *arguments, settings="direct", check=True):
         extra = ["--settings", str(self.home / f"{settings}.yaml")] if settings else []
@@ -190,7 +254,7 @@ class Patroni:
         return next((member for member in self.members if member.is_leader()), None)
 
     def standby(self):
-        return next((member for member in self.members if member.is_synchronous()), None)
+        return next((member for member in self.members if member.is_synchronous() or not self.synchronous and member.is_following()), None)
 
     def wait_until_whole(self):
         """Waits for a primary with its synchronous standby."""
@@ -203,14 +267,14 @@ class Patroni:
     def switch_over(self):
         leader, standby = self.leader(), self.standby()
         answer = requests.post(
-            f"http://127.0.0.1:{leader.rest}/switchover", json={"leader": leader.name, "candidate": standby.name}, timeout=PATIENCE)
+            f"http://{leader.host}:{leader.rest}/switchover", json={"leader": leader.name, "candidate": standby.name}, timeout=PATIENCE)
         assert answer.status_code == 200, answer.text
 
     def remove(self):
         for member in self.members:
             member.stop()
-        if self.etcd:
-            self.etcd.terminate()
-            self.etcd.wait(PATIENCE)
+        for process in filter(None, [self.balancer, self.etcd]):
+            process.terminate()
+            process.wait(PATIENCE)
         self.reaper.stop()
         shutil.rmtree(self.home, ignore_errors=True)

@@ -1,6 +1,7 @@
 """`fieldseal serve` beside a cluster, with a client that is a System Administrator."""
 
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -10,14 +11,20 @@ import requests
 from service import PATIENCE, PROGRAM
 
 
+def make_certificate(home, *addresses):
+    """Makes a certificate for this machine's name and for addresses."""
+    names = ",".join(["DNS:localhost", *(f"IP:{address}" for address in addresses)])
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", f"subjectAltName={names}", "-keyout", home / "server.key",
+         "-out", home / "server.pem"], check=True, capture_output=True)
+
+
 def serve_settings(cluster, settings, port=8443, https=None, base_url=None):
     """Writes settings of a command into ones with which `serve` runs too, with a certificate of the cluster's own."""
     home = cluster.home
     if not (home / "server.pem").exists():
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-             "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", home / "server.key",
-             "-out", home / "server.pem"], check=True, capture_output=True)
+        make_certificate(home)
     listener = {"host": "127.0.0.1", "port": port, "certificateFile": str(home / "server.pem"), "privateKeyFile": str(home / "server.key"), **(https or {})}
     file = home / f"serve-{port}.yaml"
     file.write_text(f"{(home / f'{settings}.yaml').read_text()}https: {json.dumps(listener)}\nbaseURL: {base_url or f'https://localhost:{port}'}\n")
@@ -25,16 +32,19 @@ def serve_settings(cluster, settings, port=8443, https=None, base_url=None):
 
 
 class Server:
-    def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, after=None, https=None, base_url=None):
+    def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, after=None, https=None, base_url=None, machine=None):
         """Starts one, and returns once `/readyz` answers with `ready`. It takes the place of the server `after`, with its token.
-        `https` has more settings of the listener. Clients reach it at `base_url`, where that is another address."""
-        self.cluster, self.program, self.ready = cluster, program, ready
+        `https` has more settings of the listener. Clients reach it at `base_url`, where that is another address. `machine` is a machine
+        of a network of the test's own."""
+        self.cluster, self.program, self.ready, self.machine = cluster, program, ready, machine
         home = cluster.home
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             # A token is good for its server's address.
             self.port = after.port if after else probe.getsockname()[1]
-        self.base = f"https://localhost:{self.port}"
+        self.base = f"https://{machine.host if machine else 'localhost'}:{self.port}"
+        if machine:
+            https, base_url = {"host": machine.host, **(https or {})}, base_url or self.base
         self.settings = serve_settings(cluster, settings, self.port, https, base_url)
         self.log = open(home / f"serve-{self.port}.log", "ab")
         self.client = after.client if after else json.loads(cluster.run(
@@ -44,8 +54,9 @@ class Server:
         self.start()
 
     def start(self):
+        command = [self.program, "serve", "--settings", str(self.settings)]
         self.process = subprocess.Popen(
-            [self.program, "serve", "--settings", str(self.settings)], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            self.machine.enter(command) if self.machine else command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -85,3 +96,12 @@ class Server:
                 raise
             return None
         return None if attempts and response.status_code == 503 else response
+
+    def get(self, path):
+        return self.request("GET", path)
+
+    def create(self, entity_set, body):
+        """Creates a record and returns its id."""
+        response = self.request("POST", entity_set, body)
+        assert response.status_code == 204, response.text
+        return re.search(r"\(([0-9a-f-]{36})\)$", response.headers["OData-EntityId"])[1]
