@@ -145,8 +145,10 @@ extension DataAPI {
         answered[.preferenceApplied] = ["return=representation", request.preferences.applied].compactMap(\.self).joined(
             separator: ",")
         answered[.eTag] = page.records.first?.etag
-        return APIResponse.json(
+        let answer = APIResponse.json(
             try representation(request).record(page), status: outcome.isCreated ? .created : .ok, headers: answered)
+        // Others may have been read back meanwhile.
+        return unread?.add(answer.body.count) ?? true ? answer : APIResponse.noContent(headers)
     }
 
     /// Reads a record that was written. A write can change what the session read when it began, such as the mail servers that are

@@ -52,6 +52,17 @@ final class UnreadResponses: Sendable {
             if let refusal = set(bytes, mayRefuse: true) { throw refusal }
         }
 
+        /// Adds bytes of a part of the response that can be left out.
+        ///
+        /// - Returns: Whether there is room. Otherwise the number stays.
+        func add(_ bytes: Int) -> Bool {
+            count.withLock { count in
+                guard responses.add(bytes, to: client) == nil else { return false }
+                count += bytes
+                return true
+            }
+        }
+
         /// Sets the number of bytes of a response that can't be refused, because the request changed something.
         func holdAlways(_ bytes: Int) { _ = set(bytes, mayRefuse: false) }
 
