@@ -415,7 +415,7 @@ def test_a_mailbox_says_what_the_router_knows(console):
 
 def test_many_mailboxes_are_changed_at_once(console, browser):
     browser.get(f"{console.pages}/records/mailboxes?status=unapproved")
-    browser.find_element(By.CSS_SELECTOR, "[data-all]").click()
+    browser.find_element(By.CSS_SELECTOR, "thead [data-all]").click()
     browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
     count = len(browser.find_elements(By.CSS_SELECTOR, "input[name^='id.']:checked"))
     press(browser, By.CSS_SELECTOR, "button[value=approve]")
