@@ -79,7 +79,12 @@ extension RecordKey {
     /// Refuses a new record whose own `@odata.id` is of another one.
     func requireNew(_ input: ParsedValues) throws(FieldsealError) {
         try requireAgreement(with: input)
-        guard let id = ownID(of: input.entity), let given = input.values[input.entity.primaryID]?.uuid, id != given else { return }
+        guard let id = ownID(of: input.entity) else { return }
+        guard let given = input.values[input.entity.primaryID]?.uuid else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "A new record takes its id as \(input.entity.primaryID), and not as @odata.id. Leave that out.")
+        }
+        guard id != given else { return }
         throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than \(input.entity.primaryID).")
     }
 }

@@ -105,7 +105,9 @@ def test_an_id_beside_a_key_is_that_of_the_same_record(service, queue):
     for method, path, body in (
             ("PATCH", key, {"queueid": other, "description": "changed"}), ("PATCH", key, {"queueid": spare, "description": "changed"}),
             ("PATCH", f"queues({other})", {"@odata.id": key, "description": "changed"}), ("PATCH", f"queues({spare})", {"@odata.id": key, "description": "changed"}),
-            ("POST", "queues", {"@odata.id": key, "name": f"{name} third"}), ("POST", "queues", {"@odata.id": f"queues({id})", "queueid": spare, "name": f"{name} third"}),
+            ("POST", "queues", {"@odata.id": key, "name": f"{name} third"}), ("POST", "queues", {"@odata.id": f"queues({uuid.uuid4()})", "name": f"{name} third"}),
+            ("POST", f"{action}CreateMultiple", {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.queue", "@odata.id": f"queues({uuid.uuid4()})", "name": f"{name} third"}]}),
+            ("POST", "queues", {"@odata.id": f"queues({id})", "queueid": spare, "name": f"{name} third"}),
             ("POST", f"{action}UpdateMultiple", {"Targets": [{**by_key, "queueid": other}]}), ("POST", f"{action}UpsertMultiple", {"Targets": [{**by_key, "queueid": other}]}),
             ("POST", f"{action}UpdateMultiple", {"Targets": [{**by_key, "@odata.id": f"queues({id})", "queueid": other}]}),
             ("POST", f"{action}UpsertMultiple", {"Targets": [by_key, {**by_key, "@odata.id": f"queues(name='{name.upper()}')"}]})):
