@@ -88,8 +88,9 @@ extension PreparedWrite {
             let needed: AccessRights = isAssignedAlone ? .assign : isAssigned ? [.assign, .write] : .write
             if condition != .none || depth != .organization {
                 try session.refuseReadable(entity, id, without: needed, on: connection)
-                // An upsert creates a record that does not exist.
-                guard try condition != .none || exists(id, on: connection) else { return nil }
+                // An upsert creates a record that does not exist. Who may create none does not learn which ids exist.
+                let mayCreate = condition == .none && caller.depth(of: .create, on: entity) != .none
+                if try mayCreate && !exists(id, on: connection) { return nil }
                 try refuseMissing(id, condition, depth, on: connection)
             }
             return nil
