@@ -21,14 +21,14 @@ extension EmailDelivery {
                 let ids = bind(.texts(ids))
                 return (
                     "e.messageid IS NOT NULL AND lower(e.messageid) = ANY (\(ids))",
-                    order: ["array_position(\(ids), lower(e.messageid))", Self.isOfMailbox, "e.createdon"]
+                    order: ["array_position(\(ids), lower(e.messageid))", Self.mailboxFirst, "e.createdon"]
                 )
             }
             if let parent { return (parent, .inReplyTo, token != nil) }
         }
         if let token {
             let parent = try candidate(of: place, on: connection) { bind in
-                ("e.trackingtoken = \(bind(.text(token)))", order: [Self.isOfMailbox, "e.createdon DESC"])
+                ("e.trackingtoken = \(bind(.text(token)))", order: [Self.mailboxFirst, "e.createdon DESC"])
             }
             if let parent { return (parent, .trackingToken, true) }
         }
@@ -55,31 +55,32 @@ extension EmailDelivery {
         }
     }
 
+    /// Whether an e-mail is one of the mailbox itself, which is the first parameter.
+    private static let isOfMailbox = "(e.sendermailboxid = $1 OR e.receivingmailboxid = $1)"
     /// Sorts e-mails of the mailbox itself first. So no caller draws answers to an e-mail of theirs, by sharing it, away from the
     /// e-mail that was sent.
-    private static let isOfMailbox = "(e.sendermailboxid = $1 OR e.receivingmailboxid = $1) IS NOT TRUE"
+    private static let mailboxFirst = "\(isOfMailbox) IS NOT TRUE"
 
     /// The first e-mail that an answer to the mailbox may be tied to. It was received or submitted: a draft has no answers.
     private func candidate(
         of place: Place, on connection: isolated PostgresConnection,
         where condition: ((PostgresParameter) -> String) -> (String, order: [String])
     ) throws -> UUID? {
-        var parameters: [PostgresParameter] = [.uuid(place.mailbox), .uuid(place.owner), .texts(Self.readers)]
-        func bind(_ parameter: PostgresParameter) -> String {
-            parameters.append(parameter)
-            return "$\(parameters.count)"
-        }
-        let (matches, order) = condition(bind)
-        let isOwners = AccessRule(.email, organization, principal: place.owner).condition(.own, .read, "e", bind: bind) ?? "true"
+        var statement = StatementBuilder(organization, session.caller)
+        _ = statement.bind(.uuid(place.mailbox))
+        let (owner, readers) = (statement.bind(.uuid(place.owner)), statement.bind(.texts(Self.readers)))
+        let (matches, order) = condition { statement.bind($0) }
+        let rule = AccessRule(.email, organization, principal: place.owner)
+        let isOwners = rule.condition(.own, .read, "e") { statement.bind($0) } ?? "true"
         let sql = """
             SELECT e.activityid FROM \(organization.qualified("email")) AS e
              WHERE \(matches) AND (e.directioncode IS FALSE OR e.submitter IS NOT NULL)
-               AND (e.sendermailboxid = $1 OR e.receivingmailboxid = $1 OR \(isOwners)
+               AND (\(Self.isOfMailbox) OR \(isOwners)
                     OR EXISTS (SELECT FROM \(organization.userRoles) AS g JOIN \(organization.qualified("role")) AS r ON r.roleid = g.roleid
-                                WHERE g.systemuserid = $2 AND r.name = ANY ($3)))
+                                WHERE g.systemuserid = \(owner) AND r.name = ANY (\(readers))))
              ORDER BY \(order.joined(separator: ", ")) LIMIT 1
             """
-        return try connection.query(sql, parameters).first?.decode(0)
+        return try connection.query(sql, statement.parameters).first?.decode(0)
     }
 
     /// The roles that read every e-mail.

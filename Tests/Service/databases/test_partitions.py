@@ -1,4 +1,4 @@
-"""Partitions: PostgreSQL, etcd and servers on machines of their own, whose network loses what some of them send to some others."""
+"""Partitions: PostgreSQL, etcd and servers on machines of their own, between which the network is cut, also one way."""
 
 import contextlib
 import os
