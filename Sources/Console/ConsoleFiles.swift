@@ -19,12 +19,14 @@ struct ConsoleFiles: Sendable {
         var messages: [String: [String: String]] = [:]
         var others: [String: [UInt8]] = [:]
         var count = 0
+        MustacheContentTypes.register(EscapedHTML(), named: EscapedHTML.name)
         let first = console_files(&count)
         for file in UnsafeBufferPointer(start: first, count: count) {
             let name = String(cString: file.name)
             let bytes = Array(UnsafeBufferPointer(start: file.bytes, count: file.length))
             if let template = name.between("Templates/", ".mustache") {
-                templates[template] = try MustacheTemplate(string: String(decoding: bytes, as: UTF8.self))
+                templates[template] = try MustacheTemplate(
+                    string: "{{% CONTENT_TYPE: \(EscapedHTML.name)}}" + String(decoding: bytes, as: UTF8.self))
             } else if let language = name.between("Messages/", ".json") {
                 guard case .object(let members) = try JSONParser.parse(bytes) else { continue }
                 messages[language] = members.reduce(into: [:]) { texts, member in

@@ -85,3 +85,27 @@ def test_layout_and_embedded_pictures_are_shown(console, browser, email):
     assert wait(browser, lambda d: d.execute_script("return document.images[0].naturalWidth") == 1)
     assert browser.find_element(By.LINK_TEXT, "more").get_attribute("href") == "https://example.org/"
     browser.switch_to.default_content()
+
+
+#: Beginnings that make one character in Swift of the sign that follows, and signs that a mark makes another character.
+INJECTIONS = ["\u0600<b id=injected>", "\u0600<link rel=preconnect href={a}>", "x\"\u0301 id=injected x=\"", "'\u0301 id=injected x='"]
+
+
+@pytest.mark.parametrize("text", INJECTIONS, ids=range(len(INJECTIONS)))
+def test_names_and_plain_texts_become_no_elements(console, browser, email, listener, text):
+    text = text.format(a=listener.address)
+    box = console.create("mailboxes", {"name": text, "username": text})
+    for page in (f"records/mailboxes/{box}", "records/mailboxes"):
+        browser.get(f"{console.pages}/{page}")
+        assert browser.find_elements(By.ID, "injected") == [] and browser.find_elements(By.CSS_SELECTOR, "link[rel=preconnect]") == []
+    browser.get(f"{console.pages}/records/mailboxes/{box}")
+    assert browser.find_element(By.NAME, "name").get_attribute("value") == text
+    console.sql("UPDATE org_contoso.email SET mimetype = 'text/plain', subject = %s WHERE activityid = %s", [text, email])
+    try:
+        show(console, browser, email, text)
+        assert browser.find_elements(By.ID, "injected") == [] and not listener.connected.wait(1)
+        assert wait(browser, lambda d: d.find_element(By.TAG_NAME, "body").text.strip()) == text.strip()
+        browser.switch_to.default_content()
+        assert browser.find_elements(By.ID, "injected") == []
+    finally:
+        console.sql("UPDATE org_contoso.email SET mimetype = 'text/html' WHERE activityid = %s", [email])

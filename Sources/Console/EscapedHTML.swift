@@ -1,0 +1,26 @@
+import Mustache
+
+/// Texts in HTML, escaped by code points.
+///
+/// A sign with a mark, or behind a character that joins it, is another character in Swift and still a sign for a browser. The templates'
+/// own escaping looks at characters.
+struct EscapedHTML: MustacheContentType {
+    /// The type as the templates name it.
+    static let name = "ESCAPED_HTML"
+
+    func escapeText(_ text: String) -> String {
+        Self.escaped(text, ["&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&quot;", "'": "&#39;"])
+    }
+
+    static func escaped(_ text: String, _ references: [Unicode.Scalar: String]) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars {
+            if let reference = references[scalar] {
+                result += reference
+            } else {
+                result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
+}
