@@ -37,11 +37,11 @@ def test_it_is_written_by_each_request_and_read_by_none(service, name, attribute
     flag = FLAGS[name, attribute]
     if name == "usersettings":
         # They are created with their user, and are its own.
-        id = service.create("systemusers", {"fullname": canary[:20], "domainname": f"{canary}@soap.test"})
+        id = service.create("systemusers", {"fullname": "encrypted", "domainname": f"{uuid.uuid4().hex}@soap.test"})
         refused = call(service, operation("Create", f"<entity>{record(str(uuid.uuid4()), canary)}</entity>"))
         assert refused.tag.endswith("}Fault")
     else:
-        id = call(service, operation("Create", f"<entity>{record(str(uuid.uuid4()), f'{canary}1', name=canary[:20])}</entity>"))[0].text
+        id = call(service, operation("Create", f"<entity>{record(str(uuid.uuid4()), f'{canary}1', name='encrypted')}</entity>"))[0].text
         assert is_set() is True
     assert call(service, operation("Update", f"<entity>{entity(name, parameter(attribute, None, None), id=id)}</entity>")).tag.endswith("UpdateResponse")
     assert is_set() is False

@@ -14,16 +14,18 @@ ENCRYPTED = [
     ("emailserverprofile", "incomingpassword"), ("emailserverprofile", "outgoingpassword"), ("mailbox", "password"), ("queue", "emailpassword"),
     ("usersettings", "emailpassword"),
 ]
+# The password of this file's records: no name of any other test's record has it.
+SECRET = f"secret{uuid.uuid4().hex}"
 
 
 @pytest.fixture(scope="module")
 def records(service):
     """A profile with six mailboxes, named by their numbers; every second one has an address."""
     prefix = f"s{uuid.uuid4().hex[:10]}"
-    profile = service.create("emailserverprofiles", {"name": f"{prefix} Profile", "incomingpassword": "canary"})
+    profile = service.create("emailserverprofiles", {"name": f"{prefix} Profile", "incomingpassword": SECRET})
     ids = [
         service.create("mailboxes", {
-            "name": f"{prefix} Box {n}", "emailaddress": None if n % 2 else f"{n}@{prefix}.test", "password": "canary",
+            "name": f"{prefix} Box {n}", "emailaddress": None if n % 2 else f"{n}@{prefix}.test", "password": SECRET,
             "incomingemaildeliverymethod": n % 3, "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
         for n in range(6)]
     return {"prefix": prefix, "profile": profile, "ids": ids}
@@ -157,7 +159,7 @@ def test_the_fixtures_queries(service, records):
     for kind in ("operation-RetrieveMultiple", "execute-RetrieveMultiple"):
         body = request(kind, name=p, cookie="").replace("<a:PageNumber>2<", "<a:PageNumber>1<")
         response = opened(send(service, body))
-        assert response.tag.endswith("Response") and b"canary" not in etree.tostring(response)
+        assert response.tag.endswith("Response") and SECRET.encode() not in etree.tostring(response)
     response = opened(send(service, request("execute-RetrieveMultiple-fetch")))
     page = results(response)["EntityCollection"]
     assert len(page.find("x:Entities", NAMESPACES)) == 5
@@ -196,22 +198,22 @@ def test_fetch_with_aggregates_links_and_pages(service, records):
 @pytest.mark.parametrize("entity, attribute", ENCRYPTED)
 def test_an_encrypted_attribute_is_refused_and_never_given(service, records, entity, attribute):
     for query in (
-        expression(entity, columns(), criteria(condition(attribute, "Equal", "canary"))),
+        expression(entity, columns(), criteria(condition(attribute, "Equal", SECRET))),
         expression(entity, columns(), criteria(condition(attribute, "NotNull"))),
         expression(entity, columns(), criteria(condition("createdon", "Equal", attribute, compares=True)).replace("createdon", attribute)),
         expression(entity, columns(), orders=order(attribute)),
         expression("mailbox", columns(), links=link(entity, "name", attribute, "l")),
         expression("mailbox", columns(), links=link(entity, "ownerid", "ownerid", "l", where=criteria(condition(attribute, "Like", "%")))),
-        f'<query i:type="x:QueryByAttribute"><x:Attributes><a:string>{attribute}</a:string></x:Attributes><x:ColumnSet>{columns()}</x:ColumnSet><x:EntityName>{entity}</x:EntityName><x:Values><a:anyType i:type="xs:string">canary</a:anyType></x:Values></query>',
+        f'<query i:type="x:QueryByAttribute"><x:Attributes><a:string>{attribute}</a:string></x:Attributes><x:ColumnSet>{columns()}</x:ColumnSet><x:EntityName>{entity}</x:EntityName><x:Values><a:anyType i:type="xs:string">{SECRET}</a:anyType></x:Values></query>',
     ):
         if entity == "usersettings" and "ownerid" in query:
             continue
         message = refused_by(ask(service, query), "0x80060888")
-        assert attribute in message and "canary" not in message
+        assert attribute in message and SECRET not in message
     refused_by(fetch(service, f"<fetch><entity name='{entity}'><filter><condition attribute='{attribute}' operator='like' value='c%'/></filter></entity></fetch>"), "0x80060888")
     for set in (columns(attribute), columns(everything=True)):
         response = ask(service, expression(entity, set))
-        assert found(response) and all(attribute not in values(each) for each in found(response)) and b"canary" not in etree.tostring(response)
+        assert found(response) and all(attribute not in values(each) for each in found(response)) and SECRET.encode() not in etree.tostring(response)
 
 
 @pytest.mark.parametrize("query, code", [
