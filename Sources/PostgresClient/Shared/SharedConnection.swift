@@ -64,9 +64,20 @@ public final class SharedConnection: Sendable {
     /// - Returns: The results without that of the check; nil when nothing was done and the caller needs a separate connection.
     /// - Throws: ``PostgresError`` of the first statement that failed; the others did not run.
     public func run(_ statements: [Statement], after check: SharedStatement? = nil) async throws -> [PostgresResult]? {
+        try await run(.statements(statements), after: check)
+    }
+
+    /// Inserts rows: all of them or none. Rows of callers that have the same check are inserted by the same statements.
+    ///
+    /// - Returns: As ``run(_:after:)``, but each result has the rows of all callers that were inserted together.
+    public func insert(_ rows: [RowInsert], after check: SharedStatement) async throws -> [PostgresResult]? {
+        try await run(.rows(rows), after: check)
+    }
+
+    private func run(_ content: SharedTransaction.Write.Content, after check: SharedStatement?) async throws -> [PostgresResult]? {
         try await withCheckedThrowingContinuation { continuation in
             let isTaken = enqueue {
-                $0.writes.append(.init(statements: statements, check: check, continuation: continuation))
+                $0.writes.append(.init(content: content, check: check, continuation: continuation))
             }
             if !isTaken { continuation.resume(returning: nil) }
         }

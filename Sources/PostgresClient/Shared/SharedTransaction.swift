@@ -1,38 +1,56 @@
-/// Statements of callers with the same check, as one transaction: the check once, then the statements of each caller.
+/// Statements of callers with the same check, as one transaction: the check once, then the statements of the callers.
 ///
-/// It spares PostgreSQL a check and a commit for each caller but one.
+/// It spares PostgreSQL a check and a commit for each caller but one. Rows of several callers are inserted by one statement.
 struct SharedTransaction {
     /// The statements of one caller.
     struct Write: Sendable {
-        let statements: [SharedConnection.Statement]
+        enum Content: Sendable {
+            case statements([SharedConnection.Statement])
+            case rows([RowInsert])
+        }
+
+        let content: Content
         let check: SharedStatement?
         let continuation: CheckedContinuation<[PostgresResult]?, any Error>
     }
 
     private let check: SharedStatement?
-    private var writes: [Write]
+    private var groups: [WriteGroup]
+
+    private init(_ write: Write) {
+        check = write.check
+        groups = [WriteGroup(write)]
+    }
 
     /// Merges writes that have the same check. A write without a check is a transaction of its own.
     static func merging(_ writes: [Write]) -> [SharedTransaction] {
         var merged: [SharedTransaction] = []
         for write in writes {
             if write.check != nil, let index = merged.firstIndex(where: { $0.check === write.check }) {
-                merged[index].writes.append(write)
+                merged[index].add(write)
             } else {
-                merged.append(SharedTransaction(check: write.check, writes: [write]))
+                merged.append(SharedTransaction(write))
             }
         }
         return merged
     }
 
-    var statements: [SharedConnection.Statement] { checks + writes.flatMap(\.statements) }
+    private mutating func add(_ write: Write) {
+        for index in groups.indices where groups[index].add(write) { return }
+        groups.append(WriteGroup(write))
+    }
+
+    var statements: [SharedConnection.Statement] { checks + groups.flatMap(\.statements) }
 
     private var checks: [SharedConnection.Statement] { check.map { [$0.statement] } ?? [] }
 
+    private var writes: [Write] { groups.flatMap(\.writes) }
+
     /// A transaction for each of the callers, if theirs was rolled back because of one of them.
     func separated(after result: Result<[PostgresResult], any Error>) -> [SharedTransaction] {
+        let writes = writes
         guard writes.count > 1, case .failure(let error as PostgresError) = result, !error.isConnectionLoss else { return [] }
-        return writes.map { SharedTransaction(check: check, writes: [$0]) }
+        return writes.map { SharedTransaction($0) }
     }
 
     /// Gives each caller the results of its statements, or the error.
@@ -40,9 +58,9 @@ struct SharedTransaction {
         switch result {
         case .success(let results):
             var start = checks.count
-            for write in writes {
-                let end = start + write.statements.count
-                write.continuation.resume(returning: Array(results[start..<end]))
+            for group in groups {
+                let end = start + group.count
+                for write in group.writes { write.continuation.resume(returning: Array(results[start..<end])) }
                 start = end
             }
         case .failure(let error as PostgresError) where error.isGivenUp:
@@ -50,6 +68,43 @@ struct SharedTransaction {
         case .failure(let error):
             for write in writes { write.continuation.resume(throwing: error) }
         }
+    }
+}
+
+/// One write, or several that insert rows by the same statements.
+private struct WriteGroup {
+    private(set) var writes: [SharedTransaction.Write]
+    /// The rows of each write.
+    private var rows: [[RowInsert]] = []
+
+    init(_ write: SharedTransaction.Write) {
+        writes = [write]
+        if case .rows(let rows) = write.content { self.rows = [rows] }
+    }
+
+    /// Adds a write, if its rows can be inserted together with those of this group.
+    ///
+    /// - Returns: Whether it was added.
+    mutating func add(_ write: SharedTransaction.Write) -> Bool {
+        guard case .rows(let added) = write.content, let first = rows.first, first.count == added.count,
+            zip(first, added).allSatisfy({ $0.isMergeable(with: $1) })
+        else { return false }
+        writes.append(write)
+        rows.append(added)
+        return true
+    }
+
+    /// How many statements there are.
+    var count: Int {
+        switch writes[0].content {
+        case .statements(let statements): statements.count
+        case .rows(let rows): rows.count
+        }
+    }
+
+    var statements: [SharedConnection.Statement] {
+        if case .statements(let statements) = writes[0].content { return statements }
+        return (0..<count).map { index in RowInsert.merged(rows.map { $0[index] }) }
     }
 }
 

@@ -1,7 +1,7 @@
 public import Foundation
 
 /// A parameter of a statement in PostgreSQL's binary format. Its description hides the value.
-public struct PostgresParameter: Sendable, CustomStringConvertible, CustomReflectable {
+public struct PostgresParameter: Sendable, Equatable, CustomStringConvertible, CustomReflectable {
     let type: PostgresType
     let bytes: [UInt8]?
 

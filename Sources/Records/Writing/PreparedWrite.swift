@@ -217,7 +217,11 @@ struct PreparedWrite: Sendable {
     func runShared(_ key: Session.CurrentKey?) async throws -> WriteOutcome? {
         guard case .create(let input, let id) = action, isOneStep, let origin else { return nil }
         do {
-            return try await session.runShared(try statements(input, id, origin, key)).map { try outcome($0, id) }
+            let (rows, others) = try inserts(input, id, origin, key)
+            guard others.isEmpty else {
+                return try await session.runShared(rows.map(\.statement) + others).map { try outcome($0, id) }
+            }
+            return try await session.insertShared(rows).map { try outcome($0, id) }
         } catch let error as PostgresError where error.state == .uniqueViolation {
             throw duplicate(id)
         }
@@ -234,36 +238,41 @@ struct PreparedWrite: Sendable {
         try requireOwner(input, on: connection)
         try requireParties(on: connection)
         try changes.begin(input, id: id, isNew: true, in: session, on: connection)
-        let statements = try statements(input, id, try origin ?? origin(on: connection), key)
+        let (rows, others) = try inserts(input, id, try origin ?? origin(on: connection), key)
         let created: WriteOutcome = try DisabledUsers.attesting(input, id, session, on: connection) {
-            try outcome(try session.run(statements, on: connection), id)
+            try outcome(try session.run(rows.map(\.statement) + others, on: connection), id)
         }
         changes.renew(input, id: id)
         return created
     }
 
-    private func statements(
+    /// The rows of a new record, its cells and their events, and the statements of what belongs to it.
+    private func inserts(
         _ input: ParsedValues,
         _ id: UUID,
         _ origin: NewRecord.Origin,
         _ key: Session.CurrentKey?
-    ) throws -> [(sql: String, parameters: [PostgresParameter])] {
+    ) throws -> (rows: [RowInsert], others: [SharedConnection.Statement]) {
         let secrets = input.secrets.compactMapValues { $0 }
         let draft = NewRecord(entity, id: id, input.values, secrets: input.secrets, origin: origin)
-        var statements = [draft.statement(in: organization)]
+        var rows = [draft.insert(in: organization)]
         if let key, !secrets.isEmpty {
-            statements.append(try key.insert(secrets, of: entity, id, in: organization))
-            statements.append(try PasswordEvents(entity, id, secrets, in: session).insertion())
+            rows.append(try key.insert(secrets, of: entity, id, in: organization))
+            rows += try PasswordEvents(entity, id, secrets, in: session).insertions()
         }
         if entity.logicalName == EntityDefinition.systemUser.logicalName {
-            statements.append(draft.userSettings(in: organization).statement(in: organization))
+            rows.append(draft.userSettings(in: organization).insert(in: organization))
         }
-        if let mailbox = draft.mailbox(in: organization) { statements += mailbox }
-        return statements + parts.statements(of: id, in: organization, by: caller)
+        let others = draft.mailbox(in: organization) ?? []
+        return (rows, others + parts.statements(of: id, in: organization, by: caller))
     }
 
+    /// - Parameter results: Of the record's INSERT, maybe with other records, and of the statements behind it.
     private func outcome(_ results: [PostgresResult], _ id: UUID) throws -> WriteOutcome {
-        WriteOutcome(id: id, versionNumber: Int64(try results[0][0].decode(0, as: Int.self)), isCreated: true)
+        guard let row = try results[0].first(where: { try $0.decode(1, as: UUID.self) == id }) else {
+            throw FieldsealError(.unexpected, "The new record has no row.")
+        }
+        return WriteOutcome(id: id, versionNumber: Int64(try row.decode(0, as: Int.self)), isCreated: true)
     }
 
     private func duplicate(_ id: UUID) -> FieldsealError {

@@ -99,9 +99,22 @@ extension Session {
     ///
     /// - Returns: Nil when nothing was done and the caller needs a separate connection.
     package func runShared(_ statements: [(sql: String, parameters: [PostgresParameter])]) async throws -> [PostgresResult]? {
+        try await onWriter { try await $0.run(statements, after: $1) }
+    }
+
+    /// Inserts rows on a shared connection, maybe together with those of other callers. Each result has the rows of all of them.
+    ///
+    /// - Returns: Nil when nothing was done and the caller needs a separate connection.
+    package func insertShared(_ rows: [RowInsert]) async throws -> [PostgresResult]? {
+        try await onWriter { try await $0.insert(rows, after: $1) }
+    }
+
+    private func onWriter(_ run: (SharedConnection, SharedStatement) async throws -> [PostgresResult]?) async throws
+        -> [PostgresResult]?
+    {
         guard let check, let connection = deployment.writers.min(by: { $0.load < $1.load }) else { return nil }
         do {
-            return try await connection.run(statements, after: check)
+            return try await run(connection, check)
         } catch {
             return try confirmed { throw error }
         }

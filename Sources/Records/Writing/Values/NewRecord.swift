@@ -10,6 +10,9 @@ package struct NewRecord: Sendable {
     let id: UUID
     private(set) var values: [String: AttributeValue]
     private var isSetColumns: Set<String> = []
+    /// The values that the server filled in and that are not of this record alone.
+    private var sources: [String: RecordInsert.Source] = [:]
+    private let now = Date()
 
     /// The caller's place in the organization, for the values that the server fills in.
     package struct Origin: Sendable {
@@ -34,12 +37,12 @@ package struct NewRecord: Sendable {
         self.id = id
         self.values = values
         self.values[entity.primaryID] = .id(id)
-        let now = AttributeValue.date(Date())
         for (name, serverDefault) in entity.serverDefaults where self.values[name] == nil {
+            sources[name] = if case .now = serverDefault { .now } else { .shared }
             self.values[name] =
                 switch serverDefault {
                 case .value(let value): value
-                case .now: now
+                case .now: .date(now)
                 case .user: .id(origin.user)
                 case .businessUnit: .id(origin.businessUnit)
                 case .organization: .id(origin.organization.id)
@@ -47,10 +50,10 @@ package struct NewRecord: Sendable {
         }
         for (attribute, value) in secrets where value != nil {
             guard let flag = entity.isSetColumns[attribute] else { continue }
-            if entity[flag] == nil { isSetColumns.insert(flag) } else { self.values[flag] = .bool(true) }
+            if entity[flag] == nil { isSetColumns.insert(flag) } else { fill(flag, .bool(true)) }
         }
         if let delegate = origin.delegate {
-            for name in ["createdonbehalfby", "modifiedonbehalfby"] where entity[name] != nil { self.values[name] = .id(delegate) }
+            for name in ["createdonbehalfby", "modifiedonbehalfby"] where entity[name] != nil { fill(name, .id(delegate)) }
         }
         fillOwner(origin)
     }
@@ -58,52 +61,40 @@ package struct NewRecord: Sendable {
     private mutating func fillOwner(_ origin: Origin) {
         guard entity["ownerid"] != nil, case .id(let owner) = values["ownerid"] else { return }
         let isTeam = values["owneridtype"] == .text("team")
-        values["owneridtype"] = .text(isTeam ? "team" : "systemuser")
-        values[isTeam ? "owningteam" : "owninguser"] = .id(owner)
-        values["owningbusinessunit"] = .id(origin.businessUnit)
+        fill("owneridtype", .text(isTeam ? "team" : "systemuser"))
+        fill(isTeam ? "owningteam" : "owninguser", .id(owner))
+        fill("owningbusinessunit", .id(origin.businessUnit))
     }
 
-    /// The INSERT and its parameters.
-    package func statement(in organization: Organization) -> (sql: String, parameters: [PostgresParameter]) {
-        var parameters: [PostgresParameter] = []
-        var present: [Int] = []
-        // In the order of the metadata, so that equal shapes share a prepared statement.
+    /// Fills in a value that does not depend on the record.
+    private mutating func fill(_ name: String, _ value: AttributeValue) {
+        values[name] = value
+        sources[name] = .shared
+    }
+
+    /// The INSERT. It returns the version number and the id.
+    func insert(in organization: Organization) -> RowInsert {
+        var insert = RecordInsert(
+            schema: organization.schema, entity: entity.logicalName, isTeams: values["owneridtype"] == .text("team"),
+            flags: isSetColumns.sorted())
+        var own = [PostgresParameter.timestamp(now)]
+        var shared: [PostgresParameter] = []
         for (index, attribute) in entity.attributes.enumerated() where !attribute.isEncrypted {
             guard let value = values[attribute.logicalName], value != .null else { continue }
-            parameters.append(attribute.type.parameter(value))
-            present.append(index)
-        }
-        let shape = InsertStatement(
-            schema: organization.schema, entity: entity.logicalName, present: present, flags: isSetColumns.sorted(),
-            isTeams: values["owneridtype"] == .text("team"))
-        return (InsertStatement.texts.value(of: shape) { text(of: shape, in: organization) }, parameters)
-    }
-
-    private func text(of shape: InsertStatement, in organization: Organization) -> String {
-        var columns: [String] = []
-        var expressions: [String] = []
-        for (number, index) in shape.present.enumerated() {
-            let attribute = entity.attributes[index]
-            columns.append(attribute.column)
-            expressions.append(attribute.type.placeholder(number + 1))
-            if let name = DerivedName(attribute, of: entity, isTeam: shape.isTeams) {
-                columns.append(quoteIdentifier(name.column))
-                expressions.append(name.expression(in: organization, placeholder: "$\(number + 1)"))
+            let source = sources[attribute.logicalName] ?? .own
+            insert.add(index, source)
+            switch source {
+            case .own: own.append(attribute.type.parameter(value))
+            case .shared: shared.append(attribute.type.parameter(value))
+            case .now: break
             }
         }
-        for flag in shape.flags {
-            columns.append(quoteIdentifier(flag))
-            expressions.append("true")
-        }
-        return """
-            INSERT INTO \(organization.qualified(entity.logicalName)) (\(columns.joined(separator: ", ")))
-            VALUES (\(expressions.joined(separator: ", "))) RETURNING versionnumber
-            """
+        return RowInsert(insert.text(for: entity, in: organization), own: own, shared: shared)
     }
 
     /// Inserts the record, and the settings of a new user beside it.
     package func insert(into organization: Organization, on connection: isolated PostgresConnection) throws {
-        let (sql, parameters) = statement(in: organization)
+        let (sql, parameters) = insert(in: organization).statement
         _ = try connection.query(sql, parameters)
         if entity.logicalName == EntityDefinition.systemUser.logicalName {
             try userSettings(in: organization).insert(into: organization, on: connection)
@@ -139,7 +130,7 @@ package struct NewRecord: Sendable {
         var statements = [
             NewRecord(
                 .mailbox, id: mailbox, mailboxValues, origin: Origin(organization: organization, user: owner, businessUnit: unit)
-            ).statement(in: organization)
+            ).insert(in: organization).statement
         ]
         if entity.logicalName == "queue" {
             statements.append(
@@ -170,18 +161,6 @@ package struct NewRecord: Sendable {
             .systemUser, id: id, values,
             origin: Origin(organization: organization, user: id, businessUnit: try unit[0].decode(0)))
     }
-}
-
-/// What determines the text of an INSERT: everything but the values.
-private struct InsertStatement: Hashable {
-    let schema: String
-    let entity: String
-    /// The indexes of attributes that have a value, in the metadata's order.
-    let present: [Int]
-    let flags: [String]
-    let isTeams: Bool
-
-    static let texts = BoundedCache<InsertStatement, String>()
 }
 
 extension AttributeType {

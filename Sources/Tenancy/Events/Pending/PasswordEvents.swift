@@ -44,13 +44,10 @@ package struct PasswordEvents: Sendable {
     private static let columns = "(occurred_on, kind, outcome, actor, address, request_id, details, tag)"
 
     /// Inserts the events of a new record.
-    package func insertion() throws -> (sql: String, parameters: [PostgresParameter]) {
-        var parameters: [PostgresParameter] = []
-        let rows = try changes.map { try $0.set.row(organization, kek, &parameters) }
-        return (
-            "INSERT INTO \(organization.qualified("unchained_event")) \(Self.columns) VALUES \(rows.joined(separator: ", "))",
-            parameters
-        )
+    package func insertions() throws -> [RowInsert] {
+        try changes.map { change in
+            try change.set.insert(into: organization.qualified("unchained_event"), organization, kek)
+        }
     }
 
     /// Inserts the event of one replaced password.

@@ -103,4 +103,17 @@ extension PendingEvent {
         ]
         return "(\((first..<first + 8).map { "$\($0)" }.joined(separator: ", ")))"
     }
+
+    /// Inserts the event and its tag. Events that one caller makes at the same time can be inserted together.
+    func insert(into table: String, _ organization: Organization, _ kek: KeyEncryptionKey) throws -> RowInsert {
+        RowInsert(
+            """
+            INSERT INTO \(table) (occurred_on, address, request_id, details, tag, kind, outcome, actor)
+            SELECT added.*, $6, $7, $8 FROM unnest($1, $2, $3, $4, $5) AS added
+            """,
+            own: [
+                .timestamp(microseconds: Int64(microseconds)), .text(address), .text(requestID), .text(details),
+                .bytes(try tag(organization, kek)),
+            ], shared: [.text(kind), .text(outcome), .text(actor)])
+    }
 }
