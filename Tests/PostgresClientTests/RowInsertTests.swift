@@ -65,7 +65,9 @@ struct RowInsertTests {
 
     @Test("They are one statement for each table, and each caller finds its own among all")
     func together() async throws {
-        try await insert(Array(0..<24)) { _ in "one" } _: { outcomes, other in
+        try await insert(Array(0..<24)) { _ in
+            "one"
+        } _: { outcomes, other in
             // Some may have come before the slow statement was sent, or after its response.
             #expect(outcomes.compactMap { $0.together?.count }.max() ?? 0 > 12)
             let kept = try await other.query(
@@ -80,7 +82,9 @@ struct RowInsertTests {
 
     @Test("A row whose shared values differ is inserted by a statement of its own")
     func otherSharedValues() async throws {
-        try await insert(Array(0..<24)) { $0 % 2 == 0 ? "even" : "odd" } _: { outcomes, other in
+        try await insert(Array(0..<24)) {
+            $0 % 2 == 0 ? "even" : "odd"
+        } _: { outcomes, other in
             for outcome in outcomes {
                 let together = try #require(outcome.together)
                 #expect(together.allSatisfy { $0 % 2 == outcome.number % 2 })
@@ -93,7 +97,9 @@ struct RowInsertTests {
     @Test("A row that is refused is refused alone, and each of the others is inserted once")
     func refused() async throws {
         let numbers = (0..<24).map { Int32($0) }
-        try await insert(numbers + [7, 7]) { _ in "one" } _: { outcomes, other in
+        try await insert(numbers + [7, 7]) { _ in
+            "one"
+        } _: { outcomes, other in
             #expect(outcomes.filter { $0.together == nil }.map(\.number) == [7, 7])
             let kept = try await other.query("SELECT n FROM t JOIN note USING (n) ORDER BY n")
             #expect(try Self.numbers(kept) == numbers)
