@@ -11,6 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[3]
 NAMES = json.loads((ROOT / "Tests/Fixtures/dataverse_names.json").read_text())
+MESSAGES = json.loads((ROOT / "Tests/Fixtures/dataverse_messages.json").read_text())
 PAGE = (ROOT / "docs/web-api.md").read_text()
 
 
@@ -320,6 +321,29 @@ def test_messages_that_are_not_there(service):
             assert response.status_code in (404, 405, 501), (method, path, response.text)
             message = response.json()["error"]["message"]
             assert name in message or "are fixed here" in message, (method, path, response.text)
+
+
+def test_each_documented_function_and_action_is_honoured_or_refused_by_name(service):
+    """Those of Dataverse's references of functions and actions. An honoured one is declared, and nothing is declared that is in neither."""
+    documented = {**{name: "GET" for name in MESSAGES["functions"]}, **{name: "POST" for name in MESSAGES["actions"]}}
+    honoured = set(MESSAGES["honoured"])
+    schema = re.search(r'<Schema Namespace="Microsoft.Dynamics.CRM".*?</Schema>', service.get("$metadata").text, re.DOTALL)[0]
+    declared = set(re.findall(r'<(?:Function|Action) Name="(\w+)"', schema))
+    assert declared - honoured == {"RetrieveDataEncryptionKeyChange"} and honoured <= declared  # An addition (docs/web-api.md).
+    assert honoured < set(documented) and not honoured & set(NAMES["messages refused"])
+    queue = service.create("queues", {"name": f"messages {uuid.uuid4()}"})
+    for name in sorted(honoured - {"SetDataEncryptionKey"}):
+        answers = [service.request(method, path, {} if method == "POST" else None) for method in ("GET", "POST")
+                   for path in (name, *(f"{bound}/Microsoft.Dynamics.CRM.{name}" for bound in ("queues", f"systemusers({uuid.uuid4()})", f"teams({uuid.uuid4()})", "emails", f"emails({uuid.uuid4()})")))]
+        assert any(a.status_code in (200, 400) or a.status_code == 404 and a.json()["error"]["code"] == "0x80040217" for a in answers), (name, [a.text for a in answers])
+    for name in sorted(set(documented) - honoured):
+        method = documented[name]
+        body, end = ({}, "") if method == "POST" else (None, "()")
+        for path in (name + end, f"queues({queue})/Microsoft.Dynamics.CRM.{name}{end}", f"queues/Microsoft.Dynamics.CRM.{name}{end}"):
+            response = service.request(method, path, body)
+            error = response.json()["error"]
+            fixed = (response.status_code, error["code"]) in ((405, "0x8005F100"), (501, "0x80040219")) and "are fixed here" in error["message"]
+            assert fixed or (response.status_code, error["code"]) == (404, "0x8006088A") and name in error["message"], (method, path, response.text)
 
 
 def names(response):
