@@ -300,7 +300,10 @@ struct SelectWriter {
             return column.comparable
         }
         guard case .dateTime = column.attribute.type else { throw QueryScope.mismatch(column.attribute, "a part of a date") }
-        return "extract(\(part.rawValue) FROM \(column.sql) AT TIME ZONE 'UTC')::int8"
+        let date = "(\(column.sql) AT TIME ZONE 'UTC')"
+        guard part == .week else { return "extract(\(part.rawValue) FROM \(date))::int8" }
+        // The first week of a year begins on 1 January, and each further one on a Sunday. PostgreSQL's weeks are those of ISO 8601.
+        return "((extract(doy FROM \(date))::int8 - 1 + extract(dow FROM date_trunc('year', \(date)))::int8) / 7 + 1)"
     }
 
     private mutating func output(

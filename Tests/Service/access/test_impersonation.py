@@ -158,12 +158,13 @@ def test_a_role_that_sql_gave_is_not_honoured(service):
     assert service.get("WhoAmI", MSCRMCallerID=str(user)).status_code == 200
 
 
+def users(response):
+    """The users that the parts of a batch were done as."""
+    return [json.loads(line)["UserId"] for line in response.text.split("\r\n") if line.startswith('{"@odata.context"')]
+
+
 def test_batches_and_their_parts(service):
     admin, user = user_of(service, "admin"), user_of(service, "user")
-
-    def users(response):
-        return [json.loads(line)["UserId"] for line in response.text.split("\r\n") if line.startswith('{"@odata.context"')]
-
     who, as_admin = part("GET", "WhoAmI"), part("GET", "WhoAmI", headers=f"MSCRMCallerID: {admin}\r\n")
     assert users(multipart(service, who, part("GET", "WhoAmI", headers=f"MSCRMCallerID: {user}\r\n"))) == [admin, user]
     # The batch's own header counts for its parts, and a part's goes before it.
@@ -171,6 +172,34 @@ def test_batches_and_their_parts(service):
     assert statuses(multipart(service, as_admin, client="user")) == [403]
     answers = batch(service, [{"id": "1", "method": "GET", "url": "WhoAmI", "headers": {"MSCRMCallerID": user}}]).json()["responses"]
     assert answers[0]["body"]["UserId"] == user
+
+
+def test_the_object_id_names_the_user_of_batches_and_their_parts(service):
+    admin, user, unknown = user_of(service, "admin"), user_of(service, "user"), str(uuid.uuid4())
+    object, own = str(uuid.uuid4()), str(uuid.uuid4())
+    for id, value in ((user, object), (admin, own)):
+        assert service.request("PATCH", f"systemusers({id})", {"azureactivedirectoryobjectid": value}).status_code == 204
+    who = part("GET", "WhoAmI")
+
+    def as_object(value):
+        return part("GET", "WhoAmI", headers=f"CallerObjectId: {value}\r\n")
+
+    assert users(multipart(service, who, as_object(object), as_object(object.upper()))) == [admin, user, user]
+    # The batch's own header counts for its parts, and a part's goes before it, whichever of the two names it is.
+    assert users(multipart(service, who, as_object(own), part("GET", "WhoAmI", headers=f"MSCRMCallerID: {admin}\r\n"), CallerObjectId=object)) == [user, admin, admin]
+    assert users(multipart(service, who, as_object(own), MSCRMCallerID=user)) == [user, admin]
+    request = {"id": "1", "method": "GET", "url": "WhoAmI"}
+    for headers, more, expected in (({"CallerObjectId": object}, {}, user), ({}, {"CallerObjectId": object}, user), ({"CallerObjectId": own}, {"CallerObjectId": object}, admin)):
+        (answer,) = batch(service, [{**request, "headers": headers}], **more).json()["responses"]
+        assert answer["body"]["UserId"] == expected, (headers, more)
+    # What is written in a change set is that user's.
+    subject = f"set of an object {uuid.uuid4()}"
+    assert statuses(multipart(service, change_set(part("POST", "emails", {"subject": subject}, id=1, headers=f"CallerObjectId: {object}\r\n")))) == [204]
+    (email,) = service.get(f"emails?$filter=subject eq '{subject}'&$select=_createdby_value,_createdonbehalfby_value").json()["value"]
+    assert (email["_createdby_value"], email["_createdonbehalfby_value"]) == (user, admin)
+    assert statuses(multipart(service, as_object(unknown))) == [403]
+    assert statuses(multipart(service, as_object("nobody"))) == [400]
+    assert statuses(multipart(service, as_object(own), client="user")) == [403]
 
 
 def test_a_change_set_of_several_users_is_one_transaction(service):

@@ -673,10 +673,17 @@ def test_addresses_are_expanded_alone(service, records):
 
 def test_formatted_values_of_links(service, records):
     formatted = "OData.Community.Display.V1.FormattedValue"
-    inside = (f"<attribute name='name'/><attribute name='ownerid'/><attribute name='createdon'/><filter><condition attribute='name' operator='eq' value='{records['prefix']} box 1'/></filter>"
-              "<link-entity name='emailserverprofile' from='emailserverprofileid' to='emailserverprofile' alias='p'><attribute name='ownerid'/><attribute name='statecode'/></link-entity>")
+    inside = (f"<attribute name='name'/><attribute name='ownerid'/><attribute name='createdon'/>"
+              f"<attribute name='ispasswordset'/><attribute name='processanddeleteemails'/><filter><condition attribute='name' operator='eq' value='{records['prefix']} box 1'/></filter>"
+              "<link-entity name='emailserverprofile' from='emailserverprofileid' to='emailserverprofile' alias='p'><attribute name='ownerid'/><attribute name='statecode'/>"
+              "<attribute name='isincomingpasswordset'/><attribute name='isoutgoingpasswordset'/></link-entity>")
     (row,) = fetched(service, "mailboxes", inside, Prefer='odata.include-annotations="*"').json()["value"]
     assert row[f"_ownerid_value@{formatted}"] == "# dev-admin" == row[f"p.ownerid@{formatted}"] and row[f"p.statecode@{formatted}"] == "Active"
+    flags = {"ispasswordset": True, "processanddeleteemails": False, "p.isincomingpasswordset": True, "p.isoutgoingpasswordset": False}
+    one = service.get(f"mailboxes({records['ids'][1]})?$select=ispasswordset,processanddeleteemails", Prefer='odata.include-annotations="*"').json()
+    for name, flag in flags.items():
+        assert (row[name], row[f"{name}@{formatted}"]) == (flag, "Yes" if flag else "No"), name
+        assert "." in name or one[f"{name}@{formatted}"] == row[f"{name}@{formatted}"], name
     date = datetime.datetime.fromisoformat(row["createdon"])
     assert row[f"createdon@{formatted}"] == f"{date.month}/{date.day}/{date.year} {date.hour % 12 or 12}:{date.minute:02} {'AM' if date.hour < 12 else 'PM'}"
     excluded = fetched(service, "mailboxes", inside, Prefer=f'odata.include-annotations="*,-{formatted}"').text

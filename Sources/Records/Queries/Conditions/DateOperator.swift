@@ -43,12 +43,28 @@ package struct DateOperator: Sendable {
         return nil
     }
 
-    /// The range of dates, in UTC, from the first (inclusive) to the second (exclusive).
+    /// The calendar in UTC, whatever the machine's zone and language. A week begins on Sunday.
+    private static let calendar = {
+        var calendar = Calendar(identifier: .gregorian)
+        calendar.timeZone = .gmt
+        calendar.firstWeekday = 1
+        return calendar
+    }()
+
+    /// The beginning of the year 1, and of the year 10,000: all dates that clients write are between them.
+    private static let allDates = Date(timeIntervalSince1970: -62_135_596_800)...Date(timeIntervalSince1970: 253_402_300_800)
+
+    /// The range of dates, in UTC, from the first (inclusive) to the second (exclusive), within the years 1 to 9999.
     ///
     /// - Parameter number: How many units, 1 to 10,000; 7 for those that take none.
     package func range(_ number: Int = 7, now: Date = Date()) -> (from: Date?, to: Date?) {
-        var calendar = Calendar(identifier: .gregorian)
-        calendar.timeZone = .gmt
+        let (from, to) = unbounded(number, now)
+        func bounded(_ date: Date) -> Date { min(max(date, Self.allDates.lowerBound), Self.allDates.upperBound) }
+        return (from.map(bounded), to.map(bounded))
+    }
+
+    private func unbounded(_ number: Int, _ now: Date) -> (from: Date?, to: Date?) {
+        let calendar = Self.calendar
         let number = max(1, min(number, 10_000))
         func start(_ component: Calendar.Component, _ date: Date) -> Date {
             calendar.dateInterval(of: component, for: date)?.start ?? date
