@@ -1,33 +1,51 @@
-"""What is in the shipped program: the Swift packages that are linked into it, and the libraries that it loads."""
+"""What is in the shipped program: the Swift packages and the libraries that are linked into it, and the libraries that it loads.
+
+What is inside of Swift and of the packages is in embedded.py.
+
+    scripts/sbom.py BINARY    prints the license texts of what is linked into a program, for an image of containers
+"""
 
 import datetime
 import json
 import pathlib
 import re
 import subprocess
+import sys
 import uuid
+
+import embedded
 
 #: By the first words of each license that occurs.
 LICENSES = [("Apache License", "Apache-2.0"), ("MIT License", "MIT"), ("Permission is hereby granted", "MIT"), ("Redistribution and use", "BSD-3-Clause")]
-#: Runtime of Swift, which the release build links in.
-SWIFT = "https://www.swift.org/LICENSE.txt"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def components(root, binary):
-    """Swift packages from Package.resolved with their license texts, Swift itself, and Debian's libraries."""
+    """Swift packages from Package.resolved and what is inside of them, Swift itself with ICU, and Debian's libraries."""
     pins = json.loads((root / "Package.resolved").read_text())["pins"]
-    found = [package(binary.parent.parent / "checkouts", pin) for pin in sorted(pins, key=lambda pin: pin["identity"])]
-    version = re.search(r"Swift version (\S+)", subprocess.run(["swift", "--version"], check=True, capture_output=True, text=True).stdout)
-    found.append({"name": "swift", "version": version.group(1), "purl": f"pkg:generic/swift@{version.group(1)}", "license": "Apache-2.0",
-                  "url": SWIFT, "text": f"Apache License 2.0 with Runtime Library Exception: {SWIFT}", "linked": True})
-    return found + list(debian(binary))
+    checkouts = binary.parent.parent / "checkouts"
+    found = [package(checkouts, pin) for pin in sorted(pins, key=lambda pin: pin["identity"])]
+    found += embedded.components(checkouts, {folder(entry["url"]): entry["version"] for entry in found})
+    return found + embedded.swift(*compiler()) + list(debian(binary))
+
+
+def compiler():
+    """The folder of Swift's libraries, and its version."""
+    said = json.loads(subprocess.run(["swift", "-print-target-info"], check=True, capture_output=True, text=True).stdout)
+    version = re.search(r"Swift version (\S+)", said["compilerVersion"]).group(1)
+    return pathlib.Path(said["paths"]["runtimeResourcePath"]), version
+
+
+def folder(location):
+    """The name of the folder into which a package is checked out."""
+    return pathlib.PurePosixPath(location).name.removesuffix(".git")
 
 
 def package(checkouts, pin):
-    folder = checkouts / pathlib.PurePosixPath(pin["location"]).name.removesuffix(".git")
-    texts = [p.read_text() for p in sorted(folder.iterdir()) if re.match(r"(LICENSE|LICENCE|NOTICE|COPYING)", p.name, re.IGNORECASE) and p.is_file()]
+    home = checkouts / folder(pin["location"])
+    texts = [p.read_text() for p in sorted(home.iterdir()) if re.match(r"(LICENSE|LICENCE|NOTICE|COPYING)", p.name, re.IGNORECASE) and p.is_file()]
     if not texts:
-        raise SystemExit(f"{folder} has no license text. Resolve the packages first: swift package resolve.")
+        raise SystemExit(f"{home} has no license text. Resolve the packages first: swift package resolve.")
     version = pin["state"].get("version") or pin["state"]["revision"]
     path = re.sub(r"^https://|\.git$", "", pin["location"])
     known = next((name for words, name in LICENSES if words in texts[0]), None)
@@ -61,7 +79,8 @@ def cyclonedx(version, found):
         component = {"type": "library", "bom-ref": entry["purl"], "name": entry["name"], "version": entry["version"], "purl": entry["purl"],
                      "scope": "required", "externalReferences": [{"type": "distribution", "url": entry["url"]}]}
         if entry["license"]:
-            component["licenses"] = [{"license": {"id": entry["license"]}}]
+            # More than one license, or one with an exception, is an expression.
+            component["licenses"] = [{"expression": entry["license"]} if " " in entry["license"] else {"license": {"id": entry["license"]}}]
         if "revision" in entry:
             component["properties"] = [{"name": "vcs:revision", "value": entry["revision"]}]
         listed.append(component)
@@ -84,3 +103,7 @@ def licenses(found):
 def copyright_file(root):
     """debian/copyright of the packages."""
     return (root / "dist/debian/copyright").read_text()
+
+
+if __name__ == "__main__":
+    print(licenses(components(ROOT, pathlib.Path(sys.argv[1]))), end="")

@@ -126,7 +126,11 @@ final class DatabaseFigures: Sendable {
             """
             SELECT (SELECT count(*) FROM \(schema).unchained_event),
                    (SELECT count(*) FROM \(schema).email WHERE statuscode IN \(EmailStatus.outbound.sql)),
-                   (SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM pg_class AS c
+                   (SELECT coalesce(sum(greatest(c.reltuples, 0) * (1 - coalesce(s.null_frac, 0))), 0)::bigint
+                      FROM pg_class AS c
+                      JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                      JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.atttypid = 'bytea'::regtype
+                      LEFT JOIN pg_stats AS s ON (s.schemaname, s.tablename, s.attname) = (n.nspname, c.relname, a.attname)
                      WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r'
                        AND c.relname LIKE '%\\_cell\\_k' || e.key_version)
               FROM \(schema).encryption AS e

@@ -5,13 +5,17 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
+import types
 
+import cell_reader
 import psycopg
 import pytest
 import scratch
 import template
 from cluster import Cluster
+from server import Server
 from service import PATIENCE
 from template import SUPPORT
 
@@ -26,6 +30,8 @@ def cluster():
     cluster.archive = archive
     cluster.values = cluster.fill(30)
     cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
+    # A client of before the dump, which knows its secret.
+    cluster.client = json.loads(cluster.run("client", "add", "before", "--org", "contoso", "--role", "System Administrator", "--json").stdout)
     try:
         yield cluster
     finally:
@@ -133,6 +139,32 @@ def test_a_dump_is_restored_as_the_page_says(cluster, dump, bare):
                 ["bash", "-c", command.replace("fieldseal.dump", str(dump))], capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment)
             assert done.returncode == 0, done.stderr
     assert f"{len(cluster.values)} cells" in cluster.run("verify", settings="restored").stdout
+    is_served(cluster, bare)
+
+
+def is_served(cluster, folder):
+    """A server on the restored database knows the client of before, shows the records, and seals and changes passwords."""
+    before = types.SimpleNamespace(port=free_port(), client=cluster.client, token=None)
+    server = Server(cluster, settings="restored", after=before)
+    try:
+        assert server.get("WhoAmI").json()["OrganizationId"]
+        assert len(server.get("mailboxes?$select=mailboxid").json()["value"]) == 30
+        attribute, old = next((name, value) for name, value in cluster.values.items() if name.startswith("mailbox("))
+        record = attribute.split(".")[0].replace("mailbox", "mailboxes", 1)
+        assert server.request("PATCH", record, {"password": "set after the restore"}).status_code == 204
+        made = server.create("mailboxes", {"name": "made after the restore", "password": "another"})
+    finally:
+        server.stop()
+    key = cluster.run("key", "show", "--org", "contoso", settings="restored").stdout.strip()
+    opened = {a: s for a, _, s in cell_reader.read_organization(f"host={folder} user=postgres dbname=fieldseal", "org_contoso", key)}
+    expected = cluster.values | {attribute: "set after the restore", f"mailbox({made}).password": "another"}
+    assert opened == expected and old != opened[attribute]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def recovered(cluster, base, point):

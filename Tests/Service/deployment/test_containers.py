@@ -55,6 +55,11 @@ def test_the_image_has_what_the_scripts_need():
     assert "libpq5" in owners and owners <= {*installed, "libc6", "libgcc-s1", "libstdc++6"}
     build = text[:text.index("AS service")]
     assert build.index("COPY Package.swift Package.resolved") < build.index("swift package resolve") < build.index("COPY . .")
+    # The licenses of what is linked in go along; the script needs Python there.
+    assert "scripts/sbom.py .build/release/fieldseal > /out/third-party-licenses.txt" in build and " python3 " in build
+    assert "COPY --from=build /out/third-party-licenses.txt /usr/share/doc/fieldseal/" in service
+    labels = set(re.findall(r"org\.opencontainers\.image\.([a-z.]+)=", service))
+    assert labels == {"title", "description", "version", "revision", "licenses", "base.name"}
     for name in ("prepare", "setup", "health"):
         assert os.access(SOURCE / "dist/container" / name, os.X_OK)
     ignored = (SOURCE / ".dockerignore").read_text().split()

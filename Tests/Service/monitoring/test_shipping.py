@@ -14,6 +14,7 @@ import scratch
 from cluster import Cluster
 from server import Server
 from service import PATIENCE
+from test_watching import figure, scraped
 
 
 def until(condition, what="the condition"):
@@ -77,7 +78,7 @@ action(type="omfile" file="{self.home}/received" template="line")
 
 
 def started(**events):
-    cluster = Cluster(events=events)
+    cluster = Cluster(events=events, metrics={"port": 0})
     try:
         return Server(cluster)
     except BaseException:
@@ -92,6 +93,11 @@ def numbers(events):
 
 def recorded(server):
     return [id for (id,) in server.cluster.sql("SELECT security_event_id FROM security_event ORDER BY 1")]
+
+
+def unsent(server):
+    """What the metrics say of it; they are read from the database at most once in ten seconds."""
+    return figure(scraped(server)[0], "fieldseal_events_unsent")
 
 
 def test_syslog_over_tls():
@@ -118,8 +124,13 @@ def test_syslog_over_tls():
         log = pathlib.Path(server.log.name)
         until(lambda: "security events can't be sent" in log.read_text(), "the word of the log")
         assert server.request("GET", "WhoAmI").status_code == 200
+        [(position,)] = server.cluster.sql("SELECT last_event FROM config.event_shipment")
+        missing = sum(id > position for id in recorded(server))
+        until(lambda: unsent(server) == missing, "the figure of what is unsent")
+        assert missing >= 3
         syslog.start()
         until(lambda: received() == recorded(server), "what happened meanwhile")
+        until(lambda: unsent(server) == 0, "the figure of nothing unsent")
         assert "security events are sent again" in until(lambda: "sent again" in log.read_text() and log.read_text())
 
         # A server that was killed goes on where sending stopped.

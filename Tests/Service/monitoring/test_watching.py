@@ -111,6 +111,75 @@ def test_metrics_count_what_the_service_does(watched):
     assert plain["fieldseal_http_requests"][0] == "counter"
 
 
+def figure(metrics, name, **labels):
+    """A gauge's value."""
+    return value(metrics, name, name, **labels)
+
+
+def recorded(metrics, kind):
+    return value(metrics, "fieldseal_security_events", "fieldseal_security_events_total", kind=kind, outcome="succeeded")
+
+
+def give_out_a_password(server):
+    """Makes a mailbox, and releases its password to a router."""
+    profile = server.create("emailserverprofiles", {
+        "name": "figures", "servertype": 4, "incomingserverlocation": "localhost", "incomingportnumber": 993, "incomingusessl": True, "incomingcredentialretrieval": 0,
+        "outgoingserverlocation": "localhost", "outgoingportnumber": 465, "outgoingusessl": True, "outgoingcredentialretrieval": 2,
+        "incomingpassword": "of incoming", "outgoingpassword": "of outgoing"})
+    box = server.create("mailboxes", {
+        "name": "figures", "emailaddress": "figures@contoso.test", "username": "figures", "password": "of the mailbox", "allowemailconnectortousecredentials": True,
+        "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 0, "emailrouteraccessapproval": 1, "testemailconfigurationscheduled": True,
+        "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    router = json.loads(server.cluster.run("client", "add", "router", "--role", "Email Router", "--json").stdout)
+    session = requests.Session()
+    session.verify, session.trust_env = str(server.cluster.home / "server.pem"), False
+    token = session.post(f"{server.base}/contoso/oauth2/v2.0/token", timeout=PATIENCE, data={
+        "grant_type": "client_credentials", "client_id": router["clientId"], "client_secret": router["clientSecret"]}).json()["access_token"]
+    session.headers["Authorization"] = f"Bearer {token}"
+    for action, more in (("LeaseMailbox", {}), ("ReleaseCredential", {"Direction": "Incoming"})):
+        answer = session.post(f"{server.base}/contoso/api/data/v9.2/fieldseal.{action}", json={"MailboxId": box, "HostId": "x", **more}, timeout=PATIENCE)
+        assert answer.status_code in (200, 204), answer.text
+
+
+def test_figures_are_those_of_the_database(watched):
+    """Keys, passwords, events and e-mails, by what the database has of them. The service reads them at most once in ten seconds."""
+    sql, before = watched.cluster.sql, scraped(watched)[0]
+    give_out_a_password(watched)
+    answer = watched.request("POST", "SetDataEncryptionKey", {"EncryptionKey": "Correct-horse-battery-1", "ChangeEncryptionKey": True})
+    assert answer.status_code == 204, answer.text
+    queue = watched.create("queues", {"name": "figures", "emailaddress": "queue@contoso.test"})
+    email = watched.create("emails", {"subject": "it waits", "email_activity_parties": [
+        {"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({queue})"}, {"participationtypemask": 2, "addressused": "customer@elsewhere.test"}]})
+    sent = watched.request("POST", f"emails({email})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True})
+    assert sent.status_code == 200, sent.text
+    version = watched.cluster.key_version()
+    for entity in ("mailbox", "emailserverprofile", "queue", "usersettings"):
+        sql(f"ANALYZE {entity}_cell_k{version}")
+    cells = len(watched.cluster.opened_cells())
+    assert cells > sql("SELECT (SELECT count(*) FROM mailbox_cell) + (SELECT count(*) FROM emailserverprofile_cell)")[0][0]
+
+    after = until(lambda: m if figure((m := scraped(watched)[0]), "fieldseal_organization_key_version", organization="contoso") == version == 2 else None)
+    assert recorded(after, "key changed") - recorded(before, "key changed") == 1
+    assert recorded(after, "credential released") - recorded(before, "credential released") == 1
+    [(changed,)] = sql("SELECT extract(epoch FROM changed_on)::float8 FROM encryption")
+    assert abs(figure(after, "fieldseal_organization_key_changed_timestamp_seconds", organization="contoso") - changed) < 1
+
+    def linked():
+        """Every event is in the chain, and the figures are newer than the last."""
+        metrics = scraped(watched)[0]
+        [(pending, events)] = sql("SELECT (SELECT count(*) FROM unchained_event), (SELECT count(*) FROM security_event)")
+        shown = [figure(metrics, f"fieldseal_organization_{name}", organization="contoso") for name in ("events_pending", "events")]
+        return metrics if pending == 0 and shown == [0, events] else None
+    after = until(linked)
+    assert figure(after, "fieldseal_events_pending") == 0
+    for name, expected in (("emails_waiting", 1), ("cells", cells)):
+        assert figure(after, f"fieldseal_organization_{name}", organization="contoso") == figure(after, f"fieldseal_{name}") == expected, name
+    # The pool has what PostgreSQL has of it, and no caller waits.
+    [(open,)] = sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
+    pool = [figure(after, "fieldseal_database_connections", state=state) for state in ("idle", "in use")]
+    assert 1 <= sum(pool) <= open and figure(after, "fieldseal_database_waiting") == 0
+
+
 def test_the_database_goes_away_and_comes_back(watched):
     # A statement that fails is enough: the figures are read on a connection of the pool.
     watched.cluster.sql("ALTER TABLE config.server RENAME TO renamed")

@@ -64,16 +64,34 @@ def test_the_bill_of_materials_names_all_that_is_shipped(packages, tmp_path):
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
     listed = {c["name"]: c for c in json.loads(text)["components"]}
     pins = json.loads((SOURCE / "Package.resolved").read_text())["pins"]
-    assert {p["identity"] for p in pins} | {"swift", "libpq5", "libssl3", "libcurl4", "libicu72"} <= set(listed)
+    assert {p["identity"] for p in pins} | {"swift", "icu", "libpq5", "libssl3", "libcurl4", "libicu72"} <= set(listed)
+    # So are the libraries inside of the packages: those that lintian finds in the program, and others.
+    found = re.findall(r"embedded-library (\S+)", (SOURCE / "dist/debian/fieldseal.lintian-overrides").read_text())
+    inside = {"libyaml", "boringssl", "llhttp", "zlib", "xkcp"}
+    assert found and {*found, *inside} <= set(listed)
     assert all(c.get("licenses") for c in listed.values() if not c["purl"].startswith("pkg:deb"))
     licenses = gzip.decompress((documents / "third-party-licenses.txt.gz").read_bytes()).decode()
-    assert all(re.search(rf"^{re.escape(p['identity'])} ", licenses, re.MULTILINE) for p in pins)
+    assert all(re.search(rf"^{re.escape(name)} \S", licenses, re.MULTILINE) for name in [p["identity"] for p in pins] + ["swift", "icu", *found, *inside])
+    for words in ("UNICODE LICENSE V3", "Unicode, Inc.", "Kirill Simonov", "Runtime Library Exception", "Fedor Indutny", "Jean-loup Gailly", "The BoringSSL Authors"):
+        assert words in licenses, words
     # The symbols are in a package of their own, found by the program's build id.
     subprocess.run(["dpkg-deb", "--extract", packages["fieldseal-dbgsym"], tmp_path], check=True)
     identifier = re.search(r"Build ID: (\w+)", subprocess.run(["readelf", "-n", tmp_path / "usr/bin/fieldseal"], check=True, capture_output=True, text=True).stdout).group(1)
     sections = [subprocess.run(["readelf", "-S", "--wide", file], check=True, capture_output=True, text=True).stdout
                 for file in (tmp_path / "usr/bin/fieldseal", tmp_path / f"usr/lib/debug/.build-id/{identifier[:2]}/{identifier[2:]}.debug")]
     assert ".symtab" not in sections[0] and ".debug_info" not in sections[0] and ".debug_info" in sections[1]
+
+
+def test_code_of_another_author_in_a_package_is_not_overlooked(tmp_path):
+    scripts = SOURCE / "scripts"
+    trial = (f"import sys, pathlib; sys.path.insert(0, {str(scripts)!r}); import embedded; "
+             f"print([file.name for file in embedded.foreign(pathlib.Path({str(tmp_path)!r}), ['package'])])")
+    sources = tmp_path / "package/Sources/CPart"
+    sources.mkdir(parents=True)
+    (sources / "own.c").write_text("// This source file is part of the Part open source project\n// Copyright (c) 2026\nint a;\n")
+    (sources / "none.h").write_text("#ifndef NONE\n/* A comment. */\n#endif\n")
+    (sources / "other.h").write_text("#ifndef OTHER\n\n/* Copyright (c) 1998 Another Author.\n * All rights reserved. */\n#endif\n")
+    assert subprocess.run(["python3", "-c", trial], check=True, capture_output=True, text=True).stdout.strip() == "['other.h']"
 
 
 def exposure(root, unit):

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from mail import MailServers, alerts, message, profile, queue, until
 from mail_quirks import IdlingServer
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from service import PROGRAM
 
 
@@ -558,6 +559,18 @@ def test_recipients_are_changed_by_update_while_an_email_is_a_draft(routed, inbo
     assert parties() == before
 
 
+def are_open_and_documented(address):
+    """A strict parser of OpenMetrics reads them, those of every program are among them, and the page names the others."""
+    answer = requests.get(address, headers={"Accept": "application/openmetrics-text; version=1.0.0"}, timeout=60)
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    families = {family.name: family for family in openmetrics(answer.text)}
+    assert {"fieldseal_build", "process_start_time_seconds", "process_cpu_seconds", "process_resident_memory_bytes", "process_open_fds"} <= set(families)
+    assert families["fieldseal_build"].samples[0].labels["version"] and families["process_start_time_seconds"].samples[0].value > 1e9
+    page = (pathlib.Path(__file__).parents[3] / "docs/router.md").read_text()
+    own = {sample.name for name, family in families.items() if name.startswith("fieldseal_router_") for sample in family.samples}
+    assert len(own) > 5 and [name for name in own if name.removeprefix("fieldseal_router_") not in page] == []
+
+
 def test_metrics_count_what_a_router_did(routed, inbox):
     address, box = inbox
     os.kill(routed.router_pid(), signal.SIGSTOP)
@@ -588,6 +601,7 @@ def test_metrics_count_what_a_router_did(routed, inbox):
         assert seen['fieldseal_router_messages_refused_total{reason="bad sender"}'] == 1 and seen["fieldseal_router_messages_fetched_total"] >= 2
         assert f'fieldseal_router_mailbox_lag_seconds{{mailbox="{box}"}}' in seen and seen["fieldseal_router_turns_total"] >= 1
         assert "counted" not in str(seen)
+        are_open_and_documented(f"http://127.0.0.1:{port}/metrics")
     finally:
         router.terminate()
         assert router.wait(30) == 0

@@ -23,7 +23,7 @@ struct ApprovalCommand: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let approvals = try await organization.session(options.deployment().0).approvals()
+            let approvals = try await organization.session(options).approvals()
             options.report(
                 .array(
                     approvals.map { approval in
@@ -57,7 +57,7 @@ struct ApprovalCommand: AsyncParsableCommand {
         func validate() throws { _ = try approvalID(id) }
 
         func run() async throws {
-            try await organization.session(options.deployment().0).approve(try approvalID(id))
+            try await organization.session(options).approve(try approvalID(id))
             options.report(["approved": .string(id)], "Approved \(id).")
         }
     }
@@ -73,7 +73,7 @@ struct ApprovalCommand: AsyncParsableCommand {
         func validate() throws { _ = try approvalID(id) }
 
         func run() async throws {
-            try await organization.session(options.deployment().0).refuse(try approvalID(id))
+            try await organization.session(options).refuse(try approvalID(id))
             options.report(["refused": .string(id)], "Refused \(id).")
         }
     }
@@ -100,7 +100,7 @@ extension Key {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options.deployment().0)
+            let session = try await organization.session(options)
             var control = try await session.keyControl()
             if let approval { control.approvalSeconds = try Self.seconds(approval, "--approval") }
             if let signIn { control.signInSeconds = try Self.seconds(signIn, "--sign-in") }

@@ -103,7 +103,7 @@ struct Client: AsyncParsableCommand {
 
         func run() async throws {
             let key = try readClientCertificate(file, bindTokens)
-            let id = try await organization.session(options.deployment().0).addClientKey(key, to: client)
+            let id = try await organization.session(options).addClientKey(key, to: client)
             options.report(
                 ["keyId": .string(id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint)],
                 "Added the certificate \(id.text) of \(client): \(key.kind), key of SHA-256 \(key.fingerprint).")
