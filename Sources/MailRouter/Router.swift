@@ -179,8 +179,8 @@ package final class Router: Sendable {
 
     /// Leases a mailbox, and fetches and sends its mail.
     ///
-    /// - Parameter onLease: Called with whether there was a mailbox.
-    /// - Returns: Whether there was a mailbox.
+    /// - Parameter onLease: Called with true if the service leased a mailbox to this worker.
+    /// - Returns: True if the service leased a mailbox.
     private func takeTurn(
         at mailbox: String?, _ number: Int, _ client: RouterClient, onLease: (Bool) -> Void = { _ in }
     ) throws -> Bool {

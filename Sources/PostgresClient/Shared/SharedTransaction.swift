@@ -12,7 +12,7 @@ struct SharedTransaction {
     private let check: SharedStatement?
     private var writes: [Write]
 
-    /// Merges writes that have the same check. A write without a check is a transaction of its own.
+    /// Merges writes that have the same check. A write without a check gets a separate transaction.
     static func merging(_ writes: [Write]) -> [SharedTransaction] {
         var merged: [SharedTransaction] = []
         for write in writes {

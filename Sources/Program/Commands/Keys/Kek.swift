@@ -186,7 +186,8 @@ struct Kek: AsyncParsableCommand {
             try await options.inDatabases(look)
         }
 
-        /// Looks at all databases before anything is retired in one: what is retired opens nothing any more, also what is moved there.
+        /// Checks all databases before a key is retired in one of them. A retired key no longer opens
+        /// organizations that are moved there.
         private func checkAll() async throws {
             let databases = try await Settings.read(options.settings).allDatabases
             guard databases.count > 1 else { return }
