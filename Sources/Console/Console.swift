@@ -120,7 +120,9 @@ package struct Console: Sendable {
             return visit.message("awaitsApproval", error.message, status: .init(code: error.code.httpStatus))
         case is NIOTooManyBytesError: return visit.message("wentWrong", visit.text("tooMuchTyped"), status: .contentTooLarge)
         default:
-            if error is PostgresError { context.logger.error("database failed", metadata: ["error": "\(error)"]) }
+            if error is PostgresError {
+                context.logger.error("a statement failed in the database", metadata: ["error": "\(error)"])
+            }
             if let (message, status) = Self.refusal(error) { return visit.message("wentWrong", message, status: status) }
             context.logger.error("page failed", metadata: ["error": "\(error)"])
             return visit.message(

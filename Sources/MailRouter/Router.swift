@@ -88,7 +88,7 @@ package final class Router: Sendable {
                 if found { vainPause = Self.vainPauses.first } else { vainPause = restInVain(vainPause) }
             } catch {
                 guard !isStopped else { return }
-                logger.warning("no answer to the request for work", metadata: ["why": "\(error)"])
+                logger.warning("request for work failed", metadata: ["why": "\(error)"])
                 client = nil
                 rest(pause)
                 pause = min(pause * 2, RouterConfiguration.pauses.longest)
@@ -146,7 +146,7 @@ package final class Router: Sendable {
                 logger.notice("mailbox taken over", metadata: ["worker": "\(number)"])
             } catch {
                 logger.warning(
-                    "turn not finished",
+                    "work on a mailbox failed",
                     metadata: ["why": "\(error)", "worker": "\(number)", "trace_id": "\(client?.traceID ?? "")"])
                 client = nil
                 rest(pause)

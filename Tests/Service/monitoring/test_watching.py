@@ -53,7 +53,7 @@ def log(server):
 
 def scraped(server, accept="application/openmetrics-text; version=1.0.0"):
     """The metrics: {family: (type, {labels: value})}."""
-    port = until(lambda: [line["port"] for line in log(server) if line["message"] == "metrics"], "the port of metrics")[-1]
+    port = until(lambda: [line["port"] for line in log(server) if line["message"] == "listening for metrics"], "the port of metrics")[-1]
     answer = requests.get(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept}, timeout=PATIENCE)
     assert answer.status_code == 200 and answer.headers["Content-Type"].split(";")[0] == accept.split(";")[0]
     assert requests.get(f"http://127.0.0.1:{port}/contoso/api/data/v9.2/mailboxes", timeout=PATIENCE).status_code == 404

@@ -122,7 +122,9 @@ struct Kek: AsyncParsableCommand {
     struct Rotate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Seal and tag everything under the new key-encryption key, organization by organization, while servers run.",
-            discussion: "What is done stays done: after an interruption, run it again.",
+            discussion: """
+                Each organization is finished by itself. After an interruption, run the command again; it continues with the others.
+                """,
             example: "kek rotate")
         @OptionGroup var options: CommandOptions
 
