@@ -88,7 +88,7 @@ package final class Router: Sendable {
                 if found { vainPause = Self.vainPauses.first } else { vainPause = restInVain(vainPause) }
             } catch {
                 guard !isStopped else { return }
-                logger.warning("request for work failed", metadata: ["why": "\(error)"])
+                logger.warning("request for work failed", metadata: ["error": "\(error)"])
                 client = nil
                 rest(pause)
                 pause = min(pause * 2, RouterConfiguration.pauses.longest)
@@ -147,7 +147,7 @@ package final class Router: Sendable {
             } catch {
                 logger.warning(
                     "work on a mailbox failed",
-                    metadata: ["why": "\(error)", "worker": "\(number)", "trace_id": "\(client?.traceID ?? "")"])
+                    metadata: ["error": "\(error)", "worker": "\(number)", "trace_id": "\(client?.traceID ?? "")"])
                 client = nil
                 rest(pause)
                 pause = min(pause * 2, RouterConfiguration.pauses.longest)

@@ -203,7 +203,7 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
     serial = issue(home)
     (home / "new.pem").replace(home / "server.pem")
     watched.process.send_signal(signal.SIGHUP)
-    until(lambda: [line for line in log(watched) if "can't be read" in line["message"] and "does not belong" in line["problem"]], "the log's complaint")
+    until(lambda: [line for line in log(watched) if "can't be read" in line["message"] and "does not belong" in line["error"]], "the log's complaint")
     assert shown(watched) == former and ask().startswith(b"HTTP/1.1 200")
     # The key follows: the service finds it by itself.
     (home / "new.key").replace(home / "server.key")
@@ -217,7 +217,7 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
     until(lambda: shown(watched) == another, "the new certificate")
     (home / "server.pem").write_text("no certificate")
     watched.process.send_signal(signal.SIGHUP)
-    until(lambda: [line for line in log(watched) if "holds no certificate" in line.get("problem", "")], "the log's complaint")
+    until(lambda: [line for line in log(watched) if "holds no certificate" in line.get("error", "")], "the log's complaint")
     assert shown(watched) == another and watched.process.poll() is None
     issue(home)
     (home / "new.key").replace(home / "server.key")
