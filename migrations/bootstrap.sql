@@ -18,7 +18,7 @@ $$;
 
 DO $$
 BEGIN
-    -- Owns every object; nobody logs in as it. Grant it to the role that migrates, which uses SET ROLE.
+    -- Owns every object, and can't log in. Grant it to the role that migrates, which uses SET ROLE.
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'fieldseal_owner') THEN
         CREATE ROLE fieldseal_owner NOLOGIN;
     END IF;
@@ -31,7 +31,8 @@ BEGIN
         CREATE ROLE fieldseal_inspector NOLOGIN;
     END IF;
     EXECUTE format('GRANT CREATE ON DATABASE %I TO fieldseal_owner', current_database());
-    -- An old generation of cells may be dropped only when nobody's snapshot is older than the switch: that needs to be seen.
+    -- An old generation of cells may be dropped only when no snapshot is older than the switch. Seeing other sessions' snapshots
+    -- needs this right.
     GRANT pg_read_all_stats TO fieldseal_owner;
     -- The functions of a key change carry this setting, which the event triggers below let through.
     -- Parameters belong to all databases: another one's bootstrap may be granting it at the same time.

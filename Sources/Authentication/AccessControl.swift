@@ -13,14 +13,14 @@ extension Session {
     /// Requires an approval for an operation on a client, if the client is a System Administrator.
     ///
     /// - Parameter what: The operation. The client's name is added to it.
-    func requireAccessControl(toClient nameOrID: String, _ what: String, key: ClientKey? = nil) async throws {
+    func requireAccessControl(toClient nameOrID: String, _ what: String) async throws {
         guard caller.systemUserID != nil else { return }
         let named = try await deployment.pool.withConnection { connection -> String? in
             let row = try ClientRegistry.row(nameOrID, of: organization, on: connection)
             return try isAdministrator(row.role, row.systemUserID, on: connection) ? row.name : nil
         }
         guard let name = named else { return }
-        try await requireAccessControl("\(what) \(name), a System Administrator", key: key)
+        try await requireAccessControl("\(what) \(name) (System Administrator)")
     }
 
     /// The same for a person.
@@ -35,7 +35,7 @@ extension Session {
             return try row.decode(0)
         }
         guard let name = named else { return }
-        try await requireAccessControl("\(what) \(name), a System Administrator")
+        try await requireAccessControl("\(what) the System Administrator \(name)")
     }
 
     private func isAdministrator(_ role: String, _ user: UUID, on connection: isolated PostgresConnection) throws -> Bool {

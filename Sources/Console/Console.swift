@@ -81,7 +81,7 @@ package struct Console: Sendable {
         if let refusal { throw refusal }
         // The page for choosing an organization belongs to none.
         guard !visit.organization.isEmpty else { return try await body(visit) }
-        // An organization that does not exist is 404, like an address without a page.
+        // An unknown organization is answered with 404, as an unknown page is.
         visit.organizationRecord = try await Session.organization(named: visit.organization, in: deployment)
         if method == .post {
             // Browsers send the origin of a form (RFC 6454 section 7). SameSite also keeps the cookie from other sites.
@@ -120,7 +120,9 @@ package struct Console: Sendable {
             return visit.message("awaitsApproval", error.message, status: .init(code: error.code.httpStatus))
         case is NIOTooManyBytesError: return visit.message("wentWrong", visit.text("tooMuchTyped"), status: .contentTooLarge)
         default:
-            if error is PostgresError { context.logger.error("database failed", metadata: ["error": "\(error)"]) }
+            if error is PostgresError {
+                context.logger.error("a statement failed in the database", metadata: ["error": "\(error)"])
+            }
             if let (message, status) = Self.refusal(error) { return visit.message("wentWrong", message, status: status) }
             context.logger.error("page failed", metadata: ["error": "\(error)"])
             return visit.message(

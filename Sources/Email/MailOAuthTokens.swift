@@ -225,8 +225,8 @@ package final class MailOAuthTokens: Sendable {
         guard answer.status >= 400, application.grant.refusals.contains(reason) else {
             return FieldsealError(
                 .unexpected,
-                "The authorization server of \(application.clientID.quotedForMessage) gives no access token (\(reason)). Correct the file of "
-                    + "mail.applicationsFile; until then the router tries again."
+                "The authorization server of \(application.clientID.quotedForMessage) gave no access token (\(reason)). Correct the file that "
+                    + "mail.applicationsFile names. The router keeps trying."
             )
         }
         return FieldsealError(

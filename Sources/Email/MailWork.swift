@@ -6,7 +6,7 @@ import Tenancy
 
 /// Wakes routers' requests that wait for work. One connection of the service listens for all of them.
 package final class MailWork: Sendable {
-    /// How often an organization's routers had been woken at one moment.
+    /// The number of wake-ups of all organizations' routers and of one organization's, when a request began to look for work.
     struct Mark: Equatable {
         fileprivate let all: UInt64
         fileprivate let own: UInt64

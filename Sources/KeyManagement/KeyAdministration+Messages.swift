@@ -126,7 +126,8 @@ extension KeyAdministration {
                 guard now.keyCheck == state.keyCheck, now.keyVersion == state.keyVersion, now.fingerprint == state.fingerprint
                 else {
                     throw FieldsealError(
-                        .setIsAlreadyRunning, "The organization's key changed while this one was tried. Try again.", retryAfter: 1)
+                        .setIsAlreadyRunning, "The organization's key was changed while the given key was checked. Try again.",
+                        retryAfter: 1)
                 }
                 try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                     _ = try change.grant(try store(key, dataKey, of: now, on: connection))

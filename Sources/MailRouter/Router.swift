@@ -88,7 +88,7 @@ package final class Router: Sendable {
                 if found { vainPause = Self.vainPauses.first } else { vainPause = restInVain(vainPause) }
             } catch {
                 guard !isStopped else { return }
-                logger.warning("no answer to the request for work", metadata: ["why": "\(error)"])
+                logger.warning("request for work failed", metadata: ["error": "\(error)"])
                 client = nil
                 rest(pause)
                 pause = min(pause * 2, RouterConfiguration.pauses.longest)
@@ -146,8 +146,8 @@ package final class Router: Sendable {
                 logger.notice("mailbox taken over", metadata: ["worker": "\(number)"])
             } catch {
                 logger.warning(
-                    "turn not finished",
-                    metadata: ["why": "\(error)", "worker": "\(number)", "trace_id": "\(client?.traceID ?? "")"])
+                    "work on a mailbox failed",
+                    metadata: ["error": "\(error)", "worker": "\(number)", "trace_id": "\(client?.traceID ?? "")"])
                 client = nil
                 rest(pause)
                 pause = min(pause * 2, RouterConfiguration.pauses.longest)
@@ -179,8 +179,8 @@ package final class Router: Sendable {
 
     /// Leases a mailbox, and fetches and sends its mail.
     ///
-    /// - Parameter onLease: Called with whether there was a mailbox.
-    /// - Returns: Whether there was a mailbox.
+    /// - Parameter onLease: Called with true if the service leased a mailbox to this worker.
+    /// - Returns: True if the service leased a mailbox.
     private func takeTurn(
         at mailbox: String?, _ number: Int, _ client: RouterClient, onLease: (Bool) -> Void = { _ in }
     ) throws -> Bool {

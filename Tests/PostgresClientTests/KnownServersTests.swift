@@ -37,7 +37,7 @@ import Testing
     ])
     func oneHostAndOtherTargetsAreLeftToLibpq(_ conninfo: String) { #expect(KnownServers.of(conninfo) == nil) }
 
-    @Test func readingIsLeftOutWhereThePrimaryIsDemanded() throws {
+    @Test func targetReadWriteExcludesReadOnlyServers() throws {
         #expect(try #require(KnownServers.of("host=a,b")).allowsReading)
         // A load balancer.
         #expect(try #require(KnownServers.of("host=a target_session_attrs=read-write")).hosts.map(\.name) == ["a"])

@@ -40,7 +40,7 @@ extension Session {
     /// - Returns: The key's id.
     package func addClientKey(_ key: ClientKey, to nameOrID: String) async throws -> UUID {
         try requireSystemAdministrator(to: "manage API clients")
-        try await requireAccessControl(toClient: nameOrID, "add a key to the client", key: key)
+        try await requireAccessControl(toClient: nameOrID, "add the public key with the SHA-256 \(key.fingerprint) to the client")
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try ClientRegistry(deployment).addKey(key, to: nameOrID, of: organization, by: caller, on: connection)

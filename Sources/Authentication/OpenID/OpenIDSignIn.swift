@@ -98,7 +98,7 @@ package struct OpenIDSignIn: Sendable {
     ) async throws -> (token: String, then: String) {
         guard let attempt = cookie.flatMap(Attempt.init), Int(Date().timeIntervalSince1970) - attempt.time <= Self.patience,
             constantTimeEqual(Array((answer["state"] ?? "").utf8), Array(try derived("state", attempt, organization).utf8))
-        else { throw FieldsealError(.accessDenied, "This sign-in was not begun in this browser, or too long ago. Begin again.") }
+        else { throw FieldsealError(.accessDenied, "This sign-in has expired, or it began in another browser. Sign in again.") }
         let entry = try await entry(attempt.issuer, of: organization)
         // RFC 9207 section 2.4.
         let sendsIssuer = try await providers.metadata(of: entry.issuer).sendsIssuer ?? false

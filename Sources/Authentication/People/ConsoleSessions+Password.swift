@@ -135,7 +135,7 @@ extension ConsoleSessions {
             return try deployment.hashing.check(derived, stored: user.verifier, salt: user.salt, layers: layers)
         }
         var isRight = check == .current || check == .outdated
-        // If the attempt has no code, the running session began with one.
+        // An attempt without a code confirms a running session. That session began with a code if one was required.
         if isRight, let user, let code = attempt.code {
             isRight = try SecondFactor(deployment).isRight(code, for: user, in: attempt.organization, on: connection)
         }

@@ -65,7 +65,8 @@ package struct ConsoleSessions: Sendable {
         -> AuthenticatedUser?
     {
         try await deployment.pool.withConnection { connection -> AuthenticatedUser? in
-            // Read before the session's row. A session that is newer than the list was not returned to a browser yet.
+            // The list of grants is read before the session's row. A session that is not listed yet has not been sent to a
+            // browser, so refusing it is safe.
             let state = try OrganizationState.read(name, in: deployment, on: connection)
             deployment.remember(state)
             guard let (user, isFresh) = try find(token, in: state, on: connection) else { return nil }

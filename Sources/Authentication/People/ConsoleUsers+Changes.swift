@@ -15,7 +15,7 @@ extension ConsoleUsers {
     package func setRole(_ role: Role, of id: UUID, evenIfLast: Bool = false, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
         guard role != .emailRouter else {
-            throw FieldsealError(.invalidArgument, "A person is no Email Router: that role is for clients.")
+            throw FieldsealError(.invalidArgument, "A person can't have the role Email Router. Only clients can.")
         }
         if role == .systemAdministrator {
             try await session.requireAccessControl("give the person \(id.text) the role System Administrator")

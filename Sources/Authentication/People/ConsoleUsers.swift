@@ -116,7 +116,8 @@ package struct ConsoleUsers: Sendable {
         let (organization, caller) = (session.organization, session.caller)
         guard (1...100).contains(name.count), name.isOneLine, role != .emailRouter else {
             throw FieldsealError(
-                .invalidArgument, "A name has 1 to 100 characters, no control characters, and a person is no Email Router.")
+                .invalidArgument,
+                "A name has 1 to 100 characters and no control characters. A person can't have the role Email Router.")
         }
         guard name.first?.isWhitespace == false, name.last?.isWhitespace == false,
             name.isVisible

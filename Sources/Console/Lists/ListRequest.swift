@@ -54,7 +54,8 @@ extension Console {
 
     /// The conditions on single columns.
     ///
-    /// - Throws: ``FieldsealError`` naming an unknown condition. If it were ignored, the list would show other records.
+    /// - Throws: ``FieldsealError`` naming an unknown condition. A list without that condition would show records that the person
+    ///   did not ask for.
     private func columnConditions(_ visit: Visit, _ entity: EntityDefinition) throws(FieldsealError) -> [Filter] {
         let filters = ColumnFilter.all(of: entity, for: visit.roles)
         var conditions: [Filter] = []

@@ -77,7 +77,7 @@ struct BulkResult {
         ]
     }
 
-    /// How many mailboxes were not changed. Those for a reason that the address had no room for are not in ``failures``.
+    /// How many mailboxes were not changed. ``failures`` has fewer if the URL had no room for all reasons.
     private(set) var failed = 0
 
     init?(_ fields: [String: String]) {

@@ -13,10 +13,10 @@ struct RecordOffer {
     /// The text that stands for this record alone.
     private(set) var text: String
 
-    /// What stands between the name and what tells a record apart.
+    /// What stands between the name and what distinguishes the record.
     static let separator = " · "
 
-    /// The attributes that tell records of one name apart. The first one with a value does.
+    /// Attributes that distinguish records with the same name. The first one that has a value is shown.
     private static let telling = [
         "incomingserverlocation", "outgoingserverlocation", "emailaddress", "internalemailaddress", "domainname",
     ]
@@ -71,7 +71,7 @@ struct RecordOffer {
         }
     }
 
-    /// The name with what tells it apart.
+    /// The name with what distinguishes the record.
     private var detailed: String {
         if isMailbox { return details.first.map { "\(name) <\($0)>" } ?? name }
         return ([name] + details).joined(separator: Self.separator)
@@ -79,6 +79,6 @@ struct RecordOffer {
 
     private var whole: String { "\(detailed)\(Self.separator)\(id.text)" }
 
-    /// Whether an entered text is the name of this record with what tells it apart.
+    /// Whether an entered text is the name of this record with what distinguishes it.
     func isMeant(by text: String) -> Bool { detailed.lowercased() == text.lowercased() }
 }

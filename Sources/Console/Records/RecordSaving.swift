@@ -5,7 +5,8 @@ import Model
 import Records
 import Tenancy
 
-// Saving a form. After an error it comes back with all typed values. Changes by another person are compared three ways.
+// Saves a form. After an error the page shows the form again with all typed values. Changes by another person are compared three
+// ways.
 extension Console {
     @Sendable func save(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)

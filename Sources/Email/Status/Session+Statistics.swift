@@ -8,13 +8,15 @@ extension Session {
     /// How many rows are counted for each figure at most, because an overview must not read a million.
     private static let countedRows = 100_000
 
-    /// E-mails of the last day that the caller may read: received first, sent second. Nil for a caller who may read none.
+    /// Returns hourly numbers of the last day's e-mails that the caller may read: received first, sent second. Returns nil for
+    /// a caller without the right to read e-mails.
     package func recentMail() async throws -> HourlyCounts? {
         try await recent(
             .email, "createdon", isSecond: "directioncode", where: "statuscode IN \(Set([EmailStatus.sent, .received]).sql)")
     }
 
-    /// Alerts of the last day that the caller may read: errors first, warnings second. Nil for a caller who may read none.
+    /// Returns hourly numbers of the last day's alerts that the caller may read: errors first, warnings second. Returns nil for
+    /// a caller without the right to read alerts.
     package func recentAlerts() async throws -> HourlyCounts? {
         try await recent(.traceLog, "modifiedon", isSecond: "level = 2", where: "level IN (2, 3)")
     }

@@ -61,7 +61,7 @@ struct CellBackfill: Sendable {
         guard written == outcome.rows else {
             throw FieldsealError(
                 .encryption,
-                "PostgreSQL took \(written) of \(outcome.rows) rows of \(entity.logicalName). Nothing was changed.")
+                "PostgreSQL stored \(written) of \(outcome.rows) rows of \(entity.logicalName). Nothing was changed.")
         }
         return outcome
     }

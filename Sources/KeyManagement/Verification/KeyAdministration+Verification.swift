@@ -69,7 +69,7 @@ extension KeyAdministration {
     /// How many cells are tried at every place, to find their origin.
     private static let originLimit = 20
 
-    /// For each cell the place at which it opens; nil if it opens nowhere.
+    /// Returns for each cell the record and attribute at which it opens; nil for a cell that opens at none.
     private func origins(of cells: [[UInt8]], _ key: DataKey, on connection: isolated PostgresConnection) throws -> [String?] {
         var origins = [String?](repeating: nil, count: cells.count)
         guard !cells.isEmpty else { return origins }

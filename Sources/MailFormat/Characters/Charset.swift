@@ -14,7 +14,7 @@ enum Charset {
         switch meaning {
         // A byte order mark says more than a label that UTF-16 can't have.
         case .undeclared where isWide(bytes), .utf8 where isWide(bytes): text = wide(bytes)
-        // Of the two orders of bytes, the mark says which one it is.
+        // The byte order mark says whether the text is UTF-16BE or UTF-16LE.
         case .converters(let names) where hasWideMark(bytes) && names.contains { $0.hasPrefix("UTF-16") }: text = wide(bytes)
         case _ where bytes.starts(with: utf8Mark): text = String(validating: bytes, as: UTF8.self) ?? declared(bytes, meaning, hint)
         default: text = declared(bytes, meaning, hint)

@@ -1,6 +1,6 @@
 /// Charsets that the structure of undeclared bytes tells, where ICU's statistics need more text.
 enum LikelyCharset {
-    /// How many characters of two bytes a guess needs.
+    /// A guess is made from at least this number of two-byte characters.
     private static let least = 6
 
     /// The label of the likely charset; nil if the structure does not tell.

@@ -176,7 +176,7 @@ final class IdleConnections: Sendable {
         let isShort = ContinuousClock.now - connection.since < Self.shortLife
         logger.info(
             "the mail server ended a connection that waited for mail",
-            metadata: ["mailbox": "\(connection.mailbox)", "server": "\(connection.server)", "why": "\(why)"])
+            metadata: ["mailbox": "\(connection.mailbox)", "server": "\(connection.server)", "error": "\(why)"])
         if isShort { giveUp(connection.mailbox) }
         // A random delay, so that a restarted server does not get all sign-ins at once.
         board.add(connection.mailbox, after: .random(in: 0.5...5))

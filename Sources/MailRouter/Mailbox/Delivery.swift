@@ -192,7 +192,7 @@ final class Delivery {
                 outcome.counts.problems.append(undeliverable(emails[0], turn, "the service refused it: [\(code)] \(text)"))
                 turn.log(
                     .warning, "message not taken",
-                    ["message-id": "\(emails[0].content.messageId)", "code": "\(code)", "why": "\(text)"])
+                    ["message-id": "\(emails[0].content.messageId)", "code": "\(code)", "error": "\(text)"])
                 return outcome
             }
             for email in emails {

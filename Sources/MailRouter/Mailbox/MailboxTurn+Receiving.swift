@@ -152,7 +152,7 @@ extension MailboxTurn {
             delivery.countFailure()
             notes.setAside.append(("\(validity):\(failure.uid)", "UID \(failure.uid)", failure.messageID, failure.reason))
             unfinished.remove(failure.uid)
-            log(.warning, "message set aside", ["uid": "\(failure.uid)", "why": "\(failure.reason)"])
+            log(.warning, "message set aside", ["uid": "\(failure.uid)", "error": "\(failure.reason)"])
         }
     }
 

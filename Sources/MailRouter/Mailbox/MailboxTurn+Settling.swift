@@ -42,7 +42,7 @@ extension MailboxTurn {
     private func stay(_ names: [String], _ what: String, _ advice: String, _ words: String) -> MailboxProblem {
         let shown = names.prefix(Self.namesLimit).joined(separator: ", ")
         let all = names.count > Self.namesLimit ? "\(shown), … (+\(names.count - Self.namesLimit))" : shown
-        log(.warning, "messages stay in the inbox", ["messages": "\(all)", "why": "\(words)"])
+        log(.warning, "messages stay in the inbox", ["messages": "\(all)", "error": "\(words)"])
         return MailboxProblem(
             AlertCode.undeliverable,
             "Messages of \(mailbox.address) \(what), and stay in the inbox: \(all). \(advice). The server says: \(words)",

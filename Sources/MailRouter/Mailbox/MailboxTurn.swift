@@ -131,7 +131,7 @@ struct MailboxTurn {
             "failed": "\(counts.failed + counts.lost)",
             "seconds": "\(String(format: "%.3f", Date().timeIntervalSince(began)))",
         ]
-        if let problem { metadata["problem"] = "\(problem.text)" }
+        if let problem { metadata["error"] = "\(problem.text)" }
         logger.log(level: problem == nil ? .info : .warning, "mailbox processed", metadata: metadata)
     }
 

@@ -126,7 +126,7 @@ struct IMAPSession {
         let tag = "R\(number)"
         try connection.send("\(tag) \(text)")
         var failure: (any Error)?
-        // Bounded: after an error it only reads the rest of the answer, within the connection's limit of time.
+        // Bounded: after an error the loop only reads the rest of the answer, and the connection's time limit ends it.
         while true {
             var answer = IMAPAnswer()
             var line = try connection.line()

@@ -97,7 +97,7 @@ struct POP3Receiver {
         if due.contains(message.uidl) { notes.settled.append(message.uidl) }
         notes.setAside.append((message.id, "UIDL \(message.uidl)", nil, reason))
         isKnown[position] = true
-        turn.log(.warning, "message set aside", ["uidl": "\(message.uidl)", "why": "\(reason)"])
+        turn.log(.warning, "message set aside", ["uidl": "\(message.uidl)", "error": "\(reason)"])
     }
 
     private mutating func settle() throws {

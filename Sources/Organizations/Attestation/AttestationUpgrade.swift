@@ -81,7 +81,7 @@ package struct AttestationUpgrade: Sendable {
                 ]
             }
         } else {
-            // Older than the chain of events. The chain is made from the present events.
+            // This schema is older than the event chain. A migration makes the chain from the events that the schema has.
             try MigrationRunner.applyAll(
                 to: .organization(id: organization.id, name: organization.name, schema: organization.schema), on: connection)
             try MailDestination.authorizeAll(in: organization, under: kek, on: connection)

@@ -65,7 +65,7 @@ final class DumpReader {
         while true {
             if length == 0, try isAtEndOfRows() { return count }
             if start == end, try !fill() { throw Self.cutOff }
-            // Up to the end of the row, or of the part of it in the buffer.
+            // The segment ends with the row, or with the buffer.
             let segment = buffer.withUnsafeBytes { bytes in
                 let here = UnsafeRawBufferPointer(rebasing: bytes[start..<end])
                 return here.firstIndex(of: UInt8(ascii: "\n")).map { ($0 + 1, true) } ?? (here.count, false)

@@ -72,7 +72,7 @@ final class Canceller: Sendable {
     }
 
     /// Repeats the cancel request until the turn ends, because PostgreSQL ignores one that it notices between two messages of a
-    /// query. Only for turns that end, such as those of a pool's borrowers.
+    /// query. Call this only for a turn whose end is reported by ``endTurn()``. Otherwise the requests never stop.
     func cancelUntilItEnds(_ turn: Turn, repeatingAfter pause: DispatchTimeInterval = .milliseconds(250)) {
         guard cancel(turn) else { return }
         DispatchQueue.global().asyncAfter(deadline: .now() + pause) { [self] in

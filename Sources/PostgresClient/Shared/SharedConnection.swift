@@ -257,7 +257,7 @@ extension PostgresConnection {
     /// smaller batches.
     private func waitForItsTurn() {
         var parameters = sched_param(sched_priority: 0)
-        // If that is not allowed, the connection is only slower.
+        // If the system refuses this policy, the connection works, but is slower.
         sched_setscheduler(0, Self.batchPolicy, &parameters)
     }
 

@@ -22,7 +22,7 @@ struct SharedTransaction {
         groups = [WriteGroup(write)]
     }
 
-    /// Merges writes that have the same check. A write without a check is a transaction of its own.
+    /// Merges writes that have the same check. A write without a check gets a separate transaction.
     static func merging(_ writes: [Write]) -> [SharedTransaction] {
         var merged: [SharedTransaction] = []
         for write in writes {

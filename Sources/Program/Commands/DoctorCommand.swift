@@ -22,11 +22,12 @@ struct DoctorCommand: AsyncParsableCommand {
     var replicaLag = 64
     @Option(name: .customLong("org"), help: ArgumentHelp("Only this organization, and the deployment.", valueName: "name"))
     var organization: String?
-    @Option(help: ArgumentHelp("Findings of each kind to show, at most; the others are counted.", valueName: "n")) var limit = 20
+    @Option(help: ArgumentHelp("Show at most this number of findings of each kind, and count the others.", valueName: "n"))
+    var limit = 20
     @OptionGroup var options: CommandOptions
 
     func validate() throws {
-        guard (1...1_000_000).contains(limit) else { throw ValidationError("--limit is from 1 to 1000000.") }
+        guard (1...1_000_000).contains(limit) else { throw ValidationError("--limit takes a number from 1 to 1000000.") }
         guard (0...1 << 30).contains(replicaLag) else { throw ValidationError("--replica-lag is in MiB, from 0 on.") }
     }
 

@@ -20,8 +20,8 @@ struct RouterCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Fetch and send the mail of an organization until SIGINT or SIGTERM.",
             discussion: """
-                It is a client of the Web API with the role Email Router, may run anywhere, and stores nothing. Any number \
-                may run for one organization. Without --service it works for the development deployment.
+                The router is a client of the Web API with the role Email Router. It stores nothing, so any number of routers may \
+                serve one organization, on any machine. Without --service it works for the development deployment.
                 """,
             example: """
                 router run --service https://crm.example.com:8443 --org contoso --client-id \

@@ -51,7 +51,7 @@ struct CertificateReload: ServiceLifecycle.Service {
         } catch {
             logger.error(
                 "the certificates can't be read, and those from before stay in use until the files are corrected",
-                metadata: ["problem": "\(error)"])
+                metadata: ["error": "\(error)"])
         }
     }
 }

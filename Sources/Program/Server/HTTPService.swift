@@ -144,7 +144,7 @@ struct HTTPService: Sendable {
     /// Logs files that will not work, and refuses addresses at which the service can't listen.
     private func checkSettings(_ activated: ActivatedSockets) throws {
         for problem in SettingsFiles(settings).problems {
-            logger.error("setting can't be used", metadata: ["reason": "\(problem)"])
+            logger.error("setting can't be used", metadata: ["error": "\(problem)"])
         }
         if activated.unix == nil { try settings.unixSocket?.check() }
         try Listener.check(

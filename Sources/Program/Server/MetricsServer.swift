@@ -25,7 +25,7 @@ enum MetricsServer {
         return Application(
             router: router, configuration: .init(address: .hostname(host, port: port), serverName: nil),
             onServerRunning: { channel in
-                logger.notice("metrics", metadata: ["port": "\(channel.localAddress?.port ?? port)"])
+                logger.notice("listening for metrics", metadata: ["port": "\(channel.localAddress?.port ?? port)"])
             }, logger: quiet)
     }
 }

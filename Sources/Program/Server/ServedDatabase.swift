@@ -143,7 +143,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
             } catch {
                 // Logs each reason once.
                 if "\(error)" != last {
-                    surroundings.logger.error("database not served", metadata: ["database": "\(name)", "reason": "\(error)"])
+                    surroundings.logger.error("database not served", metadata: ["database": "\(name)", "error": "\(error)"])
                 }
                 last = "\(error)"
             }
@@ -194,7 +194,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
                 for database in opened { await database.close() }
                 throw databases.count == 1 ? error : StartError.database(name, "\(error)")
             }
-            logger.error("database not served", metadata: ["database": "\(name)", "reason": "\(error)"])
+            logger.error("database not served", metadata: ["database": "\(name)", "error": "\(error)"])
         }
         return opened
     }

@@ -125,7 +125,7 @@ enum DatabasePasswords {
 
     /// A file in memory with a text, which only this program and those that it starts with it can open.
     private static func keep(_ text: [UInt8], _ path: String) throws(SettingsError) -> Int32 {
-        // It has no name any more before the passwords are in it.
+        // The file is unlinked before the passwords are written to it, so no other process can open it by name.
         let name = "/fieldseal-\(UUID().uuidString)"
         let descriptor = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0, shm_unlink(name) == 0, fchmod(descriptor, 0o600) == 0,

@@ -27,7 +27,7 @@ struct EventShipper: ServiceLifecycle.Service {
                     if !isAway {
                         logger.error(
                             "security events can't be sent, and wait in the database",
-                            metadata: ["receiver": "\(receiver.name)", "problem": "\(error)"])
+                            metadata: ["receiver": "\(receiver.name)", "error": "\(error)"])
                     }
                     (isAway, pause) = (true, min(pause * 2, Self.longestPause))
                 }

@@ -97,7 +97,7 @@ struct PostgresTools: Sendable {
 
     private static func check(_ isSuccess: Bool, _ errors: String?) throws {
         guard !isSuccess else { return }
-        // These programs name the object. Lines that begin with CONTEXT or DETAIL contain data, and are left out.
+        // Errors of pg_dump and pg_restore name the object. Lines with CONTEXT or DETAIL contain data, and are left out.
         let lines = (errors ?? "").split(separator: "\n").filter { line in !["CONTEXT:", "DETAIL:"].contains { line.contains($0) } }
         throw ToolError(lines.prefix(5).joined(separator: "\n"))
     }

@@ -63,7 +63,8 @@ package struct AccessRule {
 }
 
 extension EntityDefinition {
-    /// The entity that these records are parts of. Access to it decides about them.
+    /// The entity whose records contain these, if there is one. A caller may use a part if it may use the record that
+    /// contains it.
     fileprivate var parent: (entity: EntityDefinition, lookup: String)? {
         switch logicalName {
         case "activityparty": (.email, "activityid")

@@ -63,7 +63,7 @@ extension EmailParts.Party {
         else {
             throw FieldsealError(
                 .payloadDoesNotFit,
-                "\(property) of a party refers to a \(target.logicalName) by its id: /\(target.entitySetName)(ID).")
+                "\(property) of a party does not name a \(target.logicalName) by its id. Write /\(target.entitySetName)(ID).")
         }
         return (found, id)
     }
@@ -78,5 +78,5 @@ extension EmailParts.Party {
     private static let wrongMask = FieldsealError(
         .payloadDoesNotFit, "participationtypemask of a party takes 1 (from), 2 (To), 3 (Cc) or 4 (Bcc).")
     private static let wrongAddress = FieldsealError(
-        .payloadDoesNotFit, "addressused of a party takes one e-mail address of at most 320 bytes.")
+        .payloadDoesNotFit, "addressused of a party must be one e-mail address of at most 320 bytes.")
 }

@@ -123,7 +123,7 @@ package struct GrantList: Sendable, Equatable {
         if let entry = other.entries[digest] { entries[digest] = entry }
     }
 
-    /// Adds the name of a row with a tag that no row can have. So the row is known, and grants nothing.
+    /// Lists a row under a random tag. The row is then known to the list and grants nothing, because its tag does not match.
     package mutating func hold(_ name: Digest) throws {
         entries[name] = Digest(try randomBytes(count: Digest.length))
     }

@@ -45,7 +45,7 @@ package final class PasswordHashing: Sendable {
         guard PasswordVerifier.derivation(of: salt) != .scrypt || CryptoLibrary.hasScrypt else {
             throw FieldsealError(
                 .accessDenied,
-                "This server can't check the password, because it was set before the server's FIPS mode. Ask an administrator to reset it."
+                "This server can't check the password: it was set before FIPS mode was switched on. Ask an administrator to reset it."
             )
         }
         return try await compute(for: network) { try PasswordVerifier.make(of: password, salt: salt) }

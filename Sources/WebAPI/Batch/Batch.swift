@@ -162,7 +162,8 @@ private struct BatchRun {
             url = address + url.dropFirst(id.count + 1)
         }
         guard url.utf8.count <= APILimits.partURLLength else {
-            throw FieldsealError(.badRequest, "The URL of a request in a batch may be \(APILimits.partURLLength >> 10) KiB long.")
+            throw FieldsealError(
+                .badRequest, "The URL of a request in the batch is longer than \(APILimits.partURLLength >> 10) KiB. Shorten it.")
         }
         url = try api.addresses.relative(url)
         let parts = (url.hasPrefix("/") ? url : "/\(url)").split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)

@@ -295,12 +295,12 @@ struct FetchParser {
 
     private func condition(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter {
         guard let name = element["attribute"], let operation = element["operator"] else {
-            throw FieldsealError(.queryDoesNotFit, "<condition> has an attribute and an operator.")
+            throw FieldsealError(.queryDoesNotFit, "A <condition> lacks attribute or operator. Send both.")
         }
         let column = RecordQuery.Column(name.lowercased(), alias: element["entityname"] ?? alias)
         if let other = element["valueof"] {
             guard element["value"] == nil, element.children.isEmpty else {
-                throw FieldsealError(.queryDoesNotFit, "<condition> has either valueof or values.")
+                throw FieldsealError(.queryDoesNotFit, "A <condition> has both valueof and values. Send one of them.")
             }
             guard let comparison = Self.comparisons[operation] else {
                 throw FieldsealError(.queryDoesNotFit, "valueof is compared with eq, ne, lt, le, gt or ge.")

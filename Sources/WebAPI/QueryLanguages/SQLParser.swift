@@ -138,7 +138,8 @@ struct SQLParser {
         let right = try column()
         let (inner, outer) = left.alias?.lowercased() == alias ? (left, right) : (right, left)
         guard inner.alias?.lowercased() == alias else {
-            throw FieldsealError(.queryDoesNotFit, "ON compares a column of the joined table with one of another.")
+            throw FieldsealError(
+                .queryDoesNotFit, "ON must compare a column of the joined table with a column of an earlier table.")
         }
         var link = RecordQuery.Link(
             entity.logicalName, from: inner.name, to: outer.name, toAlias: outer.alias, alias: alias, isOuter: isOuter)

@@ -301,9 +301,9 @@ def test_assertions_that_prove_nothing(service, assertor):
                 [f"{authority(service)}/oauth2/v2.0/token", "https://elsewhere.example"], [])],
         "lacks exp": [assertion(service, assertor, exp=None)],
         "expired": [assertion(service, assertor, exp=now - 120)],
-        "longer than": [assertion(service, assertor, exp=now + 7_200), assertion(service, assertor, exp=2 ** 62)],
+        "seconds from now": [assertion(service, assertor, exp=now + 7_200), assertion(service, assertor, exp=2 ** 62)],
         "no number": [assertion(service, assertor, exp="tomorrow"), assertion(service, assertor, nbf=[1])],
-        "not good yet": [assertion(service, assertor, nbf=now + 300), assertion(service, assertor, iat=now + 300)],
+        "not valid yet": [assertion(service, assertor, nbf=now + 300), assertion(service, assertor, iat=now + 300)],
         "jti": [assertion(service, assertor, jti=None), assertion(service, assertor, jti="")],
         "unknown or disabled": [
             assertion(service, assertor, stranger), assertion(service, assertor, ec.generate_private_key(ec.SECP256R1()), "ES256"),

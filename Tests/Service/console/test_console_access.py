@@ -112,7 +112,7 @@ def test_a_change_of_role_is_asked_and_says_what_it_means(console):
     said = text(asked)
     assert "Give changing another role?" in said and "changing is System Administrator now, and becomes Basic User at once." in said
     assert "Loses: all mailboxes, server profiles, queues and alerts; the encryption key" in said and "Gains" not in said
-    assert "can give the former role back on this person's page" in said and role() == "System Administrator", "the question alone changes nothing"
+    assert "sets the earlier role on this person's page" in said and role() == "System Administrator", "the question alone changes nothing"
     done = admin.send("access/role-user", **fields_of_question(asked))
     assert "changing is Basic User now. Before: System Administrator." in text(done) and role() == "Basic User"
     asked = admin.send("access/role-user", id=id, role="Email Administrator")
@@ -339,11 +339,11 @@ SUBJECTS = [
     "change the key of version 3 to a given one, and lose the passwords that do not open",
     "change the key of version 3 to a generated one, and lose the passwords that do not open",
     "ask for less before the key is used: no approval, any sign-in", "add the client c as System Administrator",
-    "add the client c as System Administrator, with the key of SHA-256 00", "add a key to the client c, a System Administrator",
-    "add a key to the client c, a System Administrator, with the key of SHA-256 00", "enable the client c, a System Administrator",
-    "give the client c the role System Administrator", "give another secret to the client c, a System Administrator",
-    "give the person p the role System Administrator", "enable p, a System Administrator", "invite p, a System Administrator",
-    "add the person p as System Administrator", "reset the password of p, a System Administrator",
+    "add the client c as System Administrator, with the key of SHA-256 00",
+    "add the public key with the SHA-256 00 to the client c (System Administrator)", "enable the client c (System Administrator)",
+    "give the client c the role System Administrator", "give another secret to the client c (System Administrator)",
+    "give the person p the role System Administrator", "enable the System Administrator p", "invite the System Administrator p",
+    "add the person p as System Administrator", "reset the password of the System Administrator p",
 ]
 
 

@@ -165,7 +165,7 @@ def test_settings_say_what_is_wrong(deployment):
 def reachable(server):
     """What the metrics say of each database."""
     lines = (server.cluster.home / f"serve-{server.port}.log").read_text().splitlines()
-    port = [entry["port"] for entry in map(json.loads, (line for line in lines if line.startswith("{"))) if entry["message"] == "metrics"][-1]
+    port = [entry["port"] for entry in map(json.loads, (line for line in lines if line.startswith("{"))) if entry["message"] == "listening for metrics"][-1]
     text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE).text
     return {name: int(value) for name, value in re.findall(r'^fieldseal_database_reachable\{database="(\w+)"\} ([01])(?:\.0)?$', text, re.MULTILINE)}
 

@@ -123,7 +123,7 @@ def test_the_service_logs_what_will_not_work(cluster):
     server = Server(cluster, settings="late")
     try:
         lines = [json.loads(line) for line in (cluster.home / f"serve-{server.port}.log").read_text().splitlines() if line.startswith("{")]
-        said = [line["reason"] for line in lines if line["message"] == "setting can't be used"]
+        said = [line["error"] for line in lines if line["message"] == "setting can't be used"]
         assert [reason.split(":")[0] for reason in said] == ["issuers.authorityFile", "events.file"]
     finally:
         server.stop()

@@ -53,7 +53,7 @@ def log(server):
 
 def scraped(server, accept="application/openmetrics-text; version=1.0.0"):
     """The metrics: {family: (type, {labels: value})}."""
-    port = until(lambda: [line["port"] for line in log(server) if line["message"] == "metrics"], "the port of metrics")[-1]
+    port = until(lambda: [line["port"] for line in log(server) if line["message"] == "listening for metrics"], "the port of metrics")[-1]
     answer = requests.get(f"http://127.0.0.1:{port}/metrics", headers={"Accept": accept}, timeout=PATIENCE)
     assert answer.status_code == 200 and answer.headers["Content-Type"].split(";")[0] == accept.split(";")[0]
     assert requests.get(f"http://127.0.0.1:{port}/contoso/api/data/v9.2/mailboxes", timeout=PATIENCE).status_code == 404
@@ -272,7 +272,7 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
     serial = issue(home)
     (home / "new.pem").replace(home / "server.pem")
     watched.process.send_signal(signal.SIGHUP)
-    until(lambda: [line for line in log(watched) if "can't be read" in line["message"] and "does not belong" in line["problem"]], "the log's complaint")
+    until(lambda: [line for line in log(watched) if "can't be read" in line["message"] and "does not belong" in line["error"]], "the log's complaint")
     assert shown(watched) == former and ask().startswith(b"HTTP/1.1 200")
     # The key follows: the service finds it by itself.
     (home / "new.key").replace(home / "server.key")
@@ -286,7 +286,7 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
     until(lambda: shown(watched) == another, "the new certificate")
     (home / "server.pem").write_text("no certificate")
     watched.process.send_signal(signal.SIGHUP)
-    until(lambda: [line for line in log(watched) if "holds no certificate" in line.get("problem", "")], "the log's complaint")
+    until(lambda: [line for line in log(watched) if "holds no certificate" in line.get("error", "")], "the log's complaint")
     assert shown(watched) == another and watched.process.poll() is None
     issue(home)
     (home / "new.key").replace(home / "server.key")

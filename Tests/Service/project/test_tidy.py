@@ -82,6 +82,7 @@ CASES = {
     "a promise without a test": ("docs/threat-model.md", (r"\| `test_guessing\.py` \|", "| none |"), ": this promise names no test"),
     "nobody": ("Sources/Records/D2.swift", "// Nobody knows.\n", "D2.swift:1: the word Nobody (write: no person"),
     "somebody": ("Sources/Records/D3.swift", 'let a = "is somebody\'s"\n', "D3.swift:1: the word somebody's (write: a person"),
+    "anybody": ("docs/router.md", (r"\Z", "Before anybody asks.\n"), "the word anybody (write: any person"),
     "everybody": ("Sources/CConsole/Messages/en.json", ('"name": "', r'\g<0>Everybody '), "the word Everybody (write: each person"),
     "whoever": ("Sources/Program/D4.swift", "// For whoever asks.\n", "D4.swift:1: the word whoever (write: a caller that"),
     "whatever": ("docs/console.md", (r"^Lists show", "Whatever lists show"), "the word Whatever (write: any, every"),

@@ -101,14 +101,14 @@ package struct ClientAssertion: Sendable {
             throw AssertionProblem("has \(name), which is no number of seconds since 1970")
         }
         let now = now.timeIntervalSince1970
-        guard let expiry = try moment("exp") else { throw AssertionProblem("lacks exp, when it expires") }
+        guard let expiry = try moment("exp") else { throw AssertionProblem("lacks exp, the time at which it expires") }
         guard expiry > now - clockSkew else { throw AssertionProblem("is expired") }
         guard expiry <= now + longest + clockSkew else {
-            throw AssertionProblem("is good for longer than \(Int(longest)) seconds")
+            throw AssertionProblem("expires more than \(Int(longest)) seconds from now")
         }
         for name in ["nbf", "iat"] {
             guard try moment(name).map({ $0 <= now + clockSkew }) ?? true else {
-                throw AssertionProblem("is not good yet, by its \(name)")
+                throw AssertionProblem("is not valid yet, by its \(name)")
             }
         }
         return Date(timeIntervalSince1970: expiry + clockSkew)

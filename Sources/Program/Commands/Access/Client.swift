@@ -23,7 +23,7 @@ struct Client: AsyncParsableCommand {
         @Option(help: ArgumentHelp("Its public key or certificate, in PEM.", valueName: "file")) var publicKey: String?
         @Option(help: ArgumentHelp("The certificate that it shows in the TLS handshake, in PEM.", valueName: "file"))
         var certificate: String?
-        @Flag(help: "With --certificate: tokens are good on connections with the certificate alone.") var bindTokens = false
+        @Flag(help: "With --certificate: tokens are valid only on connections with the certificate.") var bindTokens = false
         @Option(help: ArgumentHelp("Days after which the secret expires.", valueName: "days")) var expires: Int?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -97,7 +97,7 @@ struct Client: AsyncParsableCommand {
             example: "client add-certificate crm-import /root/crm-import.pem --bind-tokens --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "The certificate, in PEM.") var file: String
-        @Flag(help: "Tokens that it brings are good on connections with the certificate alone.") var bindTokens = false
+        @Flag(help: "Tokens that it brings are valid only on connections with the certificate.") var bindTokens = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -113,7 +113,7 @@ struct Client: AsyncParsableCommand {
     struct RemoveKey: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "remove-key", abstract: "Remove a public key; assertions that it signed are refused at once.",
-            discussion: "Tokens that the client has already stay good for an hour at most. To end them too, disable the client.",
+            discussion: "Tokens that were issued earlier remain valid for up to an hour. To end them too, disable the client.",
             example: "client remove-key crm-import 7c4a8d09-0000-4000-8000-000000000001 --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "The key's id, as client list shows it.") var key: String
@@ -194,7 +194,7 @@ struct Client: AsyncParsableCommand {
             abstract: "Disable a client; its tokens are refused at once.",
             example: "client disable crm-import --org contoso")
         @Argument(help: "The client's name or id.") var client: String
-        @Flag(help: "Do it also if the client is the last System Administrator.") var evenIfLast = false
+        @Flag(help: "Disable the client even if it is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

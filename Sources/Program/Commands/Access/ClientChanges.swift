@@ -71,7 +71,7 @@ extension Client {
             example: "client role crm-import \"Email Administrator\" --org contoso")
         @Argument(help: "The client's name or id.") var client: String
         @Argument(help: "System Administrator, Email Administrator, Basic User or Email Router.") var role: Role
-        @Flag(help: "Do it also if the client is the last System Administrator.") var evenIfLast = false
+        @Flag(help: "Change the role even if the client is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -90,7 +90,7 @@ extension Client {
                 "The systemuser that it acted as stays, disabled, since records name it. To keep the client: client disable.",
             example: "client remove crm-import --org contoso")
         @Argument(help: "The client's name or id.") var client: String
-        @Flag(help: "Do it also if the client is the last System Administrator.") var evenIfLast = false
+        @Flag(help: "Remove the client even if it is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

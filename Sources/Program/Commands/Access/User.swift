@@ -75,7 +75,7 @@ struct User: AsyncParsableCommand {
             abstract: "Disable a person, and end their sessions.",
             example: "user disable ada --org contoso")
         @Argument(help: "The person's name.") var name: String
-        @Flag(help: "Do it also if the person is the last System Administrator.") var evenIfLast = false
+        @Flag(help: "Disable the person even if they are the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

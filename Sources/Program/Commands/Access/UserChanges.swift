@@ -29,7 +29,7 @@ extension User {
             example: "user role ada \"Email Administrator\" --org contoso")
         @Argument(help: "The person's name.") var name: String
         @Argument(help: "What the person may do.") var role: PersonRole
-        @Flag(help: "Do it also if the person is the last System Administrator.") var evenIfLast = false
+        @Flag(help: "Change the role even if the person is the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -48,7 +48,7 @@ extension User {
             discussion: "The systemuser that they acted as stays, disabled, since records name it.",
             example: "user remove ada --org contoso")
         @Argument(help: "The person's name.") var name: String
-        @Flag(help: "Do it also if the person is the last System Administrator.") var evenIfLast = false
+        @Flag(help: "Remove the person even if they are the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
@@ -81,8 +81,9 @@ extension User {
             commandName: "require-second-factor",
             abstract: "Set the roles in which people of an organization need one-time passwords.",
             discussion: """
-                Without a role, no role needs them any more. People who have none turn them on before any other page opens. It is \
-                written as the role that migrates, and SQL can't take it back.
+                A person in such a role who has none sets them up before any other page opens. Without --role and --all, one-time \
+                passwords become optional for all roles. The command connects as the role that migrates. The setting is attested, \
+                so SQL can't change it.
                 """,
             example: "user require-second-factor --role \"System Administrator\" --org contoso")
         @Option(help: "A role; may be given several times.") var role: [PersonRole] = []

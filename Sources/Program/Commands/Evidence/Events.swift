@@ -83,7 +83,8 @@ struct Events: AsyncParsableCommand {
         @Option(parsing: .upToNextOption, help: ArgumentHelp("Files that `events archive` wrote.", valueName: "file"))
         var archive: [String] = []
         @Option(
-            help: ArgumentHelp("A file that `events export` wrote: its events must be those of the chain.", valueName: "file"))
+            help: ArgumentHelp(
+                "A file from `events export`. The command checks that the chain has the same events.", valueName: "file"))
         var against: String?
         @OptionGroup var options: CommandOptions
 

@@ -122,7 +122,9 @@ struct Kek: AsyncParsableCommand {
     struct Rotate: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Seal and tag everything under the new key-encryption key, organization by organization, while servers run.",
-            discussion: "What is done stays done: after an interruption, run it again.",
+            discussion: """
+                Each organization is finished by itself. After an interruption, run the command again; it continues with the others.
+                """,
             example: "kek rotate")
         @OptionGroup var options: CommandOptions
 
@@ -186,7 +188,8 @@ struct Kek: AsyncParsableCommand {
             try await options.inDatabases(look)
         }
 
-        /// Looks at all databases before anything is retired in one: what is retired opens nothing any more, also what is moved there.
+        /// Checks all databases before a key is retired in one of them. A retired key no longer opens
+        /// organizations that are moved there.
         private func checkAll() async throws {
             let databases = try await Settings.read(options.settings).allDatabases
             guard databases.count > 1 else { return }

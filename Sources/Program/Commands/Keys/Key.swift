@@ -39,7 +39,7 @@ struct Key: AsyncParsableCommand {
         @Option(
             name: .customLong("version"), help: ArgumentHelp("A retired version, for a backup of its time.", valueName: "number"))
         var keyVersion: Int?
-        @Option(help: ArgumentHelp("Which of several keys of that version.", valueName: "16 digits"))
+        @Option(help: ArgumentHelp("The fingerprint of the key, if several keys have that version.", valueName: "16 digits"))
         var fingerprint: String?
         @Option(help: ArgumentHelp("Write it to this file instead, readable by its owner alone.", valueName: "file"))
         var file: String?
@@ -89,7 +89,7 @@ struct Key: AsyncParsableCommand {
 
         @Flag(
             help: ArgumentHelp(
-                "Move cells that do not open to quarantine, for the day after a disaster. Asks for a word to be typed."))
+                "Move each cell that can't be decrypted to quarantine, as after a disaster. The command asks you to type a word."))
         var skipUnreadable = false
 
         func run() async throws {

@@ -17,10 +17,11 @@ extension Org {
             example: "org upgrade contoso --from-plaintext --rehearse")
         @Argument(help: "The organization's name; its schema is org_NAME.") var name: String
         @Flag(help: "The passwords are in text columns.") var fromPlaintext = false
-        @Flag(help: "Do all of it, say how many, how long, and what would be lost, and roll it back.") var rehearse = false
+        @Flag(help: "Run the upgrade, report the number of passwords, the duration and what would be lost, then roll back.")
+        var rehearse = false
         @Option(
             help: ArgumentHelp(
-                "Lose this on purpose: a name that the rehearsal lists. May be given several times.", valueName: "name"))
+                "The name of data that may be lost, as the rehearsal lists it. May be given several times.", valueName: "name"))
         var discard: [String] = []
         @OptionGroup var options: CommandOptions
 

@@ -11,7 +11,7 @@ struct Config: AsyncParsableCommand {
 
     struct Reference: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print every setting with its variable, what it takes and its default, as a page in Markdown.",
+            abstract: "Print the reference of settings in Markdown: variable, accepted values and default of each.",
             example: "config reference")
 
         func run() {

@@ -79,9 +79,9 @@ extension Session {
         }
     }
 
-    /// Forgets the events that can't be taken away any more.
+    /// Forgets events that are in the chain or in an archive. Events that still wait are kept for the next check.
     ///
-    /// - Returns: Those that were. Those that still wait are expected on.
+    /// - Returns: The events that are neither in a table nor in an archive.
     private func missing(
         among expected: [ExpectedEvent], _ slack: ExpectedEvent.Slack, on connection: isolated PostgresConnection
     ) throws -> [ExpectedEvent] {

@@ -247,7 +247,7 @@ struct QueryReader {
     /// The join that takes one of several linked records.
     private static let firstRow = "MatchFirstRowUsingCrossApply"
 
-    /// Whether a link may give columns. Of the others only the existence or absence of a record counts.
+    /// Whether a link may return columns. Other links test only whether a linked record exists.
     ///
     /// - Throws: ``FieldsealError`` naming a `JoinOperator` that is none.
     private static func isJoin(_ element: XMLElement) throws(FieldsealError) -> Bool {

@@ -10,7 +10,7 @@ final class CurrentChannel<Inner: ServerChildChannel>: Sendable {
 
     private struct Made {
         let inner: Inner
-        /// How often the authorities had been replaced.
+        /// The number of reloads of the authorities before this channel was made.
         let changes: Int
     }
 

@@ -22,7 +22,7 @@ struct GuardedChannel<Inner: ServerChildChannel>: ServerChildChannel {
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         let peer = channel.remoteAddress?.ipAddress.flatMap(IPAddress.init)
-        // With the PROXY protocol the client's address counts, once it is known.
+        // With the PROXY protocol, a connection is counted later, under the client's address from the header.
         let isAdmitted = takesProxyProtocol ? listeners.isTrusted(peer) : listeners.admit(channel, from: peer)
         guard isAdmitted else {
             channel.close(promise: nil)

@@ -60,7 +60,7 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
             }
         }
         // The decoder runs at once, so afterwards it is known whether the head ended within these bytes. If a request ended within
-        // them, they belong to that request, and not to the next one's head.
+        // these bytes, all of them are counted for it, and none for the next head.
         let before = requests
         context.fireChannelRead(data)
         if isInHead, requests == before {

@@ -47,7 +47,7 @@ struct InheritedListener<Connection: ServerChildChannel>: ServiceLifecycle.Servi
                 do {
                     try await server.executeThenClose { try await accept($0, in: &group) }
                 } catch {
-                    logger.debug("no more connections are taken", metadata: ["problem": "\(error)"])
+                    logger.debug("no more connections are taken", metadata: ["error": "\(error)"])
                 }
             }
         } onGracefulShutdown: {

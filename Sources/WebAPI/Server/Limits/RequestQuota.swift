@@ -70,7 +70,8 @@ final class RequestQuota: Sendable {
     func end(_ client: PoolBorrower) {
         usages.withLock { usages in
             usages[client]?.running -= 1
-            // Networks are many, and only their running requests are counted. So idle ones are removed.
+            // Only the running requests of a network are limited. A network without any is removed, because there are many
+            // networks.
             if case .network = client, usages[client]?.running == 0 { usages[client] = nil }
         }
     }

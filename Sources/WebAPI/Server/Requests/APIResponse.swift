@@ -126,7 +126,7 @@ struct APIResponse: Sendable, ResponseGenerator {
 }
 
 extension HTTPField.Name {
-    // Some clients compare these case-sensitively.
+    // Some clients compare the names of headers case-sensitively, so they are written as Dataverse writes them.
     static let odataVersion = HTTPField.Name(known: "OData-Version")
     static let odataEntityID = HTTPField.Name(known: "OData-EntityId")
     static let preferenceApplied = HTTPField.Name(known: "Preference-Applied")

@@ -113,7 +113,7 @@ def test_a_kept_password_is_of_one_session_record_and_attribute(service, browser
     assert password(service, "kept 0") == "of-one"
 
 
-def test_a_clearing_survives_too_and_does_not_go_with_a_new_value(service, browser):
+def test_clear_is_kept_after_an_error_and_refused_with_a_new_password(service, browser):
     id = service.create("mailboxes", {"name": "cleared", "password": "old"})
     path = f"records/mailboxes/{id}"
     fields = browser.form(browser.get(path), path)
