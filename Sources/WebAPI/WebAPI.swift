@@ -335,8 +335,10 @@ package struct WebAPI: Sendable {
         let isBulk =
             path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.contains("IncomingEmail")
             || path.hasSuffix("/%24batch")
-            // E-mails may have attachments.
-            || ["/emails", "/activitymimeattachments"].contains { path.hasPrefix($0) }
+            // E-mails may have attachments. The name of an entity set ends with the path, or before a key or another segment.
+            || ["/emails", "/activitymimeattachments"].contains { name in
+                path.hasPrefix(name) && path.dropFirst(name.count).first.map { "(/%".contains($0) } ?? true
+            }
         return isBulk ? APILimits.bulkLength : APILimits.bodyLength
     }
 }

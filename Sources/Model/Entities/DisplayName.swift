@@ -9,7 +9,8 @@ extension AttributeDefinition {
 }
 
 extension String {
-    fileprivate var spaced: String {
+    /// The words of a schema name, with spaces between them.
+    package var spaced: String {
         var words = ""
         var previous: Character = " "
         for character in self {

@@ -61,6 +61,11 @@ package final class EntityDefinition: Sendable {
         }
     }
 
+    /// The attribute with the id of a record's parent of the same entity; nil for entities without a hierarchy.
+    package var parentAttribute: String? {
+        logicalName == EntityDefinition.businessUnit.logicalName ? "parentbusinessunitid" : nil
+    }
+
     /// The encrypted attributes.
     package var encryptedAttributes: [AttributeDefinition] { attributes.filter(\.isEncrypted) }
 

@@ -63,7 +63,7 @@ enum MetadataDocument {
         switch attribute.type {
         case .string(let length), .memo(let length): facets = " MaxLength=\"\(length)\" Unicode=\"true\""
         // Without this facet, decimals would have no fractional digits.
-        case .decimal: facets = " Scale=\"Variable\""
+        case .decimal: facets = " Scale=\"variable\""
         default: break
         }
         if attribute.column == entity.idColumn { facets += " Nullable=\"false\"" }

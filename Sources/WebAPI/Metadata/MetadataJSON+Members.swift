@@ -2,6 +2,7 @@ import Authentication
 import Foundation
 import JSON
 import Model
+import Tenancy
 
 // Members of metadata that clients use without checking that they exist. What this service does not have is false, null or empty.
 extension MetadataJSON {
@@ -39,7 +40,7 @@ extension MetadataJSON {
             .init("ObjectTypeCode", typeCodes[entity.logicalName].map { .integer($0) } ?? .null),
             .init("TableType", "Standard"),
             .init("ActivityTypeMask", entity.logicalName == "email" ? 2 : 0),
-            .init("CollectionSchemaName", .string(entity.schemaName)),
+            .init("CollectionSchemaName", .string(collectionName(of: entity))),
             .init("DaysSinceRecordLastModified", 0),
             .init("HasEmailAddresses", .bool(entity["emailaddress"] != nil || entity["internalemailaddress"] != nil)),
             .init("IntroducedVersion", "9.2.0.0"),
@@ -66,6 +67,8 @@ extension MetadataJSON {
 
     private static func privileges(of entity: EntityDefinition) -> [JSONValue] {
         entity.privileges.map { message, name in
+            // Parts of a record, and the settings of a user, have no owner of their own.
+            let isOwn = Role.allCases.contains { PrivilegeTable.depth(of: message, on: entity, for: $0) == .own }
             let type =
                 switch message {
                 case .retrieve, .retrieveMultiple: "Read"
@@ -74,7 +77,7 @@ extension MetadataJSON {
                 }
             return [
                 "Name": .string(name), "PrivilegeId": .string(privilegeID(name)), "PrivilegeType": .string(type),
-                "CanBeBasic": .bool(entity.isUserOwned), "CanBeLocal": .bool(entity.isUserOwned), "CanBeDeep": false,
+                "CanBeBasic": .bool(entity.isUserOwned || isOwn), "CanBeLocal": .bool(entity.isUserOwned), "CanBeDeep": false,
                 "CanBeGlobal": true,
                 "CanBeEntityReference": false, "CanBeParentEntityReference": false, "CanBeRecordFilter": false,
             ]
@@ -97,11 +100,11 @@ extension MetadataJSON {
             .init("IsRetrievable", .bool(isRead)),
             .init("IsValidForForm", true),
             .init("IsValidForGrid", .bool(isRead)),
-            .init("IsValidODataAttribute", true),
+            .init("IsValidODataAttribute", .bool(attribute.validFor.contains(.read) || attribute.isEncrypted)),
             .init("SourceType", 0),
             .init("Settings", nil),
             .init("IsSortableEnabled", managed(isRead && !attribute.type.isImage, "canmodifyissortablesettings")),
-            .init("IsGlobalFilterEnabled", managed(isRead, "canmodifyglobalfiltersettings")),
+            .init("IsGlobalFilterEnabled", managed(false, "canmodifyglobalfiltersettings")),
             .init("CanModifyAdditionalSettings", managed(false, "canmodifyadditionalsettings")),
         ]
         for name in noes { members.append(.init(name, false)) }

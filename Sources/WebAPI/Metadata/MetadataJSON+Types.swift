@@ -8,7 +8,7 @@ extension MetadataJSON {
         let value = attribute.initialOption.map { AttributeValue.int($0) } ?? attribute.defaultValue
         var members: [JSONValue.Member] =
             switch type {
-            case .string(let length): text(length)
+            case .string(let length): text(length, textFormat(of: attribute))
             case .memo(let length):
                 [
                     .init("MaxLength", .integer(Int64(length))), .init("Format", "TextArea"),
@@ -18,14 +18,10 @@ extension MetadataJSON {
             case .integer(let range):
                 [
                     .init("MinValue", .integer(range.lowerBound)), .init("MaxValue", .integer(range.upperBound)),
-                    .init("Format", "None"),
+                    .init("Format", .string(numberFormat(of: attribute))),
                 ]
             case .bigInt: [.init("MinValue", .integer(.min)), .init("MaxValue", .integer(.max))]
-            case .decimal:
-                [
-                    .init("Precision", 10), .init("ImeMode", "Auto"), .init("MinValue", .integer(-decimalLimit)),
-                    .init("MaxValue", .integer(decimalLimit)),
-                ]
+            case .decimal: decimalMembers(of: attribute)
             case .dateTime:
                 [
                     .init("Format", "DateAndTime"), .init("DateTimeBehavior", ["Value": "UserLocal"]), .init("ImeMode", "Auto"),
@@ -36,7 +32,8 @@ extension MetadataJSON {
             case .boolean: [.init("DefaultValue", .bool(value == AttributeValue.bool(true)))]
             case .image:
                 [
-                    .init("IsPrimaryImage", true), .init("MaxSizeInKB", 10_240), .init("CanStoreFullImage", true),
+                    .init("IsPrimaryImage", true), .init("MaxSizeInKB", .integer(Int64(APILimits.bodyLength >> 10))),
+                    .init("CanStoreFullImage", true),
                     .init("MaxHeight", nil),
                     .init("MaxWidth", nil),
                 ]
@@ -47,13 +44,12 @@ extension MetadataJSON {
         return members
     }
 
-    /// The smallest and the largest decimal that Dataverse documents, without their signs.
-    private static let decimalLimit: Int64 = 100_000_000_000
-
-    private static func text(_ length: Int) -> [JSONValue.Member] {
+    /// The length in the database is in octets, two for each character, as Dataverse gives it.
+    private static func text(_ length: Int, _ format: String) -> [JSONValue.Member] {
         [
-            .init("MaxLength", .integer(Int64(length))), .init("DatabaseLength", .integer(Int64(length))), .init("Format", "Text"),
-            .init("FormatName", ["Value": "Text"]), .init("IsLocalizable", false), .init("ImeMode", "Auto"), .init("YomiOf", nil),
+            .init("MaxLength", .integer(Int64(length))), .init("DatabaseLength", .integer(Int64(length) * 2)),
+            .init("Format", .string(format)), .init("FormatName", ["Value": .string(format)]), .init("IsLocalizable", false),
+            .init("ImeMode", "Auto"), .init("YomiOf", nil),
         ]
     }
 
@@ -99,7 +95,9 @@ extension MetadataJSON {
             "DenormalizedAttributeName": nil,
             "EntityKey": nil,
             "IsDenormalizedLookup": false,
-            "IsHierarchical": false,
+            "IsHierarchical": .bool(
+                relationship.referenced.logicalName == relationship.referencing.logicalName
+                    && relationship.attribute.logicalName == relationship.referencing.parentAttribute),
             "IsRelationshipAttributeDenormalized": false,
             "RelationshipAttributes": nil,
             "RelationshipBehavior": nil,

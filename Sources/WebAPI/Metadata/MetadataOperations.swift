@@ -239,7 +239,7 @@ enum MetadataOperations {
     private static func typed(_ type: String) -> String {
         let isOptional = type.hasSuffix("?")
         let name = isOptional ? String(type.dropLast()) : type
-        let scale = name == "Edm.Decimal" ? " Scale=\"Variable\"" : ""
+        let scale = name == "Edm.Decimal" ? " Scale=\"variable\"" : ""
         return "Type=\"\(name)\"\(isOptional ? "" : " Nullable=\"false\"")\(scale)"
     }
 

@@ -18,7 +18,7 @@ PATH = rf"{NAME}([./]{NAME})*"
 BOOLEAN = "true|false|1|0"
 NUMBER = r"\d+"
 TEXT = "(?s).*"
-FACETS = {"MaxLength?": rf"{NUMBER}|max", "Precision?": NUMBER, "Scale?": rf"{NUMBER}|variable|Variable|floating", "SRID?": rf"{NUMBER}|variable|Variable", "Unicode?": BOOLEAN}
+FACETS = {"MaxLength?": rf"{NUMBER}|max", "Precision?": NUMBER, "Scale?": rf"{NUMBER}|variable|floating", "SRID?": rf"{NUMBER}|variable", "Unicode?": BOOLEAN}
 CONSTANTS = {"Bool?": BOOLEAN, "String?": TEXT, "Int?": r"[+-]?\d+", "EnumMember?": rf"{PATH}( {PATH})*", "Guid?": r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"}
 DERIVABLE = {"Name": NAME, "BaseType?": QUALIFIED, "Abstract?": BOOLEAN, "OpenType?": BOOLEAN}
 

@@ -84,7 +84,7 @@ def test_every_type_is_declared_and_every_decimal_has_digits(schemas, types):
                 if name:
                     assert bare(name) in types or name in PRIMITIVES or bare(name) in PRIMITIVES, name
             if element.get("Type") == "Edm.Decimal":
-                assert element.get("Scale") == "Variable", element.attrib
+                assert element.get("Scale") == "variable", element.attrib
             assert element.get("DefaultValue") is None
 
 

@@ -235,7 +235,7 @@ BROKEN = {
     "no version": ("edmx:Edmx", {"Version": "3.0"}), "unknown attribute": ("Property", {"Nosuch": "1"}), "a name with a dot": ("Property", {"Name": "a.b"}),
     "a boolean that is none": ("Property", {"Nullable": "no"}), "no type": ("Property", {"Type": None}), "an unknown type": ("Property", {"Type": "mscrm.nosuch"}),
     "an unknown primitive": ("Property", {"Type": "Edm.Text"}), "an entity as a property": ("Property", {"Type": "mscrm.queue"}), "a length of a number": ("Property[@Type='Edm.Int32']", {"MaxLength": "5"}),
-    "a length of 0": ("Property[@Type='Edm.String']", {"MaxLength": "0"}), "a key that may be null": ("Property[@Name='queueid']", {"Nullable": None}),
+    "a scale in capitals": ("Property[@Type='Edm.Decimal']", {"Scale": "Variable"}), "a length of 0": ("Property[@Type='Edm.String']", {"MaxLength": "0"}), "a key that may be null": ("Property[@Name='queueid']", {"Nullable": None}),
     "a key that is missing": ("PropertyRef", {"Name": "nosuch"}), "a circle": ("EntityType[@Name='crmbaseentity']", {"BaseType": "mscrm.queue"}),
     "no set of that type": ("EntitySet", {"EntityType": "mscrm.nosuch"}), "an abstract set": ("EntitySet", {"EntityType": "mscrm.crmbaseentity"}),
     "a binding to nothing": ("NavigationPropertyBinding", {"Target": "nosuch"}), "a constraint on another property": ("ReferentialConstraint", {"Property": "nosuch"}),

@@ -63,6 +63,18 @@ def entity(service, name, filters):
     return execute(service, "RetrieveEntity", parameter("EntityFilters", "d:EntityFilters", filters) + parameter("LogicalName", "string", name))["EntityMetadata"]
 
 
+def test_an_entity_has_the_parts_that_are_asked_for(service):
+    parts = {"Attributes": "d:Attributes", "Privileges": "d:Privileges", "Relationships": "d:OneToManyRelationships"}
+    for filters in ("Entity", *parts, "Attributes Relationships", "All"):
+        given = {name for name, path in parts.items() if len(entity(service, "queue", filters).find(path, NAMESPACES))}
+        assert given == (set(parts) if filters == "All" else set(filters.split()) - {"Entity"}), filters
+    web = {p["Name"]: p for p in service.get("EntityDefinitions(LogicalName='email')?$select=Privileges").json()["Privileges"]}
+    for privilege in entity(service, "email", "Privileges").find("d:Privileges", NAMESPACES):
+        own = web[privilege.findtext("d:Name", namespaces=NAMESPACES)]
+        assert {name: privilege.findtext(f"d:{name}", namespaces=NAMESPACES) for name in ("PrivilegeId", "PrivilegeType", "CanBeBasic")} == {
+            **{name: own[name] for name in ("PrivilegeId", "PrivilegeType")}, "CanBeBasic": str(own["CanBeBasic"]).lower()}
+
+
 def test_an_entity_with_everything(service):
     wanted = OUTLINES["response-RetrieveEntity-all"]
     metadata = entity(service, "mailbox", "All")

@@ -144,6 +144,16 @@ def test_a_client_that_waits_before_its_body_is_told_to_send_it(service):
     assert received.startswith(b"HTTP/1.1 413")
 
 
+def test_only_emails_and_attachments_are_larger_than_a_mebibyte(service):
+    text, id = "x" * (1 << 20), uuid.uuid4()
+    email = service.create("emails", {"subject": "large", "description": text})
+    for path in ("emails", f"emails({email})", f"emails%28{email}%29"):
+        method = "POST" if path == "emails" else "PATCH"
+        assert service.request(method, path, {"subject": "large", "description": text}).status_code == 204, path
+    for method, path in (("POST", "emailserverprofiles"), ("PATCH", f"emailserverprofiles({id})"), ("PUT", f"emailserverprofiles({id})/description"), ("POST", "queues"), ("POST", "mailboxes")):
+        refused(service.request(method, path, {"name": "large", "description": text}), 413, "0x8004418A")
+
+
 def test_the_form_of_a_response_is_what_is_accepted(service):
     queue = service.create("queues", {"name": f"accept {uuid.uuid4()}"})
     for path in ("queues?$top=1&$count=true", f"queues({queue})", "WhoAmI", "EntityDefinitions?$select=LogicalName"):

@@ -177,14 +177,11 @@ extension QueryScope {
         return "(\(column.sql) <@ ANY (ARRAY(SELECT tstzrange(f.starts, f.ends) FROM \(ranges) AS f)))"
     }
 
-    /// Entities whose records have a parent of the same entity, and the attribute with the parent's id.
-    private static let parents = [EntityDefinition.businessUnit.logicalName: "parentbusinessunitid"]
-
     private func hierarchy(
         _ column: Resolved, _ place: Filter.HierarchyPlace, _ literal: Literal, _ statement: inout StatementBuilder
     ) throws(FieldsealError) -> String {
         let entity = column.table.entity
-        guard column.isID, let parent = Self.parents[entity.logicalName] else {
+        guard column.isID, let parent = entity.parentAttribute else {
             throw FieldsealError(
                 .queryDoesNotFit, "\(column.attribute.logicalName) of \(entity.logicalName) is in no hierarchy; businessunitid is.")
         }

@@ -37,7 +37,7 @@ enum MetadataParts {
             members.append(.init("Attributes", .array(entity.attributes.map { attribute($0, of: entity) })))
             members.append(.init("Keys", .array(MetadataJSON.keys(of: entity))))
         }
-        if filters.contains(.privileges) { members.append(.init("Privileges", .array(privileges(of: entity)))) }
+        if !filters.contains(.privileges) { members.removeAll { $0.name == "Privileges" } }
         if filters.contains(.relationships) {
             members.append(
                 .init("ManyToManyRelationships", .array(entity.associations.map { MetadataJSON.relationship($0.relationship) })))
@@ -51,20 +51,5 @@ enum MetadataParts {
         guard case .object(var members) = MetadataJSON.attribute(attribute, of: entity) else { return .null }
         if let options = MetadataJSON.optionSet(attribute, of: entity) { members.append(.init("OptionSet", options)) }
         return .object(members)
-    }
-
-    private static func privileges(of entity: EntityDefinition) -> [JSONValue] {
-        let kinds: [(EntityDefinition.Message, String)] = [
-            (.create, "Create"), (.retrieve, "Read"), (.update, "Write"), (.delete, "Delete"), (.assign, "Assign"),
-            (.share, "Share"),
-        ]
-        return kinds.filter { entity.has($0.0) }.map { _, kind in
-            [
-                "CanBeBasic": .bool(entity.isUserOwned), "CanBeDeep": false, "CanBeEntityReference": false, "CanBeGlobal": true,
-                "CanBeLocal": false, "CanBeParentEntityReference": false, "Name": .string("prv\(kind)\(entity.schemaName)"),
-                "PrivilegeId": .string(MetadataJSON.id("privilege", "\(kind).\(entity.logicalName)")),
-                "PrivilegeType": .string(kind),
-            ]
-        }
     }
 }
