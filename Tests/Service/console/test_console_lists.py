@@ -360,7 +360,7 @@ def tops(driver, selector):
     return {round(top, 1) for top in driver.execute_script("return [...document.querySelectorAll(arguments[0])].map((e) => e.getBoundingClientRect().top)", selector)}
 
 
-@pytest.mark.parametrize("language", ["en", "de", "fr"])
+@pytest.mark.parametrize("language", sorted(MESSAGES))
 def test_heads_and_charts_stand_in_one_line(console, language):
     driver = chromium(language=language)
     try:
