@@ -2,15 +2,6 @@
 // this list with the folder.
 #include "CConsole.h"
 
-static const unsigned char messages_de_json[] = {
-#embed "Messages/de.json"
-};
-static const unsigned char messages_en_json[] = {
-#embed "Messages/en.json"
-};
-static const unsigned char messages_fr_json[] = {
-#embed "Messages/fr.json"
-};
 static const unsigned char templates_access_mustache[] = {
 #embed "Templates/access.mustache"
 };
@@ -163,9 +154,6 @@ static const unsigned char providers_json[] = {
 };
 
 static const struct console_file files[] = {
-    {"Messages/de.json", messages_de_json, sizeof messages_de_json},
-    {"Messages/en.json", messages_en_json, sizeof messages_en_json},
-    {"Messages/fr.json", messages_fr_json, sizeof messages_fr_json},
     {"Templates/access.mustache", templates_access_mustache, sizeof templates_access_mustache},
     {"Templates/account.mustache", templates_account_mustache, sizeof templates_account_mustache},
     {"Templates/alert.mustache", templates_alert_mustache, sizeof templates_alert_mustache},

@@ -57,7 +57,7 @@ extension Console {
         post(router, "fresh", instead: "overview", reauthenticate)
         get(router, "account", [.choice("done", ["passwordDone", "sessionDone", "codesOff"])], account)
         post(router, "account/waits", instead: "account", accountMeanwhile)
-        for action in ["offer", "confirm", "end", "password", "end-session", "end-others"] {
+        for action in ["offer", "confirm", "end", "password", "end-session"] {
             post(router, "account/\(action)", instead: "account") { try await changeAccount(action, $0) }
         }
     }
@@ -90,6 +90,7 @@ extension Console {
         let counts = [AddressParameter.number("n", in: 0...Int.max), .number("failed", in: 0...Int.max)]
         get(router, "access/people/:id", [Self.accessDone, role] + counts, person)
         get(router, "access/clients/:id", [Self.accessDone, role], client)
+        get(router, "access/people/:id/reset", resetPage)
         for ending in AccessEnding.allCases {
             get(router, "access/people/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: true) }
             get(router, "access/clients/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: false) }
@@ -106,7 +107,8 @@ extension Console {
         get(router, "records") { .redirect("\($0.root)/overview") }
         get(router, "connect", [.choice("provider", files.providers.compactMap { $0["id"]?.string })], connectPage)
         post(router, "connect", instead: nil, connect)
-        get(router, "lookup/:entity", [.text("q"), .choice("for", ["sending"])], suggestions)
+        get(
+            router, "lookup/:entity", [.text("q"), .choice("for", ["sending"]), .choice("also", Self.lookupsBesides)], suggestions)
         post(router, "views/keep", instead: "overview", keepView)
         post(router, "views/remove", instead: "overview", removeView)
         get(router, "records/:set", nil) { visit in

@@ -16,7 +16,6 @@ struct ConsoleFiles: Sendable {
     /// - Throws: When a template or a message file is malformed. A test checks them.
     init() throws {
         var templates: [String: MustacheTemplate] = [:]
-        var messages: [String: [String: String]] = [:]
         var others: [String: [UInt8]] = [:]
         var count = 0
         MustacheContentTypes.register(EscapedHTML(), named: EscapedHTML.name)
@@ -27,20 +26,12 @@ struct ConsoleFiles: Sendable {
             if let template = name.between("Templates/", ".mustache") {
                 templates[template] = try MustacheTemplate(
                     string: "{{% CONTENT_TYPE: \(EscapedHTML.name)}}" + String(decoding: bytes, as: UTF8.self))
-            } else if let language = name.between("Messages/", ".json") {
-                guard case .object(let members) = try JSONParser.parse(bytes) else { continue }
-                messages[language] = members.reduce(into: [:]) { texts, member in
-                    if case .string(let text) = member.value { texts[member.name] = text }
-                }
             } else {
                 others[name] = bytes
             }
         }
         self.templates = MustacheLibrary(templates: templates)
-        languages = Dictionary(
-            uniqueKeysWithValues: messages.map { language, texts in
-                (language, Texts(language: language, messages: texts, english: messages["en"] ?? [:]))
-            })
+        languages = try Self.readLanguages()
         style = others["console.css"] ?? []
         script = others["console.js"] ?? []
         icon = others["favicon.svg"] ?? []
@@ -50,6 +41,27 @@ struct ConsoleFiles: Sendable {
             providers = []
         }
     }
+
+    private static func readLanguages() throws -> [String: Texts] {
+        var messages: [String: [String: String]] = [:]
+        var count = 0
+        let first = console_languages(&count)
+        for file in UnsafeBufferPointer(start: first, count: count) {
+            guard let language = String(cString: file.name).between("Messages/", ".json"),
+                case .object(let members) = try JSONParser.parse(Array(String(cString: file.text).utf8))
+            else { continue }
+            messages[language] = members.reduce(into: [:]) { texts, member in
+                if case .string(let text) = member.value { texts[member.name] = text }
+            }
+        }
+        return Dictionary(
+            uniqueKeysWithValues: messages.map { language, texts in
+                (language, Texts(language: language, messages: texts, english: messages["en"] ?? [:]))
+            })
+    }
+
+    /// The languages with a file of messages.
+    var languageNames: [String] { languages.keys.sorted() }
 
     /// The texts of the language that a browser prefers.
     func texts(_ accepted: String?) -> Texts {

@@ -72,7 +72,7 @@ struct TextsTests {
         #expect(german.told("An unknown message") == "An unknown message")
     }
 
-    @Test("Each kind and outcome of a security event has a text in each language", arguments: ["en", "de", "fr"])
+    @Test("Each kind and outcome of a security event has a text in each language", arguments: try ConsoleFiles().languageNames)
     func events(_ language: String) throws {
         let texts = try ConsoleFiles().texts(language)
         #expect(texts.language == language)

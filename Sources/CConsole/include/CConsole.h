@@ -1,4 +1,4 @@
-// The console's templates, messages, style and script, as they were when the program was built.
+// The console's templates, style, script and messages, as they were when the program was built.
 #pragma once
 
 #include <stddef.h>
@@ -9,5 +9,12 @@ struct console_file {
     size_t length;
 };
 
-// All files, and how many there are.
+struct console_language {
+    const char *name;           // such as "Messages/de.json"
+    const char *text;           // JSON, up to its NUL
+};
+
+// All files but the messages, and how many there are.
 const struct console_file *console_files(size_t *count);
+// The messages of each language, and how many languages there are.
+const struct console_language *console_languages(size_t *count);

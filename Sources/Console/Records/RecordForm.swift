@@ -104,9 +104,11 @@ struct RecordForm {
             "version": version, "loaded": String(decoding: JSONValue.object(members).utf8, as: UTF8.self),
             "sections": sections, "raw": raw, "hasRaw": !raw.isEmpty,
             "isRawOpen": isRawOpen, "mayDelete": mayDelete, "hasErrors": !errors.isEmpty, "errors": problems,
-            "errorsTitle": texts.count("errorsTitle", errors.count), "status": false, "conflict": false,
+            "errorsTitle": texts.count("errorsTitle", errors.count), "status": false, "conflict": false, "question": false,
             "once": record == nil ? FormOnce.text() : "",
         ]
+        values["belongs"] = orFalse(
+            Console.belongingChoice(entity, isNew: record == nil, typed: typed?["belongs"], visit).map { ["choices": $0] })
         if let record { values["links"] = links(record) } else { values["links"] = false }
         return values
     }
@@ -167,7 +169,7 @@ struct RecordForm {
         case .lookup, .owner:
             values["isLookup"] = true
             values["offers"] = offers[name] ?? []
-            values["lookup"] = Console.targets(attribute).first.map { "\(visit.root)/lookup/\($0.logicalName)?q=" } ?? ""
+            values["lookup"] = Console.lookupAddress(attribute, visit)
             if let record, case .id(let id)? = try? record.value(of: name) { values["id"] = id.text } else { values["id"] = "" }
         case .string(let length):
             values["isText"] = true

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Details of security events")
 struct EventDetailsTests {
-    @Test("Every error code and every purpose has words in each language", arguments: ["en", "de", "fr"])
+    @Test("Every error code and every purpose has words in each language", arguments: try ConsoleFiles().languageNames)
     func words(_ language: String) throws {
         let texts = try ConsoleFiles().texts(language)
         let purposes = KeyAdministration.Purpose.allCases.map(\.rawValue) + Approval.Operation.allCases.map(\.rawValue)
