@@ -111,4 +111,19 @@ extension MetadataJSON {
         for name in nulls { members.append(.init(name, nil)) }
         return members
     }
+
+    // MARK: Names of collections
+
+    /// The schema name with the ending of the entity set's name: `Mailboxes` of `Mailbox` and `mailboxes`.
+    static func collectionName(of entity: EntityDefinition) -> String {
+        let shared = zip(entity.schemaName.lowercased(), entity.entitySetName).prefix { $0 == $1 }.count
+        let ending = String(entity.entitySetName.dropFirst(shared))
+        return entity.schemaName.prefix(shared) + (ending == "collection" ? "Collection" : ending)
+    }
+
+    /// The name of the collection as words, without `Collection`.
+    static func collectionLabel(of entity: EntityDefinition) -> String {
+        let name = collectionName(of: entity)
+        return (name.hasSuffix("Collection") ? String(name.dropLast("Collection".count)) : name).spaced
+    }
 }

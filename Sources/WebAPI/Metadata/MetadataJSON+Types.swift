@@ -71,51 +71,34 @@ extension MetadataJSON {
         }
     }
 
-    static func relationship(_ relationship: EntityRelationship) -> JSONValue {
-        [
-            "@odata.type": "#Microsoft.Dynamics.CRM.OneToManyRelationshipMetadata",
-            "MetadataId": .string(id("relationship", "\(relationship.schemaName).\(relationship.referenced.logicalName)")),
-            "HasChanged": nil,
-            "SchemaName": .string(relationship.schemaName),
-            "RelationshipType": "OneToManyRelationship",
-            "SecurityTypes": "None",
-            "IntroducedVersion": introducedVersion,
-            "ReferencedEntity": .string(relationship.referenced.logicalName),
-            "ReferencedAttribute": .string(relationship.referenced.primaryID),
-            "ReferencingEntity": .string(relationship.referencing.logicalName),
-            "ReferencingAttribute": .string(relationship.attribute.logicalName),
-            "ReferencingEntityNavigationPropertyName": .string(relationship.navigationProperty),
-            "ReferencedEntityNavigationPropertyName": .string(relationship.collectionProperty),
-            "IsCustomRelationship": false,
-            "IsManaged": true,
-            "IsValidForAdvancedFind": true,
-            "IsCustomizable": managed(false, "iscustomizable"),
-            "AssociatedMenuConfiguration": nil,
-            "CascadeConfiguration": cascade(relationship),
-            "DenormalizedAttributeName": nil,
-            "EntityKey": nil,
-            "IsDenormalizedLookup": false,
-            "IsHierarchical": .bool(
-                relationship.referenced.logicalName == relationship.referencing.logicalName
-                    && relationship.attribute.logicalName == relationship.referencing.parentAttribute),
-            "IsRelationshipAttributeDenormalized": false,
-            "RelationshipAttributes": nil,
-            "RelationshipBehavior": nil,
+    // MARK: Formats, as Dataverse's reference of each table has them
+
+    static func textFormat(of attribute: AttributeDefinition) -> String {
+        switch attribute.logicalName {
+        case "emailaddress", "internalemailaddress": "Email"
+        case "ewsurl", "entityimage_url": "Url"
+        default: "Text"
+        }
+    }
+
+    static func numberFormat(of attribute: AttributeDefinition) -> String {
+        switch attribute.logicalName {
+        case "actualdurationminutes", "scheduleddurationminutes": "Duration"
+        case "helplanguageid", "languagecode", "uilanguageid": "Language"
+        case "localeid": "Locale"
+        default: "None"
+        }
+    }
+
+    static func decimalMembers(of attribute: AttributeDefinition) -> [JSONValue.Member] {
+        let isEffort = attribute.logicalName == "effort"
+        return [
+            .init("Precision", isEffort ? 2 : 10), .init("ImeMode", "Auto"),
+            .init("MinValue", isEffort ? 0 : .number("0.0000000001")),
+            .init("MaxValue", .integer(isEffort ? 1_000_000_000 : 100_000_000_000)),
         ]
     }
 
-    /// What happens to the records at the "many" end: parts of an e-mail are deleted with it, a team that owns records is not
-    /// deleted, and other lookups keep the id of a deleted record.
-    private static func cascade(_ relationship: EntityRelationship) -> JSONValue {
-        let deletion =
-            switch (relationship.referenced.logicalName, relationship.attribute.logicalName) {
-            case ("email", "activityid"), ("email", "objectid"): "Cascade"
-            case ("team", "ownerid"), ("team", "owningteam"): "Restrict"
-            default: "NoCascade"
-            }
-        return [
-            "Assign": "NoCascade", "Delete": .string(deletion), "Merge": "NoCascade", "Reparent": "NoCascade",
-            "RollupView": "NoCascade", "Share": "NoCascade", "Unshare": "NoCascade",
-        ]
-    }
+    /// The name of the type, for `AttributeTypeName`.
+    static func typeName(of type: AttributeType) -> String { type.isImage ? "ImageType" : "\(type.attributeType)Type" }
 }

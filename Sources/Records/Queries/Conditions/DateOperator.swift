@@ -43,7 +43,7 @@ package struct DateOperator: Sendable {
         return nil
     }
 
-    /// The calendar in UTC, whatever the machine's zone and language. A week begins on Sunday.
+    /// The calendar in UTC, for any zone and language of the machine. A week begins on Sunday.
     private static let calendar = {
         var calendar = Calendar(identifier: .gregorian)
         calendar.timeZone = .gmt
