@@ -109,7 +109,7 @@ extension Console {
     }
 
     /// The mailbox of a queue; nil if there is no such queue.
-    private func mailbox(of queue: UUID?, _ session: Session) async throws -> UUID? {
+    func mailbox(of queue: UUID?, _ session: Session) async throws -> UUID? {
         guard let queue else { return nil }
         do {
             let page = try await session.retrieve(.queue, .id(queue), [.init(.column(.init("defaultmailbox")))])

@@ -54,13 +54,17 @@ extension Console {
             "badge": ["style": state.style, "text": visit.text("mailboxState:\(state.rawValue)")],
             "sentence": visit.text("mailboxSentence:\(state.rawValue)"), "isLive": isTesting,
             "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
-            "steps": steps, "facts": try facts(record, visit), "mayAct": mayAct,
+            "steps": steps, "facts": [try await belongingFact(record, visit)] + (try facts(record, visit)), "mayAct": mayAct,
             "mayTest": state != .disabled && profile && (approved || mayApprove),
             "testText": visit.text(approved ? "testAndEnable" : "approveAndTest"), "approves": !approved,
             "mayApprove": !approved && state != .disabled && mayApprove,
-            "isDisabled": state == .disabled,
+            "isDisabled": state == .disabled, "isAlone": false,
         ]
         status["alert"] = try await newestAlert(record.id, besides: error, visit)
+        if try record.value(of: "regardingobjectid") == .null {
+            let mayConnect = Self.may(.create, .mailbox, visit) && Self.may(.create, .queue, visit)
+            status["isAlone"] = ["connect": orFalse(mayConnect ? "\(visit.root)/connect" : nil)]
+        }
         status.merge(outlook(try await visit.session().outlook(ofMailbox: record.id), of: record, state, visit)) { own, _ in own }
         return status
     }
@@ -85,9 +89,9 @@ extension Console {
             case .date where name == "postponemailboxprocessinguntil" && !isDue: return nil
             // An attempt whose time has passed was made, or is not due: the time says nothing.
             case .date(let date) where name == "postponemailboxprocessinguntil" && date <= Date(): return nil
-            case .date(let date): return ["label": label, "time": visit.texts.timeAgo(date), "value": false]
+            case .date(let date): return ["label": label, "time": visit.texts.timeAgo(date), "value": false, "href": false]
             case .int(let number) where number != 0 || name == "itemsprocessedforlastsync":
-                return ["label": label, "time": false, "value": visit.texts.number(Int(number))]
+                return ["label": label, "time": false, "value": visit.texts.number(Int(number)), "href": false]
             default: return nil
             }
         }

@@ -107,6 +107,8 @@ struct RecordForm {
             "errorsTitle": texts.count("errorsTitle", errors.count), "status": false, "conflict": false,
             "once": record == nil ? FormOnce.text() : "",
         ]
+        values["belongs"] = orFalse(
+            Console.belongingChoice(entity, isNew: record == nil, typed: typed?["belongs"], visit).map { ["choices": $0] })
         if let record { values["links"] = links(record) } else { values["links"] = false }
         return values
     }

@@ -31,7 +31,9 @@ extension Console {
         }
         do {
             let id: UUID
-            if isNew {
+            if isNew, Self.makesQueue(entity, visit) {
+                id = try await madeWithQueue(typing.members, visit)
+            } else if isNew {
                 id = try await made(entity, typing.members, visit).id
             } else if let (record, _) = current {
                 let version = Int64(visit.form["version"] ?? "") ?? 0

@@ -1,0 +1,63 @@
+import Foundation
+import JSON
+import Model
+import Records
+import Tenancy
+
+// The queue or the user that a mailbox belongs to. Its e-mails are theirs, and it sends in their name.
+extension Console {
+    /// The line in a mailbox's state that names the queue or the user, with a link to it if the person may open it.
+    func belongingFact(_ record: Record, _ visit: Visit) async throws -> [String: Any] {
+        var fact: [String: Any] = [
+            "label": visit.text("belongsTo"), "time": false, "value": visit.text("belongsToNone"), "href": false,
+        ]
+        guard case .id(let id) = try record.value(of: "regardingobjectid"),
+            case .text(let type) = try record.value(of: "regardingobjecttypecode"), let entity = EntityCatalog.entity(type)
+        else { return fact }
+        let name = try await RecordNames([type: [id]], try visit.session())[id]
+        fact["value"] = visit.texts.labelled(visit.text("entity:\(type)"), name ?? visit.text("unnamed"))
+        // The page of a user is that of their settings.
+        let page: EntityDefinition = entity.logicalName == EntityDefinition.systemUser.logicalName ? .userSettings : entity
+        if name != nil, Navigation.mayList(page, visit.roles) {
+            fact["href"] = "\(visit.root)/records/\(page.entitySetName)/\(id.text)"
+        }
+        return fact
+    }
+
+    // MARK: A new mailbox
+
+    /// Whether the form of a new mailbox chose a queue for it. A queue makes its mailbox by its address.
+    static func makesQueue(_ entity: EntityDefinition, _ visit: Visit) -> Bool {
+        let address = (visit.form["emailaddress"] ?? "").trimmingCharacters(in: .whitespaces)
+        return entity.logicalName == EntityDefinition.mailbox.logicalName && visit.form["belongs"] == "queue" && !address.isEmpty
+    }
+
+    /// The choice of what a new mailbox belongs to; nil for other records, and for a person who may create no queue.
+    static func belongingChoice(_ entity: EntityDefinition, isNew: Bool, typed: String?, _ visit: Visit) -> [[String: Any]]? {
+        guard isNew, entity.logicalName == EntityDefinition.mailbox.logicalName, may(.create, .queue, visit) else { return nil }
+        let choices = [("queue", "belongsToQueue", "belongsToQueueWhy"), ("none", "belongsToNothing", "belongsToNothingWhy")]
+        return choices.map { value, text, why in
+            [
+                "value": value, "text": visit.text(text), "why": visit.text(why),
+                "checked": (typed ?? "queue") == value,
+            ]
+        }
+    }
+
+    /// Creates a queue, and gives the mailbox that it makes the other typed values. If they are refused, no queue stays.
+    func madeWithQueue(_ members: [JSONValue.Member], _ visit: Visit) async throws -> UUID {
+        let session = try visit.session()
+        let queue = try FormOnce(visit, deployment.kek)?.id("queue") ?? UUID()
+        if let mailbox = try await mailbox(of: queue, session) { return mailbox }
+        let shared = members.filter { ["name", "emailaddress"].contains($0.name) || $0.name.hasPrefix("ownerid") }
+        try await session.write(.create(.queue, id: queue, shared + [.init("incomingemailfilteringmethod", 0)]))
+        do {
+            guard let mailbox = try await mailbox(of: queue, session) else { throw FieldsealError.noSuchRecord(.mailbox) }
+            try await session.write(.upsert(.mailbox, .id(mailbox), members, .mustExist))
+            return mailbox
+        } catch {
+            _ = try? await session.write(.delete(.queue, .id(queue)))
+            throw error
+        }
+    }
+}

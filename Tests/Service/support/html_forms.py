@@ -1,0 +1,48 @@
+"""The forms of a page, with what a browser would send of them."""
+
+import html
+import re
+
+
+class Form:
+    """A form that is sent by POST."""
+
+    def __init__(self, action, attributes, content):
+        self.action, self.attributes, self.content = html.unescape(action), attributes, content
+
+    @property
+    def fields(self):
+        """The fields as they are, but the token."""
+        fields = {}
+        for tag in re.findall(r"<input\b[^>]*>", self.content):
+            attributes = attributes_of(tag)
+            if "name" in attributes and (attributes.get("type") not in ("radio", "checkbox") or re.search(r"\schecked\b", tag)):
+                fields[attributes["name"]] = attributes.get("value", "")
+        for head, options in re.findall(r"(?s)(<select\b[^>]*>)(.*?)</select>", self.content):
+            chosen = re.findall(r'<option value="([^"]*)" selected', options) or re.findall(r'<option value="([^"]*)"', options)
+            fields[attributes_of(head)["name"]] = html.unescape(chosen[0])
+        for head, value in re.findall(r"(?s)(<textarea\b[^>]*>)(.*?)</textarea>", self.content):
+            fields[attributes_of(head)["name"]] = html.unescape(value)
+        return {name: value for name, value in fields.items() if name != "csrf"}
+
+    @property
+    def buttons(self):
+        """The name and the value of each button that sends it; empty ones for a button without."""
+        found = [attributes_of(tag) for tag in re.findall(r"<button\b[^>]*>", self.content)]
+        return [(button.get("name", ""), button.get("value", "")) for button in found if button.get("type") != "button"]
+
+
+def attributes_of(tag):
+    return {name: html.unescape(value) for name, value in re.findall(r'([\w!.-]+)="([^"]*)"', tag)}
+
+
+def forms(page):
+    """Every form of a page that is sent by POST."""
+    return [Form(*found) for found in re.findall(r'(?s)<form method="post" action="([^"]*)"([^>]*)>(.*?)</form>', page)]
+
+
+def form(page, action, **wanted):
+    """The form with an action that ends so, and with these fields."""
+    found = [form for form in forms(page) if form.action.endswith(action) and wanted.items() <= form.fields.items()]
+    assert found, (action, [form.action for form in forms(page)])
+    return found[0]
