@@ -121,7 +121,7 @@ def pages(deployment, ids):
         "reply": f"records/emails/{ids['email']}/reply", "forward": f"records/emails/{ids['email']}/forward", "compose": "compose",
         "emails-filtered": "records/emails?f.directioncode=false&f.createdon=within-24h", "shortcuts": "shortcuts", "alerts": "records/tracelogs", "alert": f"records/tracelogs/{alert}",
         "nothing-found": "records/queues?q=nothing-like-this", "access": "access", "person": f"access/people/{person}",
-        "person-new": "access/people/new", "person-disable": f"access/people/{person}/disable", "client": f"access/clients/{client}",
+        "person-new": "access/people/new", "person-reset": f"access/people/{person}/reset", "person-disable": f"access/people/{person}/disable", "client": f"access/clients/{client}",
         "client-new": "access/clients/new", "account": "account", "missing": "nothing-here",
     }
 

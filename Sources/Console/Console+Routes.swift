@@ -57,7 +57,7 @@ extension Console {
         post(router, "fresh", instead: "overview", reauthenticate)
         get(router, "account", [.choice("done", ["passwordDone", "sessionDone", "codesOff"])], account)
         post(router, "account/waits", instead: "account", accountMeanwhile)
-        for action in ["offer", "confirm", "end", "password", "end-session", "end-others"] {
+        for action in ["offer", "confirm", "end", "password", "end-session"] {
             post(router, "account/\(action)", instead: "account") { try await changeAccount(action, $0) }
         }
     }
@@ -90,6 +90,7 @@ extension Console {
         let counts = [AddressParameter.number("n", in: 0...Int.max), .number("failed", in: 0...Int.max)]
         get(router, "access/people/:id", [Self.accessDone, role] + counts, person)
         get(router, "access/clients/:id", [Self.accessDone, role], client)
+        get(router, "access/people/:id/reset", resetPage)
         for ending in AccessEnding.allCases {
             get(router, "access/people/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: true) }
             get(router, "access/clients/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: false) }

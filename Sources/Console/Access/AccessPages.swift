@@ -211,6 +211,8 @@ extension Console {
             case (true, true): return .page("client-new", try newClientValues(visit, problem: problem), status: status)
             case (true, false): return .page("person-new", try newPersonValues(visit, problem: problem), status: status)
             case (false, true): return try await clientPage(visit, visit.form["id"] ?? "", problem: problem, status: status)
+            case (false, false) where action == "reset-user":
+                return try await resetPage(visit, visit.form["id"] ?? "", problem: problem, status: status)
             case (false, false): return try await personPage(visit, visit.form["id"] ?? "", problem: problem, status: status)
             }
         }
@@ -224,6 +226,7 @@ extension Console {
         func invitation(_ id: UUID) async throws -> String {
             "\(baseURL)\(visit.root)/invitation?token=\(try await users.invite(id, by: session))"
         }
+        if let question = try await personQuestion(action, entry, visit) { return question }
         switch action {
         case "invite-user": return try await personPage(visit, entry.id.text, link: try await invitation(entry.id))
         case "disable-user": try await users.disable(entry.name, by: session)

@@ -23,7 +23,6 @@ extension Console {
             "roleWhy": visit.text("roleWhy:\(visit.role.rawValue)"), "isOn": try await SecondFactor(deployment).isOn(for: signed),
             "secret": false, "hasCodes": false, "codeProblem": false, "passwordProblem": false,
             "firstStep": orFalse(firstStepText(visit)), "waits": orFalse(visit.form["waits"].flatMap { $0.isEmpty ? nil : $0 }),
-            "hasOthers": running.count > 1,
             "sessions": running.map { entry -> [String: Any] in
                 [
                     "id": entry.id, "address": entry.address.map(EventLines.address) ?? "", "isCurrent": entry.isCurrent,
@@ -41,8 +40,9 @@ extension Console {
         if action == "password" { return try await changePassword(visit, signed) }
         if let reply = try await requireReauthentication(visit, for: "account/\(action)") { return reply }
         switch action {
-        case "end-session", "end-others":
-            let id = action == "end-session" ? visit.form["id"] ?? "" : nil
+        case "end-session":
+            let id = visit.form["id"] ?? ""
+            if let question = try await sessionQuestion(id, signed, visit) { return question }
             try await sessions.end(id, of: signed, token: visit.token ?? "")
             return .redirect("\(visit.root)/account?done=sessionDone")
         default: return try await changeSecondFactor(action, visit, signed)

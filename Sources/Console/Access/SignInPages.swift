@@ -111,6 +111,7 @@ extension Console {
     }
 
     @Sendable func signOut(_ visit: Visit) async throws -> PageResponse {
+        if let question = everywhereQuestion(visit) { return question }
         if let token = visit.token, let organization = visit.organizationRecord {
             try await sessions.signOut(
                 token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,
@@ -198,7 +199,7 @@ extension Console {
         for action in Self.approvalActions {
             handlers["\(Self.approvalsPath)/\(action)"] = { try await decide(action, $0) }
         }
-        for action in ["offer", "confirm", "end", "end-session", "end-others"] {
+        for action in ["offer", "confirm", "end", "end-session"] {
             handlers["account/\(action)"] = { try await changeAccount(action, $0) }
         }
         return handlers

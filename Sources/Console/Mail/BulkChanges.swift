@@ -73,6 +73,14 @@ extension Console {
             let text = visit.text(choice.chosen.count == 1 ? "disableMailboxWhy" : "disableMailboxesWhy")
             let names = choice.chosen.map { facts[$0.id]?.name ?? $0.name }
             return question.disable(visit.texts.count("disableMany", choice.chosen.count), text, names, visit)
+        case .profile where visit.form["confirmed"] == nil:
+            // Mailboxes that have the profile already stay as they are.
+            let others = choice.chosen.filter { facts[$0.id].map { !$0.isDone(.profile, choice.profile) } ?? true }
+            guard !others.isEmpty else { return nil }
+            let profile = (visit.form["profile"] ?? "").trimmingCharacters(in: .whitespaces)
+            var asked = question
+            asked.fields.append(("profile", profile))
+            return asked.assign(profile, others.map { facts[$0.id]?.name ?? $0.name }, visit)
         case .test where visit.form["approves"] == nil && MailboxAction.approve.isAllowed(for: visit.roles):
             let open = choice.ids.compactMap { facts[$0] }.filter(\.lacksApproval)
             return open.isEmpty ? nil : question.approve(open, of: choice.chosen.count, visit)

@@ -17,6 +17,12 @@ struct MailboxQuestion {
         page(title, text, names, [("danger", "confirmed", "1", visit.text("disable"))], visit)
     }
 
+    func assign(_ profile: String, _ names: [String], _ visit: Visit) -> PageResponse {
+        page(
+            visit.texts.count("profileMany", names.count, ["profile": profile]), visit.text("profileManyWhy"), names,
+            [("danger", "confirmed", "1", visit.text("assign"))], visit)
+    }
+
     /// Asks whether the addresses are approved that a test needs to be approved.
     ///
     /// - Parameter count: How many mailboxes are to be tested.

@@ -29,6 +29,10 @@ extension Console {
             try keep(typing.errors)
             return .page("form", try form.values(), status: .badRequest)
         }
+        if let question = try Self.clearQuestion(form, typing) {
+            try keep([:])
+            return .page("form", try form.values().merging(["question": question]) { _, new in new })
+        }
         do {
             let id: UUID
             if isNew, Self.makesQueue(entity, visit) {
@@ -60,6 +64,18 @@ extension Console {
             values["problem"] = visit.texts.told(message)
             return .page("form", values, status: status)
         }
+    }
+
+    /// The question before stored passwords are deleted; nil if none is, and after the answer.
+    private static func clearQuestion(_ form: RecordForm, _ typing: TypedRecord) throws -> [String: Any]? {
+        let (visit, entity) = (form.visit, form.entity)
+        let cleared = typing.members.compactMap { member -> String? in
+            guard member.value == .null, form.isSet.contains(member.name), let attribute = entity[member.name] else { return nil }
+            return visit.texts.label(attribute, of: entity)
+        }
+        guard !cleared.isEmpty, visit.form["confirmed"] == nil else { return nil }
+        let names = ["what": cleared.map { "“\($0)”" }.joined(separator: ", "), "name": form.title]
+        return ["title": visit.text("clearTitle", names), "text": visit.text("clearWhy"), "button": visit.text("clearNow")]
     }
 
     /// Creates a record, or finds the one that this form made already.

@@ -41,6 +41,8 @@ def test_a_password_is_set_and_never_seen_again(console, browser):
     assert console.opened_cells()[f"mailbox({id}).password"][1] == "pässword-from-the-console"
     click(browser, By.NAME, "password!clear")
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
+    says(browser, "Delete what is stored for “Password” of “Made in the console”?", "It can't be brought back.")
+    press(browser, By.CSS_SELECTOR, "form.fields button.danger")
     says(browser, "Saved.", "Not set")
     # A record is deleted after a question that names it.
     press(browser, By.LINK_TEXT, "Delete")
@@ -336,7 +338,7 @@ def test_a_person_changes_their_own_password_and_ends_sessions(console):
     page = one.get(f"{console.pages}/account").text
     others = re.findall(r'name="id" value="([0-9a-f]{32})"', page)
     assert len(others) == 1 and "this session" in page
-    one.post(f"{console.pages}/account/end-session", {"csrf": csrf, "id": others[0]})
+    one.post(f"{console.pages}/account/end-session", {"csrf": csrf, "id": others[0], "confirmed": "1"})
     assert two.get(f"{console.pages}/account").url.split("?")[0].endswith("/sign-in") and one.get(f"{console.pages}/account").url.endswith("/account")
     two, _ = caller(console, "joan", "joan's own password")
     form = {"csrf": csrf, "old": "joan's own password", "new": "another password of joan", "again": "another password of joan"}
@@ -590,7 +592,7 @@ def test_sessions_are_new_at_each_sign_in_hashed_and_end(console):
     # Everywhere means everywhere.
     one, csrf = visitor(console)
     two, _ = visitor(console)
-    one.post(f"{console.pages}/sign-out", {"csrf": csrf, "everywhere": "1"})
+    one.post(f"{console.pages}/sign-out", {"csrf": csrf, "everywhere": "1", "confirmed": "1"})
     assert all(s.get(f"{console.pages}/overview").url.split("?")[0].endswith("/sign-in") for s in (one, two))
 
 

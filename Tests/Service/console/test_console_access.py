@@ -159,7 +159,9 @@ def test_what_a_person_who_leaves_has_is_named_and_handed_over(console):
     listed = admin.get(f"records/mailboxes?owner={users['leaving-ada']}")
     assert "of ada 0" in listed.text and "of ada 1" in listed.text and "User: leaving-ada" in text(listed) and len(re.findall('class="first"', listed.text)) == 2
     assert "owner=" in re.search(r'href="([^"]*export.csv[^"]*)"', listed.text)[1]
-    done = admin.send("access/hand-over-user", id=id, to=heir)
+    asked = admin.send("access/hand-over-user", id=id, to=heir)
+    assert "Hand over what belongs to leaving-ada to staying-bob?" in text(asked) and "no way back in one step" in text(asked) and "2 mailboxes" in text(asked)
+    done = admin.send("access/hand-over-user", **fields_of_question(asked))
     assert "3 records were handed over." in text(done) and "2 mailboxes" not in text(done)
     assert console.sql("SELECT DISTINCT ownerid::text FROM org_contoso.mailbox WHERE name LIKE 'of ada %%'") == [(users["staying-bob"],)]
     assert admin.send("access/hand-over-user", id=id, to="").status_code == 404
@@ -181,7 +183,9 @@ def test_one_session_of_a_person_is_ended(console):
     # The one that was used last is the first.
     other.get("overview")
     newest = re.findall(r'name="session" value="(\w+)"', admin.get(f"access/people/{id}").text)[0]
-    answer = admin.send("access/end-user-session", id=id, session=newest)
+    asked = admin.send("access/end-user-session", id=id, session=newest)
+    assert "End the session of twice from " in text(asked) and "twice can sign in again" in text(asked)
+    answer = admin.send("access/end-user-session", **fields_of_question(asked))
     assert "A session of twice was ended." in answer.text and len(re.findall(r'name="session" value="(\w+)"', answer.text)) == 1
     assert other.get("overview").url.split("?")[0].endswith("/sign-in") and one.get("overview").url.endswith("/overview")
     again = admin.send("access/end-user-session", id=id, session=newest)

@@ -240,7 +240,7 @@ class Tabs:
         self.visitor.send("sign-out")
 
     def signed_out_everywhere(self):
-        Visitor(self.console, self.name, self.secret).send("sign-out", everywhere="1")
+        Visitor(self.console, self.name, self.secret).send("sign-out", everywhere="1", confirmed="1")
 
     def ended_by_an_administrator(self):
         self.console.run("user", "end-sessions", self.name, "--org", "contoso")

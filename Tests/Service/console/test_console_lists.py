@@ -108,7 +108,7 @@ def test_equal_reasons_are_one_group_and_each_group_is_named(console):
     form = {f"id.{box}": f"grouped {number:02d}" for number, box in enumerate(boxes)} | {f"id.{gone}": "grouped zz"}
     csrf = hidden(visitor.get("account"), "csrf")
     answer = visitor.session.post(f"{console.pages}/records/mailboxes/bulk", {
-        "csrf": csrf, "do": "profile", "profile": profile, "returns": "/contoso/records/mailboxes?q=grouped", **form})
+        "csrf": csrf, "do": "profile", "profile": profile, "confirmed": "1", "returns": "/contoso/records/mailboxes?q=grouped", **form})
     [lines] = re.findall(r'(?s)<section class="problem".*?</section>', answer.text)
     said = text(lines)
     assert "25 mailboxes were not changed" in said and said.count("stored password") == 1 and "and 4 more" in said, said

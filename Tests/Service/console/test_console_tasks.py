@@ -108,7 +108,7 @@ def test_many_mailboxes_are_tested_enabled_and_given_a_profile(console):
         return text(answer.text)
 
     [(name, profile)] = console.sql("SELECT name, emailserverprofileid FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
-    assert "2 mailboxes were given the server profile." in change(do="profile", profile=name, **chosen)
+    assert "2 mailboxes were given the server profile." in change(do="profile", profile=name, confirmed="1", **chosen)
     assert stored("emailserverprofile") == [profile, profile, None]
     # A test needs addresses that are approved. That is a decision of its own, so it is asked for.
     asked = text(admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes?q=bulk", do="test", **chosen).text)

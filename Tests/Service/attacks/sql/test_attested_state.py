@@ -51,7 +51,7 @@ def test_a_session_that_sql_inserts_is_none(place, role):
 def test_a_session_that_ended_does_not_begin_again(place, role):
     person = name("leaver")
     place.add_user(person)
-    for everywhere in ({}, {"everywhere": "1"}):
+    for everywhere in ({}, {"everywhere": "1", "confirmed": "1"}):
         visitor, other = place.visit(person), place.visit(person)
         assert visitor.page().status_code == other.page().status_code == 200
         with place.put_back("console_session") as restore:

@@ -1,0 +1,100 @@
+import Authentication
+import Foundation
+import HTTPTypes
+import JSON
+import Model
+import Tenancy
+
+// Asks for confirmation before sessions end, records are handed over, or a password is reset.
+extension Console {
+    /// The question before an action on a person; nil for one that needs none, and after the answer.
+    func personQuestion(_ action: String, _ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> PageResponse? {
+        guard visit.form["confirmed"] == nil else { return nil }
+        let back = "access/people/\(entry.id.text)"
+        switch action {
+        case "hand-over-user":
+            let heir = try await self.entry(visit.form["to"] ?? "", visit)
+            let names = ["name": entry.name, "heir": heir.name]
+            return question(
+                ("handOverTitle", "handOverWhy", "handOver"), names, "access/\(action)",
+                ["id": entry.id.text, "to": heir.id.text],
+                back, visit,
+                [
+                    "lines": [visit.text("handOverWayBack", names)],
+                    "links": try await belongings(entry, visit)["belongings"] ?? false,
+                ])
+        case "end-user-sessions":
+            return question(
+                ("endSessionsTitle", "endSessionsWhy", "endSessions"), ["name": entry.name], "access/\(action)",
+                ["id": entry.id.text], back, visit)
+        case "end-user-session":
+            let id = visit.form["session"] ?? ""
+            let sessions = try await ConsoleUsers(deployment).sessions(of: entry.id, by: try visit.session())
+            guard let session = sessions.first(where: { $0.id == id }) else { return nil }
+            return question(
+                ("endSessionTitle", "endSessionWhy", "endSession"),
+                ["name": entry.name, "address": session.address.map(EventLines.address) ?? ""], "access/\(action)",
+                ["id": entry.id.text, "session": id], back, visit)
+        default: return nil
+        }
+    }
+
+    /// The question before one of a person's own sessions ends; nil after the answer, and if there is no such session.
+    func sessionQuestion(_ id: String, _ signed: ConsoleSessions.AuthenticatedUser, _ visit: Visit) async throws -> PageResponse? {
+        let running = try await sessions.running(for: signed, token: visit.token ?? "")
+        guard visit.form["confirmed"] == nil, let session = running.first(where: { $0.id == id && !$0.isCurrent }) else {
+            return nil
+        }
+        return question(
+            ("endSessionTitle", "endSessionWhy", "endSession"),
+            ["name": signed.name, "address": session.address.map(EventLines.address) ?? ""], "account/end-session", ["id": id],
+            "account", visit)
+    }
+
+    /// The question before a person signs out everywhere; nil after the answer.
+    func everywhereQuestion(_ visit: Visit) -> PageResponse? {
+        guard visit.form["everywhere"] != nil, visit.form["confirmed"] == nil, let signed = visit.signed else { return nil }
+        return question(
+            ("signOutEverywhereTitle", "signOutEverywhereWhy", "signOutEverywhere"), ["name": signed.name], "sign-out",
+            ["everywhere": "1"], "account", visit)
+    }
+
+    // MARK: Resetting a password
+
+    /// The page that asks for a person's new password, and says what ends with the former one.
+    @Sendable func resetPage(_ visit: Visit) async throws -> PageResponse {
+        try await resetPage(visit, visit.parameter("id") ?? "")
+    }
+
+    func resetPage(_ visit: Visit, _ id: String, problem: String? = nil, status: HTTPResponse.Status = .ok) async throws
+        -> PageResponse
+    {
+        let entry = try await entry(id, visit)
+        var more: [String: Any] = ["asksPassword": true]
+        more["problem"] = problem
+        return question(
+            ("resetTitle", "resetPersonWhy", "reset"), ["name": entry.name], "access/reset-user", ["id": entry.id.text],
+            "access/people/\(entry.id.text)", visit, more, status: status)
+    }
+
+    /// A page that asks for confirmation.
+    ///
+    /// - Parameters:
+    ///   - texts: The keys of its title, its text and its button.
+    ///   - path: Where the answer is sent to, with the fields.
+    ///   - back: Where *Cancel* leads.
+    private func question(
+        _ texts: (title: String, why: String, button: String), _ names: [String: String], _ path: String,
+        _ fields: [String: String],
+        _ back: String, _ visit: Visit, _ more: [String: Any] = [:], status: HTTPResponse.Status = .ok
+    ) -> PageResponse {
+        let sent = fields.merging(["confirmed": "1"]) { own, _ in own }.sorted { $0.key < $1.key }
+        var values: [String: Any] = [
+            "title": visit.text(texts.title, names), "text": visit.text(texts.why, names), "action": "\(visit.root)/\(path)",
+            "fields": sent.map { ["name": $0.key, "value": $0.value] }, "button": visit.text(texts.button),
+            "back": "\(visit.root)/\(back)",
+        ]
+        values.merge(more) { _, new in new }
+        return .page("confirm", values, status: status)
+    }
+}

@@ -1,0 +1,242 @@
+"""Every form of every page either is harmless, for a reason, or asks first: what is meant by name, what comes back and what does not."""
+
+import pathlib
+import re
+
+import pytest
+import test_console_pages
+from html_forms import form, forms
+from test_console_access import Visitor, text
+from test_console_tasks import Person
+
+ROOT = pathlib.Path(__file__).parents[4]
+console = test_console_pages.console
+
+#: Forms that ask nothing, and why.
+HARMLESS = {
+    "sign-in": "gives a session, and takes nothing",
+    "sign-in/kept": "is the question itself: it shows what waits",
+    "fresh": "is a question itself: it takes the password",
+    "invitation": "sets the first password, or another one, of the person who has the link",
+    "sign-out": "the person signs in again",
+    "account/waits": "goes on with what waits",
+    "account/offer": "shows a secret, and turns nothing on",
+    "account/confirm": "takes a code of the secret; two-step sign-in can be turned off again",
+    "account/end": "takes a code of the authenticator; two-step sign-in can be turned on again",
+    "account/password": "takes the present password, and the new one twice",
+    "settings/data-encryption/strength": "judges what is typed",
+    "settings/data-encryption/key": "shows the key, after the password was typed",
+    "settings/data-encryption/key?sheet=1": "shows the key, after the password was typed",
+    "settings/data-encryption/key?sheet=file": "shows the key, after the password was typed",
+    "settings/data-encryption/kept": "says that there is a copy",
+    "settings/data-encryption/change?do=rehearse": "is a test run, and changes nothing",
+    "settings/data-encryption/change?do=review": "leads to the question",
+    "settings/data-encryption/cancel": "leaves the former key in use; a change starts again",
+    "settings/data-encryption/activate": "takes the right key only, and opens what was closed",
+    "settings/approvals/approve": "is the answer to another person's question, which its row names; it takes the password",
+    "settings/approvals/refuse": "the other person can ask again",
+    "access/add-user": "adds a person, who can be removed",
+    "access/enable-user": "gives access back that can be ended again",
+    "access/invite-user": "shows a link; the former password holds until it is used",
+    "access/add-client": "adds a client, which can be removed",
+    "access/enable-client": "gives access back that can be ended again",
+    "access/rotate-client": "the former secret is accepted for as long as the form says; that it ends at once is asked",
+    "access/rules": "requires more; that less is required is asked",
+    "connect": "adds a mailbox, which can be deleted",
+    "views/keep": "stores a name for the address of a list",
+    "views/remove": "the view is there again as soon as it is kept again",
+    "records/:set/bulk": "does nothing without a button",
+    "records/:set/bulk?do=approve": "is an approval; the form of a mailbox can take it back",
+    "records/:set/bulk?do=test": "a test changes no mail; that it approves addresses is asked",
+    "records/:set/bulk?do=enable": "a mailbox can be disabled again",
+    "records/:set/:id": "can be typed again, and *Changes* has the former values; that a password is deleted is asked",
+    "records/:set/:id/do?do=test": "a test changes no mail",
+    "records/:set/:id/do?do=approve": "is an approval; the form of a mailbox can take it back",
+    "records/:set/:id/do?do=enable": "a mailbox can be disabled again",
+    "records/:set/:id/reply": "sends the e-mail that its page shows, to whom it names",
+    "records/:set/:id/forward": "sends the e-mail that its page shows, to whom it names",
+    "compose": "sends the e-mail that its page shows, to whom it names",
+}
+#: Forms that ask: the page, what is chosen on it, what the question says. None for a form that is on the page of its question alone.
+ASKS = {
+    "sign-out?everywhere=1": ("account", {}, ("Sign out admin everywhere?", "You can sign in again")),
+    "account/end-session": ("account", {}, ("End the session of admin from ", "can sign in again")),
+    "access/end-user-sessions": ("person", {}, ("End all sessions of grace?", "can sign in again")),
+    "access/end-user-session": ("person", {}, ("End the session of grace from ", "can sign in again")),
+    "access/role-user": ("person", {"role": "System Administrator"}, ("Give grace another role?", "can give the former role back")),
+    "access/hand-over-user": ("person", {"to": "{admin}"}, ("Hand over what belongs to grace to admin?", "There is no way back in one step", "1 queue")),
+    "access/reset-user": (None, "access/people/{grace}/reset", ("Reset the password of grace?", "The former password does not come back")),
+    "access/disable-user": (None, "access/people/{grace}/disable", ("Disable grace?", "You can enable them again")),
+    "access/remove-user": (None, "access/people/{grace}/remove", ("Remove grace?", "can't be undone")),
+    "access/role-client": ("client", {"role": "Basic User"}, ("Give dev-admin another role?", "can give the former role back")),
+    "access/disable-client": (None, "access/clients/{client}/disable", ("Disable dev-admin?", "enable it again")),
+    "access/remove-client": (None, "access/clients/{client}/remove", ("Remove dev-admin?", "can't be undone")),
+    "access/end-secret-client": ("client", {}, ("End this secret of dev-admin?", "at once")),
+    "settings/data-encryption/change?do=change": (None, None, ()),
+    "records/:set/bulk?do=disable": ("mailboxes", {"id.{box}": "Ada King"}, ("Disable 1 mailbox?", "until you enable it again", "Ada King")),
+    "records/:set/bulk?do=profile": (
+        "mailboxes", {"id.{box}": "Ada King", "profile": "Own servers"},
+        ("Give 1 mailbox the server profile “Own servers”?", "The former profiles are not remembered", "Ada King")),
+    "records/:set/:id/delete": (None, "records/mailboxes/{box}/delete", ("Delete Mailbox “Ada King”?", "can't be undone")),
+    "records/:set/:id/do?do=disable": ("mailbox", {}, ("Disable Ada King?", "until you enable it again", "password stays stored")),
+}
+#: The same forms with a choice that is dangerous.
+CHOICES = [
+    ("client", "access/rotate-client", ("", ""), {"overlap": "0"}, ("at once",)),
+    ("mailbox", "records/:set/:id", ("", ""), {"password!clear": "1"}, ("Delete what is stored for “Password” of “Ada King”?", "can't be brought back")),
+    ("profile", "records/:set/:id", ("", ""), {"incomingpassword!clear": "1", "outgoingpassword!clear": "1"}, ("“IONOS”", "can't be brought back")),
+    ("unapproved", "records/:set/bulk", ("do", "test"), {"id.{unapproved}": "x"}, ("Approve ", "too?")),
+    ("sign-in-rules", "access/rules", ("", ""), {"role.System Administrator": None, "role.Email Administrator": None, "role.Basic User": None}, ("Allow sign-in with a password alone?",)),
+]
+
+
+@pytest.fixture(scope="module")
+def ids(console):
+    """A person with a queue and a session, a client with two secrets, and another session of the administrator."""
+    Visitor(console), Visitor(console, "grace", "a password of theirs")
+    [(grace, user)] = console.sql("SELECT user_id::text, systemuser_id::text FROM config.console_user WHERE name = 'grace'")
+    queue = console.create("queues", {"name": "of grace", "emailpassword": "q"})
+    assert console.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({user})"}).status_code == 204
+    assert console.request("PATCH", f"emailserverprofiles({console.ids['profile']})", {"incomingpassword": "in", "outgoingpassword": "out"}).status_code == 204
+    [(admin,)] = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'admin'")
+    client = console.wanted["client"].rsplit("/", 1)[1]
+    [(unapproved,)] = console.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE emailrouteraccessapproval <> 1 AND emailserverprofile IS NOT NULL LIMIT 1")
+    Person(console).send("access/rotate-client", id=client, overlap="24")
+    return {"grace": grace, "admin": admin, "client": client, "box": console.ids["mailbox"], "unapproved": unapproved}
+
+
+def routes():
+    """Every route that takes a form, as the sources have them."""
+    source = (ROOT / "Sources/Console/Console+Routes.swift").read_text()
+    listed = (ROOT / "Sources/Console/Access/AccessPages.swift").read_text()
+    actions = {
+        "access": re.findall(r'"([\w-]+)"', re.search(r"(?s)accessActions = \[(.*?)\]", listed)[1]),
+        "account": re.findall(r'"([\w-]+)"', re.search(r'for action in \[([^\]]*)\] \{\s*post\(router, "account', source)[1]),
+        "settings/approvals": ["approve", "refuse"]}
+    source = source.replace("\\(path)", "settings/data-encryption").replace("\\(Self.approvalsPath)", "settings/approvals")
+    for path in re.findall(r'(?:\bpost\(router, |open\(router, \.post, )"([^"]*)"', source):
+        place, _, action = path.rpartition("/")
+        yield from (f"{place}/{name}" for name in actions[place]) if action == "\\(action)" else [path]
+
+
+def route(action):
+    """The route of a form's address."""
+    path = action.removeprefix("/contoso/").split("?")[0]
+    for pattern in sorted(set(routes()), key=lambda pattern: pattern.count(":")):
+        if re.fullmatch(re.sub(r":\w+", "[^/]+", pattern), path):
+            return pattern
+    raise AssertionError(f"no route takes {action}")
+
+
+def key(form, button):
+    name, value = button
+    known = name and f"{route(form.action)}?{name}={value}"
+    return known if name in ("do", "sheet", "everywhere") else route(form.action)
+
+
+def is_question(form, page):
+    return "card prose" in form.attributes and ">Cancel</a>" in form.content
+
+
+def test_each_route_that_takes_a_form_is_harmless_or_asks():
+    known = {entry.split("?")[0] for entry in (*HARMLESS, *ASKS)}
+    found = set(routes())
+    assert len(found) > 45 and found == known, found ^ known
+    assert not HARMLESS.keys() & ASKS.keys()
+
+
+def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
+    admin, seen = Person(console), set()
+    for name, path in {**console.wanted, "unapproved": "records/mailboxes?status=unapproved"}.items():
+        page = admin.session.get(f"{console.pages}/{path}").text
+        for found in forms(page):
+            for button in found.buttons:
+                if not (button[0] in ("confirmed", "approves") or is_question(found, page)):
+                    assert key(found, button) in HARMLESS or ASKS[key(found, button)][0], (name, key(found, button))
+                seen.add(key(found, button))
+    # What is on no page of this list: pages that answer forms, and those of a state that is not there.
+    rare = {
+        "sign-in", "sign-in/kept", "fresh", "account/waits", "account/confirm", "account/end", "settings/data-encryption/strength", "settings/data-encryption/kept",
+        "settings/data-encryption/change?do=change", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
+        "settings/approvals/refuse", "access/enable-user", "access/enable-client", "views/remove", "records/:set/:id/do?do=approve", "records/:set/:id/do?do=enable",
+        "records/:set/bulk"}
+    assert seen | rare == HARMLESS.keys() | ASKS.keys(), (HARMLESS.keys() | ASKS.keys()) ^ (seen | rare)
+
+
+def state(console):
+    """What a question must leave as it is."""
+    tables = ["config.console_user", "config.api_client", "config.api_client_secret", "org_contoso.mailbox", "org_contoso.mailbox_cell", "org_contoso.queue",
+              "org_contoso.emailserverprofile_cell", "org_contoso.emailserverprofile"]
+    return [console.sql(f"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} AS t")[0] for table in tables] + console.sql("SELECT count(*) FROM config.console_session")
+
+
+def filled(value, ids):
+    for name, id in ids.items():
+        value = value.replace(f"{{{name}}}", id)
+    return value
+
+
+def asked(console, ids, path, action, button, chosen, **wanted):
+    """What a form of a page answers with these values."""
+    admin = Person(console)
+    [page] = [found for found in forms(admin.get(path).text) if route(found.action) == action and button in found.buttons and wanted.items() <= found.fields.items()][:1]
+    fields = page.fields | {filled(name, ids): value and filled(value, ids) for name, value in chosen.items()} | ({button[0]: button[1]} if button[0] else {})
+    before = state(console)
+    answer = admin.send(page.action.removeprefix("/contoso/"), **{name: value for name, value in fields.items() if value is not None})
+    assert answer.status_code == 200, answer.text[:2000]
+    return answer.text, before
+
+
+def check(console, page, before, says):
+    said = text(type("Answer", (), {"text": page}))
+    assert all(words in said for words in says), (says, said)
+    assert state(console) == before, "the question alone changes nothing"
+    assert re.search(r'<button class="(danger|primary)"', page) and ">Cancel</a>" in page
+
+
+@pytest.mark.parametrize("name", [name for name, (page, _, _) in ASKS.items() if page])
+def test_a_question_names_its_object_and_the_way_back(console, ids, name):
+    page, chosen, says = ASKS[name]
+    action, _, button = name.partition("?")
+    answer, before = asked(console, ids, console.wanted[page], action, tuple(button.split("=")) if button else ("", ""), chosen)
+    assert any("card prose" in found.attributes and found.fields.get("confirmed") == "1" or ("confirmed", "1") in found.buttons for found in forms(answer)), answer
+    check(console, answer, before, says)
+
+
+@pytest.mark.parametrize("name", [name for name, (page, path, _) in ASKS.items() if not page and path])
+def test_a_page_of_a_question_names_its_object_and_the_way_back(console, ids, name):
+    _, path, says = ASKS[name]
+    admin = Person(console)
+    before, page = state(console), admin.get(filled(path, ids)).text
+    assert route(form(page, name.split("/")[-1]).action) == name
+    check(console, page, before, says)
+
+
+def test_dangerous_choices_are_asked(console, ids):
+    admin = Person(console)
+    # There has to be a requirement, to take it away.
+    assert "were saved" in admin.send("access/rules", **{"role.Email Administrator": "1"}).text
+    wanted = {**console.wanted, "unapproved": "records/mailboxes?status=unapproved"}
+    for page, action, button, chosen, says in CHOICES:
+        answer, before = asked(console, ids, wanted[page], action, button, chosen)
+        check(console, answer, before, says)
+
+
+def test_a_password_is_deleted_after_the_question_with_what_else_was_typed(console, ids):
+    answer, _ = asked(console, ids, f"records/mailboxes/{ids['box']}", "records/:set/:id", ("", ""), {"password!clear": "1", "username": "typed along"})
+    again = form(answer, f"records/mailboxes/{ids['box']}", username="typed along")
+    admin = Person(console)
+    saved = admin.send(f"records/mailboxes/{ids['box']}", **again.fields, confirmed="1")
+    assert "Saved." in saved.text and f"mailbox({ids['box']}).password" not in console.opened_cells()
+    assert console.get(f"mailboxes({ids['box']})?$select=username").json()["username"] == "typed along"
+
+
+def test_a_password_is_reset_on_the_page_that_asks(console, ids):
+    admin, her = Person(console), Visitor(console, "katherine", "a password of theirs")
+    [(id,)] = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'katherine'")
+    question = form(admin.get(f"access/people/{id}/reset").text, "access/reset-user")
+    refused = admin.send("access/reset-user", **{**question.fields, "password": "short"})
+    assert refused.status_code == 400 and "Reset the password of katherine?" in refused.text and 'class="problem"' in refused.text
+    assert her.get("overview").url.endswith("/overview")
+    done = admin.send("access/reset-user", **{**question.fields, "password": "quite another phrase"})
+    assert "The password of katherine was reset." in done.text and her.get("overview").url.split("?")[0].endswith("/sign-in")
