@@ -28,8 +28,8 @@ extension Console {
             values["recent"] = Array(try await EventLines(visit, session).lines(recent).prefix(Self.recentEvents))
         } else if !session.isEncryptionActive {
             found.append([
-                "severity": "bad", "text": visit.text("key-required"), "what": visit.text("askAdministrator"), "href": false,
-                "message": false,
+                "severity": "bad", "level": visit.text("severity:error"), "text": visit.text("key-required"),
+                "what": visit.text("askAdministrator"), "href": false, "message": false,
             ])
         }
         // Administrators of an organization share figures. Other people see those of their own records.
@@ -89,23 +89,14 @@ extension Console {
 
     // MARK: What needs attention
 
-    /// The page of this console that solves a finding.
-    private static let remedies: [String: (path: String, button: String)] = [
-        "key-required": ("settings/data-encryption", "activate"), "key-never-copied": ("settings/data-encryption", "keepCopy"),
-        "key-overdue": ("settings/data-encryption/change", "changeKey"), "client-not-made-here": ("access", "reviewAccess"),
-        "user-not-made-here": ("access", "reviewAccess"), "revocation-undone": ("access", "reviewAccess"),
-        "events-refused": ("events?kind=event+refused", "showEvents"), "events-lost": ("events?kind=event+lost", "showEvents"),
-        "mail-settings-not-authorized": ("records/emailserverprofiles", "reviewProfiles"),
-    ]
-
     private func finding(_ finding: Finding, _ visit: Visit) -> [String: Any] {
         let style = ["error": "bad", "warning": "warn"][finding.severity.rawValue] ?? ""
         var values: [String: Any] = [
             "severity": style, "level": visit.text("severity:\(finding.severity.rawValue)"), "text": visit.text(finding.code),
             "what": visit.texts.optional("do:\(finding.code)") ?? visit.text("askOperator"), "message": finding.message,
-            "advice": finding.advice, "href": false,
+            "advice": finding.advice, "href": Remedy.letter(finding, visit), "button": visit.text("writeOperator"),
         ]
-        if let remedy = Self.remedies[finding.code] {
+        if let remedy = Remedy.pages[finding.code] {
             values["href"] = "\(visit.root)/\(remedy.path)"
             values["button"] = visit.text(remedy.button)
         }
@@ -135,7 +126,8 @@ extension Console {
         }
         return [
             "severity": "bad", "level": visit.text("severity:error"), "text": visit.text("noRouter"),
-            "what": visit.text("do:noRouter"), "href": false, "message": false,
+            "what": visit.text("do:noRouter"), "href": "\(visit.root)/records/mailboxes", "button": visit.text("showThem"),
+            "message": false,
         ]
     }
 

@@ -1,4 +1,4 @@
-"""The figures of the overview and of the key's page, compared with the database."""
+"""The figures of the overview and of the key's page, compared with the database; and what needs attention."""
 
 import html
 import json
@@ -9,6 +9,7 @@ import signal
 import types
 
 import pytest
+from mail import until
 from test_console_access import Visitor, text
 
 ROOT = pathlib.Path(__file__).parents[4]
@@ -186,3 +187,57 @@ def test_a_test_run_has_the_figures_and_names_what_does_not_open(place):
         assert "1 value can&#39;t be decrypted" in part.replace("'", "&#39;") and box in part, part
     finally:
         place.sql("SET session_replication_role = replica; UPDATE org_contoso.mailbox_cell SET password = %s WHERE mailboxid = %s" % ("'\\x" + bytes(cell).hex() + "'", "'" + box + "'"))
+
+
+# What needs attention
+
+
+def remedies():
+    """The page and the key of the button of each finding that is solved in the console."""
+    source = (ROOT / "Sources/Console/Overview/Remedy.swift").read_text()
+    named = {name: (path, button) for name, path, button in re.findall(r'static let (\w+) = Remedy\("([^"]*)", "([^"]*)"\)', source)}
+    table = re.search(r"(?s)static let pages: .*?\]\n", source)[0]
+    found = {code: (path, button) for code, path, button in re.findall(r'"([\w-]+)": Remedy\("([^"]*)", "([^"]*)"\)', table)}
+    return found | {code: named[name] for code, name in re.findall(r'"([\w-]+)": (\w+)\b(?!\()', table)}
+
+
+def findings():
+    """The findings that a page may show: those with words."""
+    return {key for key in MESSAGES["en"] if re.fullmatch(r"[a-z]+(-[a-z]+)+", key) and key not in ("page-back",)}
+
+
+def test_each_finding_has_words_for_what_to_do_here_and_a_button_that_leads_there(place):
+    known, admin = remedies(), Visitor(place)
+    assert len(known) > 30 and known.keys() <= findings(), known.keys() - findings()
+    for code, (path, button) in known.items():
+        for language, messages in MESSAGES.items():
+            assert f"do:{code}" in messages and button in messages, (language, code)
+            assert "fieldseal " not in messages[f"do:{code}"], "no command is needed for what is solved here"
+    for path in {path for path, _ in known.values()}:
+        assert admin.get(path).status_code == 200, path
+    # The others are for the person who operates the server, and so say all of them.
+    others = findings() - known.keys()
+    assert {code for code in others if f"do:{code}" in MESSAGES["en"]} == set(), "words without a button"
+
+
+def attention(page):
+    """What needs attention, by its title: what to do, the button and where it leads."""
+    return {html.unescape(title): (html.unescape(what), html.unescape(button), html.unescape(href)) for title, what, href, button in re.findall(
+        r'(?s)<strong>([^<]*)</strong></p><p class="hint">([^<]*)</p>.*?<a class="button small" href="([^"]*)">([^<]*)</a></li>', page)}
+
+
+def test_findings_are_shown_with_their_buttons(place):
+    admin, english = Visitor(place), MESSAGES["en"]
+    profile = place.create("emailserverprofiles", {"name": "changed past it", "incomingserverlocation": "imap.contoso.example", "incomingpassword": "x"})
+    place.sql("UPDATE org_contoso.emailserverprofile SET incomingserverlocation = 'elsewhere.test' WHERE emailserverprofileid = %s", [profile])
+    place.sql("SET fieldseal.maintenance = 'on'; ALTER TABLE org_contoso.queue DISABLE TRIGGER keeps_id")
+    try:
+        until(lambda: english["mail-settings-not-authorized"] in html.unescape(admin.get("overview").text), seconds=60)
+        found = attention(admin.get("overview").text)
+        assert found[english["mail-settings-not-authorized"]] == (english["do:mail-settings-not-authorized"], "Review profiles", "/contoso/records/emailserverprofiles")
+        what, button, href = found[english["fence-disabled"]]
+        assert (what, button) == (english["askOperator"], "Write to the operator")
+        assert href.startswith("mailto:?subject=Fieldseal%2C%20contoso%3A%20A%20guard") and "keeps%5Fid" in href
+    finally:
+        place.sql("ALTER TABLE org_contoso.queue ENABLE TRIGGER keeps_id")
+        place.request("DELETE", f"emailserverprofiles({profile})")
