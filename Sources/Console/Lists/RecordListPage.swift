@@ -88,7 +88,7 @@ extension Console {
             "title": visit.text(entity.logicalName), "set": entity.entitySetName, "q": request.q ?? "", "isFiltered": isFiltered,
             "lead": orFalse(visit.texts.optional("lead:\(entity.logicalName)")),
             "mayCreate": mayCreate, "newText": visit.text("new:\(entity.logicalName)"), "mayConnect": isMailbox && mayCreate,
-            "emptyText": visit.text(isFiltered ? "noneFound" : "empty:\(entity.logicalName)"),
+            "emptyText": emptyText(entity, isFiltered: isFiltered, visit),
             "columns": columns(visit, request), "orders": orders(visit, request), "of": orFalse(visit.filter("of")), "chip": false,
             "owner": orFalse(visit.filter("owner")),
             "isStatusChosen": request.option != nil,
@@ -117,6 +117,13 @@ extension Console {
                 chosen: request.option.map { "\($0)" })
         }
         return values
+    }
+
+    /// What an empty list says. A person who may connect no mailbox is told whom to ask.
+    private func emptyText(_ entity: EntityDefinition, isFiltered: Bool, _ visit: Visit) -> String {
+        if isFiltered { return visit.text("noneFound") }
+        let isForOthers = entity.logicalName == EntityDefinition.mailbox.logicalName && !Self.may(.create, entity, visit)
+        return visit.text(isForOthers ? "noMailboxOfYours" : "empty:\(entity.logicalName)")
     }
 
     /// Whether e-mails can be written from their list; if not, whom to ask.

@@ -1,4 +1,4 @@
-"""The figures of the overview and of the key's page, compared with the database; and what needs attention."""
+"""The figures of the overview and of the key's page, compared with the database; what needs attention; and lists without records."""
 
 import html
 import json
@@ -9,6 +9,8 @@ import signal
 import types
 
 import pytest
+from selenium.webdriver.common.by import By
+from console_browser import press, says, sign_in
 from mail import until
 from test_console_access import Visitor, text
 
@@ -241,3 +243,32 @@ def test_findings_are_shown_with_their_buttons(place):
     finally:
         place.sql("ALTER TABLE org_contoso.queue ENABLE TRIGGER keeps_id")
         place.request("DELETE", f"emailserverprofiles({profile})")
+
+
+# Lists without records
+
+
+def test_an_empty_list_says_what_to_do(place, chrome):
+    place.run("org", "create", "empty")
+    for name, role in (("ada", "System Administrator"), ("bea", "Basic User")):
+        place.run("user", "add", name, "--role", role, "--org", "empty", stdin="a long phrase of theirs\n")
+    here = types.SimpleNamespace(dev=place.dev, pages=f"{place.base}/empty")
+    ada, bea = (Visitor(here, name, "a long phrase of theirs") for name in ("ada", "bea"))
+    sets = {"mailboxes": "mailbox", "emailserverprofiles": "emailserverprofile", "queues": "queue", "emails": "email", "tracelogs": "tracelog"}
+    for set, entity in sets.items():
+        page = ada.get(f"records/{set}").text
+        content = re.search(r'(?s)<div class="empty">(.*?)</div>', page)[1]
+        assert MESSAGES["en"][f"empty:{entity}"] in html.unescape(content), set
+        assert ('href="/empty/connect"' in content) == (entity == "mailbox"), (set, content)
+        # A filter that finds nothing says that instead.
+        assert "Nothing matches these filters." in ada.get(f"records/{set}?q=nothing").text
+    page = ada.get("overview").text
+    assert MESSAGES["en"]["noMailboxes"] in page and '<a class="button primary" href="/empty/connect">Connect a mailbox</a>' in page
+    for path in ("records/mailboxes", "overview"):
+        page = html.unescape(bea.get(path).text)
+        assert MESSAGES["en"]["noMailboxOfYours"] in page and "/empty/connect" not in page and "No mailbox yet." not in page, path
+    # The button leads to the form.
+    chrome.delete_all_cookies()
+    sign_in(chrome, here, then="records/mailboxes", person={"username": "ada", "password": "a long phrase of theirs"})
+    press(chrome, By.CSS_SELECTOR, ".empty a.button.primary")
+    says(chrome, "Who hosts the mailbox?")
