@@ -107,7 +107,8 @@ extension Console {
         get(router, "records") { .redirect("\($0.root)/overview") }
         get(router, "connect", [.choice("provider", files.providers.compactMap { $0["id"]?.string })], connectPage)
         post(router, "connect", instead: nil, connect)
-        get(router, "lookup/:entity", [.text("q"), .choice("for", ["sending"])], suggestions)
+        get(
+            router, "lookup/:entity", [.text("q"), .choice("for", ["sending"]), .choice("also", Self.lookupsBesides)], suggestions)
         post(router, "views/keep", instead: "overview", keepView)
         post(router, "views/remove", instead: "overview", removeView)
         get(router, "records/:set", nil) { visit in

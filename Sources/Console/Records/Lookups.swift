@@ -43,9 +43,23 @@ extension Console {
         if entity.logicalName == EntityDefinition.mailbox.logicalName, visit.query("for") == "sending" {
             return .json(["names": .array(try await senderNames(visit.filter("q"), visit).map { .string($0) })])
         }
-        let names = try await lookupNames(entity, visit.filter("q"), try visit.session())
+        var names = try await lookupNames(entity, visit.filter("q"), try visit.session())
+        if let other = visit.query("also").flatMap({ EntityCatalog.entity($0) }) {
+            names += try await lookupNames(other, visit.filter("q"), try visit.session())
+        }
         return .json(["names": .array(names.map { .string($0) })])
     }
+
+    /// The address of a field's suggestions, to which the typed text is added. An owner may be a person or a team.
+    static func lookupAddress(_ attribute: AttributeDefinition, _ visit: Visit) -> String {
+        let targets = targets(attribute).map(\.logicalName)
+        guard let first = targets.first else { return "" }
+        let isOwner = targets.dropFirst().contains(lookupsBesides[0])
+        return "\(visit.root)/lookup/\(first)?\(isOwner ? "also=\(lookupsBesides[0])&" : "")q="
+    }
+
+    /// What suggestions may contain besides the first kind of record.
+    static let lookupsBesides = [EntityDefinition.team.logicalName]
 
     /// The record with the entered name, or that a lookup offers as the entered text.
     ///

@@ -169,7 +169,7 @@ struct RecordForm {
         case .lookup, .owner:
             values["isLookup"] = true
             values["offers"] = offers[name] ?? []
-            values["lookup"] = Console.targets(attribute).first.map { "\(visit.root)/lookup/\($0.logicalName)?q=" } ?? ""
+            values["lookup"] = Console.lookupAddress(attribute, visit)
             if let record, case .id(let id)? = try? record.value(of: name) { values["id"] = id.text } else { values["id"] = "" }
         case .string(let length):
             values["isText"] = true

@@ -53,8 +53,8 @@ extension Console {
             if case .id(let id)? = try record?.value(of: attribute.logicalName) {
                 for target in attribute.type.targets { references[target, default: []].insert(id) }
             }
-            if let target = Self.targets(attribute).first {
-                offers[attribute.logicalName] = try await self.offers(target, matching: nil, session)
+            for target in Self.targets(attribute) {
+                offers[attribute.logicalName, default: []] += try await self.offers(target, matching: nil, session)
             }
         }
         if entity.logicalName == "usersettings", let record { references["systemuser", default: []].insert(record.id) }

@@ -1,9 +1,27 @@
-"""Forms of records: what a mailbox belongs to."""
+"""Forms of records: what a mailbox belongs to, the fields that a person sets and their help, owners, and the providers of mail."""
 
+import html
+import json
+import os
+import pathlib
 import re
+import signal
 
+import pytest
 from html_forms import form
 from test_console_access import Visitor, person, text
+
+ROOT = pathlib.Path(__file__).parents[4]
+MESSAGES = {path.stem: json.loads(path.read_text()) for path in (ROOT / "Sources/CConsole/Messages").glob("*.json")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_router(console):
+    """The servers of providers are elsewhere: no router of a test asks them."""
+    router = console.router_pid()
+    os.kill(router, signal.SIGSTOP)
+    yield
+    os.kill(router, signal.SIGCONT)
 
 
 # What a mailbox belongs to
@@ -65,3 +83,133 @@ def test_a_new_mailbox_belongs_to_a_queue_that_is_made_with_it(console):
         saved = admin.send("records/mailboxes/new", **{**fields, "name": f"Alone {more}", **more})
         assert "Saved." in saved.text and belongs(saved.text) == "no queue and no user"
     assert console.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE 'Alone%%'") == [(0,)]
+
+
+# Fields and their help
+
+
+#: The attributes of each form that a person sets, as `RecordLayout` has them.
+LAYOUT = (ROOT / "Sources/Console/Records/RecordLayout.swift").read_text()
+FORMS = {"mailbox": "mailboxes", "emailserverprofile": "emailserverprofiles", "queue": "queues", "usersettings": "usersettingscollection"}
+
+
+def sections(entity):
+    """The fields of a form, by the keys of their sections."""
+    name = {"emailserverprofile": "profile", "usersettings": "userSettings"}.get(entity, entity)
+    part = re.search(rf"(?s)static let {name} = RecordLayout\(\s*sections: \[(.*?)\n        \],", LAYOUT)[1]
+    return {title: re.findall(r'"(\w+)"', fields) for title, fields in re.findall(r'(?s)title: "([\w:]+)",\s*fields: \[(.*?)\]', part)}
+
+
+@pytest.fixture(scope="module")
+def records(console):
+    """A record of each form."""
+    [(user,)] = console.sql("SELECT systemuserid::text FROM org_contoso.systemuser WHERE fullname = 'admin'")
+    return {"usersettings": user} | {entity: console.create(FORMS[entity], {"name": f"formed {entity}"}) for entity in ("mailbox", "emailserverprofile", "queue")}
+
+
+def names_of_fields(part):
+    """The names of a part's fields, each once and in order."""
+    found = re.findall(r'<(?:input(?! type="(?:hidden|checkbox)" name="\w+!)|select|textarea)[^>]*\bname="(\w+)"', part)
+    return list(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize("entity", FORMS)
+def test_a_form_has_its_sections_and_the_rest_below(console, records, entity):
+    page = Visitor(console).get(f"records/{FORMS[entity]}/{records[entity]}").text
+    wanted = sections(entity)
+    assert len(wanted) >= 2
+    above, _, below = page.partition(f"<summary>{MESSAGES['en']['allAttributes']}</summary>")
+    cards = re.findall(r'(?s)<section class="card"><h2>([^<]*)</h2>(.*?)</section>', above)
+    assert [html.unescape(title) for title, _ in cards] == [MESSAGES["en"][title] for title in wanted]
+    for (_, content), fields in zip(cards, wanted.values(), strict=True):
+        assert names_of_fields(content) == fields, entity
+    raw = names_of_fields(below)
+    assert raw and not set(raw) & {field for fields in wanted.values() for field in fields}
+
+
+@pytest.mark.parametrize("entity", FORMS)
+def test_help_is_at_its_field_and_is_read_with_it(console, records, entity):
+    for language, messages in MESSAGES.items():
+        visitor = Visitor(console)
+        visitor.session.headers["Accept-Language"] = language
+        page = visitor.get(f"records/{FORMS[entity]}/{records[entity]}").text
+        helped = 0
+        for fields in sections(entity).values():
+            for field in fields:
+                help = messages.get(f"help:{entity}.{field}") or messages.get(f"help:{field}")
+                if not help:
+                    continue
+                helped += 1
+                assert f'<p class="hint" id="{field}-help">{help}</p>' in page.replace("&#39;", "'").replace("&quot;", '"'), (language, field)
+                [tag] = re.findall(rf'<(?:input|select|textarea) [^>]*id="{field}"[^>]*>', page)
+                assert f'aria-describedby="{field}-help"' in tag, tag
+        assert helped >= 4, (entity, helped)
+
+
+def test_no_help_is_for_a_field_that_no_form_has():
+    fields = {(entity, field) for entity in FORMS for names in sections(entity).values() for field in names}
+    for key in MESSAGES["en"]:
+        if key.startswith("help:"):
+            entity, _, name = key.removeprefix("help:").rpartition(".")
+            assert any(name == field and entity in ("", of) for of, field in fields) or entity in FORMS and any(title == f"section:{name}" for title in sections(entity)), key
+
+
+# Owners
+
+
+def test_an_owner_is_a_person_or_a_team_by_name(console, records):
+    admin = Visitor(console)
+    person(console, "owner-olga", "Email Administrator")
+    [(unit,)] = console.sql("SELECT businessunitid::text FROM org_contoso.businessunit LIMIT 1")
+    team = console.create("teams", {"name": "Owning team", "businessunitid@odata.bind": f"/businessunits({unit})"})
+    [(olga,)] = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'owner-olga'")
+    page = admin.get(f"records/queues/{records['queue']}").text
+    [field] = re.findall(r'<input id="ownerid"[^>]*>', page)
+    offers = re.findall(r'<option value="([^"]*)">', re.search(r'(?s)<datalist id="ownerid-offers">(.*?)</datalist>', page)[1])
+    assert {"owner-olga", "Owning team"} <= set(offers)
+    lookup = html.unescape(re.search(r'data-lookup="/contoso/([^"]*)"', field)[1])
+    for typed, name in (("owner-ol", "owner-olga"), ("wning te", "Owning team")):
+        assert name in admin.get(lookup + typed).json()["names"], lookup
+    assert admin.get("lookup/systemuser?q=wning").json()["names"] == [] and admin.get("lookup/systemuser?also=role&q=x").status_code == 400
+    for name, id in (("Owning team", team), ("owner-olga", olga)):
+        fields = form(admin.get(f"records/queues/{records['queue']}").text, f"records/queues/{records['queue']}").fields
+        saved = admin.send(f"records/queues/{records['queue']}", **fields | {"ownerid": name})
+        assert "Saved." in saved.text and f'value="{name}"' in re.search(r'<input id="ownerid"[^>]*>', saved.text)[0]
+        assert console.get(f"queues({records['queue']})?$select=_ownerid_value").json()["_ownerid_value"] == id
+    refused = admin.send(f"records/queues/{records['queue']}", **fields | {"ownerid": "no such owner"})
+    assert refused.status_code == 400 and "There is nothing named “no such owner”." in html.unescape(refused.text)
+
+
+# Providers
+
+
+PROVIDERS = json.loads((ROOT / "Sources/CConsole/providers.json").read_text())
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=[provider["id"] for provider in PROVIDERS])
+def test_a_provider_brings_its_servers(console, provider):
+    admin = Visitor(console)
+    page = admin.get(f"connect?provider={provider['id']}").text
+    fields = form(page, "/connect").fields
+    assert fields["provider"] == provider["id"]
+    assert f'aria-current="true">{html.escape(provider.get("name") or MESSAGES["en"]["provider:" + provider["id"]])}<' in page
+    if provider["id"] == "existing":
+        assert "profile" in fields and "incomingserver" not in fields
+        return
+    wanted = {"incomingserver": "incoming", "incomingport": "incomingPort", "outgoingserver": "outgoing", "outgoingport": "outgoingPort"}
+    assert {field: fields[field] for field in wanted} == {field: str(provider.get(key, "")) for field, key in wanted.items()}
+    assert re.search(r'<option value="(\w+)" selected', page.partition('id="protocol"')[2].partition("</select>")[0]) is None and provider["protocol"] == "imap"
+    # With OAuth the password is a token, and the profile says so.
+    assert fields["oauth"] == ("true" if provider.get("oauth") else "")
+    assert (MESSAGES["en"]["refreshToken"] in page) == bool(provider.get("oauth"))
+    assert ("providerNote:" + provider["id"] in MESSAGES["en"]) == (MESSAGES["en"].get("providerNote:" + provider["id"], "no note at all") in html.unescape(page))
+    if "incoming" not in provider:
+        return
+    address = f"{provider['id']}@providers.example"
+    saved = admin.send("connect", **fields | {"name": f"at {provider['id']}", "emailaddress": address, "password": "x"})
+    assert "/records/mailboxes/" in saved.url, text(saved)
+    columns = "incomingserverlocation, incomingportnumber, outgoingserverlocation, outgoingportnumber, servertype, incomingauthenticationprotocol"
+    [stored] = console.sql(f"SELECT {columns} FROM org_contoso.emailserverprofile WHERE name = %s", [f"{provider['name']}, {address}"])
+    assert stored == (provider["incoming"], provider["incomingPort"], provider["outgoing"], provider["outgoingPort"], 4, 4 if provider.get("oauth") else 0)
+    # No router is to ask these servers, when there is one again.
+    assert console.request("DELETE", f"mailboxes({saved.url.rsplit('/', 1)[1].split('?')[0]})").status_code == 204
