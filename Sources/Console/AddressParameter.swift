@@ -48,7 +48,7 @@ extension Console {
         .id("id"), .choice("table", auditedEntities.map(\.logicalName)), .choice("operation", ["1", "2", "3"]), .text("person"),
         .moment("from"), .moment("until"), .moment("fromTime"), .moment("untilTime"), .moment("before"),
     ]
-    static let auditPageParameters = auditParameters + [.number("page", in: 0...offsetPages)]
+    static let auditPageParameters = auditParameters + [.number("page", in: 0...mostPages)]
 
     static let eventParameters: [AddressParameter] = [
         .choice("kind", EventGroup.allCases.map(\.rawValue) + SecurityEvent.Kind.allCases.map(\.rawValue)),

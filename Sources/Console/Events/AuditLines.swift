@@ -148,7 +148,8 @@ struct AuditLines {
         case nil, .null?: return "—"
         case .string(let text)?:
             if let id = UUID(text: text) { return names[id] ?? text }
-            return text.isEmpty ? "—" : text
+            // A router's report has words in the reader's language.
+            return text.isEmpty ? "—" : name == "lastsyncerror" ? texts.toldReport(text) : text
         case .bool(let flag)?: return visit.text(flag ? "yes" : "no")
         case .integer(let number)?: return attribute.map { texts.option(number, of: $0) } ?? "\(number)"
         case let other?: return String(decoding: other.utf8, as: UTF8.self)

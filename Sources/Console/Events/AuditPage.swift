@@ -53,16 +53,26 @@ extension Console {
             values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(oldest)])
         } else if found.next != nil {
             // After some pages, the next one begins after the last time of this one, so that no rows are skipped by counting.
-            if page < Self.offsetPages {
+            let last = try found.records.last?.value(of: "createdon")
+            if page >= Self.offsetPages, case .date(let moment)? = last, let end = Self.laterEnd(moment, visit) {
+                values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(end)])
+            } else {
                 values["next"] = visit.address(with: ["page": "\(page + 1)"])
-            } else if let last = found.records.last, case .date(let moment) = try last.value(of: "createdon") {
-                values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(moment.addingTimeInterval(1))])
             }
         }
         return .page("audit", values)
     }
 
+    /// The time before which the next page's changes were made; nil if so many are of one moment that this page began there too.
+    private static func laterEnd(_ last: Date, _ visit: Visit) -> Date? {
+        let end = last.addingTimeInterval(1)
+        return visit.endOfChanges.map { end < $0 } ?? true ? end : nil
+    }
+
+    /// The pages that are counted from the newest change.
     static let offsetPages = 100
+    /// The last page that an address may name.
+    static let mostPages = 20_000
     /// How many changes a page searches for those that match its filters.
     private static let searchedChanges = 200_000
 
@@ -74,7 +84,7 @@ extension Console {
         query.outputs = Self.auditColumns.map { .init(.column(.init($0))) }
         query.order = [.init(.column(.init("createdon")), descending: true)]
         query.pageSize = Self.auditPageSize
-        query.offset = max(0, min(Int(visit.query("page") ?? "") ?? 0, Self.offsetPages)) * Self.auditPageSize
+        query.offset = max(0, min(Int(visit.query("page") ?? "") ?? 0, Self.mostPages)) * Self.auditPageSize
         var conditions: [Filter] = []
         if let table { conditions.append(.compare(.init("objecttypecode"), .equal, .text(table.logicalName))) }
         if let id { conditions.append(.compare(.init("objectid"), .equal, .text(id.text))) }
