@@ -35,7 +35,8 @@ extension Console {
     /// The choice of what a new mailbox belongs to; nil for other records, and for a person who may create no queue.
     static func belongingChoice(_ entity: EntityDefinition, isNew: Bool, typed: String?, _ visit: Visit) -> [[String: Any]]? {
         guard isNew, entity.logicalName == EntityDefinition.mailbox.logicalName, may(.create, .queue, visit) else { return nil }
-        return [("queue", "belongsToQueue", "belongsToQueueWhy"), ("none", "belongsToNothing", "belongsToNothingWhy")].map { value, text, why in
+        let choices = [("queue", "belongsToQueue", "belongsToQueueWhy"), ("none", "belongsToNothing", "belongsToNothingWhy")]
+        return choices.map { value, text, why in
             [
                 "value": value, "text": visit.text(text), "why": visit.text(why),
                 "checked": (typed ?? "queue") == value,

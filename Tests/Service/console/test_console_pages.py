@@ -1,7 +1,7 @@
 """Every page of the console as it is drawn: at each width and in both schemes, in every language, with a hundred thousand records."""
 
+import datetime
 import html
-import itertools
 import json
 import os
 import pathlib
@@ -99,7 +99,9 @@ def test_a_short_window_is_left_to_the_page(console, browser):
         resize(browser, 720, 450)
         assert browser.execute_script(STAYING) <= 0.2, name
         resize(browser, 1440, 900)
-        assert browser.execute_script("return getComputedStyle(document.querySelector('.save') || document.body).position") in ("sticky", "static"), name
+        # In a window of usual height the buttons of a form stay in sight.
+        places = browser.execute_script("return [...document.querySelectorAll('.save')].map((e) => getComputedStyle(e).position)")
+        assert set(places) <= {"sticky"} and bool(places) == (name not in ("mailboxes", "person", "compose")), (name, places)
     resize(browser, 1280)
 
 
@@ -449,6 +451,11 @@ def test_an_e_mail_is_read_without_running_anything_of_it(console, browser):
 def test_the_job_is_done_on_a_phone(console, browser):
     """Finds out who changed a password, changes the key, prints the sheet and disables a colleague, from the menu of a phone."""
     resize(browser, 360, 640)
+    for days, person in ((6, "of-last-week"), (20, "of-long-ago")):
+        console.sql("""
+            INSERT INTO org_contoso.security_event (security_event_id, occurred_on, kind, outcome, actor, details, previous_hash, hash) OVERRIDING SYSTEM VALUE
+            SELECT min(security_event_id) - 1, now() - %s * interval '1 day', 'password replaced', 'succeeded', 'user:' || %s, 'mailbox ' || %s, sha256('a'), sha256('b')
+              FROM org_contoso.security_event""", [days, person, console.ids["failing"]])
     console.run("user", "add", "leaver", "--role", "Email Administrator", stdin="the password of one who left\n")
 
     def tap(how, what):
@@ -464,7 +471,15 @@ def test_the_job_is_done_on_a_phone(console, browser):
     go("Security events")
     Select(browser.find_element(By.NAME, "kind")).select_by_value("password replaced")
     tap(By.CSS_SELECTOR, "form.filters button")
-    says(browser, "Password replaced", "dev-admin (client)")
+    says(browser, "Password replaced", "dev-admin (client)", "of-last-week", "of-long-ago")
+    # Who did it last week: from a week ago until two days ago.
+    for name, days in (("from", 7), ("until", 2)):
+        field = browser.find_element(By.NAME, name)
+        day = (datetime.date.today() - datetime.timedelta(days=days)).isoformat()
+        browser.execute_script("arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))", field, day)
+    tap(By.CSS_SELECTOR, "form.filters button")
+    says(browser, "of-last-week", "Alan Turing")
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".lines > li")) == 1 and "of-long-ago" not in main(browser) and "dev-admin" not in main(browser).partition("Alan Turing")[2]
     go("Data Encryption")
     tap(By.PARTIAL_LINK_TEXT, "Change the key")
     tap(By.CSS_SELECTOR, "button[value=review]")
@@ -611,7 +626,6 @@ def test_pages_stay_fast_with_many_records(console):
     print(slow)
     # The limit is for the release build on an idle machine; this one is a debug build beside other tests.
     assert max(slow.values()) < 1_500, slow
-    assert list(itertools.islice((p for p, t in slow.items() if t > 1_500), 5)) == []
     # What is searched for goes on with the next page, to the oldest event and the oldest change.
     for path in ("events?actor=user:nobody", "audit?person=nobody"):
         pages, address = 0, f"{console.pages}/{path}"
