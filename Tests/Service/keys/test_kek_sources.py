@@ -162,6 +162,22 @@ def test_a_wrong_pin_is_not_tried_again_by_systemd(cluster, server, token, home,
     server.start()
 
 
+def test_the_pin_is_a_credential_of_systemd(cluster, server, token, home, tmp_path, monkeypatch):
+    """An access control list lets the unit's user read it, and its mask shows as the group's bits."""
+    credential = tmp_path / "credentials/pin"
+    credential.parent.mkdir()
+    credential.write_text(f"{PIN}\n")
+    credential.chmod(0o440)
+    configure(cluster, server, kek={"pkcs11": token.setting(home / "kek.sealed", pinFile=str(credential))})
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    refused(cluster, "others than its owner may read it (mode 440)")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credential.parent))
+    cluster.run("verify")
+    serves(server)
+    credential.chmod(0o444)
+    refused(cluster, "others than its owner may read it (mode 444)")
+
+
 def changed(file, **members):
     return json.dumps({**json.loads(file.read_text()), **members})
 

@@ -9,6 +9,7 @@ of this machine's processes and ports, and ends with it. What differs from a mac
 - Only the devices that programs need are there, and one file in /dev that is no device, to see that PrivateDevices= hides it.
 """
 
+import errno
 import itertools
 import os
 import pathlib
@@ -17,15 +18,16 @@ import subprocess
 import time
 
 import scratch
-from package_root import Root
+from package_root import WITHOUT_SWIFT, Root
 from service import PATIENCE
 
-#: The systemd of the root, behind a bash that has made it. The arguments: the folder, and pairs of a folder and its place in the root.
+#: The systemd of the root, behind a bash that has made it. The arguments: the folder, what hides Swift, and pairs of a folder and its place in the root.
 BOOT = """
 set -e
-home=$1; shift
+home=$1 without_swift=$2; shift 2
 cd "$home"; mount -t tmpfs -o mode=755 none .; cd "$home"; mkdir upper work root
 mount -t overlay overlay -o "lowerdir=/,upperdir=$home/upper,workdir=$home/work" root
+eval "$without_swift"
 mount -t tmpfs -o mode=755,nosuid none root/dev; touch root/dev/of-this-machine
 for device in null zero full random urandom tty; do touch root/dev/$device; mount --bind /dev/$device root/dev/$device; done
 mkdir root/dev/pts root/dev/shm; ln -s pts/ptmx root/dev/ptmx; ln -s /proc/self/fd root/dev/fd
@@ -66,7 +68,7 @@ class BootedRoot(Root):
         places = [str(part) for place, folder in binds.items() for part in (folder, place)]
         self.keeper = subprocess.Popen(
             ["bash", "-c", 'echo $$ > "$0/cgroup.procs"; exec "$@"', self.cgroup,
-             "unshare", "--fork", "--kill-child", "--propagation", "private", *NAMESPACES, "bash", "-c", BOOT, "boot", self.home, *places],
+             "unshare", "--fork", "--kill-child", "--propagation", "private", *NAMESPACES, "bash", "-c", BOOT, "boot", self.home, WITHOUT_SWIFT, *places],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.first = None
         try:
@@ -126,14 +128,25 @@ class BootedRoot(Root):
         self.keeper.kill()
         self.keeper.wait()
         deadline = time.monotonic() + PATIENCE
-        while self.processes():
+        while not self.is_ended():
             assert time.monotonic() < deadline, self.processes()
             time.sleep(0.02)
-        for folder, _, _ in os.walk(self.cgroup, topdown=False):
-            os.rmdir(folder)
         self.log.close()
         os.unlink(self.log.name)
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def is_ended(self):
+        """Whether no process is left, and the root's part of the tree is removed. A process that is ending is in no list any more."""
+        if self.processes():
+            return False
+        try:
+            for folder, _, _ in os.walk(self.cgroup, topdown=False):
+                os.rmdir(folder)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
 
     def processes(self):
         """What is alive in the root's part of the tree."""

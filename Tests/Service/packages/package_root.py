@@ -1,6 +1,7 @@
 """Builds the Debian packages, and makes roots to install them into.
 
-A root is an overlay over this machine's, in a mount namespace: what is installed there is nowhere else.
+A root is an overlay over this machine's, in a mount namespace: what is installed there is nowhere else. If the program has Swift's
+libraries in it, as the one of `make packages` has, there is no Swift in the root. A program of a debug build loads them from there.
 """
 
 import json
@@ -15,6 +16,11 @@ import scratch
 from service import PATIENCE, PROGRAM
 
 SOURCE = pathlib.Path(__file__).parents[3]
+#: The folder of Swift's compiler and libraries.
+SWIFT = pathlib.Path(shutil.which("swift")).resolve().parents[2]
+NEEDED = subprocess.run(["readelf", "--dynamic", PROGRAM], check=True, capture_output=True, text=True).stdout
+#: A command of the shell that leaves a root without Swift.
+WITHOUT_SWIFT = "true" if "libswiftCore" in NEEDED else f"mount -t tmpfs none root{SWIFT}"
 NAMES = ["fieldseal", "fieldseal-dbgsym", "fieldseal-doc", "fieldseal-router"]
 
 
@@ -34,7 +40,7 @@ class Root:
         script = (
             f"set -e; cd {self.home}; mount -t tmpfs -o mode=755 none .; cd {self.home}; mkdir upper work root; "
             f"mount -t overlay overlay -o lowerdir=/,upperdir={self.home}/upper,workdir={self.home}/work root; "
-            "mount --rbind /dev root/dev; mount -t proc none root/proc; echo ready; exec sleep infinity")
+            f"{WITHOUT_SWIFT}; mount --rbind /dev root/dev; mount -t proc none root/proc; echo ready; exec sleep infinity")
         self.keeper = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "bash", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         assert self.keeper.stdout.readline() == b"ready\n"

@@ -17,7 +17,7 @@ import scratch
 from cluster import Cluster
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from package_root import NAMES, SOURCE, Root, build, configure, notices_until, start
+from package_root import NAMES, SOURCE, SWIFT, WITHOUT_SWIFT, Root, build, configure, notices_until, start
 from service import PATIENCE, PROGRAM
 
 @pytest.fixture(scope="module")
@@ -131,6 +131,8 @@ def is_confined(root, pid):
 def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_path):
     assert "fieldseal" not in root.run("getent", "passwd").stdout
     root.install(*(packages[name] for name in NAMES))
+    # A program that has Swift's libraries in it needs no Swift on the machine.
+    assert WITHOUT_SWIFT == "true" or not root.path(f"{SWIFT}/usr").exists()
     assert root.run("fieldseal", "--version").stdout.strip() and root.run("getent", "passwd", "fieldseal-router").returncode == 0
     owner = root.path("/etc/fieldseal").stat()
     assert owner.st_mode & 0o7777 == 0o750 and owner.st_uid == 0

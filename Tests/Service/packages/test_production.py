@@ -25,10 +25,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def certificate(folder, name):
+def certificate(folder, name, host="localhost"):
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "60", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"], check=True, capture_output=True)
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "60", "-subj", f"/CN={host}",
+         "-addext", f"subjectAltName=DNS:{host}", "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"], check=True, capture_output=True)
 
 
 class Database:
@@ -37,20 +37,21 @@ class Database:
     ACCESS = "hostssl fieldseal fieldseal_service,fieldseal_migrator 127.0.0.1/32 scram-sha-256\n"
     SUPERUSER = "hostssl all postgres 127.0.0.1/32 scram-sha-256\n"
 
-    def __init__(self):
+    def __init__(self, host="localhost", port=None, inside=()):
+        """`inside` is a command that runs another one in a network of its own."""
         self.home = scratch.new_folder()
         self.home.chmod(0o755)
-        self.port = free_port()
+        self.port = port or free_port()
         template.give_to_postgres(self.home)
         self.password = template.copy_cluster("development", self.home / "data")
-        certificate(self.home, "database")
+        certificate(self.home, "database", host)
         for file in ("database.key", "database.pem"):
             template.give_to_postgres(self.home / file)
         self.allow(self.ACCESS + self.SUPERUSER)
         settings = ["listen_addresses=127.0.0.1", "ssl=on", f"ssl_cert_file={self.home}/database.pem", f"ssl_key_file={self.home}/database.key"]
         arguments = " ".join(f"'{s}'" for s in settings)
         subprocess.run(
-            ["bash", "-c", f"source {template.SUPPORT}; resume_postgres {self.home} {arguments}"], check=True, stdin=subprocess.DEVNULL,
+            [*inside, "bash", "-c", f"source {template.SUPPORT}; resume_postgres {self.home} {arguments}"], check=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PGPORT": str(self.port)})
 
     def allow(self, lines):
@@ -178,7 +179,13 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
 
     # Again, without a superuser: nothing is made twice, and the passwords stay.
     before = root.path("/etc/fieldseal/private/pgpass").read_bytes()
-    again = follow("runuser -u fieldseal -- fieldseal setup --org contoso --person ada --client first-app").stdout
+    repeated = "runuser -u fieldseal -- fieldseal setup --org contoso --person ada --client first-app"
+    # A certificate that is not there yet is named, and ends nothing.
+    follow("mv /etc/fieldseal/server.pem /etc/fieldseal/server.pem.away")
+    assert "/etc/fieldseal/server.pem" in follow(repeated).stdout
+    follow("mv /etc/fieldseal/server.pem.away /etc/fieldseal/server.pem")
+    again = follow(repeated).stdout
+    assert "/etc/fieldseal/server.pem" not in again
     assert again.count("there") >= 4 and "client secret" not in again and root.path("/etc/fieldseal/private/pgpass").read_bytes() == before
 
 

@@ -30,8 +30,9 @@ class Balancer:
 
     def start(self, servers):
         (self.home / "balancer.pem").write_text((self.home / "server.pem").read_text() + (self.home / "server.key").read_text())
+        # A check has `inter` to connect: on a busy machine a handshake takes longer than some hundred milliseconds.
         lines = "\n".join(
-            f"  server s{n} 127.0.0.1:{server.port} ssl verify required ca-file {self.home}/server.pem sni str(localhost) check inter 300ms fall 1 rise 1"
+            f"  server s{n} 127.0.0.1:{server.port} ssl verify required ca-file {self.home}/server.pem sni str(localhost) check inter 2s fastinter 300ms downinter 300ms fall 1 rise 1"
             for n, server in enumerate(servers))
         (self.home / "haproxy.cfg").write_text(
             "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 10s\n  timeout client 5m\n  timeout server 5m\n"
