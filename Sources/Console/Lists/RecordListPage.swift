@@ -233,7 +233,7 @@ extension Console {
                     cell["badge"] = [
                         "style": Self.style(number, name), "text": visit.texts.option(number, of: attribute),
                     ]
-                case .id(let id): cell["text"] = names[id] ?? id.text
+                case .id(let id): cell["text"] = names.shown(id, visit.texts)
                 case .text(let text) where request.entity.logicalName == "tracelog" && name == "text" || name == "lastsyncerror":
                     cell["text"] = visit.texts.toldReport(text)
                 default: cell["text"] = visit.texts.shown(value, attribute)
