@@ -182,6 +182,36 @@ for (const input of document.querySelectorAll("[data-most]")) {
         input.reportValidity();
     });
 }
+// A text that is no address is refused before it is sent, as the service would. It parts lists as the service does.
+function addresses(text) {
+    const parts = [""];
+    let quoted = false, inside = false, escaped = false;
+    for (const character of text) {
+        if (/[\r\n]/.test(character) || (!quoted && !inside && /[,;]/.test(character))) {
+            parts.push("");
+            quoted = inside = escaped = false;
+            continue;
+        }
+        parts[parts.length - 1] += character;
+        if (escaped) { escaped = false; continue; }
+        if (character === "\\") escaped = quoted;
+        else if (character === '"') quoted = !quoted;
+        else if (character === "<") inside = !quoted;
+        else if (character === ">") inside = inside && quoted;
+    }
+    return parts.map((part) => part.trim()).filter(Boolean);
+}
+const isAddress = (text) => /^[^\s<>,;"@]+@[^\s<>,;"@]+$/.test(/<([^<>]*)>[^<>]*$/.exec(text)?.[1] ?? text);
+for (const input of document.querySelectorAll("[data-wrong-address]")) {
+    const check = () => {
+        const wrong = addresses(input.value).find((part) => !isAddress(part));
+        input.setCustomValidity(wrong ? input.dataset.wrongAddress.replace("{text}", () => wrong) : "");
+    };
+    input.addEventListener("input", check);
+    // The browser may have filled the field in when it came back to the page.
+    addEventListener("pageshow", check);
+    check();
+}
 // All rows of a list at once, and how many are chosen.
 const chosen = (form) => [...form.querySelectorAll("input[name^='id.']")];
 for (const box of document.querySelectorAll("[data-all]")) {

@@ -241,9 +241,10 @@ extension Console {
             }
             if index == 0 {
                 let text = cell["text"] as? String ?? ""
-                cell["text"] = text.isEmpty ? visit.text("unnamed") : text
+                cell["text"] = !text.isEmpty ? text : visit.text(request.entity.logicalName == "email" ? "noSubject" : "unnamed")
                 cell["href"] = "\(visit.root)/records/\(request.entity.entitySetName)/\(record.id.text)"
             }
+            if let text = cell["text"] as? String { cell["text"] = text.withoutDirections }
             return cell
         }
         return ["cells": cells, "id": record.id.text, "name": cells.first?["text"] as? String ?? "", "isTicked": isTicked]
