@@ -174,6 +174,9 @@ for (const input of document.querySelectorAll("[data-lookup]")) {
         }, 250);
     });
 }
+// A password of the mailbox's own is used when the box above it says so: typing one ticks it.
+const own = document.querySelector("input[type=checkbox][name=allowemailconnectortousecredentials]");
+if (own) own.form.elements.password?.addEventListener("input", (event) => { if (event.target.value) own.checked = true; });
 // Files that are too large together are refused before they are sent.
 for (const input of document.querySelectorAll("[data-most]")) {
     input.addEventListener("change", () => {

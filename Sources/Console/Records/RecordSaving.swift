@@ -88,7 +88,7 @@ extension Console {
     private static func clearQuestion(_ form: RecordForm, _ typing: TypedRecord) throws -> [String: Any]? {
         let (visit, entity) = (form.visit, form.entity)
         let cleared = typing.members.compactMap { member -> String? in
-            guard member.value == .null, form.isSet.contains(member.name), let attribute = entity[member.name] else { return nil }
+            guard member.value == .null, form.secrets[member.name] != nil, let attribute = entity[member.name] else { return nil }
             return visit.texts.label(attribute, of: entity)
         }
         guard !cleared.isEmpty, visit.form["confirmed"] == nil else { return nil }
