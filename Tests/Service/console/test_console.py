@@ -129,6 +129,9 @@ def test_a_lost_key_is_activated_by_what_the_page_says():
             field.send_keys("Another-key-1!")
             press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
             says(driver, "does not open")
+            # What was typed is still there, to be corrected.
+            assert driver.find_element(By.NAME, "key").get_attribute("value") == "Another-key-1!"
+            driver.find_element(By.NAME, "key").clear()
             # As a word processor sends it.
             driver.find_element(By.NAME, "key").send_keys("  Lost\u2013and\u2013found\u2013\u20181\u2019\u2013\nkey ")
             press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
