@@ -248,8 +248,8 @@ function tell(key, style, button, form) {
     const note = Object.assign(document.createElement("p"), { className: style, textContent: text(key) });
     note.dataset.note = key;
     note.setAttribute("role", "alert");
-    const place = button?.closest("form > p, form > .save") ?? button;
-    if (place && form.contains(place)) place.before(note); else form.append(note);
+    const place = button?.closest("form > p, form > .save, [data-acts], .actions") ?? button;
+    if (place?.isConnected) place.before(note); else form.append(note);
     note.scrollIntoView({ block: "nearest" });
 }
 const forget = (key) => document.querySelector(`[data-note=${key}]`)?.remove();

@@ -65,7 +65,7 @@ def test_a_change_is_seen_while_it_runs_and_the_key_is_copied_out(console, brows
         wait(browser, lambda d: said in d.find_element(By.ID, "strength").text)
         assert float(browser.find_element(By.ID, "meter").get_attribute("value")) <= level
     press(browser, By.CSS_SELECTOR, "button[value=rehearse]")
-    says(browser, "Test run: nothing was changed", "Writers wait")
+    says(browser, "Test run: nothing was changed", "Saving waited for")
     browser.find_element(By.NAME, "key").send_keys("A-key-of-the-console-1!")
     press(browser, By.CSS_SELECTOR, "button[value=review]")
     says(browser, "Confirm", "The new key is the one that you typed.")
