@@ -82,13 +82,16 @@ def populate(deployment):
             subject, "<p>Hello,</p><p>could you tell me when my order arrives? Thank you very much.</p><p>Best regards</p>", not incoming, 4 if incoming else 3,
             sender if incoming else "support@contoso.example", "support@contoso.example" if incoming else sender, hours, hours, boxes[index % 5]])
         emails.append((incoming, str(id)))
+    [(failed,)] = deployment.sql("""
+        INSERT INTO org_contoso.email (activityid, subject, description, mimetype, directioncode, statuscode, statecode, createdon, sendermailboxid, failure)
+        VALUES (gen_random_uuid(), 'Not sent', '<p>Hello</p>', 'text/html', true, 8, 0, now() - interval '2 days', %s, '550 5.1.1 no such user') RETURNING activityid::text""", [boxes[2]])
     for name, role in [("grace", "Email Administrator"), ("katherine", "Basic User"), ("alan", "Basic User")]:
         deployment.run("user", "add", name, "--role", role, stdin="a password of theirs\n")
     deployment.run("user", "disable", "alan")
     deployment.request("PATCH", f"mailboxes({boxes[0]})", {"password": "another-sample", "name": "Ada King"})
     deployment.set_key("A-first-key-of-samples-7!")
     return {"mailbox": boxes[0], "failing": failing, "profile": profiles[0], "queue": queues[0],
-            "email": next(id for incoming, id in emails if incoming)}
+            "failed": failed, "email": next(id for incoming, id in emails if incoming)}
 
 
 def invitation(deployment, person):
@@ -119,6 +122,7 @@ def pages(deployment, ids):
         "queues": "records/queues", "queue": f"records/queues/{ids['queue']}", "users": "records/usersettingscollection",
         "user": f"records/usersettingscollection/{user}", "emails": "records/emails", "email": f"records/emails/{ids['email']}",
         "reply": f"records/emails/{ids['email']}/reply", "forward": f"records/emails/{ids['email']}/forward", "compose": "compose",
+        "email-failed": f"records/emails/{ids['failed']}", "email-again": f"records/emails/{ids['failed']}/again",
         "emails-filtered": "records/emails?f.directioncode=false&f.createdon=within-24h", "shortcuts": "shortcuts", "alerts": "records/tracelogs", "alert": f"records/tracelogs/{alert}",
         "nothing-found": "records/queues?q=nothing-like-this", "access": "access", "person": f"access/people/{person}",
         "person-new": "access/people/new", "person-reset": f"access/people/{person}/reset", "person-disable": f"access/people/{person}/disable", "client": f"access/clients/{client}",

@@ -174,6 +174,9 @@ for (const input of document.querySelectorAll("[data-lookup]")) {
         }, 250);
     });
 }
+// A password of the mailbox's own is used when the box above it says so: typing one ticks it.
+const own = document.querySelector("input[type=checkbox][name=allowemailconnectortousecredentials]");
+if (own) own.form.elements.password?.addEventListener("input", (event) => { if (event.target.value) own.checked = true; });
 // Files that are too large together are refused before they are sent.
 for (const input of document.querySelectorAll("[data-most]")) {
     input.addEventListener("change", () => {
@@ -181,6 +184,36 @@ for (const input of document.querySelectorAll("[data-most]")) {
         input.setCustomValidity(size > Number(input.dataset.most) ? input.dataset.tooLarge : "");
         input.reportValidity();
     });
+}
+// A text that is no address is refused before it is sent, as the service would. It parts lists as the service does.
+function addresses(text) {
+    const parts = [""];
+    let quoted = false, inside = false, escaped = false;
+    for (const character of text) {
+        if (/[\r\n]/.test(character) || (!quoted && !inside && /[,;]/.test(character))) {
+            parts.push("");
+            quoted = inside = escaped = false;
+            continue;
+        }
+        parts[parts.length - 1] += character;
+        if (escaped) { escaped = false; continue; }
+        if (character === "\\") escaped = quoted;
+        else if (character === '"') quoted = !quoted;
+        else if (character === "<") inside = !quoted;
+        else if (character === ">") inside = inside && quoted;
+    }
+    return parts.map((part) => part.trim()).filter(Boolean);
+}
+const isAddress = (text) => /^[^\s<>,;"@]+@[^\s<>,;"@]+$/.test(/<([^<>]*)>[^<>]*$/.exec(text)?.[1] ?? text);
+for (const input of document.querySelectorAll("[data-wrong-address]")) {
+    const check = () => {
+        const wrong = addresses(input.value).find((part) => !isAddress(part));
+        input.setCustomValidity(wrong ? input.dataset.wrongAddress.replace("{text}", () => wrong) : "");
+    };
+    input.addEventListener("input", check);
+    // The browser may have filled the field in when it came back to the page.
+    addEventListener("pageshow", check);
+    check();
 }
 // All rows of a list at once, and how many are chosen.
 const chosen = (form) => [...form.querySelectorAll("input[name^='id.']")];
@@ -210,17 +243,48 @@ async function isReached() {
     }
 }
 async function reached() { while (!await isReached()) await new Promise((wake) => setTimeout(wake, 1000)); }
-// Says at the pressed button that nothing was sent.
-function tellOffline(form, button, isOffline) {
-    form.querySelector("[data-offline-note]")?.remove();
-    if (!isOffline) return;
-    const note = Object.assign(document.createElement("p"), { className: "problem", textContent: text("offline") });
-    note.dataset.offlineNote = "";
+// Says something at the pressed button.
+function tell(key, style, button, form) {
+    const note = Object.assign(document.createElement("p"), { className: style, textContent: text(key) });
+    note.dataset.note = key;
     note.setAttribute("role", "alert");
-    const place = button?.closest("form > p, form > .save") ?? button;
-    if (place && form.contains(place)) place.before(note); else form.append(note);
+    const place = button?.closest("form > p, form > .save, [data-acts], .actions") ?? button;
+    if (place?.isConnected) place.before(note); else form.append(note);
     note.scrollIntoView({ block: "nearest" });
 }
+const forget = (key) => document.querySelector(`[data-note=${key}]`)?.remove();
+// Says at the pressed button that nothing was sent.
+function tellOffline(form, button, isOffline) {
+    forget("offline");
+    if (isOffline) tell("offline", "problem", button, form);
+}
+// What was typed into a form and not sent is lost when another form or link of the page is used. The first press says so, a second one
+// goes on. Ticked rows of a list are no edit.
+const isEdited = (field) => {
+    // What a browser fills in by itself is no edit.
+    if (field.type === "hidden" || /current-password|username|one-time-code/.test(field.autocomplete)) return false;
+    if (field.type === "file") return field.files.length > 0;
+    if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+    if (!field.options) return field.defaultValue !== undefined && field.value !== field.defaultValue;
+    const first = [...field.options].findIndex((option) => option.defaultSelected);
+    return field.selectedIndex !== Math.max(0, first);
+};
+const isUnsent = (form) => !form.dataset.sent && !form.querySelector("[name^='id.'], [data-all]") && [...form.elements].some(isEdited);
+let warned = null;
+function warn(event, control, form) {
+    forget("unsaved");
+    const other = [...document.querySelectorAll("main form[method=post]")].find((other) => other !== form && !other.contains(control) && isUnsent(other));
+    if (!other || warned === control) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    warned = control;
+    tell("unsaved", "warning", control, form);
+}
+document.addEventListener("submit", (event) => { if (event.target.closest("main")) warn(event, event.submitter ?? event.target, event.target); }, true);
+document.addEventListener("click", (event) => {
+    const link = event.target.closest("main a.button[href]");
+    if (link && !link.target && !event.ctrlKey && !event.metaKey) warn(event, link, null);
+}, true);
 // What is still under way is looked at again, without touching what is being typed.
 const live = document.querySelector("[data-live]");
 if (live) {
@@ -230,7 +294,7 @@ if (live) {
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         const now = page.getElementById(live.id), here = document.getElementById(live.id);
         if (!now || !here) { location.reload(); return; }
-        if (here.querySelector("form[data-sent]")) { setTimeout(look, 1000); return; }
+        if (document.querySelector("form[data-sent]")) { setTimeout(look, 1000); return; }
         here.replaceWith(now);
         localTimes(now);
         const notice = document.querySelector("main > .notice"), said = page.querySelector("main > .notice");

@@ -131,6 +131,8 @@ extension Console {
         post(router, "records/:set/:id/reply", instead: nil, sendReply)
         get(router, "records/:set/:id/forward", forwardPage)
         post(router, "records/:set/:id/forward", instead: nil, sendForward)
+        get(router, "records/:set/:id/again", againPage)
+        post(router, "records/:set/:id/again", instead: nil, sendAgain)
         get(router, "compose", [.id("from")], newEmailPage)
         post(router, "compose", instead: nil, sendNewEmail)
     }

@@ -54,14 +54,14 @@ extension KeyAdministration {
     }
 
     /// Activates with a key that was pasted from a letter or a word processor. White space, line breaks, and typographic quotes and
-    /// dashes are removed if the key check then matches. A generated key may be typed without hyphens and in lower case. All
-    /// variants count as one attempt.
+    /// dashes are removed if the key check then matches, as are the line numbers and check characters of a recovery sheet. A generated
+    /// key may be typed without hyphens and in lower case. All variants count as one attempt.
     package func activate(pasted text: String) async throws {
-        try await activate(with: Self.variants(of: text))
+        try await activate(with: try Self.variants(of: text))
     }
 
-    /// The variants of a pasted or typed text, first the text itself; at most six.
-    static func variants(of text: String) -> [String] {
+    /// The variants of a pasted or typed text, first the text itself; at most eight.
+    static func variants(of text: String) throws -> [String] {
         let pretty: [Character: String] = [
             "\u{2018}": "'", "\u{2019}": "'", "\u{201C}": "\"", "\u{201D}": "\"", "\u{201E}": "\"", "\u{2010}": "-",
             "\u{2011}": "-",
@@ -74,7 +74,9 @@ extension KeyAdministration {
             ? String(plain.dropFirst().dropLast()) : plain
         let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
         var variants: [String] = []
-        for variant in [text, trimmed, joined, plain, unquoted, OrganizationKeyText.generatedForm(of: unquoted) ?? ""]
+        let ofSheet = try OrganizationKeyText.withoutSheetMarks(text.map { pretty[$0] ?? String($0) }.joined())
+        let generated = [unquoted, ofSheet].map { OrganizationKeyText.generatedForm(of: $0) ?? "" }
+        for variant in [text, trimmed, joined, plain, unquoted, ofSheet] + generated
         where !variant.isEmpty && !variants.contains(variant) {
             variants.append(variant)
         }

@@ -1,3 +1,4 @@
+import CellCrypto
 package import Foundation
 import JSON
 package import Model
@@ -79,6 +80,29 @@ extension Session {
                 [.uuid(id)])
             guard let row = rows.first else { return [] }
             return Set(try flags.enumerated().compactMap { try row.decode($0, as: Bool.self) ? $1.key : nil })
+        }
+    }
+
+    /// A mark of each encrypted attribute that has a value, for a record that the caller may read: the key version, and a keyed hash
+    /// of the cell. It differs after each write of the value, also of an equal one, and after a key change.
+    package func secretMarks(_ entity: EntityDefinition, _ id: UUID) async throws -> [String: String] {
+        let names = entity.encryptedAttributes.map(\.logicalName)
+        guard !names.isEmpty else { return [:] }
+        _ = try await retrieve(entity, .id(id), [.init(.column(.init(entity.primaryID)))])
+        return try await deployment.pool.withConnection { connection in
+            let rows = try connection.query(
+                """
+                SELECT key_version, \(names.map(quoteIdentifier).joined(separator: ", "))
+                FROM \(organization.qualified(entity.cellTable)) WHERE \(entity.idColumn) = $1
+                   AND key_version = (SELECT e.key_version FROM \(organization.qualified("encryption")) AS e)
+                """, [.uuid(id)])
+            guard let row = rows.first else { return [:] }
+            let keyVersion = try row.decode(0, as: Int.self)
+            return try names.enumerated().reduce(into: [:]) { marks, name in
+                guard let cell = try row.decodeIfPresent(name.offset + 1, as: PostgresBytes.self)?.bytes else { return }
+                let tag = try kek.tag(label: "secret-mark", over: [id.bytes, Array(name.element.utf8), cell])
+                marks[name.element] = "\(keyVersion).\(Data(tag.prefix(16)).base64URL)"
+            }
         }
     }
 

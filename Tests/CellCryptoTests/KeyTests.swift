@@ -84,6 +84,23 @@ struct KeyTests {
         }
     }
 
+    @Test("Lines of a recovery sheet are read without their numbers and check characters, and other lines stay")
+    func sheetLines() throws {
+        for line in ["7GMX-KZE4-FUCH-CT88", "own#key-of-one's-1"] {
+            let check = try OrganizationKeyText.check(ofLine: line.filter { $0 != "-" || line.contains("#") })
+            for typed in [
+                "1 \(line) Check \(check)", "\(line) \(check.lowercased())", "2. \(line)", "1 \(line) the check \(check)", line,
+            ] {
+                #expect(try OrganizationKeyText.withoutSheetMarks(typed) == line)
+            }
+        }
+        // The check characters of a line with a typing error are not its own.
+        #expect(try OrganizationKeyText.withoutSheetMarks("1 7gmx- kze4- fuch- ct89- check gd") == "7gmx-kze4-fuch-ct89-")
+        for line in ["A key with 12", "1", "12", "A-key-1!"] {
+            #expect(try OrganizationKeyText.withoutSheetMarks(line) == line.filter { $0 != " " })
+        }
+    }
+
     @Test("A wrapped key is unwrapped by its KEK, for its organization and version, and by nothing else")
     func wrapping() throws {
         let kek = try KeyEncryptionKey(SecretBytes.random(count: 64))

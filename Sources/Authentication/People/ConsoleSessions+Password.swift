@@ -23,8 +23,10 @@ extension ConsoleSessions {
     }
 
     /// Checks the password again. Returns a new token for the session, with which keys may be shown and set.
+    ///
+    /// - Parameter code: The one-time password, for a person with two-step sign-in; nil if what waits checks one itself.
     package func reauthenticate(
-        _ token: String, password: String, organization: Organization, address: String, requestID: String
+        _ token: String, password: String, code: String?, organization: Organization, address: String, requestID: String
     ) async throws -> String {
         let found = try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
@@ -32,7 +34,7 @@ extension ConsoleSessions {
         }
         guard let name = found else { throw SignInAttempt.denied }
         let attempt = SignInAttempt(
-            name: name, password: password, code: nil, organization: organization, address: address, requestID: requestID)
+            name: name, password: password, code: code, organization: organization, address: address, requestID: requestID)
         return try await verified(attempt) { user, change, connection in
             try Self.end("token_hash = $1", [.bytes(try Self.hash(token))], &change, on: connection)
             return try begin(user, address, &change, on: connection)

@@ -34,6 +34,7 @@ package struct ConsoleSessions: Sendable {
         package let mustChangePassword: Bool
         /// Whether the person's role needs one-time passwords and they have none yet.
         package let mustAddSecondFactor: Bool
+        package let hasSecondFactor: Bool
     }
 
     /// Signs in a person whom a provider authenticated.
@@ -78,7 +79,8 @@ package struct ConsoleSessions: Sendable {
                 organization: state.organization, caller: caller, deployment: deployment, state: state, check: nil)
             return AuthenticatedUser(
                 session: session, name: user.name, isFresh: isFresh, userID: user.id, mustChangePassword: user.mustChangePassword,
-                mustAddSecondFactor: try user.totp == nil && state.requiresSecondFactor(of: user.role))
+                mustAddSecondFactor: try user.totp == nil && state.requiresSecondFactor(of: user.role),
+                hasSecondFactor: user.totp != nil)
         }
     }
 

@@ -54,6 +54,41 @@ public final class OrganizationKeyText: Sendable {
         return stride(from: 0, to: 32, by: 4).map { String(typed[$0..<$0 + 4]) }.joined(separator: "-")
     }
 
+    /// A text as it stands on a recovery sheet, without the numbers of the lines and their check characters.
+    public static func withoutSheetMarks(_ text: String) throws -> String {
+        var lines = ""
+        for line in text.split(whereSeparator: \.isNewline) { lines += try withoutMarks(line) }
+        return lines
+    }
+
+    /// Two check characters of a line of a recovery sheet, computed from its characters; of a generated key, in upper case and
+    /// without hyphens.
+    public static func check(ofLine line: String) throws(CryptoLibraryError) -> String {
+        let alphabet = Array("ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
+        let digest = try sha256(Array(line.utf8))
+        return String([alphabet[Int(digest[0] & 31)], alphabet[Int(digest[1] & 31)]])
+    }
+
+    /// The letters and digits of a generated key in a line of the sheet, and the words after them: "Check", and its characters.
+    private static let lineLength = 16
+    private static let markWords = 4
+
+    private static func withoutMarks(_ line: Substring) throws -> String {
+        var words = line.split(whereSeparator: \.isWhitespace)
+        if let first = words.first, words.count > 1, first.count <= 2, first.allSatisfy({ "0123456789.".contains($0) }) {
+            words.removeFirst()
+        }
+        for marks in 1...markWords where marks < words.count {
+            let rest = words.dropLast(marks).joined()
+            let generated = rest.uppercased().filter { $0 != "-" }
+            let typed = words[words.count - 1].uppercased()
+            // With a typing error the check characters differ, and the line is long enough without them.
+            let isWhole: Bool = generated.count == lineLength && typed.count == 2
+            if try isWhole || check(ofLine: rest) == typed || check(ofLine: generated) == typed { return rest }
+        }
+        return words.joined()
+    }
+
     /// Passes the text's UTF-8 to a closure.
     public func withUTF8<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result

@@ -37,7 +37,7 @@ extension Console {
                 let id = entry["id"]?.string ?? ""
                 return [
                     "id": id, "name": entry["name"]?.string ?? visit.text("provider:\(id)"), "current": id == chosen,
-                    "href": "\(visit.root)/connect?provider=\(id)",
+                    "href": "\(visit.root)/connect?provider=\(id)#form",
                 ]
             },
             "once": FormOnce.text(), "provider": chosen ?? "",

@@ -134,12 +134,19 @@ extension Console {
     func requireReauthentication(_ visit: Visit, for path: String) async throws -> PageResponse? {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         guard !signed.isFresh else { return nil }
-        return try await freshPage(visit, kept: try KeptForm(deployment.kek, signed).sealed(visit.form, path: path))
+        let kept = try KeptForm(deployment.kek, signed).sealed(visit.form, path: path)
+        return try await freshPage(visit, kept: kept, asksCode: Self.needsCode(signed, for: path))
     }
 
-    private func freshPage(_ visit: Visit, kept: String?, problem: String? = nil) async throws -> PageResponse {
+    /// Whether the one-time password is asked for too. The form that turns it off has one.
+    private static func needsCode(_ signed: ConsoleSessions.AuthenticatedUser, for path: String?) -> Bool {
+        signed.hasSecondFactor && path != "account/end"
+    }
+
+    private func freshPage(_ visit: Visit, kept: String?, asksCode: Bool, problem: String? = nil) async throws -> PageResponse {
         var values: [String: Any] = [
-            "title": visit.text("freshTitle"), "lead": visit.text("freshWhy"), "kept": orFalse(kept),
+            "title": visit.text("freshTitle"), "lead": visit.text(asksCode ? "freshCodeWhy" : "freshWhy"), "kept": orFalse(kept),
+            "asksCode": asksCode,
         ]
         if let problem { values["problem"] = problem }
         let page = Visit.page(Self.formPage(visit).removingPercentEncoding)
@@ -155,9 +162,12 @@ extension Console {
             throw FieldsealError.noPage
         }
         let kept = visit.form[KeptForm.field].flatMap { $0.isEmpty ? nil : $0 }
+        let waiting = kept.flatMap { KeptForm(deployment.kek, signed).opened($0)?.path }
+        let asksCode = Self.needsCode(signed, for: waiting)
         do {
             let new = try await sessions.reauthenticate(
-                token, password: visit.form["password"] ?? "", organization: organization, address: visit.address ?? "",
+                token, password: visit.form["password"] ?? "", code: asksCode ? visit.form["code"] ?? "" : nil,
+                organization: organization, address: visit.address ?? "",
                 requestID: visit.requestID)
             var again = visit
             try await sign(&again, with: new)
@@ -166,7 +176,7 @@ extension Console {
                 tooLate.cookies = [Visit.cookie(new)]
                 return tooLate
             }
-            guard let form, let handler = waiting[form.path] else {
+            guard let form, let handler = waitingHandlers[form.path] else {
                 return .redirect("\(visit.root)/overview", cookie: Visit.cookie(new))
             }
             // The waiting form is processed now, with the session's new token.
@@ -185,12 +195,12 @@ extension Console {
             }
             return reply
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
-            return try await freshPage(visit, kept: kept, problem: visit.texts.told(error.message))
+            return try await freshPage(visit, kept: kept, asksCode: asksCode, problem: visit.texts.told(error.message))
         }
     }
 
     /// The forms that wait for a password, by their addresses.
-    private var waiting: [String: Handler] {
+    private var waitingHandlers: [String: Handler] {
         var handlers: [String: Handler] = [
             "\(Self.encryptionPath)/key": showKey, "\(Self.encryptionPath)/change": changeKey,
             "\(Self.encryptionPath)/activate": activate, "access/rules": saveSignInRules,

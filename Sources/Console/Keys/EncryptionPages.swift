@@ -7,7 +7,7 @@ import Model
 import Mustache
 import Tenancy
 
-// Settings > Data Management > Data Encryption: shows the state of the key and the key, and activates it.
+// Security > Data Encryption: shows the state of the key and the key, and activates it.
 extension Console {
     static let encryptionPath = "settings/data-encryption"
 
@@ -30,7 +30,7 @@ extension Console {
     }
 
     func encryptionPage(
-        _ visit: Visit, notice: String? = nil, problem: String? = nil, status code: HTTPResponse.Status = .ok
+        _ visit: Visit, notice: String? = nil, problem: String? = nil, typed: String = "", status code: HTTPResponse.Status = .ok
     ) async throws -> PageResponse {
         let session = try visit.session()
         let keys = try await KeyAdministration(session, to: .see)
@@ -56,7 +56,7 @@ extension Console {
             "chart": orFalse(chart), "origin": visit.text("origin:\(status.origin ?? "none")"), "isNeverCopied": isNeverCopied,
             "copiedOn": orFalse(status.copiedOn.map { texts.time($0) }),
             "history": steps,
-            "hasHistory": !history.isEmpty, "progress": orFalse(progress.map { running($0, visit) }),
+            "hasHistory": !history.isEmpty, "typed": typed, "progress": orFalse(progress.map { running($0, visit) }),
         ]
         values["notice"] = notice
         values["problem"] = problem
@@ -158,7 +158,7 @@ extension Console {
                 let lines = checks.enumerated().map { visit.text("lineCheck", ["line": "\($0.offset + 1)", "check": $0.element]) }
                 problem += " " + visit.text("compareChecks", ["checks": lines.joined(separator: ", ")])
             }
-            return try await encryptionPage(visit, problem: problem, status: .init(code: error.code.httpStatus))
+            return try await encryptionPage(visit, problem: problem, typed: text, status: .init(code: error.code.httpStatus))
         }
     }
 }

@@ -48,17 +48,16 @@ struct RecoverySheet {
 
     /// The check characters of a typed text in the form of a generated key, for each line of the sheet; nil for another text.
     static func checks(ofTyped text: String) throws -> [String]? {
-        guard let key = OrganizationKeyText.generatedForm(of: text) else { return nil }
+        let typed = OrganizationKeyText.generatedForm(of: text)
+        guard let key = try typed ?? OrganizationKeyText.generatedForm(of: OrganizationKeyText.withoutSheetMarks(text)) else {
+            return nil
+        }
         let groups = key.split(separator: "-")
         return try stride(from: 0, to: groups.count, by: lineGroups).map { try check(groups[$0..<$0 + lineGroups].joined()) }
     }
 
     /// Two check characters of a line, computed from its letters and digits in upper case.
-    static func check(_ line: String) throws -> String {
-        let alphabet = Array("ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
-        let digest = try sha256(Array(line.utf8))
-        return String([alphabet[Int(digest[0] & 31)], alphabet[Int(digest[1] & 31)]])
-    }
+    static func check(_ line: String) throws -> String { try OrganizationKeyText.check(ofLine: line) }
 }
 
 extension Character {

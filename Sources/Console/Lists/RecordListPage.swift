@@ -72,10 +72,8 @@ extension Console {
         let isBulk = isMailbox && MailboxAction.test.isAllowed(for: visit.roles)
         let filters = ColumnFilter.all(of: entity, for: visit.roles)
         let isFilteredByColumn = filters.contains { visit.filter($0.name) != nil }
-        let isFiltered =
-            request.q != nil || request.state != nil || request.option != nil || visit.filter("of") != nil
-            || visit.filter("owner") != nil
-            || isFilteredByColumn
+        let isNarrowed = request.q != nil || visit.filter("of") != nil || visit.filter("owner") != nil || isFilteredByColumn
+        let isFiltered = isNarrowed || request.state != nil || request.option != nil
         let last = min(total, first + request.size - 1)
         let rangeValues = [
             "first": visit.texts.number(min(first, total)), "last": visit.texts.number(last), "total": visit.texts.number(total),
@@ -107,7 +105,7 @@ extension Console {
         if request.page + 1 < pages { values["next"] = visit.address(with: ["page": "\(request.page + 1)"]) }
         values["chip"] = try await chips(entity, visit)
         if isMailbox {
-            values["tabs"] = try await tabs(visit, request)
+            values["tabs"] = try await tabs(visit, request, isNarrowed: isNarrowed)
             if isBulk { values["profiles"] = try await lookupNames(.emailServerProfile, nil, try visit.session()) }
         }
         if let name = RecordLayout.of(entity).filter, let attribute = entity[name], let options = attribute.type.options {
@@ -146,16 +144,19 @@ extension Console {
         return chips.compactMap { $0 as? [String: Any] }
     }
 
-    private func tabs(_ visit: Visit, _ request: ListRequest) async throws -> [[String: Any]] {
+    /// - Parameter isNarrowed: Whether the list is searched or filtered by more than the state.
+    private func tabs(_ visit: Visit, _ request: ListRequest, isNarrowed: Bool) async throws -> [[String: Any]] {
         guard let counts = try await mailboxCounts(try visit.session()) else { return [] }
+        // The numbers are those of all mailboxes, and the states of those that a search finds are not known.
+        func number(_ count: Int) -> Any { isNarrowed ? false : visit.texts.number(count) }
         let all: [String: Any] = [
-            "text": visit.text("allMailboxes"), "count": visit.texts.number(counts.total), "current": request.state == nil,
+            "text": visit.text("allMailboxes"), "count": number(counts.total), "current": request.state == nil,
             "href": visit.address(with: ["status": nil, "page": nil]),
         ]
         return [all]
             + MailboxState.allCases.filter { counts[$0] > 0 || $0 == request.state }.map { state -> [String: Any] in
                 [
-                    "text": visit.text("mailboxState:\(state.rawValue)"), "count": visit.texts.number(counts[state]),
+                    "text": visit.text("mailboxState:\(state.rawValue)"), "count": number(counts[state]),
                     "current": state == request.state,
                     "href": visit.address(with: ["status": state.rawValue, "page": nil]),
                 ]
@@ -233,7 +234,7 @@ extension Console {
                     cell["badge"] = [
                         "style": Self.style(number, name), "text": visit.texts.option(number, of: attribute),
                     ]
-                case .id(let id): cell["text"] = names[id] ?? id.text
+                case .id(let id): cell["text"] = names.shown(id, visit.texts)
                 case .text(let text) where request.entity.logicalName == "tracelog" && name == "text" || name == "lastsyncerror":
                     cell["text"] = visit.texts.toldReport(text)
                 default: cell["text"] = visit.texts.shown(value, attribute)
@@ -241,9 +242,10 @@ extension Console {
             }
             if index == 0 {
                 let text = cell["text"] as? String ?? ""
-                cell["text"] = text.isEmpty ? visit.text("unnamed") : text
+                cell["text"] = !text.isEmpty ? text : visit.text(request.entity.logicalName == "email" ? "noSubject" : "unnamed")
                 cell["href"] = "\(visit.root)/records/\(request.entity.entitySetName)/\(record.id.text)"
             }
+            if let text = cell["text"] as? String { cell["text"] = text.withoutDirections }
             return cell
         }
         return ["cells": cells, "id": record.id.text, "name": cells.first?["text"] as? String ?? "", "isTicked": isTicked]

@@ -5,11 +5,11 @@ import Model
 import Records
 import Tenancy
 
-// Writing e-mails: new ones, answers and forwarded ones.
+// Writing e-mails: new ones, answers, forwarded ones, and failed ones again.
 extension Console {
     /// The kind of a new e-mail.
     enum Composing: String {
-        case new, reply, forward
+        case new, reply, forward, again
 
         /// The key of the page's title.
         var title: String {
@@ -17,22 +17,29 @@ extension Console {
             case .new: "newEmail"
             case .reply: "reply"
             case .forward: "forward"
+            case .again: "sendAgain"
             }
         }
 
         /// The prefix of the subject of an answer or a forwarded e-mail.
         fileprivate var mark: String {
             switch self {
-            case .new: ""
+            case .new, .again: ""
             case .reply: "Re: "
             case .forward: "Fwd: "
             }
         }
+
+        /// Whether the attachments of the earlier e-mail are taken along.
+        fileprivate var takesAttachments: Bool { self == .forward || self == .again }
     }
 
     /// The attachments of an e-mail at most, in bytes of base64.
     private static let attachedBytes = 34_000_000
     private static let attachmentField = "attachment."
+    /// The fields with the names of files that were sent and not kept, and with the choice to do without them.
+    private static let missingFilesField = "files.missing"
+    private static let withoutFilesField = "files.without"
     /// How many mailboxes are a list to choose from. Among more, a person types a part of the name.
     private static let chosenFromList = 20
 
@@ -43,6 +50,9 @@ extension Console {
     @Sendable func forwardPage(_ visit: Visit) async throws -> PageResponse {
         try await composePage(visit, .forward, try await email(visit))
     }
+    @Sendable func againPage(_ visit: Visit) async throws -> PageResponse {
+        try await composePage(visit, .again, try await failedEmail(visit))
+    }
     @Sendable func sendNewEmail(_ visit: Visit) async throws -> PageResponse { try await sendEmail(visit, .new, nil) }
     @Sendable func sendReply(_ visit: Visit) async throws -> PageResponse {
         try await sendEmail(visit, .reply, try await email(visit))
@@ -50,14 +60,19 @@ extension Console {
     @Sendable func sendForward(_ visit: Visit) async throws -> PageResponse {
         try await sendEmail(visit, .forward, try await email(visit))
     }
+    @Sendable func sendAgain(_ visit: Visit) async throws -> PageResponse {
+        try await sendEmail(visit, .again, try await failedEmail(visit))
+    }
 
     // MARK: The page
 
     /// - Parameters:
-    ///   - record: The e-mail that is answered or forwarded.
+    ///   - record: The e-mail that is answered, forwarded or sent again.
     ///   - problem: The reason for which the e-mail was not sent.
+    ///   - lost: The names of files that have to be chosen again.
     private func composePage(
-        _ visit: Visit, _ composing: Composing, _ record: Record?, problem: String? = nil, status: HTTPResponse.Status = .ok
+        _ visit: Visit, _ composing: Composing, _ record: Record?, problem: String? = nil, lost: [String] = [],
+        status: HTTPResponse.Status = .ok
     ) async throws -> PageResponse {
         try Self.require(.create, .email, visit)
         let sender = try await offeredSender(visit, record)
@@ -74,34 +89,32 @@ extension Console {
             boxes.append((chosenID, name))
         }
         let path = record.map { "\(visit.root)/records/emails/\($0.id.text)" } ?? "\(visit.root)/records/emails"
-        let subject = try record.map { try Self.text("subject", of: $0) } ?? ""
-        let forwarded = composing == .forward ? record : nil
-        var attachments: [[String: Any]] = []
-        if let forwarded {
-            attachments = try await self.attachments(forwarded.id, visit, path).map { attachment in
-                let name = "\(Self.attachmentField)\(attachment["id"] ?? "")"
-                return attachment.merging(["field": name, "isTaken": problem == nil || typed[name] != nil]) { own, _ in own }
-            }
+        let subject = try record.map { try Self.subject(of: $0, composing) } ?? ""
+        let before: [Participation: [String]] =
+            if composing == .again, let record { try await addresses(record, visit) } else { [:] }
+        func recipients(_ field: String, _ kind: Participation) -> String {
+            typed[field] ?? before[kind]?.joined(separator: ", ") ?? ""
         }
+        let attachments = try await offeredAttachments(record, composing, path, problem == nil ? nil : typed, visit)
         var values: [String: Any] = [
             "title": visit.text(composing.title), "lead": orFalse(subject.isEmpty ? nil : subject),
             "action": record == nil ? "\(visit.root)/compose" : "\(path)/\(composing.rawValue)", "back": path,
             "from": typed["from"] ?? sender?.name ?? "", "fromID": typed["fromID"] ?? sender?.id.text ?? "",
             "fromName": typed["fromName"] ?? sender?.name ?? "",
             "lookup": "\(visit.root)/lookup/mailbox?for=sending&q=",
-            "to": try typed["to"] ?? (composing == .reply ? record.map { Self.address(try Self.text("sender", of: $0)) } : nil)
-                ?? "",
-            "cc": typed["cc"] ?? "", "once": FormOnce.text(),
-            "subject": typed["subject"] ?? Self.marked(subject, composing), "body": typed["body"] ?? "",
+            "to": try composing == .reply
+                ? typed["to"] ?? record.map { Self.address(try Self.text("sender", of: $0)) } ?? "" : recipients("to", .to),
+            "cc": recipients("cc", .cc), "bcc": recipients("bcc", .bcc), "once": FormOnce.text(),
+            "subject": typed["subject"] ?? Self.marked(subject, composing),
+            "body": try typed["body"] ?? (composing == .again ? record.map { try MailText(of: $0).text } : nil) ?? "",
+            "keepsFormat": composing == .again, "lost": lost.joined(separator: "\n"), "hasLost": !lost.isEmpty,
+            "sendWithout": visit.text("sendWithout", ["names": lost.joined(separator: ", ")]),
+            "wrongAddress": visit.text("wrongAddress", ["text": "{text}"]), "crumb": visit.text("email"),
             "attachments": attachments, "hasAttachments": !attachments.isEmpty, "original": false, "mayQuote": false,
         ]
-        if let record, try !Self.text("description", of: record).isEmpty {
-            values["original"] = "\(path)/body"
-            values["originalLabel"] = visit.text(composing == .reply ? "answeredText" : "forwardedText")
-            values["frame"] = try MailText(of: record).isShort ? "mail short" : "mail"
-            values["mayQuote"] = composing == .reply
-            values["isQuoted"] = problem == nil || typed["quote"] != nil
-        }
+        values["hasBcc"] = (values["bcc"] as? String)?.isEmpty == false
+        values["isQuoted"] = problem == nil || typed["quote"] != nil
+        if let record, composing != .again { values.merge(try original(record, composing, path, visit)) { _, new in new } }
         if boxes.count <= Self.chosenFromList {
             let chosen = typed["from"] ?? sender?.id.text ?? (boxes.count == 1 ? boxes[0].id.text : "")
             let unchosen = boxes.count == 1 ? [] : [("", visit.text("noMailboxChosen"))]
@@ -112,6 +125,35 @@ extension Console {
         values["isList"] = boxes.count <= Self.chosenFromList
         values["problem"] = problem
         return .page("compose", values, status: status)
+    }
+
+    /// The values about the text that is answered or forwarded.
+    private func original(_ record: Record, _ composing: Composing, _ path: String, _ visit: Visit) throws -> [String: Any] {
+        guard try !Self.text("description", of: record).isEmpty else { return [:] }
+        return [
+            "original": "\(path)/body", "originalLabel": visit.text(composing == .reply ? "answeredText" : "forwardedText"),
+            "frame": try MailText(of: record).isShort ? "mail short" : "mail", "mayQuote": composing == .reply,
+        ]
+    }
+
+    /// The attachments of the earlier e-mail, to choose from.
+    ///
+    /// - Parameter typed: The form as it was sent; nil before.
+    private func offeredAttachments(
+        _ record: Record?, _ composing: Composing, _ path: String, _ typed: [String: String]?, _ visit: Visit
+    ) async throws -> [[String: Any]] {
+        guard composing.takesAttachments, let record else { return [] }
+        return try await attachments(record.id, visit, path).map { attachment in
+            let name = "\(Self.attachmentField)\(attachment["id"] ?? "")"
+            return attachment.merging(["field": name, "isTaken": typed.map { $0[name] != nil } ?? true]) { own, _ in own }
+        }
+    }
+
+    /// The subject of an earlier e-mail. One that is sent again gets a tracking token of its own.
+    private static func subject(of record: Record, _ composing: Composing) throws -> String {
+        let (subject, token) = (try text("subject", of: record), try text("trackingtoken", of: record))
+        guard composing == .again, !token.isEmpty, subject.hasSuffix(token) else { return subject }
+        return subject.dropLast(token.count).trimmingCharacters(in: .whitespaces)
     }
 
     static func text(_ name: String, of record: Record) throws -> String {
@@ -142,31 +184,40 @@ extension Console {
     // MARK: Sending
 
     private func sendEmail(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> PageResponse {
+        // A browser does not choose files again by itself. So they are asked for until they came, or are done without.
+        let files = visit.files.map(\.name)
+        let earlier = (visit.form[Self.missingFilesField] ?? "").split(whereSeparator: \.isNewline).map(String.init)
+        let missing = visit.form[Self.withoutFilesField] == nil ? earlier.filter { !files.contains($0) } : []
         func again(_ problem: String, _ status: HTTPResponse.Status = .badRequest) async throws -> PageResponse {
-            // A browser does not choose files again by itself.
-            let chosen = visit.files.map(\.name)
-            let names = chosen.isEmpty ? "" : " \(visit.text("chooseFilesAgain", ["names": chosen.joined(separator: ", ")]))"
-            return try await composePage(visit, composing, record, problem: problem + names, status: status)
+            let lost = missing + files
+            let names = lost.isEmpty ? "" : " \(visit.text("chooseFilesAgain", ["names": lost.joined(separator: ", ")]))"
+            return try await composePage(visit, composing, record, problem: problem + names, lost: lost, status: status)
         }
-        if let lost = visit.form[Visit.lostFilesField] {
-            let names = ["names": lost.replacing("\n", with: ", ")]
-            return try await again(visit.text("filesLost", names), .contentTooLarge)
+        if let lost = visit.form[Visit.lostFilesField]?.split(whereSeparator: \.isNewline).map(String.init) {
+            let problem = visit.text("filesLost", ["names": lost.joined(separator: ", ")])
+            return try await composePage(
+                visit, composing, record, problem: problem, lost: missing.filter { !lost.contains($0) } + lost,
+                status: .contentTooLarge)
         }
+        guard missing.isEmpty else { return try await again(visit.text("filesMissing")) }
         do {
-            let recipients = try self.recipients("to", .to, visit) + self.recipients("cc", .cc, visit)
+            let recipients = try [("to", Participation.to), ("cc", .cc), ("bcc", .bcc)].flatMap {
+                try self.recipients($0.0, $0.1, visit)
+            }
             guard recipients.contains(where: { $0["participationtypemask"] == .integer(Int64(Participation.to.rawValue)) }) else {
                 return try await again(visit.text("noRecipient"))
             }
             let sender = try await self.sender(visit)
             var members: [JSONValue.Member] = [
-                .init("subject", .string(visit.form["subject"] ?? "")), .init("mimetype", "text/html"),
-                .init("description", .string(try body(visit, composing, record))),
+                .init("subject", .string(visit.form["subject"] ?? "")),
                 .init("directioncode", true), .init("email_activity_parties", .array([sender] + recipients)),
             ]
-            if let record, composing == .reply {
-                members.append(.init("parentactivityid@odata.bind", .string("/emails(\(record.id.text))")))
+            members += try content(visit, composing, record)
+            if let parent = try Self.parent(record, composing) {
+                members.append(.init("parentactivityid@odata.bind", .string("/emails(\(parent.text))")))
             }
-            let taken: [JSONValue] = if let record, composing == .forward { try await takenAlong(record.id, visit) } else { [] }
+            let taken: [JSONValue] =
+                if let record, composing.takesAttachments { try await takenAlong(record.id, visit) } else { [] }
             let attached = try attached(besides: taken, visit)
             if !attached.isEmpty { members.append(.init("email_activity_mime_attachment", .array(attached))) }
             return .redirect("\(visit.root)/records/emails/\(try await submit(members, visit).text)?done=sent")
@@ -193,9 +244,7 @@ extension Console {
 
     private func recipients(_ field: String, _ kind: Participation, _ visit: Visit) throws(FieldsealError) -> [JSONValue] {
         var parties: [JSONValue] = []
-        for part in (visit.form[field] ?? "").split(whereSeparator: { ",;\r\n".contains($0) }) {
-            let text = part.trimmingCharacters(in: .whitespaces)
-            guard !text.isEmpty else { continue }
+        for text in TypedAddresses.split(visit.form[field] ?? "") {
             let address = Self.address(text)
             guard TypedRecord.isAddress(address) else {
                 throw FieldsealError(.invalidArgument, visit.text("wrongAddress", ["text": text]))
@@ -223,6 +272,27 @@ extension Console {
         ]
     }
 
+    /// The e-mail that a new one answers.
+    private static func parent(_ record: Record?, _ composing: Composing) throws -> UUID? {
+        guard let record else { return nil }
+        if composing == .reply { return record.id }
+        if composing == .again, case .id(let id) = try record.value(of: "parentactivityid") { return id }
+        return nil
+    }
+
+    /// The text and its type. A text that is sent again as it was keeps its formatting.
+    private func content(_ visit: Visit, _ composing: Composing, _ record: Record?) throws -> [JSONValue.Member] {
+        if composing == .again, let record,
+            visit.form["body"]?.replacing("\r\n", with: "\n") == (try MailText(of: record).text)
+        {
+            return [
+                .init("description", .string(try Self.text("description", of: record))),
+                .init("mimetype", .string(try Self.isHTML(record) ? "text/html" : "text/plain")),
+            ]
+        }
+        return [.init("mimetype", "text/html"), .init("description", .string(try body(visit, composing, record)))]
+    }
+
     /// The typed text, with the forwarded or quoted e-mail below it.
     private func body(_ visit: Visit, _ composing: Composing, _ record: Record?) throws -> String {
         func lines(_ text: String) -> String {
@@ -231,7 +301,7 @@ extension Console {
         let typed = "<p>\(lines(visit.form["body"] ?? ""))</p>"
         guard let record else { return typed }
         if composing == .forward { return try "\(typed)\n\(forwardedPart(record, visit))" }
-        guard visit.form["quote"] != nil else { return typed }
+        guard composing == .reply, visit.form["quote"] != nil else { return typed }
         let facts = ["when": try moment(of: record, visit) ?? "", "who": try Self.text("sender", of: record)]
         let quoted = lines(try MailText(of: record).text)
         return "\(typed)\n<p>\(Charts.escaped(visit.text("wrote", facts)))</p>\n<blockquote>\(quoted)</blockquote>"

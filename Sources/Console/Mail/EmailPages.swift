@@ -1,3 +1,4 @@
+import Email
 import Foundation
 import HTTPTypes
 import JSON
@@ -17,15 +18,17 @@ extension Console {
         let isIncoming = try record.value(of: "directioncode") == .bool(false)
         let maySend: Bool = try await maySend(visit)
         var values: [String: Any] = [
-            "title": subject.isEmpty ? visit.text("noSubject") : subject, "list": visit.text("email"), "set": "emails",
+            "title": subject.isEmpty ? visit.text("noSubject") : subject.withoutDirections, "list": visit.text("email"),
+            "set": "emails",
             "action": path,
             "parties": try await parties(record, visit), "hasBody": try !text("description").isEmpty,
-            "attachments": try await attachments(record.id, visit, path), "failure": false, "status": false, "isLive": false,
+            "attachments": try await attachments(record.id, visit, path), "status": false, "isLive": false,
             "isBlocked": try Self.isHTML(record) && Self.mayLoad(try text("description")),
             "mayForward": maySend, "mayReply": isIncoming && maySend, "mayDelete": Self.may(.delete, entity, visit),
             "headers": try headers(record, visit),
             "thread": try await thread(record, visit), "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
         ]
+        values["failure"] = try await failure(record, path, maySend: maySend, visit)
         if case .int(let status) = try record.value(of: "statuscode"), let attribute = entity["statuscode"] {
             values["status"] = [
                 "style": EmailStatus(rawValue: status)?.style ?? "",
@@ -74,7 +77,57 @@ extension Console {
         return ["src", "url(", "<link", "@import", "background="].contains { html.contains($0) }
     }
 
+    /// Why an e-mail was not sent, or not yet, and what can be done; false if there is nothing to say.
+    private func failure(_ record: Record, _ path: String, maySend: Bool, _ visit: Visit) async throws -> Any {
+        let status = try Self.status(of: record)
+        guard status == .failed || status == .pendingSend else { return false }
+        let failure = try await visit.session().sendingFailure(of: record.id)
+        if status == .pendingSend, failure == nil { return false }
+        let title = status == .pendingSend ? "emailWaits" : failure?.mayHaveArrived == true ? "emailUncertain" : "emailFailed"
+        var alerts: String?
+        if case .id(let mailbox) = try record.value(of: "sendermailboxid"), Navigation.mayList(.traceLog, visit.roles) {
+            alerts = "\(visit.root)/records/tracelogs?of=\(mailbox.text)"
+        }
+        return [
+            "title": visit.text(title), "text": orFalse(failure.map { visit.texts.toldReport($0.text) }),
+            "again": orFalse(status == .failed && maySend ? "\(path)/again" : nil), "alerts": orFalse(alerts),
+        ]
+    }
+
+    /// An e-mail that was not sent.
+    func failedEmail(_ visit: Visit) async throws -> Record {
+        let record = try await email(visit)
+        guard try Self.status(of: record) == .failed else { throw FieldsealError(.invalidArgument, visit.text("notFailed")) }
+        return record
+    }
+
     private func parties(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
+        var lists: [Int64: [String]] = [:]
+        for party in try await participants(record, visit) {
+            let (address, name) = (party.address, party.name)
+            let shown: String? =
+                if let name, let address, name.lowercased() != address.lowercased() { "\(name) <\(address)>" } else {
+                    address ?? name
+                }
+            if let shown { lists[party.kind, default: []].append(shown.withoutDirections) }
+        }
+        if lists[1] == nil, case .text(let sender) = try record.value(of: "sender"), !sender.isEmpty {
+            lists[1] = [sender.withoutDirections]
+        }
+        let names: [(Int64, String)] = [(1, "from"), (2, "to"), (3, "copyTo"), (4, "blindCopyTo")]
+        return names.compactMap { mask, key in lists[mask].map { ["label": visit.text(key), "value": $0.joined(separator: ", ")] } }
+    }
+
+    /// The addresses that an e-mail is for.
+    func addresses(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
+        try await participants(record, visit).reduce(into: [:]) { lists, party in
+            guard let kind = Participation(rawValue: Int(party.kind)), let address = party.address else { return }
+            lists[kind, default: []].append(address)
+        }
+    }
+
+    /// The sender and the recipients of an e-mail.
+    private func participants(_ record: Record, _ visit: Visit) async throws -> [(kind: Int64, address: String?, name: String?)] {
         var query = RecordQuery()
         query.outputs = ["participationtypemask", "addressused", "partyidname"].map { .init(.column(.init($0))) }
         query.filter = .all([
@@ -82,20 +135,12 @@ extension Console {
             .isIn(.init("participationtypemask"), Participation.allCases.map { .number($0.sql) }),
         ])
         query.pageSize = 200
-        var lists: [Int64: [String]] = [:]
-        for party in try await visit.session().list(.activityParty, query).records {
-            guard case .int(let mask) = try party.value(of: "participationtypemask") else { continue }
+        return try await visit.session().list(.activityParty, query).records.compactMap { party in
+            guard case .int(let kind) = try party.value(of: "participationtypemask") else { return nil }
             let address: String? = if case .text(let text) = try party.value(of: "addressused") { text } else { nil }
             let name: String? = if case .text(let text) = try party.value(of: "partyidname"), !text.isEmpty { text } else { nil }
-            let shown: String? =
-                if let name, let address, name.lowercased() != address.lowercased() { "\(name) <\(address)>" } else {
-                    address ?? name
-                }
-            if let shown { lists[mask, default: []].append(shown) }
+            return (kind, address, name)
         }
-        if lists[1] == nil, case .text(let sender) = try record.value(of: "sender"), !sender.isEmpty { lists[1] = [sender] }
-        let names: [(Int64, String)] = [(1, "from"), (2, "to"), (3, "copyTo"), (4, "blindCopyTo")]
-        return names.compactMap { mask, key in lists[mask].map { ["label": visit.text(key), "value": $0.joined(separator: ", ")] } }
     }
 
     func attachments(_ id: UUID, _ visit: Visit, _ path: String) async throws -> [[String: Any]] {
@@ -147,7 +192,8 @@ extension Console {
                 if case .text(let text) = try other.value(of: "subject"), !text.isEmpty { text } else { visit.text("noSubject") }
             let sender: String = if case .text(let text) = try other.value(of: "sender") { text } else { "" }
             var values: [String: Any] = [
-                "subject": subject, "sender": sender, "href": "\(visit.root)/records/emails/\(other.id.text)", "when": false,
+                "subject": subject.withoutDirections, "sender": sender.withoutDirections,
+                "href": "\(visit.root)/records/emails/\(other.id.text)", "when": false,
             ]
             if case .date(let date) = try other.value(of: "createdon") { values["when"] = visit.texts.timeAgo(date) }
             return values

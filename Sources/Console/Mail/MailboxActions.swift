@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// Actions on one mailbox: approving, testing, enabling, disabling.
+// Actions on one mailbox: approving, testing, enabling, disabling. What was typed into its form comes along, and is saved first.
 extension Console {
     @Sendable func changeMailbox(_ visit: Visit) async throws -> PageResponse {
         guard visit.parameter("set") == "mailboxes", let id = visit.parameter("id").flatMap(UUID.init(text:)),
@@ -13,6 +13,9 @@ extension Console {
             action != .profile
         else { throw FieldsealError.noPage }
         let path = "\(visit.root)/records/mailboxes/\(id.text)"
+        if visit.form["loaded"] != nil, case .refused(let page) = try await saving(.mailbox, onlyChanges: true, visit) {
+            return page
+        }
         let facts = try await MailboxFacts.read([id], try visit.session())[id]
         let approves: Bool = visit.form["approves"] == "1" && MailboxAction.approve.isAllowed(for: visit.roles)
         let mayAsk: Bool = action == .test && visit.form["approves"] == nil && MailboxAction.approve.isAllowed(for: visit.roles)

@@ -22,19 +22,8 @@ struct MailboxCounts: Sendable {
             guard case .int(let rows) = try record.value(of: "rows"),
                 case .int(let withProfile) = try record.value(of: "withprofile")
             else { continue }
-            // A mailbox without a profile that is not approved was never set up.
-            let state = try MailboxState(record)
-            if state == .untested, withProfile > 0 {
-                let approved = try record.value(of: "emailrouteraccessapproval") == RouterApproval.approved.value
-                let isWaiting = !approved
-                counts.counts[isWaiting ? .unapproved : .untested, default: 0] += Int(withProfile)
-                counts.counts[.untested, default: 0] += Int(rows - withProfile)
-            } else if state == .working, try record.value(of: "emailrouteraccessapproval") != RouterApproval.approved.value {
-                counts.counts[.unapproved, default: 0] += Int(withProfile)
-                counts.counts[.working, default: 0] += Int(rows - withProfile)
-            } else {
-                counts.counts[state, default: 0] += Int(rows)
-            }
+            counts.counts[try MailboxState(record, hasProfile: true), default: 0] += Int(withProfile)
+            counts.counts[try MailboxState(record, hasProfile: false), default: 0] += Int(rows - withProfile)
         }
         return counts
     }

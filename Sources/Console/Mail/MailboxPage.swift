@@ -28,7 +28,7 @@ extension Console {
             let style = isDone.map { $0 ? "good" : "bad" } ?? (isTesting ? "busy" : "")
             return [
                 "style": style, "text": visit.text(title), "state": visit.text("step:\(style.isEmpty ? "open" : style)"),
-                "more": orFalse(more),
+                "more": orFalse(more), "href": false,
             ]
         }
         func outcome(_ name: String) throws -> Bool? {
@@ -43,12 +43,15 @@ extension Console {
         let (incoming, outgoing) = (try outcome("incomingemailstatus"), try outcome("outgoingemailstatus"))
         let mayApprove = MailboxAction.approve.isAllowed(for: visit.roles)
         let mayAct = MailboxAction.test.isAllowed(for: visit.roles)
+        let passwordHint = try passwordHint(record, hasPassword, visit)
+        var profileStep = step("stepProfile", profile ? true : nil, profileName)
+        if profileName != nil { profileStep["href"] = orFalse(try profilePage(record, visit)) }
         let steps: [[String: Any]] = [
-            step("stepProfile", profile ? true : nil, profileName),
-            step("stepPassword", hasPassword ? true : nil, hasPassword ? nil : visit.text("stepPasswordWhy")),
+            profileStep,
+            step("stepPassword", passwordHint == nil ? true : nil, passwordHint),
             step("stepApproved", approved ? true : nil, nil),
             step("stepIncoming", incoming, incoming == false ? told : nil),
-            step("stepOutgoing", outgoing, outgoing == false && (incoming != false) ? told : nil),
+            step("stepOutgoing", outgoing, outgoing == false ? incoming == false ? visit.text("stepOutgoingToo") : told : nil),
         ]
         var status: [String: Any] = [
             "badge": ["style": state.style, "text": visit.text("mailboxState:\(state.rawValue)")],
@@ -60,13 +63,29 @@ extension Console {
             "mayApprove": !approved && state != .disabled && mayApprove,
             "isDisabled": state == .disabled, "isAlone": false,
         ]
-        status["alert"] = try await newestAlert(record.id, besides: error, visit)
-        if try record.value(of: "regardingobjectid") == .null {
-            let mayConnect = Self.may(.create, .mailbox, visit) && Self.may(.create, .queue, visit)
-            status["isAlone"] = ["connect": orFalse(mayConnect ? "\(visit.root)/connect" : nil)]
-        }
+        status["alert"] = try await newestAlert(record, state, besides: error, visit)
+        if try record.value(of: "regardingobjectid") == .null { status["isAlone"] = Self.alone(visit) }
         status.merge(outlook(try await visit.session().outlook(ofMailbox: record.id), of: record, state, visit)) { own, _ in own }
         return status
+    }
+
+    /// What is missing for the mailbox's own password to be used; nil if nothing is.
+    private func passwordHint(_ record: Record, _ hasPassword: Bool, _ visit: Visit) throws -> String? {
+        guard hasPassword else { return visit.text("stepPasswordWhy") }
+        let name = "allowemailconnectortousecredentials"
+        guard try record.value(of: name) != .bool(true), let attribute = EntityDefinition.mailbox[name] else { return nil }
+        return visit.text("stepPasswordUnused", ["box": visit.texts.label(attribute, of: .mailbox)])
+    }
+
+    private func profilePage(_ record: Record, _ visit: Visit) throws -> String? {
+        guard case .id(let id) = try record.value(of: "emailserverprofile") else { return nil }
+        return "\(visit.root)/records/emailserverprofiles/\(id.text)"
+    }
+
+    /// Where a mailbox without a queue or a user leads to.
+    private static func alone(_ visit: Visit) -> [String: Any] {
+        let mayConnect = may(.create, .mailbox, visit) && may(.create, .queue, visit)
+        return ["connect": orFalse(mayConnect ? "\(visit.root)/connect" : nil)]
     }
 
     func nameOfProfile(_ record: Record, _ visit: Visit) async throws -> String? {
@@ -137,18 +156,32 @@ extension Console {
         ]
     }
 
+    /// When a mailbox that works was last worked on without a failure.
+    private func lastSuccess(_ record: Record, _ state: MailboxState) throws -> Date? {
+        guard state == .working else { return nil }
+        return try ["lastsuccessfulsynccompletedon", "testmailboxaccesscompletedon"].compactMap { name in
+            if case .date(let date) = try record.value(of: name) { date } else { nil }
+        }.max()
+    }
+
+    /// The newest alert, unless the mailbox has worked since.
+    ///
     /// - Parameter error: A text that the page shows already.
-    private func newestAlert(_ id: UUID, besides error: String?, _ visit: Visit) async throws -> Any {
+    private func newestAlert(_ mailbox: Record, _ state: MailboxState, besides error: String?, _ visit: Visit) async throws -> Any {
         guard Navigation.mayList(.traceLog, visit.roles) else { return false }
         var query = RecordQuery()
         query.outputs = ["text", "level", "modifiedon"].map { .init(.column(.init($0))) }
-        query.filter = .compare(.init("regardingobjectid"), .equal, .text(id.text))
+        query.filter = .compare(.init("regardingobjectid"), .equal, .text(mailbox.id.text))
         query.order = [.init(.column(.init("createdon")), descending: true)]
         query.pageSize = 1
         guard let record = try await visit.session().list(.traceLog, query).records.first,
             case .text(let text) = try record.value(of: "text"), case .int(let level) = try record.value(of: "level"), level > 1,
             text != error
         else { return false }
+        if let success = try lastSuccess(mailbox, state), case .date(let date) = try record.value(of: "modifiedon"), date <= success
+        {
+            return false
+        }
         let isSaid = error != nil && Texts.cause(text) == error
         return [
             "text": visit.texts.toldReport(isSaid ? MailboxLeases.disabledNote : text),

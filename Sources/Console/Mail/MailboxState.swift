@@ -4,7 +4,7 @@ import Tenancy
 
 /// The state of a mailbox in one word: the first case that matches, in order.
 enum MailboxState: String, CaseIterable {
-    case disabled, testing, failing, unapproved, working, untested
+    case disabled, testing, unapproved, failing, working, untested
 
     /// The condition for mailboxes in this state.
     var filter: Filter {
@@ -18,10 +18,10 @@ enum MailboxState: String, CaseIterable {
         return switch self {
         case .disabled: .not(enabled)
         case .testing: .all([enabled, testing])
-        case .failing: .all([enabled, .not(testing), failing])
-        case .unapproved: .all([enabled, .not(testing), .not(failing), waits])
-        case .working: .all([enabled, .not(testing), .not(failing), .not(waits), working])
-        case .untested: .all([enabled, .not(testing), .not(failing), .not(waits), .not(working)])
+        case .unapproved: .all([enabled, .not(testing), waits])
+        case .failing: .all([enabled, .not(testing), .not(waits), failing])
+        case .working: .all([enabled, .not(testing), .not(waits), .not(failing), working])
+        case .untested: .all([enabled, .not(testing), .not(waits), .not(failing), .not(working)])
         }
     }
 
@@ -32,6 +32,11 @@ enum MailboxState: String, CaseIterable {
     ]
 
     init(_ record: Record) throws {
+        try self.init(record, hasProfile: try record.value(of: "emailserverprofile") != .null)
+    }
+
+    /// - Parameter record: A mailbox, or what several have in common, without the profile.
+    init(_ record: Record, hasProfile: Bool) throws {
         func has<Option: OptionValue>(_ name: String, _ option: Option) throws -> Bool {
             try record.value(of: name) == option.value
         }
@@ -42,12 +47,11 @@ enum MailboxState: String, CaseIterable {
             self = .disabled
         } else if try record.value(of: "testemailconfigurationscheduled") == .bool(true) {
             self = .testing
+        } else if try hasProfile && !has("emailrouteraccessapproval", RouterApproval.approved) {
+            // No router works on it, also if it failed before.
+            self = .unapproved
         } else if try outcome(.failure) {
             self = .failing
-        } else if try !has("emailrouteraccessapproval", RouterApproval.approved),
-            try record.value(of: "emailserverprofile") != .null
-        {
-            self = .unapproved
         } else {
             self = try outcome(.success) ? .working : .untested
         }

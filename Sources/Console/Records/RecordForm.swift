@@ -10,12 +10,15 @@ struct RecordForm {
     let entity: EntityDefinition
     /// Nil for a new record.
     let record: Record?
-    /// The encrypted attributes that have a value.
-    let isSet: Set<String>
+    /// The marks of the encrypted attributes that have a value.
+    let secrets: [String: String]
     let names: RecordNames
     /// Names that lookups offer, by attribute.
     let offers: [String: [String]]
 
+    /// The version and the values that were loaded before the form was sent. A form that comes back keeps them: what another person
+    /// saved meanwhile is compared at the next attempt.
+    var sent: (version: String, loaded: String)?
     /// The typed values; nil before anything was typed.
     var typed: [String: String]?
     var errors: [String: String] = [:]
@@ -25,6 +28,7 @@ struct RecordForm {
     var contested: Set<String> = []
 
     private var texts: Texts { visit.texts }
+    private func isSet(_ name: String) -> Bool { secrets[name] != nil }
     private var path: String { record.map { $0.id.text } ?? "new" }
     private var use: AttributeDefinition.Operations { record == nil ? .create : .update }
 
@@ -47,23 +51,36 @@ struct RecordForm {
     }
 
     /// A field's text for a record's value. An unedited field sends it back.
-    static func text(_ value: AttributeValue, _ attribute: AttributeDefinition, _ names: RecordNames) -> String {
+    static func text(_ value: AttributeValue, _ names: RecordNames, _ texts: Texts) -> String {
         switch value {
         case .null, .bytes: ""
         case .text(let text), .decimal(let text): text
         case .int(let number): "\(number)"
         case .bool(let flag): "\(flag)"
         case .date(let date): String(ISO8601.text(date).prefix(10))
-        case .id(let id): names[id] ?? id.text
+        case .id(let id): names.shown(id, texts)
         }
     }
 
-    /// The values of the fields before anything is typed.
+    /// The values of the fields before anything is typed. Of an encrypted one, its mark.
     func loaded() throws -> [String: String] {
-        try Self.fields(entity, for: use, visit.roles).filter { !$0.isEncrypted }.reduce(into: [:]) { texts, attribute in
+        try Self.fields(entity, for: use, visit.roles).reduce(into: [:]) { texts, attribute in
+            if attribute.isEncrypted {
+                texts[attribute.logicalName] = secrets[attribute.logicalName] ?? ""
+                return
+            }
             let value = try record.map { try $0.value(of: attribute.logicalName) } ?? attribute.defaultValue ?? .null
-            texts[attribute.logicalName] = Self.text(value, attribute, names)
+            texts[attribute.logicalName] = Self.text(value, names, self.texts)
         }
+    }
+
+    /// The fields that refer to deleted records.
+    func dangling() throws -> Set<String> {
+        guard let record else { return [] }
+        return try Set(
+            Self.fields(entity, for: use, visit.roles).map(\.logicalName).filter { name in
+                if case .id(let id) = try record.value(of: name) { names.missing.contains(id) } else { false }
+            })
     }
 
     var title: String {
@@ -101,7 +118,8 @@ struct RecordForm {
         var values: [String: Any] = [
             "title": title, "set": entity.entitySetName, "list": visit.text(entity.logicalName), "isNew": record == nil,
             "action": "\(visit.root)/records/\(entity.entitySetName)/\(path)",
-            "version": version, "loaded": String(decoding: JSONValue.object(members).utf8, as: UTF8.self),
+            "version": sent?.version ?? version,
+            "loaded": sent?.loaded ?? String(decoding: JSONValue.object(members).utf8, as: UTF8.self),
             "sections": sections, "raw": raw, "hasRaw": !raw.isEmpty,
             "isRawOpen": isRawOpen, "mayDelete": mayDelete, "hasErrors": !errors.isEmpty, "errors": problems,
             "errorsTitle": texts.count("errorsTitle", errors.count), "status": false, "conflict": false, "question": false,
@@ -181,10 +199,10 @@ struct RecordForm {
 
     private func secret(_ attribute: AttributeDefinition) -> [String: Any] {
         let name = attribute.logicalName
-        let state = kept[name] != nil ? "isKept" : isSet.contains(name) ? "isSet" : "isNotSet"
+        let state = kept[name] != nil ? "isKept" : isSet(name) ? "isSet" : "isNotSet"
         return [
-            "isSecret": true, "kept": orFalse(kept[name]), "isSet": isSet.contains(name), "state": visit.text(state),
-            "stateStyle": kept[name] != nil ? "warn" : isSet.contains(name) ? "good" : "", "clears": typed?["\(name)!clear"] != nil,
+            "isSecret": true, "kept": orFalse(kept[name]), "isSet": isSet(name), "state": visit.text(state),
+            "stateStyle": kept[name] != nil ? "warn" : isSet(name) ? "good" : "", "clears": typed?["\(name)!clear"] != nil,
             "value": "",
         ]
     }

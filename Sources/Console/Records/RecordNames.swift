@@ -7,17 +7,29 @@ import Tenancy
 /// The names of records, read by id for a whole page at once, as far as the person may read them.
 struct RecordNames {
     private var names: [UUID: String] = [:]
+    /// References to records that do not exist, if the person may read all records of that kind.
+    private(set) var missing: Set<UUID> = []
+    private var found: Set<UUID> = []
 
     /// - Parameter references: Ids by logical names of entities.
     init(_ references: [String: Set<UUID>], _ session: Session) async throws {
+        var unsure: Set<UUID> = []
         for (name, ids) in references where !ids.isEmpty {
-            guard let entity = EntityCatalog.entity(name), Navigation.mayList(entity, session.caller.roles) else { continue }
+            guard let entity = EntityCatalog.entity(name), Navigation.mayList(entity, session.caller.roles) else {
+                unsure.formUnion(ids)
+                continue
+            }
+            missing.formUnion(ids)
+            if PrivilegeTable.depth(of: .retrieveMultiple, on: entity, for: session.caller.roles) != .organization {
+                unsure.formUnion(ids)
+            }
             if entity.logicalName == EntityDefinition.userSettings.logicalName {
                 try await read(.systemUser, ids, session)
             } else {
                 try await read(entity, ids, session)
             }
         }
+        missing = missing.subtracting(unsure).subtracting(found)
     }
 
     private mutating func read(_ entity: EntityDefinition, _ ids: Set<UUID>, _ session: Session) async throws {
@@ -28,12 +40,18 @@ struct RecordNames {
             query.filter = .isIn(.init(entity.primaryID), part.map { .text($0.text) })
             query.pageSize = part.count
             for record in try await session.list(entity, query).records {
+                found.insert(record.id)
                 if case .text(let text) = try record.value(of: primary), !text.isEmpty { names[record.id] = text }
             }
         }
     }
 
     subscript(_ id: UUID) -> String? { names[id] }
+
+    /// The name of a record to show; else that it was deleted, or its id.
+    func shown(_ id: UUID, _ texts: Texts) -> String {
+        names[id] ?? (missing.contains(id) ? texts["deletedRecord"] : id.text)
+    }
 
     /// Names the records as lookups offer them, so that two of one name differ.
     mutating func tellApart(_ offers: some Sequence<RecordOffer>) {

@@ -14,15 +14,15 @@ extension Console {
             try Self.require(.create, entity, visit)
             return .page("form", try await recordForm(visit, entity, nil).values())
         }
-        let (record, isSet) = try await read(visit, entity)
+        let (record, secrets) = try await read(visit, entity)
         switch entity.logicalName {
         case "email": return try await emailPage(visit, record)
         case "tracelog": return try await alertPage(visit, record)
         default:
-            var values = try await recordForm(visit, entity, record, isSet: isSet).values()
+            var values = try await recordForm(visit, entity, record, secrets: secrets).values()
             let isTested: Bool = try entity.logicalName == "mailbox" && MailboxState(record) != .testing
             if entity.logicalName == "mailbox" {
-                values["status"] = try await mailboxStatus(visit, record, hasPassword: !isSet.isEmpty)
+                values["status"] = try await mailboxStatus(visit, record, hasPassword: !secrets.isEmpty)
             }
             if let done = visit.query("done"), ["saved", "testing", "approved", "disabledDone", "enabledDone"].contains(done),
                 !(done == "testing" && isTested)
@@ -33,17 +33,18 @@ extension Console {
         }
     }
 
-    func read(_ visit: Visit, _ entity: EntityDefinition) async throws -> (Record, Set<String>) {
+    /// A record, and the marks of its passwords.
+    func read(_ visit: Visit, _ entity: EntityDefinition) async throws -> (Record, [String: String]) {
         guard let id = visit.parameter("id").flatMap(UUID.init(text:)) else { throw FieldsealError.noSuchRecord(entity) }
         let session = try visit.session()
         let page = try await session.retrieve(entity, .id(id))
         guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
-        return (record, try await session.secretsSet(entity, id))
+        return (record, try await session.secretMarks(entity, id))
     }
 
     /// The form of a record with the data for its lookups.
     func recordForm(
-        _ visit: Visit, _ entity: EntityDefinition, _ record: Record?, isSet: Set<String> = []
+        _ visit: Visit, _ entity: EntityDefinition, _ record: Record?, secrets: [String: String] = [:]
     ) async throws -> RecordForm {
         let session = try visit.session()
         var references: [String: Set<UUID>] = [:]
@@ -61,7 +62,8 @@ extension Console {
         var names = try await RecordNames(references, session)
         names.tellApart(offers.values.joined())
         return RecordForm(
-            visit: visit, entity: entity, record: record, isSet: isSet, names: names, offers: offers.mapValues { $0.map(\.text) })
+            visit: visit, entity: entity, record: record, secrets: secrets, names: names,
+            offers: offers.mapValues { $0.map(\.text) })
     }
 
     /// An alert: what happened, where, and the next step.
@@ -93,7 +95,7 @@ extension Console {
         if case .date(let date) = try record.value(of: "modifiedon") { values["modifiedOn"] = visit.texts.time(date) }
         if let (target, id) = about {
             values["about"] = [
-                "entity": visit.text("entity:\(target.logicalName)"), "name": names[id] ?? id.text,
+                "entity": visit.text("entity:\(target.logicalName)"), "name": names.shown(id, visit.texts),
                 "href": "\(visit.root)/records/\(target.entitySetName)/\(id.text)",
             ]
         }

@@ -8,31 +8,48 @@ import Tenancy
 // Saves a form. After an error the page shows the form again with all typed values. Changes by another person are compared three
 // ways.
 extension Console {
+    /// What became of a form that was sent.
+    enum Saving {
+        case saved(UUID)
+        /// Nothing was saved: the page with the form, and why.
+        case refused(PageResponse)
+    }
+
     @Sendable func save(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
+        return switch try await saving(entity, visit) {
+        case .saved(let id): .redirect("\(visit.root)/records/\(entity.entitySetName)/\(id.text)?done=saved")
+        case .refused(let page): page
+        }
+    }
+
+    /// - Parameter onlyChanges: Whether a form in which nothing was changed is not written.
+    func saving(_ entity: EntityDefinition, onlyChanges: Bool = false, _ visit: Visit) async throws -> Saving {
         guard !Navigation.isShownOnly(entity) else { throw FieldsealError.noPage }
         let session = try visit.session()
         let isNew = visit.parameter("id") == "new"
         let current = isNew ? nil : try await read(visit, entity)
-        var form = try await recordForm(visit, entity, current?.0, isSet: current?.1 ?? [])
+        var form = try await recordForm(visit, entity, current?.0, secrets: current?.1 ?? [:])
         let secrets = try KeptSecrets(
             deployment.kek, organization: session.organization.id, form: entity.logicalName, record: current?.0.id,
             token: visit.token ?? "")
         var typing = TypedRecord(visit, entity, isNew: isNew, record: current?.0)
         typing.readSecrets(secrets)
-        await typing.readReferences { try await lookedUp($0, $1, visit) }
+        await typing.readReferences(dangling: try form.dangling()) { try await lookedUp($0, $1, visit) }
         form.typed = typing.typed
+        if !isNew, let version = visit.form["version"], let loaded = visit.form["loaded"] { form.sent = (version, loaded) }
         func keep(_ errors: [String: String]) throws {
             form.errors = errors
             form.kept = try typing.kept(secrets, errors)
         }
         guard typing.errors.isEmpty else {
             try keep(typing.errors)
-            return .page("form", try form.values(), status: .badRequest)
+            return .refused(.page("form", try form.values(), status: .badRequest))
         }
+        if onlyChanges, let record = current?.0, typing.isUnchanged { return .saved(record.id) }
         if let question = try Self.clearQuestion(form, typing) {
             try keep([:])
-            return .page("form", try form.values().merging(["question": question]) { _, new in new })
+            return .refused(.page("form", try form.values().merging(["question": question]) { _, new in new }))
         }
         do {
             let id: UUID
@@ -46,9 +63,9 @@ extension Console {
             } else {
                 throw FieldsealError.noSuchRecord(entity)
             }
-            return .redirect("\(visit.root)/records/\(entity.entitySetName)/\(id.text)?done=saved")
+            return .saved(id)
         } catch let error as FieldsealError where error.code == .concurrencyVersionMismatch {
-            return try await conflict(visit, entity, typing, secrets)
+            return .refused(try await conflict(visit, entity, typing, secrets))
         } catch let error as FieldsealError where error.code.httpStatus < 500 {
             let field = RecordForm.fields(entity, for: isNew ? .create : .update, visit.roles).first {
                 $0.logicalName == error.attribute
@@ -56,14 +73,14 @@ extension Console {
             try keep(field.map { [$0.logicalName: visit.texts.told(error.message)] } ?? [:])
             var values = try form.values()
             if field == nil { values["problem"] = visit.texts.told(error.message) }
-            return .page("form", values, status: .init(code: error.code.httpStatus))
+            return .refused(.page("form", values, status: .init(code: error.code.httpStatus)))
         } catch {
             // The typed values come back, even when the database is unavailable.
             guard let (message, status) = Self.refusal(error) else { throw error }
             try keep([:])
             var values = try form.values()
             values["problem"] = visit.texts.told(message)
-            return .page("form", values, status: status)
+            return .refused(.page("form", values, status: status))
         }
     }
 
@@ -71,7 +88,7 @@ extension Console {
     private static func clearQuestion(_ form: RecordForm, _ typing: TypedRecord) throws -> [String: Any]? {
         let (visit, entity) = (form.visit, form.entity)
         let cleared = typing.members.compactMap { member -> String? in
-            guard member.value == .null, form.isSet.contains(member.name), let attribute = entity[member.name] else { return nil }
+            guard member.value == .null, form.secrets[member.name] != nil, let attribute = entity[member.name] else { return nil }
             return visit.texts.label(attribute, of: entity)
         }
         guard !cleared.isEmpty, visit.form["confirmed"] == nil else { return nil }
@@ -93,47 +110,5 @@ extension Console {
             }
             return (own, false)
         }
-    }
-
-    /// The form after another person saved the record. Their changes are taken over, and the person decides about fields that both
-    /// changed.
-    private func conflict(_ visit: Visit, _ entity: EntityDefinition, _ typing: TypedRecord, _ secrets: KeptSecrets) async throws
-        -> PageResponse
-    {
-        let (record, isSet) = try await read(visit, entity)
-        var form = try await recordForm(visit, entity, record, isSet: isSet)
-        let theirs = try form.loaded()
-        let comparison = ThreeWayComparison(loaded: typing.loaded, theirs: theirs, yours: typing.typed)
-        form.typed = typing.typed.merging(comparison.merged) { _, new in new }
-        form.kept = try typing.kept(secrets, [:])
-        form.contested = Set(comparison.contested)
-        func shown(_ text: String, _ attribute: AttributeDefinition) -> String {
-            if text.isEmpty { return "—" }
-            switch attribute.type {
-            case .boolean: return visit.text(text == "true" ? "yes" : "no")
-            default: return Int64(text).map { attribute.type.options == nil ? text : visit.texts.option($0, of: attribute) } ?? text
-            }
-        }
-        func row(_ name: String) -> [String: Any]? {
-            guard let attribute = entity[name] else { return nil }
-            return [
-                "name": name, "label": visit.texts.label(attribute, of: entity),
-                "loaded": shown(typing.loaded[name] ?? "", attribute),
-                "theirs": shown(theirs[name] ?? "", attribute), "yours": shown(typing.typed[name] ?? "", attribute),
-            ]
-        }
-        var values = try form.values()
-        var who = visit.text("anotherPerson")
-        if case .id(let id) = try record.value(of: "modifiedby") {
-            who = try await RecordNames(["systemuser": [id]], try visit.session())[id] ?? who
-        }
-        var conflict: [String: Any] = [
-            "text": visit.text("conflictBy", ["who": who]), "contested": comparison.contested.compactMap(row),
-            "hasContested": !comparison.contested.isEmpty, "taken": comparison.taken.compactMap(row),
-            "hasTaken": !comparison.taken.isEmpty,
-        ]
-        if case .date(let date) = try record.value(of: "modifiedon") { conflict["when"] = visit.texts.timeAgo(date) }
-        values["conflict"] = conflict
-        return .page("form", values, status: .conflict)
     }
 }

@@ -30,11 +30,14 @@ struct TypedRecord {
         }
         self.loaded = loaded
         typed = visit.form
-        for attribute in fields where visit.form["\(attribute.logicalName)!choose"] == "theirs" {
+        for attribute in fields where !attribute.isEncrypted && isTheirs(attribute.logicalName) {
             typed[attribute.logicalName] = loaded[attribute.logicalName]
         }
         for attribute in fields where !attribute.isEncrypted { readPlain(attribute) }
     }
+
+    /// Whether the person chose the other person's value.
+    private func isTheirs(_ name: String) -> Bool { visit.form["\(name)!choose"] == "theirs" }
 
     private mutating func readPlain(_ attribute: AttributeDefinition) {
         let name = attribute.logicalName
@@ -98,7 +101,7 @@ struct TypedRecord {
     /// Passwords that were typed or cleared, now or at an attempt that could not be saved.
     mutating func readSecrets(_ secrets: KeptSecrets) {
         for attribute in fields where attribute.isEncrypted {
-            guard let text = visit.form[attribute.logicalName] else { continue }
+            guard let text = visit.form[attribute.logicalName], !isTheirs(attribute.logicalName) else { continue }
             let name = attribute.logicalName
             let kept = visit.form[KeptSecrets.field(name)].flatMap { $0.isEmpty ? nil : $0 }
             if visit.form["\(name)!clear"] != nil {
@@ -115,8 +118,32 @@ struct TypedRecord {
         }
     }
 
+    /// Whether nothing was typed, chosen or cleared since the form was loaded.
+    var isUnchanged: Bool {
+        let compared = compared
+        return fields.allSatisfy { attribute in
+            let name = attribute.logicalName
+            guard let text = compared[name]?.replacing("\r\n", with: "\n") else { return true }
+            if case .boolean = attribute.type, text == "false", loaded[name]?.isEmpty == true { return true }
+            return text == loaded[name]
+        }
+    }
+
+    /// The values to compare with another person's. Of an encrypted attribute that was typed or cleared, a text that no mark equals.
+    var compared: [String: String] {
+        fields.filter(\.isEncrypted).reduce(into: typed) { values, attribute in
+            let name = attribute.logicalName
+            let written = members.first { $0.name == name }?.value
+            values[name] = written.map { $0 == .null ? "" : "typed" } ?? loaded[name] ?? ""
+        }
+    }
+
     /// References, by the names of records.
-    mutating func readReferences(_ find: (String, AttributeDefinition) async throws -> (entity: EntityDefinition, id: UUID)) async {
+    ///
+    /// - Parameter dangling: The fields that refer to deleted records. Not edited, they stay as they are.
+    mutating func readReferences(
+        dangling: Set<String>, _ find: (String, AttributeDefinition) async throws -> (entity: EntityDefinition, id: UUID)
+    ) async {
         for attribute in fields where attribute.type.isReference {
             let name = attribute.logicalName
             guard let text = typed[name]?.trimmingCharacters(in: .whitespaces) else { continue }
@@ -125,7 +152,7 @@ struct TypedRecord {
                 continue
             }
             if text == loaded[name] {
-                bindLoaded(attribute)
+                if !dangling.contains(name) { bindLoaded(attribute) }
                 continue
             }
             do {

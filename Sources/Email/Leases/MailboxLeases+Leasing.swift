@@ -129,7 +129,7 @@ extension MailboxLeases {
             on: connection)
     }
 
-    static let deliveryUnknownMessage =
+    package static let deliveryUnknownMessage =
         "The connection broke while the mail server was taking the message, so it is unknown whether it was sent. Ask a recipient, or search "
         + "the mail server's log for its Message-ID. Then send it again, or cancel it."
 }

@@ -65,7 +65,7 @@ def test_a_change_is_seen_while_it_runs_and_the_key_is_copied_out(console, brows
         wait(browser, lambda d: said in d.find_element(By.ID, "strength").text)
         assert float(browser.find_element(By.ID, "meter").get_attribute("value")) == level, text
     press(browser, By.CSS_SELECTOR, "button[value=rehearse]")
-    says(browser, "Test run: nothing was changed", "Writers wait")
+    says(browser, "Test run: nothing was changed", "Saving waited for")
     browser.find_element(By.NAME, "key").send_keys("A-key-of-the-console-1!")
     press(browser, By.CSS_SELECTOR, "button[value=review]")
     says(browser, "Confirm", "The new key is the one that you typed.")
@@ -129,6 +129,9 @@ def test_a_lost_key_is_activated_by_what_the_page_says():
             field.send_keys("Another-key-1!")
             press(driver, By.CSS_SELECTOR, "form[action$=activate] button")
             says(driver, "does not open")
+            # What was typed is still there, to be corrected.
+            assert driver.find_element(By.NAME, "key").get_attribute("value") == "Another-key-1!"
+            driver.find_element(By.NAME, "key").clear()
             # As a word processor sends it.
             driver.find_element(By.NAME, "key").send_keys("  Lost\u2013and\u2013found\u2013\u20181\u2019\u2013\nkey ")
             press(driver, By.CSS_SELECTOR, "form[action$=activate] button")

@@ -6,6 +6,8 @@ import pathlib
 import re
 
 import requests
+from attested import Attestor
+from one_time import one_time_password
 
 
 class Visitor:
@@ -387,3 +389,33 @@ def test_a_request_for_approval_is_in_the_reader_s_language(console):
     assert console.get("fieldseal.RetrieveKeyControl()").json()["ApprovalSeconds"] is None
     for request in console.get("fieldseal.RetrieveApprovals()").json()["value"]:
         console.request("POST", "fieldseal.RefuseRequest", {"ApprovalId": request["ApprovalId"]})
+
+
+def test_the_one_time_password_is_asked_for_again_where_it_is_on(console):
+    """Before a key is shown or changed, and before access is given."""
+    name = "of two steps"
+    person(console, name, "System Administrator")
+    visitor = Visitor(console, name, password(name))
+    offered = visitor.send("account/offer").text
+    secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
+    confirmed = visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret, -1))
+    codes = re.findall(r"<li><code>([A-Z2-7-]{19})</code>", confirmed.text)
+    assert len(codes) == 10
+
+    def asked(path, **form):
+        Attestor(console).age_sessions(fresh="1 hour")
+        answer = visitor.send(path, **form)
+        assert answer.status_code == 403 and 'name="code"' in answer.text and "one-time password" in text(answer), text(answer)
+        return re.search(r'name="kept" value="([\w-]+)"', answer.text)[1]
+
+    for path in ("settings/data-encryption/key", "account/end-others"):
+        kept = asked(path)
+        for code in ("", "000000"):
+            refused = visitor.send("fresh", kept=kept, password=password(name), code=code)
+            assert refused.status_code == 403 and 'name="code"' in refused.text
+        kept = re.search(r'name="kept" value="([\w-]+)"', refused.text)[1]
+        assert visitor.send("fresh", kept=kept, password=password(name), code=codes.pop()).status_code == 200
+    # Without two-step sign-in there is no such field.
+    admin = Visitor(console)
+    Attestor(console).age_sessions(fresh="1 hour")
+    assert 'name="code"' not in admin.send("settings/data-encryption/key").text

@@ -1,10 +1,13 @@
 """Files of new e-mails and answers: sent, too large, wrong, and after the session has ended."""
 
 import base64
+import html
 import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from console_browser import press
+from selenium.webdriver.common.by import By
 from test_console_access import Visitor, person, password, text
 from test_console_ended import hidden, unseen
 
@@ -164,3 +167,57 @@ def test_from_offers_what_can_send_and_takes_an_address(console):
         assert console.sql("SELECT sendermailboxid::text FROM org_contoso.email WHERE starts_with(subject, %s)", [f"typed {number}"]) == [(boxes["second"],)]
     answer = compose(visitor, "Help desk", [("", b"", "application/octet-stream")], subject="which")
     assert answer.status_code == 400 and "Several have the name “Help desk”. Enter one of these instead: Help desk <first@desk.test>; Help desk <second@desk.test>" in text(answer)
+
+
+def compose_form(page):
+    return {name: html.unescape(value) for name, value in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)}
+
+
+def test_lost_files_are_asked_for_until_they_are_there_or_done_without(console, box):
+    """However many other mistakes come first."""
+    visitor = Visitor(console)
+    files = [("label.csv", b"a,b", "text/csv"), ("terms.txt", b"t", "text/plain")]
+    page = compose(visitor, box, files, subject="lost files", to="no address")
+    assert page.status_code == 400
+    for _ in range(2):
+        page = compose(visitor, box, [("", b"", "application/octet-stream")], **{**compose_form(page), "subject": "lost files", "to": "still none"})
+        assert page.status_code == 400 and "Choose the files again: label.csv, terms.txt." in text(page)
+    sending = {"subject": "lost files", **{k: v for k, v in compose_form(page).items() if k != "csrf"}}
+    missing = compose(visitor, box, [], **sending)
+    assert missing.status_code == 400 and "files are missing" in text(missing) and sent(console, "lost files") == 0
+    # One of them is chosen again: the other is still asked for.
+    missing = compose(visitor, box, files[:1], **sending)
+    assert missing.status_code == 400 and sent(console, "lost files") == 0
+    assert compose(visitor, box, files, **sending).status_code == 200
+    assert {name for name, _, _ in attached(console, "lost files")} == {"label.csv", "terms.txt"}
+    without = compose(visitor, box, [], **{**sending, "subject": "done without", "files.without": "1"})
+    assert without.status_code == 200 and sent(console, "done without") == 1 and attached(console, "done without") == []
+
+
+@pytest.mark.parametrize(("typed", "addresses"), [
+    ('"Carla, C." <customer@elsewhere.test>', ["customer@elsewhere.test"]),
+    ('"A; \\"B\\", C" <a@elsewhere.test>; b@elsewhere.test\nC <c@elsewhere.test>', ["a@elsewhere.test", "b@elsewhere.test", "c@elsewhere.test"]),
+    ("a@elsewhere.test, , b@elsewhere.test,", ["a@elsewhere.test", "b@elsewhere.test"]),
+])
+def test_names_with_commas_are_one_recipient(console, box, typed, addresses):
+    subject = f"to {' and '.join(addresses)} in {len(typed)} characters"
+    assert compose(Visitor(console), box, [], subject=subject, to=typed).status_code == 200
+    found = console.sql(
+        "SELECT p.addressused FROM org_contoso.activityparty AS p JOIN org_contoso.email AS e USING (activityid) "
+        "WHERE starts_with(e.subject, %s) AND p.participationtypemask = 2 ORDER BY 1", [subject])
+    assert [address for (address,) in found] == addresses
+
+
+def test_an_address_is_checked_before_files_are_sent(console, box, browser, tmp_path):
+    file = tmp_path / "label.csv"
+    file.write_bytes(b"a,b")
+    browser.get(f"{console.pages}/compose?from={box}")
+    to = browser.find_element(By.NAME, "to")
+    for name, value in {"to": '"Carla, C." <c@elsewhere.test>, abc', "subject": "checked first", "files": str(file)}.items():
+        browser.find_element(By.NAME, name).send_keys(value)
+    browser.find_element(By.XPATH, "//button[text()='Send']").click()
+    assert "“abc” is not an e-mail address" in to.get_property("validationMessage")
+    to.clear()
+    to.send_keys('"Carla, C." <c@elsewhere.test>')
+    press(browser, By.XPATH, "//button[text()='Send']")
+    assert "/records/emails/" in browser.current_url and attached(console, "checked first") == [("label.csv", "text/csv", b"a,b")]

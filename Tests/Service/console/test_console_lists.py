@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import html
 import io
 import re
 import uuid
@@ -391,3 +392,73 @@ def test_retention_says_what_stays_and_what_happened_last(console):
         assert all(text(cell).strip() for cell in re.findall(r"(?s)<td[^>]*>(.*?)</td>", page)), page
         assert MESSAGES[language]["lastArchived"] in page
     assert "stays in the database" in Person(console).get("retention").text
+
+
+def test_a_mailbox_that_nobody_approved_waits_for_that_whatever_happened_before(console):
+    """A router refuses it before any mail server said anything."""
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
+    id = console.create("mailboxes", {"name": "refused before", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    console.sql("UPDATE org_contoso.mailbox SET incomingemailstatus = 2, outgoingemailstatus = 2, emailrouteraccessapproval = 0 WHERE mailboxid = %s", [id])
+    admin = Person(console)
+    assert id in admin.get("records/mailboxes?status=unapproved&size=100").text and id not in admin.get("records/mailboxes?status=failing&size=100").text
+    assert MESSAGES["en"]["mailboxSentence:unapproved"] in text(admin.get(f"records/mailboxes/{id}").text)
+    console.sql("UPDATE org_contoso.mailbox SET emailrouteraccessapproval = 1 WHERE mailboxid = %s", [id])
+    assert id in admin.get("records/mailboxes?status=failing&size=100").text
+
+
+def test_states_have_numbers_of_all_mailboxes_only(console):
+    admin = Person(console)
+    numbers = r'<ul class="tabs">.*?</ul>'
+    assert 'class="numbers"' in re.search(numbers, admin.get("records/mailboxes").text, re.S)[0]
+    assert 'class="numbers"' in re.search(numbers, admin.get("records/mailboxes?status=failing").text, re.S)[0]
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
+    for narrowed in ("q=Alan", f"of={profile}", "f.ispasswordset=true"):
+        page = admin.get(f"records/mailboxes?{narrowed}").text
+        assert "Never tested" in page and 'class="numbers"' not in re.search(numbers, page, re.S)[0], narrowed
+
+
+def test_a_reference_to_a_deleted_record_says_so_and_hinders_nothing(console):
+    profile = console.create("emailserverprofiles", {"name": "profile to be gone"})
+    box = console.create("mailboxes", {"name": "box left behind", "username": "first", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    console.sql("SET session_replication_role = replica; DELETE FROM org_contoso.emailserverprofile WHERE emailserverprofileid = '%s'" % profile)
+    console.sql("UPDATE org_contoso.mailbox SET emailserverprofile = '%s' WHERE mailboxid = '%s'" % (profile, box))
+    admin = Person(console)
+    assert profile not in text(admin.get("records/mailboxes?q=left+behind").text) and "(deleted)" in admin.get("records/mailboxes?q=left+behind").text
+    page = admin.get(f"records/mailboxes/{box}").text
+    assert 'name="emailserverprofile" value="(deleted)"' in page
+    form = re.search(r'(?s)<form method="post" action="[^"]*" class="fields" id="record">.*?</form>', page)[0]
+    hidden = {k: html.unescape(v) for k, v in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)}
+    saved = admin.session.post(f"{admin.pages}/records/mailboxes/{box}", {**hidden, "emailserverprofile": "(deleted)", "username": "second"})
+    assert saved.status_code == 200 and "Saved." in saved.text, text(saved.text)
+    assert console.get(f"mailboxes({box})").json()["username"] == "second"
+    # It is taken away, too.
+    page = saved.text
+    hidden["version"] = re.search(r'name="version" value="(\d+)"', page)[1]
+    assert admin.session.post(f"{admin.pages}/records/mailboxes/{box}", {**hidden, "emailserverprofile": ""}).status_code == 200
+    assert console.sql("SELECT emailserverprofile FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(None,)]
+
+
+def test_an_alert_is_gone_once_the_mailbox_works(console):
+    box = console.ids["failing"]
+    [before] = console.sql("SELECT incomingemailstatus, outgoingemailstatus, lastsuccessfulsynccompletedon, emailrouteraccessapproval FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+    admin = Person(console)
+    console.sql("INSERT INTO org_contoso.tracelog (tracelogid, regardingobjectid, regardingobjecttypecode, level, text, createdon, modifiedon) VALUES (gen_random_uuid(), %s, 'mailbox', 3, 'An alert of before.', now() + interval '1 second', now() + interval '1 second')", [box])
+    assert "An alert of before." in admin.get(f"records/mailboxes/{box}").text
+    works = "UPDATE org_contoso.mailbox SET incomingemailstatus = 1, outgoingemailstatus = 1, emailrouteraccessapproval = 1, lastsuccessfulsynccompletedon = now() + %s::interval WHERE mailboxid = %s"
+    console.sql(works, ["2 seconds", box])
+    page = admin.get(f"records/mailboxes/{box}").text
+    assert MESSAGES["en"]["mailboxSentence:working"] in text(page) and "An alert of before." not in page
+    # One that is newer than the success stays.
+    console.sql(works, ["-1 minute", box])
+    assert "An alert of before." in admin.get(f"records/mailboxes/{box}").text
+    console.sql("UPDATE org_contoso.mailbox SET incomingemailstatus = %s, outgoingemailstatus = %s, lastsuccessfulsynccompletedon = %s, emailrouteraccessapproval = %s WHERE mailboxid = %s", [*before, box])
+
+
+def test_a_mailbox_leads_to_its_server_profile_and_says_whose_password_it_uses(console):
+    [(box, profile)] = console.sql("SELECT mailboxid::text, emailserverprofile::text FROM org_contoso.mailbox WHERE mailboxid = %s", [console.ids["failing"]])
+    admin = Person(console)
+    assert re.search(rf'<a href="/contoso/records/emailserverprofiles/{profile}">', re.search(r'(?s)<ol class="steps">.*?</ol>', admin.get(f"records/mailboxes/{box}").text)[0])
+    id = console.create("mailboxes", {"name": "unused password", "password": "x", "allowemailconnectortousecredentials": False})
+    assert "It is not used" in admin.get(f"records/mailboxes/{id}").text
+    assert console.request("PATCH", f"mailboxes({id})", {"allowemailconnectortousecredentials": True}).status_code == 204
+    assert "It is not used" not in admin.get(f"records/mailboxes/{id}").text

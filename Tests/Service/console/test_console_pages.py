@@ -85,6 +85,13 @@ def test_every_page_fits_at_every_width_and_in_both_schemes(console, browser):
     assert found == []
 
 
+def test_opened_views_have_headings_in_order(console, browser):
+    for path in ("records/mailboxes", "events"):
+        browser.get(f"{console.pages}/{path}")
+        browser.execute_script("for (const details of document.querySelectorAll('details')) details.open = true")
+        assert violations(browser) == [], path
+
+
 # What stays in place while a page is scrolled, as a part of the window's height.
 STAYING = """
 return [...document.querySelectorAll("body *")].filter((e) => ["sticky", "fixed"].includes(getComputedStyle(e).position) && e.getClientRects().length)
@@ -236,9 +243,16 @@ def test_the_sheet_carries_a_code_and_checks_that_find_a_typing_error(console, b
     checks = [row[-1] for row in rows]
     drawn = set(re.findall(r"M(\d+) (\d+)h1", browser.find_element(By.CSS_SELECTOR, ".qr path").get_attribute("d")))
     assert any(drawn == {(str(x + 4), str(y + 4)) for y, row in enumerate(modules(key, mask)) for x, dark in enumerate(row) if dark} for mask in range(8))
-    console.sql("SET session_replication_role = replica; DELETE FROM config.organization_key")
-    browser.get(f"{console.pages}/settings/data-encryption")
-    for text, is_right in ((key[:-1] + ("A" if key[-1] != "A" else "B"), False), (key.replace("-", " ").lower(), True)):
+    wrong = key[:-1] + ("A" if key[-1] != "A" else "B")
+    # As the sheet has the lines: with their numbers and check characters, with one of them, in another case, and with a mistake.
+    halves = [" ".join(row[1:5]) for row in rows]
+    lines = [f"{number}  {half}  Check {check}" for number, (half, check) in enumerate(zip(halves, checks), 1)]
+    typed = [(wrong, False), (lines[0] + "\n" + lines[1].replace(halves[1], wrong.split("-", 4)[4]), False), (key.replace("-", " ").lower(), True)]
+    typed += [("\n".join(lines), True), ("\n".join(lines).lower(), True)]
+    typed += [("\n".join(f"{half} {check}" for half, check in zip(halves, checks)), True), ("\n".join(f"{n}. {half}" for n, half in enumerate(halves, 1)), True)]
+    for text, is_right in typed:
+        console.sql("SET session_replication_role = replica; DELETE FROM config.organization_key")
+        browser.get(f"{console.pages}/settings/data-encryption")
         browser.find_element(By.NAME, "key").send_keys(text)
         press(browser, By.CSS_SELECTOR, "form[action$=activate] button")
         confirm(browser, console)

@@ -1,0 +1,77 @@
+import Foundation
+import HTTPTypes
+import Model
+import Records
+import Tenancy
+
+// The form after another person saved the record meanwhile.
+extension Console {
+    /// Their changes are taken over, and the person decides about fields that both changed.
+    func conflict(
+        _ visit: Visit, _ entity: EntityDefinition, _ typing: TypedRecord, _ kept: KeptSecrets
+    ) async throws -> PageResponse {
+        let (record, secrets) = try await read(visit, entity)
+        var form = try await recordForm(visit, entity, record, secrets: secrets)
+        let theirs = try form.loaded()
+        let comparison = ThreeWayComparison(loaded: typing.loaded, theirs: theirs, yours: typing.compared)
+        form.typed = typing.typed.merging(comparison.merged) { _, new in new }
+        form.kept = try typing.kept(kept, [:])
+        form.contested = Set(comparison.contested)
+        func row(_ name: String) -> [String: Any]? {
+            guard let attribute = entity[name] else { return nil }
+            let (old, their, your) = (typing.loaded[name] ?? "", theirs[name] ?? "", typing.compared[name] ?? "")
+            return attribute.isEncrypted
+                ? Self.secretRow(attribute, entity, old, their, your, visit) : Self.row(attribute, entity, old, their, your, visit)
+        }
+        // After a key change, the mark of a password that stayed as it is differs.
+        let taken = comparison.taken.filter { name in
+            entity[name]?.isEncrypted != true || Self.isOfOneKey(typing.loaded[name] ?? "", theirs[name] ?? "")
+        }
+        var values = try form.values()
+        var who = visit.text("anotherPerson")
+        if case .id(let id) = try record.value(of: "modifiedby") {
+            who = try await RecordNames(["systemuser": [id]], try visit.session())[id] ?? who
+        }
+        var conflict: [String: Any] = [
+            "text": visit.text("conflictBy", ["who": who]), "contested": comparison.contested.compactMap(row),
+            "hasContested": !comparison.contested.isEmpty, "taken": taken.compactMap(row), "hasTaken": !taken.isEmpty,
+        ]
+        if case .date(let date) = try record.value(of: "modifiedon") { conflict["when"] = visit.texts.timeAgo(date) }
+        values["conflict"] = conflict
+        return .page("form", values, status: .conflict)
+    }
+
+    private static func row(
+        _ attribute: AttributeDefinition, _ entity: EntityDefinition, _ old: String, _ their: String, _ your: String, _ visit: Visit
+    ) -> [String: Any] {
+        func shown(_ text: String) -> String {
+            if text.isEmpty { return "—" }
+            switch attribute.type {
+            case .boolean: return visit.text(text == "true" ? "yes" : "no")
+            default: return Int64(text).map { attribute.type.options == nil ? text : visit.texts.option($0, of: attribute) } ?? text
+            }
+        }
+        return [
+            "name": attribute.logicalName, "label": visit.texts.label(attribute, of: entity), "isSecret": false,
+            "loaded": shown(old), "theirs": shown(their), "yours": shown(your),
+        ]
+    }
+
+    /// A password, without a value.
+    private static func secretRow(
+        _ attribute: AttributeDefinition, _ entity: EntityDefinition, _ old: String, _ their: String, _ your: String, _ visit: Visit
+    ) -> [String: Any] {
+        [
+            "name": attribute.logicalName, "label": visit.texts.label(attribute, of: entity), "isSecret": true,
+            "loaded": visit.text(old.isEmpty ? "isNotSet" : "isSet"),
+            "theirs": visit.text(their.isEmpty ? "isNotSet" : your == old ? "newValue" : "secretStoredNow"),
+            "yours": visit.text(your.isEmpty ? "clear" : "secretTyped"),
+        ]
+    }
+
+    /// Whether two marks are of one key version. Without a value there is none.
+    private static func isOfOneKey(_ mark: String, _ other: String) -> Bool {
+        let versions = [mark, other].filter { !$0.isEmpty }.compactMap { $0.split(separator: ".").first }
+        return Set(versions).count < 2
+    }
+}

@@ -1,0 +1,13 @@
+/// Why an e-mail was not sent.
+package struct SendingFailure: Sendable {
+    /// In the words of the router or of the mail server.
+    package let text: String
+
+    /// Whether a recipient may have got it.
+    package var mayHaveArrived: Bool {
+        [MailboxLeases.deliveryUnknownMessage, Self.partly].contains { text.hasPrefix($0) }
+    }
+
+    /// How the router's report of a message that some recipients got begins.
+    private static let partly = "The mail server took the message for "
+}

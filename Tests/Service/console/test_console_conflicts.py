@@ -1,0 +1,171 @@
+"""Two people at one record, and what was typed beside other buttons of a page: nothing is lost without a word."""
+
+import html
+import re
+
+import pytest
+from console_browser import main, press, says
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from test_console_access import Visitor, person, text
+
+#: Each encrypted attribute, with the set of its records and the values of a new one.
+SECRETS = [
+    ("mailboxes", "password", {"name": "box of two", "username": "first"}),
+    ("emailserverprofiles", "incomingpassword", {"name": "profile of two"}),
+    ("emailserverprofiles", "outgoingpassword", {"name": "profile of two"}),
+    ("queues", "emailpassword", {"name": "queue of two"}),
+    ("usersettingscollection", "emailpassword", None),
+]
+TABLES = {"mailboxes": "mailbox", "emailserverprofiles": "emailserverprofile", "queues": "queue", "usersettingscollection": "usersettings"}
+
+
+def record(console, entity_set, values):
+    if values is None:
+        return console.sql("SELECT systemuserid::text FROM org_contoso.usersettings ORDER BY systemuserid LIMIT 1")[0][0]
+    return console.create(entity_set, values)
+
+
+def form(answer):
+    """The fields of a record's form as it stands, without boxes that are not ticked."""
+    part = re.search(r'(?s)<form method="post" action="[^"]*" class="fields" id="record">.*?</form>', answer.text)[0]
+    fields = {name: html.unescape(value) for name, value in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', part)}
+    for name, value in re.findall(r'<input id="[^"]+" name="([^"]+)" value="([^"]*)"', part):
+        fields[name] = html.unescape(value)
+    for name in re.findall(r'<input type="checkbox" id="([^"]+)" name="[^"]+" value="true" checked', part):
+        fields[name] = "true"
+    return fields
+
+
+def contested(answer):
+    """The choices that a page asks for."""
+    return re.findall(r'<input type="radio" name="([^"]+)!choose" value="(\w+)"', answer.text)
+
+
+def stored(console, entity_set, id, attribute):
+    cell = console.opened_cells().get(f"{TABLES[entity_set]}({id}).{attribute}")
+    return cell and cell[1]
+
+
+@pytest.mark.parametrize(("entity_set", "attribute", "values"), SECRETS, ids=[f"{s}.{a}" for s, a, _ in SECRETS])
+def test_a_password_that_two_people_set_is_asked_for(console, entity_set, attribute, values):
+    id, admin = record(console, entity_set, values), Visitor(console)
+    path = f"records/{entity_set}/{id}"
+    console.request("PATCH", f"{entity_set}({id})", {attribute: "set before"})
+
+    def conflict(theirs, **mine):
+        """The page after another person wrote while this one typed."""
+        before = form(admin.get(path))
+        assert console.request("PATCH", f"{entity_set}({id})", {attribute: theirs}).status_code == 204
+        answer = admin.session.post(f"{admin.pages}/{path}", {**before, attribute: "", **mine})
+        assert answer.status_code == 409, text(answer)
+        return answer
+
+    asked = conflict("theirs of two", **{attribute: "mine of two"})
+    assert contested(asked) == [(attribute, "theirs"), (attribute, "yours")]
+    assert "different fields" not in text(asked) and "The value that is stored now" in text(asked)
+    assert "mine of two" not in asked.text and "theirs of two" not in asked.text
+    # Nothing is chosen before the person chooses, and a form without a choice changes nothing.
+    assert not re.search(rf'name="{attribute}!choose"[^>]* checked', asked.text) and "required" in re.search(rf'<input type="radio" name="{attribute}!choose"[^>]*>', asked.text)[0]
+    for choice, now in ((None, "theirs of two"), ("theirs", "theirs of two"), ("yours", "mine of two")):
+        asked = conflict("theirs of two", **{attribute: "mine of two"}) if choice else asked
+        fields = {**form(asked), attribute: "", **({f"{attribute}!choose": choice} if choice else {})}
+        assert admin.session.post(f"{admin.pages}/{path}", fields).status_code == 200
+        assert stored(console, entity_set, id, attribute) == now, choice
+    # Deleting what another person set is asked for as well; and what only they set is told.
+    asked = conflict("theirs again", **{f"{attribute}!clear": "1", "confirmed": "1"})
+    assert contested(asked) == [(attribute, "theirs"), (attribute, "yours")]
+    told = conflict("theirs alone")
+    assert contested(told) == [] and "New value" in text(told)
+
+
+def test_a_form_with_a_mistake_is_compared_as_well(console):
+    """What another person saved before the mistake was found is not written over."""
+    id, admin = record(console, "mailboxes", {"name": "box of mistakes", "username": "first", "password": "set before"}), Visitor(console)
+    path = f"records/mailboxes/{id}"
+    before = form(admin.get(path))
+    assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs", "password": "theirs"}).status_code == 204
+    mistaken = admin.session.post(f"{admin.pages}/{path}", {**before, "password": "mine", "emailaddress": "no address"})
+    assert mistaken.status_code == 400
+    asked = admin.session.post(f"{admin.pages}/{path}", {**form(mistaken), "password": "", "emailaddress": ""})
+    assert asked.status_code == 409 and contested(asked) == [("password", "theirs"), ("password", "yours")] and "first → theirs" in text(asked)
+    assert admin.session.post(f"{admin.pages}/{path}", {**form(asked), "password": "", "password!choose": "theirs"}).status_code == 200
+    assert stored(console, "mailboxes", id, "password") == "theirs" and console.get(f"mailboxes({id})").json()["username"] == "theirs"
+
+
+def test_a_key_change_is_no_change_of_a_password(console):
+    id, admin = record(console, "mailboxes", {"name": "box of a key", "username": "first", "password": "stays"}), Visitor(console)
+    before = form(admin.get(f"records/mailboxes/{id}"))
+    assert console.set_key("Another-key-of-two-1!").status_code in (200, 204)
+    assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs"}).status_code == 204
+    told = admin.session.post(f"{admin.pages}/records/mailboxes/{id}", {**before, "name": "renamed", "password": ""})
+    assert told.status_code == 409 and contested(told) == [] and "Password" not in re.search(r'(?s)class="warning conflict".*?</section>', told.text)[0]
+
+
+# Other buttons
+
+
+def test_an_action_saves_what_was_typed_first(console):
+    """Without script as well: the form comes along."""
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")
+    id = console.create("mailboxes", {"name": "acting box", "password": "old", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    admin = Visitor(console)
+    page = admin.get(f"records/mailboxes/{id}")
+    for action in ("test", "approve", "disable", "enable"):
+        page = admin.get(f"records/mailboxes/{id}")
+        buttons = re.findall(r'<button[^>]*form="record"[^>]*name="do" value="(\w+)"', page.text)
+        if action not in buttons:
+            continue
+        fields = {**form(page), "username": f"typed before {action}", "password": f"typed for {action}", "do": action}
+        answer = admin.session.post(f"{admin.pages}/records/mailboxes/{id}/do", fields)
+        assert answer.status_code == 200, text(answer)
+        assert stored(console, "mailboxes", id, "password") == f"typed for {action}" and console.get(f"mailboxes({id})").json()["username"] == f"typed before {action}"
+        console.sql("UPDATE org_contoso.mailbox SET testemailconfigurationscheduled = false WHERE mailboxid = %s", [id])
+    # What can't be saved is not acted upon either.
+    page = admin.get(f"records/mailboxes/{id}")
+    refused = admin.session.post(f"{admin.pages}/records/mailboxes/{id}/do", {**form(page), "emailaddress": "no address", "password": "kept", "do": "test"})
+    assert refused.status_code == 400 and "kept until you save" in text(refused)
+    assert console.sql("SELECT testemailconfigurationscheduled FROM org_contoso.mailbox WHERE mailboxid = %s", [id]) == [(False,)]
+    # Nor does an action without changes write the record twice, or meet changes of others.
+    before = form(admin.get(f"records/mailboxes/{id}"))
+    assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs"}).status_code == 204
+    assert admin.session.post(f"{admin.pages}/records/mailboxes/{id}/do", {**before, "password": "", "do": "approve"}).status_code == 200
+
+
+def test_the_enter_key_saves_and_acts_not(console, browser):
+    id = console.create("mailboxes", {"name": "entered box"})
+    browser.get(f"{console.pages}/records/mailboxes/{id}")
+    field = browser.find_element(By.ID, "username")
+    field.send_keys("typed")
+    field.send_keys(Keys.ENTER)
+    says(browser, "Saved.")
+    assert console.sql("SELECT username, emailrouteraccessapproval = 1, statecode FROM org_contoso.mailbox WHERE mailboxid = %s", [id]) == [("typed", False, 0)]
+
+
+def test_a_typed_password_is_there_for_the_test(console, browser):
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")
+    id = console.create("mailboxes", {"name": "tested box", "password": "old", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    browser.get(f"{console.pages}/records/mailboxes/{id}")
+    assert "Changes in the form below are saved first." in main(browser)
+    browser.find_element(By.ID, "password").send_keys("the right one")
+    press(browser, By.CSS_SELECTOR, "button[value=test]")
+    assert stored(console, "mailboxes", id, "password") == "the right one"
+
+
+def test_other_buttons_of_a_page_warn_of_what_was_typed(console, browser):
+    queue = console.create("queues", {"name": "queue of buttons"})
+    browser.get(f"{console.pages}/records/queues/{queue}")
+    browser.find_element(By.ID, "description").send_keys("typed and not saved")
+    browser.find_element(By.LINK_TEXT, "Delete").click()
+    says(browser, "is not saved")
+    assert "/delete" not in browser.current_url
+    press(browser, By.LINK_TEXT, "Delete")
+    assert "/delete" in browser.current_url
+    # Another form of the page.
+    id = person(console, "buttoned")
+    browser.get(f"{console.pages}/access/people/{id}")
+    browser.find_element(By.CSS_SELECTOR, "form[action$=role-user] input[type=radio]:not(:checked)").click()
+    browser.find_element(By.CSS_SELECTOR, "form[action$=invite-user] button").click()
+    says(browser, "is not saved")
+    assert browser.find_element(By.CSS_SELECTOR, "[data-note=unsaved]").get_attribute("role") == "alert"
+    press(browser, By.CSS_SELECTOR, "form[action$=role-user] button")
