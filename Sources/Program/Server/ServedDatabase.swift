@@ -70,7 +70,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
                 conninfo: settings.database, limit: settings.connections,
                 share: settings.clientConnections ?? max(1, settings.connections / 2), statementLimit: statementLimit))
         do {
-            let kek = try await KeyEncryptionKeyCheck.check(try settings.startingKeyEncryptionKey(), on: pool)
+            let kek = try await KeyEncryptionKeyCheck.check(try settings.keyEncryptionKey(), on: pool)
             let deployment = Deployment(
                 conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy, sharedReaders: Self.sharedReaders,
                 sharedWriters: Self.sharedWriters, statementLimit: statementLimit)
@@ -192,7 +192,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         for (name, error) in failures.sorted(by: { $0.key < $1.key }) {
             guard !opened.isEmpty, (error as? PostgresError)?.isConnectionLoss == true else {
                 for database in opened { await database.close() }
-                throw databases.count == 1 ? error : StartError.database(name, "\(error)")
+                throw databases.count == 1 ? error : StartError.database(name, error)
             }
             logger.error("database not served", metadata: ["database": "\(name)", "reason": "\(error)"])
         }

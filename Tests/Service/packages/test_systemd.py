@@ -141,6 +141,18 @@ def test_the_sandbox_of_a_unit_is_set(machine, unit):
     assert sum(line["exposure"] and float(line["exposure"]) or 0 for line in report) <= 2.0
 
 
+def test_what_has_to_be_corrected_is_not_tried_again(machine):
+    """Another try would change nothing, with the key-encryption key of another deployment or with an unknown setting."""
+    machine.run("runuser", "-u", "fieldseal", "--", "fieldseal", "kek", "create", "/tmp/other-kek")
+    for changes, words in (({"kekFile": "/tmp/other-kek"}, "key-encryption key"), ({"kekfile": "x"}, "unknown key kekfile")):
+        machine.settle(**changes)
+        assert machine.run("systemctl", "start", SERVICE, check=False).returncode
+        assert machine.show(SERVICE, "Result", "ExecMainStatus", "NRestarts", "SubState") == {
+            "Result": "exit-code", "ExecMainStatus": "78", "NRestarts": "0", "SubState": "failed"}, machine.journal(SERVICE)
+        assert words in machine.journal(SERVICE)
+        machine.run("systemctl", "reset-failed")
+
+
 def probe(machine, *command):
     said = machine.run(*command, "/usr/bin/python3", "/etc/fieldseal/probe.py").stdout
     return json.loads(said[said.index("{"):said.rindex("}") + 1])
