@@ -223,6 +223,38 @@ def test_the_passwords_of_the_database_are_an_encrypted_credential(machine):
         machine.stop()
 
 
+def test_an_upgrade_takes_effect_with_the_credentials_of_the_service(machine, tmp_path):
+    """The check of the migrations, and the command that is printed, need the passwords of the database."""
+    newer = build(tmp_path, "--version", "0.9.9", "--only", "fieldseal")["fieldseal"]
+    with asked_for_passwords(machine.cluster):
+        passwords = machine.path("/etc/fieldseal/pgpass")
+        passwords.write_text(password_file())
+        for name, source in (("pgpass", "/etc/fieldseal/pgpass"), ("kek", "/etc/fieldseal/kek")):
+            machine.run("systemd-creds", "encrypt", "--with-key=host", f"--name={name}", source, f"/etc/fieldseal/{name}.cred")
+        passwords.unlink()
+        machine.edit(SERVICE, "LoadCredentialEncrypted=pgpass:/etc/fieldseal/pgpass.cred", "LoadCredentialEncrypted=kek:/etc/fieldseal/kek.cred")
+        machine.settle(**connections(DATABASE), **{SETTING: {"credential": "pgpass"}, "kekFile": None, "kek": {"credential": "kek"}})
+        machine.start()
+        before = machine.process()
+        said = machine.install(newer).stderr
+        assert "migrate up" not in said, said
+        machine.wait(lambda: machine.process() not in (before, "0") and machine.show(SERVICE, "ActiveState") == "active")
+        # A migration is pending: the service runs on, and the command that is printed does the rest.
+        before = machine.process()
+        [(down,)] = machine.cluster.sql(
+            "DELETE FROM config.migration WHERE scope = 'config' AND name = (SELECT max(name) FROM config.migration WHERE scope = 'config') RETURNING to_jsonb(migration)::text")
+        try:
+            waiting = machine.install(newer).stderr
+            assert f"still runs the former program: config: pending {json.loads(down)['name']}" in waiting and machine.process() == before, waiting
+            [command] = [line.removeprefix("Next, as root:  ") for line in waiting.splitlines() if line.startswith("Next, as root:  ")]
+        finally:
+            machine.cluster.sql("INSERT INTO config.migration SELECT (jsonb_populate_record(NULL::config.migration, %s::jsonb)).*", [down])
+        assert command.count("LoadCredentialEncrypted") == 2
+        machine.run("bash", "-ec", command)
+        machine.wait(lambda: machine.process() not in (before, "0") and machine.get("/readyz")[0] == 200)
+        machine.stop()
+
+
 @pytest.mark.parametrize("unit", UNITS[1:3])
 def test_what_runs_at_night_ends_well(machine, unit):
     machine.start(unit)
