@@ -76,6 +76,13 @@ def test_the_bill_of_materials_names_all_that_is_shipped(packages, tmp_path):
     assert ".symtab" not in sections[0] and ".debug_info" not in sections[0] and ".debug_info" in sections[1]
 
 
+def test_the_documentation_has_what_a_recovery_needs(packages, tmp_path):
+    """docs/recovery.md names where the file is, for a machine without the service."""
+    subprocess.run(["dpkg-deb", "--extract", packages["fieldseal-doc"], tmp_path], check=True)
+    [named] = re.findall(r"`(/usr/share/doc/fieldseal-doc/\S+\.sql)`", (tmp_path / "usr/share/doc/fieldseal-doc/recovery.md").read_text())
+    assert (tmp_path / named[1:]).read_bytes() == (SOURCE / "migrations/recovery.sql").read_bytes()
+
+
 def exposure(root, unit):
     said = root.run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit).stdout
     return float(re.search(r"exposure level for \S+: ([\d.]+)", said).group(1))

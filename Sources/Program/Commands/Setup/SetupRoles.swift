@@ -1,3 +1,4 @@
+import ArgumentParser
 import CellCrypto
 import Foundation
 import Glibc
@@ -20,6 +21,13 @@ struct SetupRoles {
         let passfile: String?
         /// The prefix of the password's line in the password file: host, port, database and role.
         let prefix: String
+    }
+
+    /// - Throws: `ValidationError` for a connection string with a password, since arguments can be seen by others.
+    static func refusePassword(in superuser: String?) throws {
+        guard superuser?.contains(#/password\s*=|://[^:/@]*:[^@]*@/#) != true else {
+            throw ValidationError("--superuser has a password in it, which other users of this machine can see. Use passfile=FILE.")
+        }
     }
 
     /// - Returns: The steps that were done, one a line.
