@@ -35,6 +35,7 @@ package final class DeploymentFigures: Sendable {
         SecurityEventFigures.shared.write(to: &text)
         let databases = databases.withLock(\.self).sorted { $0.key < $1.key }
         writePools(of: databases, to: &text)
+        writeRefusals(by: databases, to: &text)
         let readings = await withTaskGroup(of: (String, DatabaseFigures.Reading).self) { group in
             for (name, figures) in databases { group.addTask { (name, await figures.reading()) } }
             return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
@@ -73,6 +74,18 @@ package final class DeploymentFigures: Sendable {
         if let kek = databases.first?.value.deployment.kek {
             text.info("fieldseal_kek", "The key-encryption key in force.", ["kek_id": kek.id])
         }
+    }
+
+    /// Adds what the server itself knows, also while a database does not respond.
+    private func writeRefusals(by databases: [(key: String, value: DatabaseFigures)], to text: inout MetricsText) {
+        let refused = databases.map { ($0.key, $0.value.deployment.stateRefusals.all.keys) }
+        text.gauge(
+            "fieldseal_organizations_refused", "Organizations that this server refuses, since their attested state does not verify.",
+            refused.map { sample($0.0, Double($0.1.count)) })
+        let names = refused.flatMap(\.1).sorted().prefix(Self.shown)
+        text.gauge(
+            "fieldseal_organization_refused", "Whether this server refuses the organization.",
+            names.map { .init(["organization": $0], 1) })
     }
 
     private func writeTotals(of readings: [(String, DatabaseFigures.Reading)], to text: inout MetricsText) {

@@ -154,6 +154,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         var services: [any ServiceLifecycle.Service] = [
             Presence(deployment: opened.deployment), Sweeper(deployment: opened.deployment),
             EventChainer(deployment: opened.deployment), WorkNotices(mail: opened.mail, conninfo: settings.database),
+            RefusalLog(deployment: opened.deployment, logger: surroundings.logger),
         ]
         if let receiver = opened.events {
             services.append(EventShipper(deployment: opened.deployment, receiver: receiver, logger: surroundings.logger))
