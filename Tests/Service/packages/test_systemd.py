@@ -141,6 +141,22 @@ def test_the_sandbox_of_a_unit_is_set(machine, unit):
     assert sum(line["exposure"] and float(line["exposure"]) or 0 for line in report) <= 2.0
 
 
+def test_a_service_is_started_again_until_its_database_is_back(machine):
+    """Starts by hand count against systemd's limit too, and a unit that reached it would stay failed."""
+    machine.start()
+    machine.cluster.stop()
+    try:
+        for _ in range(8):
+            machine.run("systemctl", "restart", SERVICE, check=False)
+        machine.wait(lambda: int(machine.show(SERVICE, "NRestarts")) > 2)
+    finally:
+        machine.cluster.start()
+    machine.wait(lambda: machine.show(SERVICE, "ActiveState") == "active" and machine.get("/readyz")[0] == 200)
+    assert "start-limit-hit" not in machine.journal(SERVICE) and "repeated too quickly" not in machine.journal(SERVICE)
+    for unit in (SERVICE, UNITS[3]):
+        assert machine.show(unit, "StartLimitIntervalUSec") == "0"
+
+
 def test_what_has_to_be_corrected_is_not_tried_again(machine):
     """Another try would change nothing, with the key-encryption key of another deployment or with an unknown setting."""
     machine.run("runuser", "-u", "fieldseal", "--", "fieldseal", "kek", "create", "/tmp/other-kek")
