@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ import scratch
 from booted_root import BootedRoot
 from cluster import Cluster
 from database_passwords import SETTING, asked_for_passwords, connections, password_file
-from package_root import build, configure, write_settings
+from package_root import SOURCE, build, configure, write_settings
 
 PORT = 8443
 DATABASE = "/run/database"
@@ -292,22 +293,42 @@ def test_a_client_that_connects_while_the_service_is_restarted_waits(machine):
     assert set(answers) == {200}
 
 
-def test_a_router_starts_with_its_secret_and_stops(machine):
+#: The commands of docs/router.md, block by block: a client, a router, and another secret.
+ROUTER = re.findall(r"^```sh\n(.*?)^```$", (SOURCE / "docs/router.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def follow(machine, block):
+    """Runs a block of the page. What it prints of a client is what a person writes into the two files."""
+    options, secret = machine.path("/etc/fieldseal/router-contoso.env"), machine.path("/root/router.secret")
+    said = ""
+    for line in block.splitlines():
+        if line.startswith("editor "):
+            text = options.read_text().replace("crm.example.com:8443", f"localhost:{PORT}")
+            options.write_text(text.replace("00000000-0000-0000-0000-000000000000", f"{machine.router_id} --ca-file /etc/ssl/mail-ca.pem"))
+            continue
+        said = machine.run("bash", "-ec", f"cd /root\n{line}").stdout
+        if found := re.search(r"client secret +(\S+)", said):
+            secret.write_text(f"{found[1]}\n")
+            machine.router_id = re.search(r"client id +(\S+)", said)[1]
+    return said
+
+
+def test_a_router_is_set_up_and_gets_another_secret_as_the_page_says(machine):
     router = UNITS[3]
-    made = json.loads(machine.cluster.run("client", "add", "router", "--org", "contoso", "--role", "Email Router", "--json").stdout)
-    options = f"--service https://localhost:{PORT} --client-id {made['clientId']} --ca-file /etc/fieldseal-ca.pem"
-    machine.path("/etc/fieldseal/router-contoso.env").write_text(f'FIELDSEAL_ROUTER="{options}"\n')
-    shutil.copyfile(machine.path("/etc/fieldseal/server.pem"), machine.path("/etc/fieldseal-ca.pem"))
-    secret = machine.path("/etc/fieldseal/router-contoso.secret")
-    secret.write_text(made["clientSecret"])
-    secret.chmod(0o600)
+    shutil.copyfile(machine.path("/etc/fieldseal/server.pem"), machine.path("/etc/ssl/mail-ca.pem"))
     machine.edit(router, "WatchdogSec=2")
     machine.start()
-    machine.start(router)
+    client, start, rotate = ROUTER
+    follow(machine, client)
+    follow(machine, start)
     fed = machine.show(router, "WatchdogTimestampMonotonic")
     machine.wait(lambda: int(machine.show(router, "WatchdogTimestampMonotonic")) > int(fed) + 4_000_000)
     assert machine.show(router, "ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
     # The service has seen it.
     machine.wait(lambda: machine.cluster.sql("SELECT count(*) FROM mail_router") != [(0,)])
+    before = machine.path("/etc/fieldseal/router-contoso.secret").read_text()
+    follow(machine, rotate)
+    assert machine.path("/etc/fieldseal/router-contoso.secret").read_text() != before and not machine.path("/root/router.secret").exists()
+    machine.wait(lambda: machine.show(router, "ActiveState") == "active")
     machine.stop(router)
-    assert f"{router}: Deactivated successfully." in machine.journal(router)
+    assert f"{router}: Deactivated successfully." in machine.journal(router) and "not accepted" not in machine.journal(router)
