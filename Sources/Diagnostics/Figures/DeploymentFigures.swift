@@ -111,6 +111,9 @@ package final class DeploymentFigures: Sendable {
         total("emails_waiting", "E-mails of all organizations that wait to be sent.") {
             $0.contents.values.reduce(0) { $0 + $1.waitingEmails }
         }
+        total("mailboxes_failing", "Mailboxes of all organizations that no mail is fetched for or sent from.") {
+            $0.contents.values.reduce(0) { $0 + $1.failingMailboxes }
+        }
         total("cells", "Encrypted values of all organizations, as PostgreSQL estimates them.") {
             $0.contents.values.reduce(0) { $0 + $1.cells }
         }
@@ -144,6 +147,9 @@ package final class DeploymentFigures: Sendable {
         }
         gauge("emails_waiting", "E-mails that wait to be sent.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.waitingEmails) }
+        }
+        gauge("mailboxes_failing", "Mailboxes that no mail is fetched for or sent from.", of: lines, to: &text, first: >) {
+            $0.content.map { Double($0.failingMailboxes) }
         }
         gauge("cells", "Encrypted values, as PostgreSQL estimates them.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.cells) }

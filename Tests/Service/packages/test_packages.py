@@ -83,6 +83,16 @@ def test_the_documentation_has_what_a_recovery_needs(packages, tmp_path):
     assert (tmp_path / named[1:]).read_bytes() == (SOURCE / "migrations/recovery.sql").read_bytes()
 
 
+def test_the_documentation_has_the_rules_and_the_board_that_it_names(packages, tmp_path):
+    subprocess.run(["dpkg-deb", "--extract", packages["fieldseal-doc"], tmp_path], check=True)
+    folder = tmp_path / "usr/share/doc/fieldseal-doc"
+    for name in ("prometheus/fieldseal.rules.yml", "grafana/fieldseal.json"):
+        assert (folder / "examples" / name.split("/")[1]).read_bytes() == (SOURCE / "dist" / name).read_bytes()
+    # What the pages name is there.
+    named = {link for page in folder.glob("*.md") for link in re.findall(r"\]\(([^)#:]*(?:dist|examples)/[^)#]+)\)", page.read_text()) if page.name != "README.md"}
+    assert named >= {"examples/fieldseal.rules.yml", "examples/fieldseal.json"} and all((folder / link).exists() for link in named if "prometheus" in link or "grafana" in link or link.startswith("examples")), named
+
+
 def exposure(root, unit):
     said = root.run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit).stdout
     return float(re.search(r"exposure level for \S+: ([\d.]+)", said).group(1))
