@@ -16,7 +16,8 @@ from cluster import Cluster
 from package_root import SOURCE, Root, build, notices_until, start
 from service import PATIENCE, PROGRAM
 
-PAGE = (SOURCE / "docs/production.md").read_text()
+PAGE_FOLDER = SOURCE / "docs"
+PAGE = (PAGE_FOLDER / "production.md").read_text()
 
 
 def free_port():
@@ -171,6 +172,9 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     assert roles == {f"fieldseal_{n}": False for n in ("owner", "service", "inspector", "migrator")}
     assert all(v.startswith("SCRAM-SHA-256$") for (v,) in database.query("SELECT rolpassword FROM pg_authid WHERE rolname IN ('fieldseal_service', 'fieldseal_migrator')"))
 
+    if not by_hand:
+        is_restored_as_the_page_says(database, root, follow)
+
     # Each step that `setup` prints is a command of the page.
     printed = re.findall(r"^\S.*  \(fieldseal ([a-z]+ [a-z]+)", secrets, re.MULTILINE)
     assert by_hand or len(printed) == 6
@@ -180,6 +184,36 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     before = root.path("/etc/fieldseal/private/pgpass").read_bytes()
     again = follow("runuser -u fieldseal -- fieldseal setup --org contoso --person ada --client first-app").stdout
     assert again.count("there") >= 4 and "client secret" not in again and root.path("/etc/fieldseal/private/pgpass").read_bytes() == before
+
+
+#: What docs/backups.md has of a dump and its restore.
+BACKUPS = (PAGE_FOLDER / "backups.md").read_text()
+
+
+def is_restored_as_the_page_says(database, root, follow):
+    """The dump, on the machine of the service; and the restore, on a PostgreSQL that has neither the database nor its roles."""
+    root.run("mkdir", "-p", "/mnt/backups")
+    dump, restore = (BACKUPS.split(f"\n{begin}")[1].split(f"\n{end}")[0] for begin, end in (("## Dumps", "These lines"), ("Restore into", "Neither roles")))
+    def commands(text):
+        return "cd /mnt/backups\n" + "\n".join(line.strip() for line in text.splitlines() if line.startswith("    "))
+    assert "opens it" in follow(commands(dump)).stdout
+    with psycopg.connect(host=str(database.home), port=database.port, user="postgres", password=database.password, dbname="postgres", autocommit=True) as connection:
+        connection.execute("DROP DATABASE fieldseal WITH (FORCE)")
+        for name in ("service", "migrator", "inspector", "owner"):
+            # Also its right to the parameter fieldseal.maintenance, which is no database's.
+            connection.execute(f"DROP OWNED BY fieldseal_{name}")
+            connection.execute(f"DROP ROLE fieldseal_{name}")
+        connection.execute("CREATE DATABASE fieldseal ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8' TEMPLATE template0")
+    database.allow(Database.ACCESS + Database.SUPERUSER)
+    database.query("SELECT pg_reload_conf()")
+    superuser = "install -m 0600 -o fieldseal -g fieldseal superuser.pgpass /etc/fieldseal/private/superuser.pgpass\n"
+    exported = re.search(r"^export .*\n", PAGE, re.MULTILINE)[0] + "export PGUSER=postgres\n"
+    said = follow(superuser + exported + commands(restore)).stdout
+    assert "gave fieldseal_service a password" in said and "made the role fieldseal_migrator" in said and re.search(r"\b1 cells?\b", said), said
+    follow("rm /etc/fieldseal/private/superuser.pgpass")
+    database.allow(Database.ACCESS)
+    database.query("SELECT pg_reload_conf()")
+    assert "problem:" not in follow("runuser -u fieldseal -- fieldseal config check").stdout
 
 
 def test_a_password_on_the_command_line_is_refused():

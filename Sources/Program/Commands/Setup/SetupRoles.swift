@@ -109,7 +109,8 @@ private struct PasswordFile {
     func set(_ prefix: String, _ password: String) throws {
         let former = FileManager.default.fileExists(atPath: path) ? try String(contentsOfFile: path, encoding: .utf8) : ""
         let kept = former.split(separator: "\n").filter { !$0.hasPrefix(prefix) }
-        let text = (kept + ["\(prefix)\(password)"]).joined(separator: "\n") + "\n"
+        // libpq takes the first line that fits. An operator's own may fit every host.
+        let text = (["\(prefix)\(password)"] + kept).joined(separator: "\n") + "\n"
         let partial = "\(path).new"
         unlink(partial)
         let descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
