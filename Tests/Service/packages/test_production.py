@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import psycopg
 import pytest
@@ -161,6 +162,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
             assert made.status_code == 204, made.text
             page = session.post(f"{base}/sign-in", {"name": "ada", "password": "a password of ada's own"}, headers={"Origin": f"https://localhost:{port}"}, timeout=PATIENCE)
             assert page.status_code == 200 and page.url.endswith("/overview")
+            roles_get_other_passwords(database, root, follow, session, base)
             used = database.query(
                 "SELECT DISTINCT usename, s.ssl FROM pg_stat_activity JOIN pg_stat_ssl AS s USING (pid) WHERE client_addr IS NOT NULL")
             assert used == [("fieldseal_service", True)], "only the service's role is connected, over TLS"
@@ -184,6 +186,28 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     before = root.path("/etc/fieldseal/private/pgpass").read_bytes()
     again = follow("runuser -u fieldseal -- fieldseal setup --org contoso --person ada --client first-app").stdout
     assert again.count("there") >= 4 and "client secret" not in again and root.path("/etc/fieldseal/private/pgpass").read_bytes() == before
+
+
+def roles_get_other_passwords(database, root, follow, session, base):
+    """As docs/operations.md has it, while the service runs: with new connections it goes on too."""
+    [block] = re.findall(r"^```sh rotate\n(.*?)^```$", (PAGE_FOLDER / "operations.md").read_text(), re.MULTILINE | re.DOTALL)
+    passwords = root.path("/etc/fieldseal/private/pgpass")
+    before, owner = passwords.read_text(), passwords.stat()
+    database.allow(Database.ACCESS + Database.SUPERUSER)
+    database.query("SELECT pg_reload_conf()")
+    said = follow(re.search(r"^export .*\n", PAGE, re.MULTILINE)[0] + block).stdout
+    database.allow(Database.ACCESS)
+    database.query("SELECT pg_reload_conf()")
+    assert "problem:" not in said
+    after = passwords.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (owner.st_uid, owner.st_gid, owner.st_mode)
+    lines = list(zip(before.splitlines(), passwords.read_text().splitlines(), strict=True))
+    assert len(lines) == 2 and all(old.rsplit(":", 1)[0] == new.rsplit(":", 1)[0] and old != new for old, new in lines)
+    database.query("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
+    deadline = time.monotonic() + PATIENCE
+    while session.post(f"{base}/api/data/v9.2/mailboxes", json={"name": "after"}, timeout=PATIENCE).status_code != 204:
+        assert time.monotonic() < deadline, "the service does not connect with the new password"
+        time.sleep(0.1)
 
 
 #: What docs/backups.md has of a dump and its restore.

@@ -142,6 +142,15 @@ def test_the_sandbox_of_a_unit_is_set(machine, unit):
     assert sum(line["exposure"] and float(line["exposure"]) or 0 for line in report) <= 2.0
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_has_limits_of_what_it_may_take(machine, unit):
+    limits = {name: int(value) for name, value in machine.show(unit, "MemoryMax", "TasksMax", "LimitNOFILE").items()}
+    assert 1 << 30 <= limits["MemoryMax"] <= 4 << 30 and 512 <= limits["TasksMax"] <= 4096 and 8192 <= limits["LimitNOFILE"] <= 65536, limits
+    # The page says so, and how they are changed.
+    row = next(line for line in (SOURCE / "docs/operations.md").read_text().splitlines() if line.startswith(f"| `{unit.replace('@contoso', '@')}` |") and "MemoryMax" not in line and " G" in line)
+    assert f"{limits['MemoryMax'] >> 30} GiB" in row and f"{limits['TasksMax']:,}" in row and f"{limits['LimitNOFILE']:,}" in row
+
+
 def test_a_service_is_started_again_until_its_database_is_back(machine):
     """Starts by hand count against systemd's limit too, and a unit that reached it would stay failed."""
     machine.start()
