@@ -155,6 +155,12 @@ static const unsigned char config_0028[] = {
 static const unsigned char config_0028_down[] = {
 #embed "../../migrations/config/0028_comments.down.sql"
 };
+static const unsigned char config_0029[] = {
+#embed "../../migrations/config/0029_refused_organizations.sql"
+};
+static const unsigned char config_0029_down[] = {
+#embed "../../migrations/config/0029_refused_organizations.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -334,6 +340,8 @@ static const struct embedded_file files[] = {
     {"config/0027_copies.down.sql", config_0027_down, sizeof config_0027_down},
     {"config/0028_comments.sql", config_0028, sizeof config_0028},
     {"config/0028_comments.down.sql", config_0028_down, sizeof config_0028_down},
+    {"config/0029_refused_organizations.sql", config_0029, sizeof config_0029},
+    {"config/0029_refused_organizations.down.sql", config_0029_down, sizeof config_0029_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

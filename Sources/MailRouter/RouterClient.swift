@@ -69,14 +69,19 @@ final class RouterClient {
         let form = "grant_type=client_credentials&client_id=\(configuration.clientID)&client_secret=\(configuration.secret)"
         let answer = try send("oauth2/v2.0/token", ["Content-Type: application/x-www-form-urlencoded"], Array(form.utf8))
         guard answer.status == 200, let new = try? JSONDecoder().decode(Token.self, from: Data(answer.body)) else {
-            throw tokenError(answer.status)
+            throw tokenError(answer)
         }
         token = (new.text, Date().addingTimeInterval(new.seconds - 60))
         return new.text
     }
 
-    private func tokenError(_ status: Int) -> ServiceError {
-        switch status {
+    private func tokenError(_ answer: HTTPSRequest.Answer) -> ServiceError {
+        let status = answer.status
+        // An organization that is suspended or refused: the client is not to blame.
+        if let failure = try? JSONDecoder().decode(Failure.self, from: Data(answer.body)).error, status == 403 {
+            return .refused(status: status, code: failure.code, message: failure.message)
+        }
+        return switch status {
         case 500..., 429: .away("status \(status)")
         case 404:
             .refused(

@@ -11,8 +11,10 @@ package struct RouterConfiguration: Sendable {
     package var secret: String
     /// The CA certificates in PEM for the service; nil for the system's.
     package var serviceAuthorityFile: String?
-    /// The file with CA certificates in PEM for mail servers, used once it exists; nil for the system's.
+    /// The file with CA certificates in PEM for mail servers; nil for the system's.
     package var mailAuthorityFile: String?
+    /// The same for the mail servers of a deployment for trying, used in its place once it exists.
+    package var laterMailAuthorityFile: String?
     /// How many mailboxes are processed at a time.
     package var workers = 4
     /// Seconds between two turns at a polled mailbox.

@@ -37,6 +37,21 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         kind == .connection || kind == .unknownOutcome || sqlState.hasPrefix("08") || sqlState.hasPrefix("57P")
     }
 
+    /// Whether a new connection was refused: by the server, for its password, its address or its database, or by libpq, since the
+    /// server is not the one that the connection string allows. Another try changes nothing. False if no server answered.
+    public var isRefusedConnection: Bool {
+        guard kind == .connection, sqlState.isEmpty else { return false }
+        // libpq's text has one part for each host that it tried.
+        return !message.split(separator: "connection to server").allSatisfy { part in Self.absences.contains { part.contains($0) } }
+    }
+
+    /// What libpq says where no server answers, or one that is not ready. The program has the locale C, so its words are these.
+    private static let absences = [
+        "could not translate host name", "Connection refused", "timeout expired", "Connection timed out", "No route to host",
+        "Network is unreachable", "Host is down", "Is the server running", "the database system is",
+        "closed the connection unexpectedly", "Connection reset by peer", "the connection to PostgreSQL failed",
+    ]
+
     /// Whether a table changed after a statement's plan was prepared, or a pooler switched the server process.
     var isStalePlan: Bool { sqlState == "26000" || sqlState == "0A000" && routine == "RevalidateCachedQuery" }
 
@@ -132,7 +147,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
 
     private static func message(of connection: OpaquePointer?) -> String {
         let text = PQerrorMessage(connection).map { String(cString: $0) } ?? ""
-        let line = text.split(separator: "\n").joined(separator: " ")
+        let line = text.split { $0 == "\n" || $0 == "\t" }.joined(separator: " ")
         return line.isEmpty ? "the connection to PostgreSQL failed" : line
     }
 }

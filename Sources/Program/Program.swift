@@ -13,8 +13,8 @@ struct Program: AsyncParsableCommand {
             fieldseal.yaml in FIELDSEAL_HOME or ./.fieldseal, else /etc/fieldseal/fieldseal.yaml.
 
             Exit codes: 0 done; 1 failed, or something was found (doctor: warnings); 2 the doctor found an error; 3 the database can't \
-            be reached (doctor, verify, events verify, migrate); 64 the command line is wrong; 78 the key-encryption key is not \
-            the deployment's.
+            be reached (doctor, verify, events verify, migrate, config check); 64 the command line is wrong; 78 the key-encryption key is not \
+            the deployment's, or (serve, router) the settings have to be corrected.
             """,
         version: "0.1.0",
         subcommands: [

@@ -18,6 +18,7 @@ package struct Deployment: Sendable {
     package let keyring: Keyring
     let sessions = SessionCache()
     let seenStates = SeenStates()
+    package let stateRefusals = StateRefusals()
     package let pendingEvents = PendingEventList()
     package let sweepMarks = SweepMarks()
     package let hashing: PasswordHashing

@@ -143,7 +143,8 @@ package struct WebAPI: Sendable {
             httpDecoderConfiguration: .init(maxHeaderFieldSize: 1 << 18, maxHeaderListSize: 1 << 18)
         )
         let configuration = HTTP2UpgradeChannel.Configuration(
-            idleTimeout: .seconds(limits.idleSeconds), gracefulCloseTimeout: .seconds(30), streamConfiguration: streams)
+            idleTimeout: .seconds(limits.idleSeconds),
+            gracefulCloseTimeout: .seconds(APILimits.endSeconds + limits.idleSeconds), streamConfiguration: streams)
         let certificates = limits.clientCertificates
         let current = try CurrentChannel(identities) {
             try HTTP2UpgradeChannel(

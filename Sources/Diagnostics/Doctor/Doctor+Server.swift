@@ -1,5 +1,6 @@
 import Foundation
 import Migrations
+import Organizations
 import PostgresClient
 import Tenancy
 
@@ -33,6 +34,17 @@ extension Doctor {
                     advice: "add sslmode=verify-full to the connection string"))
         }
         return findings
+    }
+
+    /// Reports what running servers refuse. A server remembers newer states than the database may have.
+    func refusals(on connection: isolated PostgresConnection) throws -> [Finding] {
+        try ServerPresence.refusals(on: connection).map { refusal in
+            Finding(
+                .error, "refused-by-server", refusal.organization,
+                "the server \(refusal.host) refuses the organization: \(refusal.reason)",
+                advice: "find out who changed the database, and don't restart the server before. Where the database was restored on purpose: "
+                    + "compare it with a copy of the events, then restart the server")
+        }
     }
 
     /// Reports connection strings that let another machine impersonate the database.

@@ -86,6 +86,7 @@ package struct Doctor: Sendable {
     /// - Parameter name: The organization besides which others are not reported; nil for all.
     private func wholeDeployment(_ name: String?, on connection: PostgresConnection) async throws -> [Finding] {
         var findings = try await part("the service's role") { try await deployment.pool.withConnection { try service(on: $0) } }
+        findings += try await part("the running servers") { try await deployment.pool.withConnection { try refusals(on: $0) } }
         findings += try await part("the moves") { try await deployment.pool.withConnection { try moves(on: $0) } }
         findings += try await part("the token-signing keys") {
             try await deployment.pool.withConnection { try signingKeys(on: $0) }
@@ -108,7 +109,7 @@ package struct Doctor: Sendable {
     /// on the number of records.
     package func findings(of organization: Organization) async throws -> [Finding] {
         let seen = try await deployment.pool.withConnection { connection in
-            try service(on: connection) + server(on: connection) + config(of: organization, on: connection)
+            try service(on: connection) + server(on: connection) + refusals(on: connection) + config(of: organization, on: connection)
                 + triggers(of: organization, on: connection) + leaves(of: organization, on: connection)
         }
         let mine = seen.filter { $0.subject == organization.name || $0.subject == Finding.deployment }

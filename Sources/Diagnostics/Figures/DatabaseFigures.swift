@@ -26,6 +26,8 @@ final class DatabaseFigures: Sendable {
     struct Content: Sendable {
         let pendingEvents: Int
         let waitingEmails: Int
+        /// Active mailboxes whose last turn of a router, or last test, failed.
+        let failingMailboxes: Int
         let cells: Int
     }
 
@@ -132,11 +134,15 @@ final class DatabaseFigures: Sendable {
                       JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.atttypid = 'bytea'::regtype
                       LEFT JOIN pg_stats AS s ON (s.schemaname, s.tablename, s.attname) = (n.nspname, c.relname, a.attname)
                      WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r'
-                       AND c.relname LIKE '%\\_cell\\_k' || e.key_version)
+                       AND c.relname LIKE '%\\_cell\\_k' || e.key_version),
+                   (SELECT count(*) FROM \(schema).mailbox
+                     WHERE statecode = \(RecordState.active.sql) AND lastsyncerror IS NOT NULL)
               FROM \(schema).encryption AS e
             """, [.text(schema)]
         ).first.map { row in
-            Content(pendingEvents: try row.decode(0), waitingEmails: try row.decode(1), cells: try row.decode(2))
+            Content(
+                pendingEvents: try row.decode(0), waitingEmails: try row.decode(1), failingMailboxes: try row.decode(3),
+                cells: try row.decode(2))
         }
     }
 }

@@ -35,6 +35,7 @@ package final class DeploymentFigures: Sendable {
         SecurityEventFigures.shared.write(to: &text)
         let databases = databases.withLock(\.self).sorted { $0.key < $1.key }
         writePools(of: databases, to: &text)
+        writeRefusals(by: databases, to: &text)
         let readings = await withTaskGroup(of: (String, DatabaseFigures.Reading).self) { group in
             for (name, figures) in databases { group.addTask { (name, await figures.reading()) } }
             return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
@@ -75,6 +76,18 @@ package final class DeploymentFigures: Sendable {
         }
     }
 
+    /// Adds what the server itself knows, also while a database does not respond.
+    private func writeRefusals(by databases: [(key: String, value: DatabaseFigures)], to text: inout MetricsText) {
+        let refused = databases.map { ($0.key, $0.value.deployment.stateRefusals.all.keys) }
+        text.gauge(
+            "fieldseal_organizations_refused", "Organizations that this server refuses, since their attested state does not verify.",
+            refused.map { sample($0.0, Double($0.1.count)) })
+        let names = refused.flatMap(\.1).sorted().prefix(Self.shown)
+        text.gauge(
+            "fieldseal_organization_refused", "Whether this server refuses the organization.",
+            names.map { .init(["organization": $0], 1) })
+    }
+
     private func writeTotals(of readings: [(String, DatabaseFigures.Reading)], to text: inout MetricsText) {
         func total(_ name: String, _ help: String, _ value: (DatabaseFigures.Reading) -> Int) {
             text.gauge("fieldseal_\(name)", help, readings.map { sample($0.0, Double(value($0.1))) })
@@ -97,6 +110,9 @@ package final class DeploymentFigures: Sendable {
         }
         total("emails_waiting", "E-mails of all organizations that wait to be sent.") {
             $0.contents.values.reduce(0) { $0 + $1.waitingEmails }
+        }
+        total("mailboxes_failing", "Mailboxes of all organizations that no mail is fetched for or sent from.") {
+            $0.contents.values.reduce(0) { $0 + $1.failingMailboxes }
         }
         total("cells", "Encrypted values of all organizations, as PostgreSQL estimates them.") {
             $0.contents.values.reduce(0) { $0 + $1.cells }
@@ -131,6 +147,9 @@ package final class DeploymentFigures: Sendable {
         }
         gauge("emails_waiting", "E-mails that wait to be sent.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.waitingEmails) }
+        }
+        gauge("mailboxes_failing", "Mailboxes that no mail is fetched for or sent from.", of: lines, to: &text, first: >) {
+            $0.content.map { Double($0.failingMailboxes) }
         }
         gauge("cells", "Encrypted values, as PostgreSQL estimates them.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.cells) }

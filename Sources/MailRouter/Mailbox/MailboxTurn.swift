@@ -208,7 +208,8 @@ struct MailboxTurn {
 
     private func mailServer(_ login: MailLogin, _ scheme: MailServer.Scheme, tls: MailServer.TLS) -> MailServer {
         var server = MailServer(scheme, login.server, port: login.port, tls: tls)
-        if let file = configuration.mailAuthorityFile, FileManager.default.fileExists(atPath: file) { server.authorityFile = file }
+        let later = configuration.laterMailAuthorityFile.flatMap { FileManager.default.fileExists(atPath: $0) ? $0 : nil }
+        server.authorityFile = configuration.mailAuthorityFile ?? later
         guard let user = login.userName, let secret = login.password else { return server }
         let signIn: MailServer.SignIn =
             switch login.authenticationProtocol {

@@ -31,15 +31,44 @@ package struct ServerPresence: Sendable {
 
     /// Writes or renews the row, and deletes rows that were not renewed for a day.
     package func renew(_ deployment: Deployment) async throws {
+        let refused = deployment.stateRefusals.all.filter(\.value.problem.isOfMemory).sorted { $0.key < $1.key }
         try await deployment.pool.withConnection { connection in
             _ = try connection.query(
                 """
-                INSERT INTO config.server (server_id, host, version, kek_ids) VALUES ($1, $2, $3, $4)
-                ON CONFLICT (server_id) DO UPDATE SET seen_on = now()
-                """, [.uuid(id), .text(host), .text(version), .texts(kekIDs)])
+                INSERT INTO config.server (server_id, host, version, kek_ids, refused, revisions, reasons)
+                VALUES ($1, $2, $3, $4, $5, $6::text[]::bigint[], $7)
+                ON CONFLICT (server_id) DO UPDATE
+                   SET (seen_on, refused, revisions, reasons) = (now(), excluded.refused, excluded.revisions, excluded.reasons)
+                """,
+                [
+                    .uuid(id), .text(host), .text(version), .texts(kekIDs), .texts(refused.map(\.key)),
+                    .texts(refused.map { "\($0.value.revision)" }), .texts(refused.map(\.value.problem.description)),
+                ])
             try connection.execute(
                 "DELETE FROM config.server WHERE seen_on < now() - interval '1 day' OR seen_on > now() + interval '1 day'")
         }
+    }
+
+    /// An organization that a running server refuses.
+    package struct Refusal: Sendable {
+        package let organization: String
+        package let host: String
+        package let reason: String
+    }
+
+    /// What the running servers refuse although the database itself shows no problem, since a server remembers newer states. What was
+    /// put in order meanwhile has another revision.
+    package static func refusals(on connection: isolated PostgresConnection) throws -> [Refusal] {
+        try connection.query(
+            """
+            SELECT r.organization, s.host, coalesce(r.reason, '')
+              FROM config.server AS s, unnest(s.refused, s.revisions, s.reasons) AS r (organization, revision, reason)
+              JOIN config.organization AS o ON o.name = r.organization
+              JOIN config.attested_state AS a ON (a.organization_id, a.revision) = (o.organization_id, r.revision)
+             WHERE s.seen_on BETWEEN now() - $1 * interval '1 second' AND now() + $1 * interval '1 second'
+             ORDER BY r.organization, s.host
+            """, [.double(Double(absenceSeconds))]
+        ).map { Refusal(organization: try $0.decode(0), host: try $0.decode(1), reason: try $0.decode(2)) }
     }
 
     /// Deletes the row, when the server stops.

@@ -82,7 +82,10 @@ struct DoctorCommand: AsyncParsableCommand {
             report.add([
                 Finding(
                     .error, "database-unreachable", "the database can't be reached, and nothing was looked at: \(error)",
-                    advice: "start it, or correct \(settings) in the settings")
+                    advice: error.isRefusedConnection
+                        ? "read what the server says: correct a password, pg_hba.conf, the server's certificate or its connections, or "
+                            + "\(settings) in the settings"
+                        : "start it, or correct \(settings) in the settings")
             ])
             return (report, false)
         }

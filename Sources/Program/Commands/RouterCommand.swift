@@ -90,7 +90,14 @@ struct RouterCommand: AsyncParsableCommand {
             LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
             var logger = Logger(label: "router")
             logger.logLevel = verbose ? .debug : .info
-            let router = Router(try configured(), logger: logger)
+            let router: Router
+            do {
+                router = Router(try configured(), logger: logger)
+            } catch {
+                logger.critical("the router ends", metadata: ["reason": "\(error)"])
+                // systemd starts no router again that ended with this code.
+                throw ExitCode(EX_CONFIG)
+            }
             logger.notice("router started", metadata: ["workers": "\(workers)"])
             SystemdNotice.ready.send()
             let parent = getppid()
@@ -125,6 +132,10 @@ struct RouterCommand: AsyncParsableCommand {
         }
 
         private func configured() throws -> RouterConfiguration {
+            for (option, file) in [("--ca-file", caFile), ("--mail-ca-file", mailCaFile)] {
+                guard let problem = SettingsFiles.authority(option, file) else { continue }
+                throw CommandFailure("\(problem). The router's user must be able to read it, and to enter its folder.")
+            }
             var configuration: RouterConfiguration
             if let service {
                 guard service.hasPrefix("https://") else {
@@ -148,7 +159,8 @@ struct RouterCommand: AsyncParsableCommand {
                 configuration = RouterConfiguration(
                     service: file.baseURL, organization: file.organization, clientID: client.clientId, secret: client.clientSecret)
                 configuration.serviceAuthorityFile = caFile ?? file.caFile
-                configuration.mailAuthorityFile = mailCaFile ?? home.file("mail/ca.pem")
+                configuration.mailAuthorityFile = mailCaFile
+                configuration.laterMailAuthorityFile = home.file("mail/ca.pem")
             }
             configuration.workers = workers
             configuration.interval = interval

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import Logging
 
 /// The service in production.
@@ -12,11 +13,17 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         ignoreHangUps()
-        let settings = try await Settings.read(settings)
         LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
         var logger = Logger(label: "fieldseal")
-        logger.logLevel = settings.logLevel
-        try await HTTPService(settings: settings, logger: logger).run(
-            allowSuperuser: allowSuperuser, beside: SystemdWatchdog(), onRunning: { SystemdNotice.ready.send() })
+        do {
+            let settings = try await Settings.read(settings)
+            logger.logLevel = settings.logLevel
+            try await HTTPService(settings: settings, logger: logger).run(
+                allowSuperuser: allowSuperuser, beside: SystemdWatchdog(), onRunning: { SystemdNotice.ready.send() })
+        } catch {
+            logger.critical("the service ends", metadata: ["reason": "\(error)"])
+            // systemd starts no service again that ended with this code.
+            throw ExitCode(error.needsCorrection ? EX_CONFIG : EXIT_FAILURE)
+        }
     }
 }

@@ -76,7 +76,7 @@ struct HTTPService: Sendable {
         services.append(CertificateReload(certificates: certificates, logger: logger))
         // Added last, so that they end first. Waiting requests must not hold up the servers.
         services += databases
-        services.append(StatementEnd(databases: databases, after: .seconds(min(60, settings.statementSeconds + 5))))
+        services.append(StatementEnd(databases: databases, after: statementEnd))
         if settings.drainSeconds > 0 { services.append(Drain(api: api, duration: .seconds(settings.drainSeconds))) }
         if let companion { services.append(companion) }
         try await ServiceGroup(
@@ -86,6 +86,9 @@ struct HTTPService: Sendable {
         for database in databases { await database.close() }
         logger.notice("stopped")
     }
+
+    /// For how long statements run on once the server stops.
+    private var statementEnd: Duration { .seconds(min(APILimits.endSeconds, settings.statementSeconds + 5)) }
 
     /// Adds the reachable databases, and each of the others once it is reachable.
     private func serve(_ databases: [ServedDatabase], _ api: WebAPI, _ figures: DeploymentFigures) {

@@ -70,7 +70,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
                 conninfo: settings.database, limit: settings.connections,
                 share: settings.clientConnections ?? max(1, settings.connections / 2), statementLimit: statementLimit))
         do {
-            let kek = try await KeyEncryptionKeyCheck.check(try settings.startingKeyEncryptionKey(), on: pool)
+            let kek = try await KeyEncryptionKeyCheck.check(try settings.keyEncryptionKey(), on: pool)
             let deployment = Deployment(
                 conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy, sharedReaders: Self.sharedReaders,
                 sharedWriters: Self.sharedWriters, statementLimit: statementLimit)
@@ -154,6 +154,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         var services: [any ServiceLifecycle.Service] = [
             Presence(deployment: opened.deployment), Sweeper(deployment: opened.deployment),
             EventChainer(deployment: opened.deployment), WorkNotices(mail: opened.mail, conninfo: settings.database),
+            RefusalLog(deployment: opened.deployment, logger: surroundings.logger),
         ]
         if let receiver = opened.events {
             services.append(EventShipper(deployment: opened.deployment, receiver: receiver, logger: surroundings.logger))
@@ -192,7 +193,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         for (name, error) in failures.sorted(by: { $0.key < $1.key }) {
             guard !opened.isEmpty, (error as? PostgresError)?.isConnectionLoss == true else {
                 for database in opened { await database.close() }
-                throw databases.count == 1 ? error : StartError.database(name, "\(error)")
+                throw databases.count == 1 ? error : StartError.database(name, error)
             }
             logger.error("database not served", metadata: ["database": "\(name)", "error": "\(error)"])
         }

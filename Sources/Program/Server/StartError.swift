@@ -27,7 +27,7 @@ enum StartError: Error, CustomStringConvertible {
     /// Two settings with the same port.
     case portTwice(String, String, Int)
     /// The reason for which one of several databases can't be served.
-    case database(String, String)
+    case database(String, any Error)
     case organizationsUnknown(String)
     case socketTaken(String)
     case noSocket(String)

@@ -28,7 +28,8 @@ struct SettingsFiles {
         }
     }
 
-    private static func authority(_ setting: String, _ file: String?) -> String? {
+    /// The reason for which a file with CA certificates can't be used.
+    static func authority(_ setting: String, _ file: String?) -> String? {
         guard let file else { return nil }
         guard access(file, R_OK) == 0 else { return "\(setting): \(file) can't be read: \(reason)" }
         guard let certificates = try? NIOSSLCertificate.fromPEMFile(file), !certificates.isEmpty else {

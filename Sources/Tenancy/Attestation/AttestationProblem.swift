@@ -24,6 +24,14 @@ package enum AttestationProblem: Error, Sendable, Equatable {
     /// The list of grants is not the attested one.
     case grants
 
+    /// Whether it is one of what this server remembers, which other programs can't see.
+    package var isOfMemory: Bool {
+        switch self {
+        case .older, .otherHistory: true
+        default: false
+        }
+    }
+
     /// The problem, as the middle of a sentence.
     package var description: String {
         switch self {

@@ -103,15 +103,20 @@ package struct OrganizationState: Sendable {
         do {
             state = try read(name, client: client, known: deployment.seenStates.grants(named: name), on: connection)
         } catch let error as FieldsealError {
+            if error.code == .noResource { deployment.stateRefusals.end(name) }
             throw deployment.absence(of: name, error)
         }
         do {
             try state.verify(under: deployment.kek)
             if let attested = state.attested { try seen.newest(of: attested.organizationID)?.check(attested) }
             state.problem = nil
+            deployment.stateRefusals.end(name)
             if !deployment.servesSuspended, try state.isSuspended() { throw FieldsealError.suspended(name) }
         } catch let problem as AttestationProblem {
-            guard isInspection else { throw FieldsealError.notAttested(name, problem, given: deployment.kek.id) }
+            guard isInspection else {
+                deployment.stateRefusals.refuse(name, problem, revision: state.attested?.revision ?? 0)
+                throw FieldsealError.notAttested(name, problem, given: deployment.kek.id)
+            }
             state.problem = problem
         }
         if let row = state.client {

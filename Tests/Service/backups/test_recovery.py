@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -11,6 +12,7 @@ import pytest
 import scratch
 import template
 from cluster import SUPPORT
+from service import PATIENCE, PROGRAM
 
 ROOT = pathlib.Path(__file__).parents[3]
 PAGE = (ROOT / "docs/recovery.md").read_text()
@@ -61,6 +63,17 @@ def test_the_page_is_followed_on_a_machine_without_the_service(service, bare, tm
     assert "|t\n" in output and "to be recovered||pässword of the day" in output
     wrong = shell("psql -X -A -t -v ON_ERROR_STOP=1 -f -", "restored", asked.replace(key, "Another-key-1!"))
     assert "|f\n" in wrong
+    # The program makes the same functions, without settings and without a key.
+    shell(create.replace("restored", "again"))
+    shell(restore.replace("organization.dump", str(tmp_path / "organization.dump")).replace("restored", "again"))
+    nowhere = {**environment, "HOME": str(tmp_path)} | {name: "" for name in environment if name.startswith("FIELDSEAL_")}
+    [command] = re.findall(r'`fieldseal (migrate recovery [^`]*)`', PAGE)
+    made = subprocess.run([PROGRAM, *shlex.split(command.replace("restored", "again"))], cwd=tmp_path, env=nowhere, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert made.returncode == 0 and "cell.open" in made.stdout, made
+    assert shell("psql -X -A -t -v ON_ERROR_STOP=1 -f -", "again", f"{asked}\n{opened}\n") == output
+    refused = subprocess.run(
+        [PROGRAM, "migrate", "recovery", "--superuser", "dbname=restored password=x"], cwd=tmp_path, env=nowhere, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert refused.returncode == 64 and "Use passfile=FILE" in refused.stderr
 
 
 def test_the_functions_open_every_cell_and_nothing_that_was_touched(service):

@@ -1,7 +1,10 @@
 """`config check` reads what `serve` reads: settings with which the service does not start, or does not work, are named."""
 
+import contextlib
 import json
+import re
 import socket
+import threading
 import uuid
 
 import pytest
@@ -83,7 +86,10 @@ def test_what_ends_the_service_at_its_start_is_a_problem(cluster, settings, chec
     words = words.replace("HOME", str(cluster.home))
     assert any(words in problem for problem in check(**more)["problems"]), words
     ended = cluster.run("serve", "--settings", str(settings(**more)), settings=None, check=False)
-    assert ended.returncode != 0 and words in ended.stderr, ended
+    # What another program may give back is tried again by systemd.
+    assert ended.returncode == (1 if "can't listen" in words else 78) and words in ended.stderr, ended
+    [line] = [json.loads(line) for line in ended.stderr.splitlines() if "the service ends" in line]
+    assert line["level"] == "critical" and words in line["reason"]
 
 
 @pytest.mark.parametrize("more, words", [
@@ -103,6 +109,70 @@ def test_what_does_not_work_later_is_a_problem(cluster, settings, check, more, w
     if "retention" in more:
         refused = cluster.run("retention", "--settings", str(settings(**more)), settings=None, check=False)
         assert refused.returncode == 1 and words in refused.stderr, refused
+
+
+def checked(cluster, name, **connections):
+    """`config check` with other connections, beside the doctor, which asks the same database."""
+    lines = {"database": f"host={cluster.home} user=fieldseal_service dbname=fieldseal", "migrationDatabase": cluster.superuser, **connections}
+    given = (cluster.home / "serve-0.yaml").read_text().splitlines(keepends=True)
+    text = "".join(line for line in given if line.split(":")[0] not in {*lines, "baseURL"})
+    (cluster.home / f"{name}.yaml").write_text(text + "".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
+    result = cluster.run("config", "check", "--json", settings=name, check=False)
+    doctor = json.loads(cluster.run("doctor", "--json", settings=name, check=False).stdout)["findings"]
+    return result.returncode, json.loads(result.stdout), doctor
+
+
+@pytest.fixture
+def guarded(cluster):
+    """The server asks the role guarded for a password."""
+    access = cluster.home / "data/pg_hba.conf"
+    former = access.read_text()
+    try:
+        cluster.sql("DROP ROLE IF EXISTS guarded; CREATE ROLE guarded LOGIN PASSWORD 'right'")
+        access.write_text(f"local all guarded scram-sha-256\n{former}")
+        cluster.sql("SELECT pg_reload_conf()")
+        yield
+    finally:
+        access.write_text(former)
+        cluster.sql("SELECT pg_reload_conf()")
+
+
+@pytest.mark.parametrize("name, more, words", [
+    ("database", "user=guarded password=wrong", "password authentication failed"), ("database", "dbname=nix", 'database "nix" does not exist'),
+    ("migrationDatabase", "dbname=nix", 'database "nix" does not exist'), ("migrationDatabase", "user=guarded", "no password supplied"),
+    ("database", "host=localhost port=PORT sslmode=verify-full sslrootcert=/nope.pem", "SSL"),
+    ("migrationDatabase", "host=localhost port=PORT sslmode=require", "SSL"),
+])
+def test_a_database_that_refuses_is_a_problem(cluster, guarded, name, more, words):
+    base = {"database": f"host={cluster.home} user=fieldseal_service dbname=fieldseal", "migrationDatabase": cluster.superuser}[name]
+    # The listener of this test speaks no TLS, as a server that has none.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=without_tls, args=(listener,), daemon=True).start()
+        code, said, doctor = checked(cluster, "refused", **{name: f"{base} {more.replace('PORT', str(listener.getsockname()[1]))}"})
+    assert code == 1 and any("the database refuses the connection" in p and re.search(words, p) for p in said["problems"]), (said["problems"], said["notes"])
+    assert all(ord(letter) >= 32 for line in said["problems"] for letter in line)
+    if name == "database" and "password" in more:
+        # The doctor starts with the other role, which may connect.
+        assert any("password authentication failed" in f["message"] for f in doctor), doctor
+
+
+def without_tls(listener):
+    """Answers as a PostgreSQL without TLS."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.recv(8)
+            connection.sendall(b"N")
+            connection.close()
+
+
+@pytest.mark.parametrize("name", ["database", "migrationDatabase"])
+def test_a_database_that_is_away_has_a_code_of_its_own(cluster, name):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        code, said, doctor = checked(cluster, "away", **{name: f"host=127.0.0.1 port={port} user=fieldseal_service dbname=fieldseal sslmode=disable"})
+    assert code == 3 and said["problems"] == [] and any("the database can't be asked" in note for note in said["notes"]), said
 
 
 def test_what_may_be_meant_is_a_note(cluster, check):

@@ -115,7 +115,7 @@ def test_a_socket_that_a_dead_server_left_is_replaced(server):
     # A file that is no socket is left alone.
     path.write_text("of another program")
     refused = server.cluster.run("serve", "--settings", str(second), settings=None, check=False)
-    assert refused.returncode == 1 and "no socket" in refused.stderr and path.read_text() == "of another program"
+    assert refused.returncode == 78 and "no socket" in refused.stderr and path.read_text() == "of another program"
     path.unlink()
     server.start()
     until(lambda: is_up(server), "the socket")
@@ -180,7 +180,7 @@ def test_sockets_that_systemd_opens_outlive_the_service(server):
         process.wait(PATIENCE)
     # A socket that the service has no use for.
     process = activated(server, {"smtp": https}, settings)
-    assert process.wait(PATIENCE) == 1 and "systemd gave the socket 'smtp'" in (home / f"serve-{server.port}.log").read_text()
+    assert process.wait(PATIENCE) == 78 and "systemd gave the socket 'smtp'" in (home / f"serve-{server.port}.log").read_text()
     https.close()
     local.close()
 

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import requests
 from cluster import Cluster
-from server import Server
+from server import Server, serve_settings
 from service import PATIENCE
 from test_console import one_time_password
 
@@ -307,6 +307,8 @@ def test_the_old_key_is_not_needed_any_more(rotated):
     assert refused.returncode == 78 and f"{old_id} was replaced and retired" in refused.stderr
     [(successor,)] = cluster.sql("SELECT successor_id FROM config.replaced_kek WHERE kek_id = %s", [old_id])
     assert f"name {successor}" in refused.stderr, refused.stderr
+    served = cluster.run("serve", settings=serve_settings(cluster, "direct").stem, check=False)
+    assert served.returncode == 78 and f"{old_id} was replaced and retired" in served.stderr
     rotated.configure(kekFile=str(home / "kek.new"), newKek={"file": str(home / "kek.put-away")})
     refused = cluster.run("kek", "rotate", check=False)
     assert refused.returncode == 1 and "was replaced before, and is not used again" in refused.stderr

@@ -220,6 +220,9 @@ def test_documentation_rules_and_board_use_metrics_that_there_are(watched):
     assert {name for expression in expressions for name in names(expression)} - there == set()
     for rule in rules:
         assert rule["labels"]["severity"] in ("critical", "warning", "info") and rule["annotations"]["summary"] and rule["annotations"]["action"]
+    alerts = "".join(rule["expr"] for rule in rules)
+    for what in ("fieldseal_events_unsent", "fieldseal_organizations_refused", "mailboxes_failing", "fieldseal-(doctor|retention)"):
+        assert what in alerts, f"no rule tells of {what}"
     page = (ROOT / "docs/monitoring.md").read_text()
     # A row names the first of several with their common beginning.
     missing = [name for name in metrics if name not in page and f"…{name.removeprefix('fieldseal_organization')}" not in page]

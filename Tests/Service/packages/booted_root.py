@@ -3,7 +3,7 @@
 The root has namespaces of its own: of mounts, processes, the network, cgroups, IPC and the host's name. What is started in it sees nothing
 of this machine's processes and ports, and ends with it. What differs from a machine:
 
-- There is no cgroup controller, only the tree of version 2 for its names. The units name none (no MemoryMax=, no CPUQuota=).
+- There is no cgroup controller, only the tree of version 2 for its names. So MemoryMax= and TasksMax= of the units are read, and not in force.
 - /sys and /proc/sys can't be written, and the capabilities to load modules and to set the clock are away, so that nothing reaches the
   machine. ProtectKernelModules=, ProtectKernelTunables= and ProtectClock= take away what is not there; the tests read that they are set.
 - Only the devices that programs need are there, and one file in /dev that is no device, to see that PrivateDevices= hides it.

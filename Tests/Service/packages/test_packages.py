@@ -94,6 +94,23 @@ def test_code_of_another_author_in_a_package_is_not_overlooked(tmp_path):
     assert subprocess.run(["python3", "-c", trial], check=True, capture_output=True, text=True).stdout.strip() == "['other.h']"
 
 
+def test_the_documentation_has_what_a_recovery_needs(packages, tmp_path):
+    """docs/recovery.md names where the file is, for a machine without the service."""
+    subprocess.run(["dpkg-deb", "--extract", packages["fieldseal-doc"], tmp_path], check=True)
+    [named] = re.findall(r"`(/usr/share/doc/fieldseal-doc/\S+\.sql)`", (tmp_path / "usr/share/doc/fieldseal-doc/recovery.md").read_text())
+    assert (tmp_path / named[1:]).read_bytes() == (SOURCE / "migrations/recovery.sql").read_bytes()
+
+
+def test_the_documentation_has_the_rules_and_the_board_that_it_names(packages, tmp_path):
+    subprocess.run(["dpkg-deb", "--extract", packages["fieldseal-doc"], tmp_path], check=True)
+    folder = tmp_path / "usr/share/doc/fieldseal-doc"
+    for name in ("prometheus/fieldseal.rules.yml", "grafana/fieldseal.json"):
+        assert (folder / "examples" / name.split("/")[1]).read_bytes() == (SOURCE / "dist" / name).read_bytes()
+    # What the pages name is there.
+    named = {link for page in folder.glob("*.md") for link in re.findall(r"\]\(([^)#:]*(?:dist|examples)/[^)#]+)\)", page.read_text()) if page.name != "README.md"}
+    assert named >= {"examples/fieldseal.rules.yml", "examples/fieldseal.json"} and all((folder / link).exists() for link in named if "prometheus" in link or "grafana" in link or link.startswith("examples")), named
+
+
 def exposure(root, unit):
     said = root.run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit).stdout
     return float(re.search(r"exposure level for \S+: ([\d.]+)", said).group(1))

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import psycopg
 import pytest
@@ -16,7 +17,8 @@ from cluster import Cluster
 from package_root import SOURCE, Root, build, notices_until, start
 from service import PATIENCE, PROGRAM
 
-PAGE = (SOURCE / "docs/production.md").read_text()
+PAGE_FOLDER = SOURCE / "docs"
+PAGE = (PAGE_FOLDER / "production.md").read_text()
 
 
 def free_port():
@@ -161,6 +163,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
             assert made.status_code == 204, made.text
             page = session.post(f"{base}/sign-in", {"name": "ada", "password": "a password of ada's own"}, headers={"Origin": f"https://localhost:{port}"}, timeout=PATIENCE)
             assert page.status_code == 200 and page.url.endswith("/overview")
+            roles_get_other_passwords(database, root, follow, session, base)
             used = database.query(
                 "SELECT DISTINCT usename, s.ssl FROM pg_stat_activity JOIN pg_stat_ssl AS s USING (pid) WHERE client_addr IS NOT NULL")
             assert used == [("fieldseal_service", True)], "only the service's role is connected, over TLS"
@@ -171,6 +174,9 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     roles = dict(database.query("SELECT rolname, rolsuper FROM pg_roles WHERE rolname LIKE 'fieldseal%'"))
     assert roles == {f"fieldseal_{n}": False for n in ("owner", "service", "inspector", "migrator")}
     assert all(v.startswith("SCRAM-SHA-256$") for (v,) in database.query("SELECT rolpassword FROM pg_authid WHERE rolname IN ('fieldseal_service', 'fieldseal_migrator')"))
+
+    if not by_hand:
+        is_restored_as_the_page_says(database, root, follow)
 
     # Each step that `setup` prints is a command of the page.
     printed = re.findall(r"^\S.*  \(fieldseal ([a-z]+ [a-z]+)", secrets, re.MULTILINE)
@@ -187,6 +193,58 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     again = follow(repeated).stdout
     assert "/etc/fieldseal/server.pem" not in again
     assert again.count("there") >= 4 and "client secret" not in again and root.path("/etc/fieldseal/private/pgpass").read_bytes() == before
+
+
+def roles_get_other_passwords(database, root, follow, session, base):
+    """As docs/operations.md has it, while the service runs: with new connections it goes on too."""
+    [block] = re.findall(r"^```sh rotate\n(.*?)^```$", (PAGE_FOLDER / "operations.md").read_text(), re.MULTILINE | re.DOTALL)
+    passwords = root.path("/etc/fieldseal/private/pgpass")
+    before, owner = passwords.read_text(), passwords.stat()
+    database.allow(Database.ACCESS + Database.SUPERUSER)
+    database.query("SELECT pg_reload_conf()")
+    said = follow(re.search(r"^export .*\n", PAGE, re.MULTILINE)[0] + block).stdout
+    database.allow(Database.ACCESS)
+    database.query("SELECT pg_reload_conf()")
+    assert "problem:" not in said
+    after = passwords.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (owner.st_uid, owner.st_gid, owner.st_mode)
+    lines = list(zip(before.splitlines(), passwords.read_text().splitlines(), strict=True))
+    assert len(lines) == 2 and all(old.rsplit(":", 1)[0] == new.rsplit(":", 1)[0] and old != new for old, new in lines)
+    database.query("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
+    deadline = time.monotonic() + PATIENCE
+    while session.post(f"{base}/api/data/v9.2/mailboxes", json={"name": "after"}, timeout=PATIENCE).status_code != 204:
+        assert time.monotonic() < deadline, "the service does not connect with the new password"
+        time.sleep(0.1)
+
+
+#: What docs/backups.md has of a dump and its restore.
+BACKUPS = (PAGE_FOLDER / "backups.md").read_text()
+
+
+def is_restored_as_the_page_says(database, root, follow):
+    """The dump, on the machine of the service; and the restore, on a PostgreSQL that has neither the database nor its roles."""
+    root.run("mkdir", "-p", "/mnt/backups")
+    dump, restore = (BACKUPS.split(f"\n{begin}")[1].split(f"\n{end}")[0] for begin, end in (("## Dumps", "These lines"), ("Restore into", "Neither roles")))
+    def commands(text):
+        return "cd /mnt/backups\n" + "\n".join(line.strip() for line in text.splitlines() if line.startswith("    "))
+    assert "opens it" in follow(commands(dump)).stdout
+    with psycopg.connect(host=str(database.home), port=database.port, user="postgres", password=database.password, dbname="postgres", autocommit=True) as connection:
+        connection.execute("DROP DATABASE fieldseal WITH (FORCE)")
+        for name in ("service", "migrator", "inspector", "owner"):
+            # Also its right to the parameter fieldseal.maintenance, which is no database's.
+            connection.execute(f"DROP OWNED BY fieldseal_{name}")
+            connection.execute(f"DROP ROLE fieldseal_{name}")
+        connection.execute("CREATE DATABASE fieldseal ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8' TEMPLATE template0")
+    database.allow(Database.ACCESS + Database.SUPERUSER)
+    database.query("SELECT pg_reload_conf()")
+    superuser = "install -m 0600 -o fieldseal -g fieldseal superuser.pgpass /etc/fieldseal/private/superuser.pgpass\n"
+    exported = re.search(r"^export .*\n", PAGE, re.MULTILINE)[0] + "export PGUSER=postgres\n"
+    said = follow(superuser + exported + commands(restore)).stdout
+    assert "gave fieldseal_service a password" in said and "made the role fieldseal_migrator" in said and re.search(r"\b1 cells?\b", said), said
+    follow("rm /etc/fieldseal/private/superuser.pgpass")
+    database.allow(Database.ACCESS)
+    database.query("SELECT pg_reload_conf()")
+    assert "problem:" not in follow("runuser -u fieldseal -- fieldseal config check").stdout
 
 
 def test_a_password_on_the_command_line_is_refused():

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ import scratch
 from booted_root import BootedRoot
 from cluster import Cluster
 from database_passwords import SETTING, asked_for_passwords, connections, password_file
-from package_root import build, configure, write_settings
+from package_root import SOURCE, build, configure, write_settings
 
 PORT = 8443
 DATABASE = "/run/database"
@@ -141,6 +142,43 @@ def test_the_sandbox_of_a_unit_is_set(machine, unit):
     assert sum(line["exposure"] and float(line["exposure"]) or 0 for line in report) <= 2.0
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_has_limits_of_what_it_may_take(machine, unit):
+    limits = {name: int(value) for name, value in machine.show(unit, "MemoryMax", "TasksMax", "LimitNOFILE").items()}
+    assert 1 << 30 <= limits["MemoryMax"] <= 4 << 30 and 512 <= limits["TasksMax"] <= 4096 and 8192 <= limits["LimitNOFILE"] <= 65536, limits
+    # The page says so, and how they are changed.
+    row = next(line for line in (SOURCE / "docs/operations.md").read_text().splitlines() if line.startswith(f"| `{unit.replace('@contoso', '@')}` |") and "MemoryMax" not in line and " G" in line)
+    assert f"{limits['MemoryMax'] >> 30} GiB" in row and f"{limits['TasksMax']:,}" in row and f"{limits['LimitNOFILE']:,}" in row
+
+
+def test_a_service_is_started_again_until_its_database_is_back(machine):
+    """Starts by hand count against systemd's limit too, and a unit that reached it would stay failed."""
+    machine.start()
+    machine.cluster.stop()
+    try:
+        for _ in range(8):
+            machine.run("systemctl", "restart", SERVICE, check=False)
+        machine.wait(lambda: int(machine.show(SERVICE, "NRestarts")) > 2)
+    finally:
+        machine.cluster.start()
+    machine.wait(lambda: machine.show(SERVICE, "ActiveState") == "active" and machine.get("/readyz")[0] == 200)
+    assert "start-limit-hit" not in machine.journal(SERVICE) and "repeated too quickly" not in machine.journal(SERVICE)
+    for unit in (SERVICE, UNITS[3]):
+        assert machine.show(unit, "StartLimitIntervalUSec") == "0"
+
+
+def test_what_has_to_be_corrected_is_not_tried_again(machine):
+    """Another try would change nothing, with the key-encryption key of another deployment or with an unknown setting."""
+    machine.run("runuser", "-u", "fieldseal", "--", "fieldseal", "kek", "create", "/tmp/other-kek")
+    for changes, words in (({"kekFile": "/tmp/other-kek"}, "key-encryption key"), ({"kekfile": "x"}, "unknown key kekfile")):
+        machine.settle(**changes)
+        assert machine.run("systemctl", "start", SERVICE, check=False).returncode
+        assert machine.show(SERVICE, "Result", "ExecMainStatus", "NRestarts", "SubState") == {
+            "Result": "exit-code", "ExecMainStatus": "78", "NRestarts": "0", "SubState": "failed"}, machine.journal(SERVICE)
+        assert words in machine.journal(SERVICE)
+        machine.run("systemctl", "reset-failed")
+
+
 def probe(machine, *command):
     said = machine.run(*command, "/usr/bin/python3", "/etc/fieldseal/probe.py").stdout
     return json.loads(said[said.index("{"):said.rindex("}") + 1])
@@ -211,6 +249,38 @@ def test_the_passwords_of_the_database_are_an_encrypted_credential(machine):
         machine.stop()
 
 
+def test_an_upgrade_takes_effect_with_the_credentials_of_the_service(machine, tmp_path):
+    """The check of the migrations, and the command that is printed, need the passwords of the database."""
+    newer = build(tmp_path, "--version", "0.9.9", "--only", "fieldseal")["fieldseal"]
+    with asked_for_passwords(machine.cluster):
+        passwords = machine.path("/etc/fieldseal/pgpass")
+        passwords.write_text(password_file())
+        for name, source in (("pgpass", "/etc/fieldseal/pgpass"), ("kek", "/etc/fieldseal/kek")):
+            machine.run("systemd-creds", "encrypt", "--with-key=host", f"--name={name}", source, f"/etc/fieldseal/{name}.cred")
+        passwords.unlink()
+        machine.edit(SERVICE, "LoadCredentialEncrypted=pgpass:/etc/fieldseal/pgpass.cred", "LoadCredentialEncrypted=kek:/etc/fieldseal/kek.cred")
+        machine.settle(**connections(DATABASE), **{SETTING: {"credential": "pgpass"}, "kekFile": None, "kek": {"credential": "kek"}})
+        machine.start()
+        before = machine.process()
+        said = machine.install(newer).stderr
+        assert "migrate up" not in said, said
+        machine.wait(lambda: machine.process() not in (before, "0") and machine.show(SERVICE, "ActiveState") == "active")
+        # A migration is pending: the service runs on, and the command that is printed does the rest.
+        before = machine.process()
+        [(down,)] = machine.cluster.sql(
+            "DELETE FROM config.migration WHERE scope = 'config' AND name = (SELECT max(name) FROM config.migration WHERE scope = 'config') RETURNING to_jsonb(migration)::text")
+        try:
+            waiting = machine.install(newer).stderr
+            assert f"still runs the former program: config: pending {json.loads(down)['name']}" in waiting and machine.process() == before, waiting
+            [command] = [line.removeprefix("Next, as root:  ") for line in waiting.splitlines() if line.startswith("Next, as root:  ")]
+        finally:
+            machine.cluster.sql("INSERT INTO config.migration SELECT (jsonb_populate_record(NULL::config.migration, %s::jsonb)).*", [down])
+        assert command.count("LoadCredentialEncrypted") == 2
+        machine.run("bash", "-ec", command)
+        machine.wait(lambda: machine.process() not in (before, "0") and machine.get("/readyz")[0] == 200)
+        machine.stop()
+
+
 @pytest.mark.parametrize("unit", UNITS[1:3])
 def test_what_runs_at_night_ends_well(machine, unit):
     machine.start(unit)
@@ -232,22 +302,42 @@ def test_a_client_that_connects_while_the_service_is_restarted_waits(machine):
     assert set(answers) == {200}
 
 
-def test_a_router_starts_with_its_secret_and_stops(machine):
+#: The commands of docs/router.md, block by block: a client, a router, and another secret.
+ROUTER = re.findall(r"^```sh\n(.*?)^```$", (SOURCE / "docs/router.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def follow(machine, block):
+    """Runs a block of the page. What it prints of a client is what a person writes into the two files."""
+    options, secret = machine.path("/etc/fieldseal/router-contoso.env"), machine.path("/root/router.secret")
+    said = ""
+    for line in block.splitlines():
+        if line.startswith("editor "):
+            text = options.read_text().replace("crm.example.com:8443", f"localhost:{PORT}")
+            options.write_text(text.replace("00000000-0000-0000-0000-000000000000", f"{machine.router_id} --ca-file /etc/ssl/mail-ca.pem"))
+            continue
+        said = machine.run("bash", "-ec", f"cd /root\n{line}").stdout
+        if found := re.search(r"client secret +(\S+)", said):
+            secret.write_text(f"{found[1]}\n")
+            machine.router_id = re.search(r"client id +(\S+)", said)[1]
+    return said
+
+
+def test_a_router_is_set_up_and_gets_another_secret_as_the_page_says(machine):
     router = UNITS[3]
-    made = json.loads(machine.cluster.run("client", "add", "router", "--org", "contoso", "--role", "Email Router", "--json").stdout)
-    options = f"--service https://localhost:{PORT} --client-id {made['clientId']} --ca-file /etc/fieldseal-ca.pem"
-    machine.path("/etc/fieldseal/router-contoso.env").write_text(f'FIELDSEAL_ROUTER="{options}"\n')
-    shutil.copyfile(machine.path("/etc/fieldseal/server.pem"), machine.path("/etc/fieldseal-ca.pem"))
-    secret = machine.path("/etc/fieldseal/router-contoso.secret")
-    secret.write_text(made["clientSecret"])
-    secret.chmod(0o600)
+    shutil.copyfile(machine.path("/etc/fieldseal/server.pem"), machine.path("/etc/ssl/mail-ca.pem"))
     machine.edit(router, "WatchdogSec=2")
     machine.start()
-    machine.start(router)
+    client, start, rotate = ROUTER
+    follow(machine, client)
+    follow(machine, start)
     fed = machine.show(router, "WatchdogTimestampMonotonic")
     machine.wait(lambda: int(machine.show(router, "WatchdogTimestampMonotonic")) > int(fed) + 4_000_000)
     assert machine.show(router, "ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
     # The service has seen it.
     machine.wait(lambda: machine.cluster.sql("SELECT count(*) FROM mail_router") != [(0,)])
+    before = machine.path("/etc/fieldseal/router-contoso.secret").read_text()
+    follow(machine, rotate)
+    assert machine.path("/etc/fieldseal/router-contoso.secret").read_text() != before and not machine.path("/root/router.secret").exists()
+    machine.wait(lambda: machine.show(router, "ActiveState") == "active")
     machine.stop(router)
-    assert f"{router}: Deactivated successfully." in machine.journal(router)
+    assert f"{router}: Deactivated successfully." in machine.journal(router) and "not accepted" not in machine.journal(router)

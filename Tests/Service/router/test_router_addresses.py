@@ -1,6 +1,7 @@
 """What a router says when its options are wrong: the organization, the secret, or the address of the service."""
 
 import json
+import pathlib
 import re
 import subprocess
 import threading
@@ -32,12 +33,22 @@ def server():
     ("contoso", None, "/elsewhere", "there is no organization contoso at SERVICE/elsewhere; check --org and --service"),
 ])
 def test_a_router_names_the_option_that_is_wrong(server, tmp_path, organization, secret, path, words):
+    says(router(server, tmp_path, organization, secret, path), words.replace("SERVICE", server.base), server)
+
+
+def router(server, tmp_path, organization="contoso", secret=None, path="", more=(), authority=None):
+    """Starts a router."""
     file = tmp_path / f"secret-{uuid.uuid4().hex}"
     file.write_text(secret or server.router["clientSecret"])
     file.chmod(0o600)
-    router = subprocess.Popen(
+    return subprocess.Popen(
         [PROGRAM, "router", "run", "--org", organization, "--service", server.base + path, "--client-id", server.router["clientId"], "--secret-file", str(file),
-         "--ca-file", str(server.cluster.home / "server.pem")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+         "--ca-file", authority or str(server.cluster.home / "server.pem"), *more],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def says(router, words, server):
+    """Waits until the router's log has words, and ends it."""
     late = threading.Timer(PATIENCE, router.kill)
     late.start()
     try:
@@ -45,7 +56,7 @@ def test_a_router_names_the_option_that_is_wrong(server, tmp_path, organization,
         for line in router.stderr:
             said.append(line)
             # An object a line, and the slash may be escaped in it.
-            if words.replace("SERVICE", server.base) in line.replace("\\/", "/"):
+            if words in line.replace("\\/", "/"):
                 break
         else:
             raise AssertionError(f"the router says something else: {said}")
@@ -54,3 +65,28 @@ def test_a_router_names_the_option_that_is_wrong(server, tmp_path, organization,
         late.cancel()
         router.terminate()
         router.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("option", ["--ca-file", "--mail-ca-file"])
+@pytest.mark.parametrize("content, words", [(None, "can't be read: No such file"), ("words", "holds no certificate in PEM")])
+def test_a_router_refuses_authorities_that_it_cannot_read(server, tmp_path, option, content, words):
+    """Else it would blame the mail servers, whose certificates it does not trust."""
+    file = tmp_path / "authorities.pem"
+    if content:
+        file.write_text(content)
+    given = {"authority": str(file)} if option == "--ca-file" else {"more": [option, str(file)]}
+    ended = router(server, tmp_path, **given)
+    said = ended.communicate(timeout=PATIENCE)[1]
+    [line] = [json.loads(line) for line in said.splitlines()]
+    assert ended.returncode == 78 and line["level"] == "critical" and f"{option}: {file} {words}" in line["reason"], said
+    unit = (pathlib.Path(__file__).parents[3] / "dist/fieldseal-router@.service").read_text()
+    assert "\nRestartPreventExitStatus=78\n" in unit
+
+
+def test_a_router_says_that_its_organization_is_suspended(server, tmp_path):
+    """The operator would rotate a good secret."""
+    server.cluster.run("org", "suspend", "contoso")
+    try:
+        says(router(server, tmp_path), "The organization contoso is suspended", server)
+    finally:
+        server.cluster.run("org", "resume", "contoso")

@@ -18,7 +18,8 @@ def asked_for_passwords(cluster):
     """The two roles need their passwords in the block; the tests' own superuser needs none."""
     access = cluster.home / "data/pg_hba.conf"
     former = access.read_text()
-    cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
+    if cluster.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'fieldseal_migrator'") == [(0,)]:
+        cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
     for role, password in ROLES.items():
         cluster.sql(f"ALTER ROLE {role} PASSWORD '{password}'")
     try:

@@ -36,13 +36,25 @@ struct Migrate: AsyncParsableCommand {
     struct Recovery: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make the functions that open cells in SQL, as a superuser; a deployment may go without.",
-            example: "migrate recovery --settings /root/superuser.yaml")
+            discussion: "With --superuser it needs no settings and no key-encryption key: for a database that was restored without them.",
+            example: "migrate recovery --superuser \"host=/run/postgresql dbname=restored user=postgres\"")
+        @Option(
+            help: ArgumentHelp(
+                "Connection string of a superuser, without a password: use a passfile.", valueName: "conninfo"))
+        var superuser: String?
         @OptionGroup var options: CommandOptions
 
-        func run() async throws { try await options.inDatabases(look) }
+        func validate() throws { try SetupRoles.refusePassword(in: superuser) }
 
-        @Sendable private func look(_ options: CommandOptions) async throws {
-            try await MigrationRunner(conninfo: options.readSettings().migrationDatabase).recovery()
+        func run() async throws {
+            guard let superuser else {
+                return try await options.inDatabases { try await make($0, $0.readSettings().migrationDatabase) }
+            }
+            try await options.reachingDatabase { try await make(options, superuser) }
+        }
+
+        private func make(_ options: CommandOptions, _ conninfo: String) async throws {
+            try await MigrationRunner(conninfo: conninfo).recovery()
             options.report(["installed": true], "cell.derive_key, cell.open and cell.key_is_right are there.")
         }
     }

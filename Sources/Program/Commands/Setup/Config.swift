@@ -61,6 +61,7 @@ struct Config: AsyncParsableCommand {
                 (settings.shown.map { "\($0.key): \($0.value.text)" } + problems.map { "problem: \($0)" }
                     + notes.map { "note: \($0)" }).joined(separator: "\n"))
             if !problems.isEmpty { throw ExitCode.failure }
+            if trial.isDatabaseAway { throw ExitCode(3) }
         }
 
         /// Days before its expiry at which a certificate is reported.

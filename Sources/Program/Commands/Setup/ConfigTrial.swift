@@ -13,6 +13,8 @@ struct ConfigTrial {
     private(set) var problems: [String] = []
     /// Notes for an operator.
     private(set) var notes: [String] = []
+    /// Whether a database did not answer.
+    private(set) var isDatabaseAway = false
     /// The organizations of the databases, and whether all databases could be asked.
     private var organizations: [String] = []
     private var hasAllOrganizations = true
@@ -55,8 +57,11 @@ struct ConfigTrial {
                 let text = "\(label)\(finding.message): \(finding.advice)"
                 if finding.severity == .error { problems.append(text) } else { notes.append(text) }
             }
-        } catch let error as PostgresError where error.isConnectionLoss {
+        } catch let error as PostgresError where error.isRefusedConnection {
             hasAllOrganizations = false
+            problems.append("\(label)the database refuses the connection: \(error)")
+        } catch let error as PostgresError where error.isConnectionLoss {
+            (hasAllOrganizations, isDatabaseAway) = (false, true)
             notes.append(
                 "\(label)the database can't be asked, so the key-encryption key was not compared with it, and roles were not tried: \(error)"
             )

@@ -33,9 +33,7 @@ struct Setup: AsyncParsableCommand {
     @OptionGroup var options: CommandOptions
 
     func validate() throws {
-        guard superuser?.contains(#/password\s*=|://[^:/@]*:[^@]*@/#) != true else {
-            throw ValidationError("--superuser has a password in it, which other users of this machine can see. Use passfile=FILE.")
-        }
+        try SetupRoles.refusePassword(in: superuser)
         guard organization != nil || person == nil && client == nil else {
             throw ValidationError("--person and --client need --org.")
         }

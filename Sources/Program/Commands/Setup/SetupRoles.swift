@@ -1,3 +1,4 @@
+import ArgumentParser
 import CellCrypto
 import Foundation
 import Glibc
@@ -20,6 +21,13 @@ struct SetupRoles {
         let passfile: String?
         /// The prefix of the password's line in the password file: host, port, database and role.
         let prefix: String
+    }
+
+    /// - Throws: `ValidationError` for a connection string with a password, since arguments can be seen by others.
+    static func refusePassword(in superuser: String?) throws {
+        guard superuser?.contains(#/password\s*=|://[^:/@]*:[^@]*@/#) != true else {
+            throw ValidationError("--superuser has a password in it, which other users of this machine can see. Use passfile=FILE.")
+        }
     }
 
     /// - Returns: The steps that were done, one a line.
@@ -101,7 +109,8 @@ private struct PasswordFile {
     func set(_ prefix: String, _ password: String) throws {
         let former = FileManager.default.fileExists(atPath: path) ? try String(contentsOfFile: path, encoding: .utf8) : ""
         let kept = former.split(separator: "\n").filter { !$0.hasPrefix(prefix) }
-        let text = (kept + ["\(prefix)\(password)"]).joined(separator: "\n") + "\n"
+        // libpq takes the first line that fits. An operator's own may fit every host.
+        let text = (["\(prefix)\(password)"] + kept).joined(separator: "\n") + "\n"
         let partial = "\(path).new"
         unlink(partial)
         let descriptor = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)

@@ -40,7 +40,9 @@ struct GuardedChannel<Inner: ServerChildChannel>: ServerChildChannel {
         }
         return current().setup(channel: channel, logger: logger).flatMapThrowing { value in
             if let tls = try? channel.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self) {
-                try channel.pipeline.syncOperations.addHandler(HandshakeObserver(), position: .after(tls))
+                let patience = TimeAmount.seconds(Int64(limits.idleSeconds))
+                try channel.pipeline.syncOperations.addHandlers(
+                    [FlushedClose(patience: patience), HandshakeObserver()], position: .after(tls))
             } else {
                 try channel.pipeline.syncOperations.handler(type: ConnectionWatch.self).handshakeHasEnded()
             }

@@ -16,6 +16,8 @@ package struct APILimits: Sendable {
     static let valueCount = 2_000
     /// How many requests a batch has at most, and how many records a request for many.
     static let bulkCount = 1_000
+    /// Seconds for which the requests of a server that stops may run on.
+    package static let endSeconds = 60
 
     /// Seconds within which a request's head must arrive.
     package var headSeconds = 10

@@ -1,0 +1,84 @@
+"""A server that remembers a newer state of an organization than the database has: what an operator sees of it."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+import requests
+from cluster import Cluster
+from server import Server
+from service import PATIENCE
+
+
+def until(condition, what):
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def place():
+    """A cluster, and a server with metrics."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    cluster = Cluster(metrics={"port": port})
+    server = None
+    try:
+        server = Server(cluster)
+        yield cluster, server, port
+    finally:
+        if server:
+            server.stop()
+        cluster.remove()
+
+
+def logged(server, *messages):
+    lines = [json.loads(line) for line in (server.cluster.home / f"serve-{server.port}.log").read_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["message"] in messages]
+
+
+def figures(port):
+    lines = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE).text.splitlines()
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("fieldseal_organization") and "_refused" in line.split("{")[0]}
+
+
+def findings(cluster):
+    return {f["code"]: f for f in json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]}
+
+
+def test_an_organization_that_was_put_back_is_told_of(place):
+    cluster, server, port = place
+    assert figures(port) == {"fieldseal_organizations_refused": 0} and "refused-by-server" not in findings(cluster)
+    cluster.stop()
+    subprocess.run(["cp", "-a", cluster.home / "data", cluster.home / "before"], check=True)
+    cluster.start()
+    until(lambda: [a for a in [server.request("GET", "mailboxes", attempts=1)] if a is not None], "the service has no database")
+    cluster.run("client", "add", "late", "--org", "contoso", "--role", "Basic User")
+    server.create("mailboxes", {"name": "late"})
+    # The whole database of before.
+    cluster.stop()
+    shutil.rmtree(cluster.home / "data")
+    (cluster.home / "before").rename(cluster.home / "data")
+    cluster.start()
+    [answer] = until(lambda: [a for a in [server.request("GET", "mailboxes", attempts=1)] if a is not None], "the service has no database")
+    assert answer.status_code == 403 and "older than revision" in answer.text
+    for _ in range(3):
+        assert server.get("mailboxes").status_code == 403
+    [line] = logged(server, "organization refused")
+    assert (line["level"], line["organization"]) == ("error", "contoso") and "older than revision" in line["reason"]
+    assert figures(port) == {"fieldseal_organizations_refused": 1, 'fieldseal_organization_refused{organization="contoso"}': 1}
+    # The server tells others at its next renewal.
+    finding = until(lambda: findings(cluster).get("refused-by-server"), "the doctor does not know")
+    assert finding["severity"] == "error" and finding["subject"] == "contoso" and "older than revision" in finding["message"]
+    # The operator accepts the state, and the doctor says nothing more at once.
+    cluster.run("org", "attach", "contoso", "--yes")
+    assert "refused-by-server" not in findings(cluster)
+    until(lambda: server.get("mailboxes").status_code == 200, "the organization is still refused")
+    assert [line["message"] for line in logged(server, "organization refused", "organization served again")] == ["organization refused", "organization served again"]
+    assert figures(port) == {"fieldseal_organizations_refused": 0}
