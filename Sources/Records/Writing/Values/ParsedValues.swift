@@ -52,7 +52,13 @@ package struct ParsedValues: Sendable {
         }
         try settleState()
         try settleAttachment(for: purpose)
-        if purpose != .update { try requireName() }
+        if purpose == .create || purpose == .part { try requireName() }
+    }
+
+    /// A lookup without a value, also one that clients don't write.
+    init(_ entity: EntityDefinition, clearing lookup: AttributeDefinition) {
+        self.entity = entity
+        values = [lookup.logicalName: .null]
     }
 
     private mutating func take(_ member: JSONValue.Member, for purpose: Purpose) throws(FieldsealError) {
