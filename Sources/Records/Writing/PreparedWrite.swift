@@ -41,10 +41,10 @@ struct PreparedWrite: Sendable {
     var needsTransaction: Bool {
         switch action {
         case .create(let input, _):
-            DestinationChanges.isTouched(by: input, isNew: true) || input.isGivenToTeam || newKey != nil
+            DestinationChanges.isTouched(by: input, isNew: true) || input.isGivenToTeam || newKey != nil || isAttachment
         case .upsert(let input, let key, _, let condition, _):
             DestinationChanges.isTouched(by: input, isNew: condition == .none) || input.isGivenToTeam
-                || key.isAlternate && condition == .none
+                || key.isAlternate && condition == .none || condition == .none && isAttachment
         case .delete: false
         case .message: true
         }
@@ -247,6 +247,7 @@ struct PreparedWrite: Sendable {
     }
 
     /// The rows of a new record, its cells and their events, and the statements of what belongs to it.
+        try requireEmail(of: input, on: connection)
     private func inserts(
         _ input: ParsedValues,
         _ id: UUID,

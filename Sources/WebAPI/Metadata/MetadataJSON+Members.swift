@@ -2,6 +2,7 @@ import Authentication
 import Foundation
 import JSON
 import Model
+import Tenancy
 
 // Members of metadata that clients use without checking that they exist. What this service does not have is false, null or empty.
 extension MetadataJSON {
@@ -74,7 +75,7 @@ extension MetadataJSON {
                 }
             return [
                 "Name": .string(name), "PrivilegeId": .string(privilegeID(name)), "PrivilegeType": .string(type),
-                "CanBeBasic": .bool(entity.isUserOwned), "CanBeLocal": .bool(entity.isUserOwned), "CanBeDeep": false,
+                "CanBeBasic": .bool(PrivilegeTable.canBeOwn(entity)), "CanBeLocal": .bool(entity.isUserOwned), "CanBeDeep": false,
                 "CanBeGlobal": true,
                 "CanBeEntityReference": false, "CanBeParentEntityReference": false, "CanBeRecordFilter": false,
             ]

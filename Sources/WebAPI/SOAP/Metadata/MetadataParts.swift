@@ -1,5 +1,6 @@
 import JSON
 import Model
+import Tenancy
 
 /// Metadata in the Web API's form, with the additional members of the SDK's classes.
 enum MetadataParts {
@@ -60,7 +61,8 @@ enum MetadataParts {
         ]
         return kinds.filter { entity.has($0.0) }.map { _, kind in
             [
-                "CanBeBasic": .bool(entity.isUserOwned), "CanBeDeep": false, "CanBeEntityReference": false, "CanBeGlobal": true,
+                "CanBeBasic": .bool(PrivilegeTable.canBeOwn(entity)), "CanBeDeep": false, "CanBeEntityReference": false,
+                "CanBeGlobal": true,
                 "CanBeLocal": false, "CanBeParentEntityReference": false, "Name": .string("prv\(kind)\(entity.schemaName)"),
                 "PrivilegeId": .string(MetadataJSON.id("privilege", "\(kind).\(entity.logicalName)")),
                 "PrivilegeType": .string(kind),
