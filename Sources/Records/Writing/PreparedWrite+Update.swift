@@ -18,7 +18,11 @@ extension PreparedWrite {
     ) throws -> WriteOutcome {
         let resolved = try resolveReferences(input, on: connection)
         let id = try identified(recordKey, input, condition, on: connection)
-        if let id, let updated = try update(resolved, id: id, condition, depth, key, &changes, on: connection) { return updated }
+        if let id, try exists(id, refusing: input, on: connection),
+            let updated = try update(resolved, id: id, condition, depth, key, &changes, on: connection)
+        {
+            return updated
+        }
         guard condition == .none, entity.messages.contains(.create) else {
             throw FieldsealError.noSuchRecord(entity, id?.text ?? "")
         }
@@ -26,6 +30,21 @@ extension PreparedWrite {
         let new = try ParsedValues(entity, recordKey.completed(members), for: .create)
         try Self.requireRights(new, for: .create, of: caller)
         return try create(new, Self.id(id, new), key, &changes, on: connection)
+    }
+
+    /// Refuses values of a new record where there is one already.
+    ///
+    /// - Returns: Whether there may be such a record: always, unless values of new records alone are among them.
+    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first; `.objectDoesNotExist` where the caller may not read
+    ///   the record.
+    private func exists(_ id: UUID, refusing input: ParsedValues, on connection: isolated PostgresConnection) throws -> Bool {
+        guard let name = input.createOnly.first else { return true }
+        guard try exists(id, on: connection) else { return false }
+        let depth = caller.depth(of: .retrieve, on: entity)
+        guard depth != .none, try !ids(of: entity, .id(id), readable: depth, on: connection).isEmpty else {
+            throw FieldsealError.noSuchRecord(entity, id.text)
+        }
+        throw FieldsealError(.attributeCannotBeUpdated, "\(name) can't be updated.").about(name)
     }
 
     /// - Returns: Nil when there is no such record.

@@ -32,7 +32,8 @@ struct PreparedWrite: Sendable {
         switch action {
         case .create(let input, _):
             input.references.isEmpty && !needsTransaction && !asksForQueues && !DisabledUsers.isTouched(by: input)
-        case .upsert(let input, .id, _, _, _): input.references.isEmpty && !parts.namesParties
+        case .upsert(let input, .id, _, _, _):
+            input.references.isEmpty && !parts.namesParties && input.createOnly.isEmpty
         default: false
         }
     }
@@ -100,15 +101,9 @@ struct PreparedWrite: Sendable {
             var depth = try session.require(.update, on: entity)
             try ParsedValues.requireEffect(of: members, on: entity)
             let members = try Self.own(entity, members, &parts)
-            let input = try ParsedValues(entity, members, for: .update)
-            guard parts.attachments.isEmpty else {
-                throw FieldsealError(
-                    .invalidArgument,
-                    "Attachments are created with their e-mail; after that they can be changed and deleted one by one.")
-            }
-            if case .id(let other) = input.values[entity.primaryID], case .id(let id) = key, other != id {
-                throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
-            }
+            let mayCreate = condition == .none && session.caller.depth(of: .create, on: entity) != .none
+            let input = try ParsedValues(entity, members, for: mayCreate ? .upsert : .update)
+            try Self.requireOwn(input, parts, key)
             let key = try key.joined(with: input.ownKey, of: entity)
             _ = try key.filter(entity)
             try key.requireAgreement(with: input)
@@ -136,6 +131,17 @@ struct PreparedWrite: Sendable {
 
     /// The members of the record itself. Those of other records go into `parts`.
     private static func own(_ entity: EntityDefinition, _ members: [JSONValue.Member], _ parts: inout EmailParts)
+    /// Refuses an update with attachments, and one with the id of another record.
+    private static func requireOwn(_ input: ParsedValues, _ parts: EmailParts, _ key: RecordKey) throws(FieldsealError) {
+        guard parts.attachments.isEmpty else {
+            throw FieldsealError(
+                .invalidArgument, "Attachments are created with their e-mail; after that they can be changed and deleted one by one.")
+        }
+        if case .id(let other) = input.values[input.entity.primaryID], case .id(let id) = key, other != id {
+            throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
+        }
+    }
+
         throws(FieldsealError)
         -> [JSONValue.Member]
     {
@@ -160,7 +166,9 @@ struct PreparedWrite: Sendable {
         var depth = PrivilegeDepth.organization
         if role != .systemAdministrator || caller.impersonation != nil {
             let message: EntityDefinition.Message = purpose == .create ? .create : .update
-            for name in input.names.sorted() {
+            // An existing record takes none of the attributes of new ones.
+            let names = purpose == .create ? input.names : input.names.subtracting(input.createOnly)
+            for name in names.sorted() {
                 let own = caller.depth(of: message, writing: name, on: entity)
                 guard own != .none else { throw refusal(of: name, entity, role) }
                 depth = min(depth, own)

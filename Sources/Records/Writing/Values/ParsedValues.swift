@@ -30,9 +30,14 @@ package struct ParsedValues: Sendable {
     /// Whether the record becomes one of a team.
     var isGivenToTeam: Bool { references.contains { $0.attribute == "ownerid" && $0.entity === EntityDefinition.team } }
 
+    /// The attributes among the named ones that only a new record takes.
+    var createOnly: [String] { names.filter { entity[$0]?.validFor.contains(.update) == false }.sorted() }
+
     /// What the values are for.
     enum Purpose {
         case create, update
+        /// An update of a record that may turn out to be a new one. It takes what either of them takes.
+        case upsert
         /// A new record that belongs to the new record around it.
         case part
     }
@@ -81,7 +86,7 @@ package struct ParsedValues: Sendable {
     private mutating func settleAttachment(for purpose: Purpose) throws(FieldsealError) {
         guard entity === EntityDefinition.activityMimeAttachment else { return }
         if let body = values["body"] { values["filesize"] = AttachmentRule.size(of: body) }
-        if purpose != .update, values["filename"] ?? .null == .null {
+        if purpose == .create || purpose == .part, values["filename"] ?? .null == .null {
             values["filename"] = .text(EmailParts.Attachment.defaultName)
         }
         if purpose == .part, isNaming("objectid") {
@@ -262,7 +267,8 @@ package struct ParsedValues: Sendable {
         switch purpose {
         case .create where !attribute.validFor.contains(.create), .part where !attribute.validFor.contains(.create):
             throw FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) can't be set when a record is created.")
-        case .update where !attribute.validFor.contains(.update) && attribute.logicalName != entity.primaryID:
+        case .update where !attribute.validFor.contains(.update) && attribute.logicalName != entity.primaryID,
+            .upsert where attribute.validFor.isDisjoint(with: [.create, .update]) && attribute.logicalName != entity.primaryID:
             throw FieldsealError(.attributeCannotBeUpdated, "\(attribute.logicalName) can't be updated.")
         default: return true
         }
