@@ -31,6 +31,8 @@ extension DataAPI {
     ///
     /// - Throws: ``FieldsealError`` `.badRequest` for a request that a change set can't contain.
     func change(_ request: APIRequest) async throws -> Change {
+        let path = try ODataPath(Substring(request.path))
+        try path.requireKnown()
         if let refusal = request.preferences.refusal { throw refusal }
         try RequestHeaders.check(request.headers)
         let path = try ODataPath(Substring(request.path))
