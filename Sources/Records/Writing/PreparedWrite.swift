@@ -89,6 +89,7 @@ struct PreparedWrite: Sendable {
         case .upsert(let entity, let key, let members, .mustNotExist):
             self.entity = entity
             _ = try session.require(.create, on: entity)
+            try key.requireID(entity, for: .mustNotExist)
             _ = try key.filter(entity)
             let input = try ParsedValues(entity, Self.own(entity, key.completed(members), &parts), for: .create)
             try key.requireAgreement(with: input)
@@ -99,6 +100,7 @@ struct PreparedWrite: Sendable {
         case .upsert(let entity, let key, let members, let condition):
             self.entity = entity
             var depth = try session.require(.update, on: entity)
+            try key.requireID(entity, for: condition)
             try ParsedValues.requireEffect(of: members, on: entity)
             let members = try Self.own(entity, members, &parts)
             let mayCreate = condition == .none && session.caller.depth(of: .create, on: entity) != .none

@@ -74,7 +74,7 @@ extension DataAPI {
     /// Creates a record, and the related records that are nested in it.
     func creation(of entity: EntityDefinition, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
         guard members.contains(where: \.isNested) else {
-            let named = members.first { $0.name.lowercased() == entity.primaryID }?.value.string.flatMap { UUID(text: $0) }
+            let named = entity.id(in: members)
             // The id is chosen here, so that later requests of the set can refer to it.
             let id = named ?? UUID.timeOrdered()
             return Change(

@@ -209,6 +209,7 @@ package struct ParsedValues: Sendable {
             let parsed = try AttributeParser(attribute).value(value)
             if parsed == .null { try requireOptional(attribute) }
             values[attribute.logicalName] = parsed
+            if attribute.logicalName == entity.primaryID, parsed == .id(.empty) { return }
         }
     }
 

@@ -94,9 +94,7 @@ extension DataAPI {
             }
             return key
         }
-        guard let text = members.first(where: { $0.name.lowercased() == entity.primaryID })?.value.string,
-            let id = UUID(text: text)
-        else {
+        guard let id = entity.id(in: members) else {
             throw FieldsealError(.payloadDoesNotFit, "A target has neither \(entity.primaryID) nor @odata.id.")
         }
         return .id(id)
