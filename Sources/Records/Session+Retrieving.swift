@@ -279,9 +279,14 @@ private final class RetrieveOperation: Sendable {
                 .queryDoesNotFit, "Neither \(names) has a navigation property \(expansion.property.quotedForMessage).")
         }
         return relationships.map { relationship in
+        let asked = request.query.outputs.compactMap { output -> String? in
+            guard case .column(let column) = output.value else { return nil }
+            return entities.lazy.compactMap { $0.attribute(named: column.name)?.propertyName }.first
+        }
             let entity = relationship.referenced
             var own = request
             own.query.outputs.removeAll { output in
+            own.asked = asked
                 if case .column(let column) = output.value { entity.attribute(named: column.name) == nil } else { true }
             }
             if !request.query.outputs.isEmpty, own.query.outputs.isEmpty {
