@@ -131,8 +131,6 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// The members of the record itself. Those of other records go into `parts`.
-    private static func own(_ entity: EntityDefinition, _ members: [JSONValue.Member], _ parts: inout EmailParts)
     /// Refuses an update with attachments, and one with the id of another record.
     private static func requireOwn(_ input: ParsedValues, _ parts: EmailParts, _ key: RecordKey) throws(FieldsealError) {
         guard parts.attachments.isEmpty else {
@@ -144,6 +142,8 @@ struct PreparedWrite: Sendable {
         }
     }
 
+    /// The members of the record itself. Those of other records go into `parts`.
+    private static func own(_ entity: EntityDefinition, _ members: [JSONValue.Member], _ parts: inout EmailParts)
         throws(FieldsealError)
         -> [JSONValue.Member]
     {
@@ -247,6 +247,7 @@ struct PreparedWrite: Sendable {
         let input = try resolveReferences(input, on: connection)
         try requireOwner(input, on: connection)
         try requireParties(on: connection)
+        try requireEmail(of: input, on: connection)
         try changes.begin(input, id: id, isNew: true, in: session, on: connection)
         let (rows, others) = try inserts(input, id, try origin ?? origin(on: connection), key)
         let created: WriteOutcome = try DisabledUsers.attesting(input, id, session, on: connection) {
@@ -257,7 +258,6 @@ struct PreparedWrite: Sendable {
     }
 
     /// The rows of a new record, its cells and their events, and the statements of what belongs to it.
-        try requireEmail(of: input, on: connection)
     private func inserts(
         _ input: ParsedValues,
         _ id: UUID,

@@ -35,7 +35,6 @@ extension DataAPI {
         try path.requireKnown()
         if let refusal = request.preferences.refusal { throw refusal }
         try RequestHeaders.check(request.headers)
-        let path = try ODataPath(Substring(request.path))
         if !path.isOfRecord { try request.requireNoCondition() }
         let address = serviceRoot + request.path
         switch (path, request.method) {

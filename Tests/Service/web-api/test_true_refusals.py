@@ -131,6 +131,8 @@ def test_an_alias_stands_for_a_list(service):
     refused(service.get("queues?$filter=name in @p&@p='x'"), 400, "0x80060888")
     refused(service.get("queues?$filter=name in @p"), 400, "0x80060888")
     assert "alias" in refused(service.get(f"queues(name=@k)?@k='{one}'"), 400, "0x8005F100")
+    for key in ("", "=", ",", "@k"):
+        refused(service.get(f"queues({key})?@k='{one}'"), 400, "0x8005F100")
 
 
 def test_all_columns_of_distinct_rows(service):

@@ -161,6 +161,7 @@ package struct ParsedValues: Sendable {
         if Self.harmlessAnnotations.contains(annotation), value != .null, value.string == nil {
             throw FieldsealError(.payloadDoesNotFit, "\(annotation) takes a text.")
         }
+        if !isOfRecord, annotation == "@odata.type" { try require(type: value, of: String(property)) }
         if isOfRecord, annotation == "@odata.type" { try Self.require(type: value, of: [entity.logicalName]) }
         if isOfRecord, annotation == "@odata.id", let address = value.string {
             guard let (named, key) = try Self.reference(address), named.logicalName == entity.logicalName else {
@@ -208,8 +209,8 @@ package struct ParsedValues: Sendable {
         } else {
             let parsed = try AttributeParser(attribute).value(value)
             if parsed == .null { try requireOptional(attribute) }
-            values[attribute.logicalName] = parsed
             if attribute.logicalName == entity.primaryID, parsed == .id(.empty) { return }
+            values[attribute.logicalName] = parsed
         }
     }
 
@@ -248,11 +249,11 @@ package struct ParsedValues: Sendable {
         values[attribute] = .id(id)
     }
 
-    /// Parses `/mailboxes(KEY)`, or an absolute address that ends with it, percent-encoded or not.
+    /// Parses `/mailboxes(KEY)` or `mailboxes(KEY)`, percent-encoded or not.
     package static func reference(_ written: String) throws(FieldsealError) -> (EntityDefinition, RecordKey)? {
         let address = written.contains("%") ? written.removingPercentEncoding ?? written : written
         guard address.hasSuffix(")"), let open = address.firstIndex(of: "("),
-            let set = address[..<open].split(separator: "/").last, let entity = entity(set: set)
+            let entity = entity(set: address[..<open].dropFirst(address.hasPrefix("/") ? 1 : 0))
         else { return nil }
         return (entity, try RecordKey(address[address.index(after: open)...].dropLast(), of: entity))
     }
