@@ -12,6 +12,7 @@ package struct ExpandedProperty: Sendable {
     /// Whether its record may be of several entities: it is an owner.
     package let isOfOwner: Bool
     private let reference: String
+    private let asked: [String]?
     let page: RecordPage
     /// The same property's records of other entities, because an owner is a user or a team.
     var alternatives: [ExpandedProperty] = []
@@ -25,6 +26,7 @@ package struct ExpandedProperty: Sendable {
         referenced = way.target
         isOfOwner = if case .single(let relationship) = way { relationship.isOfOwner } else { false }
         reference = way.reference
+        asked = request.asked
         byKey = try Dictionary(grouping: page.records) { record in
             if way.isCollection, case .id(let parent) = try record.value(of: way.reference) { return parent }
             return record.id
@@ -46,6 +48,7 @@ package struct ExpandedProperty: Sendable {
     /// The selected columns of its records, for `@odata.context`.
     package var contextColumns: String {
         let inner = page.expanded.map { "\($0.name)(\($0.contextColumns))" }
-        return ((page.shape.contextColumns.isEmpty ? [] : [page.shape.contextColumns]) + inner).joined(separator: ",")
+        let own = asked?.joined(separator: ",") ?? page.shape.contextColumns
+        return ((own.isEmpty ? [] : [own]) + inner).joined(separator: ",")
     }
 }

@@ -11,6 +11,8 @@ package struct Expansion: Sendable {
     package var expansions: [Expansion]
     /// Whether only the addresses of the records are requested.
     package var isReference = false
+    /// The properties that were selected of a record of several entities, of which each has its own.
+    var asked: [String]?
 
     package init(_ property: String, _ query: RecordQuery = RecordQuery(), expansions: [Expansion] = []) {
         self.property = property

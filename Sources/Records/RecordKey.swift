@@ -22,6 +22,10 @@ extension RecordKey {
         var values: [(name: String, value: Literal)] = []
         for part in Self.parts(String(text)) {
             let pair = part.split(separator: "=", maxSplits: 1)
+            guard pair.last?.trimmingCharacters(in: .whitespaces).hasPrefix("@") != true else {
+                throw FieldsealError(
+                    .badRequest, "A key takes no parameter alias. Write the value itself, such as name='VALUE', percent-encoded.")
+            }
             guard pair.count == 2, let value = Self.literal(pair[1].trimmingCharacters(in: .whitespaces)) else {
                 throw FieldsealError(
                     .badRequest,

@@ -232,6 +232,7 @@ private final class RetrieveOperation: Sendable {
             expansions += try Self.alternatives(request, entity.singleValued(all: request.property))
             query.outputs.append(.hidden(.init(relationship.attribute.logicalName)))
         }
+        query.nameDistinctColumns(of: entity)
         self.entity = entity
         self.query = query
         self.expansions = expansions
@@ -302,9 +303,14 @@ private final class RetrieveOperation: Sendable {
             throw FieldsealError(
                 .queryDoesNotFit, "Neither \(names) has a navigation property \(expansion.property.quotedForMessage).")
         }
+        let asked = request.query.outputs.compactMap { output -> String? in
+            guard case .column(let column) = output.value else { return nil }
+            return entities.lazy.compactMap { $0.attribute(named: column.name)?.propertyName }.first
+        }
         return relationships.map { relationship in
             let entity = relationship.referenced
             var own = request
+            own.asked = asked
             own.query.outputs.removeAll { output in
                 if case .column(let column) = output.value { entity.attribute(named: column.name) == nil } else { true }
             }

@@ -132,6 +132,16 @@ package struct MailDestination: Sendable, Equatable {
         values = [account]
     }
 
+    private init(_ place: Place, _ values: [String?]) {
+        self.place = place
+        self.values = values
+    }
+
+    /// The settings of a mailbox once it has no server profile.
+    var withoutProfile: MailDestination {
+        MailDestination(place, zip(Self.attributes(of: place.entity), values).map { $0 == "emailserverprofile" ? nil : $1 })
+    }
+
     /// Reads a record's settings and whether they match their tag; nil if there is no such record.
     ///
     /// - Parameter locks: Whether the row stays locked until the transaction ends.

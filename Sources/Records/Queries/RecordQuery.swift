@@ -43,6 +43,15 @@ package struct RecordQuery: Sendable {
 
     package init() {}
 
+    /// Names the columns of distinct rows where all are requested. Without links each record is a row of its own, because its id is
+    /// among them. Encrypted attributes and pictures are in no comparison.
+    mutating func nameDistinctColumns(of entity: EntityDefinition) {
+        guard isDistinct, groups.isEmpty, outputs.allSatisfy(\.isHidden) else { return }
+        guard !links.isEmpty else { return isDistinct = false }
+        outputs += entity.attributes.filter { $0.validFor.contains(.read) && !$0.isEncrypted && !$0.type.isImage }
+            .map { .init(.column(.init($0.logicalName))) }
+    }
+
     /// Whether rows are groups, aggregates or distinct values, and not records.
     package var isGrouped: Bool { isDistinct || !groups.isEmpty || outputs.contains(where: \.isAggregate) }
 

@@ -11,6 +11,8 @@ package final class RowShape: Sendable {
     package let isIdentified: Bool
     /// Whether the id is among the returned columns.
     package let givesID: Bool
+    /// Whether `ownerid` is among the returned columns, the key of users and teams beside their id.
+    package let givesOwnerID: Bool
     /// Columns with ids of joined records, used only for paging.
     let idColumns: Set<Int>
     /// The names of the selected columns for `@odata.context`, separated by commas; empty for all.
@@ -35,7 +37,11 @@ package final class RowShape: Sendable {
         isIdentified = kind == .identifiedRecords
         self.idColumns = idColumns
         contextColumns = isSelected ? columns.filter { !$0.isHidden && !$0.isRenamed }.map(\.name).joined(separator: ",") : ""
-        givesID = columns.contains { !$0.isHidden && !$0.isRenamed && $0.attribute?.logicalName == entity.primaryID }
+        func gives(_ name: String) -> Bool {
+            columns.contains { !$0.isHidden && !$0.isRenamed && $0.attribute?.logicalName == name }
+        }
+        givesID = gives(entity.primaryID)
+        givesOwnerID = gives("ownerid")
     }
 
     /// A value's position in a row, its form and its name. It has all that writing it needs, without a reference-counted object.

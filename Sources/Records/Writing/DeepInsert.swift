@@ -27,8 +27,7 @@ package struct DeepInsert: Sendable {
     }
 
     private static func id(_ entity: EntityDefinition, _ members: [JSONValue.Member]) -> UUID {
-        let named = members.first { $0.name.lowercased() == entity.primaryID }?.value.string.flatMap { UUID(text: $0) }
-        return named ?? UUID.timeOrdered()
+        entity.id(in: members) ?? UUID.timeOrdered()
     }
 
     /// Adds the writes of a record and of the records nested in it.

@@ -1,6 +1,6 @@
-import Foundation
-import JSON
-import Model
+package import Foundation
+package import JSON
+package import Model
 import PostgresClient
 import Tenancy
 
@@ -87,6 +87,26 @@ extension RecordKey {
         guard id != given else { return }
         throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than \(input.entity.primaryID).")
     }
+}
+
+extension RecordKey {
+    /// Refuses to create a record under the empty id, which no record has.
+    func requireID(_ entity: EntityDefinition, for condition: WriteCondition) throws(FieldsealError) {
+        guard condition == .none || condition == .mustNotExist, ownID(of: entity) == .empty else { return }
+        throw FieldsealError(.invalidArgument, "\(UUID.empty.text) is the empty id, and no \(entity.logicalName) has it.")
+    }
+}
+
+extension EntityDefinition {
+    /// The id among the values of a new record; nil for none, and for the empty one, which serializers write for none.
+    package func id(in members: [JSONValue.Member]) -> UUID? {
+        let named = members.first { $0.name.lowercased() == primaryID }?.value.string.flatMap { UUID(text: $0) }
+        return named == .empty ? nil : named
+    }
+}
+
+extension UUID {
+    static let empty = UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 }
 
 extension AttributeValue {

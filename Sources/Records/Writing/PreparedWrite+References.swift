@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Model
 import PostgresClient
 import Tenancy
@@ -79,6 +80,38 @@ extension PreparedWrite {
                 "The role \(caller.role.rawValue) may create a \(entity.logicalName) for its caller and the caller's teams alone (ownerid)."
             ).about("ownerid")
         }
+    }
+
+    /// Whether the record is a file of an e-mail.
+    var isAttachment: Bool { entity === EntityDefinition.activityMimeAttachment }
+
+    /// Checks that the caller may write the e-mail that gets a file, and that its status allows that. Its row stays locked, so that it
+    /// is not sent in between.
+    ///
+    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for one that the caller may only
+    ///   read; `.objectDoesNotExist` for another.
+    func requireEmail(of input: ParsedValues, on connection: isolated PostgresConnection) throws {
+        guard isAttachment, let rule = EmailWriteRule(deletionBy: caller.role), case .id(let email) = input.values["objectid"]
+        else {
+            return
+        }
+        var statement = StatementBuilder(organization, caller)
+        var conditions = ["e.activityid = \(statement.bind(.uuid(email)))"]
+        let access = AccessRule(.email, organization, caller)
+        if let own = access.condition(caller.depth(of: .create, on: entity), .write, "e", bind: { statement.bind($0) }) {
+            conditions.append(own)
+        }
+        let found = try connection.query(
+            """
+            SELECT e.statuscode FROM \(organization.qualified("email")) AS e
+             WHERE \(conditions.joined(separator: " AND ")) FOR NO KEY UPDATE OF e
+            """, statement.parameters)
+        guard let row = found.first else {
+            try session.refuseReadable(.email, email, without: .write, on: connection)
+            throw FieldsealError.noSuchRecord(.email, email.text)
+        }
+        let status = try row.decodeIfPresent(0, as: Int.self).flatMap { EmailStatus(rawValue: Int64($0)) }
+        guard let status, !EmailStatus.outbound.contains(status) else { throw rule.refusal(status) }
     }
 
     /// Whether a party of the e-mail is a queue. Not every role may read queues.

@@ -18,7 +18,11 @@ extension PreparedWrite {
     ) throws -> WriteOutcome {
         let resolved = try resolveReferences(input, on: connection)
         let id = try identified(recordKey, input, condition, on: connection)
-        if let id, let updated = try update(resolved, id: id, condition, depth, key, &changes, on: connection) { return updated }
+        if let id, try exists(id, refusing: input, on: connection),
+            let updated = try update(resolved, id: id, condition, depth, key, &changes, on: connection)
+        {
+            return updated
+        }
         guard condition == .none, entity.messages.contains(.create) else {
             throw FieldsealError.noSuchRecord(entity, id?.text ?? "")
         }
@@ -26,6 +30,21 @@ extension PreparedWrite {
         let new = try ParsedValues(entity, recordKey.completed(members), for: .create)
         try Self.requireRights(new, for: .create, of: caller)
         return try create(new, Self.id(id, new), key, &changes, on: connection)
+    }
+
+    /// Refuses values of a new record where there is one already.
+    ///
+    /// - Returns: Whether there may be such a record: always, unless values of new records alone are among them.
+    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first; `.objectDoesNotExist` where the caller may not read
+    ///   the record.
+    private func exists(_ id: UUID, refusing input: ParsedValues, on connection: isolated PostgresConnection) throws -> Bool {
+        guard let name = input.createOnly.first else { return true }
+        guard try exists(id, on: connection) else { return false }
+        let depth = caller.depth(of: .retrieve, on: entity)
+        guard depth != .none, try !ids(of: entity, .id(id), readable: depth, on: connection).isEmpty else {
+            throw FieldsealError.noSuchRecord(entity, id.text)
+        }
+        throw FieldsealError(.attributeCannotBeUpdated, "\(name) can't be updated.").about(name)
     }
 
     /// - Returns: Nil when there is no such record.
@@ -133,7 +152,14 @@ extension PreparedWrite {
             ),
         ]
         let result = try session.forgettingRoles(of: entity, id, on: connection) {
-            try MailDestination.revoking(entity, id, session, on: connection) { try connection.pipeline(statements)[1] }
+            try MailDestination.revoking(entity, id, session, on: connection) {
+                guard !removedLinks.isEmpty else { return try connection.pipeline(statements)[1] }
+                return try connection.atomically {
+                    let result = try connection.pipeline(statements)[1]
+                    if result.affectedRows > 0 { try removeLinks(to: id, on: connection) }
+                    return result
+                }
+            }
         }
         if result.affectedRows == 0 {
             if let rule { try refuseStatus(id, rule, condition, depth, .delete, on: connection) }

@@ -32,7 +32,8 @@ struct PreparedWrite: Sendable {
         switch action {
         case .create(let input, _):
             input.references.isEmpty && !needsTransaction && !asksForQueues && !DisabledUsers.isTouched(by: input)
-        case .upsert(let input, .id, _, _, _): input.references.isEmpty && !parts.namesParties
+        case .upsert(let input, .id, _, _, _):
+            input.references.isEmpty && !parts.namesParties && input.createOnly.isEmpty
         default: false
         }
     }
@@ -41,10 +42,10 @@ struct PreparedWrite: Sendable {
     var needsTransaction: Bool {
         switch action {
         case .create(let input, _):
-            DestinationChanges.isTouched(by: input, isNew: true) || input.isGivenToTeam || newKey != nil
+            DestinationChanges.isTouched(by: input, isNew: true) || input.isGivenToTeam || newKey != nil || isAttachment
         case .upsert(let input, let key, _, let condition, _):
             DestinationChanges.isTouched(by: input, isNew: condition == .none) || input.isGivenToTeam
-                || key.isAlternate && condition == .none
+                || key.isAlternate && condition == .none || condition == .none && isAttachment
         case .delete: false
         case .message: true
         }
@@ -88,6 +89,7 @@ struct PreparedWrite: Sendable {
         case .upsert(let entity, let key, let members, .mustNotExist):
             self.entity = entity
             _ = try session.require(.create, on: entity)
+            try key.requireID(entity, for: .mustNotExist)
             _ = try key.filter(entity)
             let input = try ParsedValues(entity, Self.own(entity, key.completed(members), &parts), for: .create)
             try key.requireAgreement(with: input)
@@ -98,17 +100,12 @@ struct PreparedWrite: Sendable {
         case .upsert(let entity, let key, let members, let condition):
             self.entity = entity
             var depth = try session.require(.update, on: entity)
+            try key.requireID(entity, for: condition)
             try ParsedValues.requireEffect(of: members, on: entity)
             let members = try Self.own(entity, members, &parts)
-            let input = try ParsedValues(entity, members, for: .update)
-            guard parts.attachments.isEmpty else {
-                throw FieldsealError(
-                    .invalidArgument,
-                    "Attachments are created with their e-mail; after that they can be changed and deleted one by one.")
-            }
-            if case .id(let other) = input.values[entity.primaryID], case .id(let id) = key, other != id {
-                throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
-            }
+            let mayCreate = condition == .none && session.caller.depth(of: .create, on: entity) != .none
+            let input = try ParsedValues(entity, members, for: mayCreate ? .upsert : .update)
+            try Self.requireOwn(input, parts, key)
             let key = try key.joined(with: input.ownKey, of: entity)
             _ = try key.filter(entity)
             try key.requireAgreement(with: input)
@@ -131,6 +128,17 @@ struct PreparedWrite: Sendable {
             self.entity = entity
             action = .message(id, message)
             needsKey = false
+        }
+    }
+
+    /// Refuses an update with attachments, and one with the id of another record.
+    private static func requireOwn(_ input: ParsedValues, _ parts: EmailParts, _ key: RecordKey) throws(FieldsealError) {
+        guard parts.attachments.isEmpty else {
+            throw FieldsealError(
+                .invalidArgument, "Attachments are created with their e-mail; after that they can be changed and deleted one by one.")
+        }
+        if case .id(let other) = input.values[input.entity.primaryID], case .id(let id) = key, other != id {
+            throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")
         }
     }
 
@@ -160,7 +168,9 @@ struct PreparedWrite: Sendable {
         var depth = PrivilegeDepth.organization
         if role != .systemAdministrator || caller.impersonation != nil {
             let message: EntityDefinition.Message = purpose == .create ? .create : .update
-            for name in input.names.sorted() {
+            // An existing record takes none of the attributes of new ones.
+            let names = purpose == .create ? input.names : input.names.subtracting(input.createOnly)
+            for name in names.sorted() {
                 let own = caller.depth(of: message, writing: name, on: entity)
                 guard own != .none else { throw refusal(of: name, entity, role) }
                 depth = min(depth, own)
@@ -237,6 +247,7 @@ struct PreparedWrite: Sendable {
         let input = try resolveReferences(input, on: connection)
         try requireOwner(input, on: connection)
         try requireParties(on: connection)
+        try requireEmail(of: input, on: connection)
         try changes.begin(input, id: id, isNew: true, in: session, on: connection)
         let (rows, others) = try inserts(input, id, try origin ?? origin(on: connection), key)
         let created: WriteOutcome = try DisabledUsers.attesting(input, id, session, on: connection) {

@@ -30,6 +30,8 @@ package enum PrivilegeTable {
     package static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ role: Role) -> Bool {
         switch (role, entity.logicalName) {
         case (.systemAdministrator, _): true
+        // It decides when a record seems to have been created.
+        case (_, _) where attribute == "overriddencreatedon": false
         // Administrators write a mailbox's approval, enabling, servers, schedules and states, and the results of mail.
         case (.basicUser, "mailbox"): mailboxAttributesOfUsers.contains(attribute)
         // Only the service, the router and System Administrators write these attributes of an e-mail.
@@ -61,7 +63,7 @@ package enum PrivilegeTable {
         case (.emailAdministrator, "tracelog"): (.organization, .none, .none, .organization, .none, .none)
         case (.basicUser, "email"): (.own, .own, .own, .own, .own, .own)
         case (.basicUser, "activityparty"): (.own, .none, .none, .none, .none, .none)
-        case (.basicUser, "activitymimeattachment"): (.own, .none, .own, .own, .none, .none)
+        case (.basicUser, "activitymimeattachment"): (.own, .own, .own, .own, .none, .none)
         // A router reads and writes e-mails only by its own messages, which give it those that it sends.
         case (_, "email"), (_, "activityparty"), (_, "activitymimeattachment"), (_, "tracelog"):
             (.none, .none, .none, .none, .none, .none)

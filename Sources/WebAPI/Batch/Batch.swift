@@ -241,6 +241,14 @@ private struct BatchRun {
         return answers.flatMap { $0.items.map { $0.answer.status } }.first { $0.code >= 400 } ?? .ok
     }
 
+    /// A body by its type: JSON as it is, texts as a string, and others in base64url (OData JSON Format 4.01, section 19.2).
+    private static func body(of answer: APIResponse) -> JSONValue {
+        let type = answer.headers[.contentType]?.lowercased() ?? ""
+        if type.hasPrefix("application/json"), let value = try? JSONParser.parse(answer.body) { return value }
+        let isText = type.hasPrefix("text/") || type.contains("json") || type.contains("xml")
+        return .string(isText ? String(decoding: answer.body, as: UTF8.self) : Data(answer.body).base64URL)
+    }
+
     func json() -> APIResponse {
         var responses: [JSONValue] = []
         for (_, items) in answers {
@@ -250,11 +258,7 @@ private struct BatchRun {
                 members.append(.init("status", .integer(Int64(answer.status.code))))
                 members.append(
                     .init("headers", .object(answer.headers.map { .init($0.name.rawName.lowercased(), .string($0.value)) })))
-                if !answer.body.isEmpty {
-                    members.append(
-                        .init("body", (try? JSONParser.parse(answer.body)) ?? .string(String(decoding: answer.body, as: UTF8.self)))
-                    )
-                }
+                if !answer.body.isEmpty { members.append(.init("body", Self.body(of: answer))) }
                 responses.append(.object(members))
             }
         }

@@ -31,9 +31,10 @@ extension DataAPI {
     ///
     /// - Throws: ``FieldsealError`` `.badRequest` for a request that a change set can't contain.
     func change(_ request: APIRequest) async throws -> Change {
+        let path = try ODataPath(Substring(request.path))
+        try path.requireKnown()
         if let refusal = request.preferences.refusal { throw refusal }
         try RequestHeaders.check(request.headers)
-        let path = try ODataPath(Substring(request.path))
         if !path.isOfRecord { try request.requireNoCondition() }
         let address = serviceRoot + request.path
         switch (path, request.method) {
@@ -72,7 +73,7 @@ extension DataAPI {
     /// Creates a record, and the related records that are nested in it.
     func creation(of entity: EntityDefinition, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
         guard members.contains(where: \.isNested) else {
-            let named = members.first { $0.name.lowercased() == entity.primaryID }?.value.string.flatMap { UUID(text: $0) }
+            let named = entity.id(in: members)
             // The id is chosen here, so that later requests of the set can refer to it.
             let id = named ?? UUID.timeOrdered()
             return Change(

@@ -59,6 +59,7 @@ struct DataAPI: Sendable {
     }
 
     private func run(_ request: APIRequest, at path: ODataPath) async throws -> APIResponse {
+        try path.requireKnown()
         if let refusal = request.preferences.refusal { throw refusal }
         try RequestHeaders.check(request.headers)
         if !path.isOfRecord { try request.requireNoCondition() }
@@ -146,6 +147,17 @@ extension ODataPath {
         case .entity, .property: true
         case .navigation(let navigation): !navigation.isCollection
         default: false
+        }
+    }
+
+    /// Refuses an address that names nothing, before its options are looked at. A name without an entity set is that of an operation.
+    func requireKnown() throws(FieldsealError) {
+        switch self {
+        case .operation(let name, _), .boundFunction(_, _, let name, _):
+            guard MetadataOperations.isAction(name) == nil, !DataAPI.refusedOperations.contains(name) else { return }
+            throw Self.unknown(name)
+        case .collectionAction(_, let name) where !DataAPI.isCollectionAction(name): throw Self.unknown(name)
+        default: return
         }
     }
 

@@ -13,6 +13,9 @@ extension DataAPI {
         "RetrieveDataEncryptionKeyChange", "RevokeAccess", "SetDataEncryptionKey", "WhoAmI",
     ]
 
+    /// Operations of Dataverse that are refused with a reason.
+    static let refusedOperations: Set = ["CreateEntities", "CreateAttribute"]
+
     func operation(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIResponse {
         let representation = representation(request)
         if let answer = try await keyControlOperation(name, arguments, request) { return answer }

@@ -120,7 +120,9 @@ extension DataAPI {
             rest.removeFirst()
         }
         guard let next = rest.popFirst() else {
-            return try one(try withOptions(attribute, entity, view), view, context, expandable: Self.optionSets)
+            let hasOptions = MetadataJSON.optionSet(attribute, of: entity) != nil
+            return try one(
+                try withOptions(attribute, entity, view), view, context, expandable: hasOptions ? Self.optionSets : [])
         }
         guard next.key == nil, let options = MetadataJSON.optionSet(attribute, of: entity) else {
             throw ODataPath.unknown(next.name)

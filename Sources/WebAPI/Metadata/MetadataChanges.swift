@@ -72,19 +72,33 @@ private struct EntityMetadataQuery {
     /// The entity with the parts that the query asks for; nil where its criteria do not match.
     func selected(_ entity: EntityDefinition) throws(FieldsealError) -> JSONValue? {
         let value = MetadataJSON.entity(entity)
+        let names = MetadataView.names(query["Properties"])
         guard try MetadataView.matches(value, query["Criteria"]),
-            case .object(var kept) = MetadataView.selected(value, MetadataView.names(query["Properties"]))
+            // A client learns of each part whether it changed.
+            case .object(var kept) = MetadataView.selected(value, names.isEmpty ? [] : names.union(["HasChanged"]))
         else { return nil }
-        let attributes = entity.attributes.map { MetadataJSON.attribute($0, of: entity) }
-        kept.append(.init("Attributes", .array(try part("AttributeQuery", attributes))))
-        if query["KeyQuery"] != nil { kept.append(.init("Keys", .array(try part("KeyQuery", MetadataJSON.keys(of: entity))))) }
-        guard query["RelationshipQuery"] != nil else { return .object(kept) }
-        for (name, values) in [
-            ("OneToManyRelationships", entity.oneToMany.map(MetadataJSON.relationship)),
-            ("ManyToOneRelationships", entity.manyToOne.map(MetadataJSON.relationship)),
-            ("ManyToManyRelationships", entity.associations.map { MetadataJSON.relationship($0.relationship) }),
-        ] { kept.append(.init(name, .array(try part("RelationshipQuery", values)))) }
+        if gives("Attributes", by: "AttributeQuery") {
+            let attributes = entity.attributes.map { MetadataJSON.attribute($0, of: entity) }
+            kept.append(.init("Attributes", .array(try part("AttributeQuery", attributes))))
+        }
+        if gives("Keys", by: "KeyQuery") { kept.append(.init("Keys", .array(try part("KeyQuery", MetadataJSON.keys(of: entity))))) }
+        let relationships: [(name: String, values: () -> [JSONValue])] = [
+            ("OneToManyRelationships", { entity.oneToMany.map(MetadataJSON.relationship) }),
+            ("ManyToOneRelationships", { entity.manyToOne.map(MetadataJSON.relationship) }),
+            ("ManyToManyRelationships", { entity.associations.map { MetadataJSON.relationship($0.relationship) } }),
+        ]
+        for (name, values) in relationships where gives(name, by: "RelationshipQuery") {
+            kept.append(.init(name, .array(try part("RelationshipQuery", values()))))
+        }
         return .object(kept)
+    }
+
+    /// Whether a part is given: where `Properties` names it or asks for all, and where the part has a query of its own. Without
+    /// `Properties` attributes are given.
+    private func gives(_ part: String, by name: String) -> Bool {
+        if let own = query[name], own != .null { return true }
+        guard let properties = query["Properties"], properties != .null else { return part == "Attributes" }
+        return properties["AllProperties"] == .bool(true) || MetadataView.names(properties).contains(part)
     }
 
     private func part(_ name: String, _ values: [JSONValue]) throws(FieldsealError) -> [JSONValue] {

@@ -36,17 +36,9 @@ extension MetadataJSON {
         ]
     }
 
-    /// What happens to the records at the "many" end: parts of an e-mail are deleted with it, a team that owns records is not
-    /// deleted, and other lookups keep the id of a deleted record.
     private static func cascade(_ relationship: EntityRelationship) -> JSONValue {
-        let deletion =
-            switch (relationship.referenced.logicalName, relationship.attribute.logicalName) {
-            case ("email", "activityid"), ("email", "objectid"): "Cascade"
-            case ("team", "ownerid"), ("team", "owningteam"): "Restrict"
-            default: "NoCascade"
-            }
-        return [
-            "Assign": "NoCascade", "Delete": .string(deletion), "Merge": "NoCascade", "Reparent": "NoCascade",
+        [
+            "Assign": "NoCascade", "Delete": .string(relationship.deletion.rawValue), "Merge": "NoCascade", "Reparent": "NoCascade",
             "RollupView": "NoCascade", "Share": "NoCascade", "Unshare": "NoCascade",
         ]
     }

@@ -24,7 +24,8 @@ extension MetadataJSON {
             case .decimal: decimalMembers(of: attribute)
             case .dateTime:
                 [
-                    .init("Format", "DateAndTime"), .init("DateTimeBehavior", ["Value": "UserLocal"]), .init("ImeMode", "Auto"),
+                    .init("Format", attribute.isDateOnly ? "DateOnly" : "DateAndTime"),
+                    .init("DateTimeBehavior", ["Value": "UserLocal"]), .init("ImeMode", "Auto"),
                     .init("CanChangeDateTimeBehavior", managed(false, "canchangedatetimebehavior")),
                 ]
             case .lookup, .owner: [.init("Targets", .array(attribute.knownTargets.map(JSONValue.string))), .init("Format", "None")]

@@ -91,10 +91,25 @@ enum MetadataMembers {
             for condition in conditions {
                 try requireMembers(condition, ["ConditionOperator", "PropertyName", "Value"], "A condition of metadata")
                 try require(condition["PropertyName"]?.string, of: known)
+                try requireValue(condition["PropertyName"]?.string)
             }
         }
         guard case .array(let filters)? = criteria?["Filters"] else { return }
         for filter in filters { try check(criteria: filter, of: known) }
+    }
+
+    /// Members that are other metadata, and no value.
+    static let related: Set<String> = [
+        "Attributes", "Keys", "OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships", "OptionSet",
+        "GlobalOptionSet",
+    ]
+
+    /// Refuses a condition on other metadata, which can't hold.
+    private static func requireValue(_ name: String?) throws(FieldsealError) {
+        guard let name, related.contains(name) else { return }
+        throw FieldsealError(
+            .badRequest,
+            "\(name) is no value that a condition compares. AttributeQuery, KeyQuery and RelationshipQuery have conditions.")
     }
 
     private static let queryMembers: Set<String> = [

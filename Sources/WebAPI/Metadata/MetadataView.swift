@@ -13,11 +13,6 @@ struct MetadataView {
 
     /// Options of Dataverse that have no effect, because labels exist in one language only.
     private static let harmless: Set<String> = ["LabelLanguages", "$format"]
-    private static let expandable: Set<String> = [
-        "Attributes", "Keys", "OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships", "OptionSet",
-        "GlobalOptionSet",
-    ]
-
     init(_ options: [(name: String, value: String)]) throws(FieldsealError) {
         let aliases = Dictionary(
             options.filter { $0.name.hasPrefix("@") }.map { (String($0.name.dropFirst()), $0.value) }, uniquingKeysWith: { $1 })
@@ -85,10 +80,13 @@ struct MetadataView {
     /// - Parameter members: The members of such values, for a list that may be empty.
     func requireMembers(of values: [JSONValue], _ members: Set<String> = []) throws(FieldsealError) {
         guard !values.isEmpty || !members.isEmpty else { return }
-        var known = Self.expandable.union(members)
+        var known = members.union(expansions.map(\.property))
         for case .object(let members) in values { known.formUnion(members.map(\.name)) }
         let filtered = filter.map { Self.names(in: $0) } ?? []
         if let name = select.union(filtered).subtracting(known).sorted().first {
+            guard !MetadataMembers.related.contains(name) else {
+                throw FieldsealError(.queryDoesNotFit, "\(name) is other metadata: it is in the response where $expand names it.")
+            }
             throw FieldsealError(.queryDoesNotFit, "This metadata has no member '\(name.prefix(100))'.")
         }
         guard let filter else { return }

@@ -15,6 +15,7 @@ enum FormattedValue {
             return number.formatted(.number.locale(Locale(identifier: "en_US")))
         case .bool(let flag): return flag ? "Yes" : "No"
         // Newer libraries write a narrow space before AM and PM. Dataverse's texts have a normal one, and no comma.
+        case .date(let date) where attribute.isDateOnly: return date.formatted(dateStyle)
         case .date(let date): return date.formatted(style).replacing("\u{202F}", with: " ").replacing(",", with: "")
         case .id where attribute.type.isReference:
             // The name of the record that a link's or a renamed lookup refers to is read under the column's own name.
@@ -35,6 +36,8 @@ enum FormattedValue {
         }
     }
 
+    private static let dateStyle = Date.FormatStyle(
+        date: .numeric, time: .omitted, locale: Locale(identifier: "en_US"), timeZone: .gmt)
     private static let style = Date.FormatStyle(
         date: .numeric, time: .shortened, locale: Locale(identifier: "en_US"), timeZone: .gmt)
 }

@@ -89,6 +89,8 @@ struct RecordWriter {
             try record.writeJSON(column, to: &output)
         }
         if isIdentified, !shape.givesID { member(shape.entity.primaryID, .string(record.id.text)) }
+        // The key of users and teams in the metadata is that of their base type.
+        if isIdentified, shape.entity.isPrincipal, !shape.givesOwnerID { member("ownerid", .string(record.id.text)) }
         for property in expanded {
             let (records, inner) = try property.records(of: record)
             if property.isReference {

@@ -61,7 +61,11 @@ struct FetchParser {
         }
         if allColumns, let definition = EntityCatalog.entity(self.entity) {
             // Every attribute of the entity is returned beside those of links. Without any attribute that is the default.
-            let all = definition.attributes.filter { $0.validFor.contains(.read) || $0.isEncrypted }
+            // Distinct rows are compared, and encrypted attributes and pictures are not.
+            let isDistinct = query.isDistinct
+            let all = definition.attributes.filter {
+                ($0.validFor.contains(.read) || $0.isEncrypted) && !(isDistinct && ($0.isEncrypted || $0.type.isImage))
+            }
             let others = query.outputs.filter { output in
                 if case .column(let column) = output.value { column.alias != nil } else { true }
             }

@@ -121,6 +121,10 @@ struct FilterParser {
 
     private mutating func list(_ left: Operand) throws(FieldsealError) -> Filter {
         guard case .column(let column) = left else { throw lexer.unexpected("attribute before 'in'") }
+        if case .alias(let name) = lexer.token {
+            try lexer.advance()
+            return .isIn(column, try list(ofAlias: name))
+        }
         try lexer.require("(")
         var values: [Literal] = []
         repeat {
@@ -317,12 +321,17 @@ struct FilterParser {
 extension FilterParser {
     /// Parses `['a','b']`.
     private mutating func bracketedList() throws(FieldsealError) -> [Literal] {
-        var values: [Literal] = []
         try lexer.require("[")
-        while try !lexer.take("]") {
+        return try elements(until: "]")
+    }
+
+    /// Parses the rest of a list.
+    private mutating func elements(until end: Character) throws(FieldsealError) -> [Literal] {
+        var values: [Literal] = []
+        while try !lexer.take(end) {
             guard case .literal(let value) = try operand() else { throw lexer.unexpected("literal") }
             try Condition.add(value, to: &values)
-            guard try lexer.take(",") || lexer.token == .symbol("]") else { throw lexer.unexpected("',' or ']'") }
+            guard try lexer.take(",") || lexer.token == .symbol(end) else { throw lexer.unexpected("',' or '\(end)'") }
         }
         return values
     }
@@ -331,7 +340,7 @@ extension FilterParser {
     private func list(ofAlias name: String) throws(FieldsealError) -> [Literal] {
         var inner = try FilterParser(try value(ofAlias: name))
         inner.isAlias = true
-        let values = try inner.bracketedList()
+        let values = try inner.lexer.take("(") ? inner.elements(until: ")") : inner.bracketedList()
         guard inner.lexer.token == .end else { throw inner.lexer.unexpected("end of the list") }
         return values
     }

@@ -1,7 +1,10 @@
 """Requests to the token endpoint that say too little, or two things; and what OPTIONS says of addresses."""
 
+import msal
 import pytest
 import requests
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import ClientSecretCredential
 from service import PATIENCE
 
 FORM = {"grant_type": "client_credentials"}
@@ -49,6 +52,7 @@ def test_other_methods_are_told_the_one_that_is_taken(service, path):
     for method in ("GET", "PUT", "DELETE"):
         answer = post(service, path=path, method=method)
         assert (answer.status_code, answer.headers["Allow"]) == (405, "POST, OPTIONS"), answer.text
+        refused(answer, "invalid_request", "POST", 405)
     answer = post(service, path=path, method="OPTIONS")
     assert (answer.status_code, answer.headers["Allow"]) == (204, "POST, OPTIONS")
 
@@ -64,3 +68,53 @@ def test_options_of_operations(service):
         assert not methods or answer.headers["Allow"] == methods
     for path in ("fieldseal.Nope", "fieldseal.Nope()"):
         assert service.get(path).status_code == service.request("POST", path, {}).status_code == 404
+
+
+# Every refusal of these addresses is what clients of OAuth parse (RFC 6749 section 5.2): `error` is a code, and not an object.
+ENDPOINTS = ["oauth2/v2.0/token", "oauth2/token", "oauth2/v2.0/revoke", "oauth2/revoke"]
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_refusals_of_the_server_have_the_form_of_these_endpoints(service, path):
+    form = {**FORM, "token": "x"}
+    nobody = requests.post(f"{service.base}/nosuch/{path}", data=form, verify=service.dev["caFile"], timeout=PATIENCE)
+    refused(nobody, "invalid_request", "", 404)
+    assert nobody.headers["Cache-Control"] == "no-store"
+    refused(post(service, b"x" * (2 << 20), path, headers={"Prefer": 'odata.include-annotations="*"'}), "invalid_request", "1 MiB", 413)
+    # A page is for people, who do not ask here.
+    refused(post(service, form, path, method="PATCH", headers={"Accept": "text/html"}), "invalid_request", "POST", 405)
+
+
+def test_a_locked_client_is_told_so_by_its_library(own_service, monkeypatch):
+    service = own_service
+    # The environment's authorities go before those of a library's session.
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, service.dev["caFile"])
+    known = service.json("client", "add", "locked", "--role", "Basic User")
+    id, secret, authority = known["clientId"], known["clientSecret"], f"{service.base}/contoso"
+    for _ in range(10):
+        assert service.token_response(id, "wrong").status_code == 401
+    for path in ENDPOINTS:
+        answer = post(service, {**FORM, "token": "x", "client_id": id, "client_secret": secret}, path)
+        refused(answer, "temporarily_unavailable", "Too many failed attempts", 429)
+        assert int(answer.headers["Retry-After"]) > 0
+    app = msal.ConfidentialClientApplication(id, client_credential=secret, authority=authority, instance_discovery=False, verify=service.dev["caFile"])
+    for _ in range(3):
+        answer = app.acquire_token_for_client([f"{authority}/.default"])
+        assert answer["error"] == "temporarily_unavailable" and "Too many failed attempts" in answer["error_description"], answer
+    credential = ClientSecretCredential(
+        "contoso", id, secret, authority=service.base, disable_instance_discovery=True, connection_verify=service.dev["caFile"], retry_total=0)
+    for _ in range(3):
+        with pytest.raises(ClientAuthenticationError, match="Too many failed attempts"):
+            credential.get_token(f"{authority}/.default")
+
+
+def test_a_database_that_is_away_is_told_in_the_same_form(own_service):
+    own_service.stop_postgres()
+    try:
+        for path in ENDPOINTS:
+            answer = post(own_service, {**FORM, "token": "x", "client_id": credentials(own_service)[0], "client_secret": "x"}, path)
+            refused(answer, "temporarily_unavailable", "database", 503)
+            assert int(answer.headers["Retry-After"]) > 0
+    finally:
+        own_service.remove()

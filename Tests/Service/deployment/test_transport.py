@@ -173,9 +173,12 @@ def test_health_and_readiness(service):
 
 def test_the_listener_without_tls_serves_nothing(service):
     http = service.dev["httpURL"]
-    for path in ("contoso/api/data/v9.2/mailboxes", "contoso/oauth2/v2.0/token", "contoso/discovery/v2.0/keys"):
+    for path in ("contoso/api/data/v9.2/mailboxes", "contoso/oauth2/v2.0/authorize", "contoso/discovery/v2.0/keys"):
         refused(requests.get(f"{http}/{path}", timeout=60, allow_redirects=False), 403, "0x8004852C")
         refused(requests.post(f"{http}/{path}", timeout=60, json={}), 403, "0x8004852C")
+    for path in ("oauth2/v2.0/token", "oauth2/revoke"):
+        answer = requests.post(f"{http}/contoso/{path}", timeout=60, data={"grant_type": "client_credentials"})
+        assert answer.status_code == 403 and answer.json()["error"] == "invalid_request" and "HTTPS" in answer.json()["error_description"]
     response = requests.get(f"{http}/contoso", timeout=60, allow_redirects=False)
     assert response.status_code == 308 and response.headers["Location"] == f"{service.base}/contoso"
     response = requests.get(f"{http}//evil.example/%2e%2e/", timeout=60, allow_redirects=False)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import urllib.parse
 
 import pytest
@@ -98,10 +99,26 @@ def test_deletions_do_what_their_relationship_says(service):
     refused(service.request("DELETE", f"teams({team})"), 400, "0x80040203")
     assert service.request("DELETE", f"queues({queue})").status_code == service.request("DELETE", f"teams({team})").status_code == 204
     assert {name for name, how in said.items() if how == "Restrict"} == {f"{end}_{name}{to}" for name in ("email", "emailserverprofile", "mailbox", "queue") for end, to in (("owner", "_team"), ("team", ""))}
-    # Another lookup keeps the id.
+    # These lookups become null.
     profile = service.create("emailserverprofiles", {"name": f"deleted {team}"})
     mailbox = service.create("mailboxes", {"name": f"of {profile}", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
     assert service.request("DELETE", f"emailserverprofiles({profile})").status_code == 204
     record = service.get(f"mailboxes({mailbox})?$select=_emailserverprofile_value&$expand=emailserverprofile($select=name)").json()
-    assert (record["_emailserverprofile_value"], record["emailserverprofile"]) == (profile, None)
-    assert said["emailserverprofile_mailbox"] == "NoCascade"
+    assert (record["_emailserverprofile_value"], record["emailserverprofile"]) == (None, None)
+    assert {name for name, how in said.items() if how == "RemoveLink"} == {"emailserverprofile_mailbox", "queue_defaultmailbox_mailbox", "mailbox_email_ReceivingMailboxId"}
+    # Another lookup keeps the id.
+    parent = service.create("emails", {"subject": "parent"})
+    child = service.create("emails", {"subject": "child", "parentactivityid@odata.bind": f"/emails({parent})"})
+    assert service.request("DELETE", f"emails({parent})").status_code == 204
+    assert service.get(f"emails({child})").json()["_parentactivityid_value"] == parent
+    assert said["email_email_parentactivityid"] == "NoCascade"
+
+
+def test_the_documentation_lists_the_attributes_of_small_entities(service):
+    text = (pathlib.Path(__file__).parents[3] / "docs/web-api.md").read_text()
+    table = text.partition("### Entities that are small here")[2].partition("\n#")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.M))
+    assert set(rows) == {"systemuser", "team", "businessunit", "role", "organization"}
+    for entity, said in rows.items():
+        found = service.get(f"EntityDefinitions(LogicalName='{entity}')/Attributes?$select=LogicalName").json()["value"]
+        assert set(re.findall(r"`(\w+)`", said)) == {attribute["LogicalName"] for attribute in found}, entity

@@ -77,6 +77,17 @@ def test_an_owner_has_what_its_own_entity_has(service, owned):
 
 
 def test_principals_have_one_id(service, owned):
+    # Whatever is selected, the keys of the metadata are there.
+    for path in (f"systemusers?$filter=systemuserid eq {owned.me}&$select=fullname", f"teams?$filter=teamid eq {owned.team}&$select=name"):
+        [row] = service.get(path).json()["value"]
+        assert row["ownerid"] == row.get("systemuserid", row.get("teamid")) in (owned.me, owned.team)
+    assert service.get(f"systemusers({owned.me})?$select=fullname").json()["ownerid"] == owned.me
+    rows = owned.rows("queues", "&$expand=createdby($select=fullname),ownerid($select=name)")
+    assert all(row["createdby"]["ownerid"] == row["createdby"]["systemuserid"] for row in rows.values())
+    assert rows["team"]["ownerid"]["ownerid"] == owned.team and rows["user"]["ownerid"]["ownerid"] == owned.me
+    for selected in ("name", "fullname,name", "_businessunitid_value"):
+        context = service.get(f"mailboxes?$select=name&$expand=ownerid($select={selected})").json()["@odata.context"]
+        assert context.endswith(f"#mailboxes(name,ownerid({selected}))"), context
     user = service.get(f"systemusers(ownerid={owned.me})?$select=ownerid,fullname").json()
     assert (user["ownerid"], user["systemuserid"]) == (owned.me, owned.me)
     assert service.get(f"teams(ownerid={owned.team})").json()["ownerid"] == owned.team

@@ -193,7 +193,7 @@ def test_expand(service, linked):
     assert [u["fullname"] for u in record[TEAMS]] == ["Reader two", "Reader one"]
     assert [[r["name"] for r in u[ROLES]] for u in record[TEAMS]] == [[], ["Basic User"]]
     assert [r["name"] for r in record[TEAM_ROLES]] == ["Basic User"]
-    assert set(record[TEAMS][0]) == {"@odata.etag", "fullname", "systemuserid", ROLES}
+    assert set(record[TEAMS][0]) == {"@odata.etag", "fullname", "systemuserid", "ownerid", ROLES}
     one = service.get(f"teams({team})?$select=name&$expand={TEAMS}($filter=fullname eq 'Reader one';$select=fullname)").json()
     assert [u["fullname"] for u in one[TEAMS]] == ["Reader one"]
     top = service.get(f"teams({team})?$select=name&$expand={TEAMS}($top=1;$orderby=fullname;$select=fullname)").json()

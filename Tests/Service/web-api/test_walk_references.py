@@ -198,8 +198,9 @@ class Walk:
         if status != 200:
             return response, status, self.model
         self.gone.append(id)
-        # Lookups keep the id.
-        return response, 204, Model({i: p for i, p in self.model.profiles.items() if i != id}, self.model.boxes)
+        # The lookups of mailboxes become null.
+        boxes = {box: None if profile == id else profile for box, profile in self.model.boxes.items()}
+        return response, 204, Model({i: p for i, p in self.model.profiles.items() if i != id}, boxes)
 
     # MARK: What holds after each step
 

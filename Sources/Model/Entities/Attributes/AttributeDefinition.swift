@@ -108,6 +108,9 @@ package final class AttributeDefinition: Sendable {
     /// The entities here that it may refer to. A lookup without any can't be set.
     package var knownTargets: [String] { type.targets.filter { EntityCatalog.entity($0) != nil } }
 
+    /// Whether people see the date of it alone. Its values have a time.
+    package var isDateOnly: Bool { logicalName == "overriddencreatedon" }
+
     /// Whether a client may give it a value in such a write.
     package func isWritable(by use: Operations) -> Bool {
         validFor.contains(use) && (!type.isReference || !knownTargets.isEmpty)

@@ -31,6 +31,28 @@ package struct EntityRelationship: Sendable {
     /// Whether it is of the owners of records. Its collections at users and teams have one name.
     package var isOfOwner: Bool { if case .owner = attribute.type { true } else { false } }
 
+    /// What happens to the records at the "many" end when the one at the other end is deleted, as the metadata name it.
+    package enum Deletion: String, Sendable {
+        /// They are deleted too.
+        case cascade = "Cascade"
+        /// It is not deleted while they refer to it.
+        case restrict = "Restrict"
+        /// Their lookups become null.
+        case removeLink = "RemoveLink"
+        /// Their lookups keep its id.
+        case none = "NoCascade"
+    }
+
+    /// What a delete does here.
+    package var deletion: Deletion {
+        switch (referencing.logicalName, attribute.logicalName, referenced.logicalName) {
+        case (_, "activityid", "email"), (_, "objectid", "email"): .cascade
+        case (_, "ownerid", "team"), (_, "owningteam", "team"): .restrict
+        case ("mailbox", "emailserverprofile", _), ("queue", "defaultmailbox", _), ("email", "receivingmailboxid", _): .removeLink
+        default: .none
+        }
+    }
+
     /// Whether a request that names a relationship means this one: by its schema name or another of its names.
     package func isNamed(_ name: String) -> Bool {
         name.lowercased() == schemaName.lowercased() || collectionNames.contains(name.lowercased())

@@ -75,9 +75,11 @@ struct WriteResolution: Sendable {
         guard let id = trace.id ?? known?.id else { return .unclear(known) }
         let entity = trace.entity
         let created = entity["createdon"] != nil && entity["createdby"] != nil
+        // That of a record from elsewhere is the date there.
+        let date = entity["overriddencreatedon"] == nil ? "createdon" : "coalesce(overriddencreatedon, createdon)"
         let row = try connection.query(
             """
-            SELECT versionnumber, \(created ? "createdon >= $2 AND createdby IS NOT DISTINCT FROM $3" : "NULL::boolean"),
+            SELECT versionnumber, \(created ? "\(date) >= $2 AND createdby IS NOT DISTINCT FROM $3" : "NULL::boolean"),
                    \(entity["modifiedon"] == nil ? "NULL::float8" : "extract(epoch FROM clock_timestamp() - modifiedon)::float8")
               FROM \(session.organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1
             """,

@@ -9,6 +9,9 @@ struct AttributeParser {
     /// 1753-01-01, as in Dataverse. Earlier dates differ between calendars, so they are rejected.
     private static let earliestDate = Date(timeIntervalSince1970: -6_847_804_800)
 
+    /// 10000-01-01, whose year has too many digits.
+    private static let end = Date(timeIntervalSince1970: 253_402_300_800)
+
     init(_ attribute: AttributeDefinition) {
         self.attribute = attribute
     }
@@ -50,6 +53,10 @@ struct AttributeParser {
                 guard date >= Self.earliestDate else {
                     throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes dates from 1753-01-01 on.")
                 }
+                // The offset may lead past the last year that can be written.
+                guard date < Self.end else {
+                    throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes dates up to 9999-12-31 in UTC.")
+                }
                 // Rounded down to the second, as clients read it.
                 return .date(Date(timeIntervalSince1970: date.timeIntervalSince1970.rounded(.down)))
             }
@@ -83,7 +90,15 @@ struct AttributeParser {
     }
 
     private func mismatch(_ json: JSONValue) -> FieldsealError {
-        FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) takes \(attribute.type.expectation), not \(json.kind).")
+        let isWritten =
+            switch (attribute.type, json) {
+            case (.dateTime, .string), (.uniqueIdentifier, .string), (.lookup, .string), (.owner, .string), (.image, .string): true
+            default: false
+            }
+        return FieldsealError(
+            .payloadDoesNotFit,
+            "\(attribute.logicalName) takes \(attribute.type.expectation), \(isWritten ? "and this text is none" : "not \(json.kind)")."
+        )
     }
 }
 

@@ -37,6 +37,7 @@ package struct NewRecord: Sendable {
         self.id = id
         self.values = values
         self.values[entity.primaryID] = .id(id)
+        takeOriginalDate()
         for (name, serverDefault) in entity.serverDefaults where self.values[name] == nil {
             sources[name] = if case .now = serverDefault { .now } else { .shared }
             self.values[name] =
@@ -56,6 +57,15 @@ package struct NewRecord: Sendable {
             for name in ["createdonbehalfby", "modifiedonbehalfby"] where entity[name] != nil { fill(name, .id(delegate)) }
         }
         fillOwner(origin)
+    }
+
+    /// A record that is brought here keeps the date on which it was created elsewhere. `overriddencreatedon` then says since when it
+    /// is here.
+    private mutating func takeOriginalDate() {
+        guard case .date(let original)? = values["overriddencreatedon"] else { return }
+        values["createdon"] = .date(original)
+        values["overriddencreatedon"] = .date(now)
+        sources["overriddencreatedon"] = .now
     }
 
     private mutating func fillOwner(_ origin: Origin) {

@@ -40,10 +40,36 @@ extension ParsedValues {
         return FieldsealError(.payloadDoesNotFit, "\(what) has no navigation property \(name.quotedForMessage).")
     }
 
+    /// Refuses the type of another kind of value than the attribute's.
+    func require(type: JSONValue, of property: String) throws(FieldsealError) {
+        guard let name = type.string, let attribute = entity.attribute(named: property), !attribute.type.isReference else { return }
+        let types = attribute.type.valueTypes
+        guard let last = name.split(whereSeparator: { "#.".contains($0) }).last, types.contains(String(last)) else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "\(attribute.logicalName) is of the type \(types[0]), and not of the one in its @odata.type.")
+        }
+    }
+
     /// What a client writes to refer to a record.
     func binding(of attribute: AttributeDefinition) -> String {
         let names = entity.navigationProperties(of: attribute)
         return (names.isEmpty ? [attribute.logicalName] : names).map { "\($0)@odata.bind" }.joined(separator: " or ")
+    }
+}
+
+extension AttributeType {
+    /// The names of the primitive types that a value may have in JSON, the metadata's first.
+    fileprivate var valueTypes: [String] {
+        switch self {
+        case .string, .memo, .entityName: ["String"]
+        case .picklist, .integer, .state, .status: ["Int32", "Int16", "Byte", "SByte"]
+        case .bigInt: ["Int64", "Int32", "Int16", "Byte", "SByte"]
+        case .boolean: ["Boolean"]
+        case .decimal: ["Decimal", "Double", "Single", "Int64", "Int32", "Int16"]
+        case .dateTime: ["DateTimeOffset", "Date"]
+        case .uniqueIdentifier, .lookup, .owner: ["Guid"]
+        case .image: ["Binary", "Stream"]
+        }
     }
 }
 

@@ -30,9 +30,14 @@ package struct ParsedValues: Sendable {
     /// Whether the record becomes one of a team.
     var isGivenToTeam: Bool { references.contains { $0.attribute == "ownerid" && $0.entity === EntityDefinition.team } }
 
+    /// The attributes among the named ones that only a new record takes.
+    var createOnly: [String] { names.filter { entity[$0]?.validFor.contains(.update) == false }.sorted() }
+
     /// What the values are for.
     enum Purpose {
         case create, update
+        /// An update of a record that may turn out to be a new one. It takes what either of them takes.
+        case upsert
         /// A new record that belongs to the new record around it.
         case part
     }
@@ -52,7 +57,13 @@ package struct ParsedValues: Sendable {
         }
         try settleState()
         try settleAttachment(for: purpose)
-        if purpose != .update { try requireName() }
+        if purpose == .create || purpose == .part { try requireName() }
+    }
+
+    /// A lookup without a value, also one that clients don't write.
+    init(_ entity: EntityDefinition, clearing lookup: AttributeDefinition) {
+        self.entity = entity
+        values = [lookup.logicalName: .null]
     }
 
     private mutating func take(_ member: JSONValue.Member, for purpose: Purpose) throws(FieldsealError) {
@@ -75,7 +86,7 @@ package struct ParsedValues: Sendable {
     private mutating func settleAttachment(for purpose: Purpose) throws(FieldsealError) {
         guard entity === EntityDefinition.activityMimeAttachment else { return }
         if let body = values["body"] { values["filesize"] = AttachmentRule.size(of: body) }
-        if purpose != .update, values["filename"] ?? .null == .null {
+        if purpose == .create || purpose == .part, values["filename"] ?? .null == .null {
             values["filename"] = .text(EmailParts.Attachment.defaultName)
         }
         if purpose == .part, isNaming("objectid") {
@@ -150,6 +161,7 @@ package struct ParsedValues: Sendable {
         if Self.harmlessAnnotations.contains(annotation), value != .null, value.string == nil {
             throw FieldsealError(.payloadDoesNotFit, "\(annotation) takes a text.")
         }
+        if !isOfRecord, annotation == "@odata.type" { try require(type: value, of: String(property)) }
         if isOfRecord, annotation == "@odata.type" { try Self.require(type: value, of: [entity.logicalName]) }
         if isOfRecord, annotation == "@odata.id", let address = value.string {
             guard let (named, key) = try Self.reference(address), named.logicalName == entity.logicalName else {
@@ -197,6 +209,7 @@ package struct ParsedValues: Sendable {
         } else {
             let parsed = try AttributeParser(attribute).value(value)
             if parsed == .null { try requireOptional(attribute) }
+            if attribute.logicalName == entity.primaryID, parsed == .id(.empty) { return }
             values[attribute.logicalName] = parsed
         }
     }
@@ -236,11 +249,11 @@ package struct ParsedValues: Sendable {
         values[attribute] = .id(id)
     }
 
-    /// Parses `/mailboxes(KEY)`, or an absolute address that ends with it, percent-encoded or not.
+    /// Parses `/mailboxes(KEY)` or `mailboxes(KEY)`, percent-encoded or not.
     package static func reference(_ written: String) throws(FieldsealError) -> (EntityDefinition, RecordKey)? {
         let address = written.contains("%") ? written.removingPercentEncoding ?? written : written
         guard address.hasSuffix(")"), let open = address.firstIndex(of: "("),
-            let set = address[..<open].split(separator: "/").last, let entity = entity(set: set)
+            let entity = entity(set: address[..<open].dropFirst(address.hasPrefix("/") ? 1 : 0))
         else { return nil }
         return (entity, try RecordKey(address[address.index(after: open)...].dropLast(), of: entity))
     }
@@ -256,7 +269,8 @@ package struct ParsedValues: Sendable {
         switch purpose {
         case .create where !attribute.validFor.contains(.create), .part where !attribute.validFor.contains(.create):
             throw FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) can't be set when a record is created.")
-        case .update where !attribute.validFor.contains(.update) && attribute.logicalName != entity.primaryID:
+        case .update where !attribute.validFor.contains(.update) && attribute.logicalName != entity.primaryID,
+            .upsert where attribute.validFor.isDisjoint(with: [.create, .update]) && attribute.logicalName != entity.primaryID:
             throw FieldsealError(.attributeCannotBeUpdated, "\(attribute.logicalName) can't be updated.")
         default: return true
         }

@@ -33,8 +33,8 @@ extension DataAPI {
         let writes = try targets.map { members -> RecordWrite in
             switch name {
             case "CreateMultiple": return .create(entity, members)
-            case "UpdateMultiple": return .upsert(entity, try key(members, entity), members, .mustExist)
-            default: return .upsert(entity, try key(members, entity), members)
+            case "UpdateMultiple": return .upsert(entity, try key(members, entity), members, try version(members) ?? .mustExist)
+            default: return .upsert(entity, try key(members, entity), members, try version(members) ?? .none)
             }
         }
         let representation = representation(request)
@@ -86,6 +86,15 @@ extension DataAPI {
         return members
     }
 
+    /// The version in a target's `@odata.etag`, which counts as `If-Match` does for one record; nil for none.
+    private func version(_ members: [JSONValue.Member]) throws(FieldsealError) -> WriteCondition? {
+        guard let value = members.first(where: { $0.name == "@odata.etag" })?.value, value != .null else { return nil }
+        guard let tag = value.string, let version = EntityTags.version(tag) else {
+            throw FieldsealError(.payloadDoesNotFit, "@odata.etag of a target takes the ETag of a record, such as W/\"1234\".")
+        }
+        return .version(version)
+    }
+
     /// A target's id, or the key in its `@odata.id`.
     private func key(_ members: [JSONValue.Member], _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
         if let address = members.first(where: { $0.name == "@odata.id" })?.value.string {
@@ -94,9 +103,7 @@ extension DataAPI {
             }
             return key
         }
-        guard let text = members.first(where: { $0.name.lowercased() == entity.primaryID })?.value.string,
-            let id = UUID(text: text)
-        else {
+        guard let id = entity.id(in: members) else {
             throw FieldsealError(.payloadDoesNotFit, "A target has neither \(entity.primaryID) nor @odata.id.")
         }
         return .id(id)

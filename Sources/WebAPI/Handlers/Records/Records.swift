@@ -179,7 +179,7 @@ extension APIRequest {
             throw FieldsealError(
                 .concurrencyVersionNotProvided, "If-Match names no version. Give the ETag of the record, such as W/\"1234\", or *.")
         case (let tag?, nil):
-            guard tag.hasPrefix("W/\""), tag.hasSuffix("\""), let version = Int64(tag.dropFirst(3).dropLast()) else {
+            guard let version = EntityTags.version(tag) else {
                 throw FieldsealError(.badRequest, "If-Match takes * or the ETag of a record, such as W/\"1234\".")
             }
             return .version(version)

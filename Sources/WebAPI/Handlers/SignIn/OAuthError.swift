@@ -24,3 +24,27 @@ struct OAuthError: Error {
             ["error": .string(error), "error_description": .string(description)], status: status, headers: headers)
     }
 }
+
+// Every other refusal at these addresses, such as of the limits, whose form the clients don't parse.
+extension OAuthError {
+    /// Whether a path is that of a token or a revocation endpoint, of an organization that may not be there.
+    static func answers(_ path: String) -> Bool {
+        let segments = path.lowercased().split(separator: "/")
+        return segments.prefix(2).contains("oauth2") && ["token", "revoke"].contains(segments.last)
+    }
+
+    /// The same refusal in the form of these endpoints, with its status and its headers.
+    static func told(_ answer: APIResponse) -> APIResponse {
+        let error =
+            switch answer.status.code {
+            case 401: "invalid_client"
+            case 408, 429, 503: "temporarily_unavailable"
+            case 500...: "server_error"
+            default: "invalid_request"
+            }
+        let told = OAuthError(error, answer.errorMessage ?? answer.status.reasonPhrase, status: answer.status).answer
+        var headers = answer.headers
+        for field in told.headers { headers[field.name] = field.value }
+        return APIResponse(status: told.status, headers: headers, body: told.body)
+    }
+}

@@ -1,5 +1,6 @@
 import JSON
 import Model
+import Tenancy
 
 /// Metadata in the Web API's form, with the additional members of the SDK's classes.
 enum MetadataParts {

@@ -81,8 +81,9 @@ struct HTTPRedirectServer: Sendable {
         guard !isForPrograms, !isSOAP, request.method == .get else {
             let error = FieldsealError(
                 .httpsRequired, "This request is served over HTTPS only: \(baseURL)\(request.uri.path.prefix(200))")
-            return isSOAP
-                ? WebAPI.fault(for: error, request, activity: UUID.random().text).response : APIResponse.error(error).response
+            if isSOAP { return WebAPI.fault(for: error, request, activity: UUID.random().text).response }
+            let answer = APIResponse.error(error)
+            return (OAuthError.answers(request.uri.path) ? OAuthError.told(answer) : answer).response
         }
         // The address repeats only paths that certainly belong to this service.
         let path =

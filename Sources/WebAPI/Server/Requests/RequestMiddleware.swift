@@ -126,8 +126,9 @@ final class RequestMiddleware: RouterMiddleware {
         return try await OutgoingTrace.with(trace.outgoing, body)
     }
 
-    /// The response to an error: a page if a person asked for one.
+    /// The response to an error: a page if a person asked for one, and what clients of OAuth parse at their endpoints.
     private func told(_ answer: APIResponse, _ request: Request, _ context: Context) -> Response {
+        if OAuthError.answers(context.path) { return OAuthError.told(answer).response }
         guard let page, request.headers[.accept]?.contains("text/html") == true else { return answer.response }
         return page(request, context, answer.errorMessage ?? "", answer.response) ?? answer.response
     }

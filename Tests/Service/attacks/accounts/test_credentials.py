@@ -181,9 +181,26 @@ def test_a_system_administrator_moves_a_server(room, victim):
 
 
 def test_a_profile_that_is_deleted_and_made_again_under_its_id(room):
+    """Its mailboxes have none then, and are bound to another server by System Administrators alone."""
     profile = room.profile()
     _, box = room.queue_box(profile)
+    host = room.lease(box)
+    assert room.release(box, host=host).status_code == 200
     assert room.request("DELETE", f"emailserverprofiles({profile})", client="mailadmin").status_code == 204
+    body = {"emailserverprofileid": profile, "name": "again", "servertype": 4, "incomingserverlocation": EVIL, "incomingcredentialretrieval": 0}
+    assert room.request("POST", "emailserverprofiles", body, client="mailadmin").status_code == 204
+    assert room.release(box, host=host).status_code == 400
+    bind = {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}
+    refusal(room.request("PATCH", f"mailboxes({box})", bind, client="mailadmin"))
+    refusal(room.request("POST", f"emailserverprofiles({profile})/emailserverprofile_mailbox/$ref", {"@odata.id": f"mailboxes({box})"}, client="mailadmin"))
+    statuses, _ = room.change_set(("DELETE", f"emailserverprofiles({profile})", None), ("POST", "emailserverprofiles", body), ("PATCH", f"mailboxes({box})", bind))
+    assert 403 in statuses and room.release(box, host=host).status_code == 400
+
+
+def test_a_mailbox_that_sql_left_with_a_profile_that_is_gone(room):
+    profile = room.profile()
+    _, box = room.queue_box(profile)
+    room.sql("DELETE FROM org_contoso.emailserverprofile WHERE emailserverprofileid = %s", [profile])
     body = {"emailserverprofileid": profile, "name": "again", "servertype": 4, "incomingserverlocation": EVIL, "incomingcredentialretrieval": 0}
     refusal(room.request("POST", "emailserverprofiles", body, client="mailadmin"))
     refusal(room.request("PATCH", f"emailserverprofiles({profile})", body, client="mailadmin"))
@@ -192,8 +209,6 @@ def test_a_profile_that_is_deleted_and_made_again_under_its_id(room):
     refusal(room.request("POST", "emailserverprofiles/Microsoft.Dynamics.CRM.UpsertMultiple", {"Targets": [body]}, client="mailadmin"))
     assert room.request("POST", "emailserverprofiles", {**body, "incomingserverlocation": GOOD}).status_code == 204
     assert room.released(box)[0] == GOOD
-    statuses, _ = room.change_set(("DELETE", f"emailserverprofiles({profile})", None), ("POST", "emailserverprofiles", body))
-    assert 403 in statuses and room.released(box)[0] == GOOD
 
 
 def test_a_password_that_is_set_at_the_same_moment(room):

@@ -1,0 +1,43 @@
+import CellCrypto
+import Foundation
+import Model
+import PostgresClient
+import Tenancy
+
+// A deleted profile leaves mailboxes without servers. That releases nothing, so every caller that may delete a profile does it.
+extension MailDestination {
+    /// Removes a deleted profile from its mailboxes by `clear`. Settings that the service wrote stay authorized without the profile.
+    /// Others stay as they are, so that they are still named and reviewed.
+    static func removing(
+        profile: UUID, from session: Session, on connection: isolated PostgresConnection, _ clear: () throws -> Void
+    ) throws {
+        let (organization, kek) = (session.organization, session.kek)
+        let entity = EntityDefinition.mailbox.logicalName
+        let table = organization.qualified("mail_destination")
+        let rows = try connection.query(
+            """
+            SELECT r.mailboxid, d.tag, \(columns(of: entity, "r")) FROM \(organization.qualified(entity)) AS r
+              JOIN \(table) AS d ON d.entity = $2 AND d.record_id = r.mailboxid
+             WHERE r.emailserverprofile = $1 ORDER BY r.mailboxid FOR UPDATE OF r
+            """, [.uuid(profile), .text(entity)])
+        let kept = try rows.compactMap { row -> MailDestination? in
+            let destination = try MailDestination(Place(entity: entity, id: try row.decode(0)), row, from: 2)
+            let tag = try row.decode(1, as: PostgresBytes.self).bytes
+            guard try destination.isAuthorized(by: tag, session.state.grants, in: organization, under: kek) else { return nil }
+            return destination.withoutProfile
+        }
+        try clear()
+        // The tags are of what was read before, so that nothing that the database changes meanwhile is authorized.
+        let named = kept.filter { !$0.isEmpty }
+        let tags = try named.map { try $0.tag(in: organization, under: kek) }
+        _ = try connection.query(
+            "DELETE FROM \(table) WHERE entity = $1 AND record_id = ANY($2)",
+            [.text(entity), .uuids(kept.filter(\.isEmpty).map(\.place.id))])
+        _ = try connection.query(
+            """
+            UPDATE \(table) AS d SET kek_id = $4, tag = decode(t.tag, 'hex'), authorized_on = now()
+              FROM unnest($2::uuid[], $3::text[]) AS t (id, tag) WHERE d.entity = $1 AND d.record_id = t.id
+            """,
+            [.text(entity), .uuids(named.map(\.place.id)), .texts(tags.map { hexadecimal($0) }), .text(kek.id)])
+    }
+}
