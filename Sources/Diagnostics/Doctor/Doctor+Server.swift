@@ -42,7 +42,8 @@ extension Doctor {
             Finding(
                 .error, "refused-by-server", refusal.organization,
                 "the server \(refusal.host) refuses the organization: \(refusal.reason)",
-                advice: "find out who changed the database, and don't restart the server before. Where the database was restored on purpose: "
+                advice:
+                    "find out who changed the database, and don't restart the server before. Where the database was restored on purpose: "
                     + "compare it with a copy of the events, then restart the server")
         }
     }

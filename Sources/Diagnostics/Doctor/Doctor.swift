@@ -109,7 +109,8 @@ package struct Doctor: Sendable {
     /// on the number of records.
     package func findings(of organization: Organization) async throws -> [Finding] {
         let seen = try await deployment.pool.withConnection { connection in
-            try service(on: connection) + server(on: connection) + refusals(on: connection) + config(of: organization, on: connection)
+            try service(on: connection) + server(on: connection) + refusals(on: connection)
+                + config(of: organization, on: connection)
                 + triggers(of: organization, on: connection) + leaves(of: organization, on: connection)
         }
         let mine = seen.filter { $0.subject == organization.name || $0.subject == Finding.deployment }

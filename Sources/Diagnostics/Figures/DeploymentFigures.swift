@@ -80,7 +80,8 @@ package final class DeploymentFigures: Sendable {
     private func writeRefusals(by databases: [(key: String, value: DatabaseFigures)], to text: inout MetricsText) {
         let refused = databases.map { ($0.key, $0.value.deployment.stateRefusals.all.keys) }
         text.gauge(
-            "fieldseal_organizations_refused", "Organizations that this server refuses, since their attested state does not verify.",
+            "fieldseal_organizations_refused",
+            "Organizations that this server refuses, since their attested state does not verify.",
             refused.map { sample($0.0, Double($0.1.count)) })
         let names = refused.flatMap(\.1).sorted().prefix(Self.shown)
         text.gauge(

@@ -135,7 +135,8 @@ struct PreparedWrite: Sendable {
     private static func requireOwn(_ input: ParsedValues, _ parts: EmailParts, _ key: RecordKey) throws(FieldsealError) {
         guard parts.attachments.isEmpty else {
             throw FieldsealError(
-                .invalidArgument, "Attachments are created with their e-mail; after that they can be changed and deleted one by one.")
+                .invalidArgument,
+                "Attachments are created with their e-mail; after that they can be changed and deleted one by one.")
         }
         if case .id(let other) = input.values[input.entity.primaryID], case .id(let id) = key, other != id {
             throw FieldsealError(.attributeCannotBeUpdated, "The id of a record can't be updated.")

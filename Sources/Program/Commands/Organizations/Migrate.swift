@@ -36,7 +36,8 @@ struct Migrate: AsyncParsableCommand {
     struct Recovery: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make the functions that open cells in SQL, as a superuser; a deployment may go without.",
-            discussion: "With --superuser it needs no settings and no key-encryption key: for a database that was restored without them.",
+            discussion:
+                "With --superuser it needs no settings and no key-encryption key: for a database that was restored without them.",
             example: "migrate recovery --superuser \"host=/run/postgresql dbname=restored user=postgres\"")
         @Option(
             help: ArgumentHelp(

@@ -11,7 +11,8 @@ struct RefusalLog: ServiceLifecycle.Service {
         for await report in deployment.stateRefusals.reports.cancelOnGracefulShutdown() {
             if let problem = report.problem {
                 logger.error(
-                    "organization refused", metadata: ["organization": "\(report.organization)", "reason": "\(problem.description)"])
+                    "organization refused",
+                    metadata: ["organization": "\(report.organization)", "reason": "\(problem.description)"])
             } else {
                 logger.notice("organization served again", metadata: ["organization": "\(report.organization)"])
             }
