@@ -45,9 +45,7 @@ extension Console {
         let mayAct = MailboxAction.test.isAllowed(for: visit.roles)
         let passwordHint = try passwordHint(record, hasPassword, visit)
         var profileStep = step("stepProfile", profile ? true : nil, profileName)
-        if profileName != nil, case .id(let id) = try record.value(of: "emailserverprofile") {
-            profileStep["href"] = "\(visit.root)/records/emailserverprofiles/\(id.text)"
-        }
+        if profileName != nil { profileStep["href"] = orFalse(try profilePage(record, visit)) }
         let steps: [[String: Any]] = [
             profileStep,
             step("stepPassword", passwordHint == nil ? true : nil, passwordHint),
@@ -66,10 +64,7 @@ extension Console {
             "isDisabled": state == .disabled, "isAlone": false,
         ]
         status["alert"] = try await newestAlert(record, state, besides: error, visit)
-        if try record.value(of: "regardingobjectid") == .null {
-            let mayConnect = Self.may(.create, .mailbox, visit) && Self.may(.create, .queue, visit)
-            status["isAlone"] = ["connect": orFalse(mayConnect ? "\(visit.root)/connect" : nil)]
-        }
+        if try record.value(of: "regardingobjectid") == .null { status["isAlone"] = Self.alone(visit) }
         status.merge(outlook(try await visit.session().outlook(ofMailbox: record.id), of: record, state, visit)) { own, _ in own }
         return status
     }
@@ -80,6 +75,17 @@ extension Console {
         let name = "allowemailconnectortousecredentials"
         guard try record.value(of: name) != .bool(true), let attribute = EntityDefinition.mailbox[name] else { return nil }
         return visit.text("stepPasswordUnused", ["box": visit.texts.label(attribute, of: .mailbox)])
+    }
+
+    private func profilePage(_ record: Record, _ visit: Visit) throws -> String? {
+        guard case .id(let id) = try record.value(of: "emailserverprofile") else { return nil }
+        return "\(visit.root)/records/emailserverprofiles/\(id.text)"
+    }
+
+    /// Where a mailbox without a queue or a user leads to.
+    private static func alone(_ visit: Visit) -> [String: Any] {
+        let mayConnect = may(.create, .mailbox, visit) && may(.create, .queue, visit)
+        return ["connect": orFalse(mayConnect ? "\(visit.root)/connect" : nil)]
     }
 
     func nameOfProfile(_ record: Record, _ visit: Visit) async throws -> String? {

@@ -73,7 +73,7 @@ def test_a_password_that_two_people_set_is_asked_for(console, entity_set, attrib
         assert admin.session.post(f"{admin.pages}/{path}", fields).status_code == 200
         assert stored(console, entity_set, id, attribute) == now, choice
     # Deleting what another person set is asked for as well; and what only they set is told.
-    asked = conflict("theirs again", **{f"{attribute}!clear": "1"})
+    asked = conflict("theirs again", **{f"{attribute}!clear": "1", "confirmed": "1"})
     assert contested(asked) == [(attribute, "theirs"), (attribute, "yours")]
     told = conflict("theirs alone")
     assert contested(told) == [] and "New value" in text(told)

@@ -154,14 +154,14 @@ def test_a_typed_password_outlives_a_conflict(console):
     box = console.create("mailboxes", {"name": "contended box", "username": "first"})
     admin = Person(console)
     page = admin.get(f"records/mailboxes/{box}").text
-    form = re.search(r'(?s)<form method="post" action="[^"]*" class="fields">.*?</form>', page)[0]
+    form = re.search(r'(?s)<form method="post" action="[^"]*" class="fields"[^>]*>.*?</form>', page)[0]
     hidden = {k: html.unescape(v) for k, v in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)}
     assert console.request("PATCH", f"mailboxes({box})", {"username": "theirs"}).status_code == 204
     conflict = admin.session.post(f"{admin.pages}/records/mailboxes/{box}", {**hidden, "name": "contended box", "username": "mine", "password": "typed into a conflict"})
     said = text(conflict.text)
     assert conflict.status_code in (409, 412) and re.search(r"(just now|ago|\d:\d\d) : # dev-admin changed this record", said), said
     assert "typed into a conflict" not in conflict.text and "kept until you save" in said
-    form = re.search(r'(?s)<form method="post" action="[^"]*" class="fields">.*?</form>', conflict.text)[0]
+    form = re.search(r'(?s)<form method="post" action="[^"]*" class="fields"[^>]*>.*?</form>', conflict.text)[0]
     hidden = {k: html.unescape(v) for k, v in re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)}
     saved = admin.session.post(f"{admin.pages}/records/mailboxes/{box}", {**hidden, "name": "contended box", "username": "mine", "username!choose": "yours", "password": ""})
     assert saved.status_code == 200 and "Saved." in saved.text

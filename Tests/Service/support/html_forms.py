@@ -37,8 +37,18 @@ def attributes_of(tag):
 
 
 def forms(page):
-    """Every form of a page that is sent by POST."""
-    return [Form(*found) for found in re.findall(r'(?s)<form method="post" action="([^"]*)"([^>]*)>(.*?)</form>', page)]
+    """Every form of a page that is sent by POST, and what buttons elsewhere on the page make of it."""
+    found = [Form(*found) for found in re.findall(r'(?s)<form method="post" action="([^"]*)"([^>]*)>(.*?)</form>', page)]
+    return found + [other for form in found for other in elsewhere(page, form)]
+
+
+def elsewhere(page, form):
+    """The form as buttons outside of it send it, to another address."""
+    tags = [tag for tag in re.findall(r"<(?:button|input)\b[^>]*>", page) if (id := attributes_of(tag).get("form")) and id == attributes_of(form.attributes).get("id")]
+    hidden = "".join(tag for tag in tags if tag.startswith("<input"))
+    for action in dict.fromkeys(attributes_of(tag).get("formaction", "") for tag in tags if "formaction=" in tag):
+        buttons = "".join(tag for tag in tags if attributes_of(tag).get("formaction") == action)
+        yield Form(action, "", re.sub(r"<button\b[^>]*>", "", form.content) + hidden + buttons)
 
 
 def form(page, action, **wanted):

@@ -54,6 +54,7 @@ HARMLESS = {
     "records/:set/:id/do?do=approve": "is an approval; the form of a mailbox can take it back",
     "records/:set/:id/do?do=enable": "a mailbox can be disabled again",
     "records/:set/:id/reply": "sends the e-mail that its page shows, to whom it names",
+    "records/:set/:id/again": "sends the e-mail that its page shows, to whom it names",
     "records/:set/:id/forward": "sends the e-mail that its page shows, to whom it names",
     "compose": "sends the e-mail that its page shows, to whom it names",
 }
