@@ -408,8 +408,8 @@ def test_the_one_time_password_is_asked_for_again_where_it_is_on(console):
         assert answer.status_code == 403 and 'name="code"' in answer.text and "one-time password" in text(answer), text(answer)
         return re.search(r'name="kept" value="([\w-]+)"', answer.text)[1]
 
-    for path in ("settings/data-encryption/key", "account/end-others"):
-        kept = asked(path)
+    for form in ({}, {"sheet": "1"}):
+        kept = asked("settings/data-encryption/key", **form)
         for code in ("", "000000"):
             refused = visitor.send("fresh", kept=kept, password=password(name), code=code)
             assert refused.status_code == 403 and 'name="code"' in refused.text
