@@ -7,7 +7,7 @@ MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl pytho
 TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) age awscli clevis isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog rsyslog-openssl prometheus sasl2-bin socat softhsm2 tang opensc libsasl2-modules chromium chromium-driver pgbouncer haproxy patroni etcd-server python3-etcd iproute2 procps $(PACKAGING_PACKAGES) lintian man-db systemd zsh fish
 PACKAGING_PACKAGES := binutils dpkg-dev
 LINT_PACKAGES := shellcheck python3-venv
-SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python dist/container/health dist/container/prepare dist/container/setup dist/debian/fieldseal-router.postinst dist/debian/fieldseal-router.prerm dist/debian/fieldseal.postinst dist/debian/fieldseal.postrm dist/debian/fieldseal.prerm examples/mailbox.sh scripts/install-packages
+SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python dist/container/health dist/container/prepare dist/container/setup dist/debian/fieldseal-router.postinst dist/debian/fieldseal-router.postrm dist/debian/fieldseal-router.prerm dist/debian/fieldseal.postinst dist/debian/fieldseal.postrm dist/debian/fieldseal.prerm examples/mailbox.sh scripts/install-packages
 
 .PHONY: help run mail cluster build packages test test-one test-full torture router-torture fuzz bench screenshots lint format docs clean
 

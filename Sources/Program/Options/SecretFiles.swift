@@ -1,5 +1,6 @@
 import Diagnostics
 import Foundation
+import Glibc
 import Tenancy
 
 /// Checks who may read and replace files with secrets other than the key-encryption key.
@@ -21,12 +22,15 @@ enum SecretFiles {
     /// The group may read, because that is how a service gets a private key. Others may not, and only the owner may write.
     private static func finding(_ what: String, _ path: String) -> Finding? {
         // A missing file is reported where it is used.
-        guard !path.isEmpty, let mode = FileStatus(path: path)?.mode else { return nil }
+        guard !path.isEmpty, let status = FileStatus(path: path) else { return nil }
+        let mode = status.mode
         guard mode & 0o027 != 0 else { return nil }
+        // The service reads a file of another user as one of its group.
+        let proper = status.owner == geteuid() ? "0400" : mode & 0o040 != 0 ? "0640" : "0600"
         return Finding(
             .warning, "secret-file-exposed",
             "\(what) \(path) has the mode \(String(mode, radix: 8)): others than its owner may \(mode & 0o022 != 0 ? "replace" : "read") it",
-            advice: "chmod \(mode & 0o040 != 0 ? "0640" : "0600") \(path)")
+            advice: "chmod \(proper) \(path)")
     }
 
     private static func clientSecrets(_ file: String) -> [String] {

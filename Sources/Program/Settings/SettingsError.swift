@@ -31,6 +31,7 @@ enum SettingsError: Error, CustomStringConvertible {
             "the environment has the unknown variable \(name)"
                 + (nearest.map { "; the nearest is \($0)" } ?? "") + ". Correct its name, or unset it"
         case .misfit(let key, let expectation, let given, let place): "\(key) takes \(expectation), not \(given) (\(place))"
+        case .required("kekFile"): "the settings lack kekFile, or one of kek.credential, kek.command and kek.pkcs11"
         case .required(let key): "the settings lack \(key)"
         case .unsupported(let key, let place, let advice): "\(place) has \(key), which is not supported; \(advice)"
         case .several(let keys): "the settings have \(keys.joined(separator: " and ")): keep one of them"

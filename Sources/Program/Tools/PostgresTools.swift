@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Organizations
 import PostgresClient
 import Subprocess
@@ -45,7 +46,7 @@ struct PostgresTools: Sendable {
                 "--format=custom", "--compress=1", "--role=fieldseal_owner", "--snapshot=\(snapshot)", "--schema=\(schema)",
                 "--schema=cell", "--exclude-table-data=\(schema).cell_change",
             ],
-            environment: .inherit.updating(variables),
+            environment: .inherit.updating(variables), workingDirectory: Self.workingFolder,
             input: .fileDescriptor(FileDescriptor(rawValue: passwords.descriptor), closeAfterSpawningProcess: true),
             output: .fileDescriptor(FileDescriptor(rawValue: file.descriptor), closeAfterSpawningProcess: false),
             error: .string(limit: 1 << 16))
@@ -56,7 +57,7 @@ struct PostgresTools: Sendable {
     func printRows(schema: String, of file: ExportFile, to output: FileDescriptor) async throws {
         let result = try await Subprocess.run(
             .path(FilePath("\(folder)/pg_restore")), arguments: ["--data-only", "--no-owner", "--schema=\(schema)", "--file=-"],
-            environment: .custom(["PATH": folder, "LC_ALL": "C"]),
+            environment: .custom(["PATH": folder, "LC_ALL": "C"]), workingDirectory: Self.workingFolder,
             input: .fileDescriptor(FileDescriptor(rawValue: file.descriptor), closeAfterSpawningProcess: false),
             output: .fileDescriptor(output, closeAfterSpawningProcess: true), error: .string(limit: 1 << 16))
         try Self.check(result.terminationStatus.isSuccess, result.standardError)
@@ -89,11 +90,14 @@ struct PostgresTools: Sendable {
     private func restored(_ arguments: [String], limit: Int) async throws -> String {
         let result = try await Subprocess.run(
             .path(FilePath("\(folder)/pg_restore")), arguments: Arguments(arguments),
-            environment: .custom(["PATH": folder, "LC_ALL": "C"]), input: .none, output: .string(limit: limit),
+            environment: .custom(["PATH": folder, "LC_ALL": "C"]), workingDirectory: Self.workingFolder, input: .none, output: .string(limit: limit),
             error: .string(limit: 1 << 16))
         try Self.check(result.terminationStatus.isSuccess, result.standardError)
         return result.standardOutput ?? ""
     }
+
+    /// Where the programs run: here, or in `/` where this user may not enter this folder, of which they would complain.
+    private static var workingFolder: FilePath? { access(".", X_OK) == 0 ? nil : "/" }
 
     private static func check(_ isSuccess: Bool, _ errors: String?) throws {
         guard !isSuccess else { return }

@@ -2,12 +2,14 @@
 
 import datetime
 import json
+import os
 import shlex
 import subprocess
+import tempfile
 
 import pytest
 from cluster import Cluster
-from service import PROGRAM
+from service import PATIENCE, PROGRAM
 
 WRONG_LINE, NOT_DONE = 64, 1
 
@@ -144,3 +146,46 @@ def test_a_refusal_names_the_file_and_its_reason(cluster, tmp_path):
     wrong.chmod(0o600)
     inspected = cluster.run("org", "inspect", str(export), "--key-file", str(wrong), settings=None, check=False)
     assert inspected.returncode == NOT_DONE and "this key does not open it" in inspected.stdout and "no key was given" not in inspected.stdout
+
+
+def test_a_key_that_does_not_fit_on_the_disk_leaves_no_file(cluster, tmp_path):
+    """A folder with one page, which is taken."""
+    script = (
+        'mount -t tmpfs -o size=4k none "$1"; head -c 4096 /dev/zero > "$1/other"; shift; file=$1; shift; "$@"; code=$?; '
+        '[ ! -e "$file" ] || echo "the file is there" >&2; exit $code')
+    file = tmp_path / "contoso.key"
+    command = [PROGRAM, "key", "show", "--org", "contoso", "--settings", cluster.home / "direct.yaml", "--file", file]
+    ended = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "bash", "-c", script, "full", tmp_path, file, *command], capture_output=True, text=True,
+        timeout=PATIENCE, check=False)
+    assert ended.returncode == NOT_DONE and f"{file} can't be written: No space left on device" in ended.stderr and "is there" not in ended.stderr, ended
+
+
+def test_a_key_is_read_from_the_file_that_it_was_written_to(cluster, tmp_path):
+    """Both commands have the same option."""
+    file = tmp_path / "contoso.key"
+    cluster.run("key", "show", "--org", "contoso", "--file", str(file))
+    for option in ("--file", "--key-file"):
+        activated = cluster.run("key", "activate", "--org", "contoso", option, str(file), check=False)
+        assert activated.returncode != WRONG_LINE and "Unknown option" not in activated.stderr, activated
+
+
+def test_programs_of_postgresql_do_not_complain_of_the_folder(tmp_path):
+    """A user who may not enter the folder in which root runs a command for it."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        os.chmod(file.name, 0o644)
+        file.write(b"no dump")
+        file.flush()
+        ended = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM, "backup", "check", file.name], cwd=closed, capture_output=True,
+            text=True, timeout=PATIENCE, check=False, env={"PATH": os.environ["PATH"]})
+    assert ended.returncode == NOT_DONE and "change directory" not in ended.stderr + ended.stdout and "archive" in ended.stderr + ended.stdout, ended
+
+
+def test_settings_without_a_key_name_each_way_to_give_one(cluster, tmp_path):
+    file = tmp_path / "fieldseal.yaml"
+    file.write_text("".join(line for line in (cluster.home / "direct.yaml").read_text().splitlines(keepends=True) if not line.startswith("kekFile")))
+    refused = cluster.run("key", "status", "--settings", str(file), settings=None, check=False)
+    assert refused.returncode == NOT_DONE and all(name in refused.stderr for name in ("kekFile", "kek.credential", "kek.command", "kek.pkcs11")), refused

@@ -255,6 +255,15 @@ def shown(server):
     return x509.load_pem_x509_certificate(ssl.get_server_certificate(("localhost", server.port)).encode()).serial_number
 
 
+def test_the_paths_of_the_service_are_no_organizations_in_the_log(watched):
+    mark = len(log(watched))
+    for path in ("readyz", "healthz", "assets/none.css"):
+        requests.get(f"{watched.base}/{path}", verify=watched.cluster.home / "server.pem", timeout=PATIENCE)
+    until(lambda: len([line for line in log(watched)[mark:] if line["message"] == "request"]) >= 3)
+    assert {line["path"]: line["organization"] for line in log(watched)[mark:] if line["message"] == "request"} == {
+        "/readyz": "", "/healthz": "", "/assets/none.css": ""}
+
+
 def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
     home = watched.cluster.home
     context = ssl._create_unverified_context()

@@ -203,7 +203,15 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
     assert "0.9.9" in root.run("dpkg-query", "-W", "fieldseal").stdout and root.path("/etc/fieldseal/kek").read_bytes() == before
     root.run("dpkg", "--remove", *NAMES)
     assert not root.path("/usr/bin/fieldseal").exists() and not root.path("/usr/lib/systemd/system/fieldseal.service").exists()
+    # As `systemctl enable` leaves them.
+    links = [f"/etc/systemd/system/{wants}.wants/{unit}" for wants, unit in (
+        ("multi-user.target", "fieldseal.service"), ("sockets.target", "fieldseal.socket"), ("timers.target", "fieldseal-doctor.timer"),
+        ("multi-user.target", "fieldseal-router@contoso.service"))]
+    for link in links:
+        root.path(link).parent.mkdir(parents=True, exist_ok=True)
+        root.path(link).symlink_to(f"/usr/lib/systemd/system/{link.rsplit('/', 1)[1]}")
     purged = root.run("dpkg", "--purge", *NAMES)
+    assert not any(root.path(link).is_symlink() for link in links)
     # Without this file no program can connect to the database.
     assert root.path("/etc/fieldseal/kek").read_bytes() == before and "is kept" in purged.stderr
     left = root.run("find", "/usr", "/var/lib/dpkg/info", "-iname", "*fieldseal*").stdout.split()

@@ -118,6 +118,9 @@ def test_the_service_starts_answers_and_stops(machine):
     # systemd forgets a unit that has stopped, so its journal tells how it did.
     assert machine.show(SERVICE, "ActiveState") == "inactive"
     journal = machine.journal(SERVICE)
+    # The program's own lines are JSON.
+    own = machine.run("journalctl", "--no-pager", "--output=cat", f"--unit={SERVICE}", "_COMM=fieldseal").stdout.splitlines()
+    assert own and all(line.startswith("{") for line in own), own
     assert '"message":"stopped"' in journal and f"{SERVICE}: Deactivated successfully." in journal and "Failed with result" not in journal, journal
 
 
@@ -285,6 +288,7 @@ def test_an_upgrade_takes_effect_with_the_credentials_of_the_service(machine, tm
 def test_what_runs_at_night_ends_well(machine, unit):
     machine.start(unit)
     assert machine.show(unit, "Result", "ExecMainStatus") == {"Result": "success", "ExecMainStatus": "0"}
+    assert "thread priority" not in machine.journal(unit)
     timer = unit.replace(".service", ".timer")
     machine.run("systemctl", "start", timer)
     assert machine.show(timer, "ActiveState", "Unit") == {"ActiveState": "active", "Unit": unit}

@@ -225,7 +225,9 @@ struct Key: AsyncParsableCommand {
             example: "key activate --org contoso --key-file /mnt/safe/contoso.key")
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
-        @Option(help: ArgumentHelp("Read the key from this file (mode 0400 or 0600).", valueName: "file"))
+        @Option(
+            name: [.customLong("key-file"), .customLong("file")],
+            help: ArgumentHelp("Read the key from this file (mode 0400 or 0600).", valueName: "file"))
         var keyFile: String?
 
         func run() async throws {
@@ -302,9 +304,16 @@ private struct KeyOutput {
     /// Deletes the empty file.
     func discard() { try? FileManager.default.removeItem(atPath: path) }
 
+    /// Writes the key to the disk. A file that has not all of it is deleted.
     func write(_ key: OrganizationKeyText) throws {
-        try file.closeAfter {
-            try key.withString { _ = try file.writeAll("\($0)\n".utf8) }
+        do {
+            try file.closeAfter {
+                try key.withString { _ = try file.writeAll("\($0)\n".utf8) }
+                guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
+            }
+        } catch let error as Errno {
+            discard()
+            throw CommandFailure("The file \(path) can't be written: \(error). It was deleted.")
         }
     }
 }
