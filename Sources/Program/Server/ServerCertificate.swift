@@ -11,6 +11,8 @@ struct ServerCertificate {
     let expiresOn: Date
     /// The file with the chain.
     let file: String
+    /// The names that the first certificate is for: hosts, and addresses of IPv4.
+    let names: [String]
 
     /// The reason for which the files can't be used. Each names its file.
     enum Problem: Error, CustomStringConvertible {
@@ -66,6 +68,24 @@ struct ServerCertificate {
             throw Problem.mismatch(certificate: certificateFile, key: keyFile)
         }
         (self.chain, self.privateKey, expiresOn) = (chain, privateKey, first.notValidAfter)
+        names = Self.names(of: first)
+    }
+
+    private static func names(of certificate: Certificate) -> [String] {
+        let names = (try? certificate.extensions.subjectAlternativeNames).map { Array($0) } ?? []
+        return names.compactMap { name -> String? in
+            switch name {
+            case .dnsName(let host): host.lowercased()
+            case .ipAddress(let bytes) where bytes.bytes.count == 4: bytes.bytes.map { "\($0)" }.joined(separator: ".")
+            default: nil
+            }
+        }
+    }
+
+    /// Whether the certificate is for a host, by its name or by a wildcard for its first label (RFC 6125).
+    func isFor(_ host: String) -> Bool {
+        let parent = host.drop { $0 != "." }
+        return names.contains { $0 == host || $0.hasPrefix("*.") && $0.dropFirst() == parent }
     }
 
     /// The CA certificates for clients' certificates.

@@ -90,7 +90,8 @@ struct PostgresTools: Sendable {
     private func restored(_ arguments: [String], limit: Int) async throws -> String {
         let result = try await Subprocess.run(
             .path(FilePath("\(folder)/pg_restore")), arguments: Arguments(arguments),
-            environment: .custom(["PATH": folder, "LC_ALL": "C"]), workingDirectory: Self.workingFolder, input: .none, output: .string(limit: limit),
+            environment: .custom(["PATH": folder, "LC_ALL": "C"]), workingDirectory: Self.workingFolder, input: .none,
+            output: .string(limit: limit),
             error: .string(limit: 1 << 16))
         try Self.check(result.terminationStatus.isSuccess, result.standardError)
         return result.standardOutput ?? ""

@@ -187,6 +187,34 @@ def test_what_may_be_meant_is_a_note(cluster, check):
     assert not any("10.0.0.0" in note for note in said["notes"])
 
 
+@pytest.mark.parametrize("more, words", [
+    ({"baseURL": "https://crm.example.com:18443", "https": {"port": 18443}}, "the certificate HOME/server.pem is for localhost, and not for crm.example.com"),
+    ({"baseURL": "https://localhost", "https": {"port": 18443}}, "baseURL has the port 443, and https.port is 18443"),
+    ({"connections": 500}, "the service may open 510 connections, and PostgreSQL has"),
+    ({"limits": {"clientConnections": 40}}, "limits.clientConnections is 40, more than connections (16)"),
+    ({"kekCopyFile": "/nonexistent/kek"}, "kekCopyFile: there is no file /nonexistent/kek"),
+])
+def test_what_is_seldom_meant_is_noted(cluster, check, more, words):
+    assert any(words.replace("HOME", str(cluster.home)) in note for note in check(**more)["notes"])
+    assert not any(words.replace("HOME", str(cluster.home)) in note for note in check()["notes"])
+
+
+def test_files_that_others_may_write_or_that_libpq_does_not_read_are_noted(cluster, settings, tmp_path):
+    passwords = tmp_path / "pgpass"
+    passwords.write_text("*:*:*:*:x\n")
+    for mode, words in ((0o640, "libpq reads none that others may: chmod 0600"), (0o600, None)):
+        passwords.chmod(mode)
+        file = settings()
+        file.write_text(file.read_text().replace("user=fieldseal_service", f"user=fieldseal_service passfile={passwords}"))
+        file.chmod(0o666)
+        notes = json.loads(cluster.run("config", "check", "--json", "--settings", str(file), settings=None, check=False).stdout)["notes"]
+        assert any(f"the settings {file} have the mode 666" in note for note in notes)
+        assert any(words in note for note in notes) if words else not any(str(passwords) in note for note in notes), notes
+    passwords.unlink()
+    notes = json.loads(cluster.run("config", "check", "--json", "--settings", str(file), settings=None, check=False).stdout)["notes"]
+    assert any(f"the password file {passwords} can't be read: No such file" in note for note in notes)
+
+
 def test_the_service_logs_what_will_not_work(cluster):
     (cluster.home / "late.yaml").write_text(
         (cluster.home / "direct.yaml").read_text() + f"issuers: {{authorityFile: {cluster.home}/words}}\nevents: {{file: /nonexistent/x}}\n")

@@ -47,7 +47,9 @@ struct Config: AsyncParsableCommand {
             await trial.run()
             var (problems, notes) = (trial.problems, trial.notes)
             do {
-                for certificate in try [ServerCertificate(settings)] + ServerCertificate.ofHosts(settings).values {
+                let own = try ServerCertificate(settings)
+                if let note = SettingsNotes(settings).name(in: own) { notes.append(note) }
+                for certificate in try [own] + ServerCertificate.ofHosts(settings).values {
                     Self.checkExpiry(certificate, &problems, &notes)
                 }
             } catch {

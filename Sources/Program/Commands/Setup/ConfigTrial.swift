@@ -25,6 +25,7 @@ struct ConfigTrial {
         let all = settings.allDatabases
         for one in all { await tryDatabase(settings.selecting(one), all.count > 1 ? "\(one.name): " : "") }
         tryHosts()
+        notes += SettingsNotes(settings).all
         tryFiles()
         tryListeners()
         for network in settings.limits.trustedProxies where network.isEverything {
@@ -48,6 +49,16 @@ struct ConfigTrial {
             let doctor = try Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
                 kekCopyFile: settings.kekCopyFile)
+            let room = try await pool.withConnection { connection in
+                let row = try connection.query(
+                    """
+                    SELECT current_setting('max_connections')::integer, current_setting('superuser_reserved_connections')::integer
+                    """)[0]
+                return (limit: try row.decode(0, as: Int.self), reserved: try row.decode(1, as: Int.self))
+            }
+            if let note = SettingsNotes(settings).connections(limit: room.limit, reserved: room.reserved) {
+                notes.append(label + note)
+            }
             if let names = try? await OrganizationEntry.list(deployment).map(\.organization.name) {
                 organizations += names
             } else {

@@ -140,7 +140,8 @@ final class RequestMiddleware: RouterMiddleware {
             "method": "\(request.method)", "path": "\(context.path)", "status": "\(response.status.code)",
             "milliseconds": "\(duration / .milliseconds(1))",
             "address": "\(context.clientAddress ?? "")", "actor": "\(context.principal.name ?? "")",
-            "organization": "\(context.address.map(\.organization).flatMap { ServiceAddresses.isShared($0) ? nil : $0 } ?? "")", "bytes": "\(response.body.contentLength ?? 0)",
+            "organization": "\(context.address.map(\.organization).flatMap { ServiceAddresses.isShared($0) ? nil : $0 } ?? "")",
+            "bytes": "\(response.body.contentLength ?? 0)",
             // A stream's parent is a connection, and a connection's parent is the listener.
             "protocol": "\(context.channel.parent?.remoteAddress == nil ? "HTTP/1.1" : "HTTP/2")",
         ]

@@ -1,0 +1,85 @@
+import Foundation
+import Glibc
+import PostgresClient
+import Tenancy
+import WebAPI
+
+/// What `config check` notes of settings with which the service starts, and which may not be meant.
+struct SettingsNotes {
+    private let settings: Settings
+
+    init(_ settings: Settings) { self.settings = settings }
+
+    var all: [String] { [addresses, writableFile, keyCopy, shares].compactMap(\.self) + passwordFiles }
+
+    /// - Parameter certificate: The certificate of the service's own address.
+    func name(in certificate: ServerCertificate) -> String? {
+        let host = self.host
+        guard !host.isEmpty, !certificate.isFor(host) else { return nil }
+        let names = certificate.names.isEmpty ? "no name" : certificate.names.joined(separator: ", ")
+        return
+            "baseURL: the certificate \(certificate.file) is for \(names), and not for \(host): clients refuse it, unless a proxy in front "
+            + "of the service shows another one"
+    }
+
+    /// The note that the server's limit of connections leaves too few for the service.
+    func connections(limit: Int, reserved: Int) -> String? {
+        // Beside the pool: notices, short statements of many requests, and a key change (operations.md, Settings).
+        let wanted = settings.connections + 10
+        guard wanted > limit - reserved else { return nil }
+        return "connections: the service may open \(wanted) connections, and PostgreSQL has \(limit - reserved) for all programs "
+            + "(max_connections); raise one, or lower the other"
+    }
+
+    /// The host of ``Settings/baseURL``; empty for an address of IPv6.
+    private var host: String {
+        let rest = settings.baseURL.dropFirst("https://".count).lowercased()
+        return rest.hasPrefix("[") ? "" : String(rest.prefix { $0 != ":" })
+    }
+
+    private var addresses: String? {
+        let port =
+            settings.baseURL.lastIndex(of: ":").flatMap { Int(settings.baseURL[settings.baseURL.index(after: $0)...]) } ?? 443
+        guard settings.httpsPort != 0, port != settings.httpsPort, settings.trustedProxiesAreNone else { return nil }
+        return
+            "baseURL has the port \(port), and https.port is \(settings.httpsPort): clients reach the service where something forwards the "
+            + "one to the other"
+    }
+
+    private var writableFile: String? {
+        guard let mode = FileStatus(path: settings.file)?.mode, mode & 0o022 != 0 else { return nil }
+        return
+            "the settings \(settings.file) have the mode \(String(mode, radix: 8)): others than their owner may write them, and they name "
+            + "programs that are run; chmod 0640 \(settings.file)"
+    }
+
+    private var keyCopy: String? {
+        guard let copy = settings.kekCopyFile, !FileManager.default.fileExists(atPath: copy) else { return nil }
+        return "kekCopyFile: there is no file \(copy)"
+    }
+
+    private var shares: String? {
+        guard let share = settings.clientConnections, share > settings.connections else { return nil }
+        return "limits.clientConnections is \(share), more than connections (\(settings.connections)): one client can take them all"
+    }
+
+    /// Password files of libpq that it will not read. It says then only that no password was supplied.
+    private var passwordFiles: [String] {
+        let conninfos = settings.allDatabases.flatMap { [$0.conninfo, $0.migrationConninfo] }
+        let files = conninfos.compactMap { conninfo in
+            (try? ConnectionParameters.parse(conninfo))?.last { $0.keyword == "passfile" }?.value
+        }
+        return Set(files).sorted().compactMap { file in
+            guard access(file, R_OK) == 0 else {
+                return "the password file \(file) can't be read: \(String(cString: strerror(errno)))"
+            }
+            guard let mode = FileStatus(path: file)?.mode, mode & 0o077 != 0 else { return nil }
+            return
+                "the password file \(file) has the mode \(String(mode, radix: 8)), and libpq reads none that others may: chmod 0600 \(file)"
+        }
+    }
+}
+
+extension Settings {
+    fileprivate var trustedProxiesAreNone: Bool { limits.trustedProxies.isEmpty }
+}
