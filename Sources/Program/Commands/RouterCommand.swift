@@ -94,7 +94,7 @@ struct RouterCommand: AsyncParsableCommand {
             do {
                 router = Router(try configured(), logger: logger)
             } catch {
-                logger.critical("the router ends", metadata: ["reason": "\(error)"])
+                logger.critical("the router ends", metadata: ["error": "\(error)"])
                 // systemd starts no router again that ended with this code.
                 throw ExitCode(EX_CONFIG)
             }

@@ -21,7 +21,7 @@ struct Serve: AsyncParsableCommand {
             try await HTTPService(settings: settings, logger: logger).run(
                 allowSuperuser: allowSuperuser, beside: SystemdWatchdog(), onRunning: { SystemdNotice.ready.send() })
         } catch {
-            logger.critical("the service ends", metadata: ["reason": "\(error)"])
+            logger.critical("the service ends", metadata: ["error": "\(error)"])
             // systemd starts no service again that ended with this code.
             throw ExitCode(error.needsCorrection ? EX_CONFIG : EXIT_FAILURE)
         }

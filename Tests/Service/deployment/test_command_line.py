@@ -11,7 +11,7 @@ import pytest
 from cluster import Cluster
 from service import PATIENCE, PROGRAM
 
-WRONG_LINE, NOT_DONE = 64, 1
+WRONG_LINE, NOT_DONE, TO_CORRECT = 64, 1, 78
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_file_that_exists_is_no_wrong_command_line(cluster, tmp_path):
 
 def test_an_address_without_tls_is_named(cluster):
     refused = cluster.run("router", "--service", "http://crm.example", "--client-id", "x", settings=None, check=False)
-    assert refused.returncode == NOT_DONE and "http://crm.example" in refused.stderr and "Usage" not in refused.stderr, refused
+    assert refused.returncode == TO_CORRECT and "http://crm.example" in refused.stderr and "Usage" not in refused.stderr, refused
 
 
 def test_a_wrong_command_line_shows_the_usage_of_its_command(cluster, tmp_path):

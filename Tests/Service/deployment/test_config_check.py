@@ -89,7 +89,7 @@ def test_what_ends_the_service_at_its_start_is_a_problem(cluster, settings, chec
     # What another program may give back is tried again by systemd.
     assert ended.returncode == (1 if "can't listen" in words else 78) and words in ended.stderr, ended
     [line] = [json.loads(line) for line in ended.stderr.splitlines() if "the service ends" in line]
-    assert line["level"] == "critical" and words in line["reason"]
+    assert line["level"] == "critical" and words in line["error"]
 
 
 @pytest.mark.parametrize("more, words", [

@@ -71,7 +71,7 @@ def test_an_organization_that_was_put_back_is_told_of(place):
     for _ in range(3):
         assert server.get("mailboxes").status_code == 403
     [line] = logged(server, "organization refused")
-    assert (line["level"], line["organization"]) == ("error", "contoso") and "older than revision" in line["reason"]
+    assert (line["level"], line["organization"]) == ("error", "contoso") and "older than revision" in line["error"]
     assert figures(port) == {"fieldseal_organizations_refused": 1, 'fieldseal_organization_refused{organization="contoso"}': 1}
     # The server tells others at its next renewal.
     finding = until(lambda: findings(cluster).get("refused-by-server"), "the doctor does not know")

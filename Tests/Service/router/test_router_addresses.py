@@ -78,7 +78,7 @@ def test_a_router_refuses_authorities_that_it_cannot_read(server, tmp_path, opti
     ended = router(server, tmp_path, **given)
     said = ended.communicate(timeout=PATIENCE)[1]
     [line] = [json.loads(line) for line in said.splitlines()]
-    assert ended.returncode == 78 and line["level"] == "critical" and f"{option}: {file} {words}" in line["reason"], said
+    assert ended.returncode == 78 and line["level"] == "critical" and f"{option}: {file} {words}" in line["error"], said
     unit = (pathlib.Path(__file__).parents[3] / "dist/fieldseal-router@.service").read_text()
     assert "\nRestartPreventExitStatus=78\n" in unit
 

@@ -12,7 +12,7 @@ struct RefusalLog: ServiceLifecycle.Service {
             if let problem = report.problem {
                 logger.error(
                     "organization refused",
-                    metadata: ["organization": "\(report.organization)", "reason": "\(problem.description)"])
+                    metadata: ["organization": "\(report.organization)", "error": "\(problem.description)"])
             } else {
                 logger.notice("organization served again", metadata: ["organization": "\(report.organization)"])
             }
