@@ -35,6 +35,17 @@ final class RouterClient {
         }
     }
 
+    /// A refusal of the token endpoint (RFC 6749 section 5.2).
+    private struct TokenFailure: Decodable {
+        let code: String
+        let message: String
+
+        private enum CodingKeys: String, CodingKey {
+            case code = "error"
+            case message = "error_description"
+        }
+    }
+
     private struct Failure: Decodable {
         struct Detail: Decodable {
             let code: String
@@ -78,7 +89,7 @@ final class RouterClient {
     private func tokenError(_ answer: HTTPSRequest.Answer) -> ServiceError {
         let status = answer.status
         // An organization that is suspended or refused: the client is not to blame.
-        if let failure = try? JSONDecoder().decode(Failure.self, from: Data(answer.body)).error, status == 403 {
+        if status == 403, let failure = try? JSONDecoder().decode(TokenFailure.self, from: Data(answer.body)) {
             return .refused(status: status, code: failure.code, message: failure.message)
         }
         return switch status {
