@@ -84,7 +84,7 @@ def populate(deployment):
         emails.append((incoming, str(id)))
     [(failed,)] = deployment.sql("""
         INSERT INTO org_contoso.email (activityid, subject, description, mimetype, directioncode, statuscode, statecode, createdon, sendermailboxid, failure)
-        VALUES (gen_random_uuid(), 'Not sent', '<p>Hello</p>', 'text/html', true, 8, 0, now() - interval '2 days', %s, '550 5.1.1 no such user') RETURNING activityid::text""", [boxes[2]])
+        VALUES (gen_random_uuid(), 'Delivery times', '<p>Hello</p>', 'text/html', true, 8, 0, now() - interval '2 days', %s, '550 5.1.1 no such user') RETURNING activityid::text""", [boxes[2]])
     for name, role in [("grace", "Email Administrator"), ("katherine", "Basic User"), ("alan", "Basic User")]:
         deployment.run("user", "add", name, "--role", role, stdin="a password of theirs\n")
     deployment.run("user", "disable", "alan")

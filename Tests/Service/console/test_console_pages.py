@@ -418,7 +418,7 @@ def test_a_mailbox_says_what_the_router_knows(console):
         VALUES (gen_random_uuid(), true, 6, 0, now(), %s, now() + interval '20 minutes'), (gen_random_uuid(), true, 8, 0, now(), %s, NULL)""", [box, box])
     page = visitor(console).get(f"{console.pages}/records/mailboxes/{box}").text
     text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", page)))
-    for said in ("The router has waited at the mail server since", "1 e-mail waits to be sent.", "1 e-mail was not sent.", "1 message was set aside",
+    for said in ("The router is waiting at the mail server; it began:", "1 e-mail waits to be sent.", "1 e-mail was not sent.", "1 message was set aside",
                  "<broken@elsewhere.test>", "3 attempts, next attempt in 39 minutes", "NO [SERVERBUG] Internal error", "Next attempt to send: in 19 minutes"):
         assert said in text, (said, text)
     assert "No router is running" not in text

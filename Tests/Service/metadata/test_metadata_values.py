@@ -186,7 +186,8 @@ KINDS = {
     "Integer": {**CALCULATED, "Format": lambda value, schema, *key: value == NUMBER_FORMATS.get(key, "None")},
     "BigInt": {"MinValue": equal(-(1 << 63)), "MaxValue": equal((1 << 63) - 1)},
     "Boolean": CALCULATED,
-    "DateTime": {**CALCULATED, "CanChangeDateTimeBehavior": equal(fixed("CanChangeDateTimeBehavior")), "DateTimeBehavior": equal({"Value": "UserLocal"}), "Format": equal("DateAndTime"), "ImeMode": equal("Auto")},
+    "DateTime": {**CALCULATED, "CanChangeDateTimeBehavior": equal(fixed("CanChangeDateTimeBehavior")), "DateTimeBehavior": equal({"Value": "UserLocal"}), "ImeMode": equal("Auto"),
+                 "Format": lambda value, schema, entity, name: value == ("DateOnly" if name == "overriddencreatedon" else "DateAndTime")},
     "Decimal": {
         **CALCULATED, "ImeMode": equal("Auto"), "Precision": lambda value, schema, entity, name: value == {"exchangerate": 10, "effort": 2}[name],
         "MinValue": lambda value, schema, entity, name: value == {"exchangerate": 1e-10, "effort": 0}[name],

@@ -20,7 +20,7 @@ from service import PATIENCE
 SHIM = pathlib.Path(__file__).parents[1] / "support/libcrypto_shim.c"
 PAGE = pathlib.Path(__file__).parents[3] / "docs/monitoring.md"
 PASSWORDS = {"scrypt": "the password of scrypt", "pbkdf2": "the password of pbkdf2"}
-WORDS = "This server can't check the password, because it was set before the server's FIPS mode. Ask an administrator to reset it."
+WORDS = "This server can't check the password: it was set before FIPS mode was switched on. Ask an administrator to reset it."
 
 
 @pytest.fixture(scope="module")

@@ -175,6 +175,7 @@ def test_a_test_run_has_the_figures_and_names_what_does_not_open(place):
     def run():
         page = admin.send("settings/data-encryption/change", do="rehearse").text
         part = re.search(r'(?s)<section class="card" aria-labelledby="figures">.*?</section>', page)[0]
+        part = html.unescape(part)
         return part, dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", part))
 
     part, figures = run()

@@ -59,6 +59,7 @@ def test_every_language_that_is_named_may_have_a_file():
 UNSEEN = {
     r"^There is no such |can't hold the character|^The role .* may not do this": "is an error, which has words in each language",
     r"^fieldseal key control$": "is a command",
+    r"^a statement failed in the database$": "is for the log",
     r"^it is short$": "is compared with the beginning of a verdict, which has words in each language",
     r"^(manage|read|require|see) ": "is in a refusal, which has words in each language",
     r"^(SELECT|INSERT|UPDATE|DELETE|SET) ": "is SQL",

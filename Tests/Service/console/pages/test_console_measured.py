@@ -107,7 +107,8 @@ def test_the_buttons_of_a_form_stay_in_the_window(console, browser):
         for place in ("0", "document.documentElement.scrollHeight / 3"):
             browser.execute_script(f"window.scrollTo(0, {place})")
             top, bottom = browser.execute_script("const box = arguments[0].getBoundingClientRect(); return [box.top, box.bottom]", bars[0])
-            assert 0 <= top and bottom <= 900, (name, place, top, bottom)
+            # Positions are parts of a pixel.
+            assert 0 <= top and bottom < 902, (name, place, top, bottom)
     assert found >= 8
 
 
