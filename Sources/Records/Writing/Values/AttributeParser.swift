@@ -95,10 +95,10 @@ struct AttributeParser {
             case (.dateTime, .string), (.uniqueIdentifier, .string), (.lookup, .string), (.owner, .string), (.image, .string): true
             default: false
             }
+        let (name, expectation) = (attribute.logicalName, attribute.type.expectation)
         return FieldsealError(
             .payloadDoesNotFit,
-            "\(attribute.logicalName) takes \(attribute.type.expectation), \(isWritten ? "and this text is none" : "not \(json.kind)")."
-        )
+            isWritten ? "\(name) takes \(expectation), and this text is none." : "\(name) takes \(expectation), not \(json.kind).")
     }
 }
 
