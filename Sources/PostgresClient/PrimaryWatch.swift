@@ -21,6 +21,13 @@ public struct PrimaryWatch: Sendable {
         self.conninfo = conninfo
     }
 
+    /// Looks at all servers once, so that the next connection is to the primary, and not to a former one that is named first.
+    public func findPrimary() async {
+        let connection = try? await PostgresConnection.connect(conninfo, applicationName: "fieldseal watch")
+        await PostgresConnection.findNewerPrimary(conninfo)
+        await connection?.close()
+    }
+
     /// Watches until the task is cancelled.
     public func run() async {
         async let others: Void = watchOthers()

@@ -31,7 +31,10 @@ struct CommandOptions: ParsableArguments {
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
         try await PoolerCheck.refuseTransactionPooling(settings.database)
         // For the lifetime of the process.
-        if let watch = PrimaryWatch(conninfo: settings.database) { Task { await watch.run() } }
+        if let watch = PrimaryWatch(conninfo: settings.database) {
+            await watch.findPrimary()
+            Task { await watch.run() }
+        }
         if comparesKey {
             do {
                 kek = try await KeyEncryptionKeyCheck.check(kek, on: pool)
