@@ -14,6 +14,8 @@ import environments  # noqa: E402
 from console_browser import chromium, sign_in  # noqa: E402
 from mail import Mail  # noqa: E402
 from service import Deployment, scratch  # noqa: E402
+from cluster import Cluster  # noqa: E402
+from server import Server  # noqa: E402
 from schedule import Schedule  # noqa: E402
 
 FULL = bool(os.environ.get("FIELDSEAL_TEST_FULL"))
@@ -85,6 +87,30 @@ def service():
     finally:
         SHARED.clear()
         deployment.remove()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A PostgreSQL with a deployment and the organization contoso, which the tests of one file share."""
+    cluster = Cluster()
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A running service with a PostgreSQL of its own, which the tests of one file share."""
+    cluster = Cluster()
+    server = None
+    try:
+        server = Server(cluster)
+        yield server
+    finally:
+        if server:
+            server.stop()
+        cluster.remove()
 
 
 @pytest.fixture(scope="module")

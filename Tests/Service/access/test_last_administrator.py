@@ -7,27 +7,12 @@ import uuid
 
 import pytest
 import soap
-from cluster import Cluster
-from server import Server
 from test_batches import change_set, part
 from test_people_and_secrets import Person
 
 ROLES, MEMBERS, TEAM_ROLES = "systemuserroles_association", "teammembership_association", "teamroles_association"
 LAST = "last System Administrator"
 WORDS = "long words of a person"
-
-
-@pytest.fixture(scope="module")
-def server():
-    cluster = Cluster()
-    server = None
-    try:
-        server = Server(cluster)
-        yield server
-    finally:
-        if server:
-            server.stop()
-        cluster.remove()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import subprocess
 import time
 
 import pytest
-from cluster import Cluster
 from server import Server, serve_settings
 from service import PATIENCE
 
@@ -51,15 +50,6 @@ class PgBouncer:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 def test_the_service_works_through_pgbouncer_in_session_mode(cluster):

@@ -7,20 +7,9 @@ import shlex
 import subprocess
 import tempfile
 
-import pytest
-from cluster import Cluster
 from service import PATIENCE, PROGRAM
 
 WRONG_LINE, NOT_DONE, TO_CORRECT = 64, 1, 78
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 def commands(command, path=()):

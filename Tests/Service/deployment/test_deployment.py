@@ -24,15 +24,6 @@ from service import PATIENCE, PROGRAM
 SCHEMAS = json.loads((pathlib.Path(__file__).parents[3] / "docs/command-output.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
-
-
 def test_one_organization_that_can_not_be_migrated_leaves_the_others_done(cluster):
     for number in range(6):
         cluster.run("org", "create", f"scale-{number}")

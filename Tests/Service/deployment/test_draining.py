@@ -12,9 +12,7 @@ import hpack
 import psycopg
 import pytest
 import requests
-from cluster import Cluster
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame, SettingsFrame, WindowUpdateFrame
-from server import Server
 from service import PATIENCE, PROGRAM
 
 
@@ -24,19 +22,6 @@ def until(condition, what):
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
     return found
-
-
-@pytest.fixture(scope="module")
-def server():
-    cluster = Cluster()
-    server = None
-    try:
-        server = Server(cluster)
-        yield server
-    finally:
-        if server:
-            server.stop()
-        cluster.remove()
 
 
 @contextlib.contextmanager

@@ -8,20 +8,10 @@ import signal
 import subprocess
 
 import pytest
-from cluster import Cluster
 from server import Server
 from standby import wait_for
 
 SHIM = pathlib.Path(__file__).parents[1] / "support/freed_shim.c"
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 @pytest.fixture

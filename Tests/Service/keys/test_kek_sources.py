@@ -14,22 +14,12 @@ import time
 import pkcs11
 import pytest
 import requests
-from cluster import Cluster
 from server import Server
 from service import PATIENCE
 from soft_token import MODULE, PIN, SoftToken
 from test_kek import identify
 
 PAGE = (pathlib.Path(__file__).parents[3] / "docs/key-encryption-key.md").read_text()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import time
 import pytest
 import requests
 import scratch
-from cluster import Cluster
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from package_root import NAMES, SOURCE, SWIFT, WITHOUT_SWIFT, Root, build, configure, notices_until, start
@@ -36,15 +35,6 @@ def root():
         yield root
     finally:
         root.remove()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 def test_lintian_has_nothing_to_say(packages):

@@ -3,17 +3,6 @@
 import json
 import uuid
 
-import pytest
-from cluster import Cluster
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 def mailbox(cluster, profile=None, method=None, **more):

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import requests
-from cluster import Cluster
 from server import Server
 from service import PATIENCE
 
@@ -13,15 +12,6 @@ SECRET = "hunter2-of-the-races"
 PLACES = {"lease": "m.hostid = $2 AND m.processingstatecode = 1", "key": "config.organization_key", "cells": "AS dm ON dm.entity = 'mailbox'", "event": "WHERE a.organization_id = $1 FOR NO KEY UPDATE"}
 #: How often a release reads a key and cells that do not belong together, before it gives up.
 ATTEMPTS = 4
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import signal
 
 import pytest
 import scratch
-from cluster import Cluster
 from service import Deployment
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
@@ -111,15 +110,6 @@ def test_a_link_of_the_users_own_is_followed(service, tmp_path):
     # It gets as far as the lock in the folder.
     refused = service.run("dev", check=False, FIELDSEAL_HOME=str(link))
     assert refused.returncode == 1 and f"another `fieldseal dev` is running in {service.home}" in refused.stderr
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 @pytest.mark.parametrize("what, words", [

@@ -8,8 +8,6 @@ import struct
 import threading
 
 import psycopg
-import pytest
-from cluster import Cluster
 from server import serve_settings
 
 
@@ -109,15 +107,6 @@ class Pooler:
             client.sendall(message)
             if kind == b"Z":
                 return message[5:6]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 def through(cluster, pooler):

@@ -6,7 +6,6 @@ import uuid
 
 import psycopg
 import pytest
-from cluster import Cluster
 from server import Server
 from service import PATIENCE
 
@@ -19,15 +18,6 @@ SETTINGS = [
     ("idle_in_transaction_session_timeout", "'1ms'"), ("idle_session_timeout", "'200ms'"), ("jit", "on"), ("extra_float_digits", "-15"), ("row_security", "off"),
     ("transform_null_equals", "on"), ("quote_all_identifiers", "on"), ("array_nulls", "off"),
 ]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,8 @@ import socket
 import subprocess
 
 import pytest
-from cluster import Cluster
 from server import Server
 from service import PROGRAM
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
 
 
 @pytest.fixture(scope="module")
