@@ -7,6 +7,9 @@ struct SharedTransaction {
         enum Content: Sendable {
             case statements([SharedConnection.Statement])
             case rows([RowInsert])
+
+            /// The rows; nil for other statements.
+            var rows: [RowInsert]? { if case .rows(let rows) = self { rows } else { nil } }
         }
 
         let content: Content
@@ -74,23 +77,17 @@ struct SharedTransaction {
 /// One write, or several that insert rows by the same statements.
 private struct WriteGroup {
     private(set) var writes: [SharedTransaction.Write]
-    /// The rows of each write.
-    private var rows: [[RowInsert]] = []
 
-    init(_ write: SharedTransaction.Write) {
-        writes = [write]
-        if case .rows(let rows) = write.content { self.rows = [rows] }
-    }
+    init(_ write: SharedTransaction.Write) { writes = [write] }
 
     /// Adds a write, if its rows can be inserted together with those of this group.
     ///
     /// - Returns: Whether it was added.
     mutating func add(_ write: SharedTransaction.Write) -> Bool {
-        guard case .rows(let added) = write.content, let first = rows.first, first.count == added.count,
+        guard let first = writes[0].content.rows, let added = write.content.rows, first.count == added.count,
             zip(first, added).allSatisfy({ $0.isMergeable(with: $1) })
         else { return false }
         writes.append(write)
-        rows.append(added)
         return true
     }
 
@@ -104,6 +101,7 @@ private struct WriteGroup {
 
     var statements: [SharedConnection.Statement] {
         if case .statements(let statements) = writes[0].content { return statements }
+        let rows = writes.compactMap(\.content.rows)
         return (0..<count).map { index in RowInsert.merged(rows.map { $0[index] }) }
     }
 }

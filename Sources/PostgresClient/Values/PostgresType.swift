@@ -9,7 +9,6 @@ enum PostgresType: UInt32 {
     case int4 = 23
     case text = 25
     case float8 = 701
-    case float8Array = 1022
     case boolArray = 1000
     case byteaArray = 1001
     case int4Array = 1007
@@ -25,7 +24,6 @@ enum PostgresType: UInt32 {
         switch self {
         case .bool: .boolArray
         case .bytea: .byteaArray
-        case .float8: .float8Array
         case .int4: .int4Array
         case .int8: .int8Array
         case .text: .textArray
