@@ -7,9 +7,9 @@ MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl pytho
 TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) age awscli clevis isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog rsyslog-openssl prometheus sasl2-bin socat softhsm2 tang opensc libsasl2-modules chromium chromium-driver pgbouncer haproxy patroni etcd-server python3-etcd iproute2 procps $(PACKAGING_PACKAGES) lintian man-db systemd zsh fish
 PACKAGING_PACKAGES := binutils dpkg-dev
 LINT_PACKAGES := shellcheck python3-venv
-SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python dist/container/health dist/container/prepare dist/container/setup dist/debian/fieldseal-router.postinst dist/debian/fieldseal-router.postrm dist/debian/fieldseal-router.prerm dist/debian/fieldseal.postinst dist/debian/fieldseal.postrm dist/debian/fieldseal.prerm examples/mailbox.sh scripts/install-packages
+SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python dist/container/health dist/container/prepare dist/container/setup dist/debian/fieldseal-router.postinst dist/debian/fieldseal-router.postrm dist/debian/fieldseal-router.prerm dist/debian/fieldseal.postinst dist/debian/fieldseal.postrm dist/debian/fieldseal.prerm examples/mailbox.sh scripts/fips-module scripts/install-packages
 
-.PHONY: help run mail cluster build packages test test-one test-full torture router-torture fuzz bench screenshots lint format docs clean
+.PHONY: help run mail cluster build packages test test-one test-full torture router-torture fuzz bench fips screenshots lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,13 @@ fuzz: ## Feed mutated input to every parser (CASES=n SEED=n)
 bench: ## Measure the figures of docs/performance.md, and write .fieldseal/bench.json
 	@scripts/install-packages $(TEST_PACKAGES)
 	@Benchmarks/run
+
+fips: ## Build OpenSSL's FIPS provider in .build/fips, and run the service and the router under it, as root
+	@scripts/install-packages $(TEST_PACKAGES) make perl
+	@swift build --product fieldseal --quiet
+	@Tests/Support/python
+	@scripts/fips-module
+	@FIELDSEAL=$(CURDIR)/.build/debug/fieldseal .venv/bin/python Tests/fips.py .build/fips/openssl.cnf
 
 screenshots: ## Take pictures of every page of the console into .fieldseal/screenshots, and those of the documentation
 	@scripts/install-packages $(TEST_PACKAGES)
