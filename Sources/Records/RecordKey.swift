@@ -14,13 +14,13 @@ extension RecordKey {
     /// Parses a key predicate (OData 4.0 Part 2, section 4.3.1) without its parentheses: `ID`, `mailboxid=ID` or `name='x'`.
     ///
     /// - Throws: ``FieldsealError`` `.badRequest` for anything else.
-    package init(_ text: some StringProtocol, of entity: EntityDefinition) throws(FieldsealError) {
+    package init(_ text: String, of entity: EntityDefinition) throws(FieldsealError) {
         if let id = UUID(text: text) {
             self = .id(id)
             return
         }
         var values: [(name: String, value: Literal)] = []
-        for part in Self.parts(String(text)) {
+        for part in Self.parts(text) {
             let pair = part.split(separator: "=", maxSplits: 1)
             guard pair.last?.trimmingCharacters(in: .whitespaces).hasPrefix("@") != true else {
                 throw FieldsealError(

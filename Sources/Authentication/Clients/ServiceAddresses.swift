@@ -34,7 +34,9 @@ package struct ServiceAddresses: Sendable {
     /// - Returns: The organization's address, and whether the path does not include its name. Nil for a path that belongs to no
     ///   organization.
     package func resolve(authority: String?, path: Substring) -> (address: OrganizationAddress, isAtRoot: Bool)? {
-        let first = path.drop { $0 == "/" }.prefix { $0 != "/" }
+        let slash = UInt8(ascii: "/")
+        let rest = path.utf8.drop { $0 == slash }
+        let first = path[rest.startIndex..<(rest.firstIndex(of: slash) ?? path.endIndex)]
         guard !hosts.isEmpty, let authority, let (organization, root) = organization(at: authority.lowercased()) else {
             guard Organization.isName(first) else { return nil }
             return (OrganizationAddress(organization: String(first), url: "\(baseURL)/\(first)"), false)

@@ -49,9 +49,13 @@ struct JSONLogHandler: LogHandler {
         member("time", "\(seconds.dropLast()).\(String(1_000 + milliseconds % 1_000).dropFirst())Z")
         member("level", event.level.rawValue)
         member("message", "\(event.message)")
-        let all = event.metadata.map { metadata.merging($0) { _, new in new } } ?? metadata
-        for (key, value) in all.sorted(by: { $0.key < $1.key }) {
-            let text = "\(value)"
+        // The event's own metadata replace the logger's.
+        let own = event.metadata ?? [:]
+        var all = Array(own)
+        for (key, value) in metadata where own[key] == nil { all.append((key, value)) }
+        all.sort { $0.key < $1.key }
+        for (key, value) in all {
+            let text = if case .string(let text) = value { text } else { "\(value)" }
             if Self.numbers.contains(key), Self.isNumber(text) { number(key, text) } else { member(key, text) }
         }
         line.append(contentsOf: "}\n".utf8)

@@ -58,6 +58,6 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// The text of an address. An IPv4 address is never shown as IPv6.
     package static func shown(_ text: String) -> String {
-        text.hasPrefix("::ffff:") ? IPAddress(text)?.description ?? text : text
+        text.utf8.starts(with: "::ffff:".utf8) ? IPAddress(text)?.description ?? text : text
     }
 }

@@ -19,7 +19,10 @@ package struct Organization: Sendable, Hashable {
     package static func schema(of name: String) -> String { "org_\(name.replacing("-", with: "_"))" }
 
     /// Whether a name is `[a-z][a-z0-9-]{0,38}`.
-    package static func isName(_ name: some StringProtocol) -> Bool {
+    package static func isName(_ name: String) -> Bool { isName(name[...]) }
+
+    /// Whether a part of a text is an organization's name.
+    package static func isName(_ name: Substring) -> Bool {
         let bytes = name.utf8
         guard let first = bytes.first, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first), bytes.count <= 39 else {
             return false

@@ -255,7 +255,7 @@ package struct ParsedValues: Sendable {
         guard address.hasSuffix(")"), let open = address.firstIndex(of: "("),
             let entity = entity(set: address[..<open].dropFirst(address.hasPrefix("/") ? 1 : 0))
         else { return nil }
-        return (entity, try RecordKey(address[address.index(after: open)...].dropLast(), of: entity))
+        return (entity, try RecordKey(String(address[address.index(after: open)...].dropLast()), of: entity))
     }
 
     /// The entity of a collection. Every activity here is an e-mail.

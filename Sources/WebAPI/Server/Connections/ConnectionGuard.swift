@@ -16,7 +16,9 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     private let limits: APILimits
     private var headGuard: HeadGuard?
     private var hostGuard: HostGuard?
+    /// Ends a request whose body takes too long.
     private var timer: Scheduled<Void>?
+    private var isInBody = false
     private var hasResponded = false
     private var closesAfterResponse = false
     private var isRefused = false
@@ -136,18 +138,29 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
                 }
                 invite(head)
             }
-            let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-            timer = context.eventLoop.scheduleTask(in: .seconds(Int64(limits.bodySeconds))) {
-                let (handler, context) = loopBound.value
-                handler.refuse(.requestTimeout, context)
-            }
+            isInBody = true
         case .body: break
         case .end:
+            isInBody = false
             timer?.cancel()
             timer = nil
             headGuard?.requestHasEnded()
         }
         context.fireChannelRead(data)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        // Most requests come in one piece, and need no timer.
+        if isInBody, timer == nil, !isRefused { limitTime(context) }
+        context.fireChannelReadComplete()
+    }
+
+    private func limitTime(_ context: ChannelHandlerContext) {
+        let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleTask(in: .seconds(Int64(limits.bodySeconds))) {
+            let (handler, context) = loopBound.value
+            handler.refuse(.requestTimeout, context)
+        }
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {

@@ -52,13 +52,6 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let count = unwrapInboundIn(data).readableBytes
-        if isInHead, timer == nil {
-            let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-            timer = context.eventLoop.scheduleTask(in: .seconds(Int64(limits.headSeconds))) {
-                let (handler, context) = loopBound.value
-                handler.refuse("408 Request Timeout", context)
-            }
-        }
         // The decoder runs at once, so afterwards it is known whether the head ended within these bytes. If a request ended within
         // these bytes, all of them are counted for it, and none for the next head.
         let before = requests
@@ -66,6 +59,16 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
         if isInHead, requests == before {
             length += count
             if length > APILimits.headLength { refuse("431 Request Header Fields Too Large", context) }
+        }
+        // Most heads come in one piece, and need no timer.
+        if isInHead, length > 0, timer == nil { limitTime(context) }
+    }
+
+    private func limitTime(_ context: ChannelHandlerContext) {
+        let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleTask(in: .seconds(Int64(limits.headSeconds))) {
+            let (handler, context) = loopBound.value
+            handler.refuse("408 Request Timeout", context)
         }
     }
 

@@ -18,6 +18,7 @@ struct TraceContext {
 
     /// - Returns: Nil if the header is missing or malformed. Section 3.2.2.3 requires a server to ignore it then.
     init?(_ headers: HTTPFields) {
+        guard headers.contains(.traceparent) else { return nil }
         let fields = headers[values: .traceparent]
         guard fields.count == 1 else { return nil }
         let parts = fields[0].split(separator: "-", omittingEmptySubsequences: false)
