@@ -58,7 +58,8 @@ def test_a_message_becomes_a_record_and_a_record_is_sent(routed, kind):
     assert sent.status_code == 200, sent.text
     until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, what=lambda: routed.get(f"emails({id})").text + routed.log().decode()[-3000:])
     [arrived] = until(lambda: [m for m in routed.mail.messages("customer@elsewhere.test") if m["Subject"] == sent.json()["Subject"]])
-    assert arrived["From"].endswith(f"<{address}>") and "Wir schauen nach." in arrived.get_content() and "CRM:" in arrived["Subject"]
+    assert arrived["From"].endswith(f"<{address}>") and "CRM:" in arrived["Subject"]
+    assert [(part.get_content_type(), "Wir schauen nach." in part.get_content()) for part in arrived.iter_parts()] == [("text/plain", True), ("text/html", True)]
     reply = message(subject=f"Re: {arrived['Subject']}", to=address, body="Danke!", In_Reply_To=arrived["Message-ID"])
     routed.mail.inject(address, reply)
     answered = until(lambda: [r for r in emails(routed, box, "subject,_parentactivityid_value,correlationmethod") if r["subject"].startswith("Re:")])
