@@ -296,7 +296,7 @@ extension Console {
     /// The typed text, with the forwarded or quoted e-mail below it.
     private func body(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> String {
         func lines(_ text: String) -> String {
-            Charts.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
+            EscapedHTML.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
         }
         let typed = "<p>\(lines(visit.form["body"] ?? ""))</p>"
         guard let record else { return typed }
@@ -304,7 +304,7 @@ extension Console {
         guard composing == .reply, visit.form["quote"] != nil else { return typed }
         let facts = ["when": try moment(of: record, visit) ?? "", "who": try await named(.sender, record, visit)]
         let quoted = lines(try MailText(of: record).text)
-        return "\(typed)\n<p>\(Charts.escaped(visit.text("wrote", facts)))</p>\n<blockquote>\(quoted)</blockquote>"
+        return "\(typed)\n<p>\(EscapedHTML.escaped(visit.text("wrote", facts)))</p>\n<blockquote>\(quoted)</blockquote>"
     }
 
     /// When an e-mail was sent, or else stored.
@@ -325,10 +325,11 @@ extension Console {
         if let moment = try moment(of: forwarded, visit) { head.append((visit.text("when"), moment)) }
         head.append((visit.text("to"), try await named(.to, forwarded, visit)))
         head.append((visit.text("subject"), try Self.text("subject", of: forwarded)))
-        let facts = head.map { "<b>\(Charts.escaped($0.0)):</b> \(Charts.escaped($0.1))" }.joined(separator: "<br>\n")
+        let facts = head.map { "<b>\(EscapedHTML.escaped($0.0)):</b> \(EscapedHTML.escaped($0.1))" }.joined(separator: "<br>\n")
         let text = try Self.text("description", of: forwarded)
         let original =
-            try Self.isHTML(forwarded) ? "<div>\(text)</div>" : "<div style=\"white-space:pre-wrap\">\(Charts.escaped(text))</div>"
+            try Self.isHTML(forwarded)
+            ? "<div>\(text)</div>" : "<div style=\"white-space:pre-wrap\">\(EscapedHTML.escaped(text))</div>"
         return "<hr>\n<p>\(facts)</p>\n\(original)"
     }
 

@@ -223,7 +223,8 @@ extension Console {
         let head =
             "<!DOCTYPE html><meta charset=\"utf-8\"><base target=\"_blank\"><style>body{font:16px/1.5 system-ui,sans-serif;margin:16px;color:#17212b;background:#fff;overflow-wrap:anywhere}img,table{max-width:100%}</style>"
         let content =
-            try Self.isHTML(record) ? SafeHTML.rewritten(body) : "<div style=\"white-space:pre-wrap\">\(Charts.escaped(body))</div>"
+            try Self.isHTML(record)
+            ? SafeHTML.rewritten(body) : "<div style=\"white-space:pre-wrap\">\(EscapedHTML.escaped(body))</div>"
         return PageResponse(content: .foreign(html: Array((head + content).utf8)))
     }
 
