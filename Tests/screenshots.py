@@ -49,10 +49,16 @@ def populate(deployment):
     boxes = []
     for index, person in enumerate(PEOPLE):
         address = f"{person.lower().replace(' ', '.')}@contoso.example"
-        boxes.append(deployment.create("mailboxes", {
-            "name": person, "emailaddress": address, "username": address, "password": f"sample-{index}",
-            "emailserverprofile@odata.bind": f"/emailserverprofiles({profiles[index % 3]})", "emailrouteraccessapproval": 0 if index % 9 == 8 else 1,
-            "allowemailconnectortousecredentials": True}))
+        values = {
+            "username": address, "password": f"sample-{index}", "emailserverprofile@odata.bind": f"/emailserverprofiles({profiles[index % 3]})",
+            "emailrouteraccessapproval": 0 if index % 9 == 8 else 1, "allowemailconnectortousecredentials": True}
+        if index:
+            boxes.append(deployment.create("mailboxes", {"name": person, "emailaddress": address, **values}))
+            continue
+        # The first one is a queue's.
+        own = deployment.create("queues", {"name": person, "emailaddress": address})
+        boxes.append(deployment.get(f"queues({own})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"])
+        deployment.request("PATCH", f"mailboxes({boxes[0]})", values)
     queues = [deployment.create("queues", {"name": team, "emailaddress": f"{team.lower()}@contoso.example"}) for team in TEAMS]
     deployment.sql("""
         UPDATE org_contoso.mailbox SET incomingemailstatus = 1, outgoingemailstatus = 1, lastsuccessfulsynccompletedon = now() - interval '3 minutes',
@@ -107,12 +113,12 @@ def invitation(deployment, person):
 
 def pages(deployment, ids):
     """Every page by its name."""
-    [(person,)] = deployment.sql("SELECT user_id::text FROM config.console_user WHERE name = 'grace'")
+    [(person,), (invited,)] = deployment.sql("SELECT user_id::text FROM config.console_user WHERE name IN ('grace', 'katherine') ORDER BY name")
     [(client,)] = deployment.sql("SELECT client_id::text FROM config.api_client ORDER BY name LIMIT 1")
     [(alert,)] = deployment.sql("SELECT tracelogid::text FROM org_contoso.tracelog LIMIT 1")
     [(user,)] = deployment.sql("SELECT systemuserid::text FROM org_contoso.systemuser ORDER BY fullname LIMIT 1")
     return {
-        "invitation": f"invitation?token={invitation(deployment, person)}", "sign-in-rules": "access/rules", "approvals": "settings/approvals", "retention": "retention",
+        "invitation": f"invitation?token={invitation(deployment, invited)}", "person-invited": f"access/people/{invited}", "sign-in-rules": "access/rules", "approvals": "settings/approvals", "retention": "retention",
         "person-remove": f"access/people/{person}/remove", "client-disable": f"access/clients/{client}/disable", "client-remove": f"access/clients/{client}/remove",
         "overview": "overview", "encryption": "settings/data-encryption", "key-change": "settings/data-encryption/change",
         "events": "events", "audit": "audit", "mailboxes": "records/mailboxes", "mailboxes-failing": "records/mailboxes?status=failing",

@@ -161,6 +161,12 @@ static const unsigned char config_0029[] = {
 static const unsigned char config_0029_down[] = {
 #embed "../../migrations/config/0029_refused_organizations.down.sql"
 };
+static const unsigned char config_0030[] = {
+#embed "../../migrations/config/0030_invitations.sql"
+};
+static const unsigned char config_0030_down[] = {
+#embed "../../migrations/config/0030_invitations.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -342,6 +348,8 @@ static const struct embedded_file files[] = {
     {"config/0028_comments.down.sql", config_0028_down, sizeof config_0028_down},
     {"config/0029_refused_organizations.sql", config_0029, sizeof config_0029},
     {"config/0029_refused_organizations.down.sql", config_0029_down, sizeof config_0029_down},
+    {"config/0030_invitations.sql", config_0030, sizeof config_0030},
+    {"config/0030_invitations.down.sql", config_0030_down, sizeof config_0030_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},

@@ -8,11 +8,13 @@ struct EscapedHTML: MustacheContentType {
     /// The type as the templates name it.
     static let name = "ESCAPED_HTML"
 
-    func escapeText(_ text: String) -> String {
-        Self.escaped(text, ["&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&quot;", "'": "&#39;"])
-    }
+    private static let references: [Unicode.Scalar: String] = [
+        "&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&quot;", "'": "&#39;",
+    ]
 
-    static func escaped(_ text: String, _ references: [Unicode.Scalar: String]) -> String {
+    func escapeText(_ text: String) -> String { Self.escaped(text) }
+
+    static func escaped(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
             if let reference = references[scalar] {

@@ -8,6 +8,14 @@ import Tenancy
 /// `m` is the mailbox, `p` its profile, and `q` and `u` the queue or the user's settings that may hold its credential.
 struct DueMailboxes {
     let organization: Organization
+    /// Whether this server has the organization's key.
+    let hasKey: Bool
+
+    /// The conditions for the routers of a session.
+    init(_ session: Session) {
+        organization = session.organization
+        hasKey = session.deployment.keyring.dataKey(of: session.state) != nil
+    }
 
     /// Mailboxes joined with everything that decides about them.
     var source: String {
@@ -123,8 +131,15 @@ struct DueMailboxes {
     /// - Parameter reason: The condition for having work; nil for the usual ones.
     func condition(_ reason: String? = nil) -> String {
         let isDue = reason ?? "(\(isUrgent) OR \(receivesNow) OR \(Self.wasLeft))"
-        return "\(Self.isActive) AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)"
+        return "\(Self.isActive) AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)" + (hasKey ? "" : " AND \(Self.isNews)")
     }
+
+    /// Whether a turn without the key would report something new. Without the key no credential is released, so a turn that said
+    /// that already would only write it again.
+    private static let isNews =
+        """
+        (m.lastsyncerror IS NULL OR m.lastsyncerrorcode IS DISTINCT FROM \(AlertCode.keyRequired) OR \(tests) OR \(wasLeft))
+        """
 
     /// The order of leases: first mailboxes that are new or whose next turn was cleared, then turns that a person waits for. A poll
     /// that is ten minutes late comes before those.

@@ -17,7 +17,7 @@ struct MessageWriterTests {
             writer.add(body: body, isHTML: isHTML)
             return writer.message
         }
-        writer.beginMixed("=_b")
+        writer.begin(.mixed, "=_b")
         writer.next("=_b")
         writer.add(body: body, isHTML: isHTML)
         for (name, type, data) in files {

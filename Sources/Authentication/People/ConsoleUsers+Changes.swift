@@ -65,87 +65,6 @@ extension ConsoleUsers {
         }
     }
 
-    // MARK: Invitations
-
-    /// Days for which an invitation is valid.
-    package static let invitationDays = 7
-
-    /// A token with which a person chooses a password once. It is valid until the password changes, for a week at most.
-    ///
-    /// It is not stored. It is sealed under the key-encryption key for that person.
-    package func invite(_ id: UUID, by session: Session) async throws -> String {
-        try session.requireSystemAdministrator(to: "manage console users")
-        try await session.requireAccessControl(toPerson: id, "invite")
-        let (kek, organization) = (session.kek, session.organization)
-        return try await change(id, by: session) { user, change, connection in
-            guard user.disabledOn == nil else {
-                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
-            }
-            let end = Int64(Date().timeIntervalSince1970) + Int64(Self.invitationDays * 86_400)
-            let bytes = withUnsafeBytes(of: end.bigEndian) { Array($0) } + user.salt
-            let cell = try kek.seal(
-                bytes.withUnsafeBytes(SecretBytes.init(copying:)), at: Self.invitationAddress(id, organization))
-            try change.append(
-                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): invited to choose a password"), by: session.caller,
-                on: connection)
-            return Data(id.bytes + cell.bytes).base64URL
-        }
-    }
-
-    /// The name of the person whom an invitation is for; nil if it is not valid.
-    package func invited(_ token: String, to organization: Organization) async throws -> String? {
-        try await deployment.pool.withConnection { connection in
-            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            return try self.user(invitedBy: token, in: state, on: connection)?.name
-        }
-    }
-
-    /// Sets the password that an invited person chose.
-    ///
-    /// - Throws: ``FieldsealError`` `.accessDenied` for an invitation that is not valid; `.invalidArgument` for the password.
-    package func accept(_ token: String, password: String, to organization: Organization, address: String, requestID: String)
-        async throws
-    {
-        guard let name = try await invited(token, to: organization) else { throw Self.noInvitation }
-        try PasswordRules.check(password, of: name, in: organization.name)
-        let salt = try deployment.hashing.newSalt()
-        let derived = try await deployment.hashing.derive(password, salt: salt, for: IPAddress.network(of: address))
-        try await deployment.pool.withConnection { connection in
-            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                // The invitation may have been used while the password was derived.
-                let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-                guard let user = try self.user(invitedBy: token, in: state, on: connection) else { throw Self.noInvitation }
-                let caller = Caller(
-                    actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
-                    requestID: requestID)
-                _ = try replacePassword(of: user, salt, derived, &change, on: connection)
-                try change.append(
-                    SecurityEvent(.userReset, .succeeded, details: "\(user.name), by invitation"), by: caller, on: connection)
-            }
-        }
-    }
-
-    private static let noInvitation = FieldsealError(
-        .accessDenied, "This invitation was used already, or it has expired. Ask an administrator for another one.")
-
-    private static func invitationAddress(_ id: UUID, _ organization: Organization) -> CellAddress {
-        CellAddress(organization: organization.id, record: id, attribute: "consoleuser.invitation")
-    }
-
-    private func user(
-        invitedBy token: String, in state: OrganizationState, on connection: isolated PostgresConnection
-    ) throws -> Row? {
-        guard token.utf8.count <= 1_000, let bytes = Data(base64URL: token).map(Array.init), bytes.count > 16 else { return nil }
-        let id = UUID(uuid: bytes.prefix(16).withUnsafeBytes { $0.loadUnaligned(as: uuid_t.self) })
-        let address = Self.invitationAddress(id, state.organization)
-        guard let content = try? deployment.kek.open(Array(bytes.dropFirst(16)), at: address) else { return nil }
-        let (end, salt) = content.withBytes { ($0.loadUnaligned(as: Int64.self).bigEndian, Array($0.dropFirst(8))) }
-        guard Date().timeIntervalSince1970 < Double(end),
-            let user = try find("u.user_id = $2", [.uuid(id)], in: state, on: connection), constantTimeEqual(user.salt, salt)
-        else { return nil }
-        return user
-    }
-
     // MARK: Shared by these
 
     /// Stores another password. All sessions of the person end. One-time passwords stay.
@@ -165,6 +84,7 @@ extension ConsoleUsers {
         _ = try connection.query(
             "UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, must_change_password = false WHERE user_id = $1",
             [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
+        try Invitation.end(of: user.id, &change, on: connection)
         try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
         return user
     }

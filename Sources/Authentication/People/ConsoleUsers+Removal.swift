@@ -14,6 +14,7 @@ extension ConsoleUsers {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 guard let (user, _, _) = try Self.row(named: name, &change, on: connection) else { throw Self.unknown(name) }
+                try Invitation.end(of: user.id, &change, on: connection)
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try TrustedIssuers.removeLinks("user_id = $1", [.uuid(user.id)], &change, on: connection)

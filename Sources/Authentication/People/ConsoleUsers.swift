@@ -28,6 +28,8 @@ package struct ConsoleUsers: Sendable {
         package let sessions: Int
         /// Whether they must choose another password at their next sign-in.
         package let mustChangePassword: Bool
+        /// The link with which they may choose a password; nil if none waits.
+        package let invitation: Invitation?
     }
 
     /// A row of `config.console_user`, unverified.
@@ -176,6 +178,10 @@ package struct ConsoleUsers: Sendable {
         try session.requireSystemAdministrator(to: "manage console users")
         return try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(session.organization.name, in: deployment, on: connection)
+            let waiting = try Invitation.all(of: session.organization, on: connection).filter {
+                try !$0.hasEnded && state.grants.holds($0.grant, under: deployment.kek)
+            }
+            let invitations = Dictionary(waiting.map { ($0.person, $0) }) { first, _ in first }
             return try connection.query(
                 """
                 SELECT \(Self.columns), u.created_on,
@@ -187,13 +193,14 @@ package struct ConsoleUsers: Sendable {
                 let isNewest = try Self.row(row).map {
                     try $0.row.isNewest($0.tag, in: state.grants, under: deployment.kek)
                 }
+                let id: UUID = try row.decode(0)
                 return Entry(
-                    id: try row.decode(0), name: try row.decode(2), role: try row.decode(4),
+                    id: id, name: try row.decode(2), role: try row.decode(4),
                     createdOn: try row.decode(Self.columnCount, as: PostgresMoment.self).date,
                     disabledOn: disabledOn.map { $0.date },
                     isAuthentic: isNewest ?? false, systemUserID: try row.decode(3),
                     hasSecondFactor: !row.isNull(8), sessions: try row.decode(Self.columnCount + 1),
-                    mustChangePassword: try row.decode(10))
+                    mustChangePassword: try row.decode(10), invitation: invitations[id])
             }
         }
     }
@@ -221,6 +228,7 @@ package struct ConsoleUsers: Sendable {
                         [.uuid(user.id), .moment(user.disabledOn), .bytes(kept)])
                     try change.revoke(Self.name(user.id), tag: isOwn ? kept : nil)
                 }
+                try Invitation.end(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try change.append(SecurityEvent(.userDisabled, .succeeded, details: name), by: session.caller, on: connection)
             }
@@ -272,6 +280,7 @@ package struct ConsoleUsers: Sendable {
                     UPDATE config.console_user SET salt = $2, verifier = $3, tag = $4, totp = NULL, disabled_on = NULL,
                            must_change_password = true WHERE user_id = $1
                     """, [.uuid(user.id), .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
+                try Invitation.end(of: user.id, &change, on: connection)
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try change.append(

@@ -3,12 +3,14 @@ import Foundation
 import HTTPTypes
 import JSON
 import Model
+import PostgresClient
 import Tenancy
 
 // The people and clients that may sign in, each with its own page.
 extension Console {
     static let accessActions = [
-        "add-user", "disable-user", "enable-user", "remove-user", "reset-user", "invite-user", "role-user", "hand-over-user",
+        "add-user", "disable-user", "enable-user", "remove-user", "reset-user", "invite-user", "withdraw-invitation",
+        "role-user", "hand-over-user",
         "end-user-sessions",
         "end-user-session", "add-client", "disable-client", "enable-client", "remove-client", "role-client", "rotate-client",
         "end-secret-client",
@@ -123,11 +125,18 @@ extension Console {
         return .page("person", values, status: status)
     }
 
-    /// The sessions of a person. Each can be ended.
+    /// The sessions of a person, and the link that waits. Each can be ended.
     private func personSessions(_ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> [String: Any] {
         let sessions = try await ConsoleUsers(deployment).sessions(of: entry.id, by: try visit.session())
         return [
             "mustChangePassword": entry.mustChangePassword,
+            "invitation": orFalse(
+                entry.invitation.map { invitation -> [String: Any] in
+                    [
+                        "maker": ActorName.shown(invitation.maker, visit.texts),
+                        "ends": visit.texts.time(invitation.end.date),
+                    ]
+                }),
             "sessionRows": sessions.map { session -> [String: Any] in
                 [
                     "sessionID": session.id, "address": session.address.map(EventLines.address) ?? "",
@@ -229,6 +238,7 @@ extension Console {
         if let question = try await personQuestion(action, entry, visit) { return question }
         switch action {
         case "invite-user": return try await personPage(visit, entry.id.text, link: try await invitation(entry.id))
+        case "withdraw-invitation": try await users.withdrawInvitation(of: entry.id, by: session)
         case "disable-user": try await users.disable(entry.name, by: session)
         case "enable-user": try await users.enable(entry.id, by: session)
         case "hand-over-user": return try await handOver(from: entry, visit)

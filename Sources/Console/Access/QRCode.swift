@@ -44,7 +44,7 @@ struct QRCode {
         for y in 0..<size { for x in 0..<size where modules[y][x] { path += "M\(x + 4) \(y + 4)h1v1h-1z" } }
         let whole = size + 8
         return
-            "<svg class=\"qr\" role=\"img\" viewBox=\"0 0 \(whole) \(whole)\" aria-label=\"\(Charts.escaped(alternative))\" shape-rendering=\"crispEdges\">"
+            "<svg class=\"qr\" role=\"img\" viewBox=\"0 0 \(whole) \(whole)\" aria-label=\"\(EscapedHTML.escaped(alternative))\" shape-rendering=\"crispEdges\">"
             + "<rect width=\"\(whole)\" height=\"\(whole)\" fill=\"#fff\"/><path fill=\"#000\" d=\"\(path)\"/></svg>"
     }
 

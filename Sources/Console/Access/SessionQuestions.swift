@@ -5,7 +5,7 @@ import JSON
 import Model
 import Tenancy
 
-// Asks for confirmation before sessions end, records are handed over, or a password is reset.
+// Asks for confirmation before sessions and links end, records are handed over, or a password is reset.
 extension Console {
     /// The question before an action on a person; nil for one that needs none, and after the answer.
     func personQuestion(_ action: String, _ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> PageResponse? {
@@ -23,6 +23,10 @@ extension Console {
                     "lines": [visit.text("handOverWayBack", names)],
                     "links": try await belongings(entry, visit)["belongings"] ?? false,
                 ])
+        case "withdraw-invitation":
+            return question(
+                ("withdrawLinkTitle", "withdrawLinkWhy", "withdrawLink"), ["name": entry.name], "access/\(action)",
+                ["id": entry.id.text], back, visit)
         case "end-user-sessions":
             return question(
                 ("endSessionsTitle", "endSessionsWhy", "endSessions"), ["name": entry.name], "access/\(action)",

@@ -27,7 +27,60 @@ struct AuditLines {
     /// The database role of the service. It also writes without a person, for example what the router reports.
     private static let serviceRole = "fieldseal_service"
 
+    /// An entry of the audit, with names for its ids.
+    private struct Entry {
+        let moment: Date
+        let operation: Int64
+        let id: UUID
+        let entity: EntityDefinition?
+        let name: String
+        let who: String
+        let role: String
+        /// The changes that are shown.
+        let changes: [Change]
+    }
+
     func lines(_ records: [Record]) async throws -> [[String: Any]] {
+        let names = try await names(in: records)
+        return try entries(records, names).map { line($0, names) }
+    }
+
+    // MARK: Export
+
+    /// The columns of an export. The names are the same in each language.
+    static let columns = [
+        "createdon", "operation", "operationname", "objectid", "objectidname", "objecttypecode", "objecttypecodename", "useridname",
+        "databaserole", "attribute", "attributename", "oldvalue", "newvalue",
+    ]
+
+    /// The rows of an export: one for each changed attribute, with its values as a page shows them,
+    /// but dates as in other exports. An entry without any has one row.
+    func rows(_ records: [Record]) async throws -> [[String]] {
+        let names = try await names(in: records)
+        return try entries(records, names).flatMap { entry -> [[String]] in
+            let facts = [
+                ISO8601.text(entry.moment), "\(entry.operation)", visit.text("operation:\(entry.operation)"), entry.id.text,
+                entry.name, entry.entity?.logicalName ?? "", entityText(entry), entry.who, entry.role,
+            ]
+            guard !entry.changes.isEmpty else { return [facts + ["", "", "", ""]] }
+            return entry.changes.map { change in
+                let secret = change.operation.map { visit.text("secret:\($0)") }
+                let values = [change.before, change.after].map { exported($0, change.name, entry.entity, names) }
+                return facts + [change.name, label(change.name, entry.entity), values[0], secret ?? values[1]]
+            }
+        }
+    }
+
+    private func exported(
+        _ value: JSONValue?, _ name: String, _ entity: EntityDefinition?, _ names: RecordNames
+    ) -> String {
+        if Self.isEmpty(value) { return "" }
+        return date(value, name, entity).map { ISO8601.text($0) } ?? self.value(value, name, entity, names)
+    }
+
+    // MARK: Names
+
+    private func names(in records: [Record]) async throws -> RecordNames {
         var references: [String: Set<UUID>] = [:]
         for record in records {
             if case .text(let entity) = try record.value(of: "objecttypecode"), case .id(let id) = try record.value(of: "objectid")
@@ -43,9 +96,7 @@ struct AuditLines {
                 }
             }
         }
-        let names = try await RecordNames(references, session)
-        let former = try formerNames(records)
-        return try records.map { try line($0, names, former) }
+        return try await RecordNames(references, session)
     }
 
     /// The names in the entries themselves, for records that are there no more. The newest entry stands first.
@@ -75,35 +126,46 @@ struct AuditLines {
         }
     }
 
-    private func line(_ record: Record, _ names: RecordNames, _ former: [UUID: String]) throws -> [String: Any] {
-        func text(_ name: String) throws -> String { if case .text(let text) = try record.value(of: name) { text } else { "" } }
-        guard case .date(let moment) = try record.value(of: "createdon"), case .id(let id) = try record.value(of: "objectid"),
-            case .int(let operation) = try record.value(of: "operation")
-        else { return [:] }
-        let entity = try entity(record)
-        let role = try text("databaserole")
-        let person = try text("useridname")
-        let shown = try changes(record).filter { isWorthShowing($0, operation) }
+    private func entries(_ records: [Record], _ names: RecordNames) throws -> [Entry] {
+        let former = try formerNames(records)
+        return try records.compactMap { record in
+            func text(_ name: String) throws -> String {
+                if case .text(let text) = try record.value(of: name) { text } else { "" }
+            }
+            guard case .date(let moment) = try record.value(of: "createdon"), case .id(let id) = try record.value(of: "objectid"),
+                case .int(let operation) = try record.value(of: "operation")
+            else { return nil }
+            let role = try text("databaserole")
+            let person = try text("useridname")
+            // A change by SQL has no person, so the database's role is shown.
+            let who: String =
+                !person.isEmpty
+                ? ActorName.shown(systemUser: person, texts)
+                : role == Self.serviceRole ? visit.text("byTheService") : visit.text("pastTheService", ["role": role])
+            return Entry(
+                moment: moment, operation: operation, id: id, entity: try entity(record), name: names[id] ?? former[id] ?? id.text,
+                who: who, role: role, changes: try changes(record).filter { isWorthShowing($0, operation) })
+        }
+    }
+
+    private func entityText(_ entry: Entry) -> String { entry.entity.map { visit.text("entity:\($0.logicalName)") } ?? "" }
+
+    private func line(_ entry: Entry, _ names: RecordNames) -> [String: Any] {
+        let (operation, entity) = (entry.operation, entry.entity)
         // Of the many values of a new record, only its password is mentioned.
-        let labels = shown.filter { operation == 2 || $0.operation != nil }.map { change in
+        let labels = entry.changes.filter { operation == 2 || $0.operation != nil }.map { change in
             let label = label(change.name, entity)
             return change.operation.map { texts.labelled(label, visit.text("secret:\($0)")) } ?? label
         }
         let isPage = operation != 3 && Navigation.sets.contains { $0.logicalName == entity?.logicalName }
         let style: String = operation == 1 ? "good" : operation == 3 ? "bad" : ""
-        let who: String =
-            !person.isEmpty
-            ? ActorName.shown(systemUser: person, texts)
-            : role == Self.serviceRole ? visit.text("byTheService") : visit.text("pastTheService", ["role": role])
-        let href: String? = isPage ? entity.map { "\(visit.root)/records/\($0.entitySetName)/\(id.text)" } : nil
+        let href: String? = isPage ? entity.map { "\(visit.root)/records/\($0.entitySetName)/\(entry.id.text)" } : nil
         let summary: String? = labels.isEmpty ? nil : labels.prefix(4).joined(separator: ", ") + (labels.count > 4 ? " …" : "")
-        let entityText: String = entity.map { visit.text("entity:\($0.logicalName)") } ?? ""
         return [
-            "when": texts.time(moment), "operation": visit.text("operation:\(operation)"),
-            // A change by SQL has no person, so the database's role is shown.
-            "style": style, "who": who, "entity": entityText, "name": names[id] ?? former[id] ?? id.text, "href": orFalse(href),
+            "when": texts.time(entry.moment), "operation": visit.text("operation:\(operation)"),
+            "style": style, "who": entry.who, "entity": entityText(entry), "name": entry.name, "href": orFalse(href),
             "summary": orFalse(summary),
-            "changes": shown.map { change -> [String: Any] in
+            "changes": entry.changes.map { change -> [String: Any] in
                 [
                     "label": label(change.name, entity), "isNew": operation == 1,
                     "secret": orFalse(change.operation.map { visit.text("secret:\($0)") }),
@@ -135,24 +197,36 @@ struct AuditLines {
     private func momentOrText(
         _ value: JSONValue?, _ name: String, _ entity: EntityDefinition?, _ names: RecordNames
     ) -> [String: Any] {
-        if case .dateTime? = entity?[name]?.type, let date = value?.string.flatMap(ISO8601.date) {
-            return ["time": texts.time(date)]
-        }
+        if let date = date(value, name, entity) { return ["time": texts.time(date)] }
         return ["time": false, "text": self.value(value, name, entity, names)]
+    }
+
+    /// The value of an attribute that is a date.
+    private func date(_ value: JSONValue?, _ name: String, _ entity: EntityDefinition?) -> Date? {
+        guard case .dateTime? = entity?[name]?.type else { return nil }
+        return value?.string.flatMap(ISO8601.date)
+    }
+
+    private static func isEmpty(_ value: JSONValue?) -> Bool {
+        switch value {
+        case nil, .null?, .string("")?: true
+        default: false
+        }
     }
 
     /// A value in the form of its attribute: an option's label, a record's name.
     private func value(_ value: JSONValue?, _ name: String, _ entity: EntityDefinition?, _ names: RecordNames) -> String {
+        if Self.isEmpty(value) { return "—" }
         let attribute = entity?[name]
         switch value {
-        case nil, .null?: return "—"
         case .string(let text)?:
             if let id = UUID(text: text) { return names[id] ?? text }
             // A router's report has words in the reader's language.
-            return text.isEmpty ? "—" : name == "lastsyncerror" ? texts.toldReport(text) : text
+            return name == "lastsyncerror" ? texts.toldReport(text) : text
         case .bool(let flag)?: return visit.text(flag ? "yes" : "no")
         case .integer(let number)?: return attribute.map { texts.option(number, of: $0) } ?? "\(number)"
         case let other?: return String(decoding: other.utf8, as: UTF8.self)
+        case nil: return ""
         }
     }
 }

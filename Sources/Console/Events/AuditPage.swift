@@ -110,12 +110,10 @@ extension Console {
         let (first, rest) = (try await session.list(.audit, query), query)
         return PageResponse(
             content: .stream(name: "\(session.organization.name)-audit.csv", type: "text/csv; charset=utf-8") { write in
-                try await write(Array((CSV.line(Self.auditColumns)).utf8))
+                try await write(Array((CSV.line(AuditLines.columns)).utf8))
                 var (page, query) = (first, rest)
                 while true {
-                    let lines = try page.records.map { record in
-                        CSV.line(try Self.auditColumns.map { CSV.text(try record.value(of: $0)) })
-                    }
+                    let lines = try await AuditLines(visit, session).rows(page.records).map(CSV.line)
                     try await write(Array(lines.joined().utf8))
                     guard let next = page.next, let last = page.records.last,
                         case .date(let moment) = try last.value(of: "createdon")

@@ -212,7 +212,7 @@ extension Console {
                 .init("subject", .string(visit.form["subject"] ?? "")),
                 .init("directioncode", true), .init("email_activity_parties", .array([sender] + recipients)),
             ]
-            members += try content(visit, composing, record)
+            members += try await content(visit, composing, record)
             if let parent = try Self.parent(record, composing) {
                 members.append(.init("parentactivityid@odata.bind", .string("/emails(\(parent.text))")))
             }
@@ -281,7 +281,7 @@ extension Console {
     }
 
     /// The text and its type. A text that is sent again as it was keeps its formatting.
-    private func content(_ visit: Visit, _ composing: Composing, _ record: Record?) throws -> [JSONValue.Member] {
+    private func content(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> [JSONValue.Member] {
         if composing == .again, let record,
             visit.form["body"]?.replacing("\r\n", with: "\n") == (try MailText(of: record).text)
         {
@@ -290,21 +290,21 @@ extension Console {
                 .init("mimetype", .string(try Self.isHTML(record) ? "text/html" : "text/plain")),
             ]
         }
-        return [.init("mimetype", "text/html"), .init("description", .string(try body(visit, composing, record)))]
+        return [.init("mimetype", "text/html"), .init("description", .string(try await body(visit, composing, record)))]
     }
 
     /// The typed text, with the forwarded or quoted e-mail below it.
-    private func body(_ visit: Visit, _ composing: Composing, _ record: Record?) throws -> String {
+    private func body(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> String {
         func lines(_ text: String) -> String {
-            Charts.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
+            EscapedHTML.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
         }
         let typed = "<p>\(lines(visit.form["body"] ?? ""))</p>"
         guard let record else { return typed }
-        if composing == .forward { return try "\(typed)\n\(forwardedPart(record, visit))" }
+        if composing == .forward { return "\(typed)\n\(try await forwardedPart(record, visit))" }
         guard composing == .reply, visit.form["quote"] != nil else { return typed }
-        let facts = ["when": try moment(of: record, visit) ?? "", "who": try Self.text("sender", of: record)]
+        let facts = ["when": try moment(of: record, visit) ?? "", "who": try await named(.sender, record, visit)]
         let quoted = lines(try MailText(of: record).text)
-        return "\(typed)\n<p>\(Charts.escaped(visit.text("wrote", facts)))</p>\n<blockquote>\(quoted)</blockquote>"
+        return "\(typed)\n<p>\(EscapedHTML.escaped(visit.text("wrote", facts)))</p>\n<blockquote>\(quoted)</blockquote>"
     }
 
     /// When an e-mail was sent, or else stored.
@@ -315,15 +315,21 @@ extension Console {
         return nil
     }
 
-    private func forwardedPart(_ forwarded: Record, _ visit: Visit) throws -> String {
-        var head: [(String, String)] = [(visit.text("from"), try Self.text("sender", of: forwarded))]
+    /// The senders or recipients of an e-mail, with their names as it had them.
+    private func named(_ kind: Participation, _ record: Record, _ visit: Visit) async throws -> String {
+        try await namedParties(record, visit)[kind]?.joined(separator: ", ") ?? ""
+    }
+
+    private func forwardedPart(_ forwarded: Record, _ visit: Visit) async throws -> String {
+        var head: [(String, String)] = [(visit.text("from"), try await named(.sender, forwarded, visit))]
         if let moment = try moment(of: forwarded, visit) { head.append((visit.text("when"), moment)) }
-        head.append((visit.text("to"), try Self.text("torecipients", of: forwarded)))
+        head.append((visit.text("to"), try await named(.to, forwarded, visit)))
         head.append((visit.text("subject"), try Self.text("subject", of: forwarded)))
-        let facts = head.map { "<b>\(Charts.escaped($0.0)):</b> \(Charts.escaped($0.1))" }.joined(separator: "<br>\n")
+        let facts = head.map { "<b>\(EscapedHTML.escaped($0.0)):</b> \(EscapedHTML.escaped($0.1))" }.joined(separator: "<br>\n")
         let text = try Self.text("description", of: forwarded)
         let original =
-            try Self.isHTML(forwarded) ? "<div>\(text)</div>" : "<div style=\"white-space:pre-wrap\">\(Charts.escaped(text))</div>"
+            try Self.isHTML(forwarded)
+            ? "<div>\(text)</div>" : "<div style=\"white-space:pre-wrap\">\(EscapedHTML.escaped(text))</div>"
         return "<hr>\n<p>\(facts)</p>\n\(original)"
     }
 

@@ -102,20 +102,28 @@ extension Console {
     }
 
     private func parties(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
-        var lists: [Int64: [String]] = [:]
+        let lists = try await namedParties(record, visit)
+        let names: [(Participation, String)] = [(.sender, "from"), (.to, "to"), (.cc, "copyTo"), (.bcc, "blindCopyTo")]
+        return names.compactMap { kind, key in
+            lists[kind].map { ["label": visit.text(key), "value": $0.joined(separator: ", ")] }
+        }
+    }
+
+    /// The sender and the recipients of an e-mail, each as `Name <address>` where both are known.
+    func namedParties(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
+        var lists: [Participation: [String]] = [:]
         for party in try await participants(record, visit) {
+            guard let kind = Participation(rawValue: Int(party.kind)) else { continue }
             let (address, name) = (party.address, party.name)
             let shown: String? =
                 if let name, let address, name.lowercased() != address.lowercased() { "\(name) <\(address)>" } else {
                     address ?? name
                 }
-            if let shown { lists[party.kind, default: []].append(shown.withoutDirections) }
+            if let shown { lists[kind, default: []].append(shown.withoutDirections) }
         }
-        if lists[1] == nil, case .text(let sender) = try record.value(of: "sender"), !sender.isEmpty {
-            lists[1] = [sender.withoutDirections]
-        }
-        let names: [(Int64, String)] = [(1, "from"), (2, "to"), (3, "copyTo"), (4, "blindCopyTo")]
-        return names.compactMap { mask, key in lists[mask].map { ["label": visit.text(key), "value": $0.joined(separator: ", ")] } }
+        let sender = try Self.text("sender", of: record)
+        if lists[.sender] == nil, !sender.isEmpty { lists[.sender] = [sender.withoutDirections] }
+        return lists
     }
 
     /// The addresses that an e-mail is for.
@@ -215,7 +223,8 @@ extension Console {
         let head =
             "<!DOCTYPE html><meta charset=\"utf-8\"><base target=\"_blank\"><style>body{font:16px/1.5 system-ui,sans-serif;margin:16px;color:#17212b;background:#fff;overflow-wrap:anywhere}img,table{max-width:100%}</style>"
         let content =
-            try Self.isHTML(record) ? SafeHTML.rewritten(body) : "<div style=\"white-space:pre-wrap\">\(Charts.escaped(body))</div>"
+            try Self.isHTML(record)
+            ? SafeHTML.rewritten(body) : "<div style=\"white-space:pre-wrap\">\(EscapedHTML.escaped(body))</div>"
         return PageResponse(content: .foreign(html: Array((head + content).utf8)))
     }
 

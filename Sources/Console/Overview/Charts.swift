@@ -55,15 +55,11 @@ enum Charts {
     ) -> String {
         let form = isFlat ? "class=\"chart flat\" preserveAspectRatio=\"none\"" : "class=\"chart\""
         return
-            "<svg \(form) role=\"img\" viewBox=\"0 0 \(text(width)) \(text(height))\" aria-label=\"\(escaped(alternative))\">\(shapes)</svg>"
+            "<svg \(form) role=\"img\" viewBox=\"0 0 \(text(width)) \(text(height))\" aria-label=\"\(EscapedHTML.escaped(alternative))\">\(shapes)</svg>"
     }
 
     private static func text(_ number: Double) -> String {
         let rounded = (number * 10).rounded() / 10
         return rounded == rounded.rounded() ? "\(Int(rounded))" : "\(rounded)"
-    }
-
-    static func escaped(_ text: String) -> String {
-        EscapedHTML.escaped(text, ["&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&quot;"])
     }
 }

@@ -50,7 +50,7 @@ extension MailboxLeases {
     /// A subquery in FROM may run once for each row of the updated table, and then finds another mailbox each time. MATERIALIZED
     /// makes it run once.
     private func leasing(_ mailbox: UUID?) -> String {
-        let due = DueMailboxes(organization: organization)
+        let due = DueMailboxes(session)
         let wanted = mailbox.map { _ in "(m.mailboxid = $2 AND \(DueMailboxes.receives))" }
         // A requested mailbox has new messages.
         let receives = wanted == nil ? "(\(due.receivesNow) OR \(DueMailboxes.receives) AND \(DueMailboxes.wasLeft))" : "true"

@@ -143,7 +143,7 @@ extension MailboxLeases {
     /// change.
     func startWatching(_ id: UUID, _ router: String, _ revision: String, on connection: isolated PostgresConnection) throws -> Bool
     {
-        let due = DueMailboxes(organization: organization)
+        let due = DueMailboxes(session)
         let allowed = try connection.query(
             """
             SELECT 1 FROM \(due.source)
@@ -182,13 +182,12 @@ extension MailboxLeases {
     }
 
     private func look(_ request: WaitForWork.Request, _ watching: Watching) async throws -> Look {
-        let due = DueMailboxes(organization: organization)
-        let hasKey = deployment.keyring.dataKey(of: session.state) != nil
+        let due = DueMailboxes(session)
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 // Without the key no credential is released. The next sign-in reports that as an alert.
-                var ended = hasKey ? [] : watching.ids.map(\.text)
-                if hasKey {
+                var ended = due.hasKey ? [] : watching.ids.map(\.text)
+                if due.hasKey {
                     ended = try connection.query(changed(due), [.text(request.hostId), .uuids(watching.ids)])
                         .map { try $0.decode(0, as: UUID.self).text }
                 }

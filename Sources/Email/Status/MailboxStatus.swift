@@ -2,6 +2,7 @@ package import Foundation
 import Model
 import PostgresClient
 import Records
+import RouterProtocol
 import Tenancy
 
 /// The status of a mailbox that a router works for: the last success, what waits, what was set aside, and what comes next.
@@ -63,9 +64,12 @@ package struct MailboxStatus: Sendable {
     /// Seconds after which a due mailbox without a turn is a problem.
     private static let lateSeconds = 600.0
 
-    /// Whether the mailbox has been due for long, so that no router seems to work for it.
+    /// Whether the mailbox has been due for long, so that no router seems to work for it. One that waits for the organization's key
+    /// is not late.
     package var isLate: Bool {
-        guard receives, obstacle == nil, leasedTo == nil, watchedBy == nil, let nextTurn else { return false }
+        guard errorCode != AlertCode.keyRequired, receives, obstacle == nil, leasedTo == nil, watchedBy == nil, let nextTurn else {
+            return false
+        }
         return nextTurn < Date().addingTimeInterval(-Self.lateSeconds)
     }
 

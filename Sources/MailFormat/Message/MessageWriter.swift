@@ -112,9 +112,12 @@ package struct MessageWriter {
         bytes += [0x0D, 0x0A]
     }
 
-    /// Begins a multipart/mixed. Write its parts after calls of ``next(_:)``.
-    package mutating func beginMixed(_ boundary: String) {
-        bytes += Array("Content-Type: multipart/mixed; boundary=\"\(boundary)\"\r\n\r\n".utf8)
+    /// What the parts of a multipart are to each other.
+    package enum Multipart: String { case mixed, alternative }
+
+    /// Begins a multipart, as the whole body or as the next part. Write its parts after calls of ``next(_:)``.
+    package mutating func begin(_ kind: Multipart, _ boundary: String) {
+        bytes += Array("Content-Type: multipart/\(kind.rawValue); boundary=\"\(boundary)\"\r\n\r\n".utf8)
     }
 
     /// The delimiter before a part.

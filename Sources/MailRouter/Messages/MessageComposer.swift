@@ -30,13 +30,13 @@ struct MessageComposer {
         if email.readReceiptRequested { writer.add("Disposition-Notification-To", people: [("", sender.1)]) }
         writer.add("MIME-Version", tokens: ["1.0"])
         guard !email.attachments.isEmpty else {
-            writer.add(body: email.body, isHTML: isHTML)
+            addText(to: &writer)
             return writer.message
         }
-        let boundary = "=_\(UUID().uuidString)"
-        writer.beginMixed(boundary)
+        let boundary = Self.boundary()
+        writer.begin(.mixed, boundary)
         writer.next(boundary)
-        writer.add(body: email.body, isHTML: isHTML)
+        addText(to: &writer)
         for attachment in email.attachments {
             guard let file = Data(base64Encoded: attachment.body) else { return nil }
             writer.next(boundary)
@@ -46,6 +46,22 @@ struct MessageComposer {
         writer.end(boundary)
         return writer.message
     }
+
+    /// The text, and before it the same without markup where it is HTML: the last part is the best one (RFC 2046 section 5.1.4).
+    /// HTML that displays no words is alone.
+    private func addText(to writer: inout MessageWriter) {
+        let plain = isHTML ? PlainText.of(html: email.body) : ""
+        guard !plain.isEmpty else { return writer.add(body: email.body, isHTML: isHTML) }
+        let boundary = Self.boundary()
+        writer.begin(.alternative, boundary)
+        for (body, isHTML) in [(plain, false), (email.body, true)] {
+            writer.next(boundary)
+            writer.add(body: body, isHTML: isHTML)
+        }
+        writer.end(boundary)
+    }
+
+    private static func boundary() -> String { "=_\(UUID().uuidString)" }
 
     /// The declared type of the body. Without one, a text with an HTML tag counts as HTML.
     private var isHTML: Bool {

@@ -175,7 +175,8 @@ struct OrganizationRewrap {
             try grants.set(control.grant, under: alone)
         }
         let links = try RoleGrants(of: organization, on: connection)
-        for grant in links.roles + links.rows.map(\.grant) where try list.holds(grant, under: new) {
+        let invitations = try Invitation.all(of: organization, on: connection).map(\.grant)
+        for grant in links.roles + links.rows.map(\.grant) + invitations where try list.holds(grant, under: new) {
             try grants.set(grant, under: alone)
         }
     }

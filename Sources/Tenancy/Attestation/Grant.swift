@@ -14,6 +14,8 @@ package struct Grant: Sendable {
         case clientSecret = "api_client_secret"
         case clientKey = "api_client_key"
         case user = "console_user"
+        /// The link with which a person chooses a password.
+        case invitation
         case recoveryCode = "console_recovery_code"
         case session = "console_session"
         case issuer = "oidc_issuer"

@@ -1,10 +1,12 @@
 """Who may sign in, in the console: removal, sessions of others, secrets of clients, sign-in rules; and views that a person keeps."""
 
+import datetime
 import html
 import json
 import pathlib
 import re
 
+import pytest
 import requests
 from attested import Attestor
 from one_time import one_time_password
@@ -196,6 +198,65 @@ def test_one_session_of_a_person_is_ended(console):
     assert "twice: a session ended" in text(admin.get("events?kind=user+changed"))
     german = admin.session.get(f"{console.pages}/events?kind=user+changed", headers={"Accept-Language": "de"})
     assert "twice: eine Sitzung beendet" in text(german)
+
+
+# Links with which a person chooses a password
+
+
+def test_the_link_that_waits_is_shown_replaced_and_withdrawn(console):
+    id = person(console, "invited-ida")
+    person(console, "email-eve", "Email Administrator")
+    admin, email_admin = Visitor(console), Visitor(console, "email-eve", password("email-eve"))
+
+    def invite():
+        return re.search(r"token=([\w-]+)", admin.send("access/invite-user", id=id).text)[1]
+
+    def status(token):
+        return admin.get(f"invitation?token={token}").status_code
+
+    assert "has not been used yet" not in text(admin.get(f"access/people/{id}"))
+    first = invite()
+    page = admin.get(f"access/people/{id}")
+    assert "A link to choose a password has not been used yet. Created by admin Valid until" in text(page)
+    [(end,)] = console.sql("SELECT invited_until FROM config.console_user WHERE user_id = %s", [id])
+    assert f'datetime="{end.astimezone(datetime.timezone.utc):%Y-%m-%dT%H:%M:%S}' in page.text
+    assert 6.9 < (end - datetime.datetime.now(datetime.timezone.utc)).total_seconds() / 86400 < 7.1 and status(first) == 200
+    # Another link replaces it.
+    second = invite()
+    assert (status(first), status(second)) == (404, 200)
+    # Only System Administrators see and withdraw it.
+    assert email_admin.get(f"access/people/{id}").status_code == 403
+    assert email_admin.send("access/withdraw-invitation", id=id, confirmed="1").status_code == 403 and status(second) == 200
+    held = console.sql("SELECT invitation, invited_by, invited_until FROM config.console_user WHERE user_id = %s", [id])[0]
+    asked = admin.send("access/withdraw-invitation", id=id)
+    assert "Withdraw the link for invited-ida?" in text(asked) and status(second) == 200, "it is asked first"
+    done = admin.send("access/withdraw-invitation", **fields_of_question(asked))
+    assert "The link for invited-ida was withdrawn." in text(done) and "has not been used yet" not in text(done) and status(second) == 404
+    assert details(console, "user changed")[0] == "invited-ida: invitation withdrawn" and "invited-ida: invitation withdrawn" in text(admin.get("events?kind=user+changed"))
+    # SQL does not bring it back.
+    console.sql("UPDATE config.console_user SET invitation = %s, invited_by = %s, invited_until = %s WHERE user_id = %s", [*held, id])
+    assert status(second) == 404 and "has not been used yet" not in text(admin.get(f"access/people/{id}"))
+
+
+@pytest.mark.parametrize("ends", ["used", "reset", "disabled", "over"])
+def test_a_link_ends_and_is_no_longer_shown(console, ends):
+    id, admin = person(console, f"invited-{ends}"), Visitor(console)
+    token = re.search(r"token=([\w-]+)", admin.send("access/invite-user", id=id).text)[1]
+    assert "has not been used yet" in text(admin.get(f"access/people/{id}"))
+    if ends == "used":
+        csrf = re.search(r'name="csrf" value="(\w+)"', admin.get(f"invitation?token={token}").text)
+        chosen = "a password that they chose"
+        answer = admin.session.post(f"{admin.pages}/invitation", {"token": token, "password": chosen, "again": chosen, **({"csrf": csrf[1]} if csrf else {})})
+        assert answer.status_code == 200
+    elif ends == "reset":
+        assert admin.send("access/reset-user", id=id, password="another password of theirs", confirmed="1").status_code == 200
+    elif ends == "disabled":
+        assert admin.send("access/disable-user", id=id).status_code == 200 and admin.send("access/enable-user", id=id).status_code == 200
+    else:
+        # A later end is another row than the service wrote; an earlier one is not reached.
+        console.sql("UPDATE config.console_user SET invited_until = now() - interval '1 second' WHERE user_id = %s", [id])
+    assert admin.get(f"invitation?token={token}").status_code == 404
+    assert "has not been used yet" not in text(admin.get(f"access/people/{id}"))
 
 
 # Secrets of clients

@@ -61,6 +61,25 @@ def test_an_answer_has_files(console, box):
     assert answer.status_code == 200 and attached(console, "Re: asked") == [("a.txt", "text/plain", b"answer")]
 
 
+@pytest.mark.parametrize("name, shown", [("Müller, Mia", "Müller, Mia &lt;mia@elsewhere.test&gt;"), ("Mia@Elsewhere.test", "mia@elsewhere.test"), (None, "mia@elsewhere.test")])
+def test_an_answer_names_the_customer_as_received(console, box, name, shown):
+    subject = f"asked by {name}"
+    [(id,)] = console.sql(
+        "INSERT INTO org_contoso.email (activityid, subject, description, directioncode, statuscode, statecode, sender, receivingmailboxid) "
+        "VALUES (gen_random_uuid(), %s, 'Where is it?', false, 4, 1, 'mia@elsewhere.test', %s) RETURNING activityid::text", [subject, box])
+    for kind, address, known in ((1, "mia@elsewhere.test", name), (2, "help@contoso.test", "The <Team>")):
+        console.sql("""
+            INSERT INTO org_contoso.activityparty (activitypartyid, activityid, participationtypemask, addressused, partyidname)
+            VALUES (gen_random_uuid(), %s, %s, %s, %s)""", [id, kind, address, known])
+    visitor = Visitor(console)
+    for path, form in (("reply", {"quote": "1"}), ("forward", {})):
+        answer = compose(visitor, box, [("", b"", "application/octet-stream")], f"records/emails/{id}/{path}", subject=f"{path} {subject}", **form)
+        assert answer.status_code == 200 and sent(console, f"{path} {subject}") == 1, text(answer)
+    [(answered,), (forwarded,)] = console.sql("SELECT description FROM org_contoso.email WHERE subject LIKE %s ORDER BY subject DESC", [f"%_ {subject}%"])
+    assert f", {shown} wrote:</p>\n<blockquote>Where is it?</blockquote>" in answered, answered
+    assert f"<b>From:</b> {shown}<br>" in forwarded and "<b>To:</b> The &lt;Team&gt; &lt;help@contoso.test&gt;<br>" in forwarded, forwarded
+
+
 @pytest.mark.parametrize("sizes", [[13_000_000, 13_000_000], [30_000_000], [60_000_000]])
 def test_too_much_is_said_in_words_and_the_text_stays(console, box, sizes):
     files = [(f"large {i}.bin", b"x" * size, "application/octet-stream") for i, size in enumerate(sizes)]

@@ -92,6 +92,39 @@ def test_opened_views_have_headings_in_order(console, browser):
         assert violations(browser) == [], path
 
 
+# The form of a list's filters: whether its button is alone in a row, and each day in the row of the other.
+FILTERS = """
+const form = document.querySelector("form.filters"), box = (e) => e.getBoundingClientRect(), row = (a, b) => Math.abs(box(a).bottom - box(b).bottom) < 2;
+const fields = [...form.querySelectorAll(":is(input, select):not([type=hidden])")].filter((e) => e.getClientRects().length);
+const button = form.querySelector("button"), days = fields.filter((e) => e.type === "date"), found = [];
+const isWide = box(button).width > box(form).width - 2;
+if (!fields.some((e) => row(e, button)) && !(innerWidth < 600 && isWide)) found.push("the button is alone");
+if (isWide && innerWidth >= 600) found.push("the button is as wide as the form");
+if (days.length && !row(...days)) found.push("the days are apart");
+const clear = form.querySelector("a.button");
+if (clear && innerWidth >= 600 && !row(clear, button)) found.push("the link is apart from the button");
+for (const e of fields) if (box(e).width < 80 || box(e).width > 400 && e.type !== "search" && innerWidth >= 600 && !e.closest(".more")) found.push(["width", e.name, box(e).width]);
+return found;
+"""
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
+def test_filters_are_in_even_rows(console, language):
+    found = []
+    driver = chromium(language=language)
+    try:
+        sign_in(driver, console)
+        for path in ("events", "events?outcome=succeeded", f"events?record={console.ids['mailbox']}", "audit", "audit?operation=1", "records/mailboxes", "records/emails",
+                     "records/emails?status=4", "records/emails?f.directioncode=false", "records/queues?q=s", "access", "access?q=a"):
+            driver.get(f"{console.pages}/{path}")
+            for width in (360, 640, 768, 1024, 1280, 1440, 1920):
+                resize(driver, width)
+                found += [(path, width, problem) for problem in driver.execute_script(FILTERS)]
+    finally:
+        driver.quit()
+    assert found == []
+
+
 # What stays in place while a page is scrolled, as a part of the window's height.
 STAYING = """
 return [...document.querySelectorAll("body *")].filter((e) => ["sticky", "fixed"].includes(getComputedStyle(e).position) && e.getClientRects().length)

@@ -203,9 +203,40 @@ def test_evidence_is_filtered_by_time_record_and_person(console):
     assert len(lines(f"audit?id={box}&operation=1")) == 1 and lines(f"audit?id={box}&from={tomorrow}") == []
     assert len(lines(f"audit?id={box}&person=dev-admin")) == len(changes) and lines(f"audit?id={box}&person=nobody") == []
     # The exported rows are those of the filters.
-    assert len(rows(admin.get(f"audit.csv?id={box}&operation=1"))) == 2
+    head, *created = rows(admin.get(f"audit.csv?id={box}&operation=1"))
+    assert {row[head.index("objectidname")] for row in created} == {"evident"} and {row[head.index("operationname")] for row in created} == {"Created"}
     exported = [json.loads(line) for line in admin.get("events.jsonl").text.splitlines()]
     assert [event["kind"] for event in exported if box in str(event.get("details"))] == ["password set", "password replaced"]
+
+
+def test_changes_are_exported_as_a_row_for_each_value(console):
+    admin = Person(console)
+    first, second = (console.create("emailserverprofiles", {"name": name, "servertype": 4}) for name in ("one server", "=two servers"))
+    box = console.create("mailboxes", {"name": "exported change", "password": "first"})
+    for body in (
+        {"name": "=1+1", "emailserverprofile@odata.bind": f"/emailserverprofiles({first})", "processemailreceivedafter": "2026-01-02T03:04:05Z"},
+        {"name": "@there", "emailserverprofile@odata.bind": f"/emailserverprofiles({second})", "password": "second", "emailrouteraccessapproval": 1}):
+        assert console.request("PATCH", f"mailboxes({box})", body).status_code == 204
+    console.sql("UPDATE org_contoso.mailbox SET username = 'by a DBA' WHERE mailboxid = %s", [box])
+    head, *exported = rows(admin.get(f"audit.csv?id={box}"))
+    assert head == ["createdon", "operation", "operationname", "objectid", "objectidname", "objecttypecode", "objecttypecodename", "useridname",
+                    "databaserole", "attribute", "attributename", "oldvalue", "newvalue"]
+    assert {tuple(row[3:7]) for row in exported} == {(box, "'@there", "mailbox", "Mailbox")}
+    changed = [(row[1], row[2], row[7], *row[9:]) for row in exported if row[1] == "2"]
+    assert set(changed) >= {
+        ("2", "Changed", "by SQL, as postgres", "username", "User name", "", "by a DBA"),
+        ("2", "Changed", "dev-admin (client)", "name", "Name", "'=1+1", "'@there"), ("2", "Changed", "dev-admin (client)", "name", "Name", "exported change", "'=1+1"),
+        ("2", "Changed", "dev-admin (client)", "emailserverprofile", "Server profile", "one server", "'=two servers"),
+        ("2", "Changed", "dev-admin (client)", "password", "Password", "", "replaced")}, changed
+    assert [row[4:] for row in changed if row[3] == "processemailreceivedafter"] == [("Ignore mail before", "", "2026-01-02T03:04:05Z")], changed
+    [approved] = [row for row in exported if row[9] == "emailrouteraccessapproval" and row[1] == "2"]
+    assert approved[12] == "Approved" and approved[11] not in ("0", ""), approved
+    assert ("1", "Created", "set") in {(row[1], row[2], row[12]) for row in exported if row[9] == "password"}
+    # In the reader's language, with the same names of columns.
+    admin.session.headers["Accept-Language"] = "de"
+    german = rows(admin.get(f"audit.csv?id={box}&operation=2"))
+    assert german[0] == head and {(row[2], row[6]) for row in german[1:]} == {("Geändert", "Postfach")} and "ersetzt" in {row[12] for row in german}
+    assert console.request("DELETE", f"mailboxes({box})").status_code == 204
 
 
 def test_consecutive_releases_are_one_line(console):

@@ -52,11 +52,11 @@ def test_on_a_phone_the_list_begins_on_the_first_screen(console, browser):
         sort = browser.find_element(By.NAME, "sort")
         assert closed < 560 + 150 * (page == "records/mailboxes"), (page, closed)
         assert sort.is_displayed() and browser.find_element(By.NAME, "size").is_displayed() and measured(browser) == []
-        button = browser.find_element(By.CSS_SELECTOR, ".filters > button")
+        button = browser.find_element(By.CSS_SELECTOR, ".filters button")
         assert button.rect["y"] > sort.rect["y"], "the button is after the fields"
         Select(sort).select_by_index(1)
         browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
-        press(browser, By.CSS_SELECTOR, ".filters > button")
+        press(browser, By.CSS_SELECTOR, ".filters button")
         assert "sort=-" in browser.current_url
     # A state that is chosen is seen, and so are all of them on a wider screen.
     browser.get(f"{console.pages}/records/emails?status=4")

@@ -61,6 +61,10 @@ class Rotated:
         assert len(self.codes) == 10
         self.ada, answer = self.sign_in("ada")
         assert answer.status_code == 200
+        # A link with which hedy may choose a password.
+        [(hedy,)] = self.cluster.sql("SELECT user_id::text FROM config.console_user WHERE name = 'hedy'")
+        csrf = re.search(r'name="csrf" value="(\w+)"', answer.text)[1]
+        self.link = re.search(r"/invitation\?token=[\w-]+", self.ada.post(f"{self.pages}/access/invite-user", {"csrf": csrf, "id": hedy}).text)[0]
         # Mail servers, passwords, an e-mail that waits, a retired key, and archived events.
         self.profile, self.box = str(uuid.uuid4()), str(uuid.uuid4())
         self.write("POST", "emailserverprofiles", {
@@ -120,6 +124,7 @@ class Rotated:
         assert self.sign_in("ada")[1].status_code == 200
         assert self.sign_in("ada", password="not ada's password")[1].status_code == 403
         assert self.sign_in("joan")[1].status_code == 403, "joan is disabled"
+        assert self.ada.get(f"{self.pages}{self.link}").status_code == 200, "the link waits"
         findings = {f["code"] for f in json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]}
         assert not findings & WRONG, findings
 

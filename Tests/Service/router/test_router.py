@@ -58,7 +58,8 @@ def test_a_message_becomes_a_record_and_a_record_is_sent(routed, kind):
     assert sent.status_code == 200, sent.text
     until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] == 3, what=lambda: routed.get(f"emails({id})").text + routed.log().decode()[-3000:])
     [arrived] = until(lambda: [m for m in routed.mail.messages("customer@elsewhere.test") if m["Subject"] == sent.json()["Subject"]])
-    assert arrived["From"].endswith(f"<{address}>") and "Wir schauen nach." in arrived.get_content() and "CRM:" in arrived["Subject"]
+    assert arrived["From"].endswith(f"<{address}>") and "CRM:" in arrived["Subject"]
+    assert [(part.get_content_type(), "Wir schauen nach." in part.get_content()) for part in arrived.iter_parts()] == [("text/plain", True), ("text/html", True)]
     reply = message(subject=f"Re: {arrived['Subject']}", to=address, body="Danke!", In_Reply_To=arrived["Message-ID"])
     routed.mail.inject(address, reply)
     answered = until(lambda: [r for r in emails(routed, box, "subject,_parentactivityid_value,correlationmethod") if r["subject"].startswith("Re:")])
@@ -689,6 +690,41 @@ def test_nothing_of_a_record_becomes_a_header(routed, inbox):
 
 
 # Crashes, keys and rights
+
+
+def test_without_the_key_a_mailbox_is_reported_once(routed, inbox):
+    """What stays the same is not written again by each turn: neither the mailbox nor its changes, alerts and events."""
+    address, box = inbox
+
+    def written():
+        return routed.sql("""
+            SELECT (SELECT xmin::text FROM org_contoso.mailbox WHERE mailboxid = %(box)s), (SELECT count(*) FROM org_contoso.audit WHERE objectid = %(box)s),
+                   (SELECT string_agg(xmin::text, ',') FROM org_contoso.tracelog WHERE regardingobjectid = %(box)s),
+                   (SELECT count(*) FROM org_contoso.security_event WHERE details LIKE '%%' || %(box)s || '%%')""", {"box": box})[0]
+
+    assert routed.set_key("A-key-that-is-required-1!").status_code == 204
+    id = outgoing(routed, box, ["customer@elsewhere.test"], "waits for the key")
+    others = [queue(routed, routed.mail, profile(routed, routed.mail), testemailconfigurationscheduled=False)[1] for _ in range(3)]
+    routed.sql("SET session_replication_role = replica; DELETE FROM config.organization_key")
+    try:
+        problem(routed, box, 16)
+        until(lambda: routed.sql("SELECT hostid IS NULL AND lastsyncerrorcode = 16 FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(True,)])
+        routed.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = now() - interval '1 hour' WHERE mailboxid = %s", [box])
+        before = written()
+        # The router asks for work again and again: it reports others, which were due after this one.
+        for other in others:
+            routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [other])
+            problem(routed, other, 16)
+            routed.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = false WHERE mailboxid = %s", [other])
+        assert written() == before
+        # A test is answered.
+        assert routed.request("PATCH", f"mailboxes({box})", {"testemailconfigurationscheduled": True}).status_code == 204
+        until(lambda: not routed.get(f"mailboxes({box})").json()["testemailconfigurationscheduled"])
+    finally:
+        assert routed.set_key("A-key-that-is-required-1!", change=False).status_code == 204
+    # With the key it goes on by itself.
+    until(lambda: routed.get(f"emails({id})").json()["statuscode"] == 3, what=lambda: routed.log().decode()[-3000:])
+    until(lambda: routed.sql("SELECT lastsyncerrorcode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(None,)])
 
 
 def test_a_key_change_and_a_lost_key(routed, inbox):

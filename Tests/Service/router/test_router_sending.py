@@ -205,7 +205,27 @@ def test_the_mimetype_decides(routed, sender, mimetype, body, kind):
     send(routed, id)
     state(routed, id, 3)
     message = arrived(server)
-    assert message.get_content_type() == f"text/{kind}" and message.get_content().replace("\r\n", "\n").strip() == body
+    # HTML has its words as text before it (RFC 2046 section 5.1.4), for readers that show no markup.
+    parts = list(message.iter_parts()) if kind == "html" and message.is_multipart() else [message]
+    assert parts[-1].get_content_type() == f"text/{kind}" and parts[-1].get_content().replace("\r\n", "\n").strip() == body
+    words = {"<p>b</p>": "b", "a<BR/>b": "a\nb", "see <a\nhref='x'>": "see", "</H1>": ""}.get(body, body)
+    if kind == "html" and words:
+        assert message.get_content_type() == "multipart/alternative" and [part.get_content_type() for part in parts] == ["text/plain", "text/html"]
+        assert parts[0].get_content().replace("\r\n", "\n").strip() == words
+    else:
+        assert not message.is_multipart()
+
+
+def test_files_are_beside_both_texts(routed, sender):
+    server = SMTPServer(certificate(routed))
+    q, _ = sender(server)
+    id = draft(routed, q, ["a@elsewhere.test"], body="<p>See <b>it</b></p>", mimetype="text/html", email_activity_mime_attachment=[{"filename": "a.bin", "body": "eA=="}])
+    send(routed, id)
+    state(routed, id, 3)
+    message = arrived(server)
+    texts, file = message.iter_parts()
+    assert message.get_content_type() == "multipart/mixed" and texts.get_content_type() == "multipart/alternative" and file.get_filename() == "a.bin"
+    assert [(part.get_content_type(), part.get_content().strip()) for part in texts.iter_parts()] == [("text/plain", "See it"), ("text/html", "<p>See <b>it</b></p>")]
 
 
 def test_a_direction_without_a_method_is_not_tested(routed):

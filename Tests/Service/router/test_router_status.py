@@ -28,11 +28,14 @@ def test_what_a_mailbox_lacks_is_named_and_makes_it_not_late(cluster):
     # The controls: it is due and no router comes; and it is only tested.
     late = mailbox(cluster, good, 2)
     tested = mailbox(cluster, good, 0, testemailconfigurationscheduled=True)
+    # Without the organization's key it is not looked at again.
+    keyless = mailbox(cluster, good, 2, lastsyncerror="The organization's encryption key is required.", lastsyncerrorcode=16)
     lines = {line["mailboxId"]: line for line in map(json.loads, cluster.run("router", "status", "--json").stdout.splitlines())}
     assert {id: lines[id]["obstacle"] for id in (none, resting, undelivered, unset, late, tested)} == {
         none: "no profile", resting: "inactive profile", undelivered: "no delivery method", unset: "no delivery method", late: None, tested: None}
     assert [lines[id]["isLate"] or lines[id]["hasProblem"] for id in (none, resting, undelivered, unset)] == [False] * 4
     assert lines[late]["isLate"] and lines[late]["hasProblem"]
+    assert not lines[keyless]["isLate"] and lines[keyless]["hasProblem"]
 
     short = cluster.run("router", "status").stdout
     assert "Start one: fieldseal router." in short and none not in short

@@ -49,6 +49,7 @@ extension Doctor {
         }
         findings += try suspension(state, on: connection)
         names.formUnion(try MailDestination.profileNames(in: organization, on: connection))
+        names.formUnion(try Invitation.names(in: organization, on: connection))
         let others = state.grants.entries.keys.filter { !names.contains($0) }
         let users = try disabledUsers(state, among: others, on: connection)
         findings += users.findings
@@ -109,7 +110,8 @@ extension Doctor {
         case .issuer: "issuer-not-made-here"
         case .link: "link-not-made-here"
         case .approval: "approval-not-made-here"
-        case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation, .keyControl:
+        case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation, .keyControl,
+            .invitation:
             "row-not-made-here"
         case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: "role-not-given-here"
         }

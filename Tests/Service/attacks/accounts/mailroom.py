@@ -8,6 +8,7 @@ import time
 import uuid
 
 import psycopg
+import pytest
 from service import PATIENCE, Deployment
 
 GOOD, EVIL = "imap.good.example", "imap.evil.example"
@@ -179,3 +180,16 @@ def refusal(response, *statuses):
     assert response.status_code in (statuses or (403,)), (response.status_code, response.text)
     assert response.json()["error"]["message"]
     return response.json()["error"]
+
+
+@pytest.fixture(scope="module")
+def room():
+    """A room in which the user has a mailbox: its tests import it by this name."""
+    room = Mailroom()
+    try:
+        room.start()
+        room.person = room.users["user"]
+        room.box = room.user_box(room.person, room.profile(), "user@contoso.test")
+        yield room
+    finally:
+        room.remove()

@@ -4,21 +4,12 @@ import base64
 import json
 import uuid
 
+import mailroom
 import pytest
-from mailroom import Mailroom, refusal
+from mailroom import refusal
 from place import PASSWORD
 
-
-@pytest.fixture(scope="module")
-def room():
-    room = Mailroom()
-    try:
-        room.start()
-        room.person = room.users["user"]
-        room.box = room.user_box(room.person, room.profile(), "user@contoso.test")
-        yield room
-    finally:
-        room.remove()
+room = mailroom.room
 
 
 # E-mails

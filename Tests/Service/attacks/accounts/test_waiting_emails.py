@@ -3,20 +3,10 @@
 import json
 import re
 
+import mailroom
 import pytest
-from mailroom import Mailroom
 
-
-@pytest.fixture(scope="module")
-def room():
-    room = Mailroom()
-    try:
-        room.start()
-        room.person = room.users["user"]
-        room.box = room.user_box(room.person, room.profile(), "user@contoso.test")
-        yield room
-    finally:
-        room.remove()
+room = mailroom.room
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ ASKS = {
     "account/end-session": ("account", {}, ("End the session of admin from ", "can sign in again")),
     "access/end-user-sessions": ("person", {}, ("End all sessions of grace?", "can sign in again")),
     "access/end-user-session": ("person", {}, ("End the session of grace from ", "can sign in again")),
+    "access/withdraw-invitation": ("person-invited", {}, ("Withdraw the link for katherine?", "You can create a new link")),
     "access/role-user": ("person", {"role": "System Administrator"}, ("Give grace another role?", "sets the earlier role")),
     "access/hand-over-user": ("person", {"to": "{admin}"}, ("Hand over what belongs to grace to admin?", "There is no way back in one step", "1 queue")),
     "access/reset-user": (None, "access/people/{grace}/reset", ("Reset the password of grace?", "The former password does not come back")),

@@ -1,0 +1,86 @@
+import CellCrypto
+package import Foundation
+import Model
+import PostgresClient
+package import Tenancy
+
+// Links with which people choose a password.
+extension ConsoleUsers {
+    /// Days for which an invitation is valid.
+    package static let invitationDays = 7
+
+    /// A token with which a person chooses a password once. It is valid until the password changes, for a week at most, and
+    /// replaces the one that waits.
+    package func invite(_ id: UUID, by session: Session) async throws -> String {
+        try session.requireSystemAdministrator(to: "manage console users")
+        try await session.requireAccessControl(toPerson: id, "invite")
+        return try await change(id, by: session) { user, change, connection in
+            guard user.disabledOn == nil else {
+                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
+            }
+            let token = try Invitation.make(
+                for: user, days: Self.invitationDays, by: session.caller, &change, on: connection)
+            try change.append(
+                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): invited to choose a password"), by: session.caller,
+                on: connection)
+            return token
+        }
+    }
+
+    /// Ends the invitation that waits. Nothing happens if none does.
+    package func withdrawInvitation(of id: UUID, by session: Session) async throws {
+        try session.requireSystemAdministrator(to: "manage console users")
+        try await change(id, by: session) { user, change, connection in
+            guard try Invitation.end(of: id, &change, on: connection) else { return }
+            try change.append(
+                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): invitation withdrawn"), by: session.caller,
+                on: connection)
+        }
+    }
+
+    /// The name of the person whom an invitation is for; nil if it is not valid.
+    package func invited(_ token: String, to organization: Organization) async throws -> String? {
+        try await deployment.pool.withConnection { connection in
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            return try self.user(invitedBy: token, in: state, on: connection)?.name
+        }
+    }
+
+    /// Sets the password that an invited person chose.
+    ///
+    /// - Throws: ``FieldsealError`` `.accessDenied` for an invitation that is not valid; `.invalidArgument` for the password.
+    package func accept(_ token: String, password: String, to organization: Organization, address: String, requestID: String)
+        async throws
+    {
+        guard let name = try await invited(token, to: organization) else { throw Self.noInvitation }
+        try PasswordRules.check(password, of: name, in: organization.name)
+        let salt = try deployment.hashing.newSalt()
+        let derived = try await deployment.hashing.derive(password, salt: salt, for: IPAddress.network(of: address))
+        try await deployment.pool.withConnection { connection in
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                // The invitation may have been used while the password was derived.
+                let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+                guard let user = try self.user(invitedBy: token, in: state, on: connection) else { throw Self.noInvitation }
+                let caller = Caller(
+                    actor: "user:\(user.name)", clientID: nil, systemUserID: user.systemUserID, role: user.role, address: address,
+                    requestID: requestID)
+                _ = try replacePassword(of: user, salt, derived, &change, on: connection)
+                try change.append(
+                    SecurityEvent(.userReset, .succeeded, details: "\(user.name), by invitation"), by: caller, on: connection)
+            }
+        }
+    }
+
+    private static let noInvitation = FieldsealError(
+        .accessDenied, "This invitation was used already, or it has expired. Ask an administrator for another one.")
+
+    private func user(
+        invitedBy token: String, in state: OrganizationState, on connection: isolated PostgresConnection
+    ) throws -> Row? {
+        guard let (id, hash) = try Invitation.parse(token),
+            let invitation = try Invitation.all(of: state.organization, on: connection).first(where: { $0.person == id }),
+            try invitation.isValid(for: hash, in: state.grants, under: deployment.kek)
+        else { return nil }
+        return try find("u.user_id = $2", [.uuid(id)], in: state, on: connection)
+    }
+}

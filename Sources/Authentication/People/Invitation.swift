@@ -1,0 +1,101 @@
+import CellCrypto
+package import Foundation
+import JSON
+package import PostgresClient
+package import Tenancy
+
+/// The link with which a person chooses a password once: who made it and when it ends.
+///
+/// The database has the hash of the link's secret. A row has an effect only if the organization's attested list has it, so an
+/// invitation that was withdrawn or used does not come back with a former row.
+package struct Invitation: Sendable {
+    package let person: UUID
+    /// The actor that made it, such as `user:ada`.
+    package let maker: String
+    package let end: PostgresMoment
+    private let hash: [UInt8]
+    /// The salt of the password that the person had. With another password the invitation has ended.
+    private let salt: [UInt8]
+    /// Whether its time is over by the database's clock.
+    let hasEnded: Bool
+
+    /// What the attested list has of it.
+    package var grant: Grant {
+        Grant(Self.name(person), [hash, salt, Grant.field(maker), Grant.field(end)])
+    }
+
+    private static func name(_ person: UUID) -> Grant.Name { Grant.Name(.invitation, [person.bytes]) }
+
+    /// The invitations of all people of an organization, unverified.
+    package static func all(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Invitation] {
+        try connection.query(
+            """
+            SELECT user_id, invited_by, invited_until, invitation, salt, invited_until <= now() FROM config.console_user
+             WHERE organization_id = $1 AND invitation IS NOT NULL AND invited_by IS NOT NULL AND invited_until IS NOT NULL
+            """, [.uuid(organization.id)]
+        ).map { row in
+            func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
+            return Invitation(
+                person: try row.decode(0), maker: try row.decode(1), end: try row.decode(2), hash: try bytes(3),
+                salt: try bytes(4), hasEnded: try row.decode(5))
+        }
+    }
+
+    /// The names in the attested list that the invitations of an organization's people have, or would have.
+    package static func names(in organization: Organization, on connection: isolated PostgresConnection) throws
+        -> [GrantList.Digest]
+    {
+        try connection.query("SELECT user_id FROM config.console_user WHERE organization_id = $1", [.uuid(organization.id)]).map {
+            try name($0.decode(0)).digest()
+        }
+    }
+
+    /// Makes an invitation in place of the one that waits.
+    ///
+    /// - Returns: The token of its link, which is not stored.
+    static func make(
+        for user: ConsoleUsers.Row, days: Int, by caller: Caller, _ change: inout AttestedChange,
+        on connection: isolated PostgresConnection
+    ) throws -> String {
+        let secret = try randomBytes(count: secretLength)
+        let invitation = Invitation(
+            person: user.id, maker: caller.actor, end: change.now.adding(seconds: days * 86_400), hash: try sha256(secret),
+            salt: user.salt, hasEnded: false)
+        _ = try connection.query(
+            "UPDATE config.console_user SET invitation = $2, invited_by = $3, invited_until = $4 WHERE user_id = $1",
+            [.uuid(user.id), .bytes(invitation.hash), .text(invitation.maker), .moment(invitation.end)])
+        _ = try change.grant(invitation.grant)
+        return Data(user.id.bytes + secret).base64URL
+    }
+
+    /// Ends the invitation of a person, if one waits.
+    ///
+    /// - Returns: Whether one waited.
+    @discardableResult
+    static func end(of person: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
+        let waited = try change.names(name(person))
+        try change.remove(name(person))
+        _ = try connection.query(
+            """
+            UPDATE config.console_user SET invitation = NULL, invited_by = NULL, invited_until = NULL
+             WHERE user_id = $1 AND invitation IS NOT NULL
+            """, [.uuid(person)])
+        return waited
+    }
+
+    private static let secretLength = 32
+
+    /// The person and the hash of the secret in a token; nil for any other text.
+    static func parse(_ token: String) throws -> (person: UUID, hash: [UInt8])? {
+        guard token.utf8.count <= 100, let bytes = Data(base64URL: token).map(Array.init), bytes.count == 16 + secretLength else {
+            return nil
+        }
+        let id = UUID(uuid: bytes.prefix(16).withUnsafeBytes { $0.loadUnaligned(as: uuid_t.self) })
+        return (id, try sha256(Array(bytes.dropFirst(16))))
+    }
+
+    /// Whether a token has its secret, its time is not over, and the list has it.
+    func isValid(for hash: [UInt8], in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
+        try !hasEnded && constantTimeEqual(self.hash, hash) && grants.holds(grant, under: kek)
+    }
+}

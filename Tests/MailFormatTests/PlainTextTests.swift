@@ -1,0 +1,67 @@
+import Testing
+
+@testable import MailFormat
+
+@Suite("The words of HTML")
+struct PlainTextTests {
+    @Test(
+        "Markup is left out, and blocks are lines",
+        arguments: [
+            ("<p>Hello,</p><p>It <b>did</b>\n arrive.</p>", "Hello,\nIt did arrive."),
+            ("one<br>two<BR/>three<br><br>five", "one\ntwo\nthree\n\nfive"),
+            ("<html><head><title>x</title><style>p > a { }</style></head><body>seen<!-- not > seen --></body></html>", "seen"),
+            ("<head><title>x</title><p>seen", "seen"), ("<script>if (a < b) { }</script>after", "after"),
+            ("a &lt;b&gt; &amp; &quot;c&quot; &#252;&#xFC;&uuml;&nbsp;d &unknown; &", "a <b> & \"c\" üüü d &unknown; &"),
+            ("&amp;lt;", "&lt;"), ("&#0;&#10;&#x110000;", "&#0;&#10;&#x110000;"), ("<img src=x>", ""),
+            ("<img alt='A bird'>", "A bird"),
+            ("<ul><li>a</li><li>b</li></ul>", "a\nb"), ("", ""),
+        ])
+    func markup(_ html: String, _ text: String) { #expect(PlainText.of(html: html) == text) }
+
+    @Test(
+        "Nothing that has no end is lost",
+        arguments: [("<style>never closed", "never closed"), ("cut <off", "cut <off"), ("a < b and c > d", "a < b and c > d")])
+    func open(_ html: String, _ text: String) { #expect(PlainText.of(html: html) == text) }
+
+    @Test(
+        "Quotes have their signs",
+        arguments: [
+            (
+                "<p>New</p><blockquote>old<br>\n<br>\nolder<blockquote>oldest</blockquote></blockquote>end",
+                "New\n> old\n>\n> older\n>> oldest\nend"
+            ),
+            ("</blockquote>a", "a"),
+        ])
+    func quotes(_ html: String, _ text: String) { #expect(PlainText.of(html: html) == text) }
+
+    @Test(
+        "Line ends and blanks stay where a style or an element keeps them",
+        arguments: [
+            ("<div style=\"white-space:pre-wrap\">a  b\r\n  c</div> d\ne", "a  b\n  c\nd e"),
+            ("<pre>a\n\n<b>b</b></pre>c", "a\n\nb\nc"),
+            ("<div style='white-space: pre-wrap'><div>a\nb</div>c\nd</div>e\nf", "a\nb\nc\nd\ne f"),
+        ])
+    func kept(_ html: String, _ text: String) { #expect(PlainText.of(html: html) == text) }
+
+    @Test(
+        "The address of a link follows its words",
+        arguments: [
+            ("See <a href=\"https://example.org/a?b=1&amp;c=2\">the page</a>.", "See the page <https://example.org/a?b=1&c=2>."),
+            ("<a href=\"https://example.org/\">example.org/</a>", "example.org/"), ("<a href='#top'>up</a>", "up"),
+            ("<a href='javascript:x'>y</a>", "y"),
+            ("<a href='http://a.test/x'>one <a href='http://a.test/y'>two</a>", "one <http://a.test/x>two <http://a.test/y>"),
+        ])
+    func links(_ html: String, _ text: String) { #expect(PlainText.of(html: html) == text) }
+
+    @Test("A long text without lines takes a time that grows with its length")
+    func long() {
+        func seconds(_ count: Int) -> Double {
+            let html = String(repeating: "<a href=\"https://a.test/\">word &amp; word</a> <b>x", count: count)
+            let time = ProcessorTime()
+            #expect(!PlainText.of(html: html).isEmpty)
+            return time.elapsed
+        }
+        _ = seconds(100)
+        #expect(seconds(40_000) < 40 * max(seconds(4_000), 0.01))
+    }
+}
