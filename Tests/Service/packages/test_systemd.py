@@ -14,6 +14,7 @@ from package_root import SOURCE, build, configure, write_settings
 
 PORT = 8443
 DATABASE = "/run/database"
+KEK_PAGE = SOURCE / "docs/key-encryption-key.md"
 #: What a unit's sandbox takes away, as `systemctl show` names it.
 SANDBOX = {
     "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes", "PrivateTmp": "yes", "PrivateDevices": "yes", "PrivateUsers": "yes",
@@ -228,6 +229,9 @@ def test_the_key_comes_from_elsewhere_than_a_file(machine, source):
     for unit in UNITS[1:3]:
         machine.start(unit)
     if lines:
+        # A command on the command line gets it as the page says.
+        [command] = re.findall(r"^systemd-run .*$", KEK_PAGE.read_text(), re.MULTILINE)
+        assert "fingerprint" in machine.run("bash", "-ec", command).stdout
         # Without the drop-in the service does not start.
         machine.stop()
         machine.edit(SERVICE)
