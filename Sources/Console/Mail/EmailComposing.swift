@@ -318,7 +318,7 @@ extension Console {
     private func forwardedPart(_ forwarded: Record, _ visit: Visit) throws -> String {
         var head: [(String, String)] = [(visit.text("from"), try Self.text("sender", of: forwarded))]
         if let moment = try moment(of: forwarded, visit) { head.append((visit.text("when"), moment)) }
-        head.append((visit.text("to"), try Self.text("torecipients", of: forwarded)))
+        head.append((visit.text("to"), RecipientList(try Self.text("torecipients", of: forwarded)).full))
         head.append((visit.text("subject"), try Self.text("subject", of: forwarded)))
         let facts = head.map { "<b>\(Charts.escaped($0.0)):</b> \(Charts.escaped($0.1))" }.joined(separator: "<br>\n")
         let text = try Self.text("description", of: forwarded)
