@@ -83,7 +83,10 @@ struct AuditLines {
         let entity = try entity(record)
         let role = try text("databaserole")
         let person = try text("useridname")
-        let shown = try changes(record).filter { isWorthShowing($0, operation) }
+        let all = try changes(record)
+        let shown = all.filter { change in
+            isWorthShowing(change, operation) && !isNameOfAnother(change.name, among: all, entity)
+        }
         // Of the many values of a new record, only its password is mentioned.
         let labels = shown.filter { operation == 2 || $0.operation != nil }.map { change in
             let label = label(change.name, entity)
@@ -112,6 +115,13 @@ struct AuditLines {
                 ]
             },
         ]
+    }
+
+    /// Whether an attribute has the name of a lookup that changed as well, such as `emailserverprofilename`.
+    private func isNameOfAnother(_ name: String, among changes: [Change], _ entity: EntityDefinition?) -> Bool {
+        changes.contains { change in
+            entity?[change.name]?.type.isReference == true && ["name", "yominame", "type"].contains { name == change.name + $0 }
+        }
     }
 
     /// For a new record, the given values; for a change, the readable ones.

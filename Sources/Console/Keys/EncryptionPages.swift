@@ -161,7 +161,10 @@ extension Console {
             return .redirect("\(visit.root)/\(Self.encryptionPath)?done=activatedDone")
         } catch let error as FieldsealError {
             var problem = visit.texts.told(error.message)
-            if error.code == .restoreCannotDecrypt, let checks = try RecoverySheet.checks(ofTyped: text) {
+            let wrong = error.code == .restoreCannotDecrypt ? try OrganizationKeyText.linesWithMistakes(in: text) : []
+            if !wrong.isEmpty {
+                problem += " " + wrong.map { visit.text("lineWrong", ["line": "\($0)"]) }.joined(separator: " ")
+            } else if error.code == .restoreCannotDecrypt, let checks = try RecoverySheet.checks(ofTyped: text) {
                 // The sheet has the same check characters for each line, so they show the line with the typing error.
                 let lines = checks.enumerated().map { visit.text("lineCheck", ["line": "\($0.offset + 1)", "check": $0.element]) }
                 problem += " " + visit.text("compareChecks", ["checks": lines.joined(separator: ", ")])
