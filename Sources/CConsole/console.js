@@ -8,7 +8,7 @@ function localTimes(root) {
     // In the order and with the names of months that the server writes.
     const days = { year: "numeric", month: "short", day: "numeric" }, moments = { ...days, hour: "2-digit", minute: "2-digit", second: "2-digit" };
     const formats = { day: days, moment: moments, zoned: { ...moments, timeZoneName: "short" } };
-    const shown = (moment, kind) => new Intl.DateTimeFormat(text("locale"), formats[kind]).format(moment);
+    const shown = (moment, kind) => new Intl.DateTimeFormat(text("locale"), formats[kind]).format(moment).replace(/(?<!,) /g, "\u00a0");
     for (const time of root.querySelectorAll("time[datetime]")) {
         const moment = new Date(time.dateTime);
         if (isNaN(moment)) continue;

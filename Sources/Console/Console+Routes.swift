@@ -66,13 +66,15 @@ extension Console {
         let path = "settings/data-encryption"
         get(router, "settings") { .redirect("\($0.root)/\(path)") }
         get(
-            router, path, [.choice("done", ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone"])],
+            router, path,
+            [.choice("done", ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone"])],
             encryption)
         get(router, "\(path)/progress", progress)
         get(router, "\(path)/change", [.choice("typed", ["1"])], changePage)
         post(router, "\(path)/strength", instead: "\(path)/change", strength)
         post(router, "\(path)/key", instead: path, showKey)
         post(router, "\(path)/kept", instead: path, confirmCopy)
+        post(router, "\(path)/gone", instead: path, acceptMissingKeys)
         post(router, "\(path)/change", instead: nil, changeKey)
         post(router, "\(path)/cancel", instead: path, cancelChange)
         post(router, "\(path)/activate", instead: path, activate)

@@ -78,7 +78,11 @@ extension KeyAdministration {
     package func confirmCopy(of fingerprint: String) async throws -> Bool {
         guard state.fingerprint == fingerprint else { return false }
         try await deployment.pool.withConnection { connection in
-            try markCopied(state.keyVersion, fingerprint, on: connection)
+            try connection.transaction {
+                try record(
+                    SecurityEvent(.keyKept, .succeeded, keyVersion: state.keyVersion, fingerprint: fingerprint), on: connection)
+                try markCopied(state.keyVersion, fingerprint, on: connection)
+            }
         }
         return true
     }

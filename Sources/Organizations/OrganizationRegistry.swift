@@ -70,7 +70,7 @@ package struct OrganizationRegistry: Sendable {
         try seed(organization, on: connection)
         let key = try activate(organization, firstKey, by: caller, on: connection)
         try attest(organization, keys: [key], on: connection)
-        try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1).insert(
+        try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1, fingerprint: key.keyFingerprint).insert(
             for: organization, by: caller, under: kek, on: connection)
     }
 

@@ -101,6 +101,19 @@ struct KeyTests {
         }
     }
 
+    @Test("A typed line whose check characters are not its own is named, and others are not")
+    func linesWithMistakes() throws {
+        let lines = try ["7GMX-KZE4-FUCH-CT88", "QWER-TYUP-ASDF-GHJK"].map { line in
+            "\(line) Check \(try OrganizationKeyText.check(ofLine: line.filter { $0 != "-" }))"
+        }
+        let wrong = lines.map { $0.replacingOccurrences(of: "F", with: "E") }
+        #expect(try OrganizationKeyText.linesWithMistakes(in: lines.joined(separator: "\n")).isEmpty)
+        #expect(try OrganizationKeyText.linesWithMistakes(in: "1 \(lines[0])\n\n2. \(wrong[1].lowercased())") == [2])
+        #expect(try OrganizationKeyText.linesWithMistakes(in: wrong.joined(separator: "\r\n")) == [1, 2])
+        // A line without check characters tells nothing, nor does a key of another form.
+        #expect(try OrganizationKeyText.linesWithMistakes(in: "7GMX-KZE4-FUCH-CT88\nown#key of-1 xy").isEmpty)
+    }
+
     @Test("A wrapped key is unwrapped by its KEK, for its organization and version, and by nothing else")
     func wrapping() throws {
         let kek = try KeyEncryptionKey(SecretBytes.random(count: 64))

@@ -61,6 +61,18 @@ public final class OrganizationKeyText: Sendable {
         return lines
     }
 
+    /// The numbers of the lines of a typed recovery sheet whose own check characters are not those of their letters and digits.
+    public static func linesWithMistakes(in text: String) throws -> [Int] {
+        var wrong: [Int] = []
+        let lines = text.split(whereSeparator: \.isNewline).filter { !$0.allSatisfy(\.isWhitespace) }
+        for (index, line) in lines.enumerated() {
+            guard let typed = line.split(whereSeparator: \.isWhitespace).last?.uppercased(), typed.count == 2 else { continue }
+            let generated = try withoutMarks(line).uppercased().filter { $0 != "-" }
+            if try generated.count == lineLength && check(ofLine: generated) != typed { wrong.append(index + 1) }
+        }
+        return wrong
+    }
+
     /// Two check characters of a line of a recovery sheet, computed from its characters; of a generated key, in upper case and
     /// without hyphens.
     public static func check(ofLine line: String) throws(CryptoLibraryError) -> String {

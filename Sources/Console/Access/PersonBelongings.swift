@@ -15,6 +15,15 @@ extension Console {
         ownedWithPasswords.contains { $0.logicalName == entity.logicalName }
     }
 
+    /// Whether a router fetches or sends a mailbox's mail.
+    private static let isUsed = Filter.all([
+        .compare(.init("statecode"), .equal, .number("0")),
+        .compare(.init("emailrouteraccessapproval"), .equal, .number("\(RouterApproval.approved.rawValue)")),
+        .any([
+            .compare(.init("enabledforincomingemail"), .equal, .bool(true)),
+            .compare(.init("enabledforoutgoingemail"), .equal, .bool(true)),
+        ]),
+    ])
     /// The records of one kind that are handed over at once.
     private static let handedOver = 500
 
@@ -36,8 +45,8 @@ extension Console {
             let more: String = sealed == 0 ? "." : " \(visit.texts.count("ownedWithPassword", sealed))"
             line("\(text)\(more)", visit.text("showThem"), "records/\(entity.entitySetName)?owner=\(entry.systemUserID.text)")
         }
-        let isEnabled = Filter.compare(.init("statecode"), .equal, .number("0"))
-        if try await records(.mailbox, of: entry.systemUserID, where: isEnabled, visit).count > 0 { line(visit.text("ownedGoOn")) }
+        let going = try await records(.mailbox, of: entry.systemUserID, where: Self.isUsed, visit).count
+        if going > 0 { line(visit.texts.count("ownedGoOn", going)) }
         let settings = try await records(.userSettings, of: entry.systemUserID, visit).ids
         if try await sealed(.userSettings, settings, visit) > 0 {
             line(visit.text("ownedSettings"), visit.text("showThem"), "records/usersettingscollection/\(entry.systemUserID.text)")

@@ -142,9 +142,11 @@ struct AuditLines {
                 !person.isEmpty
                 ? ActorName.shown(systemUser: person, texts)
                 : role == Self.serviceRole ? visit.text("byTheService") : visit.text("pastTheService", ["role": role])
+            let (entity, all) = (try entity(record), try changes(record))
+            let shown = all.filter { isWorthShowing($0, operation) && !isNameOfAnother($0.name, among: all, entity) }
             return Entry(
-                moment: moment, operation: operation, id: id, entity: try entity(record), name: names[id] ?? former[id] ?? id.text,
-                who: who, role: role, changes: try changes(record).filter { isWorthShowing($0, operation) })
+                moment: moment, operation: operation, id: id, entity: entity, name: names[id] ?? former[id] ?? id.text, who: who,
+                role: role, changes: shown)
         }
     }
 
@@ -174,6 +176,13 @@ struct AuditLines {
                 ]
             },
         ]
+    }
+
+    /// Whether an attribute has the name of a lookup that changed as well, such as `emailserverprofilename`.
+    private func isNameOfAnother(_ name: String, among changes: [Change], _ entity: EntityDefinition?) -> Bool {
+        changes.contains { change in
+            entity?[change.name]?.type.isReference == true && ["name", "yominame", "type"].contains { name == change.name + $0 }
+        }
     }
 
     /// For a new record, the given values; for a change, the readable ones.

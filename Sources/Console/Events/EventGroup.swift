@@ -8,7 +8,7 @@ enum EventGroup: String, CaseIterable {
     private init?(_ kind: SecurityEvent.Kind) {
         switch kind {
         case .passwordSet, .passwordReplaced, .passwordCleared, .userReset: self = .passwords
-        case .keyRead, .keyChanged, .keyActivated, .keyPurged, .keyChangeCancelled, .keyChangeRehearsed,
+        case .keyRead, .keyKept, .keyChanged, .keyActivated, .keyPurged, .keyChangeCancelled, .keyChangeRehearsed,
             .keyEncryptionKeyReplaced, .keyRefused, .keyControlSet, .approvalRequested, .approvalGiven, .approvalRefused:
             self = .keys
         case .signedIn, .signedOut, .secondFactorOn, .secondFactorOff, .secondFactorPolicySet, .issuerAdded, .issuerRemoved,

@@ -13,7 +13,7 @@ extension Console {
 
     @Sendable func encryption(_ visit: Visit) async throws -> PageResponse {
         let done = visit.query("done").flatMap {
-            ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone"].contains($0)
+            ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone"].contains($0)
                 ? visit.text($0) : nil
         }
         return try await encryptionPage(visit, notice: done)
@@ -37,6 +37,7 @@ extension Console {
         let status = try await keys.encryptionStatus()
         let history = try await keys.keyHistory()
         let progress = try await keys.keyChangeProgress()
+        let missing = try await keys.missingKeys()
         let texts = visit.texts
         let isDue = status.isActive && status.nextChangeDue < Date()
         let age = max(0, Date().timeIntervalSince(status.setOn) / 86_400)
@@ -56,7 +57,8 @@ extension Console {
             "chart": orFalse(chart), "origin": visit.text("origin:\(status.origin ?? "none")"), "isNeverCopied": isNeverCopied,
             "copiedOn": orFalse(status.copiedOn.map { texts.time($0) }),
             "history": steps,
-            "hasHistory": !history.isEmpty, "typed": typed, "progress": orFalse(progress.map { running($0, visit) }),
+            "hasHistory": !history.isEmpty, "missing": missing.map { texts.missingKey($0) }, "hasMissing": !missing.isEmpty,
+            "typed": typed, "progress": orFalse(progress.map { running($0, visit) }),
         ]
         values["notice"] = notice
         values["problem"] = problem
@@ -141,6 +143,12 @@ extension Console {
         return .redirect("\(visit.root)/\(Self.encryptionPath)?done=keptDone")
     }
 
+    @Sendable func acceptMissingKeys(_ visit: Visit) async throws -> PageResponse {
+        if let reply = try await requireReauthentication(visit, for: "\(Self.encryptionPath)/gone") { return reply }
+        try await KeyAdministration(visit.session(), to: .purge).acceptMissingKeys()
+        return .redirect("\(visit.root)/\(Self.encryptionPath)?done=goneDone")
+    }
+
     // MARK: Activating
 
     @Sendable func activate(_ visit: Visit) async throws -> PageResponse {
@@ -153,12 +161,22 @@ extension Console {
             return .redirect("\(visit.root)/\(Self.encryptionPath)?done=activatedDone")
         } catch let error as FieldsealError {
             var problem = visit.texts.told(error.message)
-            if error.code == .restoreCannotDecrypt, let checks = try RecoverySheet.checks(ofTyped: text) {
+            let wrong = error.code == .restoreCannotDecrypt ? try OrganizationKeyText.linesWithMistakes(in: text) : []
+            if !wrong.isEmpty {
+                problem += " " + wrong.map { visit.text("lineWrong", ["line": "\($0)"]) }.joined(separator: " ")
+            } else if error.code == .restoreCannotDecrypt, let checks = try RecoverySheet.checks(ofTyped: text) {
                 // The sheet has the same check characters for each line, so they show the line with the typing error.
                 let lines = checks.enumerated().map { visit.text("lineCheck", ["line": "\($0.offset + 1)", "check": $0.element]) }
                 problem += " " + visit.text("compareChecks", ["checks": lines.joined(separator: ", ")])
             }
             return try await encryptionPage(visit, problem: problem, typed: text, status: .init(code: error.code.httpStatus))
         }
+    }
+}
+
+extension Texts {
+    /// A key whose row is gone, in a line.
+    fileprivate func missingKey(_ key: MissingKey) -> [String: Any] {
+        ["title": text("keyNumber", ["version": "\(key.version)"]), "fingerprint": key.fingerprint]
     }
 }

@@ -53,6 +53,7 @@ struct ExportColumn {
         switch (form, value) {
         case (.name, .id(let id)): return names[id] ?? ""
         case (.words, .int(let number)): return texts.option(number, of: attribute)
+        case (_, .text(let text)) where attribute.logicalName == "torecipients": return RecipientList(text).full
         default: return CSV.text(value)
         }
     }

@@ -9,6 +9,9 @@ import Tenancy
 extension Console {
     static let pageSizes = [25, 50, 100]
     static let pageLimit = 10_000
+    /// Columns from which on a list needs a wide window for one line a row.
+    private static let manyColumns = 5
+    private static let briefLabel = 5
 
     func entity(_ visit: Visit) throws(FieldsealError) -> EntityDefinition {
         guard let entity = visit.parameter("set").flatMap(EntityCatalog.entity(set:)),
@@ -96,7 +99,8 @@ extension Console {
             "export": export,
             "filters": filters.map { $0.field(visit) }, "isFilteredByColumn": isFilteredByColumn,
             "views": ListView.menu(entity, visit), "statuses": [[String: Any]](), "tabs": [[String: Any]](),
-            "isBulk": isBulk, "mayApprove": MailboxAction.approve.isAllowed(for: visit.roles),
+            "isMany": request.columns.count >= Self.manyColumns, "isBulk": isBulk,
+            "mayApprove": MailboxAction.approve.isAllowed(for: visit.roles),
             "returns": visit.address(with: [:]),
         ]
         values.merge(try await ownViews(of: entity.entitySetName, visit)) { own, _ in own }
@@ -219,11 +223,11 @@ extension Console {
         _ record: Record, _ request: ListRequest, _ names: RecordNames, _ visit: Visit, isTicked: Bool
     ) throws -> [String: Any] {
         let cells = try request.columns.enumerated().map { index, name -> [String: Any] in
-            var cell: [String: Any] = [
-                "label": label(name, request.entity, visit), "href": false, "badge": false, "time": false, "isFirst": index == 0,
-                "text": "",
-            ]
             let value = try record.value(of: name)
+            var cell: [String: Any] = [
+                "label": label(name, request.entity, visit), "href": false, "badge": false, "time": false, "text": "",
+                "kind": kind(name, index, request, visit), "parts": [String](),
+            ]
             if name == "state" {
                 let state = try MailboxState(record)
                 cell["badge"] = ["style": state.style, "text": visit.text("mailboxState:\(state.rawValue)")]
@@ -234,9 +238,10 @@ extension Console {
                     cell["badge"] = [
                         "style": Self.style(number, name), "text": visit.texts.option(number, of: attribute),
                     ]
-                case .id(let id): cell["text"] = names.shown(id, visit.texts)
+                case .id(let id): cell["text"] = ActorName.shown(systemUser: names.shown(id, visit.texts), visit.texts)
                 case .text(let text) where request.entity.logicalName == "tracelog" && name == "text" || name == "lastsyncerror":
                     cell["text"] = visit.texts.toldReport(text)
+                case .text(let text) where name == "torecipients": cell["text"] = RecipientList(text).short
                 default: cell["text"] = visit.texts.shown(value, attribute)
                 }
             }
@@ -248,7 +253,24 @@ extension Console {
             if let text = cell["text"] as? String { cell["text"] = text.withoutDirections }
             return cell
         }
-        return ["cells": cells, "id": record.id.text, "name": cells.first?["text"] as? String ?? "", "isTicked": isTicked]
+        let name = cells.first?["text"] as? String ?? ""
+        return ["cells": cells.map(Self.withBreaks), "id": record.id.text, "name": name, "isTicked": isTicked]
+    }
+
+    /// The classes of a column's cells: the name, the state and the time are seen first where there is little room.
+    private func kind(_ name: String, _ index: Int, _ request: ListRequest, _ visit: Visit) -> String {
+        if index == 0 { return "first" }
+        if ["state", "statuscode", "level"].contains(name) { return "short mark" }
+        if case .dateTime? = request.entity[name]?.type { return "short when" }
+        // A label of a few letters, such as "To", stands before its value.
+        return label(name, request.entity, visit).count <= Self.briefLabel ? "side brief" : "side"
+    }
+
+    /// The cell's text in the parts between which a line may end, and the last of them.
+    private static func withBreaks(_ cell: [String: Any]) -> [String: Any] {
+        guard let text = cell["text"] as? String else { return cell }
+        let parts = BreakableText(text).parts
+        return cell.merging(["parts": Array(parts.dropLast()), "text": parts.last ?? ""]) { _, new in new }
     }
 
     /// The colors of an e-mail's and an alert's state.

@@ -112,9 +112,11 @@ extension Console {
     /// The sender and the recipients of an e-mail, each as `Name <address>` where both are known.
     func namedParties(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
         var lists: [Participation: [String]] = [:]
+        let isReceived = try record.value(of: "directioncode") == .bool(false)
         for party in try await participants(record, visit) {
             guard let kind = Participation(rawValue: Int(party.kind)) else { continue }
-            let (address, name) = (party.address, party.name)
+            // The name that a received e-mail has for an address, and not that of a record that has the address as well.
+            let (address, name) = (party.address, isReceived && party.isRecord && party.address != nil ? nil : party.name)
             let shown: String? =
                 if let name, let address, name.lowercased() != address.lowercased() { "\(name) <\(address)>" } else {
                     address ?? name
@@ -134,10 +136,19 @@ extension Console {
         }
     }
 
+    /// A sender or a recipient of an e-mail.
+    private struct Party {
+        let kind: Int64
+        let address: String?
+        let name: String?
+        /// Whether it is a user, a queue or another record.
+        let isRecord: Bool
+    }
+
     /// The sender and the recipients of an e-mail.
-    private func participants(_ record: Record, _ visit: Visit) async throws -> [(kind: Int64, address: String?, name: String?)] {
+    private func participants(_ record: Record, _ visit: Visit) async throws -> [Party] {
         var query = RecordQuery()
-        query.outputs = ["participationtypemask", "addressused", "partyidname"].map { .init(.column(.init($0))) }
+        query.outputs = ["participationtypemask", "addressused", "partyidname", "partyid"].map { .init(.column(.init($0))) }
         query.filter = .all([
             .compare(.init("activityid"), .equal, .text(record.id.text)),
             .isIn(.init("participationtypemask"), Participation.allCases.map { .number($0.sql) }),
@@ -147,7 +158,7 @@ extension Console {
             guard case .int(let kind) = try party.value(of: "participationtypemask") else { return nil }
             let address: String? = if case .text(let text) = try party.value(of: "addressused") { text } else { nil }
             let name: String? = if case .text(let text) = try party.value(of: "partyidname"), !text.isEmpty { text } else { nil }
-            return (kind, address, name)
+            return Party(kind: kind, address: address, name: name, isRecord: try party.value(of: "partyid") != .null)
         }
     }
 

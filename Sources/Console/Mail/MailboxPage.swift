@@ -34,16 +34,17 @@ extension Console {
         func outcome(_ name: String) throws -> Bool? {
             switch try number(name).flatMap(MailOutcome.init(rawValue:)) {
             case .success where !isTesting: true
-            case .failure where !isTesting: false
+            // An address that is not approved is not tried: that it failed says nothing.
+            case .failure where !isTesting && approved: false
             default: nil
             }
         }
         let error = try text("lastsyncerror")
         let told = error.map(visit.texts.toldReport)
-        let (incoming, outgoing) = (try outcome("incomingemailstatus"), try outcome("outgoingemailstatus"))
         let mayApprove = MailboxAction.approve.isAllowed(for: visit.roles)
         let mayAct = MailboxAction.test.isAllowed(for: visit.roles)
         let passwordHint = try passwordHint(record, hasPassword, visit)
+        let (incoming, outgoing) = (try outcome("incomingemailstatus"), try outcome("outgoingemailstatus"))
         var profileStep = step("stepProfile", profile ? true : nil, profileName)
         if profileName != nil { profileStep["href"] = orFalse(try profilePage(record, visit)) }
         let steps: [[String: Any]] = [
@@ -125,12 +126,13 @@ extension Console {
     /// What the router knows of the mailbox: what it waits for, what was set aside and why, and the next attempt.
     private func outlook(_ outlook: MailboxOutlook, of record: Record, _ state: MailboxState, _ visit: Visit) -> [String: Any] {
         var lines: [[String: Any]] = []
-        func line(_ text: String, _ time: Date? = nil, _ link: String? = nil) {
-            lines.append(["text": text, "time": orFalse(time.map { visit.texts.timeAgo($0) }), "href": orFalse(link)])
+        func line(_ text: String, _ time: Date? = nil, _ link: String? = nil, isMoment: Bool = false) {
+            let shown = time.map { isMoment ? visit.texts.time($0) : visit.texts.timeAgo($0) }
+            lines.append(["text": text, "time": orFalse(shown), "href": orFalse(link), "isMoment": isMoment])
         }
         if !outlook.hasRouter, state != .disabled { line(visit.text("outlookNoRouter")) }
         if outlook.isWorkedOn { line(visit.text("outlookWorkedOn")) }
-        if let since = outlook.watchedSince { line(visit.text("outlookWatched"), since) }
+        if let since = outlook.watchedSince { line(visit.text("outlookWatched"), since, isMoment: true) }
         let emails = Navigation.mayList(.email, visit.roles) ? "\(visit.root)/records/emails?of=\(record.id.text)" : nil
         if outlook.waiting > 0 {
             line(

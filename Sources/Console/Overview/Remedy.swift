@@ -23,7 +23,8 @@ struct Remedy {
     static let pages: [String: Remedy] = [
         "key-required": Remedy("settings/data-encryption", "activate"),
         "key-never-copied": Remedy("settings/data-encryption", "keepCopy"), "key-overdue": change, "key-row-changed": change,
-        "key-derivation-changed": change, "dead-change": change, "key-not-attested": key, "retired-key-in-force": key,
+        "key-derivation-changed": change, "dead-change": change, "key-row-missing": key, "key-not-attested": key,
+        "retired-key-in-force": key,
         "old-generation": key, "client-not-made-here": access, "client-key-not-made-here": access, "secret-not-made-here": access,
         "session-not-made-here": access, "recovery-code-not-made-here": access, "row-not-made-here": access,
         "row-put-back": access, "role-not-given-here": access, "attested-rows-missing": access, "user-not-made-here": access,

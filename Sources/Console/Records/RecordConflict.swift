@@ -23,9 +23,12 @@ extension Console {
             return attribute.isEncrypted
                 ? Self.secretRow(attribute, entity, old, their, your, visit) : Self.row(attribute, entity, old, their, your, visit)
         }
-        // After a key change, the mark of a password that stayed as it is differs.
+        // Other attributes are also written by the router and the service, so a change of one is not told as a person's. After a key
+        // change, the mark of a password that stayed as it is differs.
+        let told = RecordLayout.of(entity).fields
         let taken = comparison.taken.filter { name in
-            entity[name]?.isEncrypted != true || Self.isOfOneKey(typing.loaded[name] ?? "", theirs[name] ?? "")
+            told.contains(name)
+                && (entity[name]?.isEncrypted != true || Self.isOfOneKey(typing.loaded[name] ?? "", theirs[name] ?? ""))
         }
         var values = try form.values()
         var who = visit.text("anotherPerson")
@@ -33,7 +36,8 @@ extension Console {
             who = try await RecordNames(["systemuser": [id]], try visit.session())[id] ?? who
         }
         var conflict: [String: Any] = [
-            "text": visit.text("conflictBy", ["who": who]), "contested": comparison.contested.compactMap(row),
+            "text": visit.text("conflictBy", ["who": ActorName.shown(systemUser: who, visit.texts)]),
+            "contested": comparison.contested.compactMap(row),
             "hasContested": !comparison.contested.isEmpty, "taken": taken.compactMap(row), "hasTaken": !taken.isEmpty,
         ]
         if case .date(let date) = try record.value(of: "modifiedon") { conflict["when"] = visit.texts.timeAgo(date) }

@@ -102,8 +102,9 @@ struct PlaintextUpgrade: Sendable {
         let (cells, scan, key) = try seal(columns, organization, on: connection)
         try registry.attest(organization, keys: [key], on: connection)
         try MailDestination.authorizeAll(in: organization, under: registry.kek, on: connection)
-        try SecurityEvent(.organizationUpgraded, .succeeded, keyVersion: 1, details: "\(cells) cells")
-            .insert(for: organization, by: caller, under: registry.kek, on: connection)
+        try SecurityEvent(
+            .organizationUpgraded, .succeeded, keyVersion: 1, fingerprint: key.keyFingerprint, details: "\(cells) cells"
+        ).insert(for: organization, by: caller, under: registry.kek, on: connection)
         // Its files are deleted at the commit.
         try connection.execute("SET LOCAL ROLE NONE")
         if unaccepted.isEmpty {

@@ -148,7 +148,7 @@ private struct ImportSteps: Sendable {
         let origin = "\(manifest.cellCount) cells, from \(manifest.organization) (\(manifest.organizationID.text)), "
         try SecurityEvent(
             request.isNew ? .organizationCloned : .organizationImported, .succeeded,
-            keyVersion: request.isNew ? manifest.keyVersion + 1 : manifest.keyVersion,
+            keyVersion: request.isNew ? manifest.keyVersion + 1 : manifest.keyVersion, fingerprint: keys.first?.keyFingerprint,
             details: origin + (isAuthentic ? "authentic" : "authenticity not checked")
         ).insert(for: organization, by: caller, under: registry.kek, on: connection)
     }

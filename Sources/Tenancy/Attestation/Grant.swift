@@ -131,6 +131,11 @@ package struct Grant: Sendable {
         Grant(organizationKeyName(version: version, fingerprint: fingerprint), [wrappedText, wrappedData])
     }
 
+    /// The fingerprint of an organization's key; nil for other rows.
+    package var keyFingerprint: String? {
+        name.kind == .organizationKey ? name.key.last.map { String(decoding: $0, as: UTF8.self) } : nil
+    }
+
     package static func organizationKeyName(version: Int, fingerprint: String) -> Name {
         Name(.organizationKey, [field("\(version)"), field(fingerprint)])
     }

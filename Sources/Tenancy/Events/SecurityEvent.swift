@@ -7,6 +7,7 @@ package struct SecurityEvent: Sendable {
     /// The kind of event.
     package enum Kind: String, Sendable, CaseIterable {
         case keyRead = "key read"
+        case keyKept = "key kept"
         case keyChanged = "key changed"
         case keyActivated = "key activated"
         case keyPurged = "key purged"

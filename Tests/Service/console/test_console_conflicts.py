@@ -93,6 +93,27 @@ def test_a_form_with_a_mistake_is_compared_as_well(console):
     assert stored(console, "mailboxes", id, "password") == "theirs" and console.get(f"mailboxes({id})").json()["username"] == "theirs"
 
 
+def test_what_the_router_and_the_service_write_is_no_persons_change(console):
+    """Only fields of the form are told as what another person changed."""
+    id, admin = record(console, "mailboxes", {"name": "box of a router", "username": "first"}), Visitor(console)
+    path = f"records/mailboxes/{id}"
+    before = form(admin.get(path))
+    assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs"}).status_code == 204
+    # As a router reports, and as the service writes what follows from a change.
+    console.sql(
+        """UPDATE org_contoso.mailbox SET incomingemailstatus = 2, outgoingemailstatus = 2, mailboxstatus = 2, enabledforincomingemail = false, enabledforoutgoingemail = false,
+                  lastsyncerror = 'refused', lastsyncerrorcode = 10, lastsyncerrorcount = 3, lastsyncerrormachinename = 'vm/1/A', itemsprocessedforlastsync = 1,
+                  itemsfailedforlastsync = 1, testemailconfigurationscheduled = true, emailrouteraccessapproval = 3 WHERE mailboxid = %s""", [id])
+    told = admin.session.post(f"{admin.pages}/{path}", {**before, "name": "renamed", "password": ""})
+    assert told.status_code == 409 and contested(told) == []
+    box = re.search(r'(?s)class="warning conflict".*?</section>', told.text)[0]
+    assert re.findall(r"<li>([^<]*?) <del>([^<]*)</del>", box) == [("User name:", "first")], box
+    # What they wrote stays.
+    assert admin.session.post(f"{admin.pages}/{path}", {**form(told), "password": ""}).status_code == 200
+    stands = "SELECT username, name, incomingemailstatus, lastsyncerrorcode, itemsprocessedforlastsync FROM org_contoso.mailbox WHERE mailboxid = %s"
+    assert console.sql(stands, [id]) == [("theirs", "renamed", 2, 10, 1)]
+
+
 def test_a_key_change_is_no_change_of_a_password(console):
     id, admin = record(console, "mailboxes", {"name": "box of a key", "username": "first", "password": "stays"}), Visitor(console)
     before = form(admin.get(f"records/mailboxes/{id}"))

@@ -53,13 +53,38 @@ extension Doctor {
         let others = state.grants.entries.keys.filter { !names.contains($0) }
         let users = try disabledUsers(state, among: others, on: connection)
         findings += users.findings
-        let missing = others.count - users.named
-        if missing > 0 {
+        let rest = others.count - users.named
+        return rest > 0 ? findings + (try missingRows(state, rest, among: others, on: connection)) : findings
+    }
+
+    /// Rows of the attested list that SQL deleted: keys, which are named, and rows that granted access.
+    ///
+    /// - Parameters:
+    ///   - count: How many of the names belong to no row.
+    ///   - names: Those names, and perhaps more.
+    private func missingRows(
+        _ state: OrganizationState, _ count: Int, among names: [GrantList.Digest], on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
+        let organization = state.organization
+        let keys = try MissingKey.all(of: state, on: connection)
+        var findings = keys.map { key in
+            Finding(
+                .warning, "key-row-missing", organization.name,
+                "SQL deleted the wrapped key of version \(key.version), fingerprint \(key.fingerprint): backups from its time open with "
+                    + "its text alone",
+                advice: "restore the row from a backup of config, or accept in the console that it is gone (Data Encryption)")
+        }
+        // Without the row of the key in force, encryption is not active, and another finding says so.
+        let inForce = try Grant.organizationKeyName(version: state.keyVersion, fingerprint: state.fingerprint).digest()
+        let rows = count - keys.count - (names.contains(inForce) ? 1 : 0)
+        if rows > 0 {
             findings.append(
                 Finding(
                     .warning, "attested-rows-missing", organization.name,
-                    "SQL deleted \(missing) rows that granted access",
-                    advice: "restore them from a backup, or accept that they are gone: fieldseal org attach \(organization.name)"))
+                    "SQL deleted \(rows == 1 ? "a row" : "\(rows) rows") of what grants access, or of keys that no security event names",
+                    advice:
+                        "restore what is missing from a backup, or accept that it is gone: fieldseal org attach \(organization.name)"
+                ))
         }
         return findings
     }

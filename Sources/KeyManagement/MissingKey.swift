@@ -1,0 +1,68 @@
+package import PostgresClient
+package import Tenancy
+
+/// A key that this service stored in `config`, and whose row SQL deleted.
+package struct MissingKey: Sendable, Equatable {
+    package let version: Int
+    package let fingerprint: String
+
+    /// The name of its row in the attested list.
+    package var name: Grant.Name { Grant.organizationKeyName(version: version, fingerprint: fingerprint) }
+
+    /// The kinds of events that name a key.
+    private static let naming: [SecurityEvent.Kind] = [
+        .organizationCreated, .organizationUpgraded, .organizationCloned, .keyChanged, .keyActivated, .keyRead,
+    ]
+
+    /// The missing keys of an organization. The attested list has a digest of each row's name, and the security events have the
+    /// versions and the fingerprints.
+    ///
+    /// The key in force is not among them: without its row, encryption is activated anew.
+    package static func all(of state: OrganizationState, on connection: isolated PostgresConnection) throws -> [MissingKey] {
+        try connection.query(
+            """
+            SELECT DISTINCT e.key_version, e.fingerprint FROM \(state.organization.qualified("security_event")) AS e
+             WHERE e.kind = ANY ($2) AND e.key_version IS NOT NULL AND e.fingerprint IS NOT NULL AND NOT EXISTS (
+                SELECT FROM config.organization_key AS k
+                 WHERE k.organization_id = $1 AND k.key_version = e.key_version AND k.fingerprint = e.fingerprint)
+             ORDER BY 1, 2
+            """, [.uuid(state.organization.id), .texts(naming.map(\.rawValue))]
+        )
+        .map { MissingKey(version: try $0.decode(0), fingerprint: try $0.decode(1)) }
+        .filter { key in
+            try !(key.version == state.keyVersion && key.fingerprint == state.fingerprint) && state.grants.names(key.name)
+        }
+    }
+}
+
+extension KeyAdministration {
+    /// The retired keys whose rows SQL deleted.
+    package func missingKeys() async throws -> [MissingKey] {
+        try await deployment.pool.withConnection { connection in
+            try MissingKey.all(of: OrganizationState.read(organization.name, in: deployment, on: connection), on: connection)
+        }
+    }
+
+    /// Accepts that retired keys are gone, as if they had been purged: a row that comes back is not shown any more.
+    package func acceptMissingKeys() async throws {
+        let caller = caller
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                try KeySetLock.take(organization, on: connection)
+                let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+                let missing = try MissingKey.all(of: state, on: connection)
+                guard !missing.isEmpty else { return }
+                try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                    for key in missing {
+                        try change.remove(key.name)
+                        try change.append(
+                            SecurityEvent(
+                                .keyPurged, .succeeded, keyVersion: key.version, fingerprint: key.fingerprint,
+                                details: "the row was deleted past this service"),
+                            by: caller, on: connection)
+                    }
+                }
+            }
+        }
+    }
+}
