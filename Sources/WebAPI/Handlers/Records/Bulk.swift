@@ -104,6 +104,8 @@ extension DataAPI {
             return key
         }
         guard let id = entity.id(in: members) else {
+            guard !members.contains(where: { entity.isID($0.name.lowercased()) && $0.value.string.flatMap { UUID(text: $0) } != nil })
+            else { throw FieldsealError(.payloadDoesNotFit, "A target has the empty id, and no \(entity.logicalName) has it.") }
             throw FieldsealError(.payloadDoesNotFit, "A target has neither \(entity.primaryID) nor @odata.id.")
         }
         return .id(id)
