@@ -31,7 +31,8 @@ struct PreparedWrite: Sendable {
     var isOneStep: Bool {
         switch action {
         case .create(let input, _):
-            input.references.isEmpty && !needsTransaction && !asksForQueues && !DisabledUsers.isTouched(by: input)
+            input.references.isEmpty && !needsTransaction && !asksForQueues && !parts.namesPartiesByKey
+                && !DisabledUsers.isTouched(by: input)
         case .upsert(let input, .id, _, _, _):
             input.references.isEmpty && !parts.namesParties && input.createOnly.isEmpty
         default: false
@@ -201,6 +202,11 @@ struct PreparedWrite: Sendable {
         _ changes: inout DestinationChanges,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome {
+        guard !parts.namesPartiesByKey else {
+            var write = self
+            write.parts = try parts.resolved { try party($0, $1, on: connection) }
+            return try write.run(key, &changes, on: connection)
+        }
         switch action {
         case .create(let input, let id):
             if let newKey, try identified(newKey, input, .none, on: connection) != nil {

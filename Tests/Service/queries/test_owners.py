@@ -1,5 +1,7 @@
 """Owners: records of users and of teams are found alike, in every path and expand; and what a user and a team have in common as principals."""
 
+import json
+import urllib.parse
 import uuid
 
 import pytest
@@ -146,3 +148,23 @@ def test_messages_take_principals_by_their_key(service, owned):
         assert shares() == []
     for wrong in ({"ownerid": owned.team}, {"@odata.type": "Microsoft.Dynamics.CRM.queue", "ownerid": owned.team}, {"@odata.id": f"teams({owned.team})", "ownerid": owned.me}):
         refused(service.request("POST", "RevokeAccess", {"Target": {"@odata.id": f"queues({queue})"}, "Revokee": wrong}), 400, "0x80048D19")
+
+
+def test_messages_take_alternate_keys(service, owned):
+    name, domain = f"{owned.tag} by its name", f"{uuid.uuid4().hex}@x.test"
+    queue, user = service.create("queues", {"name": name}), service.create("systemusers", {"fullname": "by a key", "domainname": domain})
+    team = service.create("teams", {"name": f"{owned.tag} members"})
+    target, principal = {"@odata.id": f"queues(name='{name}')"}, {"@odata.id": f"/systemusers(domainname='{domain}')"}
+    access = {"Target": target, "PrincipalAccess": {"Principal": principal, "AccessMask": "ReadAccess"}}
+    assert service.request("POST", "GrantAccess", access).status_code == 204
+    given = "(Target=@t)?@t=" + urllib.parse.quote(json.dumps(target))
+    assert [share["Principal"]["ownerid"] for share in service.get("RetrieveSharedPrincipalsAndAccess" + given).json()["PrincipalAccesses"]] == [user]
+    assert service.get(f"systemusers({user})/Microsoft.Dynamics.CRM.RetrievePrincipalAccess{given}").status_code == 200
+    assert service.request("POST", "RevokeAccess", {"Target": {**target, "queueid": queue}, "Revokee": {**principal, "systemuserid": user}}).status_code == 204
+    assert service.get("RetrieveSharedPrincipalsAndAccess" + given).json()["PrincipalAccesses"] == []
+    for message in ("AddMembersTeam", "RemoveMembersTeam"):
+        assert service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.{message}", {"Members": [principal]}).status_code == 204
+    refused(service.request("POST", "RevokeAccess", {"Target": target, "Revokee": {"@odata.id": "systemusers(domainname='none@x.test')"}}), 404, "0x80060891")
+    refused(service.request("POST", "RevokeAccess", {"Target": {"@odata.id": f"queues(name='{name} none')"}, "Revokee": principal}), 404, "0x80060891")
+    refused(service.request("POST", "RevokeAccess", {"Target": {**target, "queueid": str(uuid.uuid4())}, "Revokee": principal}), 400, "0x80048D19")
+    assert "systemusers(ID)" in refused(service.request("POST", "RevokeAccess", {"Target": target, "Revokee": {"@odata.id": "systemusers"}}), 400, "0x80048D19")

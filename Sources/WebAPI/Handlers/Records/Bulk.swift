@@ -115,7 +115,7 @@ extension DataAPI {
     func bulkDelete(_ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
-        try requireImmediate(body)
+        try await requireImmediate(body)
         guard case .array(let queries)? = body["QuerySet"], !queries.isEmpty
         else {
             throw FieldsealError(.payloadDoesNotFit, "BulkDelete takes a QuerySet of query expressions.")
@@ -149,13 +149,13 @@ extension DataAPI {
         "SourceImportId", "RunNow",
     ]
 
-    private func areUsers(_ values: [JSONValue], _ name: String) throws(FieldsealError) -> Bool {
-        for value in values where try principal(value, name).entity != "systemuser" { return false }
+    private func areUsers(_ values: [JSONValue], _ name: String) async throws -> Bool {
+        for value in values where try await principal(value, name).entity != "systemuser" { return false }
         return true
     }
 
     /// Refuses a deletion that is scheduled, recurring, or with notifications.
-    fileprivate func requireImmediate(_ body: JSONValue) throws(FieldsealError) {
+    fileprivate func requireImmediate(_ body: JSONValue) async throws {
         guard case .object(let members) = body else { return }
         for member in members where !member.name.contains("@") {
             guard Self.bulkDeleteMembers.contains(member.name) else {
@@ -169,7 +169,7 @@ extension DataAPI {
                 case ("SendEmailNotification", .bool(let flag)): flag
                 case ("RunNow", .bool(let flag)): !flag
                 case ("ToRecipients", .array(let users)), ("CCRecipients", .array(let users)):
-                    try !areUsers(users, member.name)
+                    try await !areUsers(users, member.name)
                 case ("JobName", .string), ("QuerySet", .array): false
                 case ("SourceImportId", .string(let text)): UUID(text: text) == nil
                 default: true
