@@ -138,7 +138,7 @@ def writes_of_an_email(service, right, email, file, user, token):
         "WriteAccess": [ask("PATCH", path, {"subject": "x"}), ask("PATCH", path, {"subject": "y"}, If_Match="*"), ask("PUT", f"{path}/subject", {"value": "z"}), ask("DELETE", f"{path}/category"),
                         ask("POST", f"{bound}UpdateMultiple", target), ask("POST", f"{bound}UpsertMultiple", target), ask("PUT", f"{path}/email_activity_parties", {"value": []}),
                         ask("POST", "activitymimeattachments", {"filename": "b.txt", "objectid_email@odata.bind": f"/{path}"}), ask("PATCH", f"activitymimeattachments({file})", {"filename": "c.txt"})],
-        "ShareAccess": [ask("POST", "RevokeAccess", access), ask("GET", f"RetrieveSharedPrincipalsAndAccess(Target=@t)?@t={{'@odata.id':'{path}'}}")],
+        "ShareAccess": [ask("GET", f"RetrieveSharedPrincipalsAndAccess(Target=@t)?@t={{'@odata.id':'{path}'}}"), ask("POST", "RevokeAccess", access)],
         "AssignAccess": [ask("PATCH", path, {"ownerid@odata.bind": f"/systemusers({user})"}), ask("PUT", f"{path}/ownerid/$ref", owner)],
         "DeleteAccess": [ask("DELETE", f"activitymimeattachments({file})"), ask("DELETE", path)],
     }[right]

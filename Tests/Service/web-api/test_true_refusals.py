@@ -13,7 +13,7 @@ MISSING = "00000000-0000-4000-8000-000000000001"
 
 @pytest.mark.parametrize("path", [
     "accounts", "accounts?$select=name", f"accounts({MISSING})?$select=name", "contacts?$filter=x eq 1", "activitypointers?$select=subject", "Queues?$top=1",
-    "nosuch?$foo=1", "queues/Microsoft.Dynamics.CRM.queue?$top=1", "fieldseal.Nope?$top=1", f"queues({MISSING})/Microsoft.Dynamics.CRM.Nope()?$select=name"])
+    "nosuch?$foo=1", "queues/Microsoft.Dynamics.CRM.mailbox?$top=1", "fieldseal.Nope?$top=1", f"queues({MISSING})/Microsoft.Dynamics.CRM.Nope()?$select=name"])
 def test_an_address_that_names_nothing_is_not_found(service, path):
     for method, body in (("GET", None), ("POST", {"name": "x"}), ("PATCH", {"name": "x"}), ("DELETE", None)):
         for headers in ({}, {"If_Match": "*"}):
@@ -22,6 +22,53 @@ def test_an_address_that_names_nothing_is_not_found(service, path):
         {"id": "1", "method": "GET", "url": path},
         {"id": "2", "method": "POST", "atomicityGroup": "g", "url": path, "body": {}, "headers": {"content-type": "application/json"}}]}, Prefer="odata.continue-on-error", Content_Type="application/json")
     assert [(one["status"], one["body"]["error"]["code"]) for one in answer.json()["responses"]] == [(404, "0x8006088A")] * 2
+
+
+@pytest.mark.parametrize("path, named", [
+    ("accounts/$count", "accounts"), ("accounts/$count?$filter=x", "accounts"), (f"accounts({MISSING})/name", "accounts"), (f"accounts({MISSING})/name/$value", "accounts"), ("accounts/a/b", "accounts"),
+    ("queues/nosuch/$count", "nosuch"), (f"queues({MISSING})/nosuch/$value", "nosuch"), (f"queues({MISSING})/name/nosuch", "nosuch"), ("queues/$count/nosuch", "nosuch"), ("WhoAmI/nosuch", "nosuch"),
+    ("queues/Microsoft.Dynamics.CRM.Nope/more", "Nope"), (f"queues({MISSING})/Microsoft.Dynamics.CRM.Nope()/more", "Nope"), ("NoFunction()/more", "NoFunction"),
+    ("EntityDefinitions/nosuch/more", "nosuch"), ("EntityDefinitions(LogicalName='email')/nosuch/more", "nosuch"), ("EntityDefinitions(LogicalName='email')/Attributes/nosuch/more", "nosuch"),
+    ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='subject')/nosuch/more", "nosuch"), ("EntityDefinitions(LogicalName='email')/Keys/nosuch/more", "nosuch"),
+    ("RelationshipDefinitions/nosuch/more", "nosuch"), ("EntityDefinitions(LogicalName='email')/$count", "$count"),
+    ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='statecode')/Microsoft.Dynamics.CRM.StateAttributeMetadata/OptionSet/$count", "$count")])
+def test_the_first_segment_that_names_nothing_is_named(service, path, named):
+    assert f"'{named}'" in refused(service.get(path), 404, "0x8006088A")
+
+
+@pytest.mark.parametrize("path, named", [
+    ("EntityDefinitions(LogicalName='email')/DisplayName", "DisplayName"), ("EntityDefinitions(LogicalName='email')/DisplayName/UserLocalizedLabel", "DisplayName"),
+    ("EntityDefinitions(LogicalName='email')/SchemaName/$value", "SchemaName"), ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='subject')/MaxLength", "MaxLength"),
+    ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='subject')/Microsoft.Dynamics.CRM.StringAttributeMetadata/MaxLength/$value", "MaxLength"),
+    ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='statecode')/Microsoft.Dynamics.CRM.StateAttributeMetadata/OptionSet/Options", "Options"),
+    ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='statecode')/Microsoft.Dynamics.CRM.StateAttributeMetadata/OptionSet/Options/$count", "Options"),
+    ("RelationshipDefinitions(SchemaName='email_activity_parties')/SchemaName", "SchemaName")])
+def test_a_member_of_metadata_is_said_to_have_no_address(service, path, named):
+    message = refused(service.get(path), 404, "0x8006088A")
+    assert f"{named} is a member of this metadata" in message and f"$select={named}" in message
+
+
+@pytest.mark.parametrize("path", [
+    "EntityDefinitions", "EntityDefinitions(LogicalName='email')/Attributes", "EntityDefinitions(LogicalName='email')/Attributes/Microsoft.Dynamics.CRM.PicklistAttributeMetadata", "GlobalOptionSetDefinitions",
+    "EntityDefinitions(LogicalName='queue')/Keys", "EntityDefinitions(LogicalName='queue')/ManyToOneRelationships", "RelationshipDefinitions", "RelationshipDefinitions/Microsoft.Dynamics.CRM.ManyToManyRelationshipMetadata"])
+def test_metadata_are_counted(service, path):
+    values = service.get(path).json()["value"]
+    answer = service.get(f"{path}/$count")
+    assert (answer.status_code, answer.text) == (200, str(len(values))) and answer.headers["Content-Type"].startswith("text/plain")
+    for option in ("$select=MetadataId", "$expand=Attributes", "$count=true"):
+        refused(service.get(f"{path}/$count?{option}"), 400, "0x80060888")
+    if values:
+        name = "SchemaName" if "LogicalName" not in values[0] else "LogicalName"
+        assert service.get(f"{path}/$count?$filter={name} eq '{values[0][name]}'").text == "1"
+
+
+def test_a_cast_to_the_own_type_changes_nothing(service):
+    cast, name = "Microsoft.Dynamics.CRM.queue", f"cast {uuid.uuid4()}"
+    id = service.create("queues", {"name": name})
+    assert service.get(f"queues/{cast}?$select=name&$filter=name eq '{name}'").json()["value"] == service.get(f"queues?$select=name&$filter=name eq '{name}'").json()["value"] != []
+    assert service.get(f"queues/{cast}/$count?$filter=name eq '{name}'").text == "1"
+    for path in (f"queues({id})/{cast}", f"queues/{cast}({id})"):
+        assert service.get(path).json()["name"] == service.get(f"{path}/name").json()["value"] == name
 
 
 def test_what_is_there_refuses_its_options(service):
