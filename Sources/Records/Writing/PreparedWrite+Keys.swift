@@ -112,5 +112,5 @@ extension UUID {
 }
 
 extension AttributeValue {
-    fileprivate var uuid: UUID? { if case .id(let id) = self { id } else { nil } }
+    var uuid: UUID? { if case .id(let id) = self { id } else { nil } }
 }

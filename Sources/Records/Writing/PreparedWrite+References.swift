@@ -20,6 +20,12 @@ extension PreparedWrite {
             try key.check(target, found.count, isAmbiguous: found.count > 1)
             input.resolve(attribute, id)
         }
+        // The settings of a user have the id of a business unit as a plain value.
+        if entity === EntityDefinition.userSettings, let unit = input.values["businessunitid"]?.uuid,
+            try ids(of: .businessUnit, .id(unit), on: connection).isEmpty
+        {
+            throw missing("businessunitid", .businessUnit)
+        }
         return input
     }
 

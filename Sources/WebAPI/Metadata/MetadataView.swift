@@ -147,11 +147,12 @@ struct MetadataView {
     }
 
     func selected(_ value: JSONValue) -> JSONValue {
-        Self.selected(value, select.isEmpty ? [] : select.union(expansions.map(\.property)))
+        Self.selected(value, select.isEmpty ? nil : select.union(expansions.map(\.property)))
     }
 
-    static func selected(_ value: JSONValue, _ names: Set<String>) -> JSONValue {
-        guard !names.isEmpty, case .object(let members) = value else { return value }
+    /// - Parameter names: Of the members to keep; nil for all.
+    static func selected(_ value: JSONValue, _ names: Set<String>?) -> JSONValue {
+        guard let names, case .object(let members) = value else { return value }
         return .object(members.filter { names.contains($0.name) || $0.name == "@odata.type" || $0.name == "MetadataId" })
     }
 
@@ -201,8 +202,9 @@ struct MetadataView {
         }
     }
 
-    static func names(_ properties: JSONValue?) -> Set<String> {
-        guard properties?["AllProperties"] != .bool(true), case .array(let names)? = properties?["PropertyNames"] else { return [] }
+    static func names(_ properties: JSONValue?) -> Set<String>? {
+        guard let properties, properties != .null, properties["AllProperties"] != .bool(true) else { return nil }
+        guard case .array(let names)? = properties["PropertyNames"] else { return [] }
         return Set(names.compactMap(\.string))
     }
 }

@@ -30,11 +30,12 @@ extension DataAPI {
         try request.requireNoOptions()
         let targets = try targets(request, entity, of: name)
         if name != "CreateMultiple" { try RecordKey.requireDistinct(try targets.map { try key($0, entity) }) }
+        let message = UUID()
         let writes = try targets.map { members -> RecordWrite in
             switch name {
             case "CreateMultiple": return .create(entity, members)
-            case "UpdateMultiple": return .upsert(entity, try key(members, entity), members, try version(members) ?? .mustExist)
-            default: return .upsert(entity, try key(members, entity), members, try version(members) ?? .none)
+            case "UpdateMultiple": return .upsert(entity, try key(members, entity), members, try version(members) ?? .mustExist, among: message)
+            default: return .upsert(entity, try key(members, entity), members, try version(members) ?? .none, among: message)
             }
         }
         let representation = representation(request)
