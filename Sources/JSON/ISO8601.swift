@@ -6,7 +6,8 @@ package enum ISO8601 {
     ///
     /// Foundation's parser accepts the 30th of February as the 2nd of March, 25 o'clock as the next day, and any text at the end.
     ///
-    /// - Returns: Nil for an invalid date or time, and for years outside of 1 to 9999.
+    /// - Returns: Nil for an invalid date or time, for years outside of 1 to 9999, and for an offset of more than 14 hours, which no
+    ///   zone has.
     package static func date(_ text: String) -> Date? {
         var rest = Substring(text).utf8
         func take(_ characters: String) -> Bool {
@@ -40,7 +41,8 @@ package enum ISO8601 {
         }
         if !rest.isEmpty, !take("Zz") {
             let sign: Double = rest.first == UInt8(ascii: "-") ? 1 : -1
-            guard take("+-"), let hours = number(2, in: 0...23), take(":"), let minutes = number(2, in: 0...59) else { return nil }
+            guard take("+-"), let hours = number(2, in: 0...14), take(":"), let minutes = number(2, in: 0...(hours < 14 ? 59 : 0))
+            else { return nil }
             seconds += sign * Double(hours * 3_600 + minutes * 60)
         }
         return rest.isEmpty ? Date(timeIntervalSince1970: midnight + seconds) : nil

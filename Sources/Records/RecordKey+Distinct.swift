@@ -9,10 +9,13 @@ extension RecordKey {
     package static func requireDistinct(_ keys: [RecordKey]) throws(FieldsealError) {
         var seen: Set<String> = []
         for key in keys {
-            guard seen.insert(key.name).inserted else {
-                throw FieldsealError(.payloadDoesNotFit, "Targets has the record \(key.text.quotedForMessage) twice. Name it once.")
-            }
+            guard seen.insert(key.name).inserted else { throw repeated(key.text) }
         }
+    }
+
+    /// The refusal of a record that two keys name.
+    static func repeated(_ key: String) -> FieldsealError {
+        FieldsealError(.payloadDoesNotFit, "Targets has the record \(key.quotedForMessage) twice. Name it once.")
     }
 
     /// A text that is equal for equal keys.

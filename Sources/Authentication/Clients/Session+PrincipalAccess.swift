@@ -18,8 +18,8 @@ extension Session {
                 : try enabledRoles(of: principal.id, on: connection)
             let other = Caller(
                 actor: "", clientID: nil, systemUserID: principal.id, roles: roles, address: nil, requestID: nil)
-            let own = try ownRights(of: other, on: entity, id, countsShares: false, on: connection)
-            return own.union(try shared(with: other, entity, id, on: connection))
+            let own = try grantedRights(of: other, on: entity, id, countsShares: false, on: connection)
+            return own.union(try shared(with: other, entity, id, on: connection)).withoutUnreadable
         }
     }
 

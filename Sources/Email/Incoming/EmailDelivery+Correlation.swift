@@ -70,7 +70,7 @@ extension EmailDelivery {
         _ = statement.bind(.uuid(place.mailbox))
         let (owner, readers) = (statement.bind(.uuid(place.owner)), statement.bind(.texts(Self.readers)))
         let (matches, order) = condition { statement.bind($0) }
-        let rule = AccessRule(.email, organization, principal: place.owner)
+        let rule = AccessRule(.email, organization, principal: place.owner, reading: .own)
         let isOwners = rule.condition(.own, .read, "e") { statement.bind($0) } ?? "true"
         let sql = """
             SELECT e.activityid FROM \(organization.qualified("email")) AS e

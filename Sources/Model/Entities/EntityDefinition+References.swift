@@ -10,7 +10,7 @@ extension EntityDefinition {
         messages: [.create, .retrieve, .retrieveMultiple, .update],
         attributes: [
             .init("SystemUserId", .uniqueIdentifier, required: .system, validFor: [.create, .read]),
-            .init("OwnerId", .uniqueIdentifier, required: .system, validFor: [.read], column: "systemuserid"),
+            .init("OwnerId", .uniqueIdentifier, required: .system, validFor: [.create, .read], column: "systemuserid"),
             .init("FullName", .string(200), required: .system),
             .init("DomainName", .string(1024), required: .system),
             .init("InternalEMailAddress", .string(100)),
@@ -42,7 +42,7 @@ extension EntityDefinition {
         messages: [.create, .retrieve, .retrieveMultiple, .update, .delete],
         attributes: [
             .init("TeamId", .uniqueIdentifier, required: .system, validFor: [.create, .read]),
-            .init("OwnerId", .uniqueIdentifier, required: .system, validFor: [.read], column: "teamid"),
+            .init("OwnerId", .uniqueIdentifier, required: .system, validFor: [.create, .read], column: "teamid"),
             .init("Name", .string(160), required: .system),
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system),
             .init("TeamType", .picklist([0: "Owner"]), required: .system, validFor: [.create, .read], default: .int(0)),

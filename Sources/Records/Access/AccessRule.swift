@@ -5,21 +5,27 @@ package import Tenancy
 
 /// The records of an entity that a caller may access: all of them, those of the caller's business unit, or the caller's own.
 ///
-/// A record is the caller's own if the caller or one of their teams owns it, or if it was shared with one of these.
+/// A record is the caller's own if the caller or one of their teams owns it, or if it was shared with one of these. Every other right
+/// to a record needs the one to read it.
 package struct AccessRule {
     private let entity: EntityDefinition
     private let organization: Organization
     private let principal: UUID?
+    /// How far the caller may read.
+    private let reading: PrivilegeDepth
 
     package init(_ entity: EntityDefinition, _ organization: Organization, _ caller: Caller) {
-        self.init(entity, organization, principal: caller.systemUserID)
+        self.init(entity, organization, principal: caller.systemUserID, reading: caller.depth(of: .retrieve, on: entity))
     }
 
-    /// - Parameter principal: A systemuser or a team.
-    package init(_ entity: EntityDefinition, _ organization: Organization, principal: UUID?) {
+    /// - Parameters:
+    ///   - principal: A systemuser or a team.
+    ///   - reading: How far it may read.
+    package init(_ entity: EntityDefinition, _ organization: Organization, principal: UUID?, reading: PrivilegeDepth) {
         self.entity = entity
         self.organization = organization
         self.principal = principal
+        self.reading = reading
     }
 
     /// The condition in SQL; nil if every record may be accessed.
@@ -32,13 +38,23 @@ package struct AccessRule {
     package func condition(_ depth: PrivilegeDepth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String)
         -> String?
     {
+        let reach = reach(depth, right, table, bind: bind)
+        guard right != .read else { return reach }
+        guard reading != .none else { return "false" }
+        let readable = self.reach(reading, .read, table, bind: bind)
+        guard let reach, let readable else { return reach ?? readable }
+        return "\(reach) AND \(readable)"
+    }
+
+    /// The same without the right to read.
+    func reach(_ depth: PrivilegeDepth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String) -> String? {
         guard depth != .organization else { return nil }
         func column(_ name: String) -> String { (table.map { "\($0)." } ?? "") + quoteIdentifier(name) }
         let user = bind(.uuid(principal))
         if let parent = entity.parent {
             let rule =
-                AccessRule(parent.entity, organization, principal: principal).condition(depth, right, "parent", bind: bind)
-                ?? "true"
+                AccessRule(parent.entity, organization, principal: principal, reading: reading)
+                .reach(depth, right, "parent", bind: bind) ?? "true"
             return """
                 EXISTS (SELECT FROM \(organization.qualified(parent.entity.logicalName)) AS parent
                 WHERE parent.\(parent.entity.idColumn) = \(table ?? quoteIdentifier(entity.logicalName)).\(quoteIdentifier(parent.lookup)) AND \(rule))

@@ -22,11 +22,18 @@ extension Session {
         }
     }
 
-    /// A caller's rights to a record, by its roles, by ownership or by a share.
+    /// A caller's rights to a record, by its roles, by ownership or by a share. Without the right to read they give nothing.
+    func ownRights(of caller: Caller, on entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws
+        -> AccessRights
+    {
+        try grantedRights(of: caller, on: entity, id, countsShares: true, on: connection).withoutUnreadable
+    }
+
+    /// What a caller's roles, ownership and shares grant, also without the right to read.
     ///
     /// - Parameter countsShares: Whether to include shares.
-    package func ownRights(
-        of caller: Caller, on entity: EntityDefinition, _ id: UUID, countsShares: Bool = true,
+    package func grantedRights(
+        of caller: Caller, on entity: EntityDefinition, _ id: UUID, countsShares: Bool,
         on connection: isolated PostgresConnection
     ) throws -> AccessRights {
         var statement = StatementBuilder(organization, caller)
@@ -35,7 +42,7 @@ extension Session {
             let depth = caller.depth(of: message, on: entity)
             guard depth != .none else { return "false" }
             let rule = AccessRule(entity, organization, caller)
-            return rule.condition(depth, countsShares ? right : [], "r", bind: { statement.bind($0) }) ?? "true"
+            return rule.reach(depth, countsShares ? right : [], "r", bind: { statement.bind($0) }) ?? "true"
         }
         let row = try connection.query(
             """

@@ -7,8 +7,31 @@ extension EmailParts {
     struct Party: Sendable {
         /// 1 from, 2 To, 3 Cc, 4 Bcc.
         let participation: Int
-        let record: (entity: EntityDefinition, id: UUID)?
+        /// A systemuser or a queue, and what names it: its id, once alternate keys are resolved.
+        let record: (entity: EntityDefinition, key: RecordKey)?
         let address: String?
+
+        /// The id of a record of the entity; nil for another record.
+        func id(of entity: EntityDefinition) -> UUID? {
+            guard let record, record.entity === entity, case .id(let id) = record.key else { return nil }
+            return id
+        }
+    }
+
+    /// Whether an alternate key names a party.
+    var namesPartiesByKey: Bool { parties.contains { $0.record?.key.isAlternate ?? false } }
+
+    /// The same parts, with the ids of the parties that alternate keys name.
+    ///
+    /// - Parameter id: Finds the record.
+    func resolved(_ id: (EntityDefinition, RecordKey) throws -> UUID) throws -> EmailParts {
+        var parts = self
+        parts.parties = try parties.map { party in
+            guard let (entity, key) = party.record, key.isAlternate else { return party }
+            return Party(
+                participation: party.participation, record: (entity, .id(try id(entity, key))), address: party.address)
+        }
+        return parts
     }
 }
 
@@ -22,7 +45,7 @@ extension EmailParts.Party {
         }
         var participation: Int64?
         var address: String?
-        var record: (EntityDefinition, UUID)?
+        var record: (EntityDefinition, RecordKey)?
         try ParsedValues.requireEachOnce(members, of: Self.entity)
         try ParsedValues.require(type: value["@odata.type"], of: [Self.entity.logicalName])
         for member in members where !member.name.hasPrefix("@") {
@@ -53,19 +76,18 @@ extension EmailParts.Party {
     }
 
     /// The record of a navigation property of `partyid`.
-    private static func record(_ property: String, _ value: JSONValue) throws(FieldsealError) -> (EntityDefinition, UUID) {
+    private static func record(_ property: String, _ value: JSONValue) throws(FieldsealError) -> (EntityDefinition, RecordKey) {
         guard let relationship = entity.singleValued(property), relationship.attribute.logicalName == "partyid" else {
             throw refusal(of: "\(property)@odata.bind")
         }
         let target = relationship.referenced
-        guard let address = value.string, let (found, key) = try ParsedValues.reference(address), case .id(let id) = key,
-            found === target
-        else {
+        guard let address = value.string, let (found, key) = try ParsedValues.reference(address), found === target else {
             throw FieldsealError(
                 .payloadDoesNotFit,
-                "\(property) of a party does not name a \(target.logicalName) by its id. Write /\(target.entitySetName)(ID).")
+                "\(property) of a party takes the address of a \(target.logicalName), such as /\(target.entitySetName)(ID).")
         }
-        return (found, id)
+        _ = try key.filter(found)
+        return (found, key)
     }
 
     private static func refusal(of name: String) -> FieldsealError {

@@ -142,8 +142,7 @@ package struct EmailParts: Sendable {
         func table(_ name: String) -> String { organization.qualified(name) }
         // The order of the ids is that of the request.
         for (id, party) in zip(UUID.timeOrdered(count: parties.count), parties) {
-            let user: UUID? = party.record?.entity.logicalName == "systemuser" ? party.record?.id : nil
-            let queue: UUID? = party.record?.entity.logicalName == "queue" ? party.record?.id : nil
+            let (user, queue) = (party.id(of: .systemUser), party.id(of: .queue))
             statements.append(
                 (
                     """

@@ -100,8 +100,10 @@ extension RecordKey {
 extension EntityDefinition {
     /// The id among the values of a new record; nil for none, and for the empty one, which serializers write for none.
     package func id(in members: [JSONValue.Member]) -> UUID? {
-        let named = members.first { $0.name.lowercased() == primaryID }?.value.string.flatMap { UUID(text: $0) }
-        return named == .empty ? nil : named
+        for member in members where isID(member.name.lowercased()) {
+            if let named = member.value.string.flatMap({ UUID(text: $0) }), named != .empty { return named }
+        }
+        return nil
     }
 }
 
@@ -110,5 +112,5 @@ extension UUID {
 }
 
 extension AttributeValue {
-    fileprivate var uuid: UUID? { if case .id(let id) = self { id } else { nil } }
+    var uuid: UUID? { if case .id(let id) = self { id } else { nil } }
 }

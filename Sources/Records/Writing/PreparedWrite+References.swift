@@ -12,15 +12,19 @@ extension PreparedWrite {
     func resolveReferences(_ input: ParsedValues, on connection: isolated PostgresConnection) throws -> ParsedValues {
         var input = input
         for (attribute, target, key) in input.references {
-            let missing = FieldsealError(
-                .objectDoesNotExist, "\(attribute) refers to a \(target.logicalName) that does not exist."
-            ).about(attribute)
+            let missing = missing(attribute, target)
             let depth = caller.depth(of: .retrieve, on: target)
             guard depth != .none else { throw missing }
             let found = try ids(of: target, key, readable: depth, on: connection)
             guard let id = found.first else { throw missing }
             try key.check(target, found.count, isAmbiguous: found.count > 1)
             input.resolve(attribute, id)
+        }
+        // The settings of a user have the id of a business unit as a plain value.
+        if entity === EntityDefinition.userSettings, let unit = input.values["businessunitid"]?.uuid,
+            try ids(of: .businessUnit, .id(unit), on: connection).isEmpty
+        {
+            throw missing("businessunitid", .businessUnit)
         }
         return input
     }
@@ -119,8 +123,20 @@ extension PreparedWrite {
         caller.depth(of: .retrieve, on: .queue) != .organization && !queues.isEmpty
     }
 
-    private var queues: [UUID] {
-        parts.parties.compactMap { $0.record?.entity.logicalName == EntityDefinition.queue.logicalName ? $0.record?.id : nil }
+    private var queues: [UUID] { parts.parties.compactMap { $0.id(of: .queue) } }
+
+    /// The id of the party that an alternate key names.
+    ///
+    /// - Throws: ``FieldsealError`` as for the references of lookups. A queue must be readable, or the caller's own.
+    func party(_ entity: EntityDefinition, _ key: RecordKey, on connection: isolated PostgresConnection) throws -> UUID {
+        let found = try ids(of: entity, key, readable: max(.own, caller.depth(of: .retrieve, on: entity)), on: connection)
+        guard let id = found.first else { throw missing("partyid", entity) }
+        try key.check(entity, found.count, isAmbiguous: found.count > 1)
+        return id
+    }
+
+    private func missing(_ attribute: String, _ entity: EntityDefinition) -> FieldsealError {
+        FieldsealError(.objectDoesNotExist, "\(attribute) refers to a \(entity.logicalName) that does not exist.").about(attribute)
     }
 
     /// Checks that the caller may use the queues among an e-mail's parties. The caller must be able to read them, or the caller or
@@ -129,7 +145,7 @@ extension PreparedWrite {
         guard asksForQueues else { return }
         let depth = caller.depth(of: .retrieve, on: .queue)
         for queue in queues where try ids(of: .queue, .id(queue), readable: depth == .none ? .own : depth, on: connection).isEmpty {
-            throw FieldsealError(.objectDoesNotExist, "partyid refers to a queue that does not exist.")
+            throw missing("partyid", .queue)
         }
     }
 }

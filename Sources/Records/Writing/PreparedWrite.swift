@@ -16,6 +16,8 @@ struct PreparedWrite: Sendable {
     private var isOwnID = false
     /// The alternate key under which a new record must be the only one.
     private var newKey: RecordKey?
+    /// The message of whose targets this is one. They are different records.
+    private(set) var message: UUID?
 
     private enum Action {
         case create(ParsedValues, UUID)
@@ -31,7 +33,8 @@ struct PreparedWrite: Sendable {
     var isOneStep: Bool {
         switch action {
         case .create(let input, _):
-            input.references.isEmpty && !needsTransaction && !asksForQueues && !DisabledUsers.isTouched(by: input)
+            input.references.isEmpty && !needsTransaction && !asksForQueues && !parts.namesPartiesByKey
+                && !DisabledUsers.isTouched(by: input)
         case .upsert(let input, .id, _, _, _):
             input.references.isEmpty && !parts.namesParties && input.createOnly.isEmpty
         default: false
@@ -86,7 +89,7 @@ struct PreparedWrite: Sendable {
             isOwnID = id == nil && input.values[entity.primaryID] == nil
             needsKey = !input.secrets.isEmpty
             try Self.requireRights(input, for: .create, of: session.caller)
-        case .upsert(let entity, let key, let members, .mustNotExist):
+        case .upsert(let entity, let key, let members, .mustNotExist, _):
             self.entity = entity
             _ = try session.require(.create, on: entity)
             try key.requireID(entity, for: .mustNotExist)
@@ -97,8 +100,9 @@ struct PreparedWrite: Sendable {
             if key.isAlternate { newKey = key }
             needsKey = !input.secrets.isEmpty
             try Self.requireRights(input, for: .create, of: session.caller)
-        case .upsert(let entity, let key, let members, let condition):
+        case .upsert(let entity, let key, let members, let condition, let message):
             self.entity = entity
+            self.message = message
             var depth = try session.require(.update, on: entity)
             try key.requireID(entity, for: condition)
             try ParsedValues.requireEffect(of: members, on: entity)
@@ -201,6 +205,11 @@ struct PreparedWrite: Sendable {
         _ changes: inout DestinationChanges,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome {
+        guard !parts.namesPartiesByKey else {
+            var write = self
+            write.parts = try parts.resolved { try party($0, $1, on: connection) }
+            return try write.run(key, &changes, on: connection)
+        }
         switch action {
         case .create(let input, let id):
             if let newKey, try identified(newKey, input, .none, on: connection) != nil {

@@ -6,8 +6,9 @@ package import Model
 package enum RecordWrite: Sendable {
     /// Creates a record, with the given id, the id among the members, or a new one.
     case create(EntityDefinition, id: UUID? = nil, [JSONValue.Member])
-    /// Updates a record, or creates it with that key if the condition allows it.
-    case upsert(EntityDefinition, RecordKey, [JSONValue.Member], WriteCondition = .none)
+    /// Updates a record, or creates it with that key if the condition allows it. The targets of one message, which has the id
+    /// `among`, are different records.
+    case upsert(EntityDefinition, RecordKey, [JSONValue.Member], WriteCondition = .none, among: UUID? = nil)
     /// Deletes a record and its cells.
     case delete(EntityDefinition, RecordKey, WriteCondition = .mustExist)
     /// Performs a message about a record.

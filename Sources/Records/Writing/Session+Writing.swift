@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Model
 import PostgresClient
 package import Tenancy
@@ -86,11 +87,16 @@ extension Session {
                 var changes = DestinationChanges()
                 try confirm(on: connection)
                 if attempts > 1 { try lock(writes.map(\.trace), on: connection) }
+                var targets: Set<[UUID]> = []
                 let isMixed = writes.contains { $0.caller.actor != caller.actor }
                 let all = try writes.enumerated().map { index, write in
                     progress?.index = index
                     if isMixed { _ = try connection.pipeline([write.session.callerSettings]) }
-                    return try write.run(key, &changes, on: connection)
+                    let outcome = try write.run(key, &changes, on: connection)
+                    if let message = write.message, !targets.insert([message, outcome.id]).inserted {
+                        throw RecordKey.repeated(outcome.id.text)
+                    }
+                    return outcome
                 }
                 try changes.settle(in: self, on: connection)
                 outcomes = all

@@ -57,7 +57,7 @@ extension DataAPI {
         case (.association(let path), _) where path.isReference: return try await linking(path, request)
         case (.collectionAction(let entity, let name), .post): return try bulkChange(name, entity, request)
         case (.operation(let name, arguments: ""), .post), (.boundFunction(_, _, let name, arguments: ""), .post):
-            guard let change = try messageChange(name, path, request) else { throw Self.noChange }
+            guard let change = try await messageChange(name, path, request) else { throw Self.noChange }
             return change
         default: throw Self.noChange
         }

@@ -12,7 +12,9 @@ extension DataAPI {
         let options = try ODataQuery.options(request.query)
         var rest = segments[...]
         let first = rest.removeFirst()
-        let view = try MetadataView(options)
+        let isCountAlone = rest.last == ODataPath.Segment(name: "$count", key: nil)
+        if isCountAlone { rest.removeLast() }
+        let view = try MetadataView(options, isCountAlone: isCountAlone)
         switch (first.name, first.key) {
         case ("EntityDefinitions", nil):
             guard rest.isEmpty else { throw ODataPath.unknown(rest[rest.startIndex].name) }
@@ -32,8 +34,9 @@ extension DataAPI {
             return try list(Self.relationships(kind), view, "RelationshipDefinitions")
         case ("RelationshipDefinitions", let key?):
             let kind = Self.relationshipKind(rest)
-            try requireEnd(rest.dropFirst(kind == nil ? 0 : 1))
-            return try one(try find(key, "SchemaName", in: Self.relationships(kind)), view, "RelationshipDefinitions")
+            let found = try find(key, "SchemaName", in: Self.relationships(kind))
+            try requireEnd(rest.dropFirst(kind == nil ? 0 : 1), of: found)
+            return try one(found, view, "RelationshipDefinitions")
         case (_, nil):
             try requireEnd(rest.dropFirst(Self.isOptionSetType(rest.first) ? 1 : 0))
             return try list([], view, first.name, members: MetadataMembers.optionSet)
@@ -75,8 +78,21 @@ extension DataAPI {
         return ["OptionSetMetadata", "BooleanOptionSetMetadata"].contains { segment.name == ODataPath.namespace + $0 }
     }
 
-    private func requireEnd(_ rest: ArraySlice<ODataPath.Segment>) throws(FieldsealError) {
-        if let next = rest.first { throw ODataPath.unknown(next.name) }
+    /// - Parameter value: The metadata whose address ends here; nil for a list.
+    private func requireEnd(_ rest: ArraySlice<ODataPath.Segment>, of value: JSONValue? = nil) throws(FieldsealError) {
+        guard let next = rest.first else { return }
+        throw Self.refusal(of: next, in: value)
+    }
+
+    /// The refusal of a segment behind metadata. Members of metadata have no address here.
+    private static func refusal(of next: ODataPath.Segment, in value: JSONValue?) -> FieldsealError {
+        guard case .object(let members)? = value, members.contains(where: { $0.name == next.name }) else {
+            return ODataPath.unknown(next.name)
+        }
+        return FieldsealError(
+            .noResource,
+            "\(next.name) is a member of this metadata, and members have no address here. Leave it out of the address, and read it from "
+                + "the response, also with $select=\(next.name).")
     }
 
     private func part(
@@ -89,18 +105,22 @@ extension DataAPI {
         let context = "EntityDefinitions('\(entity.logicalName)')/\(next.name)"
         switch (next.name, next.key) {
         case ("Attributes", nil):
-            let cast = rest.popFirst()
+            let attributes = try entity.attributes.filter(Self.isOfType(rest.popFirst()))
             try requireEnd(rest)
-            let attributes = try entity.attributes.filter(Self.isOfType(cast))
             return try list(try attributes.map { try withOptions($0, entity, view) }, view, context, expandable: Self.optionSets)
         case ("Attributes", let key?): return try attribute(key, rest, of: entity, view, context)
-        case _ where !rest.isEmpty: throw ODataPath.unknown(rest[rest.startIndex].name)
-        case ("Keys", nil): return try list(MetadataJSON.keys(of: entity), view, context, members: MetadataMembers.key)
-        case ("Keys", let key?): return try one(try find(key, "LogicalName", in: MetadataJSON.keys(of: entity)), view, context)
         default:
-            guard let all = Self.relationships(next.name, of: entity) else { throw ODataPath.unknown(next.name) }
-            guard let key = next.key else { return try list(all, view, context, members: MetadataMembers.relationship) }
-            return try one(try find(key, "SchemaName", in: all), view, context)
+            let isKeys = next.name == "Keys"
+            guard let all = isKeys ? MetadataJSON.keys(of: entity) : Self.relationships(next.name, of: entity) else {
+                throw Self.refusal(of: next, in: MetadataJSON.entity(entity))
+            }
+            guard let key = next.key else {
+                try requireEnd(rest)
+                return try list(all, view, context, members: isKeys ? MetadataMembers.key : MetadataMembers.relationship)
+            }
+            let found = try find(key, isKeys ? "LogicalName" : "SchemaName", in: all)
+            try requireEnd(rest, of: found)
+            return try one(found, view, context)
         }
     }
 
@@ -124,17 +144,14 @@ extension DataAPI {
             return try one(
                 try withOptions(attribute, entity, view), view, context, expandable: hasOptions ? Self.optionSets : [])
         }
-        guard next.key == nil, let options = MetadataJSON.optionSet(attribute, of: entity) else {
-            throw ODataPath.unknown(next.name)
-        }
+        guard next.key == nil, Self.optionSets.contains(next.name), let options = MetadataJSON.optionSet(attribute, of: entity)
+        else { throw Self.refusal(of: next, in: found) }
         if let cast = rest.first, Self.isOptionSetType(cast) { rest.removeFirst() }
-        try requireEnd(rest)
-        switch next.name {
-        case "OptionSet": return try one(options, view, context)
+        try requireEnd(rest, of: options)
+        if next.name == "OptionSet" { return try one(options, view, context) }
         // No option set is shared between attributes.
-        case "GlobalOptionSet": return APIResponse.noContent()
-        default: throw ODataPath.unknown(next.name)
-        }
+        try view.requireSingle()
+        return APIResponse.noContent()
     }
 
     /// The attributes that a cast selects; all of them without a cast.
@@ -211,6 +228,7 @@ extension DataAPI {
     ) throws(FieldsealError) -> APIResponse {
         try view.requireExpansions(of: expandable)
         let selected = try view.listed(values, known)
+        if view.isCountAlone { return APIResponse.text(String(selected.count)) }
         var members: [JSONValue.Member] = [.init("@odata.context", .string("\(serviceRoot)/$metadata#\(context)"))]
         if view.isCounted { members.append(.init("@odata.count", .integer(Int64(selected.count)))) }
         return APIResponse.json(.object(members + [.init("value", .array(selected))]))

@@ -75,7 +75,7 @@ private struct EntityMetadataQuery {
         let names = MetadataView.names(query["Properties"])
         guard try MetadataView.matches(value, query["Criteria"]),
             // A client learns of each part whether it changed.
-            case .object(var kept) = MetadataView.selected(value, names.isEmpty ? [] : names.union(["HasChanged"]))
+            case .object(var kept) = MetadataView.selected(value, names?.union(["HasChanged"]))
         else { return nil }
         if gives("Attributes", by: "AttributeQuery") {
             let attributes = entity.attributes.map { MetadataJSON.attribute($0, of: entity) }
@@ -98,7 +98,7 @@ private struct EntityMetadataQuery {
     private func gives(_ part: String, by name: String) -> Bool {
         if let own = query[name], own != .null { return true }
         guard let properties = query["Properties"], properties != .null else { return part == "Attributes" }
-        return properties["AllProperties"] == .bool(true) || MetadataView.names(properties).contains(part)
+        return MetadataView.names(properties)?.contains(part) ?? true
     }
 
     private func part(_ name: String, _ values: [JSONValue]) throws(FieldsealError) -> [JSONValue] {

@@ -10,14 +10,22 @@ struct MetadataView {
     private var expansions: [Expansion] = []
     /// Whether the number of values is requested too.
     private(set) var isCounted = false
+    /// Whether the address ends with `/$count`.
+    private(set) var isCountAlone = false
 
     /// Options of Dataverse that have no effect, because labels exist in one language only.
     private static let harmless: Set<String> = ["LabelLanguages", "$format"]
-    init(_ options: [(name: String, value: String)]) throws(FieldsealError) {
+
+    /// - Parameter isCountAlone: Whether the address ends with `/$count`.
+    init(_ options: [(name: String, value: String)], isCountAlone: Bool = false) throws(FieldsealError) {
+        self.isCountAlone = isCountAlone
         let aliases = Dictionary(
             options.filter { $0.name.hasPrefix("@") }.map { (String($0.name.dropFirst()), $0.value) }, uniquingKeysWith: { $1 })
         try ODataQuery.requireEachOnce(options)
         for (name, value) in options {
+            if isCountAlone, ["$select", "$expand", "$count"].contains(name) {
+                throw FieldsealError(.queryDoesNotFit, "/$count of metadata takes $filter, and not '\(name)'.")
+            }
             switch name {
             case "$select": select = Set(value.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
             case "$filter": filter = try FilterParser.parse(value, aliases: aliases)
@@ -110,6 +118,7 @@ struct MetadataView {
 
     /// Refuses options of lists for a single value.
     func requireSingle() throws(FieldsealError) {
+        guard !isCountAlone else { throw ODataPath.unknown("$count") }
         guard filter != nil || isCounted else { return }
         throw FieldsealError(.queryDoesNotFit, "$filter and $count are for lists, and this address is that of one value.")
     }
@@ -138,11 +147,12 @@ struct MetadataView {
     }
 
     func selected(_ value: JSONValue) -> JSONValue {
-        Self.selected(value, select.isEmpty ? [] : select.union(expansions.map(\.property)))
+        Self.selected(value, select.isEmpty ? nil : select.union(expansions.map(\.property)))
     }
 
-    static func selected(_ value: JSONValue, _ names: Set<String>) -> JSONValue {
-        guard !names.isEmpty, case .object(let members) = value else { return value }
+    /// - Parameter names: Of the members to keep; nil for all.
+    static func selected(_ value: JSONValue, _ names: Set<String>?) -> JSONValue {
+        guard let names, case .object(let members) = value else { return value }
         return .object(members.filter { names.contains($0.name) || $0.name == "@odata.type" || $0.name == "MetadataId" })
     }
 
@@ -192,8 +202,9 @@ struct MetadataView {
         }
     }
 
-    static func names(_ properties: JSONValue?) -> Set<String> {
-        guard properties?["AllProperties"] != .bool(true), case .array(let names)? = properties?["PropertyNames"] else { return [] }
+    static func names(_ properties: JSONValue?) -> Set<String>? {
+        guard let properties, properties != .null, properties["AllProperties"] != .bool(true) else { return nil }
+        guard case .array(let names)? = properties["PropertyNames"] else { return [] }
         return Set(names.compactMap(\.string))
     }
 }

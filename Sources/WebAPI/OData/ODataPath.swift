@@ -75,9 +75,8 @@ enum ODataPath: Sendable {
             return
         default:
             guard let entity = EntityCatalog.entity(set: first.name) else {
-                guard segments.isEmpty else { throw Self.unknown(segments[0].name) }
                 self = .operation(first.name.strippingNamespace, arguments: first.key ?? "")
-                return
+                break
             }
             guard let key = first.key else {
                 self = try Self.collection(entity, &segments)
@@ -85,13 +84,20 @@ enum ODataPath: Sendable {
             }
             self = try Self.record(entity, try RecordKey(key, of: entity), &segments)
         }
-        guard segments.isEmpty else { throw Self.unknown(segments[0].name) }
+        guard let next = segments.first else { return }
+        // The first segment that names nothing is the one that the client looks for.
+        try requireKnown()
+        throw Self.unknown(next.name)
     }
 
     private static func collection(_ entity: EntityDefinition, _ segments: inout [Segment]) throws(FieldsealError) -> ODataPath {
         guard let next = segments.first else { return .entitySet(entity) }
         segments.removeFirst()
         if next.name == "$count", next.key == nil { return .count(entity) }
+        if next.name == namespace + entity.logicalName {
+            guard let key = next.key else { return try collection(entity, &segments) }
+            return try record(entity, try RecordKey(key, of: entity), &segments)
+        }
         guard next.name.hasPrefix(namespace) else { throw unknown(next.name) }
         return .collectionAction(entity, next.name.strippingNamespace)
     }
@@ -103,6 +109,7 @@ enum ODataPath: Sendable {
     ) throws(FieldsealError) -> ODataPath {
         guard let next = segments.first else { return .entity(entity, key) }
         segments.removeFirst()
+        if next.name == namespace + entity.logicalName, next.key == nil { return try record(entity, key, &segments) }
         if next.name.hasPrefix(namespace) {
             return .boundFunction(entity, key, next.name.strippingNamespace, arguments: next.key ?? "")
         }

@@ -142,12 +142,11 @@ struct FilterParser {
             return .literal(.text(text))
         case .alias(let name):
             try lexer.advance()
-            // The value is a literal. It can't be another alias.
-            var inner = try FilterParser(try value(ofAlias: name))
-            inner.isAlias = true
-            let operand = try inner.operand()
-            guard case .literal = operand, inner.lexer.token == .end else { throw inner.lexer.unexpected("literal") }
-            return operand
+            return try about(alias: name) { inner throws(FieldsealError) in
+                let operand = try inner.operand()
+                guard case .literal = operand, inner.lexer.token == .end else { throw inner.lexer.unexpected("literal") }
+                return operand
+            }
         case .word(let word):
             try lexer.advance()
             if let literal = Self.literal(word) { return .literal(literal) }
@@ -338,11 +337,25 @@ extension FilterParser {
 
     /// Parses the list that a parameter alias has as its value.
     private func list(ofAlias name: String) throws(FieldsealError) -> [Literal] {
-        var inner = try FilterParser(try value(ofAlias: name))
-        inner.isAlias = true
-        let values = try inner.lexer.take("(") ? inner.elements(until: ")") : inner.bracketedList()
-        guard inner.lexer.token == .end else { throw inner.lexer.unexpected("end of the list") }
-        return values
+        try about(alias: name) { inner throws(FieldsealError) in
+            let values = try inner.lexer.take("(") ? inner.elements(until: ")") : inner.bracketedList()
+            guard inner.lexer.token == .end else { throw inner.lexer.unexpected("end of the list") }
+            return values
+        }
+    }
+
+    /// Parses the value of a parameter alias, which is no other alias. What is refused in it is said to be there.
+    private func about<Value>(alias name: String, _ parse: (inout FilterParser) throws(FieldsealError) -> Value)
+        throws(FieldsealError) -> Value
+    {
+        let text = try value(ofAlias: name)
+        do {
+            var inner = try FilterParser(text)
+            inner.isAlias = true
+            return try parse(&inner)
+        } catch {
+            throw FieldsealError(error.code, "In the value of the parameter alias '@\(name.prefix(50))': \(error.message)")
+        }
     }
 
     private func value(ofAlias name: String) throws(FieldsealError) -> String {

@@ -125,6 +125,57 @@ def test_a_share_gives_what_it_names_and_nothing_else(service, callers):
     refused(service.request("POST", "GrantAccess", {"Target": target, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({uuid.uuid4()})"}, "AccessMask": "ReadAccess"}}), 404, "0x80040217")
 
 
+def writes_of_an_email(service, right, email, file, user, token):
+    """Requests that a right to an e-mail allows, beside the right to read it; the last ones end it."""
+    path, bound = f"emails({email})", "emails/Microsoft.Dynamics.CRM."
+    owner = {"@odata.id": f"systemusers({user})"}
+
+    def ask(method, path, body=None, **headers):
+        return lambda: service.request(method, path, body, token=token, **headers)
+    target = {"Targets": [{"activityid": email, "subject": "many"}]}
+    access = {"Target": {"@odata.id": path}, "Revokee": {"@odata.id": f"teams({service.team})"}}
+    return {
+        "WriteAccess": [ask("PATCH", path, {"subject": "x"}), ask("PATCH", path, {"subject": "y"}, If_Match="*"), ask("PUT", f"{path}/subject", {"value": "z"}), ask("DELETE", f"{path}/category"),
+                        ask("POST", f"{bound}UpdateMultiple", target), ask("POST", f"{bound}UpsertMultiple", target), ask("PUT", f"{path}/email_activity_parties", {"value": []}),
+                        ask("POST", "activitymimeattachments", {"filename": "b.txt", "objectid_email@odata.bind": f"/{path}"}), ask("PATCH", f"activitymimeattachments({file})", {"filename": "c.txt"})],
+        "ShareAccess": [ask("GET", f"RetrieveSharedPrincipalsAndAccess(Target=@t)?@t={{'@odata.id':'{path}'}}"), ask("POST", "RevokeAccess", access)],
+        "AssignAccess": [ask("PATCH", path, {"ownerid@odata.bind": f"/systemusers({user})"}), ask("PUT", f"{path}/ownerid/$ref", owner)],
+        "DeleteAccess": [ask("DELETE", f"activitymimeattachments({file})"), ask("DELETE", path)],
+    }[right]
+
+
+@pytest.mark.parametrize("by", ["user", "team"])
+@pytest.mark.parametrize("right", ["WriteAccess", "ShareAccess", "AssignAccess", "DeleteAccess"])
+def test_every_right_needs_the_one_to_read(service, callers, right, by):
+    (token, user), admin = callers["basic"], callers["admin"][1]
+    service.team = team = service.create("teams", {"name": f"team {uuid.uuid4()}"})
+    assert service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.AddMembersTeam", {"Members": [{"systemuserid": user}]}).status_code == 204
+    email = service.create("emails", {"subject": "another's", "category": "c", "ownerid_email@odata.bind": f"/systemusers({admin})"})
+    file = service.create("activitymimeattachments", {"filename": "a.txt", "objectid_email@odata.bind": f"/emails({email})"})
+
+    def grant(mask, principal):
+        body = {"Target": {"@odata.id": f"emails({email})"}, "PrincipalAccess": {"Principal": {"@odata.id": principal}, "AccessMask": mask}}
+        assert service.request("POST", "GrantAccess", body).status_code == 204
+
+    def rights():
+        told = service.get(f"systemusers({user})/Microsoft.Dynamics.CRM.RetrievePrincipalAccess(Target=@t)?@t={{'@odata.id':'emails({email})'}}")
+        return told.json()["AccessRights"]
+
+    before = service.get(f"emails({email})").headers["ETag"]
+    grant(right, f"systemusers({user})")
+    assert rights() == "None"
+    for ask in writes_of_an_email(service, right, email, file, user, token):
+        refused(ask(), 404, "0x80040217")
+    refused(service.get(f"emails({email})", token=token), 404, "0x80040217")
+    assert service.get(f"emails({email})").headers["ETag"] == before
+    # The right to read may come in another way.
+    grant("ReadAccess", f"systemusers({user})" if by == "user" else f"teams({team})")
+    assert set(rights().split(",")) >= {"ReadAccess", right}
+    for ask in writes_of_an_email(service, right, email, file, user, token):
+        answer = ask()
+        assert answer.status_code in (200, 201, 204), (answer.request.url, answer.text)
+
+
 def test_parameters_that_a_message_does_not_have_are_refused(service, callers):
     """Nothing that was sent is passed over: an unknown member, a second record, one record twice."""
     user = callers["basic"][1]

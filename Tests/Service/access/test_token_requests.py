@@ -1,5 +1,8 @@
 """Requests to the token endpoint that say too little, or two things; and what OPTIONS says of addresses."""
 
+import re
+import time
+
 import msal
 import pytest
 import requests
@@ -97,16 +100,20 @@ def test_a_locked_client_is_told_so_by_its_library(own_service, monkeypatch):
     for path in ENDPOINTS:
         answer = post(service, {**FORM, "token": "x", "client_id": id, "client_secret": secret}, path)
         refused(answer, "temporarily_unavailable", "Too many failed attempts", 429)
-        assert int(answer.headers["Retry-After"]) > 0
+        # Libraries sleep as long as the header says. The text says how long the lock lasts.
+        assert 0 < int(answer.headers["Retry-After"]) <= 5
+        assert 60 < int(re.search(r"ends in (\d+) seconds", answer.json()["error_description"]).group(1)) <= 900
     app = msal.ConfidentialClientApplication(id, client_credential=secret, authority=authority, instance_discovery=False, verify=service.dev["caFile"])
     for _ in range(3):
         answer = app.acquire_token_for_client([f"{authority}/.default"])
         assert answer["error"] == "temporarily_unavailable" and "Too many failed attempts" in answer["error_description"], answer
-    credential = ClientSecretCredential(
-        "contoso", id, secret, authority=service.base, disable_instance_discovery=True, connection_verify=service.dev["caFile"], retry_total=0)
-    for _ in range(3):
+    for options, longest in (({"retry_total": 0}, 5), ({}, 60)):
+        credential = ClientSecretCredential(
+            "contoso", id, secret, authority=service.base, disable_instance_discovery=True, connection_verify=service.dev["caFile"], **options)
+        start = time.monotonic()
         with pytest.raises(ClientAuthenticationError, match="Too many failed attempts"):
             credential.get_token(f"{authority}/.default")
+        assert time.monotonic() - start < longest, options
 
 
 def test_a_database_that_is_away_is_told_in_the_same_form(own_service):

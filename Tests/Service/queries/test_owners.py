@@ -1,5 +1,7 @@
 """Owners: records of users and of teams are found alike, in every path and expand; and what a user and a team have in common as principals."""
 
+import json
+import urllib.parse
 import uuid
 
 import pytest
@@ -97,10 +99,36 @@ def test_principals_have_one_id(service, owned):
     fetch = f"<fetch><entity name='systemuser'><attribute name='ownerid'/><filter><condition attribute='ownerid' operator='eq' value='{owned.me}'/></filter></entity></fetch>"
     assert service.get(f"systemusers?fetchXml={fetch}").json()["value"][0]["ownerid"] == owned.me
     assert service.get(f"systemusers?sql=SELECT ownerid FROM systemuser WHERE ownerid = '{owned.me}'").json()["value"] == [{"ownerid": owned.me}]
-    for set, id in (("systemusers", owned.me), ("teams", owned.team)):
-        refused(service.request("PATCH", f"{set}({id})", {"ownerid": str(uuid.uuid4())}), 400, "0x80060413")
-    refused(service.request("POST", "teams", {"name": owned.tag + " b", "ownerid": str(uuid.uuid4())}), 400, "0x80048D19")
     assert service.request("PATCH", f"teams(ownerid={owned.team})", {"description": "of a team"}).status_code == 204
+
+
+@pytest.mark.parametrize("set, key, name", [("systemusers", "systemuserid", "fullname"), ("teams", "teamid", "name")])
+def test_ownerid_of_a_principal_is_written_as_its_id_is(service, owned, set, key, name):
+    first, other, third = (str(uuid.uuid4()) for _ in range(3))
+    type = "Microsoft.Dynamics.CRM." + set.removesuffix("s")
+    assert service.create(set, {name: f"{owned.tag} {first}", "ownerid": first}) == first
+    # What was read is written back.
+    record = service.get(f"{set}({first})?$select={name}").json()
+    assert service.request("PATCH", f"{set}({first})", record | {name: "changed"}).status_code == 204
+    assert service.get(f"{set}({first})").json()[name] == "changed"
+    assert service.request("PATCH", f"{set}(ownerid={first})", {"ownerid": first.upper(), key: first, name: "again"}).status_code == 204
+    for body in ({"ownerid": other}, {key: other}, {key: first, "ownerid": other, name: "x"}):
+        for method in ("PATCH", "PUT"):
+            response = service.request(method, f"{set}({first})", body)
+            assert response.status_code == 400 and response.json()["error"]["code"] in ("0x80060413", "0x80048D19"), response.text
+    refused(service.request("POST", set, {name: "two", key: first, "ownerid": other}), 400, "0x80048D19")
+    refused(service.request("PATCH", f"{set}({first})", {"ownerid": None}), 400, "0x80040203")
+    # As for the id itself, the empty one is none.
+    assert service.request("PATCH", f"{set}({first})", {"ownerid": str(uuid.UUID(int=0)), name: "empty"}).status_code == 204
+    for message, id, status in (("CreateMultiple", other, 200), ("UpdateMultiple", other, 204), ("UpsertMultiple", other, 200), ("UpsertMultiple", third, 200)):
+        body = {"Targets": [{"@odata.type": type, "ownerid": id, name: f"{owned.tag} {message}"}]}
+        assert service.request("POST", f"{set}/Microsoft.Dynamics.CRM.{message}", body).status_code == status, message
+        assert service.get(f"{set}({id})").json()[name] == f"{owned.tag} {message}"
+    twice = {"Targets": [{"@odata.type": type, "ownerid": other, name: "x"}, {"@odata.type": type, key: other, name: "y"}]}
+    refused(service.request("POST", f"{set}/Microsoft.Dynamics.CRM.UpdateMultiple", twice), 400, "0x80048D19")
+    part = {"name": f"{owned.tag} of a new one", "primaryuserid": {"fullname": "inner", "ownerid": str(uuid.uuid4())}}
+    made = service.create("queues", part)
+    assert service.get(f"queues({made})").json()["_primaryuserid_value"] == part["primaryuserid"]["ownerid"]
 
 
 def test_messages_take_principals_by_their_key(service, owned):
@@ -120,3 +148,23 @@ def test_messages_take_principals_by_their_key(service, owned):
         assert shares() == []
     for wrong in ({"ownerid": owned.team}, {"@odata.type": "Microsoft.Dynamics.CRM.queue", "ownerid": owned.team}, {"@odata.id": f"teams({owned.team})", "ownerid": owned.me}):
         refused(service.request("POST", "RevokeAccess", {"Target": {"@odata.id": f"queues({queue})"}, "Revokee": wrong}), 400, "0x80048D19")
+
+
+def test_messages_take_alternate_keys(service, owned):
+    name, domain = f"{owned.tag} by its name", f"{uuid.uuid4().hex}@x.test"
+    queue, user = service.create("queues", {"name": name}), service.create("systemusers", {"fullname": "by a key", "domainname": domain})
+    team = service.create("teams", {"name": f"{owned.tag} members"})
+    target, principal = {"@odata.id": f"queues(name='{name}')"}, {"@odata.id": f"/systemusers(domainname='{domain}')"}
+    access = {"Target": target, "PrincipalAccess": {"Principal": principal, "AccessMask": "ReadAccess"}}
+    assert service.request("POST", "GrantAccess", access).status_code == 204
+    given = "(Target=@t)?@t=" + urllib.parse.quote(json.dumps(target))
+    assert [share["Principal"]["ownerid"] for share in service.get("RetrieveSharedPrincipalsAndAccess" + given).json()["PrincipalAccesses"]] == [user]
+    assert service.get(f"systemusers({user})/Microsoft.Dynamics.CRM.RetrievePrincipalAccess{given}").status_code == 200
+    assert service.request("POST", "RevokeAccess", {"Target": {**target, "queueid": queue}, "Revokee": {**principal, "systemuserid": user}}).status_code == 204
+    assert service.get("RetrieveSharedPrincipalsAndAccess" + given).json()["PrincipalAccesses"] == []
+    for message in ("AddMembersTeam", "RemoveMembersTeam"):
+        assert service.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.{message}", {"Members": [principal]}).status_code == 204
+    refused(service.request("POST", "RevokeAccess", {"Target": target, "Revokee": {"@odata.id": "systemusers(domainname='none@x.test')"}}), 404, "0x80060891")
+    refused(service.request("POST", "RevokeAccess", {"Target": {"@odata.id": f"queues(name='{name} none')"}, "Revokee": principal}), 404, "0x80060891")
+    refused(service.request("POST", "RevokeAccess", {"Target": {**target, "queueid": str(uuid.uuid4())}, "Revokee": principal}), 400, "0x80048D19")
+    assert "systemusers(ID)" in refused(service.request("POST", "RevokeAccess", {"Target": target, "Revokee": {"@odata.id": "systemusers"}}), 400, "0x80048D19")

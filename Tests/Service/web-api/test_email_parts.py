@@ -102,3 +102,35 @@ def test_the_parties_of_an_email_that_was_received_stay(service):
     email = service.create("emails", {"subject": "x", "directioncode": False, "email_activity_parties": [{"participationtypemask": 2, "addressused": "old@b.test"}]})
     refused(service.request("PUT", f"emails({email})/email_activity_parties", {"value": []}), 400, "0x8004022E")
     assert parties(service, email) == [(2, "old@b.test")]
+
+
+def test_parties_are_named_by_alternate_keys(service):
+    tag = uuid.uuid4().hex
+    user = service.create("systemusers", {"fullname": "A party", "domainname": f"{tag}@x.test", "internalemailaddress": f"{tag}@x.test"})
+    queue, twin = service.create("queues", {"name": f"party {tag}"}), [service.create("queues", {"name": f"twin {tag}"}) for _ in range(2)]
+    parties = [{"participationtypemask": 2, "partyid_systemuser@odata.bind": f"/systemusers(domainname='{tag}@x.test')"},
+               {"participationtypemask": 3, "partyid_queue@odata.bind": f"queues(name='PARTY%20{tag}')"}]
+
+    def named(email):
+        return sorted(row["_partyid_value"] for row in service.get(f"emails({email})?$expand=email_activity_parties").json()["email_activity_parties"])
+    created = service.create("emails", {"subject": "x", "email_activity_parties": parties})
+    changed, replaced, many = (service.create("emails", {"subject": "x"}) for _ in range(3))
+    assert service.request("PATCH", f"emails({changed})", {"email_activity_parties": parties}).status_code == 204
+    assert service.request("PUT", f"emails({replaced})/email_activity_parties", {"value": parties}).status_code == 204
+    assert service.request("POST", "emails/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{"activityid": many, "email_activity_parties": parties}]}).status_code == 204
+    for email in (created, changed, replaced, many):
+        assert named(email) == sorted([user, queue])
+    # A queue of the same change set, too.
+    new = f"made {tag}"
+    item = {"subject": tag, "email_activity_parties": [{"participationtypemask": 2, "partyid_queue@odata.bind": f"/queues(name='{new}')"}]}
+    assert statuses(multipart(service, change_set(part("POST", "queues", {"name": new}, id=1), part("POST", "emails", item, id=2)))) == [204, 204]
+
+    def ask(property, address, **options):
+        return service.request("POST", "emails", {"subject": "x", "email_activity_parties": [{"participationtypemask": 2, f"{property}@odata.bind": address}]}, **options)
+    refused(ask("partyid_queue", f"/queues(name='none {tag}')"), 404, "0x80040217")
+    refused(ask("partyid_queue", f"/queues(name='twin {tag}')"), 412, "0x80060892")
+    refused(ask("partyid_queue", "/queues(nosuch='x')"), 400, "0x80060888")
+    # A queue that the caller may not read is none.
+    refused(ask("partyid_queue", f"/queues({queue})", client="user"), 404, "0x80040217")
+    refused(ask("partyid_queue", f"/queues(name='party {tag}')", client="user"), 404, "0x80040217")
+    assert ask("partyid_systemuser", f"/systemusers(domainname='{tag}@x.test')", client="user").status_code == 204 and twin

@@ -13,7 +13,7 @@ MISSING = "00000000-0000-4000-8000-000000000001"
 
 @pytest.mark.parametrize("path", [
     "accounts", "accounts?$select=name", f"accounts({MISSING})?$select=name", "contacts?$filter=x eq 1", "activitypointers?$select=subject", "Queues?$top=1",
-    "nosuch?$foo=1", "queues/Microsoft.Dynamics.CRM.queue?$top=1", "fieldseal.Nope?$top=1", f"queues({MISSING})/Microsoft.Dynamics.CRM.Nope()?$select=name"])
+    "nosuch?$foo=1", "queues/Microsoft.Dynamics.CRM.mailbox?$top=1", "fieldseal.Nope?$top=1", f"queues({MISSING})/Microsoft.Dynamics.CRM.Nope()?$select=name"])
 def test_an_address_that_names_nothing_is_not_found(service, path):
     for method, body in (("GET", None), ("POST", {"name": "x"}), ("PATCH", {"name": "x"}), ("DELETE", None)):
         for headers in ({}, {"If_Match": "*"}):
@@ -22,6 +22,53 @@ def test_an_address_that_names_nothing_is_not_found(service, path):
         {"id": "1", "method": "GET", "url": path},
         {"id": "2", "method": "POST", "atomicityGroup": "g", "url": path, "body": {}, "headers": {"content-type": "application/json"}}]}, Prefer="odata.continue-on-error", Content_Type="application/json")
     assert [(one["status"], one["body"]["error"]["code"]) for one in answer.json()["responses"]] == [(404, "0x8006088A")] * 2
+
+
+@pytest.mark.parametrize("path, named", [
+    ("accounts/$count", "accounts"), ("accounts/$count?$filter=x", "accounts"), (f"accounts({MISSING})/name", "accounts"), (f"accounts({MISSING})/name/$value", "accounts"), ("accounts/a/b", "accounts"),
+    ("queues/nosuch/$count", "nosuch"), (f"queues({MISSING})/nosuch/$value", "nosuch"), (f"queues({MISSING})/name/nosuch", "nosuch"), ("queues/$count/nosuch", "nosuch"), ("WhoAmI/nosuch", "nosuch"),
+    ("queues/Microsoft.Dynamics.CRM.Nope/more", "Nope"), (f"queues({MISSING})/Microsoft.Dynamics.CRM.Nope()/more", "Nope"), ("NoFunction()/more", "NoFunction"),
+    ("EntityDefinitions/nosuch/more", "nosuch"), ("EntityDefinitions(LogicalName='email')/nosuch/more", "nosuch"), ("EntityDefinitions(LogicalName='email')/Attributes/nosuch/more", "nosuch"),
+    ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='subject')/nosuch/more", "nosuch"), ("EntityDefinitions(LogicalName='email')/Keys/nosuch/more", "nosuch"),
+    ("RelationshipDefinitions/nosuch/more", "nosuch"), ("EntityDefinitions(LogicalName='email')/$count", "$count"),
+    ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='statecode')/Microsoft.Dynamics.CRM.StateAttributeMetadata/OptionSet/$count", "$count")])
+def test_the_first_segment_that_names_nothing_is_named(service, path, named):
+    assert f"'{named}'" in refused(service.get(path), 404, "0x8006088A")
+
+
+@pytest.mark.parametrize("path, named", [
+    ("EntityDefinitions(LogicalName='email')/DisplayName", "DisplayName"), ("EntityDefinitions(LogicalName='email')/DisplayName/UserLocalizedLabel", "DisplayName"),
+    ("EntityDefinitions(LogicalName='email')/SchemaName/$value", "SchemaName"), ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='subject')/MaxLength", "MaxLength"),
+    ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='subject')/Microsoft.Dynamics.CRM.StringAttributeMetadata/MaxLength/$value", "MaxLength"),
+    ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='statecode')/Microsoft.Dynamics.CRM.StateAttributeMetadata/OptionSet/Options", "Options"),
+    ("EntityDefinitions(LogicalName='email')/Attributes(LogicalName='statecode')/Microsoft.Dynamics.CRM.StateAttributeMetadata/OptionSet/Options/$count", "Options"),
+    ("RelationshipDefinitions(SchemaName='email_activity_parties')/SchemaName", "SchemaName")])
+def test_a_member_of_metadata_is_said_to_have_no_address(service, path, named):
+    message = refused(service.get(path), 404, "0x8006088A")
+    assert f"{named} is a member of this metadata" in message and f"$select={named}" in message
+
+
+@pytest.mark.parametrize("path", [
+    "EntityDefinitions", "EntityDefinitions(LogicalName='email')/Attributes", "EntityDefinitions(LogicalName='email')/Attributes/Microsoft.Dynamics.CRM.PicklistAttributeMetadata", "GlobalOptionSetDefinitions",
+    "EntityDefinitions(LogicalName='queue')/Keys", "EntityDefinitions(LogicalName='queue')/ManyToOneRelationships", "RelationshipDefinitions", "RelationshipDefinitions/Microsoft.Dynamics.CRM.ManyToManyRelationshipMetadata"])
+def test_metadata_are_counted(service, path):
+    values = service.get(path).json()["value"]
+    answer = service.get(f"{path}/$count")
+    assert (answer.status_code, answer.text) == (200, str(len(values))) and answer.headers["Content-Type"].startswith("text/plain")
+    for option in ("$select=MetadataId", "$expand=Attributes", "$count=true"):
+        refused(service.get(f"{path}/$count?{option}"), 400, "0x80060888")
+    if values:
+        name = "SchemaName" if "LogicalName" not in values[0] else "LogicalName"
+        assert service.get(f"{path}/$count?$filter={name} eq '{values[0][name]}'").text == "1"
+
+
+def test_a_cast_to_the_own_type_changes_nothing(service):
+    cast, name = "Microsoft.Dynamics.CRM.queue", f"cast {uuid.uuid4()}"
+    id = service.create("queues", {"name": name})
+    assert service.get(f"queues/{cast}?$select=name&$filter=name eq '{name}'").json()["value"] == service.get(f"queues?$select=name&$filter=name eq '{name}'").json()["value"] != []
+    assert service.get(f"queues/{cast}/$count?$filter=name eq '{name}'").text == "1"
+    for path in (f"queues({id})/{cast}", f"queues/{cast}({id})"):
+        assert service.get(path).json()["name"] == service.get(f"{path}/name").json()["value"] == name
 
 
 def test_what_is_there_refuses_its_options(service):
@@ -202,3 +249,72 @@ def test_bodies_of_a_json_batch_are_of_their_type(service):
     count, name, record = answer.json()["responses"]
     assert count["headers"]["content-type"].startswith("text/plain") and isinstance(count["body"], str) and int(count["body"]) > 0
     assert isinstance(name["body"], str) and record["body"]["name"] == name["body"]
+
+
+# Values
+
+
+@pytest.mark.parametrize("offset, taken", [("+14:00", True), ("-14:00", True), ("+13:59", True), ("+14:01", False), ("+15:00", False), ("-18:30", False), ("+23:59", False)])
+def test_no_zone_is_farther_than_14_hours(service, offset, taken):
+    value = f"2024-01-10T00:00:00{offset}"
+    answer = service.request("POST", "emails", {"subject": "x", "scheduledend": value})
+    if taken:
+        assert answer.status_code == 204
+    else:
+        assert "scheduledend takes a date" in refused(answer, 400, "0x80048D19")
+    refused(service.get(f"emails?$filter=createdon lt {quote(value)}"), 400, "0x80060888") if not taken else None
+
+
+@pytest.mark.parametrize("value", ["5.0", "1e2", "99999999999999999999999"])
+def test_how_a_whole_number_is_written(service, value):
+    for attribute in ("actualdurationminutes", "prioritycode"):
+        answer = service.request("POST", "emails", f'{{"subject":"x","{attribute}":{value}}}'.encode(), Content_Type="application/json")
+        message = refused(answer, 400, "0x80048D19")
+        assert attribute in message and "without point and exponent" in message
+
+
+@pytest.mark.parametrize("set, key", [("queues", "queueid"), ("teams", "teamid"), ("teams", "ownerid")])
+def test_a_target_with_the_empty_id(service, set, key):
+    for message in ("UpdateMultiple", "UpsertMultiple"):
+        body = {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM." + set[:-1], key: EMPTY, "name": "x"}]}
+        assert "the empty id" in refused(service.request("POST", f"{set}/Microsoft.Dynamics.CRM.{message}", body), 400, "0x80048D19")
+
+
+@pytest.mark.parametrize("message", ["UpdateMultiple", "UpsertMultiple"])
+def test_a_record_is_one_target_by_whichever_key(service, message):
+    name, type = f"twice {uuid.uuid4()}", "Microsoft.Dynamics.CRM.queue"
+    id = service.create("queues", {"name": name, "description": "before"})
+    targets = [{"@odata.type": type, "@odata.id": f"queues(name='{name}')", "description": "one"}, {"@odata.type": type, "queueid": id, "description": "two"}]
+    for order in (targets, targets[::-1]):
+        assert id in refused(service.request("POST", f"queues/Microsoft.Dynamics.CRM.{message}", {"Targets": order}), 400, "0x80048D19")
+    assert service.get(f"queues({id})?$select=description").json()["description"] == "before"
+    # Two requests of a change set may be of one record.
+    answer = service.request("POST", "$batch", {"requests": [
+        {"id": str(number), "atomicityGroup": "g", "method": "POST", "url": f"queues/Microsoft.Dynamics.CRM.{message}", "body": {"Targets": [target]}, "headers": {"content-type": "application/json"}}
+        for number, target in enumerate(targets)]}, Content_Type="application/json")
+    assert {one["status"] for one in answer.json()["responses"]} <= {200, 204} and service.get(f"queues({id})").json()["description"] == "two"
+
+
+@pytest.mark.parametrize("condition, value", [("name in @p", "'x'"), ("name in @p", "['x'"), ("name eq @p", "'x' or true"), ("name eq @p", "name")])
+def test_what_is_wrong_in_the_value_of_an_alias_is_said_to_be_there(service, condition, value):
+    message = refused(service.get(f"queues?$filter={condition}&@p={quote(value)}"), 400, "0x80060888")
+    assert "the parameter alias '@p'" in message
+
+
+def test_the_business_unit_of_a_users_settings_is_there(service):
+    me = service.get("WhoAmI").json()
+    path = f"usersettingscollection({me['UserId']})"
+    for method, at, body in (("PATCH", path, {"businessunitid": MISSING}), ("PUT", f"{path}/businessunitid", {"value": MISSING})):
+        assert "businessunitid" in refused(service.request(method, at, body), 404, "0x80040217")
+    assert service.request("PATCH", path, {"businessunitid": me["BusinessUnitId"]}).status_code == 204
+
+
+def test_no_properties_of_metadata_are_asked_for(service):
+    def changes(**query):
+        query = {"Criteria": {"Conditions": [{"PropertyName": "LogicalName", "ConditionOperator": "Equals", "Value": "queue"}]}, **query}
+        [entity] = service.get(f"RetrieveMetadataChanges(Query=@p)?@p={quote(json.dumps(query))}").json()["EntityMetadata"]
+        return entity
+    none = changes(Properties={"AllProperties": False, "PropertyNames": []}, AttributeQuery={"Properties": {"AllProperties": False, "PropertyNames": []}})
+    assert set(none) <= {"@odata.type", "MetadataId", "HasChanged", "Attributes"} and all(set(one) <= {"@odata.type", "MetadataId"} for one in none["Attributes"]) and none["Attributes"]
+    assert set(changes(Properties={"AllProperties": False})) <= {"@odata.type", "MetadataId", "HasChanged"}
+    assert "DisplayName" in changes(Properties={"AllProperties": True}) and "DisplayName" in changes()

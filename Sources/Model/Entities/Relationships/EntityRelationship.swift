@@ -128,6 +128,12 @@ extension EntityDefinition {
     /// Whether its records can own others: users and teams.
     package var isPrincipal: Bool { AttributeType.owner.targets.contains(logicalName) }
 
+    /// Whether an attribute has a record's id. Users and teams have theirs as `ownerid` too.
+    package func isID(_ attribute: AttributeDefinition) -> Bool { attribute.column == idColumn }
+
+    /// The same of the attribute with a logical name.
+    package func isID(_ logicalName: String) -> Bool { self[logicalName].map(isID) ?? false }
+
     /// The attributes that identify a record beside its id.
     package var alternateKeys: [AttributeDefinition] {
         switch logicalName {

@@ -96,6 +96,10 @@ struct AttributeParser {
             default: false
             }
         let (name, expectation) = (attribute.logicalName, attribute.type.expectation)
+        if case .number = json, attribute.type.isWhole {
+            return FieldsealError(
+                .payloadDoesNotFit, "\(name) takes \(expectation), written without point and exponent and with at most 19 digits.")
+        }
         return FieldsealError(
             .payloadDoesNotFit,
             isWritten ? "\(name) takes \(expectation), and this text is none." : "\(name) takes \(expectation), not \(json.kind).")
@@ -125,6 +129,13 @@ extension String {
 }
 
 extension AttributeType {
+    fileprivate var isWhole: Bool {
+        switch self {
+        case .picklist, .state, .status, .integer, .bigInt: true
+        default: false
+        }
+    }
+
     fileprivate var expectation: String {
         switch self {
         case .string, .memo, .entityName: "a string"

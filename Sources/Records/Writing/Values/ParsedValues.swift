@@ -209,9 +209,19 @@ package struct ParsedValues: Sendable {
         } else {
             let parsed = try AttributeParser(attribute).value(value)
             if parsed == .null { try requireOptional(attribute) }
-            if attribute.logicalName == entity.primaryID, parsed == .id(.empty) { return }
-            values[attribute.logicalName] = parsed
+            guard entity.isID(attribute) else { return values[attribute.logicalName] = parsed }
+            try set(id: parsed)
         }
+    }
+
+    /// Sets the record's id, which users and teams have under two names.
+    private mutating func set(id: AttributeValue) throws(FieldsealError) {
+        guard id != .id(.empty) else { return }
+        guard values[entity.primaryID] == nil || values[entity.primaryID] == id else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "\(entity.primaryID) and ownerid of a \(entity.logicalName) are one id, and here they are two.")
+        }
+        values[entity.primaryID] = id
     }
 
     private mutating func bind(_ property: String, _ value: JSONValue, for purpose: Purpose) throws(FieldsealError) {
@@ -266,11 +276,12 @@ package struct ParsedValues: Sendable {
     /// Whether the attribute is used. Values of attributes that the server maintains are ignored, as in Dataverse.
     private func isTaken(_ attribute: AttributeDefinition, for purpose: Purpose) throws(FieldsealError) -> Bool {
         if Self.stamps.contains(attribute.logicalName) { return false }
+        if entity.isID(attribute) { return true }
         switch purpose {
         case .create where !attribute.validFor.contains(.create), .part where !attribute.validFor.contains(.create):
             throw FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) can't be set when a record is created.")
-        case .update where !attribute.validFor.contains(.update) && attribute.logicalName != entity.primaryID,
-            .upsert where attribute.validFor.isDisjoint(with: [.create, .update]) && attribute.logicalName != entity.primaryID:
+        case .update where !attribute.validFor.contains(.update),
+            .upsert where attribute.validFor.isDisjoint(with: [.create, .update]):
             throw FieldsealError(.attributeCannotBeUpdated, "\(attribute.logicalName) can't be updated.")
         default: return true
         }
@@ -300,7 +311,7 @@ package struct ParsedValues: Sendable {
         for member in members {
             let name = member.name.lowercased()
             let isBound = name.hasSuffix("@odata.bind")
-            guard isBound || !name.contains("@"), name != entity.primaryID else { continue }
+            guard isBound || !name.contains("@"), !entity.isID(name) else { continue }
             guard let attribute = attribute(of: member, entity), stamps.contains(attribute.logicalName) else { return }
             kept = kept ?? attribute
         }

@@ -30,11 +30,12 @@ extension DataAPI {
         try request.requireNoOptions()
         let targets = try targets(request, entity, of: name)
         if name != "CreateMultiple" { try RecordKey.requireDistinct(try targets.map { try key($0, entity) }) }
+        let message = UUID()
         let writes = try targets.map { members -> RecordWrite in
             switch name {
             case "CreateMultiple": return .create(entity, members)
-            case "UpdateMultiple": return .upsert(entity, try key(members, entity), members, try version(members) ?? .mustExist)
-            default: return .upsert(entity, try key(members, entity), members, try version(members) ?? .none)
+            case "UpdateMultiple": return .upsert(entity, try key(members, entity), members, try version(members) ?? .mustExist, among: message)
+            default: return .upsert(entity, try key(members, entity), members, try version(members) ?? .none, among: message)
             }
         }
         let representation = representation(request)
@@ -104,6 +105,8 @@ extension DataAPI {
             return key
         }
         guard let id = entity.id(in: members) else {
+            guard !members.contains(where: { entity.isID($0.name.lowercased()) && $0.value.string.flatMap { UUID(text: $0) } != nil })
+            else { throw FieldsealError(.payloadDoesNotFit, "A target has the empty id, and no \(entity.logicalName) has it.") }
             throw FieldsealError(.payloadDoesNotFit, "A target has neither \(entity.primaryID) nor @odata.id.")
         }
         return .id(id)
@@ -113,7 +116,7 @@ extension DataAPI {
     func bulkDelete(_ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
-        try requireImmediate(body)
+        try await requireImmediate(body)
         guard case .array(let queries)? = body["QuerySet"], !queries.isEmpty
         else {
             throw FieldsealError(.payloadDoesNotFit, "BulkDelete takes a QuerySet of query expressions.")
@@ -147,13 +150,13 @@ extension DataAPI {
         "SourceImportId", "RunNow",
     ]
 
-    private func areUsers(_ values: [JSONValue], _ name: String) throws(FieldsealError) -> Bool {
-        for value in values where try principal(value, name).entity != "systemuser" { return false }
+    private func areUsers(_ values: [JSONValue], _ name: String) async throws -> Bool {
+        for value in values where try await principal(value, name).entity != "systemuser" { return false }
         return true
     }
 
     /// Refuses a deletion that is scheduled, recurring, or with notifications.
-    fileprivate func requireImmediate(_ body: JSONValue) throws(FieldsealError) {
+    fileprivate func requireImmediate(_ body: JSONValue) async throws {
         guard case .object(let members) = body else { return }
         for member in members where !member.name.contains("@") {
             guard Self.bulkDeleteMembers.contains(member.name) else {
@@ -167,7 +170,7 @@ extension DataAPI {
                 case ("SendEmailNotification", .bool(let flag)): flag
                 case ("RunNow", .bool(let flag)): !flag
                 case ("ToRecipients", .array(let users)), ("CCRecipients", .array(let users)):
-                    try !areUsers(users, member.name)
+                    try await !areUsers(users, member.name)
                 case ("JobName", .string), ("QuerySet", .array): false
                 case ("SourceImportId", .string(let text)): UUID(text: text) == nil
                 default: true

@@ -10,35 +10,35 @@ extension DataAPI {
     /// `GrantAccess`, `ModifyAccess` and `RevokeAccess`.
     func share(_ name: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
-        return try await answer(try sharing(name, request))
+        return try await answer(try await sharing(name, request))
     }
 
-    private func sharing(_ name: String, _ request: APIRequest) throws -> Change {
+    private func sharing(_ name: String, _ request: APIRequest) async throws -> Change {
         let body = JSONValue.object(try request.members())
         let known: Set<String> = name == "RevokeAccess" ? ["Target", "Revokee"] : ["Target", "PrincipalAccess"]
         try Self.require(known, in: body, of: name)
-        let (entity, id) = try record(body["Target"], "Target")
+        let (entity, id) = try await record(body["Target"], "Target")
         func change(_ message: RecordMessage) -> Change {
             Change([.message(entity, id, message)], address: serviceRoot + request.path)
         }
-        if name == "RevokeAccess" { return change(.unshare(try principal(body["Revokee"], "Revokee"))) }
+        if name == "RevokeAccess" { return change(.unshare(try await principal(body["Revokee"], "Revokee"))) }
         guard let access = body["PrincipalAccess"], let mask = access["AccessMask"]?.string else {
             throw FieldsealError(.payloadDoesNotFit, "\(name) takes a PrincipalAccess with a Principal and an AccessMask.")
         }
         try Self.require(["Principal", "AccessMask"], in: access, of: "PrincipalAccess")
         return change(
             .share(
-                try principal(access["Principal"], "Principal"), try AccessRights(names: mask), replacing: name == "ModifyAccess"))
+                try await principal(access["Principal"], "Principal"), try AccessRights(names: mask), replacing: name == "ModifyAccess"))
     }
 
     /// The writes of a message that changes rights to records, or sends an e-mail; nil for another message.
-    func messageChange(_ name: String, _ path: ODataPath, _ request: APIRequest) throws -> Change? {
+    func messageChange(_ name: String, _ path: ODataPath, _ request: APIRequest) async throws -> Change? {
         try request.requireNoOptions()
         switch path {
-        case .operation where ["GrantAccess", "ModifyAccess", "RevokeAccess"].contains(name): return try sharing(name, request)
+        case .operation where ["GrantAccess", "ModifyAccess", "RevokeAccess"].contains(name): return try await sharing(name, request)
         case .boundFunction(let entity, .id(let id), _, _):
             switch (name, entity.logicalName) {
-            case ("AddMembersTeam", "team"), ("RemoveMembersTeam", "team"): return try membership(name, id, request)
+            case ("AddMembersTeam", "team"), ("RemoveMembersTeam", "team"): return try await membership(name, id, request)
             case ("SendEmail", "email"): return try sending(id, request)
             default: return nil
             }
@@ -46,14 +46,15 @@ extension DataAPI {
         }
     }
 
-    private func membership(_ name: String, _ team: UUID, _ request: APIRequest) throws -> Change {
+    private func membership(_ name: String, _ team: UUID, _ request: APIRequest) async throws -> Change {
         let body = JSONValue.object(try request.members())
         try Self.require(["Members"], in: body, of: name)
         guard case .array(let members)? = body["Members"], (1...APILimits.bulkCount).contains(members.count) else {
             throw FieldsealError(
-                .payloadDoesNotFit, "\(name) takes Members: 1 to \(APILimits.bulkCount) users by their systemuserid.")
+                .payloadDoesNotFit, "\(name) takes Members: 1 to \(APILimits.bulkCount) users, each by its systemuserid or as @odata.id.")
         }
-        let users = try members.map { try principal($0, "Members").id }
+        var users: [UUID] = []
+        for member in members { users.append(try await principal(member, "Members").id) }
         return Change(
             [.message(.team, team, .setMembers(users, areMembers: name == "AddMembersTeam"))], address: serviceRoot + request.path)
     }
@@ -70,7 +71,7 @@ extension DataAPI {
     func sharedPrincipals(_ arguments: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         let given = try FunctionArguments(arguments, request.query, of: "RetrieveSharedPrincipalsAndAccess", ["Target"])
-        let (entity, id) = try record(given["Target"], "Target")
+        let (entity, id) = try await record(given["Target"], "Target")
         let shares = try await session.shares(of: entity, id).map { principal, rights -> JSONValue in
             let set = EntityCatalog.entity(principal.entity)?.entitySetName ?? ""
             return [
@@ -100,7 +101,7 @@ extension DataAPI {
         switch (name, entity.logicalName, request.method) {
         case ("RetrievePrincipalAccess", "systemuser", .get), ("RetrievePrincipalAccess", "team", .get):
             let given = try FunctionArguments(arguments, request.query, of: name, ["Target"])
-            let (target, record) = try record(given["Target"], "Target")
+            let (target, record) = try await record(given["Target"], "Target")
             let rights = try await session.rights(of: Principal(entity: entity.logicalName, id: id), on: target, record)
             return APIResponse.json(
                 .object([
@@ -108,7 +109,7 @@ extension DataAPI {
                     .init("AccessRights", .string(rights.names)),
                 ]))
         case ("AddMembersTeam", "team", .post), ("RemoveMembersTeam", "team", .post):
-            return try await answer(try membership(name, id, request))
+            return try await answer(try await membership(name, id, request))
         case (_, "systemuser", .get) where Self.privilegeFunctions[name] != nil:
             return try await privileges(name, of: id, arguments, request)
         case (_, "systemuser", _) where Self.privilegeFunctions[name] != nil: throw MethodNotAllowed(.get)
@@ -120,12 +121,15 @@ extension DataAPI {
         }
     }
 
-    private func record(_ value: JSONValue?, _ name: String) throws(FieldsealError) -> (EntityDefinition, UUID) {
+    /// The record that a parameter names.
+    ///
+    /// - Parameter example: The address of such a record, for the message.
+    private func record(_ value: JSONValue?, _ name: String, such example: String = "mailboxes(ID)") async throws
+        -> (EntityDefinition, UUID)
+    {
         var found: [(entity: EntityDefinition, id: UUID)] = []
-        if let address = value?["@odata.id"]?.string, let (entity, key) = try ParsedValues.reference(addresses.relative(address)),
-            case .id(let id) = key
-        {
-            found.append((entity, id))
+        if let address = value?["@odata.id"]?.string, let (entity, key) = try ParsedValues.reference(addresses.relative(address)) {
+            found.append((entity, try await linkedID(of: entity, key)))
         }
         let type = value?["@odata.type"]?.string.map { String($0.drop { $0 == "#" }).strippingNamespace }
         if case .object(let members)? = value {
@@ -140,7 +144,7 @@ extension DataAPI {
             }
         }
         guard let first = found.first else {
-            throw FieldsealError(.payloadDoesNotFit, "\(name) is a record: {\"@odata.id\": \"mailboxes(ID)\"}.")
+            throw FieldsealError(.payloadDoesNotFit, "\(name) is a record: {\"@odata.id\": \"\(example)\"}.")
         }
         guard type == nil || type == first.entity.logicalName else {
             throw FieldsealError(
@@ -161,8 +165,8 @@ extension DataAPI {
         return entity.flatMap { $0.isPrincipal ? $0 : nil }
     }
 
-    func principal(_ value: JSONValue?, _ name: String) throws(FieldsealError) -> Principal {
-        let (entity, id) = try record(value, name)
+    func principal(_ value: JSONValue?, _ name: String) async throws -> Principal {
+        let (entity, id) = try await record(value, name, such: "systemusers(ID)")
         // User settings have their user's id.
         let isUser = entity.logicalName == "usersettings"
         guard isUser || ["systemuser", "team"].contains(entity.logicalName) else {

@@ -33,6 +33,11 @@ extension OAuthError {
         return segments.prefix(2).contains("oauth2") && ["token", "revoke"].contains(segments.last)
     }
 
+    /// The longest `Retry-After` of these endpoints, in seconds. Libraries such as azure-identity sleep as long as it says, some times
+    /// in turn, before their program sees the refusal. A lock of an account can last for many minutes, and a sign-in that is tried
+    /// while it lasts is not counted.
+    private static let longestWait = 5
+
     /// The same refusal in the form of these endpoints, with its status and its headers.
     static func told(_ answer: APIResponse) -> APIResponse {
         let error =
@@ -42,8 +47,13 @@ extension OAuthError {
             case 500...: "server_error"
             default: "invalid_request"
             }
-        let told = OAuthError(error, answer.errorMessage ?? answer.status.reasonPhrase, status: answer.status).answer
         var headers = answer.headers
+        var description = answer.errorMessage ?? answer.status.reasonPhrase
+        if let seconds = headers[.retryAfter].flatMap({ Int($0) }), seconds > longestWait {
+            description += " The limit ends in \(seconds) seconds."
+            headers[.retryAfter] = String(longestWait)
+        }
+        let told = OAuthError(error, description, status: answer.status).answer
         for field in told.headers { headers[field.name] = field.value }
         return APIResponse(status: told.status, headers: headers, body: told.body)
     }

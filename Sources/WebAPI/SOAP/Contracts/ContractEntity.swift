@@ -59,14 +59,21 @@ struct ContractEntity: Sendable {
     ///
     /// - Throws: ``FieldsealError`` if the two differ.
     func recordID() throws(FieldsealError) -> UUID? {
-        var named: UUID?
-        switch attributes.first(where: { $0.name == entity.primaryID })?.value {
-        case .id(let id)?: named = id.unlessEmpty
-        case .text(let text)?: named = UUID(clientText: text)?.unlessEmpty
-        default: break
+        var found = id
+        for attribute in attributes where entity.isID(attribute.name) {
+            let named: UUID? =
+                switch attribute.value {
+                case .id(let id): id.unlessEmpty
+                case .text(let text): UUID(clientText: text)?.unlessEmpty
+                default: nil
+                }
+            guard found == nil || named == nil || found == named else {
+                throw FieldsealError(
+                    .payloadDoesNotFit, "Id of an Entity and its attribute \(attribute.name) are two different ids.")
+            }
+            found = found ?? named
         }
-        guard let id, let named, id != named else { return id ?? named }
-        throw FieldsealError(.payloadDoesNotFit, "Id of an Entity and its attribute \(entity.primaryID) are two different ids.")
+        return found
     }
 
     /// The key of the record: its id, or an alternate key.
@@ -82,7 +89,7 @@ struct ContractEntity: Sendable {
     func members() throws(FieldsealError) -> [JSONValue.Member] {
         var members: [JSONValue.Member] = []
         var parties = PartyLists()
-        for (name, value) in attributes where name != entity.primaryID {
+        for (name, value) in attributes where !entity.isID(name) {
             if entity.logicalName == EntityDefinition.email.logicalName, try parties.take(name, value) { continue }
             members.append(try Self.member(name, value, entity))
         }

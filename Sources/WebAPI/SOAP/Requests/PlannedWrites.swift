@@ -92,9 +92,12 @@ extension OrganizationService {
             }
         }
         if name != "CreateMultiple" {
-            let keys = writes.compactMap { write -> RecordKey? in
-                guard case .upsert(_, let key, _, _) = write else { return nil }
-                return key
+            let message = UUID()
+            var keys: [RecordKey] = []
+            writes = writes.map { write in
+                guard case .upsert(let entity, let key, let members, let condition, _) = write else { return write }
+                keys.append(key)
+                return .upsert(entity, key, members, condition, among: message)
             }
             try RecordKey.requireDistinct(keys)
         }

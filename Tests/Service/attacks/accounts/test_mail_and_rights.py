@@ -498,15 +498,17 @@ def share(room, collection, id, user, mask, client="admin", name="GrantAccess", 
 def test_sharing_gives_no_right_that_the_sharer_lacks(room):
     id = room.drafted(room.person)
     me, third = room.users["other"], room.users["mailadmin"]
+    # Without the right to read, the record is none for the one with whom it was shared.
     share(room, "emails", id, me, "ShareAccess", client="user")
+    assert refusal(share(room, "emails", id, third, "ShareAccess", client="other", expected=404), 404)["code"] == "0x80040217"
+    assert room.get(f"emails({id})", client="other").status_code == 404
+    share(room, "emails", id, me, "ReadAccess", client="user")
     for name in ("GrantAccess", "ModifyAccess"):
         for user in (me, third):
-            for mask in ("ReadAccess", "WriteAccess", "DeleteAccess", "AssignAccess", "ShareAccess,ReadAccess", "AppendAccess", "AppendToAccess"):
+            for mask in ("WriteAccess", "DeleteAccess", "AssignAccess", "ShareAccess,WriteAccess", "AppendAccess", "CreateAccess"):
                 error = refusal(share(room, "emails", id, user, mask, client="other", name=name, expected=403))
                 assert error["code"] == "0x80040220"
-    assert room.get(f"emails({id})", client="other").status_code == 404
     # What one has one shares, and no more: by a share, and by owning it.
-    share(room, "emails", id, me, "ReadAccess,ShareAccess", client="user")
     share(room, "emails", id, third, "ReadAccess", client="other")
     share(room, "emails", id, third, "ReadAccess,WriteAccess", client="other", expected=403)
     share(room, "emails", id, me, "WriteAccess,DeleteAccess,AssignAccess", client="user")
