@@ -24,6 +24,8 @@ extension Console {
             try record.value(of: "emailserverprofile") != .null
             && (profileName != nil || !Navigation.mayList(.emailServerProfile, visit.roles))
         let approved = try record.value(of: "emailrouteraccessapproval") == RouterApproval.approved.value
+        let error = try text("lastsyncerror")
+        let waits = !approved && Self.isOfApproval(error)
         func step(_ title: String, _ isDone: Bool?, _ more: String?) -> [String: Any] {
             let style = isDone.map { $0 ? "good" : "bad" } ?? (isTesting ? "busy" : "")
             return [
@@ -34,12 +36,10 @@ extension Console {
         func outcome(_ name: String) throws -> Bool? {
             switch try number(name).flatMap(MailOutcome.init(rawValue:)) {
             case .success where !isTesting: true
-            // An address that is not approved is not tried: that it failed says nothing.
-            case .failure where !isTesting && approved: false
+            case .failure where !isTesting && !waits: false
             default: nil
             }
         }
-        let error = try text("lastsyncerror")
         let told = error.map(visit.texts.toldReport)
         let mayApprove = MailboxAction.approve.isAllowed(for: visit.roles)
         let mayAct = MailboxAction.test.isAllowed(for: visit.roles)
@@ -69,6 +69,9 @@ extension Console {
         status.merge(outlook(try await visit.session().outlook(ofMailbox: record.id), of: record, state, visit)) { own, _ in own }
         return status
     }
+
+    /// Whether an error says that the address is not approved: the mailbox was not tried then.
+    private static func isOfApproval(_ error: String?) -> Bool { error?.contains("emailrouteraccessapproval") == true }
 
     /// What is missing for the mailbox's own password to be used; nil if nothing is.
     private func passwordHint(_ record: Record, _ hasPassword: Bool, _ visit: Visit) throws -> String? {

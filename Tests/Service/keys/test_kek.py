@@ -207,7 +207,7 @@ def traffic(server, path, body):
 #: Findings that would say that the rotation left something behind.
 WRONG = {
     "client-not-made-here", "secret-not-made-here", "user-not-made-here", "session-not-made-here", "issuer-not-made-here", "recovery-code-not-made-here",
-    "row-put-back", "revocation-undone", "key-row-changed", "key-derivation-changed", "state-not-attested", "attested-rows-missing",
+    "row-put-back", "revocation-undone", "key-row-changed", "key-derivation-changed", "state-not-attested", "attested-rows-missing", "key-row-missing",
     "wrapped-under-another-kek", "event-chain-cut", "events-refused", "mail-settings-not-authorized",
 }
 
