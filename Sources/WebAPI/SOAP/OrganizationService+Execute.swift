@@ -130,23 +130,24 @@ extension OrganizationService {
             }
             let access = try ContractMembers(element, of: "PrincipalAccess", ["AccessMask", "Principal"])
             try await session.share(
-                target.entity, try target.recordID(), with: try ContractReference(access.required("Principal")).principal(),
+                target.entity, try await id(of: target), with: try await principal(ContractReference(access.required("Principal"))),
                 try AccessRights(names: access.required("AccessMask").text.split(separator: " ").joined(separator: ",")),
                 replacing: request.name == "ModifyAccess")
         case "RevokeAccess":
             try request.take("Target", "Revokee")
             let target = try request.reference("Target")
-            try await session.unshare(target.entity, try target.recordID(), with: try request.reference("Revokee").principal())
+            let revokee = try await principal(try request.reference("Revokee"))
+            try await session.unshare(target.entity, try await id(of: target), with: revokee)
         case "RetrievePrincipalAccess":
             try request.take("Target", "Principal")
             let target = try request.reference("Target")
             let rights = try await session.rights(
-                of: try request.reference("Principal").principal(), on: target.entity, try target.recordID())
+                of: try await principal(try request.reference("Principal")), on: target.entity, try await id(of: target))
             response.add("AccessRights", type: XMLName(Contract.crm, "AccessRights")) { $0.write(rights.words) }
         default:
             try request.take("Target")
             let target = try request.reference("Target")
-            let shares = try await session.shares(of: target.entity, try target.recordID())
+            let shares = try await session.shares(of: target.entity, try await id(of: target))
             response.add("PrincipalAccesses", type: XMLName(Contract.crm, "ArrayOfPrincipalAccess")) { writer in
                 for (principal, rights) in shares {
                     writer.element("PrincipalAccess", Contract.crm) { writer in
@@ -158,16 +159,16 @@ extension OrganizationService {
         }
         return response
     }
-}
 
-extension ContractReference {
     /// The referenced user or team. User settings have their user's id.
-    fileprivate func principal() throws(FieldsealError) -> Principal {
+    private func principal(_ reference: ContractReference) async throws -> Principal {
+        let entity = reference.entity
         let isUser = entity.logicalName == EntityDefinition.userSettings.logicalName
         guard isUser || ["systemuser", "team"].contains(entity.logicalName) else {
             throw FieldsealError(.payloadDoesNotFit, "Access is a systemuser's or a team's, not a \(entity.logicalName)'s.")
         }
-        return Principal(entity: isUser ? EntityDefinition.systemUser.logicalName : entity.logicalName, id: try recordID())
+        return Principal(
+            entity: isUser ? EntityDefinition.systemUser.logicalName : entity.logicalName, id: try await id(of: reference))
     }
 }
 

@@ -116,12 +116,25 @@ def test_a_locked_client_is_told_so_by_its_library(own_service, monkeypatch):
         assert time.monotonic() - start < longest, options
 
 
-def test_a_database_that_is_away_is_told_in_the_same_form(own_service):
+def test_a_database_that_is_away_is_told_in_the_same_form(own_service, monkeypatch):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, own_service.dev["caFile"])
+    authority = f"{own_service.base}/contoso"
+    id, secret = credentials(own_service)
+    app = msal.ConfidentialClientApplication(id, client_credential=secret, authority=authority, instance_discovery=False, verify=own_service.dev["caFile"])
     own_service.stop_postgres()
     try:
         for path in ENDPOINTS:
             answer = post(own_service, {**FORM, "token": "x", "client_id": credentials(own_service)[0], "client_secret": "x"}, path)
             refused(answer, "temporarily_unavailable", "database", 503)
-            assert int(answer.headers["Retry-After"]) > 0
+            assert 0 < int(answer.headers["Retry-After"]) <= 5
+        # Libraries try again and then raise the status.
+        with pytest.raises(msal.exceptions.MsalServiceError, match="503"):
+            app.acquire_token_for_client([f"{authority}/.default"])
+        credential = ClientSecretCredential("contoso", id, secret, authority=own_service.base, disable_instance_discovery=True, connection_verify=own_service.dev["caFile"])
+        start = time.monotonic()
+        with pytest.raises(ClientAuthenticationError, match="503"):
+            credential.get_token(f"{authority}/.default")
+        assert time.monotonic() - start < 60
     finally:
         own_service.remove()

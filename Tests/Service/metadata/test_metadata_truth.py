@@ -111,7 +111,7 @@ class Truth:
         values = {
             "String": lambda: [self.text(attribute)], "Memo": lambda: [self.text(attribute)], "Boolean": lambda: [True, False],
             "Integer": lambda: [attribute["MinValue"], attribute["MaxValue"]], "BigInt": lambda: [7], "Decimal": lambda: [1.5],
-            "DateTime": lambda: ["2001-01-31T12:00:00Z"], "UniqueIdentifier": lambda: [str(uuid.uuid4())], "EntityName": lambda: [entity],
+            "DateTime": lambda: ["2001-01-31T12:00:00Z"], "UniqueIdentifier": lambda: [self.unit if (entity, name) == ("usersettings", "businessunitid") else str(uuid.uuid4())], "EntityName": lambda: [entity],
             "Image": lambda: [PICTURE],
         }.get(kind, lambda: self.options(entity)[name])()
         return [(value, {name: value}) for value in values]

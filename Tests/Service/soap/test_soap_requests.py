@@ -276,6 +276,14 @@ def test_alternate_keys(service):
     other = service.create("systemusers", {"fullname": name, "domainname": f"{name}@sdk.test"})
     execute(service, "Assign", named() + parameter("Assignee", "x:EntityReference", reference("systemuser", other)))
     assert service.get(f"queues({made})").json()["_ownerid_value"] == other
+    # So are a shared record and with whom it is shared.
+    person = reference("systemuser", keys=key(f"{name}@sdk.test", "domainname"))
+    access = parameter("PrincipalAccess", "c:PrincipalAccess", f"<c:AccessMask>WriteAccess</c:AccessMask><c:Principal>{person}</c:Principal>")
+    execute(service, "GrantAccess", named() + access)
+    assert etree.tostring(execute(service, "RetrieveSharedPrincipalsAndAccess", named())["PrincipalAccesses"]).count(other.encode()) == 1
+    execute(service, "RetrievePrincipalAccess", named() + parameter("Principal", "x:EntityReference", person))
+    execute(service, "RevokeAccess", named() + parameter("Revokee", "x:EntityReference", person))
+    assert other.encode() not in etree.tostring(execute(service, "RetrieveSharedPrincipalsAndAccess", named())["PrincipalAccesses"])
     state = parameter("State", "x:OptionSetValue", "<x:Value>1</x:Value>") + parameter("Status", "x:OptionSetValue", "<x:Value>-1</x:Value>")
     execute(service, "SetState", parameter("EntityMoniker", "x:EntityReference", reference("queue", **one)) + state)
     assert service.get(f"queues({made})").json()["statecode"] == 1
@@ -336,3 +344,16 @@ def test_the_name_of_any_other_request_is_in_its_fault(service):
             element = call(service, operation("Execute", f"<request{type}><x:Parameters/><x:RequestName>{escape(name)}</x:RequestName></request>"))
             assert name[:100] in refused_by(element, "0x80040219")
     assert "no RequestName" in refused_by(call(service, operation("Execute", "<request><x:Parameters/></request>")), "0x80048D19")
+
+
+def test_ownerid_of_a_team_is_its_id(service):
+    name, id, other = f"sdk{uuid.uuid4().hex[:12]}", str(uuid.uuid4()), str(uuid.uuid4())
+
+    def target(own, **more):
+        return parameter("Target", "x:Entity", entity("team", parameter("ownerid", "ser:guid", own) + parameter("name", "string", name), **more))
+    assert execute(service, "Create", target(id))["id"].text == id
+    execute(service, "Update", target(id, id=id))
+    execute(service, "Update", target(id))
+    for more in ({"id": id}, {"id": other}):
+        refused = call(service, operation("Execute", f'<request><x:Parameters>{target(other if more["id"] == id else id, **more)}</x:Parameters><x:RequestName>Update</x:RequestName></request>'))
+        assert "two different ids" in refused_by(refused, "0x80048D19")

@@ -34,7 +34,8 @@ extension DataAPI {
         let writes = try targets.map { members -> RecordWrite in
             switch name {
             case "CreateMultiple": return .create(entity, members)
-            case "UpdateMultiple": return .upsert(entity, try key(members, entity), members, try version(members) ?? .mustExist, among: message)
+            case "UpdateMultiple":
+                return .upsert(entity, try key(members, entity), members, try version(members) ?? .mustExist, among: message)
             default: return .upsert(entity, try key(members, entity), members, try version(members) ?? .none, among: message)
             }
         }
@@ -105,7 +106,8 @@ extension DataAPI {
             return key
         }
         guard let id = entity.id(in: members) else {
-            guard !members.contains(where: { entity.isID($0.name.lowercased()) && $0.value.string.flatMap { UUID(text: $0) } != nil })
+            guard
+                !members.contains(where: { entity.isID($0.name.lowercased()) && $0.value.string.flatMap { UUID(text: $0) } != nil })
             else { throw FieldsealError(.payloadDoesNotFit, "A target has the empty id, and no \(entity.logicalName) has it.") }
             throw FieldsealError(.payloadDoesNotFit, "A target has neither \(entity.primaryID) nor @odata.id.")
         }

@@ -28,14 +28,16 @@ extension DataAPI {
         try Self.require(["Principal", "AccessMask"], in: access, of: "PrincipalAccess")
         return change(
             .share(
-                try await principal(access["Principal"], "Principal"), try AccessRights(names: mask), replacing: name == "ModifyAccess"))
+                try await principal(access["Principal"], "Principal"), try AccessRights(names: mask),
+                replacing: name == "ModifyAccess"))
     }
 
     /// The writes of a message that changes rights to records, or sends an e-mail; nil for another message.
     func messageChange(_ name: String, _ path: ODataPath, _ request: APIRequest) async throws -> Change? {
         try request.requireNoOptions()
         switch path {
-        case .operation where ["GrantAccess", "ModifyAccess", "RevokeAccess"].contains(name): return try await sharing(name, request)
+        case .operation where ["GrantAccess", "ModifyAccess", "RevokeAccess"].contains(name):
+            return try await sharing(name, request)
         case .boundFunction(let entity, .id(let id), _, _):
             switch (name, entity.logicalName) {
             case ("AddMembersTeam", "team"), ("RemoveMembersTeam", "team"): return try await membership(name, id, request)
@@ -51,7 +53,8 @@ extension DataAPI {
         try Self.require(["Members"], in: body, of: name)
         guard case .array(let members)? = body["Members"], (1...APILimits.bulkCount).contains(members.count) else {
             throw FieldsealError(
-                .payloadDoesNotFit, "\(name) takes Members: 1 to \(APILimits.bulkCount) users, each by its systemuserid or as @odata.id.")
+                .payloadDoesNotFit,
+                "\(name) takes Members: 1 to \(APILimits.bulkCount) users, each by its systemuserid or as @odata.id.")
         }
         var users: [UUID] = []
         for member in members { users.append(try await principal(member, "Members").id) }

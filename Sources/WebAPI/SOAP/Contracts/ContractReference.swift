@@ -68,14 +68,6 @@ struct ContractReference: Sendable {
         return .alternate(keys)
     }
 
-    /// - Throws: ``FieldsealError`` for a reference by an alternate key, also beside an id.
-    func recordID() throws(FieldsealError) -> UUID {
-        guard let id, keys.isEmpty else {
-            throw FieldsealError(.payloadDoesNotFit, "This takes a \(entity.logicalName) by its Id, without KeyAttributes.")
-        }
-        return id
-    }
-
     /// Refuses a reference to a record of an entity that a lookup does not refer to.
     ///
     /// - Parameter lookup: The lookup's name, for the message.

@@ -48,7 +48,7 @@ struct PartyLists {
             switch (name, value) {
             case ("partyid", .reference(let reference)):
                 guard EntityDefinition.activityParty.singleValued("partyid_\(reference.entity.logicalName)") != nil else {
-                    throw FieldsealError(.payloadDoesNotFit, "partyid refers to a systemuser or a queue by its id.")
+                    throw FieldsealError(.payloadDoesNotFit, "partyid refers to a systemuser or a queue.")
                 }
                 members.append(.init("partyid_\(reference.entity.logicalName)@odata.bind", .string(try reference.address())))
             case ("addressused", .text(let text)): members.append(.init("addressused", .string(text)))

@@ -93,7 +93,8 @@ extension OrganizationService {
         _ = try await session.write(writes)
     }
 
-    private func id(of reference: ContractReference) async throws -> UUID {
+    /// The id of a record that is named by its id or by an alternate key.
+    func id(of reference: ContractReference) async throws -> UUID {
         if let id = reference.id, reference.keys.isEmpty { return id }
         let page = try await session.retrieve(
             reference.entity, try reference.key(), [.init(.column(.init(reference.entity.primaryID)))])
