@@ -87,7 +87,7 @@ extension Console {
     ///   - texts: The keys of its title, its text and its button.
     ///   - path: Where the answer is sent to, with the fields.
     ///   - back: Where *Cancel* leads.
-    private func question(
+    func question(
         _ texts: (title: String, why: String, button: String), _ names: [String: String], _ path: String,
         _ fields: [String: String],
         _ back: String, _ visit: Visit, _ more: [String: Any] = [:], status: HTTPResponse.Status = .ok

@@ -144,8 +144,15 @@ extension Console {
     }
 
     @Sendable func acceptMissingKeys(_ visit: Visit) async throws -> PageResponse {
+        let keys = try await KeyAdministration(visit.session(), to: .purge)
+        guard visit.form["confirmed"] != nil else {
+            let versions = try await keys.missingKeys().map { "\($0.version)" }
+            return question(
+                ("keysMissingTitle", "keysMissingAsk", "keysMissingAccept"), ["versions": versions.joined(separator: ", ")],
+                "\(Self.encryptionPath)/gone", [:], Self.encryptionPath, visit)
+        }
         if let reply = try await requireReauthentication(visit, for: "\(Self.encryptionPath)/gone") { return reply }
-        try await KeyAdministration(visit.session(), to: .purge).acceptMissingKeys()
+        try await keys.acceptMissingKeys()
         return .redirect("\(visit.root)/\(Self.encryptionPath)?done=goneDone")
     }
 

@@ -75,6 +75,7 @@ ASKS = {
     "access/remove-client": (None, "access/clients/{client}/remove", ("Remove dev-admin?", "can't be undone")),
     "access/end-secret-client": ("client", {}, ("End this secret of dev-admin?", "at once")),
     "settings/data-encryption/change?do=change": (None, None, ()),
+    "settings/data-encryption/gone": (None, None, ()),
     "records/:set/bulk?do=disable": ("mailboxes", {"id.{box}": "Ada King"}, ("Disable 1 mailbox?", "until you enable it again", "Ada King")),
     "records/:set/bulk?do=profile": (
         "mailboxes", {"id.{box}": "Ada King", "profile": "Own servers"},
@@ -159,7 +160,7 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
     # What is on no page of this list: pages that answer forms, and those of a state that is not there.
     rare = {
         "sign-in", "sign-in/kept", "fresh", "account/waits", "account/confirm", "account/end", "settings/data-encryption/strength", "settings/data-encryption/kept",
-        "settings/data-encryption/change?do=change", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
+        "settings/data-encryption/change?do=change", "settings/data-encryption/gone", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
         "settings/approvals/refuse", "access/enable-user", "access/enable-client", "views/remove", "records/:set/:id/do?do=approve", "records/:set/:id/do?do=enable",
         "records/:set/bulk"}
     assert seen | rare == HARMLESS.keys() | ASKS.keys(), (HARMLESS.keys() | ASKS.keys()) ^ (seen | rare)
