@@ -59,15 +59,17 @@ struct Client: AsyncParsableCommand {
         }
 
         private func addWithSecret(_ session: Session) async throws {
-            let (id, secret) = try await session.addClient(
-                name: name, role: role, secretSeconds: expires.map { $0 * secondsOfDay })
-            options.report(
-                ["clientId": .string(id.text), "clientSecret": .string(secret), "role": .string(role.rawValue)],
-                """
-                client id      \(id.text)
-                client secret  \(secret)
-                The secret is shown this once and stored nowhere.
-                """)
+            _ = try await session.addClient(
+                name: name, role: role, secretSeconds: expires.map { $0 * secondsOfDay }
+            ) { [options, role] id, secret in
+                try options.secretReport(
+                    ["clientId": .string(id.text), "clientSecret": .string(secret), "role": .string(role.rawValue)],
+                    """
+                    client id      \(id.text)
+                    client secret  \(secret)
+                    The secret is shown this once and stored nowhere.
+                    """, lost: "No client was added.")
+            }
         }
     }
 

@@ -15,7 +15,7 @@ struct Config: AsyncParsableCommand {
             example: "config reference")
 
         func run() {
-            print(
+            CommandOutput.line(
                 """
                 # Settings
 
@@ -28,7 +28,7 @@ struct Config: AsyncParsableCommand {
             for setting in Settings.table {
                 let value = setting.read(Settings.defaults)
                 let initial = setting.isRequired ? "required" : [.none, .text("")].contains(value) ? "none" : value.text
-                print("| `\(setting.key)` | `\(setting.variable)` | \(setting.expectation) | \(initial) |")
+                CommandOutput.line("| `\(setting.key)` | `\(setting.variable)` | \(setting.expectation) | \(initial) |")
             }
         }
     }

@@ -52,13 +52,15 @@ struct Setup: AsyncParsableCommand {
         let (deployment, _) = try await options.deployment()
         if let organization {
             let secret = try await populate(organization, deployment, settings, log)
-            if let secret { log.secret(secret.id, secret.secret) }
+            if let secret, let client {
+                log.secret(secret.id, secret.secret, another: "fieldseal client rotate \(client) --overlap 0 --org \(organization)")
+            }
         }
         var trial = ConfigTrial(settings)
         await trial.run()
         do { _ = try ServerCertificate(settings) } catch { log.left("\(error)") }
         for problem in trial.problems { log.left(problem) }
-        log.end()
+        try log.end()
         await deployment.close()
     }
 
