@@ -28,6 +28,7 @@ struct Kek: AsyncParsableCommand {
             CommandOutput.line(
                 """
                 Made \(path) with the id \(try KeyEncryptionKeyFile.read(path).id).
+                \(KeyEncryptionKeyFile.readers(of: path))
                 Keep a copy away from the database's backups: with both, every organization's cells can be opened. Without \
                 the key, each organization's own key is needed.
                 """)
