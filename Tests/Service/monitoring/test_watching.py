@@ -308,6 +308,39 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
     open_connection.close()
 
 
+def in_place(file, content):
+    """Writes into the file as it is: the same size and the same time of its last write."""
+    times = file.stat()
+    assert times.st_size == len(content)
+    with file.open("r+b") as opened:
+        opened.write(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_certificate_that_could_not_be_read_is_tried_again(watched):
+    """Without another change that the time or the size of a file shows, as after `chown`."""
+    home = watched.cluster.home
+    former, serial = shown(watched), issue(home)
+    good = (home / "new.key").read_bytes()
+    (home / "new.key").write_bytes(b"x" * len(good))
+    (home / "new.key").replace(home / "server.key")
+    (home / "new.pem").replace(home / "server.pem")
+    mark = len(log(watched))
+
+    def complaints():
+        return [line for line in log(watched)[mark:] if "can't be read" in line["message"]]
+
+    until(complaints, "the log's complaint")
+    known = len(complaints())
+    # A complaint that stays the same is told once: the files are read three times more.
+    started = watched.process.pid
+    reads = len([line for line in log(watched)[mark:] if line["message"] == "certificate read"])
+    assert shown(watched) == former and not reads
+    in_place(home / "server.key", good)
+    until(lambda: shown(watched) == serial, "the new certificate")
+    assert len(complaints()) <= known + 1 and watched.process.pid == started
+
+
 def test_the_doctor_names_certificates_that_expire(watched):
     def findings():
         output = watched.cluster.run("doctor", "--json", settings=watched.settings.stem, check=False).stdout
