@@ -203,6 +203,32 @@ def test_the_rules_and_the_metrics_pass_promtool(watched):
     assert broken.returncode != 0
 
 
+def test_the_rules_fire_for_the_first_event():
+    checked = subprocess.run(["promtool", "test", "rules", pathlib.Path(__file__).with_name("rules.test.yml")], capture_output=True, text=True)
+    assert checked.returncode == 0 and "SUCCESS" in checked.stdout, checked.stdout + checked.stderr
+
+
+def test_what_a_command_did_is_in_the_figures(watched):
+    """A key that `key show` printed: no server counts that."""
+    watched.cluster.run("key", "show", "--org", "contoso")
+    [(shown_on,)] = watched.cluster.sql("SELECT extract(epoch FROM max(occurred_on))::float8 FROM security_event WHERE kind = 'key read'")
+    until(lambda: abs(figure(scraped(watched)[0], "fieldseal_organization_key_shown_timestamp_seconds", organization="contoso") - shown_on) < 1, "the figure")
+
+
+def test_a_key_file_that_vanishes_is_told_while_the_service_works(watched):
+    key, away = watched.cluster.home / "kek", watched.cluster.home / "kek-away"
+    assert figure(scraped(watched)[0], "fieldseal_kek_readable") == 1
+    key.rename(away)
+    try:
+        assert scraped(watched)[0]["fieldseal_kek_readable"][1] == {("fieldseal_kek_readable",): 0}
+        until(lambda: [line for line in log(watched) if "would not start again" in line["message"] and str(key) in line["error"]], "the log's error")
+        assert watched.request("GET", "mailboxes?$top=1").status_code == 200
+    finally:
+        away.rename(key)
+    until(lambda: [line for line in log(watched) if "can be read again" in line["message"]], "the log's notice")
+    assert figure(scraped(watched)[0], "fieldseal_kek_readable") == 1
+
+
 def names(expression):
     return set(re.findall(r"\b(?:fieldseal|process)_[a-z_]+", expression))
 
