@@ -112,5 +112,6 @@ extension CommandOptions {
 
 /// The actor of what the command line does.
 var commandLineCaller: Caller {
-    .commandLine(user: UserName.name(of: getuid()))
+    let user = UserName.name(of: getuid())
+    return .commandLine(user: user, operatorClaim: UserName.atTheMachine.flatMap { $0 == user ? nil : $0 })
 }

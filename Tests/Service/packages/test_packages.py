@@ -191,6 +191,8 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
     assert "fieldseal migrate up && systemctl restart fieldseal && systemctl try-restart 'fieldseal-router@*.service'" in waiting.stderr
     cluster.sql("INSERT INTO config.migration SELECT (jsonb_populate_record(NULL::config.migration, %s::jsonb)).*", [applied])
     assert "migrate up" not in root.install(newer).stderr
+    # What an operator may change stays, and events that were written are turned over without a signal.
+    assert "/etc/logrotate.d/fieldseal" in root.run("dpkg-query", "-W", "-f=${Conffiles}", "fieldseal").stdout
     # The routers run the same program, which is not in their package, and follow the service.
     restarted = restarts()
     assert restarted.index("fieldseal.service") < restarted.index("fieldseal-router@*.service")
