@@ -31,8 +31,9 @@ struct Backup: AsyncParsableCommand {
         }
 
         func run() async throws {
-            guard FileManager.default.isReadableFile(atPath: file) else {
-                throw CommandFailure("\(file) can't be read. Name a dump that pg_dump wrote.")
+            guard access(file, R_OK) == 0 else {
+                throw CommandFailure(
+                    "\(file) can't be read: \(String(cString: strerror(errno))). Name a dump that pg_dump wrote.")
             }
             var kek = try kekFile.map { try KeyEncryptionKeyFile.read($0) }
             if let settings { kek = try await Settings.read(settings).startingKeyEncryptionKey() }

@@ -287,3 +287,50 @@ def test_root_is_told_to_run_a_command_as_the_user_of_the_key(cluster):
     finally:
         os.chown(key, owner.st_uid, owner.st_gid)
     assert "runuser -u nobody -- fieldseal" in refused.stderr and "chown" not in refused.stderr, refused
+
+
+def test_good_settings_end_in_words(cluster, settings):
+    said = cluster.run("config", "check", "--settings", str(settings(kek={})), settings=None, check=False).stdout
+    assert "kek.credential: none" in said and not re.search(r": $", said, re.MULTILINE), said
+    notes = [line for line in said.splitlines() if line.startswith(("note:", "problem:"))]
+    assert notes or said.rstrip().endswith("Nothing is wrong.")
+
+
+def test_copies_limits_and_modes_that_may_not_be_meant_are_noted(cluster, check):
+    copy, key = cluster.home / "kek-copy", cluster.home / "server.key"
+    shutil.copyfile(cluster.home / "kek", copy)
+    mode = key.stat().st_mode
+    key.chmod(0o644)
+    try:
+        notes = check(kekCopyFile=str(copy), limits={"connections": 20, "addressConnections": 30})["notes"]
+    finally:
+        key.chmod(mode)
+        copy.unlink()
+    for words in (f"kekCopyFile: {copy} is on the file system of the key itself", "limits.addressConnections is 30, more than limits.connections (20)",
+                  f"{key} has the mode 644"):
+        assert any(words in note for note in notes), (words, notes)
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["refused", "no TLS"])
+def test_a_receiver_of_events_that_can_not_be_reached_is_noted(cluster, check, answers):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if answers:
+            threading.Thread(target=without_tls, args=(listener,), daemon=True).start()
+        else:
+            listener.close()
+        notes = check(events={"syslog": f"127.0.0.1:{port}"})["notes"]
+    assert any(note.startswith(f"events.syslog: 127.0.0.1:{port} ") for note in notes), notes
+
+
+@pytest.mark.parametrize("days, severity", [(3, "error"), (20, "warning"), (90, None)])
+def test_a_role_whose_password_expires_is_named(cluster, check, days, severity):
+    cluster.sql(f"DO $$ BEGIN EXECUTE format('ALTER ROLE fieldseal_service VALID UNTIL %L', now() + interval '{days} days'); END $$")
+    try:
+        said = check()
+        findings = json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]
+    finally:
+        cluster.sql("ALTER ROLE fieldseal_service VALID UNTIL 'infinity'")
+    assert [f["severity"] for f in findings if f["code"] == "role-password-expires"] == ([severity] if severity else [])
+    told = [line for line in said["problems" if severity == "error" else "notes"] if "the password of the role fieldseal_service is good until" in line]
+    assert len(told) == bool(severity)

@@ -211,7 +211,7 @@ extension Role: ExpressibleByArgument {}
 
 private func readClientCertificate(_ file: String, _ bindsTokens: Bool) throws -> ClientKey {
     guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
-        throw CommandFailure("\(file) can't be read: it must be a file in PEM.")
+        throw CommandFailure("\(file) can't be read: \(FileStatus.obstacle(toReading: file) ?? "it must be a file in PEM").")
     }
     return try ClientKey.certificate(pem: text, bindsTokens: bindsTokens)
 }
@@ -219,7 +219,7 @@ private func readClientCertificate(_ file: String, _ bindsTokens: Bool) throws -
 /// Reads the public key of a client from a file.
 private func readClientKey(_ file: String) throws -> ClientKey {
     guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
-        throw CommandFailure("\(file) can't be read: it must be a file in PEM.")
+        throw CommandFailure("\(file) can't be read: \(FileStatus.obstacle(toReading: file) ?? "it must be a file in PEM").")
     }
     return try ClientKey(pem: text)
 }

@@ -167,7 +167,9 @@ struct Events: AsyncParsableCommand {
         /// The lines of an export; nil for one that is no JSON.
         private static func lines(of path: String) throws -> [JSONValue?] {
             guard let data = FileManager.default.contents(atPath: path) else {
-                throw CommandFailure("\(path) can't be read. Name a file that `events export` wrote.")
+                throw CommandFailure(
+                    "\(path) can't be read\(FileStatus.obstacle(toReading: path).map { ": \($0)" } ?? ""). Name a file that `events export` wrote."
+                )
             }
             return data.split(separator: UInt8(ascii: "\n")).map { try? JSONParser.parse(Array($0)) }
         }

@@ -61,7 +61,8 @@ struct Config: AsyncParsableCommand {
                     "problems": .array(problems.map { .string($0) }), "notes": .array(notes.map { .string($0) }),
                 ],
                 (settings.shown.map { "\($0.key): \($0.value.text)" } + problems.map { "problem: \($0)" }
-                    + notes.map { "note: \($0)" }).joined(separator: "\n"))
+                    + notes.map { "note: \($0)" } + (problems.isEmpty && notes.isEmpty ? ["Nothing is wrong."] : [])).joined(
+                        separator: "\n"))
             if !problems.isEmpty { throw ExitCode.failure }
             if trial.isDatabaseAway { throw ExitCode(3) }
         }
@@ -97,7 +98,7 @@ extension Setting.Value {
 
     fileprivate var text: String {
         switch self {
-        case .text(let text): text
+        case .text(let text): text.isEmpty ? "none" : text
         case .integer(let number): "\(number)"
         case .flag(let flag): "\(flag)"
         case .list(let texts): texts.isEmpty ? "none" : texts.joined(separator: ", ")

@@ -77,6 +77,7 @@ struct Setup: AsyncParsableCommand {
             log.done(
                 "made \(file), id \(try KeyEncryptionKeyFile.read(file).id). Copy it to a safe place now, apart from the database's backups"
             )
+            log.done(KeyEncryptionKeyFile.readers(of: file))
         }
     }
 
@@ -109,7 +110,7 @@ struct Setup: AsyncParsableCommand {
             } else {
                 let password = try SecretInput.read(prompt: "Password of \(person)", file: passwordFile)
                 _ = try await users.add(name: person, password: password, role: .systemAdministrator, by: session)
-                log.done("added \(person), who signs in at \(settings.baseURL)/\(name)/")
+                log.done("added \(person), who signs in at \(settings.consoleAddress(of: name))")
             }
         }
         guard let client else { return nil }
