@@ -101,7 +101,8 @@ struct Settings: Sendable {
     static func read(_ option: String? = nil, ports: (https: Int, http: Int)? = nil) async throws -> Settings {
         let candidates = candidates(option)
         // A file in a folder that this user may not enter is there, perhaps. That is told, and not that it is missing.
-        guard let path = candidates.first(where: { access($0, F_OK) == 0 || ![ENOENT, ENOTDIR].contains(errno) }) else {
+        // The working folder may be one that is no business of this user, as after runuser.
+        guard let path = candidates.first(where: { access($0, F_OK) == 0 || errno == EACCES && $0 != FoundSettings.path }) else {
             throw SettingsError.missing(candidates)
         }
         if candidates.count > 1, path == FoundSettings.path { try FoundSettings.check() }

@@ -196,6 +196,11 @@ def test_a_file_that_this_user_may_not_read_is_said_to_be_so(cluster, tmp_path):
                 ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM, "config", "check", "--settings", file], cwd="/", capture_output=True,
                 text=True, timeout=PATIENCE, check=False, env={"PATH": os.environ["PATH"]})
             assert ended.returncode == NOT_DONE and f"{file} can't be read: Permission denied" in ended.stderr, ended
+        # A working folder that it may not enter has no settings for it: those of the machine are taken.
+        ended = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM, "config", "check"], cwd=closed, capture_output=True, text=True,
+            timeout=PATIENCE, check=False, env={"PATH": os.environ["PATH"]})
+        assert ".fieldseal/fieldseal.yaml can't be read" not in ended.stderr, ended
     compared = cluster.run("events", "verify", "--org", "contoso", "--against", str(tmp_path), check=False)
     assert f"{tmp_path} can't be read: Is a directory" in compared.stderr, compared
 

@@ -299,7 +299,7 @@ def test_the_check_names_roles_that_may_too_much_or_too_little():
             return cluster.run("config", "check", settings="checked", check=False).stdout
         direct = f"host={cluster.home} dbname=fieldseal"
         assert "only bootstrap needs one" in check()
-        assert "may not act as fieldseal_owner" in check(migrationDatabase=f"{direct} user=fieldseal_service")
+        assert "must not act as fieldseal_owner" in check(migrationDatabase=f"{direct} user=fieldseal_service")
         cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
         assert "migrator" not in check(migrationDatabase=f"{direct} user=fieldseal_migrator").split("problem:", 1)[-1]
         assert "a superuser, for whom no guard holds" in check(database=f"{direct} user=postgres")
