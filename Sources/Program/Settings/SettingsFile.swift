@@ -111,6 +111,6 @@ struct SettingsFile {
                 && ["\(name):", "\"\(name)\":", "'\(name)':"].contains { lines[index].hasPrefix($0) }
         }
         return found.count > 1
-            ? ", in the lines \(found.map { "\($0 + 1)" }.joined(separator: " and "))" : ", in the object at line \(mark.line)"
+            ? ", \(found.map { "at line \($0 + 1)" }.joined(separator: " and "))" : ", in the object at line \(mark.line)"
     }
 }

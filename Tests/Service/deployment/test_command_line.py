@@ -207,10 +207,10 @@ def test_a_file_that_this_user_may_not_read_is_said_to_be_so(cluster, tmp_path):
 
 def test_a_setting_that_is_given_twice_is_shown_with_both_lines(tmp_path):
     file = tmp_path / "fieldseal.yaml"
-    for text, lines in (("a: 1\nkekFile: x\n\nhttps:\n  kekFile: z\nkekFile: y\n", "2 and 6"), ("https:\n  port: 1\n  host: x\n  port: 2\n", "2 and 4")):
+    for text, lines in (("a: 1\nkekFile: x\n\nhttps:\n  kekFile: z\nkekFile: y\n", "at line 2 and at line 6"), ("https:\n  port: 1\n  host: x\n  port: 2\n", "at line 2 and at line 4")):
         file.write_text(text)
         refused = subprocess.run([PROGRAM, "config", "check", "--settings", file], capture_output=True, text=True, timeout=PATIENCE, check=False)
-        assert refused.returncode == NOT_DONE and f"twice, in the lines {lines}" in refused.stderr, refused.stderr
+        assert refused.returncode == NOT_DONE and f"twice, {lines}" in refused.stderr, refused.stderr
 
 
 def test_a_person_who_is_added_is_told_where_to_sign_in(cluster):
