@@ -85,7 +85,9 @@ package final class MailOAuthTokens: Sendable {
     /// - Parameter authorityFile: The CA certificates in PEM for token endpoints; nil for the system's.
     /// - Throws: ``FileError`` when a file can't be read or is invalid.
     package init(file: String, authorityFile: String?) throws(FileError) {
-        guard let data = FileManager.default.contents(atPath: file) else { throw FileError(file, "can't be read") }
+        guard let data = FileManager.default.contents(atPath: file) else {
+            throw FileError(file, "can't be read: \(FileStatus.obstacle(toReading: file) ?? "it is no file")")
+        }
         guard let entries = try? JSONDecoder().decode([Entry].self, from: data) else {
             throw FileError(
                 file,
@@ -104,7 +106,9 @@ package final class MailOAuthTokens: Sendable {
     }
 
     private static func secret(in file: String) throws(FileError) -> SecretBytes {
-        guard let text = FileManager.default.contents(atPath: file) else { throw FileError(file, "can't be read") }
+        guard let text = FileManager.default.contents(atPath: file) else {
+            throw FileError(file, "can't be read: \(FileStatus.obstacle(toReading: file) ?? "it is no file")")
+        }
         let end = text.firstIndex { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") } ?? text.endIndex
         return text[..<end].withUnsafeBytes(SecretBytes.init(copying:))
     }

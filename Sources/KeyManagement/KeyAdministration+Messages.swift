@@ -13,9 +13,13 @@ extension KeyAdministration {
 
     /// RetrieveDataEncryptionKey: returns the organization key. The security event is recorded before the key leaves the server.
     ///
-    /// - Parameter isCopy: Whether reading it is a backup copy. A page that shows it is none until ``confirmCopy(of:)``.
+    /// - Parameters:
+    ///   - isCopy: Whether reading it is a backup copy. A page that shows it is none until ``confirmCopy(of:)``.
+    ///   - deliver: Hands the key over. Only after that it counts as copied.
     /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text in `config` is not the key in force.
-    package func retrieveDataEncryptionKey(isCopy: Bool = true) async throws -> OrganizationKeyText {
+    package func retrieveDataEncryptionKey(
+        isCopy: Bool = true, deliver: @Sendable (OrganizationKeyText) throws -> Void = { _ in }
+    ) async throws -> OrganizationKeyText {
         try await session.requireControl(
             of: .showKey, "show the key of version \(state.keyVersion), fingerprint \(state.fingerprint)")
         return try await deployment.pool.withConnection { connection in
@@ -28,7 +32,7 @@ extension KeyAdministration {
             let key = try DataKey(derivedFrom: text, salt: state.salt, iterations: state.iterations)
             guard key.fingerprint == state.fingerprint, KeyCheck.isOpened(state.keyCheck, by: key, organization: organization.id)
             else { throw FieldsealError.notTheKeysText(state.keyVersion, state.fingerprint) }
-            try recordReading(of: stored, isCopy: isCopy, on: connection)
+            try recordReading(of: stored, isCopy: isCopy, on: connection) { try deliver(text) }
             return text
         }
     }

@@ -10,11 +10,14 @@ extension KeyAdministration {
     /// - Parameters:
     ///   - version: The key version. The version in force is accepted too.
     ///   - fingerprint: Selects one of several keys of that version; nil if there is one.
+    ///   - deliver: Hands the key over. Only after that it counts as copied.
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist` when `config` does not have the key; `.invalidArgument` when several
     ///   match; `.encryptionTestFailed` when this service did not write the text.
-    package func retrieveKey(version: Int, fingerprint: String?) async throws -> OrganizationKeyText {
+    package func retrieveKey(
+        version: Int, fingerprint: String?, deliver: @Sendable (OrganizationKeyText) throws -> Void = { _ in }
+    ) async throws -> OrganizationKeyText {
         if version == state.keyVersion, fingerprint == nil || fingerprint == state.fingerprint, state.isKeyAttested {
-            return try await retrieveDataEncryptionKey()
+            return try await retrieveDataEncryptionKey(deliver: deliver)
         }
         try await session.requireControl(
             of: .showKey, "show the retired key of version \(version)\(fingerprint.map { ", fingerprint \($0)" } ?? "")")
@@ -39,7 +42,7 @@ extension KeyAdministration {
             guard data?.fingerprint == stored.fingerprint else {
                 throw FieldsealError.notTheKeysText(version, stored.fingerprint)
             }
-            try recordReading(of: stored, on: connection)
+            try recordReading(of: stored, on: connection) { try deliver(text) }
             return text
         }
     }
@@ -62,13 +65,16 @@ extension KeyAdministration {
         return text
     }
 
-    /// Records that a key leaves the server. The same transaction marks that a copy exists, if it does.
-    func recordReading(of stored: StoredKey, isCopy: Bool = true, on connection: isolated PostgresConnection) throws {
+    /// Records that a key leaves the server, hands it over, and then marks that a copy exists, if it does.
+    func recordReading(
+        of stored: StoredKey, isCopy: Bool = true, on connection: isolated PostgresConnection, deliver: () throws -> Void
+    ) throws {
         try connection.transaction {
             try record(
                 SecurityEvent(.keyRead, .succeeded, keyVersion: stored.version, fingerprint: stored.fingerprint), on: connection)
-            if isCopy { try markCopied(stored.version, stored.fingerprint, on: connection) }
         }
+        try deliver()
+        if isCopy { try markCopied(stored.version, stored.fingerprint, on: connection) }
     }
 
     /// Marks that there is a backup copy of the key in force, as the person says who has read it.

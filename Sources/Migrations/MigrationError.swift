@@ -2,8 +2,8 @@
 package enum MigrationError: Error, Sendable, CustomStringConvertible {
     /// The roles and the schema `cell` do not exist.
     case notBootstrapped
-    /// The connected role may not act as `fieldseal_owner`.
-    case mayNotBecomeOwner(role: String)
+    /// The connected role may not act as `fieldseal_owner`. The service's role must not.
+    case mayNotBecomeOwner(role: String, isService: Bool)
     /// A file was changed after it was applied.
     case changedAfterApplied(target: String, name: String)
     /// The database has a migration that this program does not know.
@@ -23,12 +23,25 @@ package enum MigrationError: Error, Sendable, CustomStringConvertible {
     /// A migration's SQL failed; it was rolled back.
     case failed(target: String, name: String, reason: String)
 
+    /// The next step.
+    package var advice: String {
+        guard case .ledgersDiffer(let target, _) = self else { return "fieldseal migrate verify" }
+        return
+            "find out who changed which of the two. Where rows are missing in the schema's, as the owner: INSERT INTO "
+            + "org_\(target.replacing("-", with: "_")).migration SELECT name, checksum, milliseconds, applied_on, applied_by FROM config.migration WHERE organization_id = "
+            + "(SELECT organization_id FROM config.organization WHERE name = '\(target)') ON CONFLICT DO NOTHING. Else restore config.migration "
+            + "from a backup"
+    }
+
     package var description: String {
         switch self {
         case .notBootstrapped:
             "the database lacks the roles of Fieldseal; apply migrations/bootstrap.sql as a superuser, "
                 + "by hand or with `fieldseal migrate bootstrap`"
-        case .mayNotBecomeOwner(let role):
+        case .mayNotBecomeOwner(let role, true):
+            "the role \(role) is the service's, and must not act as fieldseal_owner, which may remove the guards; set migrationDatabase to the "
+                + "role that migrates, such as fieldseal_migrator"
+        case .mayNotBecomeOwner(let role, false):
             "role \(role) may not act as fieldseal_owner; a superuser can allow it: GRANT fieldseal_owner TO \(role)"
         case .changedAfterApplied(let target, let name):
             "\(target): migration \(name) was changed after it was applied; restore the file, and put the change into a new one"

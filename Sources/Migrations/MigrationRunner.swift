@@ -271,13 +271,20 @@ package struct MigrationRunner: Sendable {
         }
     }
 
-    static func becomeOwner(on connection: isolated PostgresConnection) throws {
-        let there = try connection.query("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'fieldseal_owner')")
-        guard try there[0].decode(0) else { throw MigrationError.notBootstrapped }
+    /// Acts as `fieldseal_owner` until the transaction ends.
+    ///
+    /// - Throws: ``MigrationError`` `.notBootstrapped`, or `.mayNotBecomeOwner`.
+    package static func becomeOwner(on connection: isolated PostgresConnection) throws {
+        let row = try connection.query(
+            """
+            SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'fieldseal_owner'),
+                   EXISTS (SELECT FROM pg_roles WHERE rolname = 'fieldseal_service' AND pg_has_role(current_user, oid, 'MEMBER'))
+            """)[0]
+        guard try row.decode(0) else { throw MigrationError.notBootstrapped }
         do {
             try connection.execute("SET LOCAL ROLE fieldseal_owner")
         } catch let error as PostgresError where error.state == .insufficientPrivilege {
-            throw MigrationError.mayNotBecomeOwner(role: connection.userName)
+            throw MigrationError.mayNotBecomeOwner(role: connection.userName, isService: try row.decode(1))
         }
     }
 

@@ -179,13 +179,7 @@ package struct OrganizationRegistry: Sendable {
 
     /// Acts as the owner until the transaction ends.
     package func begin(on connection: isolated PostgresConnection) throws {
-        do {
-            try connection.execute("SET LOCAL ROLE fieldseal_owner")
-        } catch let error as PostgresError where error.state == .insufficientPrivilege {
-            throw MigrationError.mayNotBecomeOwner(role: connection.userName)
-        } catch let error as PostgresError where error.state == .invalidParameter {
-            throw MigrationError.notBootstrapped
-        }
+        try MigrationRunner.becomeOwner(on: connection)
         let migrated = try connection.query("SELECT to_regclass('config.organization') IS NOT NULL")
         guard try migrated[0].decode(0) else {
             throw FieldsealError(.unexpected, "The database is not migrated yet: fieldseal migrate up.")

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CellCrypto
+import Foundation
 import Glibc
 
 /// `fieldseal`: one program with a subcommand for each task.
@@ -32,8 +33,35 @@ struct Program: AsyncParsableCommand {
         signal(SIGPIPE, SIG_IGN)
         // A core dump would contain keys, and so could a process of the same user that reads this one's memory.
         ProcessProtection.apply()
-        await main(nil)
+        CommandOutput.occupyClosedDescriptors()
+        let code = await run()
+        if let failure = CommandOutput.end() {
+            report(failure)
+            exit(code == .success ? ExitCode.failure : code)
+        }
+        exit(code)
     }
+
+    /// Runs the command of the command line.
+    private static func run() async -> ExitCode {
+        do {
+            var command = try await asyncParseAsRoot()
+            if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
+            return .success
+        } catch {
+            let (text, code) = (fullMessage(for: error), exitCode(for: error))
+            // A help text or a version is output, too.
+            if code == .success { CommandOutput.line(text) } else if !text.isEmpty { report(text, prefix: "") }
+            return code
+        }
+    }
+
+    private static func report(_ text: some CustomStringConvertible, prefix: String = "Error: ") {
+        // Where standard error can't be written either, the code alone tells.
+        try? FileHandle.standardError.write(contentsOf: Data("\(prefix)\(text)\n".utf8))
+    }
+
+    private static func exit(_ code: ExitCode) -> Never { Glibc.exit(code.rawValue) }
 }
 
 /// Ignores the signals of a closed terminal, a log's rotation and a certificate's renewal, which would end the process by default.

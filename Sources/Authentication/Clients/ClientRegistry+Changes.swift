@@ -46,10 +46,12 @@ extension ClientRegistry {
 
     /// Adds a secret. The newest earlier one ends after `overlap` seconds, and older ones at once, so at most two are valid.
     ///
-    /// - Parameter seconds: The lifetime of the new secret; nil for no expiry.
+    /// - Parameters:
+    ///   - seconds: The lifetime of the new secret; nil for no expiry.
+    ///   - deliver: Hands over the new secret. If it throws, nothing is changed.
     func rotateSecret(
         of id: UUID, overlap: Int, seconds: Int?, of organization: Organization, by caller: Caller,
-        on connection: isolated PostgresConnection
+        on connection: isolated PostgresConnection, deliver: (String) throws -> Void
     ) throws -> String {
         let secret = Data(try randomBytes(count: 32)).base64URL
         try change(id, of: organization, on: connection) { row, change in
@@ -77,6 +79,7 @@ extension ClientRegistry {
             try addSecret(secret, to: id, seconds: seconds, &change, on: connection)
             try change.append(
                 SecurityEvent(.clientChanged, .succeeded, details: "\(row.name): another secret"), by: caller, on: connection)
+            try deliver(secret)
         }
         return secret
     }

@@ -35,6 +35,7 @@ package struct ClientRegistry: Sendable {
     /// - Parameters:
     ///   - key: The public key with which it authenticates; nil for a secret.
     ///   - secretSeconds: The lifetime of the secret; nil for no expiry.
+    ///   - deliver: Hands over the id and the secret. If it throws, nothing is changed.
     /// - Returns: The id and the secret: 32 random bytes in base64url, shown once and not stored. The secret is nil for a client
     ///   with a key.
     /// - Throws: ``FieldsealError`` when the name is taken.
@@ -45,7 +46,8 @@ package struct ClientRegistry: Sendable {
         secretSeconds: Int? = nil,
         to organization: Organization,
         by caller: Caller,
-        on connection: isolated PostgresConnection
+        on connection: isolated PostgresConnection,
+        deliver: (UUID, String) throws -> Void = { _, _ in }
     ) throws -> (id: UUID, secret: String?) {
         guard (1...100).contains(name.count), name.isVisible else {
             throw FieldsealError(
@@ -89,6 +91,7 @@ package struct ClientRegistry: Sendable {
                 details += ", \(key.kind), SHA-256 \(key.fingerprint)"
             }
             try change.append(SecurityEvent(.clientAdded, .succeeded, details: details), by: caller, on: connection)
+            if let secret { try deliver(id, secret) }
         }
         return (id, secret)
     }

@@ -6,10 +6,14 @@ package import Tenancy
 extension Session {
     /// Adds a client to the organization.
     ///
-    /// - Parameter secretSeconds: The lifetime of the secret; nil for no expiry.
+    /// - Parameters:
+    ///   - secretSeconds: The lifetime of the secret; nil for no expiry.
+    ///   - deliver: Hands over its id and its secret. If it throws, no client is added.
     /// - Returns: Its id and its secret, which is shown once and not stored.
-    package func addClient(name: String, role: Role, secretSeconds: Int? = nil) async throws -> (id: UUID, secret: String) {
-        let (id, secret) = try await makeClient(name, role, key: nil, secretSeconds: secretSeconds)
+    package func addClient(
+        name: String, role: Role, secretSeconds: Int? = nil, deliver: @Sendable (UUID, String) throws -> Void = { _, _ in }
+    ) async throws -> (id: UUID, secret: String) {
+        let (id, secret) = try await makeClient(name, role, key: nil, secretSeconds: secretSeconds, deliver: deliver)
         return (id, secret ?? "")
     }
 
@@ -17,12 +21,12 @@ extension Session {
     ///
     /// - Returns: Its id.
     package func addClient(name: String, role: Role, key: ClientKey) async throws -> UUID {
-        try await makeClient(name, role, key: key, secretSeconds: nil).id
+        try await makeClient(name, role, key: key, secretSeconds: nil, deliver: { _, _ in }).id
     }
 
-    private func makeClient(_ name: String, _ role: Role, key: ClientKey?, secretSeconds: Int?) async throws -> (
-        id: UUID, secret: String?
-    ) {
+    private func makeClient(
+        _ name: String, _ role: Role, key: ClientKey?, secretSeconds: Int?, deliver: @Sendable (UUID, String) throws -> Void
+    ) async throws -> (id: UUID, secret: String?) {
         try requireSystemAdministrator(to: "manage API clients")
         if role == .systemAdministrator {
             try await requireAccessControl("add the client \(name) as System Administrator", key: key)
@@ -30,7 +34,8 @@ extension Session {
         return try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try ClientRegistry(deployment).add(
-                    name: name, role: role, key: key, secretSeconds: secretSeconds, to: organization, by: caller, on: connection)
+                    name: name, role: role, key: key, secretSeconds: secretSeconds, to: organization, by: caller, on: connection,
+                    deliver: deliver)
             }
         }
     }
@@ -109,15 +114,17 @@ extension Session {
     /// - Parameters:
     ///   - overlap: Seconds for which the previous one is accepted; 0 ends it at once.
     ///   - seconds: The lifetime of the new secret; nil for no expiry.
+    ///   - deliver: Hands over the new secret. If it throws, the client keeps the secrets that it has.
     /// - Returns: The secret, which is shown once and not stored.
     package func rotateSecret(
-        ofClient id: UUID, overlap: Int = ClientRegistry.overlap, seconds: Int? = nil
+        ofClient id: UUID, overlap: Int = ClientRegistry.overlap, seconds: Int? = nil,
+        deliver: @Sendable (String) throws -> Void = { _ in }
     ) async throws -> String {
         try requireSystemAdministrator(to: "manage API clients")
         try await requireAccessControl(toClient: id.text, "give another secret to the client")
         return try await deployment.pool.withConnection { connection in
             try ClientRegistry(deployment).rotateSecret(
-                of: id, overlap: overlap, seconds: seconds, of: organization, by: caller, on: connection)
+                of: id, overlap: overlap, seconds: seconds, of: organization, by: caller, on: connection, deliver: deliver)
         }
     }
 }

@@ -57,7 +57,7 @@ struct EventLines {
         line["hasTimes"] = true
         line["times"] = events.prefix(Self.timesLimit).map { event -> [String: Any] in
             [
-                "when": texts.time(event.occurredOn), "address": orFalse(event.address.map(Self.address)),
+                "when": texts.time(event.occurredOn), "address": orFalse(event.networkAddress.map(Self.address)),
                 "number": texts.number(event.id),
             ]
         }
@@ -123,7 +123,8 @@ struct EventLines {
     private func facts(_ event: RecordedEvent) -> [[String: Any]] {
         let version = event.keyVersion.map { "\($0)" }
         let facts: [(String, String?)] = [
-            ("details", event.details), ("address", event.address.map(Self.address)), ("keyVersion", version),
+            ("details", event.details), ("address", event.networkAddress.map(Self.address)), ("operator", event.operatorClaim),
+            ("keyVersion", version),
             ("fingerprint", event.fingerprint), ("requestId", event.requestID), ("eventNumber", texts.number(event.id)),
         ]
         return facts.compactMap { label, value in

@@ -25,7 +25,10 @@ extension Doctor {
             findings.append(
                 Finding(
                     .error, "service-is-owner", "\(role) may act as fieldseal_owner, and remove guards",
-                    advice: "REVOKE fieldseal_owner FROM \(role)"))
+                    // A role of another name is the one that migrates. Without its right nothing could be migrated.
+                    advice: role == "fieldseal_service"
+                        ? "REVOKE fieldseal_owner FROM \(role)"
+                        : "set database to the service's role, fieldseal_service, and leave \(role) to migrationDatabase"))
         }
         if try row.decode(3, as: Bool.self) {
             findings.append(
@@ -33,7 +36,23 @@ extension Doctor {
                     .warning, "database-without-tls", "the service connects to the database over a network without TLS",
                     advice: "add sslmode=verify-full to the connection string"))
         }
-        return findings
+        return try findings + passwordExpiry(on: connection)
+    }
+
+    /// Reports a password of the connected role that has a date of expiry. Without it nothing connects from that date on.
+    func passwordExpiry(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT rolname, to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), rolvaliduntil < now() + interval '7 days'
+              FROM pg_roles WHERE rolname = current_user AND rolvaliduntil < now() + interval '30 days' AND isfinite(rolvaliduntil)
+            """)
+        return try rows.map { row in
+            let role: String = try row.decode(0)
+            return Finding(
+                try row.decode(2) ? .error : .warning, "role-password-expires",
+                "the password of the role \(role) is good until \(try row.decode(1, as: String.self)): from then on PostgreSQL refuses it",
+                advice: "give it another password and another date: ALTER ROLE \(role) VALID UNTIL …")
+        }
     }
 
     /// Reports what running servers refuse. A server remembers newer states than the database may have.
@@ -109,7 +128,7 @@ extension Doctor {
                 return [
                     Finding(
                         .error, "migration-problem", "\(status.target)", status.problemWords ?? "",
-                        advice: "fieldseal migrate verify")
+                        advice: problem.advice)
                 ]
             }
             guard !status.pending.isEmpty else { return [] }

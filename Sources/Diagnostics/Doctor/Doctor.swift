@@ -94,7 +94,9 @@ package struct Doctor: Sendable {
         findings += try await part("the migrations") { try await migrations(of: name) }
         findings += try await part("the files and settings") { try await keyFiles.findings() + connectionStrings() + besides() }
         findings += try await part("the server") {
-            try await connection.run { try server(on: $0) + database(on: $0) + replicas(on: $0) }
+            try await connection.run {
+                try server(on: $0) + database(on: $0) + replicas(on: $0) + administrationPassword(on: $0)
+            }
         }
         findings += try await part("the surroundings") { try await connection.run { try surroundings(on: $0) } }
         findings += try await part("config") { try await connection.run { try config(on: $0) } }

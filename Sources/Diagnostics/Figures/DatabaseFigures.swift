@@ -29,6 +29,10 @@ final class DatabaseFigures: Sendable {
         /// Active mailboxes whose last turn of a router, or last test, failed.
         let failingMailboxes: Int
         let cells: Int
+        /// When the key was shown last, when an event was last refused that SQL had inserted, and when one was last lost. Nil for never.
+        let keyShownOn: Date?
+        let eventRefusedOn: Date?
+        let eventLostOn: Date?
     }
 
     struct Reading: Sendable {
@@ -136,13 +140,24 @@ final class DatabaseFigures: Sendable {
                      WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r'
                        AND c.relname LIKE '%\\_cell\\_k' || e.key_version),
                    (SELECT count(*) FROM \(schema).mailbox
-                     WHERE statecode = \(RecordState.active.sql) AND lastsyncerror IS NOT NULL)
+                     WHERE statecode = \(RecordState.active.sql) AND lastsyncerror IS NOT NULL),
+                   \(newest(.keyRead, in: schema)), \(newest(.eventRefused, in: schema)), \(newest(.eventLost, in: schema))
               FROM \(schema).encryption AS e
             """, [.text(schema)]
         ).first.map { row in
             Content(
                 pendingEvents: try row.decode(0), waitingEmails: try row.decode(1), failingMailboxes: try row.decode(3),
-                cells: try row.decode(2))
+                cells: try row.decode(2), keyShownOn: try row.decodeIfPresent(4), eventRefusedOn: try row.decodeIfPresent(5),
+                eventLostOn: try row.decodeIfPresent(6))
         }
+    }
+
+    /// An SQL expression for the time of the newest event of a kind. A key that was refused was not shown.
+    private static func newest(_ kind: SecurityEvent.Kind, in schema: String) -> String {
+        let outcome = kind == .keyRead ? " AND outcome = '\(SecurityEvent.Outcome.succeeded.rawValue)'" : ""
+        return """
+            (SELECT occurred_on FROM \(schema).security_event
+              WHERE \(EventsOfKind.condition("'\(kind.rawValue)'"))\(outcome) \(EventsOfKind.newestFirst) LIMIT 1)
+            """
     }
 }

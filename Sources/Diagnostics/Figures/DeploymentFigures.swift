@@ -152,6 +152,20 @@ package final class DeploymentFigures: Sendable {
         gauge("mailboxes_failing", "Mailboxes that no mail is fetched for or sent from.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.failingMailboxes) }
         }
+        // Also what a command did, which no server counts.
+        gauge("key_shown_timestamp_seconds", "When the key was shown last.", of: lines, to: &text, first: >) {
+            $0.content?.keyShownOn?.timeIntervalSince1970
+        }
+        gauge(
+            "event_refused_timestamp_seconds", "When a security event that SQL had inserted was refused last.", of: lines,
+            to: &text,
+            first: >
+        ) {
+            $0.content?.eventRefusedOn?.timeIntervalSince1970
+        }
+        gauge("event_lost_timestamp_seconds", "When a security event was lost last.", of: lines, to: &text, first: >) {
+            $0.content?.eventLostOn?.timeIntervalSince1970
+        }
         gauge("cells", "Encrypted values, as PostgreSQL estimates them.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.cells) }
         }

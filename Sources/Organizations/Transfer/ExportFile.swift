@@ -27,7 +27,9 @@ package final class ExportFile: Sendable {
         // Opening a pipe without a writer must not block.
         descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0, try Self.status(of: descriptor).isRegular else {
-            throw FieldsealError(.invalidArgument, "The file \(path.quotedPath) can't be read.")
+            throw FieldsealError(
+                .invalidArgument,
+                "The file \(path.quotedPath) can't be read: \(FileStatus.obstacle(toReading: path) ?? "it is no regular file").")
         }
     }
 

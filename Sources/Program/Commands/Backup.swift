@@ -31,8 +31,9 @@ struct Backup: AsyncParsableCommand {
         }
 
         func run() async throws {
-            guard FileManager.default.isReadableFile(atPath: file) else {
-                throw CommandFailure("\(file) can't be read. Name a dump that pg_dump wrote.")
+            guard access(file, R_OK) == 0 else {
+                throw CommandFailure(
+                    "\(file) can't be read: \(String(cString: strerror(errno))). Name a dump that pg_dump wrote.")
             }
             var kek = try kekFile.map { try KeyEncryptionKeyFile.read($0) }
             if let settings { kek = try await Settings.read(settings).startingKeyEncryptionKey() }
@@ -65,16 +66,18 @@ struct Backup: AsyncParsableCommand {
                 let value: JSONValue = [
                     "organizations": .array(contents.entries.map(Self.json)), "problems": .array(problems.map { .string($0) }),
                 ]
-                print(String(decoding: value.utf8, as: UTF8.self))
+                CommandOutput.line(String(decoding: value.utf8, as: UTF8.self))
                 return
             }
             for entry in contents.entries {
                 let key = entry.keyVersion.map { "key version \($0), fingerprint \(entry.fingerprint ?? "")" } ?? "no cells"
                 let kek = entry.kekID.map { ", under the key-encryption key \($0)" } ?? ""
-                print("\(entry.name ?? entry.schema): \(key)\(kek)\(entry.isOpened == true ? ", which opens it" : "")")
+                CommandOutput.line("\(entry.name ?? entry.schema): \(key)\(kek)\(entry.isOpened == true ? ", which opens it" : "")")
             }
-            for problem in problems { print("problem: \(problem)") }
-            if problems.isEmpty { print("The dump was read to its end, and has all that a restore needs besides the keys.") }
+            for problem in problems { CommandOutput.line("problem: \(problem)") }
+            if problems.isEmpty {
+                CommandOutput.line("The dump was read to its end, and has all that a restore needs besides the keys.")
+            }
         }
 
         private static func json(_ entry: BackupContents.Entry) -> JSONValue {

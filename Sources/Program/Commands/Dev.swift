@@ -176,11 +176,7 @@ struct Dev: AsyncParsableCommand {
         try home.write("", to: "samples-created")
     }
 
-    /// Prints without buffering, even into a file or a pipe.
-    private static func say(_ text: String) {
-        print(text)
-        fflush(nil)
-    }
+    private static func say(_ text: String) { CommandOutput.line(text) }
 
     private static func welcome(_ file: DevelopmentFile, _ home: DevelopmentHome) -> String {
         """

@@ -118,6 +118,7 @@ struct RouterCommand: AsyncParsableCommand {
                     }
                 }
                 group.addTask { try await SystemdWatchdog().run() }
+                group.addTask { [logger] in try await ReplacedProgram(logger: logger).run() }
                 if withParent {
                     group.addTask {
                         while !Task.isCancelled, getppid() == parent { try? await Task.sleep(for: .milliseconds(500)) }

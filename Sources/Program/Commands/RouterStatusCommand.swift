@@ -28,9 +28,11 @@ struct RouterStatusCommand: AsyncParsableCommand {
         guard !options.json else { return }
         let routers = try await session.mailRouters()
         let works = mailboxes.contains { ($0.receives || $0.sends) && $0.obstacle == nil }
-        if routers.isEmpty, works { print("No router is running, so no mail is fetched or sent. Start one: fieldseal router.") }
-        print(Self.total(mailboxes))
-        if !routers.isEmpty || !works { print(Self.line(routers)) }
+        if routers.isEmpty, works {
+            CommandOutput.line("No router is running, so no mail is fetched or sent. Start one: fieldseal router.")
+        }
+        CommandOutput.line(Self.total(mailboxes))
+        if !routers.isEmpty || !works { CommandOutput.line(Self.line(routers)) }
     }
 
     private static func total(_ mailboxes: [MailboxStatus]) -> String {

@@ -50,7 +50,7 @@ extension CommandOptions {
                 group.addTask { (place, reports, await chosen.exitCode(reports, body)) }
             }
             let ended = await group.reduce(into: [(Int, DatabaseReports, Int32)]()) { $0.append($1) }.sorted { $0.0 < $1.0 }
-            for (_, reports, _) in ended { reports.print(json: json) }
+            for (_, reports, _) in ended { reports.show(json: json) }
             return ended.map(\.2)
         }
         if let worst = codes.max(), worst > 0 { throw ExitCode(worst) }

@@ -76,9 +76,27 @@ struct CommandOptions: ParsableArguments {
 
     /// Prints JSON, or text for people.
     func report(_ json: JSONValue, _ text: String) {
-        let text = text.asTerminalText
-        if let reports = DatabaseReports.current { return reports.add(json, text) }
-        print(self.json ? String(decoding: json.utf8, as: UTF8.self) : text)
+        if let reports = DatabaseReports.current { return reports.add(json, text.asTerminalText) }
+        CommandOutput.line(line(json, text))
+    }
+
+    /// Prints what is shown this once, at a place where its loss can be undone.
+    ///
+    /// - Throws: ``CommandOutput/Failure`` unless it was written.
+    func requiredReport(_ json: JSONValue, _ text: String) throws { try CommandOutput.requiredLine(line(json, text)) }
+
+    /// Prints a secret that is shown this once.
+    ///
+    /// - Parameter lost: What is then the case if it can't be written.
+    /// - Throws: ``CommandFailure`` unless it was written.
+    func secretReport(_ json: JSONValue, _ text: String, lost: String) throws {
+        do { try requiredReport(json, text) } catch let failure as CommandOutput.Failure {
+            throw CommandFailure("The secret can't be written: \(failure.reason). \(lost)")
+        }
+    }
+
+    private func line(_ json: JSONValue, _ text: String) -> String {
+        self.json ? String(decoding: json.utf8, as: UTF8.self) : text.asTerminalText
     }
 }
 
@@ -94,6 +112,6 @@ extension CommandOptions {
 
 /// The actor of what the command line does.
 var commandLineCaller: Caller {
-    let name = getpwuid(getuid()).flatMap { String(cString: $0.pointee.pw_name) } ?? "uid \(getuid())"
-    return .commandLine(user: name)
+    let user = UserName.name(of: getuid())
+    return .commandLine(user: user, operatorClaim: UserName.atTheMachine.flatMap { $0 == user ? nil : $0 })
 }

@@ -18,13 +18,13 @@ final class DatabaseReports: Sendable {
 
     func add(_ json: JSONValue, _ text: String) { lines.withLock { $0.append((json, text)) } }
 
-    /// Prints the output: JSON with the database's name, one value a line; or text under its name.
-    func print(json: Bool) {
+    /// Prints everything: JSON with the database's name, one value a line; or text under its name.
+    func show(json: Bool) {
         let lines = lines.withLock(\.self)
-        if !json { Swift.print("Database \(database):") }
+        if !json { CommandOutput.line("Database \(database):") }
         for line in lines {
             guard json else {
-                Swift.print(line.text)
+                CommandOutput.line(line.text)
                 continue
             }
             let name = JSONValue.Member("database", .string(database))
@@ -32,8 +32,7 @@ final class DatabaseReports: Sendable {
                 if case .object(let members) = line.json { .object([name] + members) } else {
                     .object([name, .init("report", line.json)])
                 }
-            Swift.print(String(decoding: value.utf8, as: UTF8.self))
+            CommandOutput.line(String(decoding: value.utf8, as: UTF8.self))
         }
-        fflush(nil)
     }
 }

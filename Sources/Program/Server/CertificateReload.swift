@@ -5,7 +5,8 @@ import Logging
 import ServiceLifecycle
 import UnixSignals
 
-/// Reads the certificates again on SIGHUP, and when a file was replaced. Open connections are not affected.
+/// Reads the certificates again on SIGHUP, when a file was replaced, and every few seconds while the files can't be used. Open connections
+/// are not affected.
 struct CertificateReload: ServiceLifecycle.Service {
     let certificates: ServerCertificates
     let logger: Logger
@@ -34,13 +35,15 @@ struct CertificateReload: ServiceLifecycle.Service {
     private func reload(evenIfUnchanged: Bool) async {
         await withCheckedContinuation { continuation in
             DispatchQueue.global().async {
-                if evenIfUnchanged || certificates.isChanged { reload() }
+                if evenIfUnchanged || certificates.isDue { reload(isAsked: evenIfUnchanged) }
                 continuation.resume()
             }
         }
     }
 
-    private func reload() {
+    /// - Parameter isAsked: Whether an operator asked, who then finds the result in the log also if it is the same again.
+    private func reload(isAsked: Bool) {
+        let former = certificates.failure
         do {
             try certificates.reload()
             for certificate in certificates.current {
@@ -49,6 +52,7 @@ struct CertificateReload: ServiceLifecycle.Service {
                     metadata: ["file": "\(certificate.file)", "expires": "\(ISO8601.text(certificate.expiresOn))"])
             }
         } catch {
+            guard isAsked || "\(error)" != former else { return }
             logger.error(
                 "the certificates can't be read, and those from before stay in use until the files are corrected",
                 metadata: ["error": "\(error)"])

@@ -46,12 +46,7 @@ struct HTTPService: Sendable {
             places: names.map(OrganizationPlaces.init))
         let databases = all.map { ServedDatabase($0, settings, surroundings) }
         guard let first = try await ServedDatabase.open(databases, logger).first?.opened else { return }
-        logger.notice(
-            "starting",
-            metadata: [
-                "version": "\(Program.configuration.version)", "pid": "\(getpid())", "settings": "\(settings.file)",
-                "kek_id": "\(first.deployment.kek.id)",
-            ])
+        logStart(first.deployment)
         let activated = try ActivatedSockets.take()
         let isPlain = settings.httpPort != nil || activated.http != nil
         let isLocal = settings.socketPath != nil || activated.unix != nil
@@ -64,16 +59,18 @@ struct HTTPService: Sendable {
             logger: logger, pages: first.console.add, errorPage: first.console.errorPage)
         let figures = DeploymentFigures(databases: names)
         serve(databases, api, figures)
+        let keyFile = KeyFileWatch(settings, logger: logger)
         var services = try listeners(api, certificates, activated, running)
         if let port = settings.metricsPort {
             services.append(
                 MetricsServer.application(host: settings.metricsHost, port: port, logger: logger) { text in
                     api.write(to: &text)
                     certificates.write(to: &text)
+                    keyFile?.write(to: &text)
                     await figures.write(to: &text)
                 })
         }
-        services.append(CertificateReload(certificates: certificates, logger: logger))
+        services += watches(certificates, keyFile)
         // Added last, so that they end first. Waiting requests must not hold up the servers.
         services += databases
         services.append(StatementEnd(databases: databases, after: statementEnd))
@@ -85,6 +82,23 @@ struct HTTPService: Sendable {
         if activated.unix == nil { settings.unixSocket?.remove() }
         for database in databases { await database.close() }
         logger.notice("stopped")
+    }
+
+    private func logStart(_ deployment: Deployment) {
+        logger.notice(
+            "starting",
+            metadata: [
+                "version": "\(Program.configuration.version)", "pid": "\(getpid())", "settings": "\(settings.file)",
+                "kek_id": "\(deployment.kek.id)",
+            ])
+    }
+
+    /// What looks regularly at files.
+    private func watches(_ certificates: ServerCertificates, _ keyFile: KeyFileWatch?) -> [any ServiceLifecycle.Service] {
+        let watches: [(any ServiceLifecycle.Service)?] = [
+            CertificateReload(certificates: certificates, logger: logger), ReplacedProgram(logger: logger), keyFile,
+        ]
+        return watches.compactMap(\.self)
     }
 
     /// For how long statements run on once the server stops.
@@ -161,9 +175,14 @@ struct HTTPService: Sendable {
 private struct Drain: ServiceLifecycle.Service {
     let api: WebAPI
     let duration: Duration
+    /// For how long the server may still work after that: the package's `TimeoutStopSec`.
+    private let afterwards = Duration.seconds(90)
+
+    init(api: WebAPI, duration: Duration) { (self.api, self.duration) = (api, duration) }
 
     func run() async throws {
         try? await gracefulShutdown()
+        SystemdNotice.extended(duration + afterwards).send()
         api.announceStop()
         try? await Task.sleep(for: duration)
     }

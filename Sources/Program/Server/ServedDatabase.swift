@@ -115,8 +115,10 @@ final class ServedDatabase: ServiceLifecycle.Service {
         guard !isSuperuser || surroundings.allowsSuperuser else { throw StartError.superuser(role) }
         do {
             guard try await deployment.isMigrated() else { throw StartError.notMigrated }
-        } catch let error as PostgresError where [.undefinedTable, .undefinedSchema, .insufficientPrivilege].contains(error.state) {
+        } catch let error as PostgresError where [.undefinedTable, .undefinedSchema].contains(error.state) {
             throw StartError.notMigrated
+        } catch let error as PostgresError where error.state == .insufficientPrivilege {
+            throw StartError.rightsMissing(role, error.message)
         }
     }
 

@@ -1,6 +1,7 @@
 import Foundation
 import MetricsFormat
 import Synchronization
+import Tenancy
 import WebAPI
 
 /// All certificates of a server, as they were read last.
@@ -13,7 +14,9 @@ final class ServerCertificates: Sendable {
     private struct State {
         var certificates: [ServerCertificate]
         /// The states of the files when they were read last.
-        var marks: [String]
+        var marks: [FileStatus?]
+        /// Why they could not be used then; nil if they could.
+        var failure: String?
     }
 
     /// Reads all files.
@@ -32,19 +35,29 @@ final class ServerCertificates: Sendable {
     /// The certificates in use.
     var current: [ServerCertificate] { state.withLock(\.certificates) }
 
-    /// Whether a file was changed or replaced since it was read last.
-    var isChanged: Bool { Self.marks(settings) != state.withLock(\.marks) }
+    /// Whether to read the files again: one was changed or replaced since, or they could not be used.
+    var isDue: Bool {
+        let (former, failure) = state.withLock { ($0.marks, $0.failure) }
+        return failure != nil || Self.marks(settings) != former
+    }
+
+    /// Why the files could not be used when they were read last; nil if they could.
+    var failure: String? { state.withLock(\.failure) }
 
     /// Reads the files again. If one of them can't be used, the certificates in use stay.
     ///
     /// - Throws: ``ServerCertificate/Problem``.
     func reload() throws {
         let marks = Self.marks(settings)
-        state.withLock { $0.marks = marks }
-        let (main, hosts) = (try ServerCertificate(settings), try ServerCertificate.ofHosts(settings))
-        let authorities = try ServerCertificate.clientAuthorities(settings)
-        identities.replace(main.identity, hosts: hosts.mapValues(\.identity), clientAuthorities: authorities)
-        state.withLock { $0.certificates = [main] + hosts.values }
+        do {
+            let (main, hosts) = (try ServerCertificate(settings), try ServerCertificate.ofHosts(settings))
+            let authorities = try ServerCertificate.clientAuthorities(settings)
+            identities.replace(main.identity, hosts: hosts.mapValues(\.identity), clientAuthorities: authorities)
+            state.withLock { $0 = State(certificates: [main] + hosts.values, marks: marks) }
+        } catch {
+            state.withLock { ($0.marks, $0.failure) = (marks, "\(error)") }
+            throw error
+        }
     }
 
     /// Adds the expiry of each certificate.
@@ -54,17 +67,12 @@ final class ServerCertificates: Sendable {
             current.map { .init(["file": $0.file], $0.expiresOn.timeIntervalSince1970) })
     }
 
-    /// What shows a change of a file: its name, size, time and inode. Links are followed, because renewals often replace a link.
-    private static func marks(_ settings: Settings) -> [String] {
+    /// What shows a change of a file. Links are followed, because renewals often replace a link.
+    private static func marks(_ settings: Settings) -> [FileStatus?] {
         let files =
             [settings.certificateFile, settings.privateKeyFile] + settings.hostCertificateFiles.values.sorted()
             + settings.hostPrivateKeyFiles.values.sorted() + (settings.clientAuthorityFile.map { [$0] } ?? [])
-        return files.map { file in
-            let target = URL(filePath: file).resolvingSymlinksInPath().path
-            guard let status = try? FileManager.default.attributesOfItem(atPath: target) else { return "\(file) missing" }
-            let changed = (status[.modificationDate] as? Date)?.timeIntervalSince1970 ?? 0
-            return "\(target) \(status[.systemFileNumber] ?? 0) \(status[.size] ?? 0) \(changed)"
-        }
+        return files.map { FileStatus(path: $0) }
     }
 }
 

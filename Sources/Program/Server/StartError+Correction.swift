@@ -21,7 +21,7 @@ extension StartError {
         switch self {
         case .superuser, .portTwice, .unusableSocket, .noSocket, .noSocketFolder: true
         case .database(_, let reason): reason.needsCorrection
-        case .notMigrated, .portTaken, .noListener, .organizationsUnknown, .socketTaken: false
+        case .notMigrated, .rightsMissing, .portTaken, .noListener, .organizationsUnknown, .socketTaken: false
         }
     }
 }

@@ -20,6 +20,8 @@ import WebAPI
 enum StartError: Error, CustomStringConvertible {
     case superuser(String)
     case notMigrated
+    /// The role, and what PostgreSQL refuses it.
+    case rightsMissing(String, String)
     /// The setting of a port, the port and the host.
     case portTaken(String, Int, String)
     /// The same, and the reason for which the service can't listen there.
@@ -57,6 +59,8 @@ enum StartError: Error, CustomStringConvertible {
         case .unusableSocket(let name):
             "systemd gave the socket '\(name)', which the service does not use; it takes stream sockets that listen, with "
                 + "FileDescriptorName=https or http, and one unix socket"
+        case .rightsMissing(let role, let reason):
+            "the role \(role) lacks rights in the database: \(reason); fieldseal config check names each, and fieldseal doctor too"
         case .notMigrated: "the database is not at this program's version: fieldseal migrate up"
         }
     }

@@ -4,10 +4,21 @@ import ServiceLifecycle
 
 /// Notifies systemd of the state of a unit with `Type=notify` (sd_notify(3)): ready, alive, or stopping. Without systemd nothing is
 /// sent.
-enum SystemdNotice: String {
-    case ready = "READY=1"
-    case alive = "WATCHDOG=1"
-    case stopping = "STOPPING=1"
+enum SystemdNotice {
+    case ready
+    case alive
+    case stopping
+    /// Systemd waits so long for the next notice or the end, also where the unit's `TimeoutStopSec` is shorter.
+    case extended(Duration)
+
+    private var text: String {
+        switch self {
+        case .ready: "READY=1"
+        case .alive: "WATCHDOG=1"
+        case .stopping: "STOPPING=1"
+        case .extended(let time): "EXTEND_TIMEOUT_USEC=\(time.components.seconds * 1_000_000)"
+        }
+    }
 
     /// Sends the notification. A failure is ignored: systemd then treats the program as hanging.
     ///
@@ -19,7 +30,7 @@ enum SystemdNotice: String {
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
         let length = socklen_t(MemoryLayout<sa_family_t>.size + name.utf8.count)
-        let bytes = Array(rawValue.utf8)
+        let bytes = Array(text.utf8)
         withUnsafePointer(to: address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 _ = sendto(descriptor, bytes, bytes.count, Int32(MSG_DONTWAIT), $0, length)

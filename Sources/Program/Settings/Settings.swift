@@ -2,6 +2,7 @@ import Authentication
 import CellCrypto
 import Email
 import Foundation
+import Glibc
 import Logging
 import Tenancy
 import WebAPI
@@ -99,7 +100,9 @@ struct Settings: Sendable {
     /// - Throws: ``SettingsError`` for a missing file, an unknown key, or an invalid value.
     static func read(_ option: String? = nil, ports: (https: Int, http: Int)? = nil) async throws -> Settings {
         let candidates = candidates(option)
-        guard let path = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
+        // A file in a folder that this user may not enter is there, perhaps. That is told, and not that it is missing.
+        // The working folder may be one that is no business of this user, as after runuser.
+        guard let path = candidates.first(where: { access($0, F_OK) == 0 || errno == EACCES && $0 != FoundSettings.path }) else {
             throw SettingsError.missing(candidates)
         }
         if candidates.count > 1, path == FoundSettings.path { try FoundSettings.check() }
@@ -113,6 +116,9 @@ struct Settings: Sendable {
         try DatabasePasswords.use(settings)
         return settings
     }
+
+    /// Where people of an organization sign in.
+    func consoleAddress(of organization: String) -> String { "\(baseURL)/\(organization)/" }
 
     private init() {}
 

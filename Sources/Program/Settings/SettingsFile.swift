@@ -1,4 +1,5 @@
 import Foundation
+import Tenancy
 import Yams
 
 /// The settings in a file, YAML or JSON, with the line of each.
@@ -15,13 +16,14 @@ struct SettingsFile {
         do {
             text = try String(contentsOfFile: path, encoding: .utf8)
         } catch {
-            throw SettingsError.malformed("\(path) can't be read: it must be a file in UTF-8")
+            throw SettingsError.malformed(
+                "\(path) can't be read: \(FileStatus.obstacle(toReading: path) ?? "it must be a file in UTF-8")")
         }
         let root: Node?
         do {
             root = try Yams.compose(yaml: text)
         } catch let error as YamlError {
-            throw SettingsError.malformed(Self.problem(error, path))
+            throw SettingsError.malformed(Self.problem(error, path, text))
         }
         guard let root, !Self.isNothing(root) else { return }
         try read(root, under: "", table)
@@ -87,13 +89,28 @@ struct SettingsFile {
     private func place(_ node: Node) -> String { node.mark.map { "\(path) line \($0.line)" } ?? path }
 
     /// The parser's own description quotes the file, which may contain a password.
-    private static func problem(_ error: YamlError, _ path: String) -> String {
+    private static func problem(_ error: YamlError, _ path: String, _ text: String) -> String {
         switch error {
         case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
             "\(path) line \(mark.line) is neither YAML nor JSON: \(problem)"
         case .duplicatedKeysInMapping(let duplicates, let context):
-            "\(path) has \(duplicates.sorted().joined(separator: ", ")) twice, in the object at line \(context.mark.line)"
+            "\(path) has "
+                + duplicates.sorted().map { "\($0) twice\(places(of: $0, from: context.mark, in: text))" }.joined(
+                    separator: ", and ")
         default: "\(path) is neither YAML nor JSON"
         }
+    }
+
+    /// The lines of a name in an object that begins at a mark. In an object on one line they are that line.
+    private static func places(of name: String, from mark: Mark, in text: String) -> String {
+        let whole = text.components(separatedBy: "\n")
+        let lines = whole.map { $0.drop { $0 == " " } }
+        let indents = zip(whole, lines).map { $0.count - $1.count }
+        let found = lines.indices.filter { index in
+            index + 1 >= mark.line && indents[index] == mark.column - 1
+                && ["\(name):", "\"\(name)\":", "'\(name)':"].contains { lines[index].hasPrefix($0) }
+        }
+        return found.count > 1
+            ? ", \(found.map { "at line \($0 + 1)" }.joined(separator: " and "))" : ", in the object at line \(mark.line)"
     }
 }

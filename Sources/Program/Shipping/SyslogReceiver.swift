@@ -3,7 +3,25 @@ import Glibc
 import NIOCore
 import NIOPosix
 import NIOSSL
+import NIOTLS
 import Tenancy
+
+/// Fulfils a promise when the handshake of TLS has ended.
+private final class HandshakeEnd: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    private let promise: EventLoopPromise<Void>
+
+    init(_ promise: EventLoopPromise<Void>) { self.promise = promise }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case TLSUserEvent.handshakeCompleted = event { promise.succeed() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { promise.fail(error) }
+
+    func channelInactive(context: ChannelHandlerContext) { promise.fail(ReceiverProblem("the connection was closed")) }
+}
 
 /// A receiver of syslog over TLS (RFC 5425), on one connection that is opened again when it breaks.
 ///
@@ -32,7 +50,9 @@ actor SyslogReceiver: EventReceiver {
         if let certificateFile, let privateKeyFile {
             tls.certificateChain = try Self.certificates(certificateFile).map { .certificate($0) }
             guard let key = try? NIOSSLPrivateKey(file: privateKeyFile, format: .pem) else {
-                throw ReceiverProblem("\(privateKeyFile) can't be read, or holds no private key in PEM")
+                throw ReceiverProblem(
+                    "\(privateKeyFile) \(FileStatus.obstacle(toReading: privateKeyFile).map { "can't be read: \($0)" } ?? "holds no private key in PEM")"
+                )
             }
             tls.privateKey = .privateKey(key)
         }
@@ -45,9 +65,34 @@ actor SyslogReceiver: EventReceiver {
 
     private static func certificates(_ file: String) throws(ReceiverProblem) -> [NIOSSLCertificate] {
         guard let certificates = try? NIOSSLCertificate.fromPEMFile(file), !certificates.isEmpty else {
-            throw ReceiverProblem("\(file) can't be read, or holds no certificate in PEM")
+            throw ReceiverProblem(
+                "\(file) \(FileStatus.obstacle(toReading: file).map { "can't be read: \($0)" } ?? "holds no certificate in PEM")")
         }
         return certificates
+    }
+
+    /// Connects, and waits for the end of the TLS handshake.
+    ///
+    /// - Throws: ``ReceiverProblem``.
+    func check() async throws {
+        let ended = MultiThreadedEventLoopGroup.singleton.any().makePromise(of: Void.self)
+        let channel: any Channel
+        do {
+            channel = try await connect { HandshakeEnd(ended) }
+        } catch {
+            ended.succeed()
+            throw error
+        }
+        let limit = channel.eventLoop.scheduleTask(in: .seconds(Self.connectSeconds)) {
+            ended.fail(ReceiverProblem("\(self.name) does not speak TLS: it does not answer"))
+        }
+        defer {
+            limit.cancel()
+            channel.close(promise: nil)
+        }
+        do { try await ended.futureResult.get() } catch let problem as ReceiverProblem { throw problem } catch {
+            throw ReceiverProblem("\(name) and this program do not agree on TLS: \(error)")
+        }
     }
 
     func send(_ batch: EventShipment.Batch) async throws {
@@ -72,9 +117,16 @@ actor SyslogReceiver: EventReceiver {
 
     private func open() async throws -> any Channel {
         if let channel, channel.isActive { return channel }
+        let new = try await connect { nil }
+        channel = new
+        return new
+    }
+
+    /// - Parameter handler: Makes a handler behind that of TLS.
+    private func connect(_ handler: @escaping @Sendable () -> HandshakeEnd?) async throws -> any Channel {
         let (context, host) = (context, host)
         do {
-            let new = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            return try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .connectTimeout(.seconds(Self.connectSeconds))
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
@@ -82,11 +134,10 @@ actor SyslogReceiver: EventReceiver {
                         let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
                         try channel.pipeline.syncOperations.addHandler(
                             NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : host))
+                        if let handler = handler() { try channel.pipeline.syncOperations.addHandler(handler) }
                     }
                 }
                 .connect(host: host, port: port).get()
-            channel = new
-            return new
         } catch {
             throw ReceiverProblem("\(name) can't be reached: \(error)")
         }

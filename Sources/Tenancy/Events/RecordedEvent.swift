@@ -11,6 +11,7 @@ package struct RecordedEvent: Sendable {
     package let kind: String
     package let outcome: String
     package let actor: String
+    /// The address of the request; for a command the person at the machine, behind ``operatorPrefix``.
     package let address: String?
     package let requestID: String?
     package let keyVersion: Int?
@@ -22,6 +23,16 @@ package struct RecordedEvent: Sendable {
     package let hash: [UInt8]
 
     package var occurredOn: Date { Date(timeIntervalSince1970: Double(microseconds) / 1e6) }
+
+    static let operatorPrefix = "operator:"
+
+    /// The person at the machine on which a command ran, as the machine said. It is no proof.
+    package var operatorClaim: String? {
+        address.flatMap { $0.hasPrefix(Self.operatorPrefix) ? String($0.dropFirst(Self.operatorPrefix.count)) : nil }
+    }
+
+    /// The address of the request, if it came over a network.
+    package var networkAddress: String? { operatorClaim == nil ? address : nil }
 
     /// The columns of `security_event` that ``init(_:)`` reads.
     package static let columns = """
@@ -67,7 +78,8 @@ extension RecordedEvent {
         [
             "organization": .string(organization), "id": .integer(Int64(id)), "occurredOn": .string(ISO8601.text(occurredOn)),
             "microseconds": .integer(Int64(microseconds)), "kind": .string(kind), "outcome": .string(outcome),
-            "actor": .string(actor), "address": .text(address), "requestId": .text(requestID), "keyVersion": .whole(keyVersion),
+            "actor": .string(actor), "address": .text(address), "operator": .text(operatorClaim), "requestId": .text(requestID),
+            "keyVersion": .whole(keyVersion),
             "fingerprint": .text(fingerprint), "details": .text(details), "hash": .hexadecimal(hash),
         ]
     }

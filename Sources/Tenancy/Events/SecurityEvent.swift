@@ -105,7 +105,8 @@ package struct SecurityEvent: Sendable {
     /// The values of the inserted columns in order.
     func parameters(by caller: Caller) -> [PostgresParameter] {
         [
-            .text(kind.rawValue), .text(outcome.rawValue), .text(caller.actor), .text(caller.address), .text(caller.requestID),
+            .text(kind.rawValue), .text(outcome.rawValue), .text(caller.actor), .text(caller.recordedAddress),
+            .text(caller.requestID),
             .int32(keyVersion.map(Int32.init)), .text(fingerprint), .text(details),
         ]
     }

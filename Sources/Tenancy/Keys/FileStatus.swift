@@ -6,6 +6,7 @@ import Glibc
 /// A file's status in the file system.
 package struct FileStatus: Sendable, Equatable {
     package let isRegular: Bool
+    private let isFolder: Bool
     /// The permission bits.
     package let mode: Int
     /// The id of the owner.
@@ -14,7 +15,11 @@ package struct FileStatus: Sendable, Equatable {
     package let links: Int
     /// The size in bytes.
     package let length: Int
-    /// The times of the last write and the last change. Each write updates them.
+    /// The file system.
+    package let device: UInt64
+    /// The number of the file in it.
+    let inode: UInt64
+    /// The times of the last write and the last change. Each write updates them; another owner or mode the second one.
     let times: [Int]
 
     /// The status of an open file, even if its path names another file now; nil if it is unknown.
@@ -31,12 +36,25 @@ package struct FileStatus: Sendable, Equatable {
         self.init(status)
     }
 
+    /// Why a file can't be opened for reading, in the system's words, such as `Permission denied`; nil if it can.
+    package static func obstacle(toReading path: String) -> String? {
+        // Opening a pipe without a writer must not block.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { return String(cString: strerror(errno)) }
+        defer { close(descriptor) }
+        let status = FileStatus(descriptor: descriptor)
+        return status?.isFolder == true ? String(cString: strerror(EISDIR)) : nil
+    }
+
     private init(_ status: stat) {
         isRegular = status.st_mode & S_IFMT == S_IFREG
+        isFolder = status.st_mode & S_IFMT == S_IFDIR
         mode = Int(status.st_mode & 0o7777)
         owner = status.st_uid
         links = Int(status.st_nlink)
         length = Int(status.st_size)
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
         times = [status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec]
     }
 }

@@ -17,6 +17,11 @@ package enum KeyEncryptionKeyFile {
         case noCredentials(String)
         case noCredentialName(String)
 
+        /// The user's name; the number of an unknown one.
+        private static func user(_ id: Int) -> String {
+            getpwuid(uid_t(id)).flatMap { String(cString: $0.pointee.pw_name) } ?? "#\(id)"
+        }
+
         package var description: String {
             switch self {
             case .missing(let path):
@@ -24,6 +29,10 @@ package enum KeyEncryptionKeyFile {
                     + "`fieldseal kek create`"
             case .readableByOthers(let path, let mode):
                 "others than its owner may read the key-encryption key \(path) (mode \(String(mode, radix: 8))): chmod 0400 \(path)"
+            case .othersFile(let path, let owner) where geteuid() == 0:
+                // Given to root, the service could read it no more.
+                "the key-encryption key \(path) belongs to \(Self.user(owner)), who could replace it, so root does not use it: run this as that "
+                    + "user: runuser -u \(Self.user(owner)) -- fieldseal …"
             case .othersFile(let path, let owner):
                 "the key-encryption key \(path) belongs to the user with the id \(owner), who could replace it: chown it to the user "
                     + "that this program runs as, or to root"

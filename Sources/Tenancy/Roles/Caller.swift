@@ -13,6 +13,8 @@ package struct Caller: Sendable {
     /// The address of the request, if it came over a network.
     package let address: String?
     package let requestID: String?
+    /// The person at the machine on which a command ran, as the machine says. It is no proof, and no right follows from it.
+    package private(set) var operatorClaim: String?
     /// The caller that sent the request, if it acts for another user. Then ``systemUserID`` and ``roles`` are that user's.
     package var impersonation: Impersonation?
     /// The time at which the client authenticated for the token of this request; nil if it is unknown.
@@ -61,10 +63,17 @@ package struct Caller: Sendable {
     package var role: Role { roles.leading ?? .basicUser }
 
     /// An administrator on the command line, with the server's own settings.
-    package static func commandLine(user: String) -> Caller {
-        Caller(
+    ///
+    /// - Parameter operatorClaim: The person who signed in to the machine, if that is another name.
+    package static func commandLine(user: String, operatorClaim: String? = nil) -> Caller {
+        var caller = Caller(
             actor: "cli:\(user)", clientID: nil, systemUserID: nil, role: .systemAdministrator, address: nil, requestID: nil)
+        caller.operatorClaim = operatorClaim
+        return caller
     }
+
+    /// Where the caller is, in security events: the address; or for a command the person, behind ``RecordedEvent/operatorPrefix``.
+    var recordedAddress: String? { address ?? operatorClaim.map { RecordedEvent.operatorPrefix + $0 } }
 
     /// The depth to which the caller may send `message` to records of `entity`. Under impersonation both users must have it.
     package func depth(of message: EntityDefinition.Message, on entity: EntityDefinition) -> PrivilegeDepth {

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import pwd
 import shlex
 import subprocess
 import tempfile
@@ -178,3 +179,66 @@ def test_settings_without_a_key_name_each_way_to_give_one(cluster, tmp_path):
     file.write_text("".join(line for line in (cluster.home / "direct.yaml").read_text().splitlines(keepends=True) if not line.startswith("kekFile")))
     refused = cluster.run("key", "status", "--settings", str(file), settings=None, check=False)
     assert refused.returncode == NOT_DONE and all(name in refused.stderr for name in ("kekFile", "kek.credential", "kek.command", "kek.pkcs11")), refused
+
+
+def test_a_file_that_this_user_may_not_read_is_said_to_be_so(cluster, tmp_path):
+    """Also in a folder that it may not enter, where it can't see whether there is a file."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        os.chmod(name, 0o755)
+        closed = os.path.join(name, "closed")
+        os.mkdir(closed, 0o700)
+        for place in (name, closed):
+            file = os.path.join(place, "fieldseal.yaml")
+            with open(file, "w", encoding="utf-8") as opened:
+                opened.write("database: x\n")
+            os.chmod(file, 0o600)
+            ended = subprocess.run(
+                ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM, "config", "check", "--settings", file], cwd="/", capture_output=True,
+                text=True, timeout=PATIENCE, check=False, env={"PATH": os.environ["PATH"]})
+            assert ended.returncode == NOT_DONE and f"{file} can't be read: Permission denied" in ended.stderr, ended
+        # A working folder that it may not enter has no settings for it: those of the machine are taken.
+        ended = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM, "config", "check"], cwd=closed, capture_output=True, text=True,
+            timeout=PATIENCE, check=False, env={"PATH": os.environ["PATH"]})
+        assert ".fieldseal/fieldseal.yaml can't be read" not in ended.stderr, ended
+    compared = cluster.run("events", "verify", "--org", "contoso", "--against", str(tmp_path), check=False)
+    assert f"{tmp_path} can't be read: Is a directory" in compared.stderr, compared
+
+
+def test_a_setting_that_is_given_twice_is_shown_with_both_lines(tmp_path):
+    file = tmp_path / "fieldseal.yaml"
+    for text, lines in (("a: 1\nkekFile: x\n\nhttps:\n  kekFile: z\nkekFile: y\n", "at line 2 and at line 6"), ("https:\n  port: 1\n  host: x\n  port: 2\n", "at line 2 and at line 4")):
+        file.write_text(text)
+        refused = subprocess.run([PROGRAM, "config", "check", "--settings", file], capture_output=True, text=True, timeout=PATIENCE, check=False)
+        assert refused.returncode == NOT_DONE and f"twice, {lines}" in refused.stderr, refused.stderr
+
+
+def test_a_person_who_is_added_is_told_where_to_sign_in(cluster):
+    added = cluster.run("user", "add", "eve", "--org", "contoso", "--role", "Basic User", stdin="A-long-password-of-eves-1\n")
+    assert "https://localhost:8443/contoso/" in added.stdout, added.stdout
+
+
+def test_events_of_commands_have_the_person_at_the_machine(cluster):
+    """As the kernel's audit or sudo says."""
+    with open("/proc/self/loginuid", encoding="ascii") as file:
+        login = int(file.read())
+    cluster.run("client", "add", "of-ada", "--org", "contoso", "--role", "Basic User", env={**os.environ, "SUDO_USER": "ada"})
+    without = {name: value for name, value in os.environ.items() if name != "SUDO_USER"}
+    cluster.run("client", "add", "of-none", "--org", "contoso", "--role", "Basic User", env=without)
+    events = [json.loads(line) for line in cluster.run("events", "export", "--org", "contoso").stdout.splitlines()]
+    by_details = {event["details"].split(",")[0]: event for event in events if event.get("kind") == "client added"}
+    known = pwd.getpwuid(login).pw_name if login != 0xFFFFFFFF else None
+    own = pwd.getpwuid(os.geteuid()).pw_name
+    assert by_details["of-ada"]["operator"] == (known or "ada") or known == own
+    assert by_details["of-none"]["operator"] == (known if known != own else None)
+    assert by_details["of-ada"]["actor"] == f"cli:{own}", "the actor, from which rights follow, is the operating system's user"
+    assert "problems" in cluster.run("events", "verify", "--org", "contoso", "--json").stdout
+
+
+def test_the_doctor_says_how_a_ledger_with_a_missing_row_is_restored(cluster):
+    [(name,)] = cluster.sql("DELETE FROM org_contoso.migration WHERE name = (SELECT max(name) FROM org_contoso.migration) RETURNING name")
+    findings = json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]
+    [advice] = [finding["advice"] for finding in findings if finding["code"] == "migration-problem"]
+    cluster.sql(advice.split("as the owner: ")[1].split(". Else")[0])
+    assert cluster.sql("SELECT max(name) FROM org_contoso.migration") == [(name,)]
+    cluster.run("migrate", "verify")

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import re
+import shutil
 import socket
 import threading
 import uuid
@@ -225,3 +227,110 @@ def test_the_service_logs_what_will_not_work(cluster):
         assert [reason.split(":")[0] for reason in said] == ["issuers.authorityFile", "events.file"]
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("right, of, place", [
+    ("USAGE", "SCHEMA config", "the schema config"), ("USAGE", "SCHEMA org_contoso", "the schema org_contoso"),
+    ("SELECT", "config.signing_key", "config.signing_key"), ("SELECT", "config.organization", "config.organization"),
+    ("INSERT", "config.server", "config.server"), ("SELECT", "org_contoso.mailbox", "org_contoso.mailbox"),
+    ("INSERT", "org_contoso.mailbox", "org_contoso.mailbox"),
+])
+def test_each_right_that_the_service_lacks_is_a_problem(cluster, check, right, of, place):
+    migrator = f"host={cluster.home} dbname=fieldseal user=fieldseal_migrator"
+    cluster.sql("DO $$ BEGIN CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    # A superuser as well as the role that migrates compares them.
+    before = check()
+    assert not before["problems"], before
+    cluster.sql(f"REVOKE {right} ON {of} FROM fieldseal_service")
+    try:
+        problems = check()["problems"]
+        assert any(p.startswith(f"the service's role lacks {right} on {place}: as the owner: GRANT {right} ON") for p in problems), problems
+        grant = next(p for p in problems if f"lacks {right} on {place}" in p).split("as the owner: ")[1]
+        _, said, _ = checked(cluster, "rights", migrationDatabase=migrator)
+        assert problems == said["problems"]
+    finally:
+        cluster.sql(f"GRANT {right} ON {of} TO fieldseal_service")
+    cluster.sql(f"REVOKE {right} ON {of} FROM fieldseal_service")
+    cluster.sql(grant)
+    assert not check()["problems"], grant
+
+
+def test_rights_of_the_service_that_are_missing_are_no_missing_migration(cluster, settings):
+    cluster.sql("REVOKE USAGE ON SCHEMA config FROM fieldseal_service")
+    try:
+        ended = cluster.run("serve", "--settings", str(settings()), settings=None, check=False)
+    finally:
+        cluster.sql("GRANT USAGE ON SCHEMA config TO fieldseal_service")
+    assert ended.returncode == 1 and "permission denied for schema config" in ended.stderr and "migrate up" not in ended.stderr, ended.stderr
+
+
+def test_no_advice_gives_the_rights_of_the_owner_to_the_service(cluster):
+    service = f"host={cluster.home} user=fieldseal_service dbname=fieldseal"
+    cluster.sql("DO $$ BEGIN CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    _, said, doctor = checked(cluster, "one-role", migrationDatabase=service)
+    up = cluster.run("migrate", "up", settings="one-role", check=False)
+    texts = [*said["problems"], *said["notes"], *(f"{f['message']} {f['advice']}" for f in doctor), up.stderr + up.stdout]
+    assert not any("GRANT fieldseal_owner TO fieldseal_service" in text for text in texts), texts
+    assert any("set migrationDatabase to the role that migrates" in text for text in said["problems"]) and "set migrationDatabase" in texts[-1], texts
+    _, said, doctor = checked(cluster, "swapped", database=service.replace("_service", "_migrator"), migrationDatabase=service.replace("_service", "_migrator"))
+    texts = [*said["problems"], *(f["advice"] for f in doctor if f["severity"] == "error")]
+    assert not any("REVOKE fieldseal_owner FROM fieldseal_migrator" in text for text in texts), texts
+    assert any("set database to the service's role, fieldseal_service" in text for text in said["problems"]), said
+
+
+def test_root_is_told_to_run_a_command_as_the_user_of_the_key(cluster):
+    key = cluster.home / "kek"
+    owner = key.stat()
+    shutil.chown(key, "nobody")
+    try:
+        refused = cluster.run("doctor", check=False)
+    finally:
+        os.chown(key, owner.st_uid, owner.st_gid)
+    assert "runuser -u nobody -- fieldseal" in refused.stderr and "chown" not in refused.stderr, refused
+
+
+def test_good_settings_end_in_words(cluster, settings):
+    said = cluster.run("config", "check", "--settings", str(settings(kek={})), settings=None, check=False).stdout
+    assert "kek.credential: none" in said and not re.search(r": $", said, re.MULTILINE), said
+    notes = [line for line in said.splitlines() if line.startswith(("note:", "problem:"))]
+    assert notes or said.rstrip().endswith("Nothing is wrong.")
+
+
+def test_copies_limits_and_modes_that_may_not_be_meant_are_noted(cluster, check):
+    copy, key = cluster.home / "kek-copy", cluster.home / "server.key"
+    shutil.copyfile(cluster.home / "kek", copy)
+    mode = key.stat().st_mode
+    key.chmod(0o644)
+    try:
+        notes = check(kekCopyFile=str(copy), limits={"connections": 20, "addressConnections": 30})["notes"]
+    finally:
+        key.chmod(mode)
+        copy.unlink()
+    for words in (f"kekCopyFile: {copy} is on the file system of the key itself", "limits.addressConnections is 30, more than limits.connections (20)",
+                  f"{key} has the mode 644"):
+        assert any(words in note for note in notes), (words, notes)
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["refused", "no TLS"])
+def test_a_receiver_of_events_that_can_not_be_reached_is_noted(cluster, check, answers):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if answers:
+            threading.Thread(target=without_tls, args=(listener,), daemon=True).start()
+        else:
+            listener.close()
+        notes = check(events={"syslog": f"127.0.0.1:{port}"})["notes"]
+    assert any(note.startswith(f"events.syslog: 127.0.0.1:{port} ") for note in notes), notes
+
+
+@pytest.mark.parametrize("days, severity", [(3, "error"), (20, "warning"), (90, None)])
+def test_a_role_whose_password_expires_is_named(cluster, check, days, severity):
+    cluster.sql(f"DO $$ BEGIN EXECUTE format('ALTER ROLE fieldseal_service VALID UNTIL %L', now() + interval '{days} days'); END $$")
+    try:
+        said = check()
+        findings = json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]
+    finally:
+        cluster.sql("ALTER ROLE fieldseal_service VALID UNTIL 'infinity'")
+    assert [f["severity"] for f in findings if f["code"] == "role-password-expires"] == ([severity] if severity else [])
+    told = [line for line in said["problems" if severity == "error" else "notes"] if "the password of the role fieldseal_service is good until" in line]
+    assert len(told) == bool(severity)

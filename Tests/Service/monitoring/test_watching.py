@@ -203,6 +203,32 @@ def test_the_rules_and_the_metrics_pass_promtool(watched):
     assert broken.returncode != 0
 
 
+def test_the_rules_fire_for_the_first_event():
+    checked = subprocess.run(["promtool", "test", "rules", pathlib.Path(__file__).with_name("rules.test.yml")], capture_output=True, text=True)
+    assert checked.returncode == 0 and "SUCCESS" in checked.stdout, checked.stdout + checked.stderr
+
+
+def test_what_a_command_did_is_in_the_figures(watched):
+    """A key that `key show` printed: no server counts that."""
+    watched.cluster.run("key", "show", "--org", "contoso")
+    [(shown_on,)] = watched.cluster.sql("SELECT extract(epoch FROM max(occurred_on))::float8 FROM security_event WHERE kind = 'key read'")
+    until(lambda: abs(figure(scraped(watched)[0], "fieldseal_organization_key_shown_timestamp_seconds", organization="contoso") - shown_on) < 1, "the figure")
+
+
+def test_a_key_file_that_vanishes_is_told_while_the_service_works(watched):
+    key, away = watched.cluster.home / "kek", watched.cluster.home / "kek-away"
+    assert figure(scraped(watched)[0], "fieldseal_kek_readable") == 1
+    key.rename(away)
+    try:
+        assert scraped(watched)[0]["fieldseal_kek_readable"][1] == {("fieldseal_kek_readable",): 0}
+        until(lambda: [line for line in log(watched) if "would not start again" in line["message"] and str(key) in line["error"]], "the log's error")
+        assert watched.request("GET", "mailboxes?$top=1").status_code == 200
+    finally:
+        away.rename(key)
+    until(lambda: [line for line in log(watched) if "can be read again" in line["message"]], "the log's notice")
+    assert figure(scraped(watched)[0], "fieldseal_kek_readable") == 1
+
+
 def names(expression):
     return set(re.findall(r"\b(?:fieldseal|process)_[a-z_]+", expression))
 
@@ -306,6 +332,39 @@ def test_a_renewed_certificate_is_shown_and_no_connection_is_dropped(watched):
     watched.process.send_signal(signal.SIGHUP)
     until(lambda: shown(watched) != another)
     open_connection.close()
+
+
+def in_place(file, content):
+    """Writes into the file as it is: the same size and the same time of its last write."""
+    times = file.stat()
+    assert times.st_size == len(content)
+    with file.open("r+b") as opened:
+        opened.write(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_a_certificate_that_could_not_be_read_is_tried_again(watched):
+    """Without another change that the time or the size of a file shows, as after `chown`."""
+    home = watched.cluster.home
+    former, serial = shown(watched), issue(home)
+    good = (home / "new.key").read_bytes()
+    (home / "new.key").write_bytes(b"x" * len(good))
+    (home / "new.key").replace(home / "server.key")
+    (home / "new.pem").replace(home / "server.pem")
+    mark = len(log(watched))
+
+    def complaints():
+        return [line for line in log(watched)[mark:] if "can't be read" in line["message"]]
+
+    until(complaints, "the log's complaint")
+    known = len(complaints())
+    # A complaint that stays the same is told once: the files are read three times more.
+    started = watched.process.pid
+    reads = len([line for line in log(watched)[mark:] if line["message"] == "certificate read"])
+    assert shown(watched) == former and not reads
+    in_place(home / "server.key", good)
+    until(lambda: shown(watched) == serial, "the new certificate")
+    assert len(complaints()) <= known + 1 and watched.process.pid == started
 
 
 def test_the_doctor_names_certificates_that_expire(watched):

@@ -187,9 +187,15 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
     [(applied,)] = cluster.sql(
         "DELETE FROM config.migration WHERE scope = 'config' AND name = (SELECT max(name) FROM config.migration WHERE scope = 'config') RETURNING to_jsonb(migration)::text")
     waiting = root.install(newer)
-    assert "fieldseal.service" not in restarts() and "fieldseal migrate up && systemctl restart fieldseal" in waiting.stderr
+    assert not {"fieldseal.service", "fieldseal-router@*.service"} & set(restarts())
+    assert "fieldseal migrate up && systemctl restart fieldseal && systemctl try-restart 'fieldseal-router@*.service'" in waiting.stderr
     cluster.sql("INSERT INTO config.migration SELECT (jsonb_populate_record(NULL::config.migration, %s::jsonb)).*", [applied])
-    assert "migrate up" not in root.install(newer).stderr and "fieldseal.service" in restarts()
+    assert "migrate up" not in root.install(newer).stderr
+    # What an operator may change stays, and events that were written are turned over without a signal.
+    assert "/etc/logrotate.d/fieldseal" in root.run("dpkg-query", "-W", "-f=${Conffiles}", "fieldseal").stdout
+    # The routers run the same program, which is not in their package, and follow the service.
+    restarted = restarts()
+    assert restarted.index("fieldseal.service") < restarted.index("fieldseal-router@*.service")
     assert "0.9.9" in root.run("dpkg-query", "-W", "fieldseal").stdout and root.path("/etc/fieldseal/kek").read_bytes() == before
     root.run("dpkg", "--remove", *NAMES)
     assert not root.path("/usr/bin/fieldseal").exists() and not root.path("/usr/lib/systemd/system/fieldseal.service").exists()
@@ -206,6 +212,23 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
     assert root.path("/etc/fieldseal/kek").read_bytes() == before and "is kept" in purged.stderr
     left = root.run("find", "/usr", "/var/lib/dpkg/info", "-iname", "*fieldseal*").stdout.split()
     assert left == []
+
+
+def test_an_update_finds_each_kind_of_credential(tmp_path):
+    """Also one whose text is in the unit itself, on several lines as `systemd-creds encrypt --pretty` prints it."""
+    unit = (
+        "[Service]\nLoadCredential=a:/etc/a\nLoadCredentialEncrypted=b:/etc/b\nSetCredential=c:text\n"
+        "SetCredentialEncrypted=d: \\\n        Whxqht+dQJax1aZeCGLxmiAA \\\n        AAAB8x==\nUser=fieldseal\n")
+    (tmp_path / "unit").write_text(unit)
+    tool = tmp_path / "systemctl"
+    tool.write_text(f'#!/bin/sh\ncat "{tmp_path}/unit"\n')
+    tool.chmod(0o755)
+    script = (SOURCE / "dist/debian/fieldseal.postinst").read_text()
+    function = re.search(r"^credentials\(\) \{\n.*?^\}\n", script, re.MULTILINE | re.DOTALL)[0]
+    said = subprocess.run(
+        ["sh", "-ec", f"{function}credentials"], capture_output=True, text=True, check=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}).stdout
+    assert said.splitlines() == [
+        "LoadCredential=a:/etc/a", "LoadCredentialEncrypted=b:/etc/b", "SetCredential=c:text", "SetCredentialEncrypted=d:Whxqht+dQJax1aZeCGLxmiAAAAAB8x=="]
 
 
 def test_a_program_that_is_missing_is_named(tmp_path):

@@ -175,7 +175,9 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     assert roles == {f"fieldseal_{n}": False for n in ("owner", "service", "inspector", "migrator")}
     assert all(v.startswith("SCRAM-SHA-256$") for (v,) in database.query("SELECT rolpassword FROM pg_authid WHERE rolname IN ('fieldseal_service', 'fieldseal_migrator')"))
 
-    if not by_hand:
+    if by_hand:
+        key_is_replaced_as_the_page_says(database, root, follow)
+    else:
         is_restored_as_the_page_says(database, root, follow)
 
     # Each step that `setup` prints is a command of the page.
@@ -215,6 +217,40 @@ def roles_get_other_passwords(database, root, follow, session, base):
     while session.post(f"{base}/api/data/v9.2/mailboxes", json={"name": "after"}, timeout=PATIENCE).status_code != 204:
         assert time.monotonic() < deadline, "the service does not connect with the new password"
         time.sleep(0.1)
+
+
+def key_is_replaced_as_the_page_says(database, root, follow):
+    """docs/key-encryption-key.md, "Replacing it". The service is started after each change of the settings, as its user."""
+    page = (PAGE_FOLDER / "key-encryption-key.md").read_text().split("## Replacing it")[1].split("\n## ")[0]
+    found = [(name, re.sub("^   ", "", text, flags=re.MULTILINE)) for name, text in re.findall(r"```(?:sh |yaml )?(\S+)\n(.*?)```", page, re.DOTALL)]
+    assert [name for name, _ in found] == ["rotate", "newKek", "console", "rotate", "kekFile", "rotate"], found
+    restart = next(text for name, text in found if name == "console")
+    assert restart.strip().endswith(" && systemctl restart fieldseal")
+    file, outputs = root.path("/etc/fieldseal/fieldseal.yaml"), []
+    for name, text in found:
+        if name == "rotate":
+            outputs.append(follow(text).stdout)
+        if name not in {"newKek", "kekFile"}:
+            continue
+        kept = [line for line in file.read_text().splitlines() if not line.startswith(("newKek:", *(["kekFile:"] if name == "kekFile" else [])))]
+        file.write_text("\n".join([*kept, text.strip(), ""]))
+        assert "problem:" not in follow(restart.split(" && ")[0]).stdout
+        notice = f"fieldseal-replacing-{database.port}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+            notices.bind(f"\0{notice}")
+            process = start(root, "fieldseal.service", f"@{notice}", {"PGPORT": str(database.port)})
+            try:
+                notices_until(process, notices, lambda seen: "READY=1" in seen)
+            finally:
+                os.kill(process.pid, signal.SIGTERM)
+                process.communicate(timeout=PATIENCE)
+    new = root.path("/etc/fieldseal/private/kek.new")
+    assert new.read_bytes() == root.path("/mnt/safe/kek.new").read_bytes()
+    assert "Run fieldseal kek rotate." in outputs[1] and "Everything is under" in outputs[1] and "Retired" in outputs[2], outputs
+    # As root, who owns what root makes: the output says who can read it.
+    said = root.run("fieldseal", "kek", "create", "/etc/fieldseal/private/of-root").stdout
+    assert "belongs to root" in said and "chown fieldseal: /etc/fieldseal/private/of-root" in said
+    root.path("/etc/fieldseal/private/of-root").unlink()
 
 
 #: What docs/backups.md has of a dump and its restore.
@@ -263,7 +299,7 @@ def test_the_check_names_roles_that_may_too_much_or_too_little():
             return cluster.run("config", "check", settings="checked", check=False).stdout
         direct = f"host={cluster.home} dbname=fieldseal"
         assert "only bootstrap needs one" in check()
-        assert "may not act as fieldseal_owner" in check(migrationDatabase=f"{direct} user=fieldseal_service")
+        assert "must not act as fieldseal_owner" in check(migrationDatabase=f"{direct} user=fieldseal_service")
         cluster.sql("CREATE ROLE fieldseal_migrator LOGIN IN ROLE fieldseal_owner")
         assert "migrator" not in check(migrationDatabase=f"{direct} user=fieldseal_migrator").split("problem:", 1)[-1]
         assert "a superuser, for whom no guard holds" in check(database=f"{direct} user=postgres")

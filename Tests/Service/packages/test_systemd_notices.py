@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -57,8 +58,11 @@ def test_a_router_says_that_it_is_ready_and_alive(tmp_path):
             name = f"fieldseal-router-{os.getpid()}"
             notices.bind(f"\0{name}")
             notices.settimeout(PATIENCE)
+            program = tmp_path / "fieldseal"
+            shutil.copyfile(PROGRAM, program)
+            program.chmod(0o755)
             router = subprocess.Popen(
-                [PROGRAM, "router", "run", "--org", "contoso", "--service", server.base, "--client-id", made["clientId"], "--secret-file", str(secret),
+                [program, "router", "run", "--org", "contoso", "--service", server.base, "--client-id", made["clientId"], "--secret-file", str(secret),
                  "--ca-file", str(cluster.home / "server.pem")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                 env={**os.environ, "NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "200000"})
             try:
@@ -66,6 +70,11 @@ def test_a_router_says_that_it_is_ready_and_alive(tmp_path):
                 while seen.count("WATCHDOG=1") < 3:
                     seen.append(notices.recv(100).decode())
                 assert seen[0] == "READY=1" and set(seen) == {"READY=1", "WATCHDOG=1"}
+                # As an update of the package does.
+                program.rename(tmp_path / "former")
+                (tmp_path / "former").unlink()
+                while "the program was replaced" not in (line := router.stderr.readline()):
+                    assert line, "the router ended"
             finally:
                 router.send_signal(signal.SIGTERM)
                 errors = router.communicate(timeout=PATIENCE)[1]
@@ -73,4 +82,23 @@ def test_a_router_says_that_it_is_ready_and_alive(tmp_path):
     finally:
         if server:
             server.stop()
+        cluster.remove()
+
+
+def test_systemd_is_asked_to_wait_for_a_server_that_drains(monkeypatch):
+    """The time of https.drainSeconds and what a unit has by default, also where its TimeoutStopSec is shorter."""
+    cluster = Cluster()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
+            name = f"fieldseal-draining-{os.getpid()}"
+            notices.bind(f"\0{name}")
+            notices.settimeout(PATIENCE)
+            monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+            server = Server(cluster, https={"drainSeconds": 1})
+            server.process.send_signal(signal.SIGTERM)
+            seen = []
+            while not {"STOPPING=1", f"EXTEND_TIMEOUT_USEC={(1 + 90) * 1_000_000}"} <= set(seen):
+                seen.append(notices.recv(100).decode())
+            assert server.process.wait(PATIENCE) == 0
+    finally:
         cluster.remove()

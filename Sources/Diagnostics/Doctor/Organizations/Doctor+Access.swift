@@ -9,9 +9,21 @@ extension Doctor {
         var findings = try await deployment.pool.withConnection { try service(on: $0) }
         findings += try await connectionStrings() + migrations(of: nil)
         let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal config check")
-        findings += try await connection.run { try administration(on: $0) + database(on: $0) }
+        findings += try await connection.run { try administration(on: $0) + administrationPassword(on: $0) + database(on: $0) }
+        // Without an owner, or with migrations that are pending, the comparison would say the same again.
+        if !findings.contains(where: { $0.severity == .error }) {
+            findings += try await connection.run { try serviceRights(on: $0) }
+        }
         await connection.close()
         return Self.sorted(findings)
+    }
+
+    /// The expiry of the password of the role that migrates, if that is another one than the service's.
+    func administrationPassword(on connection: isolated PostgresConnection) throws -> [Finding] {
+        func role(_ conninfo: String) -> String? {
+            (try? ConnectionParameters.parse(conninfo))?.last { $0.keyword == "user" }?.value
+        }
+        return role(administrativeConninfo) == role(deployment.conninfo) ? [] : try passwordExpiry(on: connection)
     }
 
     /// Checks that the role for migrations may act as the owner, and is not a superuser.
@@ -20,7 +32,8 @@ extension Doctor {
             """
             SELECT r.rolname, r.rolsuper,
                    CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = 'fieldseal_owner')
-                        THEN pg_has_role(r.oid, 'fieldseal_owner', 'MEMBER') ELSE true END
+                        THEN pg_has_role(r.oid, 'fieldseal_owner', 'MEMBER') ELSE true END,
+                   EXISTS (SELECT FROM pg_roles AS s WHERE s.rolname = 'fieldseal_service' AND pg_has_role(r.oid, s.oid, 'MEMBER'))
               FROM pg_roles AS r WHERE r.rolname = current_user
             """)[0]
         let role: String = try row.decode(0)
@@ -36,7 +49,10 @@ extension Doctor {
         return [
             Finding(
                 .error, "migrator-is-not-owner", "migrationDatabase connects as \(role), which may not act as fieldseal_owner",
-                advice: "GRANT fieldseal_owner TO \(role); or set migrationDatabase to a role that may")
+                advice: try row.decode(3)
+                    ? "set migrationDatabase to the role that migrates, such as fieldseal_migrator: \(role) is the service's role, which must "
+                        + "not own what it is guarded from"
+                    : "GRANT fieldseal_owner TO \(role); or set migrationDatabase to a role that may")
         ]
     }
 }

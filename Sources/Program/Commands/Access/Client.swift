@@ -59,15 +59,17 @@ struct Client: AsyncParsableCommand {
         }
 
         private func addWithSecret(_ session: Session) async throws {
-            let (id, secret) = try await session.addClient(
-                name: name, role: role, secretSeconds: expires.map { $0 * secondsOfDay })
-            options.report(
-                ["clientId": .string(id.text), "clientSecret": .string(secret), "role": .string(role.rawValue)],
-                """
-                client id      \(id.text)
-                client secret  \(secret)
-                The secret is shown this once and stored nowhere.
-                """)
+            _ = try await session.addClient(
+                name: name, role: role, secretSeconds: expires.map { $0 * secondsOfDay }
+            ) { [options, role] id, secret in
+                try options.secretReport(
+                    ["clientId": .string(id.text), "clientSecret": .string(secret), "role": .string(role.rawValue)],
+                    """
+                    client id      \(id.text)
+                    client secret  \(secret)
+                    The secret is shown this once and stored nowhere.
+                    """, lost: "No client was added.")
+            }
         }
     }
 
@@ -209,7 +211,7 @@ extension Role: ExpressibleByArgument {}
 
 private func readClientCertificate(_ file: String, _ bindsTokens: Bool) throws -> ClientKey {
     guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
-        throw CommandFailure("\(file) can't be read: it must be a file in PEM.")
+        throw CommandFailure("\(file) can't be read: \(FileStatus.obstacle(toReading: file) ?? "it must be a file in PEM").")
     }
     return try ClientKey.certificate(pem: text, bindsTokens: bindsTokens)
 }
@@ -217,7 +219,7 @@ private func readClientCertificate(_ file: String, _ bindsTokens: Bool) throws -
 /// Reads the public key of a client from a file.
 private func readClientKey(_ file: String) throws -> ClientKey {
     guard let text = try? String(contentsOfFile: file, encoding: .utf8) else {
-        throw CommandFailure("\(file) can't be read: it must be a file in PEM.")
+        throw CommandFailure("\(file) can't be read: \(FileStatus.obstacle(toReading: file) ?? "it must be a file in PEM").")
     }
     return try ClientKey(pem: text)
 }

@@ -37,16 +37,18 @@ extension Client {
         func run() async throws {
             let session = try await organization.session(options)
             let id = try await session.clientID(of: client)
-            let secret = try await session.rotateSecret(
-                ofClient: id, overlap: overlap * 3_600, seconds: expires.map { $0 * secondsOfDay })
-            options.report(
-                ["clientId": .string(id.text), "clientSecret": .string(secret), "overlapHours": .integer(Int64(overlap))],
-                """
-                client id      \(id.text)
-                client secret  \(secret)
-                The secret is shown this once and stored nowhere. \
-                \(overlap == 0 ? "Former secrets are refused from now on." : "The former one is accepted for \(overlap) hours more.")
-                """)
+            _ = try await session.rotateSecret(
+                ofClient: id, overlap: overlap * 3_600, seconds: expires.map { $0 * secondsOfDay }
+            ) { [options, overlap] secret in
+                try options.secretReport(
+                    ["clientId": .string(id.text), "clientSecret": .string(secret), "overlapHours": .integer(Int64(overlap))],
+                    """
+                    client id      \(id.text)
+                    client secret  \(secret)
+                    The secret is shown this once and stored nowhere. \
+                    \(overlap == 0 ? "Former secrets are refused from now on." : "The former one is accepted for \(overlap) hours more.")
+                    """, lost: "The client keeps the secrets that it has.")
+            }
         }
     }
 

@@ -27,13 +27,13 @@ struct User: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment(of: organization.name)
+            let (deployment, settings) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
             let id = try await ConsoleUsers(deployment).add(
                 name: name, password: try SecretInput.read(prompt: "Password", file: passwordFile), role: role.role, by: session)
             options.report(
                 ["userId": .string(id.text), "name": .string(name), "role": .string(role.rawValue)],
-                "Added \(name), who signs in at /\(session.organization.name)/ of the service.")
+                "Added \(name), who signs in at \(settings.consoleAddress(of: session.organization.name))")
         }
     }
 

@@ -40,14 +40,14 @@ struct Events: AsyncParsableCommand {
                     let events = try await session.securityEvents(after: last, limit: 1_000)
                     guard let newest = events.last else { break }
                     first = first ?? events.first?.id
-                    for event in events { put(event.json(session.organization.name), isGood: event.outcome == "succeeded") }
+                    for event in events { try put(event.json(session.organization.name), isGood: event.outcome == "succeeded") }
                     last = newest.id
                     count += events.count
                 }
                 end = await session.attestedEnd()
                 // An event may have been recorded meanwhile. The export has every one up to its attested end.
             } while last > start && Self.newest(end) > last
-            put(
+            try put(
                 [
                     "organization": .string(session.organization.name), "after": .integer(Int64(first.map { $0 - 1 } ?? after)),
                     "attested": end,
@@ -63,9 +63,12 @@ struct Events: AsyncParsableCommand {
             if case .integer(let number)? = end["newest"] { Int(number) } else { 0 }
         }
 
-        private func put(_ json: JSONValue, isGood: Bool) {
+        private func put(_ json: JSONValue, isGood: Bool) throws {
             let line = String(decoding: json.utf8, as: UTF8.self)
-            guard syslog else { return print(line) }
+            guard syslog else {
+                CommandOutput.line(line)
+                return try CommandOutput.requireWritten()
+            }
             let priority = LOG_AUTHPRIV | (isGood ? LOG_NOTICE : LOG_WARNING)
             line.withCString { text in withVaList([text]) { vsyslog(priority, "fieldseal: %s", $0) } }
         }
@@ -164,7 +167,9 @@ struct Events: AsyncParsableCommand {
         /// The lines of an export; nil for one that is no JSON.
         private static func lines(of path: String) throws -> [JSONValue?] {
             guard let data = FileManager.default.contents(atPath: path) else {
-                throw CommandFailure("\(path) can't be read. Name a file that `events export` wrote.")
+                throw CommandFailure(
+                    "\(path) can't be read\(FileStatus.obstacle(toReading: path).map { ": \($0)" } ?? ""). Name a file that `events export` wrote."
+                )
             }
             return data.split(separator: UInt8(ascii: "\n")).map { try? JSONParser.parse(Array($0)) }
         }

@@ -24,7 +24,8 @@ struct Retention: AsyncParsableCommand {
         let (deployment, settings) = try await options.deployment()
         if let problem = SettingsFiles(settings).archiveProblem { throw CommandFailure("\(problem). Nothing was changed.") }
         guard options.json || (settings.eventDays ?? settings.auditDays ?? settings.emailDays) != nil else {
-            print("None of retention.eventDays, retention.auditDays and retention.emailDays is set, so nothing was changed.")
+            CommandOutput.line(
+                "None of retention.eventDays, retention.auditDays and retention.emailDays is set, so nothing was changed.")
             return
         }
         let names = try await OrganizationEntry.list(deployment).map(\.organization.name)

@@ -11,8 +11,8 @@ struct Kek: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make, show and replace the key-encryption key of a deployment.",
         discussion: """
-            To replace it: make a new key with `kek create`; name it in newKek.file beside the present one in the settings of every \
-            server, and restart the servers one by one; run `kek rotate`; put the new key in the place of the present one in the \
+            To replace it: make a new key with `kek create`, as the user of the service; name it in newKek.file beside the present one in \
+            the settings of every server, and restart the servers one by one; run `kek rotate`; put the new key in the place of the present one in the \
             settings, restart the servers again, and run `kek retire`.
             """,
         subcommands: [Status.self, Create.self, Seal.self, Rotate.self, Retire.self])
@@ -25,9 +25,10 @@ struct Kek: AsyncParsableCommand {
 
         func run() async throws {
             try KeyEncryptionKeyFile.create(at: path)
-            print(
+            CommandOutput.line(
                 """
                 Made \(path) with the id \(try KeyEncryptionKeyFile.read(path).id).
+                \(KeyEncryptionKeyFile.readers(of: path))
                 Keep a copy away from the database's backups: with both, every organization's cells can be opened. Without \
                 the key, each organization's own key is needed.
                 """)
@@ -132,7 +133,7 @@ struct Kek: AsyncParsableCommand {
             let databases = try await Settings.read(options.settings).allDatabases.count
             try await options.inDatabases { try await look($0, isOnly: databases == 1) }
             guard databases > 1, !options.json else { return }
-            print(
+            CommandOutput.line(
                 options.database == nil
                     ? "This holds for all databases. Name the new key alone in the settings of every server, restart them, and run fieldseal kek retire."
                     : "The other databases were not looked at. Run fieldseal kek rotate without --database before you name the new key alone."

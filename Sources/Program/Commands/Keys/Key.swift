@@ -57,18 +57,22 @@ struct Key: AsyncParsableCommand {
             // Checked before the key is read, because reading is recorded.
             let output = try file.map { try KeyOutput($0, replacing: force) }
             let keys = try await KeyAdministration(session, to: .read)
-            let key: OrganizationKeyText
+            // It counts as copied out once all of it is written.
+            let deliver: @Sendable (OrganizationKeyText) throws -> Void = { [options] key in
+                if let output { return try output.write(key) }
+                try key.withString { try options.requiredReport(["key": .string($0)], $0) }
+            }
             do {
-                key =
-                    if let keyVersion { try await keys.retrieveKey(version: keyVersion, fingerprint: fingerprint) } else {
-                        try await keys.retrieveDataEncryptionKey()
-                    }
+                if let keyVersion {
+                    _ = try await keys.retrieveKey(version: keyVersion, fingerprint: fingerprint, deliver: deliver)
+                } else {
+                    _ = try await keys.retrieveDataEncryptionKey(deliver: deliver)
+                }
             } catch {
                 output?.discard()
                 throw error
             }
-            guard let file else { return key.withString { options.report(["key": .string($0)], $0) } }
-            try output?.write(key)
+            guard let file else { return }
             options.report(["file": .string(file)], "Wrote the key to \(file). Keep it apart from exports and backups.")
         }
     }
@@ -301,7 +305,7 @@ private struct KeyOutput {
         _ = fchmod(file.rawValue, 0o600)
     }
 
-    /// Deletes the empty file.
+    /// Deletes the file.
     func discard() { try? FileManager.default.removeItem(atPath: path) }
 
     /// Writes the key to the disk. A file that has not all of it is deleted.

@@ -98,7 +98,6 @@ struct Migrate: AsyncParsableCommand {
         /// Prints each outcome once it is finished. In the text form, organizations without changes are only counted at the end.
         @Sendable private func report(_ outcome: MigrationRunner.Outcome) {
             guard options.json || !outcome.isIdle else { return }
-            defer { fflush(nil) }
             let error = outcome.error.map { "\($0)" }
             let names: [JSONValue] = outcome.applied.map { .string($0) }
             options.report(

@@ -13,9 +13,8 @@ extension Migrate.Up {
         try await runner.rehearse(organization: organization) { [options] rehearsal in
             if rehearsal.error != nil { hasFailed.withLock { $0 = true } }
             options.report(rehearsal.json, rehearsal.text)
-            fflush(nil)
         }
-        if !isJSON { print("Everything was rolled back.") }
+        if !isJSON { CommandOutput.line("Everything was rolled back.") }
         if hasFailed.withLock({ $0 }) { throw ExitCode.failure }
     }
 }

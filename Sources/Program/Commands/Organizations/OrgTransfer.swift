@@ -61,11 +61,11 @@ extension Org {
                 if let isRight, case .object(let members) = value {
                     value = .object(members + [.init("keyIsRight", .bool(isRight)), .init("isAuthentic", .bool(isAuthentic))])
                 }
-                print(String(decoding: value.utf8, as: UTF8.self))
+                CommandOutput.line(String(decoding: value.utf8, as: UTF8.self))
             } else {
-                print(manifest.summary)
-                if let isRight { print(isRight ? "The key is the right one." : "The key is another one.") }
-                print(manifest.authenticity(isAuthentic ? .shown : isRight == false ? .underAnotherKey : .unchecked))
+                CommandOutput.line(manifest.summary)
+                if let isRight { CommandOutput.line(isRight ? "The key is the right one." : "The key is another one.") }
+                CommandOutput.line(manifest.authenticity(isAuthentic ? .shown : isRight == false ? .underAnotherKey : .unchecked))
             }
             if isRight == false { throw ExitCode(1) }
         }

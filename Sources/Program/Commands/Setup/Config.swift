@@ -15,7 +15,7 @@ struct Config: AsyncParsableCommand {
             example: "config reference")
 
         func run() {
-            print(
+            CommandOutput.line(
                 """
                 # Settings
 
@@ -28,7 +28,7 @@ struct Config: AsyncParsableCommand {
             for setting in Settings.table {
                 let value = setting.read(Settings.defaults)
                 let initial = setting.isRequired ? "required" : [.none, .text("")].contains(value) ? "none" : value.text
-                print("| `\(setting.key)` | `\(setting.variable)` | \(setting.expectation) | \(initial) |")
+                CommandOutput.line("| `\(setting.key)` | `\(setting.variable)` | \(setting.expectation) | \(initial) |")
             }
         }
     }
@@ -61,7 +61,8 @@ struct Config: AsyncParsableCommand {
                     "problems": .array(problems.map { .string($0) }), "notes": .array(notes.map { .string($0) }),
                 ],
                 (settings.shown.map { "\($0.key): \($0.value.text)" } + problems.map { "problem: \($0)" }
-                    + notes.map { "note: \($0)" }).joined(separator: "\n"))
+                    + notes.map { "note: \($0)" } + (problems.isEmpty && notes.isEmpty ? ["Nothing is wrong."] : [])).joined(
+                        separator: "\n"))
             if !problems.isEmpty { throw ExitCode.failure }
             if trial.isDatabaseAway { throw ExitCode(3) }
         }
@@ -97,7 +98,7 @@ extension Setting.Value {
 
     fileprivate var text: String {
         switch self {
-        case .text(let text): text
+        case .text(let text): text.isEmpty ? "none" : text
         case .integer(let number): "\(number)"
         case .flag(let flag): "\(flag)"
         case .list(let texts): texts.isEmpty ? "none" : texts.joined(separator: ", ")

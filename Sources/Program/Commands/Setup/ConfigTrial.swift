@@ -28,6 +28,7 @@ struct ConfigTrial {
         notes += SettingsNotes(settings).all
         tryFiles()
         tryListeners()
+        await tryReceiver()
         for network in settings.limits.trustedProxies where network.isEverything {
             notes.append(
                 "trustedProxies has \(network): every client may write the address that is logged and limited as its own; name only the proxies"
@@ -103,6 +104,12 @@ struct ConfigTrial {
         let files = SettingsFiles(settings)
         problems += files.problems
         if let problem = files.archiveProblem { problems.append(problem) }
+    }
+
+    /// Connects to the receiver of security events. The service starts without it, and tries again.
+    private mutating func tryReceiver() async {
+        guard let receiver = try? settings.eventReceiver() as? SyslogReceiver else { return }
+        do { try await receiver.check() } catch { notes.append("events.syslog: \(error)") }
     }
 
     private mutating func tryListeners() {

@@ -1,3 +1,4 @@
+import Diagnostics
 import Foundation
 import Glibc
 import PostgresClient
@@ -10,7 +11,7 @@ struct SettingsNotes {
 
     init(_ settings: Settings) { self.settings = settings }
 
-    var all: [String] { [addresses, writableFile, keyCopy, shares].compactMap(\.self) + passwordFiles }
+    var all: [String] { [addresses, writableFile, keyCopy, shares, addressShares].compactMap(\.self) + passwordFiles + exposed }
 
     /// - Parameter certificate: The certificate of the service's own address.
     func name(in certificate: ServerCertificate) -> String? {
@@ -54,8 +55,24 @@ struct SettingsNotes {
     }
 
     private var keyCopy: String? {
-        guard let copy = settings.kekCopyFile, !FileManager.default.fileExists(atPath: copy) else { return nil }
-        return "kekCopyFile: there is no file \(copy)"
+        guard let copy = settings.kekCopyFile else { return nil }
+        guard FileManager.default.fileExists(atPath: copy) else { return "kekCopyFile: there is no file \(copy)" }
+        let devices = [copy, try? settings.kekSource.file].compactMap { path in path.flatMap(FileStatus.init(path:))?.device }
+        guard devices.count == 2, devices[0] == devices[1] else { return nil }
+        return "kekCopyFile: \(copy) is on the file system of the key itself, and is lost with it; keep the copy on another one"
+    }
+
+    private var addressShares: String? {
+        let limits = settings.limits
+        guard let share = limits.addressConnections, share > limits.connections else { return nil }
+        return
+            "limits.addressConnections is \(share), more than limits.connections (\(limits.connections)): one address can "
+            + "take them all"
+    }
+
+    /// What the doctor finds of files with secrets.
+    private var exposed: [String] {
+        SecretFiles.findings(settings, settingsFile: settings.file).map { "\($0.message): \($0.advice)" }
     }
 
     private var shares: String? {

@@ -52,13 +52,15 @@ struct Setup: AsyncParsableCommand {
         let (deployment, _) = try await options.deployment()
         if let organization {
             let secret = try await populate(organization, deployment, settings, log)
-            if let secret { log.secret(secret.id, secret.secret) }
+            if let secret, let client {
+                log.secret(secret.id, secret.secret, another: "fieldseal client rotate \(client) --overlap 0 --org \(organization)")
+            }
         }
         var trial = ConfigTrial(settings)
         await trial.run()
         do { _ = try ServerCertificate(settings) } catch { log.left("\(error)") }
         for problem in trial.problems { log.left(problem) }
-        log.end()
+        try log.end()
         await deployment.close()
     }
 
@@ -75,6 +77,7 @@ struct Setup: AsyncParsableCommand {
             log.done(
                 "made \(file), id \(try KeyEncryptionKeyFile.read(file).id). Copy it to a safe place now, apart from the database's backups"
             )
+            log.done(KeyEncryptionKeyFile.readers(of: file))
         }
     }
 
@@ -107,7 +110,7 @@ struct Setup: AsyncParsableCommand {
             } else {
                 let password = try SecretInput.read(prompt: "Password of \(person)", file: passwordFile)
                 _ = try await users.add(name: person, password: password, role: .systemAdministrator, by: session)
-                log.done("added \(person), who signs in at \(settings.baseURL)/\(name)/")
+                log.done("added \(person), who signs in at \(settings.consoleAddress(of: name))")
             }
         }
         guard let client else { return nil }

@@ -121,7 +121,7 @@ package struct EventArchiveFile: Sendable {
 
     private func content() throws -> Data {
         guard let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) else {
-            throw problem("can't be read")
+            throw problem("can't be read\(FileStatus.obstacle(toReading: path).map { ": \($0)" } ?? "")")
         }
         return data
     }

@@ -23,7 +23,7 @@ package struct PendingEvent: Sendable {
         self.kind = kind.rawValue
         outcome = SecurityEvent.Outcome.succeeded.rawValue
         actor = caller.actor
-        address = caller.address
+        address = caller.recordedAddress
         requestID = caller.requestID
         self.details = details
     }

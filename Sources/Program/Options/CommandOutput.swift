@@ -1,0 +1,86 @@
+import Foundation
+import Glibc
+import Synchronization
+
+/// Standard output. All that a command prints goes through it, so that text that can't be written makes the command fail.
+enum CommandOutput {
+    /// Why output is missing or cut off.
+    struct Failure: Error, CustomStringConvertible {
+        let reason: String
+
+        var description: String { "The output can't be written: \(reason). It is missing, or cut off." }
+    }
+
+    private static let failure = Mutex<Failure?>(nil)
+    /// Whether an error of the command tells the failure.
+    private static let isTold = Mutex(false)
+
+    /// Takes the number of a standard descriptor that is closed. A file or a connection to the database would get it otherwise, and
+    /// the output.
+    static func occupyClosedDescriptors() {
+        for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) == -1 {
+            // Writing to it is an error, as with a closed one.
+            let null = open("/dev/null", O_RDONLY)
+            guard null >= 0, null != descriptor else { continue }
+            dup2(null, descriptor)
+            close(null)
+        }
+    }
+
+    /// Prints a line. After the first failure nothing more is written, and the command fails at its end.
+    static func line(_ text: String) {
+        failure.withLock { failure in
+            if failure == nil { failure = write(Array("\(text)\n".utf8)) }
+        }
+    }
+
+    /// Prints a line that must not be lost.
+    ///
+    /// - Throws: ``Failure`` unless everything until now was written, to the disk if it is a file.
+    static func requiredLine(_ text: String) throws {
+        line(text)
+        failure.withLock { failure in
+            // A pipe or a terminal has no disk.
+            if failure == nil, fsync(STDOUT_FILENO) != 0, ![EINVAL, ENOTSUP, EROFS].contains(errno) { failure = Failure(errno) }
+        }
+        try requireWritten()
+    }
+
+    /// - Throws: ``Failure`` unless everything until now was written.
+    static func requireWritten() throws {
+        guard let failure = failure.withLock(\.self) else { return }
+        isTold.withLock { $0 = true }
+        throw failure
+    }
+
+    /// Ends the output.
+    ///
+    /// - Returns: Why it is missing or cut off, if it is and no error told it.
+    static func end() -> Failure? {
+        failure.withLock { failure in
+            if let failure { return isTold.withLock(\.self) ? nil : failure }
+            // Some file systems report a full disk only then.
+            return close(STDOUT_FILENO) == 0 || errno == EBADF ? nil : Failure(errno)
+        }
+    }
+
+    private static func write(_ bytes: [UInt8]) -> Failure? {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            if count >= 0 {
+                rest = rest.dropFirst(count)
+            } else if errno == EAGAIN {
+                var ready = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
+                poll(&ready, 1, -1)
+            } else if errno != EINTR {
+                return Failure(errno)
+            }
+        }
+        return nil
+    }
+}
+
+extension CommandOutput.Failure {
+    fileprivate init(_ code: Int32) { reason = String(cString: strerror(code)) }
+}
