@@ -134,8 +134,8 @@ struct DueMailboxes {
         return "\(Self.isActive) AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)" + (hasKey ? "" : " AND \(Self.isNews)")
     }
 
-    /// Whether a turn without the key would report something new. Without the key no credential is released, so a turn that said
-    /// that already would only write it again.
+    /// Whether a turn without the key would report something new. Without the key no credential is released, so a turn after a
+    /// report of that would only write the same report again.
     private static let isNews =
         """
         (m.lastsyncerror IS NULL OR m.lastsyncerrorcode IS DISTINCT FROM \(AlertCode.keyRequired) OR \(tests) OR \(wasLeft))

@@ -14,8 +14,8 @@ extension KeyAdministration {
     /// RetrieveDataEncryptionKey: returns the organization key. The security event is recorded before the key leaves the server.
     ///
     /// - Parameters:
-    ///   - isCopy: Whether reading it is a backup copy. A page that shows it is none until ``confirmCopy(of:)``.
-    ///   - deliver: Hands the key over. Only after that it counts as copied.
+    ///   - isCopy: Whether reading the key counts as a backup copy. A page that shows the key does not count until ``confirmCopy(of:)``.
+    ///   - deliver: Hands the key over. The key counts as copied only after that.
     /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text in `config` is not the key in force.
     package func retrieveDataEncryptionKey(
         isCopy: Bool = true, deliver: @Sendable (OrganizationKeyText) throws -> Void = { _ in }

@@ -10,7 +10,7 @@ extension KeyAdministration {
     /// - Parameters:
     ///   - version: The key version. The version in force is accepted too.
     ///   - fingerprint: Selects one of several keys of that version; nil if there is one.
-    ///   - deliver: Hands the key over. Only after that it counts as copied.
+    ///   - deliver: Hands the key over. The key counts as copied only after that.
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist` when `config` does not have the key; `.invalidArgument` when several
     ///   match; `.encryptionTestFailed` when this service did not write the text.
     package func retrieveKey(

@@ -9,8 +9,8 @@ package struct MissingKey: Sendable, Equatable {
     /// The name of its row in the attested list.
     package var name: Grant.Name { Grant.organizationKeyName(version: version, fingerprint: fingerprint) }
 
-    /// The kinds of events that name a key.
-    private static let naming: [SecurityEvent.Kind] = [
+    /// The kinds of events that have the version and the fingerprint of a key.
+    private static let kindsWithKey: [SecurityEvent.Kind] = [
         .organizationCreated, .organizationUpgraded, .organizationCloned, .keyChanged, .keyActivated, .keyRead,
     ]
 
@@ -26,7 +26,7 @@ package struct MissingKey: Sendable, Equatable {
                 SELECT FROM config.organization_key AS k
                  WHERE k.organization_id = $1 AND k.key_version = e.key_version AND k.fingerprint = e.fingerprint)
              ORDER BY 1, 2
-            """, [.uuid(state.organization.id), .texts(naming.map(\.rawValue))]
+            """, [.uuid(state.organization.id), .texts(kindsWithKey.map(\.rawValue))]
         )
         .map { MissingKey(version: try $0.decode(0), fingerprint: try $0.decode(1)) }
         .filter { key in

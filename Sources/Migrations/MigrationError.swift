@@ -23,11 +23,11 @@ package enum MigrationError: Error, Sendable, CustomStringConvertible {
     /// A migration's SQL failed; it was rolled back.
     case failed(target: String, name: String, reason: String)
 
-    /// The next step.
+    /// What an operator does next.
     package var advice: String {
         guard case .ledgersDiffer(let target, _) = self else { return "fieldseal migrate verify" }
         return
-            "find out who changed which of the two. Where rows are missing in the schema's, as the owner: INSERT INTO "
+            "find out which of the two ledgers was changed, and by whom. If the ledger of the schema lacks rows, run as the owner: INSERT INTO "
             + "org_\(target.replacing("-", with: "_")).migration SELECT name, checksum, milliseconds, applied_on, applied_by FROM config.migration WHERE organization_id = "
             + "(SELECT organization_id FROM config.organization WHERE name = '\(target)') ON CONFLICT DO NOTHING. Else restore config.migration "
             + "from a backup"

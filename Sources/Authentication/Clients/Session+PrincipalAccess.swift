@@ -19,7 +19,7 @@ extension Session {
             let other = Caller(
                 actor: "", clientID: nil, systemUserID: principal.id, roles: roles, address: nil, requestID: nil)
             let own = try grantedRights(of: other, on: entity, id, countsShares: false, on: connection)
-            return own.union(try shared(with: other, entity, id, on: connection)).withoutUnreadable
+            return own.union(try shared(with: other, entity, id, on: connection)).effective
         }
     }
 

@@ -6,8 +6,8 @@ package import Tenancy
 
 /// The link with which a person chooses a password once: who made it and when it ends.
 ///
-/// The database has the hash of the link's secret. A row has an effect only if the organization's attested list has it, so an
-/// invitation that was withdrawn or used does not come back with a former row.
+/// The database has the hash of the link's secret. A row has an effect only if the organization's attested list has it.
+/// So an invitation that was withdrawn or used is not valid again if SQL restores its former row.
 package struct Invitation: Sendable {
     package let person: UUID
     /// The actor that made it, such as `user:ada`.
@@ -19,7 +19,7 @@ package struct Invitation: Sendable {
     /// Whether its time is over by the database's clock.
     let hasEnded: Bool
 
-    /// What the attested list has of it.
+    /// The entry of the invitation in the attested list.
     package var grant: Grant {
         Grant(Self.name(person), [hash, salt, Grant.field(maker), Grant.field(end)])
     }
@@ -41,7 +41,7 @@ package struct Invitation: Sendable {
         }
     }
 
-    /// The names in the attested list that the invitations of an organization's people have, or would have.
+    /// The names that invitations have in the attested list: one for each person of an organization, also if they have none.
     package static func names(in organization: Organization, on connection: isolated PostgresConnection) throws
         -> [GrantList.Digest]
     {

@@ -53,8 +53,8 @@ struct AuditLines {
         "databaserole", "attribute", "attributename", "oldvalue", "newvalue",
     ]
 
-    /// The rows of an export: one for each changed attribute, with its values as a page shows them,
-    /// but dates as in other exports. An entry without any has one row.
+    /// The rows of an export: one for each changed attribute. Values are as a page shows them, and dates as in other exports.
+    /// An entry without changed attributes has one row.
     func rows(_ records: [Record]) async throws -> [[String]] {
         let names = try await names(in: records)
         return try entries(records, names).flatMap { entry -> [[String]] in
@@ -143,7 +143,7 @@ struct AuditLines {
                 ? ActorName.shown(systemUser: person, texts)
                 : role == Self.serviceRole ? visit.text("byTheService") : visit.text("pastTheService", ["role": role])
             let (entity, all) = (try entity(record), try changes(record))
-            let shown = all.filter { isWorthShowing($0, operation) && !isNameOfAnother($0.name, among: all, entity) }
+            let shown = all.filter { isWorthShowing($0, operation) && !isNameOfChangedLookup($0.name, among: all, entity) }
             return Entry(
                 moment: moment, operation: operation, id: id, entity: entity, name: names[id] ?? former[id] ?? id.text, who: who,
                 role: role, changes: shown)
@@ -178,8 +178,8 @@ struct AuditLines {
         ]
     }
 
-    /// Whether an attribute has the name of a lookup that changed as well, such as `emailserverprofilename`.
-    private func isNameOfAnother(_ name: String, among changes: [Change], _ entity: EntityDefinition?) -> Bool {
+    /// Whether an attribute only names the record of a lookup that changed as well, such as `emailserverprofilename`.
+    private func isNameOfChangedLookup(_ name: String, among changes: [Change], _ entity: EntityDefinition?) -> Bool {
         changes.contains { change in
             entity?[change.name]?.type.isReference == true && ["name", "yominame", "type"].contains { name == change.name + $0 }
         }

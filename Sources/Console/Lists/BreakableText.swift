@@ -1,30 +1,31 @@
 /// A text in parts, between which a line may end: long addresses and names have no spaces, and would widen their column.
 struct BreakableText {
-    /// Letters of a word without signs that is never divided, and of one with signs, such as a short address.
-    private static let limit = 20
-    private static let signed = 12
-    /// Letters of a part of a word that has no better place.
-    private static let step = 10
+    /// A word of at most so many characters is not divided, also if it has signs, such as a short address.
+    private static let shortWord = 12
+    /// A part between two signs with at most so many characters is not divided.
+    private static let longestPart = 20
+    /// The characters of each piece of a longer part.
+    private static let pieceSize = 10
 
     let parts: [String]
 
     init(_ text: String) {
         let words = text.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
-        guard words.contains(where: { $0.count > Self.signed }) else {
+        guard words.contains(where: { $0.count > Self.shortWord }) else {
             parts = [text]
             return
         }
         var parts = [""]
         for (index, word) in words.enumerated() {
             if index > 0 { parts[parts.count - 1] += " " }
-            let pieces = word.count > Self.signed ? Self.pieces(of: word) : [word]
+            let pieces = word.count > Self.shortWord ? Self.pieces(of: word) : [word]
             parts[parts.count - 1] += pieces[0]
             parts += pieces.dropFirst()
         }
         self.parts = parts
     }
 
-    /// A word's parts: before an `@` or a full stop, behind other signs, and after every few letters of a part that is still too long.
+    /// The parts of a word: divided before an `@` or a full stop, behind other signs, and every few characters where a part is still too long.
     private static func pieces(of word: String) -> [String] {
         var pieces = [""]
         for letter in word {
@@ -37,11 +38,11 @@ struct BreakableText {
                 pieces[pieces.count - 1].append(letter)
             }
         }
-        return pieces.flatMap { piece in piece.count > limit ? Self.steps(of: piece) : [piece] }
+        return pieces.flatMap { piece in piece.count > longestPart ? Self.steps(of: piece) : [piece] }
     }
 
     private static func steps(of piece: String) -> [String] {
         let letters = Array(piece)
-        return stride(from: 0, to: letters.count, by: step).map { String(letters[$0..<min($0 + step, letters.count)]) }
+        return stride(from: 0, to: letters.count, by: pieceSize).map { String(letters[$0..<min($0 + pieceSize, letters.count)]) }
     }
 }

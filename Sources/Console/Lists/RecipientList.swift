@@ -1,7 +1,7 @@
 /// The addresses to which an e-mail went, as a record has them: with semicolons between them.
 struct RecipientList {
-    /// Addresses that a list names.
-    private static let named = 2
+    /// How many addresses a list names.
+    private static let namedCount = 2
 
     private let addresses: [String]
 
@@ -12,9 +12,9 @@ struct RecipientList {
     /// All addresses.
     var full: String { addresses.joined(separator: ", ") }
 
-    /// The first ones, and how many there are beside them.
+    /// The first addresses, and how many more there are.
     var short: String {
-        let rest = addresses.count - Self.named
-        return addresses.prefix(Self.named).joined(separator: ", ") + (rest > 0 ? " +\(rest)" : "")
+        let rest = addresses.count - Self.namedCount
+        return addresses.prefix(Self.namedCount).joined(separator: ", ") + (rest > 0 ? " +\(rest)" : "")
     }
 }

@@ -9,8 +9,9 @@ import Tenancy
 extension Console {
     static let pageSizes = [25, 50, 100]
     static let pageLimit = 10_000
-    /// Columns from which on a list needs a wide window for one line a row.
+    /// A list with at least so many columns needs a wide window to show each row in one line.
     private static let manyColumns = 5
+    /// A label of at most so many letters, such as "To", stands before its value.
     private static let briefLabel = 5
 
     func entity(_ visit: Visit) throws(FieldsealError) -> EntityDefinition {
@@ -262,11 +263,10 @@ extension Console {
         if index == 0 { return "first" }
         if ["state", "statuscode", "level"].contains(name) { return "short mark" }
         if case .dateTime? = request.entity[name]?.type { return "short when" }
-        // A label of a few letters, such as "To", stands before its value.
         return label(name, request.entity, visit).count <= Self.briefLabel ? "side brief" : "side"
     }
 
-    /// The cell's text in the parts between which a line may end, and the last of them.
+    /// The cell with its text in parts, between which a line may end: `parts` has all but the last one, and `text` the last one.
     private static func withBreaks(_ cell: [String: Any]) -> [String: Any] {
         guard let text = cell["text"] as? String else { return cell }
         let parts = BreakableText(text).parts

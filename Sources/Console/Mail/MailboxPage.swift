@@ -25,7 +25,7 @@ extension Console {
             && (profileName != nil || !Navigation.mayList(.emailServerProfile, visit.roles))
         let approved = try record.value(of: "emailrouteraccessapproval") == RouterApproval.approved.value
         let error = try text("lastsyncerror")
-        let waits = !approved && Self.isOfApproval(error)
+        let waits = !approved && Self.saysUnapproved(error)
         func step(_ title: String, _ isDone: Bool?, _ more: String?) -> [String: Any] {
             let style = isDone.map { $0 ? "good" : "bad" } ?? (isTesting ? "busy" : "")
             return [
@@ -70,8 +70,8 @@ extension Console {
         return status
     }
 
-    /// Whether an error says that the address is not approved: the mailbox was not tried then.
-    private static func isOfApproval(_ error: String?) -> Bool { error?.contains("emailrouteraccessapproval") == true }
+    /// Whether an error says that the address is not approved. No router has tried the mailbox then.
+    private static func saysUnapproved(_ error: String?) -> Bool { error?.contains("emailrouteraccessapproval") == true }
 
     /// What is missing for the mailbox's own password to be used; nil if nothing is.
     private func passwordHint(_ record: Record, _ hasPassword: Bool, _ visit: Visit) throws -> String? {

@@ -23,8 +23,8 @@ extension Console {
             return attribute.isEncrypted
                 ? Self.secretRow(attribute, entity, old, their, your, visit) : Self.row(attribute, entity, old, their, your, visit)
         }
-        // Other attributes are also written by the router and the service, so a change of one is not told as a person's. After a key
-        // change, the mark of a password that stayed as it is differs.
+        // The router and the service write other attributes too, so changes of those are not shown as a person's. After a key change,
+        // the mark of a password differs although the password is the same.
         let told = RecordLayout.of(entity).fields
         let taken = comparison.taken.filter { name in
             told.contains(name)

@@ -25,7 +25,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .error, "service-is-owner", "\(role) may act as fieldseal_owner, and remove guards",
-                    // A role of another name is the one that migrates. Without its right nothing could be migrated.
+                    // A role of another name is the one that migrates, which needs the right.
                     advice: role == "fieldseal_service"
                         ? "REVOKE fieldseal_owner FROM \(role)"
                         : "set database to the service's role, fieldseal_service, and leave \(role) to migrationDatabase"))
@@ -39,7 +39,7 @@ extension Doctor {
         return try findings + passwordExpiry(on: connection)
     }
 
-    /// Reports a password of the connected role that has a date of expiry. Without it nothing connects from that date on.
+    /// Reports a password of the connected role that has a date of expiry. From that date on the role can't connect.
     func passwordExpiry(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """

@@ -6,7 +6,7 @@ import Tenancy
 extension Doctor {
     /// Reports each right of the program's migrations that the service's role lacks: on `config`, on `cell` and on every organization.
     ///
-    /// It looks at what the role may in effect, also by another role or by PUBLIC.
+    /// It checks what the role may do in effect, also through another role or PUBLIC.
     func serviceRights(on connection: isolated PostgresConnection) throws -> [Finding] {
         let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
         let reference: SchemaReference
@@ -19,7 +19,7 @@ extension Doctor {
                 Finding(
                     .notice, "rights-not-compared",
                     "the rights of the service's role were not compared with the program's migrations: \(error)",
-                    advice: "run it on the primary, after fieldseal migrate up")
+                    advice: "run this command on the primary, after fieldseal migrate up")
             ]
         }
         let wanted = [("config", reference.config), ("cell", reference.cell.wanted), ("", reference.organization)]
@@ -55,7 +55,7 @@ private struct ServiceRight {
         column = parts.count > 1 ? String(parts[1]) : ""
     }
 
-    /// A finding for each of these rights that the service's role does not have. Objects that are missing are no question of rights.
+    /// A finding for each of these rights that the service's role does not have. Objects that do not exist are left out.
     static func missing(_ rights: [ServiceRight], on connection: isolated PostgresConnection) throws -> [Finding] {
         let values: [[String]] = [rights.map(\.privilege), rights.map(\.schema), rights.map(\.object), rights.map(\.column)]
         let rows = try connection.query(Self.statement, values.map { .text(arrayLiteral($0)) } + [.text(role)])
@@ -72,7 +72,7 @@ private struct ServiceRight {
         "{\(texts.map { "\"\($0.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\"" }.joined(separator: ","))}"
     }
 
-    /// Cell tables of a generation have the key version in their names. The doctor compares those.
+    /// Leaves out the cell tables of generations, whose names contain the key version. The doctor compares those elsewhere.
     private static let statement = """
         WITH wanted AS (
             SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w (privilege, schema, object, col) WHERE object !~ '@'

@@ -29,7 +29,7 @@ final class DatabaseFigures: Sendable {
         /// Active mailboxes whose last turn of a router, or last test, failed.
         let failingMailboxes: Int
         let cells: Int
-        /// When the key was shown last, when an event was last refused that SQL had inserted, and when one was last lost. Nil for never.
+        /// When the key was shown last, when an event that SQL had inserted was refused last, and when an event was lost last. Nil for never.
         let keyShownOn: Date?
         let eventRefusedOn: Date?
         let eventLostOn: Date?
@@ -152,7 +152,7 @@ final class DatabaseFigures: Sendable {
         }
     }
 
-    /// An SQL expression for the time of the newest event of a kind. A key that was refused was not shown.
+    /// An SQL expression for the time of the newest event of a kind. A request for the key that was refused does not count.
     private static func newest(_ kind: SecurityEvent.Kind, in schema: String) -> String {
         let outcome = kind == .keyRead ? " AND outcome = '\(SecurityEvent.Outcome.succeeded.rawValue)'" : ""
         return """

@@ -152,7 +152,7 @@ package final class DeploymentFigures: Sendable {
         gauge("mailboxes_failing", "Mailboxes that no mail is fetched for or sent from.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.failingMailboxes) }
         }
-        // Also what a command did, which no server counts.
+        // The database has the events of commands too, which no server counts.
         gauge("key_shown_timestamp_seconds", "When the key was shown last.", of: lines, to: &text, first: >) {
             $0.content?.keyShownOn?.timeIntervalSince1970
         }

@@ -9,7 +9,7 @@ package struct PlainText {
         "br", "p", "div", "tr", "li", "ul", "ol", "table", "blockquote", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "pre",
     ]
 
-    /// The quotes that are shown of a line.
+    /// How many quote marks a line has at most.
     private static let depthLimit = 20
 
     private var lines = [""]
@@ -73,7 +73,7 @@ package struct PlainText {
         if link != nil { link?.words += words }
     }
 
-    /// Words with the blanks between them. In an element that keeps them, all blanks and line ends stay.
+    /// Adds a text, with one blank where it has several. In an element that keeps them, all blanks and line ends stay.
     private mutating func add(_ part: Substring) {
         if kept != nil {
             let rows = String(part).replacing("\r\n", with: "\n").split(separator: "\n", omittingEmptySubsequences: false)

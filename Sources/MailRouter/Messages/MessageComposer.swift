@@ -47,8 +47,8 @@ struct MessageComposer {
         return writer.message
     }
 
-    /// The text, and before it the same without markup where it is HTML: the last part is the best one (RFC 2046 section 5.1.4).
-    /// HTML that displays no words is alone.
+    /// Adds the text. Before HTML, the same words are added as plain text: the last part is the best one (RFC 2046 section 5.1.4).
+    /// HTML that displays no words is added alone.
     private func addText(to writer: inout MessageWriter) {
         let plain = isHTML ? PlainText.of(html: email.body) : ""
         guard !plain.isEmpty else { return writer.add(body: email.body, isHTML: isHTML) }

@@ -80,14 +80,14 @@ struct CommandOptions: ParsableArguments {
         CommandOutput.line(line(json, text))
     }
 
-    /// Prints what is shown this once, at a place where its loss can be undone.
+    /// Prints what is shown only once, before the change that belongs to it is committed.
     ///
     /// - Throws: ``CommandOutput/Failure`` unless it was written.
     func requiredReport(_ json: JSONValue, _ text: String) throws { try CommandOutput.requiredLine(line(json, text)) }
 
-    /// Prints a secret that is shown this once.
+    /// Prints a secret that is shown only once.
     ///
-    /// - Parameter lost: What is then the case if it can't be written.
+    /// - Parameter lost: What is the case if the secret can't be written, such as `No client was added.`
     /// - Throws: ``CommandFailure`` unless it was written.
     func secretReport(_ json: JSONValue, _ text: String, lost: String) throws {
         do { try requiredReport(json, text) } catch let failure as CommandOutput.Failure {

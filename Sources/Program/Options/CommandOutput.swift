@@ -12,14 +12,14 @@ enum CommandOutput {
     }
 
     private static let failure = Mutex<Failure?>(nil)
-    /// Whether an error of the command tells the failure.
+    /// Whether the command's own error already says that the output failed.
     private static let isTold = Mutex(false)
 
-    /// Takes the number of a standard descriptor that is closed. A file or a connection to the database would get it otherwise, and
-    /// the output.
+    /// Opens `/dev/null` at the number of each standard descriptor that is closed. Otherwise a file or a connection to the database
+    /// would get that number, and then the output.
     static func occupyClosedDescriptors() {
         for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) == -1 {
-            // Writing to it is an error, as with a closed one.
+            // It is open for reading only, so that writing fails as with a closed one.
             let null = open("/dev/null", O_RDONLY)
             guard null >= 0, null != descriptor else { continue }
             dup2(null, descriptor)
@@ -55,11 +55,11 @@ enum CommandOutput {
 
     /// Ends the output.
     ///
-    /// - Returns: Why it is missing or cut off, if it is and no error told it.
+    /// - Returns: Why the output is missing or cut off; nil if it is complete, or if the command's own error already said so.
     static func end() -> Failure? {
         failure.withLock { failure in
             if let failure { return isTold.withLock(\.self) ? nil : failure }
-            // Some file systems report a full disk only then.
+            // Some file systems report a full disk only when the file is closed.
             return close(STDOUT_FILENO) == 0 || errno == EBADF ? nil : Failure(errno)
         }
     }

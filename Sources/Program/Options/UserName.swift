@@ -12,7 +12,7 @@ enum UserName {
 
     /// The person who signed in to this machine, also where `sudo` or `runuser` changed the user since; nil if the machine does not say.
     ///
-    /// The kernel keeps the login's user for its audit. Without that `sudo` names the user in a variable, which any user could set.
+    /// The kernel keeps the login's user for its audit. Without that, `sudo` names the user in a variable, which any user could set.
     static var atTheMachine: String? {
         let login = try? String(contentsOfFile: "/proc/self/loginuid", encoding: .utf8).trimmingCharacters(
             in: .whitespacesAndNewlines)

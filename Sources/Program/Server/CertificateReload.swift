@@ -41,7 +41,7 @@ struct CertificateReload: ServiceLifecycle.Service {
         }
     }
 
-    /// - Parameter isAsked: Whether an operator asked, who then finds the result in the log also if it is the same again.
+    /// - Parameter isAsked: Whether an operator asked by SIGHUP. Then the log has the result, also if it is the same again.
     private func reload(isAsked: Bool) {
         let former = certificates.failure
         do {

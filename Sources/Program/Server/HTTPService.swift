@@ -93,7 +93,7 @@ struct HTTPService: Sendable {
             ])
     }
 
-    /// What looks regularly at files.
+    /// The services that check files regularly.
     private func watches(_ certificates: ServerCertificates, _ keyFile: KeyFileWatch?) -> [any ServiceLifecycle.Service] {
         let watches: [(any ServiceLifecycle.Service)?] = [
             CertificateReload(certificates: certificates, logger: logger), ReplacedProgram(logger: logger), keyFile,
@@ -175,7 +175,7 @@ struct HTTPService: Sendable {
 private struct Drain: ServiceLifecycle.Service {
     let api: WebAPI
     let duration: Duration
-    /// For how long the server may still work after that: the package's `TimeoutStopSec`.
+    /// How long the server may still work after the duration: as long as the package's `TimeoutStopSec`.
     private let afterwards = Duration.seconds(90)
 
     init(api: WebAPI, duration: Duration) { (self.api, self.duration) = (api, duration) }

@@ -100,8 +100,8 @@ struct Settings: Sendable {
     /// - Throws: ``SettingsError`` for a missing file, an unknown key, or an invalid value.
     static func read(_ option: String? = nil, ports: (https: Int, http: Int)? = nil) async throws -> Settings {
         let candidates = candidates(option)
-        // A file in a folder that this user may not enter is there, perhaps. That is told, and not that it is missing.
-        // The working folder may be one that is no business of this user, as after runuser.
+        // In a folder that this user may not enter, a file may exist. Then the error says that it can't be read, not that it is missing.
+        // The working folder is passed over in that case: after runuser it is often one of another user.
         guard let path = candidates.first(where: { access($0, F_OK) == 0 || errno == EACCES && $0 != FoundSettings.path }) else {
             throw SettingsError.missing(candidates)
         }

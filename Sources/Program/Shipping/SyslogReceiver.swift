@@ -84,14 +84,14 @@ actor SyslogReceiver: EventReceiver {
             throw error
         }
         let limit = channel.eventLoop.scheduleTask(in: .seconds(Self.connectSeconds)) {
-            ended.fail(ReceiverProblem("\(self.name) does not speak TLS: it does not answer"))
+            ended.fail(ReceiverProblem("\(self.name) does not answer the TLS handshake"))
         }
         defer {
             limit.cancel()
             channel.close(promise: nil)
         }
         do { try await ended.futureResult.get() } catch let problem as ReceiverProblem { throw problem } catch {
-            throw ReceiverProblem("\(name) and this program do not agree on TLS: \(error)")
+            throw ReceiverProblem("\(name) does not complete the TLS handshake: \(error)")
         }
     }
 
@@ -122,7 +122,7 @@ actor SyslogReceiver: EventReceiver {
         return new
     }
 
-    /// - Parameter handler: Makes a handler behind that of TLS.
+    /// - Parameter handler: Makes a handler that is added behind the one of TLS.
     private func connect(_ handler: @escaping @Sendable () -> HandshakeEnd?) async throws -> any Channel {
         let (context, host) = (context, host)
         do {

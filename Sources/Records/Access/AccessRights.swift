@@ -16,8 +16,8 @@ package struct AccessRights: OptionSet, Sendable {
     package static let share = AccessRights(rawValue: 262_144)
     package static let assign = AccessRights(rawValue: 524_288)
 
-    /// What these rights allow: nothing without the one to read.
-    package var withoutUnreadable: AccessRights { contains(.read) ? self : [] }
+    /// What these rights allow in effect: nothing without the right to read.
+    package var effective: AccessRights { contains(.read) ? self : [] }
 
     /// The rights with their names in messages.
     package static let named: [(right: AccessRights, name: String)] = [

@@ -46,7 +46,7 @@ package struct AccessRule {
         return "\(reach) AND \(readable)"
     }
 
-    /// The same without the right to read.
+    /// The same condition, but without asking for the right to read as well.
     func reach(_ depth: PrivilegeDepth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String) -> String? {
         guard depth != .organization else { return nil }
         func column(_ name: String) -> String { (table.map { "\($0)." } ?? "") + quoteIdentifier(name) }

@@ -26,7 +26,7 @@ extension Session {
     func ownRights(of caller: Caller, on entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws
         -> AccessRights
     {
-        try grantedRights(of: caller, on: entity, id, countsShares: true, on: connection).withoutUnreadable
+        try grantedRights(of: caller, on: entity, id, countsShares: true, on: connection).effective
     }
 
     /// What a caller's roles, ownership and shares grant, also without the right to read.

@@ -16,7 +16,7 @@ struct PreparedWrite: Sendable {
     private var isOwnID = false
     /// The alternate key under which a new record must be the only one.
     private var newKey: RecordKey?
-    /// The message of whose targets this is one. They are different records.
+    /// The id of the message that has this write among its targets. All of its targets must be different records.
     private(set) var message: UUID?
 
     private enum Action {

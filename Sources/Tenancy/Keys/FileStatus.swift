@@ -19,7 +19,7 @@ package struct FileStatus: Sendable, Equatable {
     package let device: UInt64
     /// The number of the file in it.
     let inode: UInt64
-    /// The times of the last write and the last change. Each write updates them; another owner or mode the second one.
+    /// The times of the last write and the last change. A write updates both. A new owner or mode updates the second one.
     let times: [Int]
 
     /// The status of an open file, even if its path names another file now; nil if it is unknown.

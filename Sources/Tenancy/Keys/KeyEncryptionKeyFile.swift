@@ -30,8 +30,8 @@ package enum KeyEncryptionKeyFile {
             case .readableByOthers(let path, let mode):
                 "others than its owner may read the key-encryption key \(path) (mode \(String(mode, radix: 8))): chmod 0400 \(path)"
             case .othersFile(let path, let owner) where geteuid() == 0:
-                // Given to root, the service could read it no more.
-                "the key-encryption key \(path) belongs to \(Self.user(owner)), who could replace it, so root does not use it: run this as that "
+                // The advice must not be to give the file to root: the service could not read it any more.
+                "the key-encryption key \(path) belongs to \(Self.user(owner)), who could replace it, so root does not use it; run this command as that "
                     + "user: runuser -u \(Self.user(owner)) -- fieldseal …"
             case .othersFile(let path, let owner):
                 "the key-encryption key \(path) belongs to the user with the id \(owner), who could replace it: chown it to the user "

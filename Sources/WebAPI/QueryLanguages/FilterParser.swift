@@ -344,7 +344,7 @@ extension FilterParser {
         }
     }
 
-    /// Parses the value of a parameter alias, which is no other alias. What is refused in it is said to be there.
+    /// Parses the value of a parameter alias, which can't be another alias. An error in it names the alias.
     private func about<Value>(alias name: String, _ parse: (inout FilterParser) throws(FieldsealError) -> Value)
         throws(FieldsealError) -> Value
     {

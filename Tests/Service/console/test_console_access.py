@@ -159,7 +159,7 @@ def test_what_a_person_who_leaves_has_is_named_and_handed_over(console):
         page = admin.get(path)
         said = text(page)
         assert "2 mailboxes (1 with a stored password)." in said and "1 queue (1 with a stored password)." in said, path
-        assert "go on being read" in said and "Their own settings have a stored password." in said and "has seen the key that is in use" in said, (path, said[-1500:])
+        assert "Routers continue to fetch and send the mail" in said and "Their own settings have a stored password." in said and "has seen the key that is in use" in said, (path, said[-1500:])
         assert f'href="/contoso/records/mailboxes?owner={users["leaving-ada"]}"' in page.text and "/settings/data-encryption/change" in page.text
     listed = admin.get(f"records/mailboxes?owner={users['leaving-ada']}")
     assert "of ada 0" in listed.text and "of ada 1" in listed.text and "User: leaving-ada" in text(listed) and len(re.findall('class="first"', listed.text)) == 2

@@ -295,7 +295,7 @@ def test_the_sheet_carries_a_code_and_checks_that_find_a_typing_error(console, b
             said = main(browser)
             assert "does not open the organization's passwords" in said
             if "Check" in text:
-                # The typed check characters tell the line.
+                # The typed check characters show which line has the mistake.
                 assert "Line 2 has a mistake" in said and "Line 1" not in said and "line 1: " not in said
             else:
                 assert f"line 1: {checks[0]}" in said and f"line 2: {checks[1]}" not in said and "line 2: " in said

@@ -231,7 +231,7 @@ def test_a_key_on_the_screen_is_a_copy_when_the_person_says_so(console, browser)
     press(browser, By.XPATH, "//button[text()='I have kept it']")
     says(browser, "A backup copy of the key is noted.")
     assert copied(console) and readings(console) == before + 2 and "No backup copy" not in main(browser)
-    # Who said so is recorded.
+    # The event records who confirmed the copy.
     kept = "SELECT actor, outcome, key_version, fingerprint FROM org_contoso.security_event WHERE kind = 'key kept' ORDER BY security_event_id DESC LIMIT 1"
     in_force = console.sql("SELECT key_version, fingerprint FROM org_contoso.encryption")[0]
     assert console.sql(kept) == [("user:admin", "succeeded", *in_force)]

@@ -12,7 +12,7 @@ from service import PATIENCE
 from test_command_line import HELP
 
 FULL, PLAIN = "No space left on device", "can't be written"
-# They print nothing at their end, or need a second server, a provider or a person. All print through the same place.
+# These print nothing at their end, or need a second server, a provider or a person. All of them print through CommandOutput.
 APART = {
     ("dev",), ("serve",), ("router", "run"), ("org", "move"), ("org", "attach"), ("org", "upgrade"), ("issuer", "add"), ("issuer", "link"),
     ("issuer", "remove"), ("approval", "approve"), ("approval", "refuse"), ("client", "add-certificate"), ("client", "remove-key"),

@@ -130,7 +130,7 @@ def test_parties_are_named_by_alternate_keys(service):
     refused(ask("partyid_queue", f"/queues(name='none {tag}')"), 404, "0x80040217")
     refused(ask("partyid_queue", f"/queues(name='twin {tag}')"), 412, "0x80060892")
     refused(ask("partyid_queue", "/queues(nosuch='x')"), 400, "0x80060888")
-    # A queue that the caller may not read is none.
+    # A queue that the caller may not read is refused as one that does not exist.
     refused(ask("partyid_queue", f"/queues({queue})", client="user"), 404, "0x80040217")
     refused(ask("partyid_queue", f"/queues(name='party {tag}')", client="user"), 404, "0x80040217")
     assert ask("partyid_systemuser", f"/systemusers(domainname='{tag}@x.test')", client="user").status_code == 204 and twin

@@ -10,7 +10,7 @@ extension Doctor {
         findings += try await connectionStrings() + migrations(of: nil)
         let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal config check")
         findings += try await connection.run { try administration(on: $0) + administrationPassword(on: $0) + database(on: $0) }
-        // Without an owner, or with migrations that are pending, the comparison would say the same again.
+        // If the owner is missing or migrations are pending, the comparison would only repeat that.
         if !findings.contains(where: { $0.severity == .error }) {
             findings += try await connection.run { try serviceRights(on: $0) }
         }
@@ -18,7 +18,7 @@ extension Doctor {
         return Self.sorted(findings)
     }
 
-    /// The expiry of the password of the role that migrates, if that is another one than the service's.
+    /// Reports when the password of the role that migrates expires, if that is another role than the service's.
     func administrationPassword(on connection: isolated PostgresConnection) throws -> [Finding] {
         func role(_ conninfo: String) -> String? {
             (try? ConnectionParameters.parse(conninfo))?.last { $0.keyword == "user" }?.value
@@ -51,7 +51,7 @@ extension Doctor {
                 .error, "migrator-is-not-owner", "migrationDatabase connects as \(role), which may not act as fieldseal_owner",
                 advice: try row.decode(3)
                     ? "set migrationDatabase to the role that migrates, such as fieldseal_migrator: \(role) is the service's role, which must "
-                        + "not own what it is guarded from"
+                        + "not have the owner's rights"
                     : "GRANT fieldseal_owner TO \(role); or set migrationDatabase to a role that may")
         ]
     }

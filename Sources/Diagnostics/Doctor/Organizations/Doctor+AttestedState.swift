@@ -61,7 +61,7 @@ extension Doctor {
     ///
     /// - Parameters:
     ///   - count: How many of the names belong to no row.
-    ///   - names: Those names, and perhaps more.
+    ///   - names: The names that belong to no row, and perhaps more.
     private func missingRows(
         _ state: OrganizationState, _ count: Int, among names: [GrantList.Digest], on connection: isolated PostgresConnection
     ) throws -> [Finding] {
@@ -70,8 +70,8 @@ extension Doctor {
         var findings = keys.map { key in
             Finding(
                 .warning, "key-row-missing", organization.name,
-                "SQL deleted the wrapped key of version \(key.version), fingerprint \(key.fingerprint): backups from its time open with "
-                    + "its text alone",
+                "SQL deleted the wrapped key of version \(key.version), fingerprint \(key.fingerprint): backups from its time open "
+                    + "only with its text",
                 advice: "restore the row from a backup of config, or accept in the console that it is gone (Data Encryption)")
         }
         // Without the row of the key in force, encryption is not active, and another finding says so.
@@ -81,7 +81,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "attested-rows-missing", organization.name,
-                    "SQL deleted \(rows == 1 ? "a row" : "\(rows) rows") of what grants access, or of keys that no security event names",
+                    "SQL deleted \(rows == 1 ? "a row" : "\(rows) rows") that granted access or held a key that no security event names",
                     advice:
                         "restore what is missing from a backup, or accept that it is gone: fieldseal org attach \(organization.name)"
                 ))

@@ -131,7 +131,7 @@ extension EntityDefinition {
     /// Whether an attribute has a record's id. Users and teams have theirs as `ownerid` too.
     package func isID(_ attribute: AttributeDefinition) -> Bool { attribute.column == idColumn }
 
-    /// The same of the attribute with a logical name.
+    /// Whether the attribute with this logical name has a record's id.
     package func isID(_ logicalName: String) -> Bool { self[logicalName].map(isID) ?? false }
 
     /// The attributes that identify a record beside its id.

@@ -57,7 +57,7 @@ struct Key: AsyncParsableCommand {
             // Checked before the key is read, because reading is recorded.
             let output = try file.map { try KeyOutput($0, replacing: force) }
             let keys = try await KeyAdministration(session, to: .read)
-            // It counts as copied out once all of it is written.
+            // The key counts as copied only once all of it is written.
             let deliver: @Sendable (OrganizationKeyText) throws -> Void = { [options] key in
                 if let output { return try output.write(key) }
                 try key.withString { try options.requiredReport(["key": .string($0)], $0) }

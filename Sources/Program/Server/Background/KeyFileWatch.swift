@@ -4,12 +4,13 @@ import MetricsFormat
 import ServiceLifecycle
 import Tenancy
 
-/// Looks regularly whether the file of the key-encryption key can be read. A running server does not need it, and the next start does.
+/// Checks regularly whether the file of the key-encryption key can be read. A running server does not need the file, but the next
+/// start does.
 struct KeyFileWatch: ServiceLifecycle.Service {
     let path: String
     let logger: Logger
 
-    /// The time between two looks.
+    /// The time between two checks.
     private static let interval = Duration.seconds(10)
 
     /// Nil if the key does not come from a file.
@@ -37,7 +38,7 @@ struct KeyFileWatch: ServiceLifecycle.Service {
 
     func write(to text: inout MetricsText) {
         text.gauge(
-            "fieldseal_kek_readable", "Whether the file of the key-encryption key can be read, as the next start does.",
+            "fieldseal_kek_readable", "Whether the file of the key-encryption key can be read, which the next start needs.",
             [.init([:], problem == nil ? 1 : 0)])
     }
 

@@ -12,7 +12,7 @@ struct ReplacedProgram: ServiceLifecycle.Service {
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
             while !Self.isReplaced { try await Task.sleep(for: Self.interval) }
-            logger.warning("the program was replaced, and the former one runs until it is restarted")
+            logger.warning("the program was replaced, and the former one runs until the next restart")
             // The other services must not end with this one.
             while !Task.isCancelled { try await Task.sleep(for: .seconds(3_600)) }
         }

@@ -98,7 +98,8 @@ struct AttributeParser {
         let (name, expectation) = (attribute.logicalName, attribute.type.expectation)
         if case .number = json, attribute.type.isWhole {
             return FieldsealError(
-                .payloadDoesNotFit, "\(name) takes \(expectation), written without point and exponent and with at most 19 digits.")
+                .payloadDoesNotFit,
+                "\(name) takes \(expectation), written without a decimal point or an exponent, with at most 19 digits.")
         }
         return FieldsealError(
             .payloadDoesNotFit,

@@ -219,7 +219,9 @@ package struct ParsedValues: Sendable {
         guard id != .id(.empty) else { return }
         guard values[entity.primaryID] == nil || values[entity.primaryID] == id else {
             throw FieldsealError(
-                .payloadDoesNotFit, "\(entity.primaryID) and ownerid of a \(entity.logicalName) are one id, and here they are two.")
+                .payloadDoesNotFit,
+                "\(entity.primaryID) and ownerid of a \(entity.logicalName) are the same id, but the request has two different ones."
+            )
         }
         values[entity.primaryID] = id
     }

@@ -33,8 +33,8 @@ extension OAuthError {
         return segments.prefix(2).contains("oauth2") && ["token", "revoke"].contains(segments.last)
     }
 
-    /// The longest `Retry-After` of these endpoints, in seconds. Libraries such as azure-identity sleep as long as it says, some times
-    /// in turn, before their program sees the refusal. A lock of an account can last for many minutes, and a sign-in that is tried
+    /// The longest `Retry-After` of these endpoints, in seconds. Libraries such as azure-identity sleep for that time,
+    /// several times in a row, before their program sees the refusal. A lock of an account can last for many minutes, and a sign-in that is tried
     /// while it lasts is not counted.
     private static let longestWait = 5
 

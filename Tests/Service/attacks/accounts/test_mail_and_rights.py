@@ -498,7 +498,7 @@ def share(room, collection, id, user, mask, client="admin", name="GrantAccess", 
 def test_sharing_gives_no_right_that_the_sharer_lacks(room):
     id = room.drafted(room.person)
     me, third = room.users["other"], room.users["mailadmin"]
-    # Without the right to read, the record is none for the one with whom it was shared.
+    # Without the right to read, the record does not exist for the user with whom it was shared.
     share(room, "emails", id, me, "ShareAccess", client="user")
     assert refusal(share(room, "emails", id, third, "ShareAccess", client="other", expected=404), 404)["code"] == "0x80040217"
     assert room.get(f"emails({id})", client="other").status_code == 404

@@ -112,10 +112,10 @@ def test_only_mailboxes_that_work_go_on(console):
     admin = Visitor(console)
     change = "UPDATE org_contoso.mailbox SET emailrouteraccessapproval = %s, enabledforincomingemail = %s, enabledforoutgoingemail = false WHERE mailboxid = %s"
     for states, said in (
-        ([(0, True), (1, False)], None), ([(1, True), (0, True)], "This mailbox goes on being read and sent from"),
-        ([(1, True), (1, True)], "2 of these mailboxes go on being read and sent from"),
+        ([(0, True), (1, False)], None), ([(1, True), (0, True)], "Routers continue to fetch and send the mail of this mailbox"),
+        ([(1, True), (1, True)], "Routers continue to fetch and send the mail of 2 of these mailboxes"),
     ):
         for box, (approval, enabled) in zip(boxes, states, strict=True):
             console.sql(change, [approval, enabled, box])
         page = text(types.SimpleNamespace(text=admin.get(f"access/people/{person}").text))
-        assert (said in page) if said else "on being read" not in page, (states, page)
+        assert (said in page) if said else "Routers continue" not in page, (states, page)

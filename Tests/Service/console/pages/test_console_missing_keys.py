@@ -36,11 +36,11 @@ def test_deleted_rows_of_keys_are_named_counted_and_settled(console):
     other = person(console, "taken away")
     console.sql(f"SET session_replication_role = replica; DELETE FROM config.console_user WHERE user_id = '{other}'")
     [missing] = found(console, "attested-rows-missing")
-    assert missing.startswith("SQL deleted a row of what grants access")
+    assert missing.startswith("SQL deleted a row that granted access")
     asked = text(admin.send(f"{PAGE}/gone"))
     assert "Accept that keys are gone?" in asked and ", ".join(str(version) for version, _ in old) in asked and "no way back" in asked
     assert len(found(console, "key-row-missing")) == len(old)
-    assert "It is noted that these keys are gone." in text(admin.send(f"{PAGE}/gone", confirmed="1"))
+    assert "You accepted that these keys are gone." in text(admin.send(f"{PAGE}/gone", confirmed="1"))
     assert found(console, "key-row-missing") == [] and len(found(console, "attested-rows-missing")) == 1
     page = text(admin.get("overview"))
     assert KEYS not in page and ACCESS in page and "Accept that they are gone" not in admin.get(PAGE).text

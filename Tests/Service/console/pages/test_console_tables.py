@@ -45,7 +45,7 @@ for (const scroll of document.querySelectorAll(".scroll:has(> .cards)")) {
 }
 return [document.querySelectorAll(".cards tbody tr").length, found];
 """
-#: The columns of a row that are wanted first.
+#: The columns of a row that must be visible.
 WANTED = """
 return [...document.querySelectorAll(".cards tbody tr")].every((row) => {
     const first = row.querySelector("td.first").getBoundingClientRect();
