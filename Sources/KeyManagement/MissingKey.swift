@@ -44,13 +44,15 @@ extension KeyAdministration {
     }
 
     /// Accepts that retired keys are gone, as if they had been purged: a row that comes back is not shown any more.
-    package func acceptMissingKeys() async throws {
+    ///
+    /// - Parameter shown: The keys that the person saw. Others stay.
+    package func accept(_ shown: [MissingKey]) async throws {
         let caller = caller
         try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 try KeySetLock.take(organization, on: connection)
                 let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-                let missing = try MissingKey.all(of: state, on: connection)
+                let missing = try MissingKey.all(of: state, on: connection).filter(shown.contains)
                 guard !missing.isEmpty else { return }
                 try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                     for key in missing {

@@ -47,7 +47,8 @@ struct PlainTextTests {
         "The address of a link follows its words",
         arguments: [
             ("See <a href=\"https://example.org/a?b=1&amp;c=2\">the page</a>.", "See the page <https://example.org/a?b=1&c=2>."),
-            ("<a href=\"https://example.org/\">example.org/</a>", "example.org/"), ("<a href='#top'>up</a>", "up"),
+            ("<a href=\"https://example.org/\">example.org/</a>", "example.org/"),
+            ("<a href=\"https://example.org/\"> HTTPS://example.org</a>", "HTTPS://example.org"), ("<a href='#top'>up</a>", "up"),
             ("<a href='javascript:x'>y</a>", "y"),
             ("<a href='http://a.test/x'>one <a href='http://a.test/y'>two</a>", "one <http://a.test/x>two <http://a.test/y>"),
         ])
@@ -63,5 +64,18 @@ struct PlainTextTests {
         }
         _ = seconds(100)
         #expect(seconds(40_000) < 40 * max(seconds(4_000), 0.01))
+    }
+
+    @Test("Words and addresses that resemble each other take a time that grows with their lengths")
+    func resembling() {
+        func seconds(_ count: Int) -> Double {
+            let address = String(repeating: "a", count: count)
+            let html = "<a href=\"http://\(address)b\">\(address)\(address)</a>"
+            let time = ProcessorTime()
+            #expect(PlainText.of(html: html).hasPrefix("aaa"))
+            return time.elapsed
+        }
+        _ = seconds(100)
+        #expect(seconds(400_000) < 40 * max(seconds(40_000), 0.01))
     }
 }

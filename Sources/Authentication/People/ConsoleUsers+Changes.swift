@@ -27,6 +27,8 @@ extension ConsoleUsers {
                 throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
             }
             let grant = new.grant
+            // Whoever has the link could sign in as the new administrator, and approve what another one asks for.
+            if role == .systemAdministrator { try Invitation.end(of: id, &change, on: connection) }
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query(
                     "UPDATE config.console_user SET role = $2, tag = $3 WHERE user_id = $1",

@@ -145,14 +145,17 @@ extension Console {
 
     @Sendable func acceptMissingKeys(_ visit: Visit) async throws -> PageResponse {
         let keys = try await KeyAdministration(visit.session(), to: .purge)
-        guard visit.form["confirmed"] != nil else {
-            let versions = try await keys.missingKeys().map { "\($0.version)" }
+        let missing = try await keys.missingKeys()
+        let names = missing.map { "\($0.version) \($0.fingerprint)" }.joined(separator: ",")
+        // Other keys than the person saw are asked about again.
+        guard visit.form["confirmed"] != nil, visit.form["keys"] == names else {
             return question(
-                ("keysMissingTitle", "keysMissingAsk", "keysMissingAccept"), ["versions": versions.joined(separator: ", ")],
-                "\(Self.encryptionPath)/gone", [:], Self.encryptionPath, visit)
+                ("keysMissingTitle", "keysMissingAsk", "keysMissingAccept"),
+                ["versions": missing.map { "\($0.version)" }.joined(separator: ", ")], "\(Self.encryptionPath)/gone",
+                ["keys": names], Self.encryptionPath, visit)
         }
         if let reply = try await requireReauthentication(visit, for: "\(Self.encryptionPath)/gone") { return reply }
-        try await keys.acceptMissingKeys()
+        try await keys.accept(missing)
         return .redirect("\(visit.root)/\(Self.encryptionPath)?done=goneDone")
     }
 

@@ -107,12 +107,28 @@ package struct PlainText {
         if isShown { link = (CharacterReferences.decoded(Substring(address)), "") }
     }
 
-    /// Adds the address of a link, unless its words are the address.
+    /// The longest address that is written, in bytes.
+    private static let longestAddress = 2_000
+
+    /// Whether the words of a link are its address, with or without the scheme and a last slash.
+    private static func isShown(_ address: String, by words: String) -> Bool {
+        func bare(_ text: String) -> Substring {
+            var text = text[...].drop(while: \.isWhitespace)
+            while text.last?.isWhitespace == true { text.removeLast() }
+            if let scheme = ["http://", "https://"].first(where: { text.prefix($0.count).lowercased() == $0 }) {
+                text = text.dropFirst(scheme.count)
+            }
+            return text.last == "/" ? text.dropLast() : text
+        }
+        return bare(address) == bare(words)
+    }
+
+    /// Adds the address of a link, unless its words are the address or it is too long.
     private mutating func endLink() {
         guard let link else { return }
         self.link = nil
-        let short = link.address.drop { $0 != "/" }.drop { $0 == "/" }
-        guard !link.words.contains(short) else { return }
+        // Comparing whole texts takes as many steps as they have letters. A search would take their product.
+        guard link.address.utf8.count <= Self.longestAddress, !Self.isShown(link.address, by: link.words) else { return }
         lines[lines.count - 1] += "\(lines[lines.count - 1].last == " " ? "" : " ")<\(link.address)>"
     }
 }

@@ -51,7 +51,7 @@ struct MessageComposer {
     /// HTML that displays no words is added alone.
     private func addText(to writer: inout MessageWriter) {
         let plain = isHTML ? PlainText.of(html: email.body) : ""
-        guard !plain.isEmpty else { return writer.add(body: email.body, isHTML: isHTML) }
+        guard !plain.isEmpty, plain.utf8.count <= Self.longestText else { return writer.add(body: email.body, isHTML: isHTML) }
         let boundary = Self.boundary()
         writer.begin(.alternative, boundary)
         for (body, isHTML) in [(plain, false), (email.body, true)] {
@@ -60,6 +60,9 @@ struct MessageComposer {
         }
         writer.end(boundary)
     }
+
+    /// The longest text beside HTML, in bytes. A longer one could make the e-mail too large for its receiver.
+    private static let longestText = 256 << 10
 
     private static func boundary() -> String { "=_\(UUID().uuidString)" }
 

@@ -38,8 +38,8 @@ enum CommandOutput {
     ///
     /// - Throws: ``Failure`` unless everything until now was written, to the disk if it is a file.
     static func requiredLine(_ text: String) throws {
-        line(text)
         failure.withLock { failure in
+            if failure == nil { failure = write(Array("\(text)\n".utf8), isWaitingLimited: true) }
             // A pipe or a terminal has no disk.
             if failure == nil, fsync(STDOUT_FILENO) != 0, ![EINVAL, ENOTSUP, EROFS].contains(errno) { failure = Failure(errno) }
         }
@@ -64,14 +64,22 @@ enum CommandOutput {
         }
     }
 
-    private static func write(_ bytes: [UInt8]) -> Failure? {
+    /// The longest wait for the reader of a pipe or for a terminal that stands still, in milliseconds. What must not be lost may be
+    /// written while a row is locked.
+    private static let longestWait: Int32 = 15_000
+
+    /// - Parameter isWaitingLimited: Whether to give up after ``longestWait`` without progress.
+    private static func write(_ bytes: [UInt8], isWaitingLimited: Bool = false) -> Failure? {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            var ready = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
+            if isWaitingLimited, poll(&ready, 1, longestWait) == 0 { return Failure(ETIMEDOUT) }
+            // A pipe that is ready takes this many bytes without a wait (POSIX, PIPE_BUF).
+            let part = isWaitingLimited ? rest.prefix(Int(PIPE_BUF)) : rest
+            let count = part.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
             if count >= 0 {
                 rest = rest.dropFirst(count)
             } else if errno == EAGAIN {
-                var ready = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
                 poll(&ready, 1, -1)
             } else if errno != EINTR {
                 return Failure(errno)

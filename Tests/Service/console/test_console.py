@@ -488,19 +488,25 @@ def test_it_is_worked_by_the_keyboard_alone(console):
         driver.quit()
 
 
+def words(browser):
+    """The words of a page. In a narrow window the heads of a list's columns stand beside the values."""
+    heads = browser.execute_script("return [...document.querySelectorAll('main thead')].map(head => head.innerText).join(' ')")
+    return collections.Counter(main(browser).split()) - collections.Counter(heads.split())
+
+
 def test_at_200_percent_nothing_is_lost(console, browser):
     """Zoomed as by the browser's own menu (WCAG 2.2, 1.4.4): everything is there, and nothing sticks out to the side."""
     id = console.create("mailboxes", {"name": "zoomed " * 10, "password": "x"})
     browser.set_window_size(1280, 900)
     for page in ["overview", "settings/data-encryption", "settings/data-encryption/change", "records/mailboxes", f"records/mailboxes/{id}", "events", "audit", "access", "account", "connect"]:
         browser.get(f"{console.pages}/{page}")
-        plain = main(browser)
+        plain = words(browser)
         # A window of half as many CSS pixels, each twice as large, is what zooming makes of it.
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 640, "height": 450, "deviceScaleFactor": 2, "mobile": False})
         assert browser.execute_script("return [innerWidth, devicePixelRatio]") == [640, 2]
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 640, page
         # Rows of lists have two lines in a narrow window, with their parts in another order.
-        assert collections.Counter(main(browser).split()) == collections.Counter(plain.split()), page
+        assert words(browser) == plain, page
         for element in browser.find_elements(By.CSS_SELECTOR, "main button, main input:not([type=hidden]), main a"):
             box = element.rect
             inside = browser.execute_script("return !!arguments[0].closest('.scroll')", element)

@@ -278,7 +278,7 @@ def test_an_upgrade_takes_effect_with_the_credentials_of_the_service(machine, tm
             "DELETE FROM config.migration WHERE scope = 'config' AND name = (SELECT max(name) FROM config.migration WHERE scope = 'config') RETURNING to_jsonb(migration)::text")
         try:
             waiting = machine.install(newer).stderr
-            assert f"still runs the former program: config: pending {json.loads(down)['name']}" in waiting and machine.process() == before, waiting
+            assert f"still run the former program: config: pending {json.loads(down)['name']}" in waiting and machine.process() == before, waiting
             [command] = [line.removeprefix("Next, as root:  ") for line in waiting.splitlines() if line.startswith("Next, as root:  ")]
         finally:
             machine.cluster.sql("INSERT INTO config.migration SELECT (jsonb_populate_record(NULL::config.migration, %s::jsonb)).*", [down])

@@ -153,6 +153,8 @@ extension DataAPI {
     ]
 
     private func areUsers(_ values: [JSONValue], _ name: String) async throws -> Bool {
+        // Each may take a query of its own.
+        guard values.count <= APILimits.bulkCount else { return false }
         for value in values where try await principal(value, name).entity != "systemuser" { return false }
         return true
     }

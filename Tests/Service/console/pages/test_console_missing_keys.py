@@ -2,6 +2,7 @@
 
 import json
 
+from html_forms import form
 from test_console_access import Visitor, person, text
 
 ACCESS = "Rows that grant access, or an older key, were deleted directly in the database."
@@ -37,10 +38,13 @@ def test_deleted_rows_of_keys_are_named_counted_and_settled(console):
     console.sql(f"SET session_replication_role = replica; DELETE FROM config.console_user WHERE user_id = '{other}'")
     [missing] = found(console, "attested-rows-missing")
     assert missing.startswith("SQL deleted a row that granted access")
-    asked = text(admin.send(f"{PAGE}/gone"))
+    question = admin.send(f"{PAGE}/gone")
+    asked = text(question)
     assert "Accept that keys are gone?" in asked and ", ".join(str(version) for version, _ in old) in asked and "no way back" in asked
+    # The answer is about the keys that the question named.
+    assert "Accept that keys are gone?" in text(admin.send(f"{PAGE}/gone", confirmed="1", keys="1 another"))
     assert len(found(console, "key-row-missing")) == len(old)
-    assert "You accepted that these keys are gone." in text(admin.send(f"{PAGE}/gone", confirmed="1"))
+    assert "You accepted that these keys are gone." in text(admin.send(f"{PAGE}/gone", **form(question.text, f"{PAGE}/gone").fields))
     assert found(console, "key-row-missing") == [] and len(found(console, "attested-rows-missing")) == 1
     page = text(admin.get("overview"))
     assert KEYS not in page and ACCESS in page and "Accept that they are gone" not in admin.get(PAGE).text
