@@ -40,7 +40,7 @@ def test_deleted_rows_of_keys_are_named_counted_and_settled(console):
     assert missing.startswith("SQL deleted a row that granted access")
     question = admin.send(f"{PAGE}/gone")
     asked = text(question)
-    assert "Accept that keys are gone?" in asked and ", ".join(str(version) for version, _ in old) in asked and "no way back" in asked
+    assert "Accept that keys are gone?" in asked and ", ".join(str(version) for version, _ in old) in asked and "can't be undone" in asked
     # The answer is about the keys that the question named.
     assert "Accept that keys are gone?" in text(admin.send(f"{PAGE}/gone", confirmed="1", keys="1 another"))
     assert len(found(console, "key-row-missing")) == len(old)
