@@ -27,7 +27,7 @@ extension ConsoleUsers {
                 throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
             }
             let grant = new.grant
-            // Whoever has the link could sign in as the new administrator, and approve what another one asks for.
+            // A person who has the link could sign in as the new administrator, and approve what another one asks for.
             if role == .systemAdministrator { try Invitation.end(of: id, &change, on: connection) }
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query(
