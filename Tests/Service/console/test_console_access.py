@@ -239,7 +239,7 @@ def test_the_link_that_waits_is_shown_replaced_and_withdrawn(console):
     assert status(second) == 404 and "has not been used yet" not in text(admin.get(f"access/people/{id}"))
 
 
-@pytest.mark.parametrize("ends", ["used", "reset", "disabled", "over"])
+@pytest.mark.parametrize("ends", ["used", "reset", "disabled", "promoted", "over"])
 def test_a_link_ends_and_is_no_longer_shown(console, ends):
     id, admin = person(console, f"invited-{ends}"), Visitor(console)
     token = re.search(r"token=([\w-]+)", admin.send("access/invite-user", id=id).text)[1]
@@ -253,6 +253,9 @@ def test_a_link_ends_and_is_no_longer_shown(console, ends):
         assert admin.send("access/reset-user", id=id, password="another password of theirs", confirmed="1").status_code == 200
     elif ends == "disabled":
         assert admin.send("access/disable-user", id=id).status_code == 200 and admin.send("access/enable-user", id=id).status_code == 200
+    elif ends == "promoted":
+        # The person who made the link could sign in as the new administrator.
+        assert admin.send("access/role-user", id=id, role="System Administrator", confirmed="1").status_code == 200
     else:
         # A later end is another row than the service wrote; an earlier one is not reached.
         console.sql("UPDATE config.console_user SET invited_until = now() - interval '1 second' WHERE user_id = %s", [id])
