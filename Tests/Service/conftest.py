@@ -15,7 +15,7 @@ from console_browser import chromium, sign_in  # noqa: E402
 from mail import Mail  # noqa: E402
 from service import Deployment, scratch  # noqa: E402
 from cluster import Cluster  # noqa: E402
-from server import Server  # noqa: E402
+from server import running  # noqa: E402
 from schedule import Schedule  # noqa: E402
 
 FULL = bool(os.environ.get("FIELDSEAL_TEST_FULL"))
@@ -102,15 +102,8 @@ def cluster():
 @pytest.fixture(scope="module")
 def server():
     """A running service with a PostgreSQL of its own, which the tests of one file share."""
-    cluster = Cluster()
-    server = None
-    try:
-        server = Server(cluster)
+    with running() as server:
         yield server
-    finally:
-        if server:
-            server.stop()
-        cluster.remove()
 
 
 @pytest.fixture(scope="module")

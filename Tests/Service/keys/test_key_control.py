@@ -13,7 +13,7 @@ import requests
 import soap
 from attested import Attestor
 from cluster import Cluster
-from server import Server
+from server import running
 from service import PATIENCE
 from test_people_and_secrets import Person
 
@@ -23,17 +23,10 @@ AWAITED, OLD = "0x8004852F", "0x80048530"
 
 @pytest.fixture(scope="module")
 def server():
-    cluster = Cluster()
-    server = None
-    try:
-        server = Server(cluster)
-        cluster.run("user", "add", "ada", "--role", "System Administrator", stdin=f"{WORDS}\n")
-        cluster.run("user", "add", "bob", "--role", "System Administrator", stdin=f"{WORDS}\n")
+    with running() as server:
+        server.cluster.run("user", "add", "ada", "--role", "System Administrator", stdin=f"{WORDS}\n")
+        server.cluster.run("user", "add", "bob", "--role", "System Administrator", stdin=f"{WORDS}\n")
         yield server
-    finally:
-        if server:
-            server.stop()
-        cluster.remove()
 
 
 @pytest.fixture

@@ -14,13 +14,12 @@ import time
 import pytest
 import requests
 import yaml
-from cluster import Cluster
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as prometheus
-from server import Server
+from server import running
 from service import PATIENCE
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -36,15 +35,8 @@ def until(condition, what="the condition"):
 
 @pytest.fixture(scope="module")
 def watched():
-    cluster = Cluster(metrics={"port": 0})
-    server = None
-    try:
-        server = Server(cluster)
+    with running(metrics={"port": 0}) as server:
         yield server
-    finally:
-        if server:
-            server.stop()
-        cluster.remove()
 
 
 def log(server):

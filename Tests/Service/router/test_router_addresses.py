@@ -8,23 +8,15 @@ import threading
 import uuid
 
 import pytest
-from cluster import Cluster
-from server import Server
+from server import running
 from service import PATIENCE, PROGRAM
 
 
 @pytest.fixture(scope="module")
 def server():
-    cluster = Cluster()
-    server = None
-    try:
-        server = Server(cluster)
-        server.router = json.loads(cluster.run("client", "add", "router", "--org", "contoso", "--role", "Email Router", "--json").stdout)
+    with running() as server:
+        server.router = json.loads(server.cluster.run("client", "add", "router", "--org", "contoso", "--role", "Email Router", "--json").stdout)
         yield server
-    finally:
-        if server:
-            server.stop()
-        cluster.remove()
 
 
 @pytest.mark.parametrize("organization, secret, path, words", [

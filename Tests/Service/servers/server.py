@@ -1,5 +1,6 @@
 """`fieldseal serve` beside a cluster, with a client that is a System Administrator."""
 
+import contextlib
 import json
 import re
 import socket
@@ -8,6 +9,7 @@ import threading
 import time
 
 import requests
+from cluster import Cluster
 from service import PATIENCE, PROGRAM
 
 
@@ -105,3 +107,17 @@ class Server:
         response = self.request("POST", entity_set, body)
         assert response.status_code == 204, response.text
         return re.search(r"\(([0-9a-f-]{36})\)$", response.headers["OData-EntityId"])[1]
+
+
+@contextlib.contextmanager
+def running(**configuration):
+    """A running service with a PostgreSQL of its own, and the `configuration` of the program. Both end with the block."""
+    cluster = Cluster(**configuration)
+    server = None
+    try:
+        server = Server(cluster)
+        yield server
+    finally:
+        if server:
+            server.stop()
+        cluster.remove()
