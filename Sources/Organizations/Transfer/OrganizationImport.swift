@@ -73,7 +73,8 @@ extension OrganizationRegistry {
         let isThere: Bool
         do {
             isThere = try await asOwner { connection in
-                try connection.query(
+                try connection.settleCommits()
+                return try connection.query(
                     "SELECT EXISTS (SELECT FROM config.organization WHERE organization_id = $1 AND name = $2)",
                     [.uuid(organization.id), .text(organization.name)])[0].decode(0)
             }

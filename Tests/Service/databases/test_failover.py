@@ -97,8 +97,12 @@ def test_a_former_primary_answers_no_write_also_when_it_is_the_only_one_there(pa
         server.stop()
 
 
-def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair):
-    """The primary commits, its standby has it, and the answer is lost with the primary."""
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair, seconds):
+    """The primary commits, its standby has it, and the answer is lost with the primary.
+
+    Until it is promoted the standby can be asked, and does not show what it has not replayed yet.
+    """
     cluster, standby = pair
     server = Server(cluster, "both")
     results = {}
@@ -118,6 +122,7 @@ def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair):
         wait_for(lambda: cluster.sql(waiting) == [(True,)])
         wait_for(lambda: cluster.sql("SELECT flush_lsn >= pg_current_wal_lsn() FROM pg_stat_replication") == [(True,)])
         send_to_all(cluster.home / "data", signal.SIGKILL)
+        time.sleep(seconds)
         standby.sql("SELECT pg_wal_replay_resume()")
         standby.promote()
         thread.join(PATIENCE)
@@ -131,6 +136,32 @@ def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair):
             assert (response.status_code, response.json()["error"]["code"]) == (500, "0x80044150")
         wait_for(lambda: server.request("POST", "mailboxes", {"name": "after"}).status_code == 204)
     finally:
+        server.stop()
+
+
+def test_a_commit_that_only_the_primary_has_is_not_acknowledged(pair):
+    """The server process that waits for the standby ends. Its commit is visible on the primary, and a failover would lose it."""
+    cluster, standby = pair
+    server = Server(cluster, "both")
+    results = []
+    waiting = "FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND wait_event = 'SyncRep'"
+    there = "SELECT count(*) FROM org_contoso.mailbox WHERE name = 'in doubt'"
+    try:
+        assert server.request("POST", "mailboxes", {"name": "first"}).status_code == 204
+        send_to_all(standby.home / "data", signal.SIGSTOP)
+        thread = threading.Thread(target=lambda: results.append(server.request("POST", "mailboxes", {"name": "in doubt"})))
+        thread.start()
+        wait_for(lambda: cluster.sql(f"SELECT count(*) > 0 {waiting}") == [(True,)])
+        cluster.sql(f"SELECT pg_terminate_backend(pid) {waiting}")
+        wait_for(lambda: cluster.sql(there) == [(1,)])
+        thread.join(2)
+        assert results == []
+        send_to_all(standby.home / "data", signal.SIGCONT)
+        thread.join(PATIENCE)
+        assert results[0].status_code == 204
+        wait_for(lambda: standby.sql(there) == [(1,)])
+    finally:
+        send_to_all(standby.home / "data", signal.SIGCONT)
         server.stop()
 
 
