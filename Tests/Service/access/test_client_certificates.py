@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from server import Server
 from service import PATIENCE
+from waiting import until
 
 
 def openssl(*arguments):
@@ -40,13 +41,6 @@ def issue(folder, name, authority):
     openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", private, "-subj", f"/CN={name}", "-out", request)
     openssl("x509", "-req", "-in", request, "-CA", authority[0], "-CAkey", authority[1], "-CAcreateserial", "-days", "2", "-out", certificate)
     return str(certificate), str(private)
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def started(https):

@@ -12,6 +12,7 @@ import requests
 
 from cluster import MIGRATIONS
 from service import PATIENCE, PROGRAM, Deployment, refused
+from waiting import until
 
 
 def test_connections_are_cut_and_refused_for_a_while_as_in_a_failover(own_service):
@@ -83,14 +84,14 @@ def test_serve_survives_a_stop_and_a_start_of_postgres(own_service, tmp_path):
             except requests.exceptions.ConnectionError:
                 return None
 
-        wait_for(lambda: ready() == 200)
+        until(lambda: ready() == 200)
         service.stop_postgres(signal.SIGQUIT)
-        wait_for(lambda: ready() == 503)
+        until(lambda: ready() == 503)
         assert process.poll() is None
         environment = {"PATH": os.environ["PATH"]}
         child = subprocess.Popen([binary, *arguments[1:]], user=user, group=user_group(user), extra_groups=[], cwd="/", env=environment,
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: ready() == 200)
+        until(lambda: ready() == 200)
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGTERM)
@@ -112,13 +113,6 @@ def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
-
-
-def wait_for(condition, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_dev_takes_up_where_it_left_off_however_it_died(own_service):

@@ -18,6 +18,7 @@ import pytest
 import requests
 from service import PATIENCE, Deployment
 from test_client_addresses import PROXY, ask_token, session
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +39,6 @@ def sign_in(deployment, name, password, address, timeout=PATIENCE):
 
 def rows(deployment, condition="true"):
     return deployment.sql(f"SELECT count(*) FROM config.failed_sign_in WHERE {condition}")[0][0]
-
-
-def until(condition, seconds=PATIENCE):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition does not come true"
 
 
 @pytest.mark.alone
