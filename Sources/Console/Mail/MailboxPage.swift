@@ -18,6 +18,8 @@ extension Console {
             if case .text(let text) = try record.value(of: name), !text.isEmpty { text } else { nil }
         }
         let isTesting = state == .testing
+        let isTrying = try isTryingPassword(of: record, visit)
+        let shown = isTrying ? MailboxState.testing : state
         let profileName = try await nameOfProfile(record, visit)
         // A person who may not read profiles does not learn that one was deleted.
         let profile: Bool =
@@ -55,8 +57,9 @@ extension Console {
             step("stepOutgoing", outgoing, outgoing == false ? incoming == false ? visit.text("stepOutgoingToo") : told : nil),
         ]
         var status: [String: Any] = [
-            "badge": ["style": state.style, "text": visit.text("mailboxState:\(state.rawValue)")],
-            "sentence": visit.text("mailboxSentence:\(state.rawValue)"), "isLive": isTesting,
+            "badge": ["style": shown.style, "text": visit.text("mailboxState:\(shown.rawValue)")],
+            "sentence": visit.text(isTrying ? "passwordTried" : "mailboxSentence:\(state.rawValue)"),
+            "isLive": isTesting || isTrying,
             "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
             "steps": steps, "facts": [try await belongingFact(record, visit)] + (try facts(record, visit)), "mayAct": mayAct,
             "mayTest": state != .disabled && profile && (approved || mayApprove),
@@ -68,6 +71,22 @@ extension Console {
         if try record.value(of: "regardingobjectid") == .null { status["isAlone"] = Self.alone(visit) }
         status.merge(outlook(try await visit.session().outlook(ofMailbox: record.id), of: record, state, visit)) { own, _ in own }
         return status
+    }
+
+    /// How long a page waits for the first turn with a password.
+    private static let patience = 60.0
+
+    /// Whether the router has yet to use a password that was just saved. Until then the state is that of the former one.
+    func isTryingPassword(of record: Record, _ visit: Visit) throws -> Bool {
+        func date(_ name: String) throws -> Date? {
+            if case .date(let date) = try record.value(of: name) { date } else { nil }
+        }
+        guard visit.query("done") == "passwordSaved", try isWorkedOn(record), let saved = try date("modifiedon"),
+            -saved.timeIntervalSinceNow < Self.patience
+        else { return false }
+        guard let begun = try date("lastsyncstartedon"), begun > saved else { return true }
+        let ends = try ["lastsuccessfulsynccompletedon", "lastsyncerroroccurredon"].compactMap(date)
+        return !ends.contains { $0 >= begun }
     }
 
     /// Whether an error says that the address is not approved. No router has tried the mailbox then.

@@ -129,6 +129,9 @@ struct TypedRecord {
         }
     }
 
+    /// Whether a password was typed.
+    var setsPassword: Bool { members.contains { entity[$0.name]?.isEncrypted == true && $0.value != .null } }
+
     /// The values to compare with another person's. Of an encrypted attribute that was typed or cleared, a text that no mark equals.
     var compared: [String: String] {
         fields.filter(\.isEncrypted).reduce(into: typed) { values, attribute in

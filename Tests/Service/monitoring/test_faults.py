@@ -132,6 +132,22 @@ def test_dev_takes_up_where_it_left_off_however_it_died(own_service):
     assert service.opened_cells()[f"mailbox({id}).password"][1] == "s3cret"
 
 
+@pytest.mark.parametrize("what", ["missing", "another"])
+def test_dev_keeps_its_clients_when_it_could_not_start(own_service, what):
+    service = own_service
+    before = {name: service.dev[name] for name in ("clients", "console")}
+    service.stop()
+    kek = service.home / "kek"
+    kept = kek.rename(service.home / "kek.kept")
+    if what == "another":
+        service.run("kek", "create", str(kek))
+    assert service.run("dev", check=False).returncode != 0
+    kept.replace(kek)
+    service.start()
+    assert {name: service.dev[name] for name in ("clients", "console")} == before
+    assert service.get("mailboxes?$top=1").status_code == 200
+
+
 def test_nothing_is_left_running_after_a_stop(own_service):
     service = own_service
     pid = service.postgres_pid()

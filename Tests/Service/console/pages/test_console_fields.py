@@ -252,3 +252,35 @@ def test_a_form_writes_only_what_was_changed_in_it(console, entity_set, table, k
     assert saved.status_code == 200 and "done=saved" in saved.url, text(saved)
     differing = {name for name, value in row().items() if value != written[name]}
     assert differing <= {"versionnumber", "modifiedon", "modifiedby", "modifiedbyname", *typed} and set(typed) <= differing
+
+
+def test_a_saved_password_is_tried_before_the_mailbox_is_said_to_work(console):
+    admin = Visitor(console)
+    profile = console.create("emailserverprofiles", {"name": "tried servers"})
+    box = console.create("mailboxes", {
+        "name": "tried", "emailaddress": "tried@contoso.example", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    works = "incomingemailstatus = 1, enabledforincomingemail = true, emailrouteraccessapproval = 1"
+    console.sql(f"UPDATE org_contoso.mailbox SET {works} WHERE mailboxid = %s", [box])
+    path = f"records/mailboxes/{box}"
+    fields = form(admin.get(path).text, f"/mailboxes/{box}").fields
+
+    def status(page):
+        return re.search(r'(?s)id="status".*?</section>', page.text)[0]
+
+    assert "This mailbox works" in status(admin.get(path))
+    saved = admin.send(path, **fields | {"password": "another password"})
+    assert saved.url.endswith("?done=passwordSaved"), text(saved)
+    for page in (saved, admin.get(f"{path}?done=passwordSaved")):
+        assert "Saved. The new password is being tried." in text(page) and "The new password is being tried" in status(page)
+        assert "data-live" in status(page) and "This mailbox works" not in status(page)
+    # Without that the page says what is known.
+    assert "This mailbox works" in status(admin.get(path)) and "data-live" not in status(admin.get(path))
+    console.sql("UPDATE org_contoso.mailbox SET lastsyncstartedon = now() WHERE mailboxid = %s", [box])
+    assert "data-live" in status(admin.get(f"{path}?done=passwordSaved"))
+    console.sql(
+        "UPDATE org_contoso.mailbox SET incomingemailstatus = 2, lastsyncerroroccurredon = now(), lastsyncerror = 'refused' WHERE mailboxid = %s", [box])
+    page = admin.get(f"{path}?done=passwordSaved")
+    assert "This mailbox does not work" in status(page) and "data-live" not in status(page) and "being tried" not in text(page)
+    # Another field is no reason to wait.
+    fields = form(admin.get(path).text, f"/mailboxes/{box}").fields
+    assert admin.send(path, **{**fields, "name": "tried again"}).url.endswith("?done=saved")
