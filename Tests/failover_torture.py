@@ -10,10 +10,12 @@ done, or a server was not well again within 15 seconds of the new primary. It ex
 """
 
 import argparse
+import collections
 import contextlib
 import json
 import pathlib
 import random
+import re
 import sys
 import time
 
@@ -101,7 +103,8 @@ def check(torture, flow, changes, seed):
     flow.check(leader)
     assert torture.patroni.run("verify").returncode == 0
     assert all(server.process.poll() is None for server in torture.place.servers)
-    return {**counts, "keys changed": changes.done, "key changes unsure": len(changes.unsure)}
+    reasons = [re.sub("[0-9]+", "N", text.strip().split("\n")[-1])[:120] for text in changes.unsure]
+    return {**counts, "keys changed": changes.done, "key changes refused or unsure": collections.Counter(reasons)}
 
 
 def main():
