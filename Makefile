@@ -9,7 +9,7 @@ PACKAGING_PACKAGES := binutils dpkg-dev
 LINT_PACKAGES := shellcheck python3-venv
 SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python dist/container/health dist/container/prepare dist/container/setup dist/debian/fieldseal-router.postinst dist/debian/fieldseal-router.postrm dist/debian/fieldseal-router.prerm dist/debian/fieldseal.postinst dist/debian/fieldseal.postrm dist/debian/fieldseal.prerm examples/mailbox.sh scripts/fips-module scripts/install-packages
 
-.PHONY: help run mail cluster build packages test test-one test-full torture router-torture fuzz bench fips screenshots lint format docs clean
+.PHONY: help run mail cluster build packages test test-one test-full torture failover-torture router-torture fuzz bench fips screenshots lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,13 @@ torture: ## Change the key 2,000 times under load, interrupted at random (CASES=
 	@swift build -c release --product fieldseal --quiet
 	@Tests/Support/python
 	@FIELDSEAL=.build/release/fieldseal .venv/bin/python Tests/torture.py $(if $(CASES),--cases $(CASES)) $(if $(SEED),--seed $(SEED))
+
+failover-torture: ## Kill, pause, cut off and switch over the primary 50 times at random under load, as root (ROUNDS=n SEED=n MINUTES=n)
+	@scripts/install-packages $(TEST_PACKAGES)
+	@swift build -c release --product fieldseal --quiet
+	@Tests/Support/python
+	@FIELDSEAL=.build/release/fieldseal .venv/bin/python Tests/failover_torture.py $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(MINUTES),--minutes $(MINUTES))
 
 router-torture: ## Kill routers and the service 500 times while mail flows, then stop the service for five minutes, as root (KILLS=n SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)

@@ -45,7 +45,13 @@ public struct PrimaryWatch: Sendable {
     private func watchPrimary() async {
         var connection: PostgresConnection?
         while !Task.isCancelled {
-            let isThere = if let connection { await answers(connection) } else { false }
+            var isThere = false
+            if let connection {
+                isThere = await connection.responds(within: Self.patience) { connection in
+                    try connection.execute("SELECT 1")
+                    return !connection.isReadOnly
+                }
+            }
             if !isThere {
                 await connection?.close()
                 connection = try? await PostgresConnection.connect(conninfo, applicationName: "fieldseal watch")
@@ -53,19 +59,5 @@ public struct PrimaryWatch: Sendable {
             try? await Task.sleep(for: Self.interval)
         }
         await connection?.close()
-    }
-
-    /// Whether the primary responds in time.
-    private func answers(_ connection: PostgresConnection) async -> Bool {
-        let timer = Task {
-            try await Task.sleep(for: Self.patience)
-            connection.cut()
-        }
-        defer { timer.cancel() }
-        return
-            (try? await connection.run { connection in
-                try connection.execute("SELECT 1")
-                return !connection.isReadOnly
-            }) ?? false
     }
 }

@@ -8,13 +8,36 @@ package import Tenancy
 extension Session {
     /// The records or groups of a query.
     ///
+    /// - Parameter mayUseStandby: Whether a standby may run it. What decides about access or a change is read from the primary.
     /// - Throws: ``FieldsealError``: `.noSuchAttribute`, `.queryDoesNotFit`, `.privilegeDenied`.
-    package func list(_ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = []) async throws -> RecordPage {
+    package func list(
+        _ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = [], mayUseStandby: Bool = false
+    ) async throws -> RecordPage {
         let reading = try RetrieveOperation(entity, query, expanding, for: self)
-        return try await deployment.pool.withConnection { connection in
+        let run: @Sendable (isolated PostgresConnection) throws -> RecordPage = { connection in
             guard !expanding.isEmpty || query.countsRows else { return try reading.run(on: connection) }
             // One snapshot for all statements of the query.
             return try connection.transaction(isolation: .repeatableRead) { try reading.run(on: connection) }
+        }
+        if mayUseStandby, let standby = deployment.standby, let position = try await position(for: standby),
+            let page = try await standby.read(after: position, run)
+        {
+            return page
+        }
+        return try await deployment.pool.withConnection { try run($0) }
+    }
+
+    /// What the primary has written after it checked the session. A standby that has replayed it gives no right that was taken away,
+    /// and has every write that was acknowledged.
+    ///
+    /// - Returns: Nil when the server does not say it.
+    private func position(for standby: Standby) async throws -> Standby.Position? {
+        try await deployment.pool.withConnection { connection in
+            do {
+                return try Standby.Position(run([(standby.positionStatement, [])], on: connection)[0])
+            } catch let error as PostgresError where error.kind == .server && !error.isConnectionLoss {
+                return nil
+            }
         }
     }
 
@@ -67,7 +90,7 @@ extension Session {
         query.countsRows = true
         query.pageSize = 1
         query.outputs = [.init(.column(.init(entity.primaryID)))]
-        return try await list(entity, query).count ?? 0
+        return try await list(entity, query, mayUseStandby: true).count ?? 0
     }
 
     /// The encrypted attributes that have a value, for a record that the caller may read.

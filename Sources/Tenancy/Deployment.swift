@@ -27,6 +27,8 @@ package struct Deployment: Sendable {
     /// Shared connections for short statements of many callers: lookups of records, and writes that need no earlier read.
     let readers: [SharedConnection]
     let writers: [SharedConnection]
+    /// Runs lists; nil if the primary runs them.
+    package let standby: Standby?
 
     package init(
         conninfo: String,
@@ -35,8 +37,10 @@ package struct Deployment: Sendable {
         policy: KeyPolicy = KeyPolicy(),
         sharedReaders: Int = 0,
         sharedWriters: Int = 0,
+        standby: Standby? = nil,
         statementLimit: Duration? = nil
     ) {
+        self.standby = standby
         readers = (0..<sharedReaders).map { _ in SharedConnection(.init(conninfo: conninfo, statementLimit: statementLimit)) }
         writers = (0..<sharedWriters).map { _ in SharedConnection(.init(conninfo: conninfo, statementLimit: statementLimit)) }
         self.conninfo = conninfo
@@ -57,11 +61,15 @@ package struct Deployment: Sendable {
     /// Closes its connections after the running work has ended.
     package func close() async {
         for connection in readers + writers { connection.close() }
+        await standby?.close()
         await pool.close()
     }
 
     /// Ends the statements of running requests, which get an error.
-    package func endStatements() async { await pool.closeAtOnce() }
+    package func endStatements() async {
+        await standby?.closeAtOnce()
+        await pool.closeAtOnce()
+    }
 
     /// Whether the shared schemas are at this program's version, or at a newer compatible one.
     package func isMigrated() async throws -> Bool { try await condition() != .notMigrated }

@@ -19,7 +19,6 @@ extension Console {
         }
         let isTesting = state == .testing
         let isTrying = try isTryingPassword(of: record, visit)
-        let shown = isTrying ? MailboxState.testing : state
         let profileName = try await nameOfProfile(record, visit)
         // A person who may not read profiles does not learn that one was deleted.
         let profile: Bool =
@@ -57,10 +56,9 @@ extension Console {
             step("stepOutgoing", outgoing, outgoing == false ? incoming == false ? visit.text("stepOutgoingToo") : told : nil),
         ]
         var status: [String: Any] = [
-            "badge": ["style": shown.style, "text": visit.text("mailboxState:\(shown.rawValue)")],
-            "sentence": visit.text(isTrying ? "passwordTried" : "mailboxSentence:\(state.rawValue)"),
             "isLive": isTesting || isTrying,
-            "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
+            "sentence": visit.text(isTrying ? "passwordTried" : "mailboxSentence:\(state.rawValue)"),
+            "badge": badge(isTrying ? .testing : state, visit), "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
             "steps": steps, "facts": [try await belongingFact(record, visit)] + (try facts(record, visit)), "mayAct": mayAct,
             "mayTest": state != .disabled && profile && (approved || mayApprove),
             "testText": visit.text(approved ? "testAndEnable" : "approveAndTest"), "approves": !approved,
@@ -71,6 +69,10 @@ extension Console {
         if try record.value(of: "regardingobjectid") == .null { status["isAlone"] = Self.alone(visit) }
         status.merge(outlook(try await visit.session().outlook(ofMailbox: record.id), of: record, state, visit)) { own, _ in own }
         return status
+    }
+
+    private func badge(_ state: MailboxState, _ visit: Visit) -> [String: Any] {
+        ["style": state.style, "text": visit.text("mailboxState:\(state.rawValue)")]
     }
 
     /// How long a page waits for the first turn with a password.

@@ -71,6 +71,20 @@ package final class DeploymentFigures: Sendable {
             })
         text.gauge(
             "fieldseal_database_waiting", "Callers that wait for a connection.", loads.map { sample($0.0, Double($0.1.waiting)) })
+        let standbys = databases.compactMap { name, figures in figures.deployment.standby.map { (name, $0.figures) } }
+        if !standbys.isEmpty {
+            text.gauge(
+                "fieldseal_standby_up", "1 if the standby responds, and else 0.",
+                standbys.map { sample($0.0, $0.1.isThere ? 1 : 0) })
+            text.counter(
+                "fieldseal_lists", "Lists by the server that ran them.",
+                standbys.flatMap { name, figures in
+                    [("standby", figures.counts.served), ("primary", figures.counts.left)].map { server, count in
+                        names == nil
+                            ? .init(["server": server], Double(count)) : .init(["database": name, "server": server], Double(count))
+                    }
+                })
+        }
         if let kek = databases.first?.value.deployment.kek {
             text.info("fieldseal_kek", "The key-encryption key in force.", ["kek_id": kek.id])
         }

@@ -71,6 +71,13 @@ package struct ServerPresence: Sendable {
         ).map { Refusal(organization: try $0.decode(0), host: try $0.decode(1), reason: try $0.decode(2)) }
     }
 
+    /// Tells a database from a copy of it that went on by itself: servers renew their rows in one of them alone.
+    package static let mark = Standby.Mark(
+        "SELECT server_id || ' ' || seen_on FROM config.server ORDER BY seen_on DESC LIMIT 1",
+        holdsIf: """
+            EXISTS (SELECT FROM config.server WHERE server_id::text = left($1, 36) AND seen_on >= substr($1, 38)::timestamptz)
+            """)
+
     /// Deletes the row, when the server stops.
     package func end(_ deployment: Deployment) async throws {
         _ = try await deployment.pool.withConnection {

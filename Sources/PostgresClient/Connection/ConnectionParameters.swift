@@ -36,7 +36,7 @@ public enum ConnectionParameters {
     /// alone would wait without limit, and TCP for a quarter of an hour.
     private static let defaults = [("client_encoding", "UTF8"), ("connect_timeout", "10"), ("tcp_user_timeout", "30000")]
 
-    /// Seconds for connecting to one of several hosts. The hosts after it wait meanwhile.
+    /// Seconds for connecting to one of several hosts, or to a standby. The hosts after it, or the primary, wait meanwhile.
     private static let secondsForOneOfSeveral = "3"
 
     /// One host of a connection string.
@@ -74,6 +74,11 @@ public enum ConnectionParameters {
         return Attempt(keywords: all.map(\.0), values: all.map(\.1))
     }
 
+    /// Whether a connection string requests a standby.
+    static func requestsStandby(_ conninfo: String) -> Bool {
+        (try? parse(conninfo))?.last { $0.keyword == "target_session_attrs" }?.value == "standby"
+    }
+
     /// The attempts in order. With several hosts, first a host that accepts writes, then any host, so that reads continue.
     static func attempts(_ conninfo: String, applicationName: String) -> [Attempt] {
         func attempt(_ more: [(String, String)] = []) -> Attempt {
@@ -88,6 +93,7 @@ public enum ConnectionParameters {
         let isChosen =
             parameters.contains { $0.keyword == "target_session_attrs" }
             || ProcessInfo.processInfo.environment["PGTARGETSESSIONATTRS"] != nil
+        if requestsStandby(conninfo) { return [attempt([("connect_timeout", secondsForOneOfSeveral)])] }
         guard hosts.contains(","), !isChosen else { return [attempt()] }
         return [attempt([("target_session_attrs", "read-write")]), attempt()]
     }

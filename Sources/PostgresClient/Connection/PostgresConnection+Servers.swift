@@ -75,4 +75,16 @@ extension PostgresConnection {
 
     /// Shuts the connection down, from any thread. Calls that wait for the server fail at once.
     nonisolated func cut() { canceller.cut() }
+
+    /// Whether the server responds in time, and to the caller's satisfaction. If it does not respond, the connection is cut.
+    nonisolated func responds(
+        within limit: Duration, _ question: @Sendable (isolated PostgresConnection) throws -> Bool
+    ) async -> Bool {
+        let timer = Task {
+            try await Task.sleep(for: limit)
+            cut()
+        }
+        defer { timer.cancel() }
+        return (try? await run(question)) ?? false
+    }
 }

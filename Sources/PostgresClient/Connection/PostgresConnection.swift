@@ -58,6 +58,8 @@ public actor PostgresConnection {
         }
         do {
             take(try begin())
+            // A standby was requested, and no other server is better.
+            if ConnectionParameters.requestsStandby(conninfo) { readOnlySince = nil }
         } catch {
             PQfinish(handle)
             handle = nil

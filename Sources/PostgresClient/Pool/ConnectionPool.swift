@@ -91,6 +91,11 @@ public final class ConnectionPool: Sendable {
     /// Closes the pool, and shuts down the connections whose statements run. Their callers get an error at once.
     public func closeAtOnce() async {
         await close()
+        cut()
+    }
+
+    /// Shuts down all connections. Their callers get an error, and later ones new connections.
+    func cut() {
         for connection in opened.withLock({ $0.compactMap(\.canceller) }) { connection.cut() }
     }
 

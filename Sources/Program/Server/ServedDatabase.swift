@@ -5,6 +5,7 @@ import Diagnostics
 import Email
 import Foundation
 import Logging
+import Organizations
 import PostgresClient
 import ServiceLifecycle
 import Synchronization
@@ -65,15 +66,22 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// - Throws: ``PostgresError`` when the database is unreachable; ``StartError`` and others when it can't be served.
     func open() async throws {
         let statementLimit = Duration.seconds(settings.statementSeconds)
-        let pool = ConnectionPool(
+        func limits(_ conninfo: String) -> ConnectionPool.Configuration {
             .init(
-                conninfo: settings.database, limit: settings.connections,
-                share: settings.clientConnections ?? max(1, settings.connections / 2), statementLimit: statementLimit))
+                conninfo: conninfo, limit: settings.connections,
+                share: settings.clientConnections ?? max(1, settings.connections / 2), statementLimit: statementLimit)
+        }
+        let pool = ConnectionPool(limits(settings.database))
+        let standby =
+            settings.standbyDatabase.isEmpty
+            ? nil
+            : Standby(
+                limits(settings.standbyDatabase), mark: ServerPresence.mark, patience: .milliseconds(settings.standbyMilliseconds))
         do {
             let kek = try await KeyEncryptionKeyCheck.check(try settings.keyEncryptionKey(), on: pool)
             let deployment = Deployment(
                 conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy, sharedReaders: Self.sharedReaders,
-                sharedWriters: Self.sharedWriters, statementLimit: statementLimit)
+                sharedWriters: Self.sharedWriters, standby: standby, statementLimit: statementLimit)
             try await check(deployment)
             let opened = try await compose(deployment)
             state.withLock { $0 = opened }
@@ -161,6 +169,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         if let receiver = opened.events {
             services.append(EventShipper(deployment: opened.deployment, receiver: receiver, logger: surroundings.logger))
         }
+        if let standby = opened.deployment.standby { services.append(StandbyWatch(standby: standby)) }
         if let watch = PrimaryWatch(conninfo: settings.database) { services.append(FailoverWatch(watch: watch)) }
         if let places = surroundings.places {
             services.append(OrganizationWatch(places: places, name: name, conninfo: settings.database))

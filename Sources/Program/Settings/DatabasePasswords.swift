@@ -107,10 +107,10 @@ enum DatabasePasswords {
     /// The connection for migrations may have its own password file, such as a superuser's for `migrate bootstrap`.
     private static func check(_ users: Set<String>, _ settings: Settings, _ path: String) throws(SettingsError) {
         for database in settings.allDatabases {
-            for conninfo in [database.conninfo, database.migrationConninfo] {
+            for conninfo in [database.conninfo, database.standbyConninfo, database.migrationConninfo] {
                 guard let parameters = try? ConnectionParameters.parse(conninfo) else { continue }
                 if let other = parameters.first(where: { ["password", "passfile"].contains($0.keyword) }) {
-                    guard conninfo == database.conninfo else { continue }
+                    guard conninfo != database.migrationConninfo || conninfo == database.conninfo else { continue }
                     throw problem("the connection string of the service has \(other.keyword) too: keep one of them")
                 }
                 guard let user = parameters.last(where: { $0.keyword == "user" })?.value, users.isDisjoint(with: [user, "*"]) else {

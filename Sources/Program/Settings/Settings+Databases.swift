@@ -1,3 +1,5 @@
+import PostgresClient
+
 /// The databases of a deployment. Each is complete in itself, with `config` and its organizations.
 extension Settings {
     struct Database: Sendable {
@@ -5,6 +7,8 @@ extension Settings {
         let conninfo: String
         /// Connects as a role that may act as the owner.
         let migrationConninfo: String
+        /// Connects to a standby; empty for none.
+        let standbyConninfo: String
     }
 
     /// The name of the database in the setting `database`, beside others, and for `--database`.
@@ -13,10 +17,15 @@ extension Settings {
     /// All of them, by name.
     var allDatabases: [Database] {
         guard !databases.isEmpty else {
-            return [Database(name: Self.onlyName, conninfo: database, migrationConninfo: migrationDatabase)]
+            return [
+                Database(
+                    name: Self.onlyName, conninfo: database, migrationConninfo: migrationDatabase, standbyConninfo: standbyDatabase)
+            ]
         }
         return databases.sorted { $0.key < $1.key }.map {
-            Database(name: $0.key, conninfo: $0.value, migrationConninfo: migrationDatabases[$0.key] ?? $0.value)
+            Database(
+                name: $0.key, conninfo: $0.value, migrationConninfo: migrationDatabases[$0.key] ?? $0.value,
+                standbyConninfo: standbyDatabases[$0.key] ?? "")
         }
     }
 
@@ -24,6 +33,7 @@ extension Settings {
     func selecting(_ one: Database) -> Settings {
         var settings = self
         (settings.database, settings.migrationDatabase) = (one.conninfo, one.migrationConninfo)
+        settings.standbyDatabase = one.standbyConninfo
         return settings
     }
 
@@ -49,18 +59,31 @@ extension Settings {
     mutating func completeDatabases() throws(SettingsError) {
         guard !databases.isEmpty else {
             guard !database.isEmpty else { throw .required("database") }
-            guard migrationDatabases.isEmpty else { throw .required("databases") }
+            guard migrationDatabases.isEmpty, standbyDatabases.isEmpty else { throw .required("databases") }
             if migrationDatabase.isEmpty { migrationDatabase = database }
-            return
+            return try checkStandby("standbyDatabase", standbyDatabase)
         }
         guard database.isEmpty else { throw .several(["database", "databases"]) }
-        guard migrationDatabase.isEmpty else {
-            throw .malformed("the settings have migrationDatabase beside databases: it is an entry of migrationDatabases there")
+        for (key, text) in [("migrationDatabase", migrationDatabase), ("standbyDatabase", standbyDatabase)] where !text.isEmpty {
+            throw .malformed("the settings have \(key) beside databases: it is an entry of \(key)s there")
         }
-        if let name = migrationDatabases.keys.sorted().first(where: { databases[$0] == nil }) {
-            throw .malformed("migrationDatabases has \(name), which is not among databases: correct its name, or add it there")
+        for (key, entries) in [("migrationDatabases", migrationDatabases), ("standbyDatabases", standbyDatabases)] {
+            if let name = entries.keys.sorted().first(where: { databases[$0] == nil }) {
+                throw .malformed("\(key) has \(name), which is not among databases: correct its name, or add it there")
+            }
+        }
+        for (name, conninfo) in standbyDatabases.sorted(by: { $0.key < $1.key }) {
+            try checkStandby("standbyDatabases.\(name)", conninfo)
         }
         // One of several is selected later.
         if allDatabases.count == 1 { self = selecting(allDatabases[0]) }
+    }
+
+    /// Checks that a connection string is for standbys alone.
+    private func checkStandby(_ key: String, _ conninfo: String) throws(SettingsError) {
+        guard !conninfo.isEmpty, let parameters = try? ConnectionParameters.parse(conninfo) else { return }
+        guard parameters.last(where: { $0.keyword == "target_session_attrs" })?.value == "standby" else {
+            throw .malformed("\(key) does not say that it connects to a standby: add target_session_attrs=standby")
+        }
     }
 }

@@ -13,10 +13,14 @@ struct Settings: Sendable {
     var file = ""
     var database = ""
     var migrationDatabase = ""
+    /// Connects to a standby that runs lists; empty for none.
+    var standbyDatabase = ""
     /// Connection strings by the databases' names, instead of ``database`` if there are several.
     var databases: [String: String] = [:]
     /// Connection strings for migrations, for the databases in ``databases``.
     var migrationDatabases: [String: String] = [:]
+    /// Connection strings for standbys, for the databases in ``databases``.
+    var standbyDatabases: [String: String] = [:]
     /// The systemd credential with the passwords of the roles in the connection strings.
     var databasePasswordsCredential: String?
     var connections = 16
@@ -61,6 +65,8 @@ struct Settings: Sendable {
     var issuerAuthorityFile: String?
     /// The time limit of a request's statement in seconds.
     var statementSeconds = 30
+    /// How far the standby may be behind.
+    var standbyMilliseconds = 100
     /// Seconds for which a stopping server continues to serve, while `/readyz` reports that it stops.
     var drainSeconds = 0
     /// How many database connections one caller's requests may hold at a time; nil for half of ``connections``.
@@ -132,6 +138,8 @@ struct Settings: Sendable {
             .text("migrationDatabase", \.migrationDatabase, .connection),
             .connections("databases", \.databases),
             .connections("migrationDatabases", \.migrationDatabases),
+            .text("standbyDatabase", \.standbyDatabase, .connection),
+            .connections("standbyDatabases", \.standbyDatabases),
             .text("databasePasswords.credential", \.databasePasswordsCredential, .text),
             .integer("connections", \.connections, 2...1_000),
             .text("kekFile", \.kekFile, .file),
@@ -205,6 +213,7 @@ struct Settings: Sendable {
             .integer("limits.clientConcurrency", \.limits.clientConcurrency, 1...100_000),
             .integer("limits.clientConnections", \.clientConnections, 1...1_000),
             .integer("limits.statementSeconds", \.statementSeconds, 1...86_400),
+            .integer("limits.standbyMilliseconds", \.standbyMilliseconds, 0...10_000),
         ]
     }
 

@@ -1,26 +1,17 @@
 """Partitions: PostgreSQL, etcd and servers on machines of their own, between which the network is cut, also one way."""
 
-import contextlib
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from network import Network
-from patroni import Patroni
-from server import Server, make_certificate
+from partitions import PARTITIONS, Place
 from service import PATIENCE
 from traffic import Readers, check_passwords
 from waiting import until
 from writers import PROMISE, Writers, check_writes
-
-#: What the primary is cut off from, and whether another server becomes the primary then.
-PARTITIONS = {
-    "everything": True, "etcd": True, "what it sends to etcd": True, "what etcd sends to it": True, "a Patroni that hangs": True,
-    "its standby": False, "what its standby sends to it": False, "the servers": False, "what it sends to the servers": False}
 
 
 def sample():
@@ -29,48 +20,6 @@ def sample():
         return list(PARTITIONS)
     chance = random.Random(int(os.environ["FIELDSEAL_SEED"]))
     return [chance.choice([name for name, is_new in PARTITIONS.items() if is_new is kind]) for kind in (True, False)]
-
-
-class Place:
-    """Two PostgreSQL, an etcd and two servers, each on its own machine. Clients write at one server and read at the other."""
-
-    def __init__(self):
-        with contextlib.ExitStack() as stack:
-            self.network = Network()
-            stack.callback(self.network.remove)
-            self.patroni = Patroni(machine=self.network.machine)
-            stack.callback(self.patroni.remove)
-            machines = [self.network.machine(f"server-{number}") for number in range(2)]
-            make_certificate(self.patroni.home, *(machine.host for machine in machines))
-            self.network.heal()
-            self.servers = [Server(self.patroni, machine=machine) for machine in machines]
-            for server in self.servers:
-                stack.callback(server.stop)
-            self.stack = stack.pop_all()
-
-    def cut(self, name):
-        """Cuts the primary off, and returns it with its standby."""
-        primary, standby = self.patroni.leader(), self.patroni.standby()
-        etcd, servers = self.patroni.place, [server.machine for server in self.servers]
-        if name == "a Patroni that hangs":
-            primary.process.send_signal(signal.SIGSTOP)
-        sender, receivers, both = {
-            "everything": (primary.machine, [etcd, standby.machine, *servers], True),
-            "etcd": (primary.machine, [etcd], True),
-            "what it sends to etcd": (primary.machine, [etcd], False),
-            "what etcd sends to it": (etcd, [primary.machine], False),
-            # Its PostgreSQL goes on as a primary, and servers reach it.
-            "a Patroni that hangs": (primary.machine, [etcd, standby.machine], True),
-            "its standby": (primary.machine, [standby.machine], True),
-            "what its standby sends to it": (standby.machine, [primary.machine], False),
-            "the servers": (primary.machine, servers, True),
-            "what it sends to the servers": (primary.machine, servers, False)}[name]
-        self.network.cut(sender, *receivers, both=both)
-        return primary, standby
-
-    def heal(self, primary):
-        primary.process.send_signal(signal.SIGCONT)
-        self.network.heal()
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ defaults
   timeout server 30m
   timeout check 2s
 listen postgres
-  bind 127.0.0.1:{port}
+  bind {host}:{port}
   option httpchk OPTIONS /primary
   http-check expect status 200
   default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
@@ -232,15 +232,15 @@ class Patroni:
             "database": f"{where} user=fieldseal_service", "migrationDatabase": f"{where} user=postgres", "kekFile": f"{self.home}/kek"}
         (self.home / f"{name}.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in lines.items()))
 
-    def balance(self):
-        """Starts HAProxy before the members. It asks Patroni which one is the primary. The settings `balanced` name it alone."""
-        [port] = free_ports(1)
+    def balance(self, machine=Machine()):
+        """Starts HAProxy on a machine before the members. It asks Patroni which one is the primary. The settings `balanced` name it alone."""
+        [port] = machine.ports(6432)
         lines = [f"  server {m.name} {m.host}:{m.port} check port {m.rest}\n" for m in self.members]
-        (self.home / "postgres.cfg").write_text(BALANCER.format(port=port) + "".join(lines))
-        self.balancer = Machine().start(["haproxy", "-db", "-f", str(self.home / "postgres.cfg")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.write_settings("balanced", f"host=127.0.0.1 port={port}")
+        (self.home / "postgres.cfg").write_text(BALANCER.format(host=machine.host, port=port) + "".join(lines))
+        self.balancer = machine.start(["haproxy", "-db", "-f", str(self.home / "postgres.cfg")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.write_settings("balanced", f"host={machine.host} port={port}")
         # It takes all of them for primaries until it has asked, and leads to one after the other.
-        conninfo = f"host=127.0.0.1 port={port} user=postgres dbname=fieldseal target_session_attrs=read-write"
+        conninfo = f"host={machine.host} port={port} user=postgres dbname=fieldseal target_session_attrs=read-write"
         until(lambda: all(is_reachable(conninfo) for _ in range(2 * len(self.members))))
         return "balanced"
 

@@ -25,6 +25,14 @@ class Standby:
             check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
         self.superuser = f"host={self.home} user=postgres dbname=fieldseal"
 
+    def start(self):
+        """Starts one that was killed."""
+        for left in [self.home / "data/postmaster.pid", *self.home.glob(".s.PGSQL.*")]:
+            left.unlink(missing_ok=True)
+        subprocess.run(
+            ["bash", "-c", f"source {SUPPORT}; resume_postgres {self.home} fsync=off"], check=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+
     def promote(self):
         assert self.sql("SELECT pg_promote()") == [(True,)]
 

@@ -82,6 +82,28 @@ struct ConfigTrial {
             problems.append("\(label)\(error)")
         }
         await pool.close()
+        await tryStandby(settings, label)
+    }
+
+    /// Connects to the standby, and compares it with the primary.
+    private mutating func tryStandby(_ settings: Settings, _ label: String) async {
+        guard !settings.standbyDatabase.isEmpty else { return }
+        do {
+            try await PoolerCheck.refuseTransactionPooling(settings.standbyDatabase)
+            switch try await Standby.isStandby(settings.standbyDatabase, of: settings.database, mark: ServerPresence.mark) {
+            case true?: break
+            case nil:
+                notes.append(
+                    "\(label)the standby is more than 3 seconds behind the primary, so the primary runs lists until it has caught up, if it "
+                        + "is a standby of this database at all")
+            case false?:
+                problems.append(
+                    "\(label)the standby is not one of this database: it belongs to another PostgreSQL, follows a former primary, or "
+                        + "the connection string names another database. Correct standbyDatabase")
+            }
+        } catch {
+            notes.append("\(label)the standby can't be asked, so the primary runs lists: \(error)")
+        }
     }
 
     /// Hosts of organizations that no database has.

@@ -21,7 +21,7 @@ extension DataAPI {
             query.offset = (fetch.page - 1) * query.pageSize
         }
         if !preferences.annotations.isEmpty { query.addNames(in: entity) }
-        let page = try await session.list(entity, query)
+        let page = try await session.list(entity, query, mayUseStandby: true)
         var annotations: [JSONValue.Member] = []
         if let count = page.count { annotations.append(.init("@\(Self.total)", .integer(Int64(count)))) }
         if preferences.wants(Self.more) { annotations.append(.init("@\(Self.more)", .bool(page.next != nil))) }
@@ -44,7 +44,7 @@ extension DataAPI {
         query.identifiesRecords = false
         if !request.preferences.annotations.isEmpty { query.addNames(in: entity) }
         query = options.paged(query, size: min(request.preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit))
-        let page = try await session.list(entity, query)
+        let page = try await session.list(entity, query, mayUseStandby: true)
         let nextLink = page.next.map { "\(serviceRoot)/\(entity.entitySetName)?\(options.next($0))" }
         return APIResponse.json(
             try representation(request).page(page, nextLink: nextLink), headers: HTTPFields().applying(request.preferences.applied)

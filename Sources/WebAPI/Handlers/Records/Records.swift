@@ -113,7 +113,8 @@ extension DataAPI {
         let preferences = request.preferences
         var query = options.paged(query, size: min(preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit))
         if !preferences.annotations.isEmpty { query.addNames(in: entity) }
-        let page = try await session.list(entity, query, expanding: named(options.expansions, entity, preferences))
+        let page = try await session.list(
+            entity, query, expanding: named(options.expansions, entity, preferences), mayUseStandby: true)
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
         if givesReferences { return APIResponse.json(representation(request).references(page, nextLink: nextLink)).holding(page) }
         return APIResponse.json(

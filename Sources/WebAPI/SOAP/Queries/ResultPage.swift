@@ -83,10 +83,10 @@ extension OrganizationService {
         let page: RecordPage
         if let peer {
             page = try await peer.cancellingOnHangUp { [query] in
-                try await session.list(entity, query, expanding: expansions)
+                try await session.list(entity, query, expanding: expansions, mayUseStandby: true)
             }
         } else {
-            page = try await session.list(entity, query, expanding: expansions)
+            page = try await session.list(entity, query, expanding: expansions, mayUseStandby: true)
         }
         return ResultPage(page: page, columns: columns, number: number, mark: mark)
     }
