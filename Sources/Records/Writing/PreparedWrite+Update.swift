@@ -101,7 +101,8 @@ extension PreparedWrite {
         }
         let (sql, parameters) = try update.statement(
             where: conditions, cells: cells, key?.version, PasswordEvents(entity, id, input.secrets, in: session))
-        let rows = try session.run([(sql, parameters)], on: connection)[0]
+        let named = naming()
+        let rows = try session.run(named + [(sql, parameters)], on: connection)[named.count]
         guard let row = rows.first else {
             if let rule { try refuseStatus(id, rule, condition, depth, .write, on: connection) }
             let needed: AccessRights = isAssignedAlone ? .assign : isAssigned ? [.assign, .write] : .write
