@@ -117,7 +117,9 @@ extension DataAPI {
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
         if givesReferences { return APIResponse.json(representation(request).references(page, nextLink: nextLink)).holding(page) }
         return APIResponse.json(
-            try representation(request).page(page, nextLink: nextLink), headers: HTTPFields().applying(preferences.applied)
+            try representation(request).page(
+                page, nextLink: nextLink, annotations: page.count.map(preferences.annotations(of:)) ?? []),
+            headers: HTTPFields().applying(preferences.applied)
         ).holding(page)
     }
 
