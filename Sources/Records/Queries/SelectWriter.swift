@@ -169,12 +169,9 @@ struct SelectWriter {
             isDescending: order.isDescending)
     }
 
-    /// What a lookup is sorted by: the name that is stored beside it.
+    /// What a lookup is sorted by: the name of the record that it refers to.
     private func named(_ column: QueryScope.Resolved) -> QueryScope.Resolved {
-        guard query.sortsLookupsByName, column.attribute.type.isReference,
-            let name = column.table.entity["\(column.attribute.logicalName)name"]
-        else { return column }
-        return .init(table: column.table, attribute: name)
+        query.sortsLookupsByName ? statement.name(of: column) ?? column : column
     }
 
     private func column(ofOutput name: String) throws(FieldsealError) -> RecordQuery.Column {

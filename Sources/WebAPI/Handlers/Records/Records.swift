@@ -241,6 +241,12 @@ extension RecordQuery.Output {
             func add(_ read: String?, as given: String?) {
                 guard let read else { return }
                 let column = RecordQuery.Column(read, alias: column.alias)
+        // Every attribute is given, also the stored names. Others are read along.
+        guard !outputs.allSatisfy(\.isHidden) else {
+            return entity.attributes.filter { $0.isNamedByRecord(in: entity) }.map {
+                .hidden(.name(of: $0.logicalName), name: "\($0.logicalName)name")
+            }
+        }
                 names.append(isGrouped ? .hiddenMinimum(column, name: given ?? read) : .hidden(column, name: given))
             }
             add(source["\(attribute.logicalName)name"]?.logicalName, as: output.name.map(hiddenName))
@@ -252,6 +258,11 @@ extension RecordQuery.Output {
 
 extension RecordQuery {
     /// Adds hidden outputs with the names and the entities of what the outputs' lookups refer to.
+            if attribute.isNamedByRecord(in: source) {
+                let name = output.name.map(hiddenName) ?? "\(attribute.logicalName)name"
+                let read = RecordQuery.Column.name(of: attribute.logicalName, alias: column.alias)
+                names.append(isGrouped ? .hiddenMinimum(read, name: name) : .hidden(read, name: name))
+            }
     mutating func addNames(in entity: EntityDefinition) {
         var entities: [String: EntityDefinition] = [:]
         var rest = links
