@@ -93,3 +93,7 @@ END
 $$;
 COMMENT ON COLUMN audit.userid IS 'Who did it: modifiedby of the record, or who fieldseal.user says is deleting it; NULL for a change past the service.';
 COMMENT ON COLUMN audit.useridname IS NULL;
+
+ALTER TABLE email DROP COLUMN activitytypecode, ADD COLUMN activitytypecode text;
+ALTER TABLE queue DROP COLUMN numberofitems, DROP COLUMN numberofmembers,
+    ADD COLUMN numberofitems integer, ADD COLUMN numberofmembers integer;

@@ -1,4 +1,5 @@
--- The audit names the caller of each change, also of entities without modifiedby, and of changes by commands.
+-- The audit names the caller of each change, also of entities without modifiedby, and of changes by commands. Each e-mail says that
+-- it is one, and each queue that it has no items and no members.
 -- Runs with the organization's schema as search_path; no schema is named here.
 
 -- Arguments: the id's column, then pairs of an encrypted attribute's flag and its name.
@@ -98,3 +99,9 @@ COMMENT ON COLUMN audit.userid IS
     'Who did it: whom the transaction names, or modifiedby of the record; NULL for a command, and for a change past the service.';
 COMMENT ON COLUMN audit.useridname IS
     'The name that the user had. For a command it is cli:NAME. NULL for a change past the service.';
+
+-- It was null in every row. A new column with a default needs no new rows.
+ALTER TABLE email DROP COLUMN activitytypecode, ADD COLUMN activitytypecode text DEFAULT 'email';
+-- No queue has items or members here. They were null too.
+ALTER TABLE queue DROP COLUMN numberofitems, DROP COLUMN numberofmembers,
+    ADD COLUMN numberofitems integer DEFAULT 0, ADD COLUMN numberofmembers integer DEFAULT 0;
