@@ -36,7 +36,7 @@ struct PreparedWrite: Sendable {
             input.references.isEmpty && !needsTransaction && !asksForQueues && !parts.namesPartiesByKey
                 && !DisabledUsers.isTouched(by: input)
         case .upsert(let input, .id, _, _, _):
-            input.references.isEmpty && !parts.namesParties && input.createOnly.isEmpty
+            input.references.isEmpty && !parts.namesParties && input.unchangeable.isEmpty
         default: false
         }
     }
