@@ -285,6 +285,12 @@ struct SelectWriter {
             columns.firstIndex { $0.name.lowercased() == name.lowercased() }
             ?? columns.firstIndex { $0.attribute?.logicalName == name.lowercased() }
         guard let index else {
+            if query.isDistinct, query.groups.isEmpty {
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "Distinct rows are sorted by what they give. Add \(name.quotedForMessage) to the attributes, or sort by another."
+                )
+            }
             throw FieldsealError(
                 .queryDoesNotFit, "A grouped query is sorted by what it gives, and not by \(name.quotedForMessage).")
         }

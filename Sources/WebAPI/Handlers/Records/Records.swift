@@ -101,6 +101,15 @@ extension DataAPI {
         return try await list(entity, options, options.query, request)
     }
 
+    /// Responds with the addresses of a collection's records (OData 4.0 Part 1, section 11.2.8).
+    func references(of entity: EntityDefinition, _ request: APIRequest) async throws -> APIResponse {
+        guard request.method == .get else { throw MethodNotAllowed(.get) }
+        let options = try ODataQuery(request.query, for: entity, .references)
+        var query = options.query
+        query.outputs = [.init(.column(.init(entity.primaryID)))]
+        return try await list(entity, options, query, request, path: "\(entity.entitySetName)/$ref", givesReferences: true)
+    }
+
     /// Responds with a page of a query.
     func list(
         _ entity: EntityDefinition,
@@ -232,6 +241,12 @@ extension RecordQuery.Output {
         of outputs: [RecordQuery.Output], in entity: EntityDefinition, links: [String: EntityDefinition] = [:],
         isGrouped: Bool = false
     ) -> [RecordQuery.Output] {
+        // Every attribute is given, also the stored names. Others are read along.
+        guard !outputs.allSatisfy(\.isHidden) else {
+            return entity.attributes.filter { $0.isNamedByRecord(in: entity) }.map {
+                .hidden(.name(of: $0.logicalName), name: "\($0.logicalName)name")
+            }
+        }
         var names: [RecordQuery.Output] = []
         for output in outputs {
             guard case .column(let column) = output.value, column.path.isEmpty, !output.isHidden,
@@ -241,13 +256,12 @@ extension RecordQuery.Output {
             func add(_ read: String?, as given: String?) {
                 guard let read else { return }
                 let column = RecordQuery.Column(read, alias: column.alias)
-        // Every attribute is given, also the stored names. Others are read along.
-        guard !outputs.allSatisfy(\.isHidden) else {
-            return entity.attributes.filter { $0.isNamedByRecord(in: entity) }.map {
-                .hidden(.name(of: $0.logicalName), name: "\($0.logicalName)name")
-            }
-        }
                 names.append(isGrouped ? .hiddenMinimum(column, name: given ?? read) : .hidden(column, name: given))
+            }
+            if attribute.isNamedByRecord(in: source) {
+                let name = output.name.map(hiddenName) ?? "\(attribute.logicalName)name"
+                let read = RecordQuery.Column.name(of: attribute.logicalName, alias: column.alias)
+                names.append(isGrouped ? .hiddenMinimum(read, name: name) : .hidden(read, name: name))
             }
             add(source["\(attribute.logicalName)name"]?.logicalName, as: output.name.map(hiddenName))
             add(attribute.typeAttribute(in: source)?.logicalName, as: output.name.map(hiddenType))
@@ -258,11 +272,6 @@ extension RecordQuery.Output {
 
 extension RecordQuery {
     /// Adds hidden outputs with the names and the entities of what the outputs' lookups refer to.
-            if attribute.isNamedByRecord(in: source) {
-                let name = output.name.map(hiddenName) ?? "\(attribute.logicalName)name"
-                let read = RecordQuery.Column.name(of: attribute.logicalName, alias: column.alias)
-                names.append(isGrouped ? .hiddenMinimum(read, name: name) : .hidden(read, name: name))
-            }
     mutating func addNames(in entity: EntityDefinition) {
         var entities: [String: EntityDefinition] = [:]
         var rest = links
