@@ -144,7 +144,7 @@ private struct ImportSteps: Sendable {
             try adopt(encryption, on: connection)
         }
         try MigrationRunner.applyAll(to: target, on: connection)
-        try registry.quiet(organization, on: connection)
+        try registry.quiet(organization, by: caller, on: connection)
         try registry.attest(organization, keys: keys, on: connection)
         let origin = "\(manifest.cellCount) cells, from \(manifest.organization) (\(manifest.organizationID.text)), "
         try SecurityEvent(
