@@ -17,8 +17,7 @@ extension Console {
         func text(_ name: String) throws -> String? {
             if case .text(let text) = try record.value(of: name), !text.isEmpty { text } else { nil }
         }
-        let isTesting = state == .testing
-        let isTrying = try isTryingPassword(of: record, visit)
+        let (isTesting, isTrying) = (state == .testing, try isTryingPassword(of: record, visit))
         let profileName = try await nameOfProfile(record, visit)
         // A person who may not read profiles does not learn that one was deleted.
         let profile: Bool =
@@ -48,7 +47,7 @@ extension Console {
         let (incoming, outgoing) = (try outcome("incomingemailstatus"), try outcome("outgoingemailstatus"))
         var profileStep = step("stepProfile", profile ? true : nil, profileName)
         if profileName != nil { profileStep["href"] = orFalse(try profilePage(record, visit)) }
-        let steps: [[String: Any]] = [
+        let steps = [
             profileStep,
             step("stepPassword", passwordHint == nil ? true : nil, passwordHint),
             step("stepApproved", approved ? true : nil, nil),
