@@ -126,7 +126,7 @@ def test_flags_of_passwords_are_compared_and_passwords_never(service):
 
 @pytest.fixture(scope="module")
 def elsewhere(service):
-    """Another organization, as a function that sends a request to it."""
+    """A function that sends a request to another organization."""
     name = f"trip{uuid.uuid4().hex[:8]}"
     service.run("org", "create", name)
     client = service.json("client", "add", "mover", "--role", "System Administrator", "--org", name)
@@ -137,7 +137,9 @@ def elsewhere(service):
     def send(method, path, body=None, **headers):
         return service.request(method, f"{service.base}/{name}/api/data/v9.2/{path}", body, token=token, **headers)
 
-    return send
+    yield send
+    # The deployment is shared, and commands of other tests name no organization.
+    service.run("org", "remove", name, "--without-export", stdin=f"{name}\n")
 
 
 def test_records_are_made_in_another_organization(service, metadata, records, elsewhere):
