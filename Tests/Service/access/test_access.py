@@ -125,6 +125,23 @@ def test_a_share_gives_what_it_names_and_nothing_else(service, callers):
     refused(service.request("POST", "GrantAccess", {"Target": target, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({uuid.uuid4()})"}, "AccessMask": "ReadAccess"}}), 404, "0x80040217")
 
 
+def test_a_share_gives_no_right_that_the_role_does_not_have(service, callers):
+    """A Basic User updates mailboxes, and deletes and assigns none."""
+    def rights(role, mask):
+        user = callers[role][1]
+        id = owned(service, "mailbox", callers["admin"][1])
+        body = {"Target": {"@odata.id": f"mailboxes({id})"}, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({user})"}, "AccessMask": mask}}
+        assert service.request("POST", "GrantAccess", body).status_code == 204
+        told = service.get(f"systemusers({user})/Microsoft.Dynamics.CRM.RetrievePrincipalAccess(Target=@t)?@t={{'@odata.id':'mailboxes({id})'}}")
+        return id, set(told.json()["AccessRights"].split(","))
+
+    every = "ReadAccess,WriteAccess,DeleteAccess,AssignAccess,ShareAccess"
+    id, told = rights("basic", every)
+    assert told == {"ReadAccess", "WriteAccess"}
+    refused(service.request("DELETE", f"mailboxes({id})", token=callers["basic"][0]), 403, "0x80040220")
+    assert rights("mailadmin", every)[1] >= set(every.split(","))
+
+
 def writes_of_an_email(service, right, email, file, user, token):
     """Requests that a right to an e-mail allows, beside the right to read it; the last ones end it."""
     path, bound = f"emails({email})", "emails/Microsoft.Dynamics.CRM."
