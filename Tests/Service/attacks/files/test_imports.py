@@ -232,6 +232,9 @@ UNCHECKED = "ALTER TABLE mailbox_cell DROP CONSTRAINT password_is_cell; ALTER TA
         ("DELETE FROM encryption", "not what its manifest says"),
         ("UPDATE encryption SET key_version = 9", "not what its manifest says"),
         ("UPDATE encryption SET iterations = 1", "not what its manifest says"),
+        ("UPDATE encryption SET organization_id = gen_random_uuid()", "not what its manifest says"),
+        ("UPDATE encryption SET fingerprint = repeat('0', 16)", "not what its manifest says"),
+        ("UPDATE encryption SET key_check = set_byte(key_check, 20, (get_byte(key_check, 20) + 1) % 256)", "not what its manifest says"),
         ("UPDATE organization SET organizationid = gen_random_uuid()", "another organization's"),
         (UNCHECKED + "UPDATE mailbox_cell SET password = 'x'", "mailbox_cell_k1"),
         (UNCHECKED + "UPDATE mailbox_cell SET password = set_byte(password, 4, 3)", "mailbox_cell_k1"),
@@ -259,9 +262,14 @@ def test_rows_that_do_not_fit_are_refused(here, there, tmp_path, change, words):
 
 def test_a_manifest_with_impossible_numbers_is_refused(here, there, tmp_path):
     dump, manifest = parts(export(here, tmp_path / "file"))
-    for change in ({"keyVersion": 2**31}, {"keyVersion": 0}, {"keyVersion": 2**31 - 1}, {"iterations": 10**9}, {"cells": {"mailbox.password": 21}},
-                   {"schema": "config"}, {"schemaVersion": "0099_newer"}, {"organization": "x; DROP"}, {"keyCheck": ""}, {"cells": [1]}):
+    for change in ({"cells": {"mailbox.password": 21}}, {"schemaVersion": "0099_newer"}, {"keyCheck": ""}):
         refused(there, write(tmp_path / "changed", dump, {**manifest, **change}))
+    # Before anything is read or derived by them.
+    for change in ({"keyVersion": 2**31}, {"keyVersion": 0}, {"keyVersion": 2**31 - 1}, {"iterations": 10**9}, {"iterations": 0}, {"salt": "AAAA"},
+                   {"schema": "config"}, {"organization": "x; DROP"}, {"cells": [1]}):
+        changed = write(tmp_path / "changed", dump, {**manifest, **change})
+        for key in ([], ["--key"]):
+            refused(there, changed, *key, words="is no export of this product", stdin=here.key)
 
 
 # Authenticity

@@ -731,6 +731,26 @@ def test_a_part_of_the_attested_row_that_is_changed_refuses_the_organization(pla
     place.sql("UPDATE config.api_client SET disabled_on = now() WHERE client_id = %s", [client["clientId"]])
 
 
+def test_a_link_with_which_a_person_chooses_a_password_ends_after_a_week(place):
+    admin, person, chosen = name("admin"), name("invited"), "a password that they chose"
+    place.add_user(admin)
+    place.add_user(person, "Basic User")
+    [(id,)] = place.sql("SELECT user_id::text FROM config.console_user WHERE name = %s", [person])
+    visitor = place.visit(admin)
+    token = re.search(r"token=([\w-]+)", visitor.page("access/invite-user", csrf=visitor.csrf(), id=id).text)[1]
+
+    def status():
+        return visitor.page(f"invitation?token={token}").status_code
+
+    assert status() == 200
+    Attestor(place).age_invitations("6 days")
+    assert status() == 200
+    Attestor(place).age_invitations("1 day")
+    assert status() == 404
+    visitor.page("invitation", token=token, password=chosen, again=chosen)
+    assert not place.visit(person, chosen).is_in and place.visit(person).is_in
+
+
 def test_a_row_that_does_not_verify_is_not_what_servers_remember(place):
     """A higher revision that SQL wrote does not make the true row an older one, for servers that have looked at it meanwhile."""
     client = place.add_client(name("steady"))
