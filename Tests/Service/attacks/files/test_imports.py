@@ -221,6 +221,15 @@ def test_a_file_that_was_cut_off_is_refused(here, there, tmp_path):
         refused(there, path)
 
 
+def test_a_file_that_was_damaged_is_refused(here, there, tmp_path):
+    """Rows that still fit, of another content than the manifest says."""
+    _, manifest = parts(export(here, tmp_path / "file"))
+    content = write(tmp_path / "whole", dumped(here), manifest).read_bytes()
+    assert content.count(b"\tfilled\t") > 0
+    (tmp_path / "damaged").write_bytes(content.replace(b"\tfilled\t", b"\tfailed\t", 1))
+    refused(there, tmp_path / "damaged", words="was damaged")
+
+
 UNCHECKED = "ALTER TABLE mailbox_cell DROP CONSTRAINT password_is_cell; ALTER TABLE mailbox_cell_k1 DROP CONSTRAINT IF EXISTS password_is_cell, DROP CONSTRAINT password_has_key_version; "
 
 
