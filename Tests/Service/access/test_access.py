@@ -125,6 +125,36 @@ def test_a_share_gives_what_it_names_and_nothing_else(service, callers):
     refused(service.request("POST", "GrantAccess", {"Target": target, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({uuid.uuid4()})"}, "AccessMask": "ReadAccess"}}), 404, "0x80040217")
 
 
+def test_a_share_is_for_the_one_that_it_names(service, callers):
+    made = service.json("client", "add", f"access-{uuid.uuid4().hex[:6]}", "--org", "contoso", "--role", "Basic User")
+    other, (token, user) = service.token_response(made["clientId"], made["clientSecret"]).json()["access_token"], callers["basic"]
+    team = service.create("teams", {"name": f"team {uuid.uuid4()}"})
+    for principal in (f"systemusers({user})", f"teams({team})"):
+        id = owned(service, "mailbox", callers["admin"][1])
+        body = {"Target": {"@odata.id": f"mailboxes({id})"}, "PrincipalAccess": {"Principal": {"@odata.id": principal}, "AccessMask": "ReadAccess"}}
+        assert service.request("POST", "GrantAccess", body).status_code == 204
+        assert service.get(f"mailboxes({id})", token=token).status_code == (200 if "users" in principal else 404)
+        refused(service.get(f"mailboxes({id})", token=other), 404, "0x80040217")
+        assert service.get(f"mailboxes?$filter=mailboxid eq {id}", token=other).json()["value"] == []
+
+
+def test_a_share_gives_no_right_that_the_role_does_not_have(service, callers):
+    """A Basic User updates mailboxes, and deletes and assigns none."""
+    def rights(role, mask):
+        user = callers[role][1]
+        id = owned(service, "mailbox", callers["admin"][1])
+        body = {"Target": {"@odata.id": f"mailboxes({id})"}, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({user})"}, "AccessMask": mask}}
+        assert service.request("POST", "GrantAccess", body).status_code == 204
+        told = service.get(f"systemusers({user})/Microsoft.Dynamics.CRM.RetrievePrincipalAccess(Target=@t)?@t={{'@odata.id':'mailboxes({id})'}}")
+        return id, set(told.json()["AccessRights"].split(","))
+
+    every = "ReadAccess,WriteAccess,DeleteAccess,AssignAccess,ShareAccess"
+    id, told = rights("basic", every)
+    assert told == {"ReadAccess", "WriteAccess"}
+    refused(service.request("DELETE", f"mailboxes({id})", token=callers["basic"][0]), 403, "0x80040220")
+    assert rights("mailadmin", every)[1] >= set(every.split(","))
+
+
 def writes_of_an_email(service, right, email, file, user, token):
     """Requests that a right to an e-mail allows, beside the right to read it; the last ones end it."""
     path, bound = f"emails({email})", "emails/Microsoft.Dynamics.CRM."
