@@ -336,3 +336,52 @@ def test_what_a_principal_may_do_through_teams_and_without_a_role(service, calle
     assert access(service, f"teams({team})", "mailboxes", mailbox) == everything
     assert service.request("DELETE", f"teams({team})/teammembership_association({user})/$ref").status_code == 204
     assert access(service, f"systemusers({user})", "queues", queue) == set()
+
+
+LINK = "<link-entity name='mailbox' from='{column}' to='systemuserid' link-type='{kind}' alias='m'>{inner}</link-entity>"
+NAME = "<attribute name='name'/>"
+
+
+def users(link):
+    return f"systemusers?fetchXml=<fetch><entity name='systemuser'><attribute name='fullname'/>{link}</entity></fetch>"
+
+
+@pytest.mark.parametrize("column", ["ownerid", "owninguser", "createdby"])
+@pytest.mark.parametrize("kind", ["inner", "outer"])
+def test_a_link_gives_what_its_caller_may_read(service, callers, column, kind):
+    token, user = callers["basic"]
+    own, foreign = (service.get(f"mailboxes({owned(service, 'mailbox', owner)})?$select=name").json()["name"] for owner in (user, callers["admin"][1]))
+    answer = service.get(users(LINK.format(column=column, kind=kind, inner=NAME)), token=token)
+    assert answer.status_code == 200 and foreign not in answer.text
+    assert own in answer.text
+
+
+@pytest.mark.parametrize("ask", [
+    "exists", "in", "any", "systemusers?$select=fullname&$filter=user_mailbox/any(m:m/mailboxid eq {id})",
+    "systemusers?$select=fullname&$filter=user_mailbox/any(m:m/name eq '{name}')"])
+def test_a_filter_finds_nothing_by_what_its_caller_may_not_read(service, callers, ask):
+    token, user = callers["basic"]
+    for owner, is_found in ((user, True), (callers["admin"][1], False)):
+        id = owned(service, "mailbox", owner)
+        if "?" in ask:
+            query = ask.format(id=id, name=service.get(f"mailboxes({id})?$select=name").json()["name"])
+        else:
+            link = LINK.format(column="ownerid", kind=ask, inner=f"<filter><condition attribute='mailboxid' operator='eq' value='{id}'/></filter>")
+            query = users(f"<filter>{link}</filter>" if ask == "any" else link)
+        answer = service.get(query, token=token)
+        assert answer.status_code == 200, (query, answer.text)
+        assert (answer.json()["value"] != []) == is_found, query
+    # The administrator finds it.
+    assert service.get(query).json()["value"] != []
+
+
+@pytest.mark.parametrize("role, entity", [key for key, (_, create, *_) in PRIVILEGES.items() if create == NONE])
+def test_an_upsert_creates_nothing_without_the_right_to_create(service, callers, role, entity):
+    token, _ = callers[role]
+    collection, id = SETS[entity], str(uuid.uuid4())
+    bulk = {"Targets": [{"@odata.type": f"Microsoft.Dynamics.CRM.{entity}", f"{entity}id": id, "name": "x"}]}
+    for method, path, body in (("PATCH", f"{collection}({id})", {"name": "x"}), ("POST", f"{collection}/Microsoft.Dynamics.CRM.UpsertMultiple", bulk)):
+        answer = service.request(method, path, body, token=token)
+        # Who may change own records is told that there is none.
+        assert (answer.status_code, answer.json()["error"]["code"]) in [(403, "0x80040220"), (404, "0x80040217")], answer.text
+    assert service.get(f"{collection}({id})").status_code == 404
