@@ -8,13 +8,15 @@ from scratch import PATIENCE
 PAUSE = 0.05
 
 
-def until(condition, what="the condition does not hold", seconds=PATIENCE):
-    """Waits until a function returns a true value, and returns that.
+def until(condition, what=None, seconds=PATIENCE, holds=bool):
+    """Waits until a function returns a value that `holds`, and returns that value.
 
-    `what` is said when the time is over: a text, or a function that returns one.
+    `what` is said when the time is over: a text, or a function that returns one; without it, the last value is.
     """
     deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"after {seconds} s: {what() if callable(what) else what}"
+    while not holds(value := condition()):
+        if time.monotonic() >= deadline:
+            said = what() if callable(what) else what or f"the condition does not hold: {getattr(value, 'text', value)}"
+            raise AssertionError(f"after {seconds} s: {said}")
         time.sleep(PAUSE)
     return value

@@ -108,7 +108,7 @@ def test_another_value_of_what_no_update_writes_is_refused_by_name(service, meta
 
 
 def test_no_way_to_what_the_caller_may_not_read(service):
-    """Whoever may not read a record does not learn its values by sending them."""
+    """A caller who may not read a record does not learn its values by sending them."""
     profile = service.create("emailserverprofiles", {"name": f"hidden {uuid.uuid4()}"})
     for value in (None, "x"):
         refused(service.request("PATCH", f"emailserverprofiles({profile})", {"name": "y", "createdbyname": value}, client="user"), 403, "0x80040220")

@@ -118,7 +118,7 @@ def test_who_is_an_administrator_by_their_user_awaits_an_approval_too(server, by
     ]:
         assert MESSAGE in ada.post(page, **form).text, page
     assert state() == before
-    # Of others with the same role of their own, none is asked for.
+    # For a person of a lesser role no approval is asked for.
     basic = people[1]
     server.cluster.run("user", "disable", basic)
     ada.post("access/enable-user", id=person_id(server, basic), name=basic)
