@@ -179,7 +179,10 @@ class Visitor(requests.Session):
         return self.get(url, headers=headers, allow_redirects=False)
 
     def csrf(self, server=None):
-        return re.search(r'name="csrf" value="(\w+)"', self.page(server=server).text)[1]
+        answer = self.page(server=server)
+        found = re.search(r'name="csrf" value="(\w+)"', answer.text)
+        assert found, (self.answer.status_code, self.secret is not None, answer.status_code, answer.headers.get("Location"), answer.text)
+        return found[1]
 
     def key(self, server=None, csrf=None):
         """The answer to "Show the key"."""

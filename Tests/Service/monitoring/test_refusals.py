@@ -62,7 +62,7 @@ def test_an_organization_that_was_put_back_is_told_of(place):
     assert answer.status_code == 403 and "older than revision" in answer.text
     for _ in range(3):
         assert server.get("mailboxes").status_code == 403
-    [line] = logged(server, "organization refused")
+    [line] = until(lambda: logged(server, "organization refused"), "the log does not say that the organization is refused")
     assert (line["level"], line["organization"]) == ("error", "contoso") and "older than revision" in line["error"]
     assert figures(port) == {"fieldseal_organizations_refused": 1, 'fieldseal_organization_refused{organization="contoso"}': 1}
     # The server tells others at its next renewal.
@@ -72,5 +72,7 @@ def test_an_organization_that_was_put_back_is_told_of(place):
     cluster.run("org", "attach", "contoso", "--yes")
     assert "refused-by-server" not in findings(cluster)
     until(lambda: server.get("mailboxes").status_code == 200, "the organization is still refused")
+    # A task of its own writes the log, after the answer.
+    until(lambda: logged(server, "organization served again"), "the log does not say that the refusal ended")
     assert [line["message"] for line in logged(server, "organization refused", "organization served again")] == ["organization refused", "organization served again"]
     assert figures(port) == {"fieldseal_organizations_refused": 0}
