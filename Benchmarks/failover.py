@@ -8,7 +8,7 @@ from bench import paired, record
 from patroni import Patroni
 from server import Server
 from service import PATIENCE
-from standby import wait_for
+from waiting import until
 
 FIGURES = ["failover/gap"]
 #: Acknowledged writes before and after a switchover.
@@ -30,7 +30,7 @@ class Loop:
 
     def wait_for_more(self):
         mark = len(self.acknowledged)
-        wait_for(lambda: len(self.acknowledged) >= mark + STEADY)
+        until(lambda: len(self.acknowledged) >= mark + STEADY)
 
     def stop(self):
         """The longest time between two writes that succeeded, in seconds."""
@@ -47,7 +47,7 @@ def gap(patroni, write):
     try:
         loop.wait_for_more()
         patroni.switch_over()
-        wait_for(lambda: patroni.leader() not in (None, former))
+        until(lambda: patroni.leader() not in (None, former))
         loop.wait_for_more()
     finally:
         longest = loop.stop()

@@ -12,9 +12,10 @@ import time
 
 import psycopg
 from bench import paired, record
-from mail import Mail, message, profile, queue, until
+from mail import Mail, message, profile, queue
 from mail_quirks import POP3Server
 from service import PROGRAM, Deployment
+from waiting import until
 
 FIGURES = ["router/ingest", "router/send", "router/memory", "router/large", "router/idle"]
 INCOMING = int(os.environ.get("FIELDSEAL_BENCH_INCOMING", "5000"))
@@ -41,7 +42,7 @@ def ingest(service, box):
     set_mailbox(service, box, router_state="NULL")
     start = time.monotonic()
     set_mailbox(service, box, enabledforincomingemail="true", postponemailboxprocessinguntil="NULL")
-    until(lambda: service.sql("SELECT count(*) FROM org_contoso.email") == [(INCOMING,)], 600)
+    until(lambda: service.sql("SELECT count(*) FROM org_contoso.email") == [(INCOMING,)], seconds=600)
     seconds = time.monotonic() - start
     set_mailbox(service, box, enabledforincomingemail="false")
     until(lambda: service.sql("SELECT processingstatecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)])
@@ -100,7 +101,7 @@ def send(service, box, q):
     set_mailbox(service, box, enabledforoutgoingemail="true")
     start = time.monotonic()
     service.sql("UPDATE org_contoso.email SET postponeemailprocessinguntil = NULL")
-    until(lambda: service.sql("SELECT count(*) FROM org_contoso.email WHERE statuscode = 3") == [(OUTGOING,)], 600)
+    until(lambda: service.sql("SELECT count(*) FROM org_contoso.email WHERE statuscode = 3") == [(OUTGOING,)], seconds=600)
     seconds = time.monotonic() - start
     set_mailbox(service, box, enabledforoutgoingemail="false")
     until(lambda: service.sql("SELECT processingstatecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)])
@@ -127,7 +128,7 @@ def peak(service, box, address, size):
     try:
         service.mail.drop(address, [note.as_bytes()])
         set_mailbox(service, box, router_state="NULL", enabledforincomingemail="true", postponemailboxprocessinguntil="NULL")
-        until(lambda: service.sql("SELECT count(*) FROM org_contoso.email") == [(1,)], 120)
+        until(lambda: service.sql("SELECT count(*) FROM org_contoso.email") == [(1,)], seconds=120)
         status = pathlib.Path(f"/proc/{router.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) / 1_024
     finally:
@@ -188,7 +189,7 @@ def large(service, count, new=10):
         service.sql("UPDATE org_contoso.mailbox SET router_state = %s, postponemailboxprocessinguntil = NULL, enabledforincomingemail = true WHERE mailboxid = %s", [state, box])
         done = """SELECT lastduration FROM org_contoso.mailbox AS m WHERE mailboxid = %s AND processingstatecode = 0
                      AND (SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = m.mailboxid) = %s"""
-        [(milliseconds,)] = until(lambda: service.sql(done, [box, new]), 60)
+        [(milliseconds,)] = until(lambda: service.sql(done, [box, new]), seconds=60)
         return milliseconds
 
     return measure, server
@@ -214,7 +215,7 @@ def requests_while_idle(service):
             "emailserverprofile@odata.bind": f"/emailserverprofiles({prof})"})
     router = subprocess.Popen([PROGRAM, "router"], env=service.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until(lambda: service.sql("SELECT count(*) FROM org_contoso.mailbox_watch") == [(MAILBOXES,)], 120)
+        until(lambda: service.sql("SELECT count(*) FROM org_contoso.mailbox_watch") == [(MAILBOXES,)], seconds=120)
         until(lambda: service.sql("SELECT count(*) FROM org_contoso.mailbox WHERE processingstatecode = 1") == [(0,)])
         mark = len(service.log())
         time.sleep(IDLE_SECONDS)

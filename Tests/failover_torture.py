@@ -25,9 +25,9 @@ sys.path[:0] = [str(TESTS / "Service" / name) for name in ("servers", "databases
 import service  # noqa: E402,F401  It makes the other modules findable.
 from mail_flow import MailFlow  # noqa: E402
 from partitions import PARTITIONS, Place  # noqa: E402
-from standby import wait_for  # noqa: E402
 from test_patroni import bring_back, stopping, strike  # noqa: E402
 from traffic import KeyChanges, Readers, check_passwords  # noqa: E402
+from waiting import until  # noqa: E402
 from writers import PROMISE, Writers, check_writes  # noqa: E402
 
 KINDS = ["kill", "pause", "partition", "switch over"]
@@ -58,7 +58,7 @@ class Torture:
         self.violations = []
 
     def gaps(self, since):
-        wait_for(lambda: all(traffic.is_well(since) for traffic in self.traffic))
+        until(lambda: all(traffic.is_well(since) for traffic in self.traffic))
         gaps = {way: traffic.gap(since) for way, traffic in zip(WAYS, self.traffic)}
         self.violations += [f"{way}: {gap} s" for way, gap in gaps.items() if max(gap) >= PROMISE]
         return gaps
@@ -74,13 +74,13 @@ class Torture:
         gaps = {}
         try:
             if PARTITIONS[partition]:
-                wait_for(standby.is_leader)
+                until(standby.is_leader)
                 gaps = self.gaps(time.monotonic())
             elif "servers" in partition:
                 marks = [len(traffic.writers.refused) for traffic in self.traffic]
-                wait_for(lambda: all(len(t.writers.refused) > mark + 5 for t, mark in zip(self.traffic, marks)))
+                until(lambda: all(len(t.writers.refused) > mark + 5 for t, mark in zip(self.traffic, marks)))
             else:
-                wait_for(lambda: not self.patroni.standby())
+                until(lambda: not self.patroni.standby())
                 gaps = self.gaps(time.monotonic())
         finally:
             self.place.heal(primary)
@@ -126,7 +126,7 @@ def main():
             for number in range(1, options.rounds + 1):
                 place.patroni.wait_until_whole()
                 mark = time.monotonic()
-                wait_for(lambda since=mark: all(traffic.is_well(since) for traffic in torture.traffic))
+                until(lambda since=mark: all(traffic.is_well(since) for traffic in torture.traffic))
                 if time.monotonic() > end:
                     break
                 kind, partition = chance.choice(KINDS), chance.choice(list(PARTITIONS))

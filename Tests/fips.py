@@ -19,9 +19,10 @@ sys.path[:0] = [str(ROOT / "Tests" / name) for name in ("Service/servers", "Serv
 import requests  # noqa: E402
 import scratch  # noqa: E402
 from cluster import Cluster  # noqa: E402
-from mail import Mail, message, profile, queue, subjects, until  # noqa: E402
+from mail import Mail, message, profile, queue, subjects  # noqa: E402
 from server import Server  # noqa: E402
 from service import PATIENCE, PROGRAM  # noqa: E402
+from waiting import until  # noqa: E402
 
 PASSWORD = "a password of a person under test"
 REFUSED = "This server can't check the password: it was set before FIPS mode was switched on. Ask an administrator to reset it."

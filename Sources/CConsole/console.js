@@ -297,6 +297,11 @@ if (live) {
         if (document.querySelector("form[data-sent]")) { setTimeout(look, 1000); return; }
         here.replaceWith(now);
         localTimes(now);
+        // What follows from the state, such as a failure's reason and its button.
+        for (const beside of document.querySelectorAll("[data-beside]")) {
+            const fresh = page.getElementById(beside.id);
+            if (fresh && fresh.innerHTML !== beside.innerHTML) beside.innerHTML = fresh.innerHTML;
+        }
         const notice = document.querySelector("main > .notice"), said = page.querySelector("main > .notice");
         if (notice && said) notice.replaceWith(said); else if (notice) notice.remove();
         if (now.hasAttribute("data-live")) setTimeout(look, 1000);

@@ -293,6 +293,12 @@ static const unsigned char org_0023[] = {
 static const unsigned char org_0023_down[] = {
 #embed "../../migrations/org/0023_comments.down.sql"
 };
+static const unsigned char org_0024[] = {
+#embed "../../migrations/org/0024_callers_and_types.sql"
+};
+static const unsigned char org_0024_down[] = {
+#embed "../../migrations/org/0024_callers_and_types.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -392,6 +398,8 @@ static const struct embedded_file files[] = {
     {"org/0022_content_ids.down.sql", org_0022_down, sizeof org_0022_down},
     {"org/0023_comments.sql", org_0023, sizeof org_0023},
     {"org/0023_comments.down.sql", org_0023_down, sizeof org_0023_down},
+    {"org/0024_callers_and_types.sql", org_0024, sizeof org_0024},
+    {"org/0024_callers_and_types.down.sql", org_0024_down, sizeof org_0024_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

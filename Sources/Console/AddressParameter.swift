@@ -64,7 +64,7 @@ extension Console {
     static let accessDone = AddressParameter.choice("done", accessActions)
 
     static let recordParameters: [AddressParameter] = [
-        .choice("done", ["saved", "testing", "approved", "disabledDone", "enabledDone", "sent"])
+        .choice("done", ["saved", "passwordSaved", "testing", "approved", "disabledDone", "enabledDone", "sent"])
     ]
 
     /// The parameters of a list of records: search, state, columns, order and page.

@@ -121,13 +121,14 @@ package struct OrganizationRegistry: Sendable {
         try MigrationRunner.adoptLedger(of: target, on: connection)
         try fixSearchPaths(in: organization.schema, on: connection)
         try MigrationRunner.applyAll(to: target, on: connection)
-        try quiet(organization, on: connection)
+        try quiet(organization, by: caller, on: connection)
     }
 
     /// Sets the organization's name here, and prevents it from fetching and sending the original's mail.
-    func quiet(_ organization: Organization, on connection: isolated PostgresConnection) throws {
+    func quiet(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             "UPDATE \(organization.qualified("organization")) SET name = $1 WHERE name <> $1", [.text(organization.name)])
+        _ = try connection.pipeline([caller.auditSettings])
         // Each mailbox must be tested and enabled again.
         _ = try connection.query(
             """

@@ -327,7 +327,7 @@ private final class RetrieveOperation: Sendable {
                 .queryDoesNotFit, "Neither \(names) has a navigation property \(expansion.property.quotedForMessage).")
         }
         let asked = request.query.outputs.compactMap { output -> String? in
-            guard case .column(let column) = output.value else { return nil }
+            guard case .column(let column) = output.value, !column.isName else { return nil }
             return entities.lazy.compactMap { $0.attribute(named: column.name)?.propertyName }.first
         }
         return relationships.map { relationship in

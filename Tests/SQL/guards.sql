@@ -73,6 +73,8 @@ INSERT INTO attempt VALUES
     ($$UPDATE org_contoso.encryption SET key_version = 9$$, 'FS012', true),
     ($$DELETE FROM org_contoso.encryption$$, 'FS012', true),
     ($$TRUNCATE org_contoso.encryption$$, 'FS012', true),
+    ($$INSERT INTO org_contoso.encryption SELECT gen_random_uuid(), key_version, salt, iterations, key_check, fingerprint, changed_on, rotation_id
+        FROM org_contoso.encryption$$, '23505', true),
     ($$SELECT org_contoso.switch_generation(1, salt, iterations, key_check, fingerprint, rotation_id, organization_id) FROM org_contoso.encryption$$, 'FS001', false),
     ($$SELECT org_contoso.switch_generation(2, salt, iterations, key_check, fingerprint, rotation_id, organization_id) FROM org_contoso.encryption$$, 'FS001', false),
     ($$DO $switch$ BEGIN

@@ -55,7 +55,7 @@ extension ClientRegistry {
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query("DELETE FROM config.api_client WHERE client_id = $1", [.uuid(client.id)])
                 try change.remove(OrganizationState.ClientRow.name(client.id))
-                try change.disableSystemUser(client.systemUserID, on: connection)
+                try change.disableSystemUser(client.systemUserID, by: caller, on: connection)
             }
             try change.append(
                 SecurityEvent(.clientRemoved, .succeeded, details: client.name), by: caller, on: connection)

@@ -67,8 +67,9 @@ package struct ClientRegistry: Sendable {
                     "There is a client named \(try row.decode(0, as: String.self)) already. Disable it, or take another name.")
             }
             let user = try NewRecord.systemUser(
-                id: userID, name: "# \(name)", domainName: "client\\\(name)", application: id, in: organization, on: connection)
-            try user.insert(into: organization, on: connection)
+                id: userID, name: "# \(name)", domainName: "client\\\(name)", application: id, in: organization, by: caller,
+                on: connection)
+            try user.insert(into: organization, by: caller, on: connection)
             do {
                 _ = try connection.query(
                     """

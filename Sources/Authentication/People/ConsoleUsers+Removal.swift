@@ -21,7 +21,7 @@ extension ConsoleUsers {
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                     _ = try connection.query("DELETE FROM config.console_user WHERE user_id = $1", [.uuid(user.id)])
                     try change.remove(Self.name(user.id))
-                    try change.disableSystemUser(user.systemUserID, on: connection)
+                    try change.disableSystemUser(user.systemUserID, by: session.caller, on: connection)
                 }
                 try change.append(
                     SecurityEvent(.userRemoved, .succeeded, details: user.name), by: session.caller, on: connection)
@@ -43,7 +43,8 @@ extension ConsoleUsers {
 
 extension AttestedChange {
     /// Disables the systemuser of a removed person or client.
-    mutating func disableSystemUser(_ id: UUID, on connection: isolated PostgresConnection) throws {
+    mutating func disableSystemUser(_ id: UUID, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        _ = try connection.pipeline([caller.auditSettings])
         _ = try connection.query(
             """
             UPDATE \(organization.qualified("systemuser")) SET isdisabled = true, modifiedon = now(),

@@ -150,8 +150,9 @@ package struct ConsoleUsers: Sendable {
                     id: .timeOrdered(), organizationID: organization.id, name: name, systemUserID: .timeOrdered(), role: role,
                     salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek))
                 try NewRecord.systemUser(
-                    id: user.systemUserID, name: name, domainName: "console\\\(name)", in: organization, on: connection
-                ).insert(into: organization, on: connection)
+                    id: user.systemUserID, name: name, domainName: "console\\\(name)", in: organization, by: caller,
+                    on: connection
+                ).insert(into: organization, by: caller, on: connection)
                 do {
                     _ = try connection.query(
                         """

@@ -7,8 +7,9 @@ enum ActorName {
         return texts.text("actor:\(parts[0])", ["name": parts[1]])
     }
 
-    /// The name of a systemuser. A client's begins with a number sign.
+    /// The name of a systemuser, or of the command line. A client's begins with a number sign.
     static func shown(systemUser name: String, _ texts: Texts) -> String {
-        name.hasPrefix("# ") ? texts.text("actor:client", ["name": String(name.dropFirst(2))]) : name
+        if name.hasPrefix("cli:") { return shown(name, texts) }
+        return name.hasPrefix("# ") ? texts.text("actor:client", ["name": String(name.dropFirst(2))]) : name
     }
 }

@@ -145,8 +145,8 @@ struct AuditLines {
             let (entity, all) = (try entity(record), try changes(record))
             let shown = all.filter { isWorthShowing($0, operation) && !isNameOfChangedLookup($0.name, among: all, entity) }
             return Entry(
-                moment: moment, operation: operation, id: id, entity: entity, name: names[id] ?? former[id] ?? id.text, who: who,
-                role: role, changes: shown)
+                moment: moment, operation: operation, id: id, entity: entity,
+                name: names.named(id, visit.texts) ?? former[id] ?? id.text, who: who, role: role, changes: shown)
         }
     }
 
@@ -229,7 +229,7 @@ struct AuditLines {
         let attribute = entity?[name]
         switch value {
         case .string(let text)?:
-            if let id = UUID(text: text) { return names[id] ?? text }
+            if let id = UUID(text: text) { return names.named(id, texts) ?? text }
             // A router's report has words in the reader's language.
             return name == "lastsyncerror" ? texts.toldReport(text) : text
         case .bool(let flag)?: return visit.text(flag ? "yes" : "no")

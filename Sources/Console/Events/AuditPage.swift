@@ -44,9 +44,9 @@ extension Console {
         values.merge(visit.periodValues) { _, new in new }
         if let id {
             values["id"] = id.text
-            let name = try await RecordNames(
-                Dictionary(uniqueKeysWithValues: Self.auditedEntities.map { ($0.logicalName, Set([id])) }), session)[id]
-            values["lead"] = visit.text("auditOf", ["name": name ?? id.text])
+            let names = try await RecordNames(
+                Dictionary(uniqueKeysWithValues: Self.auditedEntities.map { ($0.logicalName, Set([id])) }), session)
+            values["lead"] = visit.text("auditOf", ["name": names.named(id, visit.texts) ?? id.text])
         }
         if page > 0 { values["previous"] = visit.address(with: ["page": page > 1 ? "\(page - 1)" : nil]) }
         if found.next == nil, let oldest, visit.period.from ?? .distantPast < oldest {

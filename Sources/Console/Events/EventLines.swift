@@ -110,7 +110,8 @@ struct EventLines {
         let attribute = mention.attribute.flatMap { mention.entity[$0] }
         let isPage = (Navigation.sets + Navigation.shownSets).contains { $0.logicalName == mention.entity.logicalName }
         return [
-            "entity": visit.text("entity:\(mention.entity.logicalName)"), "name": names[mention.id] ?? mention.id.text,
+            "entity": visit.text("entity:\(mention.entity.logicalName)"),
+            "name": names.named(mention.id, visit.texts) ?? mention.id.text,
             "href": isPage && names[mention.id] != nil
                 ? "\(visit.root)/records/\(mention.entity.entitySetName)/\(mention.id.text)" : false as Any,
             "attribute": orFalse(attribute.map { texts.label($0, of: mention.entity) }),

@@ -232,7 +232,7 @@ extension Console {
         let body = try Self.text("description", of: record)
         guard !body.isEmpty else { return PageResponse(content: .foreign(html: [])) }
         let head =
-            "<!DOCTYPE html><meta charset=\"utf-8\"><base target=\"_blank\"><style>body{font:16px/1.5 system-ui,sans-serif;margin:16px;color:#17212b;background:#fff;overflow-wrap:anywhere}img,table{max-width:100%}</style>"
+            "<!DOCTYPE html><meta charset=\"utf-8\"><base target=\"_blank\"><style>body{font:16px/1.5 system-ui,sans-serif;margin:16px;color:#17212b;background:#fff;overflow-wrap:anywhere}img{max-width:100%}td,th{overflow-wrap:break-word}</style>"
         let content =
             try Self.isHTML(record)
             ? SafeHTML.rewritten(body) : "<div style=\"white-space:pre-wrap\">\(EscapedHTML.escaped(body))</div>"

@@ -17,7 +17,7 @@ extension Console {
         func text(_ name: String) throws -> String? {
             if case .text(let text) = try record.value(of: name), !text.isEmpty { text } else { nil }
         }
-        let isTesting = state == .testing
+        let (isTesting, isTrying) = (state == .testing, try isTryingPassword(of: record, visit))
         let profileName = try await nameOfProfile(record, visit)
         // A person who may not read profiles does not learn that one was deleted.
         let profile: Bool =
@@ -47,7 +47,7 @@ extension Console {
         let (incoming, outgoing) = (try outcome("incomingemailstatus"), try outcome("outgoingemailstatus"))
         var profileStep = step("stepProfile", profile ? true : nil, profileName)
         if profileName != nil { profileStep["href"] = orFalse(try profilePage(record, visit)) }
-        let steps: [[String: Any]] = [
+        let steps = [
             profileStep,
             step("stepPassword", passwordHint == nil ? true : nil, passwordHint),
             step("stepApproved", approved ? true : nil, nil),
@@ -55,9 +55,9 @@ extension Console {
             step("stepOutgoing", outgoing, outgoing == false ? incoming == false ? visit.text("stepOutgoingToo") : told : nil),
         ]
         var status: [String: Any] = [
-            "badge": ["style": state.style, "text": visit.text("mailboxState:\(state.rawValue)")],
-            "sentence": visit.text("mailboxSentence:\(state.rawValue)"), "isLive": isTesting,
-            "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
+            "isLive": isTesting || isTrying,
+            "sentence": visit.text(isTrying ? "passwordTried" : "mailboxSentence:\(state.rawValue)"),
+            "badge": badge(isTrying ? .testing : state, visit), "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
             "steps": steps, "facts": [try await belongingFact(record, visit)] + (try facts(record, visit)), "mayAct": mayAct,
             "mayTest": state != .disabled && profile && (approved || mayApprove),
             "testText": visit.text(approved ? "testAndEnable" : "approveAndTest"), "approves": !approved,
@@ -68,6 +68,26 @@ extension Console {
         if try record.value(of: "regardingobjectid") == .null { status["isAlone"] = Self.alone(visit) }
         status.merge(outlook(try await visit.session().outlook(ofMailbox: record.id), of: record, state, visit)) { own, _ in own }
         return status
+    }
+
+    private func badge(_ state: MailboxState, _ visit: Visit) -> [String: Any] {
+        ["style": state.style, "text": visit.text("mailboxState:\(state.rawValue)")]
+    }
+
+    /// How long a page waits for the first turn with a password.
+    private static let patience = 60.0
+
+    /// Whether the router has yet to use a password that was just saved. Until then the state is that of the former one.
+    func isTryingPassword(of record: Record, _ visit: Visit) throws -> Bool {
+        func date(_ name: String) throws -> Date? {
+            if case .date(let date) = try record.value(of: name) { date } else { nil }
+        }
+        guard visit.query("done") == "passwordSaved", try isWorkedOn(record), let saved = try date("modifiedon"),
+            -saved.timeIntervalSinceNow < Self.patience
+        else { return false }
+        guard let begun = try date("lastsyncstartedon"), begun > saved else { return true }
+        let ends = try ["lastsuccessfulsynccompletedon", "lastsyncerroroccurredon"].compactMap(date)
+        return !ends.contains { $0 >= begun }
     }
 
     /// Whether an error says that the address is not approved. No router has tried the mailbox then.

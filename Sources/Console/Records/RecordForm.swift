@@ -85,7 +85,7 @@ struct RecordForm {
 
     var title: String {
         guard let record else { return visit.text("new:\(entity.logicalName)") }
-        if entity.logicalName == "usersettings", let name = names[record.id] { return name }
+        if entity.logicalName == "usersettings", let name = names.named(record.id, texts) { return name }
         if let primary = entity.primaryName, case .text(let text)? = try? record.value(of: primary), !text.isEmpty { return text }
         return visit.text("unnamed")
     }

@@ -10,6 +10,8 @@ struct RecordNames {
     /// References to records that do not exist, if the person may read all records of that kind.
     private(set) var missing: Set<UUID> = []
     private var found: Set<UUID> = []
+    /// Those of users. Clients are users too, whose names are marked.
+    private var users: Set<UUID> = []
 
     /// - Parameter references: Ids by logical names of entities.
     init(_ references: [String: Set<UUID>], _ session: Session) async throws {
@@ -41,16 +43,23 @@ struct RecordNames {
             query.pageSize = part.count
             for record in try await session.list(entity, query).records {
                 found.insert(record.id)
+                if entity.logicalName == "systemuser" { users.insert(record.id) }
                 if case .text(let text) = try record.value(of: primary), !text.isEmpty { names[record.id] = text }
             }
         }
     }
 
+    /// A record's name, as it is stored.
     subscript(_ id: UUID) -> String? { names[id] }
+
+    /// A record's name for people: a client's is without the mark of its user.
+    func named(_ id: UUID, _ texts: Texts) -> String? {
+        names[id].map { users.contains(id) ? ActorName.shown(systemUser: $0, texts) : $0 }
+    }
 
     /// The name of a record to show; else that it was deleted, or its id.
     func shown(_ id: UUID, _ texts: Texts) -> String {
-        names[id] ?? (missing.contains(id) ? texts["deletedRecord"] : id.text)
+        named(id, texts) ?? (missing.contains(id) ? texts["deletedRecord"] : id.text)
     }
 
     /// Names the records as lookups offer them, so that two of one name differ.

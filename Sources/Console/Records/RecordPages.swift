@@ -24,6 +24,9 @@ extension Console {
             if entity.logicalName == "mailbox" {
                 values["status"] = try await mailboxStatus(visit, record, hasPassword: !secrets.isEmpty)
             }
+            if entity.logicalName == "mailbox", visit.query("done") == "passwordSaved" {
+                values["notice"] = visit.text(try isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
+            }
             if let done = visit.query("done"), ["saved", "testing", "approved", "disabledDone", "enabledDone"].contains(done),
                 !(done == "testing" && isTested)
             {

@@ -10,7 +10,7 @@ import Tenancy
 extension Console {
     /// What became of a form that was sent.
     enum Saving {
-        case saved(UUID)
+        case saved(UUID, setsPassword: Bool)
         /// Nothing was saved: the page with the form, and why.
         case refused(PageResponse)
     }
@@ -18,7 +18,10 @@ extension Console {
     @Sendable func save(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         return switch try await saving(entity, visit) {
-        case .saved(let id): .redirect("\(visit.root)/records/\(entity.entitySetName)/\(id.text)?done=saved")
+        case .saved(let id, let setsPassword):
+            .redirect(
+                "\(visit.root)/records/\(entity.entitySetName)/\(id.text)?done="
+                    + (setsPassword && entity.logicalName == "mailbox" ? "passwordSaved" : "saved"))
         case .refused(let page): page
         }
     }
@@ -46,7 +49,7 @@ extension Console {
             try keep(typing.errors)
             return .refused(.page("form", try form.values(), status: .badRequest))
         }
-        if onlyChanges, let record = current?.0, typing.isUnchanged { return .saved(record.id) }
+        if onlyChanges, let record = current?.0, typing.isUnchanged { return .saved(record.id, setsPassword: false) }
         if let question = try Self.clearQuestion(form, typing) {
             try keep([:])
             return .refused(.page("form", try form.values().merging(["question": question]) { _, new in new }))
@@ -63,7 +66,7 @@ extension Console {
             } else {
                 throw FieldsealError.noSuchRecord(entity)
             }
-            return .saved(id)
+            return .saved(id, setsPassword: typing.setsPassword)
         } catch let error as FieldsealError where error.code == .concurrencyVersionMismatch {
             return .refused(try await conflict(visit, entity, typing, secrets))
         } catch let error as FieldsealError where error.code.httpStatus < 500 {

@@ -43,7 +43,8 @@ struct TypedRecord {
         let name = attribute.logicalName
         // A browser sends line breaks as CR LF. They are converted to the record's.
         guard let text = typed[name]?.replacing("\r\n", with: "\n") else { return }
-        let isUnchanged = loaded[name] == text
+        // The router writes to a mailbox without giving it another version. A value that was only loaded would undo that.
+        if !isNew, loaded[name]?.replacing("\r\n", with: "\n") == text { return }
         switch attribute.type {
         case .boolean:
             // An unchecked box leaves a flag that was never set unchanged.
@@ -63,7 +64,6 @@ struct TypedRecord {
         case .picklist:
             if text.isEmpty { clear(attribute) } else if let number = Int64(text) { members.append(.init(name, .integer(number))) }
         case .dateTime:
-            guard !isUnchanged else { return }
             if text.isEmpty {
                 clear(attribute)
             } else if ISO8601.date(text) != nil {
@@ -128,6 +128,9 @@ struct TypedRecord {
             return text == loaded[name]
         }
     }
+
+    /// Whether a password was typed.
+    var setsPassword: Bool { members.contains { entity[$0.name]?.isEncrypted == true && $0.value != .null } }
 
     /// The values to compare with another person's. Of an encrypted attribute that was typed or cleared, a text that no mark equals.
     var compared: [String: String] {

@@ -63,7 +63,7 @@ extension MailboxLeases {
                     }
                     // Names the actor for the audit. The record itself does not change.
                     _ = try connection.pipeline([
-                        ("SELECT set_config('fieldseal.user', $1, true)", [.text(caller.systemUserID?.text ?? "")]),
+                        caller.auditSettings,
                         (
                             """
                             UPDATE \(organization.qualified(entity.cellTable)) SET \(attribute) = $3

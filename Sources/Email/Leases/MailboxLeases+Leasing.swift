@@ -25,8 +25,10 @@ extension MailboxLeases {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 // Leases are serialized: a session that counts a profile's mailboxes must see the leases of a moment ago.
-                _ = try connection.query(
-                    "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text("\(organization.id.text) lease")])
+                _ = try connection.pipeline([
+                    caller.auditSettings,
+                    ("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text("\(organization.id.text) lease")]),
+                ])
                 guard let row = try connection.query(leasing(mailbox), [.text(host)] + (mailbox.map { [.uuid($0)] } ?? [])).first
                 else {
                     return nil

@@ -87,16 +87,21 @@ extension MailboxLeases {
         func status(_ isWell: Bool?) -> PostgresParameter {
             .int32(isWell.map { Int32(($0 ? MailOutcome.success : .failure).rawValue) })
         }
-        _ = try connection.query(
-            writing,
-            [
-                .uuid(id), .text(report.routerState), .int32(Int32(clamping: report.processed ?? 0)),
-                .int32(Int32(clamping: report.failed ?? 0)),
-                status(report.incomingIsWell), status(report.outgoingIsWell), .bool(verdict.isPermanent), .text(report.error?.text),
-                .int32(report.error.map { Int32(clamping: $0.code ?? 0) }), .int32(Int32(verdict.failures)),
-                .double(Double(verdict.wait)),
-                .text(host), .bool(report.tests ?? true),
-            ])
+        _ = try connection.pipeline([
+            caller.auditSettings,
+            (
+                writing,
+                [
+                    .uuid(id), .text(report.routerState), .int32(Int32(clamping: report.processed ?? 0)),
+                    .int32(Int32(clamping: report.failed ?? 0)),
+                    status(report.incomingIsWell), status(report.outgoingIsWell), .bool(verdict.isPermanent),
+                    .text(report.error?.text),
+                    .int32(report.error.map { Int32(clamping: $0.code ?? 0) }), .int32(Int32(verdict.failures)),
+                    .double(Double(verdict.wait)),
+                    .text(host), .bool(report.tests ?? true),
+                ]
+            ),
+        ])
     }
 
     /// The statement that writes a report.

@@ -114,6 +114,6 @@ extension Session {
             origin: .init(
                 organization: organization, user: caller.systemUserID ?? organization.id,
                 businessUnit: callersUnit ?? organization.id))
-        try draft.insert(into: organization, on: connection)
+        try draft.insert(into: organization, by: caller, on: connection)
     }
 }

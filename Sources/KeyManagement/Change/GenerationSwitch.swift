@@ -63,21 +63,26 @@ struct GenerationSwitch: Sendable {
             let flag = entity.isSetColumns[first.attribute]
         else { return }
         let (attribute, id) = (quoteIdentifier(first.attribute), entity.idColumn)
-        _ = try connection.query(
-            """
-            WITH kept AS (
-                INSERT INTO \(organization.qualified("quarantined_cell"))
-                    (rotation_id, entity, record_id, attribute, key_version, content)
-                SELECT $1, $2, c.\(id), $3, c.key_version, c.\(attribute)
-                  FROM \(organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)")) AS c
-                  JOIN unnest($5::uuid[], $6::bytea[]) AS w (id, content) ON w.id = c.\(id) AND w.content = c.\(attribute)
-                 WHERE c.key_version = $4 RETURNING record_id)
-            UPDATE \(organization.qualified(entity.logicalName)) AS r SET \(quoteIdentifier(flag)) = false
-              FROM kept WHERE r.\(id) = kept.record_id
-            """,
-            [
-                .uuid(newKey.changeID), .text(first.entity), .text(first.attribute), .int32(Int32(keys.oldVersion)),
-                .uuids(cells.map(\.address.record)), .bytesArray(cells.map(\.content)),
-            ])
+        // A change of the flags is in the caller's name.
+        _ = try connection.pipeline([
+            caller.auditSettings,
+            (
+                """
+                WITH kept AS (
+                    INSERT INTO \(organization.qualified("quarantined_cell"))
+                        (rotation_id, entity, record_id, attribute, key_version, content)
+                    SELECT $1, $2, c.\(id), $3, c.key_version, c.\(attribute)
+                      FROM \(organization.qualified("\(entity.cellTable)_k\(keys.oldVersion)")) AS c
+                      JOIN unnest($5::uuid[], $6::bytea[]) AS w (id, content) ON w.id = c.\(id) AND w.content = c.\(attribute)
+                     WHERE c.key_version = $4 RETURNING record_id)
+                UPDATE \(organization.qualified(entity.logicalName)) AS r SET \(quoteIdentifier(flag)) = false
+                  FROM kept WHERE r.\(id) = kept.record_id
+                """,
+                [
+                    .uuid(newKey.changeID), .text(first.entity), .text(first.attribute), .int32(Int32(keys.oldVersion)),
+                    .uuids(cells.map(\.address.record)), .bytesArray(cells.map(\.content)),
+                ]
+            ),
+        ])
     }
 }

@@ -108,7 +108,8 @@ extension KeyAdministration {
         let deadline = ContinuousClock.now + patience
         while ContinuousClock.now < deadline {
             let outcome = try? await deployment.pool.withConnection { connection -> Outcome? in
-                try connection.transaction {
+                try connection.settleCommits()
+                return try connection.transaction {
                     try KeySetLock.take(organization, on: connection)
                     let rows = try connection.query(
                         """

@@ -210,7 +210,11 @@ package struct OrganizationMove: Sendable {
                 try connection.commit()
             }
         } catch let error as PostgresError where error.isConnectionLoss {
-            guard let mark = try? await source.registry.asOwner({ try MoveMark.read(name, on: $0) }) else {
+            let settled = try? await source.registry.asOwner { connection in
+                try connection.settleCommits()
+                return try MoveMark.read(name, on: connection)
+            }
+            guard let mark = settled else {
                 throw FieldsealError(
                     .unexpected,
                     "The connection to \(source.name) was lost in the moment of the decision. Which place is in force can be told when it is "

@@ -198,7 +198,7 @@ struct PlaintextUpgrade: Sendable {
         for row in users {
             let user: UUID = try row.decode(0)
             let origin = NewRecord.Origin(organization: organization, user: user, businessUnit: try row.decode(1))
-            try NewRecord(.userSettings, id: user, [:], origin: origin).insert(into: organization, on: connection)
+            try NewRecord(.userSettings, id: user, [:], origin: origin).insert(into: organization, by: caller, on: connection)
         }
     }
 

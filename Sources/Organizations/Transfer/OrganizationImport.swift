@@ -73,7 +73,8 @@ extension OrganizationRegistry {
         let isThere: Bool
         do {
             isThere = try await asOwner { connection in
-                try connection.query(
+                try connection.settleCommits()
+                return try connection.query(
                     "SELECT EXISTS (SELECT FROM config.organization WHERE organization_id = $1 AND name = $2)",
                     [.uuid(organization.id), .text(organization.name)])[0].decode(0)
             }
@@ -143,7 +144,7 @@ private struct ImportSteps: Sendable {
             try adopt(encryption, on: connection)
         }
         try MigrationRunner.applyAll(to: target, on: connection)
-        try registry.quiet(organization, on: connection)
+        try registry.quiet(organization, by: caller, on: connection)
         try registry.attest(organization, keys: keys, on: connection)
         let origin = "\(manifest.cellCount) cells, from \(manifest.organization) (\(manifest.organizationID.text)), "
         try SecurityEvent(

@@ -55,4 +55,15 @@ extension PostgresConnection {
         guard let handle, PQtransactionStatus(handle) != PQTRANS_IDLE else { return }
         PQclear(PQexec(handle, "ROLLBACK"))
     }
+
+    /// Waits until all that was committed on this server is where the role's commits have to be, such as on a synchronous standby.
+    ///
+    /// A commit whose connection broke may be visible on a primary before its standby has it, and would be lost in a failover then.
+    /// So what a session sees of such a commit counts only after this. It writes a message into the write-ahead log that no program
+    /// reads (PostgreSQL, Replication Management Functions), and its own commit waits for all that is before it there.
+    ///
+    /// - Throws: ``PostgresError``; on a standby too, which may not have replayed the commit, and can't wait for it.
+    public func settleCommits() throws {
+        _ = try query("SELECT pg_logical_emit_message(true, 'fieldseal', '')")
+    }
 }

@@ -106,7 +106,8 @@ struct Dev: AsyncParsableCommand {
         }
         var file = DevelopmentFile(
             baseURL: settings.baseURL, httpURL: "http://localhost:\(settings.httpPort ?? 0)", caFile: home.file("ca.pem"),
-            organization: name, postgres: superuser, clients: [:])
+            organization: name, postgres: superuser, clients: before?.clients ?? [:], console: before?.console)
+        // An organization that is refused now, such as under another key-encryption key, may be served at the next start.
         if let session = try? await Session.begin(deployment, organization: name, caller: commandLineCaller) {
             file.clients = try await prepareClients(session, before?.clients ?? [:])
             file.console = try await preparePerson(deployment, session, before?.console)

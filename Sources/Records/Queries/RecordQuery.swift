@@ -62,6 +62,15 @@ package struct RecordQuery: Sendable {
         package var name: String
         /// Whether the attribute must be a text, because a text function is applied to it.
         package var isText = false
+        /// Whether it is the name of the record that the attribute, a lookup, refers to.
+        package private(set) var isName = false
+
+        /// The name of the record that a lookup refers to.
+        package static func name(of lookup: String, alias: String? = nil) -> Column {
+            var column = Column(lookup, alias: alias)
+            column.isName = true
+            return column
+        }
 
         package init(_ name: String, path: [String] = [], alias: String? = nil) {
             self.name = name

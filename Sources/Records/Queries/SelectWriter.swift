@@ -169,12 +169,9 @@ struct SelectWriter {
             isDescending: order.isDescending)
     }
 
-    /// What a lookup is sorted by: the name that is stored beside it.
+    /// What a lookup is sorted by: the name of the record that it refers to.
     private func named(_ column: QueryScope.Resolved) -> QueryScope.Resolved {
-        guard query.sortsLookupsByName, column.attribute.type.isReference,
-            let name = column.table.entity["\(column.attribute.logicalName)name"]
-        else { return column }
-        return .init(table: column.table, attribute: name)
+        query.sortsLookupsByName ? statement.name(of: column) ?? column : column
     }
 
     private func column(ofOutput name: String) throws(FieldsealError) -> RecordQuery.Column {
@@ -288,6 +285,12 @@ struct SelectWriter {
             columns.firstIndex { $0.name.lowercased() == name.lowercased() }
             ?? columns.firstIndex { $0.attribute?.logicalName == name.lowercased() }
         guard let index else {
+            if query.isDistinct, query.groups.isEmpty {
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "Distinct rows are sorted by what they give. Add \(name.quotedForMessage) to the attributes, or sort by another."
+                )
+            }
             throw FieldsealError(
                 .queryDoesNotFit, "A grouped query is sorted by what it gives, and not by \(name.quotedForMessage).")
         }

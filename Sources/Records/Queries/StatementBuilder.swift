@@ -123,4 +123,41 @@ package struct StatementBuilder {
         let depth = try caller.require(.retrieveMultiple, on: table.entity)
         return AccessRule(table.entity, organization, caller).condition(depth, .read, table.alias) { bind($0) }
     }
+
+    /// The name of the record that a lookup refers to: the one that is stored beside it, else the record's own.
+    ///
+    /// - Returns: Nil for other attributes, and for lookups of records that are not here or have no name.
+    func name(of lookup: QueryScope.Resolved) -> QueryScope.Resolved? {
+        guard lookup.attribute.type.isReference else { return nil }
+        if let stored = lookup.table.entity["\(lookup.attribute.logicalName)name"] {
+            return .init(table: lookup.table, attribute: stored)
+        }
+        let named = lookup.attribute.namedTargets
+        guard let attribute = named.first?.name else { return nil }
+        let names = named.map { target, name in
+            "(SELECT n.\(name.column) FROM \(qualified(target)) AS n WHERE n.\(target.idColumn) = \(lookup.sql))"
+        }
+        return .init(
+            table: lookup.table, attribute: attribute,
+            expression: names.count == 1 ? names[0] : "coalesce(\(names.joined(separator: ", ")))")
+    }
+}
+
+extension AttributeDefinition {
+    /// The entities that a lookup refers to, each with the attribute that is its records' name.
+    fileprivate var namedTargets: [(target: EntityDefinition, name: AttributeDefinition)] {
+        knownTargets.compactMap { target in
+            guard let entity = EntityCatalog.entity(target), let name = entity.primaryName.flatMap({ entity[$0] }) else {
+                return nil
+            }
+            return (entity, name)
+        }
+    }
+
+    /// Whether the name of what a lookup refers to is read from that record, because none is stored. As in Dataverse, the names of
+    /// an owner's two halves are not given: `ownerid` has the name.
+    package func isNamedByRecord(in entity: EntityDefinition) -> Bool {
+        type.isReference && entity["\(logicalName)name"] == nil && !namedTargets.isEmpty
+            && !["owninguser", "owningteam"].contains(logicalName)
+    }
 }

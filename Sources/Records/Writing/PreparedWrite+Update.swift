@@ -18,8 +18,8 @@ extension PreparedWrite {
     ) throws -> WriteOutcome {
         let resolved = try resolveReferences(input, on: connection)
         let id = try identified(recordKey, input, condition, on: connection)
-        if let id, try exists(id, refusing: input, on: connection),
-            let updated = try update(resolved, id: id, condition, depth, key, &changes, on: connection)
+        if let id, let changed = try changeable(resolved, of: id, on: connection),
+            let updated = try update(changed, id: id, condition, depth, key, &changes, on: connection)
         {
             return updated
         }
@@ -32,19 +32,44 @@ extension PreparedWrite {
         return try create(new, Self.id(id, new), key, &changes, on: connection)
     }
 
-    /// Refuses values of a new record where there is one already.
+    /// Leaves out values that can't be updated and that the record has already (OData 4.0 Part 1, section 11.4.3). So a client can
+    /// write back what it read.
     ///
-    /// - Returns: Whether there may be such a record: always, unless values of new records alone are among them.
-    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first; `.objectDoesNotExist` where the caller may not read
-    ///   the record.
-    private func exists(_ id: UUID, refusing input: ParsedValues, on connection: isolated PostgresConnection) throws -> Bool {
-        guard let name = input.createOnly.first else { return true }
-        guard try exists(id, on: connection) else { return false }
+    /// - Returns: Nil when there is no such record.
+    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first that differs; `.objectDoesNotExist` where the caller
+    ///   may not read the record.
+    private func changeable(_ input: ParsedValues, of id: UUID, on connection: isolated PostgresConnection) throws -> ParsedValues?
+    {
+        let fixed = input.unchangeable
+        guard let first = fixed.first else { return input }
+        guard try exists(id, on: connection) else { return nil }
         let depth = caller.depth(of: .retrieve, on: entity)
         guard depth != .none, try !ids(of: entity, .id(id), readable: depth, on: connection).isEmpty else {
             throw FieldsealError.noSuchRecord(entity, id.text)
         }
-        throw FieldsealError(.attributeCannotBeUpdated, "\(name) can't be updated.").about(name)
+        func refuse(_ attribute: AttributeDefinition) throws {
+            let name = attribute.logicalName
+            throw FieldsealError(.attributeCannotBeUpdated, "\(name) can't be updated.").about(name)
+        }
+        var statement = StatementBuilder(organization, caller)
+        let record = statement.bind(.uuid(id))
+        var comparisons: [String] = []
+        for (attribute, value) in fixed {
+            guard let value, !attribute.isEncrypted, attribute.validFor.contains(.read) else {
+                try refuse(attribute)
+                continue
+            }
+            comparisons.append(attribute.equals(statement.bind(attribute.type.parameter(value))))
+        }
+        let rows = try connection.query(
+            "SELECT \(comparisons.joined(separator: ", ")) FROM \(organization.qualified(entity.logicalName)) "
+                + "WHERE \(entity.idColumn) = \(record)", statement.parameters)
+        guard let row = rows.first else { return nil }
+        for (index, item) in fixed.enumerated() where try !row.decode(index, as: Bool.self) { try refuse(item.attribute) }
+        let changed = input.changeable()
+        // Nothing else was sent: the update would change the version alone.
+        if changed.names.isEmpty, !parts.namesParties { try refuse(first.attribute) }
+        return changed
     }
 
     /// - Returns: Nil when there is no such record.
@@ -101,7 +126,8 @@ extension PreparedWrite {
         }
         let (sql, parameters) = try update.statement(
             where: conditions, cells: cells, key?.version, PasswordEvents(entity, id, input.secrets, in: session))
-        let rows = try session.run([(sql, parameters)], on: connection)[0]
+        let named = naming()
+        let rows = try session.run(named + [(sql, parameters)], on: connection)[named.count]
         guard let row = rows.first else {
             if let rule { try refuseStatus(id, rule, condition, depth, .write, on: connection) }
             let needed: AccessRights = isAssignedAlone ? .assign : isAssigned ? [.assign, .write] : .write
@@ -248,5 +274,18 @@ extension PreparedWrite {
         throw FieldsealError(
             .concurrencyVersionMismatch,
             "The \(entity.logicalName) was changed since it was read. Read it again, and repeat the change with its new ETag.")
+    }
+}
+
+extension AttributeDefinition {
+    /// The comparison of the stored value with another, as a client reads it: dates to the second, and an empty text as null.
+    fileprivate func equals(_ other: String) -> String {
+        let stored =
+            switch type.kind {
+            case .date: "date_trunc('second', \(column))"
+            case .text: "nullif(\(column), '')"
+            default: column
+            }
+        return "\(stored) IS NOT DISTINCT FROM \(other)\(type.isNumeric ? "::numeric" : "")"
     }
 }

@@ -36,7 +36,7 @@ struct PreparedWrite: Sendable {
             input.references.isEmpty && !needsTransaction && !asksForQueues && !parts.namesPartiesByKey
                 && !DisabledUsers.isTouched(by: input)
         case .upsert(let input, .id, _, _, _):
-            input.references.isEmpty && !parts.namesParties && input.createOnly.isEmpty
+            input.references.isEmpty && !parts.namesParties && input.unchangeable.isEmpty
         default: false
         }
     }
@@ -238,8 +238,10 @@ struct PreparedWrite: Sendable {
         guard case .create(let input, let id) = action, isOneStep, let origin else { return nil }
         do {
             let (rows, others) = try inserts(input, id, origin, key)
-            guard others.isEmpty else {
-                return try await session.runShared(rows.map(\.statement) + others).map { try outcome($0, id) }
+            let named = naming(others: others)
+            guard named.isEmpty, others.isEmpty else {
+                let statements = named + rows.map(\.statement) + others
+                return try await session.runShared(statements).map { try outcome(Array($0.dropFirst(named.count)), id) }
             }
             return try await session.insertShared(rows).map { try outcome($0, id) }
         } catch let error as PostgresError where error.state == .uniqueViolation {
@@ -261,10 +263,19 @@ struct PreparedWrite: Sendable {
         try changes.begin(input, id: id, isNew: true, in: session, on: connection)
         let (rows, others) = try inserts(input, id, try origin ?? origin(on: connection), key)
         let created: WriteOutcome = try DisabledUsers.attesting(input, id, session, on: connection) {
-            try outcome(try session.run(rows.map(\.statement) + others, on: connection), id)
+            let named = naming(others: others)
+            let results = try session.run(named + rows.map(\.statement) + others, on: connection)
+            return try outcome(Array(results.dropFirst(named.count)), id)
         }
         changes.renew(input, id: id)
         return created
+    }
+
+    /// The statement that names the caller to the audit, where a written row does not: it has no modifiedby, or is written again.
+    ///
+    /// - Parameter others: The statements behind a new record's own.
+    func naming(others: [SharedConnection.Statement] = []) -> [SharedConnection.Statement] {
+        entity.isAudited && (entity["modifiedby"] == nil || !others.isEmpty) ? [session.callerSettings] : []
     }
 
     /// The rows of a new record, its cells and their events, and the statements of what belongs to it.

@@ -9,12 +9,7 @@ extension Session {
     package var callersUnit: UUID? { caller.impersonation?.businessUnitID ?? state.callersUnit }
 
     /// Tells the audit in whose name this transaction's statements are, and who sent them.
-    package var callerSettings: (sql: String, parameters: [PostgresParameter]) {
-        (
-            "SELECT set_config('fieldseal.user', $1, true), set_config('fieldseal.calling_user', $2, true)",
-            [.text(caller.systemUserID?.text ?? ""), .text(caller.impersonation?.systemUserID.text ?? "")]
-        )
-    }
+    package var callerSettings: (sql: String, parameters: [PostgresParameter]) { caller.auditSettings }
 
     /// Refuses an operation that a caller must not do for another user.
     package func requireOwnName(_ what: String) throws(FieldsealError) {
@@ -22,5 +17,21 @@ extension Session {
             throw FieldsealError(
                 .privilegeDenied, "\(what) can't be used in the name of another user. Leave MSCRMCallerID and CallerObjectId out.")
         }
+    }
+}
+
+extension Caller {
+    /// Tells the audit in whose name this transaction's statements are, and who sent them. A command has a name and no user.
+    package var auditSettings: (sql: String, parameters: [PostgresParameter]) {
+        (
+            """
+            SELECT set_config('fieldseal.user', $1, true), set_config('fieldseal.calling_user', $2, true),
+                   set_config('fieldseal.actor', $3, true)
+            """,
+            [
+                .text(systemUserID?.text ?? ""), .text(impersonation?.systemUserID.text ?? ""),
+                .text(systemUserID == nil ? actor : ""),
+            ]
+        )
     }
 }

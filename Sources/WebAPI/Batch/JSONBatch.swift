@@ -56,7 +56,9 @@ enum JSONBatch {
     private static func item(_ request: JSONValue) throws(FieldsealError) -> BatchItem {
         guard case .object(let members) = request, let id = request["id"]?.string, let method = request["method"]?.string,
             let url = request["url"]?.string
-        else { throw FieldsealError(.payloadDoesNotFit, "A request of a batch has an id, a method and a url.") }
+        else {
+            throw FieldsealError(.payloadDoesNotFit, "A request of a batch has an id, a method and a url, each of them a text.")
+        }
         if let unknown = members.first(where: { !Self.members.contains($0.name) }) {
             throw FieldsealError(
                 .payloadDoesNotFit, "The member \(unknown.name.quotedForMessage) of a request in a batch is not supported.")

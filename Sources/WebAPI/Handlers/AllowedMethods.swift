@@ -21,7 +21,7 @@ extension ODataPath {
     var allowedMethods: [HTTPRequest.Method]? {
         let read: [HTTPRequest.Method] = [.get, .head]
         switch self {
-        case .serviceRoot, .metadata, .description, .definitions, .count: return read
+        case .serviceRoot, .metadata, .description, .definitions, .count, .references: return read
         case .batch: return [.post]
         case .collectionAction(_, let name): return DataAPI.isCollectionAction(name) ? [.post] : nil
         case .entitySet(let entity): return read + (entity.has(.create) ? [.post] : [])

@@ -52,7 +52,7 @@ struct DataAPI: Sendable {
     /// Whether a read is more than a lookup.
     private static func mayTakeLong(_ request: APIRequest, _ path: ODataPath) -> Bool {
         switch path {
-        case .entitySet, .count, .boundFunction, .navigation, .association, .operation, .definitions: true
+        case .entitySet, .count, .references, .boundFunction, .navigation, .association, .operation, .definitions: true
         case .entity: request.query?.contains(ascii: "expand") ?? false
         default: false
         }
@@ -83,6 +83,7 @@ struct DataAPI: Sendable {
         case .batch: return try await batch(request)
         case .entitySet(let entity): return try await entitySet(entity, request)
         case .count(let entity): return try await count(entity, request)
+        case .references(let entity): return try await references(of: entity, request)
         case .collectionAction(let entity, let name): return try await collectionAction(name, entity, request)
         case .entity(let entity, let key): return try await self.entity(entity, key, request)
         case .boundFunction(let entity, let key, let name, let arguments):

@@ -21,6 +21,13 @@ extension DataAPI {
             guard let id = body[name]?.string.flatMap(UUID.init(text:)) else { throw FieldsealError.misfit(name, "an id") }
             return id
         }
+        // Who may not send a message learns that first. A whole ReleaseCredential is judged where refusals are recorded.
+        let isWhole = (try? id("MailboxId")) != nil && body["Direction"]?.string.flatMap(MailDirection.init) != nil
+        if name == "DeliverIncomingEmails" {
+            _ = try delivery
+        } else if name != "ReleaseCredential" || !isWhole || body["HostId"]?.string == nil {
+            _ = try leases
+        }
         guard let host = body["HostId"]?.string, (1...160).contains(host.utf8.count) else {
             throw FieldsealError.misfit("HostId", "the router's name for this lease, of 1 to 160 bytes")
         }

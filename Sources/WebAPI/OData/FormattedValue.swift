@@ -17,6 +17,7 @@ enum FormattedValue {
         // Newer libraries write a narrow space before AM and PM. Dataverse's texts have a normal one, and no comma.
         case .date(let date) where attribute.isDateOnly: return date.formatted(dateStyle)
         case .date(let date): return date.formatted(style).replacing("\u{202F}", with: " ").replacing(",", with: "")
+        case .text(let entity) where attribute.type.isEntityName: return EntityCatalog.entity(entity)?.displayName
         case .id where attribute.type.isReference:
             // The name of the record that a link's or a renamed lookup refers to is read under the column's own name.
             let own = column.isRenamed ? RecordQuery.Output.hiddenName(column.name) : "\(attribute.logicalName)name"

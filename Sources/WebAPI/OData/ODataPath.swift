@@ -10,6 +10,8 @@ enum ODataPath: Sendable {
     case batch
     case entitySet(EntityDefinition)
     case count(EntityDefinition)
+    /// The addresses of a collection's records: `$ref` behind it.
+    case references(EntityDefinition)
     /// An action bound to a collection, without the namespace.
     case collectionAction(EntityDefinition, String)
     case entity(EntityDefinition, RecordKey)
@@ -41,6 +43,20 @@ enum ODataPath: Sendable {
         let isCount: Bool
         /// A member of the collection.
         let member: RecordKey?
+
+        /// The refusal of a further step behind a single-valued property.
+        func refusal(ofStep segment: String) -> FieldsealError {
+            let target = relationship.referenced
+            guard
+                target.attribute(named: segment) != nil || target.singleValued(segment) != nil || target.association(segment) != nil
+                    || target.collectionValued(segment) != nil || segment == "$ref"
+            else { return ODataPath.unknown(segment) }
+            let property = relationship.navigationProperty
+            return FieldsealError(
+                .noResource,
+                "\(segment.quotedForMessage) is a step behind \(property), and an address here goes one step from a record. Write "
+                    + "$expand=\(property) with its options, or the address \(target.entitySetName)(ID)/\(segment).")
+        }
     }
 
     /// The navigation property of a many-to-many relationship of a record.
@@ -87,6 +103,9 @@ enum ODataPath: Sendable {
         guard let next = segments.first else { return }
         // The first segment that names nothing is the one that the client looks for.
         try requireKnown()
+        if case .navigation(let navigation) = self, !navigation.isCollection, !navigation.isReference {
+            throw navigation.refusal(ofStep: next.name)
+        }
         throw Self.unknown(next.name)
     }
 
@@ -94,6 +113,7 @@ enum ODataPath: Sendable {
         guard let next = segments.first else { return .entitySet(entity) }
         segments.removeFirst()
         if next.name == "$count", next.key == nil { return .count(entity) }
+        if next.name == "$ref", next.key == nil { return .references(entity) }
         if next.name == namespace + entity.logicalName {
             guard let key = next.key else { return try collection(entity, &segments) }
             return try record(entity, try RecordKey(key, of: entity), &segments)

@@ -1,3 +1,4 @@
+import JSON
 import Model
 import Records
 
@@ -94,10 +95,26 @@ struct Preferences: Sendable {
         return best?.isWanted ?? false
     }
 
+    /// The annotation with the number of all rows.
+    static let total = "Microsoft.Dynamics.CRM.totalrecordcount"
+    /// The annotation that says whether there are more rows than the number. It is exact here.
+    private static let totalExceeded = "Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded"
+
+    /// The requested annotations of the number of all rows.
+    func annotations(of count: Int) -> [JSONValue.Member] {
+        let all: [JSONValue.Member] = [
+            .init("@\(Self.total)", .integer(Int64(count))), .init("@\(Self.totalExceeded)", .bool(false)),
+        ]
+        return all.filter { wants(String($0.name.dropFirst())) }
+    }
+
     /// The value of `Preference-Applied` for a list.
-    var applied: String? {
+    var applied: String? { applied(isSizedByQuery: false) }
+
+    /// - Parameter isSizedByQuery: Whether the query itself says how many rows a page has.
+    func applied(isSizedByQuery: Bool) -> String? {
         var applied: [String] = []
-        if let maxPageSize { applied.append("odata.maxpagesize=\(maxPageSize)") }
+        if let maxPageSize, !isSizedByQuery { applied.append("odata.maxpagesize=\(maxPageSize)") }
         if !annotations.isEmpty { applied.append("odata.include-annotations=\"\(annotations.joined(separator: ","))\"") }
         return applied.isEmpty ? nil : applied.joined(separator: ",")
     }

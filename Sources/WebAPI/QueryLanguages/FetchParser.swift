@@ -42,7 +42,7 @@ struct FetchParser {
             }
         }
         query.countsRows = returnsTotal
-        query.top = try Self.number(fetch["top"], "top")
+        query.top = try Self.number(fetch["top"], "top", to: RecordQuery.pageLimit)
         // As in the SDK, 0 means no count.
         count = try Self.number(fetch["count"], "count").flatMap { $0 == 0 ? nil : $0 }
         page = try Self.number(fetch["page"], "page", from: 1) ?? 1
@@ -75,10 +75,12 @@ struct FetchParser {
         }
     }
 
-    private static func number(_ text: String?, _ name: String, from lowest: Int = 0) throws(FieldsealError) -> Int? {
+    private static func number(
+        _ text: String?, _ name: String, from lowest: Int = 0, to highest: Int = 1_000_000
+    ) throws(FieldsealError) -> Int? {
         guard let text else { return nil }
-        guard let number = Int(text), (lowest...1_000_000).contains(number) else {
-            throw FieldsealError(.queryDoesNotFit, "\(name) of <fetch> takes a number from \(lowest) to 1000000.")
+        guard let number = Int(text), (lowest...highest).contains(number) else {
+            throw FieldsealError(.queryDoesNotFit, "\(name) of <fetch> takes a number from \(lowest) to \(highest).")
         }
         return number
     }

@@ -125,6 +125,36 @@ def test_a_share_gives_what_it_names_and_nothing_else(service, callers):
     refused(service.request("POST", "GrantAccess", {"Target": target, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({uuid.uuid4()})"}, "AccessMask": "ReadAccess"}}), 404, "0x80040217")
 
 
+def test_a_share_is_for_the_one_that_it_names(service, callers):
+    made = service.json("client", "add", f"access-{uuid.uuid4().hex[:6]}", "--org", "contoso", "--role", "Basic User")
+    other, (token, user) = service.token_response(made["clientId"], made["clientSecret"]).json()["access_token"], callers["basic"]
+    team = service.create("teams", {"name": f"team {uuid.uuid4()}"})
+    for principal in (f"systemusers({user})", f"teams({team})"):
+        id = owned(service, "mailbox", callers["admin"][1])
+        body = {"Target": {"@odata.id": f"mailboxes({id})"}, "PrincipalAccess": {"Principal": {"@odata.id": principal}, "AccessMask": "ReadAccess"}}
+        assert service.request("POST", "GrantAccess", body).status_code == 204
+        assert service.get(f"mailboxes({id})", token=token).status_code == (200 if "users" in principal else 404)
+        refused(service.get(f"mailboxes({id})", token=other), 404, "0x80040217")
+        assert service.get(f"mailboxes?$filter=mailboxid eq {id}", token=other).json()["value"] == []
+
+
+def test_a_share_gives_no_right_that_the_role_does_not_have(service, callers):
+    """A Basic User updates mailboxes, and deletes and assigns none."""
+    def rights(role, mask):
+        user = callers[role][1]
+        id = owned(service, "mailbox", callers["admin"][1])
+        body = {"Target": {"@odata.id": f"mailboxes({id})"}, "PrincipalAccess": {"Principal": {"@odata.id": f"systemusers({user})"}, "AccessMask": mask}}
+        assert service.request("POST", "GrantAccess", body).status_code == 204
+        told = service.get(f"systemusers({user})/Microsoft.Dynamics.CRM.RetrievePrincipalAccess(Target=@t)?@t={{'@odata.id':'mailboxes({id})'}}")
+        return id, set(told.json()["AccessRights"].split(","))
+
+    every = "ReadAccess,WriteAccess,DeleteAccess,AssignAccess,ShareAccess"
+    id, told = rights("basic", every)
+    assert told == {"ReadAccess", "WriteAccess"}
+    refused(service.request("DELETE", f"mailboxes({id})", token=callers["basic"][0]), 403, "0x80040220")
+    assert rights("mailadmin", every)[1] >= set(every.split(","))
+
+
 def writes_of_an_email(service, right, email, file, user, token):
     """Requests that a right to an e-mail allows, beside the right to read it; the last ones end it."""
     path, bound = f"emails({email})", "emails/Microsoft.Dynamics.CRM."
@@ -306,3 +336,52 @@ def test_what_a_principal_may_do_through_teams_and_without_a_role(service, calle
     assert access(service, f"teams({team})", "mailboxes", mailbox) == everything
     assert service.request("DELETE", f"teams({team})/teammembership_association({user})/$ref").status_code == 204
     assert access(service, f"systemusers({user})", "queues", queue) == set()
+
+
+LINK = "<link-entity name='mailbox' from='{column}' to='systemuserid' link-type='{kind}' alias='m'>{inner}</link-entity>"
+NAME = "<attribute name='name'/>"
+
+
+def users(link):
+    return f"systemusers?fetchXml=<fetch><entity name='systemuser'><attribute name='fullname'/>{link}</entity></fetch>"
+
+
+@pytest.mark.parametrize("column", ["ownerid", "owninguser", "createdby"])
+@pytest.mark.parametrize("kind", ["inner", "outer"])
+def test_a_link_gives_what_its_caller_may_read(service, callers, column, kind):
+    token, user = callers["basic"]
+    own, foreign = (service.get(f"mailboxes({owned(service, 'mailbox', owner)})?$select=name").json()["name"] for owner in (user, callers["admin"][1]))
+    answer = service.get(users(LINK.format(column=column, kind=kind, inner=NAME)), token=token)
+    assert answer.status_code == 200 and foreign not in answer.text
+    assert own in answer.text
+
+
+@pytest.mark.parametrize("ask", [
+    "exists", "in", "any", "systemusers?$select=fullname&$filter=user_mailbox/any(m:m/mailboxid eq {id})",
+    "systemusers?$select=fullname&$filter=user_mailbox/any(m:m/name eq '{name}')"])
+def test_a_filter_finds_nothing_by_what_its_caller_may_not_read(service, callers, ask):
+    token, user = callers["basic"]
+    for owner, is_found in ((user, True), (callers["admin"][1], False)):
+        id = owned(service, "mailbox", owner)
+        if "?" in ask:
+            query = ask.format(id=id, name=service.get(f"mailboxes({id})?$select=name").json()["name"])
+        else:
+            link = LINK.format(column="ownerid", kind=ask, inner=f"<filter><condition attribute='mailboxid' operator='eq' value='{id}'/></filter>")
+            query = users(f"<filter>{link}</filter>" if ask == "any" else link)
+        answer = service.get(query, token=token)
+        assert answer.status_code == 200, (query, answer.text)
+        assert (answer.json()["value"] != []) == is_found, query
+    # The administrator finds it.
+    assert service.get(query).json()["value"] != []
+
+
+@pytest.mark.parametrize("role, entity", [key for key, (_, create, *_) in PRIVILEGES.items() if create == NONE])
+def test_an_upsert_creates_nothing_without_the_right_to_create(service, callers, role, entity):
+    token, _ = callers[role]
+    collection, id = SETS[entity], str(uuid.uuid4())
+    bulk = {"Targets": [{"@odata.type": f"Microsoft.Dynamics.CRM.{entity}", f"{entity}id": id, "name": "x"}]}
+    for method, path, body in (("PATCH", f"{collection}({id})", {"name": "x"}), ("POST", f"{collection}/Microsoft.Dynamics.CRM.UpsertMultiple", bulk)):
+        answer = service.request(method, path, body, token=token)
+        # Who may change own records is told that there is none.
+        assert (answer.status_code, answer.json()["error"]["code"]) in [(403, "0x80040220"), (404, "0x80040217")], answer.text
+    assert service.get(f"{collection}({id})").status_code == 404

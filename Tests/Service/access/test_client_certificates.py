@@ -17,8 +17,10 @@ import requests
 from cluster import Cluster
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from server import Server
 from service import PATIENCE
+from waiting import until
 
 
 def openssl(*arguments):
@@ -40,13 +42,6 @@ def issue(folder, name, authority):
     openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", private, "-subj", f"/CN={name}", "-out", request)
     openssl("x509", "-req", "-in", request, "-CA", authority[0], "-CAkey", authority[1], "-CAcreateserial", "-days", "2", "-out", certificate)
     return str(certificate), str(private)
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def started(https):
@@ -108,6 +103,24 @@ def test_a_registered_certificate_proves_its_client_alone(server, tmp_path):
     [entry] = [c for c in json.loads(server.cluster.run("client", "list", "--json").stdout) if c["name"] == name]
     fingerprint = subprocess.run(["openssl", "x509", "-in", own[0], "-noout", "-fingerprint", "-sha256"], capture_output=True, text=True).stdout
     assert [k["certificate"] for k in entry["keys"]] == [fingerprint.split("=")[1].strip().replace(":", "").lower()]
+
+
+def test_a_registered_certificate_proves_nothing_after_its_end(server, tmp_path):
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.timezone.utc)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "short")])
+    ending = x509.CertificateBuilder(
+        subject, subject, key.public_key(), x509.random_serial_number(), now - datetime.timedelta(days=1), now + datetime.timedelta(seconds=12)).sign(key, hashes.SHA256())
+    files = tmp_path / "short.pem", tmp_path / "short.key"
+    files[0].write_bytes(ending.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    short, lasting = tuple(map(str, files)), self_signed(tmp_path, "lasting")
+    name, id = add(server, short)
+    server.cluster.run("client", "add-certificate", name, lasting[0])
+    assert token(server, id, short).status_code == 200
+    time.sleep(max(0, ending.not_valid_after_utc.timestamp() - time.time()) + 0.5)
+    ended = token(server, id, short)
+    assert ended.status_code == 401 and ended.json()["error"] == "invalid_client"
+    assert token(server, id, lasting).status_code == 200
 
 
 def test_a_certificate_is_good_for_the_handshake_alone(server, tmp_path):

@@ -158,6 +158,39 @@ def test_a_role_that_sql_gave_is_not_honoured(service):
     assert service.get("WhoAmI", MSCRMCallerID=str(user)).status_code == 200
 
 
+def test_a_role_that_sql_gave_to_a_person_is_not_honoured(service):
+    name = f"promoted {uuid.uuid4().hex[:8]}"
+    service.run("user", "add", name, "--role", "Basic User", "--org", "contoso", stdin="long words of a person\n")
+    (user,) = service.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = %s", [name])[0]
+    assert service.get("WhoAmI", MSCRMCallerID=user).json()["UserId"] == user
+    refused(service.get("queues", MSCRMCallerID=user), 403, "0x80040220")
+    service.sql("UPDATE config.console_user SET role = 'System Administrator' WHERE name = %s", [name])
+    refused(service.get("queues", MSCRMCallerID=user), 403, "0x80040220")
+    service.sql("UPDATE config.console_user SET role = 'Basic User' WHERE name = %s", [name])
+    assert service.get("WhoAmI", MSCRMCallerID=user).status_code == 200
+
+
+def test_a_user_is_disabled_by_sql_too_but_not_enabled(service):
+    client = service.json("client", "add", f"acting {uuid.uuid4().hex[:8]}", "--role", "Basic User", "--org", "contoso")
+    (user,) = service.sql("SELECT systemuser_id::text FROM config.api_client WHERE client_id = %s", [client["clientId"]])[0]
+
+    def by_sql(value):
+        service.sql("UPDATE org_contoso.systemuser SET isdisabled = %s WHERE systemuserid = %s", [value, user])
+
+    def by_the_service(value):
+        assert service.request("PATCH", f"systemusers({user})", {"isdisabled": value}).status_code == 204
+
+    by_sql(True)
+    refused(service.get("WhoAmI", MSCRMCallerID=user), 403, "0x80072560")
+    by_sql(False)
+    assert service.get("WhoAmI", MSCRMCallerID=user).status_code == 200
+    by_the_service(True)
+    by_sql(False)
+    refused(service.get("WhoAmI", MSCRMCallerID=user), 403, "0x80072560")
+    by_the_service(False)
+    assert service.get("WhoAmI", MSCRMCallerID=user).status_code == 200
+
+
 def users(response):
     """The users that the parts of a batch were done as."""
     return [json.loads(line)["UserId"] for line in response.text.split("\r\n") if line.startswith('{"@odata.context"')]

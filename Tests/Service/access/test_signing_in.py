@@ -327,6 +327,20 @@ def test_assertions_that_prove_nothing(service, assertor):
     assert sign_in(service, good).status_code == 200
 
 
+def test_a_key_of_a_certificate_ends_with_it(service, tmp_path):
+    """And a key without one stays."""
+    short, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    made = service.json("client", "add", f"short {uuid.uuid4()}", "--role", "Basic User")
+    ending = certificate(short, days=12 / 86_400)
+    for index, text in enumerate((ending.public_bytes(serialization.Encoding.PEM).decode(), pem(other))):
+        (tmp_path / f"{index}.pem").write_text(text)
+        service.json("client", "add-key", made["clientId"], str(tmp_path / f"{index}.pem"))
+    assert sign_in(service, assertion(service, made["clientId"], short, "ES256")).status_code == 200
+    time.sleep(max(0, ending.not_valid_after_utc.timestamp() - time.time()) + 0.5)
+    assert sign_in(service, assertion(service, made["clientId"], short, "ES256")).status_code == 401
+    assert sign_in(service, assertion(service, made["clientId"], other, "ES256")).status_code == 200
+
+
 def test_keys_of_clients_are_added_listed_and_removed(service, tmp_path):
     name = f"keyed {uuid.uuid4()}"
     made = service.json("client", "add", name, "--role", "Basic User")

@@ -9,8 +9,8 @@ import signal
 import psycopg
 import pytest
 import requests
-from mail import until
 from service import PATIENCE, Deployment
+from waiting import until
 
 #: Requests of one network, and of all, that are worked on at a time.
 SHARE, LIMIT = 3, 4

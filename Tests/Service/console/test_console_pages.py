@@ -18,13 +18,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 from console_browser import chromium, confirm, main, measured, press, resize, says, sign_in, violations, wait
-from mail import until
 from many_records import PAGES, fill
 from service import Deployment
 
 ROOT = pathlib.Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "Tests"))
 from screenshots import pages, populate  # noqa: E402
+from waiting import until  # noqa: E402
 
 MESSAGES = {path.stem: json.loads(path.read_text()) for path in (ROOT / "Sources/CConsole/Messages").glob("*.json")}
 LONG = "A name that is as long as names may be, and has no end in sight " * 2 + "x" * 60

@@ -11,7 +11,8 @@ import several_databases
 import yaml
 from server import Server
 from service import PATIENCE
-from several_databases import Caller, readiness, until
+from several_databases import Caller, readiness
+from waiting import until
 
 
 deployment, server = several_databases.deployment, several_databases.server

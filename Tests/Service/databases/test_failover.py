@@ -10,7 +10,8 @@ import pytest
 from cluster import Cluster
 from server import Server
 from service import PATIENCE
-from standby import Standby, hosts_settings, send_to_all, wait_for
+from standby import Standby, hosts_settings, send_to_all
+from waiting import until
 from writers import PROMISE, Writers, is_refusal, is_unknown, names
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def pair():
     standby = None
     try:
         standby = Standby(cluster)
-        wait_for(lambda: cluster.sql("SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'") == [("sync",)])
+        until(lambda: cluster.sql("SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'") == [("sync",)])
         cluster.sql("ALTER ROLE fieldseal_service SET synchronous_commit = 'on'")
         hosts_settings(cluster, "both", [cluster.home, standby.home])
         yield cluster, standby
@@ -40,23 +41,23 @@ def test_writes_survive_a_failover(pair, how):
     server = Server(cluster, "both")
     writers = Writers(server)
     try:
-        wait_for(lambda: len(writers.saved) > 50)
+        until(lambda: len(writers.saved) > 50)
         change = cluster.popen("key", "change", settings="both")
-        wait_for(lambda: cluster.sql("SELECT count(*) FROM config.key_change") == [(1,)] or change.poll() is not None)
+        until(lambda: cluster.sql("SELECT count(*) FROM config.key_change") == [(1,)] or change.poll() is not None)
         if how == "switch over":
             cluster.stop(signal.SIGINT)
         else:
             send_to_all(cluster.home / "data", signal.SIGKILL if how == "kill" else signal.SIGSTOP)
         standby.promote()
         promoted = time.monotonic()
-        wait_for(lambda: len(writers.saved_since(promoted)) > 20)
+        until(lambda: len(writers.saved_since(promoted)) > 20)
         assert min(writers.saved_since(promoted)) - promoted < PROMISE
         change.communicate(timeout=PATIENCE)
         if how == "pause":
             # A former primary that goes on believes in itself. It gets no write, and no session that was begun there goes on.
             send_to_all(cluster.home / "data", signal.SIGCONT)
             mark = len(writers.saved)
-            wait_for(lambda: len(writers.saved) > mark + 50)
+            until(lambda: len(writers.saved) > mark + 50)
         writers.stop()
         assert writers.failures == [] and server.process.poll() is None
         there = names(standby)
@@ -81,7 +82,7 @@ def test_a_former_primary_answers_no_write_also_when_it_is_the_only_one_there(pa
         assert server.request("POST", "mailboxes", {"name": "before"}).status_code == 204
         send_to_all(cluster.home / "data", signal.SIGSTOP)
         standby.promote()
-        wait_for(lambda: server.request("POST", "mailboxes", {"name": "on the new one"}).status_code == 204)
+        until(lambda: server.request("POST", "mailboxes", {"name": "on the new one"}).status_code == 204)
         send_to_all(cluster.home / "data", signal.SIGCONT)
         standby.stop(signal.SIGQUIT)
         # It would take writes, and without its standby's answer if it were told to.
@@ -97,8 +98,12 @@ def test_a_former_primary_answers_no_write_also_when_it_is_the_only_one_there(pa
         server.stop()
 
 
-def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair):
-    """The primary commits, its standby has it, and the answer is lost with the primary."""
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair, seconds):
+    """The primary commits, its standby has it, and the answer is lost with the primary.
+
+    Until it is promoted the standby can be asked, and does not show what it has not replayed yet.
+    """
     cluster, standby = pair
     server = Server(cluster, "both")
     results = {}
@@ -115,9 +120,10 @@ def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair):
         thread = threading.Thread(target=write, args=("in doubt",))
         thread.start()
         waiting = "SELECT count(*) > 0 FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND wait_event = 'SyncRep'"
-        wait_for(lambda: cluster.sql(waiting) == [(True,)])
-        wait_for(lambda: cluster.sql("SELECT flush_lsn >= pg_current_wal_lsn() FROM pg_stat_replication") == [(True,)])
+        until(lambda: cluster.sql(waiting) == [(True,)])
+        until(lambda: cluster.sql("SELECT flush_lsn >= pg_current_wal_lsn() FROM pg_stat_replication") == [(True,)])
         send_to_all(cluster.home / "data", signal.SIGKILL)
+        time.sleep(seconds)
         standby.sql("SELECT pg_wal_replay_resume()")
         standby.promote()
         thread.join(PATIENCE)
@@ -129,8 +135,34 @@ def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair):
             assert there == [(0,)]
         else:
             assert (response.status_code, response.json()["error"]["code"]) == (500, "0x80044150")
-        wait_for(lambda: server.request("POST", "mailboxes", {"name": "after"}).status_code == 204)
+        until(lambda: server.request("POST", "mailboxes", {"name": "after"}).status_code == 204)
     finally:
+        server.stop()
+
+
+def test_a_commit_that_only_the_primary_has_is_not_acknowledged(pair):
+    """The server process that waits for the standby ends. Its commit is visible on the primary, and a failover would lose it."""
+    cluster, standby = pair
+    server = Server(cluster, "both")
+    results = []
+    waiting = "FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND wait_event = 'SyncRep'"
+    there = "SELECT count(*) FROM org_contoso.mailbox WHERE name = 'in doubt'"
+    try:
+        assert server.request("POST", "mailboxes", {"name": "first"}).status_code == 204
+        send_to_all(standby.home / "data", signal.SIGSTOP)
+        thread = threading.Thread(target=lambda: results.append(server.request("POST", "mailboxes", {"name": "in doubt"})))
+        thread.start()
+        until(lambda: cluster.sql(f"SELECT count(*) > 0 {waiting}") == [(True,)])
+        cluster.sql(f"SELECT pg_terminate_backend(pid) {waiting}")
+        until(lambda: cluster.sql(there) == [(1,)])
+        thread.join(2)
+        assert results == []
+        send_to_all(standby.home / "data", signal.SIGCONT)
+        thread.join(PATIENCE)
+        assert results[0].status_code == 204
+        until(lambda: standby.sql(there) == [(1,)])
+    finally:
+        send_to_all(standby.home / "data", signal.SIGCONT)
         server.stop()
 
 
@@ -149,19 +181,19 @@ def test_a_former_primary_behind_a_load_balancer_gets_no_request(pair):
         standby.promote()
         cluster.proxy.target = new
         promoted = time.monotonic()
-        wait_for(lambda: server.request("POST", "mailboxes", {"name": "on the new one"}).status_code == 204)
+        until(lambda: server.request("POST", "mailboxes", {"name": "on the new one"}).status_code == 204)
         assert time.monotonic() - promoted < PROMISE
         cluster.proxy.target = former
         send_to_all(cluster.home / "data", signal.SIGCONT)
         standby.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
-        wait_for(lambda: server.request("GET", "mailboxes?$top=1").status_code == 503)
+        until(lambda: server.request("GET", "mailboxes?$top=1").status_code == 503)
         for _ in range(5):
             # A connection that has ended may be found out by the write, whose outcome nothing can tell then.
             response = server.request("POST", "mailboxes", {"name": "lost"})
             assert is_refusal(response) or is_unknown(response), response.text
             assert server.request("GET", "mailboxes?$top=1").status_code == 503
         cluster.proxy.target = new
-        wait_for(lambda: server.request("POST", "mailboxes", {"name": "again"}).status_code == 204)
+        until(lambda: server.request("POST", "mailboxes", {"name": "again"}).status_code == 204)
         there = {name for (name,) in standby.sql("SELECT name FROM org_contoso.mailbox")}
         assert {"before", "on the new one", "again"} <= there and "lost" not in there
         assert cluster.sql("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'lost'") == [(0,)]
@@ -177,10 +209,10 @@ def test_without_synchronous_replication_the_last_moments_are_lost_and_the_servi
         hosts_settings(cluster, "both", [cluster.home, standby.home])
         server = Server(cluster, "both")
         assert server.request("POST", "mailboxes", {"name": "kept"}).status_code == 204
-        wait_for(lambda: standby.sql("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'kept'") == [(1,)])
+        until(lambda: standby.sql("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'kept'") == [(1,)])
         standby.sql("ALTER SYSTEM SET primary_conninfo = ''")
         standby.sql("SELECT pg_reload_conf()")
-        wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_stat_replication") == [(0,)])
+        until(lambda: cluster.sql("SELECT count(*) FROM pg_stat_replication") == [(0,)])
         # Each of these is acknowledged, and on the primary alone.
         assert server.request("POST", "mailboxes", {"name": "lost"}).status_code == 204
         key = {"EncryptionKey": "Correct-horse-battery-9", "ChangeEncryptionKey": True}
@@ -190,7 +222,7 @@ def test_without_synchronous_replication_the_last_moments_are_lost_and_the_servi
         send_to_all(cluster.home / "data", signal.SIGKILL)
         standby.promote()
         # The server has seen a newer state than the new primary has. It refuses the organization instead of serving an older key.
-        wait_for(lambda: server.request("POST", "mailboxes", {"name": "after", "password": "s3cret"}).status_code == 403)
+        until(lambda: server.request("POST", "mailboxes", {"name": "after", "password": "s3cret"}).status_code == 403)
         answer = server.request("GET", "mailboxes?$top=1")
         assert answer.status_code == 403 and "was restored, a replica that lagged behind" in answer.text and "org attach" in answer.text, answer.text
         there = {name for (name,) in standby.sql("SELECT name FROM org_contoso.mailbox")}
@@ -199,7 +231,7 @@ def test_without_synchronous_replication_the_last_moments_are_lost_and_the_servi
         text = re.sub(r"^migrationDatabase: .*\n", place, (cluster.home / "both.yaml").read_text(), flags=re.M)
         (cluster.home / "both.yaml").write_text(text)
         cluster.run("org", "attach", "contoso", "--yes", settings="both")
-        wait_for(lambda: server.request("POST", "mailboxes", {"name": "after", "password": "s3cret"}).status_code == 204)
+        until(lambda: server.request("POST", "mailboxes", {"name": "after", "password": "s3cret"}).status_code == 204)
         assert cluster.run("verify", settings="both").returncode == 0
     finally:
         if server:

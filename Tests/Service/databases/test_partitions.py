@@ -9,8 +9,8 @@ import time
 import pytest
 from partitions import PARTITIONS, Place
 from service import PATIENCE
-from standby import wait_for
 from traffic import Readers, check_passwords
+from waiting import until
 from writers import PROMISE, Writers, check_writes
 
 
@@ -30,7 +30,7 @@ def place():
 
 
 def wait_for_writes(writers, readers, since):
-    wait_for(lambda: len(writers.saved_since(since)) > 20 and readers.answered[-1] > since)
+    until(lambda: len(writers.saved_since(since)) > 20 and readers.answered[-1] > since)
     assert min(writers.saved_since(since)) - since < PROMISE
     assert min(at for at in readers.answered if at > since) - since < PROMISE
 
@@ -43,17 +43,17 @@ def test_the_primary_is_cut_off_from(place, name):
     writers = Writers(place.servers[0])
     readers = Readers(place.servers[1], writers)
     try:
-        wait_for(lambda: len(writers.saved) > 20 and readers.answered)
+        until(lambda: len(writers.saved) > 20 and readers.answered)
         primary, standby = place.cut(name)
         if PARTITIONS[name]:
-            wait_for(standby.is_leader)
+            until(standby.is_leader)
             wait_for_writes(writers, readers, time.monotonic())
         elif "servers" in name:
             mark = len(writers.refused)
-            wait_for(lambda: len(writers.refused) > mark + 5)
+            until(lambda: len(writers.refused) > mark + 5)
         else:
             # Patroni does without a standby that the primary does not hear. Nothing else changes.
-            wait_for(lambda: not patroni.standby())
+            until(lambda: not patroni.standby())
             wait_for_writes(writers, readers, time.monotonic())
         place.heal(primary)
         wait_for_writes(writers, readers, time.monotonic())
@@ -80,6 +80,6 @@ def test_a_network_leaves_nothing_behind_also_when_its_process_is_killed():
     assert os.path.exists(f"/sys/class/net/{cable}")
     run.kill()
     run.wait(PATIENCE)
-    wait_for(lambda: not os.path.exists(f"/sys/class/net/{cable}") and not os.path.exists(f"/proc/{hub}/ns/net"))
+    until(lambda: not os.path.exists(f"/sys/class/net/{cable}") and not os.path.exists(f"/proc/{hub}/ns/net"))
     run.stdin.close()
     run.stdout.close()

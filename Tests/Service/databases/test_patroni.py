@@ -10,8 +10,8 @@ import pytest
 from mail_flow import MailFlow
 from patroni import Patroni
 from server import Server
-from standby import wait_for
 from traffic import KeyChanges, Readers, check_passwords
+from waiting import until
 from writers import PROMISE, Writers, check_writes
 
 #: In `make test-full` all that may befall a primary, many times; FIELDSEAL_TEST_FAILOVERS sets another number.
@@ -25,7 +25,7 @@ def strike(patroni, how):
         patroni.switch_over()
     else:
         leader.signal(signal.SIGKILL if how == "kill" else signal.SIGSTOP)
-    new = wait_for(lambda: next((m for m in patroni.members if m is not leader and m.is_leader()), None))
+    new = until(lambda: next((m for m in patroni.members if m is not leader and m.is_leader()), None))
     return leader, new, time.monotonic()
 
 
@@ -40,9 +40,9 @@ def rounds(patroni, writers, readers, plan, seed):
     """Takes one primary away after the other. Clients write again, and read again, within the time that is promised."""
     for number, how in enumerate(plan):
         mark = len(writers.saved)
-        wait_for(lambda: len(writers.saved) > mark + 20)
+        until(lambda: len(writers.saved) > mark + 20)
         former, _, seen = strike(patroni, how)
-        wait_for(lambda: len(writers.saved_since(seen)) > 20 and readers.answered[-1] > seen)
+        until(lambda: len(writers.saved_since(seen)) > 20 and readers.answered[-1] > seen)
         assert min(writers.saved_since(seen)) - seen < PROMISE, (seed, number, how)
         assert min(at for at in readers.answered if at > seen) - seen < PROMISE, (seed, number, how)
         bring_back(former, how)
@@ -51,7 +51,7 @@ def rounds(patroni, writers, readers, plan, seed):
         elif how == "pause":
             # A former primary that goes on believes in itself for a moment.
             mark = len(writers.saved)
-            wait_for(lambda: len(writers.saved) > mark + 50)
+            until(lambda: len(writers.saved) > mark + 50)
 
 
 def plan_of(kinds, seed):

@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sample import chooser
 from server import Server
 from service import PATIENCE
-from standby import Standby, hosts_settings, send_to_all, wait_for
+from standby import Standby, hosts_settings, send_to_all
+from waiting import until
 
 ROLES = "systemuserroles_association"
 
@@ -141,7 +142,7 @@ def lists(cluster, standby):
     server = Server(cluster, with_standby(cluster, "direct", standby))
     try:
         lists = Lists(server)
-        wait_for(lambda: lists.served_by() == "standby")
+        until(lambda: lists.served_by() == "standby")
         yield lists
     finally:
         server.stop()
@@ -173,7 +174,7 @@ def test_each_list_shows_what_was_written_before(lists, standby):
         assert lists.server.get(f"queues/$count?$filter=startswith(name,'{lists.prefix}')").text.lstrip("\ufeff") == str(len(there))
     counts = lists.counts()
     assert counts["standby"] > 3 * counts["primary"], counts
-    wait_for(lambda: scans(standby) > before)
+    until(lambda: scans(standby) > before)
 
 
 def test_single_records_and_changes_are_read_from_the_primary(lists, standby):
@@ -198,7 +199,7 @@ def test_a_standby_that_is_behind_runs_no_list(lists, standby):
         assert lists.names() == [str(each) for each in range(1, number + 1)]
         assert lists.served_by() == "primary"
     standby.sql("SELECT pg_wal_replay_resume()")
-    wait_for(lambda: lists.served_by() == "standby")
+    until(lambda: lists.served_by() == "standby")
     assert lists.names() == ["1", "2", "3", "4", "5"]
 
 
@@ -239,7 +240,7 @@ def test_a_role_that_was_taken_away_is_gone_at_the_next_list(lists, standby, clu
             cluster.sql("UPDATE systemuser SET isdisabled = false WHERE systemuserid = %s", [other.user])
             lists.server.request("DELETE", f"{path}({role})/$ref")
             assert lists.server.request("POST", f"{path}/$ref", {"@odata.id": f"roles({role})"}).status_code == 204
-            wait_for(lambda: other.administers() == (True, True))
+            until(lambda: other.administers() == (True, True))
             if paused:
                 standby.sql("SELECT pg_wal_replay_pause()")
             take()
@@ -254,7 +255,7 @@ def test_a_client_that_was_disabled_gets_no_list(lists, standby, cluster):
         lambda other: cluster.sql("UPDATE config.api_client SET disabled_on = now() WHERE client_id = %s", [other.client["clientId"]]),
     ):
         other = Other(lists, "System Administrator")
-        wait_for(lambda: other.administers() == (True, True))
+        until(lambda: other.administers() == (True, True))
         standby.sql("SELECT pg_wal_replay_pause()")
         disable(other)
         assert other.get("queues?$top=1").status_code in (401, 403)
@@ -285,7 +286,7 @@ def test_keys_that_change_meanwhile(lists, cluster):
             lists.create(str(number))
             cluster.run("key", "change", "--org", "contoso")
     assert lists.names() == ["0", "1", "2", "3"]
-    wait_for(lambda: lists.served_by() == "standby")
+    until(lambda: lists.served_by() == "standby")
 
 
 def test_a_standby_that_is_killed_paused_and_started_again(lists, standby):
@@ -293,25 +294,25 @@ def test_a_standby_that_is_killed_paused_and_started_again(lists, standby):
         for number in range(2):
             send_to_all(standby.home / "data", signal.SIGKILL)
             lists.create(f"{number} killed")
-            wait_for(lambda: lists.metrics()["fieldseal_standby_up"][0].value == 0)
+            until(lambda: lists.metrics()["fieldseal_standby_up"][0].value == 0)
             assert lists.served_by() == "primary"
             standby.start()
-            wait_for(lambda: lists.served_by() == "standby")
+            until(lambda: lists.served_by() == "standby")
             send_to_all(standby.home / "data", signal.SIGSTOP)
             lists.create(f"{number} paused")
-            wait_for(lambda: lists.metrics()["fieldseal_standby_up"][0].value == 0)
+            until(lambda: lists.metrics()["fieldseal_standby_up"][0].value == 0)
             assert lists.served_by() == "primary"
             send_to_all(standby.home / "data", signal.SIGCONT)
-            wait_for(lambda: lists.served_by() == "standby")
+            until(lambda: lists.served_by() == "standby")
     assert slowest[0] < 8
 
 
 def test_a_standby_that_was_promoted_runs_no_list(lists, standby):
     lists.create("1")
-    wait_for(lambda: lists.served_by() == "standby")
+    until(lambda: lists.served_by() == "standby")
     with lists.reading():
         standby.promote()
-        wait_for(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
+        until(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
         standby.sql("UPDATE org_contoso.queue SET name = name || ' of another primary'")
         for _ in range(10):
             assert lists.names() == ["1"] and lists.served_by() == "primary"
@@ -333,8 +334,8 @@ def test_a_standby_of_another_cluster_or_database_runs_no_list(cluster, standby)
             try:
                 lists = Lists(server)
                 lists.create("1")
-                until = time.monotonic() + 3
-                while time.monotonic() < until:
+                end = time.monotonic() + 3
+                while time.monotonic() < end:
                     assert lists.names() == ["1"]
                 assert lists.metrics()["fieldseal_standby_up"][0].value == 0
                 assert lists.counts()["standby"] == 0
@@ -355,15 +356,15 @@ def test_a_standby_of_a_former_primary_runs_no_list(cluster, standby):
     try:
         lists = Lists(server)
         lists.create("1")
-        wait_for(lambda: lists.served_by() == "standby")
+        until(lambda: lists.served_by() == "standby")
         standby.promote()
-        wait_for(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
+        until(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
         # The former primary goes on, and what is written there reaches its standby alone.
         cluster.sql("UPDATE org_contoso.queue SET name = name || ' of a former primary'")
-        wait_for(lambda: second.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE '%former primary'")[0][0] > 0)
-        wait_for(lambda: "former" not in "".join(lists.names()))
-        until = time.monotonic() + 5
-        while time.monotonic() < until:
+        until(lambda: second.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE '%former primary'")[0][0] > 0)
+        until(lambda: "former" not in "".join(lists.names()))
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
             assert lists.names() == ["1"]
     finally:
         server.stop()
@@ -382,5 +383,5 @@ def test_settings_that_are_not_for_a_standby(cluster, standby):
     assert "the standby" not in cluster.run("config", "check", check=False).stdout
     # A copy that is no standby: it was promoted.
     standby.promote()
-    wait_for(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
+    until(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
     assert "the standby can't be asked" in cluster.run("config", "check", check=False).stdout

@@ -16,8 +16,8 @@ import requests
 import scratch
 import template
 import yaml
-from balancer import wait_for
 from service import PATIENCE, PROGRAM
+from waiting import until
 
 SOURCE = pathlib.Path(__file__).parents[3]
 COMPOSE = SOURCE / "docker-compose.yml"
@@ -173,7 +173,7 @@ def test_compose_alone_reaches_a_service_that_answers(containers):
         ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", PROGRAM, "serve", "--settings", containers.settings / "fieldseal.yaml"],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=containers.environment)
     try:
-        wait_for(lambda: process.poll() is not None or containers.run("health", check=False).returncode == 0)
+        until(lambda: process.poll() is not None or containers.run("health", check=False).returncode == 0)
         assert process.poll() is None, (containers.home / "serve.log").read_text()
         base = f"https://localhost:{containers.port}"
         session = requests.Session()

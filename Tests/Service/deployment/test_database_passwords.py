@@ -8,7 +8,7 @@ import pytest
 from cluster import Cluster
 from database_passwords import ROLES, asked_for_passwords, connections, password_file, write_settings
 from server import Server
-from standby import wait_for
+from waiting import until
 
 STATUS = ["key", "status", "--org", "contoso"]
 
@@ -89,7 +89,7 @@ def test_a_server_finds_its_password_there_and_shows_it_nowhere(cluster, credent
         credential.unlink()
         cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
         # The request that meets the lost connections may be told to come again.
-        wait_for(lambda: server.request("GET", "mailboxes?$select=name").status_code == 200)
+        until(lambda: server.request("GET", "mailboxes?$select=name").status_code == 200)
         process = pathlib.Path(f"/proc/{server.process.pid}")
         assert is_silent((process / "cmdline").read_text() + (process / "environ").read_text())
     finally:

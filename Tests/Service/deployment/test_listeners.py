@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import threading
-import time
 
 import httpx
 import pytest
@@ -16,14 +15,7 @@ import requests
 from cluster import Cluster
 from server import Server
 from service import PATIENCE, PROGRAM
-
-
-def until(condition, what="the condition"):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} is not met"
-        time.sleep(0.05)
-    return found
+from waiting import until
 
 
 def log(server):

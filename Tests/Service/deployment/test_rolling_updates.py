@@ -10,10 +10,10 @@ import threading
 import psycopg
 import pytest
 import requests
-from balancer import wait_for
 from cluster import MIGRATIONS, NEWEST
 from service import PATIENCE, PROGRAM
 from test_several_servers import behind_a_balancer
+from waiting import until
 
 CONFIG = sorted(p.stem for p in (pathlib.Path(__file__).parents[3] / "migrations/config").glob("*.sql") if not p.stem.endswith(".down"))
 NEXT = "9999_next"
@@ -46,7 +46,7 @@ class Load:
     def go_on(self):
         """Waits until more was answered."""
         mark = len(self.answers)
-        wait_for(lambda: len(self.answers) > mark + 20)
+        until(lambda: len(self.answers) > mark + 20)
 
     def __enter__(self):
         for thread in self.threads:
@@ -85,7 +85,7 @@ def back(cluster):
 
 def each_ready(servers, status):
     for server in servers:
-        wait_for(lambda server=server: ready(server), lambda r: r.status_code == status)
+        until(lambda server=server: ready(server), holds=lambda r: r.status_code == status)
 
 
 def test_an_update_in_turn_fails_no_request(place):
@@ -99,7 +99,7 @@ def test_an_update_in_turn_fails_no_request(place):
             for server in servers:
                 server.stop()
                 server.start()
-                wait_for(lambda: client.balancer.count() == len(servers))
+                until(lambda: client.balancer.count() == len(servers))
                 load.go_on()
         assert load.statuses == {200, 204} and load.kept(cluster)
         assert [ready(server).status_code for server in servers] == [200, 200]
@@ -135,7 +135,7 @@ def test_an_update_from_an_older_program_fails_what_the_page_says():
                 server.stop()
                 server.program = PROGRAM
                 server.start()
-                wait_for(lambda number=number: client.balancer.count() == (number if isAway else len(servers)))
+                until(lambda number=number: client.balancer.count() == (number if isAway else len(servers)))
                 load.go_on()
             updated = len(load.answers)
             load.go_on()
@@ -163,7 +163,7 @@ def test_a_newer_database_that_does_not_say_so_takes_older_servers_out(place):
             assert "migrations are pending" in ready(servers[0]).text or "version" in ready(servers[0]).text
             back(cluster)
             each_ready(servers, 200)
-            wait_for(lambda: client.balancer.count() == len(servers))
+            until(lambda: client.balancer.count() == len(servers))
             load.go_on()
         # What was refused was refused whole: a client may send it again.
         assert load.statuses <= {200, 204, 503} and load.kept(cluster)
@@ -182,7 +182,7 @@ def test_a_server_of_the_next_version_waits_for_the_migration(place):
     finally:
         cluster.run("migrate", "up")
     each_ready(servers, 200)
-    wait_for(lambda: client.request("GET", "WhoAmI"), lambda r: r.status_code == 200)
+    until(lambda: client.request("GET", "WhoAmI"), holds=lambda r: r.status_code == 200)
 
 
 def test_an_organization_is_refused_by_name_until_it_is_migrated(place):
@@ -192,11 +192,11 @@ def test_an_organization_is_refused_by_name_until_it_is_migrated(place):
     with Load(client, "older") as load:
         load.go_on()
         cluster.run("migrate", "down", "contoso", stdin=f"{NEWEST}\n")
-        wait_for(lambda: load.answers[-1].status_code == 403)
+        until(lambda: load.answers[-1].status_code == 403)
         key = cluster.run("key", "status", "--org", "fabrikam")
         assert key.returncode == 0 and [ready(server).status_code for server in servers] == [200, 200]
         cluster.run("migrate", "up")
-        wait_for(lambda: load.answers[-1].status_code in (200, 204))
+        until(lambda: load.answers[-1].status_code in (200, 204))
         load.go_on()
     refusals = [answer for answer in load.answers if answer.status_code not in (200, 204)]
     assert refusals and all(a.status_code == 403 and a.json()["error"]["code"] == "0x8004A104" for a in refusals) and load.kept(cluster)

@@ -7,11 +7,12 @@ import threading
 
 import pytest
 import requests
-from balancer import Balancer, wait_for
+from balancer import Balancer
 from cluster import Cluster
 from mail_flow import MailFlow
 from server import Server
 from service import PATIENCE, PROGRAM
+from waiting import until
 
 
 class Client:
@@ -21,7 +22,7 @@ class Client:
         self.cluster, self.balancer = cluster, balancer
         self.base, self.certificate, self.credentials = balancer.base, str(balancer.home / "server.pem"), credentials
         self.local = threading.local()
-        self.token = wait_for(lambda: self.sign_in(credentials["clientSecret"]), lambda r: r.status_code == 200).json()["access_token"]
+        self.token = until(lambda: self.sign_in(credentials["clientSecret"]), holds=lambda r: r.status_code == 200).json()["access_token"]
 
     def sign_in(self, secret, base=None):
         return requests.post(
@@ -89,12 +90,12 @@ def test_servers_are_restarted_in_turn_without_a_failed_request(place):
     try:
         for server in servers:
             mark = len(statuses)
-            wait_for(lambda: len(statuses) > mark + 50)
+            until(lambda: len(statuses) > mark + 50)
             server.stop()
             assert server.process.returncode == 0
             server.start()
             # The balancer takes it again before the next one is stopped.
-            wait_for(lambda: client.balancer.count() == len(servers))
+            until(lambda: client.balancer.count() == len(servers))
     finally:
         stopped.set()
         for thread in threads:
@@ -146,15 +147,15 @@ def test_two_routers_share_the_mailboxes_and_one_may_be_killed(place):
     cluster, _, client = place
     flow = MailFlow(client, routers=2)
     try:
-        wait_for(lambda: len(flow.received) > 20)
+        until(lambda: len(flow.received) > 20)
         # No mailbox is two routers', and each router has one.
         watching = "SELECT count(*), count(DISTINCT mailboxid), count(DISTINCT router) FROM mailbox_watch"
-        wait_for(lambda: cluster.sql(watching), lambda row: row == [(3, 3, 2)])
+        until(lambda: cluster.sql(watching), holds=lambda row: row == [(3, 3, 2)])
         flow.kill_router()
         mark = len(flow.received)
         # A lease that the killed one held ends by itself in three minutes.
         cluster.sql("UPDATE mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes'")
-        wait_for(lambda: len(flow.received) > mark + 20)
+        until(lambda: len(flow.received) > mark + 20)
         flow.stop()
         flow.check(cluster)
     finally:

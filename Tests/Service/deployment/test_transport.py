@@ -112,6 +112,16 @@ def test_a_head_that_is_too_large_is_refused_with_431(service):
         assert read_all(connection).startswith(b"HTTP/1.1 200")
 
 
+def test_a_head_that_is_too_large_is_refused_before_its_end(service):
+    with connect(service) as connection:
+        assert exchange(connection, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 70_000).startswith(b"HTTP/1.1 431")
+    with connect(service) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: " + b"x" * 60_000)
+        time.sleep(0.5)
+        connection.sendall(b"\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 200")
+
+
 def test_a_head_that_never_ends_is_refused_with_408(limited):
     start = time.monotonic()
     with connect(limited) as connection:

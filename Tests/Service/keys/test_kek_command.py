@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from server import Server
-from standby import wait_for
+from waiting import until
 
 SHIM = pathlib.Path(__file__).parents[1] / "support/freed_shim.c"
 
@@ -48,7 +48,7 @@ def test_it_runs_once(server, command):
     before = log.stat().st_size
     (server.cluster.home / "server.pem").touch()
     server.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: log.stat().st_size > before)
+    until(lambda: log.stat().st_size > before)
     work(server)
     assert command() == [str(server.process.pid)]
 

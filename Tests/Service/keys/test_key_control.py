@@ -16,6 +16,7 @@ from cluster import Cluster
 from server import running
 from service import PATIENCE
 from test_people_and_secrets import Person
+from waiting import until
 
 WORDS = "long words of a person"
 AWAITED, OLD = "0x8004852F", "0x80048530"
@@ -35,13 +36,6 @@ def second(server):
     made = json.loads(server.cluster.run("client", "add", f"second-{uuid.uuid4().hex[:8]}", "--role", "System Administrator", "--json").stdout)
     yield caller(server, made)
     server.cluster.run("client", "remove", made["clientId"])
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def token(server, client):

@@ -143,10 +143,13 @@ def test_every_message_is_declared_and_every_declared_one_is_there(service, sche
         wrong = service.request("POST" if "Function" in tag else "GET", name, {} if "Function" in tag else None)
         assert wrong.status_code == 405, name
     routers = {child.get("Name") for child in schemas[1] if child.tag == f"{EDM}Action"}
-    assert routers >= {"WaitForWork", "LeaseMailbox", "ReportMailbox", "ReleaseCredential", "TakePendingEmails", "ReportEmails", "KnownMessages", "NoteMessages", "DeliverIncomingEmails"}
+    for_routers = {"WaitForWork", "LeaseMailbox", "ReportMailbox", "ReleaseCredential", "TakePendingEmails", "ReportEmails", "KnownMessages", "NoteMessages", "DeliverIncomingEmails"}
+    assert routers >= for_routers
     for child in schemas[1]:
         if child.tag == f"{EDM}Action":
-            assert service.request("POST", f"fieldseal.{child.get('Name')}", {}).status_code == 400
+            # An administrator is no router.
+            expected = 403 if child.get("Name") in for_routers else 400
+            assert service.request("POST", f"fieldseal.{child.get('Name')}", {}).status_code == expected
 
 
 def test_members_that_clients_index(service):

@@ -12,6 +12,7 @@ import requests
 
 from cluster import MIGRATIONS
 from service import PATIENCE, PROGRAM, Deployment, refused
+from waiting import until
 
 
 def test_connections_are_cut_and_refused_for_a_while_as_in_a_failover(own_service):
@@ -83,14 +84,14 @@ def test_serve_survives_a_stop_and_a_start_of_postgres(own_service, tmp_path):
             except requests.exceptions.ConnectionError:
                 return None
 
-        wait_for(lambda: ready() == 200)
+        until(lambda: ready() == 200)
         service.stop_postgres(signal.SIGQUIT)
-        wait_for(lambda: ready() == 503)
+        until(lambda: ready() == 503)
         assert process.poll() is None
         environment = {"PATH": os.environ["PATH"]}
         child = subprocess.Popen([binary, *arguments[1:]], user=user, group=user_group(user), extra_groups=[], cwd="/", env=environment,
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: ready() == 200)
+        until(lambda: ready() == 200)
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGTERM)
@@ -114,13 +115,6 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def wait_for(condition, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_dev_takes_up_where_it_left_off_however_it_died(own_service):
     service = own_service
     clients, key = service.dev["clients"], service.key()
@@ -136,6 +130,22 @@ def test_dev_takes_up_where_it_left_off_however_it_died(own_service):
     (service.home / "pg" / "postmaster.pid").write_text("1\n/nowhere\n")
     service.start()
     assert service.opened_cells()[f"mailbox({id}).password"][1] == "s3cret"
+
+
+@pytest.mark.parametrize("what", ["missing", "another"])
+def test_dev_keeps_its_clients_when_it_could_not_start(own_service, what):
+    service = own_service
+    before = {name: service.dev[name] for name in ("clients", "console")}
+    service.stop()
+    kek = service.home / "kek"
+    kept = kek.rename(service.home / "kek.kept")
+    if what == "another":
+        service.run("kek", "create", str(kek))
+    assert service.run("dev", check=False).returncode != 0
+    kept.replace(kek)
+    service.start()
+    assert {name: service.dev[name] for name in ("clients", "console")} == before
+    assert service.get("mailboxes?$top=1").status_code == 200
 
 
 def test_nothing_is_left_running_after_a_stop(own_service):

@@ -4,21 +4,13 @@ import json
 import shutil
 import socket
 import subprocess
-import time
 
 import pytest
 import requests
 from cluster import Cluster
 from server import Server
 from service import PATIENCE
-
-
-def until(condition, what):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-    return found
+from waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -8,21 +8,12 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 
 import scratch
 from cluster import Cluster
 from server import Server
-from service import PATIENCE
 from test_watching import figure, scraped
-
-
-def until(condition, what="the condition"):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} is not met"
-        time.sleep(0.05)
-    return found
+from waiting import until
 
 
 def openssl(*arguments):

@@ -6,9 +6,9 @@ import re
 
 import pytest
 import requests
-from mail import until
 from service import PATIENCE, Deployment
 from test_router_token_exchange import HOST, TokenServer, https_server, mailbox
+from waiting import until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

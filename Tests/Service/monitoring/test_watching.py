@@ -21,16 +21,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 from server import running
 from service import PATIENCE
+from waiting import until
 
 ROOT = pathlib.Path(__file__).parents[3]
-
-
-def until(condition, what="the condition"):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} is not met"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="module")

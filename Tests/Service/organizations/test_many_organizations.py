@@ -3,13 +3,12 @@
 import json
 import re
 import signal
-import time
 
 import psycopg
 import pytest
 from cluster import MIGRATIONS, NEWEST, Cluster
 from server import Server
-from service import PATIENCE
+from waiting import until
 
 ASLEEP = [f"asleep-{number}" for number in range(6)]
 
@@ -32,14 +31,6 @@ def server(cluster):
     server.stop()
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return value
-
-
 def log(cluster, mark=0):
     return (cluster.home / "postgres.log").read_bytes()[mark:].decode()
 
@@ -59,8 +50,8 @@ def test_what_runs_regularly_looks_at_organizations_in_which_something_happened(
     mark = len(log(cluster).encode())
     second = Server(cluster)
     try:
-        wait_for(lambda: cluster.sql("SELECT bool_and(swept_on > '-infinity') FROM config.sweep") == [(True,)])
-        wait_for(lambda: log(cluster, mark).count("pg_visible_in_snapshot") > 4)
+        until(lambda: cluster.sql("SELECT bool_and(swept_on > '-infinity') FROM config.sweep") == [(True,)])
+        until(lambda: log(cluster, mark).count("pg_visible_in_snapshot") > 4)
     finally:
         second.stop()
     assert marked(cluster) == {"contoso"}
@@ -80,7 +71,7 @@ def test_events_of_a_server_that_was_killed_are_linked_by_another(cluster, serve
         first.process.send_signal(signal.SIGKILL)
         first.process.wait()
         assert cluster.sql("SELECT count(*) FROM unchained_event") == [(3,)] and "contoso" in marked(cluster)
-    wait_for(lambda: cluster.sql("SELECT count(*) FROM unchained_event") == [(0,)])
+    until(lambda: cluster.sql("SELECT count(*) FROM unchained_event") == [(0,)])
     assert cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'password set'") == [(before + 3,)]
 
 
@@ -91,11 +82,11 @@ def test_a_mark_goes_when_nothing_is_left_and_not_before(cluster, server):
         cluster.run("key", "change", "--org", "contoso")
         assert cluster.leftovers()
         cluster.sql("UPDATE config.sweep SET keep_until = '-infinity', swept_on = '-infinity'")
-        wait_for(lambda: cluster.sql("SELECT swept_on > '-infinity' FROM config.sweep") == [(True,)])
+        until(lambda: cluster.sql("SELECT swept_on > '-infinity' FROM config.sweep") == [(True,)])
         # The old cells are read still: the mark stays, so that a later sweep drops them.
         assert cluster.leftovers() and marked(cluster) == {"contoso"}
     cluster.sql("UPDATE config.sweep SET keep_until = '-infinity', swept_on = '-infinity'")
-    wait_for(lambda: marked(cluster) == set())
+    until(lambda: marked(cluster) == set())
     assert cluster.leftovers() == []
 
 
@@ -107,7 +98,7 @@ def test_a_migration_that_was_killed_goes_on_where_it_was(cluster):
         holder.execute("LOCK TABLE org_asleep_5.systemuser, org_asleep_5.email, org_asleep_5.migration IN ACCESS EXCLUSIVE MODE")
         process = cluster.popen("migrate", "up", "--parallel", "2")
         done = "SELECT array_agg(name ORDER BY name) FROM config.organization WHERE schema_version = %s"
-        wait_for(lambda: cluster.sql(done, [NEWEST])[0][0] == ["asleep-0", "asleep-1", "asleep-2", "asleep-3", "asleep-4", "contoso"])
+        until(lambda: cluster.sql(done, [NEWEST])[0][0] == ["asleep-0", "asleep-1", "asleep-2", "asleep-3", "asleep-4", "contoso"])
         # What is done is told before all of it is.
         assert "asleep-" in process.stdout.readline() + process.stdout.readline()
         process.kill()

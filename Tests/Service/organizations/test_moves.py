@@ -8,7 +8,8 @@ import pytest
 import several_databases
 import yaml
 from service import PATIENCE
-from several_databases import Caller, until
+from several_databases import Caller
+from waiting import until
 
 
 deployment, server = several_databases.deployment, several_databases.server

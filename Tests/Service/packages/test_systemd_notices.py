@@ -10,7 +10,7 @@ import subprocess
 from cluster import Cluster
 from server import Server
 from service import PATIENCE, PROGRAM
-from standby import wait_for
+from waiting import until
 
 
 def is_full(name):
@@ -33,7 +33,7 @@ def test_a_systemd_that_reads_no_notices_does_not_stop_the_service(monkeypatch):
             monkeypatch.setenv("WATCHDOG_USEC", "20000")
             server = Server(cluster)
             try:
-                wait_for(lambda: is_full(name))
+                until(lambda: is_full(name))
                 # More requests than there are threads, each over a connection that may be on another one.
                 for number in range(20):
                     server.local.session = None

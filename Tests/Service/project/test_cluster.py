@@ -13,7 +13,7 @@ import pytest
 import requests
 import scratch
 from service import PATIENCE
-from standby import wait_for
+from waiting import until
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "highly_available.py"
 #: A line for a part: what it is, and the command that takes it away.
@@ -35,7 +35,7 @@ class Running:
         self.thread = threading.Thread(target=lambda: self.lines.extend(self.process.stdout))
         self.thread.start()
         try:
-            wait_for(lambda: "Ctrl-C stops everything.\n" in self.lines or self.process.poll() is not None)
+            until(lambda: "Ctrl-C stops everything.\n" in self.lines or self.process.poll() is not None)
             assert self.process.poll() is None
         except BaseException:
             self.end()
@@ -85,8 +85,8 @@ def take_away(running, what, command, patroni):
     if "-STOP" in command:
         shell(command.replace("-STOP", "-CONT"))
     elif what.startswith(("server", "router")):
-        wait_for(lambda: running.again() > mark)
-    wait_for(lambda: is_whole(patroni))
+        until(lambda: running.again() > mark)
+    until(lambda: is_whole(patroni))
 
 
 @pytest.mark.alone
@@ -102,7 +102,7 @@ def test_everything_goes_on_when_a_part_is_taken_away(tmp_path):
 
         def goes_on():
             mark = saved()
-            wait_for(lambda: saved() > mark + 10)
+            until(lambda: saved() > mark + 10)
 
         goes_on()
         parts = running.parts()

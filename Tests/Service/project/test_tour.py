@@ -10,8 +10,9 @@ import tempfile
 
 import pytest
 import scratch
-from mail import MailServers, until
+from mail import MailServers
 from service import PATIENCE, PROGRAM, Deployment
+from waiting import until
 
 README = pathlib.Path(__file__).parents[3] / "README.md"
 ROUTER = README.parent / "docs/router.md"

@@ -20,10 +20,11 @@ import scratch
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from mail import MailServers, alerts, message, profile, queue, until
+from mail import MailServers, alerts, message, profile, queue
 from mail_quirks import IdlingServer
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from service import PROGRAM
+from waiting import until
 
 
 def enabled(deployment, box):

@@ -8,10 +8,11 @@ import urllib.parse
 
 import pytest
 import requests
-from mail import Mail, message, profile, queue, until
+from mail import Mail, message, profile, queue
 from service import Deployment
 from test_openid import Provider
 from test_router import emails, enabled, outgoing, problem
+from waiting import until
 
 
 @pytest.fixture(scope="module")

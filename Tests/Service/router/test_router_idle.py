@@ -11,9 +11,10 @@ import threading
 import time
 
 import pytest
-from mail import Mail, message, profile, until
+from mail import Mail, message, profile
 from mail_quirks import IdlingServer, POP3Server
 from service import PROGRAM, Deployment, refused
+from waiting import until
 
 #: Longer than any test waits: what is noticed was not noticed by a poll.
 NEVER = "86400"

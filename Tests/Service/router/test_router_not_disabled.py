@@ -4,10 +4,11 @@ import socket
 import ssl
 
 import pytest
-from mail import profile, queue, until
+from mail import profile, queue
 from mail_quirks import IMAPServer, POP3Server, SMTPServer
 from test_router import Talker, expired, outgoing, tagged
 from test_router_quirks import alerts, certificate, removed, served, subjects, text, turn
+from waiting import until
 
 
 def facts(routed, box, columns="enabledforincomingemail, incomingemailstatus, lastsyncerrorcode"):

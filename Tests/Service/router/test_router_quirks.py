@@ -8,8 +8,9 @@ import time
 import unicodedata
 
 import pytest
-from mail import alerts, certificate, profile, queue, subjects, turn, until
+from mail import alerts, certificate, profile, queue, subjects, turn
 from mail_quirks import IMAPServer, POP3Server
+from waiting import until
 
 #: The code of an alert about a message that can't become a record.
 UNDELIVERABLE = 18

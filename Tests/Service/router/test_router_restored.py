@@ -5,9 +5,10 @@ import hashlib
 import json
 
 import pytest
-from mail import alerts, certificate, profile, queue, subjects, turn, until
+from mail import alerts, certificate, profile, queue, subjects, turn
 from mail_quirks import IMAPServer, POP3Server
 from test_router_quirks import removed, served, text
+from waiting import until
 
 
 def test_a_pop3_server_that_gives_unique_ids_again_loses_no_message(routed):

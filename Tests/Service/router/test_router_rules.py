@@ -11,9 +11,10 @@ import threading
 import time
 
 import pytest
-from mail import Mail, alerts, message, profile, queue, until
+from mail import Mail, alerts, message, profile, queue
 from service import PROGRAM, Deployment
 from test_router import Talker, emails, enabled, outgoing
+from waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import signal
 import subprocess
 
 import pytest
-from mail import certificate, profile, queue, until
+from mail import certificate, profile, queue
 from mail_quirks import IMAPServer, SMTPServer
 from service import PATIENCE, PROGRAM
 from test_router import alerts
+from waiting import until
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ import uuid
 
 import pytest
 import requests
-from mail import Mail, alerts, certificate, profile, queue, subjects, turn, until
+from mail import Mail, alerts, certificate, profile, queue, subjects, turn
 from mail_quirks import IMAPServer
 from service import PATIENCE, PROGRAM, Deployment
 from test_router_idle import end_companion
 from test_router_quirks import removed, text
+from waiting import until
 
 #: More than the first request of a turn takes, and less than the first two.
 COUNT = 60

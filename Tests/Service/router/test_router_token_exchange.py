@@ -12,9 +12,10 @@ import urllib.parse
 
 import psycopg
 import pytest
-from mail import queue, until
+from mail import queue
 from service import Deployment
 from test_router import alerts, problem
+from waiting import until
 
 #: No mail server is needed: a router that has its token finds none there.
 HOST = "mail.invalid"

@@ -6,8 +6,9 @@ import time
 import uuid
 
 import pytest
-from mail import certificate, message, profile, queue, subjects, turn, until
+from mail import certificate, message, profile, queue, subjects, turn
 from mail_quirks import IMAPServer, POP3Server
+from waiting import until
 
 NOBODY = b"From: <>\r\nSubject: from nobody\r\nMessage-ID: <lost-%d@x.test>\r\n\r\nbounced\r\n"
 

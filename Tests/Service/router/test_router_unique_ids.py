@@ -1,9 +1,9 @@
 """POP3 servers whose unique ids are not as RFC 1939 has them: no message is passed over for that."""
 
 import pytest
-from mail import until
 from mail_quirks import POP3Server
 from test_router_quirks import alerts, certificate, removed, served, subjects, text, turn
+from waiting import until
 
 
 class LongIDs(POP3Server):

@@ -3,18 +3,10 @@
 import contextlib
 import socket
 import subprocess
-import time
 
 import requests
 from service import PATIENCE
-
-
-def wait_for(ask, is_right=bool):
-    deadline = time.monotonic() + PATIENCE
-    while not is_right(answer := ask()):
-        assert time.monotonic() < deadline, getattr(answer, "text", answer)
-        time.sleep(0.05)
-    return answer
+from waiting import until
 
 
 class Balancer:
@@ -42,7 +34,7 @@ class Balancer:
         self.process = subprocess.Popen(
             ["haproxy", "-db", "-f", str(self.home / "haproxy.cfg")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
-        wait_for(self.is_there)
+        until(self.is_there)
 
     def is_there(self):
         assert self.process.poll() is None, "HAProxy does not start"

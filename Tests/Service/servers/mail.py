@@ -12,7 +12,7 @@ import smtplib
 import ssl
 import time
 
-from service import PATIENCE
+from waiting import until
 
 SCRIPT = pathlib.Path(__file__).parents[3] / "scripts/mail"
 _loader = importlib.machinery.SourceFileLoader("mail_servers", str(SCRIPT))
@@ -120,16 +120,6 @@ def queue(deployment, mail, profile, address="support@contoso.test", **more):
     response = deployment.request("PATCH", f"mailboxes({box})", body)
     assert response.status_code == 204, response.text
     return id, box
-
-
-def until(condition, seconds=PATIENCE, what=""):
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, what() if callable(what) else what
-        time.sleep(0.2)
 
 
 def certificate(deployment):

@@ -5,8 +5,9 @@ import json
 import signal
 import subprocess
 
-from mail import Mail, message, profile, queue, until
+from mail import Mail, message, profile, queue
 from service import PATIENCE, PROGRAM
+from waiting import until
 from worker import Worker
 from writers import is_refusal, is_unknown
 

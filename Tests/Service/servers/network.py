@@ -11,7 +11,7 @@ import subprocess
 
 from patroni import Machine
 from service import PATIENCE
-from standby import wait_for
+from waiting import until
 
 #: Of a range that is reserved for tests of networks (RFC 2544), so that no machine is reached by these addresses.
 RANGE = "198.18"
@@ -40,7 +40,7 @@ class Holder:
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.pid = self.process.pid
-        wait_for(self.is_apart)
+        until(self.is_apart)
 
     def is_apart(self):
         if self.process.poll() is not None:
@@ -126,4 +126,4 @@ class Network:
         for holder in [*(node.holder for node in self.nodes.values()), self.hub]:
             holder.end()
         # With the hub its end of the cable is gone, and so is this one.
-        wait_for(lambda: not pathlib.Path("/sys/class/net", self.cable).exists())
+        until(lambda: not pathlib.Path("/sys/class/net", self.cable).exists())

@@ -14,7 +14,7 @@ import psycopg
 import requests
 import scratch
 from service import PATIENCE, PROGRAM
-from standby import wait_for
+from waiting import until
 
 #: HAProxy before PostgreSQL, as Patroni's documentation has it. Sessions end with the role of their server.
 BALANCER = """global
@@ -241,7 +241,7 @@ class Patroni:
         self.write_settings("balanced", f"host={machine.host} port={port}")
         # It takes all of them for primaries until it has asked, and leads to one after the other.
         conninfo = f"host={machine.host} port={port} user=postgres dbname=fieldseal target_session_attrs=read-write"
-        wait_for(lambda: all(is_reachable(conninfo) for _ in range(2 * len(self.members))))
+        until(lambda: all(is_reachable(conninfo) for _ in range(2 * len(self.members))))
         return "balanced"
 
     def run(self, *arguments, settings="direct", check=True):
@@ -259,7 +259,7 @@ class Patroni:
     def wait_until_whole(self):
         """Waits for a primary with its synchronous standby."""
         try:
-            wait_for(lambda: self.leader() and self.standby())
+            until(lambda: self.leader() and self.standby())
         except AssertionError:
             logs = ["\n".join((member.home / "patroni.log").read_text().splitlines()[-30:]) for member in self.members]
             raise AssertionError("\n\n".join(["there is no primary with a standby", *logs])) from None

@@ -86,15 +86,6 @@ class Caller:
             method, f"{self.server.base}/{self.organization}/api/data/v9.2/{path}", timeout=PATIENCE, **options)
 
 
-def until(condition):
-    """Waits for a condition, and returns what it gave."""
-    deadline = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.05)
-    return value
-
-
 def readiness(server):
     return requests.get(f"{server.base}/readyz", verify=str(server.cluster.home / "server.pem"), timeout=PATIENCE)
 

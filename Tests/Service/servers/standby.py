@@ -7,12 +7,10 @@ import pathlib
 import re
 import signal
 import subprocess
-import time
 
 import psycopg
 import template
 from cluster import SUPPORT
-from service import PATIENCE
 
 
 class Standby:
@@ -64,9 +62,3 @@ def send_to_all(data, how):
             os.kill(process, how)
 
 
-def wait_for(condition, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return value

@@ -98,3 +98,15 @@ class Attestor:
             self.sql("UPDATE config.console_session SET tag = %s WHERE token_hash = %s", [tag, hash])
             grants[self.name("console_session", [hash])] = tag[:16]
         self.sign(grants, organization)
+
+    def age_invitations(self, by, organization="contoso"):
+        """Makes every link with which a person chooses a password end earlier, by an interval such as `7 days`."""
+        self.sql("UPDATE config.console_user SET invited_until = invited_until - %s::interval", [by])
+        grants = self.grants(organization)
+        rows = self.sql(
+            f"""SELECT user_id, invitation, salt, invited_by, (extract(epoch FROM invited_until - {EPOCH}) * 1000000)::bigint
+                  FROM config.console_user JOIN config.organization AS o USING (organization_id) WHERE invitation IS NOT NULL AND o.name = %s""", [organization])
+        for user, hash, salt, maker, end in rows:
+            tag = self.tag("attested invitation", [user.bytes, bytes(hash), bytes(salt), maker.encode(), b"\1" + struct.pack(">q", end)])
+            grants[self.name("invitation", [user.bytes])] = tag[:16]
+        self.sign(grants, organization)

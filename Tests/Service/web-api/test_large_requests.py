@@ -113,6 +113,20 @@ def test_large_bodies_are_bounded_in_sum(deployment):
     assert held(again) and completed(again) == 400
 
 
+def test_large_bodies_of_all_clients_are_bounded_in_sum(deployment):
+    """Each has less than one client may have."""
+    uploads = [batch(deployment, client) for client in ("admin", "router", "user") for _ in range(3)]
+    assert all(map(held, uploads))
+    refused = answered(uploads)
+    head = refused.head()
+    refused.close()
+    assert head.startswith("http/1.1 503") and "retry-after: 2" in head
+    assert deployment.get("WhoAmI").status_code == 200
+    assert {completed(upload) for upload in uploads if upload is not refused} == {400}
+    again = batch(deployment, "user")
+    assert held(again) and completed(again) == 400
+
+
 def test_a_body_without_a_length_is_counted_as_it_arrives(deployment):
     def send():
         upload = batch(deployment, framing="Transfer-Encoding: chunked")

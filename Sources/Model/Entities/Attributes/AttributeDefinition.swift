@@ -35,7 +35,7 @@ package final class AttributeDefinition: Sendable {
     /// Whether values are encrypted: set by create and update, read as null, not searched and not sorted.
     package let isEncrypted: Bool
     /// The default value of a new record.
-    let serverDefault: ServerDefault?
+    package let serverDefault: ServerDefault?
 
     /// A value that the server fills in.
     package enum ServerDefault: Sendable {

@@ -32,6 +32,9 @@ package enum AttributeType: Sendable {
     /// Whether values are pictures.
     package var isImage: Bool { if case .image = self { true } else { false } }
 
+    /// Whether it is the logical name of an entity.
+    package var isEntityName: Bool { if case .entityName = self { true } else { false } }
+
     /// The logical names of the entities that it may refer to.
     package var targets: [String] {
         switch self {

@@ -41,8 +41,10 @@ struct QueryScope {
     struct Resolved {
         let table: Table
         let attribute: AttributeDefinition
+        /// What is read instead of the attribute's column: the name of another record.
+        var expression: String?
 
-        var sql: String { table.sql(attribute) }
+        var sql: String { expression ?? table.sql(attribute) }
         /// Whether it is the record's id.
         var isID: Bool { attribute.column == table.entity.idColumn }
         /// The expression to sort by: texts regardless of case. Every use is counted by ``StatementBuilder/count(_:uses:)``.
@@ -122,7 +124,8 @@ struct QueryScope {
                 statement.unknownAttributeCode, "\(table.entity.logicalName) has no attribute \(column.name.quotedForMessage).")
         }
         guard !column.isText || attribute.type.isText else { throw Self.mismatch(attribute, "a function of texts") }
-        return Resolved(table: table, attribute: attribute)
+        let resolved = Resolved(table: table, attribute: attribute)
+        return column.isName ? statement.name(of: resolved) ?? resolved : resolved
     }
 
     /// The refusal of a step that leads to no single record.

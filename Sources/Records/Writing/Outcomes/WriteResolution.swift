@@ -5,8 +5,8 @@ import Tenancy
 
 /// Finds out whether the writes of a transaction were committed whose connection broke at the commit.
 ///
-/// It uses another connection. First it waits until the server process of the broken connection has ended, because until then the
-/// commit may still happen.
+/// It uses another connection, to the primary. First it waits until the server process of the broken connection has ended, because
+/// until then the commit may still happen, and then until a commit would survive a failover.
 struct WriteResolution: Sendable {
     let session: Session
     let traces: [WriteTrace]
@@ -30,6 +30,7 @@ struct WriteResolution: Sendable {
         while ContinuousClock.now < deadline, !Task.isCancelled {
             let verdicts = try? await session.deployment.pool.withConnection { connection -> [Verdict]? in
                 guard try isGone(uncertain.backend, on: connection) else { return nil }
+                try connection.settleCommits()
                 return try traces.enumerated().map { number, trace in
                     try verdict(trace, known: uncertain.outcomes?[number], on: connection)
                 }

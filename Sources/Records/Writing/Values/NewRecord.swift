@@ -13,16 +13,18 @@ package struct NewRecord: Sendable {
     /// The values that the server filled in and that are not of this record alone.
     private var sources: [String: RecordInsert.Source] = [:]
     private let now = Date()
+    private let origin: Origin
 
     /// The caller's place in the organization, for the values that the server fills in.
     package struct Origin: Sendable {
         package let organization: Organization
-        package let user: UUID
+        /// The caller's systemuser; nil for a command.
+        package let user: UUID?
         package let businessUnit: UUID
         /// The user that sent the request, if it is in the name of another.
         package var delegate: UUID?
 
-        package init(organization: Organization, user: UUID, businessUnit: UUID, delegate: UUID? = nil) {
+        package init(organization: Organization, user: UUID?, businessUnit: UUID, delegate: UUID? = nil) {
             self.organization = organization
             self.user = user
             self.businessUnit = businessUnit
@@ -37,6 +39,7 @@ package struct NewRecord: Sendable {
         self.id = id
         self.values = values
         self.values[entity.primaryID] = .id(id)
+        self.origin = origin
         takeOriginalDate()
         for (name, serverDefault) in entity.serverDefaults where self.values[name] == nil {
             sources[name] = if case .now = serverDefault { .now } else { .shared }
@@ -44,7 +47,7 @@ package struct NewRecord: Sendable {
                 switch serverDefault {
                 case .value(let value): value
                 case .now: .date(now)
-                case .user: .id(origin.user)
+                case .user: origin.user.map(AttributeValue.id) ?? .null
                 case .businessUnit: .id(origin.businessUnit)
                 case .organization: .id(origin.organization.id)
                 }
@@ -103,18 +106,26 @@ package struct NewRecord: Sendable {
     }
 
     /// Inserts the record, and the settings of a new user beside it.
-    package func insert(into organization: Organization, on connection: isolated PostgresConnection) throws {
+    ///
+    /// - Parameter caller: Whom the audit names.
+    package func insert(into organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        _ = try connection.pipeline([caller.auditSettings])
         let (sql, parameters) = insert(in: organization).statement
         _ = try connection.query(sql, parameters)
         if entity.logicalName == EntityDefinition.systemUser.logicalName {
-            try userSettings(in: organization).insert(into: organization, on: connection)
+            try userSettings(in: organization).insert(into: organization, by: caller, on: connection)
         }
     }
 
     /// The initial settings of a user.
     func userSettings(in organization: Organization) -> NewRecord {
         let unit: UUID = if case .id(let unit) = values["businessunitid"] { unit } else { id }
-        return NewRecord(.userSettings, id: id, [:], origin: Origin(organization: organization, user: id, businessUnit: unit))
+        return NewRecord(.userSettings, id: id, [:], origin: sameCaller(in: organization, unit))
+    }
+
+    /// The caller, for a record that is made along with this one.
+    private func sameCaller(in organization: Organization, _ unit: UUID) -> Origin {
+        Origin(organization: organization, user: origin.user, businessUnit: unit, delegate: origin.delegate)
     }
 
     /// The initial mailbox of a user or a queue with an e-mail address, and for a queue the reference to it.
@@ -134,13 +145,9 @@ package struct NewRecord: Sendable {
             "isforwardmailbox": .bool(false),
         ]
         if let type = values["owneridtype"] { mailboxValues["owneridtype"] = type }
-        for name in ["createdby", "createdonbehalfby", "modifiedonbehalfby"] where values[name] != nil {
-            mailboxValues[name] = values[name]
-        }
         var statements = [
-            NewRecord(
-                .mailbox, id: mailbox, mailboxValues, origin: Origin(organization: organization, user: owner, businessUnit: unit)
-            ).insert(in: organization).statement
+            NewRecord(.mailbox, id: mailbox, mailboxValues, origin: sameCaller(in: organization, unit)).insert(in: organization)
+                .statement
         ]
         if entity.logicalName == "queue" {
             statements.append(
@@ -161,6 +168,7 @@ package struct NewRecord: Sendable {
         domainName: String,
         application: UUID? = nil,
         in organization: Organization,
+        by caller: Caller,
         on connection: isolated PostgresConnection
     ) throws -> NewRecord {
         let unit = try connection.query(
@@ -169,7 +177,9 @@ package struct NewRecord: Sendable {
         if let application { values["applicationid"] = .id(application) }
         return NewRecord(
             .systemUser, id: id, values,
-            origin: Origin(organization: organization, user: id, businessUnit: try unit[0].decode(0)))
+            origin: Origin(
+                organization: organization, user: caller.systemUserID, businessUnit: try unit[0].decode(0),
+                delegate: caller.impersonation?.systemUserID))
     }
 }
 

@@ -74,6 +74,12 @@ extension AttributeType {
 }
 
 extension EntityDefinition {
+    /// Whether an attribute that is required has an empty text until a user writes another. A record's name is never empty.
+    func keepsEmptyText(_ attribute: AttributeDefinition) -> Bool {
+        guard attribute.required == .system, attribute.logicalName != primaryName else { return false }
+        return if case .value(.text(""))? = attribute.serverDefault { true } else { false }
+    }
+
     /// The lookup of a navigation property. One that refers to entities which are not here has no such property in the metadata;
     /// it is found by the names that Dataverse gives it: LOOKUP, LOOKUP_ENTITY, and with the own entity's name behind.
     func lookup(boundBy property: String) -> AttributeDefinition? {

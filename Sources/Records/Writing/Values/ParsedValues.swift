@@ -12,6 +12,8 @@ package struct ParsedValues: Sendable {
     private(set) var secrets: [String: String?] = [:]
     /// References to records that must exist and whose ids are not resolved yet.
     private(set) var references: [(attribute: String, entity: EntityDefinition, key: RecordKey)] = []
+    /// Values of attributes that no update writes. They are passed over where the record has the same ones.
+    private(set) var kept: [String: AttributeValue] = [:]
     /// The key in `@odata.id`.
     private(set) var ownKey: RecordKey?
 
@@ -191,6 +193,10 @@ package struct ParsedValues: Sendable {
         // A lookup is also cleared by its navigation property.
         let lookup = value == .null ? entity.singleValued(name)?.attribute : nil
         guard let attribute = entity[name.lowercased()] ?? lookup else { throw refusal(ofUnknown: name) }
+        guard !isKept(attribute, for: purpose) else {
+            kept[attribute.logicalName] = try AttributeParser(attribute).value(value)
+            return
+        }
         guard try isTaken(attribute, for: purpose) else {
             // It is passed over if it may be what the service gave.
             if !attribute.type.isReference { _ = try AttributeParser(attribute).value(value) }
@@ -207,7 +213,8 @@ package struct ParsedValues: Sendable {
         } else if attribute.isEncrypted {
             secrets[attribute.logicalName] = .some(try AttributeParser(attribute).secret(value))
         } else {
-            let parsed = try AttributeParser(attribute).value(value)
+            var parsed = try AttributeParser(attribute).value(value)
+            if parsed == .null, value != .null, entity.keepsEmptyText(attribute) { parsed = .text("") }
             if parsed == .null { try requireOptional(attribute) }
             guard entity.isID(attribute) else { return values[attribute.logicalName] = parsed }
             try set(id: parsed)
@@ -282,11 +289,41 @@ package struct ParsedValues: Sendable {
         switch purpose {
         case .create where !attribute.validFor.contains(.create), .part where !attribute.validFor.contains(.create):
             throw FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) can't be set when a record is created.")
+        // A reference of new records alone is compared with the record's, once the record that it names is known.
+        case .update where attribute.type.isReference && attribute.validFor.contains(.create): return true
         case .update where !attribute.validFor.contains(.update),
             .upsert where attribute.validFor.isDisjoint(with: [.create, .update]):
             throw FieldsealError(.attributeCannotBeUpdated, "\(attribute.logicalName) can't be updated.")
         default: return true
         }
+    }
+
+    /// Whether the value of an attribute that can't be updated is compared with the record's. An encrypted one never is.
+    private func isKept(_ attribute: AttributeDefinition, for purpose: Purpose) -> Bool {
+        guard !Self.stamps.contains(attribute.logicalName), !entity.isID(attribute), attribute.validFor.contains(.read),
+            !attribute.isEncrypted, !attribute.type.isReference, !attribute.type.isImage
+        else { return false }
+        return switch purpose {
+        case .update: !attribute.validFor.contains(.update)
+        case .upsert: attribute.validFor.isDisjoint(with: [.create, .update])
+        case .create, .part: false
+        }
+    }
+
+    /// The values that an update can't write: those of new records alone, and those that the service keeps.
+    var unchangeable: [(attribute: AttributeDefinition, value: AttributeValue?)] {
+        (createOnly + kept.keys).sorted().compactMap { name in entity[name].map { ($0, kept[name] ?? values[name]) } }
+    }
+
+    /// Leaves out the values that an update can't write.
+    func changeable() -> ParsedValues {
+        var input = self
+        for (attribute, _) in unchangeable {
+            input.values[attribute.logicalName] = nil
+            input.references.removeAll { $0.attribute == attribute.logicalName }
+        }
+        input.kept = [:]
+        return input
     }
 
     private func requireOptional(_ attribute: AttributeDefinition) throws(FieldsealError) {

@@ -8,7 +8,6 @@ import Records
 extension DataAPI {
     private static let cookie = "Microsoft.Dynamics.CRM.fetchxmlpagingcookie"
     private static let more = "Microsoft.Dynamics.CRM.morerecords"
-    private static let total = "Microsoft.Dynamics.CRM.totalrecordcount"
 
     func fetch(_ text: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIResponse {
         let fetch = try FetchParser(text)
@@ -16,14 +15,19 @@ extension DataAPI {
         var query = fetch.query
         query.unknownAttributeCode = .noSuchAttribute
         let preferences = request.preferences
-        if fetch.count == nil, let size = preferences.maxPageSize {
+        // The rows of top are one page, as in Dataverse: there is no way to the rows behind it.
+        let isSizedHere = fetch.count != nil || query.top != nil
+        if !isSizedHere, let size = preferences.maxPageSize {
             query.pageSize = min(size, RecordQuery.pageLimit)
             query.offset = (fetch.page - 1) * query.pageSize
         }
         if !preferences.annotations.isEmpty { query.addNames(in: entity) }
         let page = try await session.list(entity, query, mayUseStandby: true)
         var annotations: [JSONValue.Member] = []
-        if let count = page.count { annotations.append(.init("@\(Self.total)", .integer(Int64(count)))) }
+        if let count = page.count {
+            annotations.append(.init("@\(Preferences.total)", .integer(Int64(count))))
+            annotations += preferences.annotations(of: count).filter { $0.name != "@\(Preferences.total)" }
+        }
         if preferences.wants(Self.more) { annotations.append(.init("@\(Self.more)", .bool(page.next != nil))) }
         if let next = page.next, preferences.wants(Self.cookie) {
             annotations.append(
@@ -31,7 +35,7 @@ extension DataAPI {
         }
         return APIResponse.json(
             try representation(request).page(page, nextLink: nil, annotations: annotations),
-            headers: HTTPFields().applying(preferences.applied)
+            headers: HTTPFields().applying(preferences.applied(isSizedByQuery: isSizedHere))
         ).holding(page)
     }
 

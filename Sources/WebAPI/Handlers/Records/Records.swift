@@ -101,6 +101,15 @@ extension DataAPI {
         return try await list(entity, options, options.query, request)
     }
 
+    /// Responds with the addresses of a collection's records (OData 4.0 Part 1, section 11.2.8).
+    func references(of entity: EntityDefinition, _ request: APIRequest) async throws -> APIResponse {
+        guard request.method == .get else { throw MethodNotAllowed(.get) }
+        let options = try ODataQuery(request.query, for: entity, .references)
+        var query = options.query
+        query.outputs = [.init(.column(.init(entity.primaryID)))]
+        return try await list(entity, options, query, request, path: "\(entity.entitySetName)/$ref", givesReferences: true)
+    }
+
     /// Responds with a page of a query.
     func list(
         _ entity: EntityDefinition,
@@ -118,7 +127,9 @@ extension DataAPI {
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
         if givesReferences { return APIResponse.json(representation(request).references(page, nextLink: nextLink)).holding(page) }
         return APIResponse.json(
-            try representation(request).page(page, nextLink: nextLink), headers: HTTPFields().applying(preferences.applied)
+            try representation(request).page(
+                page, nextLink: nextLink, annotations: page.count.map(preferences.annotations(of:)) ?? []),
+            headers: HTTPFields().applying(preferences.applied)
         ).holding(page)
     }
 
@@ -231,6 +242,12 @@ extension RecordQuery.Output {
         of outputs: [RecordQuery.Output], in entity: EntityDefinition, links: [String: EntityDefinition] = [:],
         isGrouped: Bool = false
     ) -> [RecordQuery.Output] {
+        // Every attribute is given, also the stored names. Others are read along.
+        guard !outputs.allSatisfy(\.isHidden) else {
+            return entity.attributes.filter { $0.isNamedByRecord(in: entity) }.map {
+                .hidden(.name(of: $0.logicalName), name: "\($0.logicalName)name")
+            }
+        }
         var names: [RecordQuery.Output] = []
         for output in outputs {
             guard case .column(let column) = output.value, column.path.isEmpty, !output.isHidden,
@@ -241,6 +258,11 @@ extension RecordQuery.Output {
                 guard let read else { return }
                 let column = RecordQuery.Column(read, alias: column.alias)
                 names.append(isGrouped ? .hiddenMinimum(column, name: given ?? read) : .hidden(column, name: given))
+            }
+            if attribute.isNamedByRecord(in: source) {
+                let name = output.name.map(hiddenName) ?? "\(attribute.logicalName)name"
+                let read = RecordQuery.Column.name(of: attribute.logicalName, alias: column.alias)
+                names.append(isGrouped ? .hiddenMinimum(read, name: name) : .hidden(read, name: name))
             }
             add(source["\(attribute.logicalName)name"]?.logicalName, as: output.name.map(hiddenName))
             add(attribute.typeAttribute(in: source)?.logicalName, as: output.name.map(hiddenType))

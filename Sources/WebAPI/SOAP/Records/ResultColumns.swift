@@ -142,6 +142,10 @@ struct ResultColumns: Sendable {
         if let name = owner["\(attribute.logicalName)name"] {
             column.namePlace = outputs.count
             outputs.append(output(name.logicalName))
+        } else if attribute.isNamedByRecord(in: owner) {
+            column.namePlace = outputs.count
+            let read = RecordQuery.Column.name(of: attribute.logicalName, alias: alias)
+            outputs.append(isGrouped ? .hiddenMinimum(read, name: "\(key)@name") : .hidden(read, name: "\(key)@name"))
         }
     }
 }

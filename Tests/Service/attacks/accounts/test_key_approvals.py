@@ -47,7 +47,7 @@ def people(server):
     server.cluster.run("user", "disable", names[0])
     yield names
     for name in names:
-        server.cluster.run("user", "remove", name, "--yes", check=False)
+        server.cluster.run("user", "remove", name)
 
 
 @pytest.fixture
@@ -83,6 +83,46 @@ def test_each_way_to_another_administrator_awaits_an_approval(server, administra
     # What gives no power needs no approval.
     ada.post("access/role-user", id=person_id(server, basic), name=basic, role="Email Administrator", confirmed="1")
     assert sql("SELECT role FROM config.console_user WHERE name = %s", [basic]) == [("Email Administrator",)]
+
+
+@pytest.fixture
+def by_their_user(server, roles):
+    """A client and a disabled person, both Basic User, whose systemusers were given the role System Administrator."""
+    run, sql, name = server.cluster.run, server.cluster.sql, f"u{uuid.uuid4().hex[:8]}"
+    client = json.loads(run("client", "add", name, "--role", "Basic User", "--json").stdout)["clientId"]
+    run("user", "add", name, "--role", "Basic User", stdin=f"{WORDS}\n")
+    links = []
+    for (user,) in sql("SELECT systemuser_id FROM config.api_client WHERE client_id = %s UNION ALL SELECT systemuser_id FROM config.console_user WHERE name = %s", [client, name]):
+        links.append(f"systemusers({user})/systemuserroles_association")
+        assert server.request("POST", f"{links[-1]}/$ref", {"@odata.id": f"roles({roles['System Administrator']})"}).status_code == 204
+    run("user", "disable", name)
+    yield client, name
+    for link in links:
+        assert server.request("DELETE", f"{link}({roles['System Administrator']})/$ref").status_code == 204
+    run("client", "remove", client)
+    run("user", "remove", name)
+
+
+def test_who_is_an_administrator_by_their_user_awaits_an_approval_too(server, by_their_user, people, controlled):
+    client, name = by_their_user
+    ada = Person(server, "ada", WORDS)
+
+    def state():
+        return server.cluster.sql(
+            "SELECT (SELECT array_agg(secret_id ORDER BY secret_id) FROM config.api_client_secret WHERE client_id = %s), disabled_on, verifier FROM config.console_user WHERE name = %s",
+            [client, name])
+    before = state()
+    id = person_id(server, name)
+    for page, form in [
+        ("access/rotate-client", {"id": client}), ("access/enable-user", {"id": id, "name": name}), ("access/reset-user", {"id": id, "name": name, "password": WORDS}),
+    ]:
+        assert MESSAGE in ada.post(page, **form).text, page
+    assert state() == before
+    # For a person of a lesser role no approval is asked for.
+    basic = people[1]
+    server.cluster.run("user", "disable", basic)
+    ada.post("access/enable-user", id=person_id(server, basic), name=basic)
+    assert server.cluster.sql("SELECT disabled_on FROM config.console_user WHERE name = %s", [basic]) == [(None,)]
 
 
 def test_a_retired_key_is_shown_for_an_approval_too(server, controlled, second):

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from place import Place
 from service import PATIENCE, Deployment, refused
-from test_query_limits import open_request, until
+from test_query_limits import open_request
+from waiting import until
 
 LENGTH = 12_000_000
 #: How often a query may use long texts.
@@ -124,7 +125,7 @@ def test_a_pattern_does_not_multiply_the_length_of_a_text(hurried, text, count):
         assert response.json()["value"] == []
     else:
         refused(response, 400, "0x80044151")
-    until(lambda: running(hurried) == 0, 3)
+    until(lambda: running(hurried) == 0, seconds=3)
 
 
 def test_what_a_pattern_finds_in_a_long_text(hurried):
@@ -167,7 +168,7 @@ def test_a_client_that_hangs_up_takes_its_query_along(hurried):
         connection = open_request(hurried, odata(select="subject", filter=condition))
         until(lambda: running(hurried) == 1)
         connection.close()
-        until(lambda: running(hurried) == 0, 3)
+        until(lambda: running(hurried) == 0, seconds=3)
 
 
 def test_a_server_whose_connections_are_in_use_says_so():

@@ -495,6 +495,18 @@ def share(room, collection, id, user, mask, client="admin", name="GrantAccess", 
     return response
 
 
+def test_an_e_mail_is_sent_by_those_who_may_write_it(room):
+    """It is from the user, and belongs to another."""
+    id = room.drafted(room.person, client="admin")
+    assert room.send(id).status_code == 404 and room.status(id) == 1
+    share(room, "emails", id, room.person, "ReadAccess")
+    refusal(room.send(id))
+    assert room.status(id) == 1
+    share(room, "emails", id, room.person, "ReadAccess,WriteAccess")
+    assert room.send(id).status_code == 200
+    assert id in [m["EmailId"] for m in room.take(room.box)]
+
+
 def test_sharing_gives_no_right_that_the_sharer_lacks(room):
     id = room.drafted(room.person)
     me, third = room.users["other"], room.users["mailadmin"]

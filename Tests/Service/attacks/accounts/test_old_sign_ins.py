@@ -52,7 +52,7 @@ def test_the_password_is_asked_for_again(place, visitor, other):
         ("access/invite-user", {"id": person}), ("access/role-user", {"id": person, "role": "System Administrator"}), ("access/end-user-sessions", {"id": person}),
         ("access/add-client", {"name": "mallory", "role": "System Administrator"}), ("access/disable-client", {"id": client}), ("access/enable-client", {"id": client}),
         ("access/remove-client", {"id": client}), ("access/role-client", {"id": client, "role": "System Administrator"}), ("access/rotate-client", {"id": client}),
-        ("account/offer", {}),
+        ("account/offer", {}), (f"{ENCRYPTION}/gone", {"confirmed": "1", "keys": ""}), ("settings/approvals/approve", {"id": person}), ("settings/approvals/refuse", {"id": person}),
     ]
     for page, form in forms:
         answer = visitor.page(page, csrf=csrf, **form)

@@ -3,7 +3,6 @@
 import concurrent.futures
 import socket
 import ssl
-import time
 import urllib.parse
 
 import h2.connection
@@ -12,6 +11,7 @@ import h2.events
 import psycopg
 import pytest
 from service import PATIENCE, Deployment, refused
+from waiting import until
 
 USERS = 2_000
 
@@ -136,12 +136,6 @@ def running(deployment):
     """Queries of the service that count users."""
     return deployment.sql(
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND usename = 'fieldseal_service' AND query LIKE '%count(%systemuser%'")[0][0]
-
-
-def until(condition, seconds=PATIENCE):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition does not come true"
 
 
 def open_request(deployment, path, client="user"):

@@ -93,7 +93,7 @@ def test_a_password_survives_a_conflict_and_what_is_typed_later_counts(service, 
 
 
 def test_a_kept_password_is_of_one_session_record_and_attribute(service, browser):
-    one, other = (service.create("mailboxes", {"name": f"kept {n}"}) for n in range(2))
+    one, other = (service.create("mailboxes", {"name": f"kept secret {n}"}) for n in range(2))
     path = f"records/mailboxes/{one}"
     refused = browser.post(path, {**browser.form(browser.get(path), path), "password": "of-one", "itemsfailedforlastsync": "x"})
     kept = browser.form(refused, path)["password!kept"]
@@ -107,10 +107,10 @@ def test_a_kept_password_is_of_one_session_record_and_attribute(service, browser
     for broken in ("x", kept[:-2] + "AA", kept[4:]):
         answer = browser.post(path, {**browser.form(browser.get(path), path), "password!kept": broken})
         assert answer.status_code == 400 and "Type it again" in answer.text
-    assert password(service, "kept 0") is None and password(service, "kept 1") is None
+    assert password(service, "kept secret 0") is None and password(service, "kept secret 1") is None
     # Where it belongs it is accepted.
     assert "Saved." in browser.post(path, {**browser.form(browser.get(path), path), "password!kept": kept}).text
-    assert password(service, "kept 0") == "of-one"
+    assert password(service, "kept secret 0") == "of-one"
 
 
 def test_clear_is_kept_after_an_error_and_refused_with_a_new_password(service, browser):

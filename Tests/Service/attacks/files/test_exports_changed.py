@@ -1,11 +1,10 @@
 """A copy of the security events that was changed or is damaged does not pass for a whole one."""
 
 import json
-import time
 
 import pytest
 from cluster import Cluster
-from service import PATIENCE
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +17,6 @@ def cluster():
         yield cluster
     finally:
         cluster.remove()
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def changed(lines, index, **members):

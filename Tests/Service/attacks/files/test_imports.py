@@ -221,6 +221,15 @@ def test_a_file_that_was_cut_off_is_refused(here, there, tmp_path):
         refused(there, path)
 
 
+def test_a_file_that_was_damaged_is_refused(here, there, tmp_path):
+    """Rows that still fit, of another content than the manifest says."""
+    _, manifest = parts(export(here, tmp_path / "file"))
+    content = write(tmp_path / "whole", dumped(here), manifest).read_bytes()
+    assert content.count(b"\tfilled\t") > 0
+    (tmp_path / "damaged").write_bytes(content.replace(b"\tfilled\t", b"\tfailed\t", 1))
+    refused(there, tmp_path / "damaged", words="was damaged")
+
+
 UNCHECKED = "ALTER TABLE mailbox_cell DROP CONSTRAINT password_is_cell; ALTER TABLE mailbox_cell_k1 DROP CONSTRAINT IF EXISTS password_is_cell, DROP CONSTRAINT password_has_key_version; "
 
 
@@ -232,6 +241,9 @@ UNCHECKED = "ALTER TABLE mailbox_cell DROP CONSTRAINT password_is_cell; ALTER TA
         ("DELETE FROM encryption", "not what its manifest says"),
         ("UPDATE encryption SET key_version = 9", "not what its manifest says"),
         ("UPDATE encryption SET iterations = 1", "not what its manifest says"),
+        ("UPDATE encryption SET organization_id = gen_random_uuid()", "not what its manifest says"),
+        ("UPDATE encryption SET fingerprint = repeat('0', 16)", "not what its manifest says"),
+        ("UPDATE encryption SET key_check = set_byte(key_check, 20, (get_byte(key_check, 20) + 1) % 256)", "not what its manifest says"),
         ("UPDATE organization SET organizationid = gen_random_uuid()", "another organization's"),
         (UNCHECKED + "UPDATE mailbox_cell SET password = 'x'", "mailbox_cell_k1"),
         (UNCHECKED + "UPDATE mailbox_cell SET password = set_byte(password, 4, 3)", "mailbox_cell_k1"),
@@ -259,9 +271,14 @@ def test_rows_that_do_not_fit_are_refused(here, there, tmp_path, change, words):
 
 def test_a_manifest_with_impossible_numbers_is_refused(here, there, tmp_path):
     dump, manifest = parts(export(here, tmp_path / "file"))
-    for change in ({"keyVersion": 2**31}, {"keyVersion": 0}, {"keyVersion": 2**31 - 1}, {"iterations": 10**9}, {"cells": {"mailbox.password": 21}},
-                   {"schema": "config"}, {"schemaVersion": "0099_newer"}, {"organization": "x; DROP"}, {"keyCheck": ""}, {"cells": [1]}):
+    for change in ({"cells": {"mailbox.password": 21}}, {"schemaVersion": "0099_newer"}, {"keyCheck": ""}):
         refused(there, write(tmp_path / "changed", dump, {**manifest, **change}))
+    # Before anything is read or derived by them.
+    for change in ({"keyVersion": 2**31}, {"keyVersion": 0}, {"keyVersion": 2**31 - 1}, {"iterations": 10**9}, {"iterations": 0}, {"salt": "AAAA"},
+                   {"schema": "config"}, {"organization": "x; DROP"}, {"cells": [1]}):
+        changed = write(tmp_path / "changed", dump, {**manifest, **change})
+        for key in ([], ["--key"]):
+            refused(there, changed, *key, words="is no export of this product", stdin=here.key)
 
 
 # Authenticity

@@ -1,9 +1,11 @@
 """What SQL without the key-encryption key can't do: become somebody, undo a revocation, bring a retired key back, change the record
 of events unnoticed. Each attack is tried on a server that runs and on a fresh one, beside the legitimate use."""
 
+import base64
 import hashlib
 import json
 import re
+import time
 import uuid
 
 import psycopg
@@ -11,6 +13,7 @@ import pytest
 from attested import Attestor
 from cluster import seal
 from place import PASSWORD, SQL_ROLES, name, one_time_password
+from service import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -726,6 +729,63 @@ def test_a_part_of_the_attested_row_that_is_changed_refuses_the_organization(pla
         assert place.token(client).status_code == 401 and place.get("mailboxes", place.server.token).status_code == 200
     place.sql("ALTER TABLE config.attested_state ADD CONSTRAINT attested_state_grants_check CHECK (octet_length(grants) % 32 = 0)")
     place.sql("UPDATE config.api_client SET disabled_on = now() WHERE client_id = %s", [client["clientId"]])
+
+
+def test_a_link_with_which_a_person_chooses_a_password_ends_after_a_week(place):
+    admin, person, chosen = name("admin"), name("invited"), "a password that they chose"
+    place.add_user(admin)
+    place.add_user(person, "Basic User")
+    [(id,)] = place.sql("SELECT user_id::text FROM config.console_user WHERE name = %s", [person])
+    visitor = place.visit(admin)
+    token = re.search(r"token=([\w-]+)", visitor.page("access/invite-user", csrf=visitor.csrf(), id=id).text)[1]
+
+    def status():
+        return visitor.page(f"invitation?token={token}").status_code
+
+    assert status() == 200
+    Attestor(place).age_invitations("6 days")
+    assert status() == 200
+    Attestor(place).age_invitations("1 day")
+    assert status() == 404
+    visitor.page("invitation", token=token, password=chosen, again=chosen)
+    assert not place.visit(person, chosen).is_in and place.visit(person).is_in
+
+
+def test_a_row_that_does_not_verify_is_not_what_servers_remember(place):
+    """A higher revision that SQL wrote does not make the true row an older one, for servers that have looked at it meanwhile."""
+    client = place.add_client(name("steady"))
+    with place.put_back("attested_state") as mend:
+        place.sql_as("fieldseal_service", "UPDATE config.attested_state SET revision = revision + 1000000")
+        assert place.token(client).status_code in (403, 409)
+        # Servers look once a second.
+        time.sleep(4)
+        mend("fieldseal_service")
+    assert place.token(client).status_code == 200 and "state-not-attested" not in place.doctor()
+    place.run("client", "disable", client["clientId"], "--org", "contoso")
+    assert place.token(client).status_code == 401
+
+
+def test_a_token_that_was_verified_ends_with_its_signing_key(place):
+    client = place.add_client(name("signed"))
+    bearer = place.token(client).json()["access_token"]
+    header, claims, signature = bearer.split(".")
+    # A token under a key that a server does not know has it read the keys again.
+    foreign = base64.urlsafe_b64encode(json.dumps({"alg": "ES256", "typ": "at+jwt", "kid": str(uuid.uuid4())}).encode()).decode().rstrip("=")
+
+    def until(status):
+        deadline = time.monotonic() + PATIENCE
+        while place.get("WhoAmI", bearer).status_code != status:
+            assert time.monotonic() < deadline
+            assert place.get("WhoAmI", f"{foreign}.{claims}.{signature}").status_code == 401
+            time.sleep(0.5)
+
+    until(200)
+    with place.put_back("signing_key") as restore:
+        place.sql("DELETE FROM config.signing_key")
+        until(401)
+        place.sql("DELETE FROM config.signing_key")
+        restore()
+        until(200)
 
 
 # Other organizations, and what is accepted

@@ -70,6 +70,8 @@ def until_waiting(place, count):
 def test_a_password_that_is_changed_behind_a_lock_brings_no_former_row_back(place, command):
     """The person's row is read, the change waits, and an administrator disables the person or takes the role meanwhile."""
     person, answers, commands = name("late"), [], []
+    # Another System Administrator, so that the person is not the last one.
+    place.add_user(name("root"))
     place.add_user(person)
     visitor = place.visit(person)
     csrf = visitor.csrf()

@@ -135,3 +135,41 @@ def test_tags_are_trusted_on_request_and_all_is_listed(emptied):
     details = place.sql("SELECT details FROM security_event WHERE kind = 'organization attached' ORDER BY security_event_id DESC LIMIT 1")[0][0]
     assert "person bob (System Administrator)" in details
     assert "key-control-changed" in place.doctor()
+
+
+@pytest.mark.parametrize("was_disabled", [False, True])
+def test_the_console_signs_no_row_that_was_put_back(place, was_disabled):
+    """A page names rows by their ids, so that no command's check of a name comes before."""
+    def attack(kind, restore=None):
+        label, admin = name(kind), place.visit("root")
+        if kind == "user":
+            place.add_user(label)
+            table, key, id = "console_user", "user_id", place.sql("SELECT user_id::text FROM config.console_user WHERE name = %s", [label])[0][0]
+            forms = [("role-user", {"role": "Email Administrator", "confirmed": "1"}), ("reset-user", {"name": label, "password": NEW, "confirmed": "1"}), ("enable-user", {})]
+        else:
+            id = place.add_client(label)["clientId"]
+            table, key = "api_client", "client_id"
+            forms = [("role-client", {"role": "Email Administrator", "confirmed": "1"}), ("rotate-client", {}), ("enable-client", {})]
+        columns = f"to_jsonb(t), (SELECT count(*) FROM config.api_client_secret AS s WHERE s.client_id = '{id}')"
+
+        def row():
+            return place.sql(f"SELECT {columns} FROM config.{table} AS t WHERE {key} = %s", [id])
+
+        with place.put_back(table, f"{key} = '{id}'") as former:
+            place.run(kind, "role", label, "Basic User", "--org", "contoso")
+            if was_disabled:
+                place.run(kind, "disable", label, "--org", "contoso")
+            if restore:
+                former(restore)
+            before = row()
+            for action, form in forms:
+                # The control changes what a row that is disabled takes: it is enabled first.
+                for page, more in ([("enable-" + kind, {})] if was_disabled and not restore else []) + [(action, form)]:
+                    answer = admin.page(f"access/{page}", csrf=admin.csrf(), id=id, **more)
+                    if restore:
+                        assert 400 <= answer.status_code < 500 and row() == before, (page, answer.status_code, answer.text[-1_000:])
+            return before != row()
+
+    for kind in ("user", "client"):
+        assert not attack(kind, "fieldseal_service")
+        assert attack(kind)

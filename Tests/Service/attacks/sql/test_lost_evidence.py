@@ -5,8 +5,8 @@ import json
 
 import psycopg
 import pytest
-from mail import until
 from service import Deployment
+from waiting import until
 
 SECRET = "hunter2-of-the-lost-evidence"
 

@@ -1,14 +1,13 @@
 """SQL as the service's role can't stop the sending of security events, and what is not sent is said."""
 
 import json
-import time
 
 import psycopg
 import pytest
 import scratch
 from cluster import Cluster
 from server import Server
-from service import PATIENCE
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +23,6 @@ def shipped():
         if server:
             server.stop()
         cluster.remove()
-
-
-def until(condition, what):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} is not met"
-        time.sleep(0.05)
 
 
 def as_service(server, statement):

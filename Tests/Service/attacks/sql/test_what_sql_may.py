@@ -2,11 +2,11 @@
 program's schemas: roles, settings, rights, publications, children of tables, PostgreSQL's own functions."""
 
 import json
-import time
 
 import psycopg
 import pytest
 from cluster import Cluster
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +24,6 @@ def cluster():
 
 def doctor(cluster):
     return json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]
-
-
-def until(holds):
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def as_service(cluster, statement):

@@ -93,12 +93,13 @@ def test_a_target_with_the_host_itself_is_answered(service):
         assert codes == [200] and "UserId" in received, received
 
 
-@pytest.mark.parametrize("path, authority", [
-    ("https://evil.example/contoso/api/data/v9.2/WhoAmI", True), ("https://SAME/contoso/api/data/v9.2/WhoAmI", True),
-    ("contoso/api/data/v9.2/WhoAmI", True), ("*", True), ("/contoso/api/data/v9.2/WhoAmI", False),
+@pytest.mark.parametrize("path, authority, hosts", [
+    ("https://evil.example/contoso/api/data/v9.2/WhoAmI", True, []), ("https://SAME/contoso/api/data/v9.2/WhoAmI", True, []),
+    ("contoso/api/data/v9.2/WhoAmI", True, []), ("*", True, []), ("/contoso/api/data/v9.2/WhoAmI", False, []),
+    ("/contoso/api/data/v9.2/WhoAmI", True, ["evil.example"]), ("/contoso/api/data/v9.2/WhoAmI", True, ["SAME", "evil.example"]),
 ])
-def test_the_path_of_http_2_is_a_path_of_its_authority(service, path, authority):
-    def ask(path, has_authority):
+def test_the_path_of_http_2_is_a_path_of_its_authority(service, path, authority, hosts):
+    def ask(path, has_authority, hosts=()):
         context = ssl.create_default_context(cafile=service.dev["caFile"])
         context.set_alpn_protocols(["h2"])
         same = service.base.removeprefix("https://")
@@ -108,6 +109,7 @@ def test_the_path_of_http_2_is_a_path_of_its_authority(service, path, authority)
             client.initiate_connection()
             fields = [(":method", "GET"), (":scheme", "https"), (":path", path.replace("SAME", same))]
             fields += [(":authority", same)] if has_authority else []
+            fields += [("host", name.replace("SAME", same)) for name in hosts]
             client.send_headers(1, [*fields, ("authorization", f"Bearer {service.token('user')}")], end_stream=True)
             connection.sendall(client.data_to_send())
             status, body = None, b""
@@ -122,11 +124,12 @@ def test_the_path_of_http_2_is_a_path_of_its_authority(service, path, authority)
                 connection.sendall(client.data_to_send())
             return status, body
 
-    status, body = ask(path, authority)
+    status, body = ask(path, authority, hosts)
     assert status in (400, None) and b"UserId" not in body
     # The control.
-    status, body = ask("/contoso/api/data/v9.2/WhoAmI", True)
-    assert status == 200 and b"UserId" in body
+    for same in ([], ["SAME"]):
+        status, body = ask("/contoso/api/data/v9.2/WhoAmI", True, same)
+        assert status == 200 and b"UserId" in body
 
 
 def test_a_request_without_a_host_is_refused(service):

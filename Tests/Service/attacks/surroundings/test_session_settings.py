@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from server import Server
 from service import PATIENCE
+from waiting import until
 
 SETTINGS = [
     ("DateStyle", "'SQL, DMY'"), ("DateStyle", "'German'"), ("DateStyle", "'Postgres, MDY'"), ("IntervalStyle", "'sql_standard'"),
@@ -121,7 +122,7 @@ def test_a_read_only_role_is_not_ready_and_is_well_again_by_itself(cluster, serv
         with_setting(cluster, how, "default_transaction_read_only", "on")
         try:
             # Readiness is looked at once a second.
-            wait_for(lambda: server_get(server, "/readyz").status_code == 503)
+            until(lambda: server_get(server, "/readyz").status_code == 503)
             assert "read-only" in server_get(server, "/readyz").text
             response = server.request("POST", "mailboxes", {"name": "refused"})
             assert response.status_code == 503 and int(response.headers["Retry-After"]) > 0, response.text
@@ -131,8 +132,8 @@ def test_a_read_only_role_is_not_ready_and_is_well_again_by_itself(cluster, serv
             assert sign_in.status_code in (200, 503), sign_in.text
         finally:
             administer(cluster, f"ALTER {how} RESET default_transaction_read_only")
-        wait_for(lambda: server_get(server, "/readyz").status_code == 200)
-        wait_for(lambda: server.request("POST", "mailboxes", {"name": "taken"}).status_code == 204)
+        until(lambda: server_get(server, "/readyz").status_code == 200)
+        until(lambda: server.request("POST", "mailboxes", {"name": "taken"}).status_code == 204)
         assert server.sign_in().status_code == 200 and server.token == token
 
 
@@ -143,29 +144,20 @@ def test_a_server_that_is_made_read_only_under_open_sessions(cluster, server):
         admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         admin.execute("SELECT pg_reload_conf()")
         try:
-            wait_for(lambda: server.request("POST", "mailboxes", {"name": "x"}).status_code == 503)
-            wait_for(lambda: server_get(server, "/readyz").status_code == 503)
+            until(lambda: server.request("POST", "mailboxes", {"name": "x"}).status_code == 503)
+            until(lambda: server_get(server, "/readyz").status_code == 503)
             assert server.request("GET", "mailboxes?$top=1").status_code == 200
         finally:
             admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
             admin.execute("SELECT pg_reload_conf()")
-    wait_for(lambda: server.request("POST", "mailboxes", {"name": "x"}).status_code == 204)
-    wait_for(lambda: server_get(server, "/readyz").status_code == 200)
+    until(lambda: server.request("POST", "mailboxes", {"name": "x"}).status_code == 204)
+    until(lambda: server_get(server, "/readyz").status_code == 200)
 
 
 def server_get(server, path):
     import requests
 
     return requests.get(server.base + path, verify=server.cluster.home / "server.pem", timeout=PATIENCE)
-
-
-def wait_for(condition, seconds=PATIENCE):
-    import time
-
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("value, used", [("off", "on"), ("remote_write", "remote_write"), ("local", "local")])

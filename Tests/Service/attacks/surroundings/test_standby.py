@@ -12,7 +12,7 @@ from server import Server
 from service import PATIENCE
 from standby import Standby
 from standby import hosts_settings as settings
-from standby import wait_for
+from waiting import until
 
 
 @pytest.fixture
@@ -57,15 +57,15 @@ def test_a_standby_named_first_is_passed_over_and_a_failover_is_survived(cluster
         import psycopg
 
         with psycopg.connect(standby.superuser, autocommit=True) as connection:
-            wait_for(lambda: connection.execute("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'before'").fetchone() == (1,))
+            until(lambda: connection.execute("SELECT count(*) FROM org_contoso.mailbox WHERE name = 'before'").fetchone() == (1,))
         cluster.stop(signal.SIGQUIT)
         # No server can write now; what is there can be read.
-        wait_for(lambda: ready(server)[0] == 503)
-        wait_for(lambda: server.request("GET", "mailboxes?$select=name").status_code == 200)
+        until(lambda: ready(server)[0] == 503)
+        until(lambda: server.request("GET", "mailboxes?$select=name").status_code == 200)
         assert not writes(server, "between")
         standby.promote()
-        wait_for(lambda: ready(server)[0] == 200)
-        wait_for(lambda: writes(server, "after"))
+        until(lambda: ready(server)[0] == 200)
+        until(lambda: writes(server, "after"))
         names = [row["name"] for row in server.request("GET", "mailboxes?$select=name").json()["value"]]
         assert "before" in names and "after" in names and "between" not in names
         assert server.process.poll() is None
@@ -82,17 +82,17 @@ def test_a_standby_alone_serves_reads_and_takes_writes_once_it_is_promoted(clust
     try:
         status, text = ready(server)
         assert status == 503 and "read-only" in text
-        wait_for(lambda: "of the primary" in server.request("GET", "mailboxes?$select=name").text)
+        until(lambda: "of the primary" in server.request("GET", "mailboxes?$select=name").text)
         for _ in range(3):
             assert not writes(server, "refused")
         assert server.sign_in().status_code in (200, 503)
         # One round of the sweeper and more, which ended the process once.
         begun = time.monotonic()
-        wait_for(lambda: time.monotonic() > begun + 2 and server.request("GET", "mailboxes?$top=1").status_code == 200)
+        until(lambda: time.monotonic() > begun + 2 and server.request("GET", "mailboxes?$top=1").status_code == 200)
         assert server.process.poll() is None
         standby.promote()
-        wait_for(lambda: ready(server)[0] == 200)
-        wait_for(lambda: writes(server, "taken"))
+        until(lambda: ready(server)[0] == 200)
+        until(lambda: writes(server, "taken"))
         assert server.sign_in().status_code == 200
     finally:
         server.stop()

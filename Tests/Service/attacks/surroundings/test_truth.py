@@ -3,13 +3,12 @@
 import json
 import re
 import threading
-import time
 import uuid
 
 import pytest
 from cluster import Cluster
 from server import Server
-from service import PATIENCE
+from waiting import until
 
 UNKNOWN = "0x80044150"
 
@@ -45,13 +44,6 @@ def struck(server, action, part, method, path, body=None, headers={}, within='"m
     assert proxy.struck, proxy.statements
     proxy.reset()
     return response
-
-
-def wait_for(condition, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def named(cluster, name):
@@ -135,9 +127,9 @@ def test_a_commit_that_comes_after_the_connection_was_lost_is_waited_for(cluster
                 server, "cut sent", 'INSERT INTO "org_contoso"."mailbox"', "POST", "mailboxes", body)))
         thread.start()
         waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO %mailbox%'"
-        wait_for(lambda: cluster.sql(waits) or not thread.is_alive())
+        until(lambda: cluster.sql(waits) or not thread.is_alive())
         looks = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%AS process WHERE process.pid%' AND pid <> pg_backend_pid()"
-        wait_for(lambda: cluster.sql(looks) or not thread.is_alive())
+        until(lambda: cluster.sql(looks) or not thread.is_alive())
         blocker.rollback()
     thread.join()
     assert answers[0].status_code == 204, answers[0].text

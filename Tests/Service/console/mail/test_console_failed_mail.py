@@ -67,8 +67,6 @@ def test_a_basic_user_learns_why_too(console, box):
     name = "writer of mail"
     person(console, name)
     [(user,)] = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = %s", [name])
-    own = console.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE regardingobjectid = %s", [user])
-    assert own == [] or own
     admin = Visitor(console)
     id = failed(console, admin, box, "of a basic user", "550 refused by policy")
     console.sql("UPDATE org_contoso.email SET ownerid = %s, owninguser = %s, owningteam = NULL, owneridtype = 'systemuser' WHERE activityid = %s", [user, user, id])
@@ -102,3 +100,16 @@ def test_an_e_mail_is_sent_again_in_the_browser(console, box, browser):
     press(browser, By.XPATH, "//button[text()='Send']")
     says(browser, "again in a browser")
     assert "/again" not in browser.current_url
+
+
+def test_a_page_that_is_open_says_why_when_sending_fails(console, box, browser):
+    id = failed(console, Visitor(console), box, "watched", None, status=6)
+    browser.get(f"{console.pages}/records/emails/{id}?done=sent")
+    assert "Send again" not in browser.page_source
+    browser.execute_script("window.isStillOpen = true")
+    console.sql("UPDATE org_contoso.email SET statuscode = 8, failure = '550 refused by policy' WHERE activityid = %s", [id])
+    says(browser, "refused by policy")
+    assert browser.execute_script("return window.isStillOpen") is True
+    press(browser, By.LINK_TEXT, "Send again")
+    says(browser, "watched")
+    assert browser.current_url.endswith("/again")

@@ -119,3 +119,29 @@ def test_only_mailboxes_that_work_go_on(console):
             console.sql(change, [approval, enabled, box])
         page = text(types.SimpleNamespace(text=admin.get(f"access/people/{person}").text))
         assert (said in page) if said else "Routers continue" not in page, (states, page)
+
+
+def test_settings_of_a_client_are_named_after_the_client(console):
+    [(id,)] = console.sql("SELECT systemuserid::text FROM org_contoso.systemuser WHERE fullname = '# dev-router'")
+    assert console.request("PATCH", f"usersettingscollection({id})", {"paginglimit": 75}).status_code == 204
+    listed = Visitor(console).get(f"audit?id={id}").text
+    # What is stored is shown as it is.
+    assert "dev-router (client)" in listed and "# dev-router" not in listed.replace("<td># dev-router</td>", "")
+
+
+def test_words_in_a_mail_s_table_are_not_divided(console, browser):
+    row = "".join(f"<td>{cell}</td>" for cell in ("4711-0815-XY", "Quantity", "1,299.00 EUR", "2026-12-04", "Remarks", "Delivery"))
+    [(id,)] = console.sql(
+        "INSERT INTO org_contoso.email (activityid, subject, description, directioncode, statuscode, statecode, createdon) "
+        "VALUES (gen_random_uuid(), 'an order', %s, false, 4, 1, now()) RETURNING activityid::text", [f"<table><tr>{row}</tr></table><p>{'w' * 300}</p>"])
+    resize(browser, 390)
+    browser.get(f"{console.pages}/records/emails/{id}")
+    browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe.mail"))
+    try:
+        lines = "const r = document.createRange(); r.selectNodeContents(arguments[0]); return new Set([...r.getClientRects()].map((x) => Math.round(x.top))).size"
+        cells = browser.find_elements(By.TAG_NAME, "td")
+        assert [browser.execute_script(lines, cell) for cell in (cells[1], cells[4], cells[5])] == [1, 1, 1]
+        # A long word in a text is divided, so that it can be read without scrolling.
+        assert browser.execute_script(lines, browser.find_element(By.TAG_NAME, "p")) > 1
+    finally:
+        browser.switch_to.default_content()

@@ -213,3 +213,74 @@ def test_a_provider_brings_its_servers(console, provider):
     assert stored == (provider["incoming"], provider["incomingPort"], provider["outgoing"], provider["outgoingPort"], 4, 4 if provider.get("oauth") else 0)
     # No router is to ask these servers, when there is one again.
     assert console.request("DELETE", f"mailboxes({saved.url.rsplit('/', 1)[1].split('?')[0]})").status_code == 204
+
+
+# What a form writes
+
+
+@pytest.mark.parametrize(("entity_set", "table", "key"), [
+    ("mailboxes", "mailbox", "name"), ("emailserverprofiles", "emailserverprofile", "name"), ("queues", "queue", "name"),
+    ("usersettingscollection", "usersettings", "uilanguageid")])
+@pytest.mark.parametrize("changes", [True, False], ids=["one field is changed", "no field is changed"])
+def test_a_form_writes_only_what_was_changed_in_it(console, entity_set, table, key, changes):
+    """The router writes to records without giving them another version, while their form is open."""
+    admin = Visitor(console)
+    if table == "usersettings":
+        [(id,)] = console.sql("SELECT systemuserid::text FROM org_contoso.usersettings LIMIT 1")
+    else:
+        id = console.create(entity_set, {"name": "open in a form"})
+        [(id,)] = console.sql(f"SELECT {table}id::text FROM org_contoso.{table} WHERE {table}id = %s", [id])
+    primary = "systemuserid" if table == "usersettings" else f"{table}id"
+
+    def row():
+        return console.sql(f"SELECT to_jsonb(r) FROM org_contoso.{table} AS r WHERE {primary} = %s", [id])[0][0]
+
+    fields = form(admin.get(f"records/{entity_set}/{id}").text, f"/{entity_set}/{id}").fields
+    loaded = json.loads(fields["loaded"])
+    # What the form has, and can have another value without being a lookup or a text with a meaning.
+    others = {name: f"NOT coalesce({name}, false)" for name in loaded if isinstance(row().get(name), bool)}
+    if table == "mailbox":
+        others |= {"incomingemailstatus": "1", "outgoingemailstatus": "2", "mailboxstatus": "1", "lastsyncerror": "'of the router'", "processedtimes": "77"}
+    others = {name: value for name, value in others.items() if name in loaded}
+    assert len(others) >= 2
+    console.sql(
+        "SET LOCAL session_replication_role = replica; UPDATE org_contoso." + table + " SET "
+        + ", ".join(f"{name} = {value}" for name, value in others.items()) + f" WHERE {primary} = '{id}'")
+    written = row()
+    typed = {key: "1031" if key == "uilanguageid" else "another name"} if changes else {}
+    saved = admin.send(f"records/{entity_set}/{id}", **fields | typed)
+    assert saved.status_code == 200 and "done=saved" in saved.url, text(saved)
+    differing = {name for name, value in row().items() if value != written[name]}
+    assert differing <= {"versionnumber", "modifiedon", "modifiedby", "modifiedbyname", *typed} and set(typed) <= differing
+
+
+def test_a_saved_password_is_tried_before_the_mailbox_is_said_to_work(console):
+    admin = Visitor(console)
+    profile = console.create("emailserverprofiles", {"name": "tried servers"})
+    box = console.create("mailboxes", {
+        "name": "tried", "emailaddress": "tried@contoso.example", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    works = "incomingemailstatus = 1, enabledforincomingemail = true, emailrouteraccessapproval = 1"
+    console.sql(f"UPDATE org_contoso.mailbox SET {works} WHERE mailboxid = %s", [box])
+    path = f"records/mailboxes/{box}"
+    fields = form(admin.get(path).text, f"/mailboxes/{box}").fields
+
+    def status(page):
+        return re.search(r'(?s)id="status".*?</section>', page.text)[0]
+
+    assert "This mailbox works" in status(admin.get(path))
+    saved = admin.send(path, **fields | {"password": "another password"})
+    assert saved.url.endswith("?done=passwordSaved"), text(saved)
+    for page in (saved, admin.get(f"{path}?done=passwordSaved")):
+        assert "Saved. The new password is being tried." in text(page) and "The new password is being tried" in status(page)
+        assert "data-live" in status(page) and "This mailbox works" not in status(page)
+    # Without that the page says what is known.
+    assert "This mailbox works" in status(admin.get(path)) and "data-live" not in status(admin.get(path))
+    console.sql("UPDATE org_contoso.mailbox SET lastsyncstartedon = now() WHERE mailboxid = %s", [box])
+    assert "data-live" in status(admin.get(f"{path}?done=passwordSaved"))
+    console.sql(
+        "UPDATE org_contoso.mailbox SET incomingemailstatus = 2, lastsyncerroroccurredon = now(), lastsyncerror = 'refused' WHERE mailboxid = %s", [box])
+    page = admin.get(f"{path}?done=passwordSaved")
+    assert "This mailbox does not work" in status(page) and "data-live" not in status(page) and "being tried" not in text(page)
+    # Another field is no reason to wait.
+    fields = form(admin.get(path).text, f"/mailboxes/{box}").fields
+    assert admin.send(path, **{**fields, "name": "tried again"}).url.endswith("?done=saved")

@@ -11,8 +11,8 @@ import types
 import pytest
 from selenium.webdriver.common.by import By
 from console_browser import press, says, sign_in
-from mail import until
 from test_console_access import Visitor, text
+from waiting import until
 
 ROOT = pathlib.Path(__file__).parents[4]
 MESSAGES = {path.stem: json.loads(path.read_text()) for path in (ROOT / "Sources/CConsole/Messages").glob("*.json")}

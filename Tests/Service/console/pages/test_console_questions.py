@@ -68,7 +68,7 @@ ASKS = {
     "access/role-user": ("person", {"role": "System Administrator"}, ("Give grace another role?", "sets the earlier role")),
     "access/hand-over-user": ("person", {"to": "{admin}"}, ("Hand over what belongs to grace to admin?", "There is no way back in one step", "1 queue")),
     "access/reset-user": (None, "access/people/{grace}/reset", ("Reset the password of grace?", "The former password does not come back")),
-    "access/disable-user": (None, "access/people/{grace}/disable", ("Disable grace?", "You can enable them again")),
+    "access/disable-user": (None, "access/people/{grace}/disable", ("Disable grace?", "you can enable the person again")),
     "access/remove-user": (None, "access/people/{grace}/remove", ("Remove grace?", "can't be undone")),
     "access/role-client": ("client", {"role": "Basic User"}, ("Give dev-admin another role?", "sets the earlier role")),
     "access/disable-client": (None, "access/clients/{client}/disable", ("Disable dev-admin?", "enable it again")),

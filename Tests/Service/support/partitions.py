@@ -1,4 +1,4 @@
-"""PostgreSQL, etcd and servers on machines of their own, between which the network is cut, also one way."""
+"""PostgreSQL, etcd and servers, each on its own machine. The network between them can be cut, in both directions or in one."""
 
 import contextlib
 import signal
