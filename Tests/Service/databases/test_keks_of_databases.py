@@ -10,7 +10,8 @@ import requests
 import yaml
 from server import Server
 from service import PATIENCE
-from several_databases import Caller, Deployment, readiness, until
+from several_databases import Caller, Deployment, readiness
+from waiting import until
 
 ORGANIZATIONS = {"main": "contoso", "east": "fabrikam", "west": "tailspin"}
 PASSWORD = "a password of ada's own"
