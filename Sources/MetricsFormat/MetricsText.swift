@@ -79,8 +79,13 @@ package struct MetricsText: Sendable {
     ///
     /// - Parameter name: The name without `_info`, which the sample gets.
     package mutating func info(_ name: String, _ help: String, _ labels: KeyValuePairs<String, String>) {
+        info(name, help, each: [labels])
+    }
+
+    /// The same for several things, each with its labels.
+    package mutating func info(_ name: String, _ help: String, each lines: [KeyValuePairs<String, String>]) {
         family(format == .openMetrics ? name : "\(name)_info", format == .openMetrics ? "info" : "gauge", help)
-        add("\(name)_info", Sample(labels, 1))
+        for labels in lines { add("\(name)_info", Sample(labels, 1)) }
     }
 
     /// Durations, for each value of a label.

@@ -38,6 +38,7 @@ package struct WebAPI: Sendable {
     /// - Parameters:
     ///   - places: Finds the database of an organization, if there are several. ``serve(_:_:mail:tokens:pages:)`` adds each of
     ///     them.
+    ///   - absence: The reason for which one of them was not added yet; nil if it was not reached.
     ///   - pages: Adds routes of other parts of the service.
     ///   - errorPage: Makes the pages of errors that browsers get.
     package init(
@@ -46,6 +47,7 @@ package struct WebAPI: Sendable {
         tokens: TokenIssuer,
         limits: APILimits = APILimits(),
         places: OrganizationPlaces? = nil,
+        absence: @escaping @Sendable (String) -> String? = { _ in nil },
         logger: Logger,
         pages: @escaping @Sendable (Router<APIContext>) -> Void = { _ in },
         errorPage: ErrorPage? = nil
@@ -57,7 +59,7 @@ package struct WebAPI: Sendable {
         self.limits = limits
         quota = RequestQuota(limits)
         listeners = Listeners(limits)
-        readiness = Readiness(deployment, tokens, among: places?.databases)
+        readiness = Readiness(deployment, tokens, among: places?.databases, absence: absence)
         databases = places.map { DatabaseRouting($0, addresses: tokens.addresses) }
         requests = RequestMiddleware(
             limit: limits.requests, log: limits.log, listeners: listeners, hasSeveralDatabases: places != nil,

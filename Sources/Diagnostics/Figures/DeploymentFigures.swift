@@ -85,9 +85,13 @@ package final class DeploymentFigures: Sendable {
                     }
                 })
         }
-        if let kek = databases.first?.value.deployment.kek {
-            text.info("fieldseal_kek", "The key-encryption key in force.", ["kek_id": kek.id])
-        }
+        guard !databases.isEmpty else { return }
+        text.info(
+            "fieldseal_kek", "The key-encryption key in force.",
+            each: databases.map { name, figures in
+                let id = figures.deployment.kek.id
+                return names == nil ? ["kek_id": id] : ["database": name, "kek_id": id]
+            })
     }
 
     /// Adds what the server itself knows, also while a database does not respond.

@@ -4,7 +4,8 @@ import PostgresClient
 import Tenancy
 
 /// The rows of `config` that belong to an organization: its keys, clients, people and attested state. They are the same in each
-/// database of a deployment, because all databases have one key-encryption key.
+/// database of a deployment, because an organization is moved between databases with the same
+/// key-encryption key only.
 enum ConfigRows {
     struct Table: Sendable {
         let name: String

@@ -1,3 +1,4 @@
+import CellCrypto
 import PostgresClient
 import Tenancy
 
@@ -15,6 +16,7 @@ extension OrganizationMove {
                 """, [.uuid(organization.id)]
             ).map { try $0.decode(0, as: String.self) }
         }
+        try await requireSameKey(of: ids, from)
         let (replaced, servers) = try await to.run { connection in
             (try ReplacedKeyEncryptionKey.all(on: connection).map(\.id), try ServerPresence.running(on: connection))
         }
@@ -30,5 +32,21 @@ extension OrganizationMove {
                         + "Nothing was changed. Name the key in that server's settings, and restart it.")
             }
         }
+    }
+
+    /// Refuses a move between databases that have different key-encryption keys: nothing is wrapped anew on the way.
+    private func requireSameKey(of ids: [String], _ from: PostgresConnection) async throws {
+        // The keys that sign tokens come along.
+        let all = try await from.run { connection in
+            try ids
+                + connection.query("SELECT DISTINCT kek_id FROM config.signing_key WHERE retired_on IS NULL").map {
+                    try $0.decode(0, as: String.self)
+                }
+        }
+        guard let other = all.first(where: { !target.registry.kek.ids.contains($0) }) else { return }
+        throw Self.refusal(
+            "\(name) is under the key-encryption key \(other), and the database \(target.name) has another one, \(target.registry.kek.id). An "
+                + "organization is moved between databases with the same key only. Nothing was changed. Give both the same key first (kek "
+                + "rotate), or take it there with org export and org import.")
     }
 }

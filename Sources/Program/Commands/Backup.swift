@@ -24,9 +24,12 @@ struct Backup: AsyncParsableCommand {
             help: ArgumentHelp(
                 "Settings whose key-encryption key belongs to the backup, such as one that a token seals.", valueName: "file"))
         var settings: String?
+        @Option(help: ArgumentHelp("With --settings: the database that the backup is of; may be left out.", valueName: "name"))
+        var database: String?
         @Flag(help: "Print JSON.") var json = false
 
         func validate() throws {
+            guard database == nil || settings != nil else { throw ValidationError("--database needs --settings.") }
             guard kekFile == nil || settings == nil else { throw ValidationError("Give one of --kek-file and --settings.") }
         }
 
@@ -36,7 +39,12 @@ struct Backup: AsyncParsableCommand {
                     "\(file) can't be read: \(String(cString: strerror(errno))). Name a dump that pg_dump wrote.")
             }
             var kek = try kekFile.map { try KeyEncryptionKeyFile.read($0) }
-            if let settings { kek = try await Settings.read(settings).startingKeyEncryptionKey() }
+            if let settings {
+                let read = try await Settings.read(settings)
+                // Where all databases have the same key, any of them will do.
+                let isShared = database == nil && read.databaseKeks.isEmpty
+                kek = try (isShared ? read : read.selecting(database)).startingKeyEncryptionKey()
+            }
             let tools = try PostgresTools()
             let catalog: DumpCatalog
             do {

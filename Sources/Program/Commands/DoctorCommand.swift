@@ -64,7 +64,7 @@ struct DoctorCommand: AsyncParsableCommand {
             let (deployment, settings) = try await options.deployment(comparesKey: false)
             var report = try await Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
-                kekCopyFile: settings.kekCopyFile, allowedLag: replicaLag,
+                kekCopyFile: settings.kekCopy, allowedLag: replicaLag,
                 shipsEvents: settings.eventFile != nil || settings.eventSyslog != nil,
                 besides: { CertificateFindings.findings(settings) }
             ).report(organization: organization, opensCells: deep, limit: limit)
@@ -76,6 +76,14 @@ struct DoctorCommand: AsyncParsableCommand {
             return (report, true)
         } catch let error as FieldsealError where error.code == .noResource {
             throw CommandFailure("There is no organization \(organization ?? ""): fieldseal org list shows those that there are.")
+        } catch let error where name != nil && (error is KeyEncryptionKeyFile.Problem || error is KeyEncryptionKeyCommand.Problem) {
+            var report = FindingReport(limit: limit)
+            report.add([
+                Finding(
+                    .error, "kek-unusable", "the key-encryption key can't be read, and nothing was looked at: \(error)",
+                    advice: "restore it from its copy, or correct its setting; servers that run go on, and don't start again")
+            ])
+            return (report, true)
         } catch let error as PostgresError where error.isConnectionLoss {
             var report = FindingReport(limit: limit)
             let settings = name.map { "databases.\($0) and migrationDatabases.\($0)" } ?? "database and migrationDatabase"

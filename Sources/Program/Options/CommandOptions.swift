@@ -39,7 +39,13 @@ struct CommandOptions: ParsableArguments {
             do {
                 kek = try await KeyEncryptionKeyCheck.check(kek, on: pool)
             } catch let error where error is WrongKeyEncryptionKey || error is RetiredKeyEncryptionKey {
-                FileHandle.standardError.write(Data("Error: \("\(error)".asTerminalText)\n".utf8))
+                // A report says of which database it is.
+                if DatabaseReports.current != nil {
+                    report(["error": .string("\(error)")], "Error: \(error)")
+                } else {
+                    let place = settings.allDatabases.count > 1 ? "the database \(settings.selectedDatabase ?? ""): " : ""
+                    FileHandle.standardError.write(Data("Error: \("\(place)\(error)".asTerminalText)\n".utf8))
+                }
                 throw ExitCode(EX_CONFIG)
             }
         }

@@ -35,20 +35,49 @@ enum KeyEncryptionKeySource {
 }
 
 extension Settings {
-    /// The source of the key-encryption key in use.
+    /// The source of the key-encryption key in use: the selected database's own one, or the deployment's.
     var kekSource: KeyEncryptionKeySource {
         get throws(SettingsError) {
-            guard let source = try Self.source(kekFile, "kekFile", kekCredential, kekCommand, kekToken, "kek") else {
-                throw .required("kekFile")
+            let shared = try Self.source(kekFile, "kekFile", kekCredential, kekCommand, kekToken, "kek")
+            guard let source = try ownKekSource ?? shared else {
+                guard let name = selectedDatabase, !databaseKeks.isEmpty else { throw .required("kekFile") }
+                throw .malformed(
+                    "the settings have no key-encryption key for the database \(name): add it to kekFiles, or name one in kekFile for all "
+                        + "databases without their own")
             }
             return source
         }
     }
 
-    /// The source of the new key-encryption key during a rotation; nil otherwise.
+    /// The source of the selected database's own key-encryption key; nil if it has the deployment's.
+    private var ownKekSource: KeyEncryptionKeySource? {
+        get throws(SettingsError) {
+            guard let selectedDatabase else { return nil }
+            return try databaseKeks.source(of: selectedDatabase)
+        }
+    }
+
+    /// Whether the selected database has, or gets during a rotation, a key-encryption key of its own.
+    var hasOwnKek: Bool {
+        guard let selectedDatabase else { return false }
+        return databaseKeks.hasKey(of: selectedDatabase)
+    }
+
+    /// The copy of the selected database's key-encryption key, for the doctor; nil for none.
+    var kekCopy: String? {
+        if let own = selectedDatabase.flatMap({ databaseKeks.copyFiles[$0] }) { return own }
+        return (try? ownKekSource) == nil ? kekCopyFile : nil
+    }
+
+    /// The source of the new key-encryption key during a rotation; nil otherwise. The deployment's new one is for the databases
+    /// with its present one.
     var newKekSource: KeyEncryptionKeySource? {
         get throws(SettingsError) {
-            try Self.source(newKekFile ?? "", "newKek.file", newKekCredential, newKekCommand, newKekToken, "newKek")
+            if let selectedDatabase {
+                if let own = try databaseKeks.newSource(of: selectedDatabase) { return own }
+                guard try ownKekSource == nil else { return nil }
+            }
+            return try Self.source(newKekFile ?? "", "newKek.file", newKekCredential, newKekCommand, newKekToken, "newKek")
         }
     }
 
@@ -71,6 +100,10 @@ extension Settings {
         }
     }
 
+    private static let databaseTokens =
+        "the key-encryption keys of single databases are in kekFiles, kekCredentials and kekCommands, by the databases' names; a PKCS#11 token "
+        + "(kek.pkcs11) is for all databases without their own"
+
     private static func source(
         _ file: String, _ fileKey: String, _ credential: String?, _ command: [String], _ token: TokenSettings,
         _ prefix: String
@@ -86,6 +119,7 @@ extension Settings {
 
     /// Settings that operators may expect, with their replacements.
     static let unsupported = [
+        "keks": databaseTokens, "newKeks": databaseTokens, "kekTokens": databaseTokens, "newKekTokens": databaseTokens,
         "https.ocsp": "certificates are not stapled with OCSP responses; end TLS in a proxy that does, and set https.proxyProtocol",
         "https.crl": "certificates of clients are not compared with a list of revoked ones; end the use of one with "
             + "fieldseal client remove-key, or of all of a client with fieldseal client disable",

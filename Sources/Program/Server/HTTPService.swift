@@ -46,7 +46,7 @@ struct HTTPService: Sendable {
             places: names.map(OrganizationPlaces.init))
         let databases = all.map { ServedDatabase($0, settings, surroundings) }
         guard let first = try await ServedDatabase.open(databases, logger).first?.opened else { return }
-        logStart(first.deployment)
+        logStart(databases)
         let activated = try ActivatedSockets.take()
         let isPlain = settings.httpPort != nil || activated.http != nil
         let isLocal = settings.socketPath != nil || activated.unix != nil
@@ -56,7 +56,8 @@ struct HTTPService: Sendable {
         if settings.socketPath != nil { umask(0o077) }
         let api = WebAPI(
             first.served, mail: first.mail, tokens: first.tokens, limits: settings.limits, places: surroundings.places,
-            logger: logger, pages: first.console.add, errorPage: first.console.errorPage)
+            absence: { name in databases.first { $0.name == name }?.absence }, logger: logger, pages: first.console.add,
+            errorPage: first.console.errorPage)
         let figures = DeploymentFigures(databases: names)
         serve(databases, api, figures)
         let keyFile = KeyFileWatch(settings, logger: logger)
@@ -84,12 +85,13 @@ struct HTTPService: Sendable {
         logger.notice("stopped")
     }
 
-    private func logStart(_ deployment: Deployment) {
+    private func logStart(_ databases: [ServedDatabase]) {
+        let ids = Set(databases.compactMap { $0.opened?.deployment.kek.id }).sorted()
         logger.notice(
             "starting",
             metadata: [
                 "version": "\(Program.configuration.version)", "pid": "\(getpid())", "settings": "\(settings.file)",
-                "kek_id": "\(deployment.kek.id)",
+                "kek_id": "\(ids.joined(separator: ", "))",
             ])
     }
 

@@ -41,6 +41,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
     private let settings: Settings
     private let surroundings: Surroundings
     private let state = Mutex<Opened?>(nil)
+    private let keyProblem = Mutex<String?>(nil)
     private let onReached = Mutex<(@Sendable (ServedDatabase, Opened) -> Void)?>(nil)
 
     /// The number of shared connections for short statements. One connection batches lookups best. With more connections for
@@ -49,6 +50,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
     private static let sharedWriters = 4
     /// The pause between two attempts at reaching a database that was unreachable at the start.
     private static let retryInterval = Duration.seconds(2)
+    /// The same if its key-encryption key could not be used, which a program may print.
+    private static let keyRetryInterval = Duration.seconds(10)
 
     init(_ database: Settings.Database, _ settings: Settings, _ surroundings: Surroundings) {
         name = database.name
@@ -60,6 +63,9 @@ final class ServedDatabase: ServiceLifecycle.Service {
     func whenReached(_ body: @escaping @Sendable (ServedDatabase, Opened) -> Void) { onReached.withLock { $0 = body } }
 
     var opened: Opened? { state.withLock(\.self) }
+
+    /// The reason for which the database is not served, if that is its key-encryption key. Clients may read it.
+    var absence: String? { keyProblem.withLock(\.self) }
 
     /// Connects, and checks that the service may use the database.
     ///
@@ -85,9 +91,25 @@ final class ServedDatabase: ServiceLifecycle.Service {
             try await check(deployment)
             let opened = try await compose(deployment)
             state.withLock { $0 = opened }
+            keyProblem.withLock { $0 = nil }
         } catch {
+            keyProblem.withLock { $0 = Self.keyProblem(error) }
             await pool.close()
             throw error
+        }
+    }
+
+    /// Whether the other databases are served when this one's key-encryption key can't be used.
+    private var mayLackKey: Bool { !settings.databaseKeks.isEmpty }
+
+    /// What clients may read of an error of the key-encryption key; nil for another error. Problems of tokens are not among them: a
+    /// wrong PIN must not be tried again.
+    private static func keyProblem(_ error: any Error) -> String? {
+        switch error {
+        case is WrongKeyEncryptionKey, is RetiredKeyEncryptionKey: "\(error)"
+        case is KeyEncryptionKeyFile.Problem, is KeyEncryptionKeyCommand.Problem:
+            "its key-encryption key can't be read; see the server's log"
+        default: nil
         }
     }
 
@@ -105,7 +127,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
             served, baseURL: settings.baseURL, providers: surroundings.providers,
             doctor: Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
-                kekCopyFile: settings.kekCopyFile, besides: { CertificateFindings.findings(certificates.current) }),
+                kekCopyFile: settings.kekCopy, besides: { CertificateFindings.findings(certificates.current) }),
             retention: RetentionRules(
                 eventDays: settings.eventDays, auditDays: settings.auditDays, emailDays: settings.emailDays))
         return Opened(
@@ -146,7 +168,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
     private func reach() async throws {
         var last = ""
         while opened == nil {
-            try await Task.sleep(for: Self.retryInterval)
+            try await Task.sleep(for: absence == nil ? Self.retryInterval : Self.keyRetryInterval)
             do {
                 try await open()
                 surroundings.logger.notice("database reached", metadata: ["database": "\(name)"])
@@ -185,7 +207,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// Opens all databases at the same time.
     ///
     /// - Returns: The reachable ones in order: at least one.
-    /// - Throws: The reason for which a reachable one can't be served, or for which none is reachable.
+    /// - Throws: The reason for which a reachable one can't be served, or for which none is reachable. Where databases have
+    ///   key-encryption keys of their own, one whose key can't be used counts as unreachable.
     static func open(_ databases: [ServedDatabase], _ logger: Logger) async throws -> [ServedDatabase] {
         let failures = await withTaskGroup(of: (name: String, error: (any Error)?).self) { group in
             for database in databases {
@@ -201,8 +224,9 @@ final class ServedDatabase: ServiceLifecycle.Service {
             return await group.reduce(into: [String: any Error]()) { $0[$1.name] = $1.error }
         }
         let opened = databases.filter { $0.opened != nil }
+        let lacking = Set(databases.filter { $0.mayLackKey && $0.absence != nil }.map(\.name))
         for (name, error) in failures.sorted(by: { $0.key < $1.key }) {
-            guard !opened.isEmpty, (error as? PostgresError)?.isConnectionLoss == true else {
+            guard !opened.isEmpty, (error as? PostgresError)?.isConnectionLoss == true || lacking.contains(name) else {
                 for database in opened { await database.close() }
                 throw databases.count == 1 ? error : StartError.database(name, error)
             }

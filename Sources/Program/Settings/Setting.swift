@@ -13,6 +13,10 @@ struct Setting {
         case connection
         /// Connection strings by the databases' names. In a variable they are a JSON object.
         case connections
+        /// A text for each of several databases. In a variable they are a JSON object.
+        case databases(DatabaseTexts)
+        /// A program and its arguments for each of several databases. In a variable they are a JSON object.
+        case commands
         /// The service's address: `https://`, a host, and an optional port.
         case address
         case integer(ClosedRange<Int>)
@@ -33,6 +37,11 @@ struct Setting {
         case organizations, files
     }
 
+    /// The meaning of the texts of ``Kind/databases(_:)``.
+    enum DatabaseTexts {
+        case files, credentials
+    }
+
     /// A value of any kind.
     enum Value: Equatable {
         case text(String)
@@ -41,6 +50,8 @@ struct Setting {
         case list([String])
         /// Texts by their host names.
         case table([String: String])
+        /// Lists by the databases' names.
+        case lists([String: [String]])
         /// Not set.
         case none
     }
@@ -79,6 +90,10 @@ struct Setting {
         case .file: "the path of a file"
         case .connection: "a libpq connection string"
         case .connections: "libpq connection strings by names, such as {main: host=db1 …, east: host=db2 …}"
+        case .databases(.files): "paths of files by the databases' names, such as {east: /etc/fieldseal/private/kek-east}"
+        case .databases(.credentials): "names of credentials by the databases' names, such as {east: kek-east}"
+        case .commands:
+            "lists of a program's absolute path and its arguments by the databases' names, such as {east: [/usr/bin/age, -d, /etc/fieldseal/kek-east.age]}"
         case .address: "an address such as https://crm.example.com, without a path"
         case .integer(let range): "\(range.lowerBound) to \(range.upperBound)\(unit.map { " \($0.words)" } ?? "")"
         case .flag: "true or false"
@@ -165,6 +180,18 @@ extension Setting {
 
     static func connections(_ key: String, _ path: WritableKeyPath<Settings, [String: String]>) -> Setting {
         table(key, path, .connections)
+    }
+
+    static func databases(_ key: String, _ path: WritableKeyPath<Settings, [String: String]>, _ texts: DatabaseTexts) -> Setting {
+        table(key, path, .databases(texts))
+    }
+
+    static func commands(_ key: String, _ path: WritableKeyPath<Settings, [String: [String]]>) -> Setting {
+        Setting(key: key, kind: .commands) {
+            .lists($0[keyPath: path])
+        } write: { settings, value in
+            if case .lists(let lists) = value { settings[keyPath: path] = lists } else { settings[keyPath: path] = [:] }
+        }
     }
 
     private static func table(_ key: String, _ path: WritableKeyPath<Settings, [String: String]>, _ kind: Kind) -> Setting {

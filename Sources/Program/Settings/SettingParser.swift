@@ -50,9 +50,16 @@ struct SettingParser {
                     let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                     return (String(parts[0]).trimmingCharacters(in: .whitespaces), parts.count > 1 ? String(parts[1]) : "")
                 })
-        case .connections:
+        case .connections, .databases:
             guard case .object(let members)? = try? JSONParser.parse(Array(text.utf8)) else { throw misfit(text) }
             return try table(members.map { ($0.name, $0.value.string ?? "") })
+        case .commands:
+            guard case .object(let members)? = try? JSONParser.parse(Array(text.utf8)) else { throw misfit(text) }
+            return try lists(
+                members.map { member in
+                    guard case .array(let list) = member.value else { return (member.name, []) }
+                    return (member.name, list.map { $0.string ?? "" })
+                })
         case .text, .file, .connection, .address:
             if form == .plain, Self.isNoText(text) { throw misfit("\(text), which is no text; put a text in quotes") }
             if text.isEmpty { return try none() }
@@ -71,7 +78,11 @@ struct SettingParser {
 
     /// - Parameter entries: Host names or names of databases, each with its text.
     func table(_ entries: [(host: String, text: String)]) throws(SettingsError) -> Setting.Value {
-        if case .connections = setting.kind { return .table(try connections(entries)) }
+        switch setting.kind {
+        case .connections: return .table(try connections(entries))
+        case .databases: return .table(try texts(entries))
+        default: break
+        }
         guard case .hosts(let texts) = setting.kind else { throw misfit("an object") }
         var table: [String: String] = [:]
         for (host, text) in entries {
@@ -106,7 +117,9 @@ struct SettingParser {
     }
 
     private func none() throws(SettingsError) -> Setting.Value {
-        guard [.none, .text(""), .list([]), .table([:])].contains(setting.read(Settings.defaults)) else { throw misfit("nothing") }
+        guard [.none, .text(""), .list([]), .table([:]), .lists([:])].contains(setting.read(Settings.defaults)) else {
+            throw misfit("nothing")
+        }
         return .none
     }
 
@@ -150,16 +163,42 @@ struct SettingParser {
     private func connections(_ entries: [(host: String, text: String)]) throws(SettingsError) -> [String: String] {
         var table: [String: String] = [:]
         for (name, text) in entries {
-            guard Organization.isName(name) else {
-                throw .malformed("\(setting.key) has a name that is not 1 to 39 lower-case letters, digits and hyphens (\(place))")
-            }
-            guard table[name] == nil else { throw .malformed("\(setting.key) has \(name) twice (\(place))") }
+            try checkName(name, isNew: table[name] == nil)
             guard !text.isEmpty, (try? ConnectionParameters.parse(text)) != nil else {
                 throw .malformed("\(setting.key).\(name) takes a libpq connection string (\(place))")
             }
             table[name] = text
         }
         return table
+    }
+
+    private func checkName(_ name: String, isNew: Bool) throws(SettingsError) {
+        guard Organization.isName(name) else {
+            throw .malformed("\(setting.key) has a name that is not 1 to 39 lower-case letters, digits and hyphens (\(place))")
+        }
+        guard isNew else { throw .malformed("\(setting.key) has \(name) twice (\(place))") }
+    }
+
+    /// Texts by the databases' names.
+    private func texts(_ entries: [(host: String, text: String)]) throws(SettingsError) -> [String: String] {
+        var table: [String: String] = [:]
+        for (name, text) in entries {
+            try checkName(name, isNew: table[name] == nil)
+            guard !text.isEmpty, !text.unicodeScalars.contains("\0") else { throw misfit("an object with \(name) and no text") }
+            table[name] = text
+        }
+        return table
+    }
+
+    /// Programs with their arguments, by the databases' names.
+    func lists(_ entries: [(name: String, list: [String])]) throws(SettingsError) -> Setting.Value {
+        var table: [String: [String]] = [:]
+        for (name, list) in entries {
+            try checkName(name, isNew: table[name] == nil)
+            guard !list.isEmpty else { throw misfit("an object with \(name) and no list") }
+            table[name] = try command(list)
+        }
+        return .lists(table)
     }
 
     private func checked(_ text: String) throws(SettingsError) -> Setting.Value {

@@ -34,6 +34,7 @@ extension Settings {
         var settings = self
         (settings.database, settings.migrationDatabase) = (one.conninfo, one.migrationConninfo)
         settings.standbyDatabase = one.standbyConninfo
+        settings.selectedDatabase = one.name
         return settings
     }
 
@@ -59,7 +60,9 @@ extension Settings {
     mutating func completeDatabases() throws(SettingsError) {
         guard !databases.isEmpty else {
             guard !database.isEmpty else { throw .required("database") }
-            guard migrationDatabases.isEmpty, standbyDatabases.isEmpty else { throw .required("databases") }
+            guard migrationDatabases.isEmpty, standbyDatabases.isEmpty, databaseKeks.settings.allSatisfy(\.names.isEmpty) else {
+                throw .required("databases")
+            }
             if migrationDatabase.isEmpty { migrationDatabase = database }
             return try checkStandby("standbyDatabase", standbyDatabase)
         }
@@ -67,13 +70,21 @@ extension Settings {
         for (key, text) in [("migrationDatabase", migrationDatabase), ("standbyDatabase", standbyDatabase)] where !text.isEmpty {
             throw .malformed("the settings have \(key) beside databases: it is an entry of \(key)s there")
         }
-        for (key, entries) in [("migrationDatabases", migrationDatabases), ("standbyDatabases", standbyDatabases)] {
-            if let name = entries.keys.sorted().first(where: { databases[$0] == nil }) {
+        let maps = [
+            ("migrationDatabases", migrationDatabases.keys.sorted()), ("standbyDatabases", standbyDatabases.keys.sorted()),
+        ]
+        for (key, names) in maps + databaseKeks.settings {
+            if let name = names.first(where: { databases[$0] == nil }) {
                 throw .malformed("\(key) has \(name), which is not among databases: correct its name, or add it there")
             }
         }
         for (name, conninfo) in standbyDatabases.sorted(by: { $0.key < $1.key }) {
             try checkStandby("standbyDatabases.\(name)", conninfo)
+        }
+        for one in allDatabases {
+            let selected = selecting(one)
+            _ = try selected.kekSource
+            _ = try selected.newKekSource
         }
         // One of several is selected later.
         if allDatabases.count == 1 { self = selecting(allDatabases[0]) }

@@ -36,6 +36,10 @@ struct Settings: Sendable {
     var newKekToken = TokenSettings()
     /// Nil if there is no copy for the doctor to check.
     var kekCopyFile: String?
+    /// What single databases have instead.
+    var databaseKeks = DatabaseKeks()
+    /// The database that was selected, if one was.
+    var selectedDatabase: String?
     var baseURL = ""
     /// Organizations by the host at whose root they are.
     var hosts: [String: String] = [:]
@@ -144,6 +148,13 @@ struct Settings: Sendable {
             .integer("connections", \.connections, 2...1_000),
             .text("kekFile", \.kekFile, .file),
             .text("kekCopyFile", \.kekCopyFile),
+            .databases("kekFiles", \.databaseKeks.files, .files),
+            .databases("kekCredentials", \.databaseKeks.credentials, .credentials),
+            .commands("kekCommands", \.databaseKeks.commands),
+            .databases("kekCopyFiles", \.databaseKeks.copyFiles, .files),
+            .databases("newKekFiles", \.databaseKeks.newFiles, .files),
+            .databases("newKekCredentials", \.databaseKeks.newCredentials, .credentials),
+            .commands("newKekCommands", \.databaseKeks.newCommands),
             .command("kek.command", \.kekCommand),
             .text("kek.credential", \.kekCredential, .text),
             .command("newKek.command", \.newKekCommand),
@@ -243,7 +254,7 @@ struct Settings: Sendable {
     /// Fills in values that are derived from other settings.
     private mutating func complete() throws(SettingsError) {
         for setting in Self.table where setting.isRequired && setting.read(self) == .text("") { throw .required(setting.key) }
-        _ = try kekSource
+        if databases.isEmpty { _ = try kekSource }
         _ = try newKekSource
         if limits.takesProxyProtocol, limits.trustedProxies.isEmpty { throw .required("trustedProxies") }
         try checkEvents()

@@ -65,6 +65,7 @@ struct SettingsFile {
             }
             return try parser.list(texts)
         case .mapping(let mapping):
+            if case .commands = setting.kind { return try parser.lists(Self.lists(mapping, parser)) }
             var entries: [(host: String, text: String)] = []
             for (name, child) in mapping {
                 guard case .scalar(let host) = name, case .scalar(let text) = child else {
@@ -75,6 +76,20 @@ struct SettingsFile {
             return try parser.table(entries)
         case .alias: throw parser.misfit("an alias")
         }
+    }
+
+    /// Lists by names.
+    private static func lists(_ mapping: Node.Mapping, _ parser: SettingParser) throws(SettingsError) -> [(String, [String])] {
+        var entries: [(String, [String])] = []
+        for (name, child) in mapping {
+            guard case .scalar(let name) = name, case .sequence(let sequence) = child else {
+                throw parser.misfit("an object of something else")
+            }
+            let texts = sequence.compactMap { $0.scalar?.string }
+            guard texts.count == sequence.count else { throw parser.misfit("a list of something else") }
+            entries.append((name.string, texts))
+        }
+        return entries
     }
 
     private static func form(_ scalar: Node.Scalar) -> SettingParser.Form {

@@ -23,6 +23,8 @@ final class Readiness: Sendable {
     private let databases: Mutex<[String: Database]>
     /// The names of several databases; nil where there is one.
     private let names: [String]?
+    /// The reason for which one of several databases was not added yet; nil if it was not reached.
+    private let absence: @Sendable (String) -> String?
     private let last = Mutex<Answered?>(nil)
     private let checks = SingleFlight<Bool, APIResponse>()
     private let isStopping = Mutex(false)
@@ -33,8 +35,13 @@ final class Readiness: Sendable {
     private static let ready = "ready"
     private static let away = "the database can't be reached"
 
-    /// - Parameter names: The names of several databases, which ``add(_:_:_:)`` adds.
-    init(_ deployment: Deployment, _ tokens: TokenIssuer, among names: [String]?) {
+    /// - Parameters:
+    ///   - names: The names of several databases, which ``add(_:_:_:)`` adds.
+    ///   - absence: The reason for which one of them was not added yet; nil if it was not reached.
+    init(
+        _ deployment: Deployment, _ tokens: TokenIssuer, among names: [String]?, absence: @escaping @Sendable (String) -> String?
+    ) {
+        self.absence = absence
         databases = Mutex(names == nil ? ["": Database(deployment: deployment, tokens: tokens)] : [:])
         self.names = names
     }
@@ -69,7 +76,7 @@ final class Readiness: Sendable {
         let reasons = await withTaskGroup(of: (name: String, reason: String?).self) { group in
             for name in names {
                 group.addTask {
-                    guard let database = databases[name] else { return (name, Self.away) }
+                    guard let database = databases[name] else { return (name, self.absence(name) ?? Self.away) }
                     return (name, await Self.limited { await Self.reason(database) })
                 }
             }

@@ -6,6 +6,7 @@ import time
 import psycopg
 import pytest
 import requests
+import yaml
 from cluster import Cluster
 from server import Server
 from service import PATIENCE
@@ -14,7 +15,8 @@ from service import PATIENCE
 class Deployment:
     """The databases `east`, `main` (with the organization contoso) and `west`; west is a PostgreSQL of its own."""
 
-    def __init__(self):
+    def __init__(self, *own):
+        """`own` are the databases with a key-encryption key of their own, in the file `kek-NAME`."""
         self.main, self.west = Cluster(), Cluster()
         home = self.main.home
         with psycopg.connect(f"host={home} user=postgres dbname=postgres", autocommit=True) as connection:
@@ -27,6 +29,9 @@ class Deployment:
             "databases": {name: f"{text} user=fieldseal_service" for name, text in self.names.items()},
             "migrationDatabases": {name: f"{text} user=postgres" for name, text in self.names.items()}, "kekFile": f"{home}/kek",
             "metrics": {"port": 0}}
+        for name in own:
+            self.main.run("kek", "create", f"{home}/kek-{name}", settings=None)
+            settings.setdefault("kekFiles", {})[name] = f"{home}/kek-{name}"
         (home / "several.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items()))
         self.run("migrate", "bootstrap")
         self.run("migrate", "up")
@@ -35,6 +40,13 @@ class Deployment:
 
     def run(self, *arguments, **options):
         return self.main.run(*arguments, settings="several", **options)
+
+    def settings(self, name, **changes):
+        """Writes other settings: those of `several.yaml` with changes. None takes a setting out."""
+        home = self.main.home
+        all = {**yaml.safe_load((home / "several.yaml").read_text()), **changes}
+        (home / f"{name}.yaml").write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in all.items() if value is not None))
+        return name
 
     def sql(self, database, statement, parameters=None):
         with psycopg.connect(f"{self.names[database]} user=postgres", autocommit=True) as connection:
@@ -52,13 +64,13 @@ class Deployment:
 class Caller:
     """A client of one organization."""
 
-    def __init__(self, server, organization):
-        self.server, self.organization = server, organization
+    def __init__(self, server, organization, role="System Administrator", settings="several"):
+        self.server, self.organization, self.settings = server, organization, settings
         self.session = requests.Session()
         self.session.trust_env, self.session.verify = False, str(server.cluster.home / "server.pem")
         self.client = json.loads(server.cluster.run(
-            "client", "add", f"caller-{time.monotonic_ns()}", "--org", organization, "--role", "System Administrator", "--json",
-            settings="several").stdout)
+            "client", "add", f"caller-{time.monotonic_ns()}", "--org", organization, "--role", role, "--json",
+            settings=settings).stdout)
 
     def sign_in(self):
         response = self.session.post(

@@ -37,6 +37,8 @@ extension Doctor {
         return Finding(
             .error, "wrong-key-encryption-key",
             "\(keyFiles.file.map { "\($0) is" } ?? "the settings name") the key-encryption key \(deployment.kek.id), and this deployment's keys are wrapped under \(ids.joined(separator: ", "))",
-            advice: "name the right file in kekFile, or restore it from its backup; nothing else was checked")
+            advice:
+                "name the right file in kekFile, or in kekFiles for a database with its own key, or restore it from its backup; nothing else was checked"
+        )
     }
 }

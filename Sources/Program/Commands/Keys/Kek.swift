@@ -130,23 +130,43 @@ struct Kek: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let databases = try await Settings.read(options.settings).allDatabases.count
-            try await options.inDatabases { try await look($0, isOnly: databases == 1) }
-            guard databases > 1, !options.json else { return }
-            CommandOutput.line(
-                options.database == nil
-                    ? "This holds for all databases. Name the new key alone in the settings of every server, restart them, and run fieldseal kek retire."
-                    : "The other databases were not looked at. Run fieldseal kek rotate without --database before you name the new key alone."
-            )
+            let settings = try await Settings.read(options.settings)
+            let databases = settings.allDatabases
+            let changing = try databases.filter { try settings.selecting($0).newKekSource != nil }.map(\.name)
+            // Alone, each of the others says what it lacks.
+            let resting = options.database == nil && !changing.isEmpty ? Set(databases.map(\.name)).subtracting(changing) : []
+            try await options.inDatabases { try await look($0, isOnly: databases.count == 1, resting) }
+            guard databases.count > 1, !options.json else { return }
+            CommandOutput.line(Self.next(settings, of: options.database, changing))
         }
 
-        /// - Parameter isOnly: Whether there is no other database.
-        private func look(_ options: CommandOptions, isOnly: Bool) async throws {
+        /// What comes next in a deployment of several databases.
+        private static func next(_ settings: Settings, of chosen: String?, _ changing: [String]) -> String {
+            let others = changing.filter { $0 != chosen }
+            if let chosen, !others.isEmpty, (try? settings.selecting(chosen))?.hasOwnKek != true {
+                return
+                    "The other databases were not looked at. Run fieldseal kek rotate without --database before you name the new key alone."
+            }
+            let these = chosen ?? (changing.count == settings.allDatabases.count ? nil : changing.joined(separator: ", "))
+            return
+                "This holds for \(these ?? "all databases"). Name the new key alone in the settings of every server, restart them, and run "
+                + "fieldseal kek retire."
+        }
+
+        /// - Parameters:
+        ///   - isOnly: Whether there is no other database.
+        ///   - resting: Databases that get no new key, beside others that do.
+        private func look(_ options: CommandOptions, isOnly: Bool, _ resting: Set<String>) async throws {
             let (deployment, settings) = try await options.deployment()
+            if let name = options.database, resting.contains(name) {
+                return options.report(
+                    ["kekId": .string(deployment.kek.id), "done": true, "organizations": []],
+                    "The settings name no new key-encryption key for this database. It stays under \(deployment.kek.id).")
+            }
             guard let new = try settings.newKekSource?.read() else {
                 throw CommandFailure(
-                    "The settings name no new key-encryption key. Make one with fieldseal kek create, and name it in newKek.file of every "
-                        + "server's settings beside the present one.")
+                    "The settings name no new key-encryption key. Make one with fieldseal kek create, and name it in newKek.file (newKekFiles "
+                        + "for one of several databases) of every server's settings beside the present one.")
             }
             let registry = OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: settings.policy)
             var outcomes: [KeyEncryptionKeyRotation.Outcome] = []
@@ -195,14 +215,13 @@ struct Kek: AsyncParsableCommand {
             let databases = try await Settings.read(options.settings).allDatabases
             guard databases.count > 1 else { return }
             var censuses: [KeyEncryptionKeyRotation.Census] = []
-            var inForce = ""
             for database in databases {
                 var selected = options
                 selected.database = database.name
                 do {
                     let deployment = try await selected.deployment().0
-                    inForce = deployment.kek.id
-                    censuses.append(.init(database.name, try await KeyEncryptionKeyStatus.read(deployment)))
+                    censuses.append(
+                        .init(database.name, try await KeyEncryptionKeyStatus.read(deployment), inForce: deployment.kek.id))
                 } catch let code as ExitCode {
                     // What is wrong was told then.
                     let words = "So nothing was retired in any database: \(database.name) was not looked at."
@@ -214,7 +233,7 @@ struct Kek: AsyncParsableCommand {
                         "The database \(database.name) could not be looked at, so nothing was retired in any: \(words)")
                 }
             }
-            try KeyEncryptionKeyRotation.checkRetiring(censuses, inForce: inForce)
+            try KeyEncryptionKeyRotation.checkRetiring(censuses)
         }
 
         @Sendable private func look(_ options: CommandOptions) async throws {

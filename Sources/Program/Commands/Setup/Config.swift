@@ -92,6 +92,8 @@ extension Setting.Value {
         case .flag(let flag): .bool(flag)
         case .list(let texts): .array(texts.map { .string($0) })
         case .table(let table): .object(table.sorted { $0.key < $1.key }.map { .init($0.key, .string($0.value)) })
+        case .lists(let lists):
+            .object(lists.sorted { $0.key < $1.key }.map { .init($0.key, .array($0.value.map { .string($0) })) })
         case .none: .null
         }
     }
@@ -104,6 +106,10 @@ extension Setting.Value {
         case .list(let texts): texts.isEmpty ? "none" : texts.joined(separator: ", ")
         case .table(let table):
             table.isEmpty ? "none" : table.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
+        case .lists(let lists):
+            lists.isEmpty
+                ? "none"
+                : lists.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.joined(separator: " "))" }.joined(separator: ", ")
         case .none: "none"
         }
     }

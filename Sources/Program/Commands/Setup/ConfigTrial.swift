@@ -49,7 +49,7 @@ struct ConfigTrial {
             let deployment = Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy)
             let doctor = try Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
-                kekCopyFile: settings.kekCopyFile)
+                kekCopyFile: settings.kekCopy)
             let room = try await pool.withConnection { connection in
                 let row = try connection.query(
                     """

@@ -11,7 +11,7 @@ struct SettingsNotes {
 
     init(_ settings: Settings) { self.settings = settings }
 
-    var all: [String] { [addresses, writableFile, keyCopy, shares, addressShares].compactMap(\.self) + passwordFiles + exposed }
+    var all: [String] { [addresses, writableFile, shares, addressShares].compactMap(\.self) + keyCopies + passwordFiles + exposed }
 
     /// - Parameter certificate: The certificate of the service's own address.
     func name(in certificate: ServerCertificate) -> String? {
@@ -54,12 +54,22 @@ struct SettingsNotes {
             + "programs that are run; chmod 0640 \(settings.file)"
     }
 
-    private var keyCopy: String? {
-        guard let copy = settings.kekCopyFile else { return nil }
-        guard FileManager.default.fileExists(atPath: copy) else { return "kekCopyFile: there is no file \(copy)" }
+    /// Notes of the copies of key-encryption keys, one for each copy.
+    private var keyCopies: [String] {
+        var notes: [String] = []
+        for note in settings.allDatabases.compactMap({ Self.keyCopy(settings.selecting($0)) }) where !notes.contains(note) {
+            notes.append(note)
+        }
+        return notes
+    }
+
+    private static func keyCopy(_ settings: Settings) -> String? {
+        guard let copy = settings.kekCopy else { return nil }
+        let setting = copy == settings.kekCopyFile ? "kekCopyFile" : "kekCopyFiles.\(settings.selectedDatabase ?? "")"
+        guard FileManager.default.fileExists(atPath: copy) else { return "\(setting): there is no file \(copy)" }
         let devices = [copy, try? settings.kekSource.file].compactMap { path in path.flatMap(FileStatus.init(path:))?.device }
         guard devices.count == 2, devices[0] == devices[1] else { return nil }
-        return "kekCopyFile: \(copy) is on the file system of the key itself, and is lost with it; keep the copy on another one"
+        return "\(setting): \(copy) is on the file system of the key itself, and is lost with it; keep the copy on another one"
     }
 
     private var addressShares: String? {

@@ -4,45 +4,71 @@ import MetricsFormat
 import ServiceLifecycle
 import Tenancy
 
-/// Checks regularly whether the file of the key-encryption key can be read. A running server does not need the file, but the next
-/// start does.
+/// Checks regularly whether the files of key-encryption keys can be read. A running server does not need them, but the next start
+/// does.
 struct KeyFileWatch: ServiceLifecycle.Service {
-    let path: String
-    let logger: Logger
+    private struct KeyFile {
+        /// The database's name; nil if there is one database.
+        let database: String?
+        let path: String
+    }
+
+    private let files: [KeyFile]
+    private let logger: Logger
 
     /// The time between two checks.
     private static let interval = Duration.seconds(10)
 
-    /// Nil if the key does not come from a file.
+    /// Nil if no key comes from a file.
     init?(_ settings: Settings, logger: Logger) {
-        guard case .file(let path)? = try? settings.kekSource else { return nil }
-        (self.path, self.logger) = (path, logger)
+        let all = settings.allDatabases
+        files = all.compactMap { one in
+            guard case .file(let path)? = try? settings.selecting(one).kekSource else { return nil }
+            return KeyFile(database: all.count > 1 ? one.name : nil, path: path)
+        }
+        guard !files.isEmpty else { return nil }
+        self.logger = logger
     }
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
-            var known: String?
+            var known: [String: String] = [:]
+            let paths = Set(files.map(\.path)).sorted()
             while !Task.isCancelled {
-                let problem = problem
-                if let problem, problem != known {
-                    logger.error(
-                        "the key-encryption key can't be read any more: this server works on, and would not start again",
-                        metadata: ["error": "\(problem)"])
+                for path in paths {
+                    let problem = Self.problem(path)
+                    if let problem, problem != known[path] {
+                        logger.error(
+                            "the key-encryption key can't be read any more: this server works on, and would not start again",
+                            metadata: metadata(path, ["error": "\(problem)"]))
+                    }
+                    if problem == nil, known[path] != nil {
+                        logger.notice("the key-encryption key can be read again", metadata: metadata(path))
+                    }
+                    known[path] = problem
                 }
-                if problem == nil, known != nil { logger.notice("the key-encryption key can be read again") }
-                known = problem
                 try await Task.sleep(for: Self.interval)
             }
         }
     }
 
     func write(to text: inout MetricsText) {
+        let samples = files.map { file in
+            let value = Self.problem(file.path) == nil ? 1.0 : 0
+            return file.database.map { MetricsText.Sample(["database": $0], value) } ?? MetricsText.Sample([:], value)
+        }
         text.gauge(
-            "fieldseal_kek_readable", "Whether the file of the key-encryption key can be read, which the next start needs.",
-            [.init([:], problem == nil ? 1 : 0)])
+            "fieldseal_kek_readable", "Whether the file of the key-encryption key can be read, which the next start needs.", samples
+        )
     }
 
-    private var problem: String? {
+    /// Adds the databases whose key-encryption key is in a file.
+    private func metadata(_ path: String, _ others: Logger.Metadata = [:]) -> Logger.Metadata {
+        let names = files.filter { $0.path == path }.compactMap(\.database)
+        return names.isEmpty ? others : others.merging(["databases": "\(names.joined(separator: ", "))"]) { first, _ in first }
+    }
+
+    private static func problem(_ path: String) -> String? {
         do {
             _ = try KeyEncryptionKeyFile.read(path)
             return nil
