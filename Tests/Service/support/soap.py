@@ -4,7 +4,6 @@ import pathlib
 import re
 import string
 
-import requests
 from lxml import etree
 from service import PATIENCE
 
@@ -41,7 +40,7 @@ def send(service, body, client="admin", token=None, url=None, **headers):
     if token != "":
         headers["Authorization"] = f"Bearer {token or service.token(client)}"
     body = body.encode() if isinstance(body, str) else body
-    return requests.post(url or address(service), data=body, headers=headers, verify=service.dev["caFile"], timeout=PATIENCE)
+    return service.connections().post(url or address(service), data=body, headers=headers, timeout=PATIENCE)
 
 
 def call(service, operation, version="1.1", header="", **options):
