@@ -85,7 +85,8 @@ extension Session {
                 outcomes = nil
                 attempts += 1
                 var changes = DestinationChanges()
-                try confirm(on: connection)
+                // A record that is written twice has the same modifiedon each time, so the audit needs the caller's name from here.
+                _ = try run([callerSettings], on: connection)
                 if attempts > 1 { try lock(writes.map(\.trace), on: connection) }
                 var targets: Set<[UUID]> = []
                 let isMixed = writes.contains { $0.caller.actor != caller.actor }

@@ -118,6 +118,27 @@ def test_many_at_once(service, entities, deputy, name):
     assert seen == [[own, changed], [other], [own], [other, changed], [other, changed], [other, changed]]
 
 
+@pytest.mark.parametrize("name", sorted(CHANGED))
+def test_each_change_of_one_change_set_names_its_caller(service, entities, deputy, name):
+    """Also the second and later ones of one record, whose times are the same."""
+    admin, collection = user_of(service, "admin"), entities[name]
+    own, delegated = {"Content-Type": "application/json"}, {"Content-Type": "application/json", "MSCRMCallerID": deputy}
+    record = service.create("systemusers" if name == "usersettings" else collection, NEW.get(name, NEW["systemuser"])())
+    steps = [("PATCH", own, admin, None), ("PATCH", own, admin, None), ("PATCH", delegated, deputy, admin), ("PATCH", own, admin, None)]
+    if name not in UNDELETABLE:
+        steps.append(("DELETE", delegated, deputy, admin))
+    requests = [
+        {"id": str(n), "atomicityGroup": "g", "method": method, "url": f"{collection}({record})", "headers": headers, "body": {CHANGED[name]: f"change {n}"}}
+        for n, (method, headers, _, _) in enumerate(steps)]
+    for request in requests:
+        if request["method"] == "DELETE":
+            del request["body"]
+    answers = batch(service, requests).json()["responses"]
+    assert [answer["status"] for answer in answers] == [204] * len(steps), answers
+    expected = [(2 if method == "PATCH" else 3, who, sender) for method, _, who, sender in steps]
+    assert [row[1:] for row in audits(service, record) if row[0] == name][-len(steps):] == expected
+
+
 def test_commands_are_named(service):
     """The command line acts as no user of the organization. The audit has its name."""
     name = f"audited {uuid.uuid4().hex[:8]}"
