@@ -84,6 +84,17 @@ struct DestinationChanges {
         }
     }
 
+    /// Notes that the delete of a record cleared the lookups that referred to it.
+    mutating func clear(_ lookup: String, of entity: String, from deleted: UUID) {
+        guard let index = MailDestination.attributes(of: entity).firstIndex(of: lookup) else { return }
+        for place in order where place.entity == entity {
+            guard let expected = starts[place]?.expected, expected.indices.contains(index), expected[index] == deleted.text else {
+                continue
+            }
+            starts[place]?.expected[index] = nil
+        }
+    }
+
     /// Notes the credentials that a write set.
     mutating func renew(_ input: ParsedValues, id: UUID) {
         for (attribute, value) in input.secrets where value != nil {

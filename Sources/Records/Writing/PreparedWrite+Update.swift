@@ -23,7 +23,9 @@ extension PreparedWrite {
         {
             return updated
         }
-        guard condition == .none, entity.messages.contains(.create) else {
+        // Who may create none does not learn which ids exist.
+        let mayCreate = id == nil || caller.depth(of: .create, on: entity) != .none
+        guard condition == .none, entity.messages.contains(.create), mayCreate else {
             throw FieldsealError.noSuchRecord(entity, id?.text ?? "")
         }
         _ = try session.require(.create, on: entity)
@@ -154,6 +156,7 @@ extension PreparedWrite {
         _ recordKey: RecordKey,
         _ condition: WriteCondition,
         _ depth: PrivilegeDepth,
+        _ changes: inout DestinationChanges,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome {
         let id: UUID
@@ -192,6 +195,7 @@ extension PreparedWrite {
             try session.refuseReadable(entity, id, without: .delete, on: connection)
             try refuseMissing(id, condition, depth, on: connection)
         }
+        for link in removedLinks { changes.clear(link.attribute.logicalName, of: link.referencing.logicalName, from: id) }
         return WriteOutcome(id: id, versionNumber: 0, isCreated: false)
     }
 

@@ -222,7 +222,8 @@ struct PreparedWrite: Sendable {
             }
         case .upsert(let input, let recordKey, let members, let condition, let depth):
             return try upsert(input, recordKey, members, condition, depth, key, &changes, on: connection)
-        case .delete(let recordKey, let condition, let depth): return try delete(recordKey, condition, depth, on: connection)
+        case .delete(let recordKey, let condition, let depth):
+            return try delete(recordKey, condition, depth, &changes, on: connection)
         case .message(let id, let message):
             let subject = try session.perform(message, on: entity, id, on: connection)
             return WriteOutcome(id: id, versionNumber: 0, isCreated: false, subject: subject)

@@ -70,6 +70,30 @@ def test_a_mailbox_loses_its_deleted_profile(service, delete):
     assert service.get(f"mailboxes({box})/emailserverprofile/$ref").status_code == 204
 
 
+@pytest.mark.parametrize("client", ["admin", "mailadmin"])
+def test_a_change_set_gives_a_profile_and_deletes_it(service, client):
+    """Also a record and a profile of the set itself."""
+    json_type = {"Content-Type": "application/json"}
+
+    def step(n, method, url, body=None):
+        return {"id": str(n), "atomicityGroup": "g", "method": method, "url": url, **({"body": body, "headers": json_type} if body else {})}
+
+    def sent(*steps):
+        answer = service.request("POST", "$batch", {"requests": [step(n, *one) for n, one in enumerate(steps)]}, client=client, Content_Type="application/json")
+        assert [one["status"] for one in answer.json()["responses"]] == [204] * len(steps), answer.text
+
+    profile, made, box, new = (str(uuid.uuid4()) for _ in range(4))
+    service.create("emailserverprofiles", {"name": "p", "emailserverprofileid": profile})
+    service.create("mailboxes", {"name": "m", "mailboxid": box})
+    sent(("PATCH", f"mailboxes({box})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}), ("DELETE", f"emailserverprofiles({profile})"))
+    sent(("POST", "emailserverprofiles", {"name": "p", "emailserverprofileid": made}),
+         ("POST", "mailboxes", {"name": "n", "mailboxid": new, "emailserverprofile@odata.bind": f"/emailserverprofiles({made})"}),
+         ("DELETE", f"emailserverprofiles({made})"))
+    for id in (box, new):
+        assert service.get(f"mailboxes({id})?$select=_emailserverprofile_value").json()["_emailserverprofile_value"] is None
+    assert service.sql("SELECT count(*) FROM org_contoso.emailserverprofile WHERE emailserverprofileid = ANY (%s::uuid[])", [[profile, made]]) == [(0,)]
+
+
 @pytest.mark.parametrize("delete", WAYS)
 def test_a_queue_and_its_e_mails_lose_their_deleted_mailbox(service, delete):
     address = f"{uuid.uuid4().hex}@contoso.test"
