@@ -48,6 +48,13 @@ def read(service, entity, id):
     return {name: value for name, value in record.items() if "@" not in name and not name.startswith("_")}
 
 
+def test_writing_back_leaves_no_trace_in_the_audit(service):
+    """Dates are written to the second, and so are those that a new record has by itself."""
+    mailbox = service.create("mailboxes", {"name": f"traceless {uuid.uuid4()}"})
+    assert patch(service, "mailbox", mailbox, read(service, "mailbox", mailbox)).status_code == 204
+    assert service.sql("SELECT operation FROM org_contoso.audit WHERE objectid = %s", [mailbox]) == [(1,)]
+
+
 def settled(record):
     return {name: value for name, value in record.items() if name not in MOVING}
 
@@ -117,11 +124,81 @@ def test_no_way_to_what_the_caller_may_not_read(service):
     assert len(answers) == 1
 
 
+def test_no_way_to_which_ids_exist(service):
+    """Attributes that no update writes are compared only where the caller may read the record."""
+    mailbox = service.create("mailboxes", {"name": f"hidden {uuid.uuid4()}"})
+    for more in ({}, {"createdbyname": "y"}, {"ispasswordset": True}, {"ispasswordset": None, "createdon": "2026-01-01T00:00:00Z"}):
+        answers = [service.request("PATCH", f"mailboxes({id})", {"name": "x", **more}, client="user") for id in (mailbox, uuid.uuid4())]
+        assert [answer.status_code for answer in answers] == [404, 404], [answer.text for answer in answers]
+
+
 def test_flags_of_passwords_are_compared_and_passwords_never(service):
     mailbox = service.create("mailboxes", {"name": f"flag {uuid.uuid4()}", "password": "a password"})
     assert service.request("PATCH", f"mailboxes({mailbox})", {"username": "u", "ispasswordset": True}).status_code == 204
     refused(service.request("PATCH", f"mailboxes({mailbox})", {"username": "u", "ispasswordset": False}), 400, "0x80060413")
     assert service.get(f"mailboxes({mailbox})?$select=ispasswordset").json()["ispasswordset"] is True
+
+
+#: The encrypted attributes of each entity.
+PASSWORDS = {"emailserverprofile": ["incomingpassword", "outgoingpassword"], "mailbox": ["password"], "queue": ["emailpassword"], "usersettings": ["emailpassword"]}
+
+
+#: Their keys.
+KEYS = {"emailserverprofile": "emailserverprofileid", "mailbox": "mailboxid", "queue": "queueid", "usersettings": "systemuserid"}
+
+
+def by_patch(service, entity, record):
+    return patch(service, entity, record[KEYS[entity]], record)
+
+
+def by_multiple(service, entity, record, message="UpdateMultiple"):
+    target = {"@odata.type": f"Microsoft.Dynamics.CRM.{entity}", **record}
+    return service.request("POST", f"{SETS[entity]}/Microsoft.Dynamics.CRM.{message}", {"Targets": [target]})
+
+
+def by_upserts(service, entity, record):
+    return by_multiple(service, entity, record, "UpsertMultiple")
+
+
+@pytest.mark.parametrize("write", [by_patch, by_multiple, by_upserts])
+@pytest.mark.parametrize("entity", sorted(PASSWORDS))
+def test_a_record_that_is_written_back_keeps_its_passwords(service, records, entity, write):
+    id = records[entity]
+    secrets = {name: f"the {name} of {entity}" for name in PASSWORDS[entity]}
+
+    def stored():
+        cells = service.opened_cells()
+        return {name: cells.get(f"{entity}({id}).{name}", (0, None))[1] for name in secrets}
+
+    assert patch(service, entity, id, secrets).status_code == 204 and stored() == secrets
+    whole = read(service, entity, id)
+    assert {whole[name] for name in secrets} == {None}
+    writable = next(name for name in ("description", "homepagearea", "username", "name") if name in whole)
+    for record in (whole, {**whole, writable: "changed"}):
+        assert write(service, entity, record).status_code < 300
+        assert stored() == secrets
+    # An empty text clears also there, and so does null beside what updates write.
+    assert write(service, entity, {**whole, **{name: "" for name in secrets}}).status_code < 300
+    assert set(stored().values()) == {None}
+    assert patch(service, entity, id, secrets).status_code == 204
+    assert patch(service, entity, id, {writable: "changed again", **{name: None for name in secrets}}).status_code == 204
+    assert set(stored().values()) == {None}
+    # So does null beside nothing that an update writes.
+    assert patch(service, entity, id, secrets).status_code == 204
+    kept = {name: value for name, value in whole.items() if name in ("createdon", "versionnumber")}
+    assert patch(service, entity, id, {**kept, **{name: None for name in secrets}}).status_code == 204
+    assert set(stored().values()) == {None}
+
+
+@pytest.mark.parametrize("entity", ["mailbox", "queue"])
+def test_annotations_of_a_read_say_that_null_is_no_password(service, records, entity):
+    id, attribute = records[entity], PASSWORDS[entity][0]
+    address = f"{SETS[entity]}({id})"
+    assert patch(service, entity, id, {attribute: "a password"}).status_code == 204
+    body = service.get(f"{address}?$select=name,{attribute}").json()
+    assert body["@odata.etag"] and body[attribute] is None
+    assert service.request("PATCH", address, {**body, "name": "annotated"}).status_code == 204
+    assert service.opened_cells()[f"{entity}({id}).{attribute}"][1] == "a password"
 
 
 @pytest.fixture(scope="module")

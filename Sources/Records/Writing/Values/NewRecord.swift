@@ -42,11 +42,13 @@ package struct NewRecord: Sendable {
         self.origin = origin
         takeOriginalDate()
         for (name, serverDefault) in entity.serverDefaults where self.values[name] == nil {
-            sources[name] = if case .now = serverDefault { .now } else { .shared }
+            // What clients write has no fractions of a second. So writing back what was read changes nothing.
+            let isWritten = entity[name]?.validFor.contains(.update) ?? false
+            sources[name] = if case .now = serverDefault { isWritten ? .own : .now } else { .shared }
             self.values[name] =
                 switch serverDefault {
                 case .value(let value): value
-                case .now: .date(now)
+                case .now: .date(isWritten ? Date(timeIntervalSince1970: now.timeIntervalSince1970.rounded(.down)) : now)
                 case .user: origin.user.map(AttributeValue.id) ?? .null
                 case .businessUnit: .id(origin.businessUnit)
                 case .organization: .id(origin.organization.id)

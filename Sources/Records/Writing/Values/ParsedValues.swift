@@ -16,6 +16,10 @@ package struct ParsedValues: Sendable {
     private(set) var kept: [String: AttributeValue] = [:]
     /// The key in `@odata.id`.
     private(set) var ownKey: RecordKey?
+    /// Encrypted attributes that are null, as every read gives them.
+    private var nulls: Set<String> = []
+    /// Whether there are values or annotations that a client has from reading the record, and that no update writes.
+    private var isAsRead = false
 
     /// The attributes that the client named.
     var names: Set<String> {
@@ -59,7 +63,10 @@ package struct ParsedValues: Sendable {
         }
         try settleState()
         try settleAttachment(for: purpose)
-        if purpose == .create || purpose == .part { try requireName() }
+        switch purpose {
+        case .create, .part: try requireName()
+        case .update, .upsert: leaveUnreadPasswords()
+        }
     }
 
     /// A lookup without a value, also one that clients don't write.
@@ -76,6 +83,12 @@ package struct ParsedValues: Sendable {
         } else {
             try set(member.name, member.value, for: purpose)
         }
+    }
+
+    /// Leaves passwords alone that are null in a record as it was read. Beside nothing that an update writes, null clears.
+    private mutating func leaveUnreadPasswords() {
+        guard isAsRead || !unchangeable.isEmpty, !names.subtracting(createOnly).isSubset(of: nulls) else { return }
+        for attribute in nulls { secrets[attribute] = nil }
     }
 
     /// The attribute that a member sets; nil for an annotation and for an unknown name.
@@ -159,6 +172,7 @@ package struct ParsedValues: Sendable {
     ///   `@odata.bind`, for one of an unknown property, and for the type of another entity.
     private mutating func check(annotation: Substring, of property: Substring, _ value: JSONValue) throws(FieldsealError) {
         let isOfRecord = property.isEmpty
+        isAsRead = isAsRead || isOfRecord && ["@odata.context", "@odata.etag"].contains(annotation)
         guard isOfRecord || entity.hasProperty(String(property)) else { throw refusal(ofUnknown: String(property)) }
         if Self.harmlessAnnotations.contains(annotation), value != .null, value.string == nil {
             throw FieldsealError(.payloadDoesNotFit, "\(annotation) takes a text.")
@@ -198,6 +212,7 @@ package struct ParsedValues: Sendable {
             return
         }
         guard try isTaken(attribute, for: purpose) else {
+            isAsRead = isAsRead || Self.stamps.contains(attribute.logicalName)
             // It is passed over if it may be what the service gave.
             if !attribute.type.isReference { _ = try AttributeParser(attribute).value(value) }
             return
@@ -212,6 +227,7 @@ package struct ParsedValues: Sendable {
             values[attribute.logicalName] = .null
         } else if attribute.isEncrypted {
             secrets[attribute.logicalName] = .some(try AttributeParser(attribute).secret(value))
+            if value == .null { nulls.insert(attribute.logicalName) }
         } else {
             var parsed = try AttributeParser(attribute).value(value)
             if parsed == .null, value != .null, entity.keepsEmptyText(attribute) { parsed = .text("") }
@@ -289,8 +305,9 @@ package struct ParsedValues: Sendable {
         switch purpose {
         case .create where !attribute.validFor.contains(.create), .part where !attribute.validFor.contains(.create):
             throw FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) can't be set when a record is created.")
-        // A reference of new records alone is compared with the record's, once the record that it names is known.
-        case .update where attribute.type.isReference && attribute.validFor.contains(.create): return true
+        // A reference that no update writes is compared with the record's, once the record that it names is known.
+        case .update where attribute.type.isReference && !attribute.validFor.isDisjoint(with: [.create, .read]): return true
+        case .upsert where attribute.type.isReference && attribute.validFor.contains(.read): return true
         case .update where !attribute.validFor.contains(.update),
             .upsert where attribute.validFor.isDisjoint(with: [.create, .update]):
             throw FieldsealError(.attributeCannotBeUpdated, "\(attribute.logicalName) can't be updated.")
