@@ -51,7 +51,9 @@ struct Representation: Sendable {
     /// The response with the addresses of a page's records.
     func references(_ page: RecordPage, nextLink: String?) -> JSONValue {
         let references = page.records.map { record -> JSONValue in ["@odata.id": .string(address(page.shape.entity, record.id))] }
-        var members = [context("Collection($ref)"), JSONValue.Member("value", .array(references))]
+        var members = [context("Collection($ref)")]
+        if let count = page.count { members.append(.init("@odata.count", .integer(Int64(count)))) }
+        members.append(.init("value", .array(references)))
         if let nextLink { members.append(.init("@odata.nextLink", .string(nextLink))) }
         return .object(members)
     }

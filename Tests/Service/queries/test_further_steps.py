@@ -34,6 +34,13 @@ def test_the_addresses_of_a_set(service, queues):
         path = page.get("@odata.nextLink", "").removeprefix(f"{service.api}/") or None
     assert (seen, pages) == ([f"{service.api}/queues({id})" for id in ids], 3)
     assert service.get(f"queues/$ref?$filter=startswith(name,'{prefix}')&$top=2&$skip=1&$orderby=name").json()["value"] == [{"@odata.id": address} for address in seen[1:3]]
+    counted = service.get(f"queues/$ref?$filter=startswith(name,'{prefix}')&$top=1&$count=true").json()
+    assert (counted["@odata.count"], len(counted["value"])) == (len(ids), 1) and list(counted)[1] == "@odata.count"
+    user = service.get("WhoAmI").json()["UserId"]
+    for path in (f"systemusers({user})/lk_queuebase_createdby", f"systemusers({user})/teammembership_association"):
+        counted = service.get(f"{path}/$ref?$count=true").json()
+        assert counted["@odata.count"] == int(service.get(f"{path}/$count").text.strip("\ufeff"))
+    assert service.get("queues/$ref", Prefer="odata.maxpagesize=2").headers["Preference-Applied"] == "odata.maxpagesize=2"
     assert service.request("POST", "queues/$ref", {}).status_code == 405
     assert "GET" in service.request("OPTIONS", "queues/$ref").headers["Allow"]
     assert service.get("queues/$ref?$select=name").status_code == 400

@@ -125,11 +125,15 @@ extension DataAPI {
         let page = try await session.list(
             entity, query, expanding: named(options.expansions, entity, preferences), mayUseStandby: true)
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
-        if givesReferences { return APIResponse.json(representation(request).references(page, nextLink: nextLink)).holding(page) }
+        let headers = HTTPFields().applying(preferences.applied)
+        if givesReferences {
+            let references = representation(request).references(page, nextLink: nextLink)
+            return APIResponse.json(references, headers: headers).holding(page)
+        }
         return APIResponse.json(
             try representation(request).page(
                 page, nextLink: nextLink, annotations: page.count.map(preferences.annotations(of:)) ?? []),
-            headers: HTTPFields().applying(preferences.applied)
+            headers: headers
         ).holding(page)
     }
 
