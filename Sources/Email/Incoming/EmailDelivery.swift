@@ -83,12 +83,15 @@ package struct EmailDelivery: Sendable {
     private func place(of mailbox: UUID?, on connection: isolated PostgresConnection) throws -> Place {
         let row = try connection.query(
             """
-            SELECT m.ownerid, m.owneridtype, m.owningbusinessunit, coalesce(o.emailcorrelationenabled, true) AS correlates,
+            SELECT m.mailboxid, m.ownerid, m.owneridtype, m.owningbusinessunit, coalesce(o.emailcorrelationenabled, true) AS correlates,
                    coalesce(o.enablesmartmatching, false) AS matches, coalesce(o.maxuploadfilesize, 5242880) AS attachment_limit
               FROM \(organization.qualified("organization")) AS o
               LEFT JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $1 LIMIT 1
             """, [.uuid(mailbox)]
         )[0]
+        if mailbox != nil, try row.decodeIfPresent("mailboxid", as: UUID.self) == nil {
+            throw FieldsealError.noSuchRecord(.mailbox)
+        }
         guard let owner = try row.decodeIfPresent("ownerid", as: UUID.self) ?? caller.systemUserID,
             let unit = try row.decodeIfPresent("owningbusinessunit", as: UUID.self) ?? session.callersUnit
         else { throw FieldsealError(.unexpected, "The mailbox has no owner.") }

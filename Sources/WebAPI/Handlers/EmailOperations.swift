@@ -6,6 +6,7 @@ import JSON
 import Model
 import Records
 import RouterProtocol
+import Tenancy
 
 // Operations of e-mail: Dataverse's messages, and those of routers.
 extension DataAPI {
@@ -25,6 +26,7 @@ extension DataAPI {
         let isWhole = (try? id("MailboxId")) != nil && body["Direction"]?.string.flatMap(MailDirection.init) != nil
         if name == "DeliverIncomingEmails" {
             _ = try delivery
+            try session.requireOwnName("A message of the router")
         } else if name != "ReleaseCredential" || !isWhole || body["HostId"]?.string == nil {
             _ = try leases
         }

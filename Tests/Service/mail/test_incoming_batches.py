@@ -4,7 +4,7 @@ import base64
 import hashlib
 
 import pytest
-from service import Deployment
+from service import Deployment, refused
 
 ADDRESS = "support@contoso.test"
 
@@ -120,3 +120,22 @@ def test_limits_of_a_batch(receiving, box):
     body["Emails"] = [incoming("good"), {**incoming("bad"), "Digest": "x"}]
     assert receiving.request("POST", "fieldseal.DeliverIncomingEmails", body).status_code == 400
     assert receiving.sql("SELECT count(*) FROM org_contoso.email WHERE subject = 'good'") == [(0,)]
+
+
+def test_there_is_no_delivery_to_a_mailbox_that_is_not_there(receiving, box):
+    missing = "8ce8eabe-6d1c-4b03-828a-c03c76553b18"
+    body = {"MailboxId": missing, "HostId": "here", "Emails": [incoming("nowhere")]}
+    assert refused(receiving.request("POST", "fieldseal.DeliverIncomingEmails", body), 404, "0x80040217") == "There is no such mailbox."
+    one = {"MailboxId": missing, "MessageId": "<nowhere@elsewhere.test>", "Subject": "nowhere", "From": "customer@elsewhere.test", "To": ADDRESS, "Body": "b", "ReceivedOn": "2026-01-31T12:00:00Z"}
+    for name in ("CheckIncomingEmail", "DeliverIncomingEmail"):
+        answer = receiving.request("POST", f"emails/Microsoft.Dynamics.CRM.{name}", one)
+        assert answer.status_code == 404, (name, answer.text)
+    assert records(receiving, "subject") == {}
+
+
+def test_no_delivery_in_the_name_of_another_user(receiving, box):
+    client = receiving.json("client", "add", "deputy", "--role", "System Administrator", "--org", "contoso")
+    ((deputy,),) = receiving.sql("SELECT systemuser_id::text FROM config.api_client WHERE client_id = %s", [client["clientId"]])
+    body = {"MailboxId": box, "HostId": "here", "Emails": [incoming("for another")]}
+    answer = receiving.request("POST", "fieldseal.DeliverIncomingEmails", body, MSCRMCallerID=deputy)
+    assert answer.status_code == 403 and "in the name of another user" in answer.text and records(receiving, "subject") == {}
