@@ -74,7 +74,11 @@ def test_a_cast_to_the_own_type_changes_nothing(service):
 def test_what_is_there_refuses_its_options(service):
     refused(service.get("WhoAmI?$select=UserId"), 400, "0x80060888")
     refused(service.get("queues?$foo=1"), 400, "0x80060888")
+    before = service.log().count(b"request failed")
     refused(service.request("POST", "CreateEntities", {}), 501, "0x80040219")
+    refused(service.request("POST", "businessunits/Microsoft.Dynamics.CRM.UpdateMultiple", {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.businessunit", "businessunitid": str(uuid.uuid4()), "name": "x"}]}), 501, "0x80040219")
+    # The operator is not told of what clients ask for in vain.
+    assert service.log().count(b"request failed") == before
 
 
 # Ids
