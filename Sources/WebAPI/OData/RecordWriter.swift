@@ -149,8 +149,7 @@ struct RecordWriter {
 
     /// The entity that a lookup refers to; nil where one of several is not known, as in groups.
     private func target(of column: RowShape.Column, _ attribute: AttributeDefinition, _ record: Record) throws -> String? {
-        let targets = attribute.type.targets
-        guard targets.count > 1 else { return targets.first }
+        if let target = attribute.type.soleTarget { return target }
         let own = attribute.typeAttribute(in: record.shape.entity)?.logicalName
         guard let kind = column.isRenamed ? RecordQuery.Output.hiddenType(column.name) : own,
             case .text(let name) = try record.value(of: kind)

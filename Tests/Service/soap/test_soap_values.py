@@ -6,6 +6,7 @@ import uuid
 import zlib
 
 import pytest
+from lxml import etree
 from soap import NAMESPACES, call, columns, entity, fault, formatted, operation, parameter, reference, refused_by, values
 
 
@@ -214,3 +215,43 @@ def test_a_decimal_comes_back(service):
     currency = service.get("transactioncurrencies?$select=exchangerate").json()["value"][0]
     found = values(read(service, "transactioncurrency", currency["transactioncurrencyid"], "exchangerate"))["exchangerate"]
     assert found[0] == "xs:decimal" and float(found[1]) == float(currency["exchangerate"])
+
+
+@pytest.mark.parametrize("name", ["emailserverprofile", "mailbox", "queue", "team", "systemuser", "email"])
+def test_a_record_is_updated_as_it_was_retrieved(service, name):
+    """With all that it has: also the parties of an e-mail, which refer to it as an activity."""
+    label = f"retrieved {uuid.uuid4()}"
+    user = service.get("WhoAmI").json()["UserId"]
+    record = service.create(*{
+        "emailserverprofile": ("emailserverprofiles", {"name": label}), "mailbox": ("mailboxes", {"name": label}), "queue": ("queues", {"name": label}),
+        "team": ("teams", {"name": label}), "systemuser": ("systemusers", {"fullname": label, "domainname": f"CONTOSO\\{label}"}),
+        "email": ("emails", {"subject": label, "email_activity_parties": [
+            {"participationtypemask": 2, "addressused": "customer@elsewhere.test"},
+            {"participationtypemask": 1, "partyid_systemuser@odata.bind": f"/systemusers({user})"}]}),
+    }[name])
+
+    def retrieved():
+        answer = call(service, operation("Retrieve", f"<entityName>{name}</entityName><id>{record}</id><columnSet>{columns(everything=True)}</columnSet>"))
+        return answer[0]
+
+    before = retrieved()
+    content = "".join(etree.tostring(child, encoding="unicode") for child in before)
+    answer = call(service, operation("Update", f"<entity>{content}</entity>"))
+    assert etree.QName(answer).localname == "UpdateResponse", fault(answer)
+    moving = {"modifiedon", "versionnumber", "modifiedby", "to", "from"}
+    kept = [{key: str(value) for key, value in values(one).items() if key not in moving and isinstance(value[1], (str, type(None)))} for one in (before, retrieved())]
+    assert kept[0] == kept[1] and kept[0]
+    if name == "email":
+        parties = service.get(f"activityparties?$filter=_activityid_value eq {record}&$orderby=participationtypemask", Prefer='odata.include-annotations="*"').json()["value"]
+        assert [(party["participationtypemask"], party["addressused"]) for party in parties if party["participationtypemask"] < 3][1:] == [(2, "customer@elsewhere.test")]
+        for party in parties:
+            assert party["_activityid_value"] == record and party["_activityid_value@Microsoft.Dynamics.CRM.lookuplogicalname"] == "email"
+
+
+def test_a_reference_to_an_activity_is_one_to_an_email(service):
+    email = service.create("emails", {"subject": f"activity {uuid.uuid4()}"})
+    for name in ("email", "activitypointer", "ActivityPointer"):
+        pair = parameter("objectid", "x:EntityReference", reference(name, email)) + parameter("filename", "string", "a.txt") + parameter("body", "string", "YQ==")
+        answer = call(service, operation("Create", f"<entity>{entity('activitymimeattachment', pair)}</entity>"))
+        assert etree.QName(answer).localname == "CreateResponse", fault(answer)
+    assert service.get(f"activitymimeattachments/$count?$filter=_objectid_value eq {email}").text.strip("\ufeff") == "3"

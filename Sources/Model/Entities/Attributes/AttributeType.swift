@@ -44,6 +44,13 @@ package enum AttributeType: Sendable {
         }
     }
 
+    /// The entity that a value refers to where nothing beside it says so: the only target, or the only one that has records here.
+    package var soleTarget: String? {
+        guard targets.count > 1 else { return targets.first }
+        let known = targets.filter { EntityCatalog.entity($0) != nil }
+        return known.count == 1 ? known[0] : nil
+    }
+
     /// The labels of its options, for types with options.
     package var options: OptionLabels? {
         switch self {

@@ -21,9 +21,10 @@ struct ContractReference: Sendable {
     init(_ element: XMLElement) throws(FieldsealError) {
         let members = try ContractMembers(
             element, of: "EntityReference", ["Id", "KeyAttributes", "LogicalName", "RowVersion"], ignoring: ["Name"])
-        guard let name = members.text("LogicalName"), let entity = EntityCatalog.entity(name.lowercased()) else {
-            throw Self.unknown(members.text("LogicalName"))
-        }
+        guard let name = members.text("LogicalName")?.lowercased(),
+            // Every activity here is an e-mail.
+            let entity = name == "activitypointer" ? .email : EntityCatalog.entity(name)
+        else { throw Self.unknown(members.text("LogicalName")) }
         self.entity = entity
         id = try Self.id(members)
         keys = try Self.keys(members["KeyAttributes"], of: entity)

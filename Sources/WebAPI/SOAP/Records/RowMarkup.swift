@@ -100,7 +100,7 @@ struct RowMarkup: Sendable {
                 reference: isReference
                     ? Reference(
                         kind: column.typePlace.flatMap { shape.columns[$0].place }, name: name,
-                        target: add(value.type.targets.first ?? "")) : nil,
+                        target: add(value.type.soleTarget ?? value.type.targets.first ?? "")) : nil,
                 formatted: formatted(value, name),
                 formattedStart: add(
                     "<\(p.xrm):KeyValuePairOfstringstring><\(p.pairs):key>\(key)</\(p.pairs):key><\(p.pairs):value>")))
