@@ -329,7 +329,9 @@ def test_a_server_that_announces_nothing_is_asked(quiet, idling):
         with server.lock:
             server.messages[1] = text("unannounced")
         until(lambda: "unannounced" in subjects(quiet, box), what=why(quiet))
-        # It goes on to wait on the same connection, and has no turn without news.
+        # It goes on to wait on the same connection once the turn has ended, and has no turn without news.
+        before = server.idles
+        until(lambda: server.idles > before, what=why(quiet))
         [(turns,)] = quiet.sql("SELECT processedtimes FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
         before = server.idles
         until(lambda: server.idles >= before + 2, what=why(quiet))

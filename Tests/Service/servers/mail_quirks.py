@@ -149,6 +149,8 @@ class IdlingServer(IMAPServer):
             stream.sendall(data)
 
         user = ""
+        #: The deliveries of which this connection knows. One between two commands is told with the next IDLE.
+        told = [0]
         say(b"* OK [CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN SASL-IR] ready\r\n")
         for line in lines:
             tag, _, command = line.strip().partition(b" ")
@@ -171,21 +173,23 @@ class IdlingServer(IMAPServer):
                 elif self.manner == "drops":
                     say(b"+ idling\r\n")
                     return
-                elif not self.idle(stream, say, tag, user):
+                elif not self.idle(stream, say, tag, user, told):
                     return
-            elif self.answer(say, tag, command, verb):
-                return
+            else:
+                if verb.startswith((b"EXAMINE", b"SELECT")):
+                    told[0] = self.news
+                if self.answer(say, tag, command, verb):
+                    return
 
-    def idle(self, stream, say, tag, user):
+    def idle(self, stream, say, tag, user, told):
         """Whether the connection goes on."""
         say(b"+ idling\r\n")
-        seen = self.news
         self.idling.append(user)
         stream.settimeout(0.2)
         try:
             while True:
-                if seen != self.news:
-                    seen = self.news
+                if told[0] != self.news:
+                    told[0] = self.news
                     say(b"* %d EXISTS\r\n" % len(self.messages))
                 if self.manner == "ends":
                     say(tag + b" OK that is all\r\n")
