@@ -337,11 +337,7 @@ struct FetchParser {
             return text
         }
         func like(_ pattern: TextPattern?) throws(FieldsealError) -> Filter {
-            guard let pattern else {
-                throw FieldsealError(
-                    .queryDoesNotFit, "A pattern has a range of characters that ends before it begins, such as [z-a].")
-            }
-            let filter = Filter.like(column, pattern)
+            let filter = Filter.like(column, try QueryOperator.pattern(pattern))
             return operation.hasPrefix("not") ? .not(filter) : filter
         }
         if let comparison = comparisons[operation] { return .compare(column, comparison, .text(try text())) }

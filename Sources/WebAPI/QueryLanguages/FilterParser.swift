@@ -253,11 +253,7 @@ struct FilterParser {
                 case "startswith": .starts(with: text)
                 default: .ends(with: text)
                 }
-            guard let pattern else {
-                throw FieldsealError(
-                    .queryDoesNotFit, "A pattern has a range of characters that ends before it begins, such as [z-a].")
-            }
-            return .condition(.like(column, pattern))
+            return .condition(.like(column, try QueryOperator.pattern(pattern)))
         case "tolower", "toupper":
             // Case needs no conversion, because texts are compared regardless of it.
             try lexer.require(")")

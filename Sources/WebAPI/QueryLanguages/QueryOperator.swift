@@ -41,7 +41,8 @@ enum QueryOperator {
         return text
     }
 
-    private static func pattern(_ pattern: TextPattern?) throws(FieldsealError) -> TextPattern {
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` where a client's text gave no pattern.
+    static func pattern(_ pattern: TextPattern?) throws(FieldsealError) -> TextPattern {
         guard let pattern else {
             throw FieldsealError(
                 .queryDoesNotFit, "A pattern has a range of characters that ends before it begins, such as [z-a].")
