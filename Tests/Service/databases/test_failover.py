@@ -116,7 +116,7 @@ def test_a_commit_whose_answer_never_came_is_looked_up_on_the_new_primary(pair, 
         # The standby writes the commit down and does not say so: the session waits for its word.
         standby.sql("SELECT pg_wal_replay_pause()")
         cluster.sql("ALTER ROLE fieldseal_service SET synchronous_commit = 'remote_apply'")
-        cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
+        cluster.sql("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = 'fieldseal_service'")
         thread = threading.Thread(target=write, args=("in doubt",))
         thread.start()
         waiting = "SELECT count(*) > 0 FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND wait_event = 'SyncRep'"

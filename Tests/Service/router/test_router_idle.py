@@ -373,7 +373,7 @@ def test_a_lease_is_of_one_mailbox_whatever_the_plan(quiet, idling, setting):
     quiet.sql("VACUUM ANALYZE org_contoso.mailbox")
     quiet.sql(f"ALTER ROLE fieldseal_service SET {setting} = off")
     try:
-        quiet.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND application_name = 'fieldseal'")
+        quiet.sql("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND application_name = 'fieldseal'")
         boxes += [mailbox(quiet, prof, f"one{n}") for n in range(3)]
         for count in (1, 2, 3):
             lease = quiet.request("POST", "fieldseal.LeaseMailbox", {"HostId": f"h{count}"}, client="router").json()
