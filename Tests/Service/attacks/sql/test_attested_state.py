@@ -731,7 +731,8 @@ def test_a_part_of_the_attested_row_that_is_changed_refuses_the_organization(pla
     place.sql("UPDATE config.api_client SET disabled_on = now() WHERE client_id = %s", [client["clientId"]])
 
 
-def test_a_link_with_which_a_person_chooses_a_password_ends_after_a_week(place):
+def test_a_link_with_which_a_person_chooses_a_password_ends_after_a_week(own_place):
+    place = own_place
     admin, person, chosen = name("admin"), name("invited"), "a password that they chose"
     place.add_user(admin)
     place.add_user(person, "Basic User")
