@@ -325,6 +325,13 @@ def test_a_form_waits_while_two_step_sign_in_is_turned_on(console, queue):
     # The session goes on, and its next form needs the first step.
     try:
         console.run("user", "require-second-factor", "--role", "System Administrator", "--org", "contoso")
+        # What another page sends, or another person, does not wait.
+        own = tabs.csrf
+        for forged in ("", "x", own[:-1], hidden(Visitor(console).get("account"), "csrf")):
+            tabs.csrf = forged
+            led = tabs.send("forged before the rule")
+            assert led.url.endswith("/account") and led.status_code == 200 and hidden(led, "waits") is None, forged
+        tabs.csrf = own
         account = tabs.send("typed before the rule")
         waits = hidden(account, "waits")
         assert account.status_code == 403 and waits and "is kept for half an hour" in text(account)

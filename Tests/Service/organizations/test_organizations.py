@@ -96,9 +96,11 @@ def test_a_suspended_organization_is_refused_until_it_is_resumed(cluster, server
     cluster.sql("UPDATE config.organization SET suspended_on = NULL, suspended_by = NULL WHERE name = 'resting'")
     assert tenant.request("GET", "mailboxes").status_code == 403
     assert "suspension-undone" in tenant.findings()
+    # Accepting a state does not resume it, nor one that SQL has resumed.
+    cluster.run("org", "attach", "resting", "--yes")
+    assert tenant.request("GET", "mailboxes").status_code == 403 and "suspension-undone" in tenant.findings()
     cluster.run("org", "suspend", "resting")
     assert set(tenant.findings()) == {"organization-suspended"}
-    # Accepting a state does not resume it.
     cluster.run("org", "attach", "resting", "--yes")
     assert tenant.request("GET", "mailboxes").status_code == 403
     cluster.run("org", "resume", "resting")

@@ -79,6 +79,7 @@ CASES = {
     "guarantees": ("README.md", ("`test_router_credentials`", "`test_nothing_at_all`"), ": no test and no command is called test_nothing_at_all"),
     "promises": ("docs/threat-model.md", ("`test_a_client_that_was_disabled_stays_disabled`", "`test_no_client_stays`"), ": no test of this promise is called test_no_client_stays"),
     "a promise's file": ("docs/threat-model.md", ("`test_two_organizations.py`", "`test_nothing.py`"), ": no test of this promise is called test_nothing.py"),
+    "a promise's folder": ("docs/threat-model.md", (r"`test_hosts\.py` in `Tests/Service/organizations`", "`test_hosts.py`"), ": no test of this promise is called test_hosts.py"),
     "a promise without a test": ("docs/threat-model.md", (r"\| `test_guessing\.py` \|", "| none |"), ": this promise names no test"),
     "nobody": ("Sources/Records/D2.swift", "// Nobody knows.\n", "D2.swift:1: the word Nobody (write: no person"),
     "somebody": ("Sources/Records/D3.swift", 'let a = "is somebody\'s"\n', "D3.swift:1: the word somebody's (write: a person"),

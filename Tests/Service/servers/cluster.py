@@ -158,10 +158,10 @@ class Cluster:
             """)
 
 
-def seal(key, version, organization, record, attribute, text):
+def seal(key, version, organization, record, attribute, content):
     header, iv = bytes([1]) + version.to_bytes(4, "big"), os.urandom(16)
     padder = padding.PKCS7(128).padder()
     encryptor = Cipher(algorithms.AES(key[32:]), modes.CBC(iv)).encryptor()
-    ciphertext = encryptor.update(padder.update(text.encode()) + padder.finalize()) + encryptor.finalize()
+    ciphertext = encryptor.update(padder.update(content.encode() if isinstance(content, str) else content) + padder.finalize()) + encryptor.finalize()
     aad = cell_reader.associated_data(header, organization, record, attribute)
     return header + iv + ciphertext + cell_reader.tag(key, aad, iv, ciphertext)

@@ -149,6 +149,22 @@ def test_a_password_that_is_not_in_use_is_behind_its_profile_too(room):
     assert room.released(box)[0] == GOOD
 
 
+@pytest.mark.parametrize("has_mailbox", [True, False])
+def test_a_password_of_the_profile_itself_stays_with_its_server(room, has_mailbox):
+    profile = room.profile(incomingcredentialretrieval=1, incomingusername="shared", incomingpassword="the profile's secret")
+    box = room.queue_box(profile, password=None)[1] if has_mailbox else None
+    error = refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"incomingserverlocation": EVIL}, client="mailadmin"))
+    assert error["code"] == "0x80040220" and f"emailserverprofile {profile}" in error["message"]
+    assert room.get(f"emailserverprofiles({profile})").json()["incomingserverlocation"] == GOOD
+    if box:
+        assert room.released(box) == (GOOD, "shared", "the profile's secret")
+    # With another password at the same time it moves.
+    moved = {"incomingserverlocation": "imap.new.example", "incomingpassword": "another secret"}
+    assert room.request("PATCH", f"emailserverprofiles({profile})", moved, client="mailadmin").status_code == 204
+    if box:
+        assert room.released(box) == ("imap.new.example", "shared", "another secret")
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_an_email_administrator_moves_a_server_with_all_its_credentials(room, order):
     profile = room.profile("mailadmin")

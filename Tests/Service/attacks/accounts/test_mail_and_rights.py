@@ -263,6 +263,19 @@ def test_sql_has_no_e_mail_sent_and_changes_none_that_waits(room, role, change):
     end(room)
 
 
+@pytest.mark.parametrize("change", [
+    "UPDATE email SET directioncode = false WHERE activityid = %(mine)s",
+    "INSERT INTO activityparty (activitypartyid, activityid, participationtypemask, addressused) SELECT gen_random_uuid(), %(mine)s, 1, 'ceo@contoso.test'",
+    "DELETE FROM activityparty WHERE activityid = %(mine)s AND participationtypemask = 1",
+])
+def test_what_sql_makes_no_e_mail_of_one_sender_is_not_handed_over(room, change):
+    mine, other = submitted(room), submitted(room)
+    room.sql_as("fieldseal_service", change, {"mine": mine})
+    failed(room, mine, room.box, "not outgoing")
+    assert room.status(other) == 7
+    end(room)
+
+
 MEANWHILE = [
     "UPDATE activityparty SET addressused = 'mallory@evil.test' WHERE activityid = %(mine)s AND participationtypemask = 2",
     "UPDATE activityparty SET addressused = 'ceo@contoso.test', partyidname = 'The CEO' WHERE activityid = %(mine)s AND participationtypemask = 1",

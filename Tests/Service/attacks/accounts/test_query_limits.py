@@ -119,6 +119,30 @@ def test_a_write_that_waits_too_long_is_ended_and_changes_nothing(hurried):
     assert hurried.get(f"mailboxes({id})").json()["name"] == "kept"
 
 
+@pytest.mark.parametrize("method, slow, quick", [
+    pytest.param("GET", "ALTER TABLE org_contoso.mailbox ENABLE ROW LEVEL SECURITY; CREATE POLICY slow ON org_contoso.mailbox USING (pg_sleep(4)::text = '')",
+                 "DROP POLICY slow ON org_contoso.mailbox; ALTER TABLE org_contoso.mailbox DISABLE ROW LEVEL SECURITY", id="read"),
+    pytest.param("POST", "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(4); RETURN NEW; END'; "
+                 "CREATE TRIGGER slow BEFORE INSERT ON org_contoso.mailbox FOR EACH ROW EXECUTE FUNCTION public.slow()",
+                 "DROP FUNCTION public.slow CASCADE", id="create"),
+])
+def test_what_several_requests_share_a_connection_for_is_ended_too(hurried, method, slow, quick):
+    """Single records are read and made over a few connections that all requests share."""
+    name = f"made by {method}"
+    id = hurried.create("mailboxes", {"name": name})
+    request = ("GET", f"mailboxes({id})") if method == "GET" else ("POST", "mailboxes", {"name": name})
+    hurried.sql(slow)
+    try:
+        for _ in range(2):
+            answer = hurried.request(*request)
+            assert answer.status_code in (400, 503) and answer.json()["error"]["code"] == "0x80044151", answer.text
+        assert running(hurried) == 0
+    finally:
+        hurried.sql(quick)
+    assert hurried.sql("SELECT count(*) FROM org_contoso.mailbox WHERE name = %s", [name]) == [(1,)]
+    assert hurried.request(*request).status_code in (200, 204)
+
+
 def test_long_work_has_no_such_limit(hurried):
     """A key change whose writers are held up for longer than a statement of a request may take."""
     id = hurried.create("mailboxes", {"name": "kept", "password": "before the change"})

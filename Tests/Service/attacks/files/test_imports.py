@@ -401,6 +401,16 @@ def test_an_export_is_its_owners_alone(here, tmp_path):
     (tmp_path / "linked.partial").unlink()
     (tmp_path / "linked").symlink_to(victim)
     assert run(tmp_path / "linked").returncode != 0 and victim.read_text() == "kept"
+    # Nor is a file overwritten that has another name too, nor is a pipe or a file of another user written to.
+    (tmp_path / "shared.partial").hardlink_to(victim)
+    os.mkfifo(tmp_path / "piped.partial")
+    (tmp_path / "theirs.partial").write_text("kept")
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "theirs.partial", 65534, 65534)
+    for name in ["shared", "piped"] + ["theirs"] * (os.geteuid() == 0):
+        refused = run(tmp_path / name)
+        assert refused.returncode == 1 and "has its name" in refused.stderr, refused
+    assert victim.read_text() == "kept" and stat.S_IMODE(victim.stat().st_mode) != 0o600
     # What a killed export left is written anew.
     (tmp_path / "again.partial").write_bytes(b"x" * 10_000_000)
     assert run(tmp_path / "again").returncode == 0 and (tmp_path / "again").stat().st_size < 1_000_000

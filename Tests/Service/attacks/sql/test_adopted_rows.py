@@ -117,6 +117,71 @@ def test_a_disabled_client_s_former_row_that_sql_put_back_is_not_signed(place, r
     run(place, "client", "remove", id)
 
 
+@pytest.mark.parametrize("held, is_disabled, change", [
+    pytest.param(POWERFUL, True, "disabled_on = NULL", id="disabling undone"), pytest.param(POWERFUL, False, "disabled_on = now()", id="disabled by SQL"),
+    pytest.param(WEAK, True, f"role = '{POWERFUL}'", id="role raised while disabled"),
+])
+@pytest.mark.parametrize("kind, table, key", [("user", "console_user", "name"), ("client", "api_client", "client_id")])
+def test_the_last_row_with_a_change_by_sql_is_not_signed(place, kind, table, key, held, is_disabled, change):
+    """The row has the tag that the attested list has as its last one, and other contents."""
+    if kind == "user":
+        who, acts = name("changed"), ACTS
+        place.add_user(who, held)
+    else:
+        client = place.add_client(name("changed"), held)
+        who, acts = client["clientId"], [("role", "Email Administrator"), ("rotate",), ("enable",)]
+
+    def is_powerful():
+        return administers(place, who) if kind == "user" else client_administers(place, who, client["clientSecret"])
+
+    if is_disabled:
+        run(place, kind, "disable", who)
+    with place.put_back(table, f"{key} = '{who}'") as mend:
+        place.sql(f"UPDATE config.{table} SET {change} WHERE {key} = %s", [who])
+        for what in acts:
+            answer = run(place, kind, what[0], who, *what[1:], check=False)
+            assert answer.returncode == 1 and "changed past this service" in answer.stderr, (what, answer)
+            assert not is_powerful(), what
+        # The control: as it was, it is enabled with its role.
+        mend()
+        if is_disabled:
+            run(place, kind, "enable", who)
+        assert is_powerful() == (held == POWERFUL)
+        run(place, kind, "role", who, "Email Administrator")
+    run(place, kind, "remove", who)
+
+
+@pytest.mark.parametrize("kind, table, key", [("user", "console_user", "name"), ("client", "api_client", "client_id")])
+def test_a_former_row_is_not_signed_after_it_was_disabled_once_more(place, kind, table, key):
+    """An administrator disables the row that the doctor names, which says that it is disabled already, and enables it later."""
+    if kind == "user":
+        who, acts = name("again"), ACTS
+        place.add_user(who, POWERFUL)
+    else:
+        client = place.add_client(name("again"), POWERFUL)
+        who, acts = client["clientId"], [("enable",), ("role", WEAK), ("rotate",)]
+
+    def is_powerful():
+        return administers(place, who) if kind == "user" else client_administers(place, who, client["clientSecret"])
+
+    run(place, kind, "disable", who)
+    with place.put_back(table, f"{key} = '{who}'") as restore:
+        for step in (("enable",), ("role", WEAK), ("disable",)):
+            run(place, kind, step[0], who, *step[1:])
+        with place.put_back(table, f"{key} = '{who}'") as mend:
+            restore()
+            run(place, kind, "disable", who)
+            for what in acts:
+                answer = run(place, kind, what[0], who, *what[1:], check=False)
+                assert answer.returncode == 1 and "changed past this service" in answer.stderr, (what, answer)
+                assert not is_powerful(), what
+            # The control: that did not take the last row its way back.
+            mend()
+            run(place, kind, "enable", who)
+            assert not is_powerful() and (place.visit(who).is_in if kind == "user" else place.token(client).status_code == 200)
+    run(place, kind, "remove", who)
+
+
 def test_a_secret_that_sql_wrote_is_not_signed_by_a_rotation(place, role):
     client, attacker = place.add_client(name("rotated"), WEAK), place.add_client(name("other"), WEAK)
     place.sql_as(

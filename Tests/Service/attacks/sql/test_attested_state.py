@@ -4,6 +4,7 @@ of events unnoticed. Each attack is tried on a server that runs and on a fresh o
 import base64
 import hashlib
 import json
+import os
 import re
 import time
 import uuid
@@ -589,6 +590,30 @@ def test_a_key_s_text_that_is_not_the_key_s_is_not_shown(own_place):
         assert shown.returncode == 1 and first.strip() not in shown.stdout
 
 
+def test_a_key_of_the_same_version_that_is_not_the_key_is_not_used(own_place):
+    """Another history of the organization had it: it is wrapped for this organization and version, and its key check is there too."""
+    place = own_place
+    place.fill(2)
+    kek, other = Attestor(place).kek, os.urandom(64)
+    [(organization, version, check_of_key)] = place.sql("SELECT organization_id, key_version, key_check FROM encryption")
+    [(fingerprint, text, data, kek_id)] = place.sql("SELECT fingerprint, wrapped_text, wrapped_data, kek_id FROM config.organization_key")
+    mailbox = place.sql("SELECT mailboxid::text FROM mailbox LIMIT 1")[0][0]
+    data_of_other = seal(kek, version, organization, organization, "organizationkey.data", other)
+    check_of_other = seal(other, version, organization, organization, "organization.keycheck", "fieldseal key check")
+
+    def set_password(wrapped, key_check):
+        """With a server that has not opened the key yet."""
+        place.sql_as("fieldseal_service", "SELECT config.rewrap_organization_key(%s, %s, %s, %s, %s, %s)", [organization, version, fingerprint, text, wrapped, kek_id])
+        place.sql("SET fieldseal.maintenance = 'on'; UPDATE org_contoso.encryption SET key_check = decode('%s', 'hex')" % bytes(key_check).hex())
+        with place.fresh_server() as server:
+            return place.get(f"mailboxes({mailbox})", place.server.token, server, "PATCH", json={"password": "under which key"}).status_code
+
+    assert set_password(data_of_other, check_of_key) == 409
+    assert set_password(data_of_other, check_of_other) == 409
+    assert set_password(data, check_of_other) == 409
+    assert set_password(data, check_of_key) == 204 and place.run("verify").returncode == 0
+
+
 def test_flags_and_cells_that_disagree_are_named(own_place):
     place = own_place
     place.fill(3)
@@ -627,6 +652,8 @@ def test_a_chain_that_was_cut_is_not_signed(own_place):
     [(newest,)] = place.sql("SELECT max(security_event_id) FROM security_event")
     assert place.sql("SELECT count(*) FROM security_event") == [(newest,)], "numbers have no gaps"
     first = place.sql("SELECT min(security_event_id) FROM security_event WHERE kind = 'key read'")[0][0]
+    # The next request of this session is checked in its own transaction alone.
+    assert place.get("mailboxes", place.server.token).status_code == 200
     cut(place, f"security_event_id >= {first}")
 
     def no_next_event(server):
@@ -669,7 +696,7 @@ def test_a_chain_that_was_cut_is_not_signed(own_place):
 
 def test_an_event_that_sql_inserts_is_not_signed(place, role):
     client = place.add_client(name("witness"))
-    assert place.token(client).status_code == 200
+    assert place.token(client).status_code == 200 and place.get("mailboxes", place.server.token).status_code == 200
     place.sql_as(role, "INSERT INTO org_contoso.security_event (kind, outcome, actor, details) VALUES ('key read', 'succeeded', 'client:scapegoat', '')")
 
     def no_next_event(server):

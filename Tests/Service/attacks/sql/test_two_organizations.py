@@ -126,3 +126,25 @@ def test_a_restore_that_is_accepted_is_served(place):
     assert is_refused(place)
     place.run("org", "attach", "contoso", "--yes")
     assert place.get("WhoAmI", place.server.token).status_code == 200
+
+
+def test_another_history_of_the_same_length_is_refused(place):
+    """An older state is put back, and a command that remembers nothing goes on from there: no revision is lower than what was seen."""
+    [(events,)] = place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
+    with place.put_back("attested_state") as restore:
+        place.add_client("of-one-history")
+        assert place.get("WhoAmI", place.server.token).status_code == 200
+        seen = place.sql("SELECT revision, events FROM config.attested_state JOIN config.organization USING (organization_id) WHERE name = 'contoso'")
+        held = place.sql("SELECT * FROM org_contoso.security_event WHERE security_event_id > %s", [events])
+        with place.put_back("attested_state") as newest:
+            take_back(place, events)
+            restore()
+            other = place.add_client("of-another-history")
+            assert seen == place.sql("SELECT revision, events FROM config.attested_state JOIN config.organization USING (organization_id) WHERE name = 'contoso'")
+            assert is_refused(place) and place.token(other).status_code == 403
+            # Back to what was seen, and the server serves on.
+            take_back(place, events)
+            put_events_back(place, held)
+            newest()
+    assert place.get("WhoAmI", place.server.token).status_code == 200 and place.token(other).status_code == 401
+    assert place.run("events", "verify").returncode == 0

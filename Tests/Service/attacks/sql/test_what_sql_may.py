@@ -46,6 +46,26 @@ def as_service(cluster, statement):
     "UPDATE org_contoso.audit_setting SET is_enabled = false",
     "DELETE FROM org_contoso.audit_setting",
     "INSERT INTO org_contoso.audit_setting VALUES ('mailbox', 'username', false)",
+    # Which rows grant access. Without a list, attaching trusts more.
+    "DELETE FROM config.attested_state",
+    "TRUNCATE config.attested_state",
+    "INSERT INTO config.attested_state SELECT * FROM config.attested_state",
+    # Which key-encryption keys are not accepted any more.
+    "UPDATE config.replaced_kek SET retired_on = NULL",
+    "DELETE FROM config.replaced_kek",
+    "INSERT INTO config.replaced_kek SELECT * FROM config.replaced_kek",
+    # What was done to the database, and where an organization moves.
+    "DELETE FROM config.migration",
+    "INSERT INTO config.migration SELECT * FROM config.migration",
+    "UPDATE config.compatible_migration SET name = name",
+    "DELETE FROM config.organization_move",
+    "INSERT INTO config.organization_move SELECT * FROM config.organization_move",
+    # Which tokens and assertions were used, and where former events are.
+    "DELETE FROM config.used_assertion",
+    "DELETE FROM config.exposed_token",
+    "UPDATE config.exposed_token SET token_hash = sha256('x')",
+    "UPDATE config.event_archive SET events = 0",
+    "DELETE FROM config.event_archive",
 ])
 def test_the_service_role_may_not(cluster, statement):
     with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import select
 import socket
 import ssl
 import string
@@ -354,6 +355,16 @@ def test_a_header_in_several_parts_and_forwarded_addresses_behind_it(balanced):
 def test_a_malformed_header_closes_the_connection(balanced, header):
     assert balanced.request(header) == b""
     assert balanced.request(b"PROXY UNKNOWN\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_a_malformed_header_is_not_waited_on(balanced):
+    """It ends its connection before an earlier one, of which the header may still come, has ended by its deadline."""
+    for header in (b"GET / HTTP/1.1\r\n", binary(version=1)):
+        with balanced.connect() as earlier, balanced.connect() as malformed:
+            earlier.sendall(b"PROXY TCP4 203.")
+            malformed.sendall(header)
+            assert malformed.recv(1) == b""
+            assert select.select([earlier], [], [], 0)[0] == []
 
 
 def test_only_trusted_proxies_may_use_the_listener(balanced):

@@ -93,6 +93,15 @@ def test_old_failures_are_swept(signed):
     assert rows(signed) == 1
 
 
+def test_more_failures_than_the_table_may_have_leave_it_the_newest(signed):
+    signed.sql("DELETE FROM config.failed_sign_in")
+    signed.sql("INSERT INTO config.failed_sign_in (account, address, failures, first_on, last_on) "
+               "SELECT 'client:' || n, '192.0.2.41', 1, now(), now() - n * interval '1 millisecond' FROM generate_series(1, 50200) AS n")
+    until(lambda: rows(signed) <= 50_001)
+    assert rows(signed, "account IN ('client:1', 'client:49000')") == 2 and rows(signed, "account = 'client:50200'") == 0
+    signed.sql("DELETE FROM config.failed_sign_in")
+
+
 def test_names_that_are_there_and_names_that_are_not_are_locked_alike(signed):
     answers = {}
     for name, address in [(signed.dev["console"]["username"], "192.0.2.50"), ("no-such-name", "192.0.2.51")]:
@@ -228,6 +237,9 @@ def test_a_provider_that_is_away_is_asked_once_and_remembered(signed):
         assert {answer.status_code for answer in answers} == {503}
         assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
         assert len(silent.connections) <= 6
+        # It is not asked again at once.
+        asked = len(silent.connections)
+        assert {signed.get("WhoAmI", token=claimed(issuer)).status_code for _ in range(5)} == {503} and len(silent.connections) == asked
         # An issuer that is not trusted costs nothing but the refusal.
         other = Silent()
         try:
