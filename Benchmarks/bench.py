@@ -56,10 +56,11 @@ def main(wanted):
     import pages
     import router
     import scale
+    import sleeping
     import soap_figures
     import verify
 
-    for group in (cell, api, keychange, verify, events, pages, organizations, router, soap_figures, scale, failover):
+    for group in (cell, api, keychange, verify, events, pages, organizations, router, soap_figures, scale, sleeping, failover):
         names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
         if names:
             group.run(names)

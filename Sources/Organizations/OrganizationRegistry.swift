@@ -150,7 +150,7 @@ package struct OrganizationRegistry: Sendable {
         let functions = try connection.query(
             """
             SELECT p.oid::regprocedure::text FROM pg_proc AS p
-             WHERE p.pronamespace = $1::text::regnamespace
+             WHERE p.oid IN \(SchemaMembers.functions(of: "$1::text::regnamespace"))
                AND EXISTS (SELECT FROM unnest(p.proconfig) AS c
                     WHERE c ~ '^search_path="?org_' AND c !~ ('^search_path="?' || $2 || '"?(,|$)'))
             """, [.text(quoteIdentifier(schema)), .text(schema)])

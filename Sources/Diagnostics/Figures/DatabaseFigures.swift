@@ -132,18 +132,15 @@ final class DatabaseFigures: Sendable {
             """
             SELECT (SELECT count(*) FROM \(schema).unchained_event),
                    (SELECT count(*) FROM \(schema).email WHERE statuscode IN \(EmailStatus.outbound.sql)),
-                   (SELECT coalesce(sum(greatest(c.reltuples, 0) * (1 - coalesce(s.null_frac, 0))), 0)::bigint
-                      FROM pg_class AS c
-                      JOIN pg_namespace AS n ON n.oid = c.relnamespace
-                      JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.atttypid = 'bytea'::regtype
-                      LEFT JOIN pg_stats AS s ON (s.schemaname, s.tablename, s.attname) = (n.nspname, c.relname, a.attname)
-                     WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r'
+                   (SELECT coalesce(sum(greatest(c.reltuples, 0) * (1 - coalesce((\(nullFraction)), 0))), 0)::bigint
+                      FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.atttypid = 'bytea'::regtype
+                     WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind = 'r'
                        AND c.relname LIKE '%\\_cell\\_k' || e.key_version),
                    (SELECT count(*) FROM \(schema).mailbox
                      WHERE statecode = \(RecordState.active.sql) AND lastsyncerror IS NOT NULL),
                    \(newest(.keyRead, in: schema)), \(newest(.eventRefused, in: schema)), \(newest(.eventLost, in: schema))
               FROM \(schema).encryption AS e
-            """, [.text(schema)]
+            """, [.text(schema), .text(Organization.schema(of: name))]
         ).first.map { row in
             Content(
                 pendingEvents: try row.decode(0), waitingEmails: try row.decode(1), failingMailboxes: try row.decode(3),
@@ -151,6 +148,10 @@ final class DatabaseFigures: Sendable {
                 eventLostOn: try row.decodeIfPresent(6))
         }
     }
+
+    /// The part of a column's values that are NULL, of one column: a join would read the statistics of all organizations.
+    private static let nullFraction =
+        "SELECT max(s.null_frac) FROM pg_stats AS s WHERE (s.schemaname, s.tablename, s.attname) = ($2::name, c.relname, a.attname)"
 
     /// An SQL expression for the time of the newest event of a kind. A request for the key that was refused does not count.
     private static func newest(_ kind: SecurityEvent.Kind, in schema: String) -> String {

@@ -135,7 +135,7 @@ extension Doctor {
         let rows = try connection.query(
             """
             SELECT p.proname::text, p.prosrc, coalesce(array_to_string(p.proconfig, ' '), ''), p.prosecdef, r.rolsuper OR r.rolname = 'fieldseal_owner'
-              FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner WHERE p.pronamespace = to_regnamespace('cell')
+              FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner WHERE p.oid IN \(SchemaMembers.functions(of: "to_regnamespace('cell')"))
             """)
         // The recovery script makes its functions by format(), which writes %% for %.
         let scripts = MigrationCatalog.bootstrap + MigrationCatalog.recovery.replacing("%%", with: "%")

@@ -189,7 +189,8 @@ extension KeyAdministration {
             let announced = try connection.query(
                 """
                 SELECT EXISTS (SELECT FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
-                                WHERE c.relnamespace = $1::regnamespace AND t.tgname = 'notes_change' AND t.tgenabled <> 'D')
+                                WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace"))
+                                  AND t.tgname = 'notes_change' AND t.tgenabled <> 'D')
                     OR EXISTS (SELECT FROM config.key_change WHERE organization_id = $2)
                     OR EXISTS (SELECT FROM \(organization.qualified("cell_change")))
                 """, [.text(quoteIdentifier(organization.schema)), .uuid(organization.id)])
@@ -223,7 +224,8 @@ extension KeyAdministration {
             let rows = try connection.query(
                 """
                 SELECT DISTINCT substring(relname FROM '_cell_k([0-9]+)$')::integer FROM pg_class
-                WHERE relnamespace = $1::regnamespace AND relkind = 'r' AND relname ~ '_cell_k[0-9]+$'
+                WHERE oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND relkind = 'r'
+                  AND relname ~ '_cell_k[0-9]+$'
                 """,
                 [.text(quoteIdentifier(organization.schema))]
             )

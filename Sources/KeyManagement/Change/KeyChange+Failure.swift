@@ -22,7 +22,8 @@ extension KeyChange {
                               coalesce(nullif(a.application_name, ''), a.backend_type), a.state,
                               to_char(coalesce(a.xact_start, a.backend_start), 'YYYY-MM-DD HH24:MI:SS'))
                   FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_class AS c ON c.oid = l.relation
-                 WHERE c.relnamespace = $1::regnamespace AND c.relname ~ '_cell(_k[0-9]+)?$' AND l.granted
+                 WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace"))
+                   AND c.relname ~ '_cell(_k[0-9]+)?$' AND l.granted
                    AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
                    AND coalesce(a.application_name, '') NOT LIKE 'fieldseal key change%'
                  ORDER BY a.xact_start LIMIT 1

@@ -35,31 +35,85 @@ package struct OrganizationOverview: Sendable {
     package let nextChangeDue: Date?
     package let keyCopiedOn: Date?
 
+    /// How many organizations one connection examines. PostgreSQL's process remembers each of their tables.
+    private static let batch = 200
+
     /// The organizations of a deployment by name. The sizes come from the file system, so no table of records is
     /// read.
     package static func list(_ deployment: Deployment) async throws -> [OrganizationOverview] {
-        try await deployment.pool.withConnection { connection in
-            let isUnderRetiredKEK = try underRetiredKEK(on: connection)
+        var all: [OrganizationOverview] = []
+        var isComplete = false
+        while !isComplete {
+            let last = all.last?.entry.organization.name
+            let connection = try await PostgresConnection.connect(deployment.conninfo, applicationName: "fieldseal command")
+            let next = try await connection.run { try list(after: last, in: deployment, on: $0) }
+            await connection.close()
+            all += next
+            isComplete = next.count < batch
+        }
+        return all
+    }
+
+    /// The first organizations after a name.
+    private static func list(
+        after last: String?, in deployment: Deployment, on connection: isolated PostgresConnection
+    ) throws -> [OrganizationOverview] {
+        let relations = SchemaMembers.relations(of: "to_regnamespace(quote_ident(o.schema_name))")
+        let rows = try connection.query(
+            """
+            WITH o AS MATERIALIZED (
+                SELECT * FROM config.organization AS o
+                 WHERE ($1 IS NULL OR o.name > $1) AND \(OrganizationEntry.inForce) ORDER BY o.name LIMIT \(batch))
+            SELECT o.organization_id, o.name, o.created_on, o.attached_on, o.suspended_on, o.removal_begun_on IS NOT NULL,
+                   s.bytes, s.cell_bytes, \(OrganizationTables.missing(schema: "o.schema_name")),
+                   to_regnamespace(quote_ident(o.schema_name)) IS NOT NULL, \(try underRetiredKEK(on: connection)),
+                   to_regclass(quote_ident(o.schema_name) || '.encryption') IS NOT NULL
+              FROM o LEFT JOIN LATERAL (
+                   SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes,
+                          coalesce(sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relname ~ '_cell_k[0-9]+$'), 0)::bigint
+                              AS cell_bytes
+                     FROM pg_class AS c WHERE c.relkind = 'r' AND c.oid IN \(relations)) AS s ON true
+             ORDER BY o.name
+            """, [.text(last)])
+        let keys = try Key.read(of: rows.filter { try $0.decode(11) }.map { try organization($0) }, on: connection)
+        return try rows.map { row in
+            var overview = try Self(row, keys[organization(row).id])
+            guard overview.status == .served else { return overview }
+            overview.status = try refusal(of: overview.entry.organization, in: deployment, on: connection) ?? .served
+            return overview
+        }
+    }
+
+    private static func organization(_ row: PostgresRow) throws -> Organization {
+        Organization(id: try row.decode(0), name: try row.decode(1))
+    }
+
+    /// The key in force of an organization.
+    private struct Key {
+        let version: Int
+        let setOn: Date
+        let nextChangeDue: Date
+        /// Whether `config` has it.
+        let isThere: Bool
+        let copiedOn: Date?
+
+        /// The keys of organizations that have the table `encryption`.
+        static func read(of organizations: [Organization], on connection: isolated PostgresConnection) throws -> [UUID: Key] {
+            guard !organizations.isEmpty else { return [:] }
+            let all = organizations.map {
+                "SELECT '\($0.id)'::uuid AS id, key_version, fingerprint, changed_on FROM \($0.qualified("encryption"))"
+            }
             return try connection.query(
                 """
-                SELECT o.organization_id, o.name, o.created_on, o.attached_on, o.suspended_on, o.removal_begun_on IS NOT NULL,
-                       s.bytes, s.cell_bytes, e.state, e.key_version, e.key_set_on, e.next_change_due, e.copied_on,
-                       \(OrganizationTables.missing(schema: "o.schema_name")), to_regnamespace(quote_ident(o.schema_name)) IS NOT NULL,
-                       \(isUnderRetiredKEK)
-                  FROM config.organization AS o LEFT JOIN config.encryption_status AS e ON e.organization = o.name
-                  LEFT JOIN LATERAL (
-                       SELECT sum(pg_total_relation_size(c.oid))::bigint AS bytes,
-                              coalesce(sum(pg_total_relation_size(c.oid)) FILTER (WHERE c.relname ~ '_cell_k[0-9]+$'), 0)::bigint
-                                  AS cell_bytes
-                         FROM pg_class AS c WHERE c.relnamespace = to_regnamespace(quote_ident(o.schema_name)) AND c.relkind = 'r'
-                       ) AS s ON true
-                 WHERE \(OrganizationEntry.inForce) ORDER BY o.name
+                SELECT e.id, e.key_version, e.changed_on, e.changed_on + interval '1 year', k.key_version IS NOT NULL, k.copied_on
+                  FROM (\(all.joined(separator: " UNION ALL "))) AS e
+                  LEFT JOIN config.organization_key AS k
+                    ON (k.organization_id, k.key_version, k.fingerprint) = (e.id, e.key_version, e.fingerprint)
                 """
-            ).map { row in
-                var overview = try Self(row)
-                guard overview.status == .served else { return overview }
-                overview.status = try refusal(of: overview.entry.organization, in: deployment, on: connection) ?? .served
-                return overview
+            ).reduce(into: [:]) { keys, row in
+                keys[try row.decode(0)] = Key(
+                    version: try row.decode(1), setOn: try row.decode(2), nextChangeDue: try row.decode(3),
+                    isThere: try row.decode(4), copiedOn: try row.decodeIfPresent(5))
             }
         }
     }
@@ -90,20 +144,16 @@ package struct OrganizationOverview: Sendable {
             """
     }
 
-    private init(_ row: PostgresRow) throws {
+    private init(_ row: PostgresRow, _ key: Key?) throws {
         entry = OrganizationEntry(
-            organization: Organization(id: try row.decode(0), name: try row.decode(1)), createdOn: try row.decode(2),
-            attachedOn: try row.decodeIfPresent(3))
+            organization: try Self.organization(row), createdOn: try row.decode(2), attachedOn: try row.decodeIfPresent(3))
         suspendedOn = try row.decodeIfPresent(4)
         bytes = try row.decodeIfPresent(6)
         cellBytes = bytes == nil ? nil : try row.decodeIfPresent(7)
-        keyState = try row.decodeIfPresent(8) ?? "unknown"
-        keyVersion = try row.decodeIfPresent(9)
-        keySetOn = try row.decodeIfPresent(10)
-        nextChangeDue = try row.decodeIfPresent(11)
-        keyCopiedOn = try row.decodeIfPresent(12)
-        missingTables = try row.decode(13)
-        let hasSchema = try row.decode(14, as: Bool.self)
+        keyState = key?.isThere == true ? "active" : "key required"
+        (keyVersion, keySetOn, nextChangeDue, keyCopiedOn) = (key?.version, key?.setOn, key?.nextChangeDue, key?.copiedOn)
+        missingTables = try row.decode(8)
+        let hasSchema = try row.decode(9, as: Bool.self)
         status =
             if try row.decode(5, as: Bool.self) {
                 .beingRemoved
@@ -111,7 +161,7 @@ package struct OrganizationOverview: Sendable {
                 .tableMissing
             } else if keyVersion == nil {
                 .schemaMissing
-            } else if try row.decode(15, as: Bool.self) {
+            } else if try row.decode(10, as: Bool.self) {
                 .underRetiredKEK
             } else if suspendedOn != nil {
                 .suspended

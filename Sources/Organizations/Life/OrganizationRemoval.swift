@@ -130,11 +130,11 @@ package struct OrganizationRemoval: Sendable {
               FROM pg_depend AS d JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
               JOIN pg_class AS v ON v.oid = r.ev_class
               JOIN pg_class AS t ON d.refclassid = 'pg_class'::regclass AND t.oid = d.refobjid
-             WHERE t.relnamespace = to_regnamespace($1) AND v.relnamespace <> t.relnamespace
+             WHERE t.oid IN \(SchemaMembers.relations(of: "to_regnamespace($1)")) AND v.relnamespace <> t.relnamespace
             UNION
             SELECT c.conrelid::regclass::text FROM pg_constraint AS c JOIN pg_class AS t ON t.oid = c.confrelid
               JOIN pg_class AS f ON f.oid = c.conrelid
-             WHERE t.relnamespace = to_regnamespace($1) AND f.relnamespace <> t.relnamespace
+             WHERE t.oid IN \(SchemaMembers.relations(of: "to_regnamespace($1)")) AND f.relnamespace <> t.relnamespace
             ORDER BY 1
             """, [.text(quoteIdentifier(organization.schema))])
         let names = try rows.map { try $0.decode(0, as: String.self) }

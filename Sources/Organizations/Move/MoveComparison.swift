@@ -12,31 +12,41 @@ enum MoveComparison {
         let source: String
     }
 
-    /// Texts of values must be the same on both sides; for the transaction that is open.
+    /// Texts of values are the same on both sides; for the transaction that is open.
     static let formats =
         "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; "
         + "SET LOCAL extra_float_digits = 1"
 
     /// - Throws: ``FieldsealError`` that names a table that differs.
     static func run(_ rows: [Rows], _ from: PostgresConnection, _ to: PostgresConnection) async throws {
-        let sql = rows.map { rows in
-            """
-            SELECT '\(rows.table)', count(*), coalesce(sum(hashtextextended(ROW(\(rows.columns))::text, 0)::numeric), 0)::text
-              FROM \(rows.source)
-            """
-        }.joined(separator: " UNION ALL ")
-        async let original = from.run { try sums(sql, on: $0) }
-        async let copied = to.run { try sums(sql, on: $0) }
-        let (first, second) = try await (original, copied)
+        async let original = sums(of: rows, from)
+        async let copied = sums(of: rows, to)
+        try await requireEqual(original, copied)
+    }
+
+    /// - Throws: ``FieldsealError`` that names a table that differs.
+    static func requireEqual(_ first: [String: String], _ second: [String: String]) throws {
         guard let differing = first.first(where: { second[$0.key] != $0.value })?.key else { return }
         throw FieldsealError(
             .unexpected,
             "The copy of \(differing) is not what it was copied from. Nothing was changed. Compare the versions of both servers.")
     }
 
-    private static func sums(_ sql: String, on connection: isolated PostgresConnection) throws -> [String: String] {
-        try connection.query(sql).reduce(into: [:]) { sums, row in
-            sums[try row.decode(0, as: String.self)] = "\(try row.decode(1, as: Int.self)) \(try row.decode(2, as: String.self))"
+    /// The number of rows of each table, and the sum of their hashes. A hash is of the bytes in which PostgreSQL sends a row: they have
+    /// each value exactly, and take less time than its text.
+    static func sums(of rows: [Rows], _ connection: PostgresConnection) async throws -> [String: String] {
+        let sql = rows.map { rows in
+            """
+            SELECT '\(rows.table)', count(*),
+                   coalesce(sum(hash_record_extended(ROW(record_send(ROW(\(rows.columns)))), 0)::numeric), 0)::text
+              FROM \(rows.source)
+            """
+        }.joined(separator: " UNION ALL ")
+        return try await connection.run { connection in
+            try connection.query(sql).reduce(into: [:]) { sums, row in
+                sums[try row.decode(0, as: String.self)] =
+                    "\(try row.decode(1, as: Int.self)) \(try row.decode(2, as: String.self))"
+            }
         }
     }
 }

@@ -73,11 +73,16 @@ final class MoveCopy: Sendable {
             rows += count
             if count > 0 { onProgress("\(table.name): \(count)") }
         }
+        let compared =
+            tables.map {
+                MoveComparison.Rows(table: $0.name, columns: $0.columnList, source: organization.qualified($0.name))
+            } + [key]
+        let (keyInForce, changedOn) = try await readKey(from)
+        // One side is read while the other one builds its indexes.
+        async let original = MoveComparison.sums(of: compared, from)
         try await to.run { try guards.restore(on: $0) }
-        try await adopt(from, to)
-        let all = tables.map { (name: $0.name, columns: $0.columnList) }
-        try await MoveComparison.run(
-            all.map { .init(table: $0.name, columns: $0.columns, source: organization.qualified($0.name)) } + [key], from, to)
+        try await adopt(keyInForce, setOn: changedOn, to)
+        try await MoveComparison.requireEqual(original, MoveComparison.sums(of: compared, to))
         return rows
     }
 
@@ -106,7 +111,10 @@ final class MoveCopy: Sendable {
     /// The tables with rows, except old generations of cells, which are about to be dropped.
     private func sequences(on connection: isolated PostgresConnection) throws -> [(sql: String, parameters: [PostgresParameter])] {
         let names = try connection.query(
-            "SELECT relname::text FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relkind = 'S'",
+            """
+            SELECT relname::text FROM pg_class
+             WHERE oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND relkind = 'S'
+            """,
             [.text(quoteIdentifier(organization.schema))]
         ).map { organization.qualified(try $0.decode(0)) }
         guard !names.isEmpty else { return [] }
@@ -125,9 +133,9 @@ final class MoveCopy: Sendable {
         }
     }
 
-    /// Makes the generation the current one for its key, and sets the sequences.
-    private func adopt(_ from: PostgresConnection, _ to: PostgresConnection) async throws {
-        let (key, changedOn) = try await from.run { [self] connection -> (GenerationKey, String) in
+    /// The key in force, and when it was set.
+    private func readKey(_ from: PostgresConnection) async throws -> (GenerationKey, String) {
+        try await from.run { [self] connection in
             // The time as text, so that nothing is rounded.
             let row = try connection.query(
                 """
@@ -139,6 +147,10 @@ final class MoveCopy: Sendable {
                 fingerprint: try row.decode("fingerprint"), changeID: try row.decode("rotation_id"))
             return (key, try row.decode("changed_text"))
         }
+    }
+
+    /// Makes the generation the current one for its key.
+    private func adopt(_ key: GenerationKey, setOn changedOn: String, _ to: PostgresConnection) async throws {
         try await to.run { [self] connection in
             _ = try connection.query(
                 "SELECT \(organization.qualified("finish_generation"))($1)", [.int32(Int32(key.version))])

@@ -107,7 +107,7 @@ struct MoveJournal: Sendable {
         let there = try connection.query(
             """
             SELECT c.relname::text FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_proc AS p ON p.oid = t.tgfoid
-             WHERE c.relnamespace = $1::text::regnamespace AND p.pronamespace = $2::text::regnamespace
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND p.oid IN \(SchemaMembers.functions(of: "$2::text::regnamespace"))
                AND t.tgname = '\(Self.trigger)' AND t.tgenabled = 'A'
             """, [.text(quoteIdentifier(organization.schema)), .text(quoteIdentifier(schema))]
         ).map { try $0.decode(0, as: String.self) }
@@ -151,7 +151,7 @@ struct MoveJournal: Sendable {
             return try connection.query(
                 """
                 SELECT DISTINCT t.tgrelid::regclass::text FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
-                 WHERE p.pronamespace = to_regnamespace($1)
+                 WHERE p.oid IN \(SchemaMembers.functions(of: "to_regnamespace($1)"))
                 """, [.text(quoteIdentifier(schema))]
             ).map { try $0.decode(0) }
         }

@@ -23,7 +23,7 @@ struct MoveTable: Sendable, Hashable {
                    string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C") FILTER (WHERE a.attnum = ANY (i.indkey))
               FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
               LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisprimary
-             WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
                AND a.attgenerated = '' AND NOT (c.relname ~ '_cell_k[0-9]+$' AND c.relname !~ ('_cell_k' || $2 || '$'))
              GROUP BY c.relname ORDER BY c.relname COLLATE "C"
             """, [.text(quoteIdentifier(organization.schema)), .text("\(keyVersion)")]

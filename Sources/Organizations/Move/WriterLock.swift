@@ -17,7 +17,10 @@ enum WriterLock {
     @discardableResult
     static func take(_ organization: Organization, on connection: isolated PostgresConnection) throws -> ContinuousClock.Instant {
         let tables = try connection.query(
-            "SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relnamespace = $1::text::regnamespace AND c.relkind IN ('r', 'p') ORDER BY 1",
+            """
+            SELECT c.oid::regclass::text FROM pg_class AS c
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind IN ('r', 'p') ORDER BY 1
+            """,
             [.text(quoteIdentifier(organization.schema))]
         ).map { try $0.decode(0, as: String.self) }
         try connection.execute("SET LOCAL lock_timeout = '\(attemptTimeout)'")

@@ -162,7 +162,10 @@ struct PlaintextUpgrade: Sendable {
     /// Locks all old tables, and renames them out of the way of the new ones.
     private func putAside(on connection: isolated PostgresConnection) throws {
         let names = try connection.query(
-            "SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relnamespace = $1::text::regnamespace AND c.relkind IN ('r', 'p')",
+            """
+            SELECT c.oid::regclass::text FROM pg_class AS c
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind IN ('r', 'p')
+            """,
             [.text(quoteIdentifier(schema))]
         ).map { try $0.decode(0, as: String.self) }
         try connection.execute("LOCK TABLE \(names.joined(separator: ", ")) IN ACCESS EXCLUSIVE MODE")
@@ -180,8 +183,8 @@ struct PlaintextUpgrade: Sendable {
         let names = try connection.query(
             """
             SELECT c.relname::text FROM pg_class AS c JOIN pg_class AS o USING (relname)
-             WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r'
-               AND o.relnamespace = $2::text::regnamespace AND o.relkind IN ('r', 'p') ORDER BY 1
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind = 'r'
+               AND o.oid IN \(SchemaMembers.relations(of: "$2::text::regnamespace")) AND o.relkind IN ('r', 'p') ORDER BY 1
             """, [.text(quoteIdentifier(schema)), .text(quoteIdentifier(old))])
         return try names.map { try $0.decode(0, as: String.self) }.filter { !Self.ours.contains($0) }
     }

@@ -48,7 +48,7 @@ struct DumpLoader: Sendable {
         let rows = try connection.query(
             """
             SELECT c.relname::text, a.attname::text FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
-             WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
                AND a.attgenerated = ''
             """, [.text(quoteIdentifier(organization.schema))])
         return try rows.reduce(into: [:]) { try $0[$1.decode(0), default: []].insert($1.decode(1)) }

@@ -64,7 +64,10 @@ package struct OrganizationSnapshot: Sendable {
             try connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL ROLE fieldseal_owner")
             let state = try OrganizationState.read(name, in: deployment, isInspection: true, on: connection)
             let names = try connection.query(
-                "SELECT relname::text FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'p')",
+                """
+                SELECT relname::text FROM pg_class
+                 WHERE oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND relkind IN ('r', 'p')
+                """,
                 [.text(quoteIdentifier(state.organization.schema))]
             ).map { try $0.decode(0, as: String.self) }
             try requireTables(names, of: state.organization)

@@ -32,7 +32,7 @@ struct SuspendedGuards {
             """
             SELECT t.tgrelid::regclass::text, quote_ident(t.tgname), t.tgenabled::text
               FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
-             WHERE c.relnamespace = $1::text::regnamespace AND ($2::text IS NULL OR c.relname = $2)
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND ($2::text IS NULL OR c.relname = $2)
                AND NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgenabled <> 'D' AND t.tgname <> $3
             """, parameters + [.text(Self.kept)]
         ).map { try Trigger(table: $0.decode(0), name: $0.decode(1), state: $0.decode(2)) }
@@ -40,14 +40,14 @@ struct SuspendedGuards {
             """
             SELECT k.conrelid::regclass::text, quote_ident(k.conname), pg_get_constraintdef(k.oid)
               FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
-             WHERE c.relnamespace = $1::text::regnamespace AND ($2::text IS NULL OR c.relname = $2)
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND ($2::text IS NULL OR c.relname = $2)
                AND k.contype = 'f' AND k.conparentid = 0
             """, parameters
         ).map { try ForeignKey(table: $0.decode(0), name: $0.decode(1), definition: $0.decode(2)) }
         let found = try connection.query(
             """
             SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid
-             WHERE c.relnamespace = $1::text::regnamespace AND $2::text IS NULL AND c.relkind = 'r'
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND $2::text IS NULL AND c.relkind = 'r'
                AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)
             """, parameters)
         indexes = try found.map { try $0.decode(1) }

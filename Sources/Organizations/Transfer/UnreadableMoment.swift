@@ -49,7 +49,7 @@ package struct UnreadableMoment: Sendable {
                                FROM pg_index AS i JOIN pg_attribute AS k ON k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey)
                               WHERE i.indrelid = c.oid AND i.indisprimary), 'r.ctid')
               FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
-             WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
                AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype) AND c.relname <> ALL ($2)
              ORDER BY 1, a.attnum
             """, [.text(quoteIdentifier(organization.schema)), .texts(evidence)]

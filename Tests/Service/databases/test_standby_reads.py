@@ -1,151 +1,21 @@
 """Lists from a standby: they show every write that was acknowledged before, and give no right that was taken away."""
 
-import contextlib
 import json
 import signal
-import threading
-import time
-import types
 import uuid
 
-import psycopg
-import pytest
 import requests
-import soap
-from cluster import Cluster
-from prometheus_client.parser import text_string_to_metric_families
+import standby as standbys
+import standby_lists
 from sample import chooser
-from server import Server
 from service import PATIENCE
-from standby import Standby, hosts_settings, send_to_all
+from standby import send_to_all
+from standby_lists import standby_setting
 from waiting import until
 
 ROLES = "systemuserroles_association"
 
-
-def standby_setting(standby):
-    return f"standbyDatabase: 'host={standby.home} user=fieldseal_service dbname=fieldseal target_session_attrs=standby'\n"
-
-
-def with_standby(cluster, name, standby):
-    file = cluster.home / f"{name}.yaml"
-    file.write_text(file.read_text() + standby_setting(standby))
-    return name
-
-
-class Lists:
-    """A server whose lists a standby runs, and how many it ran."""
-
-    def __init__(self, server):
-        self.server = server
-        self.prefix = uuid.uuid4().hex[:8]
-        self.soap = types.SimpleNamespace(
-            base=server.base, dev={"organization": "contoso", "caFile": str(server.cluster.home / "server.pem")}, token=lambda client: server.token)
-
-    def values(self, query):
-        response = self.server.get(query)
-        assert response.status_code == 200, response.text
-        return response.json()["value"]
-
-    def names(self):
-        return self.stripped(self.values(f"queues?$select=name&$filter=startswith(name,'{self.prefix}')&$orderby=name"))
-
-    def stripped(self, queues):
-        return [queue["name"][len(self.prefix):] for queue in queues]
-
-    def names_by_fetch(self):
-        return self.stripped(self.values(f"queues?fetchXml={self.fetch()}"))
-
-    def fetch(self):
-        return (
-            f"<fetch><entity name='queue'><attribute name='name'/><order attribute='name'/><filter><condition attribute='name' "
-            f"operator='begins-with' value='{self.prefix}'/></filter></entity></fetch>")
-
-    def names_by_sql(self):
-        return self.stripped(self.values(f"queues?sql=SELECT name FROM queue WHERE name LIKE '{self.prefix}%25' ORDER BY name"))
-
-    def names_by_soap(self):
-        query = self.fetch().replace("<", "&lt;")
-        found = soap.call(self.soap, soap.operation(
-            "RetrieveMultiple", f'<query i:type="x:FetchExpression"><x:Query>{query}</x:Query></query>'))
-        records = found.findall(".//x:Entities/x:Entity", soap.XPATH)
-        return [soap.values(record)["name"][1][len(self.prefix):] for record in records]
-
-    def create(self, name):
-        return self.server.create("queues", {"name": f"{self.prefix}{name}"})
-
-    def metrics(self):
-        lines = [json.loads(line) for line in (self.server.cluster.home / f"serve-{self.server.port}.log").read_text().splitlines() if line.startswith("{")]
-        port = [line["port"] for line in lines if line["message"] == "listening for metrics"][-1]
-        text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE).text
-        return {family.name: family.samples for family in text_string_to_metric_families(text)}
-
-    def counts(self):
-        return {sample.labels["server"]: sample.value for sample in self.metrics()["fieldseal_lists"] if sample.name == "fieldseal_lists_total"}
-
-    def served_by(self):
-        """The server of one list, or of others at the same time: the standby if it ran one of them."""
-        before = self.counts()
-        self.names()
-        after = self.counts()
-        assert after != before
-        return "standby" if after["standby"] > before["standby"] else "primary"
-
-    @contextlib.contextmanager
-    def reading(self):
-        """Lists meanwhile. Each list has to succeed, and to be as long as the one before at least."""
-        seen, slowest, failures, end = [0], [0.0], [], threading.Event()
-
-        def read():
-            while not end.is_set():
-                began = time.monotonic()
-                try:
-                    names = self.names()
-                    assert len(names) >= seen[-1]
-                    seen.append(len(names))
-                except BaseException as error:
-                    failures.append(error)
-                    return
-                slowest[0] = max(slowest[0], time.monotonic() - began)
-
-        thread = threading.Thread(target=read)
-        thread.start()
-        try:
-            yield slowest
-        finally:
-            end.set()
-            thread.join()
-        assert not failures, failures
-
-
-@pytest.fixture
-def cluster():
-    cluster = Cluster(metrics={"port": 0})
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
-
-
-@pytest.fixture
-def standby(cluster):
-    standby = Standby(cluster)
-    try:
-        yield standby
-    finally:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            standby.stop(signal.SIGQUIT)
-
-
-@pytest.fixture
-def lists(cluster, standby):
-    server = Server(cluster, with_standby(cluster, "direct", standby))
-    try:
-        lists = Lists(server)
-        until(lambda: lists.served_by() == "standby")
-        yield lists
-    finally:
-        server.stop()
+cluster, standby, lists = standbys.cluster, standbys.standby, standby_lists.lists
 
 
 def scans(standby):
@@ -294,13 +164,13 @@ def test_a_standby_that_is_killed_paused_and_started_again(lists, standby):
         for number in range(2):
             send_to_all(standby.home / "data", signal.SIGKILL)
             lists.create(f"{number} killed")
-            until(lambda: lists.metrics()["fieldseal_standby_up"][0].value == 0)
+            until(lambda: not lists.is_up())
             assert lists.served_by() == "primary"
             standby.start()
             until(lambda: lists.served_by() == "standby")
             send_to_all(standby.home / "data", signal.SIGSTOP)
             lists.create(f"{number} paused")
-            until(lambda: lists.metrics()["fieldseal_standby_up"][0].value == 0)
+            until(lambda: not lists.is_up())
             assert lists.served_by() == "primary"
             send_to_all(standby.home / "data", signal.SIGCONT)
             until(lambda: lists.served_by() == "standby")
@@ -319,56 +189,6 @@ def test_a_standby_that_was_promoted_runs_no_list(lists, standby):
     standby.stop(signal.SIGQUIT)
     lists.create("2")
     assert lists.names() == ["1", "2"] and lists.served_by() == "primary"
-
-
-def test_a_standby_of_another_cluster_or_database_runs_no_list(cluster, standby):
-    stranger = Cluster()
-    wrong = Standby(stranger)
-    with psycopg.connect(f"host={cluster.home} user=postgres dbname=postgres", autocommit=True) as connection:
-        connection.execute("CREATE DATABASE elsewhere")
-    direct = (cluster.home / "direct.yaml").read_text()
-    try:
-        for setting in (standby_setting(wrong), standby_setting(standby).replace("dbname=fieldseal", "dbname=elsewhere")):
-            (cluster.home / "direct.yaml").write_text(direct + setting)
-            server = Server(cluster)
-            try:
-                lists = Lists(server)
-                lists.create("1")
-                end = time.monotonic() + 3
-                while time.monotonic() < end:
-                    assert lists.names() == ["1"]
-                assert lists.metrics()["fieldseal_standby_up"][0].value == 0
-                assert lists.counts()["standby"] == 0
-                checked = cluster.run("config", "check", check=False)
-                assert any(text in checked.stdout for text in (
-                    "the standby is not one of this database", "the standby is more than 3 seconds behind", "the standby can't be asked"))
-            finally:
-                server.stop()
-    finally:
-        wrong.stop(signal.SIGQUIT)
-        stranger.remove()
-
-
-def test_a_standby_of_a_former_primary_runs_no_list(cluster, standby):
-    second = Standby(cluster, "second")
-    hosts_settings(cluster, "both", [cluster.home, standby.home])
-    server = Server(cluster, with_standby(cluster, "both", second))
-    try:
-        lists = Lists(server)
-        lists.create("1")
-        until(lambda: lists.served_by() == "standby")
-        standby.promote()
-        until(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
-        # The former primary goes on, and what is written there reaches its standby alone.
-        cluster.sql("UPDATE org_contoso.queue SET name = name || ' of a former primary'")
-        until(lambda: second.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE '%former primary'")[0][0] > 0)
-        until(lambda: "former" not in "".join(lists.names()))
-        end = time.monotonic() + 5
-        while time.monotonic() < end:
-            assert lists.names() == ["1"]
-    finally:
-        server.stop()
-        second.stop(signal.SIGQUIT)
 
 
 def test_settings_that_are_not_for_a_standby(cluster, standby):

@@ -91,7 +91,7 @@ def test_a_mark_goes_when_nothing_is_left_and_not_before(cluster, server):
 
 
 def test_a_migration_that_was_killed_goes_on_where_it_was(cluster):
-    before = MIGRATIONS[MIGRATIONS.index(NEWEST) - 2]
+    before = MIGRATIONS[-3]
     for name in ASLEEP:
         cluster.step_back(name, before)
     with psycopg.connect(cluster.superuser) as holder:
@@ -107,6 +107,34 @@ def test_a_migration_that_was_killed_goes_on_where_it_was(cluster):
     assert result.count(NEWEST) == 1 and "6 organizations: nothing to do" in result and "asleep-0" not in result
     ledgers = cluster.sql("SELECT count(*), count(DISTINCT (organization_id, name)) FROM config.migration WHERE scope = 'org'")
     assert ledgers == [(7 * len(MIGRATIONS),) * 2]
+
+
+def test_a_migration_that_fails_in_one_organization_goes_on_in_the_others(cluster):
+    for name in ASLEEP:
+        cluster.step_back(name, MIGRATIONS[-2])
+    # The migration replaces it.
+    cluster.sql("ALTER TABLE org_asleep_2.email DROP COLUMN activitytypecode")
+    here = "FROM pg_stat_activity WHERE application_name LIKE 'fieldseal%%' AND usename = 'postgres'"
+    with psycopg.connect(cluster.superuser) as holder:
+        holder.execute("LOCK TABLE org_asleep_0.migration, org_asleep_1.migration, org_asleep_3.migration IN ACCESS EXCLUSIVE MODE")
+        process = cluster.popen("migrate", "up", "--parallel", "3")
+        until(lambda: cluster.sql(f"SELECT count(*) {here} AND wait_event_type = 'Lock'", []) == [(3,)])
+        assert cluster.sql(f"SELECT count(*) {here}", []) == [(3,)]
+    output, errors = process.communicate()
+    assert process.returncode == 1 and output.count(NEWEST) == len(ASLEEP) and "activitytypecode" in output, output + errors
+    cluster.sql("ALTER TABLE org_asleep_2.email ADD COLUMN activitytypecode text")
+    again = cluster.run("migrate", "up").stdout
+    assert f"asleep-2: {NEWEST}" in again and again.count(NEWEST) == 1, again
+
+
+def test_config_check_says_once_what_many_organizations_have(cluster):
+    for name in ASLEEP:
+        cluster.step_back(name, MIGRATIONS[-2])
+    try:
+        checked = cluster.run("config", "check", check=False).stdout
+        assert checked.count(NEWEST) == 1 and re.search(r"asleep-\d and 5 more", checked), checked
+    finally:
+        cluster.run("migrate", "up")
 
 
 def test_a_number_of_connections_out_of_range_is_refused_by_name(cluster):

@@ -22,6 +22,9 @@ CASES = {
     "TODO in Python": ("Benchmarks/c9.py", "# FIXME: later\n", "c9.py:1: banned: FIXME"),
     "names": ("Sources/Records/A8.swift", "private struct Helper {\n", "A8.swift:1: banned: Helper"),
     "uuidString": ("Sources/Records/A9.swift", "UUID(uuidString: a)\n", "A9.swift:1: banned: uuidString:"),
+    "objects of a schema": (
+        "Sources/Records/D7.swift", 'let a = "c.relnamespace = $1::text::regnamespace AND c.relkind = 2"\n',
+        "D7.swift:1: banned: relnamespace = $1::text::regnamespace (SchemaMembers"),
     "JSONSerialization": ("Sources/Records/B1.swift", "JSONSerialization.data()\n", "B1.swift:1: banned: JSONSerialization"),
     "two Bools": ("Sources/Records/F2.swift", "func a(_ b: Bool, _ c: Bool) {}\n", "F2.swift:1: banned: _ b: Bool, _ c: Bool (labels,"),
     "two labelled Bools": ("Sources/Records/F3.swift", "func a(b: Bool = false, c: Bool) {}\n", "F3.swift:1: two flags, b: Bool = false, c: Bool: an enum"),

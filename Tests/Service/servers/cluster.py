@@ -24,9 +24,10 @@ NEWEST = MIGRATIONS[-1]
 
 
 class Cluster:
-    def __init__(self, *settings, program=PROGRAM, **configuration):
-        """Makes one with the `settings` of PostgreSQL and the `configuration` of the program."""
-        self.program = program
+    def __init__(self, *settings, program=PROGRAM, is_copy=True, **configuration):
+        """Makes one with the `settings` of PostgreSQL and the `configuration` of the program. Unless it `is_copy`, its system
+        identifier is its own: those of one run of the tests are copies of one cluster."""
+        self.program, self.is_copy = program, is_copy
         self.home = scratch.new_folder()
         self.home.chmod(0o755)
         self.settings = ["fsync=off", *settings]
@@ -49,7 +50,7 @@ class Cluster:
 
     def start(self):
         folder, first = self.home, not (self.home / "data").exists()
-        if first and scratch.VARIABLE in os.environ:
+        if first and self.is_copy and scratch.VARIABLE in os.environ:
             template.give_to_postgres(folder)
             template.copy_cluster("trusting", folder / "data")
             first = False

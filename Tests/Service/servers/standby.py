@@ -9,12 +9,14 @@ import signal
 import subprocess
 
 import psycopg
+import pytest
 import template
-from cluster import SUPPORT
+from cluster import SUPPORT, Cluster
 
 
 class Standby:
     def __init__(self, cluster, name="standby"):
+        """Makes one of a cluster, or of another standby."""
         self.home = cluster.home / name
         subprocess.run(
             ["bash", "-c", f"""
@@ -36,6 +38,11 @@ class Standby:
     def promote(self):
         assert self.sql("SELECT pg_promote()") == [(True,)]
 
+    def follow(self, primary):
+        """Has it follow another primary."""
+        self.sql(f"ALTER SYSTEM SET primary_conninfo = 'host={primary.home} user=postgres'")
+        self.sql("SELECT pg_reload_conf()")
+
     def sql(self, statement, parameters=None):
         with psycopg.connect(self.superuser, autocommit=True) as connection:
             cursor = connection.execute(statement, parameters)
@@ -43,6 +50,24 @@ class Standby:
 
     def stop(self, how=signal.SIGINT):
         template.end_postgres(self.home / "data", how)
+
+
+@pytest.fixture
+def cluster():
+    cluster = Cluster(metrics={"port": 0})
+    try:
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def standby(cluster):
+    standby = Standby(cluster)
+    try:
+        yield standby
+    finally:
+        standby.stop(signal.SIGQUIT)
 
 
 def hosts_settings(cluster, name, hosts, extra=""):
@@ -60,5 +85,3 @@ def send_to_all(data, how):
     for process in [pid, *map(int, children)]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, how)
-
-

@@ -65,8 +65,11 @@ struct ConfigTrial {
             } else {
                 hasAllOrganizations = false
             }
-            for finding in try await doctor.access() {
-                let text = "\(label)\(finding.message): \(finding.advice)"
+            let alike = Dictionary(grouping: try await doctor.access()) { "\($0.message): \($0.advice)" }
+            for (sentence, findings) in alike.sorted(by: { ($1.value[0].severity, $0.key) < ($0.value[0].severity, $1.key) }) {
+                let finding = findings[0]
+                let others = findings.count == 1 ? "" : " (\(finding.subject) and \(findings.count - 1) more)"
+                let text = label + sentence + others
                 if finding.severity == .error { problems.append(text) } else { notes.append(text) }
             }
         } catch let error as PostgresError where error.isRefusedConnection {

@@ -5,32 +5,15 @@ import re
 import signal
 import time
 
-import pytest
 import requests
-from cluster import Cluster
+import standby as standbys
 from server import Server
 from service import PATIENCE
-from standby import Standby
 from standby import hosts_settings as settings
 from waiting import until
 
 
-@pytest.fixture
-def cluster():
-    cluster = Cluster()
-    try:
-        yield cluster
-    finally:
-        cluster.remove()
-
-
-@pytest.fixture
-def standby(cluster):
-    standby = Standby(cluster)
-    try:
-        yield standby
-    finally:
-        standby.stop()
+cluster, standby = standbys.cluster, standbys.standby
 
 
 def ready(server):

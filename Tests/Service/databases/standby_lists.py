@@ -1,0 +1,128 @@
+"""A server whose lists a standby runs."""
+
+import contextlib
+import json
+import threading
+import time
+import types
+import uuid
+
+import pytest
+import requests
+import soap
+from prometheus_client.parser import text_string_to_metric_families
+from server import Server
+from service import PATIENCE
+from waiting import until
+
+
+def standby_setting(standby):
+    return f"standbyDatabase: 'host={standby.home} user=fieldseal_service dbname=fieldseal target_session_attrs=standby'\n"
+
+
+def with_standby(cluster, name, standby):
+    file = cluster.home / f"{name}.yaml"
+    file.write_text(file.read_text() + standby_setting(standby))
+    return name
+
+
+class Lists:
+    """A server whose lists a standby runs, and how many it ran."""
+
+    def __init__(self, server):
+        self.server = server
+        self.prefix = uuid.uuid4().hex[:8]
+        self.soap = types.SimpleNamespace(
+            base=server.base, dev={"organization": "contoso", "caFile": str(server.cluster.home / "server.pem")}, token=lambda client: server.token)
+
+    def values(self, query):
+        response = self.server.get(query)
+        assert response.status_code == 200, response.text
+        return response.json()["value"]
+
+    def names(self):
+        return self.stripped(self.values(f"queues?$select=name&$filter=startswith(name,'{self.prefix}')&$orderby=name"))
+
+    def stripped(self, queues):
+        return [queue["name"][len(self.prefix):] for queue in queues]
+
+    def names_by_fetch(self):
+        return self.stripped(self.values(f"queues?fetchXml={self.fetch()}"))
+
+    def fetch(self):
+        return (
+            f"<fetch><entity name='queue'><attribute name='name'/><order attribute='name'/><filter><condition attribute='name' "
+            f"operator='begins-with' value='{self.prefix}'/></filter></entity></fetch>")
+
+    def names_by_sql(self):
+        return self.stripped(self.values(f"queues?sql=SELECT name FROM queue WHERE name LIKE '{self.prefix}%25' ORDER BY name"))
+
+    def names_by_soap(self):
+        query = self.fetch().replace("<", "&lt;")
+        found = soap.call(self.soap, soap.operation(
+            "RetrieveMultiple", f'<query i:type="x:FetchExpression"><x:Query>{query}</x:Query></query>'))
+        records = found.findall(".//x:Entities/x:Entity", soap.XPATH)
+        return [soap.values(record)["name"][1][len(self.prefix):] for record in records]
+
+    def create(self, name):
+        return self.server.create("queues", {"name": f"{self.prefix}{name}"})
+
+    def metrics(self):
+        lines = [json.loads(line) for line in (self.server.cluster.home / f"serve-{self.server.port}.log").read_text().splitlines() if line.startswith("{")]
+        port = [line["port"] for line in lines if line["message"] == "listening for metrics"][-1]
+        text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE).text
+        return {family.name: family.samples for family in text_string_to_metric_families(text)}
+
+    def counts(self, database=None):
+        """The lists that each server ran, those of one of several databases."""
+        return {
+            sample.labels["server"]: sample.value for sample in self.metrics()["fieldseal_lists"]
+            if sample.name == "fieldseal_lists_total" and sample.labels.get("database") == database}
+
+    def is_up(self, database=None):
+        return [sample.value for sample in self.metrics()["fieldseal_standby_up"] if sample.labels.get("database") == database] == [1]
+
+    def served_by(self):
+        """The server of one list, or of others at the same time: the standby if it ran one of them."""
+        before = self.counts()
+        self.names()
+        after = self.counts()
+        assert after != before
+        return "standby" if after["standby"] > before["standby"] else "primary"
+
+    @contextlib.contextmanager
+    def reading(self):
+        """Lists meanwhile. Each list has to succeed, and to be as long as the one before at least."""
+        seen, slowest, failures, end = [0], [0.0], [], threading.Event()
+
+        def read():
+            while not end.is_set():
+                began = time.monotonic()
+                try:
+                    names = self.names()
+                    assert len(names) >= seen[-1]
+                    seen.append(len(names))
+                except BaseException as error:
+                    failures.append(error)
+                    return
+                slowest[0] = max(slowest[0], time.monotonic() - began)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        try:
+            yield slowest
+        finally:
+            end.set()
+            thread.join()
+        assert not failures, failures
+
+
+@pytest.fixture
+def lists(cluster, standby):
+    server = Server(cluster, with_standby(cluster, "direct", standby))
+    try:
+        lists = Lists(server)
+        until(lambda: lists.served_by() == "standby")
+        yield lists
+    finally:
+        server.stop()
