@@ -122,7 +122,7 @@ class Member:
                 "bin_dir": str(BINARIES), "pgpass": str(self.home / "pgpass"), "use_unix_socket": False,
                 "pg_hba": ["host all all samenet trust", "host replication all samenet trust"],
                 "parameters": {
-                    "fsync": "off", "max_connections": 200, "wal_log_hints": "on", "unix_socket_directories": str(self.home),
+                    "fsync": "off", "wal_keep_size": "1GB", "max_connections": 200, "wal_log_hints": "on", "unix_socket_directories": str(self.home),
                     # A standby that is cut off holds commits up until then.
                     "wal_sender_timeout": "5s", "wal_receiver_timeout": "5s"},
                 "authentication": {
