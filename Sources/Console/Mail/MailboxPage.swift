@@ -58,7 +58,7 @@ extension Console {
             "isLive": isTesting || isTrying,
             "sentence": visit.text(isTrying ? "passwordTried" : "mailboxSentence:\(state.rawValue)"),
             "badge": badge(isTrying ? .testing : state, visit), "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
-            "steps": steps, "facts": [try await belongingFact(record, visit)] + (try facts(record, visit)), "mayAct": mayAct,
+            "steps": steps, "facts": try await belongingFacts(record, visit) + (try facts(record, visit)), "mayAct": mayAct,
             "mayTest": state != .disabled && profile && (approved || mayApprove),
             "testText": visit.text(approved ? "testAndEnable" : "approveAndTest"), "approves": !approved,
             "mayApprove": !approved && state != .disabled && mayApprove,

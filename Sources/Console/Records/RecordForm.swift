@@ -138,6 +138,11 @@ struct RecordForm {
             if Navigation.mayList(.email, visit.roles) { links.append(("linkEmails", "records/emails?of=\(record.id.text)")) }
             if Navigation.mayList(.traceLog, visit.roles) { links.append(("linkAlerts", "records/tracelogs?of=\(record.id.text)")) }
         }
+        if entity.logicalName == "queue", Navigation.mayList(.mailbox, visit.roles),
+            case .id(let mailbox)? = try? record.value(of: "defaultmailbox")
+        {
+            links.append(("linkMailbox", "records/mailboxes/\(mailbox.text)"))
+        }
         if entity.logicalName == "emailserverprofile" { links.append(("linkMailboxes", "records/mailboxes?of=\(record.id.text)")) }
         if visit.isAdministrator {
             links.append(("linkAudit", "audit?id=\(record.id.text)"))

@@ -50,7 +50,8 @@ extension Console {
             return .refused(.page("form", try form.values(), status: .badRequest))
         }
         if onlyChanges, let record = current?.0, typing.isUnchanged { return .saved(record.id, setsPassword: false) }
-        if let question = try Self.clearQuestion(form, typing) {
+        let asked = try Self.clearQuestion(form, typing)
+        if let question = try await addressQuestion(entity, current?.0.id, typing, asked, visit) ?? asked {
             try keep([:])
             return .refused(.page("form", try form.values().merging(["question": question]) { _, new in new }))
         }
