@@ -56,6 +56,7 @@ extension Console {
         values["notice"] = visit.viewNotice
         values.merge(visit.periodValues) { _, new in new }
         if filter.before != nil { values["newest"] = visit.address(with: ["before": nil]) }
+        values["hasPages"] = values["next"] != nil || values["newest"] != nil
         return .page("events", values)
     }
 
