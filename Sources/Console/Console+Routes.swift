@@ -97,7 +97,7 @@ extension Console {
             get(router, "access/people/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: true) }
             get(router, "access/clients/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: false) }
         }
-        get(router, "access/rules", [.choice("done", ["rulesSaved"])], signInRules)
+        get(router, "access/rules", [.choice("done", ["rulesSaved", "nothingChanged"])], signInRules)
         post(router, "access/rules", instead: nil, saveSignInRules)
         get(router, "retention", retentionPage)
         for action in Self.accessActions {
