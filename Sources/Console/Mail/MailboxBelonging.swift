@@ -19,8 +19,11 @@ extension Console {
         guard case .id(let id) = try record.value(of: "regardingobjectid"),
             case .text(let type) = try record.value(of: "regardingobjecttypecode"), let entity = EntityCatalog.entity(type)
         else { return fact }
-        let name = try await RecordNames([type: [id]], try visit.session())[id]
-        fact["value"] = visit.texts.labelled(visit.text("entity:\(type)"), name ?? visit.text("unnamed"))
+        let names = try await RecordNames([type: [id]], try visit.session())
+        let name = names[id]
+        let kind = visit.text("entity:\(type)")
+        // Of a queue or a user that the person may not read, the kind alone is known.
+        fact["value"] = names.isKnown(id) ? visit.texts.labelled(kind, name ?? visit.text("unnamed")) : kind
         // The page of a user is that of their settings.
         let page: EntityDefinition = entity.logicalName == EntityDefinition.systemUser.logicalName ? .userSettings : entity
         if name != nil, Navigation.mayList(page, visit.roles) {
