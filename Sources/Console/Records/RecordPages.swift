@@ -25,9 +25,10 @@ extension Console {
                 values["status"] = try await mailboxStatus(visit, record, hasPassword: !secrets.isEmpty)
             }
             if entity.logicalName == "mailbox", visit.query("done") == "passwordSaved" {
-                values["notice"] = visit.text(try isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
+                values["notice"] = visit.text(try await isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
             }
-            if let done = visit.query("done"), ["saved", "testing", "approved", "disabledDone", "enabledDone"].contains(done),
+            if let done = visit.query("done"),
+                ["saved", "nothingChanged", "testing", "approved", "disabledDone", "enabledDone"].contains(done),
                 !(done == "testing" && isTested)
             {
                 values["notice"] = visit.text(done)
