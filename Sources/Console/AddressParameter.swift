@@ -61,11 +61,14 @@ extension Console {
     static let viewDone = AddressParameter.choice("done", ["viewKept", "viewRemoved"])
 
     /// The change of a person or a client, for the notice on their page.
-    static let accessDone = AddressParameter.choice("done", accessActions)
+    static let accessDone = AddressParameter.choice("done", accessActions + ["nothingChanged"])
 
     static let recordParameters: [AddressParameter] = [
-        .choice("done", ["saved", "passwordSaved", "testing", "approved", "disabledDone", "enabledDone", "sent"])
+        .choice("done", ["saved", "nothingChanged", "passwordSaved", "testing", "approved", "disabledDone", "enabledDone", "sent"]), shape,
     ]
+
+    /// Whether the text of an e-mail is shown without its layout.
+    static let shape = AddressParameter.choice("as", ["text"])
 
     /// The parameters of a list of records: search, state, columns, order and page.
     static func exportParameters(_ entity: EntityDefinition) -> [AddressParameter] {

@@ -97,7 +97,7 @@ extension Console {
             get(router, "access/people/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: true) }
             get(router, "access/clients/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: false) }
         }
-        get(router, "access/rules", [.choice("done", ["rulesSaved"])], signInRules)
+        get(router, "access/rules", [.choice("done", ["rulesSaved", "nothingChanged"])], signInRules)
         post(router, "access/rules", instead: nil, saveSignInRules)
         get(router, "retention", retentionPage)
         for action in Self.accessActions {
@@ -127,7 +127,7 @@ extension Console {
         get(router, "records/:set/:id/delete", confirmDeletion)
         post(router, "records/:set/:id/delete", instead: nil, delete)
         post(router, "records/:set/:id/do", instead: "records/mailboxes", changeMailbox)
-        get(router, "records/:set/:id/body", emailBody)
+        get(router, "records/:set/:id/body", [Self.shape], emailBody)
         get(router, "records/:set/:id/attachments/:attachment", emailAttachment)
         get(router, "records/:set/:id/reply", replyPage)
         post(router, "records/:set/:id/reply", instead: nil, sendReply)

@@ -14,12 +14,20 @@ package enum SecondFactorPolicy {
         of roles: Set<Role>, in organization: Organization, by caller: Caller, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection
     ) throws {
+        try change(
+            adding: roles, removing: Set(Self.roles).subtracting(roles), in: organization, by: caller, under: kek, on: connection)
+    }
+
+    /// Requires one-time passwords of the people in some roles, and no longer of those in others. The rest stays as it is.
+    static func change(
+        adding added: Set<Role>, removing removed: Set<Role>, in organization: Organization, by caller: Caller,
+        under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
+    ) throws {
         try AttestedState.change(of: organization, under: kek, on: connection) { change in
-            for role in Self.roles {
-                let grant = grant(role)
-                if roles.contains(role) { _ = try change.grant(grant) } else { try change.remove(grant.name) }
-            }
-            let list = Self.roles.filter(roles.contains).map(\.rawValue).joined(separator: ", ")
+            for role in added { _ = try change.grant(grant(role)) }
+            for role in removed { try change.remove(grant(role).name) }
+            let required = try Self.roles.filter { try change.names(grant($0).name) }
+            let list = required.map(\.rawValue).joined(separator: ", ")
             try change.append(
                 SecurityEvent(.secondFactorPolicySet, .succeeded, details: list.isEmpty ? "no role" : list), by: caller,
                 on: connection)
@@ -38,12 +46,13 @@ extension Session {
         try SecondFactorPolicy.roles.filter { try state.requiresSecondFactor(of: $0) }
     }
 
-    /// Requires one-time passwords of the people in these roles, and of no others. People without one must turn them on at their
-    /// next page.
-    package func requireSecondFactor(of roles: Set<Role>) async throws {
+    /// Requires one-time passwords of the people in some roles, and no longer of those in others. People without one must turn them
+    /// on at their next page.
+    package func changeSecondFactor(adding added: Set<Role>, removing removed: Set<Role>) async throws {
         try requireSystemAdministrator(to: "require one-time passwords")
         try await deployment.pool.withConnection { connection in
-            try SecondFactorPolicy.require(of: roles, in: organization, by: caller, under: deployment.kek, on: connection)
+            try SecondFactorPolicy.change(
+                adding: added, removing: removed, in: organization, by: caller, under: deployment.kek, on: connection)
         }
     }
 }

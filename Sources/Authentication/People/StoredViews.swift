@@ -34,33 +34,43 @@ package struct StoredViews: Sendable {
         }
     }
 
-    /// Stores a view. It replaces one with the same name.
+    /// Stores a view.
     ///
+    /// - Parameter replaces: Whether it replaces another one with the same name.
+    /// - Returns: The name of the view that is there already; nil once the view is stored.
     /// - Throws: ``FieldsealError`` for a name that is empty or too long, a query that is too long, and one view too many.
-    package func keep(_ name: String, query: String, of list: String, for signed: ConsoleSessions.AuthenticatedUser) async throws {
+    package func keep(
+        _ name: String, query: String, of list: String, replaces: Bool, for signed: ConsoleSessions.AuthenticatedUser
+    ) async throws -> String? {
         guard (1...Self.longestName).contains(name.unicodeScalars.count) else {
             throw FieldsealError(.invalidArgument, "The name of a view has 1 to 100 characters.")
         }
         guard query.utf8.count <= Self.longestQuery else {
             throw FieldsealError(.invalidArgument, "This view has too many filters to be kept.")
         }
-        try await deployment.pool.withConnection { connection in
+        return try await deployment.pool.withConnection { connection in
             let kept = try connection.query(
                 """
                 INSERT INTO config.console_view AS v (view_id, user_id, list, name, query) SELECT $1, $2, $3, $4, $5
                  WHERE (SELECT count(*) FROM config.console_view
                          WHERE user_id = $2 AND list = $3 AND lower(name) <> lower($4)) < $6
                     ON CONFLICT (user_id, list, lower(name)) DO UPDATE SET name = excluded.name, query = excluded.query
+                       WHERE $7 OR v.query = excluded.query
                 RETURNING v.view_id
                 """,
                 [
                     .uuid(.timeOrdered()), .uuid(signed.userID), .text(list), .text(name), .text(query),
-                    .int64(Int64(Self.limit)),
+                    .int64(Int64(Self.limit)), .bool(replaces),
                 ])
-            guard !kept.isEmpty else {
+            guard kept.isEmpty else { return nil }
+            let former = try connection.query(
+                "SELECT name FROM config.console_view WHERE user_id = $1 AND list = $2 AND lower(name) = lower($3)",
+                [.uuid(signed.userID), .text(list), .text(name)])
+            guard let row = former.first else {
                 throw FieldsealError(
                     .invalidArgument, "You keep \(Self.limit) views of this list already. Remove one of them first.")
             }
+            return try row.decode(0)
         }
     }
 

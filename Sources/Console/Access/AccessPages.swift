@@ -69,6 +69,7 @@ extension Console {
     }
 
     private func doneNotice(_ name: String, _ role: String, _ visit: Visit) -> String? {
+        if visit.query("done") == "nothingChanged" { return visit.text("nothingChanged") }
         guard let done = visit.query("done"), visit.texts.optional("done:\(done)") != nil || done == "hand-over-user" else {
             return nil
         }
@@ -245,6 +246,10 @@ extension Console {
         case "reset-user": try await users.reset(entry.name, password: visit.form["password"] ?? "", by: session)
         case "role-user":
             guard let role = visit.form["role"].flatMap(Role.init(rawValue:)) else { throw FieldsealError.noRole }
+            // The role of a row that this service did not write is written again.
+            if entry.role == role.rawValue, entry.isAuthentic {
+                return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=nothingChanged")
+            }
             if let question = roleQuestion(action, entry.id.text, name: entry.name, from: entry.role, to: role, visit) {
                 return question
             }
@@ -289,6 +294,9 @@ extension Console {
         case "role-client":
             guard let role else { throw FieldsealError.noRole }
             guard let entry = try await session.clients().first(where: { $0.id == id }) else { throw FieldsealError.noPage }
+            if entry.role == role.rawValue, entry.isAuthentic {
+                return .redirect("\(visit.root)/access/clients/\(id.text)?done=nothingChanged")
+            }
             if let question = roleQuestion(action, id.text, name: entry.name, from: entry.role, to: role, visit) {
                 return question
             }

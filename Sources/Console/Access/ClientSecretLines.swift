@@ -58,20 +58,31 @@ extension Console {
 
     /// Asks for confirmation before a secret ends at once; nil if none does, or if it was confirmed.
     func secretQuestion(_ action: String, _ id: UUID, _ visit: Visit) async throws -> PageResponse? {
-        let isEnding = action == "end-secret-client"
-        guard isEnding || action == "rotate-client" && visit.form["overlap"] == "0", visit.form["confirmed"] == nil,
-            let name = try await visit.session().clients().first(where: { $0.id == id })?.name
+        guard ["end-secret-client", "rotate-client"].contains(action), visit.form["confirmed"] == nil,
+            let client = try await visit.session().clients().first(where: { $0.id == id })
         else { return nil }
+        let valid = client.secrets.filter { $0.expiresOn.map { $0 > Date() } ?? true }
+        let texts: (title: String, why: String, button: String)
+        if action == "end-secret-client" {
+            texts = ("endSecretTitle", "endSecretWhy", "endSecretNow")
+        } else if visit.form["overlap"] == "0" {
+            texts = ("rotateAtOnceTitle", "rotateAtOnceWhy", "rotateAtOnceNow")
+        } else if valid.count > 1 {
+            // Two secrets are valid at most.
+            texts = ("rotateThirdTitle", "rotateThirdWhy", "rotateThirdNow")
+        } else {
+            return nil
+        }
+        let names = ["name": client.name]
         let fields = ["id", "secret", "overlap", "expires"].compactMap { field in
             visit.form[field].map { ["name": field, "value": $0] }
         }
         return .page(
             "confirm",
             [
-                "title": visit.text(isEnding ? "endSecretTitle" : "rotateAtOnceTitle", ["name": name]),
-                "text": visit.text(isEnding ? "endSecretWhy" : "rotateAtOnceWhy", ["name": name]),
+                "title": visit.text(texts.title, names), "text": visit.text(texts.why, names),
                 "action": "\(visit.root)/access/\(action)", "fields": fields + [["name": "confirmed", "value": "1"]],
-                "button": visit.text(isEnding ? "endSecretNow" : "rotateAtOnceNow"),
+                "button": visit.text(texts.button),
                 "back": "\(visit.root)/access/clients/\(id.text)",
             ])
     }

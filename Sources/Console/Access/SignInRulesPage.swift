@@ -7,18 +7,25 @@ import Tenancy
 // The rules for signing in: who needs two steps, and the rules for passwords and sessions.
 extension Console {
     @Sendable func signInRules(_ visit: Visit) async throws -> PageResponse {
+        var values = try await signInRuleValues(visit, ticked: Set(try visit.session().rolesWithSecondFactor()))
+        if let done = visit.query("done"), ["rulesSaved", "nothingChanged"].contains(done) { values["notice"] = visit.text(done) }
+        return .page("sign-in-rules", values)
+    }
+
+    /// - Parameter ticked: The roles that the form shows as required.
+    private func signInRuleValues(_ visit: Visit, ticked: Set<Role>) async throws -> [String: Any] {
         let session = try visit.session()
         let people = try await ConsoleUsers(deployment).list(by: session).filter { $0.disabledOn == nil }
-        let required = try session.rolesWithSecondFactor()
         let policy = deployment.policy
         func minutes(_ seconds: Int) -> String { visit.texts.number(seconds / 60) }
-        var values: [String: Any] = [
-            "title": visit.text("signInRules"), "lead": visit.text("signInRulesLead"),
+        return [
+            "title": visit.text("signInRules"), "lead": visit.text("signInRulesLead"), "conflict": false,
+            "loaded": Self.list(try session.rolesWithSecondFactor()),
             "roles": SecondFactorPolicy.roles.map { role -> [String: Any] in
                 let without = people.filter { $0.role == role.rawValue && !$0.hasSecondFactor }.count
                 return [
                     "field": "role.\(role.rawValue)", "text": visit.text("role:\(role.rawValue)"),
-                    "checked": required.contains(role),
+                    "checked": ticked.contains(role),
                     "without": without > 0 ? visit.texts.count("withoutSecondFactor", without) : false as Any,
                 ]
             },
@@ -36,32 +43,63 @@ extension Console {
                     ["n": visit.texts.number(policy.failureLimit), "minutes": minutes(policy.failureInterval)]),
             ],
         ]
-        if visit.query("done") == "rulesSaved" { values["notice"] = visit.text("rulesSaved") }
-        return .page("sign-in-rules", values)
     }
+
+    /// Roles in the hidden field that says what the page showed.
+    private static func list(_ roles: [Role]) -> String { roles.map(\.rawValue).joined(separator: ",") }
 
     @Sendable func saveSignInRules(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         try session.requireSystemAdministrator(to: "require one-time passwords")
         if let reply = try await requireReauthentication(visit, for: "access/rules") { return reply }
         let required = Set(try session.rolesWithSecondFactor())
-        let wanted = Set(SecondFactorPolicy.roles.filter { visit.form["role.\($0.rawValue)"] == "1" })
+        let ticked = Set(SecondFactorPolicy.roles.filter { visit.form["role.\($0.rawValue)"] == "1" })
+        let loaded =
+            visit.form["loaded"].map { Set($0.split(separator: ",").compactMap { Role(rawValue: String($0)) }) } ?? required
+        // Only what was ticked or unticked on the page is this person's change.
+        let wanted = required.union(ticked.subtracting(loaded)).subtracting(loaded.subtracting(ticked))
+        if loaded != required { return try await rulesConflict(from: loaded, to: required, ticked: wanted, visit) }
+        if wanted == required { return .redirect("\(visit.root)/access/rules?done=nothingChanged") }
         // Stricter rules need no confirmation. People are led through them at their next page.
         let eased = SecondFactorPolicy.roles.filter { required.contains($0) && !wanted.contains($0) }
         if !eased.isEmpty, visit.form["confirmed"] != "1" { return easing(eased, wanted, visit) }
-        if wanted != required { try await session.requireSecondFactor(of: wanted) }
+        try await session.changeSecondFactor(adding: wanted.subtracting(required), removing: required.subtracting(wanted))
         return .redirect("\(visit.root)/access/rules?done=rulesSaved")
+    }
+
+    /// The page again after another person saved the rules meanwhile: it says what they changed, and keeps what was ticked here.
+    private func rulesConflict(
+        from loaded: Set<Role>, to now: Set<Role>, ticked: Set<Role>, _ visit: Visit
+    ) async throws -> PageResponse {
+        var filter = EventFilter()
+        filter.kinds = [SecurityEvent.Kind.secondFactorPolicySet.rawValue]
+        let who = try await visit.session().securityEvents(filter, limit: 1).first.map { ActorName.shown($0.actor, visit.texts) }
+        let changed = SecondFactorPolicy.roles.filter { loaded.contains($0) != now.contains($0) }
+        var values = try await signInRuleValues(visit, ticked: ticked)
+        values["conflict"] = [
+            "text": visit.text("rulesConflictBy", ["who": who ?? visit.text("anotherPerson")]),
+            "changes": changed.map { role in
+                [
+                    "label": visit.text("role:\(role.rawValue)"),
+                    "before": visit.text(loaded.contains(role) ? "isRequired" : "isNotRequired"),
+                    "now": visit.text(now.contains(role) ? "isRequired" : "isNotRequired"),
+                ]
+            },
+            "next": visit.text(ticked == now ? "rulesConflictSame" : "rulesConflictNext"),
+        ]
+        return .page("sign-in-rules", values, status: .conflict)
     }
 
     /// Asks for confirmation before people may sign in with a password alone again.
     private func easing(_ eased: [Role], _ wanted: Set<Role>, _ visit: Visit) -> PageResponse {
         let names = eased.map { visit.text("role:\($0.rawValue)") }.joined(separator: ", ")
         let roles = SecondFactorPolicy.roles.filter(wanted.contains).map { ["name": "role.\($0.rawValue)", "value": "1"] }
+        let fields = roles + (visit.form["loaded"].map { [["name": "loaded", "value": $0]] } ?? [])
         return .page(
             "confirm",
             [
                 "title": visit.text("easeTitle"), "text": visit.text("easeWhy", ["roles": names]),
-                "action": "\(visit.root)/access/rules", "fields": roles + [["name": "confirmed", "value": "1"]],
+                "action": "\(visit.root)/access/rules", "fields": fields + [["name": "confirmed", "value": "1"]],
                 "button": visit.text("easeNow"), "back": "\(visit.root)/access/rules",
             ])
     }

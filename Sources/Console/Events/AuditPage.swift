@@ -60,6 +60,7 @@ extension Console {
                 values["next"] = visit.address(with: ["page": "\(page + 1)"])
             }
         }
+        values["hasPages"] = values["next"] != nil || values["previous"] != nil
         return .page("audit", values)
     }
 

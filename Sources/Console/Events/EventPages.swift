@@ -2,6 +2,8 @@ import Authentication
 import Foundation
 import Hummingbird
 import JSON
+import Model
+import Records
 import Tenancy
 
 // The security events, filtered by kind, result, person, record and day.
@@ -20,6 +22,7 @@ extension Console {
         filter.outcome = outcome?.rawValue
         filter.actor = actor
         filter.details = visit.filter("record")
+        if let word = filter.details, UUID(text: word) == nil { filter.records = try await recordsNamed(word, session) }
         let period = visit.period
         (filter.from, filter.until) = (period.from, period.end)
         filter.before = visit.query("before").flatMap { Int($0) }
@@ -56,7 +59,26 @@ extension Console {
         values["notice"] = visit.viewNotice
         values.merge(visit.periodValues) { _, new in new }
         if filter.before != nil { values["newest"] = visit.address(with: ["before": nil]) }
+        values["hasPages"] = values["next"] != nil || values["newest"] != nil
         return .page("events", values)
+    }
+
+    /// How many records of one kind a word names at most.
+    private static let namedRecords = 1_000
+
+    /// The records whose names hold a word, for events show names.
+    private func recordsNamed(_ word: String, _ session: Session) async throws -> [UUID] {
+        var found: [UUID] = []
+        for entity in Navigation.sets + [.email, .systemUser, .team] where Navigation.mayList(entity, session.caller.roles) {
+            guard let primary = entity.primaryName, entity[primary]?.type.isReference == false else { continue }
+            var query = RecordQuery()
+            query.outputs = [.init(.column(.init(entity.primaryID)))]
+            query.filter = .like(.init(primary), .holding(word))
+            query.order = [.init(.column(.init(entity.primaryID)), descending: true)]
+            query.pageSize = Self.namedRecords
+            found += try await session.list(entity, query).records.map(\.id)
+        }
+        return found
     }
 
     /// The options of a filter.

@@ -74,7 +74,7 @@ struct ColumnFilter {
     private func choices(_ visit: Visit) -> [(String, String)]? {
         switch attribute.type {
         case .boolean where attribute.logicalName == "directioncode":
-            [("", visit.text("all")), ("false", visit.text("received")), ("true", visit.text("sent"))]
+            [("", visit.text("all")), ("false", visit.text("received")), ("true", visit.text("outgoing"))]
         case .boolean: [("", visit.text("all")), ("true", visit.text("yes")), ("false", visit.text("no"))]
         case .picklist(let options), .state(let options), .status(let options):
             [("", visit.text("all"))] + options.options.map { ("\($0.value)", visit.texts.option($0.value, of: attribute)) }

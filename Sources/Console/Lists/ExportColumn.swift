@@ -20,6 +20,11 @@ struct ExportColumn {
     private let attribute: AttributeDefinition?
     private let form: Form
 
+    /// The name of the file with a list, without its ending: the plural of what it has.
+    static func file(of entity: EntityDefinition) -> String {
+        ["usersettings": "usersettings", "tracelog": "alerts"][entity.logicalName] ?? entity.entitySetName
+    }
+
     static func all(_ request: Console.ListRequest) -> [ExportColumn] {
         let entity = request.entity
         var (shown, behind): ([ExportColumn], [ExportColumn]) = ([], [])

@@ -28,12 +28,12 @@ extension Console {
             isByTime ? layout.columns[layout.columns.count - 1] : sortable.first { $0 == sort.trimmingPrefix("-") } ?? sortable[0]
         let size = visit.query("size").flatMap { Int($0) }.flatMap { Self.pageSizes.contains($0) ? $0 : nil } ?? Self.pageSizes[0]
         var request = ListRequest(
-            entity: entity, columns: layout.columns, q: visit.filter("q"),
+            entity: entity, columns: layout.columns.filter { Self.isNamed($0, entity, visit) }, q: visit.filter("q"),
             state: entity.logicalName == "mailbox" ? visit.filter("status").flatMap(MailboxState.init(rawValue:)) : nil,
             option: layout.filter == nil ? nil : visit.filter("status").flatMap { Int64($0) }, key: key,
             isDescending: isByTime || sort.hasPrefix("-"), size: size,
             page: max(0, min(Int(visit.query("page") ?? "") ?? 0, Self.pageLimit)))
-        var names = layout.columns.filter { entity[$0] != nil }
+        var names = request.columns.filter { entity[$0] != nil }
         if entity.logicalName == "mailbox" { names += MailboxState.columns.filter { !names.contains($0) } }
         request.query.outputs = names.map { .init(.column(.init($0))) }
         request.query.order = [.init(.column(.init(key)), descending: request.isDescending)]
@@ -50,6 +50,13 @@ extension Console {
         conditions += try columnConditions(visit, entity)
         if !conditions.isEmpty { request.query.filter = .all(conditions) }
         return request
+    }
+
+    /// Whether the person may know what a column refers to. Others would be ids.
+    private static func isNamed(_ column: String, _ entity: EntityDefinition, _ visit: Visit) -> Bool {
+        guard let attribute = entity[column], attribute.type.isReference else { return true }
+        let targets = attribute.type.targets.compactMap { EntityCatalog.entity($0) }
+        return targets.isEmpty || targets.contains { Navigation.mayList($0, visit.roles) }
     }
 
     /// The conditions on single columns.

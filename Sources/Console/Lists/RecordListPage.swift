@@ -255,7 +255,9 @@ extension Console {
             return cell
         }
         let name = cells.first?["text"] as? String ?? ""
-        return ["cells": cells.map(Self.withBreaks), "id": record.id.text, "name": name, "isTicked": isTicked]
+        return [
+            "cells": zip(request.columns, cells).map(Self.withBreaks), "id": record.id.text, "name": name, "isTicked": isTicked,
+        ]
     }
 
     /// The classes of a column's cells: the name, the state and the time are seen first where there is little room.
@@ -266,10 +268,14 @@ extension Console {
         return label(name, request.entity, visit).count <= Self.briefLabel ? "side brief" : "side"
     }
 
+    /// How long a sender is that is not divided.
+    private static let senderLength = 28
+
     /// The cell with its text in parts, between which a line may end: `parts` has all but the last one, and `text` the last one.
-    private static func withBreaks(_ cell: [String: Any]) -> [String: Any] {
+    private static func withBreaks(_ column: String, _ cell: [String: Any]) -> [String: Any] {
         guard let text = cell["text"] as? String else { return cell }
-        let parts = BreakableText(text).parts
+        // A sender is one address, for which a column has room.
+        let parts = column == "sender" && text.count <= senderLength ? [text] : BreakableText(text).parts
         return cell.merging(["parts": Array(parts.dropLast()), "text": parts.last ?? ""]) { _, new in new }
     }
 
@@ -293,7 +299,9 @@ extension Console {
         query.outputs = ExportColumn.attributes(request).map { .init(.column(.init($0))) }
         let (first, rest) = (try await session.list(entity, query), query)
         return PageResponse(
-            content: .stream(name: "\(session.organization.name)-\(entity.entitySetName).csv", type: "text/csv; charset=utf-8") {
+            content: .stream(
+                name: "\(session.organization.name)-\(ExportColumn.file(of: entity)).csv", type: "text/csv; charset=utf-8"
+            ) {
                 write in
                 try await write(Array(CSV.line(columns.map(\.name)).utf8))
                 var (page, query) = (first, rest)

@@ -50,7 +50,14 @@ extension Console {
             throw FieldsealError.noPage
         }
         let name = (visit.form["name"] ?? "").trimmingCharacters(in: .whitespacesAndNewlines)
-        try await StoredViews(deployment).keep(name, query: query, of: visit.form["list"] ?? "", for: signed)
+        let list = visit.form["list"] ?? ""
+        let former = try await StoredViews(deployment).keep(
+            name, query: query, of: list, replaces: visit.form["confirmed"] == "1", for: signed)
+        if let former {
+            return question(
+                ("replaceViewTitle", "replaceViewWhy", "replaceViewNow"), ["name": former], "views/keep",
+                ["list": list, "query": query, "name": name], "\(path)?\(query)", visit)
+        }
         return .redirect("\(visit.root)/\(path)?\(query)&done=viewKept")
     }
 

@@ -71,7 +71,7 @@ extension Console {
         switch choice.action {
         case .disable where visit.form["confirmed"] == nil:
             let text = visit.text(choice.chosen.count == 1 ? "disableMailboxWhy" : "disableMailboxesWhy")
-            let names = choice.chosen.map { facts[$0.id]?.name ?? $0.name }
+            let names = choice.chosen.map { facts[$0.id]?.shownName ?? $0.name }
             return question.disable(visit.texts.count("disableMany", choice.chosen.count), text, names, visit)
         case .profile where visit.form["confirmed"] == nil:
             // Mailboxes that have the profile already stay as they are.
@@ -80,7 +80,7 @@ extension Console {
             let profile = (visit.form["profile"] ?? "").trimmingCharacters(in: .whitespaces)
             var asked = question
             asked.fields.append(("profile", profile))
-            return asked.assign(profile, others.map { facts[$0.id]?.name ?? $0.name }, visit)
+            return asked.assign(profile, others.map { facts[$0.id]?.shownName ?? $0.name }, visit)
         case .test where visit.form["approves"] == nil && MailboxAction.approve.isAllowed(for: visit.roles):
             let open = choice.ids.compactMap { facts[$0] }.filter(\.lacksApproval)
             return open.isEmpty ? nil : question.approve(open, of: choice.chosen.count, visit)

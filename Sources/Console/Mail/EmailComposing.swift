@@ -299,12 +299,14 @@ extension Console {
             EscapedHTML.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
         }
         let typed = "<p>\(lines(visit.form["body"] ?? ""))</p>"
+        // An empty line, also in the text without markup.
+        let gap = "\n<div><br></div>\n"
         guard let record else { return typed }
-        if composing == .forward { return "\(typed)\n\(try await forwardedPart(record, visit))" }
+        if composing == .forward { return "\(typed)\(gap)\(try await forwardedPart(record, visit))" }
         guard composing == .reply, visit.form["quote"] != nil else { return typed }
         let facts = ["when": try moment(of: record, visit) ?? "", "who": try await named(.sender, record, visit)]
         let quoted = lines(try MailText(of: record).text)
-        return "\(typed)\n<p>\(EscapedHTML.escaped(visit.text("wrote", facts)))</p>\n<blockquote>\(quoted)</blockquote>"
+        return "\(typed)\(gap)<div>\(EscapedHTML.escaped(visit.text("wrote", facts)))</div>\n<blockquote>\(quoted)</blockquote>"
     }
 
     /// When an e-mail was sent, or else stored.
@@ -326,7 +328,7 @@ extension Console {
         head.append((visit.text("to"), try await named(.to, forwarded, visit)))
         head.append((visit.text("subject"), try Self.text("subject", of: forwarded)))
         let facts = head.map { "<b>\(EscapedHTML.escaped($0.0)):</b> \(EscapedHTML.escaped($0.1))" }.joined(separator: "<br>\n")
-        let text = try Self.text("description", of: forwarded)
+        let text = try Self.shownText(of: forwarded)
         let original =
             try Self.isHTML(forwarded)
             ? "<div>\(text)</div>" : "<div style=\"white-space:pre-wrap\">\(EscapedHTML.escaped(text))</div>"

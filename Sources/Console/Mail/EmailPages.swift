@@ -28,6 +28,8 @@ extension Console {
             "headers": try headers(record, visit),
             "thread": try await thread(record, visit), "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
         ]
+        values.merge(try shownText(record, path, visit)) { _, new in new }
+        values["cut"] = orFalse(try Self.cutNotice(record, values["attachments"] as? [[String: Any]] ?? [], visit))
         values["failure"] = try await failure(record, path, maySend: maySend, visit)
         if case .int(let status) = try record.value(of: "statuscode"), let attribute = entity["statuscode"] {
             values["status"] = [
@@ -54,8 +56,46 @@ extension Console {
             // What was just written is looked at again until it has left.
             values["isLive"] = try [.pendingSend, .sending].contains(Self.status(of: record))
         }
-        values["frame"] = try MailText(of: record).isShort ? "mail short" : "mail"
         return .page("email", values)
+    }
+
+    /// The name and the value of the parameter for the words alone.
+    private static let wordsShape = (name: "as", words: "text")
+
+    private static func wantsWords(_ visit: Visit) -> Bool { visit.query(wordsShape.name) == wordsShape.words }
+
+    /// The values about the frame with the text: of HTML also its words alone, because its layout may hide them.
+    private func shownText(_ record: Record, _ path: String, _ visit: Visit) throws -> [String: Any] {
+        let words = "?\(Self.wordsShape.name)=\(Self.wordsShape.words)"
+        let isPlain = Self.wantsWords(visit)
+        let other: [String: Any] = [
+            "href": isPlain ? path : path + words, "text": visit.text(isPlain ? "showLayout" : "showAsText"),
+        ]
+        return [
+            "body": "\(path)/body\(isPlain ? words : "")", "otherShape": orFalse(try Self.isHTML(record) ? other : nil),
+            "frame": try MailText(of: record).isShort ? "mail short" : "mail",
+        ]
+    }
+
+    /// The notice that a received e-mail is not all that was sent; nil if it is.
+    private static func cutNotice(_ record: Record, _ attachments: [[String: Any]], _ visit: Visit) throws -> String? {
+        guard try isIncomplete(record), case .int(let code) = try record.value(of: "notifications") else { return nil }
+        let isKept: Bool = attachments.contains { $0["name"] as? String == "original.eml" }
+        return
+            "\(visit.text(code == 2 ? "emailIsCut" : "emailLacksFiles")) \(visit.text(isKept ? "originalAttached" : "originalAtServer"))"
+    }
+
+    /// Whether parts of a received e-mail are left out.
+    private static func isIncomplete(_ record: Record) throws -> Bool {
+        guard try record.value(of: "directioncode") == .bool(false), case .int(let code) = try record.value(of: "notifications")
+        else { return false }
+        return code == 1 || code == 2
+    }
+
+    /// The text of an e-mail. HTML that was cut inside of a tag has none of that tag.
+    static func shownText(of record: Record) throws -> String {
+        let body = try text("description", of: record)
+        return try isHTML(record) && isIncomplete(record) ? LargeHTML.withoutOpenEnd(body) : body
     }
 
     /// The notice after an e-mail was written, while it is true: nil once the e-mail could not be sent.
@@ -229,13 +269,15 @@ extension Console {
     /// The text of an e-mail for the frame in its page.
     @Sendable func emailBody(_ visit: Visit) async throws -> PageResponse {
         let record = try await email(visit)
-        let body = try Self.text("description", of: record)
+        let body = try Self.shownText(of: record)
         guard !body.isEmpty else { return PageResponse(content: .foreign(html: [])) }
         let head =
             "<!DOCTYPE html><meta charset=\"utf-8\"><base target=\"_blank\"><style>body{font:16px/1.5 system-ui,sans-serif;margin:16px;color:#17212b;background:#fff;overflow-wrap:anywhere}img{max-width:100%}td,th{overflow-wrap:break-word}</style>"
+        let isHTML = try Self.isHTML(record) && !Self.wantsWords(visit)
         let content =
-            try Self.isHTML(record)
-            ? SafeHTML.rewritten(body) : "<div style=\"white-space:pre-wrap\">\(EscapedHTML.escaped(body))</div>"
+            isHTML
+            ? SafeHTML.rewritten(body)
+            : "<div style=\"white-space:pre-wrap\">\(EscapedHTML.escaped(try MailText(of: record).text))</div>"
         return PageResponse(content: .foreign(html: Array((head + content).utf8)))
     }
 

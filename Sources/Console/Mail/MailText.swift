@@ -8,8 +8,7 @@ struct MailText {
     private let hasMore: Bool
 
     init(of record: Record) throws {
-        let body = try Console.text("description", of: record)
-        self.init(body, isHTML: try Console.isHTML(record))
+        self.init(try Console.shownText(of: record), isHTML: try Console.isHTML(record))
     }
 
     init(_ body: String, isHTML: Bool) {

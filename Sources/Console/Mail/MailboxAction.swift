@@ -25,6 +25,17 @@ enum MailboxAction: String, CaseIterable {
         }
     }
 
+    /// The key of its button's text.
+    var text: String {
+        switch self {
+        case .test: "testAndEnable"
+        case .approve: "approve"
+        case .enable: "enable"
+        case .disable: "disable"
+        case .profile: "assign"
+        }
+    }
+
     /// The notice after the action on one mailbox.
     var done: String {
         switch self {

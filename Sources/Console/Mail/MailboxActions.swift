@@ -13,7 +13,7 @@ extension Console {
             action != .profile
         else { throw FieldsealError.noPage }
         let path = "\(visit.root)/records/mailboxes/\(id.text)"
-        if visit.form["loaded"] != nil, case .refused(let page) = try await saving(.mailbox, onlyChanges: true, visit) {
+        if visit.form["loaded"] != nil, case .refused(let page) = try await saving(.mailbox, visit) {
             return page
         }
         let facts = try await MailboxFacts.read([id], try visit.session())[id]
@@ -27,7 +27,8 @@ extension Console {
             return visit.message(
                 obstacle == "noProfileChosen" ? "noProfile" : "wentWrong", visit.text(obstacle), status: .badRequest)
         }
-        if action == .disable, visit.form["confirmed"] == nil {
+        // What the form itself confirmed is the deletion of a password.
+        if action == .disable, visit.form["confirmed"] == nil || visit.form["loaded"] != nil {
             let name = facts.map(\.name).flatMap { $0.isEmpty ? nil : $0 } ?? id.text
             return MailboxQuestion(action: "\(path)/do", back: path, fields: [("do", action.rawValue)])
                 .disable(visit.text("disableTitle", ["name": name]), visit.text("disableMailboxWhy"), [], visit)

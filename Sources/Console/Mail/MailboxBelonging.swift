@@ -6,22 +6,48 @@ import Tenancy
 
 // The queue or the user that a mailbox belongs to. Its e-mails are theirs, and it sends in their name.
 extension Console {
+    /// The lines in a mailbox's state about the queue or the user that it belongs to.
+    func belongingFacts(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
+        [try await belongingFact(record, visit)] + (try await sendingFact(record, visit))
+    }
+
     /// The line in a mailbox's state that names the queue or the user, with a link to it if the person may open it.
-    func belongingFact(_ record: Record, _ visit: Visit) async throws -> [String: Any] {
+    private func belongingFact(_ record: Record, _ visit: Visit) async throws -> [String: Any] {
         var fact: [String: Any] = [
             "label": visit.text("belongsTo"), "time": false, "value": visit.text("belongsToNone"), "href": false,
         ]
         guard case .id(let id) = try record.value(of: "regardingobjectid"),
             case .text(let type) = try record.value(of: "regardingobjecttypecode"), let entity = EntityCatalog.entity(type)
         else { return fact }
-        let name = try await RecordNames([type: [id]], try visit.session())[id]
-        fact["value"] = visit.texts.labelled(visit.text("entity:\(type)"), name ?? visit.text("unnamed"))
+        let names = try await RecordNames([type: [id]], try visit.session())
+        let name = names[id]
+        let kind = visit.text("entity:\(type)")
+        // Of a queue or a user that the person may not read, the kind alone is known.
+        fact["value"] = names.isKnown(id) ? visit.texts.labelled(kind, name ?? visit.text("unnamed")) : kind
         // The page of a user is that of their settings.
         let page: EntityDefinition = entity.logicalName == EntityDefinition.systemUser.logicalName ? .userSettings : entity
         if name != nil, Navigation.mayList(page, visit.roles) {
             fact["href"] = "\(visit.root)/records/\(page.entitySetName)/\(id.text)"
         }
         return fact
+    }
+
+    /// The line in a mailbox's state that says as which address its mail goes out, where that is another one than its own.
+    private func sendingFact(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
+        guard case .id(let id) = try record.value(of: "regardingobjectid"),
+            case .text(let type) = try record.value(of: "regardingobjecttypecode"), let entity = EntityCatalog.entity(type),
+            let name = ["queue": "emailaddress", "systemuser": "internalemailaddress"][type],
+            Navigation.mayList(entity, visit.roles)
+        else { return [] }
+        var query = RecordQuery()
+        query.outputs = [.init(.column(.init(name)))]
+        query.filter = .compare(.init(entity.primaryID), .equal, .text(id.text))
+        query.pageSize = 1
+        guard let owner = try await visit.session().list(entity, query).records.first,
+            case .text(let address) = try owner.value(of: name), !address.isEmpty,
+            address.lowercased() != (try Self.text("emailaddress", of: record)).lowercased()
+        else { return [] }
+        return [["label": visit.text("sendsAs"), "time": false, "value": address, "href": false]]
     }
 
     // MARK: A new mailbox

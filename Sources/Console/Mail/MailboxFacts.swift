@@ -9,6 +9,8 @@ struct MailboxFacts {
     let id: UUID
     let name: String
     let address: String
+    /// The name with the address, which tells mailboxes of one name apart.
+    var shownName: String { address.isEmpty || address == name ? name : name.isEmpty ? address : "\(name) <\(address)>" }
     private let state: MailboxState
     private let isApproved: Bool
     private let isEnabled: Bool

@@ -17,12 +17,10 @@ extension Console {
         func text(_ name: String) throws -> String? {
             if case .text(let text) = try record.value(of: name), !text.isEmpty { text } else { nil }
         }
-        let (isTesting, isTrying) = (state == .testing, try isTryingPassword(of: record, visit))
+        let (isTesting, isTrying) = (state == .testing, try await isTryingPassword(of: record, visit))
         let profileName = try await nameOfProfile(record, visit)
         // A person who may not read profiles does not learn that one was deleted.
-        let profile: Bool =
-            try record.value(of: "emailserverprofile") != .null
-            && (profileName != nil || !Navigation.mayList(.emailServerProfile, visit.roles))
+        let profile = try Self.hasProfile(record, named: profileName, visit)
         let approved = try record.value(of: "emailrouteraccessapproval") == RouterApproval.approved.value
         let error = try text("lastsyncerror")
         let waits = !approved && Self.saysUnapproved(error)
@@ -58,7 +56,7 @@ extension Console {
             "isLive": isTesting || isTrying,
             "sentence": visit.text(isTrying ? "passwordTried" : "mailboxSentence:\(state.rawValue)"),
             "badge": badge(isTrying ? .testing : state, visit), "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
-            "steps": steps, "facts": [try await belongingFact(record, visit)] + (try facts(record, visit)), "mayAct": mayAct,
+            "steps": steps, "facts": try await belongingFacts(record, visit) + (try facts(record, visit)), "mayAct": mayAct,
             "mayTest": state != .disabled && profile && (approved || mayApprove),
             "testText": visit.text(approved ? "testAndEnable" : "approveAndTest"), "approves": !approved,
             "mayApprove": !approved && state != .disabled && mayApprove,
@@ -77,17 +75,27 @@ extension Console {
     /// How long a page waits for the first turn with a password.
     private static let patience = 60.0
 
-    /// Whether the router has yet to use a password that was just saved. Until then the state is that of the former one.
-    func isTryingPassword(of record: Record, _ visit: Visit) throws -> Bool {
+    /// Whether the router has yet to use a password that was just saved. Until then the state is that of the former one. A mailbox
+    /// without a server profile, or whose address is not approved, is tried by none.
+    func isTryingPassword(of record: Record, _ visit: Visit) async throws -> Bool {
         func date(_ name: String) throws -> Date? {
             if case .date(let date) = try record.value(of: name) { date } else { nil }
         }
         guard visit.query("done") == "passwordSaved", try isWorkedOn(record), let saved = try date("modifiedon"),
-            -saved.timeIntervalSinceNow < Self.patience
+            -saved.timeIntervalSinceNow < Self.patience,
+            try record.value(of: "emailrouteraccessapproval") == RouterApproval.approved.value,
+            try Self.hasProfile(record, named: try await nameOfProfile(record, visit), visit),
+            try await visit.session().hasRouter()
         else { return false }
         guard let begun = try date("lastsyncstartedon"), begun > saved else { return true }
         let ends = try ["lastsuccessfulsynccompletedon", "lastsyncerroroccurredon"].compactMap(date)
         return !ends.contains { $0 >= begun }
+    }
+
+    /// Whether a mailbox has a server profile that exists, as far as the person may know.
+    private static func hasProfile(_ record: Record, named name: String?, _ visit: Visit) throws -> Bool {
+        guard try record.value(of: "emailserverprofile") != .null else { return false }
+        return name != nil || !Navigation.mayList(.emailServerProfile, visit.roles)
     }
 
     /// Whether an error says that the address is not approved. No router has tried the mailbox then.

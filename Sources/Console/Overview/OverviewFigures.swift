@@ -26,7 +26,9 @@ struct OverviewFigures: Sendable {
     func charts(_ visit: Visit) -> [[String: Any]] {
         var charts: [[String: Any]] = []
         if let mail {
-            charts.append(Self.pair("chartMail", mail, ["received", "sent"], styles: ["a", "b"], "records/emails", visit))
+            charts.append(
+                Self.pair(
+                    "chartMail", mail, ["received", "sent"], styles: ["a", "b"], "records/emails?f.createdon=within-24h", visit))
         }
         if let events {
             charts += [
@@ -37,7 +39,8 @@ struct OverviewFigures: Sendable {
         if let alerts {
             charts.append(
                 Self.pair(
-                    "chartAlerts", alerts, ["alertErrors", "alertWarnings"], styles: ["bad", "warn"], "records/tracelogs", visit))
+                    "chartAlerts", alerts, ["alertErrors", "alertWarnings"], styles: ["bad", "warn"],
+                    "records/tracelogs?f.modifiedon=within-24h", visit))
         }
         return charts
     }

@@ -1,5 +1,6 @@
 import Foundation
 import HTTPTypes
+import JSON
 import Model
 import Records
 import Tenancy
@@ -42,6 +43,37 @@ extension Console {
         ]
         if case .date(let date) = try record.value(of: "modifiedon") { conflict["when"] = visit.texts.timeAgo(date) }
         values["conflict"] = conflict
+        return .page("form", values, status: .conflict)
+    }
+
+    /// The form after another person deleted the record meanwhile: what was typed stays, and makes a new record.
+    func deletedMeanwhile(_ entity: EntityDefinition, _ visit: Visit) async throws -> PageResponse {
+        let session = try visit.session()
+        func secrets(_ record: UUID?) throws -> KeptSecrets {
+            try KeptSecrets(
+                deployment.kek, organization: session.organization.id, form: entity.logicalName, record: record,
+                token: visit.token ?? "")
+        }
+        var typing = TypedRecord(visit, entity, isNew: true, record: nil)
+        typing.readSecrets(try secrets(visit.parameter("id").flatMap(UUID.init(text:))))
+        var form = try await recordForm(visit, entity, nil)
+        form.isDeleted = true
+        form.typed = typing.typed
+        // References that were not edited have names that a lookup finds.
+        for attribute in RecordForm.fields(entity, for: .create, visit.roles) where attribute.type.isReference {
+            let name = attribute.logicalName
+            guard let id = visit.form["\(name)!id"].flatMap(UUID.init(text:)), typing.typed[name] == typing.loaded[name] else {
+                continue
+            }
+            let targets = Dictionary(attribute.type.targets.map { ($0, Set([id])) }) { one, _ in one }
+            form.typed?[name] = try await RecordNames(targets, session)[id] ?? ""
+        }
+        form.kept = try typing.kept(try secrets(nil), [:])
+        var values = try form.values()
+        // A person who does not see all records does not learn whether one is there.
+        let seesAll = PrivilegeTable.depth(of: .retrieve, on: entity, for: visit.roles) == .organization
+        let next = Self.may(.create, entity, visit) ? "typedMakesNew" : "typedToCopy"
+        values["problem"] = visit.text(seesAll ? "deletedMeanwhile" : "goneMeanwhile") + " " + visit.text(next)
         return .page("form", values, status: .conflict)
     }
 

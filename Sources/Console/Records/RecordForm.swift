@@ -24,6 +24,8 @@ struct RecordForm {
     var errors: [String: String] = [:]
     /// New passwords, sealed for the next attempt.
     var kept: [String: String] = [:]
+    /// Whether another person deleted the record meanwhile. The form then makes a new one, if the person may.
+    var isDeleted = false
     /// Fields that another person changed too.
     var contested: Set<String> = []
 
@@ -69,7 +71,9 @@ struct RecordForm {
                 texts[attribute.logicalName] = secrets[attribute.logicalName] ?? ""
                 return
             }
-            let value = try record.map { try $0.value(of: attribute.logicalName) } ?? attribute.defaultValue ?? .null
+            let value =
+                try record.map { try $0.value(of: attribute.logicalName) } ?? attribute.defaultValue
+                ?? attribute.initialOption.map { .int($0) } ?? .null
             texts[attribute.logicalName] = Self.text(value, names, self.texts)
         }
     }
@@ -113,7 +117,13 @@ struct RecordForm {
         let members = loaded.sorted { $0.key < $1.key }.map { JSONValue.Member($0.key, .string($0.value)) }
         let problems = fields.compactMap { attribute -> [String: Any]? in
             guard let text = errors[attribute.logicalName] else { return nil }
-            return ["name": attribute.logicalName, "label": texts.label(attribute, of: entity), "text": text]
+            // An error that begins with the name of the field is one sentence with it.
+            let label = texts.label(attribute, of: entity)
+            let isNamed = text.hasPrefix("\(label) ")
+            return [
+                "name": attribute.logicalName, "label": label, "isNamed": isNamed,
+                "text": isNamed ? String(text.dropFirst(label.count + 1)) : text,
+            ]
         }
         var values: [String: Any] = [
             "title": title, "set": entity.entitySetName, "list": visit.text(entity.logicalName), "isNew": record == nil,
@@ -128,7 +138,22 @@ struct RecordForm {
         values["belongs"] = orFalse(
             Console.belongingChoice(entity, isNew: record == nil, typed: typed?["belongs"], visit).map { ["choices": $0] })
         if let record { values["links"] = links(record) } else { values["links"] = false }
+        values["pending"] = orFalse(pending)
+        values["maySave"] = !isDeleted || Console.may(.create, entity, visit)
         return values
+    }
+
+    /// The action whose button sent this form. It waits until the form is saved, and has a button that does both.
+    private var pending: [String: Any]? {
+        guard let record, entity.logicalName == EntityDefinition.mailbox.logicalName,
+            let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)), action != .profile
+        else { return nil }
+        let approves = action == .test && visit.form["approves"] == "1"
+        let name = ["action": visit.text(approves ? "approveAndTest" : action.text)]
+        return [
+            "text": visit.text("actionWaits", name), "button": visit.text("saveThen", name), "do": action.rawValue,
+            "approves": approves, "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
+        ]
     }
 
     /// The addresses of a record's history, e-mails and alerts.
@@ -137,6 +162,11 @@ struct RecordForm {
         if entity.logicalName == "mailbox" {
             if Navigation.mayList(.email, visit.roles) { links.append(("linkEmails", "records/emails?of=\(record.id.text)")) }
             if Navigation.mayList(.traceLog, visit.roles) { links.append(("linkAlerts", "records/tracelogs?of=\(record.id.text)")) }
+        }
+        if entity.logicalName == "queue", Navigation.mayList(.mailbox, visit.roles),
+            case .id(let mailbox)? = try? record.value(of: "defaultmailbox")
+        {
+            links.append(("linkMailbox", "records/mailboxes/\(mailbox.text)"))
         }
         if entity.logicalName == "emailserverprofile" { links.append(("linkMailboxes", "records/mailboxes?of=\(record.id.text)")) }
         if visit.isAdministrator {
@@ -174,7 +204,7 @@ struct RecordForm {
             values["options"] = Console.options([("", ""), ("true", visit.text("yes")), ("false", visit.text("no"))], chosen: text)
         case .picklist(let labels):
             values["isChoice"] = true
-            let empty = attribute.required == .system && record != nil ? [] : [("", "")]
+            let empty = attribute.required == .system ? [] : [("", "")]
             values["options"] = Console.options(
                 empty
                     + labels.options.map {

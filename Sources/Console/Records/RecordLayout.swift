@@ -98,13 +98,12 @@ struct RecordLayout {
             .init(title: "section:general", fields: ["name", "emailaddress", "ownerid", "description"]),
             .init(
                 title: "section:delivery",
-                fields: [
-                    "incomingemaildeliverymethod", "outgoingemaildeliverymethod", "incomingemailfilteringmethod", "queueviewtype",
-                ]),
+                // Its methods of delivery have no effect: those of its mailbox have.
+                fields: ["incomingemailfilteringmethod", "queueviewtype"]),
             .init(title: "section:signIn", fields: ["allowemailcredentials", "emailusername", "emailpassword"]),
         ],
         columns: ["name", "emailaddress", "queueviewtype", "modifiedon"], filter: "queueviewtype", searched: ["emailusername"],
-        filters: ["emailaddress", "allowemailcredentials", "incomingemaildeliverymethod", "modifiedon"],
+        filters: ["emailaddress", "allowemailcredentials", "modifiedon"],
         views: [
             .init(key: "queue.noAddress", query: "f.emailaddress=-"),
             .init(key: "ownSignIn", query: "f.allowemailcredentials=true"),
@@ -130,7 +129,7 @@ struct RecordLayout {
             .init(key: "email.failed", query: "status=8"), .init(key: "email.waiting", query: "status=6"),
             .init(key: "email.drafts", query: "status=1"),
             .init(key: "email.received", query: "f.directioncode=false&f.createdon=within-24h"),
-            .init(key: "email.sent", query: "f.directioncode=true&f.createdon=within-24h"),
+            .init(key: "email.sent", query: "status=3&f.createdon=within-24h"),
         ])
 
     private static let alert = RecordLayout(

@@ -62,6 +62,9 @@ struct RecordNames {
         named(id, texts) ?? (missing.contains(id) ? texts["deletedRecord"] : id.text)
     }
 
+    /// Whether the person could read the record, or would if it were there.
+    func isKnown(_ id: UUID) -> Bool { found.contains(id) || missing.contains(id) }
+
     /// Names the records as lookups offer them, so that two of one name differ.
     mutating func tellApart(_ offers: some Sequence<RecordOffer>) {
         for offer in offers where names[offer.id] != nil { names[offer.id] = offer.text }

@@ -25,9 +25,10 @@ extension Console {
                 values["status"] = try await mailboxStatus(visit, record, hasPassword: !secrets.isEmpty)
             }
             if entity.logicalName == "mailbox", visit.query("done") == "passwordSaved" {
-                values["notice"] = visit.text(try isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
+                values["notice"] = visit.text(try await isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
             }
-            if let done = visit.query("done"), ["saved", "testing", "approved", "disabledDone", "enabledDone"].contains(done),
+            if let done = visit.query("done"),
+                ["saved", "nothingChanged", "testing", "approved", "disabledDone", "enabledDone"].contains(done),
                 !(done == "testing" && isTested)
             {
                 values["notice"] = visit.text(done)
@@ -88,6 +89,7 @@ extension Console {
             "text": told, "isOriginal": told == original,
             "details": try text("errordetails"), "action": "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)",
             "mayDelete": Self.may(.delete, entity, visit), "about": false,
+            "email": orFalse(try await emailPage(namedIn: text("errordetails"), visit)),
         ]
         if case .int(let level) = try record.value(of: "level"), let attribute = entity["level"] {
             values["level"] = [
@@ -103,6 +105,19 @@ extension Console {
             ]
         }
         return .page("alert", values)
+    }
+
+    /// The page of the e-mail that an alert's details name (`e-mail ID, attempt 1`); nil if they name none that the person may read.
+    private func emailPage(namedIn details: String, _ visit: Visit) async throws -> String? {
+        guard details.hasPrefix("e-mail "), let id = UUID(text: String(details.dropFirst(7).prefix(36))),
+            Navigation.mayList(.email, visit.roles)
+        else { return nil }
+        var query = RecordQuery()
+        query.outputs = [.init(.column(.init("activityid")))]
+        query.filter = .compare(.init("activityid"), .equal, .text(id.text))
+        query.pageSize = 1
+        let isThere = try await !visit.session().list(.email, query).records.isEmpty
+        return isThere ? "\(visit.root)/records/emails/\(id.text)" : nil
     }
 
     // MARK: Deleting

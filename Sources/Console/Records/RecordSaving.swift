@@ -11,6 +11,8 @@ extension Console {
     /// What became of a form that was sent.
     enum Saving {
         case saved(UUID, setsPassword: Bool)
+        /// Nothing was changed in the form, and nothing is written.
+        case unchanged(UUID)
         /// Nothing was saved: the page with the form, and why.
         case refused(PageResponse)
     }
@@ -22,21 +24,29 @@ extension Console {
             .redirect(
                 "\(visit.root)/records/\(entity.entitySetName)/\(id.text)?done="
                     + (setsPassword && entity.logicalName == "mailbox" ? "passwordSaved" : "saved"))
+        case .unchanged(let id): .redirect("\(visit.root)/records/\(entity.entitySetName)/\(id.text)?done=nothingChanged")
         case .refused(let page): page
         }
     }
 
-    /// - Parameter onlyChanges: Whether a form in which nothing was changed is not written.
-    func saving(_ entity: EntityDefinition, onlyChanges: Bool = false, _ visit: Visit) async throws -> Saving {
+    func saving(_ entity: EntityDefinition, _ visit: Visit) async throws -> Saving {
         guard !Navigation.isShownOnly(entity) else { throw FieldsealError.noPage }
         let session = try visit.session()
         let isNew = visit.parameter("id") == "new"
-        let current = isNew ? nil : try await read(visit, entity)
+        let current: (Record, [String: String])?
+        do {
+            current = isNew ? nil : try await read(visit, entity)
+        } catch let error as FieldsealError where error.code.httpStatus == 404 && visit.form["loaded"] != nil {
+            return .refused(try await deletedMeanwhile(entity, visit))
+        }
         var form = try await recordForm(visit, entity, current?.0, secrets: current?.1 ?? [:])
         let secrets = try KeptSecrets(
             deployment.kek, organization: session.organization.id, form: entity.logicalName, record: current?.0.id,
             token: visit.token ?? "")
-        var typing = TypedRecord(visit, entity, isNew: isNew, record: current?.0)
+        // A save confirms servers and accounts that were changed past the service: it names them, although the form leaves them.
+        let confirms: Bool =
+            if let id = current?.0.id { try await !session.isMailDestinationAuthorized(entity, id) } else { false }
+        var typing = TypedRecord(visit, entity, isNew: isNew, record: current?.0, confirms: confirms)
         typing.readSecrets(secrets)
         await typing.readReferences(dangling: try form.dangling()) { try await lookedUp($0, $1, visit) }
         form.typed = typing.typed
@@ -49,23 +59,14 @@ extension Console {
             try keep(typing.errors)
             return .refused(.page("form", try form.values(), status: .badRequest))
         }
-        if onlyChanges, let record = current?.0, typing.isUnchanged { return .saved(record.id, setsPassword: false) }
-        if let question = try Self.clearQuestion(form, typing) {
+        if let record = current?.0, typing.isUnchanged, !confirms { return .unchanged(record.id) }
+        let asked = try Self.clearQuestion(form, typing)
+        if let question = try await addressQuestion(entity, current?.0.id, typing, asked, visit) ?? asked {
             try keep([:])
             return .refused(.page("form", try form.values().merging(["question": question]) { _, new in new }))
         }
         do {
-            let id: UUID
-            if isNew, Self.makesQueue(entity, visit) {
-                id = try await madeWithQueue(typing.members, visit)
-            } else if isNew {
-                id = try await made(entity, typing.members, visit).id
-            } else if let (record, _) = current {
-                let version = Int64(visit.form["version"] ?? "") ?? 0
-                id = try await session.write(.upsert(entity, .id(record.id), typing.members, .version(version))).id
-            } else {
-                throw FieldsealError.noSuchRecord(entity)
-            }
+            let id = try await write(typing.members, entity, over: current?.0, visit)
             return .saved(id, setsPassword: typing.setsPassword)
         } catch let error as FieldsealError where error.code == .concurrencyVersionMismatch {
             return .refused(try await conflict(visit, entity, typing, secrets))
@@ -85,6 +86,20 @@ extension Console {
             values["problem"] = visit.texts.told(message)
             return .refused(.page("form", values, status: status))
         }
+    }
+
+    /// Writes what was typed into a form.
+    ///
+    /// - Parameter record: Nil for a new one.
+    private func write(
+        _ members: [JSONValue.Member], _ entity: EntityDefinition, over record: Record?, _ visit: Visit
+    ) async throws -> UUID {
+        if let record {
+            let version = Int64(visit.form["version"] ?? "") ?? 0
+            return try await visit.session().write(.upsert(entity, .id(record.id), members, .version(version))).id
+        }
+        if Self.makesQueue(entity, visit) { return try await madeWithQueue(members, visit) }
+        return try await made(entity, members, visit).id
     }
 
     /// The question before stored passwords are deleted; nil if none is, and after the answer.

@@ -10,6 +10,8 @@ struct TypedRecord {
     private let isNew: Bool
     private let record: Record?
     private let fields: [AttributeDefinition]
+    /// The attributes that are written although they were not edited.
+    private let confirmed: Set<String>
 
     /// The fields of the form as they were loaded.
     let loaded: [String: String]
@@ -18,11 +20,13 @@ struct TypedRecord {
     private(set) var members: [JSONValue.Member] = []
     private(set) var errors: [String: String] = [:]
 
-    init(_ visit: Visit, _ entity: EntityDefinition, isNew: Bool, record: Record?) {
+    /// - Parameter confirms: Whether the settings that say where passwords go are written although they were not edited.
+    init(_ visit: Visit, _ entity: EntityDefinition, isNew: Bool, record: Record?, confirms: Bool = false) {
         self.visit = visit
         self.entity = entity
         self.isNew = isNew
         self.record = record
+        confirmed = confirms ? Set(MailDestination.attributes(of: entity.logicalName)) : []
         fields = RecordForm.fields(entity, for: isNew ? .create : .update, visit.roles)
         var loaded: [String: String] = [:]
         if let text = visit.form["loaded"], case .object(let members)? = try? JSONParser.parse(Array(text.utf8)) {
@@ -44,7 +48,7 @@ struct TypedRecord {
         // A browser sends line breaks as CR LF. They are converted to the record's.
         guard let text = typed[name]?.replacing("\r\n", with: "\n") else { return }
         // The router writes to a mailbox without giving it another version. A value that was only loaded would undo that.
-        if !isNew, loaded[name]?.replacing("\r\n", with: "\n") == text { return }
+        if !isNew, !confirmed.contains(name), loaded[name]?.replacing("\r\n", with: "\n") == text { return }
         switch attribute.type {
         case .boolean:
             // An unchecked box leaves a flag that was never set unchanged.

@@ -51,6 +51,11 @@ struct MailboxProblem: Error {
                     AlertCode.protocolFailure, "\(server) reports a failure of \(what): \(error.reason)", error.reason,
                     isPermanent: false)
             }
+        case MailError.ended(let answer):
+            self.init(
+                AlertCode.unreachable,
+                "\(server) ended the connection for \(what), and answered: \(answer). The router tries again.",
+                answer, isPermanent: false)
         default:
             self.init(
                 AlertCode.protocolFailure, "\(server) gave an unexpected response for \(what). The router tries again.", "\(error)",

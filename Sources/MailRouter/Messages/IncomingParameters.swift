@@ -24,7 +24,7 @@ struct IncomingParameters {
     ///   - attachmentLimit: Bytes of an attachment that the organization keeps.
     init(_ message: MailMessage, _ bytes: [UInt8], arrivedOn: Date?, attachmentLimit: Int) {
         var message = message
-        let body = Self.cut(&message)
+        let (body, isCut) = Self.cut(&message)
         size = body.utf8.count + Self.escapes(body) + (message.to + message.cc).reduce(2_000) { $0 + $1.utf8.count + 10 }
         content.messageId = message.messageID
         content.subject = message.subject
@@ -34,17 +34,18 @@ struct IncomingParameters {
         size += content.names.reduce(0) { $0 + 6 * ($1.key.utf8.count + $1.value.utf8.count) }
         content.importance = message.importance
         (content.body, content.bodyType) = (body, message.isHTML ? "text/html" : "text/plain")
-        content.bodyIsCut = body.utf8.count < message.body.utf8.count
+        content.bodyIsCut = isCut
         content.digest = Data(SHA256.hash(data: bytes)).base64EncodedString()
         content.receivedOn = (message.date ?? arrivedOn)?.ISO8601Format()
         keep(message.original(of: bytes), message.notes)
         keep(message.attachments, attachmentLimit)
     }
 
-    /// Cuts what exceeds a record's limits, and adds a note for each cut.
+    /// Cuts what exceeds a record's limits, and adds a note for each cut. Pictures inside of a text that is too large become
+    /// attachments.
     ///
-    /// - Returns: The body.
-    private static func cut(_ message: inout MailMessage) -> String {
+    /// - Returns: The body, and whether it lacks something.
+    private static func cut(_ message: inout MailMessage) -> (body: String, isCut: Bool) {
         let subject = message.subject.prefix(units: IncomingLimits.subjectUnits)
         if subject != message.subject {
             message.note("The subject is longer than \(IncomingLimits.subjectUnits) characters.", isOfHeader: true)
@@ -58,11 +59,21 @@ struct IncomingParameters {
             message.to = Array(message.to.prefix(limit))
             message.cc = Array(message.cc.prefix(limit - message.to.count))
         }
-        guard message.body.utf8.count > IncomingLimits.bodyBytes else { return message.body }
+        guard message.body.utf8.count > IncomingLimits.bodyBytes else { return (message.body, false) }
+        if message.isHTML {
+            let large = LargeHTML(message.body, limit: IncomingLimits.bodyBytes)
+            message.attachments += large.pictures
+            if large.isCut {
+                message.note(
+                    "The text is longer than \(IncomingLimits.bodyBytes >> 20) MiB: parts of it are left out, or without layout.",
+                    isOfHeader: false)
+            }
+            return (large.text, large.isCut)
+        }
         message.note("The text is longer than \(IncomingLimits.bodyBytes >> 20) MiB, and its end is left out.", isOfHeader: false)
         // Cuts at the beginning of a character.
         let bytes = message.body.utf8.prefix(IncomingLimits.bodyBytes)
-        return String(message.body.unicodeScalars[..<bytes.endIndex])
+        return (String(message.body.unicodeScalars[..<bytes.endIndex]), true)
     }
 
     /// The names of the people that the record names.

@@ -2,11 +2,12 @@ import CurlClient
 import MailFormat
 
 /// The commands of SMTP (RFC 5321) that a router needs, on a signed-in connection.
-struct SMTPSession {
+final class SMTPSession {
     /// Seconds for the server's final answer to a message (RFC 5321 section 4.5.3.2.6).
     private static let finalAnswerSeconds = 600
     /// How many recipients every server accepts in one transaction (RFC 5321 section 4.5.3.1.8).
     private static let certainRecipients = 100
+    private static let farewellCode = 421
 
     private let connection: CurlConnection
     private let pipelines: Bool
@@ -16,6 +17,8 @@ struct SMTPSession {
     private let sizeLimit: Int?
     /// How many recipients the server accepts in one transaction (RFC 9422); nil if it does not say.
     private let recipientLimit: Int
+    /// The last reply, if the server ends the session after it (code 421, RFC 5321 section 3.8).
+    private var farewell: String?
 
     /// The server's response to a message.
     enum Answer {
@@ -36,6 +39,7 @@ struct SMTPSession {
             try connection.send("HELO localhost")
             greeting = Reply(code: try Self.reply(connection).code, lines: [])
         }
+        guard greeting.code != Self.farewellCode else { throw MailError.ended(greeting.text) }
         guard greeting.code / 100 == 2 else { throw MailError.protocolError("EHLO: \(greeting.text)") }
         let words = greeting.lines.map { $0.uppercased() }
         pipelines = words.contains("PIPELINING")
@@ -51,7 +55,18 @@ struct SMTPSession {
     /// - Parameters:
     ///   - onReady: Called when the server is ready for the message. If it throws, nothing is sent.
     ///   - onWait: Called repeatedly while the server's final response is pending.
+    /// - Throws: What the server said before it ended the session, if it did.
     func send(
+        _ message: [UInt8], from sender: String, to recipients: [String], onReady: () throws -> Void, onWait: () -> Void
+    ) throws -> Answer {
+        do {
+            return try attempt(message, from: sender, to: recipients, onReady: onReady, onWait: onWait)
+        } catch let error as CurlError {
+            throw farewell.map { MailError.ended($0) } ?? error
+        }
+    }
+
+    private func attempt(
         _ message: [UInt8], from sender: String, to recipients: [String], onReady: () throws -> Void, onWait: () -> Void
     ) throws -> Answer {
         for address in [sender] + recipients where !EmailAddress.isOne(address) {
@@ -143,7 +158,7 @@ struct SMTPSession {
             let piece = commands[start..<min(start + width, commands.count)]
             try connection.send(Array(piece.map { "\($0)\r\n" }.joined().utf8))
             for (index, command) in piece.enumerated() {
-                let reply = try Self.reply(connection)
+                let reply = try reply()
                 if reply.code / 100 == 2 {
                     // Only recipients before the first refused one count, because the next transaction continues there.
                     if start + index > 0, !isFull { accepted += 1 }
@@ -174,7 +189,7 @@ struct SMTPSession {
 
     private func hand(over message: [UInt8], onReady: () throws -> Void, onWait: () -> Void) throws -> Answer {
         try connection.send("DATA")
-        let ready = try Self.reply(connection)
+        let ready = try reply()
         guard ready.code == 354 else {
             try reset()
             return .refused(isPermanent: ready.code / 100 == 5, ready.text)
@@ -183,7 +198,7 @@ struct SMTPSession {
         do {
             try connection.send(Self.stuffed(message))
             try connection.wait(seconds: Self.finalAnswerSeconds, every: 20, onWait)
-            let reply = try Self.reply(connection)
+            let reply = try reply()
             return reply.code / 100 == 2 ? .accepted : .refused(isPermanent: reply.code / 100 == 5, reply.text)
         } catch {
             return .unknown((error as? CurlError)?.reason ?? "\(error)")
@@ -194,7 +209,7 @@ struct SMTPSession {
 
     private func reset() throws {
         try connection.send("RSET")
-        _ = try Self.reply(connection)
+        _ = try reply()
     }
 
     /// Doubles dots at the beginnings of lines, and adds the end mark (RFC 5321 section 4.5.2).
@@ -215,6 +230,13 @@ struct SMTPSession {
         let code: Int
         let lines: [String]
         var text: String { "\(code) \(lines.joined(separator: " "))" }
+    }
+
+    /// Reads a reply, and remembers one after which the server ends the session.
+    private func reply() throws -> Reply {
+        let reply = try Self.reply(connection)
+        farewell = reply.code == Self.farewellCode ? reply.text : nil
+        return reply
     }
 
     private static func reply(_ connection: CurlConnection) throws -> Reply {

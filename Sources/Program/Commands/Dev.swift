@@ -149,17 +149,19 @@ struct Dev: AsyncParsableCommand {
         let users = ConsoleUsers(deployment)
         let name = "admin"
         let known = try await users.list(by: session).first { $0.name == name }
-        if let before, known?.isAuthentic == true, known?.disabledOn == nil { return before }
+        if let before, known?.isAuthentic == true, known?.disabledOn == nil {
+            guard let password = before.password, try await !users.hasPassword(password, name, by: session) else { return before }
+            return DevelopmentFile.Person(username: name, password: nil)
+        }
         // Under another key-encryption key no client is valid, and the service itself reports that.
         if known?.isAuthentic == false { return before }
-        let person = DevelopmentFile.Person(
-            username: name, password: Data(try randomBytes(count: 12)).base64EncodedString().filter { $0.isLetter || $0.isNumber })
+        let password = Data(try randomBytes(count: 12)).base64EncodedString().filter { $0.isLetter || $0.isNumber }
         if known == nil {
-            _ = try await users.add(name: name, password: person.password, role: .systemAdministrator, by: session)
+            _ = try await users.add(name: name, password: password, role: .systemAdministrator, by: session)
         } else {
-            try await users.reset(name, password: person.password, by: session)
+            try await users.reset(name, password: password, by: session)
         }
-        return person
+        return DevelopmentFile.Person(username: name, password: password)
     }
 
     private static func createSamples(_ home: DevelopmentHome, _ deployment: Deployment, _ file: DevelopmentFile) async throws {
@@ -179,11 +181,16 @@ struct Dev: AsyncParsableCommand {
 
     private static func say(_ text: String) { CommandOutput.line(text) }
 
+    private static func signIn(_ person: DevelopmentFile.Person?) -> String {
+        guard let person else { return "no person" }
+        return "\(person.username), " + (person.password.map { "password \($0)" } ?? "with the password that was set since")
+    }
+
     private static func welcome(_ file: DevelopmentFile, _ home: DevelopmentHome) -> String {
         """
 
         Fieldseal serves the organization \(file.organization) at \(file.baseURL). Ctrl-C stops it.
-        The console: \(file.baseURL)/\(file.organization)/ as \(file.console?.username ?? "no person"), password \(file.console?.password ?? "none").
+        The console: \(file.baseURL)/\(file.organization)/ as \(signIn(file.console)).
         The clients and their secrets are in \(home.file(DevelopmentFile.name)). To try it, in another terminal:
 
           dev() { jq -r "$1" \(home.file(DevelopmentFile.name)); }

@@ -9,7 +9,8 @@ struct DevelopmentFile: Codable, Sendable {
 
     struct Person: Codable, Sendable {
         let username: String
-        let password: String
+        /// Nil once the person has another password than the one that was made here.
+        let password: String?
     }
 
     var baseURL: String

@@ -28,7 +28,7 @@ package struct MailDestination: Sendable, Equatable {
     package let values: [String?]
 
     /// The attributes that decide where credentials are sent, for each entity that has some.
-    static func attributes(of entity: String) -> [String] {
+    package static func attributes(of entity: String) -> [String] {
         switch entity {
         case "emailserverprofile": profileAttributes
         case "mailbox": mailboxAttributes

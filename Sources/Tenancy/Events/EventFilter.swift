@@ -9,6 +9,8 @@ package struct EventFilter: Sendable {
     package var actor: String?
     /// A text in the details, such as a record's id.
     package var details: String?
+    /// Records, one of which may be named by the details in place of the text.
+    package var records: [UUID] = []
     package var from: Date?
     package var until: Date?
     /// Only events before this one, for the next page.

@@ -4,6 +4,7 @@ import PostgresClient
 extension Session {
     /// How many of the newest events are read in a search for details or a person.
     private static let searchedEvents = 200_000
+    private static let idPattern = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
     /// The newest security events that match a filter, the newest first.
     ///
@@ -25,7 +26,10 @@ extension Session {
             // Lowering letters beyond ASCII takes PostgreSQL much longer, and few search texts have them.
             let isPlain = details.utf8.allSatisfy { $0 < 0x80 }
             let lowered = isPlain ? "lower(details COLLATE \"C\")" : "lower(details)"
-            conditions.append("position(lower(\(bind(.text(details)))) in \(lowered)) > 0")
+            let holdsText = "position(lower(\(bind(.text(details)))) in \(lowered)) > 0"
+            // The first id in the details is that of the record they are about.
+            let isAbout = "substring(details from '\(Self.idPattern)') = ANY(\(bind(.texts(filter.records.map(\.text)))))"
+            conditions.append(filter.records.isEmpty ? holdsText : "(\(holdsText) OR \(isAbout))")
         }
         if let from = filter.from { conditions.append("occurred_on >= \(bind(.timestamp(from)))") }
         if let until = filter.until { conditions.append("occurred_on < \(bind(.timestamp(until)))") }

@@ -8,7 +8,7 @@ import requests
 from cluster import Cluster
 from one_time import one_time_password
 from server import Server
-from service import PATIENCE
+from service import PATIENCE, Deployment
 
 
 @pytest.fixture(scope="module")
@@ -249,3 +249,23 @@ def test_sessions_are_counted_and_ended_and_a_person_is_removed(server, run):
     run("user", "remove", "hilda")
     run("user", "add", "hilda", "--role", "Basic User", stdin="hilda's new words\n")
     assert Person(server, "hilda", "hilda's new words").is_signed_in
+
+
+def test_a_development_deployment_says_no_password_that_does_not_hold():
+    deployment = Deployment()
+    try:
+        person = deployment.start().dev["console"]
+        deployment.stop()
+        assert f"as admin, password {person['password']}." in deployment.log().decode()
+        # It is said as long as it holds.
+        assert deployment.start().dev["console"] == person
+        deployment.run("user", "reset", "admin", stdin="words of their own\n")
+        deployment.stop()
+        mark = len(deployment.log())
+        for _ in range(2):
+            assert deployment.start().dev["console"] == {"username": "admin"}
+            deployment.stop()
+        said = deployment.log()[mark:].decode()
+        assert "as admin, with the password that was set since." in said and person["password"] not in said
+    finally:
+        deployment.remove()

@@ -9,6 +9,7 @@ import re
 import pytest
 import requests
 from attested import Attestor
+from html_forms import form as form_of, forms
 from one_time import one_time_password
 
 
@@ -263,6 +264,17 @@ def test_a_link_ends_and_is_no_longer_shown(console, ends):
     assert "has not been used yet" not in text(admin.get(f"access/people/{id}"))
 
 
+def test_the_same_role_again_is_no_change(console):
+    id = person(console, "steady")
+    client = console.json("client", "add", "steady client", "--role", "Basic User")["clientId"]
+    admin = Visitor(console)
+    before = console.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
+    for action, id in (("role-user", id), ("role-client", client)):
+        answer = admin.send(f"access/{action}", id=id, role="Basic User")
+        assert answer.url.endswith("?done=nothingChanged") and "Nothing changed." in text(answer), text(answer)
+    assert console.sql("SELECT max(security_event_id) FROM org_contoso.security_event") == before
+
+
 # Secrets of clients
 
 
@@ -307,6 +319,13 @@ def test_secrets_expire_and_are_ended_one_by_one(console):
     for wrong in ({"overlap": "5"}, {"overlap": "0", "expires": "1", "confirmed": "1"}, {"overlap": "x"}):
         assert admin.send("access/rotate-client", id=id, **wrong).status_code == 400, wrong
     assert console.token_response(id, third).status_code == 200
+    # A third valid secret would end one that still works for a while: it is asked first.
+    fourth = re.search(r'class="secret">([^<]+)<', admin.send("access/rotate-client", id=id, overlap="24", expires="").text)[1]
+    asked = admin.send("access/rotate-client", id=id, overlap="72", expires="")
+    assert "End the former secret of rotating at once?" in text(asked) and "there can't be more" in text(asked), text(asked)
+    assert [console.token_response(id, secret).status_code for secret in (third, fourth)] == [200, 200]
+    fifth = re.search(r'class="secret">([^<]+)<', admin.send("access/rotate-client", **fields_of_question(asked)).text)[1]
+    assert [console.token_response(id, secret).status_code for secret in (third, fourth, fifth)] == [401, 200, 200]
     assert not [k for k in console.json("doctor", check=False)["findings"] if "not-made-here" in k["code"] or "missing" in k["code"]]
 
 
@@ -333,6 +352,43 @@ def test_two_step_sign_in_is_required_and_no_longer_after_a_question(console):
     # The same again is no event.
     admin.send("access/rules")
     assert len(details(console, "one-time passwords required")) == 2
+
+
+def test_of_two_people_who_save_the_rules_neither_undoes_the_other(console):
+    person(console, "ruler", "System Administrator")
+    admin, ruler = Visitor(console), Visitor(console, "ruler", password("ruler"))
+    admin.send("access/rules", **{"role.Email Administrator": "1"})
+
+    def required(page):
+        return re.findall(r'name="role.([^"]+)" value="1" checked', page.text)
+
+    def opened(visitor):
+        return form_of(visitor.get("access/rules").text, "/access/rules").fields
+
+    # What one page takes away, the other page does not bring back by showing it still.
+    mine, theirs = opened(admin), opened(ruler)
+    assert mine.pop("role.Email Administrator") == theirs.pop("role.Email Administrator") == "1"
+    asked = ruler.send("access/rules", **theirs)
+    assert "Allow sign-in with a password alone?" in asked.text
+    assert "were saved" in ruler.send("access/rules", **fields_of_question(asked)).text
+    told = admin.send("access/rules", **mine, **{"role.Email Administrator": "1", "role.Basic User": "1"})
+    assert told.status_code == 409 and "ruler changed these rules after you opened this page" in text(told)
+    assert "Email Administrator: required → not required" in text(told) and required(told) == ["Basic User"]
+    assert details(console, "one-time passwords required")[0] == "no role", "nothing is saved yet"
+    assert "were saved" in admin.send("access/rules", **form_of(told.text, "/access/rules").fields).text
+    assert required(admin.get("access/rules")) == ["Basic User"]
+    # A person is asked about the boxes alone that they touched.
+    mine, theirs = opened(admin), opened(ruler)
+    ruler.send("access/rules", **theirs, **{"role.Email Administrator": "1"})
+    told = admin.send("access/rules", **mine, **{"role.System Administrator": "1"})
+    assert "Allow sign-in" not in told.text and "Email Administrator: not required → required" in text(told)
+    assert required(told) == ["System Administrator", "Email Administrator", "Basic User"]
+    fields = {name: value for name, value in form_of(told.text, "/access/rules").fields.items() if name != "role.System Administrator"}
+    # A save without a change says so.
+    before = len(details(console, "one-time passwords required"))
+    assert "Nothing changed." in admin.send("access/rules", **fields).text
+    assert len(details(console, "one-time passwords required")) == before
+    admin.send("access/rules", confirmed="1")
 
 
 # Retention
@@ -366,8 +422,13 @@ def test_a_view_is_kept_under_a_name_used_and_removed(console):
     assert name == "Mine &amp; yours"
     shown = admin.session.get(f"{console.base}{html.unescape(link)}")
     assert "a view of mine" in shown.text and "another box" not in shown.text and f'<a href="{link}" aria-current="true">' in shown.text
-    # The same name replaces it; another person has none of it.
-    admin.send("views/keep", list="queues", name="mine & YOURS", query="q=another")
+    # Another list under the same name is asked about first, and the same one is not; another person has none of it.
+    asked = admin.send("views/keep", list="queues", name="mine & YOURS", query="q=another")
+    assert "Replace your view “Mine & yours”?" in text(asked) and views(admin.get("records/queues")) == [(link, "Mine &amp; yours")]
+    again = admin.send("views/keep", name="Mine & yours", **{k: html.unescape(v) for k, v in form.items()})
+    assert "The view is kept under Views." in again.text
+    [question] = [found for found in forms(asked.text) if found.action.endswith("/views/keep")]
+    assert "The view is kept under Views." in admin.send("views/keep", **question.fields).text
     [(link, name)] = views(admin.get("records/queues"))
     assert name == "mine &amp; YOURS" and link.endswith("?q=another")
     person(console, "viewer", "System Administrator")
@@ -399,7 +460,8 @@ def test_a_view_is_refused_that_no_list_has(console):
         assert admin.send("views/keep", list="queues", name=f"view {number}", query="q=x").status_code == 200
     full = admin.send("views/keep", list="queues", name="one more", query="q=x")
     assert full.status_code == 400 and "50 views of this list already" in text(full)
-    assert admin.send("views/keep", list="queues", name="VIEW 7", query="q=y").status_code == 200
+    assert "Replace your view “view 7”?" in text(admin.send("views/keep", list="queues", name="VIEW 7", query="q=y"))
+    assert "The view is kept" in admin.send("views/keep", list="queues", name="VIEW 7", query="q=y", confirmed="1").text
     # They end with the person.
     id = person(console, "shortlived", "System Administrator")
     Visitor(console, "shortlived", password("shortlived")).send("views/keep", list="queues", name="x", query="q=x")

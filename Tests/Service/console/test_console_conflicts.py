@@ -6,8 +6,9 @@ import re
 import pytest
 from console_browser import main, press, says
 from selenium.webdriver.common.by import By
+from html_forms import attributes_of, form as browser_form
 from selenium.webdriver.common.keys import Keys
-from test_console_access import Visitor, person, text
+from test_console_access import Visitor, password, person, text
 
 #: Each encrypted attribute, with the set of its records and the values of a new one.
 SECRETS = [
@@ -75,7 +76,7 @@ def test_a_password_that_two_people_set_is_asked_for(console, entity_set, attrib
     # Deleting what another person set is asked for as well; and what only they set is told.
     asked = conflict("theirs again", **{f"{attribute}!clear": "1", "confirmed": "1"})
     assert contested(asked) == [(attribute, "theirs"), (attribute, "yours")]
-    told = conflict("theirs alone")
+    told = conflict("theirs alone", **({"name": "renamed by me"} if values else {"emailusername": "renamed by me"}))
     assert contested(told) == [] and "New value" in text(told)
 
 
@@ -151,6 +152,105 @@ def test_an_action_saves_what_was_typed_first(console):
     before = form(admin.get(f"records/mailboxes/{id}"))
     assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs"}).status_code == 204
     assert admin.session.post(f"{admin.pages}/records/mailboxes/{id}/do", {**before, "password": "", "do": "approve"}).status_code == 200
+
+
+def state(console, id):
+    return console.sql("SELECT statecode, testemailconfigurationscheduled, emailrouteraccessapproval = 1 FROM org_contoso.mailbox WHERE mailboxid = %s", [id])[0]
+
+
+def test_an_action_that_had_to_wait_is_named_and_can_be_done(console):
+    """Beside an error, during a conflict, and with a stored password to delete: it is not dropped without a word."""
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")
+    id = console.create("mailboxes", {"name": "waiting box", "emailaddress": "waiting@contoso.example", "password": "old", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    admin, path = Visitor(console), f"records/mailboxes/{id}"
+
+    def send(page, button, **typed):
+        """Presses a button of the page: its form, its address and what it stands for."""
+        [tag] = re.findall(rf"<button([^>]*)>{re.escape(html.escape(button, quote=False))}<", page.text)
+        address = attributes_of(tag).get("formaction")
+        sent = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', tag))
+        hidden = {"approves": "1"} if 'name="approves" value="1"' in page.text else {}
+        return admin.session.post(f"{console.base}{address}" if address else f"{admin.pages}/{path}", {**form(page), **hidden, **sent, "password": "", **typed})
+
+    # An error.
+    told = send(admin.get(path), "Disable", emailaddress="nonsense")
+    assert told.status_code == 400 and "“Disable” was not done yet" in text(told)
+    asked = send(told, "Save, then “Disable”", emailaddress="corrected@contoso.example")
+    assert "Disable waiting box?" in text(asked) and console.get(f"mailboxes({id})").json()["emailaddress"] == "corrected@contoso.example"
+    # A conflict.
+    before = admin.get(path)
+    assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs"}).status_code == 204
+    told = send(before, "Approve, test &amp; enable".replace("&amp;", "&"), name="waiting and renamed")
+    assert told.status_code == 409 and "“Approve, test & enable” was not done yet" in text(told)
+    assert state(console, id) == (0, False, False)
+    done = send(told, "Save, then “Approve, test & enable”")
+    assert done.url.endswith("?done=testing"), text(done)
+    assert state(console, id) == (0, True, True) and console.get(f"mailboxes({id})").json()["name"] == "waiting and renamed"
+    # "Save" alone saves alone.
+    before = admin.get(path)
+    assert console.request("PATCH", f"mailboxes({id})", {"username": "theirs again"}).status_code == 204
+    told = send(before, "Disable", name="renamed again")
+    assert send(told, "Save").url.endswith("?done=saved") and state(console, id)[0] == 0
+    # The answer about a password is none about the action.
+    told = send(admin.get(path), "Disable", **{"password!clear": "1"})
+    assert "Delete what is stored for “Password”" in text(told) and "“Disable” was not done yet" in text(told)
+    asked = send(told, "Delete and save", **{"password!clear": "1"})
+    assert "Disable renamed again?" in text(asked) and stored(console, "mailboxes", id, "password") is None and state(console, id)[0] == 0
+
+
+def test_what_was_typed_for_a_deleted_record_is_kept(console):
+    id, admin = console.create("mailboxes", {"name": "deleted box", "username": "first"}), Visitor(console)
+    before = form(admin.get(f"records/mailboxes/{id}"))
+    assert console.request("DELETE", f"mailboxes({id})").status_code == 204
+    told = admin.session.post(f"{admin.pages}/records/mailboxes/{id}", {**before, "username": "typed for long", "password": "typed too"})
+    assert told.status_code == 409 and "Another person deleted this record while you were editing it." in text(told)
+    assert 'value="typed for long"' in told.text and "kept until you save" in text(told) and "typed too" not in told.text
+    made = admin.session.post(f"{admin.pages}/records/mailboxes/new", {**form(told), "password": "", "belongs": "none"})
+    assert "Saved." in made.text, text(made)
+    new = re.search(r"records/mailboxes/([-0-9a-f]{36})", made.url)[1]
+    assert new != id and stored(console, "mailboxes", new, "password") == "typed too" and console.get(f"mailboxes({new})").json()["username"] == "typed for long"
+    # Who sees some records does not learn which others there are, and copies what they typed.
+    person(console, "reader of few")
+    few = Visitor(console, "reader of few", password("reader of few"))
+    other = console.create("mailboxes", {"name": "of another"})
+    for unseen in (id, other):
+        told = few.send(f"records/mailboxes/{unseen}", **{name: value for name, value in before.items() if name != "csrf"} | {"username": "typed as well"})
+        assert told.status_code == 409 and "or it is no longer yours" in text(told) and "typed as well" in told.text
+        assert '<button class="primary">Save<' not in told.text
+
+
+def test_a_save_without_a_change_writes_nothing(console):
+    admin = Visitor(console)
+    for entity_set, values in (("mailboxes", {"name": "left as it is", "username": "first", "password": "stays"}), ("emailserverprofiles", {"name": "left as it is"}),
+                               ("queues", {"name": "left as it is"}), ("usersettingscollection", None)):
+        id = record(console, entity_set, values)
+        if values is None:
+            assert console.request("PATCH", f"{entity_set}({id})", {"emailusername": "set by the service"}).status_code == 204
+        path, table = f"records/{entity_set}/{id}", TABLES[entity_set]
+        key = "systemuserid" if values is None else f"{table}id"
+        stands = f"SELECT to_jsonb(r) FROM org_contoso.{table} AS r WHERE {key} = %s"
+        before = console.sql(stands, [id])
+        answer = admin.send(path, **browser_form(admin.get(path).text, f"/{id}").fields)
+        assert answer.url.endswith("?done=nothingChanged") and "Nothing changed." in text(answer), (entity_set, text(answer))
+        assert console.sql(stands, [id]) == before
+
+
+def test_a_save_without_a_change_confirms_servers_that_sql_wrote(console):
+    """As the doctor advises."""
+    profile = console.create("emailserverprofiles", {"name": "confirmed servers", "incomingserverlocation": "in.contoso.example", "incomingportnumber": 993})
+    box = console.create("mailboxes", {"name": "confirmed box", "username": "first", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    console.sql("UPDATE org_contoso.emailserverprofile SET incomingserverlocation = 'other.contoso.example' WHERE emailserverprofileid = %s", [profile])
+    console.sql("UPDATE org_contoso.mailbox SET username = 'other' WHERE mailboxid = %s", [box])
+
+    def named():
+        found = [finding for finding in console.json("doctor", check=False)["findings"] if finding["code"] == "mail-settings-not-authorized"]
+        return [id for id in (profile, box) if id in str(found)]
+
+    assert named() == [profile, box]
+    admin = Visitor(console)
+    for path in (f"records/emailserverprofiles/{profile}", f"records/mailboxes/{box}"):
+        assert "Saved." in admin.send(path, **browser_form(admin.get(path).text, path.split("records")[1]).fields).text, path
+    assert named() == []
 
 
 def test_the_enter_key_saves_and_acts_not(console, browser):

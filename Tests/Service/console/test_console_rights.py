@@ -92,3 +92,19 @@ def test_an_overview_says_that_no_router_runs(console, visitors):
         assert sentence not in text(visitors["System Administrator"][0].get("overview"))
     finally:
         os.kill(router, signal.SIGCONT)
+
+
+def test_what_a_person_may_not_read_is_left_out(console, visitors):
+    """No id stands for the name of a server profile or a queue."""
+    visitor, user = visitors["Basic User"]
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile LIMIT 1")
+    queue = console.create("queues", {"name": "unread desk", "emailaddress": "unread@contoso.example"})
+    box = console.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+    console.sql("UPDATE org_contoso.mailbox SET ownerid = %s, emailserverprofile = %s WHERE mailboxid = %s", [user, profile, box])
+    list = visitor.get("records/mailboxes?q=unread")
+    assert f"/records/mailboxes/{box}" in list.text and profile not in list.text and "Server profile" not in text(list)
+    assert re.search(r"<dt>Belongs to</dt><dd>(.*?)</dd>", visitor.get(f"records/mailboxes/{box}").text)[1] == "Queue"
+    assert profile not in visitor.get("records/mailboxes/export.csv?q=unread").text
+    # The control.
+    other, _ = visitors["Email Administrator"]
+    assert "Server profile" in text(other.get("records/mailboxes?q=unread"))

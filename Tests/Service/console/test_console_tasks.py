@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import re
+import urllib.parse
 
 import pytest
 import test_console_pages
@@ -182,6 +183,18 @@ def test_a_form_has_what_a_person_sets_and_the_rest_below(console):
 
 
 # Evidence
+
+
+def test_a_word_finds_events_by_the_names_that_they_show(console):
+    queue = console.create("queues", {"name": "Nachtschicht Süd", "emailpassword": "first"})
+    box = console.create("mailboxes", {"name": "of somewhere else", "password": "first"})
+    admin = Person(console)
+    for word in ("Nachtschicht", "nachtschicht SÜD", queue):
+        page = admin.get(f"events?record={urllib.parse.quote(word)}").text
+        assert f"/records/queues/{queue}" in page and box not in page, word
+    assert queue not in admin.get("events?record=Nachtschichten").text
+    # A word of the details finds what it did.
+    assert f"/records/mailboxes/{box}" in admin.get("events?record=mailbox(").text
 
 
 def test_evidence_is_filtered_by_time_record_and_person(console):

@@ -651,7 +651,7 @@ def test_the_service_away_for_a_while(routed, inbox):
 # Refusals
 
 
-@pytest.mark.parametrize("code, status, alert", [(421, 6, None), (450, 6, 20), (452, 6, 22), (550, 8, 20), (552, 8, 21), (554, 8, 20)])
+@pytest.mark.parametrize("code, status, alert", [(421, 6, 12), (450, 6, 20), (452, 6, 22), (550, 8, 20), (552, 8, 21), (554, 8, 20)])
 def test_refusals_of_the_mail_server(routed, inbox, code, status, alert):
     address, box = inbox
     id = outgoing(routed, box, [f"refuse{code}@elsewhere.test", "customer@elsewhere.test"], f"refused with {code}")
@@ -661,6 +661,7 @@ def test_refusals_of_the_mail_server(routed, inbox, code, status, alert):
     record = until(look, what=lambda: routed.get(f"emails({id})").text)
     [(failure,)] = routed.sql("SELECT failure FROM org_contoso.email WHERE activityid = %s", [id])
     if alert:
+        # Also where the server ends the connection with its answer.
         assert str(code) in failure and any(a["tracecode"] == alert and id in a["errordetails"] for a in alerts(routed, box))
     if status == 6:
         assert record["postponeemailprocessinguntil"]

@@ -1,6 +1,8 @@
 """Servers that answer as some do, and messages as they come: every message ends as a record, or an alert names it."""
 
 import base64
+import email.message
+import email.policy
 import hashlib
 import json
 import pathlib
@@ -217,6 +219,37 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
         server.commands.clear()
         turn(routed, box)
         assert not [c for c in server.commands if c.startswith(("RETR", "DELE"))] and set(server.messages) == {5, 8}
+    finally:
+        removed(routed, box)
+        server.stop()
+
+
+def test_large_pictures_inside_of_a_text_are_files_beside_it(routed):
+    """A text that is too large for its pictures has all of its words, and one that is too large by itself has them without layout."""
+    picture = base64.b64encode(b"p" * (3 << 20)).decode()
+    row = "<tr><td style='color: #123456; font: bold 12px sans-serif'>a row</td></tr>\r\n"
+    bodies = {
+        "picture": f"<p>Dear team,</p><img alt='A bird' src=\"data:image/png;base64,{picture}\"><p>Please call me back.</p>",
+        "rows": f"<table>{row * 35_000}</table><p>Please call me back.</p>",
+    }
+    messages = {}
+    for number, (name, body) in enumerate(bodies.items(), 1):
+        message = email.message.EmailMessage()
+        message["From"], message["To"], message["Subject"], message["Message-ID"] = "customer@elsewhere.test", "support@contoso.test", name, f"<{name}@large.test>"
+        message.set_content(body, subtype="html", cte="base64")
+        messages[number] = message.as_bytes(policy=email.policy.SMTP)
+    server = IMAPServer(certificate(routed), messages)
+    box = served(routed, server)
+    try:
+        until(lambda: len(kept(routed, box)) == 2, what=lambda: routed.log().decode()[-3000:])
+        found = kept(routed, box)
+        subject, notifications, text, _, files = found["<picture@large.test>"]
+        assert notifications == 0 and text.strip() == "<p>Dear team,</p><img src=\"cid:picture-1@data.invalid\" alt=\"A bird\"><p>Please call me back.</p>"
+        assert files == [["picture-1.png", hashlib.sha256(b"p" * (3 << 20)).hexdigest(), None]]
+        subject, notifications, text, _, files = found["<rows@large.test>"]
+        assert notifications == 2 and len(text) <= 2 << 20 and text.count("a row") == 35_000 and "Please call me back." in text and text.endswith("</div>")
+        [(name, _, why)] = files
+        assert name == "original.eml" and "text is longer" in why
     finally:
         removed(routed, box)
         server.stop()

@@ -7,7 +7,7 @@ import test_console_pages
 from console_browser import chromium, resize, sign_in
 
 #: Widths of a tablet, both ways round, and of small screens.
-WIDTHS = (700, 768, 900, 1024, 1180, 1280, 1440)
+WIDTHS = (640, 700, 768, 900, 1024, 1180, 1280, 1440)
 LISTS = (
     "records/mailboxes", "records/emails", "records/emailserverprofiles", "records/queues", "records/usersettingscollection", "records/tracelogs",
     "access", "account", "retention", "settings/approvals")
@@ -44,6 +44,23 @@ for (const scroll of document.querySelectorAll(".scroll:has(> .cards)")) {
     }
 }
 return [document.querySelectorAll(".cards tbody tr").length, found];
+"""
+#: Words of facts that a line end divides.
+FACTS = """
+const found = [];
+for (const cell of document.querySelectorAll("main dd, main dt")) {
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+        for (const word of text.data.matchAll(/[\\p{L}]{2,}/gu)) {
+            if (word[0].length > 20) continue;
+            const range = document.createRange();
+            range.setStart(text, word.index); range.setEnd(text, word.index + word[0].length);
+            const tops = [...range.getClientRects()].filter((r) => r.width > 0).map((r) => r.top);
+            if (Math.max(...tops) - Math.min(...tops) > 8) found.push(`${word[0]} is broken`);
+        }
+    }
+}
+return found;
 """
 #: The columns of a row that must be visible.
 WANTED = """
@@ -88,6 +105,25 @@ def test_no_list_hides_or_breaks_what_it_has(filled, language):
                 found += [(path, width, problem) for problem in sorted(set(problems))]
                 if path.startswith("records/") and not driver.execute_script(WANTED):
                     found.append((path, width, "the name has no room, or the state is out of sight"))
+    finally:
+        driver.quit()
+    assert found == [], "\n".join(map(str, found))
+
+
+@pytest.mark.parametrize("language", sorted(test_console_pages.MESSAGES))
+def test_no_fact_of_a_mailbox_breaks_a_word(filled, language):
+    queue = filled.create("queues", {"name": "Support", "emailaddress": f"facts-{language}@contoso.example"})
+    box = filled.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+    filled.sql(
+        """UPDATE org_contoso.mailbox SET lastsuccessfulsynccompletedon = now(), processinglastattemptedon = now(), testmailboxaccesscompletedon = now(),
+           itemsprocessedforlastsync = 3, transientfailurecount = 2 WHERE mailboxid = %s""", [box])
+    driver, found = chromium(language=language), []
+    try:
+        sign_in(driver, filled)
+        driver.get(f"{filled.pages}/records/mailboxes/{box}")
+        for width in (360, 390, *WIDTHS):
+            resize(driver, width)
+            found += [(width, problem) for problem in driver.execute_script(FACTS)]
     finally:
         driver.quit()
     assert found == [], "\n".join(map(str, found))

@@ -1,0 +1,176 @@
+import Foundation
+
+/// HTML of a message that is too large for its record.
+///
+/// The pictures inside of it become attachments. What is still too much is cut where no tag is open, and its end follows as text
+/// without markup.
+package struct LargeHTML {
+    package private(set) var text = ""
+    /// The pictures that were inside of it. The text refers to them by their Content-ID.
+    package private(set) var pictures: [MailMessage.Attachment] = []
+    /// Whether something was left out, or lost its layout.
+    package private(set) var isCut = false
+
+    /// The Content-IDs of the pictures, by their addresses.
+    private var known: [String: String] = [:]
+
+    /// Tags and styles of more bytes than these have no place in a text that is too large.
+    private static let longestTag = 8 << 10
+    private static let longestStyle = 64 << 10
+    /// Shorter pictures stay where they are.
+    private static let shortestPicture = 1 << 10
+    private static let pictureLimit = 200
+    /// How many open elements are ended where the text is cut.
+    private static let openLimit = 1_000
+
+    /// - Parameter limit: The bytes of the text at most.
+    package init(_ html: String, limit: Int) {
+        guard html.utf8.count > limit else {
+            text = html
+            return
+        }
+        var scanner = TagScanner(html)
+        while let token = scanner.next() {
+            switch token {
+            case .tag(let name, let tag): take(name, tag)
+            case .raw(let name, let content): take(contents: content, of: name)
+            case .text(let words): text += words
+            // A `<` that begins no tag is literal.
+            case .open(let begin): if begin.utf8.count == 1 { text += "&lt;" }
+            }
+        }
+        if text.utf8.count > limit { cut(to: limit) }
+    }
+
+    /// HTML that was cut anywhere, without the tag, comment or style in which it ends.
+    package static func withoutOpenEnd(_ html: String) -> String {
+        var scanner = TagScanner(html)
+        while let token = scanner.next() {
+            if case .open(let begin) = token { return String(html[..<begin.startIndex]) }
+        }
+        return html
+    }
+
+    // MARK: Pictures
+
+    private mutating func take(_ name: String, _ tag: Substring) {
+        // A comment shows nothing.
+        guard !name.hasPrefix("!--") else { return }
+        if name == "img", tag.utf8.count > Self.shortestPicture {
+            let image = HTMLTag(tag)
+            if let address = image["src"], address.prefix(11).lowercased() == "data:image/" {
+                text += picture(address, image)
+                return
+            }
+        }
+        guard tag.utf8.count <= Self.longestTag else {
+            isCut = true
+            return
+        }
+        text += tag
+    }
+
+    private mutating func take(contents: Substring, of element: String) {
+        switch element {
+        case "script": break
+        case "style" where contents.utf8.count > Self.longestStyle: isCut = true
+        default: text += contents
+        }
+    }
+
+    /// The tag that refers to a picture's attachment. Without one, its words.
+    private mutating func picture(_ address: String, _ image: HTMLTag) -> String {
+        var tag = "<img"
+        if let id = known[address] ?? attach(address) {
+            known[address] = id
+            tag += " src=\"cid:\(id)\""
+        } else {
+            isCut = true
+        }
+        for name in ["alt", "width", "height", "title"] {
+            guard let value = image[name], value.utf8.count <= Self.longestTag else { continue }
+            tag += " \(name)=\"\(value.replacing("\"", with: "&quot;"))\""
+        }
+        return tag + ">"
+    }
+
+    /// Makes an attachment of a picture.
+    ///
+    /// - Returns: Its Content-ID; nil if it can't be read.
+    private mutating func attach(_ address: String) -> String? {
+        guard pictures.count < Self.pictureLimit, let comma = address.utf8.firstIndex(of: UInt8(ascii: ",")) else { return nil }
+        let words = address[..<comma].lowercased().dropFirst(11).split(separator: ";", omittingEmptySubsequences: false)
+        let kind = String(words.first ?? "")
+        let isNamed =
+            (1...40).contains(kind.count) && kind.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "+-.".contains($0)) }
+        guard isNamed, words.last == "base64",
+            let bytes = Data(
+                base64Encoded: String(address[address.utf8.index(after: comma)...]), options: .ignoreUnknownCharacters),
+            !bytes.isEmpty
+        else { return nil }
+        let number = pictures.count + 1
+        let ending = ["jpeg": "jpg", "svg+xml": "svg"][kind] ?? kind
+        let id = "picture-\(number)@data.invalid"
+        pictures.append(.init(name: "picture-\(number).\(ending)", type: "image/\(kind)", bytes: Array(bytes), contentID: id))
+        return id
+    }
+
+    // MARK: The end
+
+    /// Cuts the text where no tag is open. Its end follows without markup, as far as there is room.
+    private mutating func cut(to limit: Int) {
+        isCut = true
+        let (end, open) = Self.place(in: text, behind: limit / 4 * 3)
+        let head = text[..<end] + open.reversed().map { "</\($0)>" }.joined()
+        let words = PlainText.of(html: String(text[end...]))
+        let room = limit - head.utf8.count
+        var length = min(room, words.utf8.count)
+        var tail = ""
+        while length > 0 {
+            tail = HTMLText.escaped(String(words.unicodeScalars[..<words.utf8.prefix(length).endIndex]))
+            guard tail.utf8.count > room else { break }
+            length = length * room / tail.utf8.count - 16
+        }
+        text = head + (length > 0 ? tail : "")
+    }
+
+    /// The last place within so many bytes where no tag is open, and the elements that are open there.
+    private static func place(in html: String, behind size: Int) -> (end: String.Index, open: [Substring]) {
+        let limit = html.utf8.index(html.startIndex, offsetBy: size)
+        var (end, open) = (html.startIndex, [Substring]())
+        var scanner = TagScanner(html)
+        while let token = scanner.next() {
+            switch token {
+            case .tag(let name, let tag):
+                guard tag.endIndex <= limit else { return (end, open) }
+                note(name, in: &open)
+                // The contents of a style are not HTML, and have no such place.
+                if !rawElements.contains(name) { end = tag.endIndex }
+            case .text(let words):
+                guard words.endIndex <= limit else {
+                    let blank = words.utf8[..<max(limit, words.startIndex)].lastIndex { $0.isBlank }
+                    return (blank ?? end, open)
+                }
+                end = words.endIndex
+            case .raw, .open: break
+            }
+        }
+        return (end, open)
+    }
+
+    private static func note(_ name: String, in open: inout [Substring]) {
+        if name.hasPrefix("/") {
+            if let place = open.lastIndex(of: name.dropFirst()) { open.removeSubrange(place...) }
+        } else if !empty.contains(name), !rawElements.contains(name), !name.hasPrefix("!"), !name.hasPrefix("?"),
+            open.count < openLimit
+        {
+            open.append(name[...])
+        }
+    }
+
+    private static let rawElements: Set<String> = ["style", "script", "title", "textarea", "xmp", "noembed", "noframes"]
+    /// Elements without an end tag.
+    private static let empty: Set<String> = [
+        "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr",
+    ]
+}

@@ -1,0 +1,119 @@
+"""What the page of an e-mail shows: what was cut, the words of a text that can't be read, and the way from an alert to its e-mail."""
+
+import re
+
+import pytest
+from console_browser import press, resize, wait
+from selenium.webdriver.common.by import By
+from test_console_access import Visitor, text
+from test_console_ended import hidden
+
+BASE64 = "iVBORw0KGgo" * 200_000
+
+
+@pytest.fixture(scope="module")
+def box(console):
+    """A mailbox of a queue."""
+    return console.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE regardingobjecttypecode = 'queue' LIMIT 1")[0][0]
+
+
+def received(console, box, body, notifications=0, subject="received", mimetype="text/html"):
+    [(id,)] = console.sql(
+        "INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sender, receivingmailboxid, createdon, description, mimetype, notifications) "
+        "VALUES (gen_random_uuid(), %s, false, 4, 1, 'customer@elsewhere.test', %s, now(), %s, %s, %s) RETURNING activityid::text", [subject, box, body, mimetype, notifications])
+    return id
+
+
+def replied(console, visitor, id, box, **form):
+    page = visitor.get(f"records/emails/{id}/reply")
+    fields = {"csrf": hidden(page, "csrf"), "once": hidden(page, "once"), "from": box, "to": "customer@elsewhere.test", "subject": "Re", "body": "Our answer.", **form}
+    answer = visitor.session.post(f"{visitor.pages}/records/emails/{id}/reply", fields, files=[("files", ("", b""))])
+    assert answer.status_code == 200 and "done=sent" in answer.url, text(answer)
+    sent = answer.url.rsplit("/", 1)[1].split("?")[0]
+    return console.sql("SELECT description FROM org_contoso.email WHERE activityid = %s", [sent])[0][0]
+
+
+def test_an_e_mail_that_was_cut_says_so_and_is_answered_without_its_last_tag(console, box):
+    visitor = Visitor(console)
+    id = received(console, box, f'<p>Dear team,</p><img src="data:image/png;base64,{BASE64}', notifications=2)
+    page = text(visitor.get(f"records/emails/{id}"))
+    assert "too large to be shown whole" in page and "is in the mailbox at the mail server" in page
+    for shape in ("", "?as=text"):
+        shown = visitor.get(f"records/emails/{id}/body{shape}").text
+        assert "Dear team," in shown and "iVBOR" not in shown
+    answer = replied(console, visitor, id, box, quote="1")
+    assert "Dear team," in answer and "iVBOR" not in answer and len(answer) < 1_000
+    console.sql("INSERT INTO org_contoso.activitymimeattachment (activitymimeattachmentid, objectid, objecttypecode, filename, body, filesize) "
+                "VALUES (gen_random_uuid(), %s, 'email', 'original.eml', 'YQ==', 1)", [id])
+    page = text(visitor.get(f"records/emails/{id}"))
+    assert "is attached as original.eml" in page and "at the mail server" not in page
+
+
+def test_an_e_mail_without_some_files_says_so(console, box):
+    visitor = Visitor(console)
+    page = text(visitor.get(f"records/emails/{received(console, box, '<p>a <b', notifications=1)}"))
+    assert "large pictures or attachments are left out" in page
+    whole = received(console, box, "<p>cut <off")
+    assert 'id="cut"' not in visitor.get(f"records/emails/{whole}").text
+    # Nothing was cut, so nothing is left out.
+    assert "off" in visitor.get(f"records/emails/{whole}/body").text
+
+
+@pytest.mark.parametrize("html", [
+    "<p style='color:#fff'>Call me back.</p>", "<style>*{display:none}</style><p>Call me back.</p>", "<div style='position:absolute;left:-9999px'>Call me back.</div>",
+])
+def test_an_e_mail_that_can_not_be_read_is_shown_as_text(console, box, browser, html):
+    id = received(console, box, html)
+    resize(browser, 390)
+    browser.get(f"{console.pages}/records/emails/{id}")
+
+    def body():
+        browser.switch_to.frame(wait(browser, lambda d: d.find_element(By.CSS_SELECTOR, "iframe.mail")))
+        return wait(browser, lambda d: d.find_elements(By.TAG_NAME, "div"))[0]
+    press(browser, By.LINK_TEXT, "Show as text")
+    words = body()
+    wait(browser, lambda _: words.text == "Call me back.")
+    assert words.rect["x"] >= 0 and words.value_of_css_property("color") != "rgba(255, 255, 255, 1)"
+    browser.switch_to.default_content()
+    press(browser, By.LINK_TEXT, "Show with its layout")
+    assert browser.find_element(By.LINK_TEXT, "Show as text")
+    plain = received(console, box, "only words", mimetype="text/plain")
+    assert 'id="shape"' not in Visitor(console).get(f"records/emails/{plain}").text
+
+
+def test_an_answer_has_an_empty_line_before_what_it_quotes(console, box):
+    visitor = Visitor(console)
+    id = received(console, box, "<p>The question.</p>")
+    answer = replied(console, visitor, id, box, quote="1")
+    sent = console.sql("SELECT activityid::text FROM org_contoso.email WHERE description = %s", [answer])[0][0]
+    shown = visitor.get(f"records/emails/{sent}/body?as=text").text
+    assert re.search(r"Our answer\.\n\n[^\n]+ wrote:\n&gt; The question\.", shown), shown[-300:]
+
+
+def test_an_alert_leads_to_its_e_mail(console, box):
+    visitor = Visitor(console)
+    id = received(console, box, "<p>a</p>")
+
+    def alert(details):
+        [(alert,)] = console.sql(
+            "INSERT INTO org_contoso.tracelog (tracelogid, level, text, errordetails, regardingobjectid, regardingobjecttypecode, createdon, modifiedon) "
+            "VALUES (gen_random_uuid(), 3, 'The e-mail \"x\" was not sent. 550 no', %s, %s, 'mailbox', now(), now()) RETURNING tracelogid::text", [details, box])
+        return visitor.get(f"records/tracelogs/{alert}").text
+    link = f'<a class="button" href="/contoso/records/emails/{id}">Open the e-mail</a>'
+    assert link in alert(f"e-mail {id}, attempt 1") and link in alert(f"e-mail {id}")
+    for details in (id, "e-mail 11111111-2222-4333-8444-555555555555, attempt 1", "3 e-mails", ""):
+        assert "Open the e-mail" not in alert(details), details
+
+
+def test_the_view_of_sent_e_mails_has_only_those(console, box):
+    visitor = Visitor(console)
+    for status in (3, 6, 8):
+        console.sql("INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sender, sendermailboxid, createdon) "
+                    "VALUES (gen_random_uuid(), %s, true, %s, 1, 'support@contoso.test', %s, now())", [f"out with {status}", status, box])
+    page = visitor.get("records/emails")
+    view = re.search(r'<a href="([^"]+)"[^>]*>Sent in the last 24 hours', page.text)[1].replace("&amp;", "&").removeprefix("/contoso/")
+    shown = visitor.get(view).text
+    assert "out with 3" in shown and "out with 6" not in shown and "out with 8" not in shown
+    assert '<option value="true">Outgoing</option>' in page.text
+    [link] = re.findall(r'href="(/contoso/records/emails\?[^"]*within-24h[^"]*)"', visitor.get("overview").text)
+    assert link == "/contoso/records/emails?f.createdon=within-24h"
