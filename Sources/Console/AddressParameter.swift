@@ -64,7 +64,9 @@ extension Console {
     static let accessDone = AddressParameter.choice("done", accessActions + ["nothingChanged"])
 
     static let recordParameters: [AddressParameter] = [
-        .choice("done", ["saved", "nothingChanged", "passwordSaved", "testing", "approved", "disabledDone", "enabledDone", "sent"]), shape,
+        .choice(
+            "done", ["saved", "nothingChanged", "passwordSaved", "testing", "approved", "disabledDone", "enabledDone", "sent"]),
+        shape,
     ]
 
     /// Whether the text of an e-mail is shown without its layout.
