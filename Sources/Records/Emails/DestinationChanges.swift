@@ -119,7 +119,8 @@ struct DestinationChanges {
             guard isForeign || start.destination != after else { continue }
             if isForeign, let stored = start.destination { try requireReview(stored, start.named) }
             let credentials = try credentials(behind: place, in: organization, on: connection)
-            let moved = start.destination.map(after.changes)
+            // What was changed past the service may have moved any of them.
+            let moved = isForeign ? nil : start.destination.map(after.changes)
             let kept = credentials.filter { !renewed.contains($0) && Self.isConcerned($0, by: moved, of: place) }
             guard kept.isEmpty || session.caller.role == .systemAdministrator else { throw refusal(place, kept) }
             try after.authorize(in: organization, under: kek, on: connection)

@@ -471,6 +471,21 @@ def test_what_sql_changed_below_no_password_waits_for_nobodys_password(room):
     assert room.release(box).status_code == 403
 
 
+def test_an_email_administrator_confirms_no_server_that_sql_wrote(room):
+    """Not by naming all of the settings either, as they stand: each password behind them would go there."""
+    profile = room.profile()
+    _, box = room.queue_box(profile)
+    room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET incomingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
+    asked = refusal(room.request("PATCH", f"emailserverprofiles({profile})", {"name": "x", "incomingportnumber": 993}, client="mailadmin"))["message"]
+    names = {"incomingportnumber", *asked.rstrip(".").rsplit(": ", 1)[1].split(", ")}
+    stood = {name: value for name, value in room.get(f"emailserverprofiles({profile})").json().items() if name in names}
+    assert stood["incomingserverlocation"] == EVIL
+    error = refusal(room.request("PATCH", f"emailserverprofiles({profile})", stood, client="mailadmin"))
+    assert box in error["message"] and room.release(box).status_code == 403
+    assert room.request("PATCH", f"emailserverprofiles({profile})", {**stood, "incomingserverlocation": GOOD}, client="admin").status_code == 204
+    assert room.released(box)[0] == GOOD
+
+
 def test_a_setting_that_sql_made_a_row_of(room):
     """A profile and a mailbox that SQL inserted release nothing either."""
     profile, box = str(uuid.uuid4()), str(uuid.uuid4())
