@@ -13,7 +13,8 @@ extension Console {
             action != .profile
         else { throw FieldsealError.noPage }
         let path = "\(visit.root)/records/mailboxes/\(id.text)"
-        if visit.form["loaded"] != nil, case .refused(let page) = try await saving(.mailbox, visit) {
+        // An action confirms no settings by the way.
+        if visit.form["loaded"] != nil, case .refused(let page) = try await saving(.mailbox, visit, confirms: false) {
             return page
         }
         let facts = try await MailboxFacts.read([id], try visit.session())[id]

@@ -29,7 +29,8 @@ extension Console {
         }
     }
 
-    func saving(_ entity: EntityDefinition, _ visit: Visit) async throws -> Saving {
+    /// - Parameter confirms: Whether a System Administrator may confirm settings with this save that were changed past the service.
+    func saving(_ entity: EntityDefinition, _ visit: Visit, confirms: Bool = true) async throws -> Saving {
         guard !Navigation.isShownOnly(entity) else { throw FieldsealError.noPage }
         let session = try visit.session()
         let isNew = visit.parameter("id") == "new"
@@ -43,9 +44,7 @@ extension Console {
         let secrets = try KeptSecrets(
             deployment.kek, organization: session.organization.id, form: entity.logicalName, record: current?.0.id,
             token: visit.token ?? "")
-        // A save confirms servers and accounts that were changed past the service: it names them, although the form leaves them.
-        let confirms: Bool =
-            if let id = current?.0.id { try await !session.isMailDestinationAuthorized(entity, id) } else { false }
+        let confirms: Bool = confirms ? try await Self.mayConfirm(entity, current?.0.id, session) : false
         var typing = TypedRecord(visit, entity, isNew: isNew, record: current?.0, confirms: confirms)
         typing.readSecrets(secrets)
         await typing.readReferences(dangling: try form.dangling()) { try await lookedUp($0, $1, visit) }
@@ -60,7 +59,7 @@ extension Console {
             return .refused(.page("form", try form.values(), status: .badRequest))
         }
         if let record = current?.0, typing.isUnchanged, !confirms { return .unchanged(record.id) }
-        let asked = try Self.clearQuestion(form, typing)
+        let asked = try Self.settingsQuestion(entity, typing, confirms, visit) ?? Self.clearQuestion(form, typing)
         if let question = try await addressQuestion(entity, current?.0.id, typing, asked, visit) ?? asked {
             try keep([:])
             return .refused(.page("form", try form.values().merging(["question": question]) { _, new in new }))
@@ -100,6 +99,29 @@ extension Console {
         }
         if Self.makesQueue(entity, visit) { return try await madeWithQueue(members, visit) }
         return try await made(entity, members, visit).id
+    }
+
+    /// Whether a save names all settings that say where passwords go, also those that were not edited, and so confirms them.
+    private static func mayConfirm(_ entity: EntityDefinition, _ record: UUID?, _ session: Session) async throws -> Bool {
+        guard session.caller.role == .systemAdministrator, let record else { return false }
+        return try await !session.isMailDestinationAuthorized(entity, record)
+    }
+
+    /// The question before settings are confirmed that say where passwords go and that were changed past the service; nil if none
+    /// were, and after the answer for these settings.
+    private static func settingsQuestion(
+        _ entity: EntityDefinition, _ typing: TypedRecord, _ confirms: Bool, _ visit: Visit
+    ) -> [String: Any]? {
+        guard confirms else { return nil }
+        let settings = MailDestination.attributes(of: entity.logicalName).compactMap { name -> String? in
+            guard let attribute = entity[name], let text = typing.typed[name], !text.isEmpty else { return nil }
+            return visit.texts.labelled(visit.texts.label(attribute, of: entity), text)
+        }.joined(separator: "; ")
+        guard visit.form["confirmed"] == nil || visit.form["destinations"] != settings else { return nil }
+        return [
+            "title": visit.text("settingsTitle"), "text": visit.text("settingsWhy", ["settings": settings]),
+            "button": visit.text("settingsNow"), "destinations": settings,
+        ]
     }
 
     /// The question before stored passwords are deleted; nil if none is, and after the answer.

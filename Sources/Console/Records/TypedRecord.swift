@@ -159,7 +159,7 @@ struct TypedRecord {
                 continue
             }
             if text == loaded[name] {
-                if !dangling.contains(name) { bindLoaded(attribute) }
+                if isNew || confirmed.contains(name), !dangling.contains(name) { bindLoaded(attribute) }
                 continue
             }
             do {
@@ -171,7 +171,7 @@ struct TypedRecord {
         }
     }
 
-    /// A reference that was not edited is written too. With it an administrator confirms a mailbox's server.
+    /// A reference that was not edited is written too where it has to be: in a new record, and where its server is confirmed.
     private mutating func bindLoaded(_ attribute: AttributeDefinition) {
         guard case .lookup(let targets) = attribute.type, targets.count == 1, let target = EntityCatalog.entity(targets[0]),
             let id = visit.form["\(attribute.logicalName)!id"].flatMap(UUID.init(text:))

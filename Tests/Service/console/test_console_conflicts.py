@@ -235,10 +235,11 @@ def test_a_save_without_a_change_writes_nothing(console):
         assert console.sql(stands, [id]) == before
 
 
-def test_a_save_without_a_change_confirms_servers_that_sql_wrote(console):
-    """As the doctor advises."""
-    profile = console.create("emailserverprofiles", {"name": "confirmed servers", "incomingserverlocation": "in.contoso.example", "incomingportnumber": 993})
-    box = console.create("mailboxes", {"name": "confirmed box", "username": "first", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+@pytest.fixture
+def planted(console):
+    """A profile and a mailbox that SQL changed, and which of them the doctor names."""
+    profile = console.create("emailserverprofiles", {"name": "planted servers", "incomingserverlocation": "in.contoso.example", "incomingportnumber": 993})
+    box = console.create("mailboxes", {"name": "planted box", "username": "first", "password": "a password", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
     console.sql("UPDATE org_contoso.emailserverprofile SET incomingserverlocation = 'other.contoso.example' WHERE emailserverprofileid = %s", [profile])
     console.sql("UPDATE org_contoso.mailbox SET username = 'other' WHERE mailboxid = %s", [box])
 
@@ -247,10 +248,40 @@ def test_a_save_without_a_change_confirms_servers_that_sql_wrote(console):
         return [id for id in (profile, box) if id in str(found)]
 
     assert named() == [profile, box]
+    return profile, box, named
+
+
+def test_a_save_confirms_servers_that_sql_wrote_after_a_question(console, planted):
+    """As the doctor advises. The question shows what is confirmed."""
+    profile, box, named = planted
     admin = Visitor(console)
-    for path in (f"records/emailserverprofiles/{profile}", f"records/mailboxes/{box}"):
-        assert "Saved." in admin.send(path, **browser_form(admin.get(path).text, path.split("records")[1]).fields).text, path
+    for path, shown in ((f"records/emailserverprofiles/{profile}", "other.contoso.example"), (f"records/mailboxes/{box}", "other")):
+        end = path.split("records")[1]
+        asked = admin.send(path, **browser_form(admin.get(path).text, end).fields)
+        assert "Are these the right servers and accounts?" in text(asked) and shown in text(asked), path
+        fields = browser_form(asked.text, end).fields
+        # An answer to another question is none to this one.
+        assert "Are these the right servers" in text(admin.send(path, **fields | {"confirmed": "1", "destinations": "others"}))
+        assert len(named()) > 0
+        assert "Saved." in admin.send(path, **fields | {"confirmed": "1"}).text, path
     assert named() == []
+
+
+def test_nothing_else_confirms_servers_that_sql_wrote(console, planted):
+    """Not the buttons of the card, and no save by an Email Administrator, who is asked nothing."""
+    profile, box, named = planted
+    person(console, "planted-mail", "Email Administrator")
+    admin, other = Visitor(console), Visitor(console, "planted-mail", password("planted-mail"))
+    path = f"records/mailboxes/{box}"
+    question = admin.send(f"{path}/do", **browser_form(admin.get(path).text, f"/{box}").fields | {"do": "disable"})
+    assert "Are these the right" not in text(question) and named() == [profile, box]
+    for path, changed in ((f"records/emailserverprofiles/{profile}", "name"), (f"records/mailboxes/{box}", "name")):
+        fields = browser_form(other.get(path).text, path.split("records")[1]).fields
+        assert other.send(path, **fields).url.endswith("?done=nothingChanged")
+        assert "Saved." in text(other.send(path, **fields | {changed: "another name"}))
+    assert named() == [profile, box]
+    (released,) = console.sql("SELECT count(*) FROM org_contoso.security_event WHERE kind = 'credential released' AND details LIKE %s", [f"%{box}%"])[0]
+    assert released == 0
 
 
 def test_the_enter_key_saves_and_acts_not(console, browser):
