@@ -31,6 +31,8 @@ struct LargeHTMLTests {
         arguments: [
             "<img src='data:image/png;base64,!\(String(repeating: "!", count: 20_000))'>",
             "<img src='data:image/\(String(repeating: "x", count: 50));base64,\(picture)'>",
+            // References and escapes would be read as letters of base64.
+            "<img src='data:image/png;base64,\(picture)&#43;AA'>", "<img src='data:image/png;base64,\(picture)%2BA'>",
             "<table background='data:image/png;base64,\(picture)'>", "<style>\(String(repeating: "p { } ", count: 20_000))</style>",
         ])
     func unreadable(_ element: String) {

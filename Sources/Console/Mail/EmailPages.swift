@@ -80,7 +80,7 @@ extension Console {
     /// The notice that a received e-mail is not all that was sent; nil if it is.
     private static func cutNotice(_ record: Record, _ attachments: [[String: Any]], _ visit: Visit) throws -> String? {
         guard try isIncomplete(record), case .int(let code) = try record.value(of: "notifications") else { return nil }
-        let isKept: Bool = attachments.contains { $0["name"] as? String == "original.eml" }
+        let isKept: Bool = attachments.contains { $0["isOriginal"] as? Bool == true }
         return
             "\(visit.text(code == 2 ? "emailIsCut" : "emailLacksFiles")) \(visit.text(isKept ? "originalAttached" : "originalAtServer"))"
     }
@@ -92,10 +92,14 @@ extension Console {
         return code == 1 || code == 2
     }
 
+    /// Texts that were cut anywhere, as routers of before did, have 2 MiB but for a part of a character.
+    private static let cutLength = (2 << 20) - 4
+
     /// The text of an e-mail. HTML that was cut inside of a tag has none of that tag.
     static func shownText(of record: Record) throws -> String {
         let body = try text("description", of: record)
-        return try isHTML(record) && isIncomplete(record) ? LargeHTML.withoutOpenEnd(body) : body
+        let isCut = try isHTML(record) && isIncomplete(record) && body.utf8.count > cutLength
+        return isCut ? LargeHTML.withoutOpenEnd(body) : body
     }
 
     /// The notice after an e-mail was written, while it is true: nil once the e-mail could not be sent.
@@ -204,7 +208,7 @@ extension Console {
 
     func attachments(_ id: UUID, _ visit: Visit, _ path: String) async throws -> [[String: Any]] {
         var query = RecordQuery()
-        query.outputs = ["filename", "filesize"].map { .init(.column(.init($0))) }
+        query.outputs = ["filename", "filesize", "subject"].map { .init(.column(.init($0))) }
         query.filter = .compare(.init("objectid"), .equal, .text(id.text))
         query.pageSize = 200
         return try await visit.session().list(.activityMimeAttachment, query).records.map { attachment in
@@ -213,7 +217,10 @@ extension Console {
                     visit.text("unnamed")
                 }
             let size: Int64 = if case .int(let size) = try attachment.value(of: "filesize") { size } else { 0 }
+            // The router gives its copy of the message a note. No sender can.
+            let hasNote: Bool = if case .text(let note) = try attachment.value(of: "subject") { !note.isEmpty } else { false }
             return [
+                "isOriginal": name == "original.eml" && hasNote,
                 "id": attachment.id.text, "name": name, "href": "\(path)/attachments/\(attachment.id.text)",
                 "size": visit.text("kibibytes", ["n": visit.texts.number(Int((size + 1_023) / 1_024))]),
             ]

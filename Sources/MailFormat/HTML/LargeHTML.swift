@@ -103,11 +103,9 @@ package struct LargeHTML {
         let kind = String(words.first ?? "")
         let isNamed =
             (1...40).contains(kind.count) && kind.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "+-.".contains($0)) }
-        guard isNamed, words.last == "base64",
-            let bytes = Data(
-                base64Encoded: String(address[address.utf8.index(after: comma)...]), options: .ignoreUnknownCharacters),
-            !bytes.isEmpty
-        else { return nil }
+        // Nothing but white space is passed over: an address with character references or escapes would be read wrongly.
+        let letters = address[address.utf8.index(after: comma)...].utf8.filter { !$0.isBlank }
+        guard isNamed, words.last == "base64", let bytes = Data(base64Encoded: Data(letters)), !bytes.isEmpty else { return nil }
         let number = pictures.count + 1
         let ending = ["jpeg": "jpg", "svg+xml": "svg"][kind] ?? kind
         let id = "picture-\(number)@data.invalid"
@@ -137,34 +135,44 @@ package struct LargeHTML {
     /// The last place within so many bytes where no tag is open, and the elements that are open there.
     private static func place(in html: String, behind size: Int) -> (end: String.Index, open: [Substring]) {
         let limit = html.utf8.index(html.startIndex, offsetBy: size)
-        var (end, open) = (html.startIndex, [Substring]())
+        var (end, open) = (html.startIndex, OpenElements())
         var scanner = TagScanner(html)
         while let token = scanner.next() {
             switch token {
             case .tag(let name, let tag):
-                guard tag.endIndex <= limit else { return (end, open) }
-                note(name, in: &open)
+                guard tag.endIndex <= limit else { return (end, open.names) }
+                open.note(name)
                 // The contents of a style are not HTML, and have no such place.
                 if !rawElements.contains(name) { end = tag.endIndex }
             case .text(let words):
                 guard words.endIndex <= limit else {
                     let blank = words.utf8[..<max(limit, words.startIndex)].lastIndex { $0.isBlank }
-                    return (blank ?? end, open)
+                    return (blank ?? end, open.names)
                 }
                 end = words.endIndex
             case .raw, .open: break
             }
         }
-        return (end, open)
+        return (end, open.names)
     }
 
-    private static func note(_ name: String, in open: inout [Substring]) {
-        if name.hasPrefix("/") {
-            if let place = open.lastIndex(of: name.dropFirst()) { open.removeSubrange(place...) }
-        } else if !empty.contains(name), !rawElements.contains(name), !name.hasPrefix("!"), !name.hasPrefix("?"),
-            open.count < openLimit
-        {
-            open.append(name[...])
+    /// The elements that are open at a place.
+    private struct OpenElements {
+        private(set) var names: [Substring] = []
+        /// How many of each name are open. An end tag without its element costs no search.
+        private var counts: [Substring: Int] = [:]
+
+        mutating func note(_ name: String) {
+            if name.hasPrefix("/") {
+                guard counts[name.dropFirst(), default: 0] > 0, let place = names.lastIndex(of: name.dropFirst()) else { return }
+                for name in names[place...] { counts[name, default: 0] -= 1 }
+                names.removeSubrange(place...)
+            } else if !LargeHTML.empty.contains(name), !LargeHTML.rawElements.contains(name), !name.hasPrefix("!"),
+                !name.hasPrefix("?"), names.count < LargeHTML.openLimit
+            {
+                names.append(name[...])
+                counts[name[...], default: 0] += 1
+            }
         }
     }
 

@@ -24,7 +24,7 @@ struct IncomingParameters {
     ///   - attachmentLimit: Bytes of an attachment that the organization keeps.
     init(_ message: MailMessage, _ bytes: [UInt8], arrivedOn: Date?, attachmentLimit: Int) {
         var message = message
-        let (body, isCut) = Self.cut(&message)
+        let (body, isCut) = Self.cut(&message, attachmentLimit)
         size = body.utf8.count + Self.escapes(body) + (message.to + message.cc).reduce(2_000) { $0 + $1.utf8.count + 10 }
         content.messageId = message.messageID
         content.subject = message.subject
@@ -45,7 +45,7 @@ struct IncomingParameters {
     /// attachments.
     ///
     /// - Returns: The body, and whether it lacks something.
-    private static func cut(_ message: inout MailMessage) -> (body: String, isCut: Bool) {
+    private static func cut(_ message: inout MailMessage, _ attachmentLimit: Int) -> (body: String, isCut: Bool) {
         let subject = message.subject.prefix(units: IncomingLimits.subjectUnits)
         if subject != message.subject {
             message.note("The subject is longer than \(IncomingLimits.subjectUnits) characters.", isOfHeader: true)
@@ -63,6 +63,10 @@ struct IncomingParameters {
         if message.isHTML {
             let large = LargeHTML(message.body, limit: IncomingLimits.bodyBytes)
             message.attachments += large.pictures
+            let bytes = large.pictures.map(\.bytes.count)
+            if !large.isCut, bytes.contains(where: { $0 > attachmentLimit }) || bytes.reduce(0, +) > attachmentsLimit {
+                message.note("Pictures inside of the text are too large to be kept by themselves.", isOfHeader: false)
+            }
             if large.isCut {
                 message.note(
                     "The text is longer than \(IncomingLimits.bodyBytes >> 20) MiB: parts of it are left out, or without layout.",

@@ -43,10 +43,13 @@ def test_an_e_mail_that_was_cut_says_so_and_is_answered_without_its_last_tag(con
         assert "Dear team," in shown and "iVBOR" not in shown
     answer = replied(console, visitor, id, box, quote="1")
     assert "Dear team," in answer and "iVBOR" not in answer and len(answer) < 1_000
-    console.sql("INSERT INTO org_contoso.activitymimeattachment (activitymimeattachmentid, objectid, objecttypecode, filename, body, filesize) "
-                "VALUES (gen_random_uuid(), %s, 'email', 'original.eml', 'YQ==', 1)", [id])
-    page = text(visitor.get(f"records/emails/{id}"))
-    assert "is attached as original.eml" in page and "at the mail server" not in page
+    file = """INSERT INTO org_contoso.activitymimeattachment (activitymimeattachmentid, objectid, objecttypecode, filename, body, filesize, subject)
+              VALUES (gen_random_uuid(), %s, 'email', 'original.eml', 'YQ==', 1, %s)"""
+    # A sender's own file of that name has no note of the router.
+    for note, is_original in ((None, False), ("The text is too long.", True)):
+        console.sql(file, [id, note])
+        page = text(visitor.get(f"records/emails/{id}"))
+        assert ("is attached as original.eml" in page, "at the mail server" in page) == (is_original, not is_original)
 
 
 def test_an_e_mail_without_some_files_says_so(console, box):
