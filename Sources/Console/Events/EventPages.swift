@@ -69,7 +69,7 @@ extension Console {
     /// The records whose names hold a word, for events show names.
     private func recordsNamed(_ word: String, _ session: Session) async throws -> [UUID] {
         var found: [UUID] = []
-        for entity in Navigation.sets + [.email, .systemUser, .team] where Navigation.mayList(entity, session.caller.roles) {
+        for entity in Navigation.sets + [.systemUser, .team] where Navigation.mayList(entity, session.caller.roles) {
             guard let primary = entity.primaryName, entity[primary]?.type.isReference == false else { continue }
             var query = RecordQuery()
             query.outputs = [.init(.column(.init(entity.primaryID)))]

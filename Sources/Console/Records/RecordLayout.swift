@@ -96,10 +96,8 @@ struct RecordLayout {
     private static let queue = RecordLayout(
         sections: [
             .init(title: "section:general", fields: ["name", "emailaddress", "ownerid", "description"]),
-            .init(
-                title: "section:delivery",
-                // Its methods of delivery have no effect: those of its mailbox have.
-                fields: ["incomingemailfilteringmethod", "queueviewtype"]),
+            // Its methods of delivery have no effect: those of its mailbox have.
+            .init(title: "section:delivery", fields: ["incomingemailfilteringmethod", "queueviewtype"]),
             .init(title: "section:signIn", fields: ["allowemailcredentials", "emailusername", "emailpassword"]),
         ],
         columns: ["name", "emailaddress", "queueviewtype", "modifiedon"], filter: "queueviewtype", searched: ["emailusername"],
