@@ -49,7 +49,7 @@ extension Doctor {
         // The functions of bootstrap.sql and recovery.sql belong to no migration. They are compared below.
         let changed = SchemaDifference.list(reference.cell.found, against: reference.cell.wanted)
         findings += Self.findings(changed, in: "cell", about: Finding.deployment)
-        return try findings + cellFunctions(on: connection) + eventTriggers(on: connection)
+        return try findings + cellFunctions(on: connection) + hiddenObjects(on: connection) + eventTriggers(on: connection)
     }
 
     /// The differences of an organization's schema from the reference. Without differences this takes one query.
@@ -130,12 +130,13 @@ extension Doctor {
 
     // MARK: What bootstrap.sql and recovery.sql make
 
-    /// Functions of `cell` that no file of the program makes, or whose body differs from the file's.
+    /// Functions of `cell` that no file of the program makes, or whose body differs from the file's. They are not found by
+    /// `pg_depend`, from which a superuser can delete.
     private func cellFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
             SELECT p.proname::text, p.prosrc, coalesce(array_to_string(p.proconfig, ' '), ''), p.prosecdef, r.rolsuper OR r.rolname = 'fieldseal_owner'
-              FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner WHERE p.oid IN \(SchemaMembers.functions(of: "to_regnamespace('cell')"))
+              FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner WHERE p.pronamespace = to_regnamespace('cell')
             """)
         // The recovery script makes its functions by format(), which writes %% for %.
         let scripts = MigrationCatalog.bootstrap + MigrationCatalog.recovery.replacing("%%", with: "%")
@@ -159,6 +160,33 @@ extension Doctor {
                 .error, "object-changed", "the function \(name) of cell is not as the program's scripts make it",
                 advice:
                     "apply them again as a superuser: fieldseal migrate bootstrap, and fieldseal migrate recovery where it is used")
+        }
+    }
+
+    /// Objects without the row of `pg_depend` that names their schema. The comparisons find objects by it, and a superuser can
+    /// delete it.
+    private func hiddenObjects(on connection: isolated PostgresConnection) throws -> [Finding] {
+        func without(_ catalog: String, _ schema: String) -> String {
+            """
+            SELECT o.oid FROM \(catalog) AS o JOIN pg_namespace AS n ON n.oid = o.\(schema)
+             WHERE (n.nspname ~ '^org_' OR n.nspname IN ('config', 'cell')) AND NOT EXISTS (
+                   SELECT FROM pg_depend AS d WHERE d.classid = '\(catalog)'::regclass AND d.objid = o.oid
+                       AND d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid)
+            """
+        }
+        let rows = try connection.query(
+            """
+            SELECT 'the function ' || f.oid::regprocedure::text FROM (\(without("pg_proc", "pronamespace"))) AS f
+            UNION ALL
+            SELECT 'the table ' || r.oid::regclass::text FROM (\(without("pg_class", "relnamespace"))
+                AND o.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')) AS r
+             ORDER BY 1 LIMIT 100
+            """)
+        return try rows.map { row in
+            Finding(
+                .error, "object-hidden",
+                "\(try row.decode(0, as: String.self)) has lost its row in pg_depend: a superuser deleted it",
+                advice: "find out who did that, and compare the object with the program's migrations")
         }
     }
 

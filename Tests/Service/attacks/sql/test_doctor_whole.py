@@ -67,6 +67,9 @@ def test_a_fence_that_is_taken_down_is_named(cluster, table, trigger, how):
     assert doctor(cluster) == []
 
 
+#: A superuser can delete the rows by which an object is found in its schema.
+HIDES = "DELETE FROM pg_depend WHERE classid = 'pg_proc'::regclass AND refclassid = 'pg_namespace'::regclass AND objid IN (SELECT oid FROM pg_proc WHERE proname = 'refuse_change')"
+
 CHANGES = [
     ("CREATE OR REPLACE FUNCTION refuse_truncate() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NULL; END $$",
      "object-changed", "refuse_truncate"),
@@ -109,6 +112,13 @@ CHANGES = [
     ("CREATE OR REPLACE FUNCTION cell.is_cell(cell bytea) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN true", "object-changed", "is_cell"),
     ("CREATE OR REPLACE FUNCTION cell.refuse_drop() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN END $$", "object-changed", "refuse_drop"),
     ("CREATE FUNCTION cell.evil() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$", "foreign-object", "evil"),
+    (f"CREATE OR REPLACE FUNCTION cell.refuse_change() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$ BEGIN END $$; {HIDES}",
+     "object-changed", "refuse_change"),
+    (f"CREATE FUNCTION config.refuse_change() RETURNS int LANGUAGE sql AS $$ SELECT 1 $$; {HIDES}", "object-hidden", "config.refuse_change()"),
+    ("CREATE FUNCTION lower(uuid) RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$; DELETE FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = 'org_contoso.lower(uuid)'::regprocedure",
+     "object-hidden", "lower(uuid)"),
+    ("DELETE FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = 'org_contoso.mailbox_cell_k{k}'::regclass AND refclassid = 'pg_namespace'::regclass",
+     "object-hidden", "mailbox_cell_k"),
     ("ALTER EVENT TRIGGER fieldseal_refuse_drop ENABLE REPLICA", "no-event-trigger", "fieldseal_refuse_drop"),
     ("DROP EVENT TRIGGER fieldseal_refuse_index; CREATE EVENT TRIGGER fieldseal_refuse_index ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION cell.refuse_index()",
      "object-changed", "fieldseal_refuse_index"),
