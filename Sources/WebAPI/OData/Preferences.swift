@@ -109,13 +109,16 @@ struct Preferences: Sendable {
     }
 
     /// The value of `Preference-Applied` for a list.
-    var applied: String? { applied(isSizedByQuery: false) }
+    var applied: String? { applied() }
 
-    /// - Parameter isSizedByQuery: Whether the query itself says how many rows a page has.
-    func applied(isSizedByQuery: Bool) -> String? {
+    /// - Parameters:
+    ///   - isSizedByQuery: Whether the query itself says how many rows a page has.
+    ///   - annotations: Those that the response may have; nil for all that were asked for.
+    func applied(isSizedByQuery: Bool = false, annotations allowed: [String]? = nil) -> String? {
         var applied: [String] = []
         if let maxPageSize, !isSizedByQuery { applied.append("odata.maxpagesize=\(maxPageSize)") }
-        if !annotations.isEmpty { applied.append("odata.include-annotations=\"\(annotations.joined(separator: ","))\"") }
+        let given = allowed ?? annotations
+        if !given.isEmpty { applied.append("odata.include-annotations=\"\(given.joined(separator: ","))\"") }
         return applied.isEmpty ? nil : applied.joined(separator: ",")
     }
 }

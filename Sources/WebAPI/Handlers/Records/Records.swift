@@ -121,11 +121,11 @@ extension DataAPI {
     ) async throws -> APIResponse {
         let preferences = request.preferences
         var query = options.paged(query, size: min(preferences.maxPageSize ?? RecordQuery.pageLimit, RecordQuery.pageLimit))
-        if !preferences.annotations.isEmpty { query.addNames(in: entity) }
+        if !preferences.annotations.isEmpty, !givesReferences { query.addNames(in: entity) }
         let page = try await session.list(
             entity, query, expanding: named(options.expansions, entity, preferences), mayUseStandby: true)
         let nextLink = page.next.map { "\(serviceRoot)/\(path ?? entity.entitySetName)?\(options.next($0))" }
-        let headers = HTTPFields().applying(preferences.applied)
+        let headers = HTTPFields().applying(preferences.applied(annotations: givesReferences ? [] : nil))
         if givesReferences {
             let references = representation(request).references(page, nextLink: nextLink)
             return APIResponse.json(references, headers: headers).holding(page)
