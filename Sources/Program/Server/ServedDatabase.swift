@@ -84,7 +84,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
             : Standby(
                 limits(settings.standbyDatabase), mark: ServerPresence.mark, patience: .milliseconds(settings.standbyMilliseconds))
         do {
-            let kek = try await KeyEncryptionKeyCheck.check(try settings.keyEncryptionKey(), on: pool)
+            let kek = try await KeyEncryptionKeyCheck.check(try await readKey(), on: pool)
             let deployment = Deployment(
                 conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy, sharedReaders: Self.sharedReaders,
                 sharedWriters: Self.sharedWriters, standby: standby, statementLimit: statementLimit)
@@ -99,11 +99,20 @@ final class ServedDatabase: ServiceLifecycle.Service {
         }
     }
 
+    /// Reads the key on a thread of its own, because a program may take half a minute for it while the others are served.
+    private func readKey() async throws -> KeyEncryptionKey {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue.global().async { [settings] in
+                continuation.resume(with: Result { try settings.keyEncryptionKey() })
+            }
+        }
+    }
+
     /// Whether the other databases are served when this one's key-encryption key can't be used.
     private var mayLackKey: Bool { !settings.databaseKeks.isEmpty }
 
-    /// What clients may read of an error of the key-encryption key; nil for another error. Problems of tokens are not among them: a
-    /// wrong PIN must not be tried again.
+    /// What clients may read of an error of the key-encryption key; nil for another error. Problems of tokens are not among them:
+    /// with one, the server does not start.
     private static func keyProblem(_ error: any Error) -> String? {
         switch error {
         case is WrongKeyEncryptionKey, is RetiredKeyEncryptionKey: "\(error)"

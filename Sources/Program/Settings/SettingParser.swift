@@ -57,7 +57,9 @@ struct SettingParser {
             guard case .object(let members)? = try? JSONParser.parse(Array(text.utf8)) else { throw misfit(text) }
             return try lists(
                 members.map { member in
-                    guard case .array(let list) = member.value else { return (member.name, []) }
+                    guard case .array(let list) = member.value, list.allSatisfy({ $0.string != nil }) else {
+                        return (member.name, [])
+                    }
                     return (member.name, list.map { $0.string ?? "" })
                 })
         case .text, .file, .connection, .address:

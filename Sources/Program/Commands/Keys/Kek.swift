@@ -244,8 +244,10 @@ struct Kek: AsyncParsableCommand {
                 ["retired": .array(retired.map { .string($0) })],
                 retired.isEmpty
                     ? "No key-encryption key was waiting to be retired."
-                    : "Retired \(retired.joined(separator: ", ")). Backups of before still need it: destroy its copies when the last of "
-                        + "those backups is gone.")
+                    : "Retired \(retired.joined(separator: ", ")). "
+                        + (settings.allDatabases.count > 1
+                            ? "Keep it while another database is under it (fieldseal kek status), or a backup of before needs it."
+                            : "Backups of before still need it: destroy its copies when the last of those backups is gone."))
         }
     }
 }
