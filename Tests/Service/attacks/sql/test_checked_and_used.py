@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from place import PASSWORD, name, one_time_password
 from service import PATIENCE
+from test_two_organizations import put_events_back
 
 
 def swap(place, table, one, other):
@@ -97,6 +98,36 @@ def test_a_password_that_is_changed_behind_a_lock_brings_no_former_row_back(plac
     place.add_user(other)
     visitor = place.visit(other)
     assert visitor.page("account/password", csrf=visitor.csrf(), **changed).status_code == 303 and place.visit(other, "another long password").is_in
+
+
+@pytest.mark.parametrize("change", [
+    pytest.param("DELETE FROM org_contoso.security_event WHERE security_event_id = %s", id="cut"),
+    pytest.param("UPDATE org_contoso.security_event SET hash = sha256('x') WHERE security_event_id = %s", id="replaced"),
+    pytest.param("UPDATE org_contoso.security_event SET security_event_id = security_event_id + 5 WHERE security_event_id = %s", id="renumbered"),
+])
+def test_a_chain_that_is_changed_behind_a_lock_is_not_signed(place, change):
+    """The request has read the state, and waits to append its event, while a superuser changes the newest event."""
+    def read_key():
+        return place.get("RetrieveDataEncryptionKey()", place.server.token)
+
+    attested, answers = "SELECT revision, events, newest_event, head, tag FROM config.attested_state", []
+    assert read_key().status_code == 200
+    before, [(newest,)] = place.sql(attested), place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
+    held = place.sql("SELECT * FROM org_contoso.security_event WHERE security_event_id = %s", [newest])
+    with psycopg.connect(place.superuser) as holder:
+        holder.execute("SELECT FROM config.attested_state FOR UPDATE")
+        thread = threading.Thread(target=lambda: answers.append(read_key()))
+        thread.start()
+        until_waiting(place, 1)
+        holder.execute("SET LOCAL session_replication_role = replica")
+        holder.execute(change, [newest])
+    thread.join(PATIENCE)
+    assert answers[0].status_code == 403 and "contoso is refused" in answers[0].text and "EncryptionKey" not in answers[0].json(), answers[0].text
+    assert place.sql(attested) == before
+    # The control: with the event in its place again, the key is read, and the chain is whole.
+    place.sql("SET session_replication_role = replica; DELETE FROM org_contoso.security_event WHERE security_event_id >= %s" % newest)
+    put_events_back(place, held)
+    assert read_key().status_code == 200 and place.run("events", "verify").returncode == 0
 
 
 def test_one_time_passwords_end_with_a_code_for_the_row_that_has_them(place):
