@@ -433,10 +433,11 @@ def test_a_checkpoint_that_was_moved(evidence):
     # Without one, everything is read.
     with tampered(evidence, behind, "DELETE FROM config.event_checkpoint"):
         assert problems(evidence, "--from-checkpoint") != []
-    # The event that a checkpoint names was changed since.
+    # The event that a checkpoint names was changed since, and is not the newest any more.
     assert problems(evidence) == []
+    evidence.key()
     with tampered(evidence, "UPDATE security_event SET hash = sha256('x') WHERE security_event_id = (SELECT last_id FROM config.event_checkpoint)"):
-        assert problems(evidence, "--from-checkpoint") != []
+        assert any("was verified before" in p for p in problems(evidence, "--from-checkpoint"))
     assert problems(evidence, "--from-checkpoint") == []
 
 
