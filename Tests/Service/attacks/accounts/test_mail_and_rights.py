@@ -96,6 +96,28 @@ def test_statuses_that_are_a_writers(room):
         refusal(room.request("PATCH", f"emails({history})", {"statuscode": status}))
 
 
+def test_an_e_mail_that_waits_or_was_sent_or_canceled_is_not_sent_again(room):
+    id = submitted(room)
+    for status in ("waits", "is taken", "is sent"):
+        if status == "is taken":
+            assert id in [m["EmailId"] for m in room.take(room.box)]
+        elif status == "is sent":
+            end(room)
+        before = room.status(id)
+        refusal(room.send(id), 400)
+        assert room.status(id) == before, status
+    assert before == 3 and id not in [m["EmailId"] for m in room.take(room.box)]
+    canceled = room.drafted(room.person)
+    assert room.request("PATCH", f"emails({canceled})", {"statuscode": 5}, client="user").status_code == 204
+    refusal(room.send(canceled), 400)
+    # The control: a draft again, and one that failed.
+    assert room.request("PATCH", f"emails({canceled})", {"statuscode": 1}, client="user").status_code == 204
+    assert room.send(canceled).status_code == 200 and room.status(canceled) == 6
+    room.sql("UPDATE org_contoso.email SET statuscode = 8 WHERE activityid = %s", [canceled])
+    assert room.send(canceled).status_code == 200
+    end(room)
+
+
 def test_planted_e_mails(room):
     """Incoming ones, those of other owners, and what the service says of an e-mail."""
     refusal(room.request("POST", "emails", {"subject": "planted", "directioncode": False}, client="user"))
