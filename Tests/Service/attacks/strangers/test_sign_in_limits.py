@@ -93,6 +93,16 @@ def test_old_failures_are_swept(signed):
     assert rows(signed) == 1
 
 
+def test_failures_are_answered_ever_later(signed):
+    """After three failures an attempt takes 0.1 s longer, and each further one twice as long."""
+    signed.sql("DELETE FROM config.failed_sign_in")
+    known, begun = signed.dev["clients"]["user"], time.monotonic()
+    assert {ask_token(signed, PROXY, ["192.0.2.60"], known["clientId"], "wrong") for _ in range(7)} == {401}
+    assert time.monotonic() - begun > 0.1 + 0.2 + 0.4 + 0.8
+    # The right secret is taken without a pause of its own.
+    assert ask_token(signed, PROXY, ["192.0.2.60"], known["clientId"], known["clientSecret"]) == 200
+
+
 def test_more_failures_than_the_table_may_have_leave_it_the_newest(signed):
     signed.sql("DELETE FROM config.failed_sign_in")
     signed.sql("INSERT INTO config.failed_sign_in (account, address, failures, first_on, last_on) "
