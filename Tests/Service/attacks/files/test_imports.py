@@ -304,6 +304,9 @@ def test_a_file_that_was_changed_is_refused_where_the_key_is_given(here, there, 
     forget(there, "contoso")
     # One from which the tag was taken: said, too.
     stripped = write(tmp_path / "stripped", moved, {k: v for k, v in manifest.items() if k != "authentication"})
+    for arguments in (["--key"], ["--as-new", "--name", "clone"]):
+        for file in (stripped, tmp_path / "file"):
+            refused(there, file, *arguments, words="does not open the export's cells", stdin="Another-key-1234567\n")
     output = there.run("org", "import", str(stripped), "--key", stdin=here.key).stdout
     assert "could have been changed" in output
     assert "authenticity not checked" in there.sql("SELECT details FROM org_contoso.security_event WHERE kind = 'organization imported'")[0][0]
