@@ -275,7 +275,7 @@ def test_a_manifest_with_impossible_numbers_is_refused(here, there, tmp_path):
         refused(there, write(tmp_path / "changed", dump, {**manifest, **change}))
     # Before anything is read or derived by them.
     for change in ({"keyVersion": 2**31}, {"keyVersion": 0}, {"keyVersion": 2**31 - 1}, {"iterations": 10**9}, {"iterations": 0}, {"salt": "AAAA"},
-                   {"schema": "config"}, {"organization": "x; DROP"}, {"cells": [1]}):
+                   {"schema": "config"}, {"organization": "x; DROP"}, {"cells": [1]}, {"format": f"{manifest['format']}0"}):
         changed = write(tmp_path / "changed", dump, {**manifest, **change})
         for key in ([], ["--key"]):
             refused(there, changed, *key, words="is no export of this product", stdin=here.key)
