@@ -10,7 +10,8 @@ import cell_reader
 import psycopg
 import pytest
 from cluster import Cluster
-from service import PROGRAM
+from service import PATIENCE, PROGRAM
+from waiting import until
 
 MARK = b"fieldseal export"
 
@@ -271,14 +272,34 @@ def test_rows_that_do_not_fit_are_refused(here, there, tmp_path, change, words):
 
 def test_a_manifest_with_impossible_numbers_is_refused(here, there, tmp_path):
     dump, manifest = parts(export(here, tmp_path / "file"))
-    for change in ({"cells": {"mailbox.password": 21}}, {"schemaVersion": "0099_newer"}, {"keyCheck": ""}):
-        refused(there, write(tmp_path / "changed", dump, {**manifest, **change}))
+    for change, words in (({"cells": {"mailbox.password": 21}}, ""), ({"schemaVersion": "0099_newer"}, "which this program does not know"), ({"keyCheck": ""}, "")):
+        refused(there, write(tmp_path / "changed", dump, {**manifest, **change}), words=words)
+    for name in ("x; DROP", "Upper", ""):
+        refused(there, tmp_path / "file", "--name", name, words="not an organization's name")
     # Before anything is read or derived by them.
     for change in ({"keyVersion": 2**31}, {"keyVersion": 0}, {"keyVersion": 2**31 - 1}, {"iterations": 10**9}, {"iterations": 0}, {"salt": "AAAA"},
-                   {"schema": "config"}, {"organization": "x; DROP"}, {"cells": [1]}, {"format": f"{manifest['format']}0"}):
+                   {"schema": "config"}, {"organization": "x; DROP"}, {"organization": "x; DROP", "schema": "org_x; DROP"}, {"cells": [1]}, {"format": f"{manifest['format']}0"}):
         changed = write(tmp_path / "changed", dump, {**manifest, **change})
         for key in ([], ["--key"]):
             refused(there, changed, *key, words="is no export of this product", stdin=here.key)
+
+
+def test_a_file_that_is_changed_while_it_is_read_is_refused(here, there, tmp_path):
+    """Its digest was right, and another program writes it while its rows are read."""
+    file = tmp_path / "file"
+    export(here, file)
+    for is_changed in (True, False):
+        with psycopg.connect(there.superuser) as holder:
+            # The import waits where it registers the organization.
+            holder.execute("LOCK TABLE config.organization IN SHARE MODE")
+            process = there.popen("org", "import", str(file))
+            until(lambda: there.sql("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'config.organization'::regclass") == [(1,)])
+            if is_changed:
+                os.utime(file)
+        said = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == is_changed and ("was changed while it was read" in said) == is_changed, said
+        assert schemas(there) == ([] if is_changed else ["org_contoso"])
+    forget(there, "contoso")
 
 
 # Authenticity
