@@ -111,6 +111,27 @@ def test_members_and_roles_of_teams_that_sql_writes_are_none(place, role, client
     place.sql("DELETE FROM org_contoso.team WHERE teamid = ANY (%s::uuid[])", [[team, other]])
 
 
+def test_a_team_that_is_made_again_has_neither_its_members_nor_its_roles(place, client):
+    """An administrator makes a team of the same id again, and SQL puts back one half of what it had."""
+    team, label = made(place, f"again {uuid.uuid4().hex[:8]}"), f"again {uuid.uuid4().hex[:8]}"
+    of_role, of_member = (f"teams({team})/{TEAM_ROLES}", f"roles({role_id(place)})"), (f"teams({team})/{TEAMS}", f"systemusers({client.user})")
+    link(place, *of_role)
+    link(place, *of_member)
+    assert client.administers()
+    for given, statement, values in (
+            (of_role, "INSERT INTO org_contoso.teammembership (teamid, systemuserid) VALUES (%s, %s)", [team, client.user]),
+            (of_member, "INSERT INTO org_contoso.teamroles (teamid, roleid) VALUES (%s, %s)", [team, role_id(place)])):
+        admin(place, "DELETE", f"teams({team})")
+        admin(place, "POST", "teams", {"teamid": team, "name": label})
+        link(place, *given)
+        place.sql(statement, values)
+        place.everywhere(lambda server: not client.administers(server) or pytest.fail("SQL put half of a team back"))
+    # The control: the other half by the service too.
+    link(place, *of_role)
+    assert client.administers()
+    admin(place, "DELETE", f"teams({team})")
+
+
 def test_a_role_that_sql_renames_is_not_given(place, role, client):
     basic, administrator = role_id(place, "Basic User"), role_id(place, "System Administrator")
     link(place, f"systemusers({Client(place).user})/{ROLES}", f"roles({basic})")
