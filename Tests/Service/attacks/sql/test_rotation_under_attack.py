@@ -38,12 +38,31 @@ def prepare(place):
         place.add_client(name, role) for name, role in (("small", "Basic User"), ("stolen", "System Administrator"), ("strong", "System Administrator")))
     for name in ("bob", "carol"):
         place.add_user(name, "Basic User")
+    disabled(place)
     place.run("issuer", "add", "Elsewhere", "--issuer", "https://issuer.example", "--client-id", "fieldseal", "--org", "contoso", stdin="secret\n")
     place.run("issuer", "link", "Elsewhere", "robot", "--client", "small", "--org", "contoso")
     place.run("kek", "create", str(place.home / "kek.new"), settings=None)
     configure(place, kekFile=str(place.home / "kek"), newKek={"file": str(place.home / "kek.new")})
     place.server.stop()
     place.server.start()
+
+
+def disabled(place):
+    """Clients that are disabled: one as it was, one whose role SQL raised, and one whose former row SQL put back, of a time when it was
+    disabled too."""
+    def run(*arguments):
+        place.run("client", *arguments, "--org", "contoso")
+
+    place.rested, place.raised = place.add_client("rested", "Basic User"), place.add_client("raised", "Basic User")
+    place.former = place.add_client("former", "System Administrator")
+    for name in ("rested", "raised", "former"):
+        run("disable", name)
+    with place.put_back("api_client", "name = 'former'") as restore:
+        run("enable", "former")
+        run("role", "former", "Basic User")
+        run("disable", "former")
+        restore("fieldseal_service")
+    place.sql_as("fieldseal_service", "UPDATE config.api_client SET role = 'System Administrator' WHERE name = 'raised'")
 
 
 def configure(place, **kek):
@@ -86,7 +105,7 @@ def test_a_rotation_makes_nothing_good_that_is_changed_meanwhile(attacked):
             "link-not-made-here": "EXISTS (SELECT FROM config.oidc_link JOIN config.api_client USING (client_id) WHERE subject = 'robot' AND name = 'strong')",
         }[code]) == [(True,)]:
             changed += 1
-            assert code in findings, (change, findings)
+            assert code in findings and (code != "client-not-made-here" or "small" in findings[code]), (change, findings)
     assert changed >= 2
     small = place.token(place.small)
     if small.status_code == 200:
@@ -101,3 +120,10 @@ def test_a_rotation_makes_nothing_good_that_is_changed_meanwhile(attacked):
     strong = place.token(place.strong)
     assert strong.status_code == 200 and place.get("RetrieveDataEncryptionKey", strong.json()["access_token"]).status_code == 200
     assert place.visit("carol").is_in
+    # And what was disabled is enabled as it was, or not at all.
+    for name, client in (("raised", place.raised), ("former", place.former)):
+        answer = place.run("client", "enable", name, "--org", "contoso", check=False)
+        assert answer.returncode == 1 and "changed past this service" in answer.stderr, (name, answer)
+        assert place.token(client).status_code == 401
+    place.run("client", "enable", "rested", "--org", "contoso")
+    assert place.token(place.rested).status_code == 200
