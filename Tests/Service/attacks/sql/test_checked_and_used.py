@@ -130,6 +130,48 @@ def test_a_chain_that_is_changed_behind_a_lock_is_not_signed(place, change):
     assert read_key().status_code == 200 and place.run("events", "verify").returncode == 0
 
 
+def meanwhile(place, request, statement, values):
+    """The answer of a request that waits for the attested state while SQL changes a row."""
+    answers = []
+    with psycopg.connect(place.superuser) as holder:
+        holder.execute("SELECT FROM config.attested_state FOR UPDATE")
+        thread = threading.Thread(target=lambda: answers.append(request()))
+        thread.start()
+        until_waiting(place, 1)
+        holder.execute(statement, values)
+    thread.join(PATIENCE)
+    return answers[0]
+
+
+def test_a_session_whose_row_is_deleted_while_it_ends_does_not_begin_again(place):
+    person = name("leaver")
+    place.add_user(person)
+    visitor = place.visit(person)
+    csrf = visitor.csrf()
+    of_person = f"user_id = (SELECT user_id FROM config.console_user WHERE name = '{person}')"
+    with place.put_back("console_session", of_person) as restore:
+        assert meanwhile(place, lambda: visitor.page("sign-out", csrf=csrf), f"DELETE FROM config.console_session WHERE {of_person}", []).status_code in (200, 303)
+        restore()
+        place.everywhere(lambda server: visitor.page(server=server).status_code == 303 or pytest.fail("the session goes on"))
+    assert place.visit(person).page().status_code == 200
+
+
+def test_a_second_factor_is_stored_over_no_row_that_sql_changed(place):
+    for change, is_stored in (("role = 'System Administrator'", False), ("name = name", True)):
+        person = name("factor")
+        place.add_user(person, "Basic User")
+        visitor = place.visit(person)
+        csrf = visitor.csrf()
+        offered = visitor.page("account/offer", csrf=csrf).text
+        secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
+        answer = meanwhile(
+            place, lambda: visitor.page("account/confirm", csrf=csrf, sealed=sealed, code=one_time_password(secret, -1)),
+            f"UPDATE config.console_user SET {change} WHERE name = %s", [person])
+        assert (answer.status_code == 200) == is_stored, answer.text
+        assert place.sql("SELECT totp IS NOT NULL FROM config.console_user WHERE name = %s", [person]) == [(is_stored,)]
+        assert place.visit(person, code=one_time_password(secret)).is_in == is_stored
+
+
 def test_one_time_passwords_end_with_a_code_for_the_row_that_has_them(place):
     """The row is without them while the code is checked, and has them again when they are turned off."""
     person, answers, login = name("factor"), [], f"host={place.home} user=fieldseal_service dbname=fieldseal"
