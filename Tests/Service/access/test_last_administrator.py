@@ -143,6 +143,11 @@ def test_commands_and_the_console(server, person):
     for command in (("disable", name), ("remove", name), ("role", name, "Basic User")):
         refused = server.cluster.run("user", *command, check=False)
         assert refused.returncode == 1 and LAST in refused.stderr
+    # Who is one by SQL alone is none.
+    raised, _ = person("Basic User")
+    server.cluster.sql("UPDATE config.console_user SET role = 'System Administrator' WHERE name = %s", [raised])
+    assert LAST in server.cluster.run("user", "disable", name, check=False).stderr
+    server.cluster.sql("UPDATE config.console_user SET role = 'Basic User' WHERE name = %s", [raised])
     # An administrator whose systemuser is disabled is none.
     other, second = person()
     assert disable(server, second).status_code == 204

@@ -144,6 +144,11 @@ def test_a_form_of_another_page_is_not_kept(console, queue):
         answer = late.send(f"records/queues/{queue}", csrf=csrf or "none", description="forged")
         assert late.kept is None and "/sign-in" in answer.url
     assert late.send("sign-out").url.endswith("then=") and late.kept is None
+    # Nor does another person's page sign a person out.
+    person(console, "late-other")
+    visitor, other = Visitor(console), Visitor(console, "late-other", password("late-other"))
+    forged = visitor.session.post(f"{visitor.pages}/sign-out", {"csrf": hidden(other.get("account"), "csrf")})
+    assert forged.status_code == 403 and visitor.get("account").url.endswith("/account")
 
 
 def test_a_kept_form_goes_where_it_was_sent_alone(console, queue):
