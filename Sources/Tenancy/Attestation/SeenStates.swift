@@ -30,6 +30,9 @@ package final class SeenStates: Sendable {
             }
         }
 
+        /// Whether `other` can be a later state than this one.
+        func mayPrecede(_ other: AttestedState) -> Bool { (try? check(other)) != nil }
+
         /// A digest of 32 bytes. One with another length equals no other.
         private static func packed(_ digest: [UInt8]) -> SIMD32<UInt8> { digest.count == 32 ? SIMD32(digest) : SIMD32() }
     }
@@ -56,15 +59,11 @@ package final class SeenStates: Sendable {
     /// The list of grants that was read last for an organization's name.
     func grants(named name: String) -> KnownGrants? { grants.withLock { $0.value(of: name) } }
 
-    /// Remembers a state that was verified and committed.
+    /// Remembers a state that was verified and committed, unless it can't be a later one than the state that was seen last.
     func remember(_ state: AttestedState) {
         let mark = Mark(state)
         seen.withLock { seen in
-            if let known = seen.marks[state.organizationID],
-                known == mark || (known.revision, known.events) > (mark.revision, mark.events)
-            {
-                return
-            }
+            if let known = seen.marks[state.organizationID], known == mark || !known.mayPrecede(state) { return }
             seen.marks[state.organizationID] = mark
         }
     }

@@ -1,8 +1,8 @@
 """What a running server has seen of an organization, it does not forget because SQL gave another organization its name."""
 
-import time
-
 import pytest
+from place import name
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,13 @@ def put_events_back(place, rows):
     names = ", ".join(n for (n,) in place.sql("SELECT attname FROM pg_attribute WHERE attrelid = 'org_contoso.security_event'::regclass AND attnum > 0 ORDER BY attnum"))
     for row in rows:
         place.sql(f"INSERT INTO org_contoso.security_event ({names}) OVERRIDING SYSTEM VALUE VALUES ({', '.join(['%s'] * len(row))})", list(row))
+
+
+def await_look(place):
+    """Waits until the server has read the attested states as they are now, as it does once a second."""
+    [(now,)] = place.sql("SELECT clock_timestamp()")
+    looks = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND query LIKE '%%pg_visible_in_snapshot(a.changed_in%%' AND state = 'idle' AND query_start > %s"
+    until(lambda: place.sql(looks, [now]) != [(0,)])
 
 
 @pytest.mark.parametrize("revocation", ["client", "event"])
@@ -99,12 +106,7 @@ def test_what_was_recorded_a_second_ago_is_not_taken_back(place):
     [(events,)] = place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
     with place.put_back("attested_state") as restore:
         assert place.get("RetrieveDataEncryptionKey()", place.server.token).status_code == 200
-        [(attested,)] = place.sql("SELECT clock_timestamp()")
-        looks = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service' AND query LIKE '%%pg_visible_in_snapshot(a.changed_in%%' AND state = 'idle' AND query_start > %s"
-        deadline = time.monotonic() + 60
-        while place.sql(looks, [attested]) == [(0,)]:
-            assert time.monotonic() < deadline, "the server does not look"
-            time.sleep(0.02)
+        await_look(place)
         with place.put_back("attested_state") as newest:
             held = place.sql("SELECT * FROM org_contoso.security_event WHERE security_event_id > %s", [events])
             take_back(place, events)
@@ -128,23 +130,37 @@ def test_a_restore_that_is_accepted_is_served(place):
     assert place.get("WhoAmI", place.server.token).status_code == 200
 
 
-def test_another_history_of_the_same_length_is_refused(place):
-    """An older state is put back, and a command that remembers nothing goes on from there: no revision is lower than what was seen."""
+def length(place):
+    return place.sql("SELECT revision, events FROM config.attested_state JOIN config.organization USING (organization_id) WHERE name = 'contoso'")[0]
+
+
+@pytest.mark.parametrize("looked", [False, True])
+@pytest.mark.parametrize("is_higher", [False, True])
+def test_another_history_is_refused(place, is_higher, looked):
+    """An older state is put back, and a command that remembers nothing goes on from there: to the revision that was seen, or to a higher
+    one with fewer events."""
     [(events,)] = place.sql("SELECT max(security_event_id) FROM org_contoso.security_event")
     with place.put_back("attested_state") as restore:
-        place.add_client("of-one-history")
+        place.add_client(name("of-one-history"))
+        for _ in range(3 * is_higher):
+            place.run("key", "show", "--org", "contoso")
+        await_look(place)
         assert place.get("WhoAmI", place.server.token).status_code == 200
-        seen = place.sql("SELECT revision, events FROM config.attested_state JOIN config.organization USING (organization_id) WHERE name = 'contoso'")
+        seen = length(place)
         held = place.sql("SELECT * FROM org_contoso.security_event WHERE security_event_id > %s", [events])
         with place.put_back("attested_state") as newest:
             take_back(place, events)
             restore()
-            other = place.add_client("of-another-history")
-            assert seen == place.sql("SELECT revision, events FROM config.attested_state JOIN config.organization USING (organization_id) WHERE name = 'contoso'")
-            assert is_refused(place) and place.token(other).status_code == 403
+            others = [place.add_client(name("of-another-history")) for _ in range(1 + is_higher)]
+            now = length(place)
+            assert now == seen if not is_higher else now[0] > seen[0] and now[1] < seen[1], (seen, now)
+            if looked:
+                await_look(place)
+            assert is_refused(place)
+            assert {place.token(other).status_code for other in others} == {403}
             # Back to what was seen, and the server serves on.
             take_back(place, events)
             put_events_back(place, held)
             newest()
-    assert place.get("WhoAmI", place.server.token).status_code == 200 and place.token(other).status_code == 401
+    assert place.get("WhoAmI", place.server.token).status_code == 200 and place.token(others[0]).status_code == 401
     assert place.run("events", "verify").returncode == 0
