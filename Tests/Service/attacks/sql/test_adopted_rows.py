@@ -152,8 +152,10 @@ def test_the_last_row_with_a_change_by_sql_is_not_signed(place, kind, table, key
 
 
 @pytest.mark.parametrize("kind, table, key", [("user", "console_user", "name"), ("client", "api_client", "client_id")])
-def test_a_former_row_is_not_signed_after_it_was_disabled_once_more(place, kind, table, key):
-    """An administrator disables the row that the doctor names, which says that it is disabled already, and enables it later."""
+@pytest.mark.parametrize("way", ["disabled", "attached"])
+def test_a_former_row_is_not_signed_after_it_was_disabled_once_more(place, kind, table, key, way):
+    """An administrator disables the row that the doctor names, which says that it is disabled already, or accepts the state, and enables
+    the row later."""
     if kind == "user":
         who, acts = name("again"), ACTS
         place.add_user(who, POWERFUL)
@@ -170,15 +172,19 @@ def test_a_former_row_is_not_signed_after_it_was_disabled_once_more(place, kind,
             run(place, kind, step[0], who, *step[1:])
         with place.put_back(table, f"{key} = '{who}'") as mend:
             restore()
-            run(place, kind, "disable", who)
+            if way == "disabled":
+                run(place, kind, "disable", who)
+            else:
+                place.run("org", "attach", "contoso", "--yes")
             for what in acts:
                 answer = run(place, kind, what[0], who, *what[1:], check=False)
                 assert answer.returncode == 1 and "changed past this service" in answer.stderr, (what, answer)
                 assert not is_powerful(), what
-            # The control: that did not take the last row its way back.
+            # The control: a row that was disabled once more has its way back. One that was not accepted has none.
             mend()
-            run(place, kind, "enable", who)
-            assert not is_powerful() and (place.visit(who).is_in if kind == "user" else place.token(client).status_code == 200)
+            assert (run(place, kind, "enable", who, check=False).returncode == 0) == (way == "disabled")
+            assert not is_powerful()
+            assert (place.visit(who).is_in if kind == "user" else place.token(client).status_code == 200) == (way == "disabled")
     run(place, kind, "remove", who)
 
 
