@@ -180,7 +180,8 @@ def test_a_conflict_compares_three_ways(console, browser):
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
     browser.find_element(By.CSS_SELECTOR, "input[name='name!choose'][value=theirs]").click()
     press(browser, By.CSS_SELECTOR, "form.fields button.primary")
-    says(browser, "Saved.")
+    # It is what the record has already.
+    says(browser, "Nothing changed.")
     assert console.sql(row, [id]) == [("their second", "theirs", "mine@contoso.test")]
 
 
@@ -323,7 +324,10 @@ def test_a_client_gets_another_secret_and_is_disabled(console, browser):
     press(browser, By.XPATH, "//button[text()='Create another secret']")
     second = browser.find_element(By.CSS_SELECTOR, "output.secret").text
     assert second != first and console.token_response(id, first).status_code == 200 and console.token_response(id, second).status_code == 200
+    # Two are valid at a time: a third ends the first, and only after a question.
     press(browser, By.XPATH, "//button[text()='Create another secret']")
+    assert console.token_response(id, first).status_code == 200
+    press(browser, By.CSS_SELECTOR, "form[action$=rotate-client] button.danger")
     assert console.token_response(id, first).status_code == 401, "two at a time"
     assert console.token_response(id, second).status_code == 200
     press(browser, By.PARTIAL_LINK_TEXT, "Disable")

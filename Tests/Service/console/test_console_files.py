@@ -76,7 +76,7 @@ def test_an_answer_names_the_customer_as_received(console, box, name, shown):
         answer = compose(visitor, box, [("", b"", "application/octet-stream")], f"records/emails/{id}/{path}", subject=f"{path} {subject}", **form)
         assert answer.status_code == 200 and sent(console, f"{path} {subject}") == 1, text(answer)
     [(answered,), (forwarded,)] = console.sql("SELECT description FROM org_contoso.email WHERE subject LIKE %s ORDER BY subject DESC", [f"%_ {subject}%"])
-    assert f", {shown} wrote:</p>\n<blockquote>Where is it?</blockquote>" in answered, answered
+    assert f", {shown} wrote:</div>\n<blockquote>Where is it?</blockquote>" in answered, answered
     assert f"<b>From:</b> {shown}<br>" in forwarded and "<b>To:</b> The &lt;Team&gt; &lt;help@contoso.test&gt;<br>" in forwarded, forwarded
 
 

@@ -139,7 +139,9 @@ def alerts(deployment, box, code=None):
 
 
 def turn(deployment, box):
-    """Has the mailbox looked at again, and waits for the end of that turn."""
+    """Has the mailbox looked at again, and waits for the end of that turn. One that runs ends before."""
+    until(lambda: deployment.sql("SELECT processingstatecode IS DISTINCT FROM 1 FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(True,)],
+          what=lambda: deployment.log().decode()[-3000:])
     [(before,)] = deployment.sql("SELECT coalesce(processedtimes, 0) FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
     deployment.sql("UPDATE org_contoso.mailbox SET postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
     until(lambda: deployment.sql("SELECT processedtimes > %s FROM org_contoso.mailbox WHERE mailboxid = %s", [before, box]) == [(True,)],
