@@ -145,7 +145,7 @@ package struct StatementBuilder {
 
 extension AttributeDefinition {
     /// The entities that a lookup refers to, each with the attribute that is its records' name.
-    fileprivate var namedTargets: [(target: EntityDefinition, name: AttributeDefinition)] {
+    var namedTargets: [(target: EntityDefinition, name: AttributeDefinition)] {
         knownTargets.compactMap { target in
             guard let entity = EntityCatalog.entity(target), let name = entity.primaryName.flatMap({ entity[$0] }) else {
                 return nil

@@ -399,7 +399,8 @@ def test_a_router_that_dies_leaves_few_fates_unknown_and_names_them(routed, send
     recipients = [taken[1][0] for taken in server.taken]
     assert len(recipients) == len(set(recipients)), recipients
     assert {f"{number}@elsewhere.test" for number, id in enumerate(ids) if id not in failed} <= set(recipients)
-    [(text,)] = routed.sql("SELECT text FROM org_contoso.tracelog WHERE regardingobjectid = %s AND tracecode = 23", [box])
+    [(text, about)] = routed.sql("SELECT text, regardingobjectidname FROM org_contoso.tracelog WHERE regardingobjectid = %s AND tracecode = 23", [box])
+    assert [(about,)] == routed.sql("SELECT name FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
     assert all(id in text for id in failed)
 
 

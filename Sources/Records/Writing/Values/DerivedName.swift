@@ -7,28 +7,29 @@ import Tenancy
 /// The column with the name of the record that a lookup refers to, as it was at the last write.
 struct DerivedName {
     let column: String
-    private let target: EntityDefinition
-    private let nameColumn: String
-    /// How many characters of a longer name are kept.
-    private let limit: Int?
+    private let named: [(target: EntityDefinition, name: AttributeDefinition)]
+    private let kept: AttributeType
 
     init?(_ attribute: AttributeDefinition, of entity: EntityDefinition, isTeam: Bool = false) {
         guard attribute.type.isReference, let derived = entity["\(attribute.logicalName)name"] else { return nil }
-        let targets = attribute.type.targets
-        let target = isTeam && targets.contains("team") ? "team" : targets.first { $0 != "team" } ?? "team"
-        guard let entity = EntityCatalog.entity(target), let name = entity.primaryName else { return nil }
-        column = derived.logicalName
-        self.target = entity
-        nameColumn = name
-        limit =
-            if case .string(let kept) = derived.type, case .string(let length)? = entity[name]?.type, kept < length { kept } else {
-                nil
-            }
+        let all = attribute.namedTargets
+        // An owner is of the one entity or of the other.
+        let owners = all.filter { ($0.target === EntityDefinition.team) == isTeam }
+        named = owners.isEmpty || !attribute.type.targets.contains("team") ? all : owners
+        guard !named.isEmpty else { return nil }
+        (column, kept) = (derived.logicalName, derived.type)
     }
 
     func expression(in organization: Organization, placeholder: String) -> String {
-        let name = quoteIdentifier(nameColumn)
-        return "(SELECT \(limit.map { "left(\(name), \($0))" } ?? name) FROM \(organization.qualified(target.logicalName)) "
-            + "WHERE \(target.idColumn) = \(placeholder))"
+        let names = named.map { target, name in
+            "(SELECT \(shortened(name)) FROM \(organization.qualified(target.logicalName)) WHERE \(target.idColumn) = \(placeholder))"
+        }
+        return names.count == 1 ? names[0] : "coalesce(\(names.joined(separator: ", ")))"
+    }
+
+    /// The name, as much of it as is kept.
+    private func shortened(_ name: AttributeDefinition) -> String {
+        guard case .string(let limit) = kept, case .string(let length) = name.type, limit < length else { return name.column }
+        return "left(\(name.column), \(limit))"
     }
 }
