@@ -1,5 +1,4 @@
 import CellCrypto
-import Dispatch
 import Foundation
 import Synchronization
 import Tenancy
@@ -29,7 +28,7 @@ final class KeyFileCheck: Sendable {
         Task { [self] in
             let result: Result<[Finding], any Error>
             do {
-                result = .success(try await reads.value(of: looked) { try await self.readOnThread() } ?? [])
+                result = .success(try await reads.value(of: looked) { try await BlockingWork.run { try self.read() } } ?? [])
             } catch {
                 result = .failure(error)
             }
@@ -46,12 +45,6 @@ final class KeyFileCheck: Sendable {
         }
         defer { timer.cancel() }
         return try await box.value()
-    }
-
-    private func readOnThread() async throws -> [Finding] {
-        try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue.global().async { [self] in continuation.resume(with: Result { try read() }) }
-        }
     }
 
     private func read() throws -> [Finding] {

@@ -84,7 +84,9 @@ final class ServedDatabase: ServiceLifecycle.Service {
             : Standby(
                 limits(settings.standbyDatabase), mark: ServerPresence.mark, patience: .milliseconds(settings.standbyMilliseconds))
         do {
-            let kek = try await KeyEncryptionKeyCheck.check(try await readKey(), on: pool)
+            // A program may take half a minute for the key while other databases are served.
+            let own = try await BlockingWork.run { [settings] in try settings.keyEncryptionKey() }
+            let kek = try await KeyEncryptionKeyCheck.check(own, on: pool)
             let deployment = Deployment(
                 conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy, sharedReaders: Self.sharedReaders,
                 sharedWriters: Self.sharedWriters, standby: standby, statementLimit: statementLimit)
@@ -96,15 +98,6 @@ final class ServedDatabase: ServiceLifecycle.Service {
             keyProblem.withLock { $0 = Self.keyProblem(error) }
             await pool.close()
             throw error
-        }
-    }
-
-    /// Reads the key on a thread of its own, because a program may take half a minute for it while the others are served.
-    private func readKey() async throws -> KeyEncryptionKey {
-        try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue.global().async { [settings] in
-                continuation.resume(with: Result { try settings.keyEncryptionKey() })
-            }
         }
     }
 

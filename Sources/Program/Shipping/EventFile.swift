@@ -1,4 +1,3 @@
-import Dispatch
 import Foundation
 import Glibc
 import JSON
@@ -12,10 +11,8 @@ struct EventFile: EventReceiver {
 
     func send(_ batch: EventShipment.Batch) async throws {
         let lines = batch.objects.flatMap { $0.utf8 + [UInt8(ascii: "\n")] }
-        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-            // A file system may be slow.
-            DispatchQueue.global().async { continuation.resume(with: Result { try append(lines) }) }
-        }
+        // A file system may be slow.
+        try await BlockingWork.run { try append(lines) }
     }
 
     private func append(_ bytes: [UInt8]) throws {
