@@ -73,18 +73,8 @@ extension Console {
         } else {
             return nil
         }
-        let names = ["name": client.name]
-        let fields = ["id", "secret", "overlap", "expires"].compactMap { field in
-            visit.form[field].map { ["name": field, "value": $0] }
-        }
-        return .page(
-            "confirm",
-            [
-                "title": visit.text(texts.title, names), "text": visit.text(texts.why, names),
-                "action": "\(visit.root)/access/\(action)", "fields": fields + [["name": "confirmed", "value": "1"]],
-                "button": visit.text(texts.button),
-                "back": "\(visit.root)/access/clients/\(id.text)",
-            ])
+        let fields = visit.form.filter { ["id", "secret", "overlap", "expires"].contains($0.key) }
+        return question(texts, ["name": client.name], "access/\(action)", fields, "access/clients/\(id.text)", visit)
     }
 
     /// The lifetime of a secret in seconds, from a form; nil for no expiry.

@@ -93,14 +93,8 @@ extension Console {
     /// Asks for confirmation before people may sign in with a password alone again.
     private func easing(_ eased: [Role], _ wanted: Set<Role>, _ visit: Visit) -> PageResponse {
         let names = eased.map { visit.text("role:\($0.rawValue)") }.joined(separator: ", ")
-        let roles = SecondFactorPolicy.roles.filter(wanted.contains).map { ["name": "role.\($0.rawValue)", "value": "1"] }
-        let fields = roles + (visit.form["loaded"].map { [["name": "loaded", "value": $0]] } ?? [])
-        return .page(
-            "confirm",
-            [
-                "title": visit.text("easeTitle"), "text": visit.text("easeWhy", ["roles": names]),
-                "action": "\(visit.root)/access/rules", "fields": fields + [["name": "confirmed", "value": "1"]],
-                "button": visit.text("easeNow"), "back": "\(visit.root)/access/rules",
-            ])
+        var fields = Dictionary(uniqueKeysWithValues: wanted.map { ("role.\($0.rawValue)", "1") })
+        fields["loaded"] = visit.form["loaded"]
+        return question(("easeTitle", "easeWhy", "easeNow"), ["roles": names], "access/rules", fields, "access/rules", visit)
     }
 }

@@ -143,7 +143,7 @@ package struct LargeHTML {
                 guard tag.endIndex <= limit else { return (end, open.names) }
                 open.note(name)
                 // The contents of a style are not HTML, and have no such place.
-                if !rawElements.contains(name) { end = tag.endIndex }
+                if !TagScanner.rawElements.contains(name) { end = tag.endIndex }
             case .text(let words):
                 guard words.endIndex <= limit else {
                     let blank = words.utf8[..<max(limit, words.startIndex)].lastIndex { $0.isBlank }
@@ -167,7 +167,7 @@ package struct LargeHTML {
                 guard counts[name.dropFirst(), default: 0] > 0, let place = names.lastIndex(of: name.dropFirst()) else { return }
                 for name in names[place...] { counts[name, default: 0] -= 1 }
                 names.removeSubrange(place...)
-            } else if !LargeHTML.empty.contains(name), !LargeHTML.rawElements.contains(name), !name.hasPrefix("!"),
+            } else if !LargeHTML.empty.contains(name), !TagScanner.rawElements.contains(name), !name.hasPrefix("!"),
                 !name.hasPrefix("?"), names.count < LargeHTML.openLimit
             {
                 names.append(name[...])
@@ -176,7 +176,6 @@ package struct LargeHTML {
         }
     }
 
-    private static let rawElements: Set<String> = ["style", "script", "title", "textarea", "xmp", "noembed", "noframes"]
     /// Elements without an end tag.
     private static let empty: Set<String> = [
         "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr",

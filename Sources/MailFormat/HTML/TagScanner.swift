@@ -11,7 +11,7 @@ struct TagScanner {
     }
 
     /// Elements whose contents are not HTML (WHATWG HTML section 13.2.5, RAWTEXT and RCDATA).
-    private static let rawElements: Set<String> = ["style", "script", "title", "textarea", "xmp", "noembed", "noframes"]
+    static let rawElements: Set<String> = ["style", "script", "title", "textarea", "xmp", "noembed", "noframes"]
 
     private let html: String
     private var index: String.Index
