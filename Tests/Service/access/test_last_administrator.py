@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import json
-import types
 import uuid
 
 import pytest
@@ -69,7 +68,7 @@ def test_a_systemuser_that_is_disabled(server, person):
 
 
 def batch(server, content):
-    return server.local.session.post(
+    return server.connections.session.post(
         f"{server.base}/contoso/api/data/v9.2/$batch", data=f"--b\r\n{content}\r\n--b--\r\n",
         headers={"Content-Type": 'multipart/mixed; boundary="b"'}).text
 
@@ -86,8 +85,7 @@ def test_two_that_are_disabled_at_the_same_moment(server, person):
 
 def test_soap(server, person, roles):
     _, user = person()
-    service = types.SimpleNamespace(
-        base=server.base, dev={"organization": "contoso", "caFile": str(server.cluster.home / "server.pem")}, token=lambda client: server.token)
+    service = soap.deployment_of(server)
     update = soap.operation("Update", f"<entity>{soap.entity('systemuser', soap.parameter('isdisabled', 'boolean', 'true'), id=user)}</entity>")
     assert LAST in soap.fault(soap.call(service, update))[2]
     _, granted = person("Basic User")

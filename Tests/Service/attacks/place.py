@@ -8,13 +8,13 @@ import hmac
 import json
 import re
 import socket
-import threading
 import time
 import uuid
 
 import psycopg
 import requests
 from cluster import Cluster
+from connections import Connections
 from server import Server
 
 #: Whom an attacker connects as. None of them has the key-encryption key.
@@ -30,7 +30,7 @@ def name(prefix):
 class Place(Cluster):
     def __init__(self):
         super().__init__()
-        self.local = threading.local()
+        self.connections = Connections(self.home / "server.pem")
         self.server = Server(self)
 
     @classmethod
@@ -88,21 +88,14 @@ class Place(Cluster):
     def token(self, client, server=None):
         """The answer of the token endpoint. What was refused before must not lock this address out."""
         self.sql("DELETE FROM config.failed_sign_in")
-        return self.connections().post(
+        return self.connections.session.post(
             f"{(server or self.server).base}/contoso/oauth2/v2.0/token", timeout=60,
             data={"grant_type": "client_credentials", "client_id": client["clientId"], "client_secret": client["clientSecret"]})
 
     def get(self, path, token, server=None, method="GET", **options):
-        return self.connections().request(
+        return self.connections.session.request(
             method, f"{(server or self.server).base}/contoso/api/data/v9.2/{path}", timeout=60,
             headers={"Authorization": f"Bearer {token}"}, **options)
-
-    def connections(self):
-        """This thread's connections to the servers, which stay open from one request to the next."""
-        if not hasattr(self.local, "session"):
-            session = self.local.session = requests.Session()
-            session.trust_env, session.verify = False, str(self.home / "server.pem")
-        return self.local.session
 
     @contextlib.contextmanager
     def server_session(self):

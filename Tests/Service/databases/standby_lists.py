@@ -4,7 +4,6 @@ import contextlib
 import json
 import threading
 import time
-import types
 import uuid
 
 import pytest
@@ -32,8 +31,7 @@ class Lists:
     def __init__(self, server):
         self.server = server
         self.prefix = uuid.uuid4().hex[:8]
-        self.soap = types.SimpleNamespace(
-            base=server.base, dev={"organization": "contoso", "caFile": str(server.cluster.home / "server.pem")}, token=lambda client: server.token)
+        self.soap = soap.deployment_of(server)
 
     def values(self, query):
         response = self.server.get(query)

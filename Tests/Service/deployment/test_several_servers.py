@@ -9,6 +9,7 @@ import pytest
 import requests
 from balancer import Balancer
 from cluster import Cluster
+from connections import Connections
 from mail_flow import MailFlow
 from server import Server
 from service import PATIENCE, PROGRAM
@@ -21,7 +22,7 @@ class Client:
     def __init__(self, cluster, balancer, credentials):
         self.cluster, self.balancer = cluster, balancer
         self.base, self.certificate, self.credentials = balancer.base, str(balancer.home / "server.pem"), credentials
-        self.local = threading.local()
+        self.connections = Connections(self.certificate, lambda: {"Authorization": f"Bearer {self.token}"})
         self.token = until(lambda: self.sign_in(credentials["clientSecret"]), holds=lambda r: r.status_code == 200).json()["access_token"]
 
     def sign_in(self, secret, base=None):
@@ -30,12 +31,7 @@ class Client:
             data={"grant_type": "client_credentials", "client_id": self.credentials["clientId"], "client_secret": secret})
 
     def request(self, method, path, body=None, base=None):
-        session = getattr(self.local, "session", None)
-        if session is None:
-            session = self.local.session = requests.Session()
-            session.trust_env, session.verify = False, self.certificate
-            session.headers["Authorization"] = f"Bearer {self.token}"
-        return session.request(method, f"{base or self.base}/contoso/api/data/v9.2/{path}", json=body, timeout=PATIENCE)
+        return self.connections.session.request(method, f"{base or self.base}/contoso/api/data/v9.2/{path}", json=body, timeout=PATIENCE)
 
     def get(self, path):
         return self.request("GET", path)

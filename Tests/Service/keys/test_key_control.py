@@ -4,7 +4,6 @@ import concurrent.futures
 import json
 import subprocess
 import time
-import types
 import uuid
 
 import jwt
@@ -354,8 +353,7 @@ def test_the_rule_survives_an_attachment(controlled, second):
 
 
 def test_over_soap_too(controlled):
-    service = types.SimpleNamespace(
-        base=controlled.base, dev={"organization": "contoso", "caFile": str(controlled.cluster.home / "server.pem")}, token=lambda client: controlled.token)
+    service = soap.deployment_of(controlled)
     operation = soap.operation("Execute", '<request><x:Parameters/><x:RequestId i:nil="true"/><x:RequestName>RetrieveDataEncryptionKey</x:RequestName></request>')
     assert soap.fault(soap.call(service, operation))[1] == AWAITED
 

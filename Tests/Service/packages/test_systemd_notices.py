@@ -36,7 +36,7 @@ def test_a_systemd_that_reads_no_notices_does_not_stop_the_service(monkeypatch):
                 until(lambda: is_full(name))
                 # More requests than there are threads, each over a connection that may be on another one.
                 for number in range(20):
-                    server.local.session = None
+                    server.connections.forget()
                     assert server.request("POST", "mailboxes", {"name": f"box {number}"}).status_code == 204
             finally:
                 server.stop()

@@ -5,11 +5,11 @@ import json
 import re
 import socket
 import subprocess
-import threading
 import time
 
 import requests
 from cluster import Cluster
+from connections import Connections
 from service import PATIENCE, PROGRAM
 
 
@@ -51,7 +51,7 @@ class Server:
         self.log = open(home / f"serve-{self.port}.log", "ab")
         self.client = after.client if after else json.loads(cluster.run(
             "client", "add", f"test-{self.port}", "--org", "contoso", "--role", "System Administrator", "--json").stdout)
-        self.local = threading.local()
+        self.connections = Connections(home / "server.pem", lambda: {"Authorization": f"Bearer {self.token}"})
         self.token = after.token if after else None
         self.start()
 
@@ -84,14 +84,8 @@ class Server:
 
     def request(self, method, path, body=None, headers={}, attempts=None):
         """Sends one request. With `attempts`, None tells that the service or its database was not there."""
-        session = getattr(self.local, "session", None)
-        if session is None:
-            session = self.local.session = requests.Session()
-            # Else the environment's authorities go before the session's.
-            session.trust_env, session.verify = False, str(self.cluster.home / "server.pem")
-            session.headers["Authorization"] = f"Bearer {self.token}"
         try:
-            response = session.request(
+            response = self.connections.session.request(
                 method, f"{self.base}/contoso/api/data/v9.2/{path}", json=body, headers=headers, timeout=PATIENCE)
         except requests.exceptions.RequestException:
             if attempts is None:

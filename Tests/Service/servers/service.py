@@ -8,17 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import psycopg
-import requests
 
 PROGRAM = os.environ.get("FIELDSEAL", str(pathlib.Path(__file__).parents[3] / ".build/debug/fieldseal"))
 sys.path[:0] = [str(pathlib.Path(__file__).parents[2] / name) for name in ("Reader", "Support", ".")]
 
 import scratch  # noqa: E402
 import template  # noqa: E402
+from connections import Connections  # noqa: E402
 from scratch import PATIENCE  # noqa: E402
 
 
@@ -37,7 +36,6 @@ class Deployment:
         }
         self.process = None
         self.tokens = {}
-        self.local = threading.local()
         if not bare and scratch.VARIABLE in os.environ:
             (self.home / "postgres-password").touch(0o600)
             (self.home / "postgres-password").write_text(template.copy_cluster("development", self.home / "pg"))
@@ -56,7 +54,7 @@ class Deployment:
             time.sleep(1)
         self.dev = json.loads((self.home / "dev.json").read_text())
         self.tokens = {}
-        self.local = threading.local()
+        self.connections = Connections(self.dev["caFile"])
         return self
 
     def started(self, deadline):
@@ -131,7 +129,7 @@ class Deployment:
         return f"{self.base}/{self.dev['organization']}/api/data/v9.2"
 
     def token_response(self, client_id, secret, **form):
-        return self.connections().post(
+        return self.connections.session.post(
             f"{self.base}/{self.dev['organization']}/oauth2/v2.0/token",
             data={"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret, **form}, timeout=PATIENCE,
         )
@@ -150,15 +148,7 @@ class Deployment:
             headers["Authorization"] = f"Bearer {token or self.token(client)}"
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
         url = path if path.startswith("http") else f"{self.api}/{path}"
-        return self.connections().request(method, url, data=data, headers=headers, timeout=timeout)
-
-    def connections(self):
-        """This thread's connections to the service, which stay open from one request to the next."""
-        if not hasattr(self.local, "session"):
-            session = self.local.session = requests.Session()
-            # Else the environment's authorities go before the session's.
-            session.trust_env, session.verify = False, self.dev["caFile"]
-        return self.local.session
+        return self.connections.session.request(method, url, data=data, headers=headers, timeout=timeout)
 
     def get(self, path, **options):
         return self.request("GET", path, **options)

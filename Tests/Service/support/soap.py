@@ -3,8 +3,9 @@
 import pathlib
 import re
 import string
+import types
 
-import requests
+from connections import Connections
 from lxml import etree
 from service import PATIENCE
 
@@ -35,15 +36,21 @@ def address(service, version="1.1"):
     return f"{service.base}/{service.dev['organization']}/XRMServices/2011/Organization.svc{VERSIONS[version][1]}"
 
 
+def deployment_of(server):
+    """A server beside a cluster, with what is needed here of a deployment."""
+    certificate = str(server.cluster.home / "server.pem")
+    return types.SimpleNamespace(
+        base=server.base, dev={"organization": "contoso", "caFile": certificate}, token=lambda client: server.token,
+        connections=Connections(certificate))
+
+
 def send(service, body, client="admin", token=None, url=None, **headers):
     """Posts bytes or text as they are."""
     headers = {"Content-Type": VERSIONS["1.1"][2], **{name.replace("_", "-"): value for name, value in headers.items()}}
     if token != "":
         headers["Authorization"] = f"Bearer {token or service.token(client)}"
     body = body.encode() if isinstance(body, str) else body
-    # Some tests stand in for a deployment with what is needed here alone.
-    connections = service.connections() if hasattr(service, "connections") else requests
-    return connections.post(url or address(service), data=body, headers=headers, verify=service.dev["caFile"], timeout=PATIENCE)
+    return service.connections.session.post(url or address(service), data=body, headers=headers, timeout=PATIENCE)
 
 
 def call(service, operation, version="1.1", header="", **options):
