@@ -7,12 +7,15 @@ import subprocess
 
 import pytest
 import requests
+import several_databases
 import yaml
 from server import Server
 from service import PATIENCE
 from several_databases import Caller, Deployment, readiness
 from waiting import until
 
+# With a deployment of its own.
+server = several_databases.server
 ORGANIZATIONS = {"main": "contoso", "east": "fabrikam", "west": "tailspin"}
 PASSWORD = "a password of ada's own"
 
@@ -23,13 +26,6 @@ def deployment():
     made = Deployment("east", "west")
     yield made
     made.remove()
-
-
-@pytest.fixture(scope="module")
-def server(deployment):
-    running = Server(deployment.main, settings="several")
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -119,7 +119,9 @@ def test_a_standby_with_another_database_runs_no_list(cluster, standby):
         server.stop()
 
 
-def test_a_standby_of_a_former_primary_runs_no_list(cluster, standby):
+@pytest.fixture
+def second(cluster, standby):
+    """Another standby, and the lists that it runs for a server that may write to the primary or to the first standby."""
     second = Standby(cluster, "second")
     hosts_settings(cluster, "both", [cluster.home, standby.home])
     server = Server(cluster, with_standby(cluster, "both", second))
@@ -127,46 +129,41 @@ def test_a_standby_of_a_former_primary_runs_no_list(cluster, standby):
         lists = Lists(server)
         lists.create("1")
         until(lambda: lists.served_by() == "standby")
-        standby.promote()
-        until(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
-        # The former primary goes on, and what is written there reaches its standby alone.
-        cluster.sql("UPDATE org_contoso.queue SET name = name || ' of a former primary'")
-        until(lambda: second.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE '%former primary'")[0][0] > 0)
-        until(lambda: "former" not in "".join(lists.names()))
-        end = time.monotonic() + 5
-        while time.monotonic() < end:
-            assert lists.names() == ["1"]
+        yield second, lists
     finally:
         server.stop()
         second.stop(signal.SIGQUIT)
 
 
+def test_a_standby_of_a_former_primary_runs_no_list(cluster, standby, second):
+    reader, lists = second
+    standby.promote()
+    until(lambda: standby.sql("SELECT pg_is_in_recovery()") == [(False,)])
+    # The former primary goes on, and what is written there reaches its standby alone.
+    cluster.sql("UPDATE org_contoso.queue SET name = name || ' of a former primary'")
+    until(lambda: reader.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE '%former primary'")[0][0] > 0)
+    until(lambda: "former" not in "".join(lists.names()))
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        assert lists.names() == ["1"]
 
-def test_a_standby_that_follows_a_new_primary_runs_lists_again(cluster, standby):
-    reader = Standby(cluster, "reader")
-    hosts_settings(cluster, "both", [cluster.home, standby.home])
-    server = Server(cluster, with_standby(cluster, "both", reader))
-    try:
-        lists = Lists(server)
-        lists.create("1")
-        until(lambda: lists.served_by() == "standby")
-        # PostgreSQL sends its standbys everything before it ends so.
-        cluster.stop()
-        standby.promote()
-        until(lambda: server.request("POST", "queues", {"name": f"{lists.prefix}2"}, attempts=True) is not None)
-        # Until it follows, it lacks what the new primary has.
-        assert lists.names() == ["1", "2"] and lists.served_by() == "primary"
-        reader.follow(standby)
-        until(lambda: reader.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE '%2'") == [(1,)])
-        for each in (standby, reader):
-            # The standby names its new timeline at its next restartpoint.
-            each.sql("CHECKPOINT")
-        until(lambda: lists.served_by() == "standby")
-        lists.create("3")
-        assert lists.names() == ["1", "2", "3"]
-    finally:
-        server.stop()
-        reader.stop(signal.SIGQUIT)
+
+def test_a_standby_that_follows_a_new_primary_runs_lists_again(cluster, standby, second):
+    reader, lists = second
+    # PostgreSQL sends its standbys everything before it ends so.
+    cluster.stop()
+    standby.promote()
+    until(lambda: lists.server.request("POST", "queues", {"name": f"{lists.prefix}2"}, attempts=True) is not None)
+    # Until it follows, it lacks what the new primary has.
+    assert lists.names() == ["1", "2"] and lists.served_by() == "primary"
+    reader.follow(standby)
+    until(lambda: reader.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE '%2'") == [(1,)])
+    for each in (standby, reader):
+        # The standby names its new timeline at its next restartpoint.
+        each.sql("CHECKPOINT")
+    until(lambda: lists.served_by() == "standby")
+    lists.create("3")
+    assert lists.names() == ["1", "2", "3"]
 
 
 # Several databases
