@@ -38,7 +38,6 @@ TEAMS = ["Support", "Sales", "Billing", "Press", "Jobs", "Orders", "Returns", "W
 
 def populate(deployment):
     """Sample records: profiles, mailboxes in every state, queues, e-mails, alerts, people and clients. Returns ids by kind."""
-    dice = random.Random(4)
     profiles = [
         deployment.create("emailserverprofiles", {
             "name": name, "servertype": 4, "incomingserverlocation": incoming, "incomingportnumber": 993, "outgoingserverlocation": outgoing,
@@ -76,6 +75,22 @@ def populate(deployment):
         INSERT INTO org_contoso.tracelog (tracelogid, regardingobjectid, regardingobjecttypecode, level, tracecode, text, errordetails, createdon, modifiedon)
         SELECT gen_random_uuid(), %s, 'mailbox', 3, 10, 'imap.ionos.de refuses the user name or the password of the mailbox alan.turing@contoso.example. Set the password again.',
                'NO [AUTHENTICATIONFAILED]', now() - interval '2 hours', now() - interval '3 minutes'""", [failing])
+    incoming = exchange_emails(deployment, boxes)
+    [(failed,)] = deployment.sql("""
+        INSERT INTO org_contoso.email (activityid, subject, description, mimetype, directioncode, statuscode, statecode, createdon, sendermailboxid, failure)
+        VALUES (gen_random_uuid(), 'Delivery times', '<p>Hello</p>', 'text/html', true, 8, 0, now() - interval '2 days', %s, '550 5.1.1 no such user') RETURNING activityid::text""", [boxes[2]])
+    for name, role in [("grace", "Email Administrator"), ("katherine", "Basic User"), ("alan", "Basic User")]:
+        deployment.run("user", "add", name, "--role", role, stdin="a password of theirs\n")
+    deployment.run("user", "disable", "alan")
+    deployment.request("PATCH", f"mailboxes({boxes[0]})", {"password": "another-sample", "name": "Ada King"})
+    deployment.set_key("A-first-key-of-samples-7!")
+    return {"mailbox": boxes[0], "failing": failing, "profile": profiles[0], "queue": queues[0],
+            "failed": failed, "email": incoming}
+
+
+def exchange_emails(deployment, boxes):
+    """A day's e-mails in both directions; returns the id of the first that came in."""
+    dice = random.Random(4)
     emails = []
     for index in range(90):
         incoming = dice.random() < 0.65
@@ -88,16 +103,7 @@ def populate(deployment):
             subject, "<p>Hello,</p><p>could you tell me when my order arrives? Thank you very much.</p><p>Best regards</p>", not incoming, 4 if incoming else 3,
             sender if incoming else "support@contoso.example", "support@contoso.example" if incoming else sender, hours, hours, boxes[index % 5]])
         emails.append((incoming, str(id)))
-    [(failed,)] = deployment.sql("""
-        INSERT INTO org_contoso.email (activityid, subject, description, mimetype, directioncode, statuscode, statecode, createdon, sendermailboxid, failure)
-        VALUES (gen_random_uuid(), 'Delivery times', '<p>Hello</p>', 'text/html', true, 8, 0, now() - interval '2 days', %s, '550 5.1.1 no such user') RETURNING activityid::text""", [boxes[2]])
-    for name, role in [("grace", "Email Administrator"), ("katherine", "Basic User"), ("alan", "Basic User")]:
-        deployment.run("user", "add", name, "--role", role, stdin="a password of theirs\n")
-    deployment.run("user", "disable", "alan")
-    deployment.request("PATCH", f"mailboxes({boxes[0]})", {"password": "another-sample", "name": "Ada King"})
-    deployment.set_key("A-first-key-of-samples-7!")
-    return {"mailbox": boxes[0], "failing": failing, "profile": profiles[0], "queue": queues[0],
-            "failed": failed, "email": next(id for incoming, id in emails if incoming)}
+    return next(id for incoming, id in emails if incoming)
 
 
 def invitation(deployment, person):

@@ -135,6 +135,39 @@ def is_confined(root, pid):
         assert made.returncode == ends and (not ends or "Read-only" in made.stderr), (folder, made.stderr)
 
 
+def has_manual_pages_and_completions(root):
+    """Each command has a manual page, and each shell its completions."""
+    commands = re.findall(r"^  (\w+) +\S", root.run("fieldseal", "--help").stdout.split("SUBCOMMANDS:")[1].split("\n\n")[0], re.MULTILINE)
+    for page in ["fieldseal.1", "fieldseal.yaml.5"] + [f"fieldseal-{command}.1" for command in commands]:
+        shown = root.run("man", "--warnings", "-E", "UTF-8", "-l", f"/usr/share/man/man{page[-1]}/{page}.gz", env={**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "100"})
+        assert shown.stderr == "" and len(shown.stdout) > 200, page
+    assert "limits.statementSeconds" in gzip.decompress(root.path("/usr/share/man/man5/fieldseal.yaml.5.gz").read_bytes()).decode()
+    assert "_fieldseal" in root.run("bash", "-c", "source /usr/share/bash-completion/completions/fieldseal; complete -p fieldseal").stdout
+    # The other two load theirs by themselves, from where the package puts them.
+    loaded = root.run("zsh", "-c", "autoload -U compinit; compinit -u -D; autoload +X _fieldseal; print -r -- ${_comps[fieldseal]}").stdout
+    assert loaded.strip() == "_fieldseal"
+    assert root.run("fish", "-c", "complete -C 'fieldseal kek r'").stdout.split("\n")[0].startswith("retire\t")
+
+
+def is_removed_and_keeps_the_key(root, key):
+    """A purge leaves the file with the key-encryption key alone, which still is `key`."""
+    root.run("dpkg", "--remove", *NAMES)
+    assert not root.path("/usr/bin/fieldseal").exists() and not root.path("/usr/lib/systemd/system/fieldseal.service").exists()
+    # As `systemctl enable` leaves them.
+    links = [f"/etc/systemd/system/{wants}.wants/{unit}" for wants, unit in (
+        ("multi-user.target", "fieldseal.service"), ("sockets.target", "fieldseal.socket"), ("timers.target", "fieldseal-doctor.timer"),
+        ("multi-user.target", "fieldseal-router@contoso.service"))]
+    for link in links:
+        root.path(link).parent.mkdir(parents=True, exist_ok=True)
+        root.path(link).symlink_to(f"/usr/lib/systemd/system/{link.rsplit('/', 1)[1]}")
+    purged = root.run("dpkg", "--purge", *NAMES)
+    assert not any(root.path(link).is_symlink() for link in links)
+    # Without this file no program can connect to the database.
+    assert root.path("/etc/fieldseal/kek").read_bytes() == key and "is kept" in purged.stderr
+    left = root.run("find", "/usr", "/var/lib/dpkg/info", "-iname", "*fieldseal*").stdout.split()
+    assert left == []
+
+
 def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_path):
     assert "fieldseal" not in root.run("getent", "passwd").stdout
     root.install(*(packages[name] for name in NAMES))
@@ -148,17 +181,7 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
         checked = root.run("systemd-analyze", "verify", "--man=no", f"/usr/lib/systemd/system/{unit}", check=False)
         assert [line for line in checked.stderr.splitlines() if "fieldseal" in line] == []
         assert unit.endswith(("timer", "socket")) or exposure(root, f"/usr/lib/systemd/system/{unit}") <= 2.0
-    # Each command has a manual page, and each shell its completions.
-    commands = re.findall(r"^  (\w+) +\S", root.run("fieldseal", "--help").stdout.split("SUBCOMMANDS:")[1].split("\n\n")[0], re.MULTILINE)
-    for page in ["fieldseal.1", "fieldseal.yaml.5"] + [f"fieldseal-{command}.1" for command in commands]:
-        shown = root.run("man", "--warnings", "-E", "UTF-8", "-l", f"/usr/share/man/man{page[-1]}/{page}.gz", env={**os.environ, "LC_ALL": "C.UTF-8", "MANWIDTH": "100"})
-        assert shown.stderr == "" and len(shown.stdout) > 200, page
-    assert "limits.statementSeconds" in gzip.decompress(root.path("/usr/share/man/man5/fieldseal.yaml.5.gz").read_bytes()).decode()
-    assert "_fieldseal" in root.run("bash", "-c", "source /usr/share/bash-completion/completions/fieldseal; complete -p fieldseal").stdout
-    # The other two load theirs by themselves, from where the package puts them.
-    loaded = root.run("zsh", "-c", "autoload -U compinit; compinit -u -D; autoload +X _fieldseal; print -r -- ${_comps[fieldseal]}").stdout
-    assert loaded.strip() == "_fieldseal"
-    assert root.run("fish", "-c", "complete -C 'fieldseal kek r'").stdout.split("\n")[0].startswith("retire\t")
+    has_manual_pages_and_completions(root)
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -197,21 +220,7 @@ def test_installed_started_upgraded_and_removed(packages, root, cluster, tmp_pat
     restarted = restarts()
     assert restarted.index("fieldseal.service") < restarted.index("fieldseal-router@*.service")
     assert "0.9.9" in root.run("dpkg-query", "-W", "fieldseal").stdout and root.path("/etc/fieldseal/kek").read_bytes() == before
-    root.run("dpkg", "--remove", *NAMES)
-    assert not root.path("/usr/bin/fieldseal").exists() and not root.path("/usr/lib/systemd/system/fieldseal.service").exists()
-    # As `systemctl enable` leaves them.
-    links = [f"/etc/systemd/system/{wants}.wants/{unit}" for wants, unit in (
-        ("multi-user.target", "fieldseal.service"), ("sockets.target", "fieldseal.socket"), ("timers.target", "fieldseal-doctor.timer"),
-        ("multi-user.target", "fieldseal-router@contoso.service"))]
-    for link in links:
-        root.path(link).parent.mkdir(parents=True, exist_ok=True)
-        root.path(link).symlink_to(f"/usr/lib/systemd/system/{link.rsplit('/', 1)[1]}")
-    purged = root.run("dpkg", "--purge", *NAMES)
-    assert not any(root.path(link).is_symlink() for link in links)
-    # Without this file no program can connect to the database.
-    assert root.path("/etc/fieldseal/kek").read_bytes() == before and "is kept" in purged.stderr
-    left = root.run("find", "/usr", "/var/lib/dpkg/info", "-iname", "*fieldseal*").stdout.split()
-    assert left == []
+    is_removed_and_keeps_the_key(root, before)
 
 
 def test_an_update_finds_each_kind_of_credential(tmp_path):

@@ -107,21 +107,60 @@ def blocks(by_hand):
     return [block.replace(SETUP, exported + steps) for block in found]
 
 
-@pytest.mark.parametrize("by_hand", [False, True], ids=["setup", "by hand"])
-def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
-    database, root = machine
-    port = free_port()
-    certificate(tmp_path, "server")
+def put_what_the_page_takes_for_granted(database, root, folder):
+    """The certificates and passwords that the reader of the page has; the server's certificate is in `folder` too."""
+    certificate(folder, "server")
     home = root.path("/root/set-up")
     home.mkdir(mode=0o700)
     for name in ("server.pem", "server.key"):
-        shutil.copyfile(tmp_path / name, home / name)
+        shutil.copyfile(folder / name, home / name)
     (home / "superuser.pgpass").write_text(f"localhost:{database.port}:*:postgres:{database.password}\n")
     (home / "superuser.pgpass").chmod(0o600)
     (home / "ada.password").write_text("a password of ada's own\n")
     (home / "ada.password").chmod(0o400)
     shutil.copyfile(database.home / "database.pem", root.path("/etc/fieldseal/db-ca.pem"))
     root.run("mkdir", "-p", "/mnt/safe")
+
+
+def keys_are_where_the_page_says(root):
+    assert root.path("/mnt/safe/kek").read_bytes() == root.path("/etc/fieldseal/private/kek").read_bytes()
+    assert len(root.path("/mnt/safe/contoso.key").read_text().strip()) > 20
+    assert sorted(p.name for p in root.path("/etc/fieldseal/private").iterdir()) == ["kek", "pgpass", "server.key"]
+    assert all(p.stat().st_mode & 0o077 == 0 for p in root.path("/etc/fieldseal/private").iterdir())
+
+
+def used_as_the_page_says(port, authority, id, secret):
+    """A program writes a record, a person signs in; returns the program's session and the organization's address."""
+    session = requests.Session()
+    session.verify, session.trust_env = str(authority), False
+    base = f"https://localhost:{port}/contoso"
+    token = session.post(f"{base}/oauth2/v2.0/token", {"grant_type": "client_credentials", "client_id": id, "client_secret": secret}, timeout=PATIENCE)
+    session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+    made = session.post(f"{base}/api/data/v9.2/mailboxes", json={"name": "box", "password": "a-password-1"}, timeout=PATIENCE)
+    assert made.status_code == 204, made.text
+    page = session.post(f"{base}/sign-in", {"name": "ada", "password": "a password of ada's own"}, headers={"Origin": f"https://localhost:{port}"}, timeout=PATIENCE)
+    assert page.status_code == 200 and page.url.endswith("/overview")
+    return session, base
+
+
+def setup_makes_nothing_twice(root, follow):
+    """Again, without a superuser: the passwords stay too."""
+    before = root.path("/etc/fieldseal/private/pgpass").read_bytes()
+    repeated = "runuser -u fieldseal -- fieldseal setup --org contoso --person ada --client first-app"
+    # A certificate that is not there yet is named, and ends nothing.
+    follow("mv /etc/fieldseal/server.pem /etc/fieldseal/server.pem.away")
+    assert "/etc/fieldseal/server.pem" in follow(repeated).stdout
+    follow("mv /etc/fieldseal/server.pem.away /etc/fieldseal/server.pem")
+    again = follow(repeated).stdout
+    assert "/etc/fieldseal/server.pem" not in again
+    assert again.count("there") >= 4 and "client secret" not in again and root.path("/etc/fieldseal/private/pgpass").read_bytes() == before
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["setup", "by hand"])
+def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
+    database, root = machine
+    port = free_port()
+    put_what_the_page_takes_for_granted(database, root, tmp_path)
 
     def follow(text):
         text = text.replace("db.example.com", "localhost").replace("crm.example.com:8443", f"localhost:{port}")
@@ -142,10 +181,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
             file.write_text(text.replace("port: 8443", f"port: {port}"))
     secrets, check = (next(o for o in outputs if words in o) for words in ("client secret", "Nothing is wrong."))
     assert "problem:" not in check and "note:" not in check, check
-    assert root.path("/mnt/safe/kek").read_bytes() == root.path("/etc/fieldseal/private/kek").read_bytes()
-    assert len(root.path("/mnt/safe/contoso.key").read_text().strip()) > 20
-    assert sorted(p.name for p in root.path("/etc/fieldseal/private").iterdir()) == ["kek", "pgpass", "server.key"]
-    assert all(p.stat().st_mode & 0o077 == 0 for p in root.path("/etc/fieldseal/private").iterdir())
+    keys_are_where_the_page_says(root)
 
     id, secret = (re.search(rf"client {what} +(\S+)", secrets)[1] for what in ("id", "secret"))
     name = f"fieldseal-production-{port}"
@@ -154,15 +190,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
         process = start(root, "fieldseal.service", f"@{name}", {"PGPORT": str(database.port)})
         try:
             notices_until(process, notices, lambda seen: "READY=1" in seen)
-            session = requests.Session()
-            session.verify, session.trust_env = str(tmp_path / "server.pem"), False
-            base = f"https://localhost:{port}/contoso"
-            token = session.post(f"{base}/oauth2/v2.0/token", {"grant_type": "client_credentials", "client_id": id, "client_secret": secret}, timeout=PATIENCE)
-            session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
-            made = session.post(f"{base}/api/data/v9.2/mailboxes", json={"name": "box", "password": "a-password-1"}, timeout=PATIENCE)
-            assert made.status_code == 204, made.text
-            page = session.post(f"{base}/sign-in", {"name": "ada", "password": "a password of ada's own"}, headers={"Origin": f"https://localhost:{port}"}, timeout=PATIENCE)
-            assert page.status_code == 200 and page.url.endswith("/overview")
+            session, base = used_as_the_page_says(port, tmp_path / "server.pem", id, secret)
             roles_get_other_passwords(database, root, follow, session, base)
             used = database.query(
                 "SELECT DISTINCT usename, s.ssl FROM pg_stat_activity JOIN pg_stat_ssl AS s USING (pid) WHERE client_addr IS NOT NULL")
@@ -185,16 +213,7 @@ def test_the_page_ends_in_a_service_that_answers(machine, tmp_path, by_hand):
     assert by_hand or len(printed) == 6
     assert all(re.search(rf"fieldseal {command}\b", "".join(blocks(True))) for command in printed)
 
-    # Again, without a superuser: nothing is made twice, and the passwords stay.
-    before = root.path("/etc/fieldseal/private/pgpass").read_bytes()
-    repeated = "runuser -u fieldseal -- fieldseal setup --org contoso --person ada --client first-app"
-    # A certificate that is not there yet is named, and ends nothing.
-    follow("mv /etc/fieldseal/server.pem /etc/fieldseal/server.pem.away")
-    assert "/etc/fieldseal/server.pem" in follow(repeated).stdout
-    follow("mv /etc/fieldseal/server.pem.away /etc/fieldseal/server.pem")
-    again = follow(repeated).stdout
-    assert "/etc/fieldseal/server.pem" not in again
-    assert again.count("there") >= 4 and "client secret" not in again and root.path("/etc/fieldseal/private/pgpass").read_bytes() == before
+    setup_makes_nothing_twice(root, follow)
 
 
 def roles_get_other_passwords(database, root, follow, session, base):

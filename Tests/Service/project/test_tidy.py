@@ -52,6 +52,8 @@ CASES = {
     "folders of service tests": ([f"Tests/Service/crowd/test_f{n}.py" for n in range(17)], "# a\n", "Tests/Service/crowd:1: 17 files of code, more than 16"),
     "length": ("Sources/Records/B8.swift", "// a\n" * 451, "B8.swift:451: longer than 450 lines"),
     "function length": ("Sources/Records/E1.swift", "func a() {\n" + "    b()\n" * 59 + "}\n", "E1.swift:1: a function of 61 lines, more than 60"),
+    "length of a Python function": ("Tests/Service/records/e1.py", "# a\ndef a():\n" + "    b()\n" * 60, "e1.py:2: a function of 61 lines, more than 60"),
+    "length of a function in a script": ("scripts/e1", "#!/usr/bin/env python3\ndef a():\n" + "    b()\n" * 60, "scripts/e1:2: a function of 61 lines, more than 60"),
     "SQL in a call": (
         "Sources/Records/G1.swift", 'let a = b.query(\n    """\n    SELECT a\n' + "    , a\n" * 15 + '    """)\n',
         "G1.swift:2: SQL of 16 lines, more than 15, in a call: give it a name"),

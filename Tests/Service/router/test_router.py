@@ -783,13 +783,8 @@ def numbered(name, number):
     return f"From: customer@elsewhere.test\r\nTo: carol@contoso.test\r\nSubject: {name} {number}\r\nMessage-ID: <{name}.{number}@elsewhere.test>\r\n\r\nText\r\n".encode()
 
 
-def kill_everything(deployment, kills, seed):
-    random, mail, address = Random(seed), deployment.mail, "alice@contoso.test"
-    _, box = queue(deployment, mail, profile(deployment, mail), address)
-    enabled(deployment, box)
-    mail.clear("customer@elsewhere.test")
-    mail.clear("carol@contoso.test")
-    # Beside it one that is polled, and one whose server announces messages and does not give one of them.
+def polled_and_watched(deployment, mail):
+    """A mailbox that is polled, and one whose server announces messages and does not give one of them; returns that server too."""
     _, polled = queue(deployment, mail, profile(deployment, mail, "pop3"), "carol@contoso.test", outgoingemaildeliverymethod=0)
     server = IdlingServer(mail.servers.folder / "server", {1: numbered("odd", 0)})
     server.quirk, server.odd = "no", 1
@@ -797,6 +792,53 @@ def kill_everything(deployment, kills, seed):
         "name": "watched", "emailaddress": "watched@contoso.test", "username": "watched", "password": "a-password-1", "allowemailconnectortousecredentials": True,
         "incomingemaildeliverymethod": 2, "outgoingemaildeliverymethod": 0, "emailrouteraccessapproval": 1,
         "emailserverprofile@odata.bind": f"/emailserverprofiles({profile(deployment, mail, incomingportnumber=server.port)})"})
+    return polled, watched, server
+
+
+def all_arrives(deployment, server, boxes, kills, received):
+    """Waits until all messages of a run of kills are fetched and sent."""
+    box, polled, watched = boxes
+    # A lease that died is taken over once it has ended.
+    deployment.sql("UPDATE org_contoso.mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes' WHERE mailboxid = ANY (%s::uuid[])", [list(boxes)])
+    for other, name in [(polled, "polled"), (watched, "watched")]:
+        until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = %s", [other])[0][0] >= kills,
+              what=lambda: f"{name}: " + str(deployment.sql("SELECT subject FROM org_contoso.email WHERE receivingmailboxid = %s", [other])) + deployment.log().decode()[-3000:])
+    # The message that the server does not give is set aside, once.
+    assert deployment.sql("SELECT uid, message_id FROM org_contoso.mailbox_message WHERE mailboxid = %s", [watched]) == [("7:1", "<odd.0@elsewhere.test>")]
+    # Of the routers, one that is alive watches it.
+    until(lambda: len(set(server.idling)) == 1 and deployment.sql("SELECT count(*) FROM org_contoso.mailbox_watch JOIN org_contoso.mail_router USING (router) WHERE mailboxid = %s AND seen_on > now() - interval '90 seconds'", [watched]) == [(1,)],
+          what=lambda: str(server.idling) + deployment.log().decode()[-3000:])
+    until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = %s", [box])[0][0] >= received,
+          what=lambda: deployment.log().decode()[-3000:])
+    until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box]) == [(0,)],
+          what=lambda: str(deployment.sql("SELECT statuscode, deliveryattempts, is_handed_over, postponeemailprocessinguntil, failure FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box])))
+
+
+def nothing_is_lost_or_doubled(deployment, box, kills, received):
+    subjects = deployment.sql("SELECT subject, count(*) FROM org_contoso.email WHERE receivingmailboxid = %s GROUP BY 1", [box])
+    assert dict(subjects) == {f"in {n}": 1 for n in range(received)}
+    states = dict(deployment.sql("SELECT subject, statuscode FROM org_contoso.email WHERE sendermailboxid = %s AND subject LIKE 'out %%'", [box]))
+    # Postfix delivers what it accepted a while later.
+    until(lambda: {s for s, state in states.items() if state == 3} <= {m["Subject"] for m in deployment.mail.messages("customer@elsewhere.test")},
+          what=lambda: str({s for s, state in states.items() if state == 3} - {m["Subject"] for m in deployment.mail.messages("customer@elsewhere.test")}))
+    arrived = [m["Subject"] for m in deployment.mail.messages("customer@elsewhere.test")]
+    counts = {subject: arrived.count(subject) for subject in states}
+    # Sent means once. If a router ended between the server's readiness and its response, the outcome is unknown, the record says so, and the message may have arrived.
+    assert all(counts[s] == 1 for s, state in states.items() if state == 3), {s: (counts[s], states[s]) for s in states if counts[s] != 1}
+    assert all(counts[s] <= 1 for s in states)
+    unknown = [s for s, state in states.items() if state == 8]
+    reasons = deployment.sql("SELECT DISTINCT failure LIKE 'The connection broke while%%' FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode = 8", [box])
+    # One request announces 16 e-mails at most.
+    assert reasons in ([], [(True,)]) and len(unknown) <= 16 * kills
+
+
+def kill_everything(deployment, kills, seed):
+    random, mail, address = Random(seed), deployment.mail, "alice@contoso.test"
+    _, box = queue(deployment, mail, profile(deployment, mail), address)
+    enabled(deployment, box)
+    mail.clear("customer@elsewhere.test")
+    mail.clear("carol@contoso.test")
+    polled, watched, server = polled_and_watched(deployment, mail)
     routers = []
 
     def another():
@@ -828,20 +870,7 @@ def kill_everything(deployment, kills, seed):
                 victim.kill()
                 victim.wait()
                 another()
-        # A lease that died is taken over once it has ended.
-        deployment.sql("UPDATE org_contoso.mailbox SET processinglastattemptedon = processinglastattemptedon - interval '3 minutes' WHERE mailboxid = ANY (%s::uuid[])", [[box, polled, watched]])
-        for other, name in [(polled, "polled"), (watched, "watched")]:
-            until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = %s", [other])[0][0] >= kills,
-                  what=lambda: f"{name}: " + str(deployment.sql("SELECT subject FROM org_contoso.email WHERE receivingmailboxid = %s", [other])) + deployment.log().decode()[-3000:])
-        # The message that the server does not give is set aside, once.
-        assert deployment.sql("SELECT uid, message_id FROM org_contoso.mailbox_message WHERE mailboxid = %s", [watched]) == [("7:1", "<odd.0@elsewhere.test>")]
-        # Of the routers, one that is alive watches it.
-        until(lambda: len(set(server.idling)) == 1 and deployment.sql("SELECT count(*) FROM org_contoso.mailbox_watch JOIN org_contoso.mail_router USING (router) WHERE mailboxid = %s AND seen_on > now() - interval '90 seconds'", [watched]) == [(1,)],
-              what=lambda: str(server.idling) + deployment.log().decode()[-3000:])
-        until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE receivingmailboxid = %s", [box])[0][0] >= received,
-              what=lambda: deployment.log().decode()[-3000:])
-        until(lambda: deployment.sql("SELECT count(*) FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box]) == [(0,)],
-              what=lambda: str(deployment.sql("SELECT statuscode, deliveryattempts, is_handed_over, postponeemailprocessinguntil, failure FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode IN (6, 7)", [box])))
+        all_arrives(deployment, server, (box, polled, watched), kills, received)
     finally:
         for router in routers:
             router.kill()
@@ -850,18 +879,4 @@ def kill_everything(deployment, kills, seed):
     for other, name in [(polled, "polled"), (watched, "watched")]:
         assert dict(deployment.sql("SELECT subject, count(*) FROM org_contoso.email WHERE receivingmailboxid = %s GROUP BY 1", [other])) == {f"{name} {n}": 1 for n in range(kills)}
         assert deployment.request("DELETE", f"mailboxes({other})").status_code == 204
-    subjects = deployment.sql("SELECT subject, count(*) FROM org_contoso.email WHERE receivingmailboxid = %s GROUP BY 1", [box])
-    assert dict(subjects) == {f"in {n}": 1 for n in range(received)}
-    states = dict(deployment.sql("SELECT subject, statuscode FROM org_contoso.email WHERE sendermailboxid = %s AND subject LIKE 'out %%'", [box]))
-    # Postfix delivers what it accepted a while later.
-    until(lambda: {s for s, state in states.items() if state == 3} <= {m["Subject"] for m in mail.messages("customer@elsewhere.test")},
-          what=lambda: str({s for s, state in states.items() if state == 3} - {m["Subject"] for m in mail.messages("customer@elsewhere.test")}))
-    arrived = [m["Subject"] for m in mail.messages("customer@elsewhere.test")]
-    counts = {subject: arrived.count(subject) for subject in states}
-    # Sent means once. If a router ended between the server's readiness and its response, the outcome is unknown, the record says so, and the message may have arrived.
-    assert all(counts[s] == 1 for s, state in states.items() if state == 3), {s: (counts[s], states[s]) for s in states if counts[s] != 1}
-    assert all(counts[s] <= 1 for s in states)
-    unknown = [s for s, state in states.items() if state == 8]
-    reasons = deployment.sql("SELECT DISTINCT failure LIKE 'The connection broke while%%' FROM org_contoso.email WHERE sendermailboxid = %s AND statuscode = 8", [box])
-    # One request announces 16 e-mails at most.
-    assert reasons in ([], [(True,)]) and len(unknown) <= 16 * kills
+    nothing_is_lost_or_doubled(deployment, box, kills, received)
