@@ -167,6 +167,12 @@ static const unsigned char config_0030[] = {
 static const unsigned char config_0030_down[] = {
 #embed "../../migrations/config/0030_invitations.down.sql"
 };
+static const unsigned char config_0031[] = {
+#embed "../../migrations/config/0031_sealed_audit.sql"
+};
+static const unsigned char config_0031_down[] = {
+#embed "../../migrations/config/0031_sealed_audit.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -299,6 +305,12 @@ static const unsigned char org_0024[] = {
 static const unsigned char org_0024_down[] = {
 #embed "../../migrations/org/0024_callers_and_types.down.sql"
 };
+static const unsigned char org_0025[] = {
+#embed "../../migrations/org/0025_sealed_audit.sql"
+};
+static const unsigned char org_0025_down[] = {
+#embed "../../migrations/org/0025_sealed_audit.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -356,6 +368,8 @@ static const struct embedded_file files[] = {
     {"config/0029_refused_organizations.down.sql", config_0029_down, sizeof config_0029_down},
     {"config/0030_invitations.sql", config_0030, sizeof config_0030},
     {"config/0030_invitations.down.sql", config_0030_down, sizeof config_0030_down},
+    {"config/0031_sealed_audit.sql", config_0031, sizeof config_0031},
+    {"config/0031_sealed_audit.down.sql", config_0031_down, sizeof config_0031_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -400,6 +414,8 @@ static const struct embedded_file files[] = {
     {"org/0023_comments.down.sql", org_0023_down, sizeof org_0023_down},
     {"org/0024_callers_and_types.sql", org_0024, sizeof org_0024},
     {"org/0024_callers_and_types.down.sql", org_0024_down, sizeof org_0024_down},
+    {"org/0025_sealed_audit.sql", org_0025, sizeof org_0025},
+    {"org/0025_sealed_audit.down.sql", org_0025_down, sizeof org_0025_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

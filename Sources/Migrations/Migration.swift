@@ -32,6 +32,9 @@ package struct Migration: Sendable, Equatable {
         }
     }
 
+    /// Whether the audit's blocks go with what it made, which the program records first.
+    package var holdsSeals: Bool { scope == .organization && name.hasSuffix("_sealed_audit") }
+
     init(scope: Scope, name: String, sql: String, down: String?) {
         self.scope = scope
         self.name = name

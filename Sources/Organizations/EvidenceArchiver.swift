@@ -48,9 +48,10 @@ package struct EvidenceArchiver: Sendable {
                 throw FieldsealError(
                     .concurrencyVersionMismatch, "Events were archived meanwhile. Nothing was removed; run it again.")
             }
+            let audit = try AuditAnchor.newest(of: organization, on: connection)
             try remove(
-                from: "security_event", where: "security_event_id <= $1", .int64(Int64(summary.last)), summary.count, on: connection
-            )
+                from: "security_event", where: "security_event_id <= $1", [.int64(Int64(summary.last))], summary.count, as: "move",
+                on: connection)
             try EventArchivePosition(
                 events: (start?.events ?? 0) + summary.count, lastID: last.id, head: last.hash, lastMicroseconds: last.microseconds
             ).write(organization, under: kek, on: connection)
@@ -63,7 +64,7 @@ package struct EvidenceArchiver: Sendable {
                     .int64(Int64(last.id)), .int64(Int64(summary.first)), .int64(Int64(summary.count)), .bytes(last.hash),
                     .bytes(digest), .text(caller.actor),
                 ])
-            try record("security events \(summary.first) to \(summary.last)", summary, digest, on: connection)
+            try record("security events \(summary.first) to \(summary.last)", summary, digest, audit, on: connection)
         }
         return Summary(file: summary, path: path)
     }
@@ -122,41 +123,77 @@ package struct EvidenceArchiver: Sendable {
 
     // MARK: The audit
 
-    /// Archives the entries of the audit before a time.
+    /// Archives the blocks of the audit all of whose entries are from before a time.
     package func archiveAudit(before date: Date, to path: String) async throws -> Summary {
         let (summary, digest) = try await registry.asOwner { try writeAudit(before: date, to: path, on: $0) }
         try await registry.asOwner { connection in
-            try remove(from: "audit", where: "createdon < $1", .timestamp(date), summary.count, on: connection)
-            try record("the audit before \(ISO8601.text(date))", summary, digest, on: connection)
+            let audit = try AuditAnchor.newest(of: organization, on: connection)
+            guard audit?.first == summary.first else {
+                throw FieldsealError(
+                    .concurrencyVersionMismatch, "Entries of the audit were archived meanwhile. Nothing was removed; run it again.")
+            }
+            let blocks = [PostgresParameter.int64(Int64(summary.first)), .int64(Int64(summary.last))]
+            try remove(from: "audit", where: "block BETWEEN $1 AND $2", blocks, summary.count, as: "move blocks", on: connection)
+            try remove(
+                from: "audit_block", where: "number BETWEEN $1 AND $2", blocks, summary.last - summary.first + 1, as: "move blocks",
+                on: connection)
+            try record("the audit before \(ISO8601.text(date))", summary, digest, audit, on: connection) {
+                AuditAnchor(last: $0.last, digest: $0.digest, first: summary.last + 1, before: summary.hash)
+            }
         }
         return Summary(file: summary, path: path)
+    }
+
+    /// What a file of the audit before a time holds.
+    private func auditSummary(before date: Date, on connection: isolated PostgresConnection) throws -> EventArchiveFile.Summary {
+        let (table, blocks) = (organization.qualified("audit"), organization.qualified("audit_block"))
+        let anchor = try AuditAnchor.newest(of: organization, on: connection)
+        let row = try connection.query(
+            """
+            SELECT sum(b.entries), max(b.number) FROM \(blocks) AS b
+             WHERE b.number <= $2 AND b.number < coalesce((
+                SELECT n.number FROM \(blocks) AS n
+                 WHERE EXISTS (SELECT FROM \(table) AS a WHERE a.block = n.number AND a.createdon >= $1) ORDER BY n.number LIMIT 1), $2 + 1)
+            """, [.timestamp(date), .int64(Int64(anchor?.last ?? 0))])[0]
+        guard let anchor, let count: Int = try row.decodeIfPresent(0), let last: Int = try row.decodeIfPresent(1),
+            last >= anchor.first
+        else {
+            throw FieldsealError(
+                .objectDoesNotExist, "The audit of \(organization.name) has no entries before that moment. Nothing was changed.")
+        }
+        let report = try AuditVerifier(organization: organization).verify(anchor.first...last, of: anchor, on: connection)
+        if let problem = report.problems.first {
+            throw FieldsealError(
+                .invalidArgument,
+                "The audit is not as it was sealed (\(problem)), so nothing was archived. See: fieldseal events verify.")
+        }
+        let digest = try connection.query("SELECT digest FROM \(blocks) WHERE number = $1", [.int64(Int64(last))])[0]
+        return EventArchiveFile.Summary(
+            content: EventArchiveFile.auditContent, organization: organization.name, organizationID: organization.id.text,
+            count: count, first: anchor.first, last: last, previousHash: anchor.before,
+            hash: try digest.decode(0, as: PostgresBytes.self).bytes)
     }
 
     private func writeAudit(
         before date: Date, to path: String, on connection: isolated PostgresConnection
     ) throws -> (EventArchiveFile.Summary, [UInt8]) {
-        let table = organization.qualified("audit")
-        let count: Int = try connection.query("SELECT count(*) FROM \(table) WHERE createdon < $1", [.timestamp(date)])[0].decode(0)
-        guard count > 0 else {
-            throw FieldsealError(
-                .objectDoesNotExist, "The audit of \(organization.name) has no entries before that moment. Nothing was changed.")
-        }
-        let summary = EventArchiveFile.Summary(
-            content: "audit", organization: organization.name, organizationID: organization.id.text, count: count, first: 0,
-            last: 0,
-            previousHash: nil, hash: nil)
+        let summary = try auditSummary(before: date, on: connection)
         try refuseOverwriting(path) { _ in false }
         let digest = try writing(to: path, summary) { writer in
-            var last: UUID?
+            var last: (block: Int, id: UUID)?
             while true {
                 let rows = try connection.query(
                     """
-                    SELECT a.auditid, row_to_json(a)::text FROM \(table) AS a WHERE a.createdon < $1 \(last == nil ? "" : "AND a.auditid > $2")
-                     ORDER BY a.auditid LIMIT \(Self.pageLength)
-                    """, [.timestamp(date)] + (last.map { [.uuid($0)] } ?? []))
-                for row in rows { try writer.write(try JSONParser.parse(Array(try row.decode(1, as: String.self).utf8))) }
+                    SELECT a.block, a.auditid, row_to_json(a)::text FROM \(organization.qualified("audit")) AS a
+                     WHERE a.block BETWEEN $1 AND $2 \(last == nil ? "" : "AND (a.block, a.auditid) > ($1, $3)")
+                     ORDER BY a.block, a.auditid LIMIT \(Self.pageLength)
+                    """,
+                    [.int64(Int64(last?.block ?? summary.first)), .int64(Int64(summary.last))] + (last.map { [.uuid($0.id)] } ?? [])
+                )
+                for row in rows { try writer.write(try JSONParser.parse(Array(try row.decode(2, as: String.self).utf8))) }
                 guard rows.count == Self.pageLength else { return }
-                last = try rows[rows.count - 1].decode(0, as: UUID.self)
+                let end = rows[rows.count - 1]
+                last = (try end.decode(0), try end.decode(1))
             }
         }
         return (summary, digest)
@@ -205,11 +242,11 @@ package struct EvidenceArchiver: Sendable {
 
     /// Removes exactly the contents of the file.
     private func remove(
-        from table: String, where condition: String, _ parameter: PostgresParameter, _ count: Int,
+        from table: String, where condition: String, _ parameters: [PostgresParameter], _ count: Int, as move: String,
         on connection: isolated PostgresConnection
     ) throws {
-        _ = try connection.query("SELECT set_config('fieldseal.evidence', 'move', true)")
-        let removed = try connection.query("DELETE FROM \(organization.qualified(table)) WHERE \(condition)", [parameter])
+        _ = try connection.query("SELECT set_config('fieldseal.evidence', $1, true)", [.text(move)])
+        let removed = try connection.query("DELETE FROM \(organization.qualified(table)) WHERE \(condition)", parameters)
             .affectedRows
         _ = try connection.query("SELECT set_config('fieldseal.evidence', '', true)")
         guard removed == count else {
@@ -221,12 +258,13 @@ package struct EvidenceArchiver: Sendable {
     }
 
     private func record(
-        _ what: String, _ summary: EventArchiveFile.Summary, _ digest: [UInt8], on connection: isolated PostgresConnection
+        _ what: String, _ summary: EventArchiveFile.Summary, _ digest: [UInt8], _ audit: AuditAnchor?,
+        on connection: isolated PostgresConnection, _ change: (AuditAnchor) -> AuditAnchor = { $0 }
     ) throws {
-        try SecurityEvent(
-            .eventsArchived, .succeeded, details: "\(what): \(summary.count) entries, file of SHA-256 \(hexadecimal(digest))"
-        )
-        .insert(for: organization, by: caller, under: kek, on: connection)
+        let details = "\(what): \(summary.count) entries, file of SHA-256 \(hexadecimal(digest))"
+        try AuditAnchor.record(
+            SecurityEvent(.eventsArchived, .succeeded, details: details), in: organization, by: caller, under: kek, audit,
+            on: connection, change)
     }
 }
 

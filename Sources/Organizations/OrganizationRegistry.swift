@@ -108,6 +108,9 @@ package struct OrganizationRegistry: Sendable {
             try settle(organization, by: caller, on: connection)
             try attest(organization, on: connection)
             try SecurityEvent(event, .succeeded).insert(for: organization, by: caller, under: kek, on: connection)
+            if let problem = try AuditVerifier(organization: organization).verifyWithin(.whole, on: connection).problems.first {
+                try AuditAnchor.beginAnew(organization, by: caller, under: kek, because: problem, on: connection)
+            }
             return organization
         }
     }
@@ -207,6 +210,7 @@ package struct OrganizationRegistry: Sendable {
             throw FieldsealError(
                 .duplicateRecord, "The organization \(organization.name) is there already; see `fieldseal org list`.")
         }
+        try UnsealedAudit.note(organization, on: connection)
     }
 
     /// Creates the records that everything else refers to, if they are missing.

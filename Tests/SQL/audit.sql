@@ -48,6 +48,22 @@ DELETE FROM mailbox WHERE mailboxid = '00000000-0000-4000-8000-000000000002';
 SELECT is(count(*), 1::bigint, 'and an entity') FROM audit WHERE objectid = '00000000-0000-4000-8000-000000000002';
 SELECT throws_ok($$INSERT INTO audit_setting VALUES ('encryption', '', true)$$, 'FS008');
 
+-- What seals entries.
+SELECT isnt((SELECT count(*) FROM config.unsealed_audit AS u JOIN encryption AS e USING (organization_id)), 0::bigint, 'new entries are noted');
+SELECT throws_ok($$UPDATE audit SET block = 1, useridname = 'x' WHERE block IS NULL$$, 'FS013', NULL, 'an entry gets its block and nothing else');
+SET LOCAL ROLE fieldseal_service;
+SELECT lives_ok('UPDATE org_contoso.audit SET block = 1 WHERE block IS NULL');
+INSERT INTO org_contoso.audit_block VALUES (1, now(), 1, decode(repeat('00', 48), 'hex'), NULL, sha256(''));
+RESET ROLE;
+SELECT throws_ok(statement, 'FS013', NULL, statement) FROM unnest(ARRAY['UPDATE audit SET block = 2', 'UPDATE audit SET block = NULL',
+    'UPDATE audit_block SET number = 2', 'DELETE FROM audit_block', 'TRUNCATE audit_block']) AS statement;
+SET LOCAL fieldseal.evidence = 'move';
+SELECT throws_ok('DELETE FROM audit', 'FS013', NULL, 'a program that knows no blocks moves no sealed entry');
+SET LOCAL fieldseal.evidence = 'move blocks';
+SELECT lives_ok('DELETE FROM audit');
+SELECT lives_ok('DELETE FROM audit_block');
+SET LOCAL fieldseal.evidence = '';
+
 SET LOCAL ROLE fieldseal_service;
 SELECT throws_ok($$INSERT INTO org_contoso.audit (action, operation, objectid, objecttypecode) VALUES (1, 1, gen_random_uuid(), 'mailbox')$$, '42501');
 SELECT throws_ok('DELETE FROM org_contoso.audit', '42501');

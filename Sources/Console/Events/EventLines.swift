@@ -140,10 +140,11 @@ struct EventLines {
 }
 
 extension EventFilter {
-    /// The events of the default view: all but released credentials and archived events.
+    /// The events of the default view: all but released credentials, and what servers and operators do with the record itself.
     static var notable: EventFilter {
         var filter = EventFilter()
-        filter.kinds = SecurityEvent.Kind.allCases.filter { $0 != .credentialReleased && $0 != .eventsArchived }.map(\.rawValue)
+        filter.kinds = SecurityEvent.Kind.allCases.filter { ![.credentialReleased, .eventsArchived, .auditSealed].contains($0) }
+            .map(\.rawValue)
         return filter
     }
 }

@@ -31,6 +31,7 @@ struct Remedy {
         "revocation-undone": access, "approval-not-made-here": approvals, "key-control-changed": approvals,
         "events-refused": Remedy("events?kind=event+refused", "showEvents"),
         "events-lost": Remedy("events?kind=event+lost", "showEvents"), "event-chain-broken": events, "event-chain-cut": events,
+        "audit-changed": events, "audit-doubted": Remedy("events?kind=audit+entries+doubted", "showEvents"),
         "not-audited": Remedy("audit", "audit"),
         "mail-settings-not-authorized": Remedy("records/emailserverprofiles", "reviewProfiles"),
         "passwords-lost": Remedy("records/mailboxes?f.ispasswordset=false", "showThem"),

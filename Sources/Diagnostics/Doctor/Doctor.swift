@@ -123,12 +123,13 @@ package struct Doctor: Sendable {
     package func findingsAmongRecords(of organization: Organization) async throws -> [Finding] {
         let found = try await deployment.pool.withConnection { connection in
             try events(of: organization, .recent(limit: Self.recentEvents), on: connection)
+                + audit(of: organization, .recent(entries: Self.recentEvents), on: connection)
                 + quarantined(of: organization, on: connection) + attestation(of: organization, on: connection)
         }
         return Self.sorted(try await found + MailDestinationFindings.findings(of: organization, in: deployment))
     }
 
-    /// How many of the newest security events are verified.
+    /// How many of the newest security events and entries of the audit are verified.
     private static let recentEvents = 5_000
 
     /// The differences between an organization's schema and the program's migrations, for a schema that was imported.
@@ -167,6 +168,8 @@ package struct Doctor: Sendable {
         try await look("its generations") { try await connection.run { try leaves(of: organization, on: $0) } }
         let extent: EventChainExtent = opensCells ? .whole : .recent(limit: 100_000)
         try await look("its events") { try await connection.run { try events(of: organization, extent, on: $0) } }
+        let entries: AuditExtent = opensCells ? .whole : .recent(entries: Self.recentEntries)
+        try await look("its sealed audit") { try await connection.run { try audit(of: organization, entries, on: $0) } }
         try await look("its shipped events") { try await connection.run { try shipping(of: organization, on: $0) } }
         try await look("its quarantine") { try await connection.run { try quarantined(of: organization, on: $0) } }
         try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }

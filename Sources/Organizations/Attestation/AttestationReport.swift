@@ -19,6 +19,8 @@ package struct AttestationReport: Sendable {
     package let events: Int
     /// Whether the list of attested rows verifies. Without it, what was revoked can't be told from what was not.
     package let isListed: Bool
+    /// How the audit differs from what was sealed; nil if it does not. Then it is sealed anew.
+    let auditDifference: String?
 
     /// Whether another report grants the same.
     func grantsSame(as other: AttestationReport) -> Bool {

@@ -64,6 +64,9 @@ extension OrganizationRegistry {
             }
             try SecurityEvent(.organizationAttached, .succeeded, details: "attested again: \(details)".prefix(2_000).description)
                 .insert(for: organization, by: caller, under: registry.kek, on: connection)
+            if let difference = report.auditDifference {
+                try AuditAnchor.beginAnew(organization, by: caller, under: registry.kek, because: difference, on: connection)
+            }
             return report
         }
     }
@@ -155,6 +158,8 @@ extension OrganizationRegistry {
         if try !EventArchivePosition.fitsBeginning(of: organization, under: kek, on: connection) {
             differences.append("the chain of security events does not begin where its newest archive ended")
         }
+        let audit = try AuditVerifier(organization: organization).verifyWithin(.whole, on: connection).problems
+        differences += audit.prefix(Self.namedAuditProblems)
         if former == nil { differences += Self.unknown }
         var grants = GrantList()
         var (authentic, notHonoured, disabled): ([String], [String], [Disabled]) = ([], [], [])
@@ -187,11 +192,14 @@ extension OrganizationRegistry {
         notHonoured += try RoleGrants(of: organization, on: connection).keep(from: former, in: &grants, under: kek)
         let report = AttestationReport(
             differences: differences, notHonoured: notHonoured, authentic: authentic, keyVersion: state.keyVersion,
-            events: state.newestEvent, isListed: former != nil)
+            events: state.newestEvent, isListed: former != nil, auditDifference: audit.first)
         // Without a list, another state may have been written in this second. Revisions begin with the next one then.
         let lastOfSecond = AttestedState.freshRevision(after: nil) | 0xF_FFFF
         return (report, grants, former == nil ? lastOfSecond : state.attested?.revision, disabled)
     }
+
+    /// How many problems of the audit are named.
+    private static let namedAuditProblems = 5
 
     /// What can't be told without a list that verifies.
     private static let unknown = [

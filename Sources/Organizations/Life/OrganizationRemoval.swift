@@ -168,7 +168,7 @@ package struct OrganizationRemoval: Sendable {
             """, [.text(organization.id.text)])
         // Of a move that was interrupted.
         try MoveJournal(of: organization).drop(on: connection)
-        for table in ["organization_key", "migration", "organization"] {
+        for table in ["organization_key", "migration", "unsealed_audit", "organization"] {
             _ = try connection.query("DELETE FROM config.\(table) WHERE organization_id = $1", [.uuid(organization.id)])
         }
     }

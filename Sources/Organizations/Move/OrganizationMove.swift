@@ -231,6 +231,7 @@ package struct OrganizationMove: Sendable {
             try MoveMark.show(organization, .arriving, on: connection)
             // The schema may have unfinished work of its source.
             try SweepMarks.mark(organization, on: connection)
+            try UnsealedAudit.note(organization, on: connection)
         }
         onProgress("The original is being removed.")
         try await remove(organization, .moved, at: source)

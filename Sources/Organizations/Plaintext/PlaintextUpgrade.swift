@@ -75,7 +75,7 @@ struct PlaintextUpgrade: Sendable {
     static let batch = 2_000
     /// Tables of the program into which no row is copied.
     private static let ours: Set = [
-        "encryption", "migration", "security_event", "quarantined_cell", "cell_change", "audit_setting",
+        "encryption", "migration", "security_event", "quarantined_cell", "cell_change", "audit_setting", "audit_block",
     ]
 
     func run(on connection: isolated PostgresConnection) throws -> PlaintextUpgradeSummary {
@@ -90,6 +90,8 @@ struct PlaintextUpgrade: Sendable {
         try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
         let guards = try SuspendedGuards(in: schema, on: connection)
         let copies = try tables(on: connection).map { try copy($0, columns[$0] ?? [], to: organization, on: connection) }
+        // Blocks stay behind: what was copied is sealed anew.
+        try connection.execute("UPDATE \(organization.qualified("audit")) SET block = NULL WHERE block IS NOT NULL")
         try registry.seed(organization, on: connection)
         try addUserSettings(to: organization, on: connection)
         try restore(guards, on: connection)

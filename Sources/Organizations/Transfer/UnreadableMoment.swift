@@ -9,7 +9,7 @@ package struct UnreadableMoment: Sendable {
     package let row: String
 
     /// Tables of evidence, which no one can correct. Their moments are read as the nearest one within the years.
-    private static let evidence = ["audit", "event_archive", "security_event", "unchained_event"]
+    private static let evidence = ["audit", "audit_block", "event_archive", "security_event", "unchained_event"]
 
     /// Finds such moments. It reads every row of the tables that have moments.
     ///

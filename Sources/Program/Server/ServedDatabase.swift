@@ -187,7 +187,9 @@ final class ServedDatabase: ServiceLifecycle.Service {
     private func services(_ opened: Opened) -> [any ServiceLifecycle.Service] {
         var services: [any ServiceLifecycle.Service] = [
             Presence(deployment: opened.deployment), Sweeper(deployment: opened.deployment),
-            EventChainer(deployment: opened.deployment), WorkNotices(mail: opened.mail, conninfo: settings.database),
+            EventChainer(deployment: opened.deployment),
+            AuditSealing(deployment: opened.deployment, seconds: settings.sealSeconds),
+            WorkNotices(mail: opened.mail, conninfo: settings.database),
             RefusalLog(deployment: opened.deployment, logger: surroundings.logger),
         ]
         if let receiver = opened.events {

@@ -62,6 +62,8 @@ struct Settings: Sendable {
     var eventSyslogCertificateFile: String?
     var eventSyslogPrivateKeyFile: String?
     var eventFile: String?
+    /// Seconds after which servers seal new entries of the audit.
+    var sealSeconds = 60
     /// The unix socket for a proxy on the same machine; nil for none.
     var socketPath: String?
     var socketMode = "0660"
@@ -186,6 +188,7 @@ struct Settings: Sendable {
             .text("http.host", \.httpHost),
             .integer("http.port", \.httpPort, 0...65_535),
             .text("events.file", \.eventFile),
+            .integer("events.sealSeconds", \.sealSeconds, 1...86_400),
             .text("events.syslog", \.eventSyslog, .text),
             .text("events.syslogAuthorityFile", \.eventSyslogAuthorityFile),
             .text("events.syslogCertificateFile", \.eventSyslogCertificateFile),

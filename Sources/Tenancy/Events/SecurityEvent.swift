@@ -50,6 +50,8 @@ package struct SecurityEvent: Sendable {
         case eventRefused = "event refused"
         case eventLost = "event lost"
         case eventsArchived = "events archived"
+        case auditSealed = "audit sealed"
+        case auditDoubted = "audit entries doubted"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"
         case clientKeyAdded = "client key added"

@@ -62,7 +62,7 @@ def lines(cluster, folder):
         ("client enable", "first", *org), ("client remove", "first", *org), ("user add", "ada", *org, "--role", "Basic User", word),
         ("user list", *org), ("user role", "ada", "Email Administrator", *org), ("user reset", "ada", *org, word), ("user disable", "ada", *org),
         ("user enable", "ada", *org), ("user end-sessions", "ada", *org), ("user remove", "ada", *org), ("user require-second-factor", *org),
-        ("issuer list", *org), ("approval list", *org), ("verify", *org), ("events export", *org), ("events verify", *org),
+        ("issuer list", *org), ("approval list", *org), ("verify", *org), ("events seal", *org), ("events export", *org), ("events verify", *org),
         ("events archive", *org, "--before", (datetime.datetime.now(datetime.UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"), "--to", archive), ("retention",), ("backup check", dump),
         ("router status", *org),
     ]

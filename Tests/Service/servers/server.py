@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import time
 import requests
 from cluster import Cluster
 from connections import Connections
-from service import PATIENCE, PROGRAM
+from service import PATIENCE, PROGRAM, SEALING
 
 
 def make_certificate(home, *addresses):
@@ -34,10 +35,11 @@ def serve_settings(cluster, settings, port=8443, https=None, base_url=None):
 
 
 class Server:
-    def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, after=None, https=None, base_url=None, machine=None):
+    def __init__(self, cluster, settings="direct", program=PROGRAM, ready=200, after=None, https=None, base_url=None, machine=None, sealing=SEALING):
         """Starts one, and returns once `/readyz` answers with `ready`. It takes the place of the server `after`, with its token.
         `https` has more settings of the listener. Clients reach it at `base_url`, where that is another address. `machine` is a machine
-        of a network of the test's own."""
+        of a network of the test's own. `sealing` is the time between two sealings of the audit."""
+        self.sealing = sealing
         self.cluster, self.program, self.ready, self.machine = cluster, program, ready, machine
         home = cluster.home
         with socket.socket() as probe:
@@ -57,8 +59,10 @@ class Server:
 
     def start(self):
         command = [self.program, "serve", "--settings", str(self.settings)]
+        # An older program knows no such setting.
+        environment = {**os.environ, **({"FIELDSEAL_EVENTS_SEAL_SECONDS": self.sealing} if self.program == PROGRAM else {})}
         self.process = subprocess.Popen(
-            self.machine.enter(command) if self.machine else command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            self.machine.enter(command) if self.machine else command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

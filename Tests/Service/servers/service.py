@@ -12,6 +12,8 @@ import time
 
 import psycopg
 
+#: Seconds between two sealings of the audit: tests that count events have none come by itself.
+SEALING = "86400"
 PROGRAM = os.environ.get("FIELDSEAL", str(pathlib.Path(__file__).parents[3] / ".build/debug/fieldseal"))
 sys.path[:0] = [str(pathlib.Path(__file__).parents[2] / name) for name in ("Reader", "Support", ".")]
 
@@ -32,7 +34,7 @@ class Deployment:
         self.home.chmod(0o711)
         self.environment = {
             **os.environ, "FIELDSEAL_HOME": str(self.home), "FIELDSEAL_HTTPS_PORT": "0", "FIELDSEAL_HTTP_PORT": "0",
-            **environment,
+            "FIELDSEAL_EVENTS_SEAL_SECONDS": SEALING, **environment,
         }
         self.process = None
         self.tokens = {}

@@ -1,10 +1,13 @@
 import JSON
 import Model
+import Tenancy
 
 /// What `events verify` found in one organization.
 struct EventVerification {
     /// How many events of the chain were verified.
     var verified: Int
+    /// What was found in the audit.
+    var audit: AuditReport
     /// How many events of archives were verified.
     var archived = 0
     /// How many entries of the audit in archives were verified.
@@ -13,27 +16,32 @@ struct EventVerification {
     var notCompared = 0
     var problems: [String]
 
-    init(verified: Int, problems: [String]) {
+    init(verified: Int, audit: AuditReport = AuditReport(), problems: [String]) {
         self.verified = verified
+        self.audit = audit
         self.problems = problems
     }
 
     func json(_ organization: String) -> JSONValue {
         [
             "organization": .string(organization), "verified": .integer(Int64(verified)), "archived": .integer(Int64(archived)),
-            "auditEntries": .integer(Int64(auditEntries)), "notCompared": .integer(Int64(notCompared)),
+            "auditEntries": .integer(Int64(auditEntries)), "sealedEntries": .integer(Int64(audit.entries)),
+            "sealedBlocks": .integer(Int64(audit.blocks)), "unsealedEntries": .integer(Int64(audit.unsealed)),
+            "notCompared": .integer(Int64(notCompared)),
             "problems": .array(problems.map { .string($0) }),
         ]
     }
 
     func text(_ organization: String) -> String {
         guard problems.isEmpty else { return problems.map { "\(organization): \($0.asTerminalLine)" }.joined(separator: "\n") }
-        let audit = auditEntries == 0 ? "" : " and \(auditEntries) entries of the audit"
+        let archivedAudit = auditEntries == 0 ? "" : " and \(auditEntries) entries of the audit"
         let omission =
             notCompared == 0
             ? ""
             : " \(notCompared) events of the export were archived since, and were not compared: name their files with --archive."
+        let waiting = audit.unsealed == 0 ? "" : "; \(audit.unsealed) are not sealed yet"
+        let sealed = "Of the audit, \(audit.entries) entries in \(audit.blocks) blocks are as they were sealed\(waiting)."
         return
-            "\(organization): \(verified + archived) events\(audit) were verified. The chain of security events is whole.\(omission)"
+            "\(organization): \(verified + archived) events\(archivedAudit) were verified. The chain of security events is whole. \(sealed)\(omission)"
     }
 }

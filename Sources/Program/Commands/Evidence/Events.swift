@@ -10,8 +10,8 @@ import Tenancy
 struct Events: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "events",
-        abstract: "Export security events, verify that none was changed or taken out, and archive old ones.",
-        subcommands: [Export.self, Verify.self, EventsArchive.self])
+        abstract: "Export security events, verify that none was changed or taken out, seal the audit, and archive what is old.",
+        subcommands: [Export.self, Verify.self, EventsSeal.self, EventsArchive.self])
 
     struct Export: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -77,12 +77,12 @@ struct Events: AsyncParsableCommand {
     struct Verify: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
-                "Verify the chain of security events of one or all organizations; exit 1 and what is wrong if one is broken or cut off.",
+                "Verify the security events and the sealed audit of one or all organizations; exit 1 and what is wrong if there is something.",
             discussion:
                 "With archives, which take --org, they are verified too: all those of security events, or archives of the audit, have to be named.",
             example: "events verify --org contoso --from-checkpoint")
         @OptionGroup var organizations: OrganizationsOption
-        @Flag(help: "Verify only the events since the last verification.") var fromCheckpoint = false
+        @Flag(help: "Verify only the events since the last verification, and the newest of the audit.") var fromCheckpoint = false
         @Option(parsing: .upToNextOption, help: ArgumentHelp("Files that `events archive` wrote.", valueName: "file"))
         var archive: [String] = []
         @Option(
@@ -115,12 +115,16 @@ struct Events: AsyncParsableCommand {
             if failed { throw ExitCode.failure }
         }
 
+        /// How many entries of the audit are read behind the checkpoint of the events, which the audit does not have.
+        private static let recentEntries = 100_000
+
         /// Verifies one organization. A problem there does not prevent the verification of the others.
         private func result(of name: String, _ deployment: Deployment) async throws -> EventVerification {
             do {
                 let session = try await organizations.session(of: name, deployment, isInspection: true)
                 let report = try await session.verifySecurityEvents(fromCheckpoint ? .sinceCheckpoint : .whole)
-                var found = EventVerification(verified: report.verified, problems: report.problems)
+                let audit = try await session.verifyAudit(fromCheckpoint ? .recent(entries: Self.recentEntries) : .whole)
+                var found = EventVerification(verified: report.verified, audit: audit, problems: report.problems + audit.problems)
                 if !archive.isEmpty { try await addArchives(to: &found, session) }
                 if let against { try await compare(against, &found, session) }
                 return found

@@ -47,6 +47,7 @@ struct EventsArchive: AsyncParsableCommand {
         let (deployment, settings) = try await options.deployment(of: organization.name)
         let session = try await organization.session(deployment)
         try await session.chainPendingEvents()
+        if audit { try await session.sealAudit() }
         let archiver = EvidenceArchiver(
             OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: settings.policy),
             session: session)

@@ -49,6 +49,7 @@ struct Retention: AsyncParsableCommand {
     private func apply(to name: String, _ deployment: Deployment, _ settings: Settings) async throws {
         let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
         try await session.chainPendingEvents()
+        if settings.auditDays != nil { try await session.sealAudit() }
         let archiver = EvidenceArchiver(
             OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: settings.policy),
             session: session)

@@ -121,7 +121,8 @@ struct Migrate: AsyncParsableCommand {
 
         func run() async throws {
             let chosen = try await target == "config" ? options : options.located(target)
-            let runner = MigrationRunner(conninfo: try await chosen.readSettings().migrationDatabase)
+            let settings = try await chosen.readSettings()
+            let runner = MigrationRunner(conninfo: settings.migrationDatabase)
             let (target, migration) = try await runner.newest(of: target)
             let sql = migration.down ?? ""
             if dryRun {
@@ -131,6 +132,11 @@ struct Migrate: AsyncParsableCommand {
             let loss = sql.prefix { $0 != "\n" }.drop { "- ".contains($0) }
             try FileHandle.standardError.write(contentsOf: Data("\(loss) Type \(migration.name) to go on: ".utf8))
             guard readLine() == migration.name else { throw CommandFailure("Nothing was changed: the name was not typed.") }
+            if case .organization(_, let name, _) = target, migration.holdsSeals {
+                try await OrganizationRegistry(
+                    conninfo: settings.migrationDatabase, kek: settings.keyEncryptionKey(), policy: settings.policy
+                ).giveUpBlocks(of: name, because: "the migration \(migration.name) is undone", by: commandLineCaller)
+            }
             try await runner.down(migration, of: target)
             options.report(
                 ["target": .string("\(target)"), "undone": .string(migration.name)], "\(target): \(migration.name) is undone.")

@@ -20,12 +20,12 @@ package struct EventArchiveFile: Sendable {
         package let organization: String
         package let organizationID: String
         package let count: Int
-        /// The first and last event; 0 for an audit.
+        /// The first and last event or block of the audit; 0 for an audit that was archived before it had blocks.
         package let first: Int
         package let last: Int
-        /// The hash of the event before the first; nil if the first is an organization's first event.
+        /// The hash of the event or block before the first; nil if the first is an organization's first.
         package let previousHash: [UInt8]?
-        /// The hash of the last event.
+        /// The hash of the last event or block.
         package let hash: [UInt8]?
 
         package init(

@@ -14,8 +14,12 @@ enum EventHash {
         """
 
     static func of(_ values: [JSONValue], after previous: [UInt8]?) throws -> [UInt8] {
-        var message = previous ?? []
-        message.append(UInt8(ascii: "["))
+        try sha256((previous ?? []) + array(of: values))
+    }
+
+    /// A JSON array as PostgreSQL's jsonb prints it. Values are texts, whole numbers and null.
+    static func array(of values: [JSONValue]) -> [UInt8] {
+        var message = [UInt8(ascii: "[")]
         for (index, value) in values.enumerated() {
             if index > 0 { message += Array(", ".utf8) }
             switch value {
@@ -25,7 +29,7 @@ enum EventHash {
             }
         }
         message.append(UInt8(ascii: "]"))
-        return try sha256(message)
+        return message
     }
 
     /// A JSON string in PostgreSQL's form: short escapes where they exist, `

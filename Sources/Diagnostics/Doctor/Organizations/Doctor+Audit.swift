@@ -1,0 +1,40 @@
+import PostgresClient
+import Tenancy
+
+// The audit of records.
+extension Doctor {
+    /// How many entries of the audit are verified in a bounded examination.
+    static let recentEntries = 20_000
+
+    /// Reports sealed entries that were changed, taken out or put in, entries that no trigger can have written, and those that are not sealed.
+    func audit(
+        of organization: Organization, _ extent: AuditExtent, on connection: isolated PostgresConnection
+    ) throws -> [Finding] {
+        let report = try AuditVerifier(organization: organization).verify(extent, on: connection)
+        var findings = report.problems.prefix(10).map {
+            Finding(
+                .error, "audit-changed", organization.name, $0,
+                advice: "compare the audit with a backup: the evidence was changed with SQL; fieldseal events verify names all")
+        }
+        let doubted: Int = try connection.query(
+            """
+            SELECT count(*) FROM \(organization.qualified("security_event"))
+             WHERE \(EventsOfKind.condition("$1")) AND occurred_on > now() - interval '30 days'
+            """, [.text(SecurityEvent.Kind.auditDoubted.rawValue)])[0].decode(0)
+        if doubted > 0 {
+            findings.append(
+                Finding(
+                    .warning, "audit-doubted", organization.name,
+                    "in the last 30 days, entries of the audit were sealed that no trigger wrote as they are",
+                    advice: "find out who inserted them with SQL: fieldseal events export, kind \"audit entries doubted\""))
+        }
+        if report.overdue > 0 {
+            findings.append(
+                Finding(
+                    .warning, "audit-not-sealed", organization.name,
+                    "\(report.overdue) entries of the audit are more than 15 minutes old and not sealed: SQL could change them unnoticed",
+                    advice: "start a server, or run fieldseal events seal; if one runs, find out what keeps it from sealing"))
+        }
+        return Array(findings)
+    }
+}

@@ -1,0 +1,73 @@
+import CellCrypto
+import Foundation
+import JSON
+import PostgresClient
+
+/// A block of `audit_block`: a list of entries under a digest that goes over the block before.
+struct AuditBlock {
+    let number: Int
+    let sealedOn: PostgresMoment
+    /// The transactions that had ended, if all entries were sealed; see ``AuditSnapshot``.
+    let snapshot: String?
+    /// For each entry the 16 bytes of its id and the 32 of its digest, sorted.
+    let members: [UInt8]
+    let digest: [UInt8]
+
+    /// The bytes of a member, and those of its id.
+    static let memberLength = 48
+    static let idLength = 16
+
+    var entries: Int { members.count / Self.memberLength }
+
+    /// Seals entries, after the block with the given digest; nil for an organization's first.
+    init(_ number: Int, _ entries: [AuditEntry], at moment: PostgresMoment, _ snapshot: String?, after previous: [UInt8]?) throws {
+        self.number = number
+        sealedOn = moment
+        self.snapshot = snapshot
+        members = entries.map(\.member).sorted { $0.lexicographicallyPrecedes($1) }.flatMap(\.self)
+        digest = try Self.digest(number, moment, snapshot, members, after: previous)
+    }
+
+    /// The columns of `audit_block` that ``init(_:)`` reads.
+    static let columns = "number, sealed_on, snapshot, members, digest"
+
+    init(_ row: PostgresRow) throws {
+        number = try row.decode(0)
+        sealedOn = try row.decode(1)
+        snapshot = try row.decodeIfPresent(2)
+        members = try row.decode(3, as: PostgresBytes.self).bytes
+        digest = try row.decode(4, as: PostgresBytes.self).bytes
+    }
+
+    private static func digest(
+        _ number: Int, _ sealedOn: PostgresMoment, _ snapshot: String?, _ members: [UInt8], after previous: [UInt8]?
+    ) throws -> [UInt8] {
+        try sha256((previous ?? []) + EventHash.array(of: [.whole(number), sealedOn.canonical, .text(snapshot)]) + members)
+    }
+
+    /// Whether the block is what was sealed after the block with the given digest.
+    func follows(_ previous: [UInt8]?) throws -> Bool {
+        try constantTimeEqual(digest, Self.digest(number, sealedOn, snapshot, members, after: previous))
+    }
+
+    /// The digests of its entries, by their ids.
+    var digests: [UUID: [UInt8]] {
+        var digests: [UUID: [UInt8]] = [:]
+        for start in stride(from: 0, to: entries * Self.memberLength, by: Self.memberLength) {
+            let member = members[start..<start + Self.memberLength]
+            let id = member.withUnsafeBytes { UUID(uuid: $0.loadUnaligned(as: uuid_t.self)) }
+            digests[id] = Array(member.dropFirst(Self.idLength))
+        }
+        return digests
+    }
+
+    /// The statement that inserts it.
+    func insertion(into table: String) -> (sql: String, parameters: [PostgresParameter]) {
+        (
+            "INSERT INTO \(table) (number, sealed_on, entries, members, snapshot, digest) VALUES ($1, $2, $3, $4, $5, $6)",
+            [
+                .int64(Int64(number)), .moment(sealedOn), .int32(Int32(entries)), .bytes(members), .text(snapshot), .bytes(digest),
+            ]
+        )
+    }
+}

@@ -1,0 +1,20 @@
+/// The result of a verification of the audit's blocks.
+package struct AuditReport: Sendable {
+    /// Each block and entry that is not as it was sealed.
+    package var problems: [String] = []
+    /// How many entries and blocks were verified.
+    package var entries = 0
+    package var blocks = 0
+    /// How many entries are not sealed yet, and how many of them a running server would have sealed.
+    package var unsealed = 0
+    package var overdue = 0
+
+    /// How many problems are listed at most.
+    private static let problemLimit = 100
+
+    package init() {}
+
+    mutating func add(_ problem: String) {
+        if problems.count < Self.problemLimit { problems.append(problem) }
+    }
+}

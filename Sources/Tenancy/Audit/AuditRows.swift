@@ -1,0 +1,41 @@
+import PostgresClient
+
+/// Entries of the audit in the order of a statement, read a few at a time. It needs an open transaction.
+struct AuditRows {
+    /// Long texts are in entries: so many of them are in memory at a time.
+    private static let fetch = 200
+
+    private let cursor: String
+    private var page: [AuditEntry] = []
+    private var place = 0
+    private var isAtEnd = false
+
+    /// - Parameters:
+    ///   - cursor: A name that no other statement of the transaction uses.
+    ///   - condition: What stands behind `FROM audit AS a`.
+    init(
+        _ cursor: String, in organization: Organization, _ condition: String, on connection: isolated PostgresConnection
+    ) throws {
+        self.cursor = cursor
+        try connection.execute(
+            """
+            DECLARE \(cursor) NO SCROLL CURSOR FOR
+            SELECT \(AuditEntry.columns) FROM \(organization.qualified("audit")) AS a \(condition)
+            """)
+    }
+
+    /// The next entry, which stays the next one; nil at the end.
+    mutating func next(on connection: isolated PostgresConnection) throws -> AuditEntry? {
+        if place == page.count, !isAtEnd {
+            page = try connection.query("FETCH \(Self.fetch) FROM \(cursor)").map { try AuditEntry($0) }
+            place = 0
+            isAtEnd = page.isEmpty
+        }
+        return place < page.count ? page[place] : nil
+    }
+
+    /// Passes the next entry.
+    mutating func pass() { place += 1 }
+
+    func close(on connection: isolated PostgresConnection) throws { try connection.execute("CLOSE \(cursor)") }
+}

@@ -1,0 +1,125 @@
+package import PostgresClient
+
+/// Verifies the blocks of an organization's audit against their entries, and against the security events that record them.
+///
+/// The events are what it relies on: their chain is verified by ``EventChainVerifier``. The digests are computed here and not in SQL.
+package struct AuditVerifier {
+    package let organization: Organization
+
+    package init(organization: Organization) { self.organization = organization }
+
+    /// The age of entries that a running server would have sealed, and how many are counted at most.
+    private static let overdueAge = "15 minutes"
+    private static let waitingLimit = 100_000
+    /// How many events are read at a time.
+    private static let eventPage = 1_000
+    /// Among how many blocks a bounded verification looks for its beginning.
+    private static let recentBlocks = 1_000
+
+    private var table: String { organization.qualified("audit_block") }
+
+    /// Verifies in one snapshot.
+    package func verify(_ extent: AuditExtent, on connection: isolated PostgresConnection) throws -> AuditReport {
+        try connection.transaction(isolation: .repeatableRead) { try verifyWithin(extent, on: connection) }
+    }
+
+    /// Verifies in the open transaction.
+    package func verifyWithin(_ extent: AuditExtent, on connection: isolated PostgresConnection) throws -> AuditReport {
+        var report = AuditReport()
+        // A schema that was not migrated yet has no blocks.
+        guard try connection.query("SELECT to_regclass($1) IS NOT NULL", [.text(table)])[0].decode(0) else { return report }
+        try verify(extent, &report, on: connection)
+        let waiting = try connection.query(
+            """
+            SELECT count(*), count(*) FILTER (WHERE createdon < now() - interval '\(Self.overdueAge)')
+              FROM (SELECT createdon FROM \(organization.qualified("audit")) WHERE block IS NULL LIMIT \(Self.waitingLimit)) AS e
+            """)[0]
+        (report.unsealed, report.overdue) = (try waiting.decode(0), try waiting.decode(1))
+        return report
+    }
+
+    /// Verifies the blocks of a range, in the open transaction.
+    package func verify(
+        _ blocks: ClosedRange<Int>, of anchor: AuditAnchor, on connection: isolated PostgresConnection
+    ) throws -> AuditReport {
+        let part = AuditAnchor(last: blocks.upperBound, digest: anchor.digest, first: anchor.first, before: anchor.before)
+        var walk = try AuditWalk(organization, from: blocks.lowerBound, through: blocks.upperBound, part, on: connection)
+        try walk.run(on: connection)
+        return walk.report
+    }
+
+    private func verify(_ extent: AuditExtent, _ report: inout AuditReport, on connection: isolated PostgresConnection) throws {
+        guard let anchor = try AuditAnchor.newest(of: organization, on: connection) else {
+            let found: Bool = try connection.query("SELECT EXISTS (SELECT FROM \(table))")[0].decode(0)
+            let isSealed: Bool = try connection.query(
+                "SELECT EXISTS (SELECT FROM \(organization.qualified("audit")) WHERE block IS NOT NULL)")[0].decode(0)
+            if found || isSealed { report.add("audit: there are blocks, and no security event records one") }
+            return
+        }
+        let start: Int? =
+            switch extent {
+            case .whole: nil
+            case .recent(let entries): try beginning(of: entries, before: anchor, on: connection)
+            }
+        var walk = try AuditWalk(organization, from: start, through: nil, anchor, on: connection)
+        try walk.run(on: connection)
+        report = walk.report
+        if let newest = walk.last, newest.number == anchor.last, newest.digest != anchor.digest {
+            report.add("audit block \(anchor.last): it is not the one that the newest security event about the audit records")
+        }
+        try compareEvents(from: start ?? anchor.first, anchor, &report, on: connection)
+    }
+
+    /// The first of the newest blocks with so many entries.
+    private func beginning(
+        of entries: Int, before anchor: AuditAnchor, on connection: isolated PostgresConnection
+    ) throws -> Int? {
+        let found: Int? = try connection.query(
+            """
+            SELECT min(number) FROM (
+                SELECT number, sum(entries) OVER (ORDER BY number DESC) - entries AS later
+                  FROM (SELECT number, entries FROM \(table) ORDER BY number DESC LIMIT \(Self.recentBlocks)) AS newest) AS b
+             WHERE later < $1
+            """, [.int64(Int64(entries))])[0].decodeIfPresent(0)
+        return found.flatMap { $0 > anchor.first ? $0 : nil }
+    }
+
+    // MARK: Events
+
+    /// Compares what each event recorded with the blocks that there are.
+    private func compareEvents(
+        from start: Int, _ anchor: AuditAnchor, _ report: inout AuditReport, on connection: isolated PostgresConnection
+    ) throws {
+        var (after, last) = (0, Int?.none)
+        while true {
+            let rows = try connection.query(
+                """
+                SELECT security_event_id, details FROM \(organization.qualified("security_event"))
+                 WHERE \(EventsOfKind.condition("$1", "$2")) ORDER BY kind, security_event_id LIMIT \(Self.eventPage)
+                """, [.text(SecurityEvent.Kind.auditSealed.rawValue), .int64(Int64(after))])
+            let events = try rows.compactMap { row in
+                try RecordedSealing(row.decodeIfPresent(1) ?? "").map { (id: try row.decode(0, as: Int.self), sealing: $0) }
+            }
+            let known = try digests(of: events.map(\.sealing.anchor.last), on: connection)
+            for (id, sealing) in events {
+                if let blocks = sealing.blocks, let last, blocks.lowerBound > last + 1, blocks.lowerBound > start {
+                    report.add("audit blocks \(last + 1) to \(blocks.lowerBound - 1): no security event records them")
+                }
+                last = sealing.anchor.last
+                if sealing.blocks != nil, sealing.anchor.last >= start, let digest = known[sealing.anchor.last],
+                    digest != sealing.anchor.digest
+                {
+                    report.add("audit block \(sealing.anchor.last): it is not the one that the security event \(id) records")
+                }
+            }
+            guard rows.count == Self.eventPage else { return }
+            after = try rows[rows.count - 1].decode(0)
+        }
+    }
+
+    private func digests(of numbers: [Int], on connection: isolated PostgresConnection) throws -> [Int: [UInt8]] {
+        try connection.query(
+            "SELECT number, digest FROM \(table) WHERE number = ANY ($1)", [.int64s(numbers.map { Int64($0) })]
+        ).reduce(into: [:]) { $0[try $1.decode(0, as: Int.self)] = try $1.decode(1, as: PostgresBytes.self).bytes }
+    }
+}

@@ -1,0 +1,498 @@
+"""The audit is evidence: what is sealed is not changed, deleted, added or moved unnoticed, whoever writes SQL."""
+
+import contextlib
+import hashlib
+import json
+import uuid
+
+import psycopg
+import pytest
+from cluster import MIGRATIONS, Cluster
+from proxy import ACTIONS
+from server import Server
+from waiting import until
+
+COLUMNS = ["auditid", "createdon", "action", "operation", "objectid", "objecttypecode", "userid", "useridname", "attributemask", "changedata",
+           "transactionid", "databaserole", "versionnumber", "callinguserid"]
+KEPT = ["org_contoso.audit", "org_contoso.audit_block", "org_contoso.security_event", "config.attested_state", "config.event_checkpoint"]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three sealings of an organization, and another one that has some too."""
+    cluster = Cluster()
+    try:
+        cluster.run("key", "show")
+        cluster.run("org", "create", "fabrikam")
+        for n in range(3):
+            write(cluster, f"team {n}", 5)
+            write(cluster, f"theirs {n}", 5, "org_fabrikam")
+            cluster.run("events", "seal")
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def own_cluster():
+    cluster = Cluster()
+    try:
+        write(cluster, "first", 2)
+        yield cluster
+    finally:
+        cluster.remove()
+
+
+def write(cluster, name, count=1, schema="org_contoso"):
+    """Records that are audited."""
+    cluster.sql(
+        f"INSERT INTO {schema}.team (teamid, name, businessunitid) SELECT gen_random_uuid(), '{name} ' || n, "
+        f"(SELECT businessunitid FROM {schema}.businessunit LIMIT 1) FROM generate_series(1, {count}) AS n")
+
+
+def seal(cluster, organization="contoso"):
+    return json.loads(cluster.run("events", "seal", "--org", organization, "--json").stdout)["sealed"]
+
+
+def verified(cluster, *arguments, organization="contoso"):
+    result = cluster.run("events", "verify", "--org", organization, "--json", *arguments, check=False)
+    found = json.loads(result.stdout)
+    assert result.returncode == (1 if found["problems"] else 0), result.stderr
+    return found
+
+
+def problems(cluster, *arguments, organization="contoso"):
+    return verified(cluster, *arguments, organization=organization)["problems"]
+
+
+def codes(cluster, *arguments):
+    return {f["code"] for f in json.loads(cluster.run("doctor", "--json", *arguments, check=False).stdout)["findings"]}
+
+
+def events(cluster, kind="audit sealed"):
+    lines = [json.loads(line) for line in cluster.run("events", "export", "--org", "contoso").stdout.splitlines()]
+    return [e["details"] for e in lines[:-1] if e["kind"] == kind]
+
+
+def blocks(cluster):
+    return cluster.sql("SELECT number, entries FROM audit_block ORDER BY number")
+
+
+@contextlib.contextmanager
+def tampered(cluster, *statements, role=None):
+    """The organization after SQL without triggers; as it was afterwards."""
+    cluster.sql("; ".join(f"DROP TABLE IF EXISTS public.kept_{n}; CREATE TABLE public.kept_{n} AS TABLE {t}" for n, t in enumerate(KEPT)))
+    with psycopg.connect(cluster.superuser, autocommit=True) as connection:
+        connection.execute("SET search_path = org_contoso, public; SET fieldseal.maintenance = 'on'")
+        if role:
+            connection.execute(f"SET ROLE {role}")
+        if role == "fieldseal_owner":
+            for table in ("audit", "audit_block", "security_event"):
+                connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        if not role:
+            connection.execute("SET session_replication_role = replica")
+        for statement in statements:
+            connection.execute(statement)
+        if role == "fieldseal_owner":
+            for table in ("audit", "audit_block", "security_event"):
+                connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+    try:
+        yield
+    finally:
+        cluster.sql("SET session_replication_role = replica; " + "; ".join(
+            f"DELETE FROM {t}; INSERT INTO {t} SELECT * FROM public.kept_{n}" for n, t in enumerate(KEPT)))
+        # Numbers of events have no gaps.
+        cluster.sql("SELECT setval(pg_get_serial_sequence('security_event', 'security_event_id'), max(security_event_id)) FROM security_event")
+
+
+# What a sealing is ------------------------------------------------------------------------------------------------------------
+
+
+def digest_of(cluster, number, previous):
+    """A block's digest, computed from docs/evidence.md alone."""
+    values = ", ".join(f"(extract(epoch FROM {c}) * 1000000)::bigint" if c == "createdon" else c for c in COLUMNS)
+    rows = cluster.sql(f"SELECT auditid, jsonb_build_array({values})::text FROM audit WHERE block = {number}")
+    members = b"".join(sorted(id.bytes + hashlib.sha256(text.encode()).digest() for id, text in rows))
+    [(head,)] = cluster.sql(
+        f"SELECT jsonb_build_array(number, (extract(epoch FROM sealed_on) * 1000000)::bigint, snapshot)::text FROM audit_block WHERE number = {number}")
+    return hashlib.sha256(previous + head.encode() + members).digest()
+
+
+def test_each_sealing_is_an_event_whose_digests_anyone_can_compute(own_cluster):
+    own_cluster.sql("UPDATE team SET name = E'quote \" back \\\\ slash \\u0001 \u00fc \U0001f511'")
+    assert blocks(own_cluster) == [] and seal(own_cluster) > 0
+    assert seal(own_cluster) == 0 and len(events(own_cluster)) == 1
+    for n in range(2):
+        write(own_cluster, f"more {n}", 3)
+        assert seal(own_cluster) == 3
+    previous = b""
+    said = events(own_cluster)
+    for number, entries in blocks(own_cluster):
+        assert digest_of(own_cluster, number, previous) == own_cluster.sql(f"SELECT digest FROM audit_block WHERE number = {number}")[0][0]
+        previous = digest_of(own_cluster, number, previous)
+        assert f"block {number} with {entries} entries; sealed up to block {number} (SHA-256 {previous.hex()}), kept from block 1" in said
+    found = verified(own_cluster)
+    assert found["problems"] == [] and found["unsealedEntries"] == 0
+    assert found["sealedEntries"] == own_cluster.sql("SELECT count(*) FROM audit")[0][0] and found["sealedBlocks"] == len(said) == 3
+    assert own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)]
+    assert {"audit-changed", "audit-doubted", "audit-not-sealed"}.isdisjoint(codes(own_cluster))
+
+
+def test_what_was_there_before_is_sealed_in_blocks_of_bounded_size_and_of_one_day(own_cluster):
+    write(own_cluster, "old", 4_500)
+    own_cluster.sql(
+        "SET session_replication_role = replica; UPDATE audit SET createdon = createdon - (1 + get_byte(uuid_send(auditid), 0) % 3) * interval '1 day'")
+    count = own_cluster.sql("SELECT count(*) FROM audit")[0][0]
+    assert seal(own_cluster) == count > 4_500
+    found = verified(own_cluster)
+    assert found["problems"] == [] and found["sealedEntries"] == count
+    assert max(entries for _, entries in blocks(own_cluster)) <= 2_000
+    days = own_cluster.sql("SELECT count(DISTINCT (createdon AT TIME ZONE 'UTC')::date) FROM audit GROUP BY block")
+    assert set(days) == {(1,)} and len(events(own_cluster)) == 3
+    assert events(own_cluster, "audit entries doubted") == []
+
+
+# Attacks ------------------------------------------------------------------------------------------------------------------------
+
+ONE = "(SELECT auditid FROM audit WHERE block = 2 ORDER BY auditid LIMIT 1)"
+LAST = "(SELECT max(number) FROM audit_block)"
+SEALED_EVENT = "(SELECT max(security_event_id) FROM security_event WHERE kind = 'audit sealed')"
+ATTACKS = {
+    "changed": ([f"UPDATE audit SET useridname = 'innocent' WHERE auditid = {ONE}"], "block 2: the entry", "was changed"),
+    "backdated": ([f"UPDATE audit SET createdon = createdon - interval '1 day' WHERE auditid = {ONE}"], "block 2: the entry", "was changed"),
+    "another caller": ([f"UPDATE audit SET callinguserid = gen_random_uuid() WHERE auditid = {ONE}"], "block 2: the entry", "was changed"),
+    "deleted": ([f"DELETE FROM audit WHERE auditid = {ONE}"], "block 2: the entry", "was taken out"),
+    "deleted with its member": (
+        [f"DELETE FROM audit WHERE auditid = {ONE}",
+         "UPDATE audit_block SET entries = entries - 1, members = substr(members, 49), digest = sha256('x') WHERE number = 2"],
+        "block 2: it was changed"),
+    "a member less": (["UPDATE audit_block SET entries = entries - 1, members = substr(members, 49) WHERE number = 2"], "block 2: it was changed"),
+    "inserted": (
+        ["INSERT INTO audit (action, operation, objectid, objecttypecode, block) VALUES (3, 3, gen_random_uuid(), 'mailbox', 2)"],
+        "block 2: the entry", "was put into it"),
+    "taken out of its block": ([f"UPDATE audit SET block = NULL WHERE auditid = {ONE}"], "block 2: the entry", "was taken out"),
+    "exchanged": (
+        ["CREATE TEMP TABLE pair AS SELECT array_agg(auditid) AS ids FROM (SELECT auditid FROM audit WHERE block = 2 ORDER BY auditid LIMIT 2) AS two",
+         "UPDATE audit SET auditid = '00000000-0000-0000-0000-000000000000' WHERE auditid = (SELECT ids[1] FROM pair)",
+         "UPDATE audit SET auditid = (SELECT ids[1] FROM pair) WHERE auditid = (SELECT ids[2] FROM pair)",
+         "UPDATE audit SET auditid = (SELECT ids[2] FROM pair) WHERE auditid = '00000000-0000-0000-0000-000000000000'"],
+        "block 2: the entry", "was changed"),
+    "moved to another block": ([f"UPDATE audit SET block = 3 WHERE auditid = {ONE}"], "block 3: the entry", "was put into it"),
+    "blocks exchanged": (
+        ["UPDATE audit SET block = 5 - block WHERE block IN (2, 3)", "UPDATE audit_block SET number = -1 * number + 105 WHERE number IN (2, 3)",
+         "UPDATE audit_block SET number = number - 100 WHERE number > 100"], "block 2: it was changed"),
+    "renumbered": (
+        ["UPDATE audit SET block = block + 1 WHERE block > 1", "UPDATE audit_block SET number = number + 100 WHERE number > 1",
+         "UPDATE audit_block SET number = number - 99 WHERE number > 100"], "block 2: it is missing"),
+    "the last block deleted": ([f"DELETE FROM audit WHERE block = {LAST}", f"DELETE FROM audit_block WHERE number = {LAST}"], "block 3: it is missing"),
+    "the last block emptied": ([f"UPDATE audit SET block = NULL WHERE block = {LAST}", f"DELETE FROM audit_block WHERE number = {LAST}"], "block 3: it is missing"),
+    "the first block deleted": (["DELETE FROM audit WHERE block = 1", "DELETE FROM audit_block WHERE number = 1"], "block 1: it is missing"),
+    "everything deleted": (["DELETE FROM audit", "DELETE FROM audit_block"], "block 1: it is missing, as are those up to 3"),
+    "all as if it were new": (["UPDATE audit SET block = NULL", "DELETE FROM audit_block"], "block 1: it is missing, as are those up to 3"),
+    "a block more": (
+        ["INSERT INTO audit (action, operation, objectid, objecttypecode, block) VALUES (3, 3, gen_random_uuid(), 'mailbox', 4)",
+         "INSERT INTO audit_block SELECT 4, now(), 1, uuid_send(auditid) || sha256('x'), NULL, sha256('x') FROM audit WHERE block = 4"],
+        "block 4: it was written past this service"),
+    "an entry of no block": (
+        ["INSERT INTO audit (action, operation, objectid, objecttypecode, block) VALUES (3, 3, gen_random_uuid(), 'mailbox', 99)"], "block 99: it is not there"),
+    "the event deleted": ([f"DELETE FROM security_event WHERE security_event_id >= {SEALED_EVENT}"], "security events are missing"),
+    "the event changed": (
+        ["UPDATE security_event SET details = replace(details, '5 entries', '4 entries') WHERE security_event_id = " + SEALED_EVENT], "this event was changed"),
+    "another organization's block": (
+        ["DELETE FROM audit WHERE block = 2", "DELETE FROM audit_block WHERE number = 2",
+         "INSERT INTO audit SELECT * FROM org_fabrikam.audit WHERE block = 2", "INSERT INTO audit_block SELECT * FROM org_fabrikam.audit_block WHERE number = 2"],
+        "block 2: it was changed, or is another one"),
+}
+
+
+@pytest.mark.parametrize("attack, role", [
+    *((attack, None) for attack in ATTACKS),
+    *((attack, "fieldseal_owner") for attack in ("changed", "deleted", "inserted", "the last block deleted", "all as if it were new")),
+])
+def test_what_sql_does_to_the_sealed_audit_is_named(cluster, attack, role):
+    statements, *words = ATTACKS[attack]
+    assert problems(cluster) == []
+    with tampered(cluster, *statements, role=role):
+        found = problems(cluster)
+        assert any(all(word in problem for word in words) for problem in found), found
+        doctor = cluster.run("doctor", "--json", check=False)
+        assert {f["code"] for f in json.loads(doctor.stdout)["findings"]} & {"audit-changed", "event-chain-cut", "event-chain-broken"}
+        assert doctor.returncode == 2
+        # What is sealed afterwards makes nothing good.
+        cluster.run("events", "seal", check=False)
+        assert problems(cluster) != []
+    assert problems(cluster) == []
+
+
+@pytest.mark.parametrize("statement, state", [
+    ("DELETE FROM audit", "42501"), ("UPDATE audit SET useridname = 'x'", "42501"), ("TRUNCATE audit_block", "42501"),
+    ("DELETE FROM audit_block", "42501"), ("UPDATE audit_block SET digest = sha256('x')", "42501"),
+    ("UPDATE audit SET block = 1", "FS013"), ("UPDATE audit SET block = NULL", "FS013"),
+    ("INSERT INTO audit (action, operation, objectid, objecttypecode) VALUES (1, 1, gen_random_uuid(), 'mailbox')", "42501"),
+])
+def test_the_service_s_role_changes_nothing_that_is_sealed(cluster, statement, state):
+    with psycopg.connect(cluster.superuser) as connection:
+        connection.execute("SET search_path = org_contoso, public; SET ROLE fieldseal_service; SET fieldseal.evidence = 'move'")
+        with pytest.raises(psycopg.Error) as error:
+            connection.execute(statement)
+    assert error.value.sqlstate == state
+
+
+def test_what_the_service_s_role_can_write_is_named(cluster):
+    write(cluster, "unsealed")
+    unsealed = "UPDATE audit SET block = {} WHERE block IS NULL"
+    forged = "INSERT INTO audit_block SELECT {}, now(), 1, decode(repeat('00', 48), 'hex'), NULL, sha256('x')"
+    for statement, words in [
+        (unsealed.format(2), "was put into it"), (unsealed.format(99), "block 99: it is not there"), (forged.format(4), "written past this service"),
+        (forged.format(9), "written past this service"),
+    ]:
+        with tampered(cluster, statement, role="fieldseal_service"):
+            assert any(words in p for p in problems(cluster)), (statement, problems(cluster))
+    assert problems(cluster) == []
+
+
+def test_an_earlier_program_s_archive_and_the_owner_s_accident_are_refused(cluster):
+    for setting in ("", "move"):
+        with psycopg.connect(cluster.superuser) as connection:
+            connection.execute("SET search_path = org_contoso, public; SET ROLE fieldseal_owner")
+            connection.execute("SELECT set_config('fieldseal.evidence', %s, false)", [setting])
+            with pytest.raises(psycopg.Error) as error:
+                connection.execute("DELETE FROM audit WHERE createdon < now()")
+        assert error.value.sqlstate == "FS013"
+
+
+def test_a_step_back_gives_the_blocks_up_on_record(own_cluster):
+    write(own_cluster, "before", 3)
+    seal(own_cluster)
+    count = own_cluster.sql("SELECT count(*) FROM audit")
+    own_cluster.step_back("contoso", MIGRATIONS[MIGRATIONS.index("0025_sealed_audit") - 1])
+    own_cluster.sql("UPDATE team SET description = 'by the earlier program'")
+    own_cluster.run("migrate", "up")
+    assert "because the migration 0025_sealed_audit is undone; sealed up to block 1" in events(own_cluster)[-1]
+    assert problems(own_cluster) == [] and seal(own_cluster) > count[0][0] and [n for n, _ in blocks(own_cluster)] == [2]
+    assert problems(own_cluster) == [] and events(own_cluster, "audit entries doubted") == []
+    # By SQL alone it is no step back.
+    with tampered(own_cluster, "UPDATE audit SET block = NULL", "DELETE FROM audit_block"):
+        assert any("block 2: it is missing" in p for p in problems(own_cluster))
+
+
+# Entries that no trigger wrote --------------------------------------------------------------------------------------------------
+
+FORGED = "INSERT INTO audit (action, operation, objectid, objecttypecode, {}) VALUES (3, 3, gen_random_uuid(), 'mailbox', {})"
+
+
+@pytest.mark.parametrize("columns, values, words", [
+    ("createdon", "now() - interval '1 year'", "its time is before its transaction began"),
+    ("createdon", "now() + interval '1 hour'", "its time is in the future"),
+    ("createdon", "'infinity'", "its time is in the future"),
+    ("createdon", "'-infinity'", "its time is before its transaction began"),
+    ("createdon, transactionid", "now() - interval '1 year', (SELECT min(transactionid::bigint)::text FROM audit)", "its transaction had ended"),
+    ("transactionid", "'innocent'", "its transaction is no number"),
+])
+def test_an_entry_that_is_forged_into_the_past_is_doubted(own_cluster, columns, values, words):
+    seal(own_cluster)
+    own_cluster.sql(f"SET session_replication_role = replica; {FORGED.format(columns, values)}")
+    write(own_cluster, "legitimate")
+    [(forged,)] = own_cluster.sql("SELECT auditid::text FROM audit WHERE block IS NULL AND objecttypecode = 'mailbox'")
+    seal(own_cluster)
+    [doubted] = events(own_cluster, "audit entries doubted")
+    assert doubted.startswith("1 up to block ") and f"{forged}: {words}" in doubted
+    assert "audit-doubted" in codes(own_cluster) and problems(own_cluster) == []
+    # The doctor names what is not sealed, if it is old; that was this entry's claim.
+    own_cluster.sql(f"SET session_replication_role = replica; {FORGED.format('createdon', 'now() - interval $$1 hour$$')}")
+    assert "audit-not-sealed" in codes(own_cluster)
+
+
+def test_long_transactions_and_savepoints_are_not_doubted(own_cluster):
+    seal(own_cluster)
+    with psycopg.connect(own_cluster.superuser) as long:
+        long.execute("SET search_path = org_contoso, public")
+        long.execute("UPDATE team SET name = 'in a long transaction'")
+        write(own_cluster, "meanwhile")
+        assert seal(own_cluster) == 1
+        with long.transaction():
+            long.execute("UPDATE team SET description = 'in a savepoint'")
+        write(own_cluster, "later")
+        assert seal(own_cluster) == 1
+    assert seal(own_cluster) >= 2 and events(own_cluster, "audit entries doubted") == [] and problems(own_cluster) == []
+
+
+# Archives, exports, and what accepts a changed state ----------------------------------------------------------------------------
+
+
+def archive(cluster, file, *arguments, before=None):
+    if before is None:
+        until(lambda: cluster.sql("SELECT max(createdon) < date_trunc('second', now()) FROM audit") != [(False,)])
+        [(before,)] = cluster.sql("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+    return cluster.run("events", "archive", "--org", "contoso", "--before", before, "--to", str(file), *arguments, check=False)
+
+
+def test_archives_of_whole_blocks_leave_the_others_verifiable(own_cluster, tmp_path):
+    seal(own_cluster)
+    write(own_cluster, "old", 3)
+    own_cluster.sql("SET session_replication_role = replica; UPDATE audit SET createdon = createdon - interval '50 days' WHERE block IS NULL")
+    write(own_cluster, "new", 2)
+    own_cluster.sql("SET session_replication_role = replica; UPDATE audit SET createdon = createdon - interval '50 days' WHERE block = 1")
+    # What was changed is not archived.
+    refused = archive(own_cluster, tmp_path / "x", "--audit", before="2026-01-01")
+    assert refused.returncode and "no entries before" in refused.stderr
+    own_cluster.sql("SET session_replication_role = replica; UPDATE audit SET createdon = createdon + interval '50 days' WHERE block = 1")
+    old = own_cluster.sql("SELECT count(*) FROM audit WHERE block = 1")[0][0]
+    assert archive(own_cluster, tmp_path / "first", "--audit").returncode == 0
+    assert own_cluster.sql("SELECT count(*) FROM audit") == [(0,)] and blocks(own_cluster) == [] and problems(own_cluster) == []
+    lines = [json.loads(line) for line in (tmp_path / "first").read_text().splitlines()]
+    assert (lines[0]["first"], lines[0]["previousHash"]) == (1, None) and lines[0]["count"] == len(lines) - 2 > old
+    write(own_cluster, "after", 2)
+    seal(own_cluster)
+    last = lines[0]["last"]
+    assert blocks(own_cluster) == [(last + 1, 2)] and problems(own_cluster) == []
+    # An archived block is put back; the events' archive takes the sealings along and not what they say.
+    with tampered(own_cluster, f"INSERT INTO audit_block VALUES ({last}, now(), 1, decode(repeat('00', 48), 'hex'), NULL, sha256('x'))"):
+        assert any("was put back" in p for p in problems(own_cluster))
+    own_cluster.run("key", "show")
+    assert archive(own_cluster, tmp_path / "events").returncode == 0
+    assert events(own_cluster) == [] and problems(own_cluster) == []
+    for attack in ("DELETE FROM audit", f"UPDATE audit SET useridname = 'x' WHERE block = {last + 1}", "DELETE FROM audit; DELETE FROM audit_block"):
+        with tampered(own_cluster, attack):
+            assert any("audit block" in p for p in problems(own_cluster)), attack
+    write(own_cluster, "later", 1)
+    seal(own_cluster)
+    assert problems(own_cluster) == [] and [n for n, _ in blocks(own_cluster)] == [last + 1, last + 2]
+
+
+def test_blocks_that_were_changed_are_not_archived(own_cluster, tmp_path):
+    seal(own_cluster)
+    own_cluster.sql("SET session_replication_role = replica; UPDATE audit SET useridname = 'innocent'")
+    refused = archive(own_cluster, tmp_path / "x", "--audit")
+    assert refused.returncode and "is not as it was sealed" in refused.stderr and not (tmp_path / "x").exists()
+
+
+def test_exports_keep_the_blocks_and_a_clone_goes_on(own_cluster, tmp_path):
+    write(own_cluster, "before", 3)
+    seal(own_cluster)
+    write(own_cluster, "not sealed yet", 2)
+    file = tmp_path / "contoso.export"
+    own_cluster.run("org", "export", "contoso", str(file))
+    key = own_cluster.run("key", "show", "--org", "contoso").stdout
+    own_cluster.run("org", "import", str(file), "--as-new", "--name", "copy", stdin=key)
+    there = Cluster(is_copy=False)
+    try:
+        there.run("org", "remove", "contoso", "--without-export", stdin="contoso\n")
+        there.run("org", "import", str(file), "--key", stdin=key)
+        for place, organization in [(own_cluster, "copy"), (there, "contoso"), (own_cluster, "contoso")]:
+            count = verified(place, organization=organization)
+            assert count["problems"] == [] and count["unsealedEntries"] >= 2 and count["sealedEntries"] > 3
+            schema = f"org_{organization}"
+            write(place, "after", 1, schema)
+            assert seal(place, organization) >= 3 and problems(place, organization=organization) == []
+            assert place.sql(f"SELECT count(*) FROM {schema}.security_event WHERE kind = 'audit entries doubted'") == [(0,)]
+            place.sql(f"SET session_replication_role = replica; UPDATE {schema}.audit SET useridname = 'x' WHERE block = 1")
+            assert any("block 1" in p for p in problems(place, organization=organization))
+    finally:
+        there.remove()
+
+
+def test_what_an_operator_accepts_is_sealed_anew_on_record(own_cluster):
+    write(own_cluster, "before", 3)
+    seal(own_cluster)
+    own_cluster.sql("SET session_replication_role = replica; DELETE FROM audit WHERE auditid = (SELECT auditid FROM audit LIMIT 1)")
+    assert any("was taken out" in p for p in problems(own_cluster))
+    shown = own_cluster.run("org", "attach", "contoso", "--yes").stdout
+    assert "was taken out" in shown and problems(own_cluster) == []
+    assert "to be sealed anew, because audit block 1: the entry" in events(own_cluster)[-1]
+    assert seal(own_cluster) > 0 and problems(own_cluster) == [] and [n for n, _ in blocks(own_cluster)] == [2]
+    own_cluster.sql("SET session_replication_role = replica; DELETE FROM audit WHERE auditid = (SELECT auditid FROM audit LIMIT 1)")
+    assert any("block 2" in p for p in problems(own_cluster))
+
+
+# Crashes, servers and organizations that sleep ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_struck_at_each_of_its_statements_a_sealing_is_whole_or_not_there(own_cluster, action):
+    write(own_cluster, "before", 3)
+    own_cluster.proxy.reset()
+    own_cluster.run("events", "seal", "--org", "contoso", settings="proxied")
+    statements = [s for s in own_cluster.proxy.statements if "audit" in s or s in ("COMMIT",)]
+    assert len(statements) > 5
+    for number, sql in enumerate(dict.fromkeys(statements)):
+        write(own_cluster, f"{action} {number}", 2)
+        started = []
+        own_cluster.proxy.reset(lambda _, passing, sql=sql: action if passing == sql else None, process=lambda: started[0])
+        started.append(own_cluster.popen("events", "seal", "--org", "contoso", settings="proxied"))
+        started[0].communicate("")
+        own_cluster.proxy.reset()
+        until(lambda: own_cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'fieldseal_service'") == [(0,)])
+        found = verified(own_cluster)
+        assert found["problems"] == [] and found["unsealedEntries"] in (0, 2), (sql, found)
+        sealed = own_cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'audit sealed'")[0][0]
+        assert len(blocks(own_cluster)) == sealed
+        seal(own_cluster)
+        assert verified(own_cluster)["unsealedEntries"] == 0
+
+
+def test_two_servers_seal_what_all_write_and_hold_nobody_up(own_cluster):
+    own_cluster.run("events", "seal")
+    servers = [Server(own_cluster, sealing="1") for _ in range(2)]
+    try:
+        for n in range(20):
+            answer = servers[n % 2].request("POST", "teams", {"name": f"team {n}"})
+            assert answer.status_code == 204, answer.text
+            write(own_cluster, f"by SQL {n}")
+        until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
+        sealings = len(events(own_cluster))
+        assert problems(own_cluster) == [] and sealings == len(blocks(own_cluster))
+        assert events(own_cluster, "audit entries doubted") == []
+        # A key change, and a transaction that has written and waits: what others write is sealed.
+        with psycopg.connect(own_cluster.superuser) as open_transaction:
+            open_transaction.execute("UPDATE org_contoso.team SET description = 'open'")
+            own_cluster.run("key", "change", "--org", "contoso", stdin="")
+            write(own_cluster, "meanwhile")
+            until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
+            assert servers[0].request("POST", "teams", {"name": "meanwhile"}).status_code == 204
+        until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
+        assert problems(own_cluster) == []
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def test_a_server_visits_organizations_that_are_noted_alone(own_cluster):
+    own_cluster.run("org", "create", "asleep")
+    own_cluster.run("events", "seal")
+    own_cluster.sql("DELETE FROM config.unsealed_audit")
+    # An entry without a note: as of an organization that sleeps, it is not looked for.
+    own_cluster.sql("SET session_replication_role = replica; " + FORGED.format("databaserole", "'x'").replace("INTO audit", "INTO org_asleep.audit"))
+    server = Server(own_cluster, sealing="1")
+    try:
+        write(own_cluster, "awake")
+        until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
+        assert own_cluster.sql("SELECT count(*) FROM org_asleep.audit WHERE block IS NULL") == [(1,)]
+        [(id,)] = own_cluster.sql("SELECT organization_id FROM encryption")
+        assert own_cluster.sql("SELECT organization_id FROM config.unsealed_audit") == [(id,)]
+        for n in range(3):
+            write(own_cluster, f"more {n}")
+        assert own_cluster.sql("SELECT count(*) FROM config.unsealed_audit") == [(1,)]
+        # The note goes after half an hour, but not before a transaction that may rely on it has ended.
+        with psycopg.connect(own_cluster.superuser) as relying:
+            relying.execute("UPDATE org_contoso.team SET description = 'relies'")
+            own_cluster.sql("UPDATE config.unsealed_audit SET noted_on = noted_on - interval '31 minutes'")
+            until(lambda: own_cluster.sql("SELECT count(*) FROM config.unsealed_audit WHERE quiet_after IS NOT NULL") == [(1,)])
+            write(own_cluster, "anew")
+            assert own_cluster.sql("SELECT count(*) FROM config.unsealed_audit") == [(2,)]
+            until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
+            assert own_cluster.sql("SELECT count(*) FROM config.unsealed_audit") == [(2,)]
+        until(lambda: own_cluster.sql("SELECT count(*) FROM config.unsealed_audit") == [(1,)])
+        assert own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)]
+        write(own_cluster, "in asleep", schema="org_asleep")
+        until(lambda: own_cluster.sql("SELECT count(*) FROM org_asleep.audit WHERE block IS NULL") == [(0,)])
+    finally:
+        server.stop()
+
+
+def test_ids_of_entries_are_named(cluster):
+    [(entry,)] = cluster.sql(f"SELECT {ONE}")
+    assert isinstance(entry, uuid.UUID)
+    with tampered(cluster, f"UPDATE audit SET changedata = '{{}}' WHERE auditid = '{entry}'"):
+        assert problems(cluster) == [f"audit block 2: the entry {entry} was changed"]
+        assert problems(cluster, "--from-checkpoint") == [f"audit block 2: the entry {entry} was changed"]
