@@ -1,12 +1,14 @@
 """Organizations that sleep, made as copies of one: their schema by SQL, and their rows of `config`."""
 
 import concurrent.futures
+import pathlib
 import re
 import subprocess
 import uuid
 
 import psycopg
 from attested import Attestor
+from cluster import MIGRATIONS
 
 #: Organizations made at a time.
 PARALLEL = 3
@@ -14,39 +16,40 @@ PARALLEL = 3
 BATCH = 50
 #: Rows of `config` that an organization which nobody has used has, beside its attested state.
 TABLES = ("migration", "organization_key")
-#: The rights to functions. PostgreSQL looks a function up among those of that name in all schemas, so GRANT for each takes long.
-RIGHTS = """
-    WITH rights AS MATERIALIZED (
-        SELECT o.proname, o.proacl FROM pg_depend AS e JOIN pg_proc AS o ON o.oid = e.objid
-         WHERE e.refclassid = 'pg_namespace'::regclass AND e.refobjid = '{template}'::regnamespace AND e.classid = 'pg_proc'::regclass
-    ), made AS MATERIALIZED (
-        SELECT d.objid FROM pg_depend AS d
-         WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = '{of}'::regnamespace AND d.classid = 'pg_proc'::regclass)
-    UPDATE pg_proc AS p SET proacl = r.proacl FROM made AS m, rights AS r WHERE p.oid = m.objid AND r.proname = p.proname"""
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LEDGER = """
+    CREATE TABLE migration (name text NOT NULL, checksum text NOT NULL, milliseconds bigint NOT NULL,
+        applied_on timestamptz NOT NULL DEFAULT now(), applied_by text NOT NULL DEFAULT session_user, PRIMARY KEY (name));"""
+
+
+def statements(cluster, template):
+    """What makes the schema of the template, with the mark that the names of functions have meanwhile, and what fills it."""
+    applied = [name for name, in cluster.sql(f"SELECT name FROM org_{template}.migration")]
+    made = LEDGER + (ROOT / "migrations/organization.sql").read_text()
+    for name in reversed([name for name in MIGRATIONS if name not in applied]):
+        made += (ROOT / f"migrations/org/{name}.down.sql").read_text()
+    dump = subprocess.run(
+        ["pg_dump", "--data-only", "-n", f"org_{template}", "--inserts", cluster.superuser], capture_output=True, text=True, check=True).stdout
+    rows = re.findall(rf"^INSERT INTO org_{template}\.(?!audit_setting ).*;$|^SELECT pg_catalog\.setval.*;$", dump, re.M)
+    return made, "\n".join(rows)
 
 
 def copy_organizations(cluster, template, names):
     """Makes an organization of each name, as `template` is. Their cells' keys are the template's, so none of them has passwords."""
-    dump = subprocess.run(
-        ["pg_dump", "-n", f"org_{template}", "--inserts", "--no-comments", "--no-owner", cluster.superuser], capture_output=True, text=True,
-        check=True).stdout
-    # What follows is for psql, for the session, a remark, or a right that is copied afterwards.
-    script = re.sub(
-        r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(?:un)?restrict .*|(?:GRANT|REVOKE) .* ON FUNCTION .*|)\n", "", dump, flags=re.M)
+    made, rows = statements(cluster, template)
     [(id, rotation)] = cluster.sql(f"SELECT organization_id::text, rotation_id::text FROM org_{template}.encryption")
     copies = [(name, uuid.uuid4()) for name in names]
 
     def make(batch):
         with psycopg.connect(cluster.superuser, autocommit=True) as connection:
-            connection.execute(
-                "SET session_replication_role = replica; SET check_function_bodies = off; SET client_min_messages = error; "
-                "SET synchronous_commit = off; SET allow_system_table_mods = on")
+            connection.execute("SET check_function_bodies = off; SET client_min_messages = error; SET synchronous_commit = off")
             for name, new in batch:
+                own = rows.replace(f"org_{template}", schema(name)).replace(id, str(new)).replace(rotation, str(new))
                 # One call, and one transaction.
                 connection.execute(
-                    f"SET LOCAL ROLE fieldseal_owner; "
-                    f"{script.replace(f'org_{template}', schema(name)).replace(id, str(new)).replace(rotation, str(new))}; "
-                    f"RESET ROLE; {RIGHTS.format(of=schema(name), template=f'org_{template}')}")
+                    f"SET LOCAL ROLE fieldseal_owner; CREATE SCHEMA {schema(name)}; SET LOCAL search_path = {schema(name)}, pg_temp; "
+                    f"SET LOCAL fieldseal.maintenance = 'on'; {made.replace('$new', f'${new.hex}')}; "
+                    f"RESET ROLE; SET LOCAL session_replication_role = replica; {own}")
         register(cluster, id, batch)
 
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:

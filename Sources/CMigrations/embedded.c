@@ -8,6 +8,9 @@ static const unsigned char bootstrap[] = {
 static const unsigned char recovery[] = {
 #embed "../../migrations/recovery.sql"
 };
+static const unsigned char organization[] = {
+#embed "../../migrations/organization.sql"
+};
 static const unsigned char config_0001[] = {
 #embed "../../migrations/config/0001_cells.sql"
 };
@@ -173,6 +176,12 @@ static const unsigned char config_0031[] = {
 static const unsigned char config_0031_down[] = {
 #embed "../../migrations/config/0031_sealed_audit.down.sql"
 };
+static const unsigned char config_0032[] = {
+#embed "../../migrations/config/0032_lookups.sql"
+};
+static const unsigned char config_0032_down[] = {
+#embed "../../migrations/config/0032_lookups.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -311,10 +320,17 @@ static const unsigned char org_0025[] = {
 static const unsigned char org_0025_down[] = {
 #embed "../../migrations/org/0025_sealed_audit.down.sql"
 };
+static const unsigned char org_0026[] = {
+#embed "../../migrations/org/0026_lookups.sql"
+};
+static const unsigned char org_0026_down[] = {
+#embed "../../migrations/org/0026_lookups.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
     {"recovery.sql", recovery, sizeof recovery},
+    {"organization.sql", organization, sizeof organization},
     {"config/0001_cells.sql", config_0001, sizeof config_0001},
     {"config/0002_deployment.sql", config_0002, sizeof config_0002},
     {"config/0003_inspection.sql", config_0003, sizeof config_0003},
@@ -370,6 +386,8 @@ static const struct embedded_file files[] = {
     {"config/0030_invitations.down.sql", config_0030_down, sizeof config_0030_down},
     {"config/0031_sealed_audit.sql", config_0031, sizeof config_0031},
     {"config/0031_sealed_audit.down.sql", config_0031_down, sizeof config_0031_down},
+    {"config/0032_lookups.sql", config_0032, sizeof config_0032},
+    {"config/0032_lookups.down.sql", config_0032_down, sizeof config_0032_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -416,6 +434,8 @@ static const struct embedded_file files[] = {
     {"org/0024_callers_and_types.down.sql", org_0024_down, sizeof org_0024_down},
     {"org/0025_sealed_audit.sql", org_0025, sizeof org_0025},
     {"org/0025_sealed_audit.down.sql", org_0025_down, sizeof org_0025_down},
+    {"org/0026_lookups.sql", org_0026, sizeof org_0026},
+    {"org/0026_lookups.down.sql", org_0026_down, sizeof org_0026_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -24,10 +24,23 @@ package struct GenerationKey: Sendable {
     /// Makes the key's finished generation the current one.
     package func putInForce(in organization: Organization, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
-            "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)",
-            [
-                .int32(Int32(version)), .bytes(salt), .int32(Int32(iterations)), .bytes(keyCheck), .text(fingerprint),
-                .uuid(changeID), .uuid(organization.id),
-            ])
+            "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)", values(of: organization))
+    }
+
+    /// Writes the key of a new organization, as the owner. Its generation is made in force.
+    package func insert(into organization: Organization, on connection: isolated PostgresConnection) throws {
+        _ = try connection.query(
+            """
+            INSERT INTO \(organization.qualified("encryption"))
+                (key_version, salt, iterations, key_check, fingerprint, rotation_id, organization_id)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            """, values(of: organization))
+    }
+
+    private func values(of organization: Organization) -> [PostgresParameter] {
+        [
+            .int32(Int32(version)), .bytes(salt), .int32(Int32(iterations)), .bytes(keyCheck), .text(fingerprint),
+            .uuid(changeID), .uuid(organization.id),
+        ]
     }
 }

@@ -78,6 +78,11 @@ extension MigrationRunner {
         }
     }
 
+    /// The condition that a row of `config.migration` is of the organization $2, or of the deployment. It is the one of the index.
+    static let ofTarget = """
+        coalesce(organization_id, '00000000-0000-0000-0000-000000000000') = coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
+        """
+
     private static func ledger(
         _ target: MigrationTarget,
         on connection: isolated PostgresConnection
@@ -85,7 +90,7 @@ extension MigrationRunner {
         try connection.query(
             """
             SELECT name, checksum, milliseconds, applied_on, applied_by FROM config.migration
-            WHERE scope = $1 AND organization_id IS NOT DISTINCT FROM $2 ORDER BY name
+            WHERE scope = $1 AND \(ofTarget) ORDER BY name
             """,
             [.text(target.scope.rawValue), .uuid(target.organizationID)]
         )

@@ -162,7 +162,7 @@ package struct MigrationRunner: Sendable {
             try connection.transaction {
                 guard let down = migration.down, try Self.lockedLedger(of: target, on: connection).last?.name == migration.name
                 else { throw MigrationError.cannotBeUndone(target: "\(target)", name: migration.name) }
-                try Self.execute(down, of: migration, on: target, on: connection)
+                try Self.execute(down, of: migration.name, on: target, on: connection)
                 if case .organization(let id, _, let schema) = target {
                     let ledger = "\(quoteIdentifier(schema)).migration"
                     _ = try connection.query("DELETE FROM \(ledger) WHERE name = $1", [.text(migration.name)])
@@ -172,7 +172,7 @@ package struct MigrationRunner: Sendable {
                         """, [.uuid(id)])
                 }
                 _ = try connection.query(
-                    "DELETE FROM config.migration WHERE scope = $1 AND organization_id IS NOT DISTINCT FROM $2 AND name = $3",
+                    "DELETE FROM config.migration WHERE scope = $1 AND \(Self.ofTarget) AND name = $3",
                     [.text(target.scope.rawValue), .uuid(target.organizationID), .text(migration.name)])
             }
         }
@@ -211,23 +211,6 @@ package struct MigrationRunner: Sendable {
         return []
     }
 
-    /// Applies all of a target's migrations in the caller's transaction, for a new schema.
-    ///
-    /// - Parameter last: The newest one to apply; nil for all.
-    package static func applyAll(
-        to target: MigrationTarget,
-        through last: String? = nil,
-        on connection: isolated PostgresConnection
-    ) throws {
-        let applied = try lockedLedger(of: target, on: connection)
-        if let problem = status(target, applied: applied).problem { throw problem }
-        let names = Set(applied.map(\.name))
-        let pending = MigrationCatalog.migrations(target.scope).filter { migration in
-            !names.contains(migration.name) && last.map { migration.name <= $0 } ?? true
-        }
-        try record(pending.map { ($0, try timed($0, on: target, on: connection)) }, of: target, on: connection)
-    }
-
     /// - Returns: Whether it was applied by this call.
     private static func apply(
         _ migration: Migration,
@@ -248,13 +231,13 @@ package struct MigrationRunner: Sendable {
         _ migration: Migration, on target: MigrationTarget, on connection: isolated PostgresConnection
     ) throws -> Int64 {
         let start = ContinuousClock.now
-        try execute(migration.sql, of: migration, on: target, on: connection)
+        try execute(migration.sql, of: migration.name, on: target, on: connection)
         return Int64((ContinuousClock.now - start) / .milliseconds(1))
     }
 
-    private static func execute(
+    static func execute(
         _ sql: String,
-        of migration: Migration,
+        of migration: String,
         on target: MigrationTarget,
         on connection: isolated PostgresConnection
     ) throws {
@@ -267,7 +250,7 @@ package struct MigrationRunner: Sendable {
             try connection.execute(sql)
             try connection.execute("RESET search_path; RESET fieldseal.maintenance")
         } catch let error as PostgresError where error.kind == .server {
-            throw MigrationError.failed(target: "\(target)", name: migration.name, reason: error.description)
+            throw MigrationError.failed(target: "\(target)", name: migration, reason: error.description)
         }
     }
 

@@ -35,11 +35,34 @@ struct NewKey: Sendable {
         by caller: Caller,
         on connection: isolated PostgresConnection
     ) throws -> Grant {
-        let keyCheck = try KeyCheck.seal(under: data, organization: organization.id, keyVersion: UInt32(version)).bytes
-        try GenerationKey(
-            version: version, salt: salt, iterations: iterations, keyCheck: keyCheck, fingerprint: data.fingerprint,
-            changeID: changeID
-        ).putInForce(in: organization, on: connection)
+        try generation.putInForce(in: organization, on: connection)
+        return try store(under: kek, by: caller, on: connection)
+    }
+
+    /// Makes the key the first one of a new organization, whose generation is in force already, and stores it in `config`.
+    ///
+    /// - Returns: The facts of the key to attest.
+    func establishFirst(
+        under kek: KeyEncryptionKey,
+        by caller: Caller,
+        on connection: isolated PostgresConnection
+    ) throws -> Grant {
+        try generation.insert(into: organization, on: connection)
+        return try store(under: kek, by: caller, on: connection)
+    }
+
+    private var generation: GenerationKey {
+        get throws {
+            let keyCheck = try KeyCheck.seal(under: data, organization: organization.id, keyVersion: UInt32(version)).bytes
+            return GenerationKey(
+                version: version, salt: salt, iterations: iterations, keyCheck: keyCheck, fingerprint: data.fingerprint,
+                changeID: changeID)
+        }
+    }
+
+    private func store(
+        under kek: KeyEncryptionKey, by caller: Caller, on connection: isolated PostgresConnection
+    ) throws -> Grant {
         let row = try OrganizationKeyRow(
             text, data, version: version, of: organization.id, changeID: changeID, origin: .generated, under: kek, by: caller)
         try row.insert(on: connection)

@@ -65,12 +65,12 @@ package struct OrganizationRegistry: Sendable {
         _ organization: Organization, _ firstKey: DerivedInBackground, by caller: Caller, on connection: isolated PostgresConnection
     ) throws {
         try register(organization, by: caller, attached: false, on: connection)
-        try MigrationRunner.applyAll(
-            to: .organization(id: organization.id, name: organization.name, schema: organization.schema), on: connection)
+        try MigrationRunner.makeWithFirstGeneration(
+            .organization(id: organization.id, name: organization.name, schema: organization.schema), on: connection)
         try seed(organization, on: connection)
-        let key = try activate(organization, firstKey, by: caller, on: connection)
+        let key = try firstKey.wait().establishFirst(under: kek, by: caller, on: connection)
         try attest(organization, keys: [key], on: connection)
-        try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1, fingerprint: key.keyFingerprint).insert(
+        try SecurityEvent(.organizationCreated, .succeeded, keyVersion: 1, fingerprint: key.keyFingerprint).insertFirst(
             for: organization, by: caller, under: kek, on: connection)
     }
 
@@ -149,20 +149,23 @@ package struct OrganizationRegistry: Sendable {
     }
 
     /// Changes the `search_path` of a renamed schema's functions to its new name.
+    ///
+    /// `ALTER FUNCTION` would read the functions of each name in all schemas. `CREATE OR REPLACE` does not, and keeps owners, rights
+    /// and comments.
     func fixSearchPaths(in schema: String, on connection: isolated PostgresConnection) throws {
         let functions = try connection.query(
-            """
-            SELECT p.oid::regprocedure::text FROM pg_proc AS p
-             WHERE p.oid IN \(SchemaMembers.functions(of: "$1::text::regnamespace"))
+            #"""
+            SELECT regexp_replace(pg_get_functiondef(p.oid), '\n SET search_path TO [^\n]*\n',
+                       format(E'\n SET search_path TO %L, \'pg_temp\'\n', $2::text))
+              FROM pg_proc AS p
+             WHERE p.oid IN \#(SchemaMembers.functions(of: "$1::text::regnamespace"))
                AND EXISTS (SELECT FROM unnest(p.proconfig) AS c
                     WHERE c ~ '^search_path="?org_' AND c !~ ('^search_path="?' || $2 || '"?(,|$)'))
-            """, [.text(quoteIdentifier(schema)), .text(schema)])
+            """#, [.text(quoteIdentifier(schema)), .text(schema)])
         guard !functions.isEmpty else { return }
-        try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
-        for row in functions {
-            try connection.execute(
-                "ALTER FUNCTION \(try row.decode(0, as: String.self)) SET search_path = \(quoteIdentifier(schema)), pg_temp")
-        }
+        try connection.execute("SET LOCAL fieldseal.maintenance = 'on'; SET LOCAL check_function_bodies = off")
+        for row in functions { try connection.execute(row.decode(0)) }
+        try connection.execute("RESET check_function_bodies")
     }
 
     func asOwner<Result: Sendable>(
@@ -237,20 +240,5 @@ package struct OrganizationRegistry: Sendable {
                 SELECT $1, $2, (SELECT businessunitid FROM \(units) ORDER BY createdon, businessunitid LIMIT 1) ON CONFLICT DO NOTHING
                 """, [.uuid(.timeOrdered()), .text(role.rawValue)])
         }
-    }
-
-    /// Sets the first key of an organization without cells.
-    ///
-    /// - Returns: The facts of the key to attest.
-    private func activate(
-        _ organization: Organization,
-        _ firstKey: DerivedInBackground,
-        by caller: Caller,
-        on connection: isolated PostgresConnection
-    ) throws -> Grant {
-        for function in ["create_generation", "finish_generation"] {
-            _ = try connection.query("SELECT \(organization.qualified(function))(1)")
-        }
-        return try firstKey.wait().establish(under: kek, by: caller, on: connection)
     }
 }

@@ -114,10 +114,17 @@ struct SchemaDescription: Sendable {
         """
 
     /// Generations that a key change makes and drops are left out. Triggers of foreign keys are covered by their constraint.
-    /// Conditions are printed with the fewest parentheses, because a restored dump has fewer of them.
+    ///
+    /// `pg_get_triggerdef` reads the functions of the trigger's name in all schemas, and the process keeps them. So only conditions are
+    /// printed by it, with the fewest parentheses, because a restored dump has fewer of them.
     private static let triggers = """
         SELECT 'trigger', r.relname || '.' || t.tgname,
-               replace(pg_get_triggerdef(t.oid, true), ' ON ' || r.oid::regclass::text || ' ', ' ON its table ')
+               CASE WHEN t.tgqual IS NOT NULL THEN replace(pg_get_triggerdef(t.oid, true), ' ON ' || r.oid::regclass::text || ' ', ' ON its table ')
+                    ELSE concat_ws(' ', t.tgtype, p.pronamespace::regnamespace, p.proname, t.tgnargs, encode(t.tgargs, 'escape'), t.tgconstraint = 0,
+                       t.tgdeferrable, t.tginitdeferred, t.tgoldtable, t.tgnewtable, 'of', (
+                           SELECT string_agg(a.attname, ', ' ORDER BY a.attname) FROM pg_attribute AS a
+                            WHERE a.attrelid = t.tgrelid AND a.attnum = ANY (t.tgattr)))
+               END
           FROM relation AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid JOIN pg_proc AS p ON p.oid = t.tgfoid
          WHERE NOT t.tgisinternal AND NOT (t.tgname = 'notes_change' AND p.pronamespace = r.relnamespace AND p.proname LIKE '%\\_notes_change')
            AND NOT \(isOfMove)

@@ -43,8 +43,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
         // The next round finds organizations that were created meanwhile, and rows that servers wrote during the change.
         for round in 1...Self.rounds {
             var (count, isWhole) = (0, true)
-            for entry in try await OrganizationEntry.list(deployment) {
-                let outcome = await move(entry.organization, by: caller)
+            try await moveAll(by: caller) { outcome in
                 isWhole = isWhole && outcome.problem == nil
                 count += outcome.count ?? 0
                 if round == 1 || outcome.count ?? 1 > 0 { report(outcome) }
@@ -57,22 +56,25 @@ package struct KeyEncryptionKeyRotation: Sendable {
     }
 
     private static let rounds = 4
+    /// How many organizations are moved at a time.
+    private static let parallelism = 4
 
     /// Retires the old key-encryption keys. From now on no program accepts them.
     ///
     /// - Returns: The retired ids.
     /// - Throws: ``FieldsealError`` when something is still under one of them. ``run(by:report:)`` moves it.
     package func retire(by caller: Caller) async throws -> [String] {
-        for entry in try await OrganizationEntry.list(deployment) {
-            let outcome = await move(entry.organization, by: caller, isSweep: true)
-            if let problem = outcome.problem {
-                throw FieldsealError(.encryption, "\(entry.organization.name) can't be moved, so nothing was retired: \(problem)")
-            }
+        var failed: Outcome?
+        try await moveAll(by: caller, isSweep: true) { if $0.problem != nil { failed = $0 } }
+        if let failed {
+            throw FieldsealError(
+                .encryption, "\(failed.organization) can't be moved, so nothing was retired: \(failed.problem ?? "")")
         }
+        let mailServers = try await KeyEncryptionKeyStatus.mailServers(conninfo: deployment.conninfo)
         return try await registry.asOwner { connection in
             let status = try KeyEncryptionKeyStatus.read(on: connection)
             let others = status.replaced.filter { !$0.isRetired && $0.id != new.id }.map(\.id)
-            if let left = status.uses.first(where: { others.contains($0.kekID) }) {
+            if let left = (status.uses + mailServers).first(where: { others.contains($0.kekID) }) {
                 throw FieldsealError(
                     .encryption,
                     "\(left.count) \(left.what) are still under the key-encryption key \(left.kekID), so nothing was retired. Run fieldseal "
@@ -103,6 +105,22 @@ package struct KeyEncryptionKeyRotation: Sendable {
                 + (without.count == 1 ? "" : ", and \(without.count - 1) others don't either")
                 + ". Name both keys in the settings of each server, restart it, and try again. A server that was killed counts for "
                 + "\(ServerPresence.absenceSeconds) seconds.")
+    }
+
+    /// Moves all organizations, several at a time.
+    private func moveAll(by caller: Caller, isSweep: Bool = false, report: (Outcome) -> Void) async throws {
+        var rest = try await OrganizationEntry.list(deployment)[...]
+        await withTaskGroup(of: Outcome.self) { group in
+            func add() {
+                guard let entry = rest.popFirst() else { return }
+                group.addTask { await move(entry.organization, by: caller, isSweep: isSweep) }
+            }
+            for _ in 0..<Self.parallelism { add() }
+            while let outcome = await group.next() {
+                report(outcome)
+                add()
+            }
+        }
     }
 
     /// Moves one organization, in one transaction.

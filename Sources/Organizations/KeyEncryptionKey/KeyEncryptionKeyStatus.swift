@@ -18,11 +18,14 @@ package struct KeyEncryptionKeyStatus: Sendable {
 
     /// Reads the status as the service's role.
     package static func read(_ deployment: Deployment) async throws -> KeyEncryptionKeyStatus {
-        try await deployment.pool.withConnection { try read(on: $0) }
+        let status = try await deployment.pool.withConnection { try read(on: $0) }
+        return try await KeyEncryptionKeyStatus(
+            uses: status.uses + mailServers(conninfo: deployment.conninfo), replaced: status.replaced, servers: status.servers)
     }
 
+    /// The same without what is in the schemas of organizations, which ``mailServers(conninfo:)`` reads.
     static func read(on connection: isolated PostgresConnection) throws -> KeyEncryptionKeyStatus {
-        var uses = try connection.query(
+        let uses = try connection.query(
             """
             SELECT kek_id, 'organizations', count(*) FROM config.attested_state GROUP BY 1
             UNION ALL SELECT kek_id, 'organization keys', count(*) FROM config.organization_key WHERE wrapped_data IS NOT NULL GROUP BY 1
@@ -32,20 +35,43 @@ package struct KeyEncryptionKeyStatus: Sendable {
             UNION ALL SELECT sealed_under, 'archive keys', count(*) FROM config.replaced_kek GROUP BY 1
             """
         ).map { Use(kekID: try $0.decode(0), what: try $0.decode(1), count: try $0.decode(2)) }
-        for row in try connection.query("SELECT organization_id, name FROM config.organization ORDER BY name") {
-            let organization = Organization(id: try row.decode(0), name: try row.decode(1))
-            let table = organization.qualified("mail_destination")
-            guard try connection.query("SELECT to_regclass($1) IS NOT NULL", [.text(table)])[0].decode(0) else { continue }
-            uses += try connection.query(
-                """
-                SELECT d.kek_id, count(*) FROM \(table) AS d
-                 WHERE EXISTS (SELECT FROM \(organization.qualified("emailserverprofile")) AS p WHERE p.emailserverprofileid = d.record_id)
-                    OR EXISTS (SELECT FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = d.record_id) GROUP BY 1
-                """
-            ).map { Use(kekID: try $0.decode(0), what: "mail server settings of \(organization.name)", count: try $0.decode(1)) }
-        }
         return KeyEncryptionKeyStatus(
             uses: uses, replaced: try ReplacedKeyEncryptionKey.all(on: connection),
             servers: try ServerPresence.running(on: connection))
+    }
+
+    /// Under which key-encryption keys the settings of mail servers are tagged.
+    static func mailServers(conninfo: String) async throws -> [Use] {
+        let connection = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal command")
+        let organizations = try await connection.run { connection in
+            try connection.query("SELECT organization_id, name FROM config.organization ORDER BY name").map {
+                Organization(id: try $0.decode(0), name: try $0.decode(1))
+            }
+        }
+        await connection.close()
+        return try await OrganizationBatches.read(organizations, conninfo: conninfo) { organizations, connection in
+            // Most organizations have none, and of those one table is read.
+            let tables = organizations.map { $0.qualified("mail_destination") }
+            let there = try connection.query(
+                "SELECT to_regclass(t) IS NOT NULL FROM unnest($1) WITH ORDINALITY AS t (t, n) ORDER BY n", [.texts(tables)])
+            let some = try zip(tables, there).filter { try $1.decode(0) }.map(\.0)
+            guard !some.isEmpty else { return [] }
+            let filled = try connection.query(
+                some.enumerated().map { "SELECT \($0) WHERE EXISTS (SELECT FROM \($1))" }.joined(separator: " UNION ALL ")
+            ).map { some[try $0.decode(0)] }
+            return try organizations.filter { filled.contains($0.qualified("mail_destination")) }.flatMap {
+                try mailServers(of: $0, on: connection)
+            }
+        }
+    }
+
+    private static func mailServers(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Use] {
+        try connection.query(
+            """
+            SELECT d.kek_id, count(*) FROM \(organization.qualified("mail_destination")) AS d
+             WHERE EXISTS (SELECT FROM \(organization.qualified("emailserverprofile")) AS p WHERE p.emailserverprofileid = d.record_id)
+                OR EXISTS (SELECT FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = d.record_id) GROUP BY 1
+            """
+        ).map { Use(kekID: try $0.decode(0), what: "mail server settings of \(organization.name)", count: try $0.decode(1)) }
     }
 }

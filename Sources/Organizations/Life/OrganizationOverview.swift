@@ -35,35 +35,22 @@ package struct OrganizationOverview: Sendable {
     package let nextChangeDue: Date?
     package let keyCopiedOn: Date?
 
-    /// How many organizations one connection examines. PostgreSQL's process remembers each of their tables.
-    private static let batch = 200
-
     /// The organizations of a deployment by name. The sizes come from the file system, so no table of records is
     /// read.
     package static func list(_ deployment: Deployment) async throws -> [OrganizationOverview] {
-        var all: [OrganizationOverview] = []
-        var isComplete = false
-        while !isComplete {
-            let last = all.last?.entry.organization.name
-            let connection = try await PostgresConnection.connect(deployment.conninfo, applicationName: "fieldseal command")
-            let next = try await connection.run { try list(after: last, in: deployment, on: $0) }
-            await connection.close()
-            all += next
-            isComplete = next.count < batch
-        }
-        return all
+        let all = try await OrganizationEntry.list(deployment).map(\.organization)
+        return try await OrganizationBatches.read(all, conninfo: deployment.conninfo) { try list($0, in: deployment, on: $1) }
     }
 
-    /// The first organizations after a name.
     private static func list(
-        after last: String?, in deployment: Deployment, on connection: isolated PostgresConnection
+        _ organizations: [Organization], in deployment: Deployment, on connection: isolated PostgresConnection
     ) throws -> [OrganizationOverview] {
         let relations = SchemaMembers.relations(of: "to_regnamespace(quote_ident(o.schema_name))")
         let rows = try connection.query(
             """
             WITH o AS MATERIALIZED (
                 SELECT * FROM config.organization AS o
-                 WHERE ($1 IS NULL OR o.name > $1) AND \(OrganizationEntry.inForce) ORDER BY o.name LIMIT \(batch))
+                 WHERE o.organization_id = ANY ($1) AND \(OrganizationEntry.inForce))
             SELECT o.organization_id, o.name, o.created_on, o.attached_on, o.suspended_on, o.removal_begun_on IS NOT NULL,
                    s.bytes, s.cell_bytes, \(OrganizationTables.missing(schema: "o.schema_name")),
                    to_regnamespace(quote_ident(o.schema_name)) IS NOT NULL, \(try underRetiredKEK(on: connection)),
@@ -74,7 +61,7 @@ package struct OrganizationOverview: Sendable {
                               AS cell_bytes
                      FROM pg_class AS c WHERE c.relkind = 'r' AND c.oid IN \(relations)) AS s ON true
              ORDER BY o.name
-            """, [.text(last)])
+            """, [.uuids(organizations.map(\.id))])
         let keys = try Key.read(of: rows.filter { try $0.decode(11) }.map { try organization($0) }, on: connection)
         return try rows.map { row in
             var overview = try Self(row, keys[organization(row).id])

@@ -88,11 +88,41 @@ package struct AttestedChange {
 
     /// Appends an event to the chain.
     package mutating func append(_ event: SecurityEvent, by caller: Caller, on connection: isolated PostgresConnection) throws {
-        let row = try connection.query(
+        try append(
+            event, by: caller,
             """
             INSERT INTO \(organization.qualified("security_event"))
                 (kind, outcome, actor, address, request_id, key_version, fingerprint, details)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING security_event_id, previous_hash, hash,
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            """, on: connection)
+    }
+
+    /// Begins the chain of a new organization, as the owner.
+    ///
+    /// The trigger that computes hashes does not fire. PL/pgSQL would compile it, and for that PostgreSQL reads the functions of its
+    /// name in all schemas.
+    package mutating func begin(_ event: SecurityEvent, by caller: Caller, on connection: isolated PostgresConnection) throws {
+        try append(
+            event, by: caller,
+            """
+            WITH event AS MATERIALIZED (
+                SELECT 1::bigint AS security_event_id, clock_timestamp() AS occurred_on, $1::text AS kind, $2::text AS outcome,
+                       $3::text AS actor, $4::text AS address, $5::text AS request_id, $6::integer AS key_version,
+                       $7::text AS fingerprint, $8::text AS details, NULL::bytea AS previous_hash)
+            INSERT INTO \(organization.qualified("security_event"))
+                (security_event_id, occurred_on, kind, outcome, actor, address, request_id, key_version, fingerprint, details, hash)
+            SELECT security_event_id, occurred_on, kind, outcome, actor, address, request_id, key_version, fingerprint, details,
+                   \(EventHash.sql)
+              FROM event
+            """, on: connection)
+    }
+
+    private mutating func append(
+        _ event: SecurityEvent, by caller: Caller, _ insertion: String, on connection: isolated PostgresConnection
+    ) throws {
+        let row = try connection.query(
+            """
+            \(insertion) RETURNING security_event_id, previous_hash, hash,
                 hash = \(EventHash.sql) AND (kind, outcome, actor, address, request_id, key_version, fingerprint, details)
                     IS NOT DISTINCT FROM ($1, $2, $3, $4, $5, $6, $7, $8)
                 AND occurred_on BETWEEN clock_timestamp() - interval '1 minute' AND clock_timestamp() + interval '1 minute'
@@ -175,6 +205,19 @@ extension AttestedState {
         _ body: (inout AttestedChange) throws -> Result
     ) throws -> Result {
         try change(of: organization, under: kek, withGrants: false, on: connection, body)
+    }
+
+    /// Begins the chain of events of a new organization.
+    static func begin(
+        with event: SecurityEvent,
+        of organization: Organization,
+        by caller: Caller,
+        under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection
+    ) throws {
+        try changeEvents(of: organization, under: kek, on: connection) {
+            try $0.begin(event, by: caller, on: connection)
+        }
     }
 
     /// Appends an event and changes nothing else. The list of grants is not read.

@@ -104,6 +104,16 @@ package struct SecurityEvent: Sendable {
         try AttestedState.append(self, to: organization, by: caller, under: kek, on: connection)
     }
 
+    /// Inserts the first event of a new organization, as the owner.
+    package func insertFirst(
+        for organization: Organization,
+        by caller: Caller,
+        under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection
+    ) throws {
+        try AttestedState.begin(with: self, of: organization, by: caller, under: kek, on: connection)
+    }
+
     /// The values of the inserted columns in order.
     func parameters(by caller: Caller) -> [PostgresParameter] {
         [

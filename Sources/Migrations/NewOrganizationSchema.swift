@@ -1,0 +1,32 @@
+import Foundation
+import PostgresClient
+
+/// The schema of a new organization as statements that make it at once. A test compares it with what all migrations make.
+///
+/// PostgreSQL looks up a function that a statement names among those of that name in all schemas. So the statements have other names
+/// for functions, until everything that needs the functions is made.
+struct NewOrganizationSchema {
+    /// Tables, functions, triggers and rights.
+    private let schema: Substring
+    /// The empty cell tables of key version 1, in force.
+    private let firstGeneration: Substring
+    /// Gives the functions their own names.
+    private let names: Substring
+
+    /// `migrations/organization.sql`.
+    static let embedded: NewOrganizationSchema = {
+        guard let text = MigrationCatalog.files.first(where: { $0.path == "organization.sql" })?.sql,
+            let first = text.firstRange(of: "\n-- First generation\n"), let second = text.firstRange(of: "\n-- Names\n")
+        else { preconditionFailure("migrations/organization.sql lacks one of its parts") }
+        return NewOrganizationSchema(
+            schema: text[..<first.lowerBound], firstGeneration: text[first.upperBound..<second.lowerBound],
+            names: text[second.upperBound...])
+    }()
+
+    /// The statements, for one schema.
+    func statements(withFirstGeneration: Bool) -> String {
+        let mark = UInt64.random(in: .min ... .max)
+        return [schema, withFirstGeneration ? firstGeneration : "", names].joined(separator: "\n")
+            .replacing("$new", with: "$" + String(mark, radix: 16))
+    }
+}
