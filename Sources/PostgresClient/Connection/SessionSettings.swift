@@ -9,14 +9,14 @@ enum SessionSettings {
     ///
     /// `default_transaction_read_only` is not changed, because managed servers and administrators use it to stop writes, for
     /// example when a disk is full. `synchronous_commit` is changed if it is off alone: a crash of PostgreSQL would lose writes
-    /// that were acknowledged.
+    /// that were acknowledged. Compiling a statement (`jit`) takes longer than what it would save: the statements are short.
     static let statement = """
         SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE;
         SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET search_path = public, pg_temp;
         SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET extra_float_digits = 1; SET array_nulls = on;
         SET transform_null_equals = off; SET row_security = on; SET quote_all_identifiers = off; SET check_function_bodies = on;
         SET lock_timeout = 0; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;
-        SET idle_session_timeout = 0;
+        SET idle_session_timeout = 0; SET jit = off;
         SELECT pg_catalog.set_config('synchronous_commit', 'on', false)
          WHERE pg_catalog.current_setting('synchronous_commit') = 'off';
         SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('session_replication_role'),
