@@ -31,11 +31,10 @@ extension AuditAnchor {
         let (audit, blocks) = (organization.qualified("audit"), organization.qualified("audit_block"))
         let former = try newest(of: organization, on: connection)
         _ = try connection.query("SELECT set_config('fieldseal.evidence', 'move blocks', true)")
-        let newest: Int = try connection.query("SELECT coalesce(max(number), 0) FROM \(blocks)")[0].decode(0)
         _ = try connection.query("DELETE FROM \(blocks)")
         _ = try connection.query("UPDATE \(audit) SET block = NULL WHERE block IS NOT NULL")
         _ = try connection.query("SELECT set_config('fieldseal.evidence', '', true)")
-        let last = max(newest, former?.last ?? 0)
+        let last = former?.last ?? 0
         let digest = try former?.digest ?? sha256([UInt8]())
         let anchor = AuditAnchor(last: last, digest: digest, first: last + 1, before: digest)
         try UnsealedAudit.note(organization, on: connection)

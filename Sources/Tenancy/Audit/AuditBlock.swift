@@ -29,14 +29,18 @@ struct AuditBlock {
     }
 
     /// The columns of `audit_block` that ``init(_:)`` reads.
-    static let columns = "number, sealed_on, snapshot, members, digest"
+    static let columns = """
+        number, sealed_on, snapshot, digest, \
+        CASE WHEN octet_length(members) <= \(AuditSealer.limit * memberLength) THEN members ELSE ''::bytea END
+        """
 
     init(_ row: PostgresRow) throws {
         number = try row.decode(0)
         sealedOn = try row.decode(1)
         snapshot = try row.decodeIfPresent(2)
-        members = try row.decode(3, as: PostgresBytes.self).bytes
-        digest = try row.decode(4, as: PostgresBytes.self).bytes
+        digest = try row.decode(3, as: PostgresBytes.self).bytes
+        // A longer list is none that was sealed.
+        members = try row.decode(4, as: PostgresBytes.self).bytes
     }
 
     private static func digest(

@@ -46,14 +46,29 @@ struct AuditSealer {
             guard let last = entries.last else { return Batch() }
             let isFull = entries.count == Self.limit
             let snapshot: String? = try isFull || after != nil ? nil : now.decode(1)
-            let number = max(anchor?.last ?? 0, newest?.number ?? 0) + 1
-            let blocks = try blocks(of: entries, from: number, at: moment, snapshot, after: anchor?.digest)
+            let blocks = try blocks(
+                of: entries, from: number(after: anchor, newest?.number), at: moment, snapshot, after: anchor?.digest)
             try assign(blocks, entries.count, on: connection)
             try AttestedState.changeEvents(of: organization, under: kek, on: connection) { change in
                 try record(blocks, anchor, doubts(about: entries, newest, at: now), &change, on: connection)
             }
             return Batch(entries: entries.count, last: isFull ? last.createdOn : nil)
         }
+    }
+
+    /// How many blocks that SQL wrote are passed over, so that they do not keep new entries from being sealed.
+    private static let passedOver = 1_000_000
+
+    private func number(after anchor: AuditAnchor?, _ newest: Int?) throws -> Int {
+        let last = anchor?.last ?? 0
+        guard let newest, newest > last else { return last + 1 }
+        guard newest < last + Self.passedOver else {
+            throw FieldsealError(
+                .unexpected,
+                "The audit of \(organization.name) can't be sealed: SQL wrote block \(newest), and the last one is \(last). "
+                    + "fieldseal org attach \(organization.name) has the audit sealed anew.")
+        }
+        return newest + 1
     }
 
     /// One server seals at a time.

@@ -67,7 +67,8 @@ package struct AuditVerifier {
         if let newest = walk.last, newest.number == anchor.last, newest.digest != anchor.digest {
             report.add("audit block \(anchor.last): it is not the one that the newest security event about the audit records")
         }
-        try compareEvents(from: start ?? anchor.first, anchor, &report, on: connection)
+        let after = try start == nil ? 0 : recentEvent(on: connection)
+        try compareEvents(from: start ?? anchor.first, after: after, &report, on: connection)
     }
 
     /// The first of the newest blocks with so many entries.
@@ -86,11 +87,21 @@ package struct AuditVerifier {
 
     // MARK: Events
 
+    /// The event before the newest ones about the audit.
+    private func recentEvent(on connection: isolated PostgresConnection) throws -> Int {
+        try connection.query(
+            """
+            SELECT security_event_id FROM \(organization.qualified("security_event")) WHERE \(EventsOfKind.condition("$1"))
+             \(EventsOfKind.newestFirst) OFFSET \(Self.eventPage) LIMIT 1
+            """, [.text(SecurityEvent.Kind.auditSealed.rawValue)]
+        ).first?.decode(0) ?? 0
+    }
+
     /// Compares what each event recorded with the blocks that there are.
     private func compareEvents(
-        from start: Int, _ anchor: AuditAnchor, _ report: inout AuditReport, on connection: isolated PostgresConnection
+        from start: Int, after first: Int, _ report: inout AuditReport, on connection: isolated PostgresConnection
     ) throws {
-        var (after, last) = (0, Int?.none)
+        var (after, last) = (first, Int?.none)
         while true {
             let rows = try connection.query(
                 """

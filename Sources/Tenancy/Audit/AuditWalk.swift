@@ -29,7 +29,7 @@ struct AuditWalk {
         range = (start ?? .min)...(end ?? .max)
         rows = try AuditRows(
             "sealed_audit", in: organization,
-            "WHERE a.block BETWEEN \(range.lowerBound) AND \(range.upperBound) ORDER BY a.block, a.createdon, a.auditid",
+            "WHERE a.block BETWEEN '\(range.lowerBound)' AND '\(range.upperBound)' ORDER BY a.block, a.createdon, a.auditid",
             on: connection)
         next = start ?? anchor.first
         former = anchor.before
@@ -57,7 +57,7 @@ struct AuditWalk {
             guard page.count == Self.pageLength, let newest = page.last?.number, newest < .max else { break }
             place = newest + 1
         }
-        try passOver(before: .max, on: connection)
+        try passOver(before: nil, on: connection)
         try rows.close(on: connection)
         addMissing(through: anchor.last)
     }
@@ -82,8 +82,8 @@ struct AuditWalk {
     }
 
     /// Names entries of blocks that there are not.
-    private mutating func passOver(before number: Int, on connection: isolated PostgresConnection) throws {
-        while let entry = try rows.next(on: connection), let block = entry.block, block < number {
+    private mutating func passOver(before number: Int?, on connection: isolated PostgresConnection) throws {
+        while let entry = try rows.next(on: connection), let block = entry.block, number.map({ block < $0 }) ?? true {
             report.add("audit block \(block): it is not there, and the entry \(entry.id.text) names it")
             rows.pass()
         }

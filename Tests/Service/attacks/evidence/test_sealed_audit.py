@@ -244,10 +244,13 @@ def test_what_the_service_s_role_can_write_is_named(cluster):
     forged = "INSERT INTO audit_block SELECT {}, now(), 1, decode(repeat('00', 48), 'hex'), NULL, sha256('x')"
     for statement, words in [
         (unsealed.format(2), "was put into it"), (unsealed.format(99), "block 99: it is not there"), (forged.format(4), "written past this service"),
-        (forged.format(9), "written past this service"),
+        (forged.format(9), "written past this service"), (forged.format(2**63 - 1), "written past this service"),
+        (unsealed.format(2**63 - 1), f"block {2**63 - 1}: it is not there"), (unsealed.format(-2**63), "is not there"),
     ]:
         with tampered(cluster, statement, role="fieldseal_service"):
             assert any(words in p for p in problems(cluster)), (statement, problems(cluster))
+            result = cluster.run("events", "seal", "--org", "contoso", check=False)
+            assert result.returncode in (0, 1) and ("can't be sealed" in result.stdout) == (result.returncode == 1), result
     assert problems(cluster) == []
 
 
