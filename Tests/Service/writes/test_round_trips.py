@@ -177,17 +177,34 @@ def test_a_record_that_is_written_back_keeps_its_passwords(service, records, ent
     for record in (whole, {**whole, writable: "changed"}):
         assert write(service, entity, record).status_code < 300
         assert stored() == secrets
-    # An empty text clears also there, and so does null beside what updates write.
+    # An empty text clears also there, and so does null beside what updates write alone.
     assert write(service, entity, {**whole, **{name: "" for name in secrets}}).status_code < 300
     assert set(stored().values()) == {None}
     assert patch(service, entity, id, secrets).status_code == 204
     assert patch(service, entity, id, {writable: "changed again", **{name: None for name in secrets}}).status_code == 204
     assert set(stored().values()) == {None}
-    # So does null beside nothing that an update writes.
+    # Alone it clears, and beside what only a read gives it never does.
     assert patch(service, entity, id, secrets).status_code == 204
-    kept = {name: value for name, value in whole.items() if name in ("createdon", "versionnumber")}
-    assert patch(service, entity, id, {**kept, **{name: None for name in secrets}}).status_code == 204
+    annotation = {f"{writable}@OData.Community.Display.V1.FormattedValue": "x"}
+    for more in ({"createdon": whole.get("createdon", whole.get("modifiedon"))}, {"versionnumber": 1}, annotation, {"@odata.etag": 'W/"1"'}, {"@odata.context": "x"}):
+        message = refused(patch(service, entity, id, {**more, **{name: None for name in secrets}}), 400, "0x80060413")
+        assert min(secrets) in message and stored() == secrets
+        assert patch(service, entity, id, {**more, **{name: "" for name in secrets}}).status_code == 204 and set(stored().values()) == {None}
+        assert patch(service, entity, id, secrets).status_code == 204
+    assert patch(service, entity, id, {name: None for name in secrets}).status_code == 204
     assert set(stored().values()) == {None}
+
+
+@pytest.mark.parametrize("entity", ["mailbox", "emailserverprofile"])
+def test_a_flag_that_says_that_there_is_a_password_keeps_it(service, records, entity):
+    address, names = f"{SETS[entity]}({records[entity]})", PASSWORDS[entity]
+    assert service.request("PATCH", address, {name: "a password" for name in names}).status_code == 204
+    for fields in ([f"is{name}set" for name in names], [f"is{name}set" for name in names] + ["createdon"]):
+        body = service.get(f"{address}?$select={','.join([*names, *fields])}").json()
+        assert {body[f"is{name}set"] for name in names} == {True}
+        for sent in (body, {name: value for name, value in body.items() if "@" not in name}):
+            refused(service.request("PATCH", address, sent), 400, "0x80060413")
+    assert all(service.get(address).json()[f"is{name}set"] for name in names)
 
 
 @pytest.mark.parametrize("entity", ["mailbox", "queue"])

@@ -18,8 +18,8 @@ package struct ParsedValues: Sendable {
     private(set) var ownKey: RecordKey?
     /// Encrypted attributes that are null, as every read gives them.
     private var nulls: Set<String> = []
-    /// Whether there are values or annotations that a client has from reading the record, and that no update writes.
-    private var isAsRead = false
+    /// Whether there is anything beside the values that only a read gives: values that no update writes, or annotations.
+    private(set) var isAsRead = false
 
     /// The attributes that the client named.
     var names: Set<String> {
@@ -65,7 +65,9 @@ package struct ParsedValues: Sendable {
         try settleAttachment(for: purpose)
         switch purpose {
         case .create, .part: try requireName()
-        case .update, .upsert: leaveUnreadPasswords()
+        case .update, .upsert:
+            isAsRead = isAsRead || !unchangeable.isEmpty
+            try leaveUnreadPasswords()
         }
     }
 
@@ -85,9 +87,18 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Leaves passwords alone that are null in a record as it was read. Beside nothing that an update writes, null clears.
-    private mutating func leaveUnreadPasswords() {
-        guard isAsRead || !unchangeable.isEmpty, !names.subtracting(createOnly).isSubset(of: nulls) else { return }
+    /// Leaves passwords alone that are null in a record as it was read.
+    ///
+    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` if there is nothing else to write.
+    private mutating func leaveUnreadPasswords() throws(FieldsealError) {
+        guard isAsRead, let first = nulls.min() else { return }
+        guard !names.subtracting(createOnly).isSubset(of: nulls) else {
+            throw FieldsealError(
+                .attributeCannotBeUpdated,
+                "\(first) is null beside what only a read gives. That leaves it as it is, and nothing else can be updated here. To clear "
+                    + "it, send null without those, or an empty text."
+            ).about(first)
+        }
         for attribute in nulls { secrets[attribute] = nil }
     }
 
@@ -168,11 +179,17 @@ package struct ParsedValues: Sendable {
     /// Those of them that are about a whole record.
     private static let annotationsOfRecords: Set<Substring> = ["@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id"]
 
+    /// Whether answers have an annotation, and requests have it from an answer alone.
+    private static func isOfReads(_ annotation: Substring, _ isOfRecord: Bool) -> Bool {
+        if ["@odata.context", "@odata.etag", "@odata.editLink", "@odata.readLink"].contains(annotation) { return isOfRecord }
+        return annotation.hasPrefix("@OData.Community.Display.") || annotation.hasPrefix("@Microsoft.Dynamics.CRM.")
+    }
+
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an OData annotation that has no effect here, such as a misspelled
     ///   `@odata.bind`, for one of an unknown property, and for the type of another entity.
     private mutating func check(annotation: Substring, of property: Substring, _ value: JSONValue) throws(FieldsealError) {
         let isOfRecord = property.isEmpty
-        isAsRead = isAsRead || isOfRecord && ["@odata.context", "@odata.etag"].contains(annotation)
+        isAsRead = isAsRead || Self.isOfReads(annotation, isOfRecord)
         guard isOfRecord || entity.hasProperty(String(property)) else { throw refusal(ofUnknown: String(property)) }
         if Self.harmlessAnnotations.contains(annotation), value != .null, value.string == nil {
             throw FieldsealError(.payloadDoesNotFit, "\(annotation) takes a text.")
@@ -330,6 +347,14 @@ package struct ParsedValues: Sendable {
     /// The values that an update can't write: those of new records alone, and those that the service keeps.
     var unchangeable: [(attribute: AttributeDefinition, value: AttributeValue?)] {
         (createOnly + kept.keys).sorted().compactMap { name in entity[name].map { ($0, kept[name] ?? values[name]) } }
+    }
+
+    /// Has values compared with the record's instead of written.
+    mutating func keep(_ names: some Sequence<String>) {
+        for name in names {
+            kept[name] = values[name]
+            values[name] = nil
+        }
     }
 
     /// Leaves out the values that an update can't write.
