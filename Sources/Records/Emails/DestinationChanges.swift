@@ -14,19 +14,64 @@ struct DestinationChanges {
         let attribute: String
     }
 
-    /// The error for a refused change, and the event to record.
+    /// The error for a refused change, and the event to record: one of the caller that made the change.
     struct Refusal: Error {
         let error: FieldsealError
         let details: String
+        let session: Session
     }
 
-    /// A record's settings before the first write, and the attributes that the writes name.
+    /// What the writes of one caller do to a record's settings.
+    private struct Part {
+        let session: Session
+        /// The attributes that are named by writes which may confirm them.
+        var named: Set<String> = []
+        /// The attributes that get another value than the one before all writes.
+        var changed: Set<String> = []
+    }
+
+    /// A record's settings before the first write, and what each caller's writes do to them.
     private struct Start {
         let destination: MailDestination?
         let isAuthorized: Bool
-        var named: Set<String>
+        /// In the order of the callers' first writes.
+        var parts: [Part] = []
+        /// Whether settings were sent with what only a read gives. Such a write confirms nothing.
+        var isSentAsRead = false
         /// The values that the writes leave, in the order of ``MailDestination/values``. They are computed from what was sent.
         var expected: [String?]
+
+        var named: Set<String> { parts.reduce(into: []) { $0.formUnion($1.named) } }
+
+        /// The callers that answer for a change: those that gave one of the attributes another value.
+        ///
+        /// - Parameter moved: The attributes that are not what they were; nil for settings that are new or that SQL wrote, for which
+        ///   every caller answers.
+        func authors(of moved: Set<String>?) -> [Session] {
+            guard let moved else { return parts.map(\.session) }
+            let authors = parts.filter { !$0.changed.isDisjoint(with: moved) }
+            return (authors.isEmpty ? parts : authors).map(\.session)
+        }
+
+        /// Takes what a write does.
+        mutating func take(_ input: ParsedValues, isNew: Bool, by session: Session) {
+            let part = part(of: session)
+            if input.isAsRead { isSentAsRead = true } else { parts[part].named.formUnion(input.names) }
+            let attributes = MailDestination.attributes(of: input.entity.logicalName)
+            if isNew { expected = attributes.map { DestinationChanges.initialValue($0, of: input.entity) } }
+            for (index, attribute) in attributes.enumerated() where expected.indices.contains(index) {
+                if let value = input.values[attribute] { expected[index] = DestinationChanges.text(value) }
+                guard isNew || input.values[attribute] != nil else { continue }
+                if destination.map({ $0.values[index] != expected[index] }) ?? true { parts[part].changed.insert(attribute) }
+            }
+        }
+
+        /// The place of a caller's part, which is made if there is none.
+        mutating func part(of session: Session) -> Int {
+            if let place = parts.firstIndex(where: { $0.session.caller.actor == session.caller.actor }) { return place }
+            parts.append(Part(session: session))
+            return parts.count - 1
+        }
     }
 
     private var starts: [MailDestination.Place: Start] = [:]
@@ -53,16 +98,11 @@ struct DestinationChanges {
             let before = try MailDestination.read(
                 place, session.state.grants, in: session.organization, under: session.deployment.kek, locks: true, on: connection)
             starts[place] = Start(
-                destination: before?.destination, isAuthorized: before?.isAuthorized ?? true, named: [],
+                destination: before?.destination, isAuthorized: before?.isAuthorized ?? true,
                 expected: before?.destination.values ?? [])
             order.append(place)
         }
-        starts[place]?.named.formUnion(input.names)
-        let attributes = MailDestination.attributes(of: place.entity)
-        if isNew { starts[place]?.expected = attributes.map { Self.initialValue($0, of: input.entity) } }
-        for (index, attribute) in attributes.enumerated() where starts[place]?.expected.indices.contains(index) ?? false {
-            if let value = input.values[attribute] { starts[place]?.expected[index] = Self.text(value) }
-        }
+        starts[place]?.take(input, isNew: isNew, by: session)
     }
 
     /// The value of a new record's attribute that the client does not name.
@@ -84,14 +124,15 @@ struct DestinationChanges {
         }
     }
 
-    /// Notes that the delete of a record cleared the lookups that referred to it.
-    mutating func clear(_ lookup: String, of entity: String, from deleted: UUID) {
+    /// Notes that a caller's delete of a record cleared the lookups that referred to it.
+    mutating func clear(_ lookup: String, of entity: String, from deleted: UUID, by session: Session) {
         guard let index = MailDestination.attributes(of: entity).firstIndex(of: lookup) else { return }
         for place in order where place.entity == entity {
             guard let expected = starts[place]?.expected, expected.indices.contains(index), expected[index] == deleted.text else {
                 continue
             }
             starts[place]?.expected[index] = nil
+            if let part = starts[place]?.part(of: session) { starts[place]?.parts[part].changed.insert(lookup) }
         }
     }
 
@@ -104,7 +145,8 @@ struct DestinationChanges {
 
     /// Checks the changes, authorizes the new settings, and records the changes that concern credentials.
     ///
-    /// - Throws: ``Refusal`` if a credential would be sent elsewhere and the caller may not decide that, or if this service did not
+    /// - Parameter session: The session of the transaction. Rights are those of the sessions that made the changes.
+    /// - Throws: ``Refusal`` if a credential would be sent elsewhere and a caller may not decide that, or if this service did not
     ///   write the stored settings.
     func settle(in session: Session, on connection: isolated PostgresConnection) throws {
         let (organization, kek, grants) = (session.organization, session.kek, session.state.grants)
@@ -114,23 +156,28 @@ struct DestinationChanges {
                 let after = try MailDestination.read(place, grants, in: organization, under: kek, locks: false, on: connection)?
                     .destination
             else { continue }
-            try requireSent(after, start.expected)
+            try requireSent(after, start.expected, session)
             let isForeign = start.destination.map { !$0.isEmpty && !start.isAuthorized } ?? false
             guard isForeign || start.destination != after else { continue }
-            if isForeign, let stored = start.destination { try requireReview(stored, start.named) }
+            if isForeign, let stored = start.destination { try requireReview(stored, start, session) }
             let credentials = try credentials(behind: place, in: organization, on: connection)
             // What was changed past the service may have moved any of them.
             let moved = isForeign ? nil : start.destination.map(after.changes)
             let kept = credentials.filter { !renewed.contains($0) && Self.isConcerned($0, by: moved, of: place) }
-            guard kept.isEmpty || session.caller.role == .systemAdministrator else { throw refusal(place, kept) }
+            let authors = start.authors(of: moved)
+            if !kept.isEmpty, let author = authors.first(where: { $0.caller.role != .systemAdministrator }) {
+                throw refusal(place, kept, author)
+            }
             try after.authorize(in: organization, under: kek, on: connection)
             let grant = Grant.mailServer(place.id, tag: try after.tag(in: organization, under: kek))
             if after.isProfile, try start.destination != nil || grants.names(grant.name) { changed.append(grant) }
             // New settings with only new credentials send no stored credential elsewhere.
             let isMoved = start.destination.map { !$0.isEmpty } ?? false
             guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
-            try SecurityEvent(.mailDestinationChanged, .succeeded, details: "\(place.entity) \(place.id.text)")
-                .insert(for: organization, by: session.caller, under: kek, on: connection)
+            for author in authors {
+                try SecurityEvent(.mailDestinationChanged, .succeeded, details: "\(place.entity) \(place.id.text)")
+                    .insert(for: organization, by: author.caller, under: kek, on: connection)
+            }
         }
         guard !changed.isEmpty else { return }
         try AttestedState.change(of: organization, under: kek, on: connection) { change in
@@ -150,7 +197,7 @@ struct DestinationChanges {
 
     /// The stored settings are authorized only if they are those that were sent. The owner of the database could have a trigger
     /// change them.
-    private func requireSent(_ after: MailDestination, _ expected: [String?]) throws {
+    private func requireSent(_ after: MailDestination, _ expected: [String?], _ session: Session) throws {
         guard after.values != expected else { return }
         let names = MailDestination.attributes(of: after.place.entity)
         let changed = names.indices.filter { !expected.indices.contains($0) || after.values[$0] != expected[$0] }.map { names[$0] }
@@ -160,24 +207,30 @@ struct DestinationChanges {
                 .unexpected,
                 "The database changed settings that say where credentials go while they were written, so nothing was stored: "
                     + "\(changed). A trigger or function was added to the table. fieldseal doctor names what differs."),
-            details: "\(after.place.entity) \(after.place.id.text): the database changed \(changed)")
+            details: "\(after.place.entity) \(after.place.id.text): the database changed \(changed)", session: session)
     }
 
-    /// Settings that the service did not write are authorized only by a write that names all of them.
-    private func requireReview(_ stored: MailDestination, _ named: Set<String>) throws {
+    /// Settings that the service did not write are authorized only by writes that name all of them. A record that is written back as
+    /// it was read names them too, but nobody looked at them.
+    private func requireReview(_ stored: MailDestination, _ start: Start, _ session: Session) throws {
         // No caller sets a mailbox's user or queue. It follows from the mailbox.
-        let missing = stored.present.filter { !named.contains($0) && !$0.hasPrefix("regardingobject") }
-        guard missing.isEmpty else {
-            throw Refusal(
-                error: FieldsealError(
-                    .privilegeDenied,
-                    "The settings of this \(stored.place.entity) that say where credentials go were changed past the service. Check "
-                        + "them, and name all of them in one request: \(missing.joined(separator: ", "))."),
-                details: "\(stored.place.entity) \(stored.place.id.text): settings not authorized")
-        }
+        let missing = stored.present.filter { !start.named.contains($0) && !$0.hasPrefix("regardingobject") }
+        guard !missing.isEmpty else { return }
+        let names = missing.joined(separator: ", ")
+        let way =
+            start.isSentAsRead
+            ? "A record that is written back as it was read does not confirm them. Check them, and name all of them in an update "
+                + "without anything that only a read gives, such as createdon or @odata.etag: \(names)."
+            : "Check them, and name all of them in one request: \(names)."
+        throw Refusal(
+            error: FieldsealError(
+                .privilegeDenied,
+                "The settings of this \(stored.place.entity) that say where credentials go were changed past the service. \(way)"),
+            details: "\(stored.place.entity) \(stored.place.id.text): settings not authorized",
+            session: start.parts.first?.session ?? session)
     }
 
-    private func refusal(_ place: MailDestination.Place, _ kept: [Credential]) -> Refusal {
+    private func refusal(_ place: MailDestination.Place, _ kept: [Credential], _ author: Session) -> Refusal {
         let names = kept.prefix(3).map { "\($0.attribute) of \($0.entity) \($0.record.text)" }.joined(separator: ", ")
         let rest = kept.count > 3 ? " and \(kept.count - 3) more" : ""
         return Refusal(
@@ -185,7 +238,7 @@ struct DestinationChanges {
                 .privilegeDenied,
                 "This would change where stored credentials go, or as which account they sign in: \(names)\(rest). Set each of them anew in the same request, or ask a "
                     + "System Administrator."),
-            details: "\(place.entity) \(place.id.text): \(kept.count) credentials")
+            details: "\(place.entity) \(place.id.text): \(kept.count) credentials", session: author)
     }
 
     /// The credentials that can be released under a record's settings, regardless of its current retrieval settings. Their rows

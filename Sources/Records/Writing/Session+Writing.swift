@@ -40,7 +40,7 @@ extension Session {
                 deployment.pendingEvents.expect(events, of: organization)
                 return outcomes
             } catch let refusal as DestinationChanges.Refusal {
-                try await record(SecurityEvent(.mailDestinationChanged, .refused, details: refusal.details))
+                try await refusal.session.record(SecurityEvent(.mailDestinationChanged, .refused, details: refusal.details))
                 throw refusal.error
             } catch let error as PostgresError where error.state == .uniqueViolation && attempt < Self.upsertAttempts {
                 // Another request created the record in between, so this becomes an update.
