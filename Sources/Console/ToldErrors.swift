@@ -40,7 +40,11 @@ extension Texts {
 
     /// The readable form of a role, an entity, an attribute, a moment or the subject of a request for approval.
     private func named(_ value: String) -> String {
-        optional("role:\(value)") ?? optional("entity:\(value)") ?? optional("attribute:\(value)")
+        // An entity has an article before it in some messages.
+        for article in ["a ", "an "] where value.hasPrefix(article) {
+            if let entity = optional("entity:\(value.dropFirst(article.count))") { return entity }
+        }
+        return optional("role:\(value)") ?? optional("entity:\(value)") ?? optional("attribute:\(value)")
             ?? optional("word:\(value)") ?? translated(value, "subject:", subjects) ?? ISO8601.date(value).map(moment) ?? value
     }
 }

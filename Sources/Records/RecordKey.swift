@@ -29,7 +29,7 @@ extension RecordKey {
             guard pair.count == 2, let value = Self.literal(pair[1].trimmingCharacters(in: .whitespaces)) else {
                 throw FieldsealError(
                     .badRequest,
-                    "The key of a \(entity.logicalName) is an id such as 00000000-0000-0000-0000-000000000000, or NAME='VALUE'.")
+                    "The key of \(entity.withArticle) is an id such as 00000000-0000-0000-0000-000000000000, or NAME='VALUE'.")
             }
             values.append((pair[0].trimmingCharacters(in: .whitespaces).lowercased(), value))
         }

@@ -160,7 +160,7 @@ extension RecordKey {
             }
             for (name, value) in values where value == .null || value == .text("") {
                 throw FieldsealError(
-                    .queryDoesNotFit, "The key \(name.lowercased()) of a \(entity.logicalName) is empty. A key has a value.")
+                    .queryDoesNotFit, "The key \(name.lowercased()) of \(entity.withArticle) is empty. A key has a value.")
             }
             return .all(values.map { .compare(.init($0.name), .equal, $0.value) })
         }

@@ -135,7 +135,8 @@ extension DataAPI {
             guard try Self.isOfType(cast)(attribute) else {
                 throw FieldsealError(
                     .noResource,
-                    "\(attribute.logicalName) is no \(cast.name.strippingNamespace) but a \(attribute.type.metadataName).")
+                    "\(attribute.logicalName) is no \(cast.name.strippingNamespace) but \(attribute.type.metadataName.withArticle)."
+                )
             }
             rest.removeFirst()
         }

@@ -107,6 +107,7 @@ private struct MetadataOperand {
         }
         guard kind != MetadataMembers.kind(of: value) else { return }
         let given = MetadataMembers.kind(of: value) ?? "list"
-        throw FieldsealError(.badRequest, "\(name.prefix(100)) is compared with a \(kind), and not with a \(given).")
+        throw FieldsealError(
+            .badRequest, "\(name.prefix(100)) is compared with \(kind.withArticle), and not with \(given.withArticle).")
     }
 }

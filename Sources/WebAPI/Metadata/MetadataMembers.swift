@@ -46,7 +46,8 @@ enum MetadataMembers {
         guard let kind = kind(of: literal), !kinds.isEmpty, !kinds.contains(kind) else { return }
         throw FieldsealError(
             .queryDoesNotFit,
-            "\(column.name) is compared with a \(kinds.sorted().joined(separator: " or ")), and not with a \(kind).")
+            "\(column.name) is compared with \(kinds.sorted().map(\.withArticle).joined(separator: " or ")), and not with \(kind.withArticle)."
+        )
     }
 
     /// Refuses a text that an enumeration does not have.

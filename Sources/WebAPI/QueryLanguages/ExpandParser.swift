@@ -40,6 +40,12 @@ struct ExpandParser {
                 expansions.append(expansion)
                 continue
             }
+            guard !rest.hasPrefix("/") else {
+                throw FieldsealError(
+                    .queryDoesNotFit,
+                    "$expand takes \(name.quotedForMessage) alone, with options in parentheses, or with /$ref and nothing behind it."
+                )
+            }
             guard rest.hasPrefix("("), rest.hasSuffix(")") else {
                 throw FieldsealError(.queryDoesNotFit, "$expand has no matching parentheses behind '\(name.prefix(100))'.")
             }

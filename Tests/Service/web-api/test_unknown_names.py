@@ -46,7 +46,10 @@ def test_annotations_of_properties_are_sent_back(service, ids):
 @pytest.mark.parametrize("path, body, words", [
     ("emailserverprofiles({profile})", {"emailserverprofile_mailbox@odata.bind": ["/mailboxes(00000000-0000-0000-0000-000000000001)"]}, "is a collection, which a new record takes"),
     ("emailserverprofiles({profile})", {"emailserverprofile_mailbox": [{"name": "x"}]}, "is a collection, which a new record takes"),
-    ("teams({team})", {"teammembership_association@odata.bind": ["/systemusers(00000000-0000-0000-0000-000000000001)"]}, "is a collection, which a new record takes"),
+    ("teams({team})", {"teammembership_association@odata.bind": ["/systemusers(00000000-0000-0000-0000-000000000001)"]}, "POST to teams(ID)/teammembership_association/$ref"),
+    ("emails", {"subject": "x", "email_activity_parties": [{"participationtypemask": 1, "partyid_queue@odata.bind": "/emails(00000000-0000-0000-0000-000000000001)"}]}, "the address of a queue"),
+    ("emails", {"subject": "x", "@odata.id": "/queues(00000000-0000-0000-0000-000000000001)"}, "the address of an email"),
+    ("mailboxes", {"name": "x", "emailserverprofile@odata.bind": "/emailserverprofiles(00000000-0000-0000-0000-000000000001)"}, "refers to an emailserverprofile that does not exist"),
     ("queues({queue})", {"_ownerid_value": "{me}"}, "Write ownerid@odata.bind"), ("queues({queue})", {"ownerid": "{me}"}, "write ownerid@odata.bind"),
     ("queues({queue})", {"primaryuserid": {"fullname": "x"}}, "write primaryuserid@odata.bind"), ("queues({queue})", {"nosuch": 1}, "queue has no attribute 'nosuch'"),
     ("emails", {"to": []}, "email_activity_parties"), ("emails", {"ownerid_email": "x"}, "ownerid_email@odata.bind"), ("emails", {"_ownerid_value": "{me}"}, "Write ownerid_email@odata.bind"),
@@ -55,8 +58,21 @@ def test_annotations_of_properties_are_sent_back(service, ids):
 def test_a_refusal_says_what_is_true(service, ids, path, body, words):
     body = {name: value.format(**ids) if isinstance(value, str) else value for name, value in body.items()}
     response = service.request("PATCH" if "(" in path else "POST", path.format(**ids), body)
-    refused(response, 400, "0x80048D19")
+    refused(response, *((404, "0x80040217") if "does not exist" in words else (400, "0x80048D19")))
     assert words in response.json()["error"]["message"]
+
+
+def test_members_are_added_where_the_refusal_says(service, ids):
+    user = {"@odata.id": f"{service.api}/systemusers({ids['me']})"}
+    assert service.request("POST", f"teams({ids['team']})/teammembership_association", user).status_code == 405
+    assert service.request("POST", f"teams({ids['team']})/teammembership_association/$ref", user).status_code == 204
+
+
+@pytest.mark.parametrize("expand", ["ownerid/$ref($filter=name eq 'x')", "ownerid/$count", "ownerid/$ref/x", "ownerid/name($select=name)"])
+def test_what_stands_behind_an_expanded_property_is_refused_for_what_it_is(service, expand):
+    message = refused(service.get(f"queues?$expand={expand}"), 400, "0x80060888")
+    assert "parentheses, or with /$ref" in message and "no matching" not in message
+    assert "no matching parentheses" in refused(service.get("queues?$expand=ownerid($select=ownerid)x"), 400, "0x80060888")
 
 
 def test_a_count_in_a_path_is_refused_for_what_it_is(service):

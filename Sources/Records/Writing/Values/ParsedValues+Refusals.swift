@@ -19,7 +19,13 @@ extension ParsedValues {
                 "\(attribute.propertyName) gives the id of the record that \(attribute.logicalName) refers to, and is read only. Write "
                     + "\(binding(of: attribute)) with its address.")
         }
-        if entity.collectionValued(name) != nil || entity.association(name) != nil {
+        if entity.association(name) != nil {
+            return FieldsealError(
+                .payloadDoesNotFit,
+                "\(name) of \(what) is a collection, which a new record takes, and an update does not. Add one record at a time with POST "
+                    + "to \(entity.entitySetName)(ID)/\(name)/$ref.")
+        }
+        if entity.collectionValued(name) != nil {
             return FieldsealError(
                 .payloadDoesNotFit,
                 "\(name) of \(what) is a collection, which a new record takes, and an update does not. Write to the address "

@@ -614,7 +614,7 @@ def test_a_lookup_tells_no_more_than_a_read(room):
     mine = room.drafted(room.person)
     for id in (theirs, str(uuid.uuid4())):
         error = refusal(room.request("POST", "emails", {"subject": "x", "parentactivityid@odata.bind": f"/emails({id})"}, client="user"), 404)
-        assert error["message"] == "parentactivityid refers to a email that does not exist."
+        assert error["message"] == "parentactivityid refers to an email that does not exist."
     assert room.request("POST", "emails", {"subject": "x", "parentactivityid@odata.bind": f"/emails({mine})"}, client="user").status_code == 204
     # Names of profiles, through a mailbox of one's own.
     profile = room.profile(name="guess me")
