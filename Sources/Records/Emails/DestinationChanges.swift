@@ -56,7 +56,7 @@ struct DestinationChanges {
         /// Takes what a write does.
         mutating func take(_ input: ParsedValues, isNew: Bool, by session: Session) {
             let part = part(of: session)
-            if input.isAsRead { isSentAsRead = true } else { parts[part].named.formUnion(input.names) }
+            if input.isWrittenBack { isSentAsRead = true } else { parts[part].named.formUnion(input.names) }
             let attributes = MailDestination.attributes(of: input.entity.logicalName)
             if isNew { expected = attributes.map { DestinationChanges.initialValue($0, of: input.entity) } }
             for (index, attribute) in attributes.enumerated() where expected.indices.contains(index) {
@@ -211,21 +211,26 @@ struct DestinationChanges {
     }
 
     /// Settings that the service did not write are authorized only by writes that name all of them. A record that is written back as
-    /// it was read names them too, but nobody looked at them.
+    /// it was read names them too, without a look at them.
     private func requireReview(_ stored: MailDestination, _ start: Start, _ session: Session) throws {
         // No caller sets a mailbox's user or queue. It follows from the mailbox.
         let missing = stored.present.filter { !start.named.contains($0) && !$0.hasPrefix("regardingobject") }
         guard !missing.isEmpty else { return }
         let names = missing.joined(separator: ", ")
-        let way =
+        let entity = stored.place.entity
+        let error =
             start.isSentAsRead
-            ? "A record that is written back as it was read does not confirm them. Check them, and name all of them in an update "
-                + "without anything that only a read gives, such as createdon or @odata.etag: \(names)."
-            : "Check them, and name all of them in one request: \(names)."
-        throw Refusal(
-            error: FieldsealError(
+            ? FieldsealError(
                 .privilegeDenied,
-                "The settings of this \(stored.place.entity) that say where credentials go were changed past the service. \(way)"),
+                "The settings of this \(entity) that say where credentials go were changed past the service, and a record that is written "
+                    + "back as it was read does not confirm them. Check them, and name all of them in an update without anything that only "
+                    + "a read gives, such as createdon or @odata.etag: \(names).")
+            : FieldsealError(
+                .privilegeDenied,
+                "The settings of this \(entity) that say where credentials go were changed past the service. Check "
+                    + "them, and name all of them in one request: \(names).")
+        throw Refusal(
+            error: error,
             details: "\(stored.place.entity) \(stored.place.id.text): settings not authorized",
             session: start.parts.first?.session ?? session)
     }

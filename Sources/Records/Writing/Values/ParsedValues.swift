@@ -20,6 +20,13 @@ package struct ParsedValues: Sendable {
     private var nulls: Set<String> = []
     /// Whether there is anything beside the values that only a read gives: values that no update writes, or annotations.
     private(set) var isAsRead = false
+    /// Whether it is a record that a client of SOAP retrieved. Such a record has no nulls but those that the client wrote.
+    private var isRetrieved = false
+
+    /// Whether a client may have written back what it read, without a look at each value.
+    var isWrittenBack: Bool { isAsRead || isRetrieved }
+    /// The annotation of a record that a client of SOAP retrieved.
+    package static let retrieved = "@fieldseal.retrieved"
 
     /// The attributes that the client named.
     var names: Set<String> {
@@ -95,8 +102,8 @@ package struct ParsedValues: Sendable {
         guard !names.subtracting(createOnly).isSubset(of: nulls) else {
             throw FieldsealError(
                 .attributeCannotBeUpdated,
-                "\(first) is null beside what only a read gives. That leaves it as it is, and nothing else can be updated here. To clear "
-                    + "it, send null without those, or an empty text."
+                "\(first) is null beside what only a read gives, such as createdon or @odata.etag. That leaves it as it is, and the request "
+                    + "updates nothing else. To clear it, send null without those, or an empty text."
             ).about(first)
         }
         for attribute in nulls { secrets[attribute] = nil }
@@ -132,7 +139,7 @@ package struct ParsedValues: Sendable {
         guard let name = entity.primaryName, let attribute = entity[name], attribute.required == .system,
             attribute.validFor.contains(.create), values[name] == nil
         else { return }
-        throw FieldsealError(.invalidArgument, "\(name) of a \(entity.logicalName) is required, and is missing.")
+        throw FieldsealError(.invalidArgument, "\(name) of \(entity.withArticle) is required, and is missing.")
             .about(name)
     }
 
@@ -190,6 +197,7 @@ package struct ParsedValues: Sendable {
     private mutating func check(annotation: Substring, of property: Substring, _ value: JSONValue) throws(FieldsealError) {
         let isOfRecord = property.isEmpty
         isAsRead = isAsRead || Self.isOfReads(annotation, isOfRecord)
+        isRetrieved = isRetrieved || isOfRecord && annotation == Self.retrieved
         guard isOfRecord || entity.hasProperty(String(property)) else { throw refusal(ofUnknown: String(property)) }
         if Self.harmlessAnnotations.contains(annotation), value != .null, value.string == nil {
             throw FieldsealError(.payloadDoesNotFit, "\(annotation) takes a text.")
@@ -198,7 +206,7 @@ package struct ParsedValues: Sendable {
         if isOfRecord, annotation == "@odata.type" { try Self.require(type: value, of: [entity.logicalName]) }
         if isOfRecord, annotation == "@odata.id", let address = value.string {
             guard let (named, key) = try Self.reference(address), named.logicalName == entity.logicalName else {
-                throw FieldsealError(.payloadDoesNotFit, "@odata.id is not the address of a \(entity.logicalName).")
+                throw FieldsealError(.payloadDoesNotFit, "@odata.id is not the address of \(entity.withArticle).")
             }
             ownKey = key
         }
@@ -260,7 +268,7 @@ package struct ParsedValues: Sendable {
         guard values[entity.primaryID] == nil || values[entity.primaryID] == id else {
             throw FieldsealError(
                 .payloadDoesNotFit,
-                "\(entity.primaryID) and ownerid of a \(entity.logicalName) are the same id, but the request has two different ones."
+                "\(entity.primaryID) and ownerid of \(entity.withArticle) are the same id, but the request has two different ones."
             )
         }
         values[entity.primaryID] = id

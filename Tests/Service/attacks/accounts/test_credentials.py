@@ -486,6 +486,55 @@ def test_an_email_administrator_confirms_no_server_that_sql_wrote(room):
     assert room.released(box)[0] == GOOD
 
 
+def written_whole(room, path, record, entity, way):
+    """The answer to a write of a record as it was read."""
+    if way == "patch":
+        return room.request("PATCH", path, record)
+    if way == "put":
+        return room.request("PUT", path, record)
+    if way == "change set":
+        statuses, _ = room.change_set(("PATCH", path, record), client="admin")
+        return statuses[0]
+    name = {"update many": "UpdateMultiple", "upsert many": "UpsertMultiple"}[way]
+    target = {"@odata.type": f"Microsoft.Dynamics.CRM.{entity}", **{key: value for key, value in record.items() if "@" not in key}}
+    return room.request("POST", f"{path.split('(')[0]}/Microsoft.Dynamics.CRM.{name}", {"Targets": [target]})
+
+
+@pytest.mark.parametrize("way", ["patch", "put", "update many", "upsert many", "change set"])
+def test_a_record_that_is_written_back_confirms_no_server_that_sql_wrote(room, way):
+    """A program that changes a description and writes back all that it read looked at nothing."""
+    profile = room.profile(description="before")
+    _, box = room.queue_box(profile)
+    path = f"emailserverprofiles({profile})"
+    room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET incomingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
+    record = {name: value for name, value in room.get(path).json().items() if not name.startswith("_")}
+    answer = written_whole(room, path, {**record, "description": "after"}, "emailserverprofile", way)
+    assert getattr(answer, "status_code", answer) == 403
+    asked = refusal(room.request("PATCH", path, {**record, "description": "after"}))["message"]
+    assert "as it was read" in asked and "incomingserverlocation" in asked and room.release(box).status_code == 403
+    # On purpose, and once nothing is to be confirmed.
+    named = {name: record[name] for name in asked.rstrip(".").rsplit(": ", 1)[1].split(", ")}
+    assert room.request("PATCH", path, {**named, "incomingserverlocation": GOOD}).status_code == 204
+    record = {name: value for name, value in room.get(path).json().items() if not name.startswith("_")}
+    answer = written_whole(room, path, {**record, "description": "after"}, "emailserverprofile", way)
+    assert getattr(answer, "status_code", answer) in (200, 204) and room.released(box)[0] == GOOD
+
+
+def test_a_queue_and_a_mailbox_that_are_written_back_confirm_no_account_that_sql_wrote(room):
+    profile = room.profile(incomingcredentialretrieval=1, outgoingcredentialretrieval=1)
+    queue, box = room.queue_box(profile)
+    assert room.request("PATCH", f"queues({queue})", {"emailusername": "victim", "emailpassword": "queue's", "allowemailcredentials": True}).status_code == 204
+    for path, name, table, key in ((f"queues({queue})", "emailusername", "queue", "queueid"), (f"mailboxes({box})", "username", "mailbox", "mailboxid")):
+        room.sql_as("fieldseal_service", f"UPDATE {table} SET {name} = 'chief' WHERE {key} = %s", [path.split("(")[1][:-1]])
+        record = {key: value for key, value in room.get(path).json().items() if not key.startswith("_")}
+        assert record[name] == "chief"
+        for body in (record, {key: value for key, value in record.items() if key in (name, "createdon")}, {name: "chief", "@odata.etag": record["@odata.etag"]}):
+            assert "as it was read" in refusal(room.request("PATCH", path, body))["message"]
+        bound = {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"} if table == "mailbox" else {}
+        assert room.request("PATCH", path, {name: "victim", **bound}).status_code == 204
+        assert room.request("PATCH", path, {**record, name: "victim"}).status_code == 204
+
+
 def test_a_setting_that_sql_made_a_row_of(room):
     """A profile and a mailbox that SQL inserted release nothing either."""
     profile, box = str(uuid.uuid4()), str(uuid.uuid4())
