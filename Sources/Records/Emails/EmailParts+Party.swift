@@ -1,6 +1,7 @@
 package import Foundation
 import JSON
 import Model
+import PostgresClient
 
 extension EmailParts {
     /// A sender or recipient of an e-mail.
@@ -75,6 +76,18 @@ extension EmailParts.Party {
         self.init(participation: Int(participation), record: record, address: address)
     }
 
+    /// Whether a stored party is this one.
+    ///
+    /// - Parameter row: Has `partyid`, `partyobjecttypecode` and `addressused` behind its first column.
+    func isStored(_ row: PostgresRow) throws -> Bool {
+        let (id, type, address): (UUID?, String?, String?) = try (
+            row.decodeIfPresent(1), row.decodeIfPresent(2), row.decodeIfPresent(3)
+        )
+        guard let record else { return id == nil && self.address == address }
+        return id != nil && self.id(of: record.entity) == id && record.entity.logicalName == type
+            && (self.address == nil || self.address == address)
+    }
+
     /// The record of a navigation property of `partyid`.
     private static func record(_ property: String, _ value: JSONValue) throws(FieldsealError) -> (EntityDefinition, RecordKey) {
         guard let relationship = entity.singleValued(property), relationship.attribute.logicalName == "partyid" else {
@@ -84,7 +97,7 @@ extension EmailParts.Party {
         guard let address = value.string, let (found, key) = try ParsedValues.reference(address), found === target else {
             throw FieldsealError(
                 .payloadDoesNotFit,
-                "\(property) of a party takes the address of a \(target.logicalName), such as /\(target.entitySetName)(ID).")
+                "\(property) of a party takes the address of \(target.withArticle), such as /\(target.entitySetName)(ID).")
         }
         _ = try key.filter(found)
         return (found, key)

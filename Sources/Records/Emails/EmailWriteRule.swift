@@ -20,29 +20,51 @@ struct EmailWriteRule: Sendable {
         try checkDirection(input, role)
     }
 
-    /// The rule of an update; nil where none applies.
-    init?(update input: ParsedValues, _ role: Role) throws(FieldsealError) {
+    /// The rule of an update.
+    init(update input: ParsedValues, _ role: Role) throws(FieldsealError) {
         try Self.checkDirection(input, role)
-        let isAdministrator = role == .systemAdministrator
-        mustBeOutgoing = !isAdministrator && input.values["directioncode"] != nil
+        mustBeOutgoing = role != .systemAdministrator && input.values["directioncode"] != nil
         target = Self.status(in: input)
+        // A submitted e-mail can't be changed, only cancelled.
+        var sources = Self.unsubmitted
         if let target {
-            sources = EmailTransition.sources(of: target, role)
-            guard sources?.isEmpty == false else { throw Self.refused(target, role) }
+            let possible = EmailTransition.sources(of: target, role)
+            guard !possible.isEmpty else { throw Self.refused(target, role) }
             isStatusAlone = input.names.isSubset(of: ["statuscode", "statecode"])
-            if !isAdministrator, !isStatusAlone { sources?.subtract(EmailStatus.outbound) }
-        } else if !isAdministrator {
-            // A submitted e-mail can't be changed, only cancelled.
-            sources = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
-        } else {
-            return nil
+            sources = isStatusAlone ? possible : possible.intersection(sources)
         }
+        self.sources = sources
+    }
+
+    /// The rule of a change of an e-mail's files.
+    static var ofFiles: EmailWriteRule { EmailWriteRule(sources: unsubmitted) }
+
+    private init(sources: Set<EmailStatus>) { self.sources = sources }
+
+    private static let unsubmitted = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
+
+    /// The values of an update that the caller may write in no status of the e-mail, and why. They are passed over where the e-mail has
+    /// the same ones.
+    static func withheld(_ input: ParsedValues, from caller: Caller) -> [String: FieldsealError] {
+        var refusals: [String: FieldsealError] = [:]
+        let isBound = caller.role != .systemAdministrator || caller.impersonation != nil
+        for name in isBound ? input.names.subtracting(input.createOnly) : [] where input.values[name] != nil {
+            guard caller.depth(of: .update, writing: name, on: input.entity) == .none else { continue }
+            refusals[name] = PreparedWrite.refusal(of: name, input.entity, caller.role)
+        }
+        do { try checkDirection(input, caller.role) } catch { refusals["directioncode"] = error }
+        if let status = status(in: input), EmailTransition.sources(of: status, caller.role).isEmpty {
+            for name in ["statuscode", "statecode"] where input.values[name] != nil {
+                refusals[name] = refused(status, caller.role)
+            }
+        }
+        return refusals
     }
 
     /// The rule of a deletion; nil where none applies.
     init?(deletionBy role: Role) {
         guard role != .systemAdministrator else { return nil }
-        sources = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
+        sources = Self.unsubmitted
     }
 
     /// The condition on the row.

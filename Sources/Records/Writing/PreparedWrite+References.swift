@@ -8,10 +8,18 @@ import Tenancy
 extension PreparedWrite {
     /// Resolves the references of lookups to ids.
     ///
+    /// - Parameter isCompared: Whether references that no update writes are only compared with the record's. The caller need not be
+    ///   able to read what they refer to.
     /// - Throws: ``FieldsealError`` `.objectDoesNotExist` for a record that does not exist, or that the caller may not read.
-    func resolveReferences(_ input: ParsedValues, on connection: isolated PostgresConnection) throws -> ParsedValues {
+    func resolveReferences(
+        _ input: ParsedValues, isCompared: Bool = false, on connection: isolated PostgresConnection
+    ) throws -> ParsedValues {
         var input = input
         for (attribute, target, key) in input.references {
+            if isCompared, entity[attribute]?.validFor.contains(.update) == false, case .id(let id) = key {
+                input.resolve(attribute, id)
+                continue
+            }
             let missing = missing(attribute, target)
             let depth = caller.depth(of: .retrieve, on: target)
             guard depth != .none else { throw missing }
@@ -81,7 +89,7 @@ extension PreparedWrite {
         guard !membership.isEmpty else {
             throw FieldsealError(
                 .privilegeDenied,
-                "The role \(caller.role.rawValue) may create a \(entity.logicalName) for its caller and the caller's teams alone (ownerid)."
+                "The role \(caller.role.rawValue) may create \(entity.withArticle) for its caller and the caller's teams alone (ownerid)."
             ).about("ownerid")
         }
     }
@@ -95,10 +103,7 @@ extension PreparedWrite {
     /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for one that the caller may only
     ///   read; `.objectDoesNotExist` for another.
     func requireEmail(of input: ParsedValues, on connection: isolated PostgresConnection) throws {
-        guard isAttachment, let rule = EmailWriteRule(deletionBy: caller.role), case .id(let email) = input.values["objectid"]
-        else {
-            return
-        }
+        guard isAttachment, case .id(let email) = input.values["objectid"] else { return }
         var statement = StatementBuilder(organization, caller)
         var conditions = ["e.activityid = \(statement.bind(.uuid(email)))"]
         let access = AccessRule(.email, organization, caller)
@@ -115,7 +120,7 @@ extension PreparedWrite {
             throw FieldsealError.noSuchRecord(.email, email.text)
         }
         let status = try row.decodeIfPresent(0, as: Int.self).flatMap { EmailStatus(rawValue: Int64($0)) }
-        guard let status, !EmailStatus.outbound.contains(status) else { throw rule.refusal(status) }
+        guard let status, !EmailStatus.outbound.contains(status) else { throw EmailWriteRule.ofFiles.refusal(status) }
     }
 
     /// Whether a party of the e-mail is a queue. Not every role may read queues.
@@ -136,7 +141,7 @@ extension PreparedWrite {
     }
 
     private func missing(_ attribute: String, _ entity: EntityDefinition) -> FieldsealError {
-        FieldsealError(.objectDoesNotExist, "\(attribute) refers to a \(entity.logicalName) that does not exist.").about(attribute)
+        FieldsealError(.objectDoesNotExist, "\(attribute) refers to \(entity.withArticle) that does not exist.").about(attribute)
     }
 
     /// Checks that the caller may use the queues among an e-mail's parties. The caller must be able to read them, or the caller or

@@ -16,7 +16,7 @@ extension PreparedWrite {
         _ changes: inout DestinationChanges,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome {
-        let resolved = try resolveReferences(input, on: connection)
+        let resolved = try resolveReferences(input, isCompared: true, on: connection)
         let id = try identified(recordKey, input, condition, on: connection)
         if let id, let changed = try changeable(resolved, of: id, on: connection),
             let updated = try update(changed, id: id, condition, depth, key, &changes, on: connection)
@@ -51,6 +51,7 @@ extension PreparedWrite {
         }
         func refuse(_ attribute: AttributeDefinition) throws {
             let name = attribute.logicalName
+            if let refusal = withheld[name] { throw refusal }
             throw FieldsealError(.attributeCannotBeUpdated, "\(name) can't be updated.").about(name)
         }
         var statement = StatementBuilder(organization, caller)
@@ -86,9 +87,10 @@ extension PreparedWrite {
     ) throws -> WriteOutcome? {
         if parts.namesParties {
             return try connection.atomically {
-                try requireParties(on: connection)
                 let outcome = try updateRow(input, id: id, condition, depth, key, on: connection)
-                if outcome != nil { try parts.replace(in: id, of: organization, by: caller, on: connection) }
+                guard outcome != nil, try !parts.areKept(in: id, of: organization, on: connection) else { return outcome }
+                try requireParties(on: connection)
+                try parts.replace(in: id, of: organization, by: caller, on: connection)
                 return outcome
             }
         }
@@ -131,7 +133,11 @@ extension PreparedWrite {
         let named = naming()
         let rows = try session.run(named + [(sql, parameters)], on: connection)[named.count]
         guard let row = rows.first else {
-            if let rule { try refuseStatus(id, rule, condition, depth, .write, on: connection) }
+            if let rule {
+                if let outcome = try unchanged(input, id, rule, condition, depth, on: connection) { return outcome }
+                try refuseStatus(id, rule, condition, depth, .write, on: connection)
+            }
+            if isAttachment { try refuseFile(id, condition, depth, .write, on: connection) }
             let needed: AccessRights = isAssignedAlone ? .assign : isAssigned ? [.assign, .write] : .write
             if condition != .none || depth != .organization {
                 try session.refuseReadable(entity, id, without: needed, on: connection)
@@ -192,19 +198,23 @@ extension PreparedWrite {
         }
         if result.affectedRows == 0 {
             if let rule { try refuseStatus(id, rule, condition, depth, .delete, on: connection) }
+            if isAttachment { try refuseFile(id, condition, depth, .delete, on: connection) }
             try session.refuseReadable(entity, id, without: .delete, on: connection)
             try refuseMissing(id, condition, depth, on: connection)
         }
-        for link in removedLinks { changes.clear(link.attribute.logicalName, of: link.referencing.logicalName, from: id, by: session) }
+        for link in removedLinks {
+            changes.clear(link.attribute.logicalName, of: link.referencing.logicalName, from: id, by: session)
+        }
         return WriteOutcome(id: id, versionNumber: 0, isCreated: false)
     }
 
     // MARK: Conditions
 
-    private func restrict(
+    func restrict(
         _ condition: WriteCondition,
         _ depth: PrivilegeDepth,
         _ right: AccessRights,
+        isOfAnyStatus: Bool = false,
         _ conditions: inout [String],
         _ parameters: inout [PostgresParameter]
     ) {
@@ -221,36 +231,8 @@ extension PreparedWrite {
             return "$\(parameters.count)"
         }
         if let own { conditions.append(own) }
-        if right != .read, entity.logicalName == EntityDefinition.activityMimeAttachment.logicalName,
-            caller.role != .systemAdministrator
-        {
-            // Attachments of a submitted e-mail can't be changed.
-            conditions.append(
-                """
-                NOT EXISTS (SELECT FROM \(organization.qualified("email")) AS sent
-                WHERE sent.activityid = \(organization.qualified(entity.logicalName)).objectid AND sent.statuscode IN \(EmailStatus.outbound.sql))
-                """)
-        }
-    }
-
-    private var isEmail: Bool { entity.logicalName == EntityDefinition.email.logicalName }
-
-    /// Throws the reason why an e-mail that the caller may write was not written: its status or direction does not allow it.
-    private func refuseStatus(
-        _ id: UUID,
-        _ rule: EmailWriteRule,
-        _ condition: WriteCondition,
-        _ depth: PrivilegeDepth,
-        _ right: AccessRights,
-        on connection: isolated PostgresConnection
-    ) throws {
-        var conditions = ["activityid = $1", "NOT coalesce(\(rule.condition), false)"]
-        var parameters: [PostgresParameter] = [.uuid(id)]
-        restrict(condition, depth, right, &conditions, &parameters)
-        let found = try connection.query(
-            "SELECT statuscode FROM \(organization.qualified("email")) WHERE \(conditions.joined(separator: " AND "))", parameters)
-        guard let row = found.first else { return }
-        throw rule.refusal(try row.decodeIfPresent(0, as: Int.self).flatMap { EmailStatus(rawValue: Int64($0)) })
+        // Files of a submitted e-mail can't be changed.
+        if right != .read, isAttachment, !isOfAnyStatus { conditions.append("NOT \(isOfSubmitted)") }
     }
 
     /// Throws the reason why a write found no record: it does not exist for the caller, or it has another version.
@@ -283,7 +265,7 @@ extension PreparedWrite {
 
 extension AttributeDefinition {
     /// The comparison of the stored value with another, as a client reads it: dates to the second, and an empty text as null.
-    fileprivate func equals(_ other: String) -> String {
+    func equals(_ other: String) -> String {
         let stored =
             switch type.kind {
             case .date: "date_trunc('second', \(column))"

@@ -18,6 +18,8 @@ struct PreparedWrite: Sendable {
     private var newKey: RecordKey?
     /// The id of the message that has this write among its targets. All of its targets must be different records.
     private(set) var message: UUID?
+    /// The refusals of values that the caller may not write, and that are passed over where the record has the same ones.
+    private(set) var withheld: [String: FieldsealError] = [:]
 
     private enum Action {
         case create(ParsedValues, UUID)
@@ -108,7 +110,8 @@ struct PreparedWrite: Sendable {
             try ParsedValues.requireEffect(of: members, on: entity)
             let members = try Self.own(entity, members, &parts)
             let mayCreate = condition == .none && session.caller.depth(of: .create, on: entity) != .none
-            let input = try ParsedValues(entity, members, for: mayCreate ? .upsert : .update)
+            var input = try ParsedValues(entity, members, for: mayCreate ? .upsert : .update)
+            withheld = Self.withhold(&input, from: session.caller)
             try Self.requireOwn(input, parts, key)
             let key = try key.joined(with: input.ownKey, of: entity)
             _ = try key.filter(entity)
@@ -190,7 +193,7 @@ struct PreparedWrite: Sendable {
         return depth
     }
 
-    private static func refusal(of name: String, _ entity: EntityDefinition, _ role: Role) -> FieldsealError {
+    static func refusal(of name: String, _ entity: EntityDefinition, _ role: Role) -> FieldsealError {
         if entity[name]?.isEncrypted ?? false {
             return FieldsealError(.privilegeDenied, "The role \(role.rawValue) may not set passwords.").about(name)
         }
@@ -213,7 +216,7 @@ struct PreparedWrite: Sendable {
         switch action {
         case .create(let input, let id):
             if let newKey, try identified(newKey, input, .none, on: connection) != nil {
-                throw FieldsealError(.duplicateRecord, "There is a \(entity.logicalName) with this alternate key already.")
+                throw FieldsealError(.duplicateRecord, "There is \(entity.withArticle) with this alternate key already.")
             }
             do {
                 return try create(input, id, key, &changes, on: connection)
