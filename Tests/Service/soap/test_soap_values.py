@@ -177,7 +177,7 @@ def party(*members):
 
 @pytest.mark.parametrize("list, parties, word", [
     ("to", party(("addressused", "string", "no address")), "one e-mail address"), ("to", party(("addressused", "string", "a@b.test, c@d.test")), "one e-mail address"), ("cc", party(), "neither partyid"),
-    ("cc", party(("effort", "int", "1")), "neither partyid"), ("bcc", party(("partyid", "x:EntityReference", reference("team", NOBODY))), "systemuser or a queue"),
+    ("cc", party(("effort", "int", "1")), "effort of a party"), ("bcc", party(("partyid", "x:EntityReference", reference("team", NOBODY))), "systemuser or a queue"),
     ("bcc", party(("partyid", "string", "x")), "EntityReference"), ("to", party(("nope", "string", "x")), "'nope'"), ("from", party(("addressused", "string", "a@b.test")) * 2, "one sender"),
     ("from", party(("partyid@odata.bind", "string", "/queues(1)")), "partyid@odata.bind"), ("to", party(("addressused", "int", "1")), "addressused"),
 ])

@@ -10,12 +10,15 @@ struct ContractEntity: Sendable {
     let keys: [(name: String, value: Literal)]
     let rowVersion: String?
     let attributes: [(name: String, value: ContractValue)]
+    /// Whether it has what only a retrieved record has: a version, or formatted values.
+    let isRetrieved: Bool
 
     init(_ element: XMLElement) throws(FieldsealError) {
         // Clients send these members back as they received them.
         let members = try ContractMembers(
-            element, of: "Entity", ["Attributes", "Id", "KeyAttributes", "LogicalName", "RelatedEntities", "RowVersion"],
-            ignoring: ["EntityState", "FormattedValues"])
+            element, of: "Entity",
+            ["Attributes", "FormattedValues", "Id", "KeyAttributes", "LogicalName", "RelatedEntities", "RowVersion"],
+            ignoring: ["EntityState"])
         guard let name = members.text("LogicalName"), let entity = EntityCatalog.entity(name.lowercased()) else {
             throw ContractReference.unknown(members.text("LogicalName"))
         }
@@ -27,6 +30,7 @@ struct ContractEntity: Sendable {
         id = try ContractReference.id(members)
         keys = try ContractReference.keys(members["KeyAttributes"], of: entity)
         rowVersion = members.text("RowVersion")
+        isRetrieved = rowVersion.map { !$0.isEmpty } ?? false || members["FormattedValues"]?.hasChildren ?? false
         var attributes: [(name: String, value: ContractValue)] = []
         for (name, value) in try ContractPairs.read(members["Attributes"], "Attributes") {
             attributes.append((name.lowercased(), try ContractValue(value, of: name)))
@@ -49,7 +53,7 @@ struct ContractEntity: Sendable {
         {
             throw FieldsealError(
                 .payloadDoesNotFit,
-                "EntityName of an EntityCollection is \(name.quotedForFault), and the collection holds a \(other.entity.logicalName)."
+                "EntityName of an EntityCollection is \(name.quotedForFault), and the collection holds \(other.entity.withArticle)."
             )
         }
         return entities
@@ -89,8 +93,10 @@ struct ContractEntity: Sendable {
     func members() throws(FieldsealError) -> [JSONValue.Member] {
         var members: [JSONValue.Member] = []
         var parties = PartyLists()
+        let email = try recordID()
+        if isRetrieved { members.append(.init(ParsedValues.retrieved, .bool(true))) }
         for (name, value) in attributes where !entity.isID(name) {
-            if entity.logicalName == EntityDefinition.email.logicalName, try parties.take(name, value) { continue }
+            if entity.logicalName == EntityDefinition.email.logicalName, try parties.take(name, value, of: email) { continue }
             members.append(try Self.member(name, value, entity))
         }
         return members + parties.members

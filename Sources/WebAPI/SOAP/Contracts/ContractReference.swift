@@ -9,18 +9,22 @@ struct ContractReference: Sendable {
     let id: UUID?
     let keys: [(name: String, value: Literal)]
     let rowVersion: String?
+    /// The name of the record, as a client retrieved it. It identifies nothing.
+    let name: String?
 
     init(_ entity: EntityDefinition, id: UUID) {
         self.entity = entity
         self.id = id
         keys = []
         rowVersion = nil
+        name = nil
     }
 
     /// - Throws: ``FieldsealError`` for an unknown entity, and for a malformed id or key.
     init(_ element: XMLElement) throws(FieldsealError) {
         let members = try ContractMembers(
-            element, of: "EntityReference", ["Id", "KeyAttributes", "LogicalName", "RowVersion"], ignoring: ["Name"])
+            element, of: "EntityReference", ["Id", "KeyAttributes", "LogicalName", "Name", "RowVersion"])
+        self.name = members.text("Name")
         guard let name = members.text("LogicalName")?.lowercased(),
             // Every activity here is an e-mail.
             let entity = name == "activitypointer" ? .email : EntityCatalog.entity(name)
@@ -64,7 +68,7 @@ struct ContractReference: Sendable {
         if let id { return RecordKey(id, keys, of: entity) }
         guard !keys.isEmpty else {
             throw FieldsealError(
-                .payloadDoesNotFit, "A reference to a \(entity.logicalName) has neither an Id nor KeyAttributes.")
+                .payloadDoesNotFit, "A reference to \(entity.withArticle) has neither an Id nor KeyAttributes.")
         }
         return .alternate(keys)
     }
@@ -77,7 +81,7 @@ struct ContractReference: Sendable {
         guard !targets.contains(entity.logicalName), targets.contains(where: { EntityCatalog.entity($0) != nil }) else { return }
         throw FieldsealError(
             .payloadDoesNotFit,
-            "\(lookup) refers to a record of \(targets.joined(separator: " or ")), and this is a reference to a \(entity.logicalName)."
+            "\(lookup) refers to a record of \(targets.joined(separator: " or ")), and this is a reference to \(entity.withArticle)."
         )
     }
 

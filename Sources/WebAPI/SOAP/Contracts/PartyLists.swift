@@ -13,21 +13,15 @@ struct PartyLists {
     private var parties: [JSONValue] = []
     private var named: [JSONValue] = []
 
-    /// Attributes of a party that clients send back and that do not identify it.
-    private static let given: Set<String> = [
-        "activityid", "activitypartyid", "participationtypemask", "partyidname", "partyobjecttypecode", "ispartydeleted",
-        "donotemail", "donotfax", "donotphone", "donotpostalmail", "addressusedemailcolumnnumber", "effort", "exchangeentryid",
-        "scheduledend", "scheduledstart", "versionnumber",
-    ]
-
+    /// - Parameter email: The id of the e-mail, if it has one.
     /// - Returns: Whether the attribute is such a list.
-    mutating func take(_ name: String, _ value: ContractValue) throws(FieldsealError) -> Bool {
+    mutating func take(_ name: String, _ value: ContractValue, of email: UUID?) throws(FieldsealError) -> Bool {
         guard let mask = Self.masks.first(where: { $0.name == name })?.mask else { return false }
         named.append(.integer(mask))
         switch value {
         case .null: break
         case .entities(let entities):
-            for entity in entities { parties.append(try Self.party(entity, mask)) }
+            for entity in entities { parties.append(try Self.party(entity, mask, of: email)) }
             guard parties.count <= EmailParts.limit else {
                 throw FieldsealError(.payloadDoesNotFit, "An e-mail has at most \(EmailParts.limit) parties in all of its lists.")
             }
@@ -36,30 +30,64 @@ struct PartyLists {
         return true
     }
 
-    private static func party(_ party: ContractEntity, _ mask: Int64) throws(FieldsealError) -> JSONValue {
+    private static func party(_ party: ContractEntity, _ mask: Int64, of email: UUID?) throws(FieldsealError) -> JSONValue {
         guard party.entity.logicalName == EntityDefinition.activityParty.logicalName else {
             throw FieldsealError(.payloadDoesNotFit, "A list of parties holds records of activityparty.")
         }
         var members: [JSONValue.Member] = [.init("participationtypemask", .integer(mask))]
         // The address of a sender that is a record is the record's address.
-        let isOwnAddress =
-            mask == 1 && party.attributes.contains { if case .reference = $0.value { $0.name == "partyid" } else { false } }
-        for (name, value) in party.attributes where !given.contains(name) && !(isOwnAddress && name == "addressused") {
+        let isOwnAddress = mask == 1 && party.partyReference != nil
+        for (name, value) in party.attributes {
             switch (name, value) {
             case ("partyid", .reference(let reference)):
                 guard EntityDefinition.activityParty.singleValued("partyid_\(reference.entity.logicalName)") != nil else {
                     throw FieldsealError(.payloadDoesNotFit, "partyid refers to a systemuser or a queue.")
                 }
                 members.append(.init("partyid_\(reference.entity.logicalName)@odata.bind", .string(try reference.address())))
-            case ("addressused", .text(let text)): members.append(.init("addressused", .string(text)))
-            case ("partyid", .null), ("addressused", .null): continue
-            default:
-                throw FieldsealError(
-                    .payloadDoesNotFit,
-                    "A party takes partyid, an EntityReference, or addressused, a string; not \(name.quotedForFault).")
+            case ("addressused", .text(let text)):
+                if !isOwnAddress { members.append(.init("addressused", .string(text))) }
+            case (_, .null) where EntityDefinition.activityParty[name] != nil: continue
+            case ("partyid", _), ("addressused", _): throw refusal(of: name)
+            default: try requireGiven(name, value, party, mask, email)
             }
         }
         return .object(members)
+    }
+
+    /// Refuses an attribute of a party that is not what the party gets by itself. Clients send those back as they retrieved them.
+    private static func requireGiven(
+        _ name: String, _ value: ContractValue, _ party: ContractEntity, _ mask: Int64, _ email: UUID?
+    ) throws(FieldsealError) {
+        guard let attribute = EntityDefinition.activityParty[name] else { throw refusal(of: name) }
+        if let expectation = attribute.type.expectation(unmetBy: value) {
+            throw FieldsealError(.payloadDoesNotFit, "\(name) takes \(expectation), not \(value.kind).")
+        }
+        let isGiven: Bool =
+            switch (name, value) {
+            // A party that is written again has another id and version.
+            case ("activitypartyid", .text(let id)): UUID(clientText: id) != nil
+            case ("activitypartyid", _), ("versionnumber", _): true
+            case ("activityid", .reference(let reference)):
+                reference.entity === EntityDefinition.email && email != nil && reference.id == email
+            case ("participationtypemask", .option(let number)), ("participationtypemask", .integer(let number)): number == mask
+            case ("partyobjecttypecode", .text(let type)):
+                party.partyReference?.entity.logicalName == type
+            case ("partyidname", .text(let text)):
+                (party.partyReference.map { $0.name } ?? party.attributes.first { $0.name == "addressused" }?.value.text) == text
+            case (_, .bool(let flag)): !flag
+            default: false
+            }
+        guard isGiven else {
+            throw FieldsealError(
+                .payloadDoesNotFit,
+                "The \(name) of a party is not set by a request, and this is not what the party has. Leave it out.")
+        }
+    }
+
+    private static func refusal(of name: String) -> FieldsealError {
+        FieldsealError(
+            .payloadDoesNotFit,
+            "A party takes partyid, an EntityReference, or addressused, a string; not \(name.quotedForFault).")
     }
 
     /// The lists in the form that writes accept. Named lists are replaced, and the others stay.
@@ -70,4 +98,18 @@ struct PartyLists {
             .init("email_activity_parties@fieldseal.participationtypemasks", .array(named)),
         ]
     }
+}
+
+extension ContractEntity {
+    /// The record that a party is.
+    fileprivate var partyReference: ContractReference? {
+        for attribute in attributes where attribute.name == "partyid" {
+            if case .reference(let reference) = attribute.value { return reference }
+        }
+        return nil
+    }
+}
+
+extension ContractValue {
+    fileprivate var text: String? { if case .text(let text) = self { text } else { nil } }
 }

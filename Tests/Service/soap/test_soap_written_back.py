@@ -1,0 +1,105 @@
+"""E-mails and servers that a program of the SDK writes back as it retrieved them, and what it adds to a party."""
+
+import uuid
+
+import mailroom
+import pytest
+from lxml import etree
+from mailroom import EVIL, GOOD
+from soap import call, columns, entity, fault, operation, parameter, reference, refused_by
+
+room = mailroom.room
+ALL = columns(everything=True)
+
+
+def retrieved(room, name, id, client, column_set=ALL):
+    """The content of a record as it is retrieved."""
+    answer = call(room, operation("Retrieve", f"<entityName>{name}</entityName><id>{id}</id><columnSet>{column_set}</columnSet>"), client=client)
+    assert etree.QName(answer).localname == "RetrieveResponse", fault(answer)
+    return "".join(etree.tostring(child, encoding="unicode") for child in answer[0])
+
+
+def update(room, content, client="admin"):
+    return call(room, operation("Update", f"<entity>{content}</entity>"), client=client)
+
+
+def is_done(answer):
+    assert etree.QName(answer).localname == "UpdateResponse", fault(answer)
+
+
+@pytest.mark.parametrize("client", ["admin", "user"])
+def test_an_email_is_updated_as_it_was_retrieved_in_each_status(room, client):
+    id = room.drafted(room.person)
+    is_done(update(room, retrieved(room, "email", id, client), client))
+    assert room.send(id).status_code == 200
+    waiting = retrieved(room, "email", id, client)
+    is_done(update(room, waiting, client))
+    changed = waiting.replace(">mail ", ">changed ", 1)
+    assert changed != waiting
+    refused_by(update(room, changed, client), "0x8004022E")
+    refused_by(update(room, waiting.replace("customer@elsewhere.test", "thief@elsewhere.test"), client), "0x8004022E" if client == "admin" else "0x80040220")
+    assert id in [each["EmailId"] for each in room.take(room.box)]
+    is_done(update(room, retrieved(room, "email", id, client), client))
+    room.sql("UPDATE org_contoso.email SET statuscode = 3 WHERE activityid = %s", [id])
+    sent = retrieved(room, "email", id, client)
+    is_done(update(room, sent, client))
+    parties = f"<x:Entity>{entity('activityparty', parameter('addressused', 'string', 'other@elsewhere.test'))}</x:Entity>"
+    refused_by(update(room, entity("email", parameter("to", "x:EntityCollection", f"<x:Entities>{parties}</x:Entities>"), id=id), client), "0x8004022E")
+
+
+def test_a_received_email_is_updated_as_it_was_retrieved(room):
+    body = {"MailboxId": room.box, "From": "customer@elsewhere.test", "To": "user@contoso.test; other@elsewhere.test", "Subject": "in", "Body": f"{uuid.uuid4()}"}
+    room.sql("UPDATE org_contoso.usersettings SET incomingemailfilteringmethod = 0")
+    answer = room.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", body)
+    assert answer.status_code == 200 and answer.json()["ShouldDeliver"], answer.text
+    for client in ("admin", "user"):
+        is_done(update(room, retrieved(room, "email", answer.json()["EmailId"], client), client))
+
+
+def test_a_server_that_sql_wrote_is_not_confirmed_by_a_record_as_it_was_retrieved(room):
+    profile = room.profile()
+    _, box = room.queue_box(profile)
+    room.sql_as("fieldseal_service", "UPDATE emailserverprofile SET incomingserverlocation = %s WHERE emailserverprofileid = %s", [EVIL, profile])
+    asked = room.request("PATCH", f"emailserverprofiles({profile})", {"outgoingportnumber": 465}).json()["error"]["message"]
+    names = ["outgoingportnumber", *asked.rstrip(".").rsplit(": ", 1)[1].split(", ")]
+    for column_set in (ALL, columns(*names)):
+        assert "as it was read" in refused_by(update(room, retrieved(room, "emailserverprofile", profile, "admin", column_set)), "0x80040220")
+    assert room.release(box).status_code == 403
+    stood = room.get(f"emailserverprofiles({profile})?$select={','.join(names)}").json()
+    assert room.request("PATCH", f"emailserverprofiles({profile})", {name: stood[name] for name in names} | {"incomingserverlocation": GOOD}).status_code == 204
+    assert room.released(box)[0] == GOOD
+
+
+OTHER = "5ea1ed00-0000-4000-8000-0000000000ab"
+
+
+@pytest.mark.parametrize("member, wrong", [
+    (("donotemail", "boolean", "true"), True), (("donotemail", "string", "zzz"), True), (("donotfax", "boolean", "true"), True), (("ispartydeleted", "boolean", "true"), True), (("effort", "string", "zzz"), True),
+    (("effort", "decimal", "1.5"), True), (("participationtypemask", "x:OptionSetValue", "<x:Value>99</x:Value>"), True), (("participationtypemask", "x:OptionSetValue", "<x:Value>1</x:Value>"), True),
+    (("participationtypemask", "string", "2"), True), (("partyidname", "string", "another"), True), (("exchangeentryid", "string", "x"), True), (("scheduledstart", "dateTime", "2026-01-01T00:00:00Z"), True),
+    (("scheduledend", "dateTime", "2026-01-01T00:00:00Z"), True), (("activityid", "x:EntityReference", reference("email", OTHER)), True), (("activityid", "string", OTHER), True), (("activitypartyid", "string", "x"), True),
+    (("addressusedemailcolumnnumber", "int", "1"), True), (("partyobjecttypecode", "string", "queue"), True), (("versionnumber", "string", "x"), True),
+    (("donotemail", "boolean", "false"), False), (("ispartydeleted", "boolean", "false"), False), (("effort", None, None), False), (("participationtypemask", "x:OptionSetValue", "<x:Value>2</x:Value>"), False),
+    (("partyidname", "string", "a@b.test"), False), (("activitypartyid", "ser:guid", OTHER), False), (("versionnumber", "long", "7"), False), (("scheduledstart", None, None), False), (("partyid", None, None), False),
+])
+def test_what_a_party_has_by_itself_is_compared(room, member, wrong):
+    """What a client retrieved it sends back; anything else would be lost."""
+    party = entity("activityparty", parameter("addressused", "string", "a@b.test") + parameter(*member))
+    id = room.create("emails", {"subject": "parties"})
+    content = entity("email", parameter("to", "x:EntityCollection", f"<x:Entities><x:Entity>{party}</x:Entity></x:Entities>"), id=id)
+    answer = update(room, content)
+    if wrong:
+        assert member[0] in refused_by(answer, "0x80048D19")
+    else:
+        is_done(answer)
+    assert room.sql("SELECT count(*) FROM org_contoso.activityparty WHERE activityid = %s AND participationtypemask = 2", [id]) == [(0 if wrong else 1,)]
+
+
+def test_a_party_of_a_record_has_its_name_and_entity(room):
+    id = room.create("emails", {"subject": "parties"})
+    known = reference("systemuser", room.person).replace('<x:Name i:nil="true"/>', "<x:Name>Ann</x:Name>")
+    for more, wrong in ((parameter("partyidname", "string", "Ann"), None), (parameter("partyidname", "string", "Bob"), "partyidname"), (parameter("partyobjecttypecode", "string", "systemuser"), None),
+                        (parameter("partyobjecttypecode", "string", "queue"), "partyobjecttypecode"), (parameter("activityid", "x:EntityReference", reference("activitypointer", id)), None)):
+        party = entity("activityparty", parameter("partyid", "x:EntityReference", known) + more)
+        answer = update(room, entity("email", parameter("to", "x:EntityCollection", f"<x:Entities><x:Entity>{party}</x:Entity></x:Entities>"), id=id))
+        assert wrong in refused_by(answer, "0x80048D19") if wrong else is_done(answer) is None
