@@ -66,8 +66,8 @@ package struct RecordQuery: Sendable {
         package private(set) var isName = false
 
         /// The name of the record that a lookup refers to.
-        package static func name(of lookup: String, alias: String? = nil) -> Column {
-            var column = Column(lookup, alias: alias)
+        package static func name(of lookup: String, path: [String] = [], alias: String? = nil) -> Column {
+            var column = Column(lookup, path: path, alias: alias)
             column.isName = true
             return column
         }

@@ -169,9 +169,14 @@ struct SelectWriter {
             isDescending: order.isDescending)
     }
 
-    /// What a lookup is sorted by: the name of the record that it refers to.
+    /// What a lookup is sorted by: the name of the record that it refers to. A lookup of none has no name, also if one is
+    /// stored beside it.
     private func named(_ column: QueryScope.Resolved) -> QueryScope.Resolved {
-        query.sortsLookupsByName ? statement.name(of: column) ?? column : column
+        guard query.sortsLookupsByName, !column.isOwnersID, var name = statement.name(of: column) else { return column }
+        if name.expression == nil, column.attribute.required != .system {
+            name.expression = "CASE WHEN \(column.sql) IS NOT NULL THEN \(name.sql) END"
+        }
+        return name
     }
 
     private func column(ofOutput name: String) throws(FieldsealError) -> RecordQuery.Column {

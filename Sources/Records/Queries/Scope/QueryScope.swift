@@ -43,6 +43,8 @@ struct QueryScope {
         let attribute: AttributeDefinition
         /// What is read instead of the attribute's column: the name of another record.
         var expression: String?
+        /// Whether it is the id that users and teams have in common, reached by a path through an owner.
+        var isOwnersID = false
 
         var sql: String { expression ?? table.sql(attribute) }
         /// Whether it is the record's id.
@@ -105,7 +107,7 @@ struct QueryScope {
                     throw Self.ambiguous(step, of: table.entity)
                 }
                 guard !column.isText else { throw Self.mismatch(relationship.attribute, "a function of texts") }
-                return Resolved(table: table, attribute: relationship.attribute)
+                return Resolved(table: table, attribute: relationship.attribute, isOwnersID: true)
             }
             path += "/\(step.lowercased())"
             if let joined = paths[path] {

@@ -254,24 +254,40 @@ extension RecordQuery.Output {
         }
         var names: [RecordQuery.Output] = []
         for output in outputs {
-            guard case .column(let column) = output.value, column.path.isEmpty, !output.isHidden,
-                let source = column.alias.map({ links[$0.lowercased()] }) ?? entity,
+            guard case .column(let column) = output.value, !output.isHidden,
+                let start = column.alias.map({ links[$0.lowercased()] }) ?? entity,
+                let (path, source) = start.end(of: column.path),
                 let attribute = source.attribute(named: column.name), attribute.type.isReference
             else { continue }
             func add(_ read: String?, as given: String?) {
                 guard let read else { return }
-                let column = RecordQuery.Column(read, alias: column.alias)
+                let column = RecordQuery.Column(read, path: path, alias: column.alias)
                 names.append(isGrouped ? .hiddenMinimum(column, name: given ?? read) : .hidden(column, name: given))
             }
             if attribute.isNamedByRecord(in: source) {
                 let name = output.name.map(hiddenName) ?? "\(attribute.logicalName)name"
-                let read = RecordQuery.Column.name(of: attribute.logicalName, alias: column.alias)
+                let read = RecordQuery.Column.name(of: attribute.logicalName, path: path, alias: column.alias)
                 names.append(isGrouped ? .hiddenMinimum(read, name: name) : .hidden(read, name: name))
             }
             add(source["\(attribute.logicalName)name"]?.logicalName, as: output.name.map(hiddenName))
             add(attribute.typeAttribute(in: source)?.logicalName, as: output.name.map(hiddenType))
         }
         return names
+    }
+}
+
+extension EntityDefinition {
+    /// The entity that a path of navigation properties leads to, and the steps to it. A last step through an owner, which may be a user
+    /// or a team, stays at the record before it: all that it reaches is there.
+    fileprivate func end(of path: [String]) -> (steps: [String], entity: EntityDefinition)? {
+        var entity = self
+        for (place, step) in path.enumerated() {
+            let relationships = entity.singleValued(all: step)
+            guard let relationship = relationships.first else { return nil }
+            if relationships.count > 1 { return place == path.count - 1 ? (Array(path.dropLast()), entity) : nil }
+            entity = relationship.referenced
+        }
+        return (path, entity)
     }
 }
 
