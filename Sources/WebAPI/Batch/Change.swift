@@ -55,7 +55,9 @@ extension DataAPI {
         case (.navigation(let navigation), _) where navigation.isReference:
             return Change([try await link(navigation, request)], address: address)
         case (.association(let path), _) where path.isReference: return try await linking(path, request)
-        case (.collectionAction(let entity, let name), .post): return try bulkChange(name, entity, request)
+        case (.collectionAction(let entity, let name), .post):
+            guard entity !== EntityDefinition.email || !Self.incomingMessages.contains(name) else { throw Self.noChange }
+            return try bulkChange(name, entity, request)
         case (.operation(let name, arguments: ""), .post), (.boundFunction(_, _, let name, arguments: ""), .post):
             guard let change = try await messageChange(name, path, request) else { throw Self.noChange }
             return change
@@ -128,16 +130,19 @@ extension DataAPI {
         _ request: APIRequest
     ) throws -> RecordWrite {
         let value: JSONValue
+        // A value that is sent as it was read says so.
+        var context: [JSONValue.Member] = []
         if [.put, .patch, .delete].contains(request.method) { try ParsedValues.requireWritable(attribute) }
         switch request.method {
         case .delete: value = .null
         case .put where !request.isOctets, .patch where !request.isOctets && attribute.type.isImage:
             try MediaTypes.requireJSON(request.headers[.contentType])
-            let members = try request.members()
-            guard members.count == 1, members[0].name == "value" else {
+            let members = try request.members().filter { $0.name != "@odata.type" }
+            context = members.filter { $0.name == "@odata.context" }
+            guard members.count == 1 + context.count, let member = members.first(where: { $0.name == "value" }) else {
                 throw FieldsealError(.payloadDoesNotFit, "The body of a property is {\"value\": …}.")
             }
-            value = members[0].value
+            value = member.value
         case .put, .patch:
             guard attribute.type.isImage else {
                 if request.method == .put { throw UnsupportedForm.body }
@@ -146,7 +151,7 @@ extension DataAPI {
             value = .string(Data(request.body).base64EncodedString())
         default: throw MethodNotAllowed(.get, .put, .delete)
         }
-        return .upsert(entity, key, [.init(attribute.logicalName, value)], try request.conditionOfExisting())
+        return .upsert(entity, key, [.init(attribute.logicalName, value)] + context, try request.conditionOfExisting())
     }
 
     /// Links two records or removes their link. A link is a value of the lookup on the "many" side.

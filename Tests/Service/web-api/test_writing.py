@@ -285,6 +285,16 @@ def test_change_sets_take_messages(service):
         refused(service.request("POST", path, body), 400, "0x80048D19")
 
 
+def test_a_change_set_says_which_messages_it_takes(service):
+    user = service.get("WhoAmI").json()["UserId"]
+    for path in ("emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", "emails/Microsoft.Dynamics.CRM.CheckIncomingEmail", "fieldseal.ApproveRequest", "fieldseal.LeaseMailbox", "BulkDelete",
+                 "SetDataEncryptionKey", f"systemusers({user})/Microsoft.Dynamics.CRM.RetrieveUserPrivileges"):
+        response = multipart(service, change_set(part("POST", path, {"From": "a@b.test"}, id=1)))
+        assert statuses(response) == [400] and "A change set takes" in response.text, path
+    for path in ("queues/Microsoft.Dynamics.CRM.DeliverIncomingEmail", "emails/Microsoft.Dynamics.CRM.Nope", "fieldseal.Nope"):
+        assert statuses(multipart(service, change_set(part("POST", path, {}, id=1)))) == [404], path
+
+
 def test_a_change_set_with_an_option_that_is_refused_writes_nothing(service):
     name = tag()
     assert statuses(multipart(service, change_set(part("POST", "queues?$filter=name eq 'x'", {"name": name}, id=1)))) == [400]

@@ -218,6 +218,25 @@ def test_annotations_of_a_read_say_that_null_is_no_password(service, records, en
     assert service.opened_cells()[f"{entity}({id}).{attribute}"][1] == "a password"
 
 
+def test_an_attribute_is_written_back_as_it_was_read(service, records):
+    for entity, name in (("queue", "name"), ("mailbox", "emailaddress"), ("emailserverprofile", "incomingportnumber"), ("email", "description")):
+        address = f"{SETS[entity]}({records[entity]})/{name}"
+        body = service.get(address).json()
+        assert set(body) == {"@odata.context", "value"}
+        for sent in (body, {**body, "@odata.type": "#Edm.String"}):
+            assert service.request("PUT", address, sent).status_code == 204
+        assert service.get(address).json() == body
+        for sent in ({**body, "other": 1}, {"@odata.context": body["@odata.context"]}, {**body, "@odata.id": "x"}):
+            refused(service.request("PUT", address, sent), 400, "0x80048D19")
+    # A password is null there, and stays.
+    address = f"mailboxes({records['mailbox']})/password"
+    assert service.request("PUT", address, {"value": "a password"}).status_code == 204
+    refused(service.request("PUT", address, {"@odata.context": "x", "value": None}), 400, "0x80060413")
+    assert service.opened_cells()[f"mailbox({records['mailbox']}).password"][1] == "a password"
+    assert service.request("PUT", address, {"value": None}).status_code == 204
+    assert service.opened_cells().get(f"mailbox({records['mailbox']}).password", (0, None))[1] is None
+
+
 @pytest.fixture(scope="module")
 def elsewhere(service):
     """A function that sends a request to another organization."""

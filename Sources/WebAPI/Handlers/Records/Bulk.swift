@@ -21,7 +21,7 @@ extension DataAPI {
         bulkMessages.contains(name) || incomingMessages.contains(name)
     }
 
-    private static let incomingMessages = ["CheckIncomingEmail", "DeliverIncomingEmail"]
+    static let incomingMessages = ["CheckIncomingEmail", "DeliverIncomingEmail"]
     private static let bulkMessages = ["CreateMultiple", "UpdateMultiple", "UpsertMultiple"]
 
     /// The writes of a message for many records.
@@ -101,7 +101,7 @@ extension DataAPI {
     private func key(_ members: [JSONValue.Member], _ entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
         if let address = members.first(where: { $0.name == "@odata.id" })?.value.string {
             guard let (target, key) = try ParsedValues.reference(address), target.logicalName == entity.logicalName else {
-                throw FieldsealError(.payloadDoesNotFit, "@odata.id of a target is the address of a \(entity.logicalName).")
+                throw FieldsealError(.payloadDoesNotFit, "@odata.id of a target is the address of \(entity.withArticle).")
             }
             return key
         }
