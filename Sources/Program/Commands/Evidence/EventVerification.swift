@@ -42,6 +42,6 @@ struct EventVerification {
         let waiting = audit.unsealed == 0 ? "" : "; \(audit.unsealed) are not sealed yet"
         let sealed = "Of the audit, \(audit.entries) entries in \(audit.blocks) blocks are as they were sealed\(waiting)."
         return
-            "\(organization): \(verified + archived) events\(archivedAudit) were verified. The chain of security events is whole. \(sealed)\(omission)"
+            "\(organization): \(verified + archived) events\(archivedAudit) were verified. \(sealed) The chain of security events is whole.\(omission)"
     }
 }
