@@ -42,17 +42,20 @@ package struct EmailDelivery: Sendable {
     ///
     /// - Parameters:
     ///   - mailbox: The mailbox that received it.
-    ///   - host: The lease of the router; nil for an administrator, who needs none.
+    ///   - host: The lease of the router; nil for an administrator, who needs none. One that is named must hold.
     /// - Returns: The record's id, and the verdict.
     package func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> Delivery {
-        try await deliverIncomingEmails([email], mailbox: mailbox, host: host)[0]
+        try await deliverIncomingEmails([email], mailbox: mailbox, host: host, needsLease: host != nil)[0]
     }
 
     /// The same for several e-mails of one mailbox, in one transaction.
-    package func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?) async throws -> [Delivery] {
+    package func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?, needsLease: Bool = false)
+        async throws
+        -> [Delivery]
+    {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
-                if caller.role != .systemAdministrator {
+                if needsLease || caller.role != .systemAdministrator {
                     guard let mailbox, let host else {
                         throw FieldsealError(
                             .payloadDoesNotFit, "A router delivers to a mailbox that it has leased: MailboxId and HostId.")

@@ -38,11 +38,16 @@ package struct IncomingEmail: Sendable {
         package let body: String
         /// What the record does not show, if this attachment is the original message or its header. It is kept at any size.
         package let note: String?
+        /// What a client says of it.
+        package let subject: String?
         /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
         package let contentID: String?
 
-        package init(name: String, type: String, body: String, note: String? = nil, contentID: String? = nil) {
+        package init(
+            name: String, type: String, body: String, note: String? = nil, subject: String? = nil, contentID: String? = nil
+        ) {
             (self.name, self.type, self.body, self.note) = (name, type, body, note)
+            self.subject = subject
             self.contentID = contentID
         }
     }

@@ -119,7 +119,7 @@ struct IncomingRecord {
                 .uuids(all.map { _ in .timeOrdered() }), .uuids(all.map(\.0)), .int64s(all.map { Int64($0.1) }),
                 .texts(all.map(\.2.body)),
                 .texts(all.map { $0.2.name.cut(to: 255) }), .int64s(all.map { Int64($0.2.size) }),
-                .texts(all.map { $0.2.type.cut(to: 256) }), .texts(all.map { $0.2.note?.cut(to: 2_000) ?? "" }),
+                .texts(all.map { $0.2.type.cut(to: 256) }), .texts(all.map { ($0.2.note ?? $0.2.subject)?.cut(to: 2_000) ?? "" }),
                 .texts(all.map { $0.2.contentID?.cut(to: 300) ?? "" }),
             ]
         )

@@ -184,9 +184,10 @@ extension DataAPI {
     /// `CheckIncomingEmail` and `DeliverIncomingEmail`, bound to the collection of e-mails.
     func incomingEmail(_ name: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
-        let body = JSONValue.object(try request.members())
+        let body = JSONValue.object(try Self.original(of: name, try request.members()))
         let email = try IncomingEmailMembers.read(body, from: .client)
         let mailbox = try mailbox(body)
+        let host = try host(body)
         let context = representation(request).context("Microsoft.Dynamics.CRM.\(name)Response")
         func answer(_ id: UUID?, _ verdict: IncomingVerdict) -> APIResponse {
             var members = [
@@ -197,8 +198,33 @@ extension DataAPI {
             return APIResponse.json(.object(members))
         }
         if name == "CheckIncomingEmail" { return answer(nil, try await delivery.checkIncomingEmail(email, mailbox: mailbox)) }
-        let (id, verdict) = try await delivery.deliverIncomingEmail(email, mailbox: mailbox, host: body["HostId"]?.string)
+        let (id, verdict) = try await delivery.deliverIncomingEmail(email, mailbox: mailbox, host: host)
         return answer(id, verdict)
+    }
+
+    /// The members without the original's parameters that say what is done anyway: each e-mail is checked before it becomes a record.
+    private static func original(of message: String, _ members: [JSONValue.Member]) throws(FieldsealError) -> [JSONValue.Member] {
+        guard message == "DeliverIncomingEmail" else { return members }
+        var others: [JSONValue.Member] = []
+        for member in members {
+            switch (member.name, member.value) {
+            case ("ValidateBeforeCreate", .null), ("ValidateBeforeCreate", .bool(true)), ("ExtraProperties", .null): continue
+            case ("ValidateBeforeCreate", _):
+                throw FieldsealError.misfit("ValidateBeforeCreate", "true: every e-mail is checked before it becomes a record")
+            case ("ExtraProperties", _):
+                throw FieldsealError.misfit("ExtraProperties", "null: it is for Dataverse's own use")
+            default: others.append(member)
+            }
+        }
+        return others
+    }
+
+    private func host(_ body: JSONValue) throws(FieldsealError) -> String? {
+        switch body["HostId"] {
+        case nil, .null?: return nil
+        case .string(let text)? where (1...160).contains(text.utf8.count): return text
+        default: throw FieldsealError.misfit("HostId", "the router's name for this lease, of 1 to 160 bytes")
+        }
     }
 
     private func mailbox(_ body: JSONValue) throws(FieldsealError) -> UUID? {

@@ -9,12 +9,16 @@ struct IncomingEmailMembers {
     private let body: JSONValue
 
     private static let known: Set<String> = [
-        "Attachments", "Bcc", "Body", "BodyIsCut", "BodyType", "Cc", "Digest", "From", "HostId", "Importance", "InReplyTo",
-        "MailboxId",
-        "MessageId", "Names", "OmittedAttachments", "ReceivedOn", "References", "Subject", "SubmittedBy", "To",
+        "Attachments", "Bcc", "Body", "BodyType", "Cc", "Digest", "From", "HostId", "Importance", "InReplyTo", "MailboxId",
+        "MessageId",
+        "ReceivedOn", "References", "Subject", "SubmittedBy", "To",
     ]
-    /// The members of an attachment. Each may also be written as the attribute of `activitymimeattachment`.
-    private static let attachmentMembers: Set<String> = ["filename", "mimetype", "body", "note", "contentid"]
+    /// What a router alone says of an e-mail.
+    private static let ofRouters: Set<String> = ["BodyIsCut", "Names", "OmittedAttachments"]
+    /// The members of an attachment, as the attributes of `activitymimeattachment` are called; without regard to case.
+    private static let attachmentMembers: Set<String> = [
+        "filename", "mimetype", "body", "note", "subject", "attachmentcontentinfo", "contentid",
+    ]
     /// The addresses, or Message-IDs, of an array.
     private static let textLimit = 10_000
     /// The ids of References and In-Reply-To that are read at most.
@@ -28,6 +32,7 @@ struct IncomingEmailMembers {
     /// - Throws: ``FieldsealError`` that names a member.
     static func read(_ body: JSONValue, from author: Author) throws(FieldsealError) -> IncomingEmail {
         guard case .object(let members) = body else { throw FieldsealError.misfit("Emails", "an array of objects") }
+        let known = author == .router ? known.union(ofRouters) : known
         if let unknown = members.first(where: { !known.contains($0.name) && !$0.name.hasPrefix("@") }) {
             throw FieldsealError(
                 .payloadDoesNotFit,
@@ -40,10 +45,13 @@ struct IncomingEmailMembers {
         var email = IncomingEmail()
         guard let from = try text("From") else { throw FieldsealError.misfit("From", "an address") }
         email.from = author == .client ? Self.address(from) : from
+        guard author == .router || EmailAddressRule.isOne(email.from) else {
+            throw FieldsealError.misfit("From", "an e-mail address")
+        }
         email.subject = try text("Subject") ?? ""
-        email.to = try addresses("To")
-        email.cc = try addresses("Cc")
-        email.bcc = try addresses("Bcc")
+        email.to = try addresses("To", from: author)
+        email.cc = try addresses("Cc", from: author)
+        email.bcc = try addresses("Bcc", from: author)
         email.names = try names()
         email.messageID = try text("MessageId") ?? ""
         email.references = try ids("References")
@@ -127,7 +135,7 @@ struct IncomingEmailMembers {
     }
 
     private func attachments() throws(FieldsealError) -> [IncomingEmail.Attachment] {
-        let form = "an array of FileName, MimeType and Body, which is base64"
+        let form = "an array of FileName, MimeType, Subject and Body, which is base64"
         switch body["Attachments"] {
         case nil, .null?: return []
         case .array(let values)?:
@@ -150,8 +158,8 @@ struct IncomingEmailMembers {
                 attachments.append(
                     .init(
                         name: texts["filename"] ?? "attachment", type: texts["mimetype"] ?? "application/octet-stream",
-                        body: content,
-                        note: texts["note"], contentID: texts["contentid"]))
+                        body: content, note: texts["note"], subject: texts["subject"],
+                        contentID: texts["contentid"] ?? texts["attachmentcontentinfo"]))
             }
             return attachments
         default: throw FieldsealError.misfit("Attachments", form)
@@ -177,9 +185,15 @@ struct IncomingEmailMembers {
         }
     }
 
-    private func addresses(_ name: String) throws(FieldsealError) -> [String] {
-        if case .string(let text)? = body[name] { return Self.list(text).map(Self.address) }
-        return try texts(name, "addresses with ; between them")
+    private func addresses(_ name: String, from author: Author) throws(FieldsealError) -> [String] {
+        let form = "addresses with ; between them"
+        let entries: [String] = if case .string(let text)? = body[name] { Self.list(text) } else { try texts(name, form) }
+        guard author == .client || body[name]?.string != nil else { return entries }
+        let addresses = entries.map(Self.address)
+        guard author == .router || addresses.allSatisfy(EmailAddressRule.isOne) else {
+            throw FieldsealError.misfit(name, "\(form), or an array of them")
+        }
+        return addresses
     }
 
     /// The texts of an array, or one text.

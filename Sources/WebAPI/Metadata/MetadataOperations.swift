@@ -105,7 +105,8 @@ enum MetadataOperations {
             name: "CheckIncomingEmail", isAction: true, binding: "Collection(mscrm.email)", parameters: incomingEmail,
             results: [("ShouldDeliver", flag), ("ReasonCode", number)]),
         Operation(
-            name: "DeliverIncomingEmail", isAction: true, binding: "Collection(mscrm.email)", parameters: incomingEmail,
+            name: "DeliverIncomingEmail", isAction: true, binding: "Collection(mscrm.email)",
+            parameters: incomingEmail + [("ValidateBeforeCreate", "Edm.Boolean?")],
             results: [("ShouldDeliver", flag), ("ReasonCode", number), ("EmailId", "Edm.Guid?")]),
     ]
 
@@ -193,7 +194,10 @@ enum MetadataOperations {
             ("Depth", text), ("PrivilegeId", guid), ("BusinessUnitId", guid), ("PrivilegeName", text), ("RecordFilterId", guid),
             ("RecordFilterUniqueName", "Edm.String?"),
         ],
-        "IncomingAttachment": [("FileName", text), ("MimeType", text), ("Body", text), ("Note", "Edm.String?")],
+        "IncomingAttachment": [
+            ("FileName", text), ("MimeType", text), ("Body", text), ("Note", "Edm.String?"), ("Subject", "Edm.String?"),
+            ("AttachmentContentInfo", "Edm.String?"),
+        ],
         "CreateMultipleResponse": [("Ids", "Collection(Edm.Guid)")],
     ]
 

@@ -4,6 +4,7 @@ import time
 import uuid
 
 import pytest
+from lxml import etree
 from service import refused
 
 ADDRESS = "desk@incoming.test"
@@ -33,8 +34,9 @@ def record(service, box, **members):
                      [{"Body": "QUJD", "body": "QUJD"}]]),
     ("Body", [5, []]), ("Subject", [5]), ("MessageId", [5]), ("From", [["a@b.test"], None, ...]), ("To", [5, ["a@b.test", 5], {"a": 1}]), ("Cc", [[None]]), ("Bcc", [True]),
     ("InReplyTo", [5, [5]]), ("References", [5, [{}]]), ("ReceivedOn", ["yesterday", "2026-02-30T00:00:00Z", "01/11/2026", 5]), ("Importance", ["urgent", 3, -1, True]),
-    ("BodyType", ["html", "text/rtf", 5]), ("OmittedAttachments", ["1", -1]), ("BodyIsCut", ["true"]), ("SubmittedBy", [5]), ("Digest", ["x", 5]), ("MailboxId", ["x", 5]),
-    ("Foo", [1]), ("subject", ["lower case"]), ("ExtraProperties", [{}])])
+    ("BodyType", ["html", "text/rtf", 5]), ("OmittedAttachments", ["1", 1]), ("BodyIsCut", [True]), ("Names", [{}]), ("SubmittedBy", [5]), ("Digest", ["x", 5]), ("MailboxId", ["x", 5]),
+    ("From", ["not an address", "MAILER-DAEMON"]), ("To", ["a", ["a"], f"{ADDRESS}; b"]), ("Cc", [["not an address"]]), ("Bcc", ["x y"]), ("HostId", [5, "", ["a"]]),
+    ("Foo", [1]), ("subject", ["lower case"]), ("ExtraProperties", [{}, "x"]), ("ValidateBeforeCreate", [False, "true", 1])])
 def test_a_member_that_is_not_what_it_takes_is_refused_by_name(service, box, name, values):
     for value in values:
         count = service.sql("SELECT count(*) FROM org_contoso.email")
@@ -70,6 +72,29 @@ def test_attachments_may_be_written_as_attributes(service, box):
     files = [{"filename": "a.txt", "mimetype": "text/plain", "body": "QUJD"}, {"@odata.type": "Microsoft.Dynamics.CRM.activitymimeattachment", "FileName": "b.bin", "Body": ""}]
     email = record(service, box, Attachments=files)
     assert sorted(f["filename"] for f in email["email_activity_mime_attachment"]) == ["a.txt", "b.bin"]
+
+
+def test_what_the_original_takes_is_taken(service, box):
+    file = {"@odata.type": "Microsoft.Dynamics.CRM.activitymimeattachment", "filename": "a.txt", "mimetype": "text/plain", "body": "QUJD", "subject": "the plan", "attachmentcontentinfo": "plan@x.test"}
+    answer = deliver(service, box, ValidateBeforeCreate=True, ExtraProperties=None, Attachments=[file])
+    assert answer.status_code == 200 and answer.json()["ShouldDeliver"], answer.text
+    [found] = service.get(f"activitymimeattachments?$filter=_objectid_value eq {answer.json()['EmailId']}&$select=subject,attachmentcontentinfo").json()["value"]
+    assert (found["subject"], found["attachmentcontentinfo"]) == ("the plan", "plan@x.test")
+
+
+def test_a_refusal_names_what_the_metadata_has(service, box):
+    """Parameters that a message does not have, and those that routers alone have."""
+    message = refused(deliver(service, box, Foo=1), 400, "0x80048D19")
+    document = etree.fromstring(service.get("$metadata").content)
+    names = {each.get("Name") for action in document.iter("{*}Action") if action.get("Name") == "DeliverIncomingEmail" for each in action.iter("{*}Parameter")}
+    listed = set(message.rstrip(".").rpartition("but ")[2].split(", "))
+    assert listed <= names and {"MessageId", "Attachments", "Body"} <= listed
+
+
+def test_a_lease_that_is_named_must_hold(service, box):
+    """An administrator needs none."""
+    refused(deliver(service, box, HostId="no router"), 412, "0x80060882")
+    assert deliver(service, box).status_code == deliver(service, box, HostId=None).status_code == 200
 
 
 def test_messages_that_differ_in_their_files_are_two(service, box):
