@@ -119,7 +119,7 @@ extension Doctor {
                        JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND t.tgname = 'a_retired'
                        AND t.tgenabled IN ('O', 'A') AND p.proname = 'refuse_retired' AND p.pronamespace = c.relnamespace)
               FROM pg_class AS c, \(organization.qualified("encryption")) AS e
-             WHERE c.relnamespace = $1::text::regnamespace AND c.relkind = 'r' AND c.relname ~ '_cell_k[0-9]+$'
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind = 'r' AND c.relname ~ '_cell_k[0-9]+$'
             """, [.text(quoteIdentifier(schema))])
         for row in leaves {
             let partition: String = try row.decode(0)
