@@ -1,8 +1,61 @@
+import Foundation
+
 /// Common passwords that attackers try first, in lower case. They have at least the minimum length.
 ///
 /// The source is the list of zxcvbn (MIT license), which counted them in passwords that were stolen from other services.
 enum CommonPasswords {
     static func contains(_ password: String) -> Bool { all.contains(password[...]) }
+
+    /// Whether a password is a common word with nothing but digits and signs around it: `Sommer2026`, `!Passwort123`.
+    ///
+    /// - Parameter password: In lower case.
+    static func isWord(_ password: String) -> Bool {
+        let isOther: (Character) -> Bool = { !$0.isLetter }
+        let stem = String(
+            String(password.trimmingPrefix(while: isOther).reversed()).trimmingPrefix(while: isOther).reversed())
+        return [stem, decoded(stem)].contains { words.contains($0[...]) || words.contains(plain($0)[...]) }
+    }
+
+    /// The signs and digits that stand for letters, as in `p@ssw0rt`.
+    private static let letters: [Character: Character] = [
+        "0": "o", "1": "i", "!": "i", "3": "e", "4": "a", "@": "a", "5": "s", "$": "s", "7": "t", "8": "b",
+    ]
+
+    private static func decoded(_ text: String) -> String { String(text.map { letters[$0] ?? $0 }) }
+
+    /// A text without accents and with `ss` for `ß`.
+    private static func plain(_ text: String) -> String {
+        text.replacing("ß", with: "ss").folding(options: .diacriticInsensitive, locale: nil)
+    }
+
+    private static let words = Set(wordList.split(whereSeparator: \.isWhitespace))
+
+    /// Words that people put digits behind, in English, German and French: for a password, seasons, months, days, greetings, names
+    /// of places and clubs, and what is dear to many. Accents are left out.
+    private static let wordList = """
+        password passwd passphrase passcode welcome letmein changeme secret login admin administrator user test testing default
+        spring summer autumn winter january february march april june july august september october november december
+        monday tuesday wednesday thursday friday saturday sunday hello sunshine princess monkey dragon football baseball
+        superman batman iloveyou master shadow flower freedom starwars london england company office computer internet
+        birthday christmas easter family family mother father friend friends music chocolate cookie coffee summertime
+        passwort kennwort geheim geheimnis willkommen hallo servus moin gruezi anmeldung zugang benutzer nutzer tester einfach
+        fruhling fruehling sommer herbst winter januar jaenner janner februar marz maerz mai juni juli oktober dezember
+        montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag wochenende urlaub ferien feierabend
+        schatz schatzi liebling liebe ichliebedich engel prinzessin sonne sonnenschein schmetterling blume stern himmel
+        katze hund pferd hase maus baer fisch auto fahrrad fussball bayern schalke dortmund borussia werder bremen
+        berlin hamburg munchen muenchen koln koeln frankfurt stuttgart dusseldorf duesseldorf leipzig dresden hannover nurnberg
+        nuernberg wien graz salzburg zurich zuerich bern basel deutschland osterreich oesterreich schweiz europa
+        firma buro buero arbeit chef computer rechner internet drucker telefon handy geburtstag weihnachten ostern silvester
+        familie mama papa mutter vater oma opa freund freunde musik schokolade kaffee bier scheisse arschloch
+        motdepasse passe bienvenue bonjour bonsoir salut coucou merci secret connexion utilisateur administrateur essai azerty
+        printemps ete automne hiver janvier fevrier mars avril juin juillet aout septembre octobre novembre decembre
+        lundi mardi mercredi jeudi vendredi samedi dimanche vacances weekend
+        jetaime amour coeur cherie cheri chouchou doudou loulou princesse soleil etoile lune fleur papillon ange
+        chat chien cheval lapin oiseau voiture velo football marseille paris lyon toulouse bordeaux nantes lille nice strasbourg
+        montpellier rennes bruxelles geneve lausanne france belgique suisse europe
+        entreprise bureau travail ordinateur internet telephone anniversaire noel paques famille maman papa mere pere ami amis
+        musique chocolat cafe biere fromage merde qwertz
+        """
 
     private static let all = Set(list.split(whereSeparator: \.isWhitespace))
 

@@ -21,7 +21,7 @@ package enum PasswordRules {
         }
         let lower = password.lowercased()
         let variants = variants(of: lower)
-        guard !variants.contains(where: CommonPasswords.contains) else {
+        guard !variants.contains(where: CommonPasswords.contains), !CommonPasswords.isWord(lower) else {
             throw FieldsealError(
                 .invalidArgument, "This password is on the list of those that attackers try first. Choose another one.")
         }

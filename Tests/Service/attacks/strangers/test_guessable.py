@@ -11,14 +11,15 @@ def add(service, name, password):
 
 @pytest.mark.parametrize("password", [
     "password123456", "Password1234567", "password1234!!", "qwertyuiopasdf", "asdfghjklzxc", "mnbvcxzlkjhg", "12345678901234567890", "09876543210987654321",
-    "letmeinletmein1", "letmeinletmein", "qwertzuiop1", "azertyuiopqs",
+    "letmeinletmein1", "letmeinletmein", "qwertzuiop1", "azertyuiopqs", "Passwort123", "Sommer2026", "Frühling2026!", "!!Weihnachten24", "motdepasse!1",
+    "Février2026", "P@ssw0rt2026", "Willkommen1", "2026-Dezember", "Summer 2026",
 ])
 def test_a_password_that_is_tried_early_is_refused(service, password):
     refused = add(service, f"p{uuid.uuid4()}", password)
     assert refused.returncode == 1 and "Choose another one." in refused.stderr, refused.stderr
 
 
-@pytest.mark.parametrize("password", ["long words of a person", "correct horse battery", "v7Kq-29xL-0pTz", "the year was 1234567", "12 drummers drumming"])
+@pytest.mark.parametrize("password", ["long words of a person", "correct horse battery", "v7Kq-29xL-0pTz", "the year was 1234567", "12 drummers drumming", "Sommerregen im Mai 7"])
 def test_a_long_password_is_taken(service, password):
     """The control."""
     name = f"p{uuid.uuid4()}"
