@@ -16,7 +16,8 @@ extension ConsoleSessions {
         _ name: String, password: String, code: String = "", to organization: Organization, address: String, requestID: String
     ) async throws -> String {
         let attempt = SignInAttempt(
-            name: name, password: password, code: code, organization: organization, address: address, requestID: requestID)
+            name: name, password: password, code: code, kind: .signedIn, organization: organization, address: address,
+            requestID: requestID)
         return try await verified(attempt) { user, change, connection in
             try begin(user, address, &change, on: connection)
         }
@@ -34,11 +35,26 @@ extension ConsoleSessions {
         }
         guard let name = found else { throw SignInAttempt.denied }
         let attempt = SignInAttempt(
-            name: name, password: password, code: code, organization: organization, address: address, requestID: requestID)
+            name: name, password: password, code: code, kind: .passwordConfirmed, organization: organization, address: address,
+            requestID: requestID)
         return try await verified(attempt) { user, change, connection in
+            let signedInOn = try Self.begun(token, by: user, &change, on: connection)
             try Self.end("token_hash = $1", [.bytes(try Self.hash(token))], &change, on: connection)
-            return try begin(user, address, &change, on: connection)
+            return try begin(user, address, signedInOn: signedInOn, &change, on: connection)
         }
+    }
+
+    /// When a person signed in to the session that is confirmed. The confirmed session goes on from there, and ends when it would.
+    private static func begun(
+        _ token: String, by user: ConsoleUsers.Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws -> PostgresMoment {
+        let rows = try connection.query(
+            "SELECT token_hash, user_id, created_on, fresh_on, tag FROM config.console_session WHERE token_hash = $1 AND user_id = $2",
+            [.bytes(try hash(token)), .uuid(user.id)])
+        guard let (session, tag) = try rows.first.map(row),
+            try change.grants.authenticates(session.grant(of: user), tag: tag, under: change.kek)
+        else { throw SignInAttempt.denied }
+        return session.createdOn
     }
 
     /// Changes the password of a session's person after checking the current one. All of their other sessions end.
@@ -55,7 +71,8 @@ extension ConsoleSessions {
             throw FieldsealError(.invalidArgument, "The new password is the one that you have. Choose another one.")
         }
         let attempt = SignInAttempt(
-            name: signed.name, password: old, code: nil, organization: organization, address: address, requestID: requestID)
+            name: signed.name, password: old, code: nil, kind: .passwordConfirmed, organization: organization, address: address,
+            requestID: requestID)
         let salt = try deployment.hashing.newSalt()
         let derived = try await deployment.hashing.derive(new, salt: salt, for: IPAddress.network(of: address))
         return try await verified(attempt) { user, change, connection in
@@ -93,7 +110,7 @@ extension ConsoleSessions {
                 let token = try await deployment.pool.withConnection { connection in
                     try conclude(attempt, user, derived, failures, on: connection, body)
                 }
-                guard let token else { throw SignInAttempt.denied }
+                guard let token else { throw attempt.denied }
                 return token
             }
         } catch is AdmissionGate<String>.Full {
@@ -144,7 +161,7 @@ extension ConsoleSessions {
         let caller = Caller(
             actor: "user:\(known?.name ?? "")", clientID: nil, systemUserID: known?.systemUserID, role: known?.role ?? .basicUser,
             address: attempt.address, requestID: attempt.requestID)
-        let event = SecurityEvent(.signedIn, isRight ? .succeeded : .refused)
+        let event = SecurityEvent(attempt.kind, isRight ? .succeeded : .refused)
         return try connection.transaction {
             guard let user, isRight else {
                 try connection.execute("SAVEPOINT event")
@@ -172,11 +189,19 @@ private struct SignInAttempt: Sendable {
     let password: String
     /// The one-time password; nil if none is required.
     let code: String?
+    /// What its event says: that a person signed in, or confirmed a running session.
+    let kind: SecurityEvent.Kind
     let organization: Organization
     let address: String
     let requestID: String
 
     static let denied = FieldsealError(.accessDenied, "The name, the password or the one-time password is wrong.")
+
+    var denied: FieldsealError {
+        guard kind == .passwordConfirmed else { return Self.denied }
+        return FieldsealError(
+            .accessDenied, code == nil ? "The password is wrong." : "The password or the one-time password is wrong.")
+    }
 
     func account(isKnown: Bool) -> AttemptLimiter.Account {
         let account = "user:\(organization.id.text):\(name.lowercased().prefix(100))"

@@ -133,10 +133,12 @@ package struct ConsoleSessions: Sendable {
         }
     }
 
+    /// - Parameter signedInOn: When the person signed in; nil for now.
     func begin(
         _ user: ConsoleUsers.Row,
         _ address: String,
         isFresh: Bool = true,
+        signedInOn: PostgresMoment? = nil,
         _ change: inout AttestedChange,
         on connection: isolated PostgresConnection
     ) throws -> String {
@@ -149,15 +151,16 @@ package struct ConsoleSessions: Sendable {
             on: connection)
         let token = Data(try randomBytes(count: 32)).base64URL
         let row = Row(
-            tokenHash: try Self.hash(token), userID: user.id, createdOn: change.now, freshOn: isFresh ? change.now : .distantPast)
+            tokenHash: try Self.hash(token), userID: user.id, createdOn: signedInOn ?? change.now,
+            freshOn: isFresh ? change.now : .distantPast)
         _ = try connection.query(
             """
             INSERT INTO config.console_session (token_hash, user_id, address, created_on, used_on, fresh_on, tag)
-            VALUES ($1, $2, $3, $4, $4, $5, $6)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
             """,
             [
-                .bytes(row.tokenHash), .uuid(user.id), .text(address), .moment(row.createdOn), .moment(row.freshOn),
-                .bytes(try change.grant(row.grant(of: user))),
+                .bytes(row.tokenHash), .uuid(user.id), .text(address), .moment(row.createdOn), .moment(change.now),
+                .moment(row.freshOn), .bytes(try change.grant(row.grant(of: user))),
             ])
         return token
     }

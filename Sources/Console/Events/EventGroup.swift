@@ -11,7 +11,8 @@ enum EventGroup: String, CaseIterable {
         case .keyRead, .keyKept, .keyChanged, .keyActivated, .keyPurged, .keyChangeCancelled, .keyChangeRehearsed,
             .keyEncryptionKeyReplaced, .keyRefused, .keyControlSet, .approvalRequested, .approvalGiven, .approvalRefused:
             self = .keys
-        case .signedIn, .signedOut, .secondFactorOn, .secondFactorOff, .secondFactorPolicySet, .issuerAdded, .issuerRemoved,
+        case .signedIn, .passwordConfirmed, .signedOut, .secondFactorOn, .secondFactorOff, .secondFactorPolicySet, .issuerAdded,
+            .issuerRemoved,
             .identityLinked:
             self = .signIns
         case .userAdded, .userDisabled, .userChanged, .userRemoved, .systemUserDisabled, .systemUserEnabled, .roleGiven, .roleTaken,

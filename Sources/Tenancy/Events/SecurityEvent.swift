@@ -27,6 +27,7 @@ package struct SecurityEvent: Sendable {
         case organizationRemovalBegun = "organization removal begun"
         case organizationUpgraded = "organization upgraded from plaintext"
         case signedIn = "signed in"
+        case passwordConfirmed = "password confirmed"
         case signedOut = "signed out"
         case userAdded = "user added"
         case userDisabled = "user disabled"
