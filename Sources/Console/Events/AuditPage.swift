@@ -111,7 +111,7 @@ extension Console {
         let (first, rest) = (try await session.list(.audit, query), query)
         return PageResponse(
             content: .stream(name: "\(session.organization.name)-audit.csv", type: "text/csv; charset=utf-8") { write in
-                try await write(Array((CSV.line(AuditLines.columns)).utf8))
+                try await write(Array(CSV.head(AuditLines.columns).utf8))
                 var (page, query) = (first, rest)
                 while true {
                     let lines = try await AuditLines(visit, session).rows(page.records).map(CSV.line)

@@ -7,6 +7,10 @@ import Tenancy
 
 /// Comma-separated values (RFC 4180).
 enum CSV {
+    /// The first line: the names of the columns, which are the same in each language. It begins with a byte order mark, without which
+    /// Excel takes UTF-8 for the letters of another charset.
+    static func head(_ columns: [String]) -> String { "\u{FEFF}" + line(columns) }
+
     static func line(_ fields: [String]) -> String { fields.map(field).joined(separator: ",") + "\r\n" }
 
     /// A spreadsheet would execute text that looks like a formula, so such text gets an apostrophe.

@@ -8,7 +8,7 @@ import Tenancy
 struct EventLines {
     private let visit: Visit
     private let session: Session
-    private var texts: Texts { visit.texts }
+    var texts: Texts { visit.texts }
 
     init(_ visit: Visit, _ session: Session) {
         self.visit = visit
@@ -19,13 +19,7 @@ struct EventLines {
 
     /// The lines of consecutive events, the newest first.
     func lines(_ events: [RecordedEvent]) async throws -> [[String: Any]] {
-        var references: [String: Set<UUID>] = [:]
-        for event in events {
-            if let mention = event.details.flatMap(RecordMention.init(in:)) {
-                references[mention.entity.logicalName, default: []].insert(mention.id)
-            }
-        }
-        let names = try await RecordNames(references, session)
+        let names = try await names(in: events)
         var lines: [[String: Any]] = []
         var index = 0
         while index < events.count {
@@ -38,6 +32,17 @@ struct EventLines {
             index = end
         }
         return lines
+    }
+
+    /// The names of the records in the details of events.
+    func names(in events: [RecordedEvent]) async throws -> RecordNames {
+        var references: [String: Set<UUID>] = [:]
+        for event in events {
+            if let mention = event.details.flatMap(RecordMention.init(in:)) {
+                references[mention.entity.logicalName, default: []].insert(mention.id)
+            }
+        }
+        return try await RecordNames(references, session)
     }
 
     private static func isRelease(_ event: RecordedEvent) -> Bool { event.kind == released && event.outcome == "succeeded" }

@@ -13,19 +13,10 @@ extension Console {
 
     @Sendable func events(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
+        let filter = try await eventFilter(visit)
         let kind = visit.filter("kind").flatMap { SecurityEvent.Kind(rawValue: $0) }
-        let actor = visit.filter("actor")
-        let outcome = visit.filter("outcome").flatMap { SecurityEvent.Outcome(rawValue: $0) }
-        var filter = EventFilter()
         let group = visit.filter("kind").flatMap { EventGroup(rawValue: $0) }
-        filter.kinds = (group?.kinds ?? kind.map { [$0] } ?? []).map(\.rawValue)
-        filter.outcome = outcome?.rawValue
-        filter.actor = actor
-        filter.details = visit.filter("record")
-        if let word = filter.details, UUID(text: word) == nil { filter.records = try await recordsNamed(word, session) }
         let period = visit.period
-        (filter.from, filter.until) = (period.from, period.end)
-        filter.before = visit.query("before").flatMap { Int($0) }
         let events = try await session.securityEvents(filter, limit: Self.eventPageSize)
         let lines = EventLines(visit, session)
         let groups = EventGroup.allCases.map { ($0.rawValue, visit.text("events:\($0.rawValue)")) }
@@ -34,18 +25,21 @@ extension Console {
         let clients = try await session.clients().map { ("client:\($0.name)", lines.who("client:\($0.name)")) }
         let outcomes = ["succeeded", "refused", "failed"].map { ($0, visit.text("outcome:\($0)")) }
         let isFiltered: Bool =
-            [visit.filter("kind"), actor, outcome?.rawValue, filter.details].contains { $0 != nil } || period.from != nil
+            [visit.filter("kind"), filter.actor, filter.outcome, filter.details].contains { $0 != nil } || period.from != nil
             || period.end != nil
         var values: [String: Any] = [
             "title": visit.text("events"), "lead": visit.text("eventsLead"),
             "groups": Self.options(groups, chosen: group?.rawValue),
             "kinds": Self.options(kinds.sorted { $0.1 < $1.1 }, chosen: kind?.rawValue),
-            "actors": Self.options(people + clients, chosen: actor),
-            "outcomes": Self.options(outcomes, chosen: outcome?.rawValue),
+            "actors": Self.options(people + clients, chosen: filter.actor),
+            "outcomes": Self.options(outcomes, chosen: filter.outcome),
             "record": visit.filter("record") ?? "",
             "lines": try await lines.lines(events),
             "isFiltered": isFiltered,
         ]
+        for type in ["csv", "jsonl"] {
+            values[type] = visit.address(with: ["before": nil]).replacing("/events", with: "/events.\(type)", maxReplacements: 1)
+        }
         if events.count == Self.eventPageSize, let last = events.last {
             values["next"] = visit.address(with: ["before": "\(last.id)"])
         } else if let number = try await session.continuation(of: filter) {
@@ -61,6 +55,23 @@ extension Console {
         if filter.before != nil { values["newest"] = visit.address(with: ["before": nil]) }
         values["hasPages"] = values["next"] != nil || values["newest"] != nil
         return .page("events", values)
+    }
+
+    /// The filter in the address of the page and of its exports.
+    func eventFilter(_ visit: Visit) async throws -> EventFilter {
+        var filter = EventFilter()
+        let kind = visit.filter("kind").flatMap { SecurityEvent.Kind(rawValue: $0) }
+        let group = visit.filter("kind").flatMap { EventGroup(rawValue: $0) }
+        filter.kinds = (group?.kinds ?? kind.map { [$0] } ?? []).map(\.rawValue)
+        filter.outcome = visit.filter("outcome").flatMap { SecurityEvent.Outcome(rawValue: $0) }?.rawValue
+        filter.actor = visit.filter("actor")
+        filter.details = visit.filter("record")
+        if let word = filter.details, UUID(text: word) == nil {
+            filter.records = try await recordsNamed(word, try visit.session())
+        }
+        (filter.from, filter.until) = (visit.period.from, visit.period.end)
+        filter.before = visit.query("before").flatMap { Int($0) }
+        return filter
     }
 
     /// How many records of one kind a word names at most.
@@ -84,25 +95,6 @@ extension Console {
     /// The options of a filter.
     static func options(_ options: [(String, String)], chosen: String?) -> [[String: Any]] {
         options.map { value, text in ["value": value, "text": text, "selected": value == chosen] }
-    }
-
-    @Sendable func exportEvents(_ visit: Visit) async throws -> PageResponse {
-        let session = try visit.session()
-        await session.linkPendingEvents()
-        // Refusals come before the first byte of the response.
-        let first = try await session.securityEvents(limit: 1_000)
-        return PageResponse(
-            content: .stream(name: "\(session.organization.name)-events.jsonl", type: "application/jsonl") { write in
-                var page = first
-                while let newest = page.last {
-                    try await write(page.flatMap { $0.json(session.organization.name).utf8 + [UInt8(ascii: "\n")] })
-                    page = try await session.securityEvents(after: newest.id, limit: 1_000)
-                }
-                let end: JSONValue = [
-                    "organization": .string(session.organization.name), "attested": await session.attestedEnd(),
-                ]
-                try await write(end.utf8 + [UInt8(ascii: "\n")])
-            })
     }
 }
 

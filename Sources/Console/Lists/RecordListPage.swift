@@ -303,7 +303,7 @@ extension Console {
                 name: "\(session.organization.name)-\(ExportColumn.file(of: entity)).csv", type: "text/csv; charset=utf-8"
             ) {
                 write in
-                try await write(Array(CSV.line(columns.map(\.name)).utf8))
+                try await write(Array(CSV.head(columns.map(\.name)).utf8))
                 var (page, query) = (first, rest)
                 while true {
                     let names = try await RecordNames(try references(page.records, request), session)

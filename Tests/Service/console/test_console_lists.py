@@ -253,7 +253,10 @@ def test_the_mailboxes_of_all_states_add_up_to_their_number(console):
 
 
 def exported(admin, path):
-    lines = csv.DictReader(io.StringIO(admin.get(path).text))
+    # Excel reads UTF-8 by the mark at its beginning.
+    content = admin.get(path).content
+    assert content.startswith(b"\xef\xbb\xbf"), path
+    lines = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
     return lines.fieldnames, list(lines)
 
 

@@ -147,7 +147,7 @@ def test_a_short_window_is_left_to_the_page(console, browser):
 
 #: Addresses that are not pages: downloads, answers to the script, documents in a frame, and the way to a provider.
 NO_PAGES = {
-    "events.jsonl", "audit.csv", "records/:set/export.csv", "settings/data-encryption/progress", "lookup/:entity", "records/:set/:id/body",
+    "events.jsonl", "events.csv", "audit.csv", "records/:set/export.csv", "settings/data-encryption/progress", "lookup/:entity", "records/:set/:id/body",
     "records/:set/:id/attachments/:attachment", "sign-in/with/:issuer", "sign-in/back"}
 
 

@@ -45,7 +45,7 @@ def first_column(page):
 
 def rows(exported):
     assert exported.headers["Content-Type"].startswith("text/csv")
-    return list(csv.reader(io.StringIO(exported.text)))
+    return list(csv.reader(io.StringIO(exported.content.decode("utf-8-sig"))))
 
 
 # Lists
