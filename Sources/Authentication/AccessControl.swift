@@ -38,6 +38,17 @@ extension Session {
         try await requireAccessControl("\(what) the System Administrator \(name)")
     }
 
+    /// The same for a new person. A user that exists may have the role System Administrator already.
+    func requireAccessControl(toAdd name: String, _ role: Role, _ existing: UUID?) async throws {
+        let subject = "add the person \(name) as System Administrator"
+        guard let existing else {
+            if role == .systemAdministrator { try await requireAccessControl(subject) }
+            return
+        }
+        let gives = try await deployment.pool.withConnection { try isAdministrator(role.rawValue, existing, on: $0) }
+        if gives { try await requireAccessControl("\(subject), for the user \(existing.text)") }
+    }
+
     private func isAdministrator(_ role: String, _ user: UUID, on connection: isolated PostgresConnection) throws -> Bool {
         if role == Role.systemAdministrator.rawValue { return true }
         let state = try OrganizationState.read(organization.name, in: deployment, on: connection)

@@ -363,6 +363,12 @@ for (const form of document.querySelectorAll("[data-progress]")) {
         document.querySelector("main").focus();
     });
 }
+// A typed password selects its way to sign in, and another way forgets it.
+for (const field of document.querySelectorAll("[data-selects]")) {
+    const way = document.getElementById(field.dataset.selects);
+    field.addEventListener("input", () => { if (field.value) way.checked = true; });
+    for (const other of field.form.elements[way.name]) other.addEventListener("change", () => { if (!way.checked) field.value = ""; });
+}
 for (const form of document.querySelectorAll("[data-quiet]")) {
     form.addEventListener("submit", async (event) => {
         event.preventDefault();

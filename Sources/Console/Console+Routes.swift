@@ -87,12 +87,13 @@ extension Console {
 
     private func addAccess(to router: Router<APIContext>) {
         get(router, "access", [.text("q"), .choice("done", ["remove-user", "remove-client"])], access)
-        get(router, "access/people/new") { .page("person-new", try newPersonValues($0)) }
+        get(router, "access/people/new", [.id("user")], newPerson)
         get(router, "access/clients/new") { .page("client-new", try newClientValues($0)) }
         let role = AddressParameter.choice("was", Role.allCases.map(\.rawValue))
         let counts = [AddressParameter.number("n", in: 0...Int.max), .number("failed", in: 0...Int.max)]
-        get(router, "access/people/:id", [Self.accessDone, role] + counts, person)
-        get(router, "access/clients/:id", [Self.accessDone, role], client)
+        let shown = AddressParameter.any(Self.shown)
+        get(router, "access/people/:id", [Self.accessDone, role, shown] + counts, person)
+        get(router, "access/clients/:id", [Self.accessDone, role, shown], client)
         get(router, "access/people/:id/reset", resetPage)
         for ending in AccessEnding.allCases {
             get(router, "access/people/:id/\(ending)") { try await confirmEnding(ending, $0, isPerson: true) }

@@ -30,6 +30,8 @@ package struct ConsoleUsers: Sendable {
         package let mustChangePassword: Bool
         /// The link with which they may choose a password; nil if none waits.
         package let invitation: Invitation?
+        /// When the link ended that was not used; nil for none.
+        package let invitationEnded: Date?
     }
 
     /// A row of `config.console_user`, unverified.
@@ -111,27 +113,16 @@ package struct ConsoleUsers: Sendable {
 
     /// Adds a person and their systemuser.
     ///
-    /// - Parameter password: Nil for a person who chooses one with an invitation, and can't sign in before that.
-    /// - Throws: ``FieldsealError`` when the name is taken, or the password too short.
-    package func add(name: String, password: String?, role: Role, by session: Session) async throws -> UUID {
+    /// - Parameters:
+    ///   - password: Nil for a person who chooses one with an invitation, and can't sign in before that.
+    ///   - existing: A systemuser without a sign-in, which the person gets in place of a new one.
+    /// - Throws: ``FieldsealError`` when the name is taken, the password too short, or the systemuser not one that can be given.
+    package func add(name: String, password: String?, role: Role, existing: UUID? = nil, by session: Session) async throws -> UUID {
         try session.requireSystemAdministrator(to: "manage console users")
         let (organization, caller) = (session.organization, session.caller)
-        guard (1...100).contains(name.count), name.isOneLine, role != .emailRouter else {
-            throw FieldsealError(
-                .invalidArgument,
-                "A name has 1 to 100 characters and no control characters. A person can't have the role Email Router.")
-        }
-        guard name.first?.isWhitespace == false, name.last?.isWhitespace == false,
-            name.isVisible
-        else {
-            throw FieldsealError(
-                .invalidArgument,
-                "A person's name has no control characters or invisible ones, and no blank at its beginning or its end.")
-        }
+        try Self.check(name, role)
         if let password { try PasswordRules.check(password, of: name, in: organization.name) }
-        if role == .systemAdministrator {
-            try await session.requireAccessControl("add the person \(name) as System Administrator")
-        }
+        try await session.requireAccessControl(toAdd: name, role, existing)
         let salt = try deployment.hashing.newSalt()
         let derived =
             if let password {
@@ -147,30 +138,118 @@ package struct ConsoleUsers: Sendable {
                     throw FieldsealError(.duplicateRecord, "There is a person named \(name) already.")
                 }
                 let user = Row(
-                    id: .timeOrdered(), organizationID: organization.id, name: name, systemUserID: .timeOrdered(), role: role,
-                    salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek))
-                try NewRecord.systemUser(
-                    id: user.systemUserID, name: name, domainName: "console\\\(name)", in: organization, by: caller,
-                    on: connection
-                ).insert(into: organization, by: caller, on: connection)
-                do {
-                    _ = try connection.query(
-                        """
-                        INSERT INTO config.console_user
-                            (user_id, organization_id, name, systemuser_id, role, salt, verifier, tag, created_by)
-                        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                        """,
-                        [
-                            .uuid(user.id), .uuid(organization.id), .text(name), .uuid(user.systemUserID), .text(role.rawValue),
-                            .bytes(salt), .bytes(user.verifier), .bytes(try change.grant(user.grant)), .text(caller.actor),
-                        ])
-                } catch let error as PostgresError where error.state == .uniqueViolation {
-                    throw FieldsealError(.duplicateRecord, "There is a person named \(name) already.")
+                    id: .timeOrdered(), organizationID: organization.id, name: name, systemUserID: existing ?? .timeOrdered(),
+                    role: role, salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek))
+                if let existing {
+                    try Self.requireFree(existing, &change, on: connection)
+                } else {
+                    try NewRecord.systemUser(
+                        id: user.systemUserID, name: name, domainName: "console\\\(name)", in: organization, by: caller,
+                        on: connection
+                    ).insert(into: organization, by: caller, on: connection)
                 }
-                try change.append(
-                    SecurityEvent(.userAdded, .succeeded, details: "\(name), \(role.rawValue)"), by: caller, on: connection)
+                try Self.insert(user, by: caller, &change, on: connection)
+                let details = "\(name), \(role.rawValue)" + (existing == nil ? "" : Self.forExistingUser)
+                try change.append(SecurityEvent(.userAdded, .succeeded, details: details), by: caller, on: connection)
                 return user.id
             }
+        }
+    }
+
+    /// What the event of a new person ends with, if their user was there before.
+    package static let forExistingUser = ": existing user"
+
+    private static func check(_ name: String, _ role: Role) throws(FieldsealError) {
+        guard (1...100).contains(name.count), name.isOneLine, role != .emailRouter else {
+            throw FieldsealError(
+                .invalidArgument,
+                "A name has 1 to 100 characters and no control characters. A person can't have the role Email Router.")
+        }
+        guard name.first?.isWhitespace == false, name.last?.isWhitespace == false, name.isVisible else {
+            throw FieldsealError(
+                .invalidArgument,
+                "A person's name has no control characters or invisible ones, and no blank at its beginning or its end.")
+        }
+    }
+
+    private static func insert(
+        _ user: Row, by caller: Caller, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws {
+        do {
+            _ = try connection.query(
+                """
+                INSERT INTO config.console_user
+                    (user_id, organization_id, name, systemuser_id, role, salt, verifier, tag, created_by)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                """,
+                [
+                    .uuid(user.id), .uuid(user.organizationID), .text(user.name), .uuid(user.systemUserID),
+                    .text(user.role.rawValue), .bytes(user.salt), .bytes(user.verifier), .bytes(try change.grant(user.grant)),
+                    .text(caller.actor),
+                ])
+        } catch let error as PostgresError where error.state == .uniqueViolation {
+            throw FieldsealError(.duplicateRecord, "There is a person named \(user.name) already.")
+        }
+    }
+
+    // MARK: Users without a sign-in
+
+    /// A systemuser without a sign-in.
+    package struct FreeUser: Sendable {
+        package let id: UUID
+        package let name: String
+        /// What tells it apart from others of its name: the e-mail address or the domain name; empty for none.
+        package let detail: String
+    }
+
+    /// The condition for systemusers `s` that a person can be given: no program, not disabled, and no one acts as it.
+    private static func isFree(in organization: Organization) -> String {
+        """
+        NOT coalesce(s.isdisabled, false) AND s.applicationid IS NULL AND s.fullname IS NOT NULL
+        AND NOT EXISTS (SELECT FROM config.console_user AS u WHERE u.organization_id = $1 AND u.systemuser_id = s.systemuserid)
+        AND NOT EXISTS (SELECT FROM config.api_client AS c WHERE c.organization_id = $1 AND c.systemuser_id = s.systemuserid)
+        """
+    }
+
+    /// The systemusers without a sign-in, by name.
+    ///
+    /// - Parameters:
+    ///   - name: Only those of this name, compared without case.
+    ///   - id: Only the one with this id.
+    package func free(named name: String? = nil, id: UUID? = nil, limit: Int, by session: Session) async throws -> [FreeUser] {
+        try session.requireSystemAdministrator(to: "manage console users")
+        let organization = session.organization
+        return try await deployment.pool.withConnection { connection in
+            let rows = try connection.query(
+                """
+                SELECT s.systemuserid, s.fullname, coalesce(nullif(s.internalemailaddress, ''), s.domainname, '')
+                  FROM \(organization.qualified("systemuser")) AS s WHERE \(Self.isFree(in: organization))
+                   AND ($2::text IS NULL OR lower(s.fullname) = lower($2)) AND ($3::uuid IS NULL OR s.systemuserid = $3)
+                 ORDER BY lower(s.fullname), s.systemuserid LIMIT $4
+                """, [.uuid(organization.id), .text(name), .uuid(id), .int64(Int64(limit))])
+            return try rows.compactMap { row in
+                let id: UUID = try row.decode(0)
+                guard try !session.state.isDisabled(systemUser: id) else { return nil }
+                return FreeUser(id: id, name: try row.decode(1), detail: try row.decode(2))
+            }
+        }
+    }
+
+    /// Refuses a systemuser that is disabled, a program's, or another person's. Locks it.
+    private static func requireFree(
+        _ id: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws {
+        let organization = change.organization
+        let rows = try connection.query(
+            """
+            SELECT \(isFree(in: organization)) FROM \(organization.qualified("systemuser")) AS s WHERE s.systemuserid = $2
+               FOR NO KEY UPDATE OF s
+            """, [.uuid(organization.id), .uuid(id)])
+        guard let row = rows.first else { throw FieldsealError.noSuchRecord(.systemUser, id.text) }
+        guard try row.decode(0, as: Bool.self), try !change.grants.names(Grant.disabledSystemUser(id).name) else {
+            throw FieldsealError(
+                .invalidArgument,
+                "This user can't be given a sign-in: it is disabled, or a person or a program signs in as it already.")
         }
     }
 
@@ -179,10 +258,10 @@ package struct ConsoleUsers: Sendable {
         try session.requireSystemAdministrator(to: "manage console users")
         return try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(session.organization.name, in: deployment, on: connection)
-            let waiting = try Invitation.all(of: session.organization, on: connection).filter {
-                try !$0.hasEnded && state.grants.holds($0.grant, under: deployment.kek)
+            let made = try Invitation.all(of: session.organization, on: connection).filter {
+                try state.grants.holds($0.grant, under: deployment.kek)
             }
-            let invitations = Dictionary(waiting.map { ($0.person, $0) }) { first, _ in first }
+            let invitations = Dictionary(made.map { ($0.person, $0) }) { first, _ in first }
             return try connection.query(
                 """
                 SELECT \(Self.columns), u.created_on,
@@ -201,7 +280,9 @@ package struct ConsoleUsers: Sendable {
                     disabledOn: disabledOn.map { $0.date },
                     isAuthentic: isNewest ?? false, systemUserID: try row.decode(3),
                     hasSecondFactor: !row.isNull(8), sessions: try row.decode(Self.columnCount + 1),
-                    mustChangePassword: try row.decode(10), invitation: invitations[id])
+                    mustChangePassword: try row.decode(10),
+                    invitation: invitations[id].flatMap { $0.hasEnded ? nil : $0 },
+                    invitationEnded: invitations[id].flatMap { $0.hasEnded ? $0.end.date : nil })
             }
         }
     }

@@ -35,7 +35,8 @@ extension Console {
             [
                 "title": visit.text(texts.title, ["name": name]), "text": visit.text(why, ["name": name]),
                 "action": "\(visit.root)/access/\(ending)-\(isPerson ? "user" : "client")",
-                "links": left, "fields": [["name": "id", "value": id]], "button": visit.text(texts.button, ["name": name]),
+                "linksTitle": isPerson ? visit.text("belongsToPerson", ["name": name]) : false as Any, "links": left,
+                "fields": [["name": "id", "value": id]], "button": visit.text(texts.button, ["name": name]),
                 "back": "\(visit.root)/access/\(isPerson ? "people" : "clients")/\(id)",
             ])
     }

@@ -15,7 +15,7 @@ extension Console {
         "end-user-session", "add-client", "disable-client", "enable-client", "remove-client", "role-client", "rotate-client",
         "end-secret-client",
     ]
-    private static let peopleRoles: [Role] = [.basicUser, .emailAdministrator, .systemAdministrator]
+    static let peopleRoles: [Role] = [.basicUser, .emailAdministrator, .systemAdministrator]
     private static let clientRoles: [Role] = [.basicUser, .emailRouter, .emailAdministrator, .systemAdministrator]
 
     @Sendable func access(_ visit: Visit) async throws -> PageResponse {
@@ -31,7 +31,8 @@ extension Console {
                 [
                     "name": entry.name, "href": "\(visit.root)/access/people/\(entry.id.text)",
                     "isYou": entry.name == visit.signed?.name,
-                    "role": visit.text("role:\(entry.role)"), "status": badge(entry.isAuthentic, entry.disabledOn, visit),
+                    "role": visit.text("role:\(entry.role)"), "status": badge(entry, last["user:\(entry.name)"], visit),
+                    "invitedUntil": orFalse(waiting(entry, last["user:\(entry.name)"]).map { visit.texts.time($0) }),
                     "factor": visit.text(entry.hasSecondFactor ? "on" : "off"), "factorStyle": entry.hasSecondFactor ? "good" : "",
                     "last": lastUse(last["user:\(entry.name)"], visit),
                 ]
@@ -44,6 +45,9 @@ extension Console {
                 ]
             },
         ]
+        let shown = ["people", "clients"].map { ((values[$0] as? [Any]) ?? []).isEmpty }
+        values["noPeople"] = shown[0]
+        values["noClients"] = shown[1]
         if let done = visit.query("done"), ["remove-user", "remove-client"].contains(done) {
             values["notice"] = visit.text("done:\(done)")
         }
@@ -57,9 +61,21 @@ extension Console {
         ]
     }
 
+    /// The end of the link with which a person signs in for the first time; nil after that, and without a link.
+    private func waiting(_ entry: ConsoleUsers.Entry, _ last: Date?) -> Date? {
+        guard entry.isAuthentic, entry.disabledOn == nil, last == nil, entry.sessions == 0 else { return nil }
+        return entry.invitation?.end.date ?? entry.invitationEnded
+    }
+
+    private func badge(_ entry: ConsoleUsers.Entry, _ last: Date?, _ visit: Visit) -> [String: Any] {
+        guard waiting(entry, last) != nil else { return badge(entry.isAuthentic, entry.disabledOn, visit) }
+        return entry.invitation == nil
+            ? ["style": "warn", "text": visit.text("linkExpired")] : ["style": "", "text": visit.text("invited")]
+    }
+
     private func lastUse(_ date: Date?, _ visit: Visit) -> Any { orFalse(date.map { visit.texts.timeAgo($0) }) }
 
-    private func roles(_ roles: [Role], chosen: Role, _ visit: Visit) -> [[String: Any]] {
+    func roles(_ roles: [Role], chosen: Role, _ visit: Visit) -> [[String: Any]] {
         roles.map { role -> [String: Any] in
             [
                 "value": role.rawValue, "text": visit.text("role:\(role.rawValue)"), "why": visit.text("roleWhy:\(role.rawValue)"),
@@ -96,27 +112,28 @@ extension Console {
     }
 
     private func personPage(
-        _ visit: Visit, _ id: String, problem: String? = nil, link: String? = nil, status: HTTPResponse.Status = .ok
+        _ visit: Visit, _ id: String, problem: String? = nil, status: HTTPResponse.Status = .ok
     )
         async throws -> PageResponse
     {
         let session = try visit.session()
         let entry = try await entry(id, visit)
         let role = Role(rawValue: entry.role) ?? .basicUser
-        var filter = EventFilter()
-        filter.actor = "user:\(entry.name)"
-        let events = try await session.securityEvents(filter, limit: 10)
+        let last = try await session.lastSignIns()["user:\(entry.name)"]
+        let events = try await eventsOf(entry, session)
         var values: [String: Any] = [
             "title": entry.name, "id": entry.id.text, "name": entry.name, "isYou": entry.name == visit.signed?.name,
-            "isEnabled": entry.disabledOn == nil, "status": badge(entry.isAuthentic, entry.disabledOn, visit),
+            "isEnabled": entry.disabledOn == nil, "status": badge(entry, last, visit),
             "roleText": visit.text("role:\(entry.role)"), "roles": roles(Self.peopleRoles, chosen: role, visit),
             "factor": visit.text(entry.hasSecondFactor ? "on" : "off"), "sessions": visit.texts.number(entry.sessions),
             "hasSessions": entry.sessions > 0, "createdOn": visit.texts.time(entry.createdOn),
             "disabledOn": orFalse(entry.disabledOn.map { visit.texts.time($0) }),
-            "last": lastUse(try await session.lastSignIns()["user:\(entry.name)"], visit), "link": orFalse(link),
+            "last": lastUse(last, visit), "link": orFalse(try await shownLink(entry, visit)),
+            "settings": Navigation.mayList(.userSettings, visit.roles)
+                ? "\(visit.root)/records/usersettingscollection/\(entry.systemUserID.text)" : false as Any,
             "lines": try await EventLines(visit, session).lines(events), "hasLines": !events.isEmpty,
-            "all":
-                "\(visit.root)/events?actor=user%3A\(entry.name.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "")",
+            "all": "\(visit.root)/events?actor=user%3A\(Self.encoded(entry.name))",
+            "about": "\(visit.root)/events?kind=people&record=\(Self.encoded(entry.name))",
         ]
         values.merge(try await personSessions(entry, visit)) { own, _ in own }
         values.merge(try await belongings(entry, visit)) { own, _ in own }
@@ -125,6 +142,44 @@ extension Console {
         values["notice"] = doneNotice(entry.name, entry.role, visit)
         return .page("person", values, status: status)
     }
+
+    private static func encoded(_ text: String) -> String {
+        text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+    }
+
+    /// The link that this page shows once, as long as it can be used.
+    private func shownLink(_ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> String? {
+        guard let token = try shownSecret(of: entry.id, visit), let organization = visit.organizationRecord,
+            try await ConsoleUsers(deployment).invited(token, to: organization) == entry.name
+        else { return nil }
+        return "\(baseURL)\(visit.root)/invitation?token=\(token)"
+    }
+
+    /// The newest events that a person caused, or that are about their access.
+    private func eventsOf(_ entry: ConsoleUsers.Entry, _ session: Session) async throws -> [RecordedEvent] {
+        var (own, named, linked) = (EventFilter(), EventFilter(), EventFilter())
+        own.actor = "user:\(entry.name)"
+        let kinds: [SecurityEvent.Kind] = [.userAdded, .userDisabled, .userChanged, .userReset, .identityLinked]
+        named.kinds = kinds.map(\.rawValue)
+        named.details = entry.name
+        linked.kinds = EventGroup.people.kinds.filter { !kinds.contains($0) }.map(\.rawValue)
+        linked.details = entry.systemUserID.text
+        // Someone who was removed may have had the name before.
+        named.from = entry.createdOn.addingTimeInterval(-1)
+        let about = try await session.securityEvents(named, limit: Self.searchedForPerson).filter { event in
+            let details = event.details ?? ""
+            return details == entry.name || [", ", ": "].contains { details.hasPrefix(entry.name + $0) }
+        }
+        let all =
+            about + (try await session.securityEvents(own, limit: Self.eventsOfPerson))
+            + (try await session.securityEvents(linked, limit: Self.eventsOfPerson))
+        var seen: Set<Int> = []
+        return Array(all.sorted { $0.id > $1.id }.filter { seen.insert($0.id).inserted }.prefix(Self.eventsOfPerson))
+    }
+
+    /// How many events the page of a person shows, and how many are searched for those with their name.
+    private static let eventsOfPerson = 10
+    private static let searchedForPerson = 100
 
     /// The sessions of a person, and the link that waits. Each can be ended.
     private func personSessions(_ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> [String: Any] {
@@ -152,25 +207,12 @@ extension Console {
         "&was=\(role.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "")"
     }
 
-    func newPersonValues(_ visit: Visit, problem: String? = nil) throws -> [String: Any] {
-        try visit.session().requireSystemAdministrator(to: "manage console users")
-        let role = visit.form["role"].flatMap(Role.init(rawValue:)) ?? .basicUser
-        var values: [String: Any] = [
-            "title": visit.text("addPerson"), "lead": visit.text("addPersonLead"), "name": visit.form["name"] ?? "",
-            "roles": roles(Self.peopleRoles, chosen: role, visit), "days": "\(ConsoleUsers.invitationDays)",
-            "isInvited": visit.form["how"] != "password",
-            "inviteWhy": visit.text("inviteWhy", ["days": "\(ConsoleUsers.invitationDays)"]),
-        ]
-        values["problem"] = problem
-        return values
-    }
-
     // MARK: One client
 
     @Sendable func client(_ visit: Visit) async throws -> PageResponse { try await clientPage(visit, visit.parameter("id") ?? "") }
 
     private func clientPage(
-        _ visit: Visit, _ id: String, problem: String? = nil, secret: String? = nil, status: HTTPResponse.Status = .ok
+        _ visit: Visit, _ id: String, problem: String? = nil, status: HTTPResponse.Status = .ok
     ) async throws -> PageResponse {
         let session = try visit.session()
         guard let entry = try await session.clients().first(where: { $0.id.text == id }) else {
@@ -182,7 +224,8 @@ extension Console {
             "status": badge(entry.isAuthentic, entry.disabledOn, visit), "roleText": visit.text("role:\(entry.role)"),
             "roles": roles(Self.clientRoles, chosen: role, visit), "createdOn": visit.texts.time(entry.createdOn),
             "disabledOn": orFalse(entry.disabledOn.map { visit.texts.time($0) }),
-            "last": lastUse(try await session.lastSignIns()["client:\(entry.name)"], visit), "secret": orFalse(secret),
+            "last": lastUse(try await session.lastSignIns()["client:\(entry.name)"], visit),
+            "secret": orFalse(try shownSecret(of: entry.id, visit)),
             "tokenAddress": "\(baseURL)\(visit.root)/oauth2/v2.0/token",
             "all":
                 "\(visit.root)/events?actor=client%3A\(entry.name.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "")",
@@ -219,7 +262,7 @@ extension Console {
             let status = HTTPResponse.Status(code: error.code.httpStatus)
             switch (isNew, isClient) {
             case (true, true): return .page("client-new", try newClientValues(visit, problem: problem), status: status)
-            case (true, false): return .page("person-new", try newPersonValues(visit, problem: problem), status: status)
+            case (true, false): return .page("person-new", try await newPersonValues(visit, problem: problem), status: status)
             case (false, true): return try await clientPage(visit, visit.form["id"] ?? "", problem: problem, status: status)
             case (false, false) where action == "reset-user":
                 return try await resetPage(visit, visit.form["id"] ?? "", problem: problem, status: status)
@@ -233,12 +276,11 @@ extension Console {
         let users = ConsoleUsers(deployment)
         guard action != "add-user" else { return try await addPerson(visit, session, users) }
         let entry = try await entry(visit.form["id"] ?? "", visit)
-        func invitation(_ id: UUID) async throws -> String {
-            "\(baseURL)\(visit.root)/invitation?token=\(try await users.invite(id, by: session))"
-        }
         if let question = try await personQuestion(action, entry, visit) { return question }
         switch action {
-        case "invite-user": return try await personPage(visit, entry.id.text, link: try await invitation(entry.id))
+        case "invite-user":
+            let token = try await users.invite(entry.id, by: session)
+            return try showing(token, of: entry.id, on: "access/people/\(entry.id.text)?done=\(action)", visit)
         case "withdraw-invitation": try await users.withdrawInvitation(of: entry.id, by: session)
         case "disable-user": try await users.disable(entry.name, by: session)
         case "enable-user": try await users.enable(entry.id, by: session)
@@ -265,16 +307,6 @@ extension Console {
         return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=\(action)")
     }
 
-    private func addPerson(_ visit: Visit, _ session: Session, _ users: ConsoleUsers) async throws -> PageResponse {
-        guard let role = visit.form["role"].flatMap(Role.init(rawValue:)) else { throw FieldsealError.noRole }
-        let isInvited = visit.form["how"] == "invite"
-        let id = try await users.add(
-            name: visit.form["name"] ?? "", password: isInvited ? nil : visit.form["password"] ?? "", role: role, by: session)
-        guard isInvited else { return .redirect("\(visit.root)/access/people/\(id.text)?done=add-user") }
-        let token = try await users.invite(id, by: session)
-        return try await personPage(visit, id.text, link: "\(baseURL)\(visit.root)/invitation?token=\(token)")
-    }
-
     private func changeClient(_ action: String, _ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let role = visit.form["role"].flatMap(Role.init(rawValue:))
@@ -282,7 +314,7 @@ extension Console {
             guard let role else { throw FieldsealError.noRole }
             let (id, secret) = try await session.addClient(
                 name: visit.form["name"] ?? "", role: role, secretSeconds: try expirySeconds(visit))
-            return try await clientPage(visit, id.text, secret: secret)
+            return try showing(secret, of: id, on: "access/clients/\(id.text)?done=\(action)", visit)
         }
         guard let id = UUID(text: visit.form["id"] ?? "") else {
             throw FieldsealError(.objectDoesNotExist, "There is no such client here.")
@@ -305,7 +337,7 @@ extension Console {
         case "rotate-client":
             let secret = try await session.rotateSecret(
                 ofClient: id, overlap: try overlapSeconds(visit), seconds: try expirySeconds(visit))
-            return try await clientPage(visit, id.text, secret: secret)
+            return try showing(secret, of: id, on: "access/clients/\(id.text)?done=\(action)", visit)
         case "end-secret-client":
             guard let secret = UUID(text: visit.form["secret"] ?? "") else { throw FieldsealError.noPage }
             try await session.endSecret(secret, ofClient: id)
@@ -319,5 +351,5 @@ extension Console {
 }
 
 extension FieldsealError {
-    fileprivate static let noRole = FieldsealError(.invalidArgument, "Choose a role.")
+    static let noRole = FieldsealError(.invalidArgument, "Choose a role.")
 }

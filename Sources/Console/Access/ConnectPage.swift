@@ -42,7 +42,7 @@ extension Console {
             },
             "once": FormOnce.text(), "provider": chosen ?? "",
             "note": orFalse(chosen.flatMap { visit.texts.optional("providerNote:\($0)") }),
-            "profiles": try await lookupNames(.emailServerProfile, nil, session), "profile": value("profile"),
+            "profiles": try await lookupNames(.emailServerProfile, nil, visit), "profile": value("profile"),
             "incomingserver": incoming,
             "incomingport": value("incomingport", number("incomingPort")),
             "outgoingserver": outgoing,

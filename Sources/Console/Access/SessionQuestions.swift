@@ -21,6 +21,7 @@ extension Console {
                 back, visit,
                 [
                     "lines": [visit.text("handOverWayBack", names)],
+                    "linksTitle": visit.text("belongsToPerson", names),
                     "links": try await belongings(entry, visit)["belongings"] ?? false,
                 ])
         case "withdraw-invitation":

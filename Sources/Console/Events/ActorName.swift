@@ -7,6 +7,13 @@ enum ActorName {
         return texts.text("actor:\(parts[0])", ["name": parts[1]])
     }
 
+    /// The name of a client that is shown as this text; nil for another text.
+    static func client(_ shown: String, _ texts: Texts) -> String? {
+        let parts = texts.text("actor:client", ["name": "\n"]).split(separator: "\n", omittingEmptySubsequences: false)
+        guard parts.count == 2, shown.hasPrefix(parts[0]), shown.hasSuffix(parts[1]), !parts[1].isEmpty else { return nil }
+        return String(shown.dropFirst(parts[0].count).dropLast(parts[1].count))
+    }
+
     /// The name of a systemuser, or of the command line. A client's begins with a number sign.
     static func shown(systemUser name: String, _ texts: Texts) -> String {
         if name.hasPrefix("cli:") { return shown(name, texts) }

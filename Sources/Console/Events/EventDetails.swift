@@ -1,3 +1,4 @@
+import Authentication
 import Foundation
 import Model
 
@@ -5,6 +6,9 @@ import Model
 /// `read: privilegeDenied`.
 enum EventDetails {
     static func shown(_ details: String, _ texts: Texts) -> String {
+        if details.hasSuffix(ConsoleUsers.forExistingUser) {
+            return "\(shown(String(details.dropLast(ConsoleUsers.forExistingUser.count)), texts)), \(texts["detail:existing user"])"
+        }
         if let text = known(details, texts) ?? texts.optional("role:\(details)") { return text }
         let words = details.split(separator: " ")
         if words.count == 2, words[1] == "cells", let count = Int(words[0].filter(\.isNumber)) {

@@ -111,7 +111,7 @@ extension Console {
         values["chip"] = try await chips(entity, visit)
         if isMailbox {
             values["tabs"] = try await tabs(visit, request, isNarrowed: isNarrowed)
-            if isBulk { values["profiles"] = try await lookupNames(.emailServerProfile, nil, try visit.session()) }
+            if isBulk { values["profiles"] = try await lookupNames(.emailServerProfile, nil, visit) }
         }
         if let name = RecordLayout.of(entity).filter, let attribute = entity[name], let options = attribute.type.options {
             values["statusLabel"] = visit.texts.label(attribute, of: entity)
@@ -122,8 +122,24 @@ extension Console {
         return values
     }
 
+    /// Whether a list has the e-mails of the person alone, and not those of others in the same mailboxes.
+    private static func readsOwnEmailsOnly(_ entity: EntityDefinition, _ visit: Visit) -> Bool {
+        entity.logicalName == EntityDefinition.email.logicalName
+            && PrivilegeTable.depth(of: .retrieveMultiple, on: entity, for: visit.roles) != .organization
+    }
+
+    /// Whether the list is of one record, without another filter.
+    private static func isOnlyOf(_ visit: Visit) -> Bool {
+        visit.queries.allSatisfy { ["of", "size", "sort", "page"].contains($0.name) || $0.value.isEmpty }
+    }
+
     /// What an empty list says. A person who may connect no mailbox is told whom to ask.
     private func emptyText(_ entity: EntityDefinition, isFiltered: Bool, _ visit: Visit) -> String {
+        if Self.readsOwnEmailsOnly(entity, visit) {
+            // A mailbox may have e-mails of its former owner.
+            if visit.filter("of") != nil, Self.isOnlyOf(visit) { return visit.text("noEmailOfYoursHere") }
+            if !isFiltered { return visit.text("noEmailOfYours") }
+        }
         if isFiltered { return visit.text("noneFound") }
         let isForOthers = entity.logicalName == EntityDefinition.mailbox.logicalName && !Self.may(.create, entity, visit)
         return visit.text(isForOthers ? "noMailboxOfYours" : "empty:\(entity.logicalName)")
@@ -132,7 +148,10 @@ extension Console {
     /// Whether e-mails can be written from their list; if not, whom to ask.
     private func mayComposeValues(_ entity: EntityDefinition, _ visit: Visit) async throws -> [String: Any] {
         guard entity.logicalName == "email", Self.may(.create, entity, visit) else { return ["mayCompose": false] }
-        if try await maySend(visit) { return ["mayCompose": true] }
+        if try await maySend(visit) {
+            return Self.readsOwnEmailsOnly(entity, visit)
+                ? ["mayCompose": true, "lead": visit.text("emailsOfYours")] : ["mayCompose": true]
+        }
         guard !Self.may(.create, .mailbox, visit) else { return ["mayCompose": false] }
         return ["mayCompose": false, "lead": visit.text("noMailboxOfYours")]
     }

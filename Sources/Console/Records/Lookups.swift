@@ -18,16 +18,16 @@ extension Console {
     }
 
     /// Texts for records whose names contain a text, in the order of names. Each names one of them.
-    func lookupNames(_ entity: EntityDefinition, _ text: String?, _ session: Session) async throws -> [String] {
+    func lookupNames(_ entity: EntityDefinition, _ text: String?, _ visit: Visit) async throws -> [String] {
         let name = text.map { $0.components(separatedBy: RecordOffer.separator)[0] }
-        return try await offers(entity, matching: name, session).map(\.text)
+        return try await offers(entity, matching: name, visit).map(\.text)
     }
 
     /// What a lookup offers, for all records or those whose names contain a text.
-    func offers(_ entity: EntityDefinition, matching text: String?, _ session: Session) async throws -> [RecordOffer] {
+    func offers(_ entity: EntityDefinition, matching text: String?, _ visit: Visit) async throws -> [RecordOffer] {
         guard let primary = entity.primaryName else { return [] }
         return try await RecordOffer.read(
-            entity, where: text.map { .like(.init(primary), .holding($0)) }, limit: Self.offered, session)
+            entity, where: text.map { .like(.init(primary), .holding($0)) }, limit: Self.offered, try visit.session(), visit.texts)
     }
 
     /// Suggestions of mailboxes that e-mails can be sent from.
@@ -43,9 +43,9 @@ extension Console {
         if entity.logicalName == EntityDefinition.mailbox.logicalName, visit.query("for") == "sending" {
             return .json(["names": .array(try await senderNames(visit.filter("q"), visit).map { .string($0) })])
         }
-        var names = try await lookupNames(entity, visit.filter("q"), try visit.session())
+        var names = try await lookupNames(entity, visit.filter("q"), visit)
         if let other = visit.query("also").flatMap({ EntityCatalog.entity($0) }) {
-            names += try await lookupNames(other, visit.filter("q"), try visit.session())
+            names += try await lookupNames(other, visit.filter("q"), visit)
         }
         return .json(["names": .array(names.map { .string($0) })])
     }
@@ -70,43 +70,53 @@ extension Console {
         let session = try visit.session()
         if let id = UUID(text: text.lowercased()), let entity = Self.targets(attribute).first { return (entity, id) }
         for entity in Self.targets(attribute) where Navigation.mayList(entity, session.caller.roles) {
-            for condition in Self.conditions(entity, text) {
-                let found = try await RecordOffer.read(entity, where: condition, limit: Self.offered, session, unnamed: "")
+            for condition in Self.conditions(entity, text, visit.texts) {
+                let found = try await RecordOffer.read(
+                    entity, where: condition, limit: Self.offered, session, visit.texts, unnamed: "")
                 if found.count == 1 { return (entity, found[0].id) }
                 guard found.count > 1 else { continue }
                 let choices = found.prefix(Self.toldChoices).map(\.text).joined(separator: "; ")
                 throw FieldsealError(.invalidArgument, visit.text("lookupSeveral", ["name": text, "choices": choices]))
             }
-            if let id = try await offered(entity, as: text, session) { return (entity, id) }
+            if let id = try await offered(entity, as: text, session, visit.texts) { return (entity, id) }
         }
         throw FieldsealError(.invalidArgument, visit.text("lookupNone", ["name": text]))
     }
 
     /// The record that a lookup offers as a text with more than the name.
-    private func offered(_ entity: EntityDefinition, as text: String, _ session: Session) async throws -> UUID? {
+    private func offered(_ entity: EntityDefinition, as text: String, _ session: Session, _ texts: Texts) async throws -> UUID? {
         let parts = text.components(separatedBy: RecordOffer.separator)
         guard let primary = entity.primaryName, parts.count > 1 else { return nil }
         if let id = parts.last.flatMap({ UUID(text: $0.lowercased()) }) {
             let found = try await RecordOffer.read(
-                entity, where: .compare(.init(entity.primaryID), .equal, .text(id.text)), limit: 1, session, unnamed: "")
+                entity, where: .compare(.init(entity.primaryID), .equal, .text(id.text)), limit: 1, session, texts, unnamed: "")
             return found.first?.id
         }
         // A name may contain what stands between the parts.
         for end in parts.indices.dropFirst().prefix(Self.toldChoices) {
             let name = parts[..<end].joined(separator: RecordOffer.separator)
             let named = try await RecordOffer.read(
-                entity, where: .compare(.init(primary), .equal, .text(name)), limit: Self.offered, session)
+                entity, where: Self.equals(entity, primary, name, texts), limit: Self.offered, session, texts)
             let found = named.filter { $0.isMeant(by: text) }
             if found.count == 1 { return found[0].id }
         }
         return nil
     }
 
+    /// The condition for a name. A client's is shown without the mark of its user.
+    private static func equals(_ entity: EntityDefinition, _ primary: String, _ name: String, _ texts: Texts) -> Filter {
+        let isName = Filter.compare(.init(primary), .equal, .text(name))
+        guard entity.logicalName == EntityDefinition.systemUser.logicalName, let client = ActorName.client(name, texts) else {
+            return isName
+        }
+        return .any([isName, .compare(.init(primary), .equal, .text("# \(client)"))])
+    }
+
     /// What an entered text may be of a record, in order: the name; of a mailbox also the address, or `Name <address>`.
-    private static func conditions(_ entity: EntityDefinition, _ text: String) -> [Filter] {
+    private static func conditions(_ entity: EntityDefinition, _ text: String, _ texts: Texts) -> [Filter] {
         guard let primary = entity.primaryName else { return [] }
         func equals(_ name: String, _ text: String) -> Filter { .compare(.init(name), .equal, .text(text)) }
-        guard entity.logicalName == EntityDefinition.mailbox.logicalName else { return [equals(primary, text)] }
+        guard entity.logicalName == EntityDefinition.mailbox.logicalName else { return [Self.equals(entity, primary, text, texts)] }
         var conditions = [equals(primary, text), equals("emailaddress", text)]
         if let open = text.lastIndex(of: "<"), text.hasSuffix(">") {
             let name = text[..<open].trimmingCharacters(in: .whitespaces)

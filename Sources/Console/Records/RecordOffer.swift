@@ -25,11 +25,12 @@ struct RecordOffer {
     ///
     /// - Parameter unnamed: What stands for a missing name. Nil leaves records without a name out.
     static func read(
-        _ entity: EntityDefinition, where filter: Filter?, limit: Int, _ session: Session, unnamed: String? = nil
+        _ entity: EntityDefinition, where filter: Filter?, limit: Int, _ session: Session, _ texts: Texts, unnamed: String? = nil
     ) async throws -> [RecordOffer] {
         guard let primary = entity.primaryName, Navigation.mayList(entity, session.caller.roles) else { return [] }
         let telling = telling.filter { entity[$0] != nil }
         let isMailbox = entity.logicalName == EntityDefinition.mailbox.logicalName
+        let isUser = entity.logicalName == EntityDefinition.systemUser.logicalName
         // The address says enough of a mailbox.
         let hasOwner = !isMailbox && entity["ownerid"] != nil
         var query = RecordQuery()
@@ -47,7 +48,8 @@ struct RecordOffer {
         }
         let ownerNames = try await RecordNames(["systemuser": owners, "team": owners], session)
         let offers = try records.compactMap { record -> RecordOffer? in
-            guard let name = try text(primary, record) ?? unnamed else { return nil }
+            guard let stored = try text(primary, record) ?? unnamed else { return nil }
+            let name = isUser ? ActorName.shown(systemUser: stored, texts) : stored
             var details = try telling.lazy.compactMap { try text($0, record) }.prefix(1).map { $0 }
             if hasOwner, case .id(let owner) = try record.value(of: "ownerid"), let name = ownerNames[owner] {
                 details.append(name)

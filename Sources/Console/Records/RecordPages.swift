@@ -27,6 +27,10 @@ extension Console {
             if entity.logicalName == "mailbox", visit.query("done") == "passwordSaved" {
                 values["notice"] = visit.text(try await isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
             }
+            if entity.logicalName == EntityDefinition.userSettings.logicalName, visit.isAdministrator {
+                let links = values["links"] as? [[String: Any]] ?? []
+                values["links"] = links + [try await signInLink(of: record.id, visit)]
+            }
             if let done = visit.query("done"),
                 ["saved", "nothingChanged", "testing", "approved", "disabledDone", "enabledDone"].contains(done),
                 !(done == "testing" && isTested)
@@ -59,7 +63,7 @@ extension Console {
                 for target in attribute.type.targets { references[target, default: []].insert(id) }
             }
             for target in Self.targets(attribute) {
-                offers[attribute.logicalName, default: []] += try await self.offers(target, matching: nil, session)
+                offers[attribute.logicalName, default: []] += try await self.offers(target, matching: nil, visit)
             }
         }
         if entity.logicalName == "usersettings", let record { references["systemuser", default: []].insert(record.id) }

@@ -23,9 +23,10 @@ extension Console {
     /// Some mailboxes that a person may see, in the order of their names. Those of one name have their addresses, too.
     func mailboxes(_ limit: Int, where filter: Filter? = nil, _ visit: Visit) async throws -> [(id: UUID, name: String)] {
         let unnamed = visit.text("unnamed")
-        return try await RecordOffer.read(.mailbox, where: filter, limit: limit, try visit.session(), unnamed: unnamed).map {
-            ($0.id, $0.text)
-        }
+        return try await RecordOffer.read(.mailbox, where: filter, limit: limit, try visit.session(), visit.texts, unnamed: unnamed)
+            .map {
+                ($0.id, $0.text)
+            }
     }
 
     /// The condition for mailboxes that e-mails can be sent from.

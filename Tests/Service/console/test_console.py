@@ -368,7 +368,7 @@ def test_a_form_goes_on_after_the_password_was_typed_again(console):
     wrong = session.post(f"{console.pages}/fresh", {"csrf": csrf, "kept": kept, "password": "wrong"})
     assert wrong.status_code == 403 and kept in wrong.text
     done = session.post(f"{console.pages}/fresh", {"csrf": csrf, "kept": kept, "password": console.dev["console"]["password"]})
-    assert done.status_code == 200 and "shown once" in done.text
+    assert done.status_code == 200 and "Only this page shows it" in done.text
     assert console.sql("SELECT count(*) FROM config.api_client WHERE name = 'after a pause'") == [(1,)]
     # What was sealed for one person is nothing for another, and a form that was tampered with is not sent on.
     console.run("user", "add", "mallory", "--role", "System Administrator", stdin="mallory's password\n")

@@ -23,14 +23,23 @@ struct User: AsyncParsableCommand {
         @Option(help: "What the person may do.") var role: PersonRole
         @Option(help: ArgumentHelp("Read the password from this file (mode 0400 or 0600).", valueName: "file"))
         var passwordFile: String?
+        @Option(help: ArgumentHelp("The systemuser that the person gets, in place of a new one.", valueName: "id"))
+        var existing: String?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
+            let user = try existing.map { text in
+                guard let id = UUID(text: text.lowercased()) else {
+                    throw ValidationError("--existing takes the id of a systemuser.")
+                }
+                return id
+            }
             let (deployment, settings) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
             let id = try await ConsoleUsers(deployment).add(
-                name: name, password: try SecretInput.read(prompt: "Password", file: passwordFile), role: role.role, by: session)
+                name: name, password: try SecretInput.read(prompt: "Password", file: passwordFile), role: role.role, existing: user,
+                by: session)
             options.report(
                 ["userId": .string(id.text), "name": .string(name), "role": .string(role.rawValue)],
                 "Added \(name), who signs in at \(settings.consoleAddress(of: session.organization.name))")

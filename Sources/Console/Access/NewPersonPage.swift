@@ -1,0 +1,108 @@
+import Authentication
+import Foundation
+import HTTPTypes
+import JSON
+import Model
+import Tenancy
+
+// Adding a person: with a new user, or as a user who exists and has no sign-in.
+extension Console {
+    /// How many users without a sign-in the form offers. Others have a link on their own page.
+    private static let offeredUsers = 200
+    /// What the form sends for another user of a name that one has, before the name.
+    private static let another = "another:"
+
+    @Sendable func newPerson(_ visit: Visit) async throws -> PageResponse {
+        .page("person-new", try await newPersonValues(visit))
+    }
+
+    /// - Parameter same: Users of the typed name, about whom the form asks.
+    func newPersonValues(
+        _ visit: Visit, problem: String? = nil, same: [ConsoleUsers.FreeUser] = []
+    ) async throws -> [String: Any] {
+        let session = try visit.session()
+        try session.requireSystemAdministrator(to: "manage console users")
+        let role = visit.form["role"].flatMap(Role.init(rawValue:)) ?? .basicUser
+        let users = ConsoleUsers(deployment)
+        var free = try await users.free(limit: Self.offeredUsers, by: session)
+        var chosen = visit.form["existing"] ?? ""
+        if let id = UUID(text: visit.query("user") ?? chosen) {
+            let named = try await users.free(id: id, limit: 1, by: session)
+            free = named.filter { user in !free.contains { $0.id == user.id } } + free
+            chosen = id.text
+        }
+        if let first = same.first { chosen = first.id.text }
+        let typed = visit.form["name"] ?? free.first { $0.id.text == chosen }?.name ?? ""
+        let isAsked = !same.isEmpty || chosen.hasPrefix(Self.another)
+        var options = [("", visit.text("newUser"))]
+        if isAsked { options.append((Self.another + typed, visit.text("anotherUserNamed", ["name": typed]))) }
+        options += free.map { ($0.id.text, $0.detail.isEmpty ? $0.name : "\($0.name)\(RecordOffer.separator)\($0.detail)") }
+        var values: [String: Any] = [
+            "title": visit.text("addPerson"), "lead": visit.text("addPersonLead"), "name": typed,
+            "roles": roles(Self.peopleRoles, chosen: role, visit), "days": "\(ConsoleUsers.invitationDays)",
+            "isInvited": visit.form["how"] != "password", "users": Self.options(options, chosen: chosen),
+            "hasUsers": !free.isEmpty,
+            "inviteWhy": visit.text("inviteWhy", ["days": "\(ConsoleUsers.invitationDays)"]),
+        ]
+        values["problem"] = problem
+        return values
+    }
+
+    func addPerson(_ visit: Visit, _ session: Session, _ users: ConsoleUsers) async throws -> PageResponse {
+        guard let role = visit.form["role"].flatMap(Role.init(rawValue:)) else { throw FieldsealError.noRole }
+        let (isInvited, password) = (visit.form["how"] == "invite", visit.form["password"] ?? "")
+        guard !isInvited || password.isEmpty else { throw FieldsealError(.invalidArgument, Self.bothWays) }
+        let choice = visit.form["existing"] ?? ""
+        let existing = UUID(text: choice)
+        var name = visit.form["name"] ?? ""
+        if name.isEmpty, let existing { name = try await users.free(id: existing, limit: 1, by: session).first?.name ?? "" }
+        if existing == nil, choice != Self.another + name {
+            let same = try await users.free(named: name, limit: Self.offeredUsers, by: session)
+            if !same.isEmpty {
+                let again = password.isEmpty ? "" : " \(visit.text("typePasswordAgain"))"
+                let problem = visit.text("userOfThatName", ["name": name]) + again
+                return .page("person-new", try await newPersonValues(visit, problem: problem, same: same), status: .conflict)
+            }
+        }
+        let id = try await users.add(
+            name: name, password: isInvited ? nil : password, role: role, existing: existing, by: session)
+        let page = "access/people/\(id.text)?done=add-user"
+        guard isInvited else { return .redirect("\(visit.root)/\(page)") }
+        return try showing(try await users.invite(id, by: session), of: id, on: page, visit)
+    }
+
+    /// The link from a user to the person who signs in as it, or to the form that gives it a sign-in.
+    func signInLink(of user: UUID, _ visit: Visit) async throws -> [String: Any] {
+        let people = try await ConsoleUsers(deployment).list(by: try visit.session())
+        if let person = people.first(where: { $0.systemUserID == user }) {
+            return ["text": visit.text("linkPerson"), "href": "\(visit.root)/access/people/\(person.id.text)"]
+        }
+        return ["text": visit.text("linkGiveSignIn"), "href": "\(visit.root)/access/people/new?user=\(user.text)"]
+    }
+
+    private static let bothWays = "A password was typed, but the link was chosen. Choose one of the two ways."
+
+    // MARK: What a page shows once
+
+    /// Redirects to a page that shows a secret which is not stored. So loading it again sends no form again.
+    ///
+    /// The address has the secret sealed. It opens in this session alone, for half an hour.
+    func showing(_ secret: String, of id: UUID, on page: String, _ visit: Visit) throws -> PageResponse {
+        let sealed = try shownSecrets(of: id, visit).sealed(secret, for: Self.shown)
+        return .redirect("\(visit.root)/\(page)&\(Self.shown)=\(sealed)")
+    }
+
+    /// The secret in the address of this page; nil if it has none, and after half an hour.
+    func shownSecret(of id: UUID, _ visit: Visit) throws -> String? {
+        guard let sealed = visit.query(Self.shown) else { return nil }
+        return try shownSecrets(of: id, visit).opened(sealed, for: Self.shown)
+    }
+
+    /// The parameter with a sealed secret.
+    static let shown = "shown"
+
+    private func shownSecrets(of id: UUID, _ visit: Visit) throws -> KeptSecrets {
+        try KeptSecrets(
+            deployment.kek, organization: try visit.session().organization.id, form: "shown", record: id, token: visit.token ?? "")
+    }
+}
