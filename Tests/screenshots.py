@@ -82,9 +82,14 @@ def populate(deployment):
     for name, role in [("grace", "Email Administrator"), ("katherine", "Basic User"), ("alan", "Basic User")]:
         deployment.run("user", "add", name, "--role", role, stdin="a password of theirs\n")
     deployment.run("user", "disable", "alan")
+    # One queue is a team's.
+    [(grace,)] = deployment.sql("SELECT systemuserid::text FROM org_contoso.systemuser WHERE fullname = 'grace'")
+    team = deployment.create("teams", {"name": "Front desk"})
+    deployment.request("POST", f"teams({team})/teammembership_association/$ref", {"@odata.id": f"{deployment.api}/systemusers({grace})"})
+    deployment.request("PATCH", f"queues({queues[1]})", {"ownerid@odata.bind": f"/teams({team})"})
     deployment.request("PATCH", f"mailboxes({boxes[0]})", {"password": "another-sample", "name": "Ada King"})
     deployment.set_key("A-first-key-of-samples-7!")
-    return {"mailbox": boxes[0], "failing": failing, "profile": profiles[0], "queue": queues[0],
+    return {"mailbox": boxes[0], "failing": failing, "profile": profiles[0], "queue": queues[0], "shared": queues[1],
             "failed": failed, "email": incoming}
 
 
@@ -131,7 +136,7 @@ def pages(deployment, ids):
         "mailbox": f"records/mailboxes/{ids['mailbox']}", "mailbox-failing": f"records/mailboxes/{ids['failing']}",
         "mailbox-new": "records/mailboxes/new", "mailbox-delete": f"records/mailboxes/{ids['mailbox']}/delete",
         "connect": "connect?provider=ionos", "profiles": "records/emailserverprofiles", "profile": f"records/emailserverprofiles/{ids['profile']}",
-        "queues": "records/queues", "queue": f"records/queues/{ids['queue']}", "users": "records/usersettingscollection",
+        "queues": "records/queues", "queue": f"records/queues/{ids['queue']}", "queue-team": f"records/queues/{ids['shared']}", "users": "records/usersettingscollection",
         "user": f"records/usersettingscollection/{user}", "emails": "records/emails", "email": f"records/emails/{ids['email']}",
         "reply": f"records/emails/{ids['email']}/reply", "forward": f"records/emails/{ids['email']}/forward", "compose": "compose",
         "email-failed": f"records/emails/{ids['failed']}", "email-again": f"records/emails/{ids['failed']}/again",

@@ -65,7 +65,12 @@ extension Console {
 
     static let recordParameters: [AddressParameter] = [
         .choice(
-            "done", ["saved", "nothingChanged", "passwordSaved", "testing", "approved", "disabledDone", "enabledDone", "sent"]),
+            "done",
+            [
+                "saved", "nothingChanged", "passwordSaved", "testing", "approved", "disabledDone", "enabledDone", "sent",
+                "team-add",
+                "team-remove", "team-make",
+            ]),
         shape,
     ]
 

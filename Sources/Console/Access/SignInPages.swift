@@ -203,7 +203,7 @@ extension Console {
     private var waitingHandlers: [String: Handler] {
         var handlers: [String: Handler] = [
             "\(Self.encryptionPath)/key": showKey, "\(Self.encryptionPath)/change": changeKey,
-            "\(Self.encryptionPath)/activate": activate, "access/rules": saveSignInRules,
+            "\(Self.encryptionPath)/activate": activate, "access/rules": saveSignInRules, Self.teamPath: changeTeam,
         ]
         for action in Self.accessActions { handlers["access/\(action)"] = { try await changeAccess(action, $0) } }
         for action in Self.approvalActions {

@@ -132,7 +132,8 @@ struct RecordForm {
             "loaded": sent?.loaded ?? String(decoding: JSONValue.object(members).utf8, as: UTF8.self),
             "sections": sections, "raw": raw, "hasRaw": !raw.isEmpty,
             "isRawOpen": isRawOpen, "mayDelete": mayDelete, "hasErrors": !errors.isEmpty, "errors": problems,
-            "errorsTitle": texts.count("errorsTitle", errors.count), "status": false, "conflict": false, "question": false,
+            "errorsTitle": texts.count("errorsTitle", errors.count), "status": false, "shared": false, "conflict": false,
+            "question": false,
             "once": record == nil ? FormOnce.text() : "",
         ]
         values["belongs"] = orFalse(

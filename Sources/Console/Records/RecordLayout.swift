@@ -97,10 +97,11 @@ struct RecordLayout {
         sections: [
             .init(title: "section:general", fields: ["name", "emailaddress", "ownerid", "description"]),
             // Its methods of delivery have no effect: those of its mailbox have.
-            .init(title: "section:delivery", fields: ["incomingemailfilteringmethod", "queueviewtype"]),
+            .init(title: "section:delivery", fields: ["incomingemailfilteringmethod"]),
             .init(title: "section:signIn", fields: ["allowemailcredentials", "emailusername", "emailpassword"]),
         ],
-        columns: ["name", "emailaddress", "queueviewtype", "modifiedon"], filter: "queueviewtype", searched: ["emailusername"],
+        // Its view type has no effect: who owns it, or is in the team that does, sees it.
+        columns: ["name", "emailaddress", "ownerid", "modifiedon"], filter: nil, searched: ["emailusername"],
         filters: ["emailaddress", "allowemailcredentials", "modifiedon"],
         views: [
             .init(key: "queue.noAddress", query: "f.emailaddress=-"),

@@ -18,32 +18,46 @@ extension Console {
         switch entity.logicalName {
         case "email": return try await emailPage(visit, record)
         case "tracelog": return try await alertPage(visit, record)
-        default:
-            var values = try await recordForm(visit, entity, record, secrets: secrets).values()
-            let isTested: Bool = try entity.logicalName == "mailbox" && MailboxState(record) != .testing
-            if entity.logicalName == "mailbox" {
-                values["status"] = try await mailboxStatus(visit, record, hasPassword: !secrets.isEmpty)
-            }
-            if entity.logicalName == "mailbox", visit.query("done") == "passwordSaved" {
-                values["notice"] = visit.text(try await isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
-            }
-            if entity.logicalName == EntityDefinition.userSettings.logicalName, visit.isAdministrator {
-                let links = values["links"] as? [[String: Any]] ?? []
-                values["links"] = links + [try await signInLink(of: record.id, visit)]
-            }
-            if let done = visit.query("done"),
-                ["saved", "nothingChanged", "testing", "approved", "disabledDone", "enabledDone"].contains(done),
-                !(done == "testing" && isTested)
-            {
-                values["notice"] = visit.text(done)
-            }
-            return .page("form", values)
+        default: return try await recordPage(visit, entity, record, secrets)
         }
+    }
+
+    /// The page of a record with a form.
+    func recordPage(
+        _ visit: Visit, _ entity: EntityDefinition, _ record: Record, _ secrets: [String: String]
+    ) async throws -> PageResponse {
+        var values = try await recordForm(visit, entity, record, secrets: secrets).values()
+        values["shared"] = try await owningTeam(entity, record, visit)
+        let isTested: Bool = try entity.logicalName == "mailbox" && MailboxState(record) != .testing
+        if entity.logicalName == "mailbox" {
+            values["status"] = try await mailboxStatus(visit, record, hasPassword: !secrets.isEmpty)
+        }
+        if entity.logicalName == "mailbox", visit.query("done") == "passwordSaved" {
+            values["notice"] = visit.text(try await isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
+        }
+        if entity.logicalName == EntityDefinition.userSettings.logicalName, visit.isAdministrator {
+            let links = values["links"] as? [[String: Any]] ?? []
+            values["links"] = links + [try await signInLink(of: record.id, visit)]
+        }
+        if let done = visit.query("done"),
+            [
+                "saved", "nothingChanged", "testing", "approved", "disabledDone", "enabledDone", "team-add", "team-remove",
+                "team-make",
+            ].contains(done),
+            !(done == "testing" && isTested)
+        {
+            values["notice"] = visit.text(done)
+        }
+        return .page("form", values)
     }
 
     /// A record, and the marks of its passwords.
     func read(_ visit: Visit, _ entity: EntityDefinition) async throws -> (Record, [String: String]) {
         guard let id = visit.parameter("id").flatMap(UUID.init(text:)) else { throw FieldsealError.noSuchRecord(entity) }
+        return try await read(entity, id, visit)
+    }
+
+    func read(_ entity: EntityDefinition, _ id: UUID, _ visit: Visit) async throws -> (Record, [String: String]) {
         let session = try visit.session()
         let page = try await session.retrieve(entity, .id(id))
         guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
