@@ -67,9 +67,8 @@ extension Console {
         .choice(
             "done",
             [
-                "saved", "nothingChanged", "passwordSaved", "testing", "approved", "disabledDone", "enabledDone", "sent",
-                "team-add",
-                "team-remove", "team-make",
+                "saved", "nothingChanged", "passwordSaved", "passwordTested", "passwordWaits", "testing", "approved",
+                "disabledDone", "enabledDone", "sent", "team-add", "team-remove", "team-make",
             ]),
         shape,
     ]

@@ -39,4 +39,17 @@ extension Console {
         try await visit.session().write(.upsert(.mailbox, .id(id), members, .mustExist))
         return .redirect("\(path)?done=\(action.done)")
     }
+
+    /// Has a mailbox tested whose password was just saved, if it failed and no router tries it by itself.
+    ///
+    /// - Returns: The notice of what becomes of the password.
+    func tryPassword(of id: UUID, _ visit: Visit) async throws -> String {
+        guard let facts = try await MailboxFacts.read([id], try visit.session())[id], facts.isStopped, facts.obstacle(.test) == nil
+        else {
+            return "passwordSaved"
+        }
+        guard MailboxAction.test.isAllowed(for: visit.roles) else { return "passwordWaits" }
+        try await visit.session().write(.upsert(.mailbox, .id(id), [.init("testemailconfigurationscheduled", true)], .mustExist))
+        return "passwordTested"
+    }
 }

@@ -14,6 +14,8 @@ struct MailboxFacts {
     private let state: MailboxState
     private let isApproved: Bool
     private let isEnabled: Bool
+    /// Whether a router stopped a direction that failed. It stays off until a test succeeds.
+    let isStopped: Bool
     /// The server profile, if it exists and the person may know that.
     private let profile: UUID?
 
@@ -43,6 +45,12 @@ struct MailboxFacts {
         isEnabled =
             try record.value(of: "enabledforincomingemail") == .bool(true)
             && record.value(of: "enabledforoutgoingemail") == .bool(true)
+        isStopped =
+            try state == .failing
+            && ["incoming", "outgoing"].contains { direction in
+                try record.value(of: "\(direction)emailstatus") == MailOutcome.failure.value
+                    && record.value(of: "enabledfor\(direction)email") != .bool(true)
+            }
         if case .id(let id) = try record.value(of: "emailserverprofile"), profiles[id] != nil {
             profile = id
         } else {

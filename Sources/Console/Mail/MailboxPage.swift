@@ -62,9 +62,10 @@ extension Console {
             "mayApprove": !approved && state != .disabled && mayApprove,
             "isDisabled": state == .disabled, "isAlone": false,
         ]
-        status["alert"] = try await newestAlert(record, state, besides: error, visit)
+        status["alert"] = try await newestAlert(record, state, besides: error, isTried: isTesting || isTrying, visit)
         if try record.value(of: "regardingobjectid") == .null { status["isAlone"] = Self.alone(visit) }
-        status.merge(outlook(try await visit.session().outlook(ofMailbox: record.id), of: record, state, visit)) { own, _ in own }
+        let known = try await visit.session().outlook(ofMailbox: record.id)
+        status.merge(try outlook(known, of: record, state, visit)) { own, _ in own }
         return status
     }
 
@@ -81,7 +82,7 @@ extension Console {
         func date(_ name: String) throws -> Date? {
             if case .date(let date) = try record.value(of: name) { date } else { nil }
         }
-        guard visit.query("done") == "passwordSaved", try isWorkedOn(record), let saved = try date("modifiedon"),
+        guard visit.query("done") == "passwordSaved", try isFetched(record), let saved = try date("modifiedon"),
             -saved.timeIntervalSinceNow < Self.patience,
             try record.value(of: "emailrouteraccessapproval") == RouterApproval.approved.value,
             try Self.hasProfile(record, named: try await nameOfProfile(record, visit), visit),
@@ -90,6 +91,16 @@ extension Console {
         guard let begun = try date("lastsyncstartedon"), begun > saved else { return true }
         let ends = try ["lastsuccessfulsynccompletedon", "lastsyncerroroccurredon"].compactMap(date)
         return !ends.contains { $0 >= begun }
+    }
+
+    /// What became of a password that was just saved; nil on other visits.
+    func passwordNotice(_ record: Record, _ visit: Visit) async throws -> String? {
+        switch visit.query("done") {
+        case "passwordSaved": visit.text(try await isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
+        case "passwordTested": visit.text(try MailboxState(record) == .testing ? "passwordTested" : "saved")
+        case "passwordWaits": visit.text("passwordWaits", ["test": visit.text("testAndEnable")])
+        default: nil
+        }
     }
 
     /// Whether a mailbox has a server profile that exists, as far as the person may know.
@@ -132,7 +143,7 @@ extension Console {
             "postponemailboxprocessinguntil",
             "itemsprocessedforlastsync", "itemsfailedforlastsync", "transientfailurecount",
         ]
-        let isDue = try isWorkedOn(record)
+        let isDue = try isPostponed(record)
         return try names.compactMap { name in
             guard let attribute = EntityDefinition.mailbox[name] else { return nil }
             let label = visit.texts.label(attribute, of: .mailbox)
@@ -148,14 +159,31 @@ extension Console {
         }
     }
 
-    /// Whether any router tries the mailbox again by itself.
-    private func isWorkedOn(_ record: Record) throws -> Bool {
-        let uses = ["enabledforincomingemail", "enabledforoutgoingemail", "testemailconfigurationscheduled"]
-        return try MailboxState(record) != .disabled && uses.contains { try record.value(of: $0) == .bool(true) }
+    /// Whether routers fetch the mailbox's messages, and so use its password by themselves.
+    private func isFetched(_ record: Record) throws -> Bool {
+        guard try MailboxState(record) != .disabled else { return false }
+        return try record.value(of: "enabledforincomingemail") == .bool(true)
+            || record.value(of: "testemailconfigurationscheduled") == .bool(true)
+    }
+
+    /// Whether routers send the mailbox's e-mails.
+    private func isSending(_ record: Record) throws -> Bool {
+        try MailboxState(record) != .disabled && record.value(of: "enabledforoutgoingemail") == .bool(true)
+    }
+
+    /// Whether any router waits for the time of the next attempt. One that only sends does so after a failure; a test does not wait.
+    private func isPostponed(_ record: Record) throws -> Bool {
+        guard try record.value(of: "testemailconfigurationscheduled") != .bool(true) else { return false }
+        if try isFetched(record) { return true }
+        guard try isSending(record), case .int(let failures) = try record.value(of: "transientfailurecount") else { return false }
+        return failures > 0
     }
 
     /// What the router knows of the mailbox: what it waits for, what was set aside and why, and the next attempt.
-    private func outlook(_ outlook: MailboxOutlook, of record: Record, _ state: MailboxState, _ visit: Visit) -> [String: Any] {
+    private func outlook(
+        _ outlook: MailboxOutlook, of record: Record, _ state: MailboxState, _ visit: Visit
+    ) throws -> [String: Any] {
+        let isSending = try isSending(record)
         var lines: [[String: Any]] = []
         func line(_ text: String, _ time: Date? = nil, _ link: String? = nil, isMoment: Bool = false) {
             let shown = time.map { isMoment ? visit.texts.time($0) : visit.texts.timeAgo($0) }
@@ -169,7 +197,7 @@ extension Console {
             line(
                 visit.texts.count("outlookWaiting", outlook.waiting), nil,
                 emails.map { "\($0)&status=\(EmailStatus.pendingSend.rawValue)" })
-            if let next = outlook.nextSending { line(visit.text("outlookNextSending"), next) }
+            if let next = outlook.nextSending, isSending { line(visit.text("outlookNextSending"), next) }
         }
         if outlook.failed > 0 {
             line(
@@ -199,8 +227,12 @@ extension Console {
 
     /// The newest alert, unless the mailbox has worked since.
     ///
-    /// - Parameter error: A text that the page shows already.
-    private func newestAlert(_ mailbox: Record, _ state: MailboxState, besides error: String?, _ visit: Visit) async throws -> Any {
+    /// - Parameters:
+    ///   - error: A text that the page shows already.
+    ///   - isTried: Whether the mailbox is being tested, or its new password tried.
+    private func newestAlert(
+        _ mailbox: Record, _ state: MailboxState, besides error: String?, isTried: Bool, _ visit: Visit
+    ) async throws -> Any {
         guard Navigation.mayList(.traceLog, visit.roles) else { return false }
         var query = RecordQuery()
         query.outputs = ["text", "level", "modifiedon"].map { .init(.column(.init($0))) }
@@ -212,6 +244,13 @@ extension Console {
             text != error
         else { return false }
         if let success = try lastSuccess(mailbox, state), case .date(let date) = try record.value(of: "modifiedon"), date <= success
+        {
+            return false
+        }
+        // Nor does one tell of the settings that are being tried now.
+        if isTried, case .date(let saved) = try mailbox.value(of: "modifiedon"),
+            case .date(let date) = try record.value(of: "modifiedon"),
+            date <= saved
         {
             return false
         }

@@ -32,9 +32,7 @@ extension Console {
         if entity.logicalName == "mailbox" {
             values["status"] = try await mailboxStatus(visit, record, hasPassword: !secrets.isEmpty)
         }
-        if entity.logicalName == "mailbox", visit.query("done") == "passwordSaved" {
-            values["notice"] = visit.text(try await isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
-        }
+        if entity.logicalName == "mailbox" { values["notice"] = orFalse(try await passwordNotice(record, visit)) }
         if entity.logicalName == EntityDefinition.userSettings.logicalName, visit.isAdministrator {
             let links = values["links"] as? [[String: Any]] ?? []
             values["links"] = links + [try await signInLink(of: record.id, visit)]

@@ -19,13 +19,13 @@ extension Console {
 
     @Sendable func save(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
-        return switch try await saving(entity, visit) {
+        let path = "\(visit.root)/records/\(entity.entitySetName)"
+        switch try await saving(entity, visit) {
         case .saved(let id, let setsPassword):
-            .redirect(
-                "\(visit.root)/records/\(entity.entitySetName)/\(id.text)?done="
-                    + (setsPassword && entity.logicalName == "mailbox" ? "passwordSaved" : "saved"))
-        case .unchanged(let id): .redirect("\(visit.root)/records/\(entity.entitySetName)/\(id.text)?done=nothingChanged")
-        case .refused(let page): page
+            let isTried: Bool = setsPassword && entity.logicalName == EntityDefinition.mailbox.logicalName
+            return .redirect("\(path)/\(id.text)?done=\(isTried ? try await tryPassword(of: id, visit) : "saved")")
+        case .unchanged(let id): return .redirect("\(path)/\(id.text)?done=nothingChanged")
+        case .refused(let page): return page
         }
     }
 

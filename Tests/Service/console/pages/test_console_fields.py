@@ -9,7 +9,7 @@ import signal
 
 import pytest
 from html_forms import form
-from test_console_access import Visitor, person, text
+from test_console_access import Visitor, password, person, text
 
 ROOT = pathlib.Path(__file__).parents[4]
 MESSAGES = {path.stem: json.loads(path.read_text()) for path in (ROOT / "Sources/CConsole/Messages").glob("*.json")}
@@ -311,6 +311,50 @@ def test_a_saved_password_is_tried_before_the_mailbox_is_said_to_work(console):
     # Another field is no reason to wait.
     fields = form(admin.get(path).text, f"/mailboxes/{box}").fields
     assert admin.send(path, **{**fields, "name": "tried again"}).url.endswith("?done=saved")
+
+
+def test_a_password_of_a_mailbox_that_was_stopped_is_tested(console):
+    """The router stopped receiving after a refusal, and sending goes on. Nobody would try another password by itself."""
+    admin = Visitor(console)
+    person(console, "stopped")
+    [(user,)] = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'stopped'")
+    profile = console.create("emailserverprofiles", {"name": "stopping servers"})
+    box = console.create("mailboxes", {
+        "name": "stopped", "emailaddress": "stopped@contoso.example", "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})",
+        "ownerid@odata.bind": f"/systemusers({user})"})
+    error = "mail.contoso.example refuses the user name or the password of stopped. Set the password again."
+    path = f"records/mailboxes/{box}"
+
+    def stop():
+        console.sql(
+            """UPDATE org_contoso.mailbox SET incomingemailstatus = 2, outgoingemailstatus = 1, enabledforincomingemail = false, enabledforoutgoingemail = true,
+                      emailrouteraccessapproval = 1, testemailconfigurationscheduled = false, postponemailboxprocessinguntil = now() + interval '1 hour',
+                      lastsyncerror = %s, lastsyncerroroccurredon = now() WHERE mailboxid = %s""", [error, box])
+
+    def saved(visitor):
+        fields = form(visitor.get(path).text, f"/mailboxes/{box}").fields
+        answer = visitor.send(path, **fields | {"password": "another password"})
+        [(isTested,)] = console.sql("SELECT testemailconfigurationscheduled FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+        return answer, isTested
+
+    stop()
+    console.sql(
+        """INSERT INTO org_contoso.tracelog (tracelogid, level, tracecode, text, regardingobjectid, regardingobjecttypecode, createdon, modifiedon)
+           VALUES (gen_random_uuid(), 3, 10, %s, %s, 'mailbox', now(), now())""", [f"{error} The mailbox is disabled until it is tested and enabled again.", box])
+    shown = text(admin.get(path))
+    assert "Set the password again" in shown and "disabled until it is tested" in shown and "Next attempt" not in shown
+    answer, isTested = saved(admin)
+    assert isTested and "Saved. The new password is being tested." in text(answer) and "The connection is being tested" in text(answer)
+    for said in ("Set the password again", "disabled until it is tested", "Next attempt"):
+        assert said not in text(answer), said
+    # A person who may test no mailbox is told who does.
+    stop()
+    answer, isTested = saved(Visitor(console, "stopped", password("stopped")))
+    assert not isTested and "an administrator must press “Test & enable” first" in text(answer)
+    # One that receives is tried without a test.
+    stop()
+    console.sql("UPDATE org_contoso.mailbox SET enabledforincomingemail = true WHERE mailboxid = %s", [box])
+    assert not saved(admin)[1]
 
 
 def test_a_new_form_shows_the_choices_that_are_stored(console):
