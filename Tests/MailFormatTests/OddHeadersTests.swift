@@ -89,6 +89,13 @@ struct OddHeadersTests {
         #expect(kept.name == "original-header.txt")
     }
 
+    @Test("Reply-To says where answers go")
+    func answers() {
+        #expect(
+            Self.read("From: noreply@shop.test\r\nReply-To: Real <real@x.test>, b@x.test").replyTo == ["real@x.test", "b@x.test"])
+        #expect(Self.read("From: a@x.test").replyTo == [] && Self.read("From: a@x.test\r\nReply-To: nobody").replyTo == [])
+    }
+
     @Test(
         "What says the same as other fields is not noted",
         arguments: [

@@ -95,6 +95,7 @@ extension Console {
         func recipients(_ field: String, _ kind: Participation) -> String {
             typed[field] ?? before[kind]?.joined(separator: ", ") ?? ""
         }
+        let answered = try composing == .reply ? record.map { try Self.answered($0) } ?? [] : []
         let attachments = try await offeredAttachments(record, composing, path, problem == nil ? nil : typed, visit)
         var values: [String: Any] = [
             "title": visit.text(composing.title), "lead": orFalse(subject.isEmpty ? nil : subject),
@@ -102,8 +103,8 @@ extension Console {
             "from": typed["from"] ?? sender?.name ?? "", "fromID": typed["fromID"] ?? sender?.id.text ?? "",
             "fromName": typed["fromName"] ?? sender?.name ?? "",
             "lookup": "\(visit.root)/lookup/mailbox?for=sending&q=",
-            "to": try composing == .reply
-                ? typed["to"] ?? record.map { Self.address(try Self.text("sender", of: $0)) } ?? "" : recipients("to", .to),
+            "to": typed["to"] ?? (answered.isEmpty ? recipients("to", .to) : answered.joined(separator: ", ")),
+            "toWhy": orFalse(try answersElsewhere(record, answered, visit)),
             "cc": recipients("cc", .cc), "bcc": recipients("bcc", .bcc), "once": FormOnce.text(),
             "subject": typed["subject"] ?? Self.marked(subject, composing),
             "body": try typed["body"] ?? (composing == .again ? record.map { try MailText(of: $0).text } : nil) ?? "",
@@ -173,6 +174,20 @@ extension Console {
         }
         guard let id, let name = try await RecordNames(["mailbox": [id]], try visit.session())[id] else { return nil }
         return (id, name)
+    }
+
+    /// The addresses that an answer goes to: those of Reply-To, or else the sender's.
+    private static func answered(_ record: Record) throws -> [String] {
+        let named = try replyAddresses(of: record)
+        return named.isEmpty ? [address(try text("sender", of: record))] : named
+    }
+
+    /// What says that an answer does not go to the sender's address; nil if it does.
+    private func answersElsewhere(_ record: Record?, _ answered: [String], _ visit: Visit) throws -> String? {
+        guard let record, !answered.isEmpty else { return nil }
+        let sender = Self.address(try Self.text("sender", of: record))
+        guard answered != [sender] else { return nil }
+        return visit.text("answersElsewhere", ["to": answered.joined(separator: ", "), "sender": sender])
     }
 
     /// The address in `Name <address>`.

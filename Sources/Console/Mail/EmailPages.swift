@@ -148,9 +148,18 @@ extension Console {
     private func parties(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
         let lists = try await namedParties(record, visit)
         let names: [(Participation, String)] = [(.sender, "from"), (.to, "to"), (.cc, "copyTo"), (.bcc, "blindCopyTo")]
-        return names.compactMap { kind, key in
+        let parties = names.compactMap { kind, key -> [String: Any]? in
             lists[kind].map { ["label": visit.text(key), "value": $0.joined(separator: ", ")] }
         }
+        let answers = try Self.replyAddresses(of: record)
+        return answers.isEmpty
+            ? parties : parties + [["label": visit.text("answersGoTo"), "value": answers.joined(separator: ", ")]]
+    }
+
+    /// The addresses to which answers to a received e-mail go instead of its sender (RFC 5322 section 3.6.2).
+    static func replyAddresses(of record: Record) throws -> [String] {
+        guard try record.value(of: "directioncode") == .bool(false) else { return [] }
+        return try ReplyAddresses.read(try text("activityadditionalparams", of: record)).filter(TypedRecord.isAddress)
     }
 
     /// The sender and the recipients of an e-mail, each as `Name <address>` where both are known.

@@ -10,6 +10,8 @@ package struct IncomingEmail: Sendable {
     package var to: [String] = []
     package var cc: [String] = []
     package var bcc: [String] = []
+    /// Where the author wants answers to go.
+    package var replyTo: [String] = []
     /// The names beside these addresses, by the addresses in lower case.
     package var names: [String: String] = [:]
     package var messageID = ""

@@ -17,7 +17,7 @@ struct IncomingRecord {
     private static let own: Set<String> = [
         "activityid", "subject", "description", "mimetype", "messageid", "correlationmethod", "prioritycode", "notifications",
         "sender", "inreplyto", "senton", "trackingtoken", "parentactivityid", "regardingobjectid", "regardingobjecttypecode",
-        "submittedby", "torecipients",
+        "submittedby", "torecipients", "activityadditionalparams",
     ]
 
     /// The statements that write the records with their parties and attachments, in one round trip. The first one returns the ids
@@ -187,6 +187,7 @@ extension EmailDelivery {
         if let reply = email.inReplyTo.first { values["inreplyto"] = .text(reply.cut(to: 320)) }
         if let date = email.receivedOn { values["senton"] = .date(date) }
         if let account = email.submittedBy { values["submittedby"] = .text(account.cut(to: 250)) }
+        if let text = ReplyAddresses.text(email.replyTo, from: email.from) { values["activityadditionalparams"] = .text(text) }
         if let mailbox { values["receivingmailboxid"] = .id(mailbox) }
         if let token = email.trackingToken { values["trackingtoken"] = .text(token) }
         if let parent = verdict.parent { values["parentactivityid"] = .id(parent) }

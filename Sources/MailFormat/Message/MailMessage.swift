@@ -9,6 +9,8 @@ package struct MailMessage: Sendable {
     package var from = ""
     package var to: [String] = []
     package var cc: [String] = []
+    /// The addresses of Reply-To: where the author wants answers to go.
+    package var replyTo: [String] = []
     /// The names beside these addresses, by the addresses in lower case.
     package private(set) var names: [String: String] = [:]
     /// The Message-ID with its angle brackets. It is empty if the message has none.
@@ -49,6 +51,8 @@ package struct MailMessage: Sendable {
     /// How many ids of References are kept: the newest, and those of the conversation's beginning.
     private static let newestReferences = 80
     private static let oldestReferences = 20
+    /// How many addresses of Reply-To are kept.
+    private static let replyAddresses = 20
 
     /// Parses a message. No message is refused: what can't be understood is empty.
     ///
@@ -99,6 +103,7 @@ package struct MailMessage: Sendable {
         noteRepeated(header)
         to = recipients("to", header, hint)
         cc = recipients("cc", header, hint)
+        replyTo = Array(header.all("reply-to").flatMap { AddressList($0, hint: hint).addresses }.prefix(Self.replyAddresses))
         let sender = Self.sender(header, hint)
         from = sender.address
         if let name = sender.name { names[from.lowercased()] = name }

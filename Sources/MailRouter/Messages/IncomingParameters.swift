@@ -25,10 +25,13 @@ struct IncomingParameters {
     init(_ message: MailMessage, _ bytes: [UInt8], arrivedOn: Date?, attachmentLimit: Int) {
         var message = message
         let (body, isCut) = Self.cut(&message, attachmentLimit)
-        size = body.utf8.count + Self.escapes(body) + (message.to + message.cc).reduce(2_000) { $0 + $1.utf8.count + 10 }
+        size =
+            body.utf8.count + Self.escapes(body)
+            + (message.to + message.cc + message.replyTo).reduce(2_000) { $0 + $1.utf8.count + 10 }
         content.messageId = message.messageID
         content.subject = message.subject
         (content.from, content.to, content.cc) = (message.from, message.to, message.cc)
+        content.replyTo = message.replyTo
         (content.inReplyTo, content.references) = (message.references, message.thread)
         content.names = Self.names(of: message)
         size += content.names.reduce(0) { $0 + 6 * ($1.key.utf8.count + $1.value.utf8.count) }

@@ -29,6 +29,8 @@ package enum IncomingDelivery {
         package var from = ""
         package var to: [String] = []
         package var cc: [String] = []
+        /// Where the author wants answers to go.
+        package var replyTo: [String] = []
         /// The names beside these addresses, by the addresses in lower case.
         package var names: [String: String] = [:]
         /// The Message-IDs that it may answer, the likeliest first.
@@ -56,6 +58,7 @@ package enum IncomingDelivery {
             case from = "From"
             case to = "To"
             case cc = "Cc"
+            case replyTo = "ReplyTo"
             case names = "Names"
             case inReplyTo = "InReplyTo"
             case references = "References"

@@ -10,8 +10,7 @@ struct IncomingEmailMembers {
 
     private static let known: Set<String> = [
         "Attachments", "Bcc", "Body", "BodyType", "Cc", "Digest", "From", "HostId", "Importance", "InReplyTo", "MailboxId",
-        "MessageId",
-        "ReceivedOn", "References", "Subject", "SubmittedBy", "To",
+        "MessageId", "ReceivedOn", "References", "ReplyTo", "Subject", "SubmittedBy", "To",
     ]
     /// What a router alone says of an e-mail.
     private static let ofRouters: Set<String> = ["BodyIsCut", "Names", "OmittedAttachments"]
@@ -52,6 +51,7 @@ struct IncomingEmailMembers {
         email.to = try addresses("To", from: author)
         email.cc = try addresses("Cc", from: author)
         email.bcc = try addresses("Bcc", from: author)
+        email.replyTo = try addresses("ReplyTo", from: author)
         email.names = try names()
         email.messageID = try text("MessageId") ?? ""
         email.references = try ids("References")

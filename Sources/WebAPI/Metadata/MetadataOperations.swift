@@ -115,7 +115,7 @@ enum MetadataOperations {
         ("Bcc", "Edm.String?"), ("ReceivedOn", "Edm.DateTimeOffset?"), ("Importance", "Edm.String?"), ("Body", "Edm.String?"),
         ("BodyType", "Edm.String?"), ("InReplyTo", "Edm.String?"), ("References", "Edm.String?"),
         ("Attachments", "Collection(mscrm.IncomingAttachment)?"), ("MailboxId", "Edm.Guid?"), ("HostId", "Edm.String?"),
-        ("Digest", "Edm.String?"), ("SubmittedBy", "Edm.String?"),
+        ("Digest", "Edm.String?"), ("SubmittedBy", "Edm.String?"), ("ReplyTo", "Edm.String?"),
     ]
 
     /// The operations of a router. Lists without a declared type are open.

@@ -1,5 +1,7 @@
 """A mailbox is connected in the browser, from nothing to the first message, against a real Dovecot and Postfix."""
 
+import json
+
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
@@ -152,6 +154,29 @@ def test_e_mails_are_written_and_forwarded(place, browser, tmp_path):
 def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost(place, browser):
     before = place.sql("SELECT (SELECT count(*) FROM org_contoso.queue), (SELECT count(*) FROM org_contoso.emailserverprofile)")
     browser.get(f"{place.pages}/connect?provider=gmail")
+def test_an_answer_goes_where_the_author_wants_it(place, browser):
+    """Reply-To (RFC 5322, 3.6.2): a web form writes as noreply@, in the name of a customer."""
+    place.mail.clear("customer@elsewhere.test")
+    arriving = message(subject="From the web form", body="Call me.", sender="noreply@elsewhere.test")
+    arriving["Reply-To"] = "A Customer <customer@elsewhere.test>"
+    place.mail.inject("support@contoso.test", arriving)
+    wait(browser, lambda _: place.sql("SELECT 1 FROM org_contoso.email WHERE subject = 'From the web form'"))
+    [(id, kept)] = place.sql("SELECT activityid::text, activityadditionalparams FROM org_contoso.email WHERE subject = 'From the web form'")
+    assert json.loads(kept) == {"ReplyTo": ["customer@elsewhere.test"]}
+    browser.get(f"{place.pages}/records/emails/{id}")
+    says(browser, "noreply@elsewhere.test", "Answers go to")
+    press(browser, By.LINK_TEXT, "Reply")
+    assert browser.find_element(By.NAME, "to").get_attribute("value") == "customer@elsewhere.test"
+    says(browser, "The e-mail asks for answers to customer@elsewhere.test (Reply-To), and came from noreply@elsewhere.test.", "CRM:")
+    browser.find_element(By.NAME, "body").send_keys("We do.")
+    press(browser, By.XPATH, "//button[text()='Send']")
+    is_sent(browser)
+    wait(browser, lambda _: [m for m in place.mail.messages("customer@elsewhere.test") if "Re: From the web form" in str(m["Subject"])])
+    # Without one, and where it names the sender, answers go to the sender.
+    [(plain,)] = place.sql("SELECT activityadditionalparams FROM org_contoso.email WHERE subject = 'The first one' AND NOT directioncode")
+    assert plain is None
+
+
     assert browser.find_element(By.ID, "incomingserver").get_attribute("value") == "imap.gmail.com" and "app password" in main(browser)
     browser.get(f"{place.pages}/connect?provider=other")
     fill(browser, place, "sales@contoso.test", "typed-once")

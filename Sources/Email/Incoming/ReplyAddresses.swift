@@ -1,0 +1,27 @@
+import JSON
+import Model
+
+/// The addresses of Reply-To (RFC 5322 section 3.6.2), as the record of an e-mail has them: JSON in `activityadditionalparams`,
+/// where Dataverse keeps what another program knows of an activity.
+package enum ReplyAddresses {
+    private static let member = "ReplyTo"
+
+    /// How many addresses a record keeps.
+    private static let limit = 20
+
+    /// What a record has of an incoming e-mail; nil where answers go to its sender.
+    static func text(_ addresses: [String], from sender: String) -> String? {
+        let usable = addresses.filter { EmailAddressRule.isOne($0) }.prefix(limit)
+        guard !usable.isEmpty, usable.map({ $0.lowercased() }) != [sender.lowercased()] else { return nil }
+        let value = JSONValue.object([.init(member, .array(usable.map { .string($0) }))])
+        return String(decoding: value.utf8, as: UTF8.self)
+    }
+
+    /// The addresses to which answers to an e-mail go instead of its sender; none without a Reply-To.
+    ///
+    /// - Parameter text: The record's attribute. A client may have written anything there.
+    package static func read(_ text: String) -> [String] {
+        guard let value = try? JSONParser.parse(Array(text.utf8)), case .array(let addresses)? = value[member] else { return [] }
+        return addresses.prefix(limit).compactMap(\.string).filter { EmailAddressRule.isOne($0) }
+    }
+}
