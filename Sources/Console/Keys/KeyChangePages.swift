@@ -27,7 +27,7 @@ extension Console {
         guard status.isActive else { return .redirect("\(visit.root)/\(Self.encryptionPath)") }
         var values: [String: Any] = [
             "title": visit.text("changeKey"), "lead": visit.text("changeKeyWhy"), "isTyped": isTyped,
-            "keyVersion": status.keyVersion, "isConfirming": kept != nil,
+            "keyVersion": "\(status.keyVersion)", "isConfirming": kept != nil,
             "kept": orFalse(kept.flatMap { $0.isEmpty ? nil : $0 }),
             "rehearsal": orFalse(rehearsal), "warning": orFalse(warning),
             "isGenerated": kept?.isEmpty == true,
@@ -49,6 +49,12 @@ extension Console {
     @Sendable func changeKey(_ visit: Visit) async throws -> PageResponse {
         if let reply = try await requireReauthentication(visit, for: Self.changePath) { return reply }
         let session = try visit.session()
+        // A confirmation is for one version: sent twice, or from another tab, it changes nothing more.
+        let version = visit.form["version"].flatMap(Int.init)
+        let confirms: Bool = visit.form["confirms"] != nil || visit.form["do"] == "change"
+        if confirms, try await KeyAdministration(session, to: .see).encryptionStatus().keyVersion != version {
+            return try await changedMeanwhile(visit)
+        }
         let secrets = try KeptSecrets(
             deployment.kek, organization: session.organization.id, form: "newkey", record: nil, token: visit.token ?? "")
         let typed = visit.form["key"].flatMap { $0.isEmpty ? nil : $0 }
@@ -79,13 +85,26 @@ extension Console {
                     visit, isTyped: true, kept: try secrets.sealed(text, for: "key"), warning: judgement.warning)
             default:
                 // A browser that disconnects does not stop a change.
-                _ = try await Task { try await KeyAdministration(session, to: .change).changeKey(to: text) }.value
+                _ = try await Task {
+                    try await KeyAdministration(session, to: .change).changeKey(
+                        to: text, options: KeyChangeOptions(version: version))
+                }.value
                 return .redirect("\(visit.root)/\(Self.encryptionPath)?done=changedDone")
             }
         } catch let error as FieldsealError {
             return try await changePage(
                 visit, problem: visit.texts.told(error.message), isTyped: isTyped, status: .init(code: error.code.httpStatus))
         }
+    }
+
+    /// The page after a confirmation for a version that is no longer in force: who changed the key, and what to do.
+    private func changedMeanwhile(_ visit: Visit) async throws -> PageResponse {
+        let now = try await KeyAdministration(visit.session(), to: .see).keyHistory().first
+        let facts = [
+            "version": now.map { "\($0.keyVersion)" } ?? "", "who": now.map { ActorName.shown($0.createdBy, visit.texts) } ?? "",
+            "when": now.map { visit.texts.moment($0.createdOn) } ?? "",
+        ]
+        return try await changePage(visit, problem: visit.text("changedMeanwhile", facts), status: .conflict)
     }
 
     private func rehearsal(_ found: KeyRehearsalSummary, _ visit: Visit) -> [String: Any] {

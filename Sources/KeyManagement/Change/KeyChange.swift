@@ -193,6 +193,7 @@ final class KeyChange {
     private func prepare(on writer: PostgresConnection) async throws -> Preparation {
         let (text, isRehearsal, changeID) = (text, isRehearsal, changeID)
         let (administration, organization, deployment) = (administration, organization, deployment)
+        let version = options.version
         return try await writer.run { connection in
             try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             try connection.execute(
@@ -202,6 +203,9 @@ final class KeyChange {
                 """)
             try KeySetLock.take(organization, on: connection)
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            guard version == nil || version == state.keyVersion else {
+                throw FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
+            }
             guard let old = deployment.keyring.dataKey(of: state) else {
                 throw FieldsealError(
                     .isInactiveCannotChange,

@@ -1,0 +1,53 @@
+"""A change of the key is confirmed for one version, and a confirmation that is sent again does nothing more."""
+
+import html
+import re
+
+import pytest
+from attested import Attestor
+from html_forms import form
+from test_console_access import Visitor, text
+
+PAGE = "settings/data-encryption"
+
+
+def version(console):
+    return console.sql("SELECT key_version FROM org_contoso.encryption")[0][0]
+
+
+def confirming(admin, **typed):
+    """The form that confirms a change."""
+    first = form(admin.get(f"{PAGE}/change").text, f"{PAGE}/change").fields
+    return form(admin.send(f"{PAGE}/change", **first | typed, do="review").text, f"{PAGE}/change").fields
+
+
+@pytest.mark.parametrize("typed", [{}, {"key": "A-key-that-was-typed-12345"}])
+def test_a_confirmation_that_is_sent_twice_changes_the_key_once(console, typed):
+    admin, before = Visitor(console), version(console)
+    one, two = confirming(admin, **typed), confirming(admin)
+    assert one["version"] == two["version"] == str(before)
+    assert "The key was changed." in text(admin.send(f"{PAGE}/change", **one, do="change")) and version(console) == before + 1
+    # The same form again, the one of another tab, one without a version, and a test run of what was confirmed.
+    for again in (one, two, {**two, "version": ""}, {"typed": ""}):
+        for do in ("change", "rehearse") if "confirms" in again else ("change",):
+            answer = admin.send(f"{PAGE}/change", **again, do=do)
+            said = text(answer)
+            assert answer.status_code == 409 and f"version {before + 1} is already in force, set by admin" in said and "begin here again" in said, said
+    assert version(console) == before + 1
+    # Who begins again changes it.
+    assert "The key was changed." in text(admin.send(f"{PAGE}/change", **confirming(admin), do="change")) and version(console) == before + 2
+
+
+def test_a_confirmed_password_that_is_sent_again_says_what_may_be_done(console):
+    """A reload of a page that a form with the password answered."""
+    admin = Visitor(console)
+    csrf = re.search(r'name="csrf" value="(\w+)"', admin.get("account").text)[1]
+    Attestor(console).age_sessions(fresh="10 minutes")
+    asked = admin.session.post(f"{admin.pages}/{PAGE}/key", {"csrf": csrf})
+    sent = {"csrf": csrf, "kept": re.search(r'name="kept" value="([\w-]+)"', asked.text)[1], "password": console.dev["console"]["password"]}
+    assert 'class="secret"' in admin.session.post(f"{admin.pages}/fresh", sent).text
+    reloaded = admin.session.post(f"{admin.pages}/fresh", sent)
+    said = text(reloaded)
+    assert "signed in" not in said and "Your password is confirmed already" in said and "nothing was saved" not in said.lower(), said
+    [back] = re.findall(r'<a class="button" href="([^"]+)">Go back without sending', reloaded.text)
+    assert admin.session.get(f"{console.dev['baseURL']}{html.unescape(back)}").url.endswith(PAGE)
