@@ -35,6 +35,7 @@ extension Console {
             page: max(0, min(Int(visit.query("page") ?? "") ?? 0, Self.pageLimit)))
         var names = request.columns.filter { entity[$0] != nil }
         if entity.logicalName == "mailbox" { names += MailboxState.columns.filter { !names.contains($0) } }
+        if entity.logicalName == "tracelog" { names += SolvedAlerts.columns.filter { !names.contains($0) } }
         request.query.outputs = names.map { .init(.column(.init($0))) }
         request.query.order = [.init(.column(.init(key)), descending: request.isDescending)]
         var conditions: [Filter] = []

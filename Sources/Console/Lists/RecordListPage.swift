@@ -45,7 +45,10 @@ extension Console {
         var values = try await listValues(visit, request, total: total)
         let result = entity.logicalName == "mailbox" ? bulkResult(visit) : nil
         let ticked = Set(result?.ticked ?? [])
-        values["rows"] = try found.records.map { try row($0, request, names, visit, isTicked: ticked.contains($0.id)) }
+        let solved = entity.logicalName == "tracelog" ? try await SolvedAlerts.read(found.records, session) : nil
+        values["rows"] = try found.records.map { record in
+            try row(record, request, names, solved: solved, visit, isTicked: ticked.contains(record.id))
+        }
         values["hasRows"] = !found.records.isEmpty
         if let done = visit.query("done"), ["saved", "deleted", "viewKept", "viewRemoved"].contains(done) {
             values["notice"] = visit.text(done)
@@ -240,8 +243,9 @@ extension Console {
     }
 
     private func row(
-        _ record: Record, _ request: ListRequest, _ names: RecordNames, _ visit: Visit, isTicked: Bool
+        _ record: Record, _ request: ListRequest, _ names: RecordNames, solved: SolvedAlerts?, _ visit: Visit, isTicked: Bool
     ) throws -> [String: Any] {
+        let isSolved = try solved?.contains(record) ?? false
         let cells = try request.columns.enumerated().map { index, name -> [String: Any] in
             let value = try record.value(of: name)
             var cell: [String: Any] = [
@@ -254,6 +258,8 @@ extension Console {
             } else if let attribute = request.entity[name] {
                 switch value {
                 case .date(let date): cell["time"] = visit.texts.timeAgo(date)
+                case .int where name == "level" && isSolved:
+                    cell["badge"] = ["style": "good", "text": visit.text("alertSolved")]
                 case .int(let number) where ["statuscode", "level"].contains(name):
                     cell["badge"] = [
                         "style": Self.style(number, name), "text": visit.texts.option(number, of: attribute),

@@ -104,13 +104,17 @@ extension Console {
             "title": visit.text("entity:tracelog"), "set": entity.entitySetName, "list": visit.text("tracelog"),
             "text": told, "isOriginal": told == original,
             "details": try text("errordetails"), "action": "\(visit.root)/records/\(entity.entitySetName)/\(record.id.text)",
-            "mayDelete": Self.may(.delete, entity, visit), "about": false,
+            "mayDelete": Self.may(.delete, entity, visit), "about": false, "solved": false,
             "email": orFalse(try await emailPage(namedIn: text("errordetails"), visit)),
         ]
         if case .int(let level) = try record.value(of: "level"), let attribute = entity["level"] {
             values["level"] = [
                 "style": level == 3 ? "bad" : level == 2 ? "warn" : "", "text": visit.texts.option(level, of: attribute),
             ]
+        }
+        if try await SolvedAlerts.read([record], try visit.session()).contains(record) {
+            values["level"] = ["style": "good", "text": visit.text("alertSolved")]
+            values["solved"] = visit.text("alertSolvedWhy")
         }
         if case .date(let date) = try record.value(of: "createdon") { values["createdOn"] = visit.texts.time(date) }
         if case .date(let date) = try record.value(of: "modifiedon") { values["modifiedOn"] = visit.texts.time(date) }

@@ -108,6 +108,43 @@ def test_an_alert_leads_to_its_e_mail(console, box):
         assert "Open the e-mail" not in alert(details), details
 
 
+def test_an_alert_whose_mailbox_works_again_is_solved(console, box):
+    """Alerts about a state end with it. Those about a message or an e-mail stay."""
+    visitor = Visitor(console)
+
+    def alert(code, age):
+        return console.sql(
+            """INSERT INTO org_contoso.tracelog (tracelogid, level, tracecode, text, regardingobjectid, regardingobjecttypecode, createdon, modifiedon)
+               VALUES (gen_random_uuid(), 3, %s, %s, %s, 'mailbox', now() - %s::interval, now() - %s::interval) RETURNING tracelogid::text""",
+            [code, f"alert {code} of {age}", box, age, age])[0][0]
+
+    def badges():
+        page = visitor.get(f"records/tracelogs?of={box}&q=alert+&size=100").text
+        rows = re.findall(r"(?s)<tr>.*?</tr>", page)
+        told = {name: re.search(r'class="badge[^"]*">([^<]*)<', row)[1] for row in rows for name in re.findall(r">(?:<wbr>)?(alert \d+ of [\w ]+?)<", row)}
+        return {name: told[name] for name in sorted(told)}
+
+    ids = {(code, age): alert(code, age) for code in (10, 12, 18) for age in ("1 hour", "1 second")}
+    works = "UPDATE org_contoso.mailbox SET statecode = 0, testemailconfigurationscheduled = false, emailrouteraccessapproval = 1, incomingemailstatus = {}, outgoingemailstatus = 1, lastsyncerror = {}, lastsuccessfulsynccompletedon = now() - interval '1 minute' WHERE mailboxid = %s"
+    console.sql(works.format(1, "NULL"), [box])
+    assert badges() == {f"alert {code} of {age}": "Solved" if code != 18 and age == "1 hour" else "Error" for code, age in ids}
+    page = text(visitor.get(f"records/tracelogs/{ids[10, '1 hour']}"))
+    assert "Solved" in page and "The mailbox has worked since then." in page
+    assert "Solved" not in text(visitor.get(f"records/tracelogs/{ids[18, '1 hour']}"))
+    console.sql(works.format(2, "'again'"), [box])
+    assert set(badges().values()) == {"Error"}
+
+
+def test_the_size_of_an_attachment_is_told_as_it_is(console, box):
+    visitor = Visitor(console)
+    id = received(console, box, "<p>a</p>")
+    for size, told in ((1, "1 byte"), (25, "25 bytes"), (2_600, "3 kB"), (1_500_000, "1.5 MB")):
+        console.sql("DELETE FROM org_contoso.activitymimeattachment WHERE objectid = %s", [id])
+        console.sql("INSERT INTO org_contoso.activitymimeattachment (activitymimeattachmentid, objectid, objecttypecode, filename, filesize) "
+                    "VALUES (gen_random_uuid(), %s, 'email', 'a.txt', %s)", [id, size])
+        assert f"a.txt {told}" in text(visitor.get(f"records/emails/{id}")), told
+
+
 def test_the_view_of_sent_e_mails_has_only_those(console, box):
     visitor = Visitor(console)
     for status in (3, 6, 8):
