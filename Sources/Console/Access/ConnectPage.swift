@@ -49,14 +49,43 @@ extension Console {
             "outgoingport": value("outgoingport", number("outgoingPort")), "name": value("name"),
             "emailaddress": value("emailaddress"),
             "username": value("username"), "isPOP": isPOP, "isOAuth": isOAuth,
-            "errors": errors.map { ["name": $0.key, "text": $0.value] },
-            "hasErrors": !errors.isEmpty, "kept": orFalse(kept), "isExisting": chosen == "existing",
+            "kept": orFalse(kept), "isExisting": chosen == "existing",
+            // A second mailbox that was confirmed stays so, for its address.
+            "second": orFalse(taken == nil && !typed.isEmpty && typed["second"] == typed["emailaddress"] ? typed["second"] : nil),
         ]
-        for field in ["name", "emailaddress", "profile", "incomingserver", "outgoingserver", "password"] {
-            values["\(field)Error"] = orFalse(errors[field])
-        }
+        values.merge(Self.errorValues(errors, isOAuth: isOAuth, visit)) { _, new in new }
         values["problem"] = problem
         values["taken"] = orFalse(taken)
+        return values
+    }
+
+    /// The fields in the order of the page, with the keys of their labels and the attribute that each one sets.
+    private static let connectFields = [
+        ("name", "displayName", "name"), ("emailaddress", "emailAddress", "emailaddress"), ("username", "mailUser", "username"),
+        ("password", "password", "password"), ("profile", "emailserverprofileOne", "emailserverprofile"),
+        ("incomingserver", "incomingServer", "incomingserverlocation"), ("incomingport", "incomingPort", "incomingportnumber"),
+        ("outgoingserver", "outgoingServer", "outgoingserverlocation"), ("outgoingport", "outgoingPort", "outgoingportnumber"),
+    ]
+
+    /// The values of the template about errors: a summary that leads to the fields, and each one at its field.
+    private static func errorValues(_ errors: [String: String], isOAuth: Bool, _ visit: Visit) -> [String: Any] {
+        let wrong = connectFields.filter { errors[$0.0] != nil }
+        var values: [String: Any] = [
+            "hasErrors": !errors.isEmpty, "errorsTitle": visit.texts.count("errorsTitle", errors.count),
+            "errors": wrong.map { name, key, _ -> [String: Any] in
+                let label = visit.text(name == "password" && isOAuth ? "refreshToken" : key)
+                let text = errors[name] ?? ""
+                // An error that begins with the name of the field is one sentence with it.
+                let isNamed = text.hasPrefix("\(label) ")
+                return [
+                    "name": name, "label": label, "isNamed": isNamed,
+                    "text": isNamed ? String(text.dropFirst(label.count + 1)) : text,
+                ]
+            },
+        ]
+        for (name, _, _) in connectFields {
+            values["\(name)Error"] = orFalse(errors[name].map { ["text": $0, "isFirst": name == wrong.first?.0] as [String: Any] })
+        }
         return values
     }
 
@@ -75,9 +104,8 @@ extension Console {
         if password == nil { errors["password"] = visit.text(sealed == nil ? "isNeeded" : "typeAgain") }
         let usesExisting = text("provider") == "existing"
         if usesExisting, text("profile").isEmpty { errors["profile"] = visit.text("isNeeded") }
-        for name in ["incomingserver", "outgoingserver"] where !usesExisting && text(name).isEmpty {
-            errors[name] = visit.text("isNeeded")
-        }
+        if !usesExisting { errors.merge(Self.serverErrors(visit, text)) { own, _ in own } }
+        if usesExisting, errors["profile"] == nil { errors["profile"] = try await profileError(text("profile"), visit) }
         func again(_ problem: String?, _ errors: [String: String], _ status: HTTPResponse.Status) async throws -> PageResponse {
             let kept = try password.map { try secrets.sealed($0, for: "password") }
             return .page(
@@ -100,7 +128,42 @@ extension Console {
                 return Self.connectedReply(mailbox, visit)
             }
             guard let (message, status) = Self.refusal(error) else { throw error }
-            return try await again(visit.texts.told(message), [:], status)
+            let told = visit.texts.told(message)
+            let attribute = (error as? FieldsealError)?.attribute
+            guard let field = Self.connectFields.first(where: { $0.2 == attribute })?.0 else {
+                return try await again(told, [:], status)
+            }
+            return try await again(nil, [field: told], status)
+        }
+    }
+
+    /// What is wrong with the typed servers and ports.
+    private static func serverErrors(_ visit: Visit, _ text: (String) -> String) -> [String: String] {
+        var errors: [String: String] = [:]
+        for direction in ["incoming", "outgoing"] {
+            let (server, port) = (text("\(direction)server"), text("\(direction)port"))
+            do throws(FieldsealError) {
+                if server.isEmpty { throw FieldsealError(.invalidArgument, visit.text("isNeeded")) }
+                guard let attribute = EntityDefinition.emailServerProfile["\(direction)serverlocation"] else { continue }
+                try MailSettingRule.check(server, attribute)
+            } catch {
+                errors["\(direction)server"] = visit.texts.told(error.message)
+            }
+            if !port.isEmpty, Int64(port).map({ (1...65_535).contains($0) }) != true {
+                errors["\(direction)port"] = visit.text("numberBetween", ["from": "1", "to": visit.texts.number(65_535)])
+            }
+        }
+        return errors
+    }
+
+    /// Why a typed name is that of no server profile; nil if it is.
+    private func profileError(_ name: String, _ visit: Visit) async throws -> String? {
+        guard let attribute = EntityDefinition.mailbox["emailserverprofile"] else { return nil }
+        do {
+            _ = try await lookedUp(name, attribute, visit)
+            return nil
+        } catch let error as FieldsealError {
+            return visit.texts.told(error.message)
         }
     }
 
@@ -130,6 +193,7 @@ extension Console {
         let name = try Self.text("name", of: mailbox)
         return [
             "text": visit.text("addressTaken", ["address": address]), "address": address,
+            "button": visit.text("connectSecond", ["address": address]),
             "name": name.isEmpty ? visit.text("unnamed") : name, "href": "\(visit.root)/records/mailboxes/\(mailbox.id.text)",
         ]
     }
@@ -144,7 +208,7 @@ extension Console {
         if text("provider") == "existing", let attribute = EntityDefinition.mailbox["emailserverprofile"] {
             profile = try await lookedUp(text("profile"), attribute, visit).id
         } else {
-            let typed = TypedProfile(members: try profileMembers(visit, text))
+            let typed = TypedProfile(members: profileMembers(text))
             if let equal = try await typed.equal(session) {
                 profile = equal
             } else {
@@ -181,23 +245,16 @@ extension Console {
         }
     }
 
-    private func profileMembers(_ visit: Visit, _ text: (String) -> String) throws -> [JSONValue.Member] {
-        func port(_ name: String) throws -> JSONValue {
-            if text(name).isEmpty { return .null }
-            guard let number = Int64(text(name)), (1...65_535).contains(number) else {
-                throw FieldsealError(
-                    .invalidArgument, visit.text("numberBetween", ["from": "1", "to": visit.texts.number(65_535)]))
-            }
-            return .integer(number)
-        }
+    private func profileMembers(_ text: (String) -> String) -> [JSONValue.Member] {
+        func port(_ name: String) -> JSONValue { Int64(text(name)).map { .integer($0) } ?? .null }
         let provider = provider(text("provider"))
         let name = provider?["name"]?.string.map { "\($0), \(text("emailaddress"))" } ?? text("incomingserver")
         let authentication: JSONValue = text("oauth") == "true" ? 4 : 0
         return [
             .init("name", .string(String(name.prefix(100)))), .init("servertype", text("protocol") == "pop3" ? 1 : 4),
-            .init("incomingserverlocation", .string(text("incomingserver"))), .init("incomingportnumber", try port("incomingport")),
+            .init("incomingserverlocation", .string(text("incomingserver"))), .init("incomingportnumber", port("incomingport")),
             .init("incomingusessl", true), .init("outgoingserverlocation", .string(text("outgoingserver"))),
-            .init("outgoingportnumber", try port("outgoingport")), .init("outgoingusessl", true),
+            .init("outgoingportnumber", port("outgoingport")), .init("outgoingusessl", true),
             .init("incomingcredentialretrieval", 0), .init("outgoingcredentialretrieval", 0),
             .init("incomingauthenticationprotocol", authentication), .init("outgoingauthenticationprotocol", authentication),
             .init("usesamesettingsforoutgoingconnections", true),

@@ -4,40 +4,44 @@ import Model
 import Records
 import Tenancy
 
-// The address of a queue: its mail goes out under it, and answers arrive where mail to it is received.
+// The address of a queue or a mailbox: its mail goes out under it, and answers arrive where mail to it is received.
 extension Console {
-    /// The question before a queue gets an address that another queue or another mailbox has; nil if none has, and after the answer.
+    /// The question before a queue or a mailbox gets an address that another one has; nil if none has.
     ///
-    /// - Parameters:
-    ///   - queue: Nil for a new one.
-    ///   - asked: Another question about the same form, which is asked along with it.
+    /// - Parameter record: Nil for a new one.
     func addressQuestion(
-        _ entity: EntityDefinition, _ queue: UUID?, _ typing: TypedRecord, _ asked: [String: Any]?, _ visit: Visit
-    ) async throws -> [String: Any]? {
-        guard entity.logicalName == EntityDefinition.queue.logicalName, visit.form["confirmed"] == nil,
-            let address = typing.members.first(where: { $0.name == "emailaddress" })?.value.string, !address.isEmpty,
-            let holder = try await holder(of: address, besides: queue, visit)
+        _ entity: EntityDefinition, _ record: Record?, _ typing: TypedRecord, _ visit: Visit
+    ) async throws -> FormQuestion? {
+        let isQueue = entity.logicalName == EntityDefinition.queue.logicalName
+        guard isQueue || entity.logicalName == EntityDefinition.mailbox.logicalName,
+            let address = typing.members.first(where: { $0.name == "emailaddress" })?.value.string, !address.isEmpty
         else { return nil }
-        let facts = ["address": address, "holder": holder]
-        let title = visit.text("queueAddressTaken", facts)
-        return [
-            "title": [asked?["title"] as? String, title].compactMap(\.self).joined(separator: " "),
-            "text": [asked?["text"] as? String, visit.text("queueAddressTakenWhy")].compactMap(\.self).joined(separator: " "),
-            "button": visit.text("saveAnyway"),
-        ]
+        var (queue, mailbox): (UUID?, UUID?) = isQueue ? (record?.id, nil) : (nil, record?.id)
+        if let record {
+            guard try Self.text("emailaddress", of: record).lowercased() != address.lowercased() else { return nil }
+            if !isQueue, case .id(let owner) = try record.value(of: "regardingobjectid") { queue = owner }
+            if isQueue, case .id(let own) = try record.value(of: "defaultmailbox") { mailbox = own }
+        }
+        guard let holder = try await holder(of: address, besides: queue, mailbox, visit) else { return nil }
+        return FormQuestion(
+            title: visit.text("queueAddressTaken", ["address": address, "holder": holder]),
+            text: visit.text(isQueue ? "queueAddressTakenWhy" : "mailboxAddressTakenWhy"), button: visit.text("saveAnyway"),
+            subject: "address: \(address)")
     }
 
-    /// The oldest queue or else mailbox with an address, by its kind and name. A queue's own mailbox does not count.
-    private func holder(of address: String, besides queue: UUID?, _ visit: Visit) async throws -> String? {
-        for (entity, own) in [(EntityDefinition.queue, "queueid"), (.mailbox, "regardingobjectid")] {
+    /// The oldest queue or else mailbox with an address, by its kind and name. A queue's own mailbox does not count, and neither
+    /// does a mailbox's own queue.
+    private func holder(of address: String, besides queue: UUID?, _ mailbox: UUID?, _ visit: Visit) async throws -> String? {
+        for (entity, belongs) in [(EntityDefinition.queue, "queueid"), (.mailbox, "regardingobjectid")] {
             guard Navigation.mayList(entity, visit.roles) else { continue }
             var query = RecordQuery()
-            query.outputs = [.init(.column(.init("name"))), .init(.column(.init(own)))]
+            query.outputs = [.init(.column(.init("name"))), .init(.column(.init(belongs)))]
             query.filter = .compare(.init("emailaddress"), .equal, .text(address))
             query.order = [.init(.column(.init("createdon")))]
-            query.pageSize = 2
+            query.pageSize = 3
             let found = try await visit.session().list(entity, query).records.first { record in
-                try queue.map { try record.value(of: own) != .id($0) } ?? true
+                guard record.id != mailbox else { return false }
+                return try queue.map { try record.value(of: belongs) != .id($0) } ?? true
             }
             guard let found else { continue }
             let name = try Self.text("name", of: found)

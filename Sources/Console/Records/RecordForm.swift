@@ -177,6 +177,13 @@ struct RecordForm {
         return links.map { ["text": visit.text($0.0), "href": "\(visit.root)/\($0.1)"] }
     }
 
+    /// The first field on the page that has an error. It gets the focus.
+    private var firstError: String? {
+        guard !errors.isEmpty else { return nil }
+        let fields = Self.fields(entity, for: use, visit.roles).map(\.logicalName)
+        return (RecordLayout.of(entity).fields.filter(fields.contains) + fields).first { errors[$0] != nil }
+    }
+
     private func field(_ attribute: AttributeDefinition, _ loaded: [String: String], isRaw: Bool) throws -> [String: Any] {
         let name = attribute.logicalName
         let text = typed?[name] ?? loaded[name] ?? ""
@@ -187,7 +194,7 @@ struct RecordForm {
             "error": orFalse(errors[name]), "isNeeded": isNeeded, "help": orFalse(help),
             "value": text, "isText": false, "isNumber": false, "isMemo": false, "isChoice": false, "isCheck": false,
             "isDate": false,
-            "isLookup": false, "isSecret": false, "isWide": false,
+            "isLookup": false, "isSecret": false, "isWide": false, "isFocused": name == firstError,
         ]
         if attribute.isEncrypted {
             values.merge(secret(attribute)) { _, new in new }

@@ -59,8 +59,11 @@ extension Console {
             return .refused(.page("form", try form.values(), status: .badRequest))
         }
         if let record = current?.0, typing.isUnchanged, !confirms { return .unchanged(record.id) }
-        let asked = try Self.settingsQuestion(entity, typing, confirms, visit) ?? Self.clearQuestion(form, typing)
-        if let question = try await addressQuestion(entity, current?.0.id, typing, asked, visit) ?? asked {
+        let questions = [
+            Self.settingsQuestion(entity, typing, confirms, visit), try Self.clearQuestion(form, typing),
+            try await addressQuestion(entity, current?.0, typing, visit),
+        ]
+        if let question = FormQuestion.values(questions.compactMap(\.self), visit) {
             try keep([:])
             return .refused(.page("form", try form.values().merging(["question": question]) { _, new in new }))
         }
@@ -108,32 +111,31 @@ extension Console {
     }
 
     /// The question before settings are confirmed that say where passwords go and that were changed past the service; nil if none
-    /// were, and after the answer for these settings.
+    /// were.
     private static func settingsQuestion(
         _ entity: EntityDefinition, _ typing: TypedRecord, _ confirms: Bool, _ visit: Visit
-    ) -> [String: Any]? {
+    ) -> FormQuestion? {
         guard confirms else { return nil }
         let settings = MailDestination.attributes(of: entity.logicalName).compactMap { name -> String? in
             guard let attribute = entity[name], let text = typing.typed[name], !text.isEmpty else { return nil }
             return visit.texts.labelled(visit.texts.label(attribute, of: entity), text)
         }.joined(separator: "; ")
-        guard visit.form["confirmed"] == nil || visit.form["destinations"] != settings else { return nil }
-        return [
-            "title": visit.text("settingsTitle"), "text": visit.text("settingsWhy", ["settings": settings]),
-            "button": visit.text("settingsNow"), "destinations": settings,
-        ]
+        return FormQuestion(
+            title: visit.text("settingsTitle"), text: visit.text("settingsWhy", ["settings": settings]),
+            button: visit.text("settingsNow"), subject: "settings: \(settings)")
     }
 
-    /// The question before stored passwords are deleted; nil if none is, and after the answer.
-    private static func clearQuestion(_ form: RecordForm, _ typing: TypedRecord) throws -> [String: Any]? {
+    /// The question before stored passwords are deleted; nil if none is.
+    private static func clearQuestion(_ form: RecordForm, _ typing: TypedRecord) throws -> FormQuestion? {
         let (visit, entity) = (form.visit, form.entity)
-        let cleared = typing.members.compactMap { member -> String? in
-            guard member.value == .null, form.secrets[member.name] != nil, let attribute = entity[member.name] else { return nil }
-            return visit.texts.label(attribute, of: entity)
+        let cleared = typing.members.compactMap { member -> AttributeDefinition? in
+            member.value == .null && form.secrets[member.name] != nil ? entity[member.name] : nil
         }
-        guard !cleared.isEmpty, visit.form["confirmed"] == nil else { return nil }
-        let names = ["what": cleared.map { "“\($0)”" }.joined(separator: ", "), "name": form.title]
-        return ["title": visit.text("clearTitle", names), "text": visit.text("clearWhy"), "button": visit.text("clearNow")]
+        guard !cleared.isEmpty else { return nil }
+        let labels = cleared.map { "“\(visit.texts.label($0, of: entity))”" }.joined(separator: ", ")
+        return FormQuestion(
+            title: visit.text("clearTitle", ["what": labels, "name": form.title]), text: visit.text("clearWhy"),
+            button: visit.text("clearNow"), subject: "clear: \(cleared.map(\.logicalName).joined(separator: ", "))")
     }
 
     /// Creates a record, or finds the one that this form made already.

@@ -1,10 +1,10 @@
 import Foundation
-import Model
+package import Model
 
 /// What settings of mailboxes and profiles may be besides what their types say, so that a router can work with them.
-enum MailSettingRule {
+package enum MailSettingRule {
     /// - Throws: ``FieldsealError`` naming the attribute.
-    static func check(_ text: String, _ attribute: AttributeDefinition) throws(FieldsealError) {
+    package static func check(_ text: String, _ attribute: AttributeDefinition) throws(FieldsealError) {
         switch attribute.logicalName {
         case "incomingserverlocation", "outgoingserverlocation": try checkServer(text, attribute)
         case "undeliverablefolder": try checkFolder(text, attribute)

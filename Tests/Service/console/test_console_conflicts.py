@@ -74,7 +74,7 @@ def test_a_password_that_two_people_set_is_asked_for(console, entity_set, attrib
         assert admin.session.post(f"{admin.pages}/{path}", fields).status_code == 200
         assert stored(console, entity_set, id, attribute) == now, choice
     # Deleting what another person set is asked for as well; and what only they set is told.
-    asked = conflict("theirs again", **{f"{attribute}!clear": "1", "confirmed": "1"})
+    asked = conflict("theirs again", **{f"{attribute}!clear": "1", "confirmed": f"clear: {attribute}"})
     assert contested(asked) == [(attribute, "theirs"), (attribute, "yours")]
     told = conflict("theirs alone", **({"name": "renamed by me"} if values else {"emailusername": "renamed by me"}))
     assert contested(told) == [] and "New value" in text(told)
@@ -261,9 +261,10 @@ def test_a_save_confirms_servers_that_sql_wrote_after_a_question(console, plante
         assert "Are these the right servers and accounts?" in text(asked) and shown in text(asked), path
         fields = browser_form(asked.text, end).fields
         # An answer to another question is none to this one.
-        assert "Are these the right servers" in text(admin.send(path, **fields | {"confirmed": "1", "destinations": "others"}))
+        assert "Are these the right servers" in text(admin.send(path, **fields | {"confirmed": "settings: others"}))
         assert len(named()) > 0
-        assert "Saved." in admin.send(path, **fields | {"confirmed": "1"}).text, path
+        answer = html.unescape(re.search(r'name="confirmed" value="([^"]*)"', asked.text)[1])
+        assert "Saved." in admin.send(path, **fields | {"confirmed": answer}).text, path
     assert named() == []
 
 

@@ -124,7 +124,7 @@ def test_clear_is_kept_after_an_error_and_refused_with_a_new_password(service, b
     assert again["password!clear"] == "1"
     asked = browser.post(path, {**again, "itemsfailedforlastsync": "0"})
     assert "Delete what is stored" in asked.text and password(service, "cleared") == "old", "the question alone deletes nothing"
-    assert "Saved." in browser.post(path, {**browser.form(asked, path), "confirmed": "1"}).text
+    assert "Saved." in browser.post(path, {**browser.form(asked, path), "confirmed": "clear: password"}).text
     assert password(service, "cleared") is None
 
 

@@ -232,7 +232,7 @@ def test_a_password_is_deleted_after_the_question_with_what_else_was_typed(conso
     answer, _ = asked(console, ids, f"records/mailboxes/{ids['box']}", "records/:set/:id", ("", ""), {"password!clear": "1", "username": "typed along"})
     again = form(answer, f"records/mailboxes/{ids['box']}", username="typed along")
     admin = Person(console)
-    saved = admin.send(f"records/mailboxes/{ids['box']}", **again.fields, confirmed="1")
+    saved = admin.send(f"records/mailboxes/{ids['box']}", **again.fields, confirmed="clear: password")
     assert "Saved." in saved.text and f"mailbox({ids['box']}).password" not in console.opened_cells()
     assert console.get(f"mailboxes({ids['box']})?$select=username").json()["username"] == "typed along"
 

@@ -35,7 +35,10 @@ def test_an_address_that_another_queue_has_is_asked_about(console, queue):
     asked = saved(visitor, f"records/queues/{id}", emailaddress="Second@contoso.test")
     assert "Second@contoso.test is already the address of Queue: Second line." in text(asked) and "name=\"confirmed\"" in asked.text
     assert console.sql("SELECT emailaddress FROM org_contoso.queue WHERE queueid = %s", [id]) == [("first@contoso.test",)]
-    answer = saved(visitor, f"records/queues/{id}", emailaddress="second@contoso.test", confirmed="1")
+    # The answer is for that address, and no other.
+    for other in ("1", "address: Second@contoso.test", "address: first@contoso.test"):
+        assert "is already the address of" in text(saved(visitor, f"records/queues/{id}", emailaddress="second@contoso.test", confirmed=other)), other
+    answer = saved(visitor, f"records/queues/{id}", emailaddress="second@contoso.test", confirmed="address: second@contoso.test")
     assert "Saved." in text(answer)
     assert console.sql("SELECT emailaddress FROM org_contoso.queue WHERE queueid = %s", [id]) == [("second@contoso.test",)]
     # Its mailbox says so.
@@ -54,7 +57,7 @@ def test_an_address_of_a_mailbox_is_asked_about_along_with_a_password(console, q
     box = console.create("mailboxes", {"name": "Alone", "emailaddress": "alone@contoso.test"})
     asked = saved(visitor, f"records/queues/{id}", **{"emailaddress": "alone@contoso.test", "emailpassword!clear": "1"})
     assert "alone@contoso.test is already the address of Mailbox: Alone." in text(asked) and "can't be brought back" in text(asked)
-    answer = saved(visitor, f"records/queues/{id}", **{"emailaddress": "alone@contoso.test", "emailpassword!clear": "1", "confirmed": "1"})
+    answer = saved(visitor, f"records/queues/{id}", **{"emailaddress": "alone@contoso.test", "emailpassword!clear": "1", "confirmed": "clear: emailpassword; address: alone@contoso.test"})
     assert "Saved." in text(answer)
     console.sql("DELETE FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
 

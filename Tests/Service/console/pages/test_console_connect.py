@@ -1,0 +1,144 @@
+"""Connecting a mailbox, and other forms that are refused: what is wrong is named, is seen, and has the focus."""
+
+import html
+import re
+
+import pytest
+from console_browser import chromium, main, measured, press, resize, sign_in
+from html_forms import form
+from selenium.webdriver.common.by import By
+from test_console_access import Visitor, text
+
+SERVERS = {"incomingserver": "imap.contoso.example", "outgoingserver": "smtp.contoso.example", "incomingport": "993", "outgoingport": "587"}
+MAILBOX = {"name": "Desk", "emailaddress": "desk-of-connect@contoso.example", "username": "", "password": "typed-once", "provider": "other", **SERVERS}
+COUNTS = "SELECT (SELECT count(*) FROM org_contoso.queue), (SELECT count(*) FROM org_contoso.mailbox)"
+
+
+@pytest.fixture(scope="module")
+def taken(console):
+    """An address that has a mailbox."""
+    console.create("mailboxes", {"name": "There already", "emailaddress": "taken@contoso.example"})
+    return "taken@contoso.example"
+
+
+@pytest.mark.parametrize(("typed", "field", "label", "said"), [
+    ({"incomingport": "abc"}, "incomingport", "Port for incoming mail", "number from 1 to 65,535"),
+    ({"outgoingport": "0"}, "outgoingport", "Port for outgoing mail", "number from 1 to 65,535"),
+    ({"provider": "existing", "profile": "no such profile"}, "profile", "Server profile", "There is nothing named “no such profile”."),
+    ({"emailaddress": "nothing"}, "emailaddress", "E-mail address", "e-mail address"),
+    ({"incomingserver": "imap://x"}, "incomingserver", "Server for incoming mail", "the name or the address of a host"),
+])
+def test_what_is_wrong_is_named_marked_and_has_the_focus(console, taken, typed, field, label, said):
+    before = console.sql(COUNTS)
+    # What is wrong is said before the question about the address.
+    answer = Visitor(console).send("connect", **MAILBOX | {"emailaddress": taken} | typed)
+    assert answer.status_code == 400 and console.sql(COUNTS) == before
+    [line] = re.findall(r'(?s)<section class="problem".*?<li>(.*?)</li>', answer.text)
+    assert line.startswith(f'<a href="#{field}">{label}</a>') and said in html.unescape(line), line
+    tag = re.search(rf'<input id="{field}"[^>]*>', answer.text)[0]
+    assert f'aria-invalid="true" aria-describedby="{field}-error" autofocus' in tag and answer.text.count("autofocus") == 1
+
+
+def test_an_answered_question_is_not_asked_again_after_an_error(console, taken):
+    admin = Visitor(console)
+    asked = admin.send("connect", **MAILBOX | {"emailaddress": taken})
+    assert asked.status_code == 409 and f'name="second" value="{taken}"' in asked.text
+    wrong = admin.send("connect", **MAILBOX | {"emailaddress": taken, "second": taken, "outgoingport": "x"})
+    again = form(wrong.text, "/connect").fields
+    assert wrong.status_code == 400 and again["second"] == taken
+    # For another address it is no answer.
+    console.create("mailboxes", {"name": "Another", "emailaddress": "other-taken@contoso.example"})
+    other = admin.send("connect", **again | {"outgoingport": "", "emailaddress": "other-taken@contoso.example"})
+    assert other.status_code == 409 and 'name="second" value="other-taken@contoso.example"' in other.text
+    before = console.sql(COUNTS)[0]
+    assert "/records/mailboxes/" in admin.send("connect", **again | {"outgoingport": ""}).url
+    assert console.sql(COUNTS)[0] == (before[0] + 1, before[1] + 1)
+
+
+@pytest.mark.parametrize("belongs", ["queue", "none"])
+def test_a_new_mailbox_asks_about_an_address_that_is_taken(console, taken, belongs):
+    admin = Visitor(console)
+    fields = form(admin.get("records/mailboxes/new").text, "/mailboxes/new").fields | {"name": "Second", "emailaddress": taken, "belongs": belongs}
+    before = console.sql(COUNTS)
+    asked = admin.send("records/mailboxes/new", **fields)
+    assert f"{taken} is already the address of" in text(asked) and "fetch the same messages" in text(asked) and console.sql(COUNTS) == before
+    # Pressing Save again asks again.
+    assert "is already the address of" in text(admin.send("records/mailboxes/new", **form(asked.text, "/mailboxes/new").fields))
+    assert console.sql(COUNTS) == before
+    made = admin.send("records/mailboxes/new", **form(asked.text, "/mailboxes/new").fields, confirmed=f"address: {taken}")
+    assert "Saved." in text(made) and console.sql(COUNTS) != before
+    # A mailbox keeps its own address without a question, and is asked about another one that is taken.
+    path = made.url.split("/contoso/")[1].split("?")[0]
+    own = form(admin.get(path).text, path).fields
+    assert "Saved." in text(admin.send(path, **own | {"username": "another"}))
+    own = form(admin.get(path).text, path).fields
+    free = admin.send(path, **own | {"emailaddress": f"free-{belongs}@contoso.example"})
+    assert "Saved." in text(free), text(free)
+    own = form(admin.get(path).text, path).fields
+    assert "is already the address of" in text(admin.send(path, **own | {"emailaddress": taken}))
+
+
+SEEN = """
+const box = arguments[0].getBoundingClientRect(), middle = [box.left + box.width / 2, Math.min(box.top + 10, box.bottom)];
+const top = document.elementFromPoint(...middle);
+return box.top >= 0 && box.top < innerHeight && (arguments[0] === top || arguments[0].contains(top));
+"""
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_the_answer_to_a_refused_form_is_in_view_on_a_phone(console, taken, script):
+    driver = chromium(script=script)
+    try:
+        sign_in(driver, console)
+        resize(driver, 360, 640)
+
+        def sent(typed, selector):
+            driver.get(f"{console.pages}/connect?provider=other")
+            for name, value in (MAILBOX | {"provider": "", "username": "x"} | typed).items():
+                for element in driver.find_elements(By.ID, name):
+                    element.clear()
+                    element.send_keys(value)
+            press(driver, By.CSS_SELECTOR, ".save button.primary")
+            return driver.find_element(By.CSS_SELECTOR, selector)
+
+        # Without script the driver runs none either: what has the focus is in view.
+        question = sent({"emailaddress": taken}, "section.warning")
+        assert driver.switch_to.active_element == question
+        assert "Connect a second mailbox of taken@contoso.example" in question.text and question.location["y"] < 600
+        field = sent({"incomingport": "abc"}, "#incomingport")
+        assert driver.switch_to.active_element == field
+        if script:
+            assert driver.execute_script(SEEN, field)
+    finally:
+        driver.quit()
+
+
+def test_refused_forms_fit_a_phone_in_each_language(console, taken):
+    found = []
+    for language in ("en", "de", "fr"):
+        driver = chromium(language=language)
+        try:
+            sign_in(driver, console)
+            queue = console.create("queues", {"name": "Fits", "emailaddress": "fits@contoso.example", "emailpassword": "x"})
+            forms = {
+                "connect": ("connect?provider=other", MAILBOX | {"incomingport": "abc"}, ".save button.primary"),
+                "second": ("connect?provider=other", MAILBOX | {"emailaddress": taken}, ".save button.primary"),
+                "queue": (f"records/queues/{queue}", {"emailaddress": "nothing", "emailpassword": "typed"}, ".save button.primary"),
+                "question": (f"records/queues/{queue}", {"emailaddress": taken, "emailpassword": "typed"}, ".save button.primary"),
+                "mailbox": ("records/mailboxes/new", {"name": "x", "emailaddress": "nothing", "password": "typed"}, ".save button.primary"),
+            }
+            for name, (path, typed, button) in forms.items():
+                resize(driver, 1280)
+                driver.get(f"{console.pages}/{path}")
+                for field, value in typed.items():
+                    for element in driver.find_elements(By.ID, field):
+                        element.clear()
+                        element.send_keys(value)
+                press(driver, By.CSS_SELECTOR, button)
+                assert driver.find_elements(By.CSS_SELECTOR, "[autofocus]"), (name, main(driver))
+                for width in (320, 360, 768, 1280):
+                    resize(driver, width)
+                    found += [(language, name, width, problem) for problem in measured(driver)]
+        finally:
+            driver.quit()
+    assert found == [], "\n".join(map(str, found[:20]))
