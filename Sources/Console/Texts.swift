@@ -76,11 +76,25 @@ struct Texts: Sendable {
         String(format: "%.\(digits)f", number).replacing(".", with: self["format:decimal"])
     }
 
-    func seconds(_ seconds: Double) -> String { text("seconds", ["n": decimal(seconds, digits: seconds < 10 ? 2 : 0)]) }
+    func seconds(_ seconds: Double) -> String {
+        guard seconds >= Self.shortest else { return text("secondsLess", ["n": decimal(Self.shortest, digits: 2)]) }
+        return text("seconds", ["n": decimal(seconds, digits: seconds < 10 ? 2 : 0)])
+    }
+
+    /// The shortest time that is told, in seconds.
+    private static let shortest = 0.01
+
+    /// A size in the units of the limits, such as "25 bytes", "12 kB" or "1.5 MB".
+    func size(bytes: Int) -> String {
+        if bytes < 1_000 { return count("bytes", bytes) }
+        if bytes < 999_500 { return text("kilobytes", ["n": number((bytes + 500) / 1_000)]) }
+        return text("megabytes", ["n": decimal(Double(bytes) / 1_000_000, digits: 1)])
+    }
 
     /// A span of time in its largest whole unit up to hours, such as "90 minutes".
     func span(seconds: Int) -> String {
-        guard seconds > 0, seconds.isMultiple(of: 60) else { return self.seconds(Double(seconds)) }
+        guard seconds > 0 else { return text("seconds", ["n": "0"]) }
+        guard seconds.isMultiple(of: 60) else { return self.seconds(Double(seconds)) }
         return seconds.isMultiple(of: 3_600) ? count("hours", seconds / 3_600) : count("minutes", seconds / 60)
     }
 

@@ -63,7 +63,11 @@ extension Console {
         guard let waiting = waitingForm(kept, of: signed) else {
             return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
         }
-        return try await keptFormPage(visit, waiting, kept, then: Self.pageOfForm(visit), why: "keptOtherWhy", status: .forbidden)
+        // The page that asks for the password was sent before, and its action may be done.
+        let isRepeated = Self.formPath(visit) == "fresh"
+        return try await keptFormPage(
+            visit, waiting, kept, then: isRepeated ? "" : Self.pageOfForm(visit), why: isRepeated ? "keptAgainWhy" : "keptOtherWhy",
+            status: .forbidden)
     }
 
     /// After a sign-in at a provider, asks the person whether to send the form that waits in their browser.
@@ -134,6 +138,7 @@ extension Console {
         values["back"] = "\(visit.root)/\(Visit.page(then))"
         switch waiting {
         case .form(let form, let hasEnded):
+            if then.isEmpty, why != nil { values["back"] = "\(visit.root)/\(Visit.page(form.path))" }
             values["title"] = visit.text(hasEnded ? "keptFormTitle" : "keptFreshTitle")
             values["caution"] = visit.text(why ?? (hasEnded ? "keptFormWhy" : "keptFreshWhy"))
             values["send"] = visit.text(hasEnded ? "keptFormSend" : "goOn")

@@ -109,10 +109,15 @@ extension Console {
 
     private func rehearsal(_ found: KeyRehearsalSummary, _ visit: Visit) -> [String: Any] {
         let texts = visit.texts
+        let (pause, isGood) = (texts.seconds(found.lastCatchUp / .seconds(1)), found.unreadable.isEmpty)
         return [
+            "verdict": [
+                "style": isGood ? "notice" : "problem",
+                "text": visit.text(isGood ? "rehearsedGood" : "rehearsedBad", ["pause": pause]),
+            ],
             "cells": texts.number(found.cells), "duration": texts.seconds(found.duration / .seconds(1)),
-            "pause": texts.seconds(found.lastCatchUp / .seconds(1)),
-            "log": texts.text("mebibytes", ["n": texts.decimal(Double(found.walBytes) / 1_048_576, digits: 1)]),
+            "pause": pause,
+            "log": texts.size(bytes: Int(found.walBytes)),
             "hasUnreadable": !found.unreadable.isEmpty,
             "unreadableText": texts.count("unreadable", found.unreadable.count),
             "unreadable": Array(found.unreadable.prefix(20)),

@@ -231,7 +231,7 @@ extension Console {
             return [
                 "isOriginal": name == "original.eml" && hasNote,
                 "id": attachment.id.text, "name": name, "href": "\(path)/attachments/\(attachment.id.text)",
-                "size": visit.text("kibibytes", ["n": visit.texts.number(Int((size + 1_023) / 1_024))]),
+                "size": visit.texts.size(bytes: Int(size)),
             ]
         }
     }

@@ -160,7 +160,7 @@ extension Console {
             ])
     }
 
-    /// What a deletion takes away: for a server profile, the mail of the mailboxes that use it.
+    /// What a deletion takes away, and what stays: for a server profile, the mail of the mailboxes that use it ends.
     private func deletionWarning(_ entity: EntityDefinition, _ record: Record, _ visit: Visit) async throws -> String {
         if entity.logicalName == EntityDefinition.emailServerProfile.logicalName {
             var query = RecordQuery()
@@ -171,6 +171,8 @@ extension Console {
             let count = try await visit.session().list(.mailbox, query).count ?? 0
             if count > 0 { return visit.texts.count("deleteProfileWhy", count) }
         }
+        let kinds = [EntityDefinition.mailbox, .queue].map(\.logicalName)
+        if kinds.contains(entity.logicalName) { return visit.text("deleteWhy:\(entity.logicalName)") }
         return visit.text(entity.encryptedAttributes.isEmpty ? "deleteWhyPlain" : "deleteWhy")
     }
 

@@ -85,7 +85,7 @@ def test_a_form_for_a_page_that_has_none(console):
 def test_a_form_that_is_too_large(console):
     browser = Browser(console)
     for size in (300_000, 2_000_000):
-        is_page(browser.send("records/queues/new", {"csrf": browser.csrf, "description": "x" * size}), 413, "Something went wrong", "256 KiB", "Nothing was saved")
+        is_page(browser.send("records/queues/new", {"csrf": browser.csrf, "description": "x" * size}), 413, "Something went wrong", "256 kB", "Nothing was saved")
     assert console.sql("SELECT count(*) FROM org_contoso.queue WHERE description LIKE 'xxx%%'") == [(0,)]
 
 
