@@ -44,11 +44,10 @@ extension Console {
     ///
     /// - Returns: The notice of what becomes of the password.
     func tryPassword(of id: UUID, _ visit: Visit) async throws -> String {
-        guard let facts = try await MailboxFacts.read([id], try visit.session())[id], facts.isStopped, facts.obstacle(.test) == nil
-        else {
-            return "passwordSaved"
-        }
+        let facts = try await MailboxFacts.read([id], try visit.session())[id]
+        guard let facts, facts.isStopped else { return "passwordSaved" }
         guard MailboxAction.test.isAllowed(for: visit.roles) else { return "passwordWaits" }
+        guard facts.obstacle(.test) == nil else { return "passwordSaved" }
         try await visit.session().write(.upsert(.mailbox, .id(id), [.init("testemailconfigurationscheduled", true)], .mustExist))
         return "passwordTested"
     }
