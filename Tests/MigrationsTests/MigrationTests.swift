@@ -21,10 +21,12 @@ struct MigrationTests {
         }
     }
 
-    @Test("An organization's migrations name no schema but cell and pg_catalog")
+    @Test("An organization's migrations name no schema but cell and pg_catalog, and one table that may be missing")
     func noSchemaNames() {
         for migration in MigrationCatalog.migrations(.organization) {
-            #expect(!migration.sql.contains("org_") && !migration.sql.contains("config."), "\(migration.name)")
+            // Which organizations have new entries of the audit. The trigger that says it does nothing where the table is missing.
+            let sql = migration.sql.replacing("config.unsealed_audit", with: "")
+            #expect(!sql.contains("org_") && !sql.contains("config."), "\(migration.name)")
         }
     }
 
