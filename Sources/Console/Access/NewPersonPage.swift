@@ -54,6 +54,9 @@ extension Console {
         guard !isInvited || password.isEmpty else { throw FieldsealError(.invalidArgument, Self.bothWays) }
         let choice = visit.form["existing"] ?? ""
         let existing = UUID(text: choice)
+        guard existing != nil || choice.isEmpty || choice.hasPrefix(Self.another) else {
+            throw FieldsealError.noSuchRecord(.systemUser, choice)
+        }
         var name = visit.form["name"] ?? ""
         if name.isEmpty, let existing { name = try await users.free(id: existing, limit: 1, by: session).first?.name ?? "" }
         if existing == nil, choice != Self.another + name {

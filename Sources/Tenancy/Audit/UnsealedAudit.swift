@@ -30,10 +30,15 @@ package enum UnsealedAudit {
                     continue
                 }
                 let organization = Organization(id: try row.decode(0), name: name)
-                switch try hasUnsealed(organization, on: connection) {
-                case true?: names.append(name)
-                case false?: try settle(organization, on: connection)
-                case nil: break
+                do {
+                    switch try hasUnsealed(organization, on: connection) {
+                    case true?: names.append(name)
+                    case false?: try settle(organization, on: connection)
+                    case nil: break
+                    }
+                } catch let error as PostgresError where error.kind == .server {
+                    // The doctor says what is wrong with this organization; the others are sealed.
+                    continue
                 }
             }
             return names
