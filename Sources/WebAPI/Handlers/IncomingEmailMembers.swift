@@ -44,9 +44,6 @@ struct IncomingEmailMembers {
         var email = IncomingEmail()
         guard let from = try text("From") else { throw FieldsealError.misfit("From", "an address") }
         email.from = author == .client ? Self.address(from) : from
-        guard author == .router || EmailAddressRule.isOne(email.from) else {
-            throw FieldsealError.misfit("From", "an e-mail address")
-        }
         email.subject = try text("Subject") ?? ""
         email.to = try addresses("To", from: author)
         email.cc = try addresses("Cc", from: author)

@@ -180,6 +180,12 @@ class Visitor(requests.Session):
             return self.post(url, form, headers=headers, allow_redirects=False)
         return self.get(url, headers=headers, allow_redirects=False)
 
+    def shown_after(self, path, **form):
+        """The page to which a form leads, with what it shows once."""
+        done = self.page(path, **form)
+        assert done.status_code == 303, (done.status_code, done.text)
+        return self.page(done.headers["Location"].split("/contoso/", 1)[1])
+
     def csrf(self, server=None):
         answer = self.page(server=server)
         found = re.search(r'name="csrf" value="(\w+)"', answer.text)

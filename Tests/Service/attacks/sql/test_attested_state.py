@@ -765,7 +765,7 @@ def test_a_link_with_which_a_person_chooses_a_password_ends_after_a_week(own_pla
     place.add_user(person, "Basic User")
     [(id,)] = place.sql("SELECT user_id::text FROM config.console_user WHERE name = %s", [person])
     visitor = place.visit(admin)
-    token = re.search(r"token=([\w-]+)", visitor.page("access/invite-user", csrf=visitor.csrf(), id=id).text)[1]
+    token = re.search(r"token=([\w-]+)", visitor.shown_after("access/invite-user", csrf=visitor.csrf(), id=id).text)[1]
 
     def status():
         return visitor.page(f"invitation?token={token}").status_code

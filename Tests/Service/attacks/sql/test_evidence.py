@@ -393,7 +393,8 @@ def test_a_function_that_loses_pending_events_is_noticed(own_service):
 
 @pytest.mark.parametrize("function", [
     # The hash of an event that says something else, and an event that says something else.
-    "CREATE OR REPLACE FUNCTION org_contoso.security_event_hash(event org_contoso.security_event) RETURNS bytea LANGUAGE sql AS $$ SELECT sha256('x') $$",
+    "CREATE OR REPLACE FUNCTION org_contoso.chain_security_event() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+    "NEW.security_event_id := (SELECT max(security_event_id) + 1 FROM org_contoso.security_event); NEW.hash := sha256('x'); RETURN NEW; END $$",
     "CREATE OR REPLACE FUNCTION org_contoso.innocent() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.actor := 'client:innocent'; RETURN NEW; END $$; "
     "CREATE TRIGGER a_first BEFORE INSERT ON org_contoso.security_event FOR EACH ROW EXECUTE FUNCTION org_contoso.innocent()",
     "CREATE OR REPLACE FUNCTION org_contoso.nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; "
