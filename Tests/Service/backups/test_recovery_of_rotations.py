@@ -1,5 +1,6 @@
 """docs/backups.md: recovery to moments before, during and after a replacement of the key-encryption key, and which key each asks for."""
 
+import concurrent.futures
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from server import Server
 from service import PATIENCE
 from test_backups import errors, recovered
 from test_kek import identify
+from waiting import until
 
 
 class Rotated(Cluster):
@@ -48,21 +50,17 @@ class Rotated(Cluster):
 
     def rotate(self):
         """Replaces the key. The point `during` is where one organization is under the new one, and the other is not."""
-        self.settings_with("proxied", self.home, self.old, self.new)
-        proxied = self.home / "proxied.yaml"
-        database = f"host=127.0.0.1 port={self.proxy.port} user=postgres dbname=fieldseal sslmode=disable gssencmode=disable"
-        proxied.write_text(re.sub("^migrationDatabase: .*$", f"migrationDatabase: {json.dumps(database)}", proxied.read_text(), flags=re.M))
-        moved = []
-
-        def name(_, sql):
-            if "UPDATE config.attested_state SET" in sql:
-                moved.append(sql)
-                if len(moved) == 2:
-                    self.point("during")
-
-        self.proxy.reset(name)
+        self.settings_with("both", self.home, self.old, self.new)
         self.point("before")
-        assert json.loads(self.run("kek", "rotate", "--json", settings="proxied").stdout)["done"] and len(moved) >= 2
+        # Several organizations are moved at a time: one of them waits for its row.
+        with psycopg.connect(self.superuser) as held, concurrent.futures.ThreadPoolExecutor() as pool:
+            held.execute("SELECT FROM config.attested_state JOIN config.organization USING (organization_id) WHERE name = 'fabrikam' FOR UPDATE OF attested_state")
+            rotation = pool.submit(self.run, "kek", "rotate", "--json", settings="both")
+            new = identify(self.new)[1]
+            until(lambda: self.sql("SELECT name FROM config.attested_state JOIN config.organization USING (organization_id) WHERE kek_id = %s", [new]) == [("contoso",)])
+            self.point("during")
+            held.rollback()
+            assert json.loads(rotation.result().stdout)["done"]
         self.point("after")
         self.settings_with("direct", self.home, self.new)
         self.run("kek", "retire")
