@@ -286,7 +286,7 @@ def test_a_form_of_an_earlier_session_is_offered_in_the_new_one(console, queue):
             tabs.signed_out()
             tabs.sign_in()
         offered = tabs.send(again)
-        assert offered.status_code == 403 and "nothing was saved yet" in text(offered) and "You have signed in again" in text(offered)
+        assert offered.status_code == 403 and "nothing was saved yet" in text(offered) and "You have signed in, or confirmed your password" in text(offered)
         assert description(console, queue) != again
         assert tabs.go_on(offered).status_code == 200 and description(console, queue) == again
 
