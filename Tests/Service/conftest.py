@@ -16,9 +16,11 @@ from mail import Mail  # noqa: E402
 from service import Deployment, scratch  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from server import running  # noqa: E402
-from schedule import Schedule  # noqa: E402
+from schedule import TURNS, Recorder, Schedule, recorded, short_name, turn  # noqa: E402
 
 FULL = bool(os.environ.get("FIELDSEAL_TEST_FULL"))
+#: Whether long tests take turns.
+IN_TURNS = bool(os.environ.get("FIELDSEAL_TEST_IN_TURNS"))
 SHARED = []
 #: The folder that this process made for the run.
 MADE = pytest.StashKey()
@@ -29,6 +31,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "package(name): runs a package of others, which wants a version of Python of its own")
     # A new one each day, so that many days try much, and runs of one day are alike.
     os.environ.setdefault("FIELDSEAL_SEED", datetime.date.today().strftime("%Y%m%d"))
+    if not hasattr(config, "workerinput") and os.environ.get("FIELDSEAL_TEST_RECORD"):
+        config.pluginmanager.register(Recorder())
     if hasattr(config, "workerinput") or scratch.VARIABLE in os.environ:
         return
     config.stash[MADE] = os.environ[scratch.VARIABLE] = str(scratch.make())
@@ -56,12 +60,19 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out packages that no Python of this machine runs. `make test-full` has them all, and fails without their Python."""
-    if FULL:
-        return
-    left_out = [item for item in items if (marker := item.get_closest_marker("package")) and not environments.is_possible(marker.args[0])]
+    """Leaves out packages that no Python of this machine runs, and the long tests whose turn it is not.
+
+    `make test-full` has them all, and fails without the packages' Python.
+    """
+    left_out = set()
+    if not FULL:
+        left_out |= {item for item in items if (marker := item.get_closest_marker("package")) and not environments.is_possible(marker.args[0])}
+    if IN_TURNS:
+        _, long = recorded()
+        waiting = set(long) - turn(long, int(os.environ["FIELDSEAL_SEED"]))
+        left_out |= {item for item in items if short_name(item.nodeid) in waiting}
     if left_out:
-        config.hook.pytest_deselected(items=left_out)
+        config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
 
 
@@ -69,7 +80,10 @@ def pytest_terminal_summary(terminalreporter):
     for name in environments.PACKAGES:
         if not FULL and not environments.is_possible(name):
             terminalreporter.write_line(f"Not run: {name}. No Python of this machine runs it (Tests/Service/clients/environments.py).")
-    terminalreporter.write_line(f"FIELDSEAL_SEED={os.environ['FIELDSEAL_SEED']} repeats this run's samples and random walks.")
+    seed = os.environ["FIELDSEAL_SEED"]
+    if IN_TURNS:
+        terminalreporter.write_line(f"Of {len(recorded()[1])} long tests, this was turn {int(seed) % TURNS + 1} of {TURNS}. `make test` tries all.")
+    terminalreporter.write_line(f"FIELDSEAL_SEED={seed} repeats this run's samples, turns and random walks.")
 
 
 @pytest.hookimpl(optionalhook=True)
