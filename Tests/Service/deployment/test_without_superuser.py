@@ -120,6 +120,7 @@ def access(run, home):
 
 def evidence(run, home):
     run("events export --org contoso")
+    run("events seal")
     run("events verify")
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     run("events archive --org contoso --to", home / "events.archive", "--before", now)
