@@ -84,7 +84,7 @@ def test_a_new_mailbox_belongs_to_a_queue_that_is_made_with_it(console):
     assert form(refused.text, "records/mailboxes/new").fields["belongs"] == "none"
     assert console.sql("SELECT count(*) FROM org_contoso.queue WHERE name = 'Made in vain'") == [(0,)]
     # Of nothing, if a person wants that; and without an address.
-    for more in ({"belongs": "none"}, {"emailaddress": ""}):
+    for more in ({"belongs": "none", "emailaddress": "alone@contoso.example"}, {"emailaddress": ""}):
         saved = admin.send("records/mailboxes/new", **{**fields, "name": f"Alone {more}", **more})
         assert "Saved." in saved.text and belongs(saved.text) == "no queue and no user"
     assert console.sql("SELECT count(*) FROM org_contoso.queue WHERE name LIKE 'Alone%%'") == [(0,)]
