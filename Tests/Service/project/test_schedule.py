@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 def test_each_long_test_has_one_turn_and_turns_are_alike():
     _, tests = recorded()
-    # A date, the end of a month, and what somebody types.
+    # A date, the end of a month, and small numbers.
     for first in (20261128, 20261231, 0, 7):
         turns = [turn(tests, first + number) for number in range(TURNS)]
         assert sorted(test for chosen in turns for test in chosen) == sorted(tests)

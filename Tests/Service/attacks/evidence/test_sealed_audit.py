@@ -1,4 +1,4 @@
-"""The audit is evidence: what is sealed is not changed, deleted, added or moved unnoticed, whoever writes SQL."""
+"""The audit is evidence: what is sealed is not changed, deleted, added or moved unnoticed."""
 
 import contextlib
 import hashlib
