@@ -54,8 +54,8 @@ extension Console {
         .choice("kind", EventGroup.allCases.map(\.rawValue) + SecurityEvent.Kind.allCases.map(\.rawValue)),
         .choice("outcome", SecurityEvent.Outcome.allCases.map(\.rawValue)), .text("actor", upTo: AddressParameter.actorLimit),
         .text("record"), .moment("from"), .moment("until"), .moment("fromTime"), .moment("untilTime"),
-        .number("before", in: Int.min...Int.max),
     ]
+    static let eventPageParameters = eventParameters + [.number("before", in: Int.min...Int.max)]
 
     /// The change of a stored view, for the notice on its list.
     static let viewDone = AddressParameter.choice("done", ["viewKept", "viewRemoved"])

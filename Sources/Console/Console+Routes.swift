@@ -30,7 +30,7 @@ extension Console {
         get(
             router, "overview", [.choice("kind", SecurityEvent.Kind.allCases.map(\.rawValue)), .number("before", in: 0...Int.max)],
             overview)
-        get(router, "events", Self.eventParameters + [Self.viewDone], events)
+        get(router, "events", Self.eventPageParameters + [Self.viewDone], events)
         get(router, "events.jsonl", Self.eventParameters, exportEvents)
         get(router, "events.csv", Self.eventParameters, exportEventTable)
         get(router, "audit", Self.auditPageParameters + [Self.viewDone], audit)

@@ -232,7 +232,7 @@ def test_config_check_prints_every_setting(service, tmp_path):
     refusal = service.run("config", "check", "--settings", str(tmp_path / "unknown.yaml"), check=False).stderr
     known = refusal.split("known are ")[1].strip().split(", ")
     shown = service.json("config", "check", FIELDSEAL_LIMITS_CLIENT_REQUESTS="77")["settings"]
-    assert sorted(shown) == known and len(known) == 87 and shown["limits.clientRequests"] == 77
+    assert sorted(shown) == known and len(known) == 88 and shown["limits.clientRequests"] == 77
     page = (pathlib.Path(__file__).parents[3] / "docs/operations.md").read_text()
     assert [key for key in known if f"`{key}`" not in page] == []
     reference = (pathlib.Path(__file__).parents[3] / "docs/settings.md").read_text()

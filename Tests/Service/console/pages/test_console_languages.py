@@ -61,7 +61,7 @@ UNSEEN = {
     r"^fieldseal key control$": "is a command",
     r"^a statement failed in the database$": "is for the log",
     r"^it is short$": "is compared with the beginning of a verdict, which has words in each language",
-    r"^(manage|read|require|see) ": "is in a refusal, which has words in each language",
+    r"^(change|manage|read|require|see) ": "is in a refusal, which has words in each language",
     r"^(SELECT|INSERT|UPDATE|DELETE|SET) ": "is SQL",
     r"^Choose (a role|one of the values)": "is an error, which has words in each language",
     r"(charset=|; filename|max-age|default-src|no-store)": "is a header",
