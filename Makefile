@@ -9,7 +9,7 @@ PACKAGING_PACKAGES := binutils dpkg-dev
 LINT_PACKAGES := shellcheck python3-venv
 SHELL_SCRIPTS := .ci/run Benchmarks/run Tests/run Tests/Support/postgres.sh Tests/Support/python dist/container/health dist/container/prepare dist/container/setup dist/debian/fieldseal-router.postinst dist/debian/fieldseal-router.postrm dist/debian/fieldseal-router.prerm dist/debian/fieldseal.postinst dist/debian/fieldseal.postrm dist/debian/fieldseal.prerm examples/mailbox.sh scripts/fips-module scripts/install-packages
 
-.PHONY: help run mail cluster build packages test test-one test-full torture failover-torture router-torture fuzz bench fips screenshots lint format docs clean
+.PHONY: help run mail cluster build packages test test-all test-one test-full torture failover-torture router-torture fuzz bench fips screenshots lint format docs clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,9 +38,13 @@ packages: ## Build Debian packages with Swift's libraries in the program, in .bu
 	swift build -c release --product fieldseal --static-swift-stdlib -Xswiftc -no-toolchain-stdlib-rpath --scratch-path .build/static
 	@scripts/packages --binary .build/static/release/fieldseal
 
-test: ## Run every test, against a PostgreSQL and other servers that the tests start and stop
+test: ## Run the tests in minutes: of the longer files an eighth, another one each day (SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)
-	@Tests/run
+	@$(if $(SEED),FIELDSEAL_SEED=$(SEED)) Tests/run
+
+test-all: ## Run every test, against a PostgreSQL and other servers that the tests start and stop (SEED=n)
+	@scripts/install-packages $(TEST_PACKAGES)
+	@$(if $(SEED),FIELDSEAL_SEED=$(SEED)) Tests/run --all
 
 test-one: ## Run one file, test or Swift suite: make test-one NAME=test_records
 	@scripts/install-packages $(TEST_PACKAGES)

@@ -16,10 +16,10 @@ from mail import Mail  # noqa: E402
 from service import Deployment, scratch  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from server import running  # noqa: E402
-from schedule import TURNS, Recorder, Schedule, recorded, short_name, turn  # noqa: E402
+from schedule import TURNS, Recorder, Schedule, short_name, waiting  # noqa: E402
 
 FULL = bool(os.environ.get("FIELDSEAL_TEST_FULL"))
-#: Whether long tests take turns.
+#: Whether tests of long files take turns.
 IN_TURNS = bool(os.environ.get("FIELDSEAL_TEST_IN_TURNS"))
 SHARED = []
 #: The folder that this process made for the run.
@@ -60,7 +60,7 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out packages that no Python of this machine runs, and the long tests whose turn it is not.
+    """Leaves out packages that no Python of this machine runs, and tests whose turn it is not.
 
     `make test-full` has them all, and fails without the packages' Python.
     """
@@ -68,9 +68,8 @@ def pytest_collection_modifyitems(config, items):
     if not FULL:
         left_out |= {item for item in items if (marker := item.get_closest_marker("package")) and not environments.is_possible(marker.args[0])}
     if IN_TURNS:
-        _, long = recorded()
-        waiting = set(long) - turn(long, int(os.environ["FIELDSEAL_SEED"]))
-        left_out |= {item for item in items if short_name(item.nodeid) in waiting}
+        later = waiting([short_name(item.nodeid) for item in items], int(os.environ["FIELDSEAL_SEED"]))
+        left_out |= {item for item in items if short_name(item.nodeid) in later}
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
@@ -82,7 +81,7 @@ def pytest_terminal_summary(terminalreporter):
             terminalreporter.write_line(f"Not run: {name}. No Python of this machine runs it (Tests/Service/clients/environments.py).")
     seed = os.environ["FIELDSEAL_SEED"]
     if IN_TURNS:
-        terminalreporter.write_line(f"Of {len(recorded()[1])} long tests, this was turn {int(seed) % TURNS + 1} of {TURNS}. `make test` tries all.")
+        terminalreporter.write_line(f"This was turn {int(seed) % TURNS + 1} of {TURNS} of the longer files. `make test-all` tries all.")
     terminalreporter.write_line(f"FIELDSEAL_SEED={seed} repeats this run's samples, turns and random walks.")
 
 

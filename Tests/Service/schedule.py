@@ -1,22 +1,27 @@
-"""Which tests run in turns, and in which order: a file is one unit of a worker, and the longest go first.
+"""Which tests run in turns, and in which order: a file, or a part of a long one, is one unit of a worker, and the longest go first.
 
-seconds.json says how long tests took when `FIELDSEAL_TEST_RECORD=1 make test` last wrote it. It decides about the order, and with
-`FIELDSEAL_TEST_IN_TURNS=1` about which long tests take turns, and about nothing else.
+seconds.json says how long tests took when `FIELDSEAL_TEST_RECORD=1 make test-all` last wrote it. It decides about parts, turns and
+order, and about nothing else.
 """
 
 import collections
+import itertools
 import json
 import pathlib
 
 from xdist.scheduler import LoadScopeScheduling
 
 RECORD = pathlib.Path(__file__).with_name("seconds.json")
-#: A test that takes more seconds than this is a long one.
+#: A test that takes more seconds than this has its own in the record.
 LONG = 2
-#: Each long test is tried in one of so many runs.
-TURNS = 6
-#: What a test takes in a file that was never measured.
-TYPICAL = 3
+#: What another test takes.
+TYPICAL = 1
+#: A file of more seconds is run in parts of about so many.
+PART = 100
+#: A unit of more seconds waits for its turn.
+ALWAYS = 10
+#: A unit that waits has its turn in one of so many runs.
+TURNS = 8
 
 
 def recorded():
@@ -31,26 +36,55 @@ def short_name(nodeid):
     return "::".join([pathlib.PurePath(path).stem, *rest])
 
 
-def turn(tests, seed):
-    """The long tests whose turn it is with this seed. Each run of turns has about the same number of seconds, and each long test one turn."""
-    in_order = sorted(tests, key=lambda test: (-tests[test], test))
-    return {test for place, test in enumerate(in_order) if (place - seed) % TURNS == 0}
+def units(names):
+    """The tests with these short names as [(seconds, names)]: files, and parts of long files."""
+    files, tests = recorded()
+    grouped = collections.defaultdict(list)
+    for name in names:
+        grouped[name.split("::")[0]].append(name)
+    found = []
+    for file, group in grouped.items():
+        seconds = [tests.get(name, TYPICAL) for name in group]
+        if sum(seconds) <= PART:
+            found.append((files.get(file, sum(seconds)), group))
+        else:
+            found += parts(group, seconds)
+    return found
+
+
+def parts(group, seconds):
+    """Parts of a file, in its order, of about as many seconds each."""
+    count = round(sum(seconds) / PART)
+    middles = [end - own / 2 for end, own in zip(itertools.accumulate(seconds), seconds, strict=True)]
+    place = [int(middle * count / sum(seconds)) for middle in middles]
+    for _, numbers in itertools.groupby(range(len(group)), key=lambda number: place[number]):
+        numbers = list(numbers)
+        yield sum(seconds[number] for number in numbers), [group[number] for number in numbers]
+
+
+def waiting(names, seed):
+    """The tests whose turn it is not with this seed. Each test has one turn, and turns have about the same number of seconds."""
+    long = sorted((unit for unit in units(names) if unit[0] > ALWAYS), key=lambda unit: (-unit[0], unit[1]))
+    return {name for place, (_, group) in enumerate(long) if (place - seed) % TURNS for name in group}
 
 
 class Schedule(LoadScopeScheduling):
     def __init__(self, config, log=None):
         super().__init__(config, log)
-        self.seconds, _ = recorded()
+        self.scopes, self.seconds = {}, {}
 
     def _split_scope(self, nodeid):
-        return nodeid.split("::", 1)[0]
+        if not self.scopes:
+            # All workers have collected the same.
+            nodeids = {short_name(one): one for one in next(iter(self.registered_collections.values()))}
+            for seconds, group in units(nodeids):
+                self.seconds[group[0]] = seconds
+                self.scopes |= {nodeids[name]: group[0] for name in group}
+        return self.scopes[nodeid]
 
     def _assign_work_unit(self, node):
-        self.workqueue.move_to_end(max(self.workqueue, key=self.length), last=False)
+        self.workqueue.move_to_end(max(self.workqueue, key=self.seconds.get), last=False)
         super()._assign_work_unit(node)
-
-    def length(self, scope):
-        return self.seconds.get(pathlib.PurePath(scope).stem, TYPICAL * len(self.workqueue[scope]))
 
 
 class Recorder:

@@ -1,4 +1,4 @@
-"""Long tests take turns in `make test`."""
+"""Tests of long files take turns in `make test`, and long files are run in parts."""
 
 import os
 import pathlib
@@ -6,36 +6,51 @@ import subprocess
 import sys
 
 import pytest
-from schedule import LONG, TURNS, recorded, turn
+from schedule import ALWAYS, LONG, PART, TURNS, recorded, short_name, units, waiting
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 
-def test_each_long_test_has_one_turn_and_turns_are_alike():
-    _, tests = recorded()
-    # A date, the end of a month, and small numbers.
-    for first in (20261128, 20261231, 0, 7):
-        turns = [turn(tests, first + number) for number in range(TURNS)]
-        assert sorted(test for chosen in turns for test in chosen) == sorted(tests)
-        seconds = [sum(tests[test] for test in chosen) for chosen in turns]
-        assert max(seconds) - min(seconds) <= max(tests.values()), seconds
-    assert min(tests.values()) >= LONG
-
-
-def collected(**environment):
-    """The tests of this folder's longest file that pytest would run."""
-    _, tests = recorded()
-    file = max(tests, key=tests.get).split("::")[0]
-    [path] = (ROOT / "Tests/Service").rglob(f"{file}.py")
+def collected(*paths, **environment):
+    """The short names of the tests that pytest would run."""
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", path], cwd=ROOT, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", *paths], cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "FIELDSEAL_SEED": "1", "FIELDSEAL_TEST_FULL": "", "FIELDSEAL_TEST_IN_TURNS": "", **environment})
     assert run.returncode in (0, 5), run.stdout
-    return {line.rsplit("/", 1)[1].replace(".py::", "::") for line in run.stdout.splitlines() if "::" in line}
+    return [short_name(line) for line in run.stdout.splitlines() if "::" in line]
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return collected("Tests/Service")
+
+
+def test_each_test_has_its_turn_and_turns_are_alike(everything):
+    found = units(everything)
+    assert sorted(name for _, group in found for name in group) == sorted(everything)
+    always = {name for seconds, group in found if seconds <= ALWAYS for name in group}
+    # A date, the end of a month, and small numbers.
+    for first in (20261128, 20261231, 0, 7):
+        turns = [set(everything) - waiting(everything, first + number) for number in range(TURNS)]
+        assert set.intersection(*turns) == always
+        assert sorted(name for turn in turns for name in turn - always) == sorted(set(everything) - always)
+        seconds = [sum(seconds for seconds, group in found if group[0] in turn) for turn in turns]
+        assert max(seconds) - min(seconds) <= max(seconds for seconds, _ in found), seconds
+
+
+def test_a_long_file_is_parted_in_its_order(everything):
+    _, tests = recorded()
+    assert min(tests.values()) >= LONG
+    long = max(everything, key=lambda name: tests.get(name, 0)).split("::")[0]
+    of_file = [name for name in everything if name.startswith(f"{long}::")]
+    parts = [group for _, group in units(everything) if group[0] in of_file]
+    assert len(parts) > 1 and [name for part in parts for name in part] == of_file
+    # One test may be longer than a part.
+    assert all(len(part) == 1 or sum(tests.get(name, 0) for name in part) < 2 * PART for part in parts)
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_what_waits_is_left_out_in_turns_alone(seed):
-    _, tests = recorded()
-    everything, chosen = collected(FIELDSEAL_SEED=seed), collected(FIELDSEAL_SEED=seed, FIELDSEAL_TEST_IN_TURNS="1")
-    assert chosen == everything - (set(tests) - turn(tests, int(seed))) and chosen < everything
+    keys = collected("Tests/Service/keys", FIELDSEAL_SEED=seed)
+    chosen = collected("Tests/Service/keys", FIELDSEAL_SEED=seed, FIELDSEAL_TEST_IN_TURNS="1")
+    assert set(chosen) == set(keys) - waiting(keys, int(seed)) and 0 < len(chosen) < len(keys) / 2
