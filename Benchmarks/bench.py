@@ -60,7 +60,12 @@ def main(wanted):
     import soap_figures
     import verify
 
-    for group in (cell, api, keychange, verify, events, pages, organizations, router, soap_figures, scale, sleeping, failover):
+    groups = (cell, api, keychange, verify, events, pages, organizations, router, soap_figures, scale, sleeping, failover)
+    figures = [name for group in groups for name in group.FIGURES]
+    for word in wanted:
+        if not any(name.startswith(word) for name in figures):
+            sys.exit(f"No figure is called {word}. These are: {', '.join(figures)}.")
+    for group in groups:
         names = [name for name in group.FIGURES if not wanted or any(name.startswith(w) for w in wanted)]
         if names:
             group.run(names)
