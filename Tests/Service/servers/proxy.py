@@ -30,12 +30,17 @@ class Proxy:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.lock = threading.Lock()
+        self.failure = None
         self.reset()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def reset(self, strike=None, process=None, within=""):
+        """Begins anew, and raises what a strike raised before."""
         with self.lock:
             self.statements, self.strike, self.process, self.struck, self.within = [], strike, process, None, within
+            failure, self.failure = self.failure, None
+        if failure:
+            raise failure
 
     def close(self):
         self.listener.close()
@@ -60,12 +65,16 @@ class Proxy:
         with self.lock:
             if sql.strip().startswith(TIMED):
                 return None
-            number = len(self.statements)
+            number, strike = len(self.statements), self.strike
             self.statements.append(sql)
-            is_meant = self.strike and not self.struck and any(self.within in statement for statement in transaction)
-            action = self.strike(number, sql) if is_meant else None
-            if action:
-                self.struck = (number, sql, action)
+            if not strike or self.struck or not any(self.within in statement for statement in transaction):
+                return None
+        # Other connections go on meanwhile: a strike may wait for what their transactions hold.
+        action = strike(number, sql)
+        with self.lock:
+            if not action or self.struck or strike is not self.strike:
+                return None
+            self.struck = (number, sql, action)
             return action
 
 
@@ -86,9 +95,14 @@ class Link:
         threading.Thread(target=self._guard, args=(self._backward,), daemon=True).start()
 
     def _guard(self, run):
-        with contextlib.suppress(OSError, EOFError):
-            run()
-        self._cut()
+        try:
+            with contextlib.suppress(OSError, EOFError):
+                run()
+        except Exception as failure:
+            # The client's request fails at once, and the test with the cause.
+            self.proxy.failure = failure
+        finally:
+            self._cut()
 
     def _cut(self):
         for end in (self.client, self.server):
