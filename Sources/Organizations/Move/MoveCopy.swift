@@ -40,9 +40,9 @@ final class MoveCopy: Sendable {
         }
     }
 
-    /// Copies all rows and compares them. Writers of the source wait meanwhile.
+    /// The tables whose rows are moved.
     ///
-    /// - Returns: The number of tables, and of rows.
+    /// - Throws: ``FieldsealError`` when those of the source are not those that this program makes.
     func tables(_ from: PostgresConnection, _ to: PostgresConnection) async throws -> [MoveTable] {
         let version = try await keyVersion(from)
         let made = try await to.run { [self] in try MoveTable.list(of: organization, keyVersion: version, on: $0) }
@@ -108,7 +108,7 @@ final class MoveCopy: Sendable {
             table: "encryption", columns: Self.keyColumns, source: organization.qualified("encryption"))
     }
 
-    /// The tables with rows, except old generations of cells, which are about to be dropped.
+    /// The statements that set the copy's sequences to where those of the source are.
     private func sequences(on connection: isolated PostgresConnection) throws -> [(sql: String, parameters: [PostgresParameter])] {
         let names = try connection.query(
             """

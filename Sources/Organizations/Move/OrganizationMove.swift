@@ -7,9 +7,9 @@ package import Tenancy
 
 /// Moves an organization to another database of its deployment.
 ///
-/// Readers continue. Writers wait while everything is copied and compared. One commit, in the old database, decides which copy is
-/// in force: before it the old one, after it the new one. However a move is interrupted, one copy is in force. Moving again then
-/// completes or undoes the move.
+/// Readers and writers go on while rows are copied and compared. What is written meanwhile is noted, and brought in rounds. Writers wait
+/// for the last round alone. One commit, in the old database, decides which copy is in force: before it the old one, after it the new
+/// one. However a move is interrupted, one copy is in force. Moving again then completes or undoes the move.
 package struct OrganizationMove: Sendable {
     /// A database of the deployment.
     package struct Place: Sendable {
@@ -46,7 +46,7 @@ package struct OrganizationMove: Sendable {
     let onProgress: @Sendable (String) -> Void
 
     static let application = "fieldseal org move"
-    /// How long to wait for running writers, in attempts of ``lockTimeout``.
+    /// How long writers may wait unless the operator says otherwise.
     package static let defaultPause = Duration.seconds(1)
 
     /// Finds the database of an organization.
