@@ -65,7 +65,7 @@ final class MoveCopy: Sendable {
     func run(
         _ tables: [MoveTable], _ from: PostgresConnection, _ to: PostgresConnection, _ onProgress: @Sendable (String) -> Void
     ) async throws -> Int {
-        let guards = try await to.run { [self] in try SuspendedGuards(in: organization.schema, on: $0) }
+        let guards = try await to.run { [self] in try SuspendedGuards(in: organization.schema, rowsAreUnique: true, on: $0) }
         var rows = 0
         for table in tables {
             let name = "\(organization.qualified(table.name)) (\(table.columnList))"
@@ -75,7 +75,9 @@ final class MoveCopy: Sendable {
         }
         let compared =
             tables.map {
-                MoveComparison.Rows(table: $0.name, columns: $0.columnList, source: organization.qualified($0.name))
+                MoveComparison.Rows(
+                    table: $0.name, columns: $0.columnList, source: organization.qualified($0.name),
+                    hasExactHashes: $0.hasExactHashes)
             } + [key]
         let (keyInForce, changedOn) = try await readKey(from)
         // One side is read while the other one builds its indexes.

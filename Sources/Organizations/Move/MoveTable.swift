@@ -9,6 +9,8 @@ struct MoveTable: Sendable, Hashable {
     let columns: [String]
     /// The columns of the primary key.
     let keys: [String]
+    /// Whether values with the same hash have the same bytes. Decimal numbers don't: PostgreSQL takes 1.0 and 1.00 for equal.
+    let hasExactHashes: Bool
 
     var columnList: String { columns.joined(separator: ", ") }
     var keyList: String { keys.joined(separator: ", ") }
@@ -20,20 +22,24 @@ struct MoveTable: Sendable, Hashable {
         try connection.query(
             """
             SELECT c.relname::text, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C"),
-                   string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C") FILTER (WHERE a.attnum = ANY (i.indkey))
+                   string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C") FILTER (WHERE a.attnum = ANY (i.indkey)),
+                   bool_and(a.atttypid = ANY ($3::regtype[]) AND (l.collisdeterministic OR l IS NULL))
               FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
               LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisprimary
+              LEFT JOIN pg_collation AS l ON l.oid = a.attcollation
              WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
                AND a.attgenerated = '' AND NOT (c.relname ~ '_cell_k[0-9]+$' AND c.relname !~ ('_cell_k' || $2 || '$'))
              GROUP BY c.relname ORDER BY c.relname COLLATE "C"
-            """, [.text(quoteIdentifier(organization.schema)), .text("\(keyVersion)")]
+            """, [.text(quoteIdentifier(organization.schema)), .text("\(keyVersion)"), .text(exactTypes)]
         ).map { row in
             func names(_ column: Int) throws -> [String] {
                 try row.decodeIfPresent(column, as: String.self)?.components(separatedBy: ", ") ?? []
             }
-            return MoveTable(name: try row.decode(0), columns: try names(1), keys: try names(2))
+            return MoveTable(name: try row.decode(0), columns: try names(1), keys: try names(2), hasExactHashes: try row.decode(3))
         }.filter { !passedOver.contains($0.name) }
     }
+
+    private static let exactTypes = "{bool,bytea,date,int2,int4,int8,text,timestamptz,uuid,xid8}"
 
     /// What the program makes by itself or has no meaning without a key change.
     private static let passedOver: Set = ["encryption", "migration", "cell_change"]

@@ -2,7 +2,8 @@ import PostgresClient
 
 /// Triggers and foreign keys of a schema that are disabled while rows are loaded in bulk, in one transaction. Rows arrive in any
 /// order and in their original form, events with their hashes, and the load is not audited. Foreign keys are checked over all rows
-/// when they are restored. Indexes without a constraint are dropped too, because building them afterwards is faster.
+/// when they are restored. Indexes are dropped too, because building them afterwards is faster: those without a constraint, and where the
+/// rows are known to be unique those of primary keys and unique constraints.
 struct SuspendedGuards {
     private struct Trigger {
         let table: String
@@ -10,14 +11,15 @@ struct SuspendedGuards {
         let state: String
     }
 
-    private struct ForeignKey {
+    private struct Constraint {
         let table: String
         let name: String
         let definition: String
     }
 
     private let triggers: [Trigger]
-    private let foreignKeys: [ForeignKey]
+    /// Foreign keys come first: they need the others.
+    private let constraints: [Constraint]
     private let indexes: [String]
 
     /// Checks of single rows do not depend on their order, so they stay enabled.
@@ -25,8 +27,12 @@ struct SuspendedGuards {
 
     /// Disables them.
     ///
-    /// - Parameter table: Only of this table; nil for all of the schema.
-    init(in schema: String, table: String? = nil, on connection: isolated PostgresConnection) throws {
+    /// - Parameters:
+    ///   - table: Only of this table; nil for all of the schema.
+    ///   - rowsAreUnique: Whether rows come from tables with the same primary keys and unique constraints.
+    init(
+        in schema: String, table: String? = nil, rowsAreUnique: Bool = false, on connection: isolated PostgresConnection
+    ) throws {
         let parameters: [PostgresParameter] = [.text(quoteIdentifier(schema)), .text(table)]
         triggers = try connection.query(
             """
@@ -36,14 +42,15 @@ struct SuspendedGuards {
                AND NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgenabled <> 'D' AND t.tgname <> $3
             """, parameters + [.text(Self.kept)]
         ).map { try Trigger(table: $0.decode(0), name: $0.decode(1), state: $0.decode(2)) }
-        foreignKeys = try connection.query(
+        constraints = try connection.query(
             """
             SELECT k.conrelid::regclass::text, quote_ident(k.conname), pg_get_constraintdef(k.oid)
               FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
              WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND ($2::text IS NULL OR c.relname = $2)
-               AND k.contype = 'f' AND k.conparentid = 0
-            """, parameters
-        ).map { try ForeignKey(table: $0.decode(0), name: $0.decode(1), definition: $0.decode(2)) }
+               AND (k.contype = 'f' OR $3 AND k.contype IN ('p', 'u') AND c.relkind = 'r' AND NOT c.relispartition) AND k.conparentid = 0
+             ORDER BY k.contype = 'f' DESC, k.oid
+            """, parameters + [.bool(rowsAreUnique)]
+        ).map { try Constraint(table: $0.decode(0), name: $0.decode(1), definition: $0.decode(2)) }
         let found = try connection.query(
             """
             SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid
@@ -55,7 +62,9 @@ struct SuspendedGuards {
         for trigger in triggers {
             try connection.execute("ALTER TABLE \(trigger.table) DISABLE TRIGGER \(trigger.name)")
         }
-        for key in foreignKeys { try connection.execute("ALTER TABLE \(key.table) DROP CONSTRAINT \(key.name)") }
+        for constraint in constraints {
+            try connection.execute("ALTER TABLE \(constraint.table) DROP CONSTRAINT \(constraint.name)")
+        }
     }
 
     /// Enables them again, each as it was.
@@ -63,8 +72,9 @@ struct SuspendedGuards {
     /// - Throws: ``PostgresError`` 23503 when a row refers to a missing row.
     func restore(on connection: isolated PostgresConnection) throws {
         for index in indexes { try connection.execute(index) }
-        for key in foreignKeys {
-            try connection.execute("ALTER TABLE \(key.table) ADD CONSTRAINT \(key.name) \(key.definition)")
+        for constraint in constraints.reversed() {
+            try connection.execute(
+                "ALTER TABLE \(constraint.table) ADD CONSTRAINT \(constraint.name) \(constraint.definition)")
         }
         for trigger in triggers {
             let mode =
