@@ -77,6 +77,7 @@ CASES = {
     "embedded": ("Sources/CConsole/Templates/c5.mustache", "x", "embedded.c:1: Templates/c5.mustache is not embedded"),
     "unknown message": ("Sources/CConsole/Templates/c6.mustache", "{{t.nowhere}}", "en.json:1: the message nowhere is missing"),
     "unused message": ("Sources/CConsole/Messages/en.json", ("^{", '{"unusedMessage": "x",'), "en.json:1: the message unusedMessage is used nowhere"),
+    "error of no source": ("Sources/CConsole/Messages/en.json", ("^{", '{"error:Nothing says this.": "x",'), "en.json:1: no source has the error Nothing says this."),
     "languages": ("Sources/CConsole/Messages/de.json", ("^{", '{"onlyHere": "x",'), "de.json:1: the message onlyHere is missing here or in English"),
     "findings": ("Sources/Diagnostics/C7.swift", 'let a = "made-up-finding"\n', "en.json:1: there is no message for the finding made-up-finding"),
     "errors": ("docs/web-api.md", (r"^\| 0x80040217 \|", "| 0x80040000 |"), "web-api.md:1: 0x80040000 is in the table of errors, and no code of the API"),
@@ -167,6 +168,7 @@ def test_a_rule_that_is_broken_is_told_with_its_place(told, rule):
 
 def test_nothing_is_told_beside_what_was_broken(told):
     # Some of what breaks one rule breaks another along with it.
-    along = ["c3:1: SHELL_SCRIPTS in the Makefile lacks this file", "nothing refers to this file", "is not embedded", "the message unusedMessage is missing here or in English"]
+    along = ["c3:1: SHELL_SCRIPTS in the Makefile lacks this file", "nothing refers to this file", "is not embedded", "the message unusedMessage is missing here or in English",
+             "the message error:Nothing says this. is missing here or in English"]
     expected = [said for _, _, said in CASES.values()] + along
     assert [line for line in told[:-1] if not any(said in line for said in expected)] == []
