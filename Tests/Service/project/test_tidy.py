@@ -50,6 +50,8 @@ CASES = {
     "folders": ("Sources/Records/E8.swift", "// a\n", "Sources/Records:1: "),
     "folders of Swift tests": ([f"Tests/CrowdTests/F{n}.swift" for n in range(17)], "// a\n", "Tests/CrowdTests:1: 17 files of code, more than 16"),
     "folders of service tests": ([f"Tests/Service/crowd/test_f{n}.py" for n in range(17)], "# a\n", "Tests/Service/crowd:1: 17 files of code, more than 16"),
+    "folder of a Swift test": ("Tests/RecordsTests/RecordQueryTests.swift", "// a\n", "RecordQueryTests.swift:1: what this tests is in Records/Queries: move it"),
+    "folder of Swift tests": ("Tests/RecordsTests/Nowhere/H1.swift", "// a\n", "H1.swift:1: Records has no folder Nowhere: tests have the folders"),
     "length": ("Sources/Records/B8.swift", "// a\n" * 451, "B8.swift:451: longer than 450 lines"),
     "function length": ("Sources/Records/E1.swift", "func a() {\n" + "    b()\n" * 59 + "}\n", "E1.swift:1: a function of 61 lines, more than 60"),
     "length of a Python function": ("Tests/Service/records/e1.py", "# a\ndef a():\n" + "    b()\n" * 60, "e1.py:2: a function of 61 lines, more than 60"),
