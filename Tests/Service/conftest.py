@@ -137,13 +137,9 @@ def routed():
 @pytest.fixture(scope="module")
 def console():
     """A running deployment with a console, which the tests of one file share."""
-    deployment = Deployment()
-    try:
-        deployment.start()
+    with Deployment.made() as deployment:
         deployment.pages = f"{deployment.dev['baseURL']}/contoso"
         yield deployment
-    finally:
-        deployment.remove()
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +171,5 @@ def no_lockout():
 @pytest.fixture
 def own_service():
     """A running deployment for one test, which may break it."""
-    deployment = Deployment()
-    try:
-        yield deployment.start()
-    finally:
-        deployment.remove()
+    with Deployment.made() as deployment:
+        yield deployment

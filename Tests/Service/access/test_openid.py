@@ -68,16 +68,12 @@ def provider(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trusting(provider):
-    deployment = Deployment(FIELDSEAL_ISSUERS_AUTHORITY_FILE=str(provider.folder / "tls.crt"))
-    try:
-        deployment.start()
+    with Deployment.made(FIELDSEAL_ISSUERS_AUTHORITY_FILE=str(provider.folder / "tls.crt")) as deployment:
         deployment.pages = f"{deployment.base}/contoso"
         provider.start(f"{deployment.pages}/sign-in/back", "first")
         added = deployment.json("issuer", "add", "Canaille", "--issuer", provider.issuer, "--client-id", "fieldseal", stdin="the secret/of fieldseal+there\n")
         assert added["redirectURI"] == f"{deployment.pages}/sign-in/back"
         yield deployment
-    finally:
-        deployment.remove()
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """A deployment under attack: a server that runs all the time, a fresh one for a second look, and SQL as each role."""
 
-import base64
 import collections
 import contextlib
 import copy
-import hmac
 import json
 import re
 import socket
-import time
 import uuid
 
 import psycopg
@@ -195,9 +192,3 @@ class Visitor(requests.Session):
     def key(self, server=None, csrf=None):
         """The answer to "Show the key"."""
         return self.page("settings/data-encryption/key", server, csrf=csrf or self.csrf(server))
-
-
-def one_time_password(secret, step=0):
-    digest = hmac.new(base64.b32decode(secret), (int(time.time()) // 30 + step).to_bytes(8, "big"), "sha1").digest()
-    offset = digest[19] & 15
-    return f"{(int.from_bytes(digest[offset:offset + 4], 'big') & 0x7FFFFFFF) % 1_000_000:06}"

@@ -5,7 +5,6 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import subprocess
 import types
 
@@ -15,6 +14,7 @@ import pytest
 import scratch
 import template
 from cluster import Cluster
+from ports import free_port
 from server import Server
 from service import PATIENCE
 from template import SUPPORT
@@ -167,12 +167,6 @@ def is_served(cluster, folder):
     opened = {a: s for a, _, s in cell_reader.read_organization(f"host={folder} user=postgres dbname=fieldseal", "org_contoso", key)}
     expected = cluster.values | {attribute: "set after the restore", f"mailbox({made}).password": "another"}
     assert opened == expected and old != opened[attribute]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def recovered(cluster, base, point):

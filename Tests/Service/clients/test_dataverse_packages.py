@@ -21,13 +21,9 @@ from service import Deployment
 @pytest.fixture(scope="module")
 def rooted():
     """A deployment whose organization is also at the root of the host 127.0.0.1, for which its certificate is good too."""
-    deployment = Deployment(FIELDSEAL_HOSTS="127.0.0.1=contoso")
-    try:
-        deployment.start()
+    with Deployment.made(FIELDSEAL_HOSTS="127.0.0.1=contoso") as deployment:
         deployment.root = deployment.base.replace("localhost", "127.0.0.1")
         yield deployment
-    finally:
-        deployment.remove()
 
 
 @pytest.fixture(autouse=True)

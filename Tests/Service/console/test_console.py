@@ -114,9 +114,7 @@ def test_a_change_can_be_cancelled_from_the_page(console, browser):
 
 
 def test_a_lost_key_is_activated_by_what_the_page_says():
-    deployment = Deployment()
-    try:
-        deployment.start()
+    with Deployment.made() as deployment:
         deployment.pages = f"{deployment.dev['baseURL']}/contoso"
         deployment.set_key("Lost-and-found-'1'-key")
         deployment.sql("SET session_replication_role = replica; DELETE FROM config.organization_key")
@@ -152,8 +150,6 @@ def test_a_lost_key_is_activated_by_what_the_page_says():
             assert deployment.sql("SELECT count(*) FROM config.organization_key") == [(1,)]
         finally:
             driver.quit()
-    finally:
-        deployment.remove()
 
 
 def test_a_conflict_compares_three_ways(console, browser):

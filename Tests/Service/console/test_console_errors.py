@@ -18,17 +18,13 @@ SHARE, LIMIT = 3, 4
 
 @pytest.fixture(scope="module")
 def console():
-    deployment = Deployment(FIELDSEAL_LIMITS_CLIENT_CONCURRENCY=str(SHARE), FIELDSEAL_LIMITS_REQUESTS=str(LIMIT))
-    try:
-        deployment.start()
+    with Deployment.made(FIELDSEAL_LIMITS_CLIENT_CONCURRENCY=str(SHARE), FIELDSEAL_LIMITS_REQUESTS=str(LIMIT)) as deployment:
         deployment.pages = f"{deployment.dev['baseURL']}/contoso"
         # Requests of the router would be counted too.
         router = deployment.router_pid()
         os.kill(router, signal.SIGSTOP)
         yield deployment
         os.kill(router, signal.SIGCONT)
-    finally:
-        deployment.remove()
 
 
 class Browser:

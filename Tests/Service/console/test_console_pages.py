@@ -32,9 +32,7 @@ LONG = "A name that is as long as names may be, and has no end in sight " * 2 + 
 
 @pytest.fixture(scope="module")
 def console():
-    deployment = Deployment()
-    try:
-        deployment.start()
+    with Deployment.made() as deployment:
         deployment.pages = f"{deployment.dev['baseURL']}/contoso"
         # The mail servers of the samples are not there: what a router found of them would change the pages.
         router = deployment.router_pid()
@@ -44,8 +42,6 @@ def console():
         deployment.wanted = {**pages(deployment, deployment.ids), "mailbox-long": f"records/mailboxes/{deployment.ids['long']}"}
         yield deployment
         os.kill(router, signal.SIGCONT)
-    finally:
-        deployment.remove()
 
 
 def visitor(console, language="en"):

@@ -6,7 +6,6 @@ import pathlib
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 
@@ -16,6 +15,7 @@ import requests
 import scratch
 import template
 import yaml
+from ports import free_port
 from service import PATIENCE, PROGRAM
 from waiting import until
 
@@ -83,12 +83,6 @@ def test_nothing_of_compose_is_left_to_the_operator():
     assert not any("database-settings" in mount for mount in services["fieldseal"]["volumes"])
     assert all(services[n]["cap_drop"] == ["ALL"] and services[n]["read_only"] for n in ("prepare", "setup", "fieldseal"))
     assert "secrets" not in compose and not any("env_file" in s for s in services.values())
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Containers:

@@ -17,9 +17,9 @@ import psycopg
 import pytest
 import requests
 from cluster import Cluster
+from one_time import one_time_password
 from server import Server, serve_settings
 from service import PATIENCE
-from test_console import one_time_password
 
 ZEROS = uuid.UUID(int=0)
 PASSWORDS = {"ada": "ada's own password", "hedy": "hedy's own password", "joan": "joan's own password"}

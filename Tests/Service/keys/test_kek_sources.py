@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import time
 import pkcs11
 import pytest
 import requests
+from ports import free_port
 from server import Server
 from service import PATIENCE
 from soft_token import MODULE, PIN, SoftToken
@@ -261,12 +261,6 @@ def test_what_can_not_be_used_of_a_token_is_named(cluster, server, token, home, 
 
 
 # Programs that fetch the key
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -11,12 +11,8 @@ ADDRESS = "support@contoso.test"
 
 @pytest.fixture(scope="module")
 def receiving():
-    deployment = Deployment()
-    try:
-        deployment.start()
+    with Deployment.made() as deployment:
         yield deployment
-    finally:
-        deployment.remove()
 
 
 @pytest.fixture

@@ -59,13 +59,9 @@ def test_what_is_wrong_is_found(broken_service, statement, code, repair):
 def broken_service():
     from service import Deployment
 
-    deployment = Deployment()
-    try:
-        deployment.start()
+    with Deployment.made() as deployment:
         deployment.key()
         yield deployment
-    finally:
-        deployment.remove()
 
 
 def test_a_folder_that_others_may_write_to(own_service):

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from cluster import MIGRATIONS
+from ports import free_port
 from service import PATIENCE, PROGRAM, Deployment, refused
 from waiting import until
 
@@ -105,14 +106,6 @@ def user_group(user):
     import pwd
 
     return pwd.getpwuid(user).pw_gid
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def test_dev_takes_up_where_it_left_off_however_it_died(own_service):

@@ -15,16 +15,11 @@ import scratch
 import template
 from cluster import Cluster
 from package_root import SOURCE, Root, build, notices_until, start
+from ports import free_port
 from service import PATIENCE, PROGRAM
 
 PAGE_FOLDER = SOURCE / "docs"
 PAGE = (PAGE_FOLDER / "production.md").read_text()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def certificate(folder, name, host="localhost"):

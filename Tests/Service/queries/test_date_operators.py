@@ -81,14 +81,10 @@ def function(operator):
 @pytest.fixture(scope="module")
 def elsewhere():
     """A deployment on a machine that is 14 hours ahead, in whose language a week begins on Monday. Its client's zone is another one still."""
-    deployment = Deployment(TZ="Pacific/Kiritimati", LC_ALL="de_DE.UTF-8", LANG="de_DE.UTF-8")
-    try:
-        deployment.start()
+    with Deployment.made(TZ="Pacific/Kiritimati", LC_ALL="de_DE.UTF-8", LANG="de_DE.UTF-8") as deployment:
         user = deployment.get("WhoAmI").json()["UserId"]
         assert deployment.request("PATCH", f"usersettingscollection({user})", {"timezonecode": 4}).status_code == 204
         yield deployment
-    finally:
-        deployment.remove()
 
 
 def clock(deployment):

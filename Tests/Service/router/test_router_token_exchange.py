@@ -80,13 +80,9 @@ def exchanging(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokens")
     tokens = TokenServer(folder)
     (folder / "applications.json").write_text(json.dumps([{"servers": [HOST], "tokenEndpoint": tokens.endpoint, "clientId": "reader", "grant": "refresh_token"}]))
-    deployment = Deployment(FIELDSEAL_MAIL_APPLICATIONS_FILE=str(folder / "applications.json"), FIELDSEAL_MAIL_AUTHORITY_FILE=str(folder / "tls.crt"))
-    try:
-        deployment.start()
+    with Deployment.made(FIELDSEAL_MAIL_APPLICATIONS_FILE=str(folder / "applications.json"), FIELDSEAL_MAIL_AUTHORITY_FILE=str(folder / "tls.crt")) as deployment:
         deployment.provider = tokens
         yield deployment
-    finally:
-        deployment.remove()
         tokens.server.shutdown()
 
 

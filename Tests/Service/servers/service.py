@@ -1,5 +1,6 @@
 """Starts `fieldseal dev` in a folder of its own, and speaks to it as a client does."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -44,6 +45,17 @@ class Deployment:
             self.run("kek", "create", str(self.home / "kek"))
 
     # Running
+
+    @classmethod
+    @contextlib.contextmanager
+    def made(cls, **environment):
+        """A running deployment, which is removed at the end."""
+        deployment = cls(**environment)
+        try:
+            deployment.start()
+            yield deployment
+        finally:
+            deployment.remove()
 
     def start(self):
         """Starts, and returns once the service is ready."""

@@ -143,11 +143,8 @@ def shape(element):
 @pytest.fixture(scope="module")
 def deployment():
     """One whose key may be changed."""
-    deployment = Deployment()
-    try:
-        yield deployment.start()
-    finally:
-        deployment.remove()
+    with Deployment.made() as deployment:
+        yield deployment
 
 
 @pytest.mark.parametrize("kind", REQUESTS)

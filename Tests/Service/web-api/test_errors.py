@@ -61,9 +61,7 @@ def test_more_requests_at_a_time_than_the_server_takes(strict):
 
 
 def test_a_client_has_a_quota_of_requests():
-    deployment = Deployment(FIELDSEAL_LIMITS_CLIENT_REQUESTS="20", FIELDSEAL_LIMITS_CLIENT_SECONDS="8", FIELDSEAL_LIMITS_CLIENT_CONCURRENCY="2")
-    try:
-        deployment.start()
+    with Deployment.made(FIELDSEAL_LIMITS_CLIENT_REQUESTS="20", FIELDSEAL_LIMITS_CLIENT_SECONDS="8", FIELDSEAL_LIMITS_CLIENT_CONCURRENCY="2") as deployment:
         deployment.token(), deployment.token("user")
         with concurrent.futures.ThreadPoolExecutor(3) as pool, psycopg.connect(deployment.dev["postgres"]) as holder:
             holder.execute("LOCK TABLE org_contoso.queue IN ACCESS EXCLUSIVE MODE")
@@ -80,8 +78,6 @@ def test_a_client_has_a_quota_of_requests():
         assert deployment.get("WhoAmI", client="user").status_code == 200
         time.sleep(int(deployment.get("WhoAmI").headers.get("Retry-After", 0)))
         assert deployment.get("WhoAmI").status_code == 200
-    finally:
-        deployment.remove()
 
 
 def test_a_write_that_names_no_version(strict):

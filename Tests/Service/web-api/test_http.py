@@ -20,11 +20,8 @@ ORIGIN = "https://app.example.com"
 @pytest.fixture(scope="module")
 def browsers(page_server):
     """A deployment that pages of two origins may use."""
-    deployment = Deployment(FIELDSEAL_ALLOWED_ORIGINS=f"{ORIGIN}, {page_server.origin}")
-    try:
-        yield deployment.start()
-    finally:
-        deployment.remove()
+    with Deployment.made(FIELDSEAL_ALLOWED_ORIGINS=f"{ORIGIN}, {page_server.origin}") as deployment:
+        yield deployment
 
 
 class PageServer:

@@ -20,11 +20,8 @@ SOAP = "Content-Type: text/xml; charset=utf-8"
 @pytest.fixture(scope="module")
 def deployment():
     """A deployment of its own: what large requests hold, other tests would miss."""
-    deployment = Deployment(FIELDSEAL_LIMITS_BODY_SECONDS="3600")
-    try:
-        yield deployment.start()
-    finally:
-        deployment.remove()
+    with Deployment.made(FIELDSEAL_LIMITS_BODY_SECONDS="3600") as deployment:
+        yield deployment
 
 
 class Upload:

@@ -10,13 +10,9 @@ from service import Deployment, refused
 
 @pytest.fixture(scope="module")
 def service():
-    deployment = Deployment()
-    try:
-        deployment.start()
+    with Deployment.made() as deployment:
         deployment.dev["clients"]["mailadmin"] = deployment.json("client", "add", "mailadmin", "--org", "contoso", "--role", "Email Administrator")
         yield deployment
-    finally:
-        deployment.remove()
 
 
 def by_request(service, entity, id):

@@ -10,11 +10,8 @@ from service import Deployment, refused
 
 @pytest.fixture(scope="module")
 def service():
-    deployment = Deployment()
-    try:
-        yield deployment.start()
-    finally:
-        deployment.remove()
+    with Deployment.made() as deployment:
+        yield deployment
 
 
 def by_patch(service, id, body):

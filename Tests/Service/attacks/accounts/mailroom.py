@@ -185,11 +185,7 @@ def refusal(response, *statuses):
 @pytest.fixture(scope="module")
 def room():
     """A room in which the user has a mailbox: its tests import it by this name."""
-    room = Mailroom()
-    try:
-        room.start()
+    with Mailroom.made() as room:
         room.person = room.users["user"]
         room.box = room.user_box(room.person, room.profile(), "user@contoso.test")
         yield room
-    finally:
-        room.remove()

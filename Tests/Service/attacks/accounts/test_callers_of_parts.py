@@ -9,15 +9,11 @@ from test_batches import batch, change_set, multipart, part
 
 @pytest.fixture(scope="module")
 def room():
-    room = Mailroom()
-    try:
-        room.start()
+    with Mailroom.made() as room:
         second = room.json("client", "add", "second", "--org", "contoso", "--role", "System Administrator")
         room.dev["clients"]["second"] = second
         room.users["second"] = room.get("WhoAmI", client="second").json()["UserId"]
         yield room
-    finally:
-        room.remove()
 
 
 @pytest.fixture

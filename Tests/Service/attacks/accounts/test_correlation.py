@@ -51,11 +51,8 @@ class Correspondents(Mailroom):
 
 @pytest.fixture(scope="module")
 def room():
-    room = Correspondents()
-    try:
-        yield room.start()
-    finally:
-        room.remove()
+    with Correspondents.made() as room:
+        yield room
 
 
 @pytest.fixture(params=["token", "header", "references", "subject"])

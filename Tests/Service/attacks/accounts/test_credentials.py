@@ -13,11 +13,8 @@ from place import SQL_ROLES
 
 @pytest.fixture(scope="module")
 def room():
-    room = Mailroom()
-    try:
-        yield room.start()
-    finally:
-        room.remove()
+    with Mailroom.made() as room:
+        yield room
 
 
 @pytest.fixture(scope="module")

@@ -22,13 +22,9 @@ LIMIT = 5
 @pytest.fixture(scope="module")
 def hurried():
     """A deployment whose statements end after five seconds, and an e-mail of the Basic User with a long text."""
-    deployment = Deployment(FIELDSEAL_LIMITS_STATEMENT_SECONDS=str(LIMIT))
-    try:
-        deployment.start()
+    with Deployment.made(FIELDSEAL_LIMITS_STATEMENT_SECONDS=str(LIMIT)) as deployment:
         deployment.long = deployment.create("emails", {"subject": "long", "description": "a" * LENGTH}, client="user")
         yield deployment
-    finally:
-        deployment.remove()
 
 
 def contains(count, name="description"):
@@ -172,9 +168,7 @@ def test_a_client_that_hangs_up_takes_its_query_along(hurried):
 
 
 def test_a_server_whose_connections_are_in_use_says_so():
-    deployment = Deployment(FIELDSEAL_CONNECTIONS="4", FIELDSEAL_LIMITS_STATEMENT_SECONDS="300")
-    try:
-        deployment.start()
+    with Deployment.made(FIELDSEAL_CONNECTIONS="4", FIELDSEAL_LIMITS_STATEMENT_SECONDS="300") as deployment:
         for client in ("admin", "user", "router"):
             deployment.token(client)
         with psycopg.connect(deployment.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -189,8 +183,6 @@ def test_a_server_whose_connections_are_in_use_says_so():
             holder.rollback()
             assert [future.result().status_code for future in asked] == [200] * 4
         assert deployment.get("mailboxes?$top=1&$count=true", client="router").status_code == 200
-    finally:
-        deployment.remove()
 
 
 def test_a_server_ends_although_a_statement_does_not():

@@ -14,9 +14,7 @@ from service import PATIENCE
 @pytest.fixture(scope="module")
 def room():
     """The Basic User `user` and the administrator `ceo` have mailboxes of their own."""
-    room = Mailroom()
-    try:
-        room.start()
+    with Mailroom.made() as room:
         room.person = room.users["user"]
         room.box = room.user_box(room.person, room.profile(), "user@contoso.test")
         unit = room.get("businessunits").json()["value"][0]["businessunitid"]
@@ -27,8 +25,6 @@ def room():
         room.dev["clients"]["other"] = made
         room.users["other"] = room.get("WhoAmI", client="other").json()["UserId"]
         yield room
-    finally:
-        room.remove()
 
 
 STATUSES = {2: "Completed", 3: "Sent", 4: "Received", 6: "Pending Send", 7: "Sending", 8: "Failed"}

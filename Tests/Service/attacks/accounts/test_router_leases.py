@@ -8,11 +8,8 @@ from mailroom import Mailroom, refusal
 
 @pytest.fixture(scope="module")
 def room():
-    room = Mailroom()
-    try:
-        yield room.start()
-    finally:
-        room.remove()
+    with Mailroom.made() as room:
+        yield room
 
 
 @pytest.fixture

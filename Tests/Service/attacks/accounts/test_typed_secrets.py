@@ -6,6 +6,7 @@ import urllib.parse
 
 import pytest
 import requests
+from one_time import one_time_password
 
 NUL = "\0"
 
@@ -181,8 +182,6 @@ def test_a_password_of_a_person_is_asked_for_again(service, browser):
 
 
 def test_one_time_passwords_are_turned_off_with_a_code_only(service):
-    from test_console import one_time_password
-
     service.run("user", "add", "grace", "--role", "Basic User", stdin="Password-of-grace-1\n")
     browser = Browser(service, {"username": "grace", "password": "Password-of-grace-1"})
     csrf = browser.form(browser.get("account"), "account/offer")["csrf"]

@@ -1,10 +1,10 @@
 """Evidence that a superuser takes away, without triggers and before it is in the chain, is missed: by the server that wrote it, and by the doctor."""
 
-import contextlib
 import json
 
 import psycopg
 import pytest
+from pending_events import unlinked
 from service import Deployment
 from waiting import until
 
@@ -13,13 +13,9 @@ SECRET = "hunter2-of-the-lost-evidence"
 
 @pytest.fixture(scope="module")
 def service():
-    deployment = Deployment()
-    try:
-        deployment.start()
+    with Deployment.made() as deployment:
         deployment.key()
         yield deployment
-    finally:
-        deployment.remove()
 
 
 def events(service, kind):
@@ -43,14 +39,6 @@ def quietly(service, *statements):
 def archive(service, file, *arguments):
     [(now,)] = service.sql("SELECT to_char(now() AT TIME ZONE 'UTC' + interval '1 second', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
     service.run("events", "archive", "--org", "contoso", "--before", now, "--to", str(file), *arguments)
-
-
-@contextlib.contextmanager
-def unlinked(service):
-    """Holds the end of the chain, so that events wait."""
-    with psycopg.connect(service.dev["postgres"]) as lock:
-        lock.execute("SELECT FROM config.attested_state FOR UPDATE")
-        yield
 
 
 # Before an event is linked --------------------------------------------------------------------------------------------------------

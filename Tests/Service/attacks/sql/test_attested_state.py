@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from attested import Attestor
 from cluster import seal
-from place import PASSWORD, SQL_ROLES, name, one_time_password
+from one_time import one_time_password
+from place import PASSWORD, SQL_ROLES, name
 from service import PATIENCE
 
 

@@ -6,7 +6,8 @@ import time
 
 import psycopg
 import pytest
-from place import PASSWORD, name, one_time_password
+from one_time import one_time_password
+from place import PASSWORD, name
 from service import PATIENCE
 from test_two_organizations import put_events_back
 

@@ -23,11 +23,8 @@ PROXY, OTHER = "127.0.0.9", "127.0.0.5"
 
 @pytest.fixture(scope="module")
 def proxied():
-    deployment = Deployment(FIELDSEAL_TRUSTED_PROXIES=f"{PROXY},10.0.0.0/8,2001:db8:ffff::/48")
-    try:
-        yield deployment.start()
-    finally:
-        deployment.remove()
+    with Deployment.made(FIELDSEAL_TRUSTED_PROXIES=f"{PROXY},10.0.0.0/8,2001:db8:ffff::/48") as deployment:
+        yield deployment
 
 
 class From(HTTPAdapter):

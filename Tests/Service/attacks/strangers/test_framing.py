@@ -13,11 +13,8 @@ from service import Deployment
 
 @pytest.fixture(scope="module")
 def service():
-    deployment = Deployment()
-    try:
-        yield deployment.start()
-    finally:
-        deployment.remove()
+    with Deployment.made() as deployment:
+        yield deployment
 
 
 def statuses(service, data, wait=20):

@@ -81,15 +81,11 @@ def issuer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trusting(issuer):
-    deployment = Deployment(FIELDSEAL_ISSUERS_AUTHORITY_FILE=issuer.authority)
-    try:
-        deployment.start()
+    with Deployment.made(FIELDSEAL_ISSUERS_AUTHORITY_FILE=issuer.authority) as deployment:
         deployment.pages = f"{deployment.base}/contoso"
         deployment.run("issuer", "add", "Elsewhere", "--issuer", issuer.url, "--client-id", "fieldseal", stdin="a secret\n")
         deployment.run("issuer", "link", "Elsewhere", "ada", "--user", "admin")
         yield deployment
-    finally:
-        deployment.remove()
 
 
 class Attempt:

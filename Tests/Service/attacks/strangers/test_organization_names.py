@@ -19,11 +19,8 @@ TELLING = [
 
 @pytest.fixture(scope="module")
 def service():
-    deployment = Deployment()
-    try:
-        yield deployment.start()
-    finally:
-        deployment.remove()
+    with Deployment.made() as deployment:
+        yield deployment
 
 
 def ask(service, name, path, method="GET", **options):

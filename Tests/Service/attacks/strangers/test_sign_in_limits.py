@@ -24,11 +24,8 @@ from waiting import until
 @pytest.fixture(scope="module")
 def signed():
     """A deployment of four database connections behind a trusted proxy, so that a test can come from many addresses."""
-    deployment = Deployment(FIELDSEAL_CONNECTIONS="4", FIELDSEAL_TRUSTED_PROXIES=PROXY)
-    try:
-        yield deployment.start()
-    finally:
-        deployment.remove()
+    with Deployment.made(FIELDSEAL_CONNECTIONS="4", FIELDSEAL_TRUSTED_PROXIES=PROXY) as deployment:
+        yield deployment
 
 
 def sign_in(deployment, name, password, address, timeout=PATIENCE):

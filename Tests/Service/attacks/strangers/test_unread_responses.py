@@ -24,14 +24,10 @@ WSDL = "/contoso/XRMServices/2011/Organization.svc?wsdl"
 
 @pytest.fixture(scope="module")
 def service():
-    deployment = Deployment()
-    try:
-        deployment.start()
+    with Deployment.made() as deployment:
         deployment.email = deployment.create("emails", {"subject": "long", "description": "x" * LENGTH}, client="user")
         deployment.long = f"/contoso/api/data/v9.2/emails({deployment.email})?$select=description"
         yield deployment
-    finally:
-        deployment.remove()
 
 
 def memory(service):

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import requests
 from cluster import Cluster
+from pending_events import unlinked
 from service import PROGRAM, Deployment
 
 SECRET = "hunter2-of-the-evidence-tests"
@@ -22,13 +23,9 @@ SECRET = "hunter2-of-the-evidence-tests"
 @pytest.fixture(scope="module")
 def evidence():
     """A deployment whose evidence these tests attack; each mends what it broke."""
-    deployment = Deployment()
-    try:
-        deployment.start()
+    with Deployment.made() as deployment:
         deployment.key()
         yield deployment
-    finally:
-        deployment.remove()
 
 
 def exported(service, after=0):
@@ -213,14 +210,6 @@ COPIED = "occurred_on, kind, outcome, actor, address, request_id, details, tag"
 
 def refusals(service, after):
     return [(e["actor"], e["outcome"], e["details"]) for e in exported(service, after) if e["kind"] == "event refused"]
-
-
-@contextlib.contextmanager
-def unlinked(service):
-    """Holds the end of the chain, so that events stay pending."""
-    with psycopg.connect(service.dev["postgres"]) as lock:
-        lock.execute("SELECT FROM config.attested_state FOR UPDATE")
-        yield
 
 
 @pytest.mark.parametrize("role", ["fieldseal_service", "fieldseal_owner"])
@@ -448,13 +437,9 @@ def test_a_checkpoint_that_was_moved(evidence):
 @pytest.fixture(scope="module")
 def archived():
     """A deployment with archives of its events."""
-    deployment = Deployment()
-    try:
-        deployment.start()
+    with Deployment.made() as deployment:
         deployment.key()
         yield deployment
-    finally:
-        deployment.remove()
 
 
 def archive(service, file, *arguments, before=None, **options):
