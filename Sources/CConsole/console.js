@@ -185,7 +185,7 @@ for (const input of document.querySelectorAll("[data-most]")) {
         input.reportValidity();
     });
 }
-// A text that is no address is refused before it is sent, as the service would. It parts lists as the service does.
+// A text that is not an address is refused before it is sent, as the service would. It parts lists as the service does.
 function addresses(text) {
     const parts = [""];
     let quoted = false, inside = false, escaped = false;
@@ -259,9 +259,9 @@ function tellOffline(form, button, isOffline) {
     if (isOffline) tell("offline", "problem", button, form);
 }
 // What was typed into a form and not sent is lost when another form or link of the page is used. The first press says so, a second one
-// goes on. Ticked rows of a list are no edit.
+// goes on. Ticked rows of a list are not an edit.
 const isEdited = (field) => {
-    // What a browser fills in by itself is no edit.
+    // What a browser fills in by itself is not an edit.
     if (field.type === "hidden" || /current-password|username|one-time-code/.test(field.autocomplete)) return false;
     if (field.type === "file") return field.files.length > 0;
     if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;

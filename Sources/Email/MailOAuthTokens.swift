@@ -86,7 +86,7 @@ package final class MailOAuthTokens: Sendable {
     /// - Throws: ``FileError`` when a file can't be read or is invalid.
     package init(file: String, authorityFile: String?) throws(FileError) {
         guard let data = FileManager.default.contents(atPath: file) else {
-            throw FileError(file, "can't be read: \(FileStatus.obstacle(toReading: file) ?? "it is no file")")
+            throw FileError(file, "can't be read: \(FileStatus.obstacle(toReading: file) ?? "it is not a file")")
         }
         guard let entries = try? JSONDecoder().decode([Entry].self, from: data) else {
             throw FileError(
@@ -107,7 +107,7 @@ package final class MailOAuthTokens: Sendable {
 
     private static func secret(in file: String) throws(FileError) -> SecretBytes {
         guard let text = FileManager.default.contents(atPath: file) else {
-            throw FileError(file, "can't be read: \(FileStatus.obstacle(toReading: file) ?? "it is no file")")
+            throw FileError(file, "can't be read: \(FileStatus.obstacle(toReading: file) ?? "it is not a file")")
         }
         let end = text.firstIndex { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") } ?? text.endIndex
         return text[..<end].withUnsafeBytes(SecretBytes.init(copying:))
@@ -223,7 +223,8 @@ package final class MailOAuthTokens: Sendable {
             refreshToken: application.grant == .refreshToken ? reply.refreshToken.map(bytes) : nil)
     }
 
-    /// The error for an answer without a token: of the stored password, else of the application, or of what is no such server.
+    /// The error for an answer without a token: of the stored password, else of the application, or of something that is not an
+    /// authorization server.
     private static func refusal(_ answer: HTTPSRequest.Answer, of application: Application) -> FieldsealError {
         let reason = reason(answer)
         guard answer.status >= 400, application.grant.refusals.contains(reason) else {

@@ -208,7 +208,7 @@ private enum Replay {
     case done
     /// The position is ahead of it.
     case ahead
-    /// It is no standby of the server that has the position.
+    /// It is not a standby of the server that has the position.
     case never
 }
 

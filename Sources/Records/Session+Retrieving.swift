@@ -234,7 +234,7 @@ private final class RetrieveOperation: Sendable {
         depth: Int = 0
     ) throws(FieldsealError) {
         guard depth <= Self.depthLimit else {
-            throw FieldsealError(.queryDoesNotFit, "$expand may be nested \(Self.depthLimit) levels deep.")
+            throw FieldsealError(.queryDoesNotFit, "$expand may be nested at most \(Self.depthLimit) levels deep.")
         }
         var query = query
         var expansions: [(Expansion, ExpansionWay)] = []

@@ -133,7 +133,9 @@ final class KeyChange {
                         + "End that transaction, and try again.")
             } catch .outrun {
                 throw FieldsealError(
-                    .encryption, "The key was not changed: cells were written faster than they could be sealed again.")
+                    .encryption,
+                    "The key was not changed: cells were written faster than they could be encrypted again. "
+                        + "Try again when fewer passwords are written.")
             }
         }
         try reporter.check()

@@ -8,7 +8,7 @@ struct WrittenDate {
         case sign(Character)
     }
 
-    /// The farthest zone from Greenwich in hours. A greater number is no zone.
+    /// The farthest zone from Greenwich in hours. A greater number is not a zone.
     private static let farthestZone = 14
     private static let daySeconds = 86_400.0
 
@@ -182,7 +182,7 @@ struct WrittenDate {
         return midnight(year: year, month: month, day: day)
     }
 
-    /// The day of `27.11.2026`, and of `11/27/2026` or `27-11-2026` if one of the numbers is no month.
+    /// The day of `27.11.2026`, and of `11/27/2026` or `27-11-2026` if one of the numbers is not a month.
     private static func midnight(ofNumbers tokens: [Token]) -> Date? {
         for index in tokens.indices.dropLast(4) {
             guard case .number(let first, 1...2) = tokens[index], case .sign(let sign) = tokens[index + 1],

@@ -208,7 +208,7 @@ struct BodySelection {
         let label = part.type.value.text("charset").map { MailMessage.oneLine(String($0.prefix(40))) }
         if Charset.isDamaged(text, content) {
             let charset = label.map { "the charset \($0)" } ?? "its charset"
-            notes.append("Some bytes of the text are no characters of \(charset): U+FFFD stands for them.")
+            notes.append("Some bytes of the text are not characters of \(charset): U+FFFD stands for them.")
         }
         guard let label, !Charset.isKnown(label), !content.allSatisfy({ $0 < 0x80 }) else { return }
         notes.append("The charset \(label) is not known: the text is a guess.")
@@ -217,7 +217,7 @@ struct BodySelection {
     /// Notes bytes without a character in the name of a file.
     private mutating func noteBytes(ofName name: String?) {
         guard let name, name.unicodeScalars.contains("\u{FFFD}") else { return }
-        notes.append("Some bytes of the name of a file are no characters of its charset: U+FFFD stands for them.")
+        notes.append("Some bytes of the name of a file are not characters of its charset: U+FFFD stands for them.")
     }
 
     /// The charset that an HTML document declares.

@@ -26,9 +26,9 @@ package struct MailMessage: Sendable {
     package var attachments: [Attachment] = []
     /// Messages that were forwarded as attachments, whole.
     package var messages: [[UInt8]] = []
-    /// Whether there is more in it than ``messages``: words, attachments, or parts that can't be read.
+    /// Whether the message has more than ``messages``: words, attachments, or parts that can't be read.
     package private(set) var saysMore = false
-    /// What the rest does not show of the message: see ``original(of:)``.
+    /// The parts of the message that the other properties do not show: see ``original(of:)``.
     package private(set) var notes: [Note] = []
 
     /// Something that could not be represented.
@@ -134,7 +134,7 @@ package struct MailMessage: Sendable {
                 isOfHeader: true)
         }
         if flaws.isDamaged {
-            note("Some bytes of the subject are no characters of its charset: U+FFFD stands for them.", isOfHeader: true)
+            note("Some bytes of the subject are not characters of its charset: U+FFFD stands for them.", isOfHeader: true)
         }
     }
 

@@ -94,7 +94,7 @@ struct MessageStructure {
             let line = body[start..<end]
             start = end
             guard line.starts(with: delimiter) else { continue }
-            // With an empty boundary, `-- ` before a signature is no delimiter.
+            // With an empty boundary, `-- ` before a signature is not a delimiter.
             if delimiter.count == 2, line.contains(0x20) { continue }
             let rest = line.dropFirst(delimiter.count).trimmed
             let isLast = rest.elementsEqual("--".utf8)

@@ -38,7 +38,7 @@ package struct BackupContents: Sendable {
     ///   - catalog: What the dump holds.
     ///   - config: Those of ``configTables``; nil where the dump has no schema `config`.
     ///   - schemas: Those of ``organizationTables``, by schema.
-    /// - Throws: ``FieldsealError`` for a text that is no dump's.
+    /// - Throws: ``FieldsealError`` for a text that is not from a dump.
     package init(_ catalog: DumpCatalog, config: String?, schemas: [String: String], kek: KeyEncryptionKey?) throws {
         self.catalog = catalog
         let tables = try config.map { try Self.rows(of: "config", in: $0) } ?? [:]

@@ -47,7 +47,7 @@ final class DumpReader {
             }
             if line.hasPrefix("COPY ") { return try copy(line) }
             if line.hasPrefix("SELECT pg_catalog.setval(") { return try sequence(line) }
-            throw Self.refusal("it has a line that is no data: \(String(line.prefix(60)).quotedForMessage).")
+            throw Self.refusal("it has a line that is not data: \(String(line.prefix(60)).quotedForMessage).")
         }
         return nil
     }
@@ -191,7 +191,7 @@ final class DumpReader {
 
     private func require(_ schema: String, of name: String) throws {
         guard schema == self.schema else {
-            throw Self.refusal("it has rows of \("\(schema).\(name)".quotedForMessage), which is no table of the organization.")
+            throw Self.refusal("it has rows of \("\(schema).\(name)".quotedForMessage), which is not a table of the organization.")
         }
     }
 

@@ -29,7 +29,7 @@ package final class ExportFile: Sendable {
         guard descriptor >= 0, try Self.status(of: descriptor).isRegular else {
             throw FieldsealError(
                 .invalidArgument,
-                "The file \(path.quotedPath) can't be read: \(FileStatus.obstacle(toReading: path) ?? "it is no regular file").")
+                "The file \(path.quotedPath) can't be read: \(FileStatus.obstacle(toReading: path) ?? "it is not a regular file").")
         }
     }
 

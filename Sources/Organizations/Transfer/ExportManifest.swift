@@ -173,5 +173,5 @@ package struct ExportManifest: Sendable, Equatable {
     }
 
     static let malformed = FieldsealError(
-        .invalidArgument, "The file is no export of this product, or was cut off: its manifest is missing at the end.")
+        .invalidArgument, "The file is not an export of Fieldseal, or was cut off: its manifest is missing at the end.")
 }

@@ -107,7 +107,7 @@ struct ServerCertificate {
         do {
             return try String(contentsOfFile: path, encoding: .utf8)
         } catch {
-            throw .unreadable(path, "it is no text")
+            throw .unreadable(path, "it is not text")
         }
     }
 

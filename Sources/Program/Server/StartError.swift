@@ -55,7 +55,7 @@ enum StartError: Error, CustomStringConvertible {
         case .organizationsUnknown(let name): "the organizations of the database \(name) can't be read; see PostgreSQL's log"
         case .socketTaken(let path):
             "another program listens on \(path); end that one, or set socket.path to another path"
-        case .noSocket(let path): "\(path) is a file that is no socket; remove it, or set socket.path to another path"
+        case .noSocket(let path): "\(path) is a file, but not a socket; remove it, or set socket.path to another path"
         case .unusableSocket(let name):
             "systemd gave the socket '\(name)', which the service does not use; it takes stream sockets that listen, with "
                 + "FileDescriptorName=https or http, and one unix socket"

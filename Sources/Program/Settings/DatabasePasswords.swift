@@ -50,7 +50,7 @@ enum DatabasePasswords {
 
     private static func read(_ name: String) throws(SettingsError) -> (text: [UInt8], path: String) {
         guard !name.isEmpty, !name.contains("/"), !name.hasPrefix(".") else {
-            throw problem("\(name) is no name of a credential: it has no slash, and does not begin with a dot")
+            throw problem("\(name) is not a credential's name: such a name has no slash, and does not begin with a dot")
         }
         guard let folder = ProcessInfo.processInfo.environment["CREDENTIALS_DIRECTORY"] else {
             throw problem(
@@ -63,7 +63,9 @@ enum DatabasePasswords {
             throw problem("\(path) can't be read: \(String(cString: strerror(errno))). Name the credential in the unit too")
         }
         defer { close(descriptor) }
-        guard let status = FileStatus(descriptor: descriptor), status.isRegular else { throw problem("\(path) is no regular file") }
+        guard let status = FileStatus(descriptor: descriptor), status.isRegular else {
+            throw problem("\(path) is not a regular file")
+        }
         guard status.owner == geteuid() || status.owner == 0 else {
             throw problem("\(path) belongs to the user with the id \(status.owner), who could replace it")
         }
@@ -95,7 +97,8 @@ enum DatabasePasswords {
                 }
             }
             guard fields.count == 5 else {
-                throw problem("line \(number + 1) of \(path) is no line of a password file: host:port:database:user:password")
+                throw problem(
+                    "line \(number + 1) of \(path) is not a line of a password file: write host:port:database:user:password")
             }
             users.insert(String(decoding: fields[3], as: UTF8.self))
         }

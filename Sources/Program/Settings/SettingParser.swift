@@ -63,7 +63,7 @@ struct SettingParser {
                     return (member.name, list.map { $0.string ?? "" })
                 })
         case .text, .file, .connection, .address:
-            if form == .plain, Self.isNoText(text) { throw misfit("\(text), which is no text; put a text in quotes") }
+            if form == .plain, Self.isNoText(text) { throw misfit("\(text), which is not text; put a text in quotes") }
             if text.isEmpty { return try none() }
             return try checked(text)
         }
@@ -90,12 +90,12 @@ struct SettingParser {
         for (host, text) in entries {
             let host = host.lowercased()
             guard host.wholeMatch(of: /[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?/) != nil, !host.contains("..") else {
-                throw misfit("an object with \(host.prefix(100)), which is no host name")
+                throw misfit("an object with \(host.prefix(100)), which is not a host name")
             }
             guard table[host] == nil else { throw misfit("an object with \(host.prefix(100)) twice") }
             switch texts {
             case .organizations:
-                guard Organization.isName(text) else { throw misfit("\(text.prefix(100)), which is no organization's name") }
+                guard Organization.isName(text) else { throw misfit("\(text.prefix(100)), which is not an organization's name") }
                 guard ServiceAddresses.canBeRoot(text) else {
                     throw misfit("\(text), which is the name of a path of the Web API; such an organization has no host of its own")
                 }
@@ -129,7 +129,7 @@ struct SettingParser {
         var networks: [String] = []
         for text in texts {
             let text = text.trimmingCharacters(in: .whitespaces)
-            guard IPNetwork(text) != nil else { throw misfit("a list with \(text.prefix(100)), which is no network") }
+            guard IPNetwork(text) != nil else { throw misfit("a list with \(text.prefix(100)), which is not a network") }
             networks.append(text)
         }
         return networks
@@ -138,7 +138,7 @@ struct SettingParser {
     private func command(_ texts: [String]) throws(SettingsError) -> [String] {
         guard let program = texts.first else { return [] }
         guard program.hasPrefix("/") else {
-            throw misfit("a list that begins with \(program.prefix(100)), which is no absolute path")
+            throw misfit("a list that begins with \(program.prefix(100)), which is not an absolute path")
         }
         guard !texts.contains(where: { $0.unicodeScalars.contains("\0") }) else {
             throw misfit("an argument with the character U+0000")
@@ -155,7 +155,7 @@ struct SettingParser {
                 text.wholeMatch(of: /https:\/\/([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/) != nil && !text.hasSuffix(":443")
             let isLocal =
                 text.wholeMatch(of: /http:\/\/(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?/) != nil && !text.hasSuffix(":80")
-            guard isPublic || isLocal else { throw misfit("a list with \(text.prefix(100)), which is no origin") }
+            guard isPublic || isLocal else { throw misfit("a list with \(text.prefix(100)), which is not an origin") }
             origins.append(text)
         }
         return origins

@@ -38,7 +38,8 @@ struct SettingsFile {
         }
         for (name, child) in mapping {
             guard case .scalar(let scalar) = name, !scalar.string.contains(".") else {
-                throw SettingsError.malformed("\(place(name)) has a name that is no setting; https.port is port below https")
+                throw SettingsError.malformed(
+                    "\(place(name)) has a name that is not a setting; https.port is written as port below https")
             }
             let key = prefix + scalar.string
             if table.contains(where: { $0.key.hasPrefix("\(key).") }) {

@@ -53,7 +53,7 @@ struct SettingsFiles {
         let folder = path.isEmpty ? "." : path
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder) else { return "there is no folder \(folder)" }
-        guard isFolder.boolValue else { return "\(folder) is no folder" }
+        guard isFolder.boolValue else { return "\(folder) is not a folder" }
         return access(folder, W_OK | X_OK) == 0 ? nil : "no file can be made in \(folder): \(reason)"
     }
 

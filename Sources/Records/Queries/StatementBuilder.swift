@@ -79,7 +79,7 @@ package struct StatementBuilder {
         }
     }
 
-    /// Counts uses of an attribute's value. Those of long texts are bounded.
+    /// Counts how often a query uses long texts, and refuses too many uses. Other attributes are not counted.
     ///
     /// - Throws: ``FieldsealError`` when there are too many.
     mutating func count(_ column: QueryScope.Resolved, uses: Int = 1) throws(FieldsealError) {

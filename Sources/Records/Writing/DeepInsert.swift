@@ -37,7 +37,7 @@ package struct DeepInsert: Sendable {
         throws(FieldsealError) -> Int
     {
         guard depth <= Self.depthLimit else {
-            throw FieldsealError(.payloadDoesNotFit, "Related records may be nested \(Self.depthLimit) levels deep.")
+            throw FieldsealError(.payloadDoesNotFit, "Related records may be nested at most \(Self.depthLimit) levels deep.")
         }
         var own: [JSONValue.Member] = []
         var after: [(relationship: EntityRelationship, values: [JSONValue], areAddresses: Bool)] = []
@@ -93,7 +93,7 @@ package struct DeepInsert: Sendable {
 
     /// The address in an object that refers to a record (OData JSON Format 4.01, section 8.5); nil for the values of a new record.
     ///
-    /// - Throws: ``FieldsealError`` for an address beside values, of which one would be lost, and for one that is no text.
+    /// - Throws: ``FieldsealError`` for an address beside values, of which one would be lost, and for one that is not text.
     private static func address(
         in object: [JSONValue.Member], _ property: String, _ entity: EntityDefinition
     ) throws(FieldsealError) -> JSONValue? {
@@ -175,7 +175,7 @@ package struct DeepInsert: Sendable {
     private func refuse(_ entity: EntityDefinition, _ member: JSONValue.Member) throws(FieldsealError) -> Int {
         throw FieldsealError(
             .payloadDoesNotFit,
-            "\(entity.logicalName) takes no object under \(member.name.quotedForMessage): it is no single-valued navigation property."
+            "\(entity.logicalName) takes no object under \(member.name.quotedForMessage): it is not a single-valued navigation property."
         )
     }
 }

@@ -8,7 +8,7 @@ enum PictureFormat {
         ("TIFF", [0x4d, 0x4d, 0x00, 0x2a]),
     ]
 
-    /// - Throws: ``FieldsealError`` `.invalidArgument` naming the formats, for octets that are no picture.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` naming the formats, for bytes that are not a picture.
     static func check(_ octets: [UInt8], _ attribute: AttributeDefinition) throws(FieldsealError) {
         guard !beginnings.contains(where: { octets.starts(with: $0.octets) }) else { return }
         throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes a picture: PNG, JPEG, GIF, BMP or TIFF.")

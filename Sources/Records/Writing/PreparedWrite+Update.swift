@@ -23,7 +23,7 @@ extension PreparedWrite {
         {
             return updated
         }
-        // Who may create none does not learn which ids exist.
+        // A caller that may create none does not learn which ids exist.
         let mayCreate = id == nil || caller.depth(of: .create, on: entity) != .none
         guard condition == .none, entity.messages.contains(.create), mayCreate else {
             throw FieldsealError.noSuchRecord(entity, id?.text ?? "")
@@ -141,7 +141,8 @@ extension PreparedWrite {
             let needed: AccessRights = isAssignedAlone ? .assign : isAssigned ? [.assign, .write] : .write
             if condition != .none || depth != .organization {
                 try session.refuseReadable(entity, id, without: needed, on: connection)
-                // An upsert creates a record that does not exist. Who may create none does not learn which ids exist.
+                // An upsert creates a record that does not exist. A caller that may create none does not
+                // learn which ids exist.
                 let mayCreate = condition == .none && caller.depth(of: .create, on: entity) != .none
                 if try mayCreate && !exists(id, on: connection) { return nil }
                 try refuseMissing(id, condition, depth, on: connection)

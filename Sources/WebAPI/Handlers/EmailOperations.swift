@@ -22,7 +22,7 @@ extension DataAPI {
             guard let id = body[name]?.string.flatMap(UUID.init(text:)) else { throw FieldsealError.misfit(name, "an id") }
             return id
         }
-        // Who may not send a message learns that first. A whole ReleaseCredential is judged where refusals are recorded.
+        // A caller that may not send a message learns that first. A complete ReleaseCredential is checked where refusals are recorded.
         let isWhole = (try? id("MailboxId")) != nil && body["Direction"]?.string.flatMap(MailDirection.init) != nil
         if name == "DeliverIncomingEmails" {
             _ = try delivery

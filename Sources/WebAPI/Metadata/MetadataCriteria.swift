@@ -103,7 +103,7 @@ private struct MetadataOperand {
         guard value != .null, own != .null else { return }
         guard let kind = MetadataMembers.kind(of: own) else {
             throw FieldsealError(
-                .badRequest, "\(name.prefix(100)) is no text, number or boolean, and is compared with nothing but null.")
+                .badRequest, "\(name.prefix(100)) is not a text, number or boolean, so it can be compared with null only.")
         }
         guard kind != MetadataMembers.kind(of: value) else { return }
         let given = MetadataMembers.kind(of: value) ?? "list"

@@ -110,14 +110,14 @@ enum MetadataMembers {
         guard let name, related.contains(name) else { return }
         throw FieldsealError(
             .badRequest,
-            "\(name) is no value that a condition compares. AttributeQuery, KeyQuery and RelationshipQuery have conditions.")
+            "\(name) is not a value that a condition compares. AttributeQuery, KeyQuery and RelationshipQuery have conditions.")
     }
 
     private static let queryMembers: Set<String> = [
         "AttributeQuery", "Criteria", "KeyQuery", "LabelQuery", "Properties", "RelationshipQuery",
     ]
 
-    /// Refuses a part of a query that is no object, and members that it does not have.
+    /// Refuses a part of a query that is not an object, and members that it does not have.
     private static func requireMembers(_ value: JSONValue?, _ known: Set<String>, _ what: String) throws(FieldsealError) {
         guard let value, value != .null else { return }
         guard case .object(let members) = value else { throw FieldsealError(.badRequest, "\(what) is an object.") }

@@ -27,7 +27,7 @@ enum FormattedValue {
         }
     }
 
-    /// - Returns: The text of a number that is no attribute's value, such as a count; nil for other values.
+    /// - Returns: The text of a number that is not an attribute's value, such as a count; nil for other values.
     static func text(_ number: AttributeValue) -> String? {
         switch number {
         case .int(let number): number.formatted(.number.locale(Locale(identifier: "en_US")))

@@ -93,7 +93,7 @@ struct FunctionArguments {
         // Clients write lists with single quotes too.
         let json = text.contains("\"") ? text : text.replacing("'", with: "\"")
         guard let value = try? JSONParser.parse(Array(json.utf8)) else {
-            throw FieldsealError(.badRequest, "\(function) does not take \(name)=\(text.prefix(100)): it is no literal.")
+            throw FieldsealError(.badRequest, "\(function) does not take \(name)=\(text.prefix(100)): it is not a literal.")
         }
         return value
     }

@@ -21,7 +21,7 @@ struct ExpandParser {
 
     private func items(_ text: String, depth: Int) throws(FieldsealError) -> [Expansion] {
         guard depth <= Self.depthLimit else {
-            throw FieldsealError(.queryDoesNotFit, "$expand may be nested \(Self.depthLimit) levels deep.")
+            throw FieldsealError(.queryDoesNotFit, "$expand may be nested at most \(Self.depthLimit) levels deep.")
         }
         var expansions: [Expansion] = []
         for item in try Self.split(text, at: ",") {
@@ -92,7 +92,7 @@ struct ExpandParser {
             case "(" where !isQuoted: depth += 1
             case ")" where !isQuoted:
                 depth -= 1
-                guard depth >= 0 else { throw FieldsealError(.queryDoesNotFit, "A parenthesis is closed that was not opened.") }
+                guard depth >= 0 else { throw FieldsealError(.queryDoesNotFit, "A closing parenthesis has no opening one.") }
             case separator where !isQuoted && depth == 0:
                 parts.append(text[start..<index])
                 start = text.index(after: index)

@@ -40,7 +40,7 @@ struct FilterParser {
     }
 
     private static var tooDeep: FieldsealError {
-        FieldsealError(.queryDoesNotFit, "An expression may be nested \(depthLimit) levels deep.")
+        FieldsealError(.queryDoesNotFit, "An expression may be nested at most \(depthLimit) levels deep.")
     }
 
     private mutating func and() throws(FieldsealError) -> Filter {
@@ -172,7 +172,7 @@ struct FilterParser {
         guard let first = word.unicodeScalars.first else { return nil }
         if UUID(text: word) != nil { return .text(word) }
         if word.wholeMatch(of: /-?\d+(\.\d+)?([eE][+-]?\d+)?/) != nil { return .number(word) }
-        // Moments and ids. What begins with a minus and is no number is a negation, which is not supported: no attribute has this name.
+        // Moments and ids. A minus before anything but a number is a negation, which is not supported: no attribute has this name.
         return ("0"..."9").contains(first) || first == "{" ? .text(word) : nil
     }
 

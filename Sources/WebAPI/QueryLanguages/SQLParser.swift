@@ -199,7 +199,7 @@ struct SQLParser {
     private mutating func or() throws(FieldsealError) -> Filter {
         depth += 1
         defer { depth -= 1 }
-        guard depth <= 50 else { throw FieldsealError(.queryDoesNotFit, "A condition may be nested 50 levels deep.") }
+        guard depth <= 50 else { throw FieldsealError(.queryDoesNotFit, "A condition may be nested at most 50 levels deep.") }
         var parts = [try and()]
         while try lexer.take("or") { parts.append(try and()) }
         return parts.count == 1 ? parts[0] : .any(parts)
@@ -215,7 +215,7 @@ struct SQLParser {
         if try lexer.take("not") {
             depth += 1
             defer { depth -= 1 }
-            guard depth <= 50 else { throw FieldsealError(.queryDoesNotFit, "A condition may be nested 50 levels deep.") }
+            guard depth <= 50 else { throw FieldsealError(.queryDoesNotFit, "A condition may be nested at most 50 levels deep.") }
             return .not(try unary(), isThreeValued: true)
         }
         if try lexer.take("(") {

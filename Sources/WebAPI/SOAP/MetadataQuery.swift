@@ -43,7 +43,7 @@ struct MetadataQuery {
 
     /// The criteria in the Web API's form.
     private static func criteria(_ element: XMLElement, depth: Int = 0) throws(FieldsealError) -> JSONValue {
-        guard depth < 20 else { throw FieldsealError(.badRequest, "Criteria may be nested 20 levels deep.") }
+        guard depth < 20 else { throw FieldsealError(.badRequest, "Criteria may be nested at most 20 levels deep.") }
         let members = try ContractMembers(
             element, of: "MetadataFilterExpression", ["Conditions", "FilterOperator", "Filters"])
         var conditions: [JSONValue] = []

@@ -321,7 +321,7 @@ def test_equal_events_are_one_line_and_refusals_have_their_reason(console):
     assert "Ada King" in lines[3] and "or the address is not approved" in lines[3]
     assert "mail servers were changed directly in the database" in lines[4]
     assert "The server profile names no server for outgoing mail." in lines[5]
-    assert "1 stored password would go elsewhere" in lines[6]
+    assert "1 stored password would be sent to another server" in lines[6]
     french = text(Person(console, "fr").get(f"events?until={until}").text)
     assert "consultation de l’état : le rôle ne le permet pas" in french and "5 fois" in french
 

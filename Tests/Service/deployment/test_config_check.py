@@ -79,7 +79,7 @@ def test_good_settings_are_no_problem(cluster, check, tmp_path):
     ({"https": {"host": "192.0.2.1"}}, "can't listen on 192.0.2.1, port 0: Cannot assign requested address; correct https.port, or https.host"),
     ({"metrics": {"host": "192.0.2.1", "port": 0}}, "can't listen on 192.0.2.1, port 0: Cannot assign requested address; correct metrics.port, or metrics.host"),
     ({"socket": {"path": "/nonexistent/d/s"}}, "the socket /nonexistent/d/s can't be made: No such file or directory"),
-    ({"socket": {"path": "HOME/words"}}, "HOME/words is a file that is no socket"),
+    ({"socket": {"path": "HOME/words"}}, "HOME/words is a file, but not a socket"),
     ({"mail": {"applicationsFile": "HOME/words"}}, "HOME/words is not a JSON array"),
     ({"mail": {"applicationsFile": "HOME/none"}}, "HOME/none can't be read"),
 ])
@@ -101,7 +101,7 @@ def test_what_ends_the_service_at_its_start_is_a_problem(cluster, settings, chec
     ({"events": {"file": "HOME"}}, "events.file: HOME is a folder"),
     ({"retention": {"eventDays": 30}}, "retention.folder is not set"),
     ({"retention": {"auditDays": 30, "folder": "/nonexistent"}}, "retention.folder: there is no folder /nonexistent"),
-    ({"retention": {"eventDays": 30, "folder": "HOME/words"}}, "retention.folder: HOME/words is no folder"),
+    ({"retention": {"eventDays": 30, "folder": "HOME/words"}}, "retention.folder: HOME/words is not a folder"),
     ({"hosts": {"crm.test": "nope"}}, "hosts: crm.test is for nope, and there is no such organization; there are: contoso"),
 ])
 def test_what_does_not_work_later_is_a_problem(cluster, settings, check, more, words):

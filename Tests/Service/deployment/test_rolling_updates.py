@@ -145,7 +145,7 @@ def test_an_update_from_an_older_program_fails_what_the_page_says():
         assert load.statuses <= {200, 204} | ({403} if ofOrganizations else set()) | ({503} if isAway else set()), load.statuses
         assert all(a.json()["error"]["code"] == "0x8004A104" for a in load.answers if a.status_code == 403)
         assert load.kept(cluster)
-        # Nothing of what the older program wrote is foreign to this one.
+        # This program verifies everything that the older one wrote.
         assert cluster.run("verify").returncode == 0 and cluster.run("migrate", "verify").returncode == 0
         assert cluster.run("key", "show").stdout != key and len(cluster.opened_cells()) == len([a for a in load.answers if a.status_code == 204])
         found = json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]

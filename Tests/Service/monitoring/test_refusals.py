@@ -72,7 +72,7 @@ def test_an_organization_that_was_put_back_is_told_of(place):
     cluster.run("org", "attach", "contoso", "--yes")
     assert "refused-by-server" not in findings(cluster)
     until(lambda: server.get("mailboxes").status_code == 200, "the organization is still refused")
-    # A task of its own writes the log, after the answer.
+    # A separate task writes the log, after the response.
     until(lambda: logged(server, "organization served again"), "the log does not say that the refusal ended")
     assert [line["message"] for line in logged(server, "organization refused", "organization served again")] == ["organization refused", "organization served again"]
     assert figures(port) == {"fieldseal_organizations_refused": 0}

@@ -6,7 +6,7 @@ of this machine's processes and ports, and ends with it. What differs from a mac
 - There is no cgroup controller, only the tree of version 2 for its names. So MemoryMax= and TasksMax= of the units are read, and not in force.
 - /sys and /proc/sys can't be written, and the capabilities to load modules and to set the clock are away, so that nothing reaches the
   machine. ProtectKernelModules=, ProtectKernelTunables= and ProtectClock= take away what is not there; the tests read that they are set.
-- Only the devices that programs need are there, and one file in /dev that is no device, to see that PrivateDevices= hides it.
+- Only the devices that programs need are there, and one file in /dev that is not a device, to see that PrivateDevices= hides it.
 """
 
 import errno

@@ -33,7 +33,7 @@ extension Doctor {
         for row in try GrantRow.all(of: organization, on: connection) {
             names.insert(try row.grant.name.digest())
             let standing = try state.grants.standing(of: row.grant, tag: row.tag, under: deployment.kek)
-            // A tag that does not fit is no former state.
+            // A tag that does not fit is not from a former state.
             let isNewest =
                 try !row.grant.fits(row.tag, under: deployment.kek)
                 || state.grants.isLast(row.tag, of: row.grant.name, under: deployment.kek)

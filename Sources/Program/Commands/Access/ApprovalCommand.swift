@@ -89,9 +89,9 @@ extension Key {
         static let configuration = CommandConfiguration(
             abstract: "Show or set the rules for showing and setting the key.",
             discussion: """
-                With --approval, a second System Administrator has to approve each operation within so many seconds. With --sign-in, \
-                clients use the key messages of the Web API within so many seconds after their sign-in. To ask for less, a second \
-                System Administrator has to approve that as well.
+                With --approval, a second System Administrator has to approve each operation within the given time. With --sign-in, \
+                clients may use the key messages of the Web API for the given time after they signed in. A less strict rule needs the \
+                approval of a second System Administrator too.
                 """,
             example: "key control --org contoso --approval 1h --sign-in 15m")
         @Option(help: ArgumentHelp("Time for an approval, such as 10m, or off.", valueName: "time")) var approval: String?

@@ -168,7 +168,7 @@ struct Events: AsyncParsableCommand {
             found.problems += try await session.problems(against: try Self.attested(lines, file, session))
         }
 
-        /// The lines of an export; nil for one that is no JSON.
+        /// The lines of an export; nil for one that is not JSON.
         private static func lines(of path: String) throws -> [JSONValue?] {
             guard let data = FileManager.default.contents(atPath: path) else {
                 throw CommandFailure(

@@ -29,7 +29,7 @@ extension Kek {
                 """
                 Sealed the key-encryption key \(id) into \(place.sealedFile), which the token \(place.token) alone opens.
                 \(from == nil
-                    ? "Nothing else has this key: back up the token by its own means, and the file."
+                    ? "No other copy of this key exists. Back up the token with the token's own tools, and back up the file."
                     : "Move \(from ?? "") to a safe place, apart from the database's backups.")
                 """)
         }

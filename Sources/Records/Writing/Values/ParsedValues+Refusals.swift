@@ -40,7 +40,8 @@ extension ParsedValues {
         if entity === EntityDefinition.email, ["from", "to", "cc", "bcc"].contains(name.lowercased()) {
             return FieldsealError(
                 .payloadDoesNotFit,
-                "\(name) is no attribute of the Web API. Write email_activity_parties, each party with its participationtypemask.")
+                "\(name) is not an attribute of the Web API. Write email_activity_parties, each party with its participationtypemask."
+            )
         }
         guard isBound else { return FieldsealError(.payloadDoesNotFit, "\(what) has no attribute \(name.quotedForMessage).") }
         return FieldsealError(.payloadDoesNotFit, "\(what) has no navigation property \(name.quotedForMessage).")

@@ -17,7 +17,7 @@ struct RecordInsert: Hashable {
     let schema: String
     let entity: String
     let isTeams: Bool
-    /// The `is…set` columns that are no attributes.
+    /// The `is…set` columns that are not attributes.
     let flags: [String]
     /// The attributes that have a value, by their index in the metadata, whose order equal records have in common.
     private(set) var attributes: [Int] = []

@@ -53,7 +53,7 @@ enum QueryExpression {
 
     private static func require(_ name: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
         guard let name = name.string else {
-            throw FieldsealError(.payloadDoesNotFit, "A query expression names an attribute with something that is no text.")
+            throw FieldsealError(.payloadDoesNotFit, "A query expression names an attribute with something that is not text.")
         }
         guard entity.attribute(named: name) == nil else { return }
         throw FieldsealError(.noSuchAttribute, "\(entity.logicalName) has no attribute \(name.quotedForMessage).")
@@ -85,7 +85,7 @@ enum QueryExpression {
         if let join = criteria["FilterOperator"]?.string?.lowercased(), !["and", "or"].contains(join) {
             throw FieldsealError(.payloadDoesNotFit, "FilterOperator is And or Or.")
         }
-        guard depth < 20 else { throw FieldsealError(.payloadDoesNotFit, "Criteria may be nested 20 levels deep.") }
+        guard depth < 20 else { throw FieldsealError(.payloadDoesNotFit, "Criteria may be nested at most 20 levels deep.") }
         var parts: [Filter] = []
         if case .array(let conditions)? = criteria["Conditions"] {
             for condition in conditions { parts.append(try self.condition(condition)) }

@@ -221,7 +221,7 @@ extension APIRequest {
             .concurrencyVersionMismatch, "The \(entity.logicalName) has another version than If-Match names. Read it again.")
     }
 
-    /// Refuses conditions on what is no record. A read may name the versions that the client has (`If-None-Match`).
+    /// Refuses conditions on something that is not a record. A read may name the versions that the client has (`If-None-Match`).
     func requireNoCondition() throws(FieldsealError) {
         let isChanging = method != .get && headers[.ifNoneMatch].map { $0 != "null" } ?? false
         guard headers[.ifMatch] == nil, !isChanging else {

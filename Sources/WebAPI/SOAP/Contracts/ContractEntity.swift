@@ -105,7 +105,7 @@ struct ContractEntity: Sendable {
     private static func member(_ name: String, _ value: ContractValue, _ entity: EntityDefinition) throws(FieldsealError)
         -> JSONValue.Member
     {
-        // Names of the Web API's own, such as NAME@odata.bind, are no attributes.
+        // Names that only the Web API has, such as NAME@odata.bind, are not attributes.
         guard let type = entity[name]?.type else {
             throw FieldsealError(.payloadDoesNotFit, "\(entity.logicalName) has no attribute \(name.quotedForFault).")
         }

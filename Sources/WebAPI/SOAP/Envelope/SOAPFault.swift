@@ -58,7 +58,7 @@ struct SOAPFault: Error, Sendable {
         isUnauthorized = error.code == .accessDenied
     }
 
-    static let versionMismatch = SOAPFault(.versionMismatch, "The request is no envelope of SOAP 1.1 or SOAP 1.2.")
+    static let versionMismatch = SOAPFault(.versionMismatch, "The request is not an envelope of SOAP 1.1 or SOAP 1.2.")
 
     static func notUnderstood(_ header: XMLName, _ version: SOAPVersion) -> SOAPFault {
         SOAPFault(

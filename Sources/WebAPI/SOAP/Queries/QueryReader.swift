@@ -24,7 +24,7 @@ struct QueryReader {
         let members = try isByAttribute ? Self.byAttribute(element) : Self.expression(element)
         guard let name = members.text("EntityName"), let entity = EntityCatalog.entity(name.lowercased()) else {
             throw FieldsealError(
-                .queryDoesNotFit, "The query's EntityName is no entity: \((members.text("EntityName") ?? "").quotedForFault).")
+                .queryDoesNotFit, "The query's EntityName is not an entity: \((members.text("EntityName") ?? "").quotedForFault).")
         }
         self.entity = entity
         mark = PagingCookie.mark(of: element)
@@ -153,7 +153,7 @@ struct QueryReader {
     /// - Returns: Nil for criteria without conditions.
     private mutating func filter(_ element: XMLElement, _ link: String?, depth: Int) throws(FieldsealError) -> Filter? {
         guard depth < Self.depthLimit else {
-            throw FieldsealError(.queryDoesNotFit, "Criteria may be nested \(Self.depthLimit) levels deep.")
+            throw FieldsealError(.queryDoesNotFit, "Criteria may be nested at most \(Self.depthLimit) levels deep.")
         }
         let members = try ContractMembers(
             element, of: "FilterExpression", ["Conditions", "FilterOperator", "Filters", "AnyAllFilterLinkEntity"],
@@ -222,7 +222,7 @@ struct QueryReader {
         guard let name = members.text("LinkToEntityName"), let entity = EntityCatalog.entity(name.lowercased()) else {
             throw FieldsealError(
                 .queryDoesNotFit,
-                "A link's LinkToEntityName is no entity: \((members.text("LinkToEntityName") ?? "").quotedForFault).")
+                "A link's LinkToEntityName is not an entity: \((members.text("LinkToEntityName") ?? "").quotedForFault).")
         }
         if let parent, let from = members.text("LinkFromEntityName"), !from.isEmpty, aliases[from.lowercased()] == nil,
             from.lowercased() != parent.logicalName

@@ -276,7 +276,7 @@ struct XMLReader {
         }
     }
 
-    /// The prefix that an attribute declares, empty for the default namespace; nil for an attribute that is no declaration.
+    /// The prefix that an attribute declares, empty for the default namespace; nil for an attribute that is not a declaration.
     private func declaredPrefix(_ name: Range<Int>) -> Range<Int>? {
         guard bytes[name].starts(with: "xmlns".utf8) else { return nil }
         let end = name.lowerBound + 5

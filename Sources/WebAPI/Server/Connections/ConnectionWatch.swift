@@ -2,7 +2,7 @@ import NIOCore
 import NIOTLS
 
 /// The deadlines of one connection: for its TLS handshake, and for its next request. It comes before all other handlers. Single
-/// bytes, and frames of HTTP/2 that are no requests, do not extend the deadline.
+/// bytes, and frames of HTTP/2 that are not requests, do not extend the deadline.
 final class ConnectionWatch: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 

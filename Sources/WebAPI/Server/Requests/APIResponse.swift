@@ -85,7 +85,7 @@ struct APIResponse: Sendable, ResponseGenerator {
         case let error as FieldsealError where error.code == .unexpected && error.retryAfter != nil:
             return (self.error(error, status: .serviceUnavailable), false)
         case let error as FieldsealError:
-            // What is not supported here is no fault of the service.
+            // A request for something unsupported is not a fault of the service.
             return (self.error(error), error.code.httpStatus >= 500 && error.code.httpStatus != 501)
         case let error as PostgresError where error.isTold:
             return (self.error(error.refusal, status: .init(code: error.refusalStatus)), error.refusalStatus >= 500)

@@ -405,7 +405,7 @@ def test_what_the_router_and_the_service_write_keeps_an_e_mail_submitted(room):
 
 def test_sending_as_a_queue(room):
     queue, box = room.queue_box(room.profile())
-    # Who may not read a queue does not learn of it, and can't name it as a sender or recipient.
+    # A caller that may not read a queue does not learn of it, and can't name it as a sender or recipient.
     there, nowhere = room.draft(queue), room.request("POST", "emails", {"email_activity_parties": [{"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({uuid.uuid4()})"}]}, client="user")
     assert there.status_code == nowhere.status_code == 404 and there.json()["error"]["message"] == nowhere.json()["error"]["message"]
     draft = room.drafted(room.person)

@@ -281,7 +281,7 @@ def test_a_manifest_with_impossible_numbers_is_refused(here, there, tmp_path):
                    {"schema": "config"}, {"organization": "x; DROP"}, {"organization": "x; DROP", "schema": "org_x; DROP"}, {"cells": [1]}, {"format": f"{manifest['format']}0"}):
         changed = write(tmp_path / "changed", dump, {**manifest, **change})
         for key in ([], ["--key"]):
-            refused(there, changed, *key, words="is no export of this product", stdin=here.key)
+            refused(there, changed, *key, words="is not an export of Fieldseal", stdin=here.key)
 
 
 def test_a_file_that_is_changed_while_it_is_read_is_refused(here, there, tmp_path):

@@ -1,4 +1,4 @@
-"""A queue that is shared with a team, the export of filtered security events, and a confirmation that is no sign-in."""
+"""A queue that is shared with a team, the export of filtered security events, and a confirmation that is not a sign-in."""
 
 import csv
 import datetime
