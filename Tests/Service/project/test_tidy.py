@@ -1,5 +1,6 @@
 """`scripts/tidy`: each of its rules finds what it forbids, and a tree that keeps them has no problem."""
 
+import ast
 import pathlib
 import re
 import shutil
@@ -16,6 +17,7 @@ CASES = {
     "fatalError": ("Sources/Records/A3.swift", "fatalError()\n", "A3.swift:1: banned: fatalError("),
     "TODO": ("Sources/Records/A4.swift", "// TODO: later\n", "A4.swift:1: banned: TODO (file an issue)"),
     "print": ("Sources/Records/A5.swift", "print(1)\n", "A5.swift:1: banned: print("),
+    "print of the program": ("Sources/Program/H2.swift", "print(1)\n", "H2.swift:1: banned: print( (CommandOutput"),
     "sleep": ("Tests/RecordsTests/A6.swift", "try await Task.sleep(for: .seconds(1))\n", "A6.swift:1: banned: Task.sleep"),
     "disabled": ("Tests/RecordsTests/A7.swift", "@Test(.disabled())\n", "A7.swift:1: banned: .disabled("),
     "skipped": ("Tests/Service/records/test_c8.py", "pytest.skip('later')\n", "test_c8.py:1: banned: pytest.skip (make it pass, or delete it)"),
@@ -54,6 +56,8 @@ CASES = {
     "folder of Swift tests": ("Tests/RecordsTests/Nowhere/H1.swift", "// a\n", "H1.swift:1: Records has no folder Nowhere: tests have the folders"),
     "length": ("Sources/Records/B8.swift", "// a\n" * 451, "B8.swift:451: longer than 450 lines"),
     "function length": ("Sources/Records/E1.swift", "func a() {\n" + "    b()\n" * 59 + "}\n", "E1.swift:1: a function of 61 lines, more than 60"),
+    "length of a Swift test": ("Tests/RecordsTests/H3.swift", "func a() {\n" + "    b()\n" * 59 + "}\n", "H3.swift:1: a function of 61 lines, more than 60"),
+    "second type of a Swift test": ("Tests/RecordsTests/H4.swift", "struct H4 {}\n\nstruct Other {}\n", "H4.swift:3: a second type, Other: give it a file"),
     "length of a Python function": ("Tests/Service/records/e1.py", "# a\ndef a():\n" + "    b()\n" * 60, "e1.py:2: a function of 61 lines, more than 60"),
     "length of a function in a script": ("scripts/e1", "#!/usr/bin/env python3\ndef a():\n" + "    b()\n" * 60, "scripts/e1:2: a function of 61 lines, more than 60"),
     "SQL in a call": (
@@ -112,6 +116,7 @@ CASES = {
     "number missing": ("docs/web-api.md", ("At most 5,000 a page", "At most many a page"), "a page” is not here, and 5000 in"),
     "encrypted in a page": ("docs/recovery.md", (r"`queue\.emailpassword`", "`queue.otherpassword`"), "recovery.md:1: the encrypted attributes are others than here: queue.emailpassword, queue.otherpassword"),
     "encrypted in a test": ("Tests/Reader/cell_reader.py", (r'\["password"\]', '["word"]'), "cell_reader.py:1: the encrypted attributes are others than here: mailbox.password, mailbox.word"),
+    "new organizations": ("migrations/organization.sql", (r"^-- Of the migrations \w+", "-- Of the migrations 0"), "organization.sql:1: it is not of these migrations: run scripts/organization-schema"),
     "figures": ("docs/performance.md", (r"\| lower \| ≤ (\d)", r"| lower | ≤ 9\1"), "performance.md:1: the figure "),
 }
 
@@ -166,6 +171,17 @@ def files(tree):
 @pytest.mark.parametrize("rule", CASES)
 def test_a_rule_that_is_broken_is_told_with_its_place(told, rule):
     assert any(CASES[rule][2] in line for line in told), told
+
+
+def test_each_rule_has_a_case(told):
+    """Each text that the script can say, and each ban with its replacement, is among what it says of the broken tree."""
+    source = ast.parse((ROOT / "scripts/tidy").read_text())
+    texts = [node.args[2] for node in ast.walk(source) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say"]
+    rules = [".*".join(re.escape(part.value) if isinstance(part, ast.Constant) else "" for part in getattr(text, "values", [text])) for text in texts]
+    lists = {node.targets[0].id: node.value.elts for node in source.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.List)}
+    rules += [re.escape(ban.elts[-1].value) for name in ("BANS", "WORDS", "PROOFS") for ban in lists[name]]
+    assert len(rules) > 70
+    assert [rule for rule in rules if not any(re.search(rule, line) for line in told)] == []
 
 
 def test_nothing_is_told_beside_what_was_broken(told):

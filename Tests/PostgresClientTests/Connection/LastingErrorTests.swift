@@ -1,0 +1,91 @@
+import PostgresClient
+import TestSupport
+import Testing
+
+@Suite("Errors that stay, and conflicts of transactions", .timeLimit(.minutes(2)))
+struct LastingErrorTests {
+    @Test("An error of SQLSTATE 0A000 that lasts is thrown, and ends nothing")
+    func unsupported() async throws {
+        try await TestDatabase.with { database in
+            let connection = try await PostgresConnection.connect(database.conninfo)
+            try await connection.run { connection in
+                let raise = "SELECT raise_unsupported($1)"
+                try connection.execute(
+                    """
+                    CREATE FUNCTION raise_unsupported(int) RETURNS int LANGUAGE plpgsql AS
+                    $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '0A000'; END $$
+                    """)
+                for _ in 0..<3 {
+                    let error = #expect(throws: PostgresError.self) { try connection.query(raise, [.int32(1)]) }
+                    #expect(error?.sqlState == "0A000")
+                    #expect(throws: PostgresError.self) { try connection.pipeline([(raise, [.int32(1)])]) }
+                }
+                #expect(try connection.query("SELECT 1")[0].decode(0, as: Int.self) == 1)
+            }
+        }
+    }
+
+    @Test("A deferred constraint that fails at the commit of a pipeline is an error of its statements")
+    func lateFailure() async throws {
+        try await TestDatabase.with { database in
+            let connection = try await PostgresConnection.connect(database.conninfo)
+            try await connection.run { connection in
+                try connection.execute("CREATE TABLE t (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+                let insert = "INSERT INTO t VALUES ($1)"
+                let error = #expect(throws: PostgresError.self) {
+                    try connection.pipeline([(insert, [.int32(1)]), (insert, [.int32(1)])])
+                }
+                #expect(error?.sqlState == "23505")
+                #expect(try connection.query("SELECT count(*) FROM t")[0].decode(0, as: Int.self) == 0)
+            }
+        }
+    }
+
+    @Test("A transaction that conflicts is run again, and not without end")
+    func conflicts() async throws {
+        try await TestDatabase.with { database in
+            let connection = try await PostgresConnection.connect(database.conninfo)
+            try await connection.run { connection in
+                let conflict = "DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$"
+                var attempts = 0
+                try connection.transaction {
+                    attempts += 1
+                    if attempts < 3 { try connection.execute(conflict) }
+                }
+                #expect(attempts == 3)
+                attempts = 0
+                let error = #expect(throws: PostgresError.self) {
+                    try connection.transaction {
+                        attempts += 1
+                        try connection.execute(conflict)
+                    }
+                }
+                #expect(error?.isConflict == true && attempts == 8)
+            }
+        }
+    }
+
+    @Test("A cancelled caller's connection is not lent again")
+    func cancelled() async throws {
+        try await TestDatabase.with { database in
+            let pool = ConnectionPool(.init(conninfo: database.conninfo, limit: 1))
+            let task = Task { try await pool.withConnection { try $0.query("SELECT pg_sleep(60), pg_backend_pid()") } }
+            let other = try await PostgresConnection.connect(database.conninfo)
+            // PostgreSQL shows the statement while it is prepared, too; it sleeps once it runs.
+            let isRunning =
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%' AND wait_event = 'PgSleep'"
+            while try await other.query(isRunning)[0].decode(0, as: Int.self) == 0 {}
+            let pid = try await other.query("SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'")[0]
+                .decode(0, as: Int.self)
+            task.cancel()
+            await #expect(throws: PostgresError.self) { try await task.value }
+            for _ in 0..<20 {
+                let next = try await pool.withConnection {
+                    try $0.query("SELECT pg_backend_pid(), pg_sleep(0.01)")[0].decode(0, as: Int.self)
+                }
+                #expect(next != pid)
+            }
+            await pool.close()
+        }
+    }
+}
