@@ -77,7 +77,8 @@ package final class RouterMetrics: Sendable {
         counter("messages_undeliverable", "Messages that can't become records.", state.counts.failed)
         counter("emails_sent", "E-mails that mail servers took.", state.counts.sent)
         counters(
-            "emails_failed", "E-mails that mail servers did not take, by whether that is for good.", "outcome", state.counts.unsent)
+            "emails_failed", "E-mails that mail servers did not accept, by whether that is permanent.", "outcome",
+            state.counts.unsent)
         counters(
             "problems", "Turns that found something wrong with the mailbox, by the code of its alert.", "code",
             Dictionary(uniqueKeysWithValues: state.problems.map { ("\($0.key)", $0.value) }))

@@ -319,7 +319,7 @@ def test_secrets_expire_and_are_ended_one_by_one(console):
     for wrong in ({"overlap": "5"}, {"overlap": "0", "expires": "1", "confirmed": "1"}, {"overlap": "x"}):
         assert admin.send("access/rotate-client", id=id, **wrong).status_code == 400, wrong
     assert console.token_response(id, third).status_code == 200
-    # A third valid secret would end one that still works for a while: it is asked first.
+    # A client has two valid secrets at most. So the console asks before a new one ends one that still works.
     fourth = re.search(r'class="secret">([^<]+)<', admin.send("access/rotate-client", id=id, overlap="24", expires="").text)[1]
     asked = admin.send("access/rotate-client", id=id, overlap="72", expires="")
     assert "End the former secret of rotating at once?" in text(asked) and "there can't be more" in text(asked), text(asked)
