@@ -26,7 +26,8 @@ struct GenerationSwitch: Sendable {
         _ = try connection.query(
             "UPDATE config.organization_key SET retired_on = now() WHERE organization_id = $1 AND retired_on IS NULL",
             [.uuid(organization.id)])
-        let details = "\(cells) cells" + (unreadable.isEmpty ? "" : ", \(unreadable.count) to quarantine")
+        let quarantined = unreadable.count + alsoUnreadable.count
+        let details = "\(cells) cells" + (quarantined == 0 ? "" : ", \(quarantined) to quarantine")
         try AttestedState.change(of: organization, under: kek, on: connection) { change in
             guard change.state.keyVersion == keys.oldVersion else {
                 throw FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
