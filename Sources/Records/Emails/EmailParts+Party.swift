@@ -2,6 +2,7 @@ package import Foundation
 import JSON
 import Model
 import PostgresClient
+import Tenancy
 
 extension EmailParts {
     /// A sender or recipient of an e-mail.
@@ -19,8 +20,32 @@ extension EmailParts {
         }
     }
 
+    /// Whether a party is a user or a queue.
+    var namesRecords: Bool { parties.contains { $0.record != nil } }
+
     /// Whether an alternate key names a party.
     var namesPartiesByKey: Bool { parties.contains { $0.record?.key.isAlternate ?? false } }
+
+    /// Refuses a sender that is named by words. Only an e-mail that a mail system sent has one, and it is compared with that.
+    func requireAddresses() throws(FieldsealError) {
+        for case let address? in parties.map(\.address) where !EmailAddressRule.isOne(address) { throw Party.wrongAddress }
+    }
+
+    /// A user or a queue as a party of one kind.
+    struct Place: Hashable {
+        let participation: Int
+        let id: UUID
+    }
+
+    /// The users and queues among the parties that an e-mail has.
+    func kept(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws -> Set<Place> {
+        let rows = try connection.query(
+            """
+            SELECT participationtypemask, partyid FROM \(organization.qualified("activityparty"))
+             WHERE activityid = $1 AND partyid IS NOT NULL
+            """, [.uuid(email)])
+        return try Set(rows.map { Place(participation: try $0.decode(0), id: try $0.decode(1)) })
+    }
 
     /// The same parts, with the ids of the parties that alternate keys name.
     ///
@@ -53,9 +78,7 @@ extension EmailParts.Party {
             switch (member.name.lowercased(), member.value) {
             case ("participationtypemask", .integer(let mask)) where EmailParts.isParticipation(mask): participation = mask
             case ("participationtypemask", _): throw Self.wrongMask
-            case ("addressused", .string(let text)):
-                guard EmailAddressRule.isOne(text) else { throw Self.wrongAddress }
-                address = text
+            case ("addressused", .string(let text)): address = text
             case ("addressused", .null): break
             case ("addressused", _): throw Self.wrongAddress
             case (_, let value):
@@ -64,11 +87,15 @@ extension EmailParts.Party {
             }
         }
         guard let participation else { throw Self.wrongMask }
+        let isSender = participation == Int64(Participation.sender.rawValue)
+        if let address, !EmailAddressRule.isOne(address), !(isSender && EmailAddressRule.isSender(address)) {
+            throw Self.wrongAddress
+        }
         guard address != nil || record != nil else {
             throw FieldsealError(
                 .payloadDoesNotFit, "A party has neither partyid, a systemuser or a queue, nor addressused. Give one of them.")
         }
-        guard participation != Int64(Participation.sender.rawValue) || address == nil || record == nil else {
+        guard !isSender || address == nil || record == nil else {
             throw FieldsealError(
                 .payloadDoesNotFit,
                 "addressused of a sender that is a systemuser or a queue is the sender's own address. Leave it out.")
@@ -112,6 +139,6 @@ extension EmailParts.Party {
 
     private static let wrongMask = FieldsealError(
         .payloadDoesNotFit, "participationtypemask of a party takes 1 (from), 2 (To), 3 (Cc) or 4 (Bcc).")
-    private static let wrongAddress = FieldsealError(
+    fileprivate static let wrongAddress = FieldsealError(
         .payloadDoesNotFit, "addressused of a party must be one e-mail address of at most 320 bytes.")
 }

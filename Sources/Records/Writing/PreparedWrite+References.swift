@@ -123,13 +123,6 @@ extension PreparedWrite {
         guard let status, !EmailStatus.outbound.contains(status) else { throw EmailWriteRule.ofFiles.refusal(status) }
     }
 
-    /// Whether a party of the e-mail is a queue. Not every role may read queues.
-    var asksForQueues: Bool {
-        caller.depth(of: .retrieve, on: .queue) != .organization && !queues.isEmpty
-    }
-
-    private var queues: [UUID] { parts.parties.compactMap { $0.id(of: .queue) } }
-
     /// The id of the party that an alternate key names.
     ///
     /// - Throws: ``FieldsealError`` as for the references of lookups. A queue must be readable, or the caller's own.
@@ -144,13 +137,39 @@ extension PreparedWrite {
         FieldsealError(.objectDoesNotExist, "\(attribute) refers to \(entity.withArticle) that does not exist.").about(attribute)
     }
 
-    /// Checks that the caller may use the queues among an e-mail's parties. The caller must be able to read them, or the caller or
-    /// one of its teams must own them.
-    func requireParties(on connection: isolated PostgresConnection) throws {
-        guard asksForQueues else { return }
-        let depth = caller.depth(of: .retrieve, on: .queue)
-        for queue in queues where try ids(of: .queue, .id(queue), readable: depth == .none ? .own : depth, on: connection).isEmpty {
-            throw missing("partyid", .queue)
+    /// Checks the parties of an e-mail. Each user and queue must be there for the caller, who must be able to read it, or own the queue.
+    /// Each address must be one, though a mail system that sent an e-mail may be named by words. What the e-mail has already, stays.
+    ///
+    /// - Parameter email: The e-mail whose parties are replaced; nil for a new one.
+    func requireParties(of email: UUID? = nil, on connection: isolated PostgresConnection) throws {
+        try parts.requireAddresses()
+        for entity in [EntityDefinition.systemUser, .queue] {
+            let absent = try absent(Set(parts.parties.compactMap { $0.id(of: entity) }), of: entity, on: connection)
+            guard !absent.isEmpty else { continue }
+            let kept = try email.map { try parts.kept(in: $0, of: organization, on: connection) } ?? []
+            for party in parts.parties {
+                guard let id = party.id(of: entity), absent.contains(id) else { continue }
+                guard kept.contains(.init(participation: party.participation, id: id)) else { throw missing("partyid", entity) }
+            }
         }
+    }
+
+    /// Those of the ids that are not of records which the caller may name as parties.
+    private func absent(
+        _ ids: Set<UUID>, of entity: EntityDefinition, on connection: isolated PostgresConnection
+    ) throws -> Set<UUID> {
+        guard !ids.isEmpty else { return [] }
+        var statement = StatementBuilder(organization, caller)
+        var conditions = ["r.\(entity.idColumn) = ANY (\(statement.bind(.uuids(Array(ids)))))"]
+        let depth = max(.own, caller.depth(of: .retrieve, on: entity))
+        if let rule = AccessRule(entity, organization, caller).condition(depth, .read, "r", bind: { statement.bind($0) }) {
+            conditions.append(rule)
+        }
+        let found = try connection.query(
+            """
+            SELECT r.\(entity.idColumn) FROM \(organization.qualified(entity.logicalName)) AS r
+             WHERE \(conditions.joined(separator: " AND "))
+            """, statement.parameters)
+        return try ids.subtracting(found.map { try $0.decode(0, as: UUID.self) })
     }
 }

@@ -35,7 +35,7 @@ struct PreparedWrite: Sendable {
     var isOneStep: Bool {
         switch action {
         case .create(let input, _):
-            input.references.isEmpty && !needsTransaction && !asksForQueues && !parts.namesPartiesByKey
+            input.references.isEmpty && !needsTransaction && !parts.namesRecords
                 && !DisabledUsers.isTouched(by: input)
         case .upsert(let input, .id, _, _, _):
             input.references.isEmpty && !parts.namesParties && input.unchangeable.isEmpty
@@ -86,6 +86,7 @@ struct PreparedWrite: Sendable {
             self.entity = entity
             _ = try session.require(.create, on: entity)
             let input = try ParsedValues(entity, Self.own(entity, members, &parts), for: .create)
+            try parts.requireAddresses()
             try input.ownKey?.requireNew(input)
             action = .create(input, Self.id(id, input))
             isOwnID = id == nil && input.values[entity.primaryID] == nil
@@ -97,6 +98,7 @@ struct PreparedWrite: Sendable {
             try key.requireID(entity, for: .mustNotExist)
             _ = try key.filter(entity)
             let input = try ParsedValues(entity, Self.own(entity, key.completed(members), &parts), for: .create)
+            try parts.requireAddresses()
             try key.requireAgreement(with: input)
             if case .id(let id) = key { action = .create(input, id) } else { action = .create(input, Self.id(nil, input)) }
             if key.isAlternate { newKey = key }

@@ -47,8 +47,9 @@ def test_an_email_is_updated_as_it_was_retrieved_in_each_status(room, client):
     refused_by(update(room, entity("email", parameter("to", "x:EntityCollection", f"<x:Entities>{parties}</x:Entities>"), id=id), client), "0x8004022E")
 
 
-def test_a_received_email_is_updated_as_it_was_retrieved(room):
-    body = {"MailboxId": room.box, "From": "customer@elsewhere.test", "To": "user@contoso.test; other@elsewhere.test", "Subject": "in", "Body": f"{uuid.uuid4()}"}
+@pytest.mark.parametrize("sender", ["customer@elsewhere.test", "Mail Delivery Subsystem"])
+def test_a_received_email_is_updated_as_it_was_retrieved(room, sender):
+    body = {"MailboxId": room.box, "From": sender, "To": "user@contoso.test; other@elsewhere.test", "Subject": "in", "Body": f"{uuid.uuid4()}"}
     room.sql("UPDATE org_contoso.usersettings SET incomingemailfilteringmethod = 0")
     answer = room.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", body)
     assert answer.status_code == 200 and answer.json()["ShouldDeliver"], answer.text

@@ -134,3 +134,42 @@ def test_parties_are_named_by_alternate_keys(service):
     refused(ask("partyid_queue", f"/queues({queue})", client="user"), 404, "0x80040217")
     refused(ask("partyid_queue", f"/queues(name='party {tag}')", client="user"), 404, "0x80040217")
     assert ask("partyid_systemuser", f"/systemusers(domainname='{tag}@x.test')", client="user").status_code == 204 and twin
+
+
+@pytest.mark.parametrize("client", ["admin", "user"])
+@pytest.mark.parametrize("kind", ["systemuser", "queue"])
+def test_a_party_is_a_record_that_is_there(service, kind, client):
+    """Its address would be unknown, and nobody would get the e-mail."""
+    before = service.sql("SELECT count(*) FROM org_contoso.email")
+    draft = service.create("emails", {"subject": "x", "email_activity_parties": [{"participationtypemask": 2, "addressused": "a@b.test"}]}, client=client)
+    for mask in (1, 2, 4):
+        parties = [{"participationtypemask": mask, f"partyid_{kind}@odata.bind": f"/{kind}s({uuid.uuid4()})"}]
+        for method, url, body in (("POST", "emails", {"subject": "x", "email_activity_parties": parties}), ("PATCH", f"emails({draft})", {"email_activity_parties": parties}),
+                                  ("PUT", f"emails({draft})/email_activity_parties", {"value": parties}), ("PATCH", f"emails({uuid.uuid4()})", {"email_activity_parties": parties})):
+            assert "partyid" in refused(service.request(method, url, body, client=client), 404, "0x80040217"), (method, url)
+    assert service.sql("SELECT count(*) FROM org_contoso.email") == [(before[0][0] + 1,)]
+    assert service.sql("SELECT addressused FROM org_contoso.activityparty WHERE activityid = %s", [draft]) == [("a@b.test",)]
+
+
+def test_a_party_whose_record_was_deleted_stays_where_it_is(service):
+    gone = service.create("queues", {"name": f"gone {uuid.uuid4()}"})
+    party = {"participationtypemask": 2, "partyid_queue@odata.bind": f"/queues({gone})"}
+    email = service.create("emails", {"subject": "x", "email_activity_parties": [party]})
+    assert service.request("DELETE", f"queues({gone})").status_code == 204
+    copy = {"participationtypemask": 3, "addressused": "a@b.test"}
+    assert service.request("PATCH", f"emails({email})", {"email_activity_parties": [party, copy]}).status_code == 204
+    refused(service.request("PATCH", f"emails({email})", {"email_activity_parties": [party, party | {"participationtypemask": 3}]}), 404, "0x80040217")
+    refused(service.request("POST", "emails", {"subject": "x", "email_activity_parties": [party]}), 404, "0x80040217")
+
+
+def test_words_are_a_sender_that_an_email_has_already(service):
+    body = {"From": "Mail Delivery Subsystem", "To": "postmaster@contoso.test", "Subject": "returned", "Body": f"{uuid.uuid4()}"}
+    queue = service.create("queues", {"name": f"returned {uuid.uuid4()}", "emailaddress": f"{uuid.uuid4().hex}@contoso.test", "incomingemailfilteringmethod": 0})
+    box = service.get(f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+    email = service.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", body | {"MailboxId": box}).json()["EmailId"]
+    sender, reader = {"participationtypemask": 1, "addressused": "Mail Delivery Subsystem"}, {"participationtypemask": 2, "addressused": "postmaster@contoso.test"}
+    assert service.request("PATCH", f"emails({email})", {"email_activity_parties": [sender, reader]}).status_code == 204
+    for parties in ([sender | {"addressused": "Another"}, reader], [sender | {"participationtypemask": 3}, reader]):
+        refused(service.request("PATCH", f"emails({email})", {"email_activity_parties": parties}), 400, "0x80048D19")
+    refused(service.request("POST", "emails", {"subject": "x", "email_activity_parties": [sender]}), 400, "0x80048D19")
+    refused(service.request("PATCH", f"emails({service.create('emails', {})})", {"email_activity_parties": [sender]}), 400, "0x80048D19")
