@@ -78,6 +78,8 @@ struct DestinationChanges {
     private var order: [MailDestination.Place] = []
     /// Credentials that the writes set.
     private var renewed: Set<Credential> = []
+    /// The profiles that were deleted. Nothing of one that is created again with its id is authorized yet.
+    private var deletedProfiles: Set<UUID> = []
 
     /// Whether a write can change where credentials are sent.
     static func isTouched(by input: ParsedValues, isNew: Bool) -> Bool {
@@ -124,8 +126,19 @@ struct DestinationChanges {
         }
     }
 
-    /// Notes that a caller's delete of a record cleared the lookups that referred to it.
-    mutating func clear(_ lookup: String, of entity: String, from deleted: UUID, by session: Session) {
+    /// Notes a caller's delete of a record, and that it cleared these lookups that referred to it.
+    mutating func delete(_ entity: EntityDefinition, _ id: UUID, clearing lookups: [EntityRelationship], by session: Session) {
+        if entity === EntityDefinition.emailServerProfile { deletedProfiles.insert(id) }
+        for lookup in lookups { clear(lookup.attribute.logicalName, of: lookup.referencing.logicalName, from: id, by: session) }
+    }
+
+    /// Whether the settings are, or name, a profile that was deleted and created again.
+    private func isRemade(_ settings: MailDestination) -> Bool {
+        let profile = settings.isProfile ? settings.place.id : settings.value("emailserverprofile").flatMap { UUID(text: $0) }
+        return profile.map(deletedProfiles.contains) ?? false
+    }
+
+    private mutating func clear(_ lookup: String, of entity: String, from deleted: UUID, by session: Session) {
         guard let index = MailDestination.attributes(of: entity).firstIndex(of: lookup) else { return }
         for place in order where place.entity == entity {
             guard let expected = starts[place]?.expected, expected.indices.contains(index), expected[index] == deleted.text else {
@@ -158,11 +171,12 @@ struct DestinationChanges {
             else { continue }
             try requireSent(after, start.expected, session)
             let isForeign = start.destination.map { !$0.isEmpty && !start.isAuthorized } ?? false
-            guard isForeign || start.destination != after else { continue }
+            let isRemade = isRemade(after)
+            guard isForeign || isRemade || start.destination != after else { continue }
             if isForeign, let stored = start.destination { try requireReview(stored, start, session) }
             let credentials = try credentials(behind: place, in: organization, on: connection)
-            // What was changed past the service may have moved any of them.
-            let moved = isForeign ? nil : start.destination.map(after.changes)
+            // What was changed past the service, or leads to a new profile, may have moved any of them.
+            let moved = isForeign || isRemade ? nil : start.destination.map(after.changes)
             let kept = credentials.filter { !renewed.contains($0) && Self.isConcerned($0, by: moved, of: place) }
             let authors = start.authors(of: moved)
             if !kept.isEmpty, let author = authors.first(where: { $0.caller.role != .systemAdministrator }) {
@@ -170,7 +184,7 @@ struct DestinationChanges {
             }
             try after.authorize(in: organization, under: kek, on: connection)
             let grant = Grant.mailServer(place.id, tag: try after.tag(in: organization, under: kek))
-            if after.isProfile, try start.destination != nil || grants.names(grant.name) { changed.append(grant) }
+            if after.isProfile, try isRemade || start.destination != nil || grants.names(grant.name) { changed.append(grant) }
             // New settings with only new credentials send no stored credential elsewhere.
             let isMoved = start.destination.map { !$0.isEmpty } ?? false
             guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }

@@ -203,9 +203,7 @@ extension PreparedWrite {
             try session.refuseReadable(entity, id, without: .delete, on: connection)
             try refuseMissing(id, condition, depth, on: connection)
         }
-        for link in removedLinks {
-            changes.clear(link.attribute.logicalName, of: link.referencing.logicalName, from: id, by: session)
-        }
+        changes.delete(entity, id, clearing: removedLinks, by: session)
         return WriteOutcome(id: id, versionNumber: 0, isCreated: false)
     }
 

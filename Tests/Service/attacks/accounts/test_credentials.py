@@ -210,6 +210,26 @@ def test_a_profile_that_is_deleted_and_made_again_under_its_id(room):
     assert 403 in statuses and room.release(box, host=host).status_code == 400
 
 
+@pytest.mark.parametrize("before", [[], ["profile"], ["box"], ["profile", "box"]])
+def test_a_profile_that_one_change_set_deletes_and_makes_again(room, before):
+    """It is authorized like another new one, with the mailboxes that are bound to it. Parts before the delete may have named either."""
+    profile = room.profile()
+    stood = room.get(f"emailserverprofiles({profile})").json()
+    _, box = room.queue_box(profile)
+    path, bind = f"emailserverprofiles({profile})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}
+    named = {"profile": ("PATCH", path, {"incomingserverlocation": GOOD}), "box": ("PATCH", f"mailboxes({box})", {"username": "victim"})}
+    body = {name: stood[name] for name in ("emailserverprofileid", "name", "servertype", "incomingserverlocation", "incomingcredentialretrieval", "incomingportnumber", "outgoingserverlocation",
+                                           "outgoingportnumber", "outgoingcredentialretrieval", "usesamesettingsforoutgoingconnections")}
+    again = [*(named[each] for each in before), ("DELETE", path, None), ("POST", "emailserverprofiles", body), ("PATCH", f"mailboxes({box})", bind)]
+    assert 403 in room.change_set(*again)[0]
+    assert room.released(box)[0] == GOOD
+    statuses, text = room.change_set(*again, client="admin")
+    assert max(statuses) == 204, text
+    assert room.released(box) == (GOOD, "victim", "victim's secret")
+    assert not any(profile in line or box in line for line in room.findings("mail-settings-not-authorized"))
+    assert room.request("PATCH", path, {"incomingportnumber": 994}).status_code == 204
+
+
 def test_a_mailbox_that_sql_left_with_a_profile_that_is_gone(room):
     profile = room.profile()
     _, box = room.queue_box(profile)
