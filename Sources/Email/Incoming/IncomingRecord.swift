@@ -183,10 +183,12 @@ extension EmailDelivery {
             "prioritycode": .int(Int64(email.importance)), "notifications": .int(lacksAttachments ? 1 : isCut ? 2 : 0),
             "sender": .text(email.from), "torecipients": .text(email.to.joined(separator: ";").cut(to: 500)),
         ]
+        // As in every write, an empty text is none.
+        values = values.filter { $0.value != .text("") }
         if let type = place.ownerType { values["owneridtype"] = .text(type) }
         if let reply = email.inReplyTo.first { values["inreplyto"] = .text(reply.cut(to: 320)) }
         if let date = email.receivedOn { values["senton"] = .date(date) }
-        if let account = email.submittedBy { values["submittedby"] = .text(account.cut(to: 250)) }
+        if let account = email.submittedBy, !account.isEmpty { values["submittedby"] = .text(account.cut(to: 250)) }
         if let text = ReplyAddresses.text(email.replyTo, from: email.from) { values["activityadditionalparams"] = .text(text) }
         if let mailbox { values["receivingmailboxid"] = .id(mailbox) }
         if let token = email.trackingToken { values["trackingtoken"] = .text(token) }

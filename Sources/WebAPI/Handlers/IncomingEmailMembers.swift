@@ -43,13 +43,13 @@ struct IncomingEmailMembers {
     private func email(from author: Author) throws(FieldsealError) -> IncomingEmail {
         var email = IncomingEmail()
         guard let from = try text("From") else { throw FieldsealError.misfit("From", "an address") }
-        email.from = author == .client ? Self.address(from) : from
+        email.from = try author == .client ? Self.sender(from) : from
         email.subject = try text("Subject") ?? ""
         email.to = try addresses("To", from: author)
         email.cc = try addresses("Cc", from: author)
         email.bcc = try addresses("Bcc", from: author)
         email.replyTo = try addresses("ReplyTo", from: author)
-        email.names = try names()
+        email.names = try author == .router ? names() : Self.names(in: [from] + entries("To") + entries("Cc") + entries("Bcc"))
         email.messageID = try text("MessageId") ?? ""
         email.references = try ids("References")
         email.inReplyTo = try ids("InReplyTo")
@@ -98,9 +98,11 @@ struct IncomingEmailMembers {
 
     private func date(_ name: String, from author: Author) throws(FieldsealError) -> Date? {
         guard let text = try text(name), !text.isEmpty else { return nil }
-        let date = ISO8601.date(text)
-        guard date != nil || author == .router else { throw FieldsealError.misfit(name, "a time such as 2026-11-20T10:00:00Z") }
-        return date
+        if let date = ISO8601.date(text), ISO8601.ofRecords.contains(date) { return date }
+        guard author == .router else {
+            throw FieldsealError.misfit(name, "a time such as 2026-11-20T10:00:00Z, of the years 1753 to 9999")
+        }
+        return nil
     }
 
     private func importance() throws(FieldsealError) -> Int {
@@ -183,14 +185,33 @@ struct IncomingEmailMembers {
     }
 
     private func addresses(_ name: String, from author: Author) throws(FieldsealError) -> [String] {
-        let form = "addresses with ; between them"
-        let entries: [String] = if case .string(let text)? = body[name] { Self.list(text) } else { try texts(name, form) }
-        guard author == .client || body[name]?.string != nil else { return entries }
-        let addresses = entries.map(Self.address)
+        guard author == .client || body[name]?.string != nil else { return try texts(name, Self.addressForm) }
+        let addresses = try entries(name).map { Self.named($0).address }
         guard author == .router || addresses.allSatisfy(EmailAddressRule.isOne) else {
-            throw FieldsealError.misfit(name, "\(form), or an array of them")
+            throw FieldsealError.misfit(name, "\(Self.addressForm), or an array of them")
         }
         return addresses
+    }
+
+    private static let addressForm = "addresses with ; between them"
+
+    private func entries(_ name: String) throws(FieldsealError) -> [String] { try texts(name, Self.addressForm).flatMap(Self.list) }
+
+    /// One address, or words in its place.
+    private static func sender(_ text: String) throws(FieldsealError) -> String {
+        let addresses = list(text).map { named($0).address }
+        guard addresses.count < 2 || !addresses.allSatisfy(EmailAddressRule.isOne) else {
+            throw FieldsealError.misfit("From", "one address, or words such as Mail Delivery Subsystem")
+        }
+        return named(text).address
+    }
+
+    /// The names beside addresses, by the addresses.
+    private static func names(in entries: [String]) -> [String: String] {
+        entries.map(named).reduce(into: [:]) { names, entry in
+            guard let name = entry.name, names[entry.address.lowercased()] == nil else { return }
+            names[entry.address.lowercased()] = name
+        }
     }
 
     /// The texts of an array, or one text.
@@ -209,10 +230,12 @@ struct IncomingEmailMembers {
     }
 
     /// The entries of a list, separated by `;` or `,` outside of quotes and brackets. A name with a comma belongs to the address
-    /// behind it: `Doe, John <john@x.example>`.
+    /// behind it: `Doe, John <john@x.example>`. A group (RFC 5322 section 3.4) stands for its members, of which
+    /// `undisclosed-recipients:;` has none.
     private static func list(_ text: String) -> [String] {
         var entries: [String] = []
         var entry = ""
+        var group: String?
         var (isQuoted, isBracketed) = (false, false)
         func end(by separator: Character?) {
             let isName = separator == "," && !entry.contains("@")
@@ -228,23 +251,35 @@ struct IncomingEmailMembers {
             case "\"": isQuoted.toggle()
             case "<" where !isQuoted: isBracketed = true
             case ">" where !isQuoted: isBracketed = false
+            case ":" where !isQuoted && !isBracketed && group == nil && !entry.contains("@"):
+                group = entry
+                entry = ""
+                continue
             case ";" where !isQuoted && !isBracketed, "," where !isQuoted && !isBracketed:
                 end(by: character)
+                if character == ";" { group = nil }
                 continue
             default: break
             }
             entry.append(character)
         }
+        // What has no end is no group.
+        if let group { entry = "\(group):\(entry)" }
         end(by: nil)
         return entries
     }
 
-    /// The address in `Name <address>`; any other text as it is.
-    private static func address(_ text: String) -> String {
+    /// The address and the name in `Name <address>`; any other text as it is.
+    private static func named(_ text: String) -> (address: String, name: String?) {
         let text = text.trimmed
-        guard text.last == ">", let start = text.lastIndex(of: "<") else { return String(text) }
+        guard text.last == ">", let start = text.lastIndex(of: "<") else { return (String(text), nil) }
         let inside = text[text.index(after: start)...].dropLast().trimmed
-        return inside.contains("@") ? String(inside) : String(text)
+        guard inside.contains("@") else { return (String(text), nil) }
+        var name = text[..<start].split { $0.isWhitespace }.joined(separator: " ")
+        if name.count > 1, name.first == "\"", name.last == "\"" {
+            name = String(name.dropFirst().dropLast()).replacing("\\\"", with: "\"").replacing("\\\\", with: "\\")
+        }
+        return (String(inside), name.isEmpty ? nil : name)
     }
 
     /// Message-IDs as header fields have them, with white space between them, or in an array.

@@ -32,10 +32,10 @@ def record(service, box, **members):
 @pytest.mark.parametrize("name, values", [
     ("Attachments", [{"FileName": "a"}, "x", [5], [{"Body": "QUJD", "Foo": "1"}], [{"Body": "QUJD", "FileName": 5}], [{"FileName": "a"}], [{"Body": "QUI"}],
                      [{"Body": "QUJD", "body": "QUJD"}]]),
-    ("Body", [5, []]), ("Subject", [5]), ("MessageId", [5]), ("From", [["a@b.test"], None, ...]), ("To", [5, ["a@b.test", 5], {"a": 1}]), ("Cc", [[None]]), ("Bcc", [True]),
-    ("InReplyTo", [5, [5]]), ("References", [5, [{}]]), ("ReceivedOn", ["yesterday", "2026-02-30T00:00:00Z", "01/11/2026", 5]), ("Importance", ["urgent", 3, -1, True]),
+    ("Body", [5, []]), ("Subject", [5]), ("MessageId", [5]), ("From", [["a@b.test"], None, ..., "a@b.test; c@d.test", "A <a@b.test>, c@d.test"]), ("To", [5, ["a@b.test", 5], {"a": 1}]), ("Cc", [[None]]), ("Bcc", [True]),
+    ("InReplyTo", [5, [5]]), ("References", [5, [{}]]), ("ReceivedOn", ["yesterday", "2026-02-30T00:00:00Z", "01/11/2026", 5, "1752-12-31T23:59:59Z", "9999-12-31T23:59:59-01:00"]), ("Importance", ["urgent", 3, -1, True]),
     ("BodyType", ["html", "text/rtf", 5]), ("OmittedAttachments", ["1", 1]), ("BodyIsCut", [True]), ("Names", [{}]), ("SubmittedBy", [5]), ("Digest", ["x", 5]), ("MailboxId", ["x", 5]),
-    ("To", ["a", ["a"], f"{ADDRESS}; b"]), ("Cc", [["not an address"]]), ("Bcc", ["x y"]), ("HostId", [5, "", ["a"]]),
+    ("To", ["a", ["a"], f"{ADDRESS}; b", "Team: a@x.test", f"{ADDRESS}; Team:", "Team: b;", "A: B: a@x.test;"]), ("Cc", [["not an address"]]), ("Bcc", ["x y"]), ("HostId", [5, "", ["a"]]),
     ("Foo", [1]), ("subject", ["lower case"]), ("ExtraProperties", [{}, "x"]), ("ValidateBeforeCreate", [False, "true", 1])])
 def test_a_member_that_is_not_what_it_takes_is_refused_by_name(service, box, name, values):
     for value in values:
@@ -57,7 +57,8 @@ def test_the_importance_is_understood(service, box, given, code):
 
 @pytest.mark.parametrize("given, addresses", [
     (f'"Doe; John" <{ADDRESS}>', [ADDRESS]), (f"Doe, John <{ADDRESS}>", [ADDRESS]), (f"a@x.test; Jane <{ADDRESS}>, b@x.test", ["a@x.test", ADDRESS, "b@x.test"]),
-    ([ADDRESS, "c@x.test"], [ADDRESS, "c@x.test"])])
+    ([ADDRESS, "c@x.test"], [ADDRESS, "c@x.test"]), ("undisclosed-recipients:;", []), (["undisclosed-recipients:;", ADDRESS], [ADDRESS]), (f"Team: a@x.test, {ADDRESS}; c@x.test", ["a@x.test", ADDRESS, "c@x.test"]),
+    (f"c@x.test, Team: {ADDRESS};", ["c@x.test", ADDRESS])])
 def test_recipients_may_have_names(service, box, given, addresses):
     parties = record(service, box, To=given)["email_activity_parties"]
     assert sorted(p["addressused"] for p in parties if p["participationtypemask"] == 2) == sorted(addresses)
@@ -66,6 +67,12 @@ def test_recipients_may_have_names(service, box, given, addresses):
 def test_the_sender_may_have_a_name_and_an_account(service, box):
     email = record(service, box, From='"Customer, A." <customer@elsewhere.test>', SubmittedBy="agent@elsewhere.test")
     assert (email["sender"], email["submittedby"]) == ("customer@elsewhere.test", "agent@elsewhere.test")
+
+
+def test_the_names_beside_addresses_are_those_of_the_parties(service, box):
+    email = record(service, box, From='"Customer, \\"A.\\"" <Customer@elsewhere.test>', To=f"{ADDRESS}; Jane  Doe <jane@x.test>", Cc=["c@x.test", "Team: Cy <cy@x.test>;"])
+    names = {address: name for address, name in service.sql("SELECT addressused, partyidname FROM org_contoso.activityparty WHERE activityid = %s", [email["activityid"]]) if address != ADDRESS}
+    assert names == {"Customer@elsewhere.test": 'Customer, "A."', "jane@x.test": "Jane Doe", "c@x.test": "c@x.test", "cy@x.test": "Cy"}
 
 
 def test_attachments_may_be_written_as_attributes(service, box):

@@ -6,12 +6,6 @@ import Model
 struct AttributeParser {
     let attribute: AttributeDefinition
 
-    /// 1753-01-01, as in Dataverse. Earlier dates differ between calendars, so they are rejected.
-    private static let earliestDate = Date(timeIntervalSince1970: -6_847_804_800)
-
-    /// 10000-01-01, whose year has too many digits.
-    private static let end = Date(timeIntervalSince1970: 253_402_300_800)
-
     init(_ attribute: AttributeDefinition) {
         self.attribute = attribute
     }
@@ -50,11 +44,11 @@ struct AttributeParser {
         case (.decimal, .number(let text)): return .decimal(text)
         case (.dateTime, .string(let text)):
             if let date = ISO8601.date(text) {
-                guard date >= Self.earliestDate else {
+                guard date >= ISO8601.ofRecords.lowerBound else {
                     throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes dates from 1753-01-01 on.")
                 }
                 // The offset may lead past the last year that can be written.
-                guard date < Self.end else {
+                guard date < ISO8601.ofRecords.upperBound else {
                     throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes dates up to 9999-12-31 in UTC.")
                 }
                 // Rounded down to the second, as clients read it.
