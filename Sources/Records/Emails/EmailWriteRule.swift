@@ -91,6 +91,11 @@ struct EmailWriteRule: Sendable {
             return FieldsealError(.privilegeDenied, "directioncode of an e-mail can be changed by a System Administrator alone.")
                 .about("directioncode")
         }
+        guard status != .sending else {
+            return FieldsealError(
+                .readOnly,
+                "This e-mail is \(name), and can't be changed or deleted until it was sent. Wait until the router is done.")
+        }
         return FieldsealError(
             .readOnly,
             "This e-mail is \(name), and can't be changed or deleted until it was sent. Cancel it first, by statuscode 5 alone.")

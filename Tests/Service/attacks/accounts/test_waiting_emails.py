@@ -129,7 +129,10 @@ def test_it_is_written_back_as_it_was_read(room, client):
     assert room.sql("SELECT versionnumber FROM org_contoso.email WHERE activityid = %s", [id]) == version
     for more in ({"subject": "changed"}, {"statuscode": 7}, {"email_activity_parties": []}):
         assert back(**more).status_code in (400, 403)
+    assert "Cancel it first" in back(subject="changed").json()["error"]["message"]
     assert id in [each["EmailId"] for each in room.take(room.box)]
+    # The router has it now, and what it sends can't be canceled.
+    assert "Wait until the router is done" in back(subject="changed").json()["error"]["message"] and room.request("PATCH", f"emails({id})", {"statuscode": 5}, client=client).status_code == 403
     room.sql("UPDATE org_contoso.email SET statuscode = 3 WHERE activityid = %s", [id])
     assert back().status_code == 204, back().text
     assert back(category="x").status_code == 204
