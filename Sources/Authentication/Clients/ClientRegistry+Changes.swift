@@ -14,6 +14,7 @@ extension ClientRegistry {
     func enable(_ id: UUID, of organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try change(id, of: organization, on: connection) { row, change in
             guard row.disabledOn != nil else { return }
+            try change.requireAccessControl(to: row, "enable the client", by: caller, on: connection)
             let grant = OrganizationState.ClientRow.grant(
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: nil)
             _ = try connection.query(
@@ -31,6 +32,10 @@ extension ClientRegistry {
     ) throws {
         try change(id, of: organization, on: connection) { row, change in
             guard row.disabledOn == nil else { throw Self.isDisabled(row.name) }
+            if role == .systemAdministrator {
+                try change.requireAccessControl(
+                    "give the client \(id.text) the role System Administrator", by: caller, on: connection)
+            }
             let grant = OrganizationState.ClientRow.grant(
                 row.id, organization, name: row.name, systemUser: row.systemUserID, role: role.rawValue, disabledOn: nil)
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
@@ -56,6 +61,7 @@ extension ClientRegistry {
         let secret = Data(try randomBytes(count: 32)).base64URL
         try change(id, of: organization, on: connection) { row, change in
             guard row.disabledOn == nil else { throw Self.isDisabled(row.name) }
+            try change.requireAccessControl(to: row, "give another secret to the client", by: caller, on: connection)
             let former = try connection.query(
                 """
                 SELECT secret_id, salt, verifier, expires_on, tag, least(expires_on, now() + $2 * interval '1 second')

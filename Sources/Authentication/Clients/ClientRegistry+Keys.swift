@@ -104,6 +104,8 @@ extension ClientRegistry {
     ) throws -> UUID {
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             let client = try Self.row(nameOrID, of: organization, in: change.grants, under: change.kek, on: connection)
+            try change.requireAccessControl(
+                to: client, "add the public key with the SHA-256 \(key.fingerprint) to the client", by: caller, on: connection)
             let id = try addKey(key, to: client.id, by: caller, &change, on: connection)
             try change.append(
                 SecurityEvent(.clientKeyAdded, .succeeded, details: "\(client.name), \(key.kind), SHA-256 \(key.fingerprint)"),

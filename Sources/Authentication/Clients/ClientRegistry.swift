@@ -59,6 +59,7 @@ package struct ClientRegistry: Sendable {
         let grant = OrganizationState.ClientRow.grant(
             id, organization, name: name, systemUser: userID, role: role.rawValue, disabledOn: nil)
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+            try change.requireAccessControl(toAdd: name, role, key: key, by: caller, on: connection)
             let names = try connection.query(
                 "SELECT name FROM config.api_client WHERE organization_id = $1", [.uuid(organization.id)])
             for row in names where try row.decode(0, as: String.self).comparedAsName == name.comparedAsName {

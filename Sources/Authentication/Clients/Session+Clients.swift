@@ -28,10 +28,7 @@ extension Session {
         _ name: String, _ role: Role, key: ClientKey?, secretSeconds: Int?, deliver: @Sendable (UUID, String) throws -> Void
     ) async throws -> (id: UUID, secret: String?) {
         try requireSystemAdministrator(to: "manage API clients")
-        if role == .systemAdministrator {
-            try await requireAccessControl("add the client \(name) as System Administrator", key: key)
-        }
-        return try await deployment.pool.withConnection { connection in
+        return try await requestingApproval { connection in
             try connection.transaction {
                 try ClientRegistry(deployment).add(
                     name: name, role: role, key: key, secretSeconds: secretSeconds, to: organization, by: caller, on: connection,
@@ -45,8 +42,7 @@ extension Session {
     /// - Returns: The key's id.
     package func addClientKey(_ key: ClientKey, to nameOrID: String) async throws -> UUID {
         try requireSystemAdministrator(to: "manage API clients")
-        try await requireAccessControl(toClient: nameOrID, "add the public key with the SHA-256 \(key.fingerprint) to the client")
-        return try await deployment.pool.withConnection { connection in
+        return try await requestingApproval { connection in
             try connection.transaction {
                 try ClientRegistry(deployment).addKey(key, to: nameOrID, of: organization, by: caller, on: connection)
             }
@@ -89,8 +85,7 @@ extension Session {
     /// Enables a disabled client.
     package func enableClient(_ id: UUID) async throws {
         try requireSystemAdministrator(to: "manage API clients")
-        try await requireAccessControl(toClient: id.text, "enable the client")
-        try await deployment.pool.withConnection { connection in
+        try await requestingApproval { connection in
             try ClientRegistry(deployment).enable(id, of: organization, by: caller, on: connection)
         }
     }
@@ -100,10 +95,7 @@ extension Session {
     /// - Parameter evenIfLast: Whether the last System Administrator may get another role.
     package func setRole(_ role: Role, ofClient id: UUID, evenIfLast: Bool = false) async throws {
         try requireSystemAdministrator(to: "manage API clients")
-        if role == .systemAdministrator {
-            try await requireAccessControl("give the client \(id.text) the role System Administrator")
-        }
-        try await deployment.pool.withConnection { connection in
+        try await requestingApproval { connection in
             try ClientRegistry(deployment).setRole(
                 role, of: id, evenIfLast: evenIfLast, of: organization, by: caller, on: connection)
         }
@@ -121,8 +113,7 @@ extension Session {
         deliver: @Sendable (String) throws -> Void = { _ in }
     ) async throws -> String {
         try requireSystemAdministrator(to: "manage API clients")
-        try await requireAccessControl(toClient: id.text, "give another secret to the client")
-        return try await deployment.pool.withConnection { connection in
+        return try await requestingApproval { connection in
             try ClientRegistry(deployment).rotateSecret(
                 of: id, overlap: overlap, seconds: seconds, of: organization, by: caller, on: connection, deliver: deliver)
         }

@@ -17,14 +17,15 @@ extension ConsoleUsers {
         guard role != .emailRouter else {
             throw FieldsealError(.invalidArgument, "A person can't have the role Email Router. Only clients can.")
         }
-        if role == .systemAdministrator {
-            try await session.requireAccessControl("give the person \(id.text) the role System Administrator")
-        }
         try await change(id, by: session) { user, change, connection in
             var new = user
             new.role = role
             guard new.disabledOn == nil else {
                 throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
+            }
+            if role == .systemAdministrator {
+                try change.requireAccessControl(
+                    "give the person \(id.text) the role System Administrator", by: session.caller, on: connection)
             }
             let grant = new.grant
             // A person who has the link could sign in as the new administrator, and approve what another one asks for.
@@ -43,9 +44,9 @@ extension ConsoleUsers {
     /// Enables a person again. Their password and one-time passwords are unchanged.
     package func enable(_ id: UUID, by session: Session) async throws {
         try session.requireSystemAdministrator(to: "manage console users")
-        try await session.requireAccessControl(toPerson: id, "enable")
         try await change(id, by: session) { user, change, connection in
             guard user.disabledOn != nil else { return }
+            try change.requireAccessControl(to: user, "enable", by: session.caller, on: connection)
             var user = user
             user.disabledOn = nil
             _ = try connection.query(
@@ -97,7 +98,7 @@ extension ConsoleUsers {
         by session: Session,
         _ body: @Sendable (Row, inout AttestedChange, isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
-        try await deployment.pool.withConnection { connection in
+        try await session.requestingApproval { connection in
             try AttestedState.change(of: session.organization, under: deployment.kek, on: connection) { change in
                 let rows = try connection.query(
                     "SELECT \(Self.columns) FROM config.console_user AS u WHERE organization_id = $1 AND user_id = $2 FOR UPDATE",

@@ -13,11 +13,11 @@ extension ConsoleUsers {
     /// replaces the one that waits.
     package func invite(_ id: UUID, by session: Session) async throws -> String {
         try session.requireSystemAdministrator(to: "manage console users")
-        try await session.requireAccessControl(toPerson: id, "invite")
         return try await change(id, by: session) { user, change, connection in
             guard user.disabledOn == nil else {
                 throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
             }
+            try change.requireAccessControl(to: user, "invite", by: session.caller, on: connection)
             let token = try Invitation.make(
                 for: user, days: Self.invitationDays, by: session.caller, &change, on: connection)
             try change.append(

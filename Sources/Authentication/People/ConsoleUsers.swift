@@ -122,7 +122,6 @@ package struct ConsoleUsers: Sendable {
         let (organization, caller) = (session.organization, session.caller)
         try Self.check(name, role)
         if let password { try PasswordRules.check(password, of: name, in: organization.name) }
-        try await session.requireAccessControl(toAdd: name, role, existing)
         let salt = try deployment.hashing.newSalt()
         let derived =
             if let password {
@@ -130,8 +129,9 @@ package struct ConsoleUsers: Sendable {
             } else {
                 try randomBytes(count: 32)
             }
-        return try await deployment.pool.withConnection { connection in
+        return try await session.requestingApproval { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                try change.requireAccessControl(toAdd: name, role, existing, by: caller, on: connection)
                 let names = try connection.query(
                     "SELECT name FROM config.console_user WHERE organization_id = $1", [.uuid(organization.id)])
                 guard try !names.contains(where: { try $0.decode(0, as: String.self).comparedAsName == name.comparedAsName }) else {
@@ -340,12 +340,9 @@ package struct ConsoleUsers: Sendable {
         try session.requireSystemAdministrator(to: "manage console users")
         let organization = session.organization
         try PasswordRules.check(password, of: name, in: organization.name)
-        if session.caller.systemUserID != nil {
-            try await session.requireAccessControl(toPerson: id(of: name, by: session), "reset the password of")
-        }
         let salt = try deployment.hashing.newSalt()
         let derived = try await deployment.hashing.derive(password, salt: salt, for: Self.network(session.caller))
-        return try await deployment.pool.withConnection { connection in
+        return try await session.requestingApproval { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 guard let (old, tag, _) = try Self.row(named: name, &change, on: connection) else {
                     throw Self.unknown(name)
@@ -353,6 +350,7 @@ package struct ConsoleUsers: Sendable {
                 guard try old.isNewest(tag, in: change.grants, under: change.kek) else {
                     throw Self.foreign(name)
                 }
+                try change.requireAccessControl(to: old, "reset the password of", by: session.caller, on: connection)
                 let user = Row(
                     id: old.id, organizationID: old.organizationID, name: old.name, systemUserID: old.systemUserID, role: old.role,
                     salt: salt, verifier: try PasswordHashing.verifier(of: derived, salt: salt, under: change.kek),

@@ -41,15 +41,6 @@ package struct Invitation: Sendable {
         }
     }
 
-    /// The names that invitations have in the attested list: one for each person of an organization, also if they have none.
-    package static func names(in organization: Organization, on connection: isolated PostgresConnection) throws
-        -> [GrantList.Digest]
-    {
-        try connection.query("SELECT user_id FROM config.console_user WHERE organization_id = $1", [.uuid(organization.id)]).map {
-            try name($0.decode(0)).digest()
-        }
-    }
-
     /// Makes an invitation in place of the one that waits.
     ///
     /// - Returns: The token of its link, which is not stored.

@@ -86,8 +86,8 @@ extension Session {
     /// - Returns: Whether anything changed.
     private func add(_ link: Link, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
         if let role = link.role { try requireGivable(role.id, role.name, &change, on: connection) }
-        if link.role == nil, try change.hasAdministratorRole(team: link.first, on: connection) {
-            try change.refuseGivingAccess(by: caller, on: connection)
+        if link.role == nil {
+            try change.refuseGivingAccess(by: caller, on: connection) { $0.makesAdministrators(link.first) }
         }
         let columns = link.columns
         let inserted = try connection.query(

@@ -37,8 +37,8 @@ enum DisabledUsers {
         return try connection.atomically {
             try session.confirm(on: connection)
             return try AttestedState.change(of: session.organization, under: session.deployment.kek, on: connection) { change in
-                if !isDisabled, try change.isNamedAdministrator(user: id, on: connection) {
-                    try change.refuseGivingAccess(by: session.caller, on: connection)
+                if !isDisabled {
+                    try change.refuseGivingAccess(by: session.caller, on: connection) { $0.isAdministrator(id) }
                 }
                 return try change.keepingAnAdministrator(evenIfLast: !isDisabled, on: connection) { change in
                     guard let outcome = try write() else { return nil }

@@ -9,6 +9,8 @@ package struct KeyControl: Sendable, Equatable {
     package var approvalSeconds: Int?
     /// Seconds after its sign-in within which a client may use the API's key messages. Nil for as long as its token is valid.
     package var signInSeconds: Int?
+    /// False for the rule that applies because SQL changed the organization's own one.
+    private(set) var isKnown = true
 
     package init(approvalSeconds: Int? = nil, signInSeconds: Int? = nil) {
         self.approvalSeconds = approvalSeconds
@@ -18,8 +20,12 @@ package struct KeyControl: Sendable, Equatable {
     package static let approvalRange = 60...604_800
     package static let signInRange = 10...3_600
 
-    /// The rule to apply if SQL changed the row. It is at least as strict.
-    private static let strict = KeyControl(approvalSeconds: 3_600, signInSeconds: 300)
+    /// The rule to apply if SQL changed the row. It asks for both, as the organization's own rule may have.
+    private static let strict: KeyControl = {
+        var control = KeyControl(approvalSeconds: 3_600, signInSeconds: 300)
+        control.isKnown = false
+        return control
+    }()
 
     package static let name = Grant.Name(.keyControl, [])
 

@@ -35,11 +35,26 @@ extension Session {
         try await requireApproval(of: operation, subject, secret: secret)
     }
 
-    /// The same for an operation that gives a person or a client the rights of a System Administrator, who could then approve the
-    /// caller's own requests. The command line needs no approval, because the operator has the key-encryption key.
-    package func requireAccessControl(_ subject: String) async throws {
-        guard caller.systemUserID != nil, try await currentKeyControl().approvalSeconds != nil else { return }
-        try await requireApproval(of: .giveAccess, subject, secret: nil)
+    /// Makes a change that may need an approval. If it was not approved, nothing is changed, and the request for its approval is made.
+    ///
+    /// - Throws: ``FieldsealError`` `.approvalAwaited` with the id of the request that was made or is open.
+    package func requestingApproval<Result: Sendable>(
+        _ change: @Sendable (isolated PostgresConnection) throws -> Result
+    ) async throws -> Result {
+        // Bounded: the next attempt is made only if approvals were turned off meanwhile.
+        while true {
+            do {
+                return try await deployment.pool.withConnection { try change($0) }
+            } catch let needed as ApprovalNeeded {
+                let request = try await deployment.pool.withConnection { connection in
+                    try AttestedState.change(of: organization, under: deployment.kek, on: connection) {
+                        try $0.request(needed, by: caller, on: connection)
+                    }
+                }
+                // Without a request, no approval is needed any more.
+                if let request { throw request.awaited }
+            }
+        }
     }
 
     private func requireRecentSignIn(_ control: KeyControl, _ operation: Approval.Operation) async throws {
@@ -53,59 +68,15 @@ extension Session {
     }
 
     private func requireApproval(of operation: Approval.Operation, _ subject: String, secret: String?) async throws {
+        let needed = ApprovalNeeded(operation: operation, subject: subject, secret: secret)
         let awaited = try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                try approvalAwaited(operation, subject, secret, &change, on: connection)
+                try change.useApproval(needed, by: caller, on: connection)
+                    ? nil : change.request(needed, by: caller, on: connection)
             }
         }
-        guard let awaited else { return }
-        throw FieldsealError(
-            .approvalAwaited,
-            "A second System Administrator has to approve this first: \(subject). The request \(awaited.id.text) is open until "
-                + "\(ISO8601.text(awaited.expiresOn)). Do the same again once it is approved.",
-            detail: .approval(awaited.id.text))
+        if let awaited { throw awaited.awaited }
     }
-
-    /// - Returns: Nil if the operation was approved, or needs no approval any more.
-    private func approvalAwaited(
-        _ operation: Approval.Operation, _ subject: String, _ secret: String?, _ change: inout AttestedChange,
-        on connection: isolated PostgresConnection
-    ) throws -> Approval? {
-        let control = try KeyControl.read(organization, change.grants, under: change.kek, on: connection)
-        guard let seconds = control.approvalSeconds else { return nil }
-        let digest = try change.kek.tag(
-            label: "approval of an operation",
-            over: [
-                organization.id.bytes, Grant.field(operation.rawValue), Grant.field(subject),
-                Grant.field(secret.map { Array($0.utf8) }),
-            ])
-        let own = try change.approvals(on: connection).filter { $0.requesterID == caller.systemUserID }
-        if let known = own.first(where: { $0.operation == operation.rawValue && constantTimeEqual($0.digest, digest) }) {
-            guard let approver = known.approver else { return known }
-            try known.end(&change, on: connection)
-            try change.append(
-                SecurityEvent(.approvalUsed, .succeeded, details: "\(known.id.text): \(subject), approved by \(approver)"),
-                by: caller, on: connection)
-            return nil
-        }
-        guard own.count < Self.openApprovals else {
-            throw FieldsealError(
-                .requestQuotaExceeded,
-                "The caller has \(own.count) requests for approval that are open. Have them approved or refused first.",
-                retryAfter: 60)
-        }
-        let approval = Approval(
-            id: .timeOrdered(), organizationID: organization.id, operation: operation.rawValue, subject: subject, digest: digest,
-            requester: caller.actor, requesterID: caller.systemUserID, address: caller.address, created: change.now,
-            expires: change.now.adding(seconds: seconds))
-        try approval.insert(&change, on: connection)
-        try change.append(
-            SecurityEvent(.approvalRequested, .succeeded, details: "\(approval.id.text): \(subject)"), by: caller, on: connection)
-        return approval
-    }
-
-    /// How many open requests one caller has at most.
-    private static let openApprovals = 20
 
     // MARK: Decisions
 
@@ -205,7 +176,8 @@ extension Session {
             )
         }
         let old = try await currentKeyControl()
-        if old.isWeakened(by: new) {
+        // The rule that SQL changed may have been stricter than the one that applies now. The operator has the key-encryption key.
+        if old.isWeakened(by: new) || !old.isKnown && caller.systemUserID != nil {
             try await requireControl(of: .setKeyControl, "ask for less before the key is used: \(new.words)")
         }
         try await deployment.pool.withConnection { connection in
@@ -214,29 +186,21 @@ extension Session {
                 guard current == old else {
                     throw FieldsealError(.concurrencyVersionMismatch, "The rule was changed meanwhile. Look at it, then try again.")
                 }
-                if new.approvalSeconds != nil, try change.administrators(on: connection) < 2 {
-                    throw FieldsealError(
-                        .invalidArgument,
-                        "There is no second System Administrator who could approve. Give another person or client that role first.")
-                }
+                if new.approvalSeconds != nil { try requireSecondAdministrator(change, on: connection) }
                 try new.store(&change, by: caller, on: connection)
                 try change.append(
                     SecurityEvent(.keyControlSet, .succeeded, details: new.words), by: caller, on: connection)
             }
         }
     }
-}
 
-extension AttestedChange {
-    /// Refuses to give the rights of a System Administrator by records, if approvals are required. The requester could then approve
-    /// their own requests.
-    package mutating func refuseGivingAccess(by caller: Caller, on connection: isolated PostgresConnection) throws {
-        guard caller.systemUserID != nil,
-            try KeyControl.read(organization, grants, under: kek, on: connection).approvalSeconds != nil
-        else { return }
-        throw FieldsealError(
-            .privilegeDenied,
-            "While a second System Administrator approves what is done with the key, records don't give the rights of one. Give the role "
-                + "in the console, which asks for an approval, or on the command line.")
+    /// Refuses to ask for approvals that no caller could give, and while rows of other administrators may be hidden.
+    private func requireSecondAdministrator(_ change: AttestedChange, on connection: isolated PostgresConnection) throws {
+        guard try change.administrators(on: connection) > 1 else {
+            throw FieldsealError(
+                .invalidArgument,
+                "There is no second System Administrator who could approve. Give another person or client that role first.")
+        }
+        _ = try change.roleHolders(on: connection)
     }
 }

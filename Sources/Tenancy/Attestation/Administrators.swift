@@ -32,6 +32,8 @@ extension AttestedChange {
     ///
     /// Each change that disables a person, a client or a systemuser, or removes a role or a membership, is made here.
     ///
+    /// It guards against an accident. While SQL hides rows, it counts those that it finds: access must always be possible to revoke.
+    ///
     /// - Parameter evenIfLast: Whether to make the change even then.
     /// - Throws: ``FieldsealError`` `.invalidArgument` that says what to do first.
     package mutating func keepingAnAdministrator<Result>(
@@ -112,27 +114,5 @@ extension AttestedChange {
             || GrantedRole.rows(of: user, in: organization, on: connection).contains {
                 try $0.name == name && $0.isAuthentic(in: grants, under: kek)
             }
-    }
-
-    /// Whether members of a team have the role System Administrator.
-    package func hasAdministratorRole(team: UUID, on connection: isolated PostgresConnection) throws -> Bool {
-        let name = Role.systemAdministrator.rawValue
-        return try connection.query(
-            """
-            SELECT t.roleid FROM \(organization.qualified("teamroles")) AS t JOIN \(organization.qualified("role")) AS r USING (roleid)
-             WHERE t.teamid = $1 AND r.name = $2
-            """, [.uuid(team), .text(name)]
-        ).contains { try grants.holds(Grant.teamRole(try $0.decode(0), name, of: team), under: kek) }
-    }
-
-    /// Whether a systemuser is a System Administrator, apart from being disabled: by its client or person, or by records.
-    package func isNamedAdministrator(user: UUID, on connection: isolated PostgresConnection) throws -> Bool {
-        let name = Role.systemAdministrator.rawValue
-        let isOwn: Bool = try connection.query(
-            """
-            SELECT EXISTS (SELECT FROM config.api_client WHERE organization_id = $1 AND systemuser_id = $2 AND role = $3)
-                OR EXISTS (SELECT FROM config.console_user WHERE organization_id = $1 AND systemuser_id = $2 AND role = $3)
-            """, [.uuid(organization.id), .uuid(user), .text(name)])[0].decode(0)
-        return try isOwn || GrantedRole.rows(of: user, in: organization, on: connection).contains { $0.name == name }
     }
 }

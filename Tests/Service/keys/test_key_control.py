@@ -164,6 +164,8 @@ def test_sql_makes_and_replays_no_approval(controlled, second):
         assert "key-control-changed" in {f["code"] for f in json.loads(server.cluster.run("doctor", "--json", check=False).stdout)["findings"]}
         sql("DELETE FROM config.key_control")
         sql(f"INSERT INTO config.key_control VALUES ({', '.join(['%s'] * len(kept[0]))})", kept[0])
+    # While a row is missing that SQL deleted, no access is given.
+    server.cluster.run("org", "attach", "contoso", "--yes")
 
 
 def test_an_approval_is_used_by_one_of_two_at_the_same_moment(controlled, second):

@@ -29,9 +29,7 @@ extension Doctor {
                     advice: "restore the newer state, or accept this one: fieldseal org attach \(organization.name)"))
         }
         findings += try keyInForce(state, on: connection)
-        var names: Set<GrantList.Digest> = []
         for row in try GrantRow.all(of: organization, on: connection) {
-            names.insert(try row.grant.name.digest())
             let standing = try state.grants.standing(of: row.grant, tag: row.tag, under: deployment.kek)
             // A tag that does not fit is not from a former state.
             let isNewest =
@@ -39,18 +37,12 @@ extension Doctor {
                 || state.grants.isLast(row.tag, of: row.grant.name, under: deployment.kek)
             if let finding = Self.finding(row, standing, isNewest: isNewest, organization) { findings.append(finding) }
         }
-        findings += try storedKeys(state, &names, on: connection)
-        findings += try keyDerivation(state, &names)
-        findings += try grantedRoles(state, &names, on: connection)
-        names.insert(try KeyControl.name.digest())
+        findings += try storedKeys(state, on: connection)
+        findings += try keyDerivation(state)
+        findings += try grantedRoles(state, on: connection)
         findings += try keyControl(state, on: connection)
-        for grant in [Grant.suspension] + SecondFactorPolicy.roles.map(SecondFactorPolicy.grant) {
-            names.insert(try grant.name.digest())
-        }
         findings += try suspension(state, on: connection)
-        names.formUnion(try MailDestination.profileNames(in: organization, on: connection))
-        names.formUnion(try Invitation.names(in: organization, on: connection))
-        let others = state.grants.entries.keys.filter { !names.contains($0) }
+        let others = try ListedNames(of: organization, on: connection).missing(in: state.grants)
         let users = try disabledUsers(state, among: others, on: connection)
         findings += users.findings
         let rest = others.count - users.named
@@ -161,11 +153,8 @@ extension Doctor {
     }
 
     /// Checks that this service wrote each wrapped key.
-    private func storedKeys(
-        _ state: OrganizationState, _ names: inout Set<GrantList.Digest>, on connection: isolated PostgresConnection
-    ) throws -> [Finding] {
+    private func storedKeys(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [Finding] {
         try StoredKey.all(of: state.organization.id, on: connection).compactMap { key in
-            names.insert(try key.grant.name.digest())
             guard try !state.grants.holds(key.grant, under: deployment.kek) else { return nil }
             return Finding(
                 .error, "key-row-changed", state.organization.name,
@@ -175,9 +164,8 @@ extension Doctor {
     }
 
     /// Checks that the organization key opens cells without `config`, as far as the schema decides that.
-    private func keyDerivation(_ state: OrganizationState, _ names: inout Set<GrantList.Digest>) throws -> [Finding] {
+    private func keyDerivation(_ state: OrganizationState) throws -> [Finding] {
         let grant = state.keyDerivation
-        names.insert(try grant.name.digest())
         guard state.namesAttestedKey, try state.grants.names(grant.name), try !state.grants.holds(grant, under: deployment.kek)
         else {
             return []

@@ -5,12 +5,8 @@ import Tenancy
 extension Doctor {
     /// Reports roles of users and teams, and members of teams with roles, that this service did not write. Also reports roles whose
     /// records differ from those at the first grant.
-    func grantedRoles(
-        _ state: OrganizationState, _ names: inout Set<GrantList.Digest>, on connection: isolated PostgresConnection
-    ) throws -> [Finding] {
+    func grantedRoles(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [Finding] {
         let all = try RoleGrants(of: state.organization, on: connection)
-        names.insert(try Grant.rolesWereGiven.name.digest())
-        for grant in all.roles + all.rows.map(\.grant) { names.insert(try grant.name.digest()) }
         let changed = try all.roles.filter { try state.grants.names($0.name) && !state.grants.holds($0, under: deployment.kek) }
         let foreign = try all.rows.filter { try $0.isPowerful && !state.grants.holds($0.grant, under: deployment.kek) }
         return foreign.map { row in

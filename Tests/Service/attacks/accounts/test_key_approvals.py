@@ -147,6 +147,8 @@ def test_a_key_is_activated_for_an_approval(server, key, controlled, second):
     assert approve(second, id).status_code == 204
     assert server.request("POST", "SetDataEncryptionKey", activation).status_code == 204
     assert server.request("GET", "IsDataEncryptionActive()").json()["IsActive"] is True
+    # While a row is missing that SQL deleted, no access is given.
+    server.cluster.run("org", "attach", "contoso", "--yes")
 
 
 def test_an_attachment_takes_no_rule_that_sql_wrote(server, controlled):

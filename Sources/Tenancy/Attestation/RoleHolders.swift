@@ -1,0 +1,120 @@
+package import Foundation
+import JSON
+import Model
+import PostgresClient
+
+/// The systemusers and teams with the rights of a System Administrator, from rows of which none is missing and none was changed.
+///
+/// SQL can't hide a row from it for a moment and put it back afterwards: the attested list has the name of each row that this service
+/// wrote. What is decided with it is decided and written while the list is locked.
+package struct RoleHolders {
+    private var users: Set<UUID> = []
+    private var teams: Set<UUID> = []
+    private let change: AttestedChange
+
+    /// - Throws: ``FieldsealError`` that names the row which was changed past the service, or says that rows were deleted.
+    init(_ change: AttestedChange, on connection: isolated PostgresConnection) throws {
+        self.change = change
+        var listed = try ListedNames(
+            of: change.organization, except: [.client, .user, .userRole, .teamRole, .teamMember], on: connection)
+        try readClients(&listed, on: connection)
+        try readPeople(&listed, on: connection)
+        try readLinks(&listed, on: connection)
+        guard try listed.missingWithoutUsers(in: change.grants, on: connection) == 0 else {
+            throw FieldsealError(
+                .organizationDisabled,
+                "Rows that grant access were deleted past the service, so it is not known who is a System Administrator. Restore them, or "
+                    + "accept that they are gone: fieldseal org attach. See fieldseal doctor.")
+        }
+    }
+
+    /// Whether a systemuser is a System Administrator, apart from being disabled: by its client or person, also a disabled one, or by
+    /// records.
+    package func isAdministrator(_ user: UUID) -> Bool { users.contains(user) }
+
+    /// Whether members of a team are System Administrators.
+    package func makesAdministrators(_ team: UUID) -> Bool { teams.contains(team) }
+
+    private mutating func readClients(_ listed: inout ListedNames, on connection: isolated PostgresConnection) throws {
+        let rows = try connection.query(
+            "SELECT client_id, name, systemuser_id, role, tag, disabled_on FROM config.api_client WHERE organization_id = $1",
+            [.uuid(change.organization.id)])
+        for row in rows {
+            let (name, user, role): (String, UUID, String) = (try row.decode(1), try row.decode(2), try row.decode(3))
+            let grant = OrganizationState.ClientRow.grant(
+                try row.decode(0), change.organization, name: name, systemUser: user, role: role,
+                disabledOn: try row.decodeIfPresent(5))
+            try listed.add(grant.name)
+            try take(grant, name, try row.decode(4, as: PostgresBytes.self).bytes, role, user)
+        }
+    }
+
+    private mutating func readPeople(_ listed: inout ListedNames, on connection: isolated PostgresConnection) throws {
+        let rows = try connection.query(
+            """
+            SELECT user_id, name, systemuser_id, role, salt, verifier, totp, disabled_on, must_change_password, tag
+              FROM config.console_user WHERE organization_id = $1
+            """, [.uuid(change.organization.id)])
+        for row in rows {
+            func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
+            let (name, user, role): (String, UUID, String) = (try row.decode(1), try row.decode(2), try row.decode(3))
+            let grant = Grant.person(
+                try row.decode(0), organization: change.organization.id, name: name, systemUser: user, role: role,
+                salt: try bytes(4),
+                verifier: try bytes(5), totp: row.isNull(6) ? nil : try bytes(6), disabledOn: try row.decodeIfPresent(7),
+                mustChangePassword: try row.decode(8))
+            try listed.add(grant.name)
+            try take(grant, name, try bytes(9), role, user)
+        }
+    }
+
+    /// Takes the row of a client or a person. One that this service never wrote gives nothing.
+    private mutating func take(
+        _ grant: Grant, _ name: String, _ tag: [UInt8], _ role: String, _ user: UUID
+    ) throws {
+        guard try change.grants.names(grant.name) else { return }
+        switch try change.grants.standing(of: grant, tag: tag, under: change.kek) {
+        case .authentic, .revoked:
+            if role == Role.systemAdministrator.rawValue { users.insert(user) }
+        case .putBack, .foreign:
+            throw FieldsealError(
+                .organizationDisabled,
+                "The row of \(name.quotedForMessage) was changed past this service, so it is not known who is a System Administrator. Remove "
+                    + "that person or client, and add another. See fieldseal doctor.")
+        }
+    }
+
+    /// Takes the rows that give roles to users and teams. The list has the role that each gives, also if the role's record says another.
+    private mutating func readLinks(_ listed: inout ListedNames, on connection: isolated PostgresConnection) throws {
+        func pairs(_ table: String, _ columns: String) throws -> [(first: UUID, second: UUID)] {
+            try connection.query("SELECT \(columns) FROM \(change.organization.qualified(table))").map {
+                (try $0.decode(0), try $0.decode(1))
+            }
+        }
+        let (grants, kek, role) = (change.grants, change.kek, Role.systemAdministrator.rawValue)
+        for (user, id) in try pairs("systemuserroles", "systemuserid, roleid") {
+            let grant = Grant.userRole(id, role, of: user)
+            try listed.add(grant.name)
+            if try grants.holds(grant, under: kek) { users.insert(user) }
+        }
+        for (team, id) in try pairs("teamroles", "teamid, roleid") {
+            let grant = Grant.teamRole(id, role, of: team)
+            try listed.add(grant.name)
+            if try grants.holds(grant, under: kek) { teams.insert(team) }
+        }
+        for (team, user) in try pairs("teammembership", "teamid, systemuserid") {
+            let grant = Grant.member(user, of: team)
+            try listed.add(grant.name)
+            if try teams.contains(team) && grants.holds(grant, under: kek) { users.insert(user) }
+        }
+    }
+}
+
+extension AttestedChange {
+    /// Who has the rights of a System Administrator.
+    ///
+    /// - Throws: ``FieldsealError`` if rows that grant access are missing, or were changed past the service.
+    func roleHolders(on connection: isolated PostgresConnection) throws -> RoleHolders {
+        try RoleHolders(self, on: connection)
+    }
+}

@@ -1,0 +1,215 @@
+"""SQL as the service and the account of one System Administrator: a row that decides whether an approval is needed is hidden for the moment of
+the check, or shown as another one, and put back afterwards."""
+
+import contextlib
+import html
+import re
+import threading
+import uuid
+
+import psycopg
+import pytest
+from test_key_approvals import MESSAGE, administrator, by_their_user, people, roles, team
+from test_key_control import WORDS, approve, awaited, caller, controlled, listed, person_id, second, server
+from test_people_and_secrets import Person
+from waiting import until
+
+__all__ = ["administrator", "by_their_user", "controlled", "people", "roles", "second", "server", "team"]
+DELETED, CHANGED = "were deleted past the service", "was changed past this service"
+
+
+def connect(server):
+    return psycopg.connect(f"host={server.cluster.home} user=fieldseal_service dbname=fieldseal", autocommit=True)
+
+
+@contextlib.contextmanager
+def hidden(server, table, condition, parameters):
+    """SQL as the service deletes rows, and puts them back as they were."""
+    with connect(server) as sql:
+        columns = [name for name, in sql.execute("SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attgenerated = ''", [table])]
+        rows = sql.execute(f"DELETE FROM {table} WHERE {condition} RETURNING {', '.join(columns)}", parameters).fetchall()
+        assert rows
+        try:
+            yield
+        finally:
+            for row in rows:
+                sql.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(row))})", row)
+
+
+@contextlib.contextmanager
+def shown_as(server, table, column, value, condition, parameters):
+    """A column of a row has another value, and the row keeps its tag."""
+    sql = server.cluster.sql
+    [(before,)] = sql(f"SELECT {column} FROM {table} WHERE {condition}", parameters)
+    sql(f"UPDATE {table} SET {column} = %s WHERE {condition}", [value, *parameters])
+    try:
+        yield
+    finally:
+        sql(f"UPDATE {table} SET {column} = %s WHERE {condition}", [before, *parameters])
+
+
+def said(answer):
+    """The text of a page's main part."""
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.text.split("<main")[-1])))
+
+
+def made_team(server, name):
+    return server.create("teams", {"name": f"{name}{uuid.uuid4().hex[:8]}"})
+
+
+def add_member(server, team, user):
+    return server.request("POST", f"teams({team})/teammembership_association/$ref", {"@odata.id": f"systemusers({user})"})
+
+
+@pytest.fixture
+def basic(server):
+    """The systemuser of a client in the role Basic User."""
+    made = server.cluster.run("client", "add", name := f"b{uuid.uuid4().hex[:8]}", "--role", "Basic User", "--json")
+    assert made.returncode == 0
+    [(user,)] = server.cluster.sql("SELECT systemuser_id::text FROM config.api_client WHERE name = %s", [name])
+    yield user
+    server.cluster.run("client", "remove", name)
+
+
+def test_no_member_joins_a_team_whose_role_is_hidden(server, team, basic, controlled):
+    with hidden(server, "org_contoso.teamroles", "teamid = %s", [team]):
+        answer = add_member(server, team, basic)
+        assert answer.status_code == 403 and DELETED in answer.text, answer.text
+    assert server.cluster.sql("SELECT teamid FROM teammembership WHERE teamid = %s", [team]) == []
+    answer = add_member(server, team, basic)
+    assert answer.status_code == 403 and "give the rights of one" in answer.text
+    # A team without that role takes the member.
+    other = made_team(server, "other")
+    assert add_member(server, other, basic).status_code == 204
+    assert server.request("DELETE", f"teams({other})").status_code == 204
+
+
+def test_no_member_joins_a_team_whose_role_has_another_name(server, team, basic, controlled):
+    with renamed(server):
+        answer = add_member(server, team, basic)
+        assert answer.status_code == 403 and "give the rights of one" in answer.text, answer.text
+    assert server.cluster.sql("SELECT teamid FROM teammembership WHERE teamid = %s", [team]) == []
+
+
+@contextlib.contextmanager
+def renamed(server):
+    """The record of the role System Administrator has another name."""
+    [(id,)] = server.cluster.sql("SELECT roleid FROM role WHERE name = 'System Administrator'")
+    with shown_as(server, "org_contoso.role", "name", "a role", "roleid = %s", [id]):
+        yield
+
+
+def test_no_user_is_enabled_whose_client_is_shown_with_another_role(server, administrator, people, controlled):
+    client, user = administrator
+    with shown_as(server, "config.api_client", "role", "Basic User", "systemuser_id = %s", [user]):
+        answer = server.request("PATCH", f"systemusers({user})", {"isdisabled": False})
+        assert answer.status_code == 403 and CHANGED in answer.text, answer.text
+    assert server.cluster.sql("SELECT isdisabled FROM systemuser WHERE systemuserid = %s", [user]) == [(True,)]
+    # One who is no administrator is enabled.
+    [(other,)] = server.cluster.sql("SELECT systemuser_id FROM config.console_user WHERE name = %s", [people[1]])
+    for isdisabled in (True, False):
+        assert server.request("PATCH", f"systemusers({other})", {"isdisabled": isdisabled}).status_code == 204
+
+
+@pytest.mark.parametrize("way", ["its link is away", "its role has another name"])
+def test_no_way_to_sign_in_is_given_to_one_whose_role_is_hidden(server, by_their_user, controlled, way):
+    client, name = by_their_user
+    ada, id = Person(server, "ada", WORDS), person_id(server, name)
+    before = stands(server, client, name)
+    users = "systemuserid IN (SELECT systemuser_id FROM config.api_client WHERE client_id = %s UNION ALL SELECT systemuser_id FROM config.console_user WHERE name = %s)"
+    attack, refusal = {
+        "its link is away": (hidden(server, "org_contoso.systemuserroles", users, [client, name]), DELETED),
+        "its role has another name": (renamed(server), MESSAGE),
+    }[way]
+    with attack:
+        for page, form in [
+            ("access/rotate-client", {"id": client}), ("access/enable-user", {"id": id, "name": name}), ("access/reset-user", {"id": id, "name": name, "password": WORDS}),
+        ]:
+            answer = ada.post(page, **form)
+            assert refusal in answer.text, (page, said(answer))
+    assert stands(server, client, name) == before
+
+
+def stands(server, client, name):
+    return server.cluster.sql(
+        "SELECT (SELECT array_agg(secret_id ORDER BY secret_id) FROM config.api_client_secret WHERE client_id = %s), disabled_on, verifier FROM config.console_user WHERE name = %s",
+        [client, name])
+
+
+def test_no_member_of_a_team_is_enabled_while_the_membership_is_hidden(server, people, team, roles, second):
+    disabled, basic = people
+    [(user,)] = server.cluster.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = %s", [basic])
+    assert add_member(server, team, user).status_code == 204
+    server.cluster.run("user", "disable", basic)
+    server.cluster.run("key", "control", "--approval", "600")
+    try:
+        ada = Person(server, "ada", WORDS)
+        with hidden(server, "org_contoso.teammembership", "teamid = %s", [team]):
+            assert DELETED in said(ada.post("access/enable-user", id=person_id(server, basic), name=basic))
+        assert MESSAGE in ada.post("access/enable-user", id=person_id(server, basic), name=basic).text
+        assert server.cluster.sql("SELECT disabled_on IS NOT NULL FROM config.console_user WHERE name = %s", [basic]) == [(True,)]
+        # Once it is approved, the person is enabled.
+        [request] = [r for r in listed(server) if f"enable the System Administrator {basic}" in r["subject"]]
+        assert approve(second, request["approvalId"]).status_code == 204
+        ada.post("access/enable-user", id=person_id(server, basic), name=basic)
+        assert server.cluster.sql("SELECT disabled_on FROM config.console_user WHERE name = %s", [basic]) == [(None,)]
+        assert request["approvalId"] not in {r["approvalId"] for r in listed(server)}
+    finally:
+        off(server, second)
+
+
+def off(server, second):
+    """Asks for no approvals any more, with an approval."""
+    if server.cluster.run("key", "control", "--approval", "off", "--sign-in", "off", check=False).returncode:
+        for request in listed(server):
+            if request["requestedBy"].startswith("cli:"):
+                assert approve(second, request["approvalId"]).status_code == 204
+        server.cluster.run("key", "control", "--approval", "off", "--sign-in", "off")
+    for request in listed(server):
+        server.cluster.run("approval", "refuse", request["approvalId"])
+
+
+def test_nothing_lies_between_the_check_and_the_change(server, people, controlled):
+    """The person is shown with another role until the change waits for the list of what is attested."""
+    disabled, _ = people
+    ada, id = Person(server, "ada", WORDS), person_id(server, disabled)
+    answers = []
+    with connect(server) as sql:
+        [(former,)] = sql.execute("SELECT role FROM config.console_user WHERE user_id = %s", [id]).fetchall()
+        sql.execute("UPDATE config.console_user SET role = 'Basic User' WHERE user_id = %s", [id])
+        try:
+            with sql.transaction():
+                sql.execute("SELECT FROM config.attested_state FOR UPDATE")
+                request = threading.Thread(target=lambda: answers.append(ada.post("access/enable-user", id=id, name=disabled).text))
+                request.start()
+                until(lambda: server.cluster.sql("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%attested_state%%FOR NO KEY UPDATE%%'"))
+                with connect(server) as other:
+                    other.execute("UPDATE config.console_user SET role = %s WHERE user_id = %s", [former, id])
+            request.join()
+        finally:
+            sql.execute("UPDATE config.console_user SET role = %s WHERE user_id = %s", [former, id])
+    assert MESSAGE in answers[0]
+    assert server.cluster.sql("SELECT disabled_on IS NOT NULL FROM config.console_user WHERE user_id = %s", [id]) == [(True,)]
+
+
+def test_approvals_are_not_asked_for_while_rows_are_hidden(server, team, second):
+    rule = {"ApprovalSeconds": 600, "SignInSeconds": None}
+    with hidden(server, "org_contoso.teamroles", "teamid = %s", [team]):
+        answer = server.request("POST", "fieldseal.SetKeyControl", rule)
+        assert answer.status_code == 403 and DELETED in answer.text, answer.text
+    assert server.request("POST", "fieldseal.SetKeyControl", rule).status_code == 204
+    off(server, second)
+
+
+def test_a_rule_that_sql_changed_is_not_replaced_by_a_weaker_one(server, second):
+    server.cluster.run("key", "control", "--approval", "60", "--sign-in", "100")
+    try:
+        rule = {"ApprovalSeconds": 3600, "SignInSeconds": 300}
+        with shown_as(server, "config.key_control", "approval_seconds", 61, "true", []):
+            awaited(second("POST", "fieldseal.SetKeyControl", rule))
+        awaited(second("POST", "fieldseal.SetKeyControl", rule))
+        # A stricter one needs no approval.
+        assert second("POST", "fieldseal.SetKeyControl", {"ApprovalSeconds": 60, "SignInSeconds": 90}).status_code == 204
+    finally:
+        other = caller(server, server.client)
+        off(server, other)
