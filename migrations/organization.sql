@@ -5,7 +5,7 @@
 -- PostgreSQL looks a function up among those of its name in all schemas. So each has a name that no other has, until everything
 -- that needs it is made. The program replaces "new" after the dollar sign with something random.
 --
--- Of the migrations d33b8af7f36aa8d8dc25370377d985340ac447142a447e27440b8384b09820d3
+-- Of the migrations 187e3eab77fc777150c3a63a064ef72650e34cf38ec9ba5f202c39d40b67369f
 
 CREATE FUNCTION announce_change$new() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1919,7 +1919,7 @@ COMMENT ON TABLE encryption IS 'The current key''s version, and all that its tex
 COMMENT ON TABLE event_archive IS 'Each file to which old security events were moved. Where the chain begins is attested elsewhere, under a tag of the key-encryption key.';
 COMMENT ON COLUMN event_archive.head IS 'The hash of the newest event in the file: previous_hash of the event after it.';
 COMMENT ON COLUMN event_archive.file_digest IS 'SHA-256 of the file without its last line.';
-COMMENT ON TABLE mail_destination IS 'Tags of the key-encryption key over the settings that decide where credentials go, and as which account they sign in. A record whose settings do not fit its tag releases no credential.';
+COMMENT ON TABLE mail_destination IS 'Tags of the key-encryption key over the settings that decide where credentials go, as which account they sign in, and whose they are. A record whose settings do not fit its tag releases no credential.';
 COMMENT ON COLUMN mail_destination.kek_id IS 'The key-encryption key that the tag was made with.';
 COMMENT ON COLUMN mail_destination.authorized_on IS 'When the service last accepted a change of these settings.';
 COMMENT ON TABLE mail_router IS 'Routers that asked for work lately. One that has not asked for 90 seconds counts as gone.';

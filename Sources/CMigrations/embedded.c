@@ -326,6 +326,12 @@ static const unsigned char org_0026[] = {
 static const unsigned char org_0026_down[] = {
 #embed "../../migrations/org/0026_lookups.down.sql"
 };
+static const unsigned char org_0027[] = {
+#embed "../../migrations/org/0027_mailbox_belonging.sql"
+};
+static const unsigned char org_0027_down[] = {
+#embed "../../migrations/org/0027_mailbox_belonging.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -436,6 +442,8 @@ static const struct embedded_file files[] = {
     {"org/0025_sealed_audit.down.sql", org_0025_down, sizeof org_0025_down},
     {"org/0026_lookups.sql", org_0026, sizeof org_0026},
     {"org/0026_lookups.down.sql", org_0026_down, sizeof org_0026_down},
+    {"org/0027_mailbox_belonging.sql", org_0027, sizeof org_0027},
+    {"org/0027_mailbox_belonging.down.sql", org_0027_down, sizeof org_0027_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

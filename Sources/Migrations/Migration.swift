@@ -28,7 +28,7 @@ package struct Migration: Sendable, Equatable {
         case .config: name == "0009_attested_state"
         case .organization:
             ["0009_mail_destinations", "0017_what_sql_may"].contains(name) || name.hasSuffix("_application_ids")
-                || name.hasSuffix("_mail_accounts")
+                || name.hasSuffix("_mail_accounts") || name.hasSuffix("_mailbox_belonging")
         }
     }
 

@@ -4,8 +4,52 @@ import Model
 import Records
 import Tenancy
 
+extension Record {
+    /// The queue or the user that a mailbox belongs to; nil for none.
+    var mailboxHolder: (entity: EntityDefinition, id: UUID)? {
+        guard case .id(let id)? = try? value(of: "regardingobjectid"),
+            case .text(let type)? = try? value(of: "regardingobjecttypecode"),
+            ["queue", "systemuser"].contains(type), let entity = EntityCatalog.entity(type)
+        else { return nil }
+        return (entity, id)
+    }
+}
+
 // The queue or the user that a mailbox belongs to. Its e-mails are theirs, and it sends in their name.
 extension Console {
+    /// Whose stored password a mailbox uses and at which servers, for the question before its settings are confirmed: as settings, and
+    /// in words.
+    func holderSettings(
+        _ record: Record?, _ typing: TypedRecord, _ visit: Visit
+    ) async throws -> (settings: [String], sentences: [String]) {
+        guard let record, let holder = record.mailboxHolder else { return ([], []) }
+        let names = try await RecordNames([holder.entity.logicalName: [holder.id]], try visit.session())
+        // The name alone could be another user's.
+        let who = "\(names[holder.id] ?? visit.text("unnamed")) (\(holder.id.text))"
+        let kind = visit.text("entity:\(holder.entity.logicalName)")
+        let servers = try await servers(typing, visit).joined(separator: ", ")
+        let sentence = visit.text(
+            "settingsWhose",
+            ["who": visit.texts.labelled(kind, who), "servers": servers.isEmpty ? visit.text("settingsNoServer") : servers])
+        return ([visit.texts.labelled(kind, who)] + (servers.isEmpty ? [] : [servers]), [sentence])
+    }
+
+    /// The servers of the profile that a mailbox's form names.
+    private func servers(_ typing: TypedRecord, _ visit: Visit) async throws -> [String] {
+        let bound = typing.members.first { $0.name.lowercased().hasPrefix("emailserverprofile@") }?.value.string
+        guard let bound, case .some((let profile, .id(let id))) = try ParsedValues.reference(bound) else { return [] }
+        let columns = ["incomingserverlocation", "outgoingserverlocation", "defaultserverlocation"]
+        var query = RecordQuery()
+        query.outputs = columns.map { .init(.column(.init($0))) }
+        query.filter = .compare(.init(profile.primaryID), .equal, .text(id.text))
+        query.pageSize = 1
+        guard let found = try await visit.session().list(profile, query).records.first else { return [] }
+        let servers = try columns.compactMap { name -> String? in
+            if case .text(let text) = try found.value(of: name), !text.isEmpty { text } else { nil }
+        }
+        return servers.enumerated().filter { servers.firstIndex(of: $0.element) == $0.offset }.map(\.element)
+    }
+
     /// The lines in a mailbox's state about the queue or the user that it belongs to.
     func belongingFacts(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
         [try await belongingFact(record, visit)] + (try await sendingFact(record, visit))

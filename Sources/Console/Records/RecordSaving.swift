@@ -60,7 +60,7 @@ extension Console {
         }
         if let record = current?.0, typing.isUnchanged, !confirms { return .unchanged(record.id) }
         let questions = [
-            Self.settingsQuestion(entity, typing, confirms, visit), try Self.clearQuestion(form, typing),
+            try await settingsQuestion(entity, current?.0, typing, confirms, visit), try Self.clearQuestion(form, typing),
             try await addressQuestion(entity, current?.0, typing, visit),
         ]
         if let question = FormQuestion.values(questions.compactMap(\.self), visit) {
@@ -112,17 +112,20 @@ extension Console {
 
     /// The question before settings are confirmed that say where passwords go and that were changed past the service; nil if none
     /// were.
-    private static func settingsQuestion(
-        _ entity: EntityDefinition, _ typing: TypedRecord, _ confirms: Bool, _ visit: Visit
-    ) -> FormQuestion? {
+    private func settingsQuestion(
+        _ entity: EntityDefinition, _ record: Record?, _ typing: TypedRecord, _ confirms: Bool, _ visit: Visit
+    ) async throws -> FormQuestion? {
         guard confirms else { return nil }
         let settings = MailDestination.attributes(of: entity.logicalName).compactMap { name -> String? in
             guard let attribute = entity[name], let text = typing.typed[name], !text.isEmpty else { return nil }
             return visit.texts.labelled(visit.texts.label(attribute, of: entity), text)
-        }.joined(separator: "; ")
+        }
+        let whose = try await holderSettings(record, typing, visit)
+        let all = (settings + whose.settings).joined(separator: "; ")
         return FormQuestion(
-            title: visit.text("settingsTitle"), text: visit.text("settingsWhy", ["settings": settings]),
-            button: visit.text("settingsNow"), subject: "settings: \(settings)")
+            title: visit.text("settingsTitle"),
+            text: ([visit.text("settingsWhy", ["settings": all])] + whose.sentences).joined(separator: " "),
+            button: visit.text("settingsNow"), subject: "settings: \(all)")
     }
 
     /// The question before stored passwords are deleted; nil if none is.

@@ -38,6 +38,14 @@ struct TypedRecord {
             typed[attribute.logicalName] = loaded[attribute.logicalName]
         }
         for attribute in fields where !attribute.isEncrypted { readPlain(attribute) }
+        if confirms { confirmHolder() }
+    }
+
+    /// Names the queue or the user of a mailbox, which no person edits, so that the save confirms it.
+    private mutating func confirmHolder() {
+        guard entity === EntityDefinition.mailbox, let attribute = entity["regardingobjectid"], let holder = record?.mailboxHolder
+        else { return }
+        bind(attribute, holder.entity, holder.id)
     }
 
     /// Whether the person chose the other person's value.

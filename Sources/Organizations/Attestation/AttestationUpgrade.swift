@@ -30,6 +30,9 @@ package struct AttestationUpgrade: Sendable {
             case (.organization(let id, let name, _), let file) where file.hasSuffix("_mail_accounts"):
                 try MailDestination.authorizeAccounts(in: Organization(id: id, name: name), under: kek, on: connection)
                 return []
+            case (.organization(let id, let name, _), let file) where file.hasSuffix("_mailbox_belonging"):
+                try MailDestination.authorizeBelonging(in: Organization(id: id, name: name), under: kek, on: connection)
+                return []
             case (.organization(let id, let name, _), let file) where file.hasSuffix("_application_ids"):
                 try Self.nameApplications(of: Organization(id: id, name: name), on: connection)
                 return []

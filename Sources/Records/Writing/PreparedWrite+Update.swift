@@ -70,8 +70,12 @@ extension PreparedWrite {
         guard let row = rows.first else { return nil }
         for (index, item) in fixed.enumerated() where try !row.decode(index, as: Bool.self) { try refuse(item.attribute) }
         let changed = input.changeable()
-        // Nothing else was sent: the update would change the version alone.
-        if changed.names.isEmpty, !parts.namesParties { try refuse(first.attribute) }
+        // Nothing else was sent: the update would change the version alone. It may confirm whose credential a mailbox uses.
+        if changed.names.isEmpty, !parts.namesParties,
+            changed.agreed.isEmpty || !DestinationChanges.isTouched(by: changed, isNew: false)
+        {
+            try refuse(first.attribute)
+        }
         return changed
     }
 

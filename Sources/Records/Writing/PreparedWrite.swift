@@ -301,7 +301,7 @@ struct PreparedWrite: Sendable {
         if entity.logicalName == EntityDefinition.systemUser.logicalName {
             rows.append(draft.userSettings(in: organization).insert(in: organization))
         }
-        let others = draft.mailbox(in: organization) ?? []
+        let others = try draft.mailbox(in: organization, under: session.kek) ?? []
         return (rows, others + parts.statements(of: id, in: organization, by: caller))
     }
 

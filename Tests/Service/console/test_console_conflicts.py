@@ -268,6 +268,32 @@ def test_a_save_confirms_servers_that_sql_wrote_after_a_question(console, plante
     assert named() == []
 
 
+def test_the_question_names_whose_password_goes_where(console, planted):
+    profile, box, named = planted
+    queues = [console.create("queues", {"name": f"queue {name} of the question"}) for name in ("one", "two")]
+
+    def give(queue):
+        console.sql("UPDATE org_contoso.mailbox SET regardingobjectid = %s, regardingobjecttypecode = 'queue' WHERE mailboxid = %s", [queue, box])
+
+    admin, path = Visitor(console), f"records/mailboxes/{box}"
+
+    def asked(**fields):
+        answer = admin.send(path, **fields)
+        return answer, browser_form(answer.text, f"/{box}").fields if "Are these the right" in text(answer) else {}
+
+    give(queues[0])
+    answer, fields = asked(**browser_form(admin.get(path).text, f"/{box}").fields)
+    assert f"queue one of the question ({queues[0]})" in text(answer) and "goes to other.contoso.example" in text(answer)
+    answer = html.unescape(re.search(r'name="confirmed" value="([^"]*)"', answer.text)[1])
+    # What SQL does between the question and its answer is asked about again.
+    give(queues[1])
+    again, fields = asked(**fields | {"confirmed": answer})
+    assert f"queue two of the question ({queues[1]})" in text(again) and box in named()
+    answer = html.unescape(re.search(r'name="confirmed" value="([^"]*)"', again.text)[1])
+    assert "Saved." in admin.send(path, **fields | {"confirmed": answer}).text
+    assert box not in named()
+
+
 def test_nothing_else_confirms_servers_that_sql_wrote(console, planted):
     """Not the buttons of the card, and no save by an Email Administrator, who is asked nothing."""
     profile, box, named = planted

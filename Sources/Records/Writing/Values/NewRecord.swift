@@ -1,3 +1,4 @@
+import CellCrypto
 package import Foundation
 import JSON
 package import Model
@@ -130,8 +131,10 @@ package struct NewRecord: Sendable {
         Origin(organization: organization, user: origin.user, businessUnit: unit, delegate: origin.delegate)
     }
 
-    /// The initial mailbox of a user or a queue with an e-mail address, and for a queue the reference to it.
-    func mailbox(in organization: Organization) -> [(sql: String, parameters: [PostgresParameter])]? {
+    /// The initial mailbox of a user or a queue with an e-mail address, what binds it to them, and for a queue the reference to it.
+    func mailbox(
+        in organization: Organization, under kek: KeyEncryptionKey
+    ) throws -> [(sql: String, parameters: [PostgresParameter])]? {
         let (address, name, owner): (AttributeValue?, AttributeValue?, AttributeValue?) =
             switch entity.logicalName {
             case "systemuser": (values["internalemailaddress"], values["fullname"], .id(id))
@@ -149,7 +152,8 @@ package struct NewRecord: Sendable {
         if let type = values["owneridtype"] { mailboxValues["owneridtype"] = type }
         var statements = [
             NewRecord(.mailbox, id: mailbox, mailboxValues, origin: sameCaller(in: organization, unit)).insert(in: organization)
-                .statement
+                .statement,
+            try MailDestination.belonging(mailbox, to: id, of: entity).insertion(in: organization, under: kek),
         ]
         if entity.logicalName == "queue" {
             statements.append(

@@ -14,6 +14,8 @@ package struct ParsedValues: Sendable {
     private(set) var references: [(attribute: String, entity: EntityDefinition, key: RecordKey)] = []
     /// Values of attributes that no update writes. They are passed over where the record has the same ones.
     private(set) var kept: [String: AttributeValue] = [:]
+    /// References that no update writes, and that the record has.
+    private(set) var agreed: [String: (entity: EntityDefinition, id: UUID)] = [:]
     /// The key in `@odata.id`.
     private(set) var ownKey: RecordKey?
     /// Encrypted attributes that are null, as every read gives them.
@@ -23,8 +25,9 @@ package struct ParsedValues: Sendable {
     /// Whether it is a record that a client of SOAP retrieved. Such a record has no nulls but those that the client wrote.
     private var isRetrieved = false
 
-    /// Whether a client may have written back what it read, without a look at each value.
-    var isWrittenBack: Bool { isAsRead || isRetrieved }
+    /// Whether a client may have written back what it read, without a look at each value. A reference is no sign of that: a read gives
+    /// it in another form.
+    private(set) var isWrittenBack = false
     /// The annotation of a record that a client of SOAP retrieved.
     package static let retrieved = "@fieldseal.retrieved"
 
@@ -73,6 +76,9 @@ package struct ParsedValues: Sendable {
         switch purpose {
         case .create, .part: try requireName()
         case .update, .upsert:
+            isWrittenBack =
+                isAsRead || isRetrieved
+                || unchangeable.contains { !$0.attribute.type.isReference || kept[$0.attribute.logicalName] != nil }
             isAsRead = isAsRead || !unchangeable.isEmpty
             try leaveUnreadPasswords()
         }
@@ -368,7 +374,10 @@ package struct ParsedValues: Sendable {
     /// Leaves out the values that an update can't write.
     func changeable() -> ParsedValues {
         var input = self
-        for (attribute, _) in unchangeable {
+        for (attribute, value) in unchangeable {
+            if let reference = references.first(where: { $0.attribute == attribute.logicalName }), let id = value?.uuid {
+                input.agreed[attribute.logicalName] = (reference.entity, id)
+            }
             input.values[attribute.logicalName] = nil
             input.references.removeAll { $0.attribute == attribute.logicalName }
         }

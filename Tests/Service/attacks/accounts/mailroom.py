@@ -64,7 +64,8 @@ class Mailroom(Deployment):
         self.sql("UPDATE org_contoso.mailbox SET statecode = 1 WHERE regardingobjectid = %s", [user])
         box = self.create("mailboxes", {"name": address, "emailaddress": address, "ownerid@odata.bind": f"/systemusers({user})"})
         self.sql("UPDATE org_contoso.mailbox SET regardingobjectid = %s, regardingobjecttypecode = 'systemuser', isforwardmailbox = false WHERE mailboxid = %s", [user, box])
-        self.enable(box, profile, **more)
+        # SQL wrote whose it is, so the administrator names it.
+        self.enable(box, profile, **{"regardingobjectid@odata.bind": f"/systemusers({user})"}, **more)
         return box
 
     def enable(self, box, profile=None, **more):

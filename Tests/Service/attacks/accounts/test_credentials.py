@@ -547,7 +547,8 @@ def test_a_queue_and_a_mailbox_that_are_written_back_confirm_no_account_that_sql
         assert record[name] == "chief"
         for body in (record, {key: value for key, value in record.items() if key in (name, "createdon")}, {name: "chief", "@odata.etag": record["@odata.etag"]}):
             assert "as it was read" in refusal(room.request("PATCH", path, body))["message"]
-        bound = {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"} if table == "mailbox" else {}
+        bound = {
+            "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})", "regardingobjectid_queue@odata.bind": f"/queues({queue})"} if table == "mailbox" else {}
         assert room.request("PATCH", path, {name: "victim", **bound}).status_code == 204
         assert room.request("PATCH", path, {**record, name: "victim"}).status_code == 204
 

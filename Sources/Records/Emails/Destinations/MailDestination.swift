@@ -55,9 +55,11 @@ package struct MailDestination: Sendable, Equatable {
         "emailserverprofile", "regardingobjectid", "regardingobjecttypecode", "ewsurl", "username",
     ]
 
-    /// Whether the settings name neither a server nor an account: a mailbox without a profile and a user name, or a queue or a user
-    /// without a user name.
-    package var isEmpty: Bool { !isProfile && (value("emailserverprofile") ?? value("username") ?? value("emailusername")) == nil }
+    /// Whether the settings name neither a server, an account nor whose it is: a mailbox without a profile, a user name, and a queue or a
+    /// user that it belongs to; or a queue or a user without a user name.
+    package var isEmpty: Bool {
+        !isProfile && ["emailserverprofile", "username", "regardingobjectid", "emailusername"].allSatisfy { value($0) == nil }
+    }
 
     /// The attributes in which the settings differ from others of the same record.
     func changes(since other: MailDestination) -> Set<String> {
@@ -69,8 +71,10 @@ package struct MailDestination: Sendable, Equatable {
         Self.attributes(of: place.entity).firstIndex(of: attribute).flatMap { values[$0] }
     }
 
-    /// The attributes that have a value.
-    package var present: [String] { zip(Self.attributes(of: place.entity), values).filter { $0.1 != nil }.map(\.0) }
+    /// The attributes that have a value and that a caller names. The type of a reference goes with the reference.
+    package var present: [String] {
+        zip(Self.attributes(of: place.entity), values).filter { $0.1 != nil && $0.0 != "regardingobjecttypecode" }.map(\.0)
+    }
 
     private func fields(in organization: Organization, withAccounts: Bool = true) -> [[UInt8]] {
         var fields = [organization.id.bytes, Array(place.entity.utf8), place.id.bytes]
@@ -132,7 +136,7 @@ package struct MailDestination: Sendable, Equatable {
         values = [account]
     }
 
-    private init(_ place: Place, _ values: [String?]) {
+    init(_ place: Place, _ values: [String?]) {
         self.place = place
         self.values = values
     }
@@ -207,7 +211,7 @@ package struct MailDestination: Sendable, Equatable {
         let named: String? =
             switch entity.logicalName {
             case "emailserverprofile": nil
-            case "mailbox": "(r.emailserverprofile IS NOT NULL OR r.username IS NOT NULL)"
+            case "mailbox": "(r.emailserverprofile IS NOT NULL OR r.username IS NOT NULL OR r.regardingobjectid IS NOT NULL)"
             default: "r.emailusername IS NOT NULL"
             }
         return try connection.query(
@@ -246,9 +250,16 @@ package struct MailDestination: Sendable, Equatable {
         _ entities: [EntityDefinition] = entities, in organization: Organization, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection
     ) throws {
+        _ = try connection.query("DELETE FROM \(organization.qualified("mail_destination"))")
+        try insert(all(entities, in: organization, on: connection).map(\.destination), in: organization, under: kek, on: connection)
+    }
+
+    /// Authorizes settings that have no tag.
+    static func insert(
+        _ destinations: [MailDestination], in organization: Organization, under kek: KeyEncryptionKey,
+        on connection: isolated PostgresConnection
+    ) throws {
         let table = organization.qualified("mail_destination")
-        _ = try connection.query("DELETE FROM \(table)")
-        let destinations = try all(entities, in: organization, on: connection).map(\.destination)
         for start in stride(from: 0, to: destinations.count, by: batch) {
             let part = destinations[start..<min(start + batch, destinations.count)]
             let tags = try part.map { try $0.tag(in: organization, under: kek) }
@@ -265,13 +276,6 @@ package struct MailDestination: Sendable, Equatable {
     }
 
     private static let batch = 1_000
-
-    /// The names in the attested list of all profiles that ever had a tag. The tag of a deleted profile stays.
-    package static func profileNames(
-        in organization: Organization, on connection: isolated PostgresConnection
-    ) throws -> [GrantList.Digest] {
-        try profiles(in: organization, on: connection).map { try Grant.mailServer($0, tag: []).name.digest() }
-    }
 
     /// The ids of all profiles that ever had a tag.
     package static func profiles(in organization: Organization, on connection: isolated PostgresConnection) throws -> [UUID] {

@@ -56,7 +56,12 @@ struct DestinationChanges {
         /// Takes what a write does.
         mutating func take(_ input: ParsedValues, isNew: Bool, by session: Session) {
             let part = part(of: session)
-            if input.isWrittenBack { isSentAsRead = true } else { parts[part].named.formUnion(input.names) }
+            if input.isWrittenBack {
+                isSentAsRead = true
+            } else {
+                parts[part].named.formUnion(input.names)
+                if let destination { parts[part].named.formUnion(destination.agreed(with: input)) }
+            }
             let attributes = MailDestination.attributes(of: input.entity.logicalName)
             if isNew { expected = attributes.map { DestinationChanges.initialValue($0, of: input.entity) } }
             for (index, attribute) in attributes.enumerated() where expected.indices.contains(index) {
@@ -87,7 +92,7 @@ struct DestinationChanges {
         guard !attributes.isEmpty else { return false }
         // Mailboxes may refer to a deleted profile that is created again with its id.
         if isNew, input.entity.logicalName == EntityDefinition.emailServerProfile.logicalName { return true }
-        return attributes.contains(where: input.isNaming)
+        return attributes.contains { input.isNaming($0) || input.agreed[$0] != nil }
     }
 
     /// Reads a record's settings before a write, and locks its row.
@@ -173,7 +178,9 @@ struct DestinationChanges {
             let isForeign = start.destination.map { !$0.isEmpty && !start.isAuthorized } ?? false
             let isRemade = isRemade(after)
             guard isForeign || isRemade || start.destination != after else { continue }
-            if isForeign, let stored = start.destination { try requireReview(stored, start, session) }
+            if isForeign, let stored = start.destination {
+                try requireReview(stored, to: after, start, session, on: connection)
+            }
             let credentials = try credentials(behind: place, in: organization, on: connection)
             // What was changed past the service, or leads to a new profile, may have moved any of them.
             let moved = isForeign || isRemade ? nil : start.destination.map(after.changes)
@@ -226,11 +233,14 @@ struct DestinationChanges {
 
     /// Settings that the service did not write are authorized only by writes that name all of them. A record that is written back as
     /// it was read names them too, without a look at them.
-    private func requireReview(_ stored: MailDestination, _ start: Start, _ session: Session) throws {
-        // No caller sets a mailbox's user or queue. It follows from the mailbox.
-        let missing = stored.present.filter { !start.named.contains($0) && !$0.hasPrefix("regardingobject") }
+    private func requireReview(
+        _ stored: MailDestination, to after: MailDestination, _ start: Start, _ session: Session,
+        on connection: isolated PostgresConnection
+    ) throws {
+        let missing = stored.present.filter { !start.named.contains($0) }
         guard !missing.isEmpty else { return }
-        let names = missing.joined(separator: ", ")
+        let whose = try stored.whose(at: after, in: session.organization, on: connection)
+        let names = missing.map { $0 == "regardingobjectid" ? "\($0) (\(whose))" : $0 }.joined(separator: ", ")
         let entity = stored.place.entity
         let error =
             start.isSentAsRead

@@ -1,0 +1,64 @@
+package import CellCrypto
+import Foundation
+import JSON
+import Model
+package import PostgresClient
+package import Tenancy
+
+// The queue or the user of a mailbox, whose stored credential it uses.
+extension MailDestination {
+    /// The mailbox that a new queue or user gets. It is bound to them before it has a server.
+    static func belonging(_ mailbox: UUID, to holder: UUID, of entity: EntityDefinition) -> MailDestination {
+        let known = ["regardingobjectid": holder.text, "regardingobjecttypecode": entity.logicalName]
+        let place = Place(entity: EntityDefinition.mailbox.logicalName, id: mailbox)
+        return MailDestination(place, attributes(of: place.entity).map { known[$0] })
+    }
+
+    /// The statement that authorizes these settings, which have no tag yet.
+    func insertion(
+        in organization: Organization, under kek: KeyEncryptionKey
+    ) throws -> (sql: String, parameters: [PostgresParameter]) {
+        (
+            "INSERT INTO \(organization.qualified("mail_destination")) (entity, record_id, kek_id, tag) VALUES ($1, $2, $3, $4)",
+            [.text(place.entity), .uuid(place.id), .text(kek.id), .bytes(try tag(in: organization, under: kek))]
+        )
+    }
+
+    /// The attributes of a reference that a write names although no update writes it, if the settings have the same one.
+    func agreed(with input: ParsedValues) -> Set<String> {
+        guard let holder = input.agreed["regardingobjectid"], value("regardingobjectid") == holder.id.text,
+            value("regardingobjecttypecode") == holder.entity.logicalName
+        else { return [] }
+        return ["regardingobjectid", "regardingobjecttypecode"]
+    }
+
+    /// Whose stored credential a mailbox uses, and at which servers; empty for other settings.
+    ///
+    /// - Parameter after: The mailbox's settings after the write.
+    func whose(
+        at after: MailDestination, in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> String {
+        guard let holder = value("regardingobjectid"), let type = value("regardingobjecttypecode") else { return "" }
+        let profile = after.value("emailserverprofile").flatMap(UUID.init(text:))
+        let servers =
+            try connection.query(
+                """
+                SELECT coalesce(incomingserverlocation, defaultserverlocation), coalesce(outgoingserverlocation, defaultserverlocation)
+                  FROM \(organization.qualified("emailserverprofile")) WHERE emailserverprofileid = $1
+                """, [.uuid(profile)]
+            ).first.map { row in try [0, 1].compactMap { try row.decodeIfPresent($0, as: String.self) } } ?? []
+        let names = servers.isEmpty ? "no server yet" : Set(servers).sorted().joined(separator: ", ")
+        return "the \(type) \(holder), whose stored credential goes to \(names)"
+    }
+
+    /// Binds mailboxes without a server and without a user name to their queues and users, in an organization whose tags do not cover
+    /// these yet.
+    package static func authorizeBelonging(
+        in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
+    ) throws {
+        let untagged = try all([.mailbox], in: organization, on: connection).filter { destination, tag in
+            tag == nil && destination.value("emailserverprofile") == nil && destination.value("username") == nil
+        }
+        try insert(untagged.map(\.destination), in: organization, under: kek, on: connection)
+    }
+}
