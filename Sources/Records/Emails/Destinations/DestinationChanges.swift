@@ -193,7 +193,7 @@ struct DestinationChanges {
             let grant = Grant.mailServer(place.id, tag: try after.tag(in: organization, under: kek))
             if after.isProfile, try isRemade || start.destination != nil || grants.names(grant.name) { changed.append(grant) }
             // New settings with only new credentials send no stored credential elsewhere.
-            let isMoved = start.destination.map { !$0.isEmpty } ?? false
+            let isMoved = start.destination.map(\.namesPlace) ?? false
             guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
             for author in authors {
                 try SecurityEvent(.mailDestinationChanged, .succeeded, details: "\(place.entity) \(place.id.text)")

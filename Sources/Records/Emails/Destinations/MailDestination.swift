@@ -57,9 +57,10 @@ package struct MailDestination: Sendable, Equatable {
 
     /// Whether the settings name neither a server, an account nor whose it is: a mailbox without a profile, a user name, and a queue or a
     /// user that it belongs to; or a queue or a user without a user name.
-    package var isEmpty: Bool {
-        !isProfile && ["emailserverprofile", "username", "regardingobjectid", "emailusername"].allSatisfy { value($0) == nil }
-    }
+    package var isEmpty: Bool { !namesPlace && value("regardingobjectid") == nil }
+
+    /// Whether the settings name a server or an account.
+    var namesPlace: Bool { isProfile || ["emailserverprofile", "username", "emailusername"].contains { value($0) != nil } }
 
     /// The attributes in which the settings differ from others of the same record.
     func changes(since other: MailDestination) -> Set<String> {
