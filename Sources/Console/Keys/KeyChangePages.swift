@@ -46,12 +46,21 @@ extension Console {
         return .json(["text": .string(judgement.text), "level": .integer(Int64(judgement.level))])
     }
 
+    /// What the form does.
+    private enum KeyChangeStep: String {
+        case rehearse, review, change
+    }
+
     @Sendable func changeKey(_ visit: Visit) async throws -> PageResponse {
+        let named = visit.form["do"] ?? ""
+        guard let step = KeyChangeStep(rawValue: named) else {
+            throw FieldsealError(.invalidArgument, "The form of the key has no step \(named.quotedForMessage).")
+        }
         if let reply = try await requireReauthentication(visit, for: Self.changePath) { return reply }
         let session = try visit.session()
         // A confirmation is for one version: sent twice, or from another tab, it changes nothing more.
         let version = visit.form["version"].flatMap(Int.init)
-        let confirms: Bool = visit.form["confirms"] != nil || visit.form["do"] == "change"
+        let confirms: Bool = visit.form["confirms"] != nil || step == .change
         if confirms, try await KeyAdministration(session, to: .see).encryptionStatus().keyVersion != version {
             return try await changedMeanwhile(visit)
         }
@@ -65,8 +74,8 @@ extension Console {
             return try await changePage(visit, problem: visit.text("typeKeyAgain"), isTyped: true, status: .badRequest)
         }
         do {
-            switch visit.form["do"] {
-            case "rehearse":
+            switch step {
+            case .rehearse:
                 let figures = rehearsal(try await KeyAdministration(session, to: .rehearse).rehearseKeyChange(), visit)
                 guard let text else {
                     return try await changePage(visit, kept: visit.form["confirms"] == nil ? nil : "", rehearsal: figures)
@@ -75,7 +84,7 @@ extension Console {
                 return try await changePage(
                     visit, isTyped: true, kept: visit.form["confirms"] == nil ? nil : again, rehearsal: figures,
                     warning: KeyJudgement(text, visit.texts).warning)
-            case "review":
+            case .review:
                 guard let text else { return try await changePage(visit, kept: "") }
                 let judgement = KeyJudgement(text, visit.texts)
                 guard judgement.isAccepted else {
@@ -83,7 +92,7 @@ extension Console {
                 }
                 return try await changePage(
                     visit, isTyped: true, kept: try secrets.sealed(text, for: "key"), warning: judgement.warning)
-            default:
+            case .change:
                 // A browser that disconnects does not stop a change.
                 _ = try await Task {
                     try await KeyAdministration(session, to: .change).changeKey(

@@ -205,6 +205,14 @@ def test_a_refused_key_is_asked_for_again_without_a_word_of_leaving_it_empty(con
         assert "optional" not in again and "Leave it empty" not in again and "10 to 100 characters" in again
 
 
+def test_a_step_that_the_form_of_the_key_does_not_have_is_refused_by_name(console):
+    admin = Person(console)
+    versions = console.sql("SELECT key_version FROM org_contoso.encryption")
+    answer = admin.send("settings/data-encryption/change", key="A-key-to-try-1!", do="zzz")
+    assert answer.status_code == 400 and "The form of the key has no step 'zzz'" in text(answer.text), text(answer.text)
+    assert console.sql("SELECT key_version FROM org_contoso.encryption") == versions
+
+
 # The copy of the key
 
 
