@@ -49,6 +49,10 @@ struct IncomingEmailMembers {
         email.cc = try addresses("Cc", from: author)
         email.bcc = try addresses("Bcc", from: author)
         email.replyTo = try addresses("ReplyTo", from: author)
+        guard author == .router || email.replyTo.allSatisfy(ReplyAddresses.isUsable) else {
+            throw FieldsealError.misfit(
+                "ReplyTo", "addresses without invisible characters and those that change the direction of text")
+        }
         email.names = try author == .router ? names() : Self.names(in: [from] + entries("To") + entries("Cc") + entries("Bcc"))
         email.messageID = try text("MessageId") ?? ""
         email.references = try ids("References")

@@ -36,6 +36,7 @@ def record(service, box, **members):
     ("InReplyTo", [5, [5]]), ("References", [5, [{}]]), ("ReceivedOn", ["yesterday", "2026-02-30T00:00:00Z", "01/11/2026", 5, "1752-12-31T23:59:59Z", "9999-12-31T23:59:59-01:00"]), ("Importance", ["urgent", 3, -1, True]),
     ("BodyType", ["html", "text/rtf", 5]), ("OmittedAttachments", ["1", 1]), ("BodyIsCut", [True]), ("Names", [{}]), ("SubmittedBy", [5]), ("Digest", ["x", 5]), ("MailboxId", ["x", 5]),
     ("To", ["a", ["a"], f"{ADDRESS}; b", "Team: a@x.test", f"{ADDRESS}; Team:", "Team: b;", "A: B: a@x.test;"]), ("Cc", [["not an address"]]), ("Bcc", ["x y"]), ("HostId", [5, "", ["a"]]),
+    ("ReplyTo", ["a", "a\u202e@b.test", ["a@b.test", "a\u200b@b.test"], "a@b\u2066.test"]),
     ("Foo", [1]), ("subject", ["lower case"]), ("ExtraProperties", [{}, "x"]), ("ValidateBeforeCreate", [False, "true", 1])])
 def test_a_member_that_is_not_what_it_takes_is_refused_by_name(service, box, name, values):
     for value in values:
