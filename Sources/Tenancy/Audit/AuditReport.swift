@@ -1,7 +1,9 @@
 /// The result of a verification of the audit's blocks.
 package struct AuditReport: Sendable {
-    /// Each block and entry that is not as it was sealed.
+    /// Blocks and entries that are not as they were sealed.
     package var problems: [String] = []
+    /// How many more there are.
+    package private(set) var omitted = 0
     /// How many entries and blocks were verified.
     package var entries = 0
     package var blocks = 0
@@ -14,7 +16,11 @@ package struct AuditReport: Sendable {
 
     package init() {}
 
+    mutating func add(_ problems: [String]) {
+        for problem in problems { add(problem) }
+    }
+
     mutating func add(_ problem: String) {
-        if problems.count < Self.problemLimit { problems.append(problem) }
+        if problems.count < Self.problemLimit { problems.append(problem) } else { omitted += 1 }
     }
 }

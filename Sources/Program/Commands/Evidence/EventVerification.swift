@@ -15,11 +15,14 @@ struct EventVerification {
     /// How many events of an export were not compared, because they were archived.
     var notCompared = 0
     var problems: [String]
+    /// How many more problems there are, which are not listed.
+    let omitted: Int
 
-    init(verified: Int, audit: AuditReport = AuditReport(), problems: [String]) {
+    init(verified: Int, audit: AuditReport = AuditReport(), problems: [String], omitted: Int = 0) {
         self.verified = verified
         self.audit = audit
         self.problems = problems
+        self.omitted = omitted
     }
 
     func json(_ organization: String) -> JSONValue {
@@ -28,12 +31,15 @@ struct EventVerification {
             "auditEntries": .integer(Int64(auditEntries)), "sealedEntries": .integer(Int64(audit.entries)),
             "sealedBlocks": .integer(Int64(audit.blocks)), "unsealedEntries": .integer(Int64(audit.unsealed)),
             "notCompared": .integer(Int64(notCompared)),
-            "problems": .array(problems.map { .string($0) }),
+            "problems": .array(problems.map { .string($0) }), "problemsNotListed": .integer(Int64(omitted)),
         ]
     }
 
     func text(_ organization: String) -> String {
-        guard problems.isEmpty else { return problems.map { "\(organization): \($0.asTerminalLine)" }.joined(separator: "\n") }
+        guard problems.isEmpty else {
+            let more = omitted == 0 ? [] : ["and \(omitted) more"]
+            return (problems + more).map { "\(organization): \($0.asTerminalLine)" }.joined(separator: "\n")
+        }
         let archivedAudit = auditEntries == 0 ? "" : " and \(auditEntries) entries of the audit"
         let omission =
             notCompared == 0

@@ -124,7 +124,9 @@ struct Events: AsyncParsableCommand {
                 let session = try await organizations.session(of: name, deployment, isInspection: true)
                 let report = try await session.verifySecurityEvents(fromCheckpoint ? .sinceCheckpoint : .whole)
                 let audit = try await session.verifyAudit(fromCheckpoint ? .recent(entries: Self.recentEntries) : .whole)
-                var found = EventVerification(verified: report.verified, audit: audit, problems: report.problems + audit.problems)
+                var found = EventVerification(
+                    verified: report.verified, audit: audit, problems: report.problems + audit.problems,
+                    omitted: report.omitted + audit.omitted)
                 if !archive.isEmpty { try await addArchives(to: &found, session) }
                 if let against { try await compare(against, &found, session) }
                 return found

@@ -144,7 +144,9 @@ package struct EventChainVerifier {
             }
             let changed = try (row.decodeIfPresent(3, as: [Int].self) ?? []).map { ($0, "this event was changed") }
             let problems = (broken + changed).sorted { $0.0 < $1.0 }.map { "\($0.0): \($0.1)" }
-            report.problems += problems.prefix(max(0, Self.problemLimit - report.problems.count))
+            let listed = problems.prefix(max(0, Self.problemLimit - report.problems.count))
+            report.problems += listed
+            report.omitted += problems.count - listed.count
             report.verified += count
             let id: Int = try row.decode(1)
             let hash = try connection.query("SELECT hash FROM \(table) WHERE security_event_id = $1", [.int64(Int64(id))])
