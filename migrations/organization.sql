@@ -5,7 +5,7 @@
 -- PostgreSQL looks a function up among those of its name in all schemas. So each has a name that no other has, until everything
 -- that needs it is made. The program replaces "new" after the dollar sign with something random.
 --
--- Of the migrations 187e3eab77fc777150c3a63a064ef72650e34cf38ec9ba5f202c39d40b67369f
+-- Of the migrations 6ce820dc630b98695461ac93e6ff2147bd7bdfaad3bc927caaea8784a5cab96a
 
 CREATE FUNCTION announce_change$new() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -169,8 +169,6 @@ CREATE FUNCTION chain_security_event$new() RETURNS trigger
 DECLARE
     newest record;
 BEGIN
-    -- One at a time, until it is committed: the order of the numbers is the order of the chain.
-    PERFORM pg_advisory_xact_lock((1179862358::bigint << 32) + TG_RELID::bigint);
     SELECT e.security_event_id, e.hash INTO newest FROM security_event AS e ORDER BY e.security_event_id DESC LIMIT 1;
     NEW.security_event_id := coalesce(newest.security_event_id, 0) + 1;
     NEW.previous_hash := newest.hash;

@@ -182,6 +182,12 @@ static const unsigned char config_0032[] = {
 static const unsigned char config_0032_down[] = {
 #embed "../../migrations/config/0032_lookups.down.sql"
 };
+static const unsigned char config_0033[] = {
+#embed "../../migrations/config/0033_audit_sealing.sql"
+};
+static const unsigned char config_0033_down[] = {
+#embed "../../migrations/config/0033_audit_sealing.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -332,6 +338,12 @@ static const unsigned char org_0027[] = {
 static const unsigned char org_0027_down[] = {
 #embed "../../migrations/org/0027_mailbox_belonging.down.sql"
 };
+static const unsigned char org_0028[] = {
+#embed "../../migrations/org/0028_event_order.sql"
+};
+static const unsigned char org_0028_down[] = {
+#embed "../../migrations/org/0028_event_order.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -394,6 +406,8 @@ static const struct embedded_file files[] = {
     {"config/0031_sealed_audit.down.sql", config_0031_down, sizeof config_0031_down},
     {"config/0032_lookups.sql", config_0032, sizeof config_0032},
     {"config/0032_lookups.down.sql", config_0032_down, sizeof config_0032_down},
+    {"config/0033_audit_sealing.sql", config_0033, sizeof config_0033},
+    {"config/0033_audit_sealing.down.sql", config_0033_down, sizeof config_0033_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -444,6 +458,8 @@ static const struct embedded_file files[] = {
     {"org/0026_lookups.down.sql", org_0026_down, sizeof org_0026_down},
     {"org/0027_mailbox_belonging.sql", org_0027, sizeof org_0027},
     {"org/0027_mailbox_belonging.down.sql", org_0027_down, sizeof org_0027_down},
+    {"org/0028_event_order.sql", org_0028, sizeof org_0028},
+    {"org/0028_event_order.down.sql", org_0028_down, sizeof org_0028_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {
