@@ -40,7 +40,9 @@ package struct EvidenceArchiver: Sendable {
     /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file must not be written.
     package func archiveEvents(before date: Date, to path: String) async throws -> Summary {
         let start = try await registry.asOwner { try EventArchivePosition.require(organization, under: kek, on: $0) }
-        let (summary, last, digest) = try await registry.asOwner { try write(before: date, after: start, to: path, on: $0) }
+        let (summary, last, digest) = try await registry.asOwner(.repeatableRead) {
+            try write(before: date, after: start, to: path, on: $0)
+        }
         try await registry.asOwner { connection in
             // Only the events right after the last archive may be moved.
             let locked = try EventArchivePosition.require(organization, under: kek, on: connection)
@@ -48,7 +50,7 @@ package struct EvidenceArchiver: Sendable {
                 throw FieldsealError(
                     .concurrencyVersionMismatch, "Events were archived meanwhile. Nothing was removed; run it again.")
             }
-            let audit = try AuditAnchor.newest(of: organization, on: connection)
+            let audit = try known(on: connection)
             try remove(
                 from: "security_event", where: "security_event_id <= $1", [.int64(Int64(summary.last))], summary.count, as: "move",
                 on: connection)
@@ -125,29 +127,56 @@ package struct EvidenceArchiver: Sendable {
 
     /// Archives the blocks of the audit all of whose entries are from before a time.
     package func archiveAudit(before date: Date, to path: String) async throws -> Summary {
-        let (summary, digest) = try await registry.asOwner { try writeAudit(before: date, to: path, on: $0) }
+        let (summary, digest, entries) = try await registry.asOwner(.repeatableRead) {
+            try writeAudit(before: date, to: path, on: $0)
+        }
         try await registry.asOwner { connection in
-            let audit = try AuditAnchor.newest(of: organization, on: connection)
-            guard audit?.first == summary.first else {
+            let audit = try known(on: connection)
+            guard audit.anchor?.first == summary.first else {
                 throw FieldsealError(
                     .concurrencyVersionMismatch, "Entries of the audit were archived meanwhile. Nothing was removed; run it again.")
             }
-            let blocks = [PostgresParameter.int64(Int64(summary.first)), .int64(Int64(summary.last))]
-            try remove(from: "audit", where: "block BETWEEN $1 AND $2", blocks, summary.count, as: "move blocks", on: connection)
-            try remove(
-                from: "audit_block", where: "number BETWEEN $1 AND $2", blocks, summary.last - summary.first + 1, as: "move blocks",
-                on: connection)
+            let snapshot = audit.anchor?.last == summary.last ? try audit.endedTransactions(on: connection) : nil
+            try removeAudit(summary, entries, on: connection)
             try record("the audit before \(ISO8601.text(date))", summary, digest, audit, on: connection) {
-                AuditAnchor(last: $0.last, digest: $0.digest, first: summary.last + 1, before: summary.hash)
+                AuditAnchor(
+                    last: $0.last, digest: $0.digest, first: summary.last + 1, before: summary.hash,
+                    snapshot: $0.last == summary.last ? snapshot : nil)
             }
         }
         return Summary(file: summary, path: path)
     }
 
+    /// Removes the blocks of the file and their entries, if these are the ones that the file has.
+    ///
+    /// - Parameter digest: That of the entries in the file.
+    private func removeAudit(
+        _ summary: EventArchiveFile.Summary, _ digest: [UInt8], on connection: isolated PostgresConnection
+    ) throws {
+        let blocks = [PostgresParameter.int64(Int64(summary.first)), .int64(Int64(summary.last))]
+        _ = try connection.query("SELECT set_config('fieldseal.evidence', 'move blocks', true)")
+        let gone = try connection.query(
+            """
+            WITH gone AS (DELETE FROM \(organization.qualified("audit")) AS a WHERE a.block BETWEEN $1 AND $2 RETURNING a.*)
+            SELECT sha256(coalesce(
+                string_agg(sha256(convert_to(row_to_json(gone)::text, 'UTF8')), ''::bytea ORDER BY gone.block, gone.auditid), ''::bytea))
+              FROM gone
+            """, blocks)[0]
+        guard try constantTimeEqual(gone.decode(0, as: PostgresBytes.self).bytes, digest) else {
+            throw FieldsealError(
+                .concurrencyVersionMismatch,
+                "Entries of the audit were changed while the file was written. Nothing was removed; delete the file and run it again."
+            )
+        }
+        try remove(
+            from: "audit_block", where: "number BETWEEN $1 AND $2", blocks, summary.last - summary.first + 1, as: "move blocks",
+            on: connection)
+    }
+
     /// What a file of the audit before a time holds.
     private func auditSummary(before date: Date, on connection: isolated PostgresConnection) throws -> EventArchiveFile.Summary {
         let (table, blocks) = (organization.qualified("audit"), organization.qualified("audit_block"))
-        let anchor = try AuditAnchor.newest(of: organization, on: connection)
+        let anchor = try known(on: connection).anchor
         let row = try connection.query(
             """
             SELECT sum(b.entries), max(b.number) FROM \(blocks) AS b
@@ -174,11 +203,13 @@ package struct EvidenceArchiver: Sendable {
             hash: try digest.decode(0, as: PostgresBytes.self).bytes)
     }
 
+    /// - Returns: What the file holds, its digest, and that of its entries as the database prints them.
     private func writeAudit(
         before date: Date, to path: String, on connection: isolated PostgresConnection
-    ) throws -> (EventArchiveFile.Summary, [UInt8]) {
+    ) throws -> (EventArchiveFile.Summary, [UInt8], [UInt8]) {
         let summary = try auditSummary(before: date, on: connection)
         try refuseOverwriting(path) { _ in false }
+        var entries: [UInt8] = []
         let digest = try writing(to: path, summary) { writer in
             var last: (block: Int, id: UUID)?
             while true {
@@ -190,16 +221,32 @@ package struct EvidenceArchiver: Sendable {
                     """,
                     [.int64(Int64(last?.block ?? summary.first)), .int64(Int64(summary.last))] + (last.map { [.uuid($0.id)] } ?? [])
                 )
-                for row in rows { try writer.write(try JSONParser.parse(Array(try row.decode(2, as: String.self).utf8))) }
+                for row in rows {
+                    let text = Array(try row.decode(2, as: String.self).utf8)
+                    entries += try sha256(text)
+                    try writer.write(try JSONParser.parse(text))
+                }
                 guard rows.count == Self.pageLength else { return }
                 let end = rows[rows.count - 1]
                 last = (try end.decode(0), try end.decode(1))
             }
         }
-        return (summary, digest)
+        return (summary, digest, try sha256(entries))
     }
 
     // MARK: Steps
+
+    /// What the chain of events says of the audit.
+    private func known(on connection: isolated PostgresConnection) throws -> AttestedAnchor {
+        do {
+            return try AttestedAnchor(of: organization, under: kek, on: connection)
+        } catch let problem as EventChainProblem {
+            throw FieldsealError(
+                .invalidArgument,
+                "The security events are not as they were recorded (\(problem.description)), so nothing was archived. See: fieldseal events verify."
+            )
+        }
+    }
 
     /// Refuses to overwrite a file, unless it is an archive whose contents are still in the database.
     private func refuseOverwriting(_ path: String, unless isLeftOver: (EventArchiveFile.Summary) -> Bool) throws {
@@ -258,7 +305,7 @@ package struct EvidenceArchiver: Sendable {
     }
 
     private func record(
-        _ what: String, _ summary: EventArchiveFile.Summary, _ digest: [UInt8], _ audit: AuditAnchor?,
+        _ what: String, _ summary: EventArchiveFile.Summary, _ digest: [UInt8], _ audit: AttestedAnchor,
         on connection: isolated PostgresConnection, _ change: (AuditAnchor) -> AuditAnchor = { $0 }
     ) throws {
         let details = "\(what): \(summary.count) entries, file of SHA-256 \(hexadecimal(digest))"

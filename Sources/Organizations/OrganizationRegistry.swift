@@ -108,7 +108,7 @@ package struct OrganizationRegistry: Sendable {
             try settle(organization, by: caller, on: connection)
             try attest(organization, on: connection)
             try SecurityEvent(event, .succeeded).insert(for: organization, by: caller, under: kek, on: connection)
-            if let problem = try AuditVerifier(organization: organization).verifyWithin(.whole, on: connection).problems.first {
+            if let problem = try auditProblems(of: organization, on: connection).first {
                 try AuditAnchor.beginAnew(organization, by: caller, under: kek, because: problem, on: connection)
             }
             return organization
@@ -171,10 +171,17 @@ package struct OrganizationRegistry: Sendable {
     func asOwner<Result: Sendable>(
         _ body: @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
+        try await asOwner(.readCommitted, body)
+    }
+
+    func asOwner<Result: Sendable>(
+        _ isolation: PostgresConnection.Isolation,
+        _ body: @Sendable (isolated PostgresConnection) throws -> Result
+    ) async throws -> Result {
         let connection = try await PostgresConnection.connect(conninfo)
         return try await connection.run { connection in
             do {
-                return try connection.transaction {
+                return try connection.transaction(isolation: isolation) {
                     try begin(on: connection)
                     return try body(connection)
                 }

@@ -158,7 +158,7 @@ extension OrganizationRegistry {
         if try !EventArchivePosition.fitsBeginning(of: organization, under: kek, on: connection) {
             differences.append("the chain of security events does not begin where its newest archive ended")
         }
-        let audit = try AuditVerifier(organization: organization).verifyWithin(.whole, on: connection).problems
+        let audit = try auditProblems(of: organization, on: connection)
         differences += audit.prefix(Self.namedAuditProblems)
         if former == nil { differences += Self.unknown }
         var grants = GrantList()

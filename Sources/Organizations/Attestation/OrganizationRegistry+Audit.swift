@@ -11,4 +11,19 @@ extension OrganizationRegistry {
             try AuditAnchor.beginAnew(organization, by: caller, under: kek, because: reason, on: connection)
         }
     }
+
+    /// What differs in the audit, or in the chain of events up to what it says about the audit. The audit is sealed anew then.
+    func auditProblems(of organization: Organization, on connection: isolated PostgresConnection) throws -> [String] {
+        let problems = try AuditVerifier(organization: organization).verifyWithin(.whole, on: connection).problems
+        // A schema that was not migrated yet has no blocks.
+        guard problems.isEmpty,
+            try connection.query("SELECT to_regclass($1) IS NOT NULL", [.text(organization.qualified("audit_block"))])[0].decode(0)
+        else { return problems }
+        do {
+            _ = try AttestedAnchor(of: organization, under: kek, on: connection)
+            return []
+        } catch let problem as EventChainProblem {
+            return ["audit: security event \(problem.description)"]
+        }
+    }
 }

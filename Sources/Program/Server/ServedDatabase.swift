@@ -188,7 +188,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         var services: [any ServiceLifecycle.Service] = [
             Presence(deployment: opened.deployment), Sweeper(deployment: opened.deployment),
             EventChainer(deployment: opened.deployment),
-            AuditSealing(deployment: opened.deployment, seconds: settings.sealSeconds),
+            AuditSealing(deployment: opened.deployment, seconds: settings.sealSeconds, logger: surroundings.logger),
             WorkNotices(mail: opened.mail, conninfo: settings.database),
             RefusalLog(deployment: opened.deployment, logger: surroundings.logger),
         ]

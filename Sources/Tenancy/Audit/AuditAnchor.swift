@@ -1,6 +1,6 @@
-package import CellCrypto
+import CellCrypto
 import JSON
-package import PostgresClient
+import PostgresClient
 
 /// What a security event says of the blocks of the audit: the newest one, and the first that was not archived. So the chain of events
 /// covers them.
@@ -11,46 +11,56 @@ package struct AuditAnchor: Sendable, Equatable {
     /// The first block that is in the database, and the digest of the one before it; nil for an organization's first.
     package let first: Int
     package let before: [UInt8]?
+    /// The transactions that had ended when the audit was sealed last, if all blocks were archived; see ``AuditSnapshot``.
+    package let snapshot: String?
 
-    package init(last: Int, digest: [UInt8], first: Int, before: [UInt8]?) {
+    package init(last: Int, digest: [UInt8], first: Int, before: [UInt8]?, snapshot: String? = nil) {
         self.last = last
         self.digest = digest
         self.first = first
         self.before = before
+        self.snapshot = snapshot
     }
 
     /// The end of the event's details.
     package var text: String {
-        "sealed up to block \(last) (SHA-256 \(hexadecimal(digest))), kept from block \(first)"
+        (snapshot.map { "transactions \($0); " } ?? "")
+            + "sealed up to block \(last) (SHA-256 \(hexadecimal(digest))), kept from block \(first)"
             + (before.map { " (SHA-256 \(hexadecimal($0)) before it)" } ?? "")
     }
 
     /// - Parameter details: Those of an event.
     init?(_ details: String) {
-        let sealed = /sealed up to block ([0-9]{1,18}) \(SHA-256 ([0-9a-f]{64})\), kept from block ([0-9]{1,18})/
+        let sealed =
+            /(?:transactions ([-0-9:, ]+); )?sealed up to block ([0-9]{1,18}) \(SHA-256 ([0-9a-f]{64})\), kept from block ([0-9]{1,18})/
         let end = /(?: \(SHA-256 ([0-9a-f]{64}) before it\))?$/
         guard let found = details.firstMatch(of: sealed), let rest = details[found.range.upperBound...].wholeMatch(of: end),
-            let last = Int(found.1), let first = Int(found.3), let digest = bytes(hexadecimal: String(found.2))
+            let last = Int(found.2), let first = Int(found.4), let digest = bytes(hexadecimal: String(found.3))
         else { return nil }
-        self.init(last: last, digest: digest, first: first, before: rest.1.flatMap { bytes(hexadecimal: String($0)) })
+        self.init(
+            last: last, digest: digest, first: first, before: rest.1.flatMap { bytes(hexadecimal: String($0)) },
+            snapshot: found.1.map(String.init))
     }
 
-    /// What the newest event that says it says; nil while nothing was sealed.
-    package static func newest(
+    /// The kinds of events that say it, and what their details are like.
+    static let kinds: [SecurityEvent.Kind] = [.auditSealed, .eventsArchived]
+    static let pattern = "%sealed up to block %"
+
+    /// The newest event that says it; nil while nothing was sealed. Whether it is one of the chain, ``AttestedAnchor`` tells.
+    static func newestEvent(
         of organization: Organization, on connection: isolated PostgresConnection
-    ) throws -> AuditAnchor? {
-        func newest(_ kind: SecurityEvent.Kind) -> String {
+    ) throws -> RecordedEvent? {
+        let newest = kinds.map { kind in
             """
-            (SELECT security_event_id, details FROM \(organization.qualified("security_event"))
-              WHERE \(EventsOfKind.condition("'\(kind.rawValue)'")) AND details LIKE '%sealed up to block %'
-              \(EventsOfKind.newestFirst) LIMIT 1)
+            (SELECT * FROM \(organization.qualified("security_event"))
+              WHERE \(EventsOfKind.condition("'\(kind.rawValue)'")) AND details LIKE '\(pattern)' \(EventsOfKind.newestFirst) LIMIT 1)
             """
         }
-        let rows = try connection.query(
+        return try connection.query(
             """
-            SELECT details FROM (\(newest(.auditSealed)) UNION ALL \(newest(.eventsArchived))) AS e
+            SELECT \(RecordedEvent.columns) FROM (\(newest.joined(separator: " UNION ALL "))) AS e
              ORDER BY security_event_id DESC LIMIT 1
-            """)
-        return try rows.first.flatMap { AuditAnchor(try $0.decode(0)) }
+            """
+        ).first.map { try RecordedEvent($0) }
     }
 }

@@ -10,11 +10,15 @@ package struct AuditVerifier {
 
     /// The age of entries that a running server would have sealed, and how many are counted at most.
     private static let overdueAge = "15 minutes"
+    /// How far a clock of the database may be ahead. SQL moves the time of an entry there to hide that it waits.
+    private static let tolerance = "1 minute"
     private static let waitingLimit = 100_000
     /// How many events are read at a time.
     private static let eventPage = 1_000
     /// Among how many blocks a bounded verification looks for its beginning.
     private static let recentBlocks = 1_000
+    /// How many events a bounded verification reads behind the newest one about the audit.
+    private static let recentEvents = 20_000
 
     private var table: String { organization.qualified("audit_block") }
 
@@ -31,7 +35,8 @@ package struct AuditVerifier {
         try verify(extent, &report, on: connection)
         let waiting = try connection.query(
             """
-            SELECT count(*), count(*) FILTER (WHERE createdon < now() - interval '\(Self.overdueAge)')
+            SELECT count(*), count(*) FILTER (
+                       WHERE createdon < now() - interval '\(Self.overdueAge)' OR createdon > now() + interval '\(Self.tolerance)')
               FROM (SELECT createdon FROM \(organization.qualified("audit")) WHERE block IS NULL LIMIT \(Self.waitingLimit)) AS e
             """)[0]
         (report.unsealed, report.overdue) = (try waiting.decode(0), try waiting.decode(1))
@@ -49,11 +54,13 @@ package struct AuditVerifier {
     }
 
     private func verify(_ extent: AuditExtent, _ report: inout AuditReport, on connection: isolated PostgresConnection) throws {
-        guard let anchor = try AuditAnchor.newest(of: organization, on: connection) else {
+        let event = try AuditAnchor.newestEvent(of: organization, on: connection)
+        guard let event, let anchor = AuditAnchor(event.details ?? "") else {
             let found: Bool = try connection.query("SELECT EXISTS (SELECT FROM \(table))")[0].decode(0)
             let isSealed: Bool = try connection.query(
                 "SELECT EXISTS (SELECT FROM \(organization.qualified("audit")) WHERE block IS NOT NULL)")[0].decode(0)
             if found || isSealed { report.add("audit: there are blocks, and no security event records one") }
+            if let event { report.add("audit: the security event \(event.id) does not say which blocks there are") }
             return
         }
         let start: Int? =
@@ -64,11 +71,25 @@ package struct AuditVerifier {
         var walk = try AuditWalk(organization, from: start, through: nil, anchor, on: connection)
         try walk.run(on: connection)
         report = walk.report
+        try follow(event, extent, &report, on: connection)
         if let newest = walk.last, newest.number == anchor.last, newest.digest != anchor.digest {
             report.add("audit block \(anchor.last): it is not the one that the newest security event about the audit records")
         }
         let after = try start == nil ? 0 : recentEvent(on: connection)
         try compareEvents(from: start ?? anchor.first, after: after, &report, on: connection)
+    }
+
+    /// Whether the chain leads from the newest event about the audit to its end. If not, nothing is sealed any more.
+    private func follow(
+        _ event: RecordedEvent, _ extent: AuditExtent, _ report: inout AuditReport, on connection: isolated PostgresConnection
+    ) throws {
+        let limit = if case .whole = extent { Int.max } else { Self.recentEvents }
+        do {
+            var known = try AttestedAnchor(event, of: organization)
+            try known.follow(upTo: limit, on: connection)
+        } catch let problem as EventChainProblem {
+            report.add("audit: security event \(problem.description)")
+        }
     }
 
     /// The first of the newest blocks with so many entries.
@@ -97,26 +118,20 @@ package struct AuditVerifier {
         ).first?.decode(0) ?? 0
     }
 
-    /// Compares what each event recorded with the blocks that there are.
+    /// Compares what each event recorded with the blocks that there are, and with the event before it.
     private func compareEvents(
         from start: Int, after first: Int, _ report: inout AuditReport, on connection: isolated PostgresConnection
     ) throws {
-        var (after, last) = (first, Int?.none)
+        var (after, last) = (first, RecordedSealing?.none)
         while true {
-            let rows = try connection.query(
-                """
-                SELECT security_event_id, details FROM \(organization.qualified("security_event"))
-                 WHERE \(EventsOfKind.condition("$1", "$2")) ORDER BY kind, security_event_id LIMIT \(Self.eventPage)
-                """, [.text(SecurityEvent.Kind.auditSealed.rawValue), .int64(Int64(after))])
+            let rows = try events(after: after, on: connection)
             let events = try rows.compactMap { row in
                 try RecordedSealing(row.decodeIfPresent(1) ?? "").map { (id: try row.decode(0, as: Int.self), sealing: $0) }
             }
             let known = try digests(of: events.map(\.sealing.anchor.last), on: connection)
             for (id, sealing) in events {
-                if let blocks = sealing.blocks, let last, blocks.lowerBound > last + 1, blocks.lowerBound > start {
-                    report.add("audit blocks \(last + 1) to \(blocks.lowerBound - 1): no security event records them")
-                }
-                last = sealing.anchor.last
+                if let last { report.add(sealing.problems(after: last, recordedBy: id, from: start)) }
+                last = sealing
                 if sealing.blocks != nil, sealing.anchor.last >= start, let digest = known[sealing.anchor.last],
                     digest != sealing.anchor.digest
                 {
@@ -126,6 +141,22 @@ package struct AuditVerifier {
             guard rows.count == Self.eventPage else { return }
             after = try rows[rows.count - 1].decode(0)
         }
+    }
+
+    /// The next events about the audit.
+    private func events(after number: Int, on connection: isolated PostgresConnection) throws -> [PostgresRow] {
+        let kinds = AuditAnchor.kinds.map { kind in
+            """
+            (SELECT security_event_id, details FROM \(organization.qualified("security_event"))
+              WHERE \(EventsOfKind.condition("'\(kind.rawValue)'", "$1")) AND details LIKE '\(AuditAnchor.pattern)'
+              ORDER BY kind, security_event_id LIMIT \(Self.eventPage))
+            """
+        }
+        let rows = try connection.query(
+            """
+            SELECT * FROM (\(kinds.joined(separator: " UNION ALL "))) AS e ORDER BY security_event_id LIMIT \(Self.eventPage)
+            """, [.int64(Int64(number))])
+        return Array(rows)
     }
 
     private func digests(of numbers: [Int], on connection: isolated PostgresConnection) throws -> [Int: [UInt8]] {

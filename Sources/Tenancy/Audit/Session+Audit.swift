@@ -8,24 +8,25 @@ extension Session {
     ///   - rest: How many seconds ago the last block must have been sealed.
     ///   - waits: Whether to wait for another server that seals.
     /// - Returns: How many entries were sealed.
-    /// - Throws: ``FieldsealError`` if the organization's attested state does not verify. Then the entries stay as they are.
+    /// - Throws: ``FieldsealError`` if the organization's attested state does not verify, if what was sealed is not as it was, or if another
+    ///   session has a lock on it. Then the entries stay as they are.
     @discardableResult
     package func sealAudit(restingFor rest: Int = 0, waits: Bool = true) async throws -> Int {
         let sealer = AuditSealer(organization: organization, kek: deployment.kek, caller: caller)
         var count = 0
-        var after: PostgresMoment?
+        var pass: AuditSealer.Pass?
         var isFirst = true
         while true {
-            let (begin, due) = (after, isFirst ? rest : 0)
+            let (begun, due) = (pass, isFirst ? rest : 0)
             let batch = try await deployment.pool.withConnection {
-                try sealer.seal(after: begin, restingFor: due, waits: waits, on: $0)
+                try sealer.seal(begun, restingFor: due, waits: waits, on: $0)
             }
             count += batch.entries
             isFirst = false
             guard batch.isDue else { return count }
             // Behind the last full batch, entries may have come that are older.
-            if batch.last == nil, begin == nil { return count }
-            after = batch.last
+            if batch.pass == nil, begun == nil { return count }
+            pass = batch.pass
         }
     }
 
@@ -34,18 +35,6 @@ extension Session {
         try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection {
             try AuditVerifier(organization: organization).verify(extent, on: $0)
-        }
-    }
-}
-
-extension Deployment {
-    /// Seals the audit of organizations with new entries. What fails now is tried again at the next turn.
-    ///
-    /// - Parameter rest: How many seconds ago an organization's last block must have been sealed, by any server.
-    package func sealAudits(by caller: Caller, restingFor rest: Int) async {
-        for name in (try? await UnsealedAudit.names(in: pool)) ?? [] where !Task.isCancelled {
-            guard let session = try? await Session.begin(self, organization: name, caller: caller) else { continue }
-            _ = try? await session.sealAudit(restingFor: rest, waits: false)
         }
     }
 }

@@ -52,6 +52,7 @@ package struct SecurityEvent: Sendable {
         case eventLost = "event lost"
         case eventsArchived = "events archived"
         case auditSealed = "audit sealed"
+        case auditNotSealed = "audit not sealed"
         case auditDoubted = "audit entries doubted"
         case clientAdded = "client added"
         case clientDisabled = "client disabled"

@@ -14,7 +14,7 @@ extension Doctor {
         var findings = report.problems.prefix(10).map {
             Finding(
                 .error, "audit-changed", organization.name, $0,
-                advice: "compare the audit with a backup: the evidence was changed with SQL; fieldseal events verify names all")
+                advice: "compare the audit with a backup: the evidence was changed with SQL; fieldseal events verify names more")
         }
         let doubted: Int = try connection.query(
             """
@@ -28,13 +28,33 @@ extension Doctor {
                     "in the last 30 days, entries of the audit were sealed that no trigger wrote as they are",
                     advice: "find out who inserted them with SQL: fieldseal events export, kind \"audit entries doubted\""))
         }
-        if report.overdue > 0 {
+        if let problem = try unsealed(of: organization, report, on: connection) {
             findings.append(
                 Finding(
-                    .warning, "audit-not-sealed", organization.name,
-                    "\(report.overdue) entries of the audit are more than 15 minutes old and not sealed: SQL could change them unnoticed",
+                    .warning, "audit-not-sealed", organization.name, problem,
                     advice: "start a server, or run fieldseal events seal; if one runs, find out what keeps it from sealing"))
         }
         return Array(findings)
+    }
+
+    /// What says that the audit is not sealed as it should be; nil if it is.
+    private func unsealed(
+        of organization: Organization, _ report: AuditReport, on connection: isolated PostgresConnection
+    ) throws -> String? {
+        guard report.unsealed > 0 else { return nil }
+        if report.overdue > 0 {
+            return "\(report.overdue) entries of the audit are more than 15 minutes old and not sealed: SQL could change them "
+                + "unnoticed"
+        }
+        // A server says so too, because the times of entries that are not sealed are what SQL wrote.
+        let last = [SecurityEvent.Kind.auditNotSealed, .auditSealed].map { kind in
+            """
+            coalesce((SELECT security_event_id FROM \(organization.qualified("security_event"))
+                       WHERE \(EventsOfKind.condition("'\(kind.rawValue)'")) \(EventsOfKind.newestFirst) LIMIT 1), 0)
+            """
+        }
+        guard try connection.query("SELECT \(last[0]) > \(last[1])")[0].decode(0) else { return nil }
+        return "\(report.unsealed) entries of the audit are not sealed, and a server recorded that it can't seal them: SQL could "
+            + "change them unnoticed"
     }
 }

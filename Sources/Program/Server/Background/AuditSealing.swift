@@ -1,3 +1,4 @@
+import Logging
 import ServiceLifecycle
 import Tenancy
 
@@ -6,14 +7,24 @@ struct AuditSealing: ServiceLifecycle.Service {
     let deployment: Deployment
     /// Between two turns.
     let seconds: Int
+    let logger: Logger
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
+            var turns = AuditTurns()
             while !Task.isCancelled {
                 try await Task.sleep(for: .seconds(seconds))
-                // What another server sealed lately is left to it.
-                await deployment.sealAudits(by: commandLineCaller, restingFor: seconds / 2)
+                for notice in await turns.seal(in: deployment, by: commandLineCaller, each: seconds) { log(notice) }
             }
+        }
+    }
+
+    private func log(_ notice: AuditTurns.Notice) {
+        let organization = Logger.MetadataValue.string(notice.organization)
+        if let reason = notice.reason {
+            logger.error("audit not sealed", metadata: ["organization": organization, "error": "\(reason)"])
+        } else {
+            logger.notice("audit sealed again", metadata: ["organization": organization])
         }
     }
 }

@@ -224,6 +224,58 @@ def test_what_sql_does_to_the_sealed_audit_is_named(cluster, attack, role):
     assert problems(cluster) == []
 
 
+NEWEST = "WHERE security_event_id = " + SEALED_EVENT
+MOVED = (f"UPDATE security_event SET details = regexp_replace(details, 'kept from block 1', 'kept from block 3 (SHA-256 ' || "
+         f"(SELECT encode(digest, 'hex') FROM audit_block WHERE number = 2) || ' before it)') {NEWEST}")
+HASHED = "UPDATE security_event AS e SET hash = security_event_hash(e) "
+CONTINUED = {
+    "its beginning is moved": ([MOVED], "the newest about the audit, was changed"),
+    "its beginning is moved, and its hash fits": ([MOVED, HASHED + NEWEST], "or the one about the audit before it, was changed"),
+    "it is hidden": (["UPDATE security_event SET kind = 'key read' " + NEWEST, "DELETE FROM audit_block WHERE number = 3"], "was changed or taken out"),
+    "all are hidden": (["UPDATE security_event SET kind = 'key read' WHERE kind = 'audit sealed'", "DELETE FROM audit_block"], "was changed or taken out"),
+    "an arrival is feigned": (
+        ["UPDATE security_event SET kind = 'organization attached' WHERE security_event_id = 1 + " + SEALED_EVENT], "was changed or taken out"),
+    "its block is changed": (["UPDATE audit_block SET snapshot = NULL WHERE number = 3"], "block 3: it was changed"),
+    "its block is deleted": (["DELETE FROM audit_block WHERE number = 3"], "block 3: it is missing"),
+    "another block follows": (
+        ["INSERT INTO audit_block SELECT 4, now(), entries, members, snapshot, digest FROM audit_block WHERE number = 3"], "SQL wrote it, and the last one is 3"),
+    "numbers end": (
+        ["INSERT INTO audit_block SELECT 1000000000000000, now(), entries, members, snapshot, digest FROM audit_block WHERE number = 3"],
+        "SQL wrote it, and the last one is 3"),
+}
+
+
+@pytest.mark.parametrize("attack", CONTINUED)
+def test_what_is_not_as_it_was_sealed_is_not_continued(cluster, attack):
+    statements, words = CONTINUED[attack]
+    cluster.run("key", "show", "--org", "contoso")
+    write(cluster, "unsealed")
+    with tampered(cluster, *statements):
+        refused = cluster.run("events", "seal", "--org", "contoso", check=False)
+        assert refused.returncode == 1 and "can't be sealed" in refused.stdout and words in refused.stdout, refused
+        assert cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(1,)]
+        assert codes(cluster) & {"audit-changed", "event-chain-cut"} and problems(cluster) != []
+    assert problems(cluster) == []
+    cluster.sql("SET session_replication_role = replica; DELETE FROM org_contoso.audit WHERE block IS NULL")
+
+
+def test_a_beginning_that_no_archive_moved_is_named(cluster):
+    second = "(SELECT security_event_id FROM security_event WHERE kind = 'audit sealed' ORDER BY 1 OFFSET 1 LIMIT 1)"
+    with tampered(cluster, MOVED.replace(SEALED_EVENT, second)):
+        assert any("moves the first block to 3, and no archive did" in p for p in problems(cluster))
+
+
+def test_how_many_problems_are_not_listed_is_said(own_cluster):
+    write(own_cluster, "many", 150)
+    seal(own_cluster)
+    own_cluster.sql("SET session_replication_role = replica; UPDATE audit SET useridname = 'x'")
+    changed = own_cluster.sql("SELECT count(*) FROM audit")[0][0]
+    found = verified(own_cluster)
+    assert len(found["problems"]) == 100 and found["problemsNotListed"] == changed - 100
+    text = own_cluster.run("events", "verify", "--org", "contoso", check=False).stdout
+    assert f"contoso: and {changed - 100} more" in text.splitlines()
+
+
 @pytest.mark.parametrize("statement, state", [
     ("DELETE FROM audit", "42501"), ("UPDATE audit SET useridname = 'x'", "42501"), ("TRUNCATE audit_block", "42501"),
     ("DELETE FROM audit_block", "42501"), ("UPDATE audit_block SET digest = sha256('x')", "42501"),
@@ -306,6 +358,36 @@ def test_an_entry_that_is_forged_into_the_past_is_doubted(own_cluster, columns, 
     assert "audit-not-sealed" in codes(own_cluster)
 
 
+def test_many_changes_in_one_sealing_hide_no_forged_entry(own_cluster):
+    seal(own_cluster)
+    [(ended,)] = own_cluster.sql("SELECT max(transactionid::bigint) FROM audit")
+    for count in (2_000, 4_500):
+        write(own_cluster, f"many {count}", count)
+        own_cluster.sql(f"SET session_replication_role = replica; {FORGED.format('createdon, transactionid', f'now() - interval $$1 hour$$, {ended}')}")
+        own_cluster.sql(f"SET session_replication_role = replica; {FORGED.format('createdon', 'now() - interval $$1 hour$$')}")
+        assert seal(own_cluster) == count + 2
+    doubted = events(own_cluster, "audit entries doubted")
+    assert len(doubted) == 2 and all(d.startswith("2 up to block ") and "had ended" in d and "before its transaction began" in d for d in doubted)
+    # The sealing after that knows what had ended as well.
+    own_cluster.sql(f"SET session_replication_role = replica; {FORGED.format('createdon', 'now() - interval $$1 hour$$')}")
+    assert seal(own_cluster) == 1 and len(events(own_cluster, "audit entries doubted")) == 3 and problems(own_cluster) == []
+
+
+def test_a_transaction_that_was_left_open_writes_no_entry_of_before_it(own_cluster):
+    seal(own_cluster)
+    with psycopg.connect(own_cluster.superuser) as long:
+        long.execute("SET search_path = org_contoso, public")
+        long.execute("UPDATE team SET name = 'left open'")
+        for n in range(3):
+            write(own_cluster, f"meanwhile {n}")
+            assert seal(own_cluster) == 1
+        long.execute("SET LOCAL session_replication_role = replica")
+        long.execute(FORGED.format("createdon", "now() - interval '1 hour'"))
+    seal(own_cluster)
+    [doubted] = events(own_cluster, "audit entries doubted")
+    assert doubted.startswith("1 up to block ") and "its time is before its transaction began" in doubted and problems(own_cluster) == []
+
+
 def test_long_transactions_and_savepoints_are_not_doubted(own_cluster):
     seal(own_cluster)
     with psycopg.connect(own_cluster.superuser) as long:
@@ -361,6 +443,33 @@ def test_archives_of_whole_blocks_leave_the_others_verifiable(own_cluster, tmp_p
     write(own_cluster, "later", 1)
     seal(own_cluster)
     assert problems(own_cluster) == [] and [n for n, _ in blocks(own_cluster)] == [last + 1, last + 2]
+
+
+def test_what_is_changed_while_an_archive_is_written_stays(own_cluster, tmp_path):
+    write(own_cluster, "before", 3)
+    seal(own_cluster)
+    until(lambda: own_cluster.sql("SELECT max(createdon) < date_trunc('second', now()) FROM audit") != [(False,)])
+    [(before,)] = own_cluster.sql("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+    count = own_cluster.sql("SELECT count(*) FROM audit")
+    with psycopg.connect(own_cluster.superuser) as owner:
+        owner.execute("SET session_replication_role = replica; UPDATE org_contoso.audit SET useridname = 'x' WHERE block = 1")
+        archiving = own_cluster.popen("events", "archive", "--audit", "--org", "contoso", "--before", before, "--to", str(tmp_path / "file"))
+        until(lambda: own_cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%DELETE FROM%'") == [(1,)])
+    _, told = archiving.communicate("")
+    assert archiving.returncode and "changed while the file was written" in told, told
+    assert own_cluster.sql("SELECT count(*) FROM audit") == count and any("was changed" in p for p in problems(own_cluster))
+    assert "'x'" not in (tmp_path / "file").read_text() and '"useridname":"x"' not in (tmp_path / "file").read_text()
+
+
+def test_an_entry_that_is_forged_after_everything_was_archived_is_doubted(own_cluster, tmp_path):
+    seal(own_cluster)
+    assert archive(own_cluster, tmp_path / "audit", "--audit").returncode == 0 and blocks(own_cluster) == []
+    own_cluster.run("key", "show")
+    assert archive(own_cluster, tmp_path / "events").returncode == 0
+    own_cluster.sql(f"SET session_replication_role = replica; {FORGED.format('createdon', 'now() - interval $$1 year$$')}")
+    seal(own_cluster)
+    [doubted] = events(own_cluster, "audit entries doubted")
+    assert "its time is before its transaction began" in doubted and problems(own_cluster) == []
 
 
 def test_blocks_that_were_changed_are_not_archived(own_cluster, tmp_path):
@@ -460,17 +569,53 @@ def test_two_servers_seal_what_all_write_and_hold_nobody_up(own_cluster):
             server.stop()
 
 
-def test_a_server_visits_organizations_that_are_noted_alone(own_cluster):
+def test_who_can_connect_does_not_keep_the_audit_from_being_sealed(own_cluster):
+    own_cluster.sql("CREATE ROLE anybody LOGIN")
+    with psycopg.connect(own_cluster.superuser, autocommit=True) as anybody:
+        anybody.execute("SET ROLE anybody")
+        anybody.execute("SELECT pg_advisory_lock(hashtextextended('seal ' || %s, 0))", [own_cluster.sql("SELECT organization_id::text FROM encryption")[0][0]])
+        [(table,)] = own_cluster.sql("SELECT 'org_contoso.security_event'::regclass::oid::bigint")
+        anybody.execute("SELECT pg_advisory_lock((1179862358::bigint << 32) + %s)", [table])
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            anybody.execute("SELECT FROM config.audit_sealing FOR UPDATE")
+        assert seal(own_cluster) > 0 and problems(own_cluster) == []
+
+
+def test_a_lock_on_the_audit_is_told_of_after_a_while(own_cluster):
+    seal(own_cluster)
+    write(own_cluster, "waits")
+    server = None
+    with psycopg.connect(own_cluster.superuser) as owner:
+        owner.execute("SET ROLE fieldseal_owner")
+        owner.execute("SELECT FROM config.audit_sealing FOR UPDATE")
+        refused = own_cluster.run("events", "seal", "--org", "contoso", check=False)
+        assert refused.returncode == 1 and "another session has a lock on it" in refused.stdout, refused
+        assert "audit-not-sealed" not in codes(own_cluster)
+        server = Server(own_cluster, sealing="1")
+        try:
+            # The entry is young; the server knows for how long it could not be sealed.
+            until(lambda: own_cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'audit not sealed'") == [(1,)])
+            assert "audit-not-sealed" in codes(own_cluster)
+            owner.rollback()
+            until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
+            write(own_cluster, "later")
+            until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
+            assert "audit-not-sealed" not in codes(own_cluster) and problems(own_cluster) == []
+        finally:
+            server.stop()
+
+
+def test_a_server_visits_organizations_that_are_noted_and_a_few_others(own_cluster):
     own_cluster.run("org", "create", "asleep")
     own_cluster.run("events", "seal")
     own_cluster.sql("DELETE FROM config.unsealed_audit")
-    # An entry without a note: as of an organization that sleeps, it is not looked for.
+    # An entry without a note, which SQL deleted.
     own_cluster.sql("SET session_replication_role = replica; " + FORGED.format("databaserole", "'x'").replace("INTO audit", "INTO org_asleep.audit"))
     server = Server(own_cluster, sealing="1")
     try:
         write(own_cluster, "awake")
         until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
-        assert own_cluster.sql("SELECT count(*) FROM org_asleep.audit WHERE block IS NULL") == [(1,)]
+        until(lambda: own_cluster.sql("SELECT count(*) FROM org_asleep.audit WHERE block IS NULL") == [(0,)])
         [(id,)] = own_cluster.sql("SELECT organization_id FROM encryption")
         assert own_cluster.sql("SELECT organization_id FROM config.unsealed_audit") == [(id,)]
         for n in range(3):

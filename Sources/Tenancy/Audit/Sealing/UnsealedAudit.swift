@@ -1,3 +1,4 @@
+import Foundation
 package import PostgresClient
 
 /// The notes in `config.unsealed_audit`: organizations whose audit may have entries that are not sealed.
@@ -30,30 +31,52 @@ package enum UnsealedAudit {
                     continue
                 }
                 let organization = Organization(id: try row.decode(0), name: name)
-                do {
-                    switch try hasUnsealed(organization, on: connection) {
-                    case true?: names.append(name)
-                    case false?: try settle(organization, on: connection)
-                    case nil: break
-                    }
-                } catch let error as PostgresError where error.kind == .server {
-                    // The doctor says what is wrong with this organization; the others are sealed.
-                    continue
+                switch try hasUnsealed(organization, on: connection) {
+                case true?: names.append(name)
+                case false?: try settle(organization, on: connection)
+                case nil: break
                 }
             }
             return names
         }
     }
 
-    /// Whether there are entries to seal; nil for a schema that is missing or not migrated yet.
+    /// How many organizations a turn looks at whether or not they are noted: SQL may have deleted a note.
+    private static let inTurn = 10
+
+    /// Organizations with entries to seal among the few that follow on another one, and the last of those few.
+    static func names(behind place: UUID?, in pool: ConnectionPool) async throws -> (names: [String], place: UUID?) {
+        try await pool.withConnection { connection in
+            let rows = try connection.query(
+                """
+                SELECT organization_id, name FROM config.organization WHERE $1::uuid IS NULL OR organization_id > $1
+                 ORDER BY organization_id LIMIT \(inTurn)
+                """, [.uuid(place)])
+            var names: [String] = []
+            for row in rows {
+                let organization = Organization(id: try row.decode(0), name: try row.decode(1))
+                if try hasUnsealed(organization, on: connection) ?? false { names.append(organization.name) }
+            }
+            // Behind the last one, the first follows.
+            return (names, try rows.count < inTurn ? nil : rows[rows.count - 1].decode(0))
+        }
+    }
+
+    /// Whether there are entries to seal; nil for a schema that is missing, not migrated yet, or damaged: the doctor
+    /// says what is wrong with it, and the others are sealed.
     private static func hasUnsealed(_ organization: Organization, on connection: isolated PostgresConnection) throws -> Bool? {
         let isThere: Bool = try connection.query(
             "SELECT to_regclass($1) IS NOT NULL", [.text(organization.qualified("audit_block"))])[0].decode(0)
         guard isThere else { return nil }
-        return try connection.query("SELECT EXISTS (SELECT FROM \(organization.qualified("audit")) WHERE block IS NULL)")[0].decode(
-            0)
+        do {
+            return try connection.query("SELECT EXISTS (SELECT FROM \(organization.qualified("audit")) WHERE block IS NULL)")[0]
+                .decode(0)
+        } catch let error as PostgresError where error.kind == .server {
+            return nil
+        }
     }
 
+    /// Forgets the note of an organization without entries to seal, in two steps.
     private static func settle(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             """

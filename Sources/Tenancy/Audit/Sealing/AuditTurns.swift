@@ -1,0 +1,87 @@
+import Foundation
+import JSON
+import Model
+import PostgresClient
+
+/// What a server remembers from one turn of sealing to the next.
+package struct AuditTurns: Sendable {
+    /// After how many turns in a row without success it is recorded that entries wait.
+    package static let patience = 15
+
+    /// Behind which organization the next turn looks for entries that no note names. Servers begin at different ones.
+    private var place: UUID? = UUID.random()
+    /// How many turns in a row an organization's entries could not be sealed.
+    private var failures: [String: Int] = [:]
+
+    package init() {}
+
+    /// Entries that could not be sealed in ``patience`` turns, or were sealed after that.
+    package struct Notice: Sendable {
+        package let organization: String
+        /// The reason; nil for what was sealed.
+        package let reason: String?
+    }
+
+    /// Seals the audit of organizations with new entries: those that are noted, and a few others in turn.
+    ///
+    /// - Parameters:
+    ///   - seconds: The time between two turns.
+    /// - Returns: What the log should say.
+    package mutating func seal(in deployment: Deployment, by caller: Caller, each seconds: Int) async -> [Notice] {
+        var names = (try? await UnsealedAudit.names(in: deployment.pool)) ?? []
+        if let found = try? await UnsealedAudit.names(behind: place, in: deployment.pool) {
+            place = found.place
+            names += found.names.filter { !names.contains($0) }
+        }
+        names += failures.keys.filter { !names.contains($0) }
+        var notices: [Notice] = []
+        for name in names where !Task.isCancelled {
+            var session: Session?
+            do {
+                let begun = try await Session.begin(deployment, organization: name, caller: caller)
+                session = begun
+                // What another server sealed lately is left to it.
+                try await begun.sealAudit(restingFor: seconds / 2, waits: false)
+                if failures.removeValue(forKey: name) ?? 0 >= Self.patience {
+                    notices.append(Notice(organization: name, reason: nil))
+                }
+            } catch {
+                // The log and the doctor name an organization that is refused.
+                guard let session else {
+                    failures[name] = nil
+                    continue
+                }
+                failures[name, default: 0] += 1
+                guard let count = failures[name], count.isMultiple(of: Self.patience) else { continue }
+                let reason = (error as? FieldsealError)?.message ?? "the database refuses it"
+                if count == Self.patience { notices.append(Notice(organization: name, reason: reason)) }
+                _ = try? await session.recordUnsealed(for: seconds * Self.patience, because: reason)
+            }
+        }
+        return notices
+    }
+}
+
+extension Session {
+    /// Records that entries of the audit could not be sealed, unless another server recorded that, or sealed some.
+    fileprivate func recordUnsealed(for seconds: Int, because reason: String) async throws {
+        try await deployment.pool.withConnection { connection in
+            let newest = [SecurityEvent.Kind.auditSealed, .auditNotSealed].map { kind in
+                """
+                (SELECT kind, occurred_on, security_event_id FROM \(organization.qualified("security_event"))
+                  WHERE \(EventsOfKind.condition("'\(kind.rawValue)'")) \(EventsOfKind.newestFirst) LIMIT 1)
+                """
+            }
+            let isKnown: Bool =
+                try connection.query(
+                    """
+                    SELECT kind = $1 OR occurred_on > now() - $2 * interval '1 second'
+                      FROM (\(newest.joined(separator: " UNION ALL "))) AS e ORDER BY security_event_id DESC LIMIT 1
+                    """, [.text(SecurityEvent.Kind.auditNotSealed.rawValue), .int32(Int32(clamping: seconds))]
+                ).first?.decode(0) ?? false
+            guard !isKnown else { return }
+            try SecurityEvent(.auditNotSealed, .failed, details: reason)
+                .insert(for: organization, by: caller, under: deployment.kek, on: connection)
+        }
+    }
+}
