@@ -115,6 +115,8 @@ extension Console {
         let once = try FormOnce(visit, deployment.kek)
         if let mailbox = try await mailbox(of: once?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
         if form["second"] != text("emailaddress"), let taken = try await taken(text("emailaddress"), visit) {
+            // The same form may have made it meanwhile.
+            if let mailbox = try await mailbox(of: once?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
             let kept = try secrets.sealed(password, for: "password")
             return .page("connect", try await connectValues(visit, form, kept: kept, taken: taken), status: .conflict)
         }

@@ -120,7 +120,13 @@ extension Console {
         let queue = try FormOnce(visit, deployment.kek)?.id("queue") ?? UUID()
         if let mailbox = try await mailbox(of: queue, session) { return mailbox }
         let shared = members.filter { ["name", "emailaddress"].contains($0.name) || $0.name.hasPrefix("ownerid") }
-        try await session.write(.create(.queue, id: queue, shared + [.init("incomingemailfilteringmethod", 0)]))
+        do {
+            try await session.write(.create(.queue, id: queue, shared + [.init("incomingemailfilteringmethod", 0)]))
+        } catch let error as FieldsealError where error.code == .duplicateRecord {
+            // The same form was sent twice at the same moment.
+            guard let mailbox = try await mailbox(of: queue, session) else { throw error }
+            return mailbox
+        }
         do {
             guard let mailbox = try await mailbox(of: queue, session) else { throw FieldsealError.noSuchRecord(.mailbox) }
             try await session.write(.upsert(.mailbox, .id(mailbox), members, .mustExist))

@@ -64,6 +64,7 @@ extension Console {
             try await addressQuestion(entity, current?.0, typing, visit),
         ]
         if let question = FormQuestion.values(questions.compactMap(\.self), visit) {
+            if isNew, let id = try await madeAlready(entity, visit) { return .saved(id, setsPassword: typing.setsPassword) }
             try keep([:])
             return .refused(.page("form", try form.values().merging(["question": question]) { _, new in new }))
         }
@@ -139,6 +140,24 @@ extension Console {
         return FormQuestion(
             title: visit.text("clearTitle", ["what": labels, "name": form.title]), text: visit.text("clearWhy"),
             button: visit.text("clearNow"), subject: "clear: \(cleared.map(\.logicalName).joined(separator: ", "))")
+    }
+
+    /// The record that this form made already; nil if it made none.
+    ///
+    /// A form that is sent twice would otherwise ask about what it made itself, such as an address that is taken now.
+    private func madeAlready(_ entity: EntityDefinition, _ visit: Visit) async throws -> UUID? {
+        let (session, once) = (try visit.session(), try FormOnce(visit, deployment.kek))
+        if Self.makesQueue(entity, visit) { return try await mailbox(of: once?.id("queue"), session) }
+        guard let own = try once?.id(entity.logicalName) else { return nil }
+        return try await isThere(entity, own, session) ? own : nil
+    }
+
+    private func isThere(_ entity: EntityDefinition, _ id: UUID, _ session: Session) async throws -> Bool {
+        do {
+            return try await !session.retrieve(entity, .id(id), [.init(.column(.init(entity.primaryID)))]).records.isEmpty
+        } catch let error as FieldsealError where error.code == .objectDoesNotExist {
+            return false
+        }
     }
 
     /// Creates a record, or finds the one that this form made already.

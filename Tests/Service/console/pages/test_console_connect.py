@@ -1,7 +1,9 @@
 """Connecting a mailbox, and other forms that are refused: what is wrong is named, is seen, and has the focus."""
 
+import concurrent.futures
 import html
 import re
+import uuid
 
 import pytest
 from console_browser import chromium, main, measured, press, resize, sign_in
@@ -76,6 +78,28 @@ def test_a_new_mailbox_asks_about_an_address_that_is_taken(console, taken, belon
     assert "Saved." in text(free), text(free)
     own = form(admin.get(path).text, path).fields
     assert "is already the address of" in text(admin.send(path, **own | {"emailaddress": taken}))
+
+
+@pytest.mark.parametrize("path, typed", [
+    ("records/mailboxes/new", {"belongs": "queue", "password": "typed"}), ("records/mailboxes/new", {"belongs": "none"}), ("records/queues/new", {}), ("connect?provider=other", MAILBOX)])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_form_that_is_sent_twice_leads_to_what_it_made(console, path, typed, at_once):
+    """As by a double click, or a reload. The address that is taken then is its own."""
+    admin = Visitor(console)
+    address = f"twice-{uuid.uuid4().hex[:8]}@contoso.example"
+    action = path.split("?")[0]
+    fields = form(admin.get(path).text, f"/{action}").fields | typed | {"name": "Twice", "emailaddress": address}
+    csrf, before = re.search(r'name="csrf" value="(\w+)"', admin.get("account").text)[1], console.sql(COUNTS)[0]
+
+    def send(_):
+        return admin.session.post(f"{admin.pages}/{action}", fields | {"csrf": csrf})
+
+    with concurrent.futures.ThreadPoolExecutor(2) as together:
+        answers = list((together.map if at_once else map)(send, range(2)))
+    assert [answer.status_code for answer in answers] == [200, 200] and len({answer.url.split("?")[0] for answer in answers}) == 1, [text(answer) for answer in answers]
+    assert "Connect a second mailbox" not in answers[1].text and "is already the address of" not in answers[1].text and "/new" not in answers[1].url
+    queues, mailboxes = console.sql(COUNTS)[0]
+    assert (queues - before[0], mailboxes - before[1]) == ((0, 1) if typed.get("belongs") == "none" else (1, 1))
 
 
 SEEN = """
