@@ -22,7 +22,8 @@ extension Console {
         let session = try visit.session()
         let people = try await ConsoleUsers(deployment).list(by: session)
         let clients = try await session.clients()
-        let last = try await session.lastSignIns()
+        let signIns = try await PeopleSignIns(session)
+        let last = signIns.last
         let q = visit.filter("q")
         func isWanted(_ name: String) -> Bool { q.map { name.localizedCaseInsensitiveContains($0) } ?? true }
         var values: [String: Any] = [
@@ -31,10 +32,10 @@ extension Console {
                 [
                     "name": entry.name, "href": "\(visit.root)/access/people/\(entry.id.text)",
                     "isYou": entry.name == visit.signed?.name,
-                    "role": visit.text("role:\(entry.role)"), "status": badge(entry, last["user:\(entry.name)"], visit),
-                    "invitedUntil": orFalse(waiting(entry, last["user:\(entry.name)"]).map { visit.texts.time($0) }),
+                    "role": visit.text("role:\(entry.role)"), "status": badge(entry, signIns, visit),
+                    "invitedUntil": orFalse(signIns.waiting(entry).map { visit.texts.time($0) }),
                     "factor": visit.text(entry.hasSecondFactor ? "on" : "off"), "factorStyle": entry.hasSecondFactor ? "good" : "",
-                    "last": lastUse(last["user:\(entry.name)"], visit),
+                    "last": lastUse(signIns.last(entry), visit),
                 ]
             },
             "clients": clients.filter { isWanted($0.name) }.map { entry -> [String: Any] in
@@ -61,16 +62,9 @@ extension Console {
         ]
     }
 
-    /// The end of the link with which a person signs in for the first time; nil after that, and without a link.
-    private func waiting(_ entry: ConsoleUsers.Entry, _ last: Date?) -> Date? {
-        guard entry.isAuthentic, entry.disabledOn == nil, last == nil, entry.sessions == 0 else { return nil }
-        return entry.invitation?.end.date ?? entry.invitationEnded
-    }
-
-    private func badge(_ entry: ConsoleUsers.Entry, _ last: Date?, _ visit: Visit) -> [String: Any] {
-        guard waiting(entry, last) != nil else { return badge(entry.isAuthentic, entry.disabledOn, visit) }
-        return entry.invitation == nil
-            ? ["style": "warn", "text": visit.text("linkExpired")] : ["style": "", "text": visit.text("invited")]
+    private func badge(_ entry: ConsoleUsers.Entry, _ signIns: PeopleSignIns, _ visit: Visit) -> [String: Any] {
+        guard let unused = signIns.unused(entry) else { return badge(entry.isAuthentic, entry.disabledOn, visit) }
+        return ["style": unused.style, "text": visit.text(unused.key)]
     }
 
     private func lastUse(_ date: Date?, _ visit: Visit) -> Any { orFalse(date.map { visit.texts.timeAgo($0) }) }
@@ -119,16 +113,16 @@ extension Console {
         let session = try visit.session()
         let entry = try await entry(id, visit)
         let role = Role(rawValue: entry.role) ?? .basicUser
-        let last = try await session.lastSignIns()["user:\(entry.name)"]
+        let signIns = try await PeopleSignIns(session)
         let events = try await eventsOf(entry, session)
         var values: [String: Any] = [
             "title": entry.name, "id": entry.id.text, "name": entry.name, "isYou": entry.name == visit.signed?.name,
-            "isEnabled": entry.disabledOn == nil, "status": badge(entry, last, visit),
+            "isEnabled": entry.disabledOn == nil, "status": badge(entry, signIns, visit),
             "roleText": visit.text("role:\(entry.role)"), "roles": roles(Self.peopleRoles, chosen: role, visit),
             "factor": visit.text(entry.hasSecondFactor ? "on" : "off"), "sessions": visit.texts.number(entry.sessions),
             "hasSessions": entry.sessions > 0, "createdOn": visit.texts.time(entry.createdOn),
             "disabledOn": orFalse(entry.disabledOn.map { visit.texts.time($0) }),
-            "last": lastUse(last, visit), "link": orFalse(try await shownLink(entry, visit)),
+            "last": lastUse(signIns.last(entry), visit), "link": orFalse(try await shownLink(entry, visit)),
             "settings": Navigation.mayList(.userSettings, visit.roles)
                 ? "\(visit.root)/records/usersettingscollection/\(entry.systemUserID.text)" : false as Any,
             "lines": try await EventLines(visit, session).lines(events), "hasLines": !events.isEmpty,
@@ -224,7 +218,7 @@ extension Console {
             "status": badge(entry.isAuthentic, entry.disabledOn, visit), "roleText": visit.text("role:\(entry.role)"),
             "roles": roles(Self.clientRoles, chosen: role, visit), "createdOn": visit.texts.time(entry.createdOn),
             "disabledOn": orFalse(entry.disabledOn.map { visit.texts.time($0) }),
-            "last": lastUse(try await session.lastSignIns()["client:\(entry.name)"], visit),
+            "last": lastUse(try await session.lastSignIns().last["client:\(entry.name)"], visit),
             "secret": orFalse(try shownSecret(of: entry.id, visit)),
             "tokenAddress": "\(baseURL)\(visit.root)/oauth2/v2.0/token",
             "all":

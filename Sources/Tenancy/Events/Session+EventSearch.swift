@@ -78,18 +78,19 @@ extension Session {
         }
     }
 
-    /// The last sign-ins of people and clients by actor, among the newest sign-ins.
-    package func lastSignIns() async throws -> [String: Date] {
+    /// The last sign-ins of people and clients by actor, among the newest sign-ins, and the time since when all are among them.
+    package func lastSignIns() async throws -> (last: [String: Date], since: Date?) {
         try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection { connection in
             let rows = try connection.query(
                 """
-                SELECT actor, max(occurred_on) FROM (
+                SELECT actor, max(occurred_on), min(min(occurred_on)) OVER () FROM (
                     SELECT actor, occurred_on FROM \(organization.qualified("security_event"))
                      WHERE \(EventsOfKind.condition("$1")) AND outcome = 'succeeded' \(EventsOfKind.newestFirst) LIMIT 5000) AS newest
                  GROUP BY actor
                 """, [.text(SecurityEvent.Kind.signedIn.rawValue)])
-            return try rows.reduce(into: [:]) { $0[try $1.decode(0, as: String.self)] = try $1.decode(1, as: Date.self) }
+            let last = try rows.reduce(into: [:]) { $0[try $1.decode(0, as: String.self)] = try $1.decode(1, as: Date.self) }
+            return (last, try rows.first?.decode(2, as: Date.self))
         }
     }
 }

@@ -234,10 +234,33 @@ def test_the_link_that_waits_is_shown_replaced_and_withdrawn(console):
     assert "Withdraw the link for invited-ida?" in text(asked) and status(second) == 200, "it is asked first"
     done = admin.send("access/withdraw-invitation", **fields_of_question(asked))
     assert "The link for invited-ida was withdrawn." in text(done) and "has not been used yet" not in text(done) and status(second) == 404
+    assert "invited, link withdrawn" in text(done) and "invited, link withdrawn" in text(admin.get("access?q=invited-ida"))
     assert details(console, "user changed")[0] == "invited-ida: invitation withdrawn" and "invited-ida: invitation withdrawn" in text(admin.get("events?kind=user+changed"))
     # SQL does not bring it back.
     console.sql("UPDATE config.console_user SET invitation = %s, invited_by = %s, invited_until = %s WHERE user_id = %s", [*held, id])
     assert status(second) == 404 and "has not been used yet" not in text(admin.get(f"access/people/{id}"))
+
+
+def test_the_state_of_a_person_says_whether_they_have_signed_in(console):
+    admin = Visitor(console)
+    id = person(console, "state-stella")
+
+    def state():
+        return re.search(r'<span class="badge[^"]*">([^<]*)</span>', admin.get(f"access/people/{id}").text)[1]
+
+    assert state() == "not signed in yet"
+    admin.send("access/invite-user", id=id)
+    assert state() == "invited"
+    admin.send("access/withdraw-invitation", **fields_of_question(admin.send("access/withdraw-invitation", id=id)))
+    assert state() == "invited, link withdrawn"
+    # Another link takes its place, and a sign-in ends that.
+    admin.send("access/invite-user", id=id)
+    assert state() == "invited"
+    Visitor(console, "state-stella", password("state-stella"))
+    assert state() == "active"
+    admin.send("access/withdraw-invitation", **fields_of_question(admin.send("access/withdraw-invitation", id=id)))
+    admin.send("access/end-user-sessions", **fields_of_question(admin.send("access/end-user-sessions", id=id)))
+    assert state() == "active"
 
 
 @pytest.mark.parametrize("ends", ["used", "reset", "disabled", "promoted", "over"])

@@ -1,0 +1,57 @@
+import Authentication
+import Foundation
+import Model
+import PostgresClient
+import Tenancy
+
+/// Who has signed in, and what became of the links of those who have not.
+struct PeopleSignIns {
+    /// The last sign-ins by actor, and the time since when all are known.
+    let last: [String: Date]
+    private let since: Date?
+    /// When links were withdrawn, by the names of those who used none after that.
+    private let withdrawn: [String: Date]
+
+    /// How many events are looked at that tell what became of a link.
+    private static let searched = 500
+    private static let (isWithdrawn, isUsed) = (": invitation withdrawn", ", by invitation")
+
+    init(_ session: Session) async throws {
+        (last, since) = try await session.lastSignIns()
+        var filter = EventFilter()
+        filter.kinds = [SecurityEvent.Kind.userChanged, .userReset].map(\.rawValue)
+        filter.outcome = SecurityEvent.Outcome.succeeded.rawValue
+        filter.details = "invitation"
+        var ends: [String: Date?] = [:]
+        // The newest event of a person decides.
+        for event in try await session.securityEvents(filter, limit: Self.searched) {
+            let details = event.details ?? ""
+            guard let end = [Self.isWithdrawn, Self.isUsed].first(where: { details.hasSuffix($0) }) else { continue }
+            let name = String(details.dropLast(end.count))
+            guard ends[name] == nil else { continue }
+            let date = Date(timeIntervalSince1970: Double(event.microseconds) / 1_000_000)
+            ends.updateValue(end == Self.isWithdrawn ? date : nil, forKey: name)
+        }
+        withdrawn = ends.compactMapValues(\.self)
+    }
+
+    /// When a person last signed in. Someone who was removed may have had the name before.
+    func last(_ entry: ConsoleUsers.Entry) -> Date? { last["user:\(entry.name)"].flatMap { $0 >= entry.createdOn ? $0 : nil } }
+
+    /// The end of the link with which a person signs in for the first time; nil after that, and without a link.
+    func waiting(_ entry: ConsoleUsers.Entry) -> Date? {
+        guard entry.isAuthentic, entry.disabledOn == nil, last(entry) == nil, entry.sessions == 0 else { return nil }
+        return entry.invitation?.end.date ?? entry.invitationEnded
+    }
+
+    /// The key of what to say of a person who has not signed in; nil for others.
+    func unused(_ entry: ConsoleUsers.Entry) -> (style: String, key: String)? {
+        guard entry.isAuthentic, entry.disabledOn == nil, last(entry) == nil, entry.sessions == 0 else { return nil }
+        if entry.invitation != nil { return ("", "invited") }
+        if entry.invitationEnded != nil { return ("warn", "linkExpired") }
+        // Of a person who has been here for longer than sign-ins are known, nothing is said.
+        guard let since, entry.createdOn >= since else { return nil }
+        guard let end = withdrawn[entry.name], end >= entry.createdOn else { return ("", "notSignedInYet") }
+        return ("warn", "linkWithdrawn")
+    }
+}
