@@ -286,7 +286,7 @@ extension Console {
             if entry.role == role.rawValue, entry.isAuthentic {
                 return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=nothingChanged")
             }
-            if let question = roleQuestion(action, entry.id.text, name: entry.name, from: entry.role, to: role, visit) {
+            if let question = try roleQuestion(action, entry.id.text, name: entry.name, from: entry.role, to: role, visit) {
                 return question
             }
             try await users.setRole(role, of: entry.id, by: session)
@@ -323,7 +323,7 @@ extension Console {
             if entry.role == role.rawValue, entry.isAuthentic {
                 return .redirect("\(visit.root)/access/clients/\(id.text)?done=nothingChanged")
             }
-            if let question = roleQuestion(action, id.text, name: entry.name, from: entry.role, to: role, visit) {
+            if let question = try roleQuestion(action, id.text, name: entry.name, from: entry.role, to: role, visit) {
                 return question
             }
             try await session.setRole(role, ofClient: id)

@@ -58,12 +58,14 @@ extension Console {
 
     /// Asks for confirmation before a secret ends at once; nil if none does, or if it was confirmed.
     func secretQuestion(_ action: String, _ id: UUID, _ visit: Visit) async throws -> PageResponse? {
-        guard ["end-secret-client", "rotate-client"].contains(action), visit.form["confirmed"] == nil,
+        guard ["end-secret-client", "rotate-client"].contains(action),
             let client = try await visit.session().clients().first(where: { $0.id == id })
         else { return nil }
+        if action == "rotate-client" { _ = (try overlapSeconds(visit), try expirySeconds(visit)) }
         let valid = client.secrets.filter { $0.expiresOn.map { $0 > Date() } ?? true }
         let texts: (title: String, why: String, button: String)
         if action == "end-secret-client" {
+            guard client.secrets.contains(where: { $0.id.text == visit.form["secret"] }) else { return nil }
             texts = ("endSecretTitle", "endSecretWhy", "endSecretNow")
         } else if visit.form["overlap"] == "0" {
             texts = ("rotateAtOnceTitle", "rotateAtOnceWhy", "rotateAtOnceNow")
@@ -74,7 +76,9 @@ extension Console {
             return nil
         }
         let fields = visit.form.filter { ["id", "secret", "overlap", "expires"].contains($0.key) }
-        return question(texts, ["name": client.name], "access/\(action)", fields, "access/clients/\(id.text)", visit)
+        let about = fields.sorted { $0.key < $1.key }.flatMap { [$0.key, $0.value] } + valid.map(\.id.text).sorted()
+        return try unanswered(
+            texts, ["name": client.name], "access/\(action)", fields, "access/clients/\(id.text)", about: about, visit)
     }
 
     /// The lifetime of a secret in seconds, from a form; nil for no expiry.

@@ -104,20 +104,27 @@ extension Console {
         return Self.options([("", visit.text("choosePerson"))] + others.map { ($0.id.text, $0.name) }, chosen: nil)
     }
 
+    /// The records with passwords of a person, as many as are handed over at once.
+    func handedOver(of entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> [(entity: EntityDefinition, id: UUID)] {
+        var all: [(entity: EntityDefinition, id: UUID)] = []
+        for entity in Self.ownedWithPasswords {
+            all += try await records(entity, of: entry.systemUserID, visit).ids.map { (entity, $0) }
+        }
+        return all
+    }
+
     /// Gives the records with passwords to another person.
     func handOver(from entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let heir = try await self.entry(visit.form["to"] ?? "", visit)
         var (moved, failed) = (0, 0)
-        for entity in Self.ownedWithPasswords {
-            for id in try await records(entity, of: entry.systemUserID, visit).ids {
-                let owner = JSONValue.Member("ownerid@odata.bind", .string("/systemusers(\(heir.systemUserID.text))"))
-                do {
-                    try await session.write(.upsert(entity, .id(id), [owner], .mustExist))
-                    moved += 1
-                } catch let error as FieldsealError where error.code.httpStatus < 500 {
-                    failed += 1
-                }
+        let owner = JSONValue.Member("ownerid@odata.bind", .string("/systemusers(\(heir.systemUserID.text))"))
+        for (entity, id) in try await handedOver(of: entry, visit) {
+            do {
+                try await session.write(.upsert(entity, .id(id), [owner], .mustExist))
+                moved += 1
+            } catch let error as FieldsealError where error.code.httpStatus < 500 {
+                failed += 1
             }
         }
         return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=hand-over-user&n=\(moved)&failed=\(failed)")

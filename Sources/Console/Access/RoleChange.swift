@@ -24,8 +24,10 @@ extension Console {
     /// The question; nil if it was answered, or nothing would change.
     func roleQuestion(
         _ action: String, _ id: String, name: String, from old: String, to role: Role, _ visit: Visit
-    ) -> PageResponse? {
-        guard visit.form["confirmed"] == nil, old != role.rawValue, let former = Role(rawValue: old) else { return nil }
+    ) throws -> PageResponse? {
+        guard old != role.rawValue, let former = Role(rawValue: old) else { return nil }
+        let subject = try Self.subject([action, id, old, role.rawValue])
+        guard visit.form["confirmed"] != subject else { return nil }
         func list(_ isGained: Bool) -> [String] {
             Ability.allCases.filter { $0.belongs(to: role) == isGained && $0.belongs(to: former) != isGained }
                 .map { visit.text("ability:\($0.rawValue)") }
@@ -44,7 +46,7 @@ extension Console {
                 "isHarmless": losses.isEmpty && role != .systemAdministrator,
                 "action": "\(visit.root)/access/\(action)",
                 "fields": [
-                    ["name": "id", "value": id], ["name": "role", "value": role.rawValue], ["name": "confirmed", "value": "1"],
+                    ["name": "id", "value": id], ["name": "role", "value": role.rawValue], ["name": "confirmed", "value": subject],
                 ],
                 "button": visit.text("changeRole"),
                 "back": "\(visit.root)/access/\(action == "role-user" ? "people" : "clients")/\(id)",

@@ -1,45 +1,48 @@
 import Authentication
+import CellCrypto
 import Foundation
 import HTTPTypes
 import JSON
 import Model
+import PostgresClient
 import Tenancy
 
 // Asks for confirmation before sessions and links end, records are handed over, or a password is reset.
 extension Console {
     /// The question before an action on a person; nil for one that needs none, and after the answer.
     func personQuestion(_ action: String, _ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> PageResponse? {
-        guard visit.form["confirmed"] == nil else { return nil }
         let back = "access/people/\(entry.id.text)"
         switch action {
         case "hand-over-user":
             let heir = try await self.entry(visit.form["to"] ?? "", visit)
             let names = ["name": entry.name, "heir": heir.name]
-            return question(
+            let owned = try await handedOver(of: entry, visit).map { "\($0.entity.logicalName) \($0.id.text)" }
+            return try unanswered(
                 ("handOverTitle", "handOverWhy", "handOver"), names, "access/\(action)",
                 ["id": entry.id.text, "to": heir.id.text],
-                back, visit,
+                back, about: [entry.id.text, heir.id.text] + owned.sorted(), visit,
                 [
                     "lines": [visit.text("handOverWayBack", names)],
                     "linksTitle": visit.text("belongsToPerson", names),
                     "links": try await belongings(entry, visit)["belongings"] ?? false,
                 ])
         case "withdraw-invitation":
-            return question(
+            let link = entry.invitation.map { ["\($0.maker) \($0.end.date.timeIntervalSince1970)"] } ?? []
+            return try unanswered(
                 ("withdrawLinkTitle", "withdrawLinkWhy", "withdrawLink"), ["name": entry.name], "access/\(action)",
-                ["id": entry.id.text], back, visit)
+                ["id": entry.id.text], back, about: [entry.id.text] + link, visit)
         case "end-user-sessions":
-            return question(
+            return try unanswered(
                 ("endSessionsTitle", "endSessionsWhy", "endSessions"), ["name": entry.name], "access/\(action)",
-                ["id": entry.id.text], back, visit)
+                ["id": entry.id.text], back, about: [entry.id.text], visit)
         case "end-user-session":
             let id = visit.form["session"] ?? ""
             let sessions = try await ConsoleUsers(deployment).sessions(of: entry.id, by: try visit.session())
             guard let session = sessions.first(where: { $0.id == id }) else { return nil }
-            return question(
+            return try unanswered(
                 ("endSessionTitle", "endSessionWhy", "endSession"),
                 ["name": entry.name, "address": session.address.map(EventLines.address) ?? ""], "access/\(action)",
-                ["id": entry.id.text, "session": id], back, visit)
+                ["id": entry.id.text, "session": id], back, about: [entry.id.text, id], visit)
         default: return nil
         }
     }
@@ -47,21 +50,19 @@ extension Console {
     /// The question before one of a person's own sessions ends; nil after the answer, and if there is no such session.
     func sessionQuestion(_ id: String, _ signed: ConsoleSessions.AuthenticatedUser, _ visit: Visit) async throws -> PageResponse? {
         let running = try await sessions.running(for: signed, token: visit.token ?? "")
-        guard visit.form["confirmed"] == nil, let session = running.first(where: { $0.id == id && !$0.isCurrent }) else {
-            return nil
-        }
-        return question(
+        guard let session = running.first(where: { $0.id == id && !$0.isCurrent }) else { return nil }
+        return try unanswered(
             ("endSessionTitle", "endSessionWhy", "endSession"),
             ["name": signed.name, "address": session.address.map(EventLines.address) ?? ""], "account/end-session", ["id": id],
-            "account", visit)
+            "account", about: [id], visit)
     }
 
     /// The question before a person signs out everywhere; nil after the answer.
-    func everywhereQuestion(_ visit: Visit) -> PageResponse? {
-        guard visit.form["everywhere"] != nil, visit.form["confirmed"] == nil, let signed = visit.signed else { return nil }
-        return question(
+    func everywhereQuestion(_ visit: Visit) throws -> PageResponse? {
+        guard visit.form["everywhere"] != nil, let signed = visit.signed else { return nil }
+        return try unanswered(
             ("signOutEverywhereTitle", "signOutEverywhereWhy", "signOutEverywhere"), ["name": signed.name], "sign-out",
-            ["everywhere": "1"], "account", visit)
+            ["everywhere": "1"], "account", about: [signed.name], visit)
     }
 
     // MARK: Resetting a password
@@ -80,6 +81,25 @@ extension Console {
         return question(
             ("resetTitle", "resetPersonWhy", "reset"), ["name": entry.name], "access/reset-user", ["id": entry.id.text],
             "access/people/\(entry.id.text)", visit, more, status: status)
+    }
+
+    /// A page that asks for confirmation; nil once its answer names what it is about.
+    ///
+    /// - Parameter subject: What exactly is confirmed. If it is something else when the answer comes, the question is asked again.
+    func unanswered(
+        _ texts: (title: String, why: String, button: String), _ names: [String: String], _ path: String,
+        _ fields: [String: String], _ back: String, about subject: [String], _ visit: Visit, _ more: [String: Any] = [:]
+    ) throws -> PageResponse? {
+        let subject = try Self.subject([path] + subject)
+        guard visit.form["confirmed"] != subject else { return nil }
+        return question(texts, names, path, fields.merging(["confirmed": subject]) { _, new in new }, back, visit, more)
+    }
+
+    /// What a question is about, as its answer names it.
+    static func subject(_ parts: [String]) throws -> String {
+        let bytes = parts.flatMap { part in withUnsafeBytes(of: UInt32(part.utf8.count).bigEndian) { Array($0) } + Array(part.utf8)
+        }
+        return Data(try sha256(bytes)).base64URL
     }
 
     /// A page that asks for confirmation.

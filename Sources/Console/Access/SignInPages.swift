@@ -111,7 +111,7 @@ extension Console {
     }
 
     @Sendable func signOut(_ visit: Visit) async throws -> PageResponse {
-        if let question = everywhereQuestion(visit) { return question }
+        if let question = try everywhereQuestion(visit) { return question }
         if let token = visit.token, let organization = visit.organizationRecord {
             try await sessions.signOut(
                 token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,

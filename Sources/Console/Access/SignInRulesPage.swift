@@ -62,7 +62,7 @@ extension Console {
         if wanted == required { return .redirect("\(visit.root)/access/rules?done=nothingChanged") }
         // Stricter rules need no confirmation. People are led through them at their next page.
         let eased = SecondFactorPolicy.roles.filter { required.contains($0) && !wanted.contains($0) }
-        if !eased.isEmpty, visit.form["confirmed"] != "1" { return easing(eased, wanted, visit) }
+        if !eased.isEmpty, let question = try easing(eased, wanted, visit) { return question }
         try await session.changeSecondFactor(adding: wanted.subtracting(required), removing: required.subtracting(wanted))
         return .redirect("\(visit.root)/access/rules?done=rulesSaved")
     }
@@ -90,11 +90,13 @@ extension Console {
         return .page("sign-in-rules", values, status: .conflict)
     }
 
-    /// Asks for confirmation before people may sign in with a password alone again.
-    private func easing(_ eased: [Role], _ wanted: Set<Role>, _ visit: Visit) -> PageResponse {
+    /// Asks for confirmation before people may sign in with a password alone again; nil after the answer.
+    private func easing(_ eased: [Role], _ wanted: Set<Role>, _ visit: Visit) throws -> PageResponse? {
         let names = eased.map { visit.text("role:\($0.rawValue)") }.joined(separator: ", ")
         var fields = Dictionary(uniqueKeysWithValues: wanted.map { ("role.\($0.rawValue)", "1") })
         fields["loaded"] = visit.form["loaded"]
-        return question(("easeTitle", "easeWhy", "easeNow"), ["roles": names], "access/rules", fields, "access/rules", visit)
+        return try unanswered(
+            ("easeTitle", "easeWhy", "easeNow"), ["roles": names], "access/rules", fields, "access/rules",
+            about: eased.map(\.rawValue), visit)
     }
 }

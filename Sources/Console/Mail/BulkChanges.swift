@@ -50,8 +50,9 @@ extension Console {
             }
         }
         let facts = try await MailboxFacts.read(choice.ids, try visit.session())
-        if let question = question(choice, facts, back, visit) { return question }
-        choice.approves = visit.form["approves"] == "1" && MailboxAction.approve.isAllowed(for: visit.roles)
+        if let question = try question(choice, facts, back, visit) { return question }
+        choice.approves =
+            visit.form["approves"].map { $0 != "0" } ?? false && MailboxAction.approve.isAllowed(for: visit.roles)
         return try list(back, showing: try await changed(choice, facts, visit), visit)
     }
 
@@ -64,26 +65,35 @@ extension Console {
     }
 
     /// What is asked before the change; nil for an action that needs no question, or whose question was answered.
-    private func question(_ choice: Choice, _ facts: [UUID: MailboxFacts], _ back: String, _ visit: Visit) -> PageResponse? {
+    private func question(_ choice: Choice, _ facts: [UUID: MailboxFacts], _ back: String, _ visit: Visit) throws
+        -> PageResponse?
+    {
         let question = MailboxQuestion(
             action: "\(visit.root)/records/mailboxes/bulk", back: back,
             fields: choice.chosen.map { ("id.\($0.id.text)", $0.name) } + [("do", choice.action.rawValue), ("returns", back)])
+        func named(_ boxes: [(id: UUID, name: String)]) -> [(id: UUID, name: String)] {
+            boxes.map { ($0.id, facts[$0.id]?.shownName ?? $0.name) }
+        }
         switch choice.action {
-        case .disable where visit.form["confirmed"] == nil:
+        case .disable:
+            let subject = try MailboxQuestion.subject(.disable, named(choice.chosen))
+            guard visit.form["confirmed"] != subject else { return nil }
             let text = visit.text(choice.chosen.count == 1 ? "disableMailboxWhy" : "disableMailboxesWhy")
-            let names = choice.chosen.map { facts[$0.id]?.shownName ?? $0.name }
-            return question.disable(visit.texts.count("disableMany", choice.chosen.count), text, names, visit)
-        case .profile where visit.form["confirmed"] == nil:
+            let names = named(choice.chosen).map(\.name)
+            return question.disable(visit.texts.count("disableMany", choice.chosen.count), text, names, subject, visit)
+        case .profile:
             // Mailboxes that have the profile already stay as they are.
             let others = choice.chosen.filter { facts[$0.id].map { !$0.isDone(.profile, choice.profile) } ?? true }
-            guard !others.isEmpty else { return nil }
+            let subject = try MailboxQuestion.subject(.profile, named(others), choice.profile)
+            guard !others.isEmpty, visit.form["confirmed"] != subject else { return nil }
             let profile = (visit.form["profile"] ?? "").trimmingCharacters(in: .whitespaces)
             var asked = question
             asked.fields.append(("profile", profile))
-            return asked.assign(profile, others.map { facts[$0.id]?.shownName ?? $0.name }, visit)
-        case .test where visit.form["approves"] == nil && MailboxAction.approve.isAllowed(for: visit.roles):
+            return asked.assign(profile, named(others).map(\.name), subject, visit)
+        case .test where visit.form["approves"] != "0" && MailboxAction.approve.isAllowed(for: visit.roles):
             let open = choice.ids.compactMap { facts[$0] }.filter(\.lacksApproval)
-            return open.isEmpty ? nil : question.approve(open, of: choice.chosen.count, visit)
+            guard !open.isEmpty, try visit.form["approves"] != MailboxQuestion.approval(of: open) else { return nil }
+            return try question.approve(open, of: choice.chosen.count, visit)
         default: return nil
         }
     }

@@ -18,26 +18,35 @@ extension Console {
             return page
         }
         let facts = try await MailboxFacts.read([id], try visit.session())[id]
-        let approves: Bool = visit.form["approves"] == "1" && MailboxAction.approve.isAllowed(for: visit.roles)
-        let mayAsk: Bool = action == .test && visit.form["approves"] == nil && MailboxAction.approve.isAllowed(for: visit.roles)
-        if mayAsk, let facts, facts.lacksApproval {
-            return MailboxQuestion(action: "\(path)/do", back: path, fields: [("do", action.rawValue)])
+        let mayApprove: Bool = action == .test && visit.form["approves"] != "0" && MailboxAction.approve.isAllowed(for: visit.roles)
+        let approval = try facts.map { try MailboxQuestion.approval(of: [$0]) }
+        let approves: Bool =
+            mayApprove && (facts.map { Self.names($0, visit) } ?? false || approval.map { $0 == visit.form["approves"] } ?? false)
+        if mayApprove, !approves, let facts, facts.lacksApproval {
+            return try MailboxQuestion(action: "\(path)/do", back: path, fields: [("do", action.rawValue)])
                 .approve([facts], of: 1, visit)
         }
         if let obstacle = facts?.obstacle(action, approves: approves) {
             return visit.message(
                 obstacle == "noProfileChosen" ? "noProfile" : "wentWrong", visit.text(obstacle), status: .badRequest)
         }
-        // What the form itself confirmed is the deletion of a password.
-        if action == .disable, visit.form["confirmed"] == nil || visit.form["loaded"] != nil {
+        let shown = facts.map(\.shownName).flatMap { $0.isEmpty ? nil : $0 } ?? id.text
+        let subject = try MailboxQuestion.subject(.disable, [(id, shown)])
+        if action == .disable, visit.form["confirmed"] != subject {
             let name = facts.map(\.name).flatMap { $0.isEmpty ? nil : $0 } ?? id.text
             return MailboxQuestion(action: "\(path)/do", back: path, fields: [("do", action.rawValue)])
-                .disable(visit.text("disableTitle", ["name": name]), visit.text("disableMailboxWhy"), [], visit)
+                .disable(visit.text("disableTitle", ["name": name]), visit.text("disableMailboxWhy"), [], subject, visit)
         }
         var members = action.members
         if action == .test, approves, facts?.lacksApproval == true { members += MailboxAction.approve.members }
         try await visit.session().write(.upsert(.mailbox, .id(id), members, .mustExist))
         return .redirect("\(path)?done=\(action.done)")
+    }
+
+    /// Whether the form of a mailbox approves the address that it has after it was saved.
+    private static func names(_ facts: MailboxFacts, _ visit: Visit) -> Bool {
+        let typed = (visit.form["emailaddress"] ?? "").trimmingCharacters(in: .whitespaces)
+        return visit.form["approves"] == "1" && visit.form["loaded"] != nil && typed == facts.address
     }
 
     /// Has a mailbox tested whose password was just saved, if it failed and no router tries it by itself.

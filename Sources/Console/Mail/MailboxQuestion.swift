@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 
 /// The question before an action on mailboxes.
 struct MailboxQuestion {
@@ -13,24 +14,37 @@ struct MailboxQuestion {
     /// How many names are seen at once. The others open below them.
     private static let nameLimit = 10
 
-    func disable(_ title: String, _ text: String, _ names: [String], _ visit: Visit) -> PageResponse {
-        page(title, text, names, [("danger", "confirmed", "1", visit.text("disable"))], visit)
+    /// - Parameter subject: What exactly the answer confirms.
+    func disable(_ title: String, _ text: String, _ names: [String], _ subject: String, _ visit: Visit) -> PageResponse {
+        page(title, text, names, [("danger", "confirmed", subject, visit.text("disable"))], visit)
     }
 
-    func assign(_ profile: String, _ names: [String], _ visit: Visit) -> PageResponse {
+    /// - Parameter subject: What exactly the answer confirms.
+    func assign(_ profile: String, _ names: [String], _ subject: String, _ visit: Visit) -> PageResponse {
         page(
             visit.texts.count("profileMany", names.count, ["profile": profile]), visit.text("profileManyWhy"), names,
-            [("danger", "confirmed", "1", visit.text("assign"))], visit)
+            [("danger", "confirmed", subject, visit.text("assign"))], visit)
+    }
+
+    /// What an answer names: the mailboxes as they are now, with their addresses, and the server profile that they are to get.
+    static func subject(_ action: MailboxAction, _ boxes: [(id: UUID, name: String)], _ profile: UUID? = nil) throws -> String {
+        let parts = boxes.map { "\($0.id.text) \($0.name)" }.sorted()
+        return try Console.subject([action.rawValue, profile?.text ?? ""] + parts)
+    }
+
+    /// What an answer approves: these addresses and no others.
+    static func approval(of open: [MailboxFacts]) throws -> String {
+        try subject(.approve, open.map { ($0.id, $0.address) })
     }
 
     /// Asks whether the addresses are approved that a test needs to be approved.
     ///
     /// - Parameter count: How many mailboxes are to be tested.
-    func approve(_ open: [MailboxFacts], of count: Int, _ visit: Visit) -> PageResponse {
+    func approve(_ open: [MailboxFacts], of count: Int, _ visit: Visit) throws -> PageResponse {
         let names = open.map { $0.address.isEmpty ? $0.name : $0.address }
         let title: String =
             count == 1 ? visit.text("approveToo", ["address": names[0]]) : visit.texts.count("approveManyToo", open.count)
-        var choices: [Choice] = [("primary", "approves", "1", visit.text("approveAndTest"))]
+        var choices: [Choice] = [("primary", "approves", try Self.approval(of: open), visit.text("approveAndTest"))]
         if count > open.count {
             choices.append(("", "approves", "0", visit.texts.count("testOthers", count - open.count)))
         }

@@ -116,11 +116,12 @@ extension Console {
 
     /// The question before a member loses access; nil after the answer.
     private func removalQuestion(_ member: UUID, _ team: UUID, _ page: String, _ visit: Visit) async throws -> PageResponse? {
-        guard visit.form["confirmed"] == nil else { return nil }
         let names = try await RecordNames(["systemuser": [member], "team": [team]], try visit.session())
         let named = ["name": names.shown(member, visit.texts), "team": names.shown(team, visit.texts)]
         let sent = ["set", "record", "do", "member"].reduce(into: [:]) { $0[$1] = visit.form[$1] ?? "" }
-        return question(("removeMemberTitle", "removeMemberWhy", "removeMember"), named, Self.teamPath, sent, page, visit)
+        return try unanswered(
+            ("removeMemberTitle", "removeMemberWhy", "removeMember"), named, Self.teamPath, sent, page,
+            about: [member.text, team.text], visit)
     }
 
     /// Makes a team that owns a queue and its mailbox. Its first member is their owner.

@@ -18,6 +18,7 @@ from selenium.webdriver.support.ui import Select
 from attested import Attestor
 from console_browser import chromium, click, confirm, main, press, says, sign_in, wait
 from service import Deployment
+from html_forms import subject
 
 def visitor(console):
     """A person without a browser: (session, CSRF token)."""
@@ -304,7 +305,7 @@ def test_the_last_administrator_stays(console):
     for other in console.sql("SELECT name FROM config.console_user WHERE role = 'System Administrator' AND name <> 'admin' AND disabled_on IS NULL"):
         console.run("user", "disable", other[0])
     [(id,)] = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'admin'")
-    for action, more in (("disable-user", {}), ("role-user", {"role": "Basic User", "confirmed": "1"})):
+    for action, more in (("disable-user", {}), ("role-user", {"role": "Basic User", "confirmed": subject("role-user", id, "System Administrator", "Basic User")})):
         answer = session.post(f"{console.pages}/access/{action}", {"csrf": csrf, "id": id, **more})
         assert answer.status_code == 400 and "last System Administrator" in answer.text
     assert visitor(console)[1]
@@ -343,7 +344,7 @@ def test_a_person_changes_their_own_password_and_ends_sessions(console):
     page = one.get(f"{console.pages}/account").text
     others = re.findall(r'name="id" value="([0-9a-f]{32})"', page)
     assert len(others) == 1 and "this session" in page
-    one.post(f"{console.pages}/account/end-session", {"csrf": csrf, "id": others[0], "confirmed": "1"})
+    one.post(f"{console.pages}/account/end-session", {"csrf": csrf, "id": others[0], "confirmed": subject("account/end-session", others[0])})
     assert two.get(f"{console.pages}/account").url.split("?")[0].endswith("/sign-in") and one.get(f"{console.pages}/account").url.endswith("/account")
     two, _ = caller(console, "joan", "joan's own password")
     form = {"csrf": csrf, "old": "joan's own password", "new": "another password of joan", "again": "another password of joan"}
@@ -604,7 +605,7 @@ def test_sessions_are_new_at_each_sign_in_hashed_and_end(console):
     # Everywhere means everywhere.
     one, csrf = visitor(console)
     two, _ = visitor(console)
-    one.post(f"{console.pages}/sign-out", {"csrf": csrf, "everywhere": "1", "confirmed": "1"})
+    one.post(f"{console.pages}/sign-out", {"csrf": csrf, "everywhere": "1", "confirmed": subject("sign-out", "admin")})
     assert all(s.get(f"{console.pages}/overview").url.split("?")[0].endswith("/sign-in") for s in (one, two))
 
 

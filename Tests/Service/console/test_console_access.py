@@ -9,7 +9,7 @@ import re
 import pytest
 import requests
 from attested import Attestor
-from html_forms import form as form_of, forms
+from html_forms import form as form_of, forms, subject
 from one_time import one_time_password
 
 
@@ -274,12 +274,12 @@ def test_a_link_ends_and_is_no_longer_shown(console, ends):
         answer = admin.session.post(f"{admin.pages}/invitation", {"token": token, "password": chosen, "again": chosen, **({"csrf": csrf[1]} if csrf else {})})
         assert answer.status_code == 200
     elif ends == "reset":
-        assert admin.send("access/reset-user", id=id, password="another password of theirs", confirmed="1").status_code == 200
+        assert admin.send("access/reset-user", id=id, password="another password of theirs").status_code == 200
     elif ends == "disabled":
         assert admin.send("access/disable-user", id=id).status_code == 200 and admin.send("access/enable-user", id=id).status_code == 200
     elif ends == "promoted":
         # The person who made the link could sign in as the new administrator.
-        assert admin.send("access/role-user", id=id, role="System Administrator", confirmed="1").status_code == 200
+        assert admin.send("access/role-user", id=id, role="System Administrator", confirmed=subject("role-user", id, "Basic User", "System Administrator")).status_code == 200
     else:
         # A later end is another row than the service wrote; an earlier one is not reached.
         console.sql("UPDATE config.console_user SET invited_until = now() - interval '1 second' WHERE user_id = %s", [id])
@@ -319,7 +319,7 @@ def test_secrets_expire_and_are_ended_one_by_one(console):
     # Its only secret stays.
     assert 'name="secret"' not in answer.text
     [(only,)] = console.sql("SELECT secret_id::text FROM config.api_client_secret WHERE client_id = %s", [id])
-    refused = admin.send("access/end-secret-client", id=id, secret=only, confirmed="1")
+    refused = admin.send("access/end-secret-client", **fields_of_question(admin.send("access/end-secret-client", id=id, secret=only)))
     assert refused.status_code == 400 and "only secret" in text(refused) and console.token_response(id, first).status_code == 200
     # Two are valid, for as long as was chosen; the former one can be ended before.
     answer = admin.send("access/rotate-client", id=id, overlap="168", expires="")
@@ -332,14 +332,14 @@ def test_secrets_expire_and_are_ended_one_by_one(console):
     answer = admin.send("access/end-secret-client", **fields_of_question(asked))
     assert "A secret of rotating was ended." in answer.text
     assert [console.token_response(id, secret).status_code for secret in (first, second)] == [401, 200]
-    assert admin.send("access/end-secret-client", id=id, secret=only, confirmed="1").status_code == 404
+    assert admin.send("access/end-secret-client", id=id, secret=only).status_code == 404
     # After a leak the former one ends with the new one's creation.
     asked = admin.send("access/rotate-client", id=id, overlap="0", expires="30")
     assert "End the former secret of rotating at once?" in text(asked) and console.token_response(id, second).status_code == 200, "it is asked first"
     answer = admin.send("access/rotate-client", **fields_of_question(asked))
     third = re.search(r'class="secret">([^<]+)<', answer.text)[1]
     assert [console.token_response(id, secret).status_code for secret in (second, third)] == [401, 200]
-    for wrong in ({"overlap": "5"}, {"overlap": "0", "expires": "1", "confirmed": "1"}, {"overlap": "x"}):
+    for wrong in ({"overlap": "5"}, {"overlap": "0", "expires": "1"}, {"overlap": "x"}):
         assert admin.send("access/rotate-client", id=id, **wrong).status_code == 400, wrong
     assert console.token_response(id, third).status_code == 200
     # A client has two valid secrets at most. So the console asks before a new one ends one that still works.
@@ -369,7 +369,7 @@ def test_two_step_sign_in_is_required_and_no_longer_after_a_question(console):
     question = admin.send("access/rules")
     assert "Allow sign-in with a password alone?" in question.text and "Basic User" in question.text
     assert plain.get("overview").url.endswith("/account")
-    assert "were saved" in admin.send("access/rules", confirmed="1").text
+    assert "were saved" in admin.send("access/rules", **fields_of_question(question)).text
     assert plain.get("overview").url.endswith("/overview")
     assert details(console, "one-time passwords required") == ["no role", "Basic User"]
     # The same again is no event.
@@ -411,7 +411,7 @@ def test_of_two_people_who_save_the_rules_neither_undoes_the_other(console):
     before = len(details(console, "one-time passwords required"))
     assert "Nothing changed." in admin.send("access/rules", **fields).text
     assert len(details(console, "one-time passwords required")) == before
-    admin.send("access/rules", confirmed="1")
+    admin.send("access/rules", **fields_of_question(admin.send("access/rules")))
 
 
 # Retention
@@ -525,8 +525,8 @@ def test_what_is_to_be_approved_is_said_in_each_language():
         language, messages = path.stem, json.loads(path.read_text())
         patterns = [re.escape(key.removeprefix("subject:")) for key in messages if key.startswith("subject:")]
         patterns = [re.sub(r"\\\{\d\\\}", ".+", pattern) for pattern in patterns]
-        for subject in SUBJECTS:
-            assert any(re.fullmatch(pattern, subject) for pattern in patterns), (language, subject)
+        for said in SUBJECTS:
+            assert any(re.fullmatch(pattern, said) for pattern in patterns), (language, said)
 
 
 def test_a_request_for_approval_is_in_the_reader_s_language(console):

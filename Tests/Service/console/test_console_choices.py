@@ -5,6 +5,7 @@ import re
 import pytest
 import test_console_pages
 from test_console_tasks import Person, text
+from html_forms import answer_of
 
 console = test_console_pages.console
 
@@ -37,7 +38,9 @@ def test_profiles_of_one_name_are_offered_apart_and_each_is_taken(console, twins
     assert sum(any(id in name for id in twins) for name in names) == 2, "an id only where nothing else tells them apart"
     taken = set()
     for name in names:
-        said = text(admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes", do="profile", profile=name, confirmed="1", **{f"id.{box}": "1"}).text)
+        form = {"returns": "/contoso/records/mailboxes", "do": "profile", "profile": name, f"id.{box}": "1"}
+        asked = admin.send("records/mailboxes/bulk", **form)
+        said = text(admin.send("records/mailboxes/bulk", **form, confirmed=answer_of(asked.text)).text)
         assert "1 mailbox was given the server profile." in said, said
         taken.add(assigned(console, box))
     assert taken == set(twins)
@@ -54,9 +57,9 @@ def test_profiles_of_one_name_are_offered_apart_and_each_is_taken(console, twins
 
 
 def test_a_name_of_several_is_refused_with_what_tells_them_apart(console, twins, box):
-    said = text(Person(console).send("records/mailboxes/bulk", returns="/contoso/records/mailboxes", do="profile", profile="Twin · mail", confirmed="1", **{f"id.{box}": "1"}).text)
+    said = text(Person(console).send("records/mailboxes/bulk", returns="/contoso/records/mailboxes", do="profile", profile="Twin · mail", **{f"id.{box}": "1"}).text)
     assert "Several have the name “Twin · mail”. Enter one of these instead:" in said and "imap.one.test" in said and assigned(console, box) is None
-    german = text(Person(console, "de").send("records/mailboxes/bulk", returns="/contoso/records/mailboxes", do="profile", profile="Twin · mail", confirmed="1", **{f"id.{box}": "1"}).text)
+    german = text(Person(console, "de").send("records/mailboxes/bulk", returns="/contoso/records/mailboxes", do="profile", profile="Twin · mail", **{f"id.{box}": "1"}).text)
     assert "Mehrere heißen „Twin · mail“." in german
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from one_time import one_time_password
 from selenium.webdriver.common.by import By
 from test_console_access import Visitor, password, person, text
+from html_forms import subject
 
 
 def hidden(answer, name):
@@ -245,7 +246,7 @@ class Tabs:
         self.visitor.send("sign-out")
 
     def signed_out_everywhere(self):
-        Visitor(self.console, self.name, self.secret).send("sign-out", everywhere="1", confirmed="1")
+        Visitor(self.console, self.name, self.secret).send("sign-out", everywhere="1", confirmed=subject("sign-out", self.name))
 
     def ended_by_an_administrator(self):
         self.console.run("user", "end-sessions", self.name, "--org", "contoso")

@@ -15,6 +15,7 @@ from test_console_access import Visitor, password, person
 from test_console_ended import hidden
 from test_console_pages import MESSAGES, shown_rows
 from test_console_tasks import Person, text
+from html_forms import answer_of
 
 console = test_console_pages.console
 
@@ -66,8 +67,11 @@ def test_what_was_so_already_is_not_counted_as_changed(console):
     admin = Person(console)
     boxes = [console.create("mailboxes", {"name": f"same {number}", "emailrouteraccessapproval": int(number == 0)}) for number in range(3)]
 
+    def answered(**form):
+        return admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes?q=same", **form, **chosen(boxes)).text
+
     def said(**form):
-        return text(admin.send("records/mailboxes/bulk", returns="/contoso/records/mailboxes?q=same", **form, **chosen(boxes)).text)
+        return text(answered(**form))
 
     before = console.sql("SELECT versionnumber FROM org_contoso.mailbox WHERE mailboxid = %s", [boxes[0]])
     assert "2 addresses were approved. 1 was approved already." in said(do="approve")
@@ -75,7 +79,8 @@ def test_what_was_so_already_is_not_counted_as_changed(console):
     assert "3 were approved already." in said(do="approve")
     asked = said(do="disable")
     assert "Disable 3 mailboxes?" in asked and all(f"same {number}" in asked for number in range(3)), asked
-    assert "3 mailboxes were disabled." in said(do="disable", confirmed="1") and "3 were disabled already." in said(do="disable", confirmed="1")
+    confirmed = answer_of(answered(do="disable"))
+    assert "3 mailboxes were disabled." in said(do="disable", confirmed=confirmed) and "3 were disabled already." in said(do="disable", confirmed=confirmed)
 
 
 def test_twenty_are_seen_and_the_rest_opens_below_them(console):
@@ -108,8 +113,9 @@ def test_equal_reasons_are_one_group_and_each_group_is_named(console):
     assert console.request("DELETE", f"mailboxes({gone})").status_code == 204
     form = {f"id.{box}": f"grouped {number:02d}" for number, box in enumerate(boxes)} | {f"id.{gone}": "grouped zz"}
     csrf = hidden(visitor.get("account"), "csrf")
-    answer = visitor.session.post(f"{console.pages}/records/mailboxes/bulk", {
-        "csrf": csrf, "do": "profile", "profile": profile, "confirmed": "1", "returns": "/contoso/records/mailboxes?q=grouped", **form})
+    form |= {"csrf": csrf, "do": "profile", "profile": profile, "returns": "/contoso/records/mailboxes?q=grouped"}
+    asked = visitor.session.post(f"{console.pages}/records/mailboxes/bulk", form)
+    answer = visitor.session.post(f"{console.pages}/records/mailboxes/bulk", form | {"confirmed": answer_of(asked.text)})
     [lines] = re.findall(r'(?s)<section class="problem".*?</section>', answer.text)
     said = text(lines)
     assert "25 mailboxes were not changed" in said and said.count("stored password") == 1 and "and 4 more" in said, said
@@ -126,10 +132,13 @@ def test_a_test_approves_no_address_without_a_word(console, browser):
     approved = console.create("mailboxes", {"name": "asked approved", "emailrouteraccessapproval": 1, **bind})
     boxes = [*closed, approved]
 
-    def send(**form):
-        return text(admin.send("records/mailboxes/bulk", do="test", returns="/contoso/records/mailboxes?q=asked", **form, **chosen(boxes)).text)
+    def answered(**form):
+        return admin.send("records/mailboxes/bulk", do="test", returns="/contoso/records/mailboxes?q=asked", **form, **chosen(boxes)).text
 
-    asked = send()
+    def send(**form):
+        return text(answered(**form))
+
+    asked, former = send(), answer_of(answered(), "approves")
     assert "Approve 2 addresses, too?" in asked and "asked0@contoso.example" in asked and "asked1@contoso.example" in asked
     assert "Approve, test & enable" in asked and "Test & enable only the other one" in asked
     assert stored(console, "testemailconfigurationscheduled", boxes) == [False] * 3
@@ -145,7 +154,9 @@ def test_a_test_approves_no_address_without_a_word(console, browser):
     # A form that does not say it is asked.
     alone = admin.send(f"records/mailboxes/{closed[1]}/do", do="test")
     assert "Approve asked1@contoso.example, too?" in text(alone.text) and stored(console, "emailrouteraccessapproval", boxes)[1] == 0
-    assert "2 tests" not in send(approves="1") and stored(console, "emailrouteraccessapproval", boxes) == [1, 1, 1]
+    # An answer to another list is asked again.
+    assert "Approve 1 address, too?" in send(approves=former) and stored(console, "emailrouteraccessapproval", boxes)[1] == 0
+    assert "2 tests" not in send(approves=answer_of(answered(), "approves")) and stored(console, "emailrouteraccessapproval", boxes) == [1, 1, 1]
     browser.get(f"{console.pages}/records/mailboxes/{approved}")
     assert not browser.find_elements(By.XPATH, "//button[text()='Approve, test & enable']")
 

@@ -14,6 +14,7 @@ from mail_flow import MailFlow
 from server import Server
 from service import PATIENCE, PROGRAM
 from waiting import until
+from html_forms import subject
 
 
 class Client:
@@ -194,5 +195,5 @@ def test_a_session_of_the_console_begins_at_one_server_and_is_ended_at_another(p
     # Another session of the same person goes on, and ends with all of theirs.
     assert [other.status(server) for server in servers] == [200] * 3
     assert one.sign_in(servers[2]).status_code == 303
-    assert one.send(servers[0], "sign-out", everywhere="1", confirmed="1").status_code == 303
+    assert one.send(servers[0], "sign-out", everywhere="1", confirmed=subject("sign-out", "traveler")).status_code == 303
     assert [person.status(server) for person in (one, other) for server in servers] == [303] * 6

@@ -16,6 +16,7 @@ from server import running
 from service import PATIENCE
 from test_people_and_secrets import Person
 from waiting import until
+from html_forms import subject
 
 WORDS = "long words of a person"
 AWAITED, OLD = "0x8004852F", "0x80048530"
@@ -234,7 +235,7 @@ def test_no_one_approves_their_own_request_with_another_account(controlled, seco
     for page, form in [
         ("access/add-user", {"name": "mallory", "role": "System Administrator", "password": WORDS}),
         ("access/add-client", {"name": "mallory", "role": "System Administrator"}),
-        ("access/role-client", {"id": basic["clientId"], "role": "System Administrator", "confirmed": "1"}),
+        ("access/role-client", {"id": basic["clientId"], "role": "System Administrator", "confirmed": subject("role-client", basic["clientId"], "Basic User", "System Administrator")}),
         ("access/rotate-client", {"id": server.client["clientId"]}),
         ("access/reset-user", {"id": person_id(server, "bob"), "name": "bob", "password": WORDS}),
         ("access/invite-user", {"id": person_id(server, "bob"), "name": "bob"}),
@@ -243,7 +244,7 @@ def test_no_one_approves_their_own_request_with_another_account(controlled, seco
         assert "A second System Administrator has to approve this first" in answer.text, (page, answer.status_code, answer.text[-2000:])
     assert server.cluster.sql("SELECT count(*) FROM config.console_user WHERE name = 'mallory'") == [(0,)]
     # What gives no power needs no approval.
-    ada.post("access/role-client", id=basic["clientId"], role="Email Administrator", confirmed="1")
+    ada.post("access/role-client", id=basic["clientId"], role="Email Administrator", confirmed=subject("role-client", basic["clientId"], "Basic User", "Email Administrator"))
     assert server.cluster.sql("SELECT role FROM config.api_client WHERE client_id = %s", [basic["clientId"]]) == [("Email Administrator",)]
     bob = Person(server, "bob", WORDS)
     page = bob.get("settings/approvals").text

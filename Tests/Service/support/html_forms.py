@@ -1,5 +1,7 @@
 """The forms of a page, with what a browser would send of them."""
 
+import base64
+import hashlib
 import html
 import re
 
@@ -56,3 +58,14 @@ def form(page, action, **wanted):
     found = [form for form in forms(page) if form.action.endswith(action) and wanted.items() <= form.fields.items()]
     assert found, (action, [form.action for form in forms(page)])
     return found[0]
+
+
+def answer_of(page, name="confirmed"):
+    """What the answer to a question sends, which names what it is about."""
+    return html.unescape(re.search(rf'name="{name}" value="([^"]*)"', page)[1])
+
+
+def subject(*parts):
+    """What a question is about, as its answer names it."""
+    told = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
+    return base64.urlsafe_b64encode(hashlib.sha256(told).digest()).rstrip(b"=").decode()

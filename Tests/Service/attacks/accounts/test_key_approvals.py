@@ -8,6 +8,7 @@ import pytest
 from attested import EPOCH, Attestor
 from test_key_control import AWAITED, WORDS, approve, awaited, controlled, listed, person_id, second, server
 from test_people_and_secrets import Person
+from html_forms import subject
 
 __all__ = ["controlled", "second", "server"]
 MESSAGE = "A second System Administrator has to approve this first"
@@ -66,7 +67,7 @@ def test_each_way_to_another_administrator_awaits_an_approval(server, administra
     for page, form in [
         ("access/enable-client", {"id": client["clientId"]}),
         ("access/enable-user", {"id": person_id(server, disabled), "name": disabled}),
-        ("access/role-user", {"id": person_id(server, basic), "name": basic, "role": "System Administrator", "confirmed": "1"}),
+        ("access/role-user", {"id": person_id(server, basic), "name": basic, "role": "System Administrator", "confirmed": subject("role-user", person_id(server, basic), "Basic User", "System Administrator")}),
     ]:
         answer = ada.post(page, **form)
         assert MESSAGE in answer.text, (page, answer.status_code, answer.text[-2000:])
@@ -81,7 +82,7 @@ def test_each_way_to_another_administrator_awaits_an_approval(server, administra
     ):
         assert answer.status_code == 403 and "give the rights of one" in answer.text, answer.text
     # What gives no power needs no approval.
-    ada.post("access/role-user", id=person_id(server, basic), name=basic, role="Email Administrator", confirmed="1")
+    ada.post("access/role-user", id=person_id(server, basic), name=basic, role="Email Administrator", confirmed=subject("role-user", person_id(server, basic), "Basic User", "Email Administrator"))
     assert sql("SELECT role FROM config.console_user WHERE name = %s", [basic]) == [("Email Administrator",)]
 
 

@@ -16,6 +16,7 @@ from cluster import seal
 from one_time import one_time_password
 from place import PASSWORD, SQL_ROLES, name
 from service import PATIENCE
+from html_forms import subject
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_a_session_that_sql_inserts_is_none(place, role):
 def test_a_session_that_ended_does_not_begin_again(place, role):
     person = name("leaver")
     place.add_user(person)
-    for everywhere in ({}, {"everywhere": "1", "confirmed": "1"}):
+    for everywhere in ({}, {"everywhere": "1", "confirmed": subject("sign-out", person)}):
         visitor, other = place.visit(person), place.visit(person)
         assert visitor.page().status_code == other.page().status_code == 200
         with place.put_back("console_session") as restore:

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 from place import PASSWORD, Place, name
+from html_forms import subject
 
 NEW = "another long password"
 
@@ -145,11 +146,11 @@ def test_the_console_signs_no_row_that_was_put_back(place, was_disabled):
         if kind == "user":
             place.add_user(label)
             table, key, id = "console_user", "user_id", place.sql("SELECT user_id::text FROM config.console_user WHERE name = %s", [label])[0][0]
-            forms = [("role-user", {"role": "Email Administrator", "confirmed": "1"}), ("reset-user", {"name": label, "password": NEW, "confirmed": "1"}), ("enable-user", {})]
+            forms = [("role-user", {"role": "Email Administrator"}), ("reset-user", {"name": label, "password": NEW}), ("enable-user", {})]
         else:
             id = place.add_client(label)["clientId"]
             table, key = "api_client", "client_id"
-            forms = [("role-client", {"role": "Email Administrator", "confirmed": "1"}), ("rotate-client", {}), ("enable-client", {})]
+            forms = [("role-client", {"role": "Email Administrator"}), ("rotate-client", {}), ("enable-client", {})]
         columns = f"to_jsonb(t), (SELECT count(*) FROM config.api_client_secret AS s WHERE s.client_id = '{id}')"
 
         def row():
@@ -165,6 +166,9 @@ def test_the_console_signs_no_row_that_was_put_back(place, was_disabled):
             for action, form in forms:
                 # The control changes what a row that is disabled takes: it is enabled first.
                 for page, more in ([("enable-" + kind, {})] if was_disabled and not restore else []) + [(action, form)]:
+                    if page.startswith("role-"):
+                        [(former_role,)] = place.sql(f"SELECT role FROM config.{table} WHERE {key} = %s", [id])
+                        more = more | {"confirmed": subject(page, id, former_role, more["role"])}
                     answer = admin.page(f"access/{page}", csrf=admin.csrf(), id=id, **more)
                     if restore:
                         assert 400 <= answer.status_code < 500 and row() == before, (page, answer.status_code, answer.text[-1_000:])

@@ -205,7 +205,7 @@ def test_a_question_names_its_object_and_the_way_back(console, ids, name):
     page, chosen, says = ASKS[name]
     action, _, button = name.partition("?")
     answer, before = asked(console, ids, console.wanted[page], action, tuple(button.split("=")) if button else ("", ""), chosen)
-    assert any("card prose" in found.attributes and found.fields.get("confirmed") == "1" or ("confirmed", "1") in found.buttons for found in forms(answer)), answer
+    assert any("card prose" in found.attributes and found.fields.get("confirmed") or any(name == "confirmed" for name, _ in found.buttons) for found in forms(answer)), answer
     check(console, answer, before, says)
 
 
@@ -246,3 +246,68 @@ def test_a_password_is_reset_on_the_page_that_asks(console, ids):
     assert her.get("overview").url.endswith("/overview")
     done = admin.send("access/reset-user", **{**question.fields, "password": "quite another phrase"})
     assert "The password of katherine was reset." in done.text and her.get("overview").url.split("?")[0].endswith("/sign-in")
+
+
+def pressed(admin, question, action):
+    """Answers a question as its page does: what comes then."""
+    [found] = [found for found in forms(question.text) if found.action.endswith(action) and "card prose" in found.attributes]
+    button = next((button for button in found.buttons if button[0]), None)
+    return admin.send(action, **found.fields | ({button[0]: button[1]} if button else {}))
+
+
+def test_an_answer_confirms_what_the_question_named(console):
+    """What became something else meanwhile is asked again."""
+    admin = Person(console)
+    for name in ("leaver", "heiress"):
+        console.run("user", "add", name, "--role", "Basic User", stdin="a password of theirs\n")
+    ids = dict(console.sql("SELECT name, user_id::text FROM config.console_user WHERE name IN ('leaver', 'heiress')"))
+    users = dict(console.sql("SELECT name, systemuser_id::text FROM config.console_user WHERE name IN ('leaver', 'heiress')"))
+
+    def owned():
+        return console.sql("SELECT count(*) FROM org_contoso.mailbox WHERE ownerid = %s", [users["leaver"]])[0][0]
+
+    def mailbox(name, **values):
+        return console.create("mailboxes", {"name": name, "ownerid@odata.bind": f"/systemusers({users['leaver']})", **values})
+
+    # What a person owns.
+    mailbox("first of the leaver")
+    asked = admin.send("access/hand-over-user", id=ids["leaver"], to=ids["heiress"])
+    second = mailbox("second of the leaver")
+    for sent in ({"confirmed": "1"}, form_of_question(asked, "access/hand-over-user")):
+        again = admin.send("access/hand-over-user", **{"id": ids["leaver"], "to": ids["heiress"]} | sent)
+        assert "2 mailboxes" in text(again) and owned() == 2, text(again)
+    assert "handed over" in text(pressed(admin, again, "access/hand-over-user")) and owned() == 0
+    # A role that is another one now.
+    asked = admin.send("access/role-user", id=ids["leaver"], role="System Administrator")
+    console.run("user", "role", "leaver", "Email Administrator")
+    again = pressed(admin, asked, "access/role-user")
+    assert "Email Administrator" in text(again) and console.sql("SELECT role FROM config.console_user WHERE name = 'leaver'") == [("Email Administrator",)]
+    # Another link.
+    admin.send("access/invite-user", id=ids["leaver"])
+    asked = admin.send("access/withdraw-invitation", id=ids["leaver"])
+    admin.send("access/invite-user", id=ids["leaver"])
+    assert "Withdraw the link" in text(pressed(admin, asked, "access/withdraw-invitation"))
+    assert console.sql("SELECT invitation IS NOT NULL FROM config.console_user WHERE name = 'leaver'") == [(True,)]
+    # A mailbox that has another name, or another address.
+    chosen = {"returns": "/contoso/records/mailboxes", f"id.{second}": "second of the leaver"}
+    asked = admin.send("records/mailboxes/bulk", **chosen, do="disable")
+    assert console.request("PATCH", f"mailboxes({second})", {"emailaddress": "renamed@contoso.example"}).status_code == 204
+    again = pressed(admin, asked, "records/mailboxes/bulk")
+    assert "renamed@contoso.example" in text(again) and console.sql("SELECT statecode FROM org_contoso.mailbox WHERE mailboxid = %s", [second]) == [(0,)]
+    assert "1 mailbox was disabled." in text(pressed(admin, again, "records/mailboxes/bulk"))
+    asked = admin.send(f"records/mailboxes/{second}/do", do="enable")
+    asked = admin.send(f"records/mailboxes/{second}/do", do="disable")
+    assert console.request("PATCH", f"mailboxes({second})", {"name": "quite another"}).status_code == 204
+    assert "Disable quite another?" in text(pressed(admin, asked, f"records/mailboxes/{second}/do"))
+    # An address is approved that was named, and no other.
+    [(profile,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'IONOS'")
+    assert console.request("PATCH", f"mailboxes({second})", {"emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"}).status_code == 204
+    asked = admin.send(f"records/mailboxes/{second}/do", do="test")
+    assert console.request("PATCH", f"mailboxes({second})", {"emailaddress": "swapped@contoso.example"}).status_code == 204
+    again = pressed(admin, asked, f"records/mailboxes/{second}/do")
+    assert "Approve swapped@contoso.example, too?" in text(again)
+    assert console.sql("SELECT emailrouteraccessapproval FROM org_contoso.mailbox WHERE mailboxid = %s", [second]) == [(0,)]
+
+
+def form_of_question(question, action):
+    return next(found.fields for found in forms(question.text) if found.action.endswith(action))

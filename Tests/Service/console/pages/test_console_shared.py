@@ -9,7 +9,7 @@ import re
 
 import test_console_pages
 from attested import Attestor
-from html_forms import form as form_of
+from html_forms import answer_of, form as form_of
 from one_time import one_time_password
 from test_console_access import Visitor, password, person, text
 
@@ -53,7 +53,7 @@ def test_a_queue_is_shared_with_a_team(console):
     [(id,)] = console.sql("SELECT systemuserid::text FROM org_contoso.systemuser WHERE fullname = 'shared-mia'")
     asked = team(admin, queue, do="remove", member=id)
     assert "Remove shared-mia from the team Front desk?" in asked.text and "shared-mia" in members(console, queue)
-    assert "The member was removed." in text(team(admin, queue, do="remove", member=id, confirmed="1")) and members(console, queue) == {"# dev-admin"}
+    assert "The member was removed." in text(team(admin, queue, do="remove", member=id, confirmed=answer_of(asked.text))) and members(console, queue) == {"# dev-admin"}
     assert "shared-queue@contoso.test" not in mia.get("records/mailboxes").text.replace("<wbr>", "")
 
 
