@@ -41,6 +41,17 @@ const shown = location.href;
     if (address.search !== location.search) history.replaceState(history.state, "", address);
 }
 
+// A page that answers a form has the address of a page that can be loaded. A person who leaves it and comes back gets that one, and
+// not the browser's error about a form that is not sent again.
+function leave() {
+    const at = document.body.dataset.answer;
+    if (at !== undefined) history.replaceState(history.state, "", at || location.href);
+}
+document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    if (link && !event.defaultPrevented && !link.target && !link.getAttribute("href").startsWith("#") && !event.ctrlKey && !event.metaKey && !event.shiftKey) leave();
+});
+
 // A form that waits, sealed, for a sign-in at a provider stays with this tab meanwhile. Without storage or this script it waits in
 // its page, and the provider has another tab.
 const waiting = {
@@ -351,11 +362,13 @@ for (const form of document.querySelectorAll("[data-progress]")) {
             bar.removeAttribute("value");
             line.textContent = text("cutOff");
             await reached();
+            leave();
             location.assign(form.dataset.after);
             return;
         }
         done = true;
         await asking;
+        leave();
         if (answer.redirected) { location.assign(answer.url); return; }
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         document.querySelector("main").replaceWith(page.querySelector("main"));
@@ -389,6 +402,7 @@ document.addEventListener("submit", async (event) => {
     tellOffline(form, button, !answers);
     if (!answers || !form.isConnected) { delete form.dataset.sent; return; }
     form.dataset.sent = "now";
+    leave();
     form.requestSubmit(button?.isConnected ? button : null);
     form.dataset.sent = "true";
     setTimeout(() => { delete form.dataset.sent; }, 5000);

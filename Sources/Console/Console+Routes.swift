@@ -68,12 +68,16 @@ extension Console {
         get(router, "settings") { .redirect("\($0.root)/\(path)") }
         get(
             router, path,
-            [.choice("done", ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone"])],
+            [
+                .choice(
+                    "done",
+                    ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone", "keyNotKept"])
+            ],
             encryption)
         get(router, "\(path)/progress", progress)
         get(router, "\(path)/change", [.choice("typed", ["1"])], changePage)
         post(router, "\(path)/strength", instead: "\(path)/change", strength)
-        post(router, "\(path)/key", instead: path, showKey)
+        post(router, "\(path)/key", instead: "\(path)?done=keyNotKept", showKey)
         post(router, "\(path)/kept", instead: path, confirmCopy)
         post(router, "\(path)/gone", instead: path, acceptMissingKeys)
         post(router, "\(path)/change", instead: nil, changeKey)
@@ -120,7 +124,7 @@ extension Console {
             try visit.check(Self.listParameters(try entity(visit)))
             return try await list(visit)
         }
-        post(router, "records/:set/bulk", instead: nil, changeMany)
+        post(router, "records/:set/bulk", instead: "records/mailboxes", changeMany)
         get(router, "records/:set/export.csv", nil) { visit in
             try visit.check(Self.exportParameters(try entity(visit)))
             return try await exportRecords(visit)
@@ -175,7 +179,9 @@ extension Console {
         guard let referer = HTTPField.Name("Referer").flatMap({ visit.request.headers[$0] }), let url = URL(string: referer),
             url.path.hasPrefix("\(visit.root)/")
         else { return "" }
-        let path = url.path.dropFirst(visit.root.count + 1) + (url.query.map { "?\($0)" } ?? "")
+        // A question is not a page to return to, but the page of its form is.
+        let query = url.query.flatMap { $0.hasPrefix("\(AskedPage.parameter)=") ? nil : "?\($0)" } ?? ""
+        let path = url.path.dropFirst(visit.root.count + 1) + query
         return String(path).addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
     }
 

@@ -98,7 +98,18 @@ package struct Console: Sendable {
         visit.principal?.name = caller.actor
         // A signed-in person is counted by their own account, not by the network.
         let signedIn = visit
-        return try await PoolBorrower.$current.withValue(caller.systemUserID.map { .principal($0) }) { try await body(signedIn) }
+        return try await PoolBorrower.$current.withValue(caller.systemUserID.map { .principal($0) }) {
+            try await asking(signedIn, method, body)
+        }
+    }
+
+    /// Answers a form that needs a question by leading to the page with the question.
+    private func asking(_ visit: Visit, _ method: HTTPRequest.Method, _ body: Handler) async throws -> PageResponse {
+        guard let signed = visit.signed else { return try await body(visit) }
+        let (asked, path) = (AskedPage(deployment.kek, signed), visit.request.uri.path)
+        if method == .post { return try asked.led(try await body(visit), at: path) }
+        guard let sealed = visit.query(AskedPage.parameter) else { return try await body(visit) }
+        return asked.page(sealed, at: path) ?? .redirect(path)
     }
 
     /// Finds the session of a token.

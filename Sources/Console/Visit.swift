@@ -152,6 +152,7 @@ struct Visit: Sendable {
         var values: [String: Any] = [
             "t": texts.messages, "organization": organization.isEmpty ? false as Any : organization, "root": root,
             "language": texts.language, "locale": text("format:locale"), "title": "", "colon": text("format:colon"),
+            "isAnswer": request.method == .post, "answerAt": "",
             "home": signed == nil ? (organization.isEmpty ? "/" : "\(root)/sign-in") : "\(root)/overview",
         ]
         if let csrf, let signed {

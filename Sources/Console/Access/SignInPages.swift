@@ -191,6 +191,7 @@ extension Console {
             if case .page(let template, var values, let status) = reply.content {
                 // The page's forms need the new token.
                 values["csrf"] = again.csrf
+                values["answerAt"] = "\(visit.root)/\(form.path)"
                 reply.content = .page(template, values, status)
             }
             return reply
@@ -235,7 +236,8 @@ extension Console {
         }
         func again(_ problem: String, _ status: HTTPResponse.Status) -> PageResponse {
             .page(
-                "invitation", ["title": visit.text("invitationTitle"), "name": name, "token": token, "problem": problem],
+                "invitation",
+                ["title": visit.text("invitationTitle"), "name": name, "token": token, "problem": problem, "isAnswer": false],
                 status: status)
         }
         guard visit.form["password"] == visit.form["again"] else { return again(visit.text("passwordsDiffer"), .badRequest) }

@@ -35,6 +35,11 @@ struct KeptForm {
         self.init(kek, signed.session.organization, signed.userID, "consoleform.result", lifetime: 1_800)
     }
 
+    /// A page that answers a form, which its address holds for half an hour.
+    init(_ kek: KeyEncryptionKey, askedOf signed: ConsoleSessions.AuthenticatedUser) {
+        self.init(kek, signed.session.organization, signed.userID, "consoleform.asked", lifetime: 1_800)
+    }
+
     private init(
         _ kek: KeyEncryptionKey, _ organization: Organization, _ userID: UUID, _ attribute: String, lifetime: TimeInterval
     ) {

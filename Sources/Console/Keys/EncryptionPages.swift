@@ -13,7 +13,8 @@ extension Console {
 
     @Sendable func encryption(_ visit: Visit) async throws -> PageResponse {
         let done = visit.query("done").flatMap {
-            ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone"].contains($0)
+            ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone", "keyNotKept"]
+                .contains($0)
                 ? visit.text($0) : nil
         }
         return try await encryptionPage(visit, notice: done)

@@ -5,7 +5,10 @@ import re
 
 import pytest
 import test_console_pages
+from attested import Attestor
+from console_browser import chromium, confirm, main, press, sign_in, wait
 from html_forms import form, forms
+from selenium.webdriver.common.by import By
 from test_console_access import Visitor, text
 from test_console_tasks import Person
 
@@ -311,3 +314,79 @@ def test_an_answer_confirms_what_the_question_named(console):
 
 def form_of_question(question, action):
     return next(found.fields for found in forms(question.text) if found.action.endswith(action))
+
+
+# The way back
+
+
+def test_a_question_has_an_address_of_its_own(console):
+    """It is loaded again, and come back to, without a form that is sent twice. It is for its person, and does nothing."""
+    admin, other = Person(console), Visitor(console, "katherine", "quite another phrase")
+    box = console.create("mailboxes", {"name": "led to"})
+    asked = admin.send(f"records/mailboxes/{box}/do", do="disable")
+    [sent] = asked.history
+    assert sent.status_code == 303 and "Disable led to?" in text(asked)
+    again = admin.session.get(asked.url)
+    assert "Disable led to?" in text(again) and not again.history
+    assert console.sql("SELECT statecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(0,)]
+    assert "Disable led to?" not in text(other.session.get(asked.url))
+    # Not at another address, and not changed.
+    for url in (asked.url.replace("/do?", "/delete?"), asked.url[:-3] + "AAA"):
+        assert "Disable led to?" not in text(admin.session.get(url)), url
+    assert "was disabled" in text(pressed(admin, again, f"records/mailboxes/{box}/do")) or console.sql("SELECT statecode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(1,)]
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_back_leads_to_a_page_wherever_a_form_was_answered(console, script):
+    box = console.create("mailboxes", {"name": "way back"})
+    driver = chromium(script=script)
+
+    def went_back(*then):
+        """After an answer: follows a link or presses a button, and goes back."""
+        press(driver, *then)
+        driver.back()
+        wait(driver, lambda d: d.find_elements(By.CSS_SELECTOR, "body[data-locale]"))
+        return main(driver)
+
+    try:
+        sign_in(driver, console)
+        elsewhere = (By.CSS_SELECTOR, "nav a[href$='/shortcuts'], .who a[href$='/shortcuts']")
+        # A question.
+        driver.get(f"{console.pages}/records/mailboxes/{box}")
+        press(driver, By.CSS_SELECTOR, "button[value=disable]")
+        assert "Disable way back?" in went_back(*elsewhere)
+        press(driver, By.CSS_SELECTOR, "main button.danger")
+        driver.back()
+        wait(driver, lambda d: "Disable way back?" in main(d))
+        # The password again.
+        Attestor(console).age_sessions(fresh="10 minutes")
+        driver.get(f"{console.pages}/settings/data-encryption")
+        press(driver, By.CSS_SELECTOR, "form[action$='/key'] button:not([name])")
+        assert "password" in went_back(*elsewhere).lower()
+        if not script:
+            return
+        # The key is shown by no way back, and a page says so.
+        confirm(driver, console)
+        assert "Keep it away from this server" in main(driver)
+        assert "which the browser does not keep" in went_back(By.LINK_TEXT, "Done")
+        # An error in a form, a sign-in that was refused, and a step of the change of the key.
+        driver.get(f"{console.pages}/records/mailboxes/{box}")
+        address = driver.find_element(By.ID, "emailaddress")
+        address.send_keys("nonsense")
+        driver.execute_script("arguments[0].form.noValidate = true", address)
+        press(driver, By.CSS_SELECTOR, ".save button.primary")
+        assert "way back" in went_back(*elsewhere)
+        driver.get(f"{console.pages}/settings/data-encryption/change")
+        press(driver, By.CSS_SELECTOR, "button[value=review]")
+        assert "Change the key" in went_back(*elsewhere)
+        press(driver, By.CSS_SELECTOR, "form[action$='/sign-out'] button")
+        for name, secret in (("admin", "wrong"), ("admin", console.dev["console"]["password"])):
+            for field, value in (("name", name), ("password", secret)):
+                element = driver.find_element(By.NAME, field)
+                element.clear()
+                element.send_keys(value)
+            press(driver, By.CSS_SELECTOR, "main button")
+        driver.back()
+        wait(driver, lambda d: d.find_elements(By.CSS_SELECTOR, "body[data-locale]"))
+    finally:
+        driver.quit()

@@ -1,0 +1,84 @@
+import Authentication
+import CellCrypto
+import Foundation
+import HTTPTypes
+import JSON
+import Tenancy
+
+/// A page with a question that answers a form. The browser is led to it, so that its Back button and a reload show it again.
+///
+/// The address of the page has its values, sealed for the person, for half an hour. Loading it does nothing.
+struct AskedPage {
+    private let kek: KeyEncryptionKey
+    private let signed: ConsoleSessions.AuthenticatedUser
+
+    /// The parameter of the address.
+    static let parameter = "asked"
+    /// The pages that only ask. None of them shows a secret.
+    private static let templates: Set<String> = ["confirm", "mailbox-question", "fresh"]
+    /// The bytes of a sealed page at most. Servers between here and the browser take addresses of 8 KiB.
+    private static let limit = 6_000
+
+    init(_ kek: KeyEncryptionKey, _ signed: ConsoleSessions.AuthenticatedUser) {
+        self.kek = kek
+        self.signed = signed
+    }
+
+    /// The response that leads to a page; the response itself if it is no question, or is too large for an address.
+    func led(_ reply: PageResponse, at path: String) throws -> PageResponse {
+        guard case .page(let template, var values, let status) = reply.content, Self.templates.contains(template) else {
+            return reply
+        }
+        // The page that is loaded has the token of its own session.
+        values["csrf"] = nil
+        guard let json = JSONValue(ofTemplate: values) else { return reply }
+        let fields = ["template": template, "status": "\(status.code)", "values": String(decoding: json.utf8, as: UTF8.self)]
+        let sealed = try KeptForm(kek, askedOf: signed).sealed(fields, path: path)
+        guard sealed.utf8.count <= Self.limit else { return reply }
+        return .init(content: .redirect("\(path)?\(Self.parameter)=\(sealed)"), cookies: reply.cookies)
+    }
+
+    /// The page that an address has; nil for another person's, and after half an hour.
+    func page(_ sealed: String, at path: String) -> PageResponse? {
+        let form = KeptForm(kek, askedOf: signed)
+        guard let kept = form.opened(sealed), kept.path == path, form.isCurrent(kept), let template = kept.fields["template"],
+            let status = kept.fields["status"].flatMap({ Int($0) }),
+            let json = kept.fields["values"].flatMap({ try? JSONParser.parse(Array($0.utf8)) }),
+            let values = json.ofTemplate as? [String: Any]
+        else { return nil }
+        return .page(template, values, status: .init(code: status))
+    }
+}
+
+extension JSONValue {
+    /// The values of a template; nil if one can't be sealed.
+    fileprivate init?(ofTemplate value: Any) {
+        switch value {
+        case let text as String: self = .string(text)
+        case let flag as Bool: self = .bool(flag)
+        case let number as Int: self = .integer(Int64(number))
+        case let members as [String: Any]:
+            let made = members.sorted { $0.key < $1.key }.compactMap { name, value in
+                JSONValue(ofTemplate: value).map { JSONValue.Member(name, $0) }
+            }
+            guard made.count == members.count else { return nil }
+            self = .object(made)
+        case let items as [Any]:
+            let made = items.compactMap { JSONValue(ofTemplate: $0) }
+            guard made.count == items.count else { return nil }
+            self = .array(made)
+        default: return nil
+        }
+    }
+
+    fileprivate var ofTemplate: Any {
+        switch self {
+        case .string(let text): text
+        case .bool(let flag): flag
+        case .integer(let number): Int(number)
+        case .array(let items): items.map(\.ofTemplate)
+        case .object(let members): members.reduce(into: [String: Any]()) { $0[$1.name] = $1.value.ofTemplate }
+        default: false
+        }
+    }
+}
