@@ -91,6 +91,7 @@ extension Console {
             parameters.append(.choice("status", options.options.map { "\($0.value)" }))
         }
         if ["email", "tracelog", "mailbox"].contains(entity.logicalName) { parameters.append(.id("of")) }
+        if entity.logicalName == "email" { parameters.append(.choice("answer", ["none"])) }
         if isOwnedWithPasswords(entity) { parameters.append(.id("owner")) }
         return parameters
     }

@@ -138,6 +138,8 @@ extension Console {
         get(router, "records/:set/:id/attachments/:attachment", emailAttachment)
         get(router, "records/:set/:id/reply", replyPage)
         post(router, "records/:set/:id/reply", instead: nil, sendReply)
+        get(router, "records/:set/:id/reply-all", replyAllPage)
+        post(router, "records/:set/:id/reply-all", instead: nil, sendReplyAll)
         get(router, "records/:set/:id/forward", forwardPage)
         post(router, "records/:set/:id/forward", instead: nil, sendForward)
         get(router, "records/:set/:id/again", againPage)

@@ -48,9 +48,24 @@ extension Console {
             conditions.append(.compare(.init(name), .equal, .number("\(option)")))
         }
         conditions += related(visit, entity)
+        if entity.logicalName == "email", visit.filter("answer") == "none" { conditions += Self.isUnanswered }
         conditions += try columnConditions(visit, entity)
         if !conditions.isEmpty { request.query.filter = .all(conditions) }
         return request
+    }
+
+    /// A received e-mail that no e-mail answers which was sent, or is on its way.
+    private static var isUnanswered: [Filter] {
+        let sent: [EmailStatus] = [.completed, .sent, .pendingSend, .sending]
+        let isReply = Filter.all([
+            .compare(.init("directioncode", alias: "answer"), .equal, .bool(true)),
+            .isIn(.init("statuscode", alias: "answer"), sent.map { .number("\($0.rawValue)") }),
+        ])
+        let answers = Filter.Collection("email_email_parentactivityid", path: [])
+        return [
+            .compare(.init("directioncode"), .equal, .bool(false)),
+            .not(.lambda(answers, variable: "answer", isReply, isAll: false)),
+        ]
     }
 
     /// Whether the person may know what a column refers to. Others would be ids.

@@ -12,7 +12,7 @@ struct ListView {
     /// The values of the template for the menu of an entity's views.
     static func menu(_ entity: EntityDefinition, _ visit: Visit) -> [[String: Any]] {
         let current = Set(visit.queries.filter { isPart($0.name) && !$0.value.isEmpty }.map { "\($0.name)=\($0.value)" })
-        let allowed = Set(ColumnFilter.all(of: entity, for: visit.roles).map(\.name) + ["status"])
+        let allowed = Set(ColumnFilter.all(of: entity, for: visit.roles).map(\.name) + ["status", "answer"])
         return RecordLayout.of(entity).views.compactMap { view in
             let parts = view.query.split(separator: "&").map(String.init)
             guard parts.allSatisfy({ allowed.contains(String($0.prefix { $0 != "=" })) }) else { return nil }
@@ -24,6 +24,6 @@ struct ListView {
     }
 
     private static func isPart(_ name: String) -> Bool {
-        name.hasPrefix(ColumnFilter.prefix) || ["q", "status", "of"].contains(name)
+        name.hasPrefix(ColumnFilter.prefix) || ["q", "status", "of", "answer"].contains(name)
     }
 }

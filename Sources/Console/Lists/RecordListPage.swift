@@ -79,7 +79,7 @@ extension Console {
         let isBulk = isMailbox && MailboxAction.test.isAllowed(for: visit.roles)
         let filters = ColumnFilter.all(of: entity, for: visit.roles)
         let isFilteredByColumn = filters.contains { visit.filter($0.name) != nil }
-        let isNarrowed = request.q != nil || visit.filter("of") != nil || visit.filter("owner") != nil || isFilteredByColumn
+        let isNarrowed = request.q != nil || isFilteredByColumn || ["of", "owner", "answer"].contains { visit.filter($0) != nil }
         let isFiltered = isNarrowed || request.state != nil || request.option != nil
         let last = min(total, first + request.size - 1)
         let rangeValues = [
@@ -95,7 +95,7 @@ extension Console {
             "mayCreate": mayCreate, "newText": visit.text("new:\(entity.logicalName)"), "mayConnect": isMailbox && mayCreate,
             "emptyText": emptyText(entity, isFiltered: isFiltered, visit),
             "columns": columns(visit, request), "orders": orders(visit, request), "of": orFalse(visit.filter("of")), "chip": false,
-            "owner": orFalse(visit.filter("owner")),
+            "owner": orFalse(visit.filter("owner")), "answer": orFalse(visit.filter("answer")),
             "isStatusChosen": request.option != nil,
             "sizes": sizes, "range": range,
             "pages": pageLinks(visit, request.page, pages), "hasPages": pages > 1,

@@ -10,12 +10,17 @@ extension Console {
     /// The kind of a new e-mail.
     enum Composing: String {
         case new, reply, forward, again
+        case replyAll = "reply-all"
+
+        /// Whether the earlier e-mail is answered.
+        fileprivate var isReply: Bool { self == .reply || self == .replyAll }
 
         /// The key of the page's title.
         var title: String {
             switch self {
             case .new: "newEmail"
             case .reply: "reply"
+            case .replyAll: "replyAll"
             case .forward: "forward"
             case .again: "sendAgain"
             }
@@ -25,7 +30,7 @@ extension Console {
         fileprivate var mark: String {
             switch self {
             case .new, .again: ""
-            case .reply: "Re: "
+            case .reply, .replyAll: "Re: "
             case .forward: "Fwd: "
             }
         }
@@ -47,6 +52,9 @@ extension Console {
     @Sendable func replyPage(_ visit: Visit) async throws -> PageResponse {
         try await composePage(visit, .reply, try await email(visit))
     }
+    @Sendable func replyAllPage(_ visit: Visit) async throws -> PageResponse {
+        try await composePage(visit, .replyAll, try await email(visit))
+    }
     @Sendable func forwardPage(_ visit: Visit) async throws -> PageResponse {
         try await composePage(visit, .forward, try await email(visit))
     }
@@ -56,6 +64,9 @@ extension Console {
     @Sendable func sendNewEmail(_ visit: Visit) async throws -> PageResponse { try await sendEmail(visit, .new, nil) }
     @Sendable func sendReply(_ visit: Visit) async throws -> PageResponse {
         try await sendEmail(visit, .reply, try await email(visit))
+    }
+    @Sendable func sendReplyAll(_ visit: Visit) async throws -> PageResponse {
+        try await sendEmail(visit, .replyAll, try await email(visit))
     }
     @Sendable func sendForward(_ visit: Visit) async throws -> PageResponse {
         try await sendEmail(visit, .forward, try await email(visit))
@@ -90,12 +101,11 @@ extension Console {
         }
         let path = record.map { "\(visit.root)/records/emails/\($0.id.text)" } ?? "\(visit.root)/records/emails"
         let subject = try record.map { try Self.subject(of: $0, composing) } ?? ""
-        let before: [Participation: [String]] =
-            if composing == .again, let record { try await addresses(record, visit) } else { [:] }
+        let before = try await recipientsBefore(record, composing, visit)
         func recipients(_ field: String, _ kind: Participation) -> String {
             typed[field] ?? before[kind]?.joined(separator: ", ") ?? ""
         }
-        let answered = try composing == .reply ? record.map { try Self.answered($0) } ?? [] : []
+        let answered = try composing.isReply ? record.map { try Self.answered($0) } ?? [] : []
         let attachments = try await offeredAttachments(record, composing, path, problem == nil ? nil : typed, visit)
         var values: [String: Any] = [
             "title": visit.text(composing.title), "lead": orFalse(subject.isEmpty ? nil : subject),
@@ -103,7 +113,7 @@ extension Console {
             "from": typed["from"] ?? sender?.name ?? "", "fromID": typed["fromID"] ?? sender?.id.text ?? "",
             "fromName": typed["fromName"] ?? sender?.name ?? "",
             "lookup": "\(visit.root)/lookup/mailbox?for=sending&q=",
-            "to": typed["to"] ?? (answered.isEmpty ? recipients("to", .to) : answered.joined(separator: ", ")),
+            "to": typed["to"] ?? (answered + (before[.to] ?? [])).joined(separator: ", "),
             "toWhy": orFalse(try answersElsewhere(record, answered, visit)),
             "cc": recipients("cc", .cc), "bcc": recipients("bcc", .bcc), "once": FormOnce.text(),
             "subject": typed["subject"] ?? Self.marked(subject, composing),
@@ -128,12 +138,45 @@ extension Console {
         return .page("compose", values, status: status)
     }
 
+    /// The recipients that an e-mail takes over from an earlier one, beside those who are answered.
+    private func recipientsBefore(
+        _ record: Record?, _ composing: Composing, _ visit: Visit
+    ) async throws -> [Participation: [String]] {
+        guard let record else { return [:] }
+        switch composing {
+        case .again: return try await addresses(record, visit)
+        case .replyAll: return try await otherRecipients(record, visit)
+        case .new, .reply, .forward: return [:]
+        }
+    }
+
+    /// To whom else a received e-mail went: its other recipients, without the mailbox that received it.
+    func otherRecipients(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
+        var known = Set(try Self.answered(record).map { $0.lowercased() })
+        if case .id(let mailbox) = try record.value(of: "receivingmailboxid") {
+            var query = RecordQuery()
+            query.outputs = [.init(.column(.init("emailaddress")))]
+            query.filter = .compare(.init("mailboxid"), .equal, .text(mailbox.text))
+            query.pageSize = 1
+            for own in try await visit.session().list(.mailbox, query).records {
+                known.insert(try Self.text("emailaddress", of: own).lowercased())
+            }
+        }
+        let all = try await addresses(record, visit)
+        var others: [Participation: [String]] = [:]
+        for kind in [Participation.to, .cc] {
+            let left = (all[kind] ?? []).filter { known.insert($0.lowercased()).inserted }
+            if !left.isEmpty { others[kind] = left }
+        }
+        return others
+    }
+
     /// The values about the text that is answered or forwarded.
     private func original(_ record: Record, _ composing: Composing, _ path: String, _ visit: Visit) throws -> [String: Any] {
         guard try !Self.text("description", of: record).isEmpty else { return [:] }
         return [
-            "original": "\(path)/body", "originalLabel": visit.text(composing == .reply ? "answeredText" : "forwardedText"),
-            "frame": try MailText(of: record).isShort ? "mail short" : "mail", "mayQuote": composing == .reply,
+            "original": "\(path)/body", "originalLabel": visit.text(composing.isReply ? "answeredText" : "forwardedText"),
+            "frame": try MailText(of: record).isShort ? "mail short" : "mail", "mayQuote": composing.isReply,
         ]
     }
 
@@ -290,7 +333,7 @@ extension Console {
     /// The e-mail that a new one answers.
     private static func parent(_ record: Record?, _ composing: Composing) throws -> UUID? {
         guard let record else { return nil }
-        if composing == .reply { return record.id }
+        if composing.isReply { return record.id }
         if composing == .again, case .id(let id) = try record.value(of: "parentactivityid") { return id }
         return nil
     }
@@ -318,7 +361,7 @@ extension Console {
         let gap = "\n<div><br></div>\n"
         guard let record else { return typed }
         if composing == .forward { return "\(typed)\(gap)\(try await forwardedPart(record, visit))" }
-        guard composing == .reply, visit.form["quote"] != nil else { return typed }
+        guard composing.isReply, visit.form["quote"] != nil else { return typed }
         let facts = ["when": try moment(of: record, visit) ?? "", "who": try await named(.sender, record, visit)]
         let quoted = lines(try MailText(of: record).text)
         return "\(typed)\(gap)<div>\(EscapedHTML.escaped(visit.text("wrote", facts)))</div>\n<blockquote>\(quoted)</blockquote>"

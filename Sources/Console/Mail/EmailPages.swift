@@ -28,6 +28,7 @@ extension Console {
             "headers": try headers(record, visit),
             "thread": try await thread(record, visit), "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
         ]
+        values["mayReplyAll"] = isIncoming && maySend ? try await !otherRecipients(record, visit).isEmpty : false
         values.merge(try shownText(record, path, visit)) { _, new in new }
         values["cut"] = orFalse(try Self.cutNotice(record, values["attachments"] as? [[String: Any]] ?? [], visit))
         values["failure"] = try await failure(record, path, maySend: maySend, visit)

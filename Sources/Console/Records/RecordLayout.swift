@@ -125,6 +125,7 @@ struct RecordLayout {
         sections: [], columns: ["subject", "sender", "torecipients", "statuscode", "createdon"], filter: "statuscode",
         filters: ["directioncode", "sender", "torecipients", "createdon", "prioritycode"],
         views: [
+            .init(key: "email.unanswered", query: "answer=none"),
             .init(key: "email.failed", query: "status=8"), .init(key: "email.waiting", query: "status=6"),
             .init(key: "email.drafts", query: "status=1"),
             .init(key: "email.received", query: "f.directioncode=false&f.createdon=within-24h"),

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from console_browser import press, resize, wait
+from html_forms import form
 from selenium.webdriver.common.by import By
 from test_console_access import Visitor, text
 from test_console_ended import hidden
@@ -157,3 +158,41 @@ def test_the_view_of_sent_e_mails_has_only_those(console, box):
     assert '<option value="true">Outgoing</option>' in page.text
     [link] = re.findall(r'href="(/contoso/records/emails\?[^"]*within-24h[^"]*)"', visitor.get("overview").text)
     assert link == "/contoso/records/emails?f.createdon=within-24h"
+
+
+# Answers
+
+
+def test_an_answer_to_all_goes_to_the_others_and_not_to_the_own_mailbox(console, box):
+    visitor, own = Visitor(console), console.sql("SELECT emailaddress FROM org_contoso.mailbox WHERE mailboxid = %s", [box])[0][0]
+    id, alone = received(console, box, "<p>to all</p>", subject="to all"), received(console, box, "<p>to one</p>", subject="to one")
+    for email, kind, address in ((id, 2, own.upper()), (id, 2, "second@elsewhere.test"), (id, 3, "boss@elsewhere.test"), (id, 3, "customer@elsewhere.test"), (alone, 2, own)):
+        console.sql("INSERT INTO org_contoso.activityparty (activitypartyid, activityid, participationtypemask, addressused) VALUES (gen_random_uuid(), %s, %s, %s)", [email, kind, address])
+    assert "Reply to all" in visitor.get(f"records/emails/{id}").text and "Reply to all" not in visitor.get(f"records/emails/{alone}").text
+    fields = form(visitor.get(f"records/emails/{id}/reply-all").text, "/reply-all").fields
+    assert (fields["to"], fields["cc"], fields["subject"], fields["quote"]) == ("customer@elsewhere.test, second@elsewhere.test", "boss@elsewhere.test", "Re: to all", "1")
+    one = form(visitor.get(f"records/emails/{id}/reply").text, "/reply").fields
+    assert (one["to"], one["cc"]) == ("customer@elsewhere.test", "")
+    csrf = hidden(visitor.get("account"), "csrf")
+    answer = visitor.session.post(f"{visitor.pages}/records/emails/{id}/reply-all", fields | {"csrf": csrf, "from": box, "body": "Our answer."}, files=[("files", ("", b""))])
+    assert "done=sent" in answer.url, text(answer)
+    sent = answer.url.rsplit("/", 1)[1].split("?")[0]
+    assert console.sql("SELECT parentactivityid::text FROM org_contoso.email WHERE activityid = %s", [sent]) == [(id,)]
+    assert console.sql("SELECT participationtypemask, addressused FROM org_contoso.activityparty WHERE activityid = %s AND participationtypemask IN (2, 3) ORDER BY 1, 2", [sent]) == [
+        (2, "customer@elsewhere.test"), (2, "second@elsewhere.test"), (3, "boss@elsewhere.test")]
+
+
+def test_the_view_of_unanswered_e_mails_has_those_alone_that_nobody_answers(console, box):
+    visitor = Visitor(console)
+    ids = {name: received(console, box, "<p>a</p>", subject=f"{name} of the view") for name in ("open", "replied", "failed", "forwarded")}
+    for name, status in (("replied", 3), ("failed", 8)):
+        console.sql("INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sendermailboxid, parentactivityid, createdon) "
+                    "VALUES (gen_random_uuid(), 'answer of the view', true, %s, 1, %s, %s, now())", [status, box, ids[name]])
+    page = visitor.get("records/emails")
+    view = re.search(r'<a href="/contoso/([^"]+)"[^>]*>Not answered', page.text)[1]
+    shown = visitor.get(f"{view}&q=of+the+view")
+    assert [name for name in (*ids, "answer") if f"{name} of the view" in shown.text] == ["open", "failed", "forwarded"]
+    # A search in the view, and its export, stay in it.
+    assert 'name="answer" value="none"' in shown.text
+    exported = visitor.get(f"{view}&q=of+the+view".replace("emails?", "emails/export.csv?")).text
+    assert "open of the view" in exported and "replied of the view" not in exported

@@ -38,6 +38,7 @@ HARMLESS = {
     "settings/data-encryption/activate": "takes the right key only, and opens what was closed",
     "settings/approvals/approve": "is the answer to another person's question, which its row names; it takes the password",
     "settings/approvals/refuse": "the other person can ask again",
+    "records/:set/:id/reply-all": "sends what was typed, and is one e-mail however often it is sent",
     "access/add-user": "adds a person, who can be removed",
     "access/team?do=add": "adds a member, who can be removed",
     "access/team?do=make": "makes a team, and the form has the owner to choose again",
@@ -168,7 +169,7 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
         "sign-in", "sign-in/kept", "fresh", "account/waits", "account/confirm", "account/end", "settings/data-encryption/strength", "settings/data-encryption/kept",
         "settings/data-encryption/change?do=change", "settings/data-encryption/gone", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
         "settings/approvals/refuse", "access/enable-user", "access/enable-client", "views/remove", "records/:set/:id/do?do=approve", "records/:set/:id/do?do=enable",
-        "records/:set/bulk"}
+        "records/:set/bulk", "records/:set/:id/reply-all"}
     assert seen | rare == HARMLESS.keys() | ASKS.keys(), (HARMLESS.keys() | ASKS.keys()) ^ (seen | rare)
 
 
