@@ -9,4 +9,4 @@ GRANT SELECT, INSERT, UPDATE ON config.audit_sealing TO fieldseal_service;
 GRANT SELECT ON config.audit_sealing TO fieldseal_inspector;
 
 -- Servers of the version before do not need it. If one of them seals at the same time, one of the two rolls back.
-INSERT INTO config.compatible_migration VALUES ('0034_audit_sealing');
+INSERT INTO config.compatible_migration VALUES ('0033_audit_sealing');
