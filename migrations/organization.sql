@@ -5,7 +5,7 @@
 -- PostgreSQL looks a function up among those of its name in all schemas. So each has a name that no other has, until everything
 -- that needs it is made. The program replaces "new" after the dollar sign with something random.
 --
--- Of the migrations 6ce820dc630b98695461ac93e6ff2147bd7bdfaad3bc927caaea8784a5cab96a
+-- Of the migrations 1617fbdb323766518cf0ef14833fe8c87d20aec53fe6a6151572f230cdda0154
 
 CREATE FUNCTION announce_change$new() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER

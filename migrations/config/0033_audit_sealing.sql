@@ -1,5 +1,5 @@
--- The row that a server locks while it seals an organization's audit. Whoever can connect could take an advisory lock, and so keep the
--- audit from being sealed; only the service and the owner can lock this one.
+-- The row that a server locks while it seals an organization's audit. All who can connect can take an advisory lock, and so could keep
+-- the audit from being sealed. Only the service and the owner can lock this row.
 
 CREATE TABLE config.audit_sealing (
     organization_id uuid PRIMARY KEY REFERENCES config.organization ON DELETE CASCADE

@@ -1,7 +1,7 @@
--- Whoever can connect to the database can take an advisory lock, and kept every security event from being recorded with one. The order of
--- the events needs none: the service locks the organization's row of config.attested_state before it appends an event, and of two others
--- that come at the same time the key refuses one.
--- Runs with the organization's schema as search_path; no schema is named here but config.
+-- All who can connect to the database can take an advisory lock, and with one they could stop every security event. The order of the
+-- events needs none. The service locks the organization's attested state before it appends an event. Of two other events that come at
+-- the same time, the primary key refuses one.
+-- Runs with the organization's schema as search_path; no schema is named here.
 
 CREATE OR REPLACE FUNCTION chain_security_event() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
