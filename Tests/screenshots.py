@@ -138,7 +138,7 @@ def pages(deployment, ids):
         "connect": "connect?provider=ionos", "profiles": "records/emailserverprofiles", "profile": f"records/emailserverprofiles/{ids['profile']}",
         "queues": "records/queues", "queue": f"records/queues/{ids['queue']}", "queue-team": f"records/queues/{ids['shared']}", "users": "records/usersettingscollection",
         "user": f"records/usersettingscollection/{user}", "emails": "records/emails", "email": f"records/emails/{ids['email']}",
-        "reply": f"records/emails/{ids['email']}/reply", "forward": f"records/emails/{ids['email']}/forward", "compose": "compose",
+        "reply": f"records/emails/{ids['email']}/reply", "reply-all": f"records/emails/{ids['email']}/reply-all", "forward": f"records/emails/{ids['email']}/forward", "compose": "compose",
         "email-failed": f"records/emails/{ids['failed']}", "email-again": f"records/emails/{ids['failed']}/again",
         "emails-filtered": "records/emails?f.directioncode=false&f.createdon=within-24h", "shortcuts": "shortcuts", "alerts": "records/tracelogs", "alert": f"records/tracelogs/{alert}",
         "nothing-found": "records/queues?q=nothing-like-this", "access": "access", "person": f"access/people/{person}",

@@ -18,6 +18,8 @@ LONG = 2
 TYPICAL = 1
 #: A file of more seconds is run in parts of about so many.
 PART = 100
+#: Files whose tests go on from where the test before ended. They are never parted.
+WHOLE = {"test_kek"}
 #: A unit of more seconds waits for its turn.
 ALWAYS = 10
 #: A unit that waits has its turn in one of so many runs.
@@ -45,7 +47,7 @@ def units(names):
     found = []
     for file, group in grouped.items():
         seconds = [tests.get(name, TYPICAL) for name in group]
-        if sum(seconds) <= PART:
+        if sum(seconds) <= PART or file in WHOLE:
             found.append((files.get(file, sum(seconds)), group))
         else:
             found += parts(group, seconds)

@@ -35,7 +35,7 @@ enum ConfigRows {
         Table("signing_key", "$1::uuid IS NOT NULL"), Table("exposed_token", "expires_on > now() AND $1::uuid IS NOT NULL"),
     ]
     /// Rows that belong to one database, or to running work in it.
-    private static let left: Set = ["migration", "key_change", "token_exchange", "sweep", "organization_move"]
+    private static let left: Set = ["migration", "key_change", "token_exchange", "sweep", "organization_move", "audit_sealing"]
     /// Rows that both databases may have. Existing ones stay.
     private static let shared: Set = ["signing_key", "exposed_token"]
 

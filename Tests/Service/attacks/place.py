@@ -172,9 +172,14 @@ class Visitor(requests.Session):
 
     def page(self, path="overview", server=None, token=None, **form):
         headers = {"Cookie": f"__Host-fieldseal={token or self.secret}"}
-        url = f"{(server or self.place.server).base}/contoso/{path}"
+        base = (server or self.place.server).base
+        url = f"{base}/contoso/{path}"
         if form:
-            return self.post(url, form, headers=headers, allow_redirects=False)
+            answer = self.post(url, form, headers=headers, allow_redirects=False)
+            # A question has an address of its own.
+            if "?asked=" not in answer.headers.get("Location", ""):
+                return answer
+            url = base + answer.headers["Location"]
         return self.get(url, headers=headers, allow_redirects=False)
 
     def shown_after(self, path, **form):
