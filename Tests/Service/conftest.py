@@ -16,7 +16,7 @@ from mail import Mail  # noqa: E402
 from service import Deployment, scratch  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from server import running  # noqa: E402
-from schedule import TURNS, Recorder, Schedule, short_name, waiting  # noqa: E402
+from schedule import TURNS, Recorder, Schedule, seed_of, short_name, waiting  # noqa: E402
 
 FULL = bool(os.environ.get("FIELDSEAL_TEST_FULL"))
 #: Whether tests of long files take turns.
@@ -29,8 +29,7 @@ MADE = pytest.StashKey()
 def pytest_configure(config):
     config.addinivalue_line("markers", "alone: measures time, or takes all of the machine; runs when nothing else does")
     config.addinivalue_line("markers", "package(name): runs a package of others, which wants a version of Python of its own")
-    # A new one each day, so that many days try much, and runs of one day are alike.
-    os.environ.setdefault("FIELDSEAL_SEED", datetime.date.today().strftime("%Y%m%d"))
+    os.environ.setdefault("FIELDSEAL_SEED", str(seed_of(datetime.date.today())))
     if not hasattr(config, "workerinput") and os.environ.get("FIELDSEAL_TEST_RECORD"):
         config.pluginmanager.register(Recorder())
     if hasattr(config, "workerinput") or scratch.VARIABLE in os.environ:

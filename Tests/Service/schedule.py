@@ -19,7 +19,7 @@ TYPICAL = 1
 #: A file of more seconds is run in parts of about so many.
 PART = 100
 #: Files whose tests go on from where the test before ended. They are never parted.
-WHOLE = {"test_kek"}
+WHOLE = {"test_doctor_whole", "test_kek", "test_kek_sources"}
 #: A unit of more seconds waits for its turn.
 ALWAYS = 10
 #: A unit that waits has its turn in one of so many runs.
@@ -62,6 +62,11 @@ def parts(group, seconds):
     for _, numbers in itertools.groupby(range(len(group)), key=lambda number: place[number]):
         numbers = list(numbers)
         yield sum(seconds[number] for number in numbers), [group[number] for number in numbers]
+
+
+def seed_of(day):
+    """A new one each day, so that many days try much, and runs of one day are alike. The next day has the next turn."""
+    return day.toordinal()
 
 
 def waiting(names, seed):

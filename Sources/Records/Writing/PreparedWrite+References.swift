@@ -138,7 +138,7 @@ extension PreparedWrite {
     }
 
     /// Checks the parties of an e-mail. Each user and queue must be there for the caller, who must be able to read it, or own the queue.
-    /// Each address must be one, though a mail system that sent an e-mail may be named by words. What the e-mail has already, stays.
+    /// Each address must be one. What the e-mail has already, stays: also words in the place of its sender.
     ///
     /// - Parameter email: The e-mail whose parties are replaced; nil for a new one.
     func requireParties(of email: UUID? = nil, on connection: isolated PostgresConnection) throws {

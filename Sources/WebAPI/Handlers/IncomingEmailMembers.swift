@@ -53,7 +53,8 @@ struct IncomingEmailMembers {
             throw FieldsealError.misfit(
                 "ReplyTo", "addresses without invisible characters and those that change the direction of text")
         }
-        email.names = try author == .router ? names() : Self.names(in: [from] + entries("To") + entries("Cc") + entries("Bcc"))
+        email.names =
+            try author == .router ? names() : Self.names(in: Self.list(from) + entries("To") + entries("Cc") + entries("Bcc"))
         email.messageID = try text("MessageId") ?? ""
         email.references = try ids("References")
         email.inReplyTo = try ids("InReplyTo")
@@ -204,10 +205,11 @@ struct IncomingEmailMembers {
     /// One address, or words in its place.
     private static func sender(_ text: String) throws(FieldsealError) -> String {
         let addresses = list(text).map { named($0).address }
-        guard addresses.count < 2 || !addresses.allSatisfy(EmailAddressRule.isOne) else {
+        guard !addresses.isEmpty, addresses.allSatisfy(EmailAddressRule.isOne) else { return named(text).address }
+        guard addresses.count == 1 else {
             throw FieldsealError.misfit("From", "one address, or words such as Mail Delivery Subsystem")
         }
-        return named(text).address
+        return addresses[0]
     }
 
     /// The names beside addresses, by the addresses.

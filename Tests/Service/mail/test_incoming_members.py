@@ -29,6 +29,11 @@ def record(service, box, **members):
                        "email_activity_parties($select=addressused,participationtypemask)").json()
 
 
+@pytest.mark.parametrize("text", ["jane@x.test;", "Jane Doe <jane@x.test>;", '"Doe, Jane" <jane@x.test>', "Team: jane@x.test;"])
+def test_one_sender_is_an_address_however_the_list_ends(service, box, text):
+    assert record(service, box, From=text)["sender"] == "jane@x.test"
+
+
 @pytest.mark.parametrize("name, values", [
     ("Attachments", [{"FileName": "a"}, "x", [5], [{"Body": "QUJD", "Foo": "1"}], [{"Body": "QUJD", "FileName": 5}], [{"FileName": "a"}], [{"Body": "QUI"}],
                      [{"Body": "QUJD", "body": "QUJD"}]]),

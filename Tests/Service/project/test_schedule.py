@@ -1,12 +1,13 @@
 """Tests of long files take turns in `make test`, and long files are run in parts."""
 
+import datetime
 import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
-from schedule import ALWAYS, LONG, PART, TURNS, recorded, short_name, units, waiting
+from schedule import ALWAYS, LONG, PART, TURNS, recorded, seed_of, short_name, units, waiting
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -29,13 +30,18 @@ def test_each_test_has_its_turn_and_turns_are_alike(everything):
     found = units(everything)
     assert sorted(name for _, group in found for name in group) == sorted(everything)
     always = {name for seconds, group in found if seconds <= ALWAYS for name in group}
-    # A date, the end of a month, and small numbers.
-    for first in (20261128, 20261231, 0, 7):
+    for first in (739_948, 0, 7):
         turns = [set(everything) - waiting(everything, first + number) for number in range(TURNS)]
         assert set.intersection(*turns) == always
         assert sorted(name for turn in turns for name in turn - always) == sorted(set(everything) - always)
         seconds = [sum(seconds for seconds, group in found if group[0] in turn) for turn in turns]
         assert max(seconds) - min(seconds) <= max(seconds for seconds, _ in found), seconds
+
+
+def test_eight_days_have_all_turns():
+    days = [datetime.date(2026, 1, 1) + datetime.timedelta(number) for number in range(400)]
+    for first in range(len(days) - TURNS):
+        assert {seed_of(day) % TURNS for day in days[first:first + TURNS]} == set(range(TURNS)), days[first]
 
 
 def test_a_long_file_is_parted_in_its_order(everything):
