@@ -9,7 +9,8 @@ struct MoveTable: Sendable, Hashable {
     let columns: [String]
     /// The columns of the primary key.
     let keys: [String]
-    /// Whether values with the same hash have the same bytes. Decimal numbers don't: PostgreSQL takes 1.0 and 1.00 for equal.
+    /// Whether rows with the same hashes have the same bytes, but for chance. That is not so for decimal numbers, of which PostgreSQL takes
+    /// 1.0 and 1.00 for equal, nor for times and numbers of 64 bits, of which it hashes 32.
     let hasExactHashes: Bool
 
     var columnList: String { columns.joined(separator: ", ") }
@@ -39,7 +40,7 @@ struct MoveTable: Sendable, Hashable {
         }.filter { !passedOver.contains($0.name) }
     }
 
-    private static let exactTypes = "{bool,bytea,date,int2,int4,int8,text,timestamptz,uuid,xid8}"
+    private static let exactTypes = "{bool,bytea,date,int2,int4,text,uuid}"
 
     /// What the program makes by itself or has no meaning without a key change.
     private static let passedOver: Set = ["encryption", "migration", "cell_change"]

@@ -28,6 +28,11 @@ extension Session {
         let areLinked = linkChange == .add
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             try requireRecord(association.own, id, on: connection)
+            if areLinked, association.relationship.second !== EntityDefinition.role {
+                // Once for all of them: it reads all that gives access.
+                let teams = association.own === association.relationship.first ? [id] : others
+                try change.refuseGivingAccess(by: caller, on: connection) { teams.contains(where: $0.makesAdministrators) }
+            }
             let changed = try change.keepingAnAdministrator(evenIfLast: areLinked, on: connection) { change in
                 try others.filter { other in
                     try requireRecord(association.other, other, on: connection)
@@ -86,9 +91,6 @@ extension Session {
     /// - Returns: Whether anything changed.
     private func add(_ link: Link, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
         if let role = link.role { try requireGivable(role.id, role.name, &change, on: connection) }
-        if link.role == nil {
-            try change.refuseGivingAccess(by: caller, on: connection) { $0.makesAdministrators(link.first) }
-        }
         let columns = link.columns
         let inserted = try connection.query(
             """

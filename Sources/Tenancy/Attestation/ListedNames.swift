@@ -40,7 +40,7 @@ package struct ListedNames {
         guard !names.isEmpty else { return 0 }
         let users: Int = try connection.query(
             """
-            SELECT count(*) FROM \(organization.qualified("systemuser"))
+            SELECT count(DISTINCT systemuserid) FROM ONLY \(organization.qualified("systemuser"))
              WHERE encode(substring(sha256($1 || uuid_send(systemuserid)) FOR \(GrantList.Digest.length)), 'hex') = ANY ($2)
             """,
             [

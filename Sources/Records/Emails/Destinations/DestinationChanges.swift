@@ -239,8 +239,10 @@ struct DestinationChanges {
     ) throws {
         let missing = stored.present.filter { !start.named.contains($0) }
         guard !missing.isEmpty else { return }
-        let whose = try stored.whose(at: after, in: session.organization, on: connection)
-        let names = missing.map { $0 == "regardingobjectid" ? "\($0) (\(whose))" : $0 }.joined(separator: ", ")
+        // Others may not read where profiles lead.
+        let isAdministrator = start.parts.allSatisfy { $0.session.caller.role == .systemAdministrator }
+        let whose = isAdministrator ? try stored.whose(at: after, in: session.organization, on: connection) : ""
+        let names = missing.map { $0 == "regardingobjectid" && !whose.isEmpty ? "\($0) (\(whose))" : $0 }.joined(separator: ", ")
         let entity = stored.place.entity
         let error =
             start.isSentAsRead

@@ -56,6 +56,10 @@ extension MailDestination {
     package static func authorizeBelonging(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws {
+        // Servers of the version before write until the migration is committed.
+        _ = try connection.query(
+            "LOCK TABLE \(organization.qualified("mailbox")), \(organization.qualified("mail_destination")) IN SHARE ROW EXCLUSIVE MODE"
+        )
         let untagged = try all([.mailbox], in: organization, on: connection).filter { destination, tag in
             tag == nil && destination.value("emailserverprofile") == nil && destination.value("username") == nil
         }
