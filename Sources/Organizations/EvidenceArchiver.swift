@@ -39,11 +39,11 @@ package struct EvidenceArchiver: Sendable {
     ///
     /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file must not be written.
     package func archiveEvents(before date: Date, to path: String) async throws -> Summary {
-        let start = try await registry.asOwner { try EventArchivePosition.require(organization, under: kek, on: $0) }
-        let (summary, last, digest) = try await registry.asOwner(.repeatableRead) {
+        let start = try await asOwner { try EventArchivePosition.require(organization, under: kek, on: $0) }
+        let (summary, last, digest) = try await asOwner(.repeatableRead) {
             try write(before: date, after: start, to: path, on: $0)
         }
-        try await registry.asOwner { connection in
+        try await asOwner { connection in
             // Only the events right after the last archive may be moved.
             let locked = try EventArchivePosition.require(organization, under: kek, on: connection)
             guard locked == start else {
@@ -127,10 +127,10 @@ package struct EvidenceArchiver: Sendable {
 
     /// Archives the blocks of the audit all of whose entries are from before a time.
     package func archiveAudit(before date: Date, to path: String) async throws -> Summary {
-        let (summary, digest, entries) = try await registry.asOwner(.repeatableRead) {
+        let (summary, digest, entries) = try await asOwner(.repeatableRead) {
             try writeAudit(before: date, to: path, on: $0)
         }
-        try await registry.asOwner { connection in
+        try await asOwner { connection in
             let audit = try known(on: connection)
             guard audit.anchor?.first == summary.first else {
                 throw FieldsealError(
@@ -236,16 +236,24 @@ package struct EvidenceArchiver: Sendable {
 
     // MARK: Steps
 
-    /// What the chain of events says of the audit.
-    private func known(on connection: isolated PostgresConnection) throws -> AttestedAnchor {
+    /// A transaction as the owner, which says in words what is wrong with the chain of events.
+    private func asOwner<Result: Sendable>(
+        _ isolation: PostgresConnection.Isolation = .readCommitted,
+        _ body: @Sendable (isolated PostgresConnection) throws -> Result
+    ) async throws -> Result {
         do {
-            return try AttestedAnchor(of: organization, under: kek, on: connection)
+            return try await registry.asOwner(isolation, body)
         } catch let problem as EventChainProblem {
             throw FieldsealError(
                 .invalidArgument,
-                "The security events are not as they were recorded (\(problem.description)), so nothing was archived. See: fieldseal events verify."
+                "The security events are not as they were recorded (\(problem.description)), so nothing was removed. See: fieldseal events verify."
             )
         }
+    }
+
+    /// What the chain of events says of the audit.
+    private func known(on connection: isolated PostgresConnection) throws -> AttestedAnchor {
+        try AttestedAnchor(of: organization, under: kek, on: connection)
     }
 
     /// Refuses to overwrite a file, unless it is an archive whose contents are still in the database.
