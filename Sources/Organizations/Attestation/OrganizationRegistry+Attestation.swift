@@ -57,12 +57,14 @@ extension OrganizationRegistry {
                 [.uuid(organization.id)])
             _ = try connection.query("DELETE FROM config.approval WHERE organization_id = $1", [.uuid(organization.id)])
             try registry.insertState(of: organization, grants, after: revision, on: connection)
-            var details = report.differences.isEmpty ? "nothing differed" : report.differences.joined(separator: "; ")
+            var details =
+                report.differences.isEmpty
+                ? AttestedAnchor.nothingDiffered : "attested again: " + report.differences.joined(separator: "; ")
             if !report.isListed {
                 details +=
                     "; grants power by its tag alone: \(report.authentic.isEmpty ? "nothing" : report.authentic.joined(separator: ", "))"
             }
-            try SecurityEvent(.organizationAttached, .succeeded, details: "attested again: \(details)".prefix(2_000).description)
+            try SecurityEvent(.organizationAttached, .succeeded, details: details.prefix(2_000).description)
                 .insert(for: organization, by: caller, under: registry.kek, on: connection)
             if let difference = report.auditDifference {
                 try AuditAnchor.beginAnew(organization, by: caller, under: registry.kek, because: difference, on: connection)

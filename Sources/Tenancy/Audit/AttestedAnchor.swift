@@ -8,10 +8,13 @@ package import PostgresClient
 package struct AttestedAnchor {
     /// How many events are read at a time.
     private static let rangeLength = 20_000
-    /// The events with which an organization came from another database, where transactions have other numbers.
+    /// The events with which an organization came from another database, where transactions have other numbers. Its present state may
+    /// also have been accepted where it is, after a restore. If nothing differed then, it is the state that was attested before.
     private static let arrivals: [SecurityEvent.Kind] = [
         .organizationAttached, .organizationImported, .organizationCloned, .organizationMoved,
     ]
+    /// What the event says of a state that was accepted without a difference.
+    package static let nothingDiffered = "attested again: nothing differed"
 
     private let organization: Organization
     /// What the event says; nil while nothing was sealed.
@@ -70,7 +73,7 @@ package struct AttestedAnchor {
             """
             SELECT max(id), (array_agg(hash ORDER BY id DESC))[1], min(id) FILTER (WHERE (is_linked AND is_whole) IS NOT TRUE),
                    max(id) FILTER (WHERE is_about), (array_agg(details ORDER BY id DESC) FILTER (WHERE is_about))[1],
-                   max(id) FILTER (WHERE kind = ANY ($5))
+                   max(id) FILTER (WHERE kind = ANY ($5) AND details IS DISTINCT FROM $6)
               FROM (SELECT security_event_id AS id, hash, kind, details, hash = \(EventHash.sql) AS is_whole,
                            previous_hash IS NOT DISTINCT FROM lag(hash, 1, $2) OVER (ORDER BY security_event_id) AS is_linked,
                            kind = ANY ($4) AND details LIKE '\(AuditAnchor.pattern)' AS is_about
@@ -79,7 +82,7 @@ package struct AttestedAnchor {
             """,
             [
                 .int64(Int64(place.id)), .bytes(place.hash), .int64(Int64(length)), .texts(AuditAnchor.kinds.map(\.rawValue)),
-                .texts(Self.arrivals.map(\.rawValue)),
+                .texts(Self.arrivals.map(\.rawValue)), .text(Self.nothingDiffered),
             ])[0]
         guard let last: Int = try row.decodeIfPresent(0) else { return false }
         if let broken: Int = try row.decodeIfPresent(2) {
