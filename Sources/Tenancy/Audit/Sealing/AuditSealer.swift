@@ -20,8 +20,10 @@ struct AuditSealer {
     private var audit: String { organization.qualified("audit") }
     private var table: String { organization.qualified("audit_block") }
 
-    /// How long a lock is waited for.
+    /// How long a command waits for a lock.
     private static let lockTimeout = "10s"
+    /// How long a server does, which comes again and has others to seal.
+    private static let serverLockTimeout = "1s"
 
     /// A walk through all entries that are not sealed, in order of their times. What it has passed at its end was committed before it began.
     struct Pass {
@@ -67,6 +69,13 @@ struct AuditSealer {
                 + "again. If that does not help, see pg_locks.")
     }
 
+    private var isOvertaken: FieldsealError {
+        FieldsealError(
+            .concurrencyVersionMismatch,
+            "The audit of \(organization.name) was not sealed: meanwhile it was archived, or what differs in it was accepted. Run it again."
+        )
+    }
+
     private func sealLocked(_ pass: Pass?, restingFor rest: Int, on connection: isolated PostgresConnection) throws -> Batch {
         let row = try connection.query(
             "SELECT pg_catalog.clock_timestamp(), \(AuditSnapshot.sql), EXISTS (SELECT FROM \(audit) WHERE block IS NULL)")[0]
@@ -106,7 +115,8 @@ struct AuditSealer {
 
     /// One server seals at a time. Only the service and the owner can lock its row.
     private func lock(waits: Bool, on connection: isolated PostgresConnection) throws {
-        _ = try connection.query("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [.text(Self.lockTimeout)])
+        let timeout = waits ? Self.lockTimeout : Self.serverLockTimeout
+        _ = try connection.query("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [.text(timeout)])
         let id = [PostgresParameter.uuid(organization.id)]
         let locking =
             "SELECT FROM config.audit_sealing WHERE organization_id = $1 FOR UPDATE\(waits ? "" : " SKIP LOCKED")"
@@ -177,7 +187,7 @@ struct AuditSealer {
         var present = known
         try present.follow(to: change.state, on: connection)
         // An archive, or an acceptance of what differed.
-        guard present.anchor == known.anchor else { throw isLocked }
+        guard present.anchor == known.anchor else { throw isOvertaken }
         _ = try connection.pipeline(blocks.map { $0.insertion(into: table) })
         let former = known.anchor
         let anchor = AuditAnchor(last: last.number, digest: last.digest, first: former?.first ?? 1, before: former?.before)

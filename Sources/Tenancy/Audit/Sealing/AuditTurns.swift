@@ -33,7 +33,8 @@ package struct AuditTurns: Sendable {
             place = found.place
             names += found.names.filter { !names.contains($0) }
         }
-        names += failures.keys.filter { !names.contains($0) }
+        // Those that failed may wait for a lock. The others do not wait for them.
+        names = names.filter { failures[$0] == nil } + failures.keys
         var notices: [Notice] = []
         for name in names where !Task.isCancelled {
             var session: Session?
@@ -47,7 +48,7 @@ package struct AuditTurns: Sendable {
                 }
             } catch {
                 // The log and the doctor name an organization that is refused.
-                guard let session else {
+                if session == nil, error is FieldsealError {
                     failures[name] = nil
                     continue
                 }
@@ -55,7 +56,7 @@ package struct AuditTurns: Sendable {
                 guard let count = failures[name], count.isMultiple(of: Self.patience) else { continue }
                 let reason = (error as? FieldsealError)?.message ?? "the database refuses it"
                 if count == Self.patience { notices.append(Notice(organization: name, reason: reason)) }
-                _ = try? await session.recordUnsealed(for: seconds * Self.patience, because: reason)
+                _ = try? await session?.recordUnsealed(for: seconds * Self.patience, because: reason)
             }
         }
         return notices

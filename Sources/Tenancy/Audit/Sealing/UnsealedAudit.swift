@@ -14,79 +14,125 @@ package enum UnsealedAudit {
         _ = try connection.query("INSERT INTO config.unsealed_audit (organization_id) VALUES ($1)", [.uuid(organization.id)])
     }
 
-    /// The organizations that are noted and have entries to seal, and removes notes that nothing relies on.
+    /// How long a look waits for a lock, so that locks on a few organizations do not hold up the others.
+    private static let lockTimeout = "1s"
+
+    /// The organizations that are noted and may have entries to seal. Removes notes that nothing relies on.
     package static func names(in pool: ConnectionPool) async throws -> [String] {
-        try await pool.withConnection { connection in
-            let organizations = try connection.query(
-                """
-                SELECT DISTINCT u.organization_id, o.name FROM config.unsealed_audit AS u LEFT JOIN config.organization AS o USING (organization_id)
-                """)
-            var names: [String] = []
-            for row in organizations {
-                guard let name: String = try row.decodeIfPresent(1) else {
-                    // It was removed, or moved to another database.
-                    _ = try connection.query(
-                        "DELETE FROM config.unsealed_audit WHERE organization_id = $1 AND noted_on < now() - interval '\(lifetime)'",
-                        [.uuid(try row.decode(0))])
-                    continue
-                }
-                let organization = Organization(id: try row.decode(0), name: name)
-                switch try hasUnsealed(organization, on: connection) {
-                case true?: names.append(name)
-                case false?: try settle(organization, on: connection)
-                case nil: break
+        var names: [String] = []
+        for (id, name) in try await noted(in: pool) where !Task.isCancelled {
+            guard let name else {
+                // It was removed, or moved to another database.
+                try? await delete("noted_on < now() - interval '\(lifetime)'", of: id, in: pool)
+                continue
+            }
+            let organization = Organization(id: id, name: name)
+            switch await hasUnsealed(organization, in: pool) {
+            case true?: names.append(name)
+            // A note that stays does no harm.
+            case false?: try? await settle(organization, in: pool)
+            case nil: break
+            }
+        }
+        return names
+    }
+
+    /// The organizations that are noted. All of them if the notes can't be read: SQL may hold a lock.
+    private static func noted(in pool: ConnectionPool) async throws -> [(UUID, String?)] {
+        do {
+            return try await pool.withConnection { connection -> [(UUID, String?)] in
+                try looking(on: connection) {
+                    try connection.query(
+                        """
+                        SELECT DISTINCT u.organization_id, o.name
+                          FROM config.unsealed_audit AS u LEFT JOIN config.organization AS o USING (organization_id)
+                        """
+                    ).map { (try $0.decode(0), try $0.decodeIfPresent(1)) }
                 }
             }
-            return names
+        } catch let error as PostgresError where error.kind == .server {
+            return try await pool.withConnection { connection -> [(UUID, String?)] in
+                try connection.query("SELECT organization_id, name FROM config.organization")
+                    .map { (try $0.decode(0), try $0.decodeIfPresent(1)) }
+            }
         }
     }
 
     /// How many organizations a turn looks at whether or not they are noted: SQL may have deleted a note.
     private static let inTurn = 10
 
-    /// Organizations with entries to seal among the few that follow on another one, and the last of those few.
+    /// Organizations that may have entries to seal among the few that follow on another one, and the last of those few.
     static func names(behind place: UUID?, in pool: ConnectionPool) async throws -> (names: [String], place: UUID?) {
-        try await pool.withConnection { connection in
-            let rows = try connection.query(
+        let organizations = try await pool.withConnection { connection in
+            try connection.query(
                 """
                 SELECT organization_id, name FROM config.organization WHERE $1::uuid IS NULL OR organization_id > $1
                  ORDER BY organization_id LIMIT \(inTurn)
-                """, [.uuid(place)])
-            var names: [String] = []
-            for row in rows {
-                let organization = Organization(id: try row.decode(0), name: try row.decode(1))
-                if try hasUnsealed(organization, on: connection) ?? false { names.append(organization.name) }
-            }
-            // Behind the last one, the first follows.
-            return (names, try rows.count < inTurn ? nil : rows[rows.count - 1].decode(0))
+                """, [.uuid(place)]
+            ).map { Organization(id: try $0.decode(0), name: try $0.decode(1)) }
         }
+        var names: [String] = []
+        for organization in organizations {
+            if await hasUnsealed(organization, in: pool) ?? false { names.append(organization.name) }
+        }
+        // Behind the last one, the first follows.
+        return (names, organizations.count < inTurn ? nil : organizations.last?.id)
     }
 
-    /// Whether there are entries to seal; nil for a schema that is missing, not migrated yet, or damaged: the doctor
-    /// says what is wrong with it, and the others are sealed.
-    private static func hasUnsealed(_ organization: Organization, on connection: isolated PostgresConnection) throws -> Bool? {
-        let isThere: Bool = try connection.query(
-            "SELECT to_regclass($1) IS NOT NULL", [.text(organization.qualified("audit_block"))])[0].decode(0)
-        guard isThere else { return nil }
+    /// Whether there are entries to seal; nil for a schema that is missing or not migrated yet, which the doctor names.
+    ///
+    /// An organization that can't be looked at may have some. Sealing it fails too then, and is counted.
+    private static func hasUnsealed(_ organization: Organization, in pool: ConnectionPool) async -> Bool? {
         do {
-            return try connection.query("SELECT EXISTS (SELECT FROM \(organization.qualified("audit")) WHERE block IS NULL)")[0]
-                .decode(0)
-        } catch let error as PostgresError where error.kind == .server {
-            return nil
+            return try await pool.withConnection { connection -> Bool? in
+                try looking(on: connection) { () -> Bool? in
+                    let isThere: Bool = try connection.query(
+                        "SELECT to_regclass($1) IS NOT NULL", [.text(organization.qualified("audit_block"))])[0].decode(0)
+                    guard isThere else { return nil }
+                    return try connection.query(
+                        "SELECT EXISTS (SELECT FROM \(organization.qualified("audit")) WHERE block IS NULL)")[0].decode(0)
+                }
+            }
+        } catch {
+            return true
         }
     }
 
     /// Forgets the note of an organization without entries to seal, in two steps.
-    private static func settle(_ organization: Organization, on connection: isolated PostgresConnection) throws {
-        _ = try connection.query(
+    private static func settle(_ organization: Organization, in pool: ConnectionPool) async throws {
+        try await delete(
             """
-            DELETE FROM config.unsealed_audit WHERE organization_id = $1 AND quiet_after <= pg_snapshot_xmin(pg_current_snapshot())
+            quiet_after <= pg_snapshot_xmin(pg_current_snapshot())
                AND NOT EXISTS (SELECT FROM \(organization.qualified("audit")) WHERE block IS NULL)
-            """, [.uuid(organization.id)])
-        _ = try connection.query(
-            """
-            UPDATE config.unsealed_audit SET quiet_after = pg_snapshot_xmax(pg_current_snapshot())
-             WHERE organization_id = $1 AND quiet_after IS NULL AND noted_on < now() - interval '\(lifetime)'
-            """, [.uuid(organization.id)])
+            """, of: organization.id, in: pool)
+        try await change(
+            "UPDATE config.unsealed_audit SET quiet_after = pg_snapshot_xmax(pg_current_snapshot())",
+            "quiet_after IS NULL AND noted_on < now() - interval '\(lifetime)'", of: organization.id, in: pool)
+    }
+
+    private static func delete(_ condition: String, of organization: UUID, in pool: ConnectionPool) async throws {
+        try await change("DELETE FROM config.unsealed_audit", condition, of: organization, in: pool)
+    }
+
+    /// Changes notes on which no other session has a lock.
+    private static func change(_ change: String, _ condition: String, of organization: UUID, in pool: ConnectionPool) async throws {
+        try await pool.withConnection { connection in
+            try looking(on: connection) {
+                _ = try connection.query("LOCK TABLE config.unsealed_audit IN ROW EXCLUSIVE MODE NOWAIT")
+                _ = try connection.query(
+                    """
+                    \(change) WHERE ctid = ANY (ARRAY(
+                        SELECT ctid FROM config.unsealed_audit WHERE organization_id = $1 AND \(condition) FOR UPDATE SKIP LOCKED))
+                    """, [.uuid(organization)])
+            }
+        }
+    }
+
+    /// A transaction that waits for locks a moment only.
+    private static func looking<Result>(on connection: isolated PostgresConnection, _ body: () throws -> Result) throws -> Result {
+        try connection.transaction {
+            _ = try connection.query("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [.text(lockTimeout)])
+            return try body()
+        }
     }
 }

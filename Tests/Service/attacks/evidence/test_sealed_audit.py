@@ -517,6 +517,52 @@ def test_what_an_operator_accepts_is_sealed_anew_on_record(own_cluster):
     assert any("block 2" in p for p in problems(own_cluster))
 
 
+def test_an_attach_that_accepts_nothing_takes_no_entry_of_any_time(own_cluster):
+    seal(own_cluster)
+    own_cluster.run("org", "attach", "contoso", "--yes")
+    own_cluster.sql(f"SET session_replication_role = replica; {FORGED.format('createdon', 'now() - interval $$1 year$$')}")
+    seal(own_cluster)
+    [doubted] = events(own_cluster, "audit entries doubted")
+    assert "its time is before its transaction began" in doubted and problems(own_cluster) == []
+
+
+def test_a_sealing_tells_of_an_acceptance_that_came_in_between(own_cluster):
+    write(own_cluster, "before", 3)
+    seal(own_cluster)
+    write(own_cluster, "waits")
+    own_cluster.sql("SET session_replication_role = replica; DELETE FROM audit WHERE auditid = (SELECT auditid FROM audit WHERE block = 1 LIMIT 1)")
+    accepted = []
+
+    def accept(_, sql):
+        if "SET block = $1" in sql and not accepted:
+            accepted.append(own_cluster.run("org", "attach", "contoso", "--yes").stdout)
+
+    own_cluster.proxy.reset(accept)
+    refused = own_cluster.run("events", "seal", "--org", "contoso", settings="proxied", check=False)
+    own_cluster.proxy.reset()
+    assert "was taken out" in accepted[0]
+    assert refused.returncode == 1 and "what differs in it was accepted. Run it again." in refused.stdout, refused
+    assert seal(own_cluster) > 0 and problems(own_cluster) == []
+
+
+def test_an_archive_says_what_is_wrong_with_events_that_came_in_between(own_cluster, tmp_path):
+    seal(own_cluster)
+    until(lambda: own_cluster.sql("SELECT max(createdon) < date_trunc('second', now()) FROM audit") != [(False,)])
+    [(before,)] = own_cluster.sql("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+    count = own_cluster.sql("SELECT count(*) FROM audit")
+    with psycopg.connect(own_cluster.superuser) as owner:
+        owner.execute("SELECT FROM config.attested_state FOR UPDATE")
+        archiving = own_cluster.popen("events", "archive", "--audit", "--org", "contoso", "--before", before, "--to", str(tmp_path / "file"))
+        until(lambda: own_cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%attested_state%'") == [(1,)])
+        owner.execute("SET session_replication_role = replica")
+        owner.execute("CREATE TEMP TABLE forged AS SELECT * FROM org_contoso.security_event ORDER BY security_event_id DESC LIMIT 1")
+        owner.execute("UPDATE forged SET security_event_id = security_event_id + 1")
+        owner.execute("INSERT INTO org_contoso.security_event OVERRIDING SYSTEM VALUE SELECT * FROM forged")
+    _, told = archiving.communicate("")
+    assert archiving.returncode and "The security events are not as they were recorded (" in told and "so nothing was removed" in told, told
+    assert own_cluster.sql("SELECT count(*) FROM audit") == count
+
+
 # Crashes, servers and organizations that sleep ------------------------------------------------------------------------------------
 
 
@@ -601,6 +647,37 @@ def test_a_lock_on_the_audit_is_told_of_after_a_while(own_cluster):
             write(own_cluster, "later")
             until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
             assert "audit-not-sealed" not in codes(own_cluster) and problems(own_cluster) == []
+        finally:
+            server.stop()
+
+
+def test_locks_on_some_organizations_keep_no_other_from_being_sealed(own_cluster):
+    own_cluster.run("org", "create", "fabrikam")
+    own_cluster.run("events", "seal")
+    [(id,)] = own_cluster.sql("SELECT organization_id FROM org_fabrikam.encryption")
+    # Old notes of an organization without new entries, and of some that are gone.
+    own_cluster.sql("INSERT INTO config.unsealed_audit (organization_id) SELECT gen_random_uuid() FROM generate_series(1, 20)")
+    own_cluster.sql("UPDATE config.unsealed_audit SET noted_on = noted_on - interval '1 hour'")
+    with psycopg.connect(own_cluster.superuser) as service, psycopg.connect(own_cluster.superuser) as owner:
+        service.execute("SET ROLE fieldseal_service")
+        service.execute("SELECT FROM config.unsealed_audit WHERE organization_id <> %s FOR UPDATE", [id])
+        server = Server(own_cluster, sealing="1")
+        try:
+            quiet = f"SELECT quiet_after IS NOT NULL FROM config.unsealed_audit WHERE organization_id = '{id}'"
+            until(lambda: own_cluster.sql(quiet) in ([], [(True,)]))
+            write(own_cluster, "waits")
+            until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
+            # Not even read.
+            write(own_cluster, "waits longer")
+            owner.execute("SET ROLE fieldseal_owner")
+            owner.execute("LOCK TABLE org_contoso.audit")
+            write(own_cluster, "theirs", schema="org_fabrikam")
+            until(lambda: own_cluster.sql("SELECT count(*) FROM org_fabrikam.audit WHERE block IS NULL") == [(0,)])
+            until(lambda: own_cluster.sql("SELECT count(*) FROM security_event WHERE kind = 'audit not sealed'") == [(1,)])
+            assert "another session has a lock on it" in events(own_cluster, "audit not sealed")[0]
+            owner.rollback()
+            until(lambda: own_cluster.sql("SELECT count(*) FROM audit WHERE block IS NULL") == [(0,)])
+            assert problems(own_cluster) == []
         finally:
             server.stop()
 
