@@ -369,7 +369,7 @@ def test_back_leads_to_a_page_wherever_a_form_was_answered(console, script):
         # The key is shown by no way back, and a page says so.
         confirm(driver, console)
         assert "Keep it away from this server" in main(driver)
-        assert "which the browser does not keep" in went_back(By.LINK_TEXT, "Done")
+        assert "The browser does not keep that page" in went_back(By.LINK_TEXT, "Done")
         # An error in a form, a sign-in that was refused, and a step of the change of the key.
         driver.get(f"{console.pages}/records/mailboxes/{box}")
         address = driver.find_element(By.ID, "emailaddress")
