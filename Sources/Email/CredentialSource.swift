@@ -152,7 +152,7 @@ struct CredentialSource {
                 .sslRequired,
                 "The profile asks for a connection without TLS, and this deployment does not allow that (mail.allowsPlaintext).")
         }
-        guard let server = profile.value("\(side)serverlocation") ?? profile.value("defaultserverlocation"), !server.isEmpty else {
+        guard let server = MailServers(profile.value).server(of: side), !server.isEmpty else {
             throw FieldsealError(
                 .profileNotAssociated, "The profile names no server of its \(direction.rawValue.lowercased()) mail.")
         }

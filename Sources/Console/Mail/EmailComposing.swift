@@ -150,19 +150,24 @@ extension Console {
         }
     }
 
-    /// To whom else a received e-mail went: its other recipients, without the mailbox that received it.
+    /// To whom else a received e-mail went: its other recipients, without the mailbox that received it and whom it belongs to.
     func otherRecipients(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
         var known = Set(try Self.answered(record).map { $0.lowercased() })
+        var holder: UUID?
         if case .id(let mailbox) = try record.value(of: "receivingmailboxid") {
             var query = RecordQuery()
-            query.outputs = [.init(.column(.init("emailaddress")))]
+            let columns = ["emailaddress", "regardingobjectid", "regardingobjecttypecode"]
+            query.outputs = columns.map { .init(.column(.init($0))) }
             query.filter = .compare(.init("mailboxid"), .equal, .text(mailbox.text))
             query.pageSize = 1
             for own in try await visit.session().list(.mailbox, query).records {
-                known.insert(try Self.text("emailaddress", of: own).lowercased())
+                // Customers may write to the queue's or the user's own address, and their mailbox may have another one.
+                let addresses = [try Self.text("emailaddress", of: own), try await holderAddress(own, visit) ?? ""]
+                known.formUnion(addresses.map { $0.lowercased() })
+                holder = own.mailboxHolder?.id
             }
         }
-        let all = try await addresses(record, visit)
+        let all = try await addresses(record, without: holder, visit)
         var others: [Participation: [String]] = [:]
         for kind in [Participation.to, .cc] {
             let left = (all[kind] ?? []).filter { known.insert($0.lowercased()).inserted }

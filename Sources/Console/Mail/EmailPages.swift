@@ -170,7 +170,7 @@ extension Console {
         for party in try await participants(record, visit) {
             guard let kind = Participation(rawValue: Int(party.kind)) else { continue }
             // The name that a received e-mail has for an address, and not that of a record that has the address as well.
-            let (address, name) = (party.address, isReceived && party.isRecord && party.address != nil ? nil : party.name)
+            let (address, name) = (party.address, isReceived && party.recordID != nil && party.address != nil ? nil : party.name)
             let shown: String? =
                 if let name, let address, name.lowercased() != address.lowercased() { "\(name) <\(address)>" } else {
                     address ?? name
@@ -183,9 +183,13 @@ extension Console {
     }
 
     /// The addresses that an e-mail is for.
-    func addresses(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
+    ///
+    /// - Parameter left: The id of a record that is left out.
+    func addresses(_ record: Record, without left: UUID? = nil, _ visit: Visit) async throws -> [Participation: [String]] {
         try await participants(record, visit).reduce(into: [:]) { lists, party in
-            guard let kind = Participation(rawValue: Int(party.kind)), let address = party.address else { return }
+            guard let kind = Participation(rawValue: Int(party.kind)), let address = party.address,
+                party.recordID == nil || party.recordID != left
+            else { return }
             lists[kind, default: []].append(address)
         }
     }
@@ -195,11 +199,11 @@ extension Console {
         let kind: Int64
         let address: String?
         let name: String?
-        /// Whether it is a user, a queue or another record.
-        let isRecord: Bool
+        /// The id of the user, the queue or the other record that it is.
+        let recordID: UUID?
     }
 
-    /// The sender and the recipients of an e-mail.
+    /// The sender and all recipients of an e-mail.
     private func participants(_ record: Record, _ visit: Visit) async throws -> [Party] {
         var query = RecordQuery()
         query.outputs = ["participationtypemask", "addressused", "partyidname", "partyid"].map { .init(.column(.init($0))) }
@@ -207,12 +211,20 @@ extension Console {
             .compare(.init("activityid"), .equal, .text(record.id.text)),
             .isIn(.init("participationtypemask"), Participation.allCases.map { .number($0.sql) }),
         ])
-        query.pageSize = 200
-        return try await visit.session().list(.activityParty, query).records.compactMap { party in
+        let session = try visit.session()
+        var page = try await session.list(.activityParty, query)
+        var parties = page.records
+        while let next = page.next {
+            query.after = next
+            page = try await session.list(.activityParty, query)
+            parties += page.records
+        }
+        return try parties.compactMap { party in
             guard case .int(let kind) = try party.value(of: "participationtypemask") else { return nil }
             let address: String? = if case .text(let text) = try party.value(of: "addressused") { text } else { nil }
             let name: String? = if case .text(let text) = try party.value(of: "partyidname"), !text.isEmpty { text } else { nil }
-            return Party(kind: kind, address: address, name: name, isRecord: try party.value(of: "partyid") != .null)
+            let id: UUID? = if case .id(let id) = try party.value(of: "partyid") { id } else { nil }
+            return Party(kind: kind, address: address, name: name, recordID: id)
         }
     }
 

@@ -17,7 +17,7 @@ extension Record {
 
 // The queue or the user that a mailbox belongs to. Its e-mails are theirs, and it sends in their name.
 extension Console {
-    /// Whose stored password a mailbox uses and at which servers, for the question before its settings are confirmed: as settings, and
+    /// Whose stored password a mailbox may use and at which servers, for the question before its settings are confirmed: as settings, and
     /// in words.
     func holderSettings(
         _ record: Record?, _ typing: TypedRecord, _ visit: Visit
@@ -29,8 +29,8 @@ extension Console {
         let kind = visit.text("entity:\(holder.entity.logicalName)")
         let servers = try await servers(typing, visit).joined(separator: ", ")
         let sentence = visit.text(
-            "settingsWhose",
-            ["who": visit.texts.labelled(kind, who), "servers": servers.isEmpty ? visit.text("settingsNoServer") : servers])
+            servers.isEmpty ? "settingsNoServer" : "settingsWhose",
+            ["who": visit.texts.labelled(kind, who), "servers": servers])
         return ([visit.texts.labelled(kind, who)] + (servers.isEmpty ? [] : [servers]), [sentence])
     }
 
@@ -38,16 +38,12 @@ extension Console {
     private func servers(_ typing: TypedRecord, _ visit: Visit) async throws -> [String] {
         let bound = typing.members.first { $0.name.lowercased().hasPrefix("emailserverprofile@") }?.value.string
         guard let bound, case .some((let profile, .id(let id))) = try ParsedValues.reference(bound) else { return [] }
-        let columns = ["incomingserverlocation", "outgoingserverlocation", "defaultserverlocation"]
         var query = RecordQuery()
-        query.outputs = columns.map { .init(.column(.init($0))) }
+        query.outputs = MailServers.attributes.map { .init(.column(.init($0))) }
         query.filter = .compare(.init(profile.primaryID), .equal, .text(id.text))
         query.pageSize = 1
         guard let found = try await visit.session().list(profile, query).records.first else { return [] }
-        let servers = try columns.compactMap { name -> String? in
-            if case .text(let text) = try found.value(of: name), !text.isEmpty { text } else { nil }
-        }
-        return servers.enumerated().filter { servers.firstIndex(of: $0.element) == $0.offset }.map(\.element)
+        return try MailServers { if case .text(let text) = try found.value(of: $0) { text } else { nil } }.names
     }
 
     /// The lines in a mailbox's state about the queue or the user that it belongs to.
@@ -76,19 +72,24 @@ extension Console {
         return fact
     }
 
-    /// The line in a mailbox's state that says as which address its mail goes out, where that is another one than its own.
-    private func sendingFact(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
-        guard case .id(let id) = try record.value(of: "regardingobjectid"),
-            case .text(let type) = try record.value(of: "regardingobjecttypecode"), let entity = EntityCatalog.entity(type),
-            let name = ["queue": "emailaddress", "systemuser": "internalemailaddress"][type],
+    /// The address of the queue or the user that a mailbox belongs to; nil without one, and if the person may not read it.
+    func holderAddress(_ mailbox: Record, _ visit: Visit) async throws -> String? {
+        guard let (entity, id) = mailbox.mailboxHolder,
+            let name = ["queue": "emailaddress", "systemuser": "internalemailaddress"][entity.logicalName],
             Navigation.mayList(entity, visit.roles)
-        else { return [] }
+        else { return nil }
         var query = RecordQuery()
         query.outputs = [.init(.column(.init(name)))]
         query.filter = .compare(.init(entity.primaryID), .equal, .text(id.text))
         query.pageSize = 1
-        guard let owner = try await visit.session().list(entity, query).records.first,
-            case .text(let address) = try owner.value(of: name), !address.isEmpty,
+        guard let holder = try await visit.session().list(entity, query).records.first else { return nil }
+        let address = try Self.text(name, of: holder)
+        return address.isEmpty ? nil : address
+    }
+
+    /// The line in a mailbox's state that says as which address its mail goes out, where that is another one than its own.
+    private func sendingFact(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
+        guard let address = try await holderAddress(record, visit),
             address.lowercased() != (try Self.text("emailaddress", of: record)).lowercased()
         else { return [] }
         return [["label": visit.text("sendsAs"), "time": false, "value": address, "href": false]]

@@ -268,6 +268,30 @@ def test_a_save_confirms_servers_that_sql_wrote_after_a_question(console, plante
     assert named() == []
 
 
+def test_the_question_before_a_mailbox_is_confirmed_names_the_servers_of_its_holders_password(console):
+    """The default server only for a side that has none of its own."""
+    admin = Visitor(console)
+    queue, other = (console.create("queues", {"name": f"{name} of the servers", "emailaddress": f"{name}-of-servers@contoso.example"}) for name in ("first", "other"))
+    box = console.request("GET", f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+    console.sql("UPDATE org_contoso.mailbox SET regardingobjectid = %s WHERE mailboxid = %s", [other, box])
+
+    def asked():
+        page = admin.get(f"records/mailboxes/{box}").text
+        return text(admin.send(f"records/mailboxes/{box}", **browser_form(page, f"/{box}").fields))
+
+    assert f"No server is set yet. Once there is one, a password that is stored for Queue: other of the servers ({other}) may go there." in asked()
+    servers = {"incomingserverlocation": "in.contoso.example", "outgoingserverlocation": "out.contoso.example", "defaultserverlocation": "default.contoso.example"}
+    profile = console.create("emailserverprofiles", {"name": "servers of the question", **servers})
+    console.sql("UPDATE org_contoso.mailbox SET emailserverprofile = %s WHERE mailboxid = %s", [profile, box])
+    for changed, named in (({}, "in.contoso.example, out.contoso.example"), ({"outgoingserverlocation": None}, "in.contoso.example, default.contoso.example"),
+                           ({"incomingserverlocation": None}, "default.contoso.example")):
+        assert not changed or console.request("PATCH", f"emailserverprofiles({profile})", changed).status_code == 204
+        question = asked()
+        assert f"A password that is stored for Queue: other of the servers ({other}) may then go to {named}." in question, question
+        refused = console.request("PATCH", f"mailboxes({box})", {"name": "asked over the API"}).json()["error"]["message"]
+        assert f"the queue {other}, whose stored credential may go to {named}" in refused, refused
+
+
 def test_the_question_names_whose_password_goes_where(console, planted):
     profile, box, named = planted
     queues = [console.create("queues", {"name": f"queue {name} of the question"}) for name in ("one", "two")]

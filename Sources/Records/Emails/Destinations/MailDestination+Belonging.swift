@@ -32,7 +32,7 @@ extension MailDestination {
         return ["regardingobjectid", "regardingobjecttypecode"]
     }
 
-    /// Whose stored credential a mailbox uses, and at which servers; empty for other settings.
+    /// Whose stored credential a mailbox may use, and at which servers; empty for other settings.
     ///
     /// - Parameter after: The mailbox's settings after the write.
     func whose(
@@ -40,15 +40,18 @@ extension MailDestination {
     ) throws -> String {
         guard let holder = value("regardingobjectid"), let type = value("regardingobjecttypecode") else { return "" }
         let profile = after.value("emailserverprofile").flatMap(UUID.init(text:))
-        let servers =
-            try connection.query(
-                """
-                SELECT coalesce(incomingserverlocation, defaultserverlocation), coalesce(outgoingserverlocation, defaultserverlocation)
-                  FROM \(organization.qualified("emailserverprofile")) WHERE emailserverprofileid = $1
-                """, [.uuid(profile)]
-            ).first.map { row in try [0, 1].compactMap { try row.decodeIfPresent($0, as: String.self) } } ?? []
-        let names = servers.isEmpty ? "no server yet" : Set(servers).sorted().joined(separator: ", ")
-        return "the \(type) \(holder), whose stored credential goes to \(names)"
+        let columns = MailServers.attributes
+        let rows = try connection.query(
+            """
+            SELECT \(columns.joined(separator: ", "))
+              FROM \(organization.qualified("emailserverprofile")) WHERE emailserverprofileid = $1
+            """, [.uuid(profile)])
+        let servers = try rows.first.map { row in
+            try MailServers { name in try columns.firstIndex(of: name).flatMap { try row.decodeIfPresent($0, as: String.self) } }
+        }
+        let names = servers?.names.joined(separator: ", ") ?? ""
+        let use = names.isEmpty ? "has no server to go to yet" : "may go to \(names)"
+        return "the \(type) \(holder), whose stored credential \(use)"
     }
 
     /// Binds mailboxes without a server and without a user name to their queues and users, in an organization whose tags do not cover

@@ -182,6 +182,28 @@ def test_an_answer_to_all_goes_to_the_others_and_not_to_the_own_mailbox(console,
         (2, "customer@elsewhere.test"), (2, "second@elsewhere.test"), (3, "boss@elsewhere.test")]
 
 
+def test_an_answer_to_all_does_not_go_to_the_holder_of_the_own_mailbox(console):
+    """Customers write to the address of the queue or the user, and their mailbox may have another one. All other recipients stay."""
+    visitor = Visitor(console)
+    queue = console.create("queues", {"name": "Orders", "emailaddress": "orders@contoso.example"})
+    box = console.request("GET", f"queues({queue})?$select=_defaultmailbox_value").json()["_defaultmailbox_value"]
+    assert console.request("PATCH", f"mailboxes({box})", {"emailaddress": "orders-in@contoso.example"}).status_code == 204
+    id, alone, large = (received(console, box, f"<p>{name}</p>", subject=name) for name in ("to the queue", "to the queue alone", "to very many"))
+    party = "INSERT INTO org_contoso.activityparty (activitypartyid, activityid, participationtypemask, addressused, partyid, partyobjecttypecode) VALUES (gen_random_uuid(), %s, 2, %s, %s, %s)"
+    for email, address, record in (
+            (id, "Orders@contoso.example", None), (id, "orders-in@contoso.example", None), (id, "second@elsewhere.test", None),
+            # An earlier address of the queue, known by the queue itself.
+            (id, "earlier-orders@contoso.example", queue), (alone, "orders@contoso.example", None)):
+        console.sql(party, [email, address, record, record and "queue"])
+    assert form(visitor.get(f"records/emails/{id}/reply-all").text, "/reply-all").fields["to"] == "customer@elsewhere.test, second@elsewhere.test"
+    assert "Reply to all" not in visitor.get(f"records/emails/{alone}").text
+    # Of very many recipients, too.
+    console.sql("INSERT INTO org_contoso.activityparty (activitypartyid, activityid, participationtypemask, addressused) "
+                "SELECT gen_random_uuid(), %s, 2, 'r' || n || '@elsewhere.test' FROM generate_series(1, 6000) AS n", [large])
+    answer = form(visitor.get(f"records/emails/{large}/reply-all").text, "/reply-all").fields["to"].split(", ")
+    assert len(answer) == 6001 and {"customer@elsewhere.test", "r1@elsewhere.test", "r6000@elsewhere.test"} <= set(answer)
+
+
 def test_the_view_of_unanswered_e_mails_has_those_alone_that_nobody_answers(console, box):
     visitor = Visitor(console)
     ids = {name: received(console, box, "<p>a</p>", subject=f"{name} of the view") for name in ("open", "replied", "failed", "forwarded")}
