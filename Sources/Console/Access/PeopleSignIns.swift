@@ -8,7 +8,7 @@ import Tenancy
 struct PeopleSignIns {
     /// The last sign-ins by actor, and the time since when all are known.
     let last: [String: Date]
-    private let since: Date?
+    private let since: Date
     /// When links were withdrawn, by the names of those who used none after that.
     private let withdrawn: [String: Date]
 
@@ -50,7 +50,7 @@ struct PeopleSignIns {
         if entry.invitation != nil { return ("", "invited") }
         if entry.invitationEnded != nil { return ("warn", "linkExpired") }
         // Of a person who has been here for longer than sign-ins are known, nothing is said.
-        guard let since, entry.createdOn >= since else { return nil }
+        guard entry.createdOn >= since else { return nil }
         guard let end = withdrawn[entry.name], end >= entry.createdOn else { return ("", "notSignedInYet") }
         return ("warn", "linkWithdrawn")
     }

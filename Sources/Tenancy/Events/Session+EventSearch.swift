@@ -78,19 +78,26 @@ extension Session {
         }
     }
 
+    /// How many of the newest sign-ins are read.
+    private static let searchedSignIns = 5_000
+
     /// The last sign-ins of people and clients by actor, among the newest sign-ins, and the time since when all are among them.
-    package func lastSignIns() async throws -> (last: [String: Date], since: Date?) {
+    package func lastSignIns() async throws -> (last: [String: Date], since: Date) {
         try requireSystemAdministrator(to: "read security events")
         return try await deployment.pool.withConnection { connection in
             let rows = try connection.query(
                 """
-                SELECT actor, max(occurred_on), min(min(occurred_on)) OVER () FROM (
+                SELECT actor, max(occurred_on), min(min(occurred_on)) OVER (), (sum(count(*)) OVER ())::bigint FROM (
                     SELECT actor, occurred_on FROM \(organization.qualified("security_event"))
-                     WHERE \(EventsOfKind.condition("$1")) AND outcome = 'succeeded' \(EventsOfKind.newestFirst) LIMIT 5000) AS newest
+                     WHERE \(EventsOfKind.condition("$1")) AND outcome = 'succeeded' \(EventsOfKind.newestFirst) LIMIT $2) AS newest
                  GROUP BY actor
-                """, [.text(SecurityEvent.Kind.signedIn.rawValue)])
+                """, [.text(SecurityEvent.Kind.signedIn.rawValue), .int64(Int64(Self.searchedSignIns))])
             let last = try rows.reduce(into: [:]) { $0[try $1.decode(0, as: String.self)] = try $1.decode(1, as: Date.self) }
-            return (last, try rows.first?.decode(2, as: Date.self))
+            if let row = rows.first, try row.decode(3, as: Int.self) >= Self.searchedSignIns { return (last, try row.decode(2)) }
+            // These are all that were not archived.
+            let archived = try connection.query(
+                "SELECT last_occurred_on FROM config.event_archive WHERE organization_id = $1", [.uuid(organization.id)])
+            return (last, try archived.first?.decode(0, as: Date.self) ?? .distantPast)
         }
     }
 }

@@ -11,6 +11,7 @@ import requests
 from attested import Attestor
 from html_forms import form as form_of, forms, subject
 from one_time import one_time_password
+from service import Deployment
 
 
 class Visitor:
@@ -261,6 +262,17 @@ def test_the_state_of_a_person_says_whether_they_have_signed_in(console):
     admin.send("access/withdraw-invitation", **fields_of_question(admin.send("access/withdraw-invitation", id=id)))
     admin.send("access/end-user-sessions", **fields_of_question(admin.send("access/end-user-sessions", id=id)))
     assert state() == "active"
+
+
+def test_people_who_were_here_before_the_first_sign_in_are_not_active():
+    with Deployment.made() as deployment:
+        deployment.pages = f"{deployment.dev['baseURL']}/contoso"
+        person(deployment, "early-ella"), person(deployment, "chief-chloe", "System Administrator")
+        chloe = Visitor(deployment, "chief-chloe", password("chief-chloe"))
+        states = re.findall(r'<span class="badge[^"]*">([^<]*)</span>', chloe.get("access?q=early-ella").text)
+        assert states == ["not signed in yet"], states
+        [own] = re.findall(r'<span class="badge[^"]*">([^<]*)</span>', chloe.get("access?q=chief-chloe").text)
+        assert own == "active"
 
 
 @pytest.mark.parametrize("ends", ["used", "reset", "disabled", "promoted", "over"])
