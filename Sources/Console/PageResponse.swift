@@ -16,6 +16,8 @@ struct PageResponse {
 
     var content: Content
     var cookies: [String] = []
+    /// Whether the page must not be led to, because it keeps what was typed in secret.
+    var hasNoAddress = false
 
     static func page(_ template: String, _ values: [String: Any], status: HTTPResponse.Status = .ok) -> PageResponse {
         PageResponse(content: .page(template, values, status))

@@ -173,17 +173,22 @@ package struct EvidenceArchiver: Sendable {
             on: connection)
     }
 
+    /// Entries of one file at most: each takes 32 bytes of memory while it is written and removed.
+    private static let entriesAtMost = 10_000_000
+
     /// What a file of the audit before a time holds.
     private func auditSummary(before date: Date, on connection: isolated PostgresConnection) throws -> EventArchiveFile.Summary {
         let (table, blocks) = (organization.qualified("audit"), organization.qualified("audit_block"))
         let anchor = try known(on: connection).anchor
         let row = try connection.query(
             """
-            SELECT sum(b.entries), max(b.number) FROM \(blocks) AS b
-             WHERE b.number <= $2 AND b.number < coalesce((
-                SELECT n.number FROM \(blocks) AS n
-                 WHERE EXISTS (SELECT FROM \(table) AS a WHERE a.block = n.number AND a.createdon >= $1) ORDER BY n.number LIMIT 1), $2 + 1)
-            """, [.timestamp(date), .int64(Int64(anchor?.last ?? 0))])[0]
+            SELECT sum(b.entries)::bigint, max(b.number) FROM (
+                SELECT number, entries, sum(entries) OVER (ORDER BY number) AS total FROM \(blocks) WHERE number <= $2 AND number < coalesce((
+                    SELECT n.number FROM \(blocks) AS n
+                     WHERE EXISTS (SELECT FROM \(table) AS a WHERE a.block = n.number AND a.createdon >= $1) ORDER BY n.number LIMIT 1),
+                    $2 + 1)) AS b
+             WHERE b.total <= $3
+            """, [.timestamp(date), .int64(Int64(anchor?.last ?? 0)), .int64(Int64(Self.entriesAtMost))])[0]
         guard let anchor, let count: Int = try row.decodeIfPresent(0), let last: Int = try row.decodeIfPresent(1),
             last >= anchor.first
         else {

@@ -135,8 +135,13 @@ extension Console {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         guard !signed.isFresh else { return nil }
         let kept = try KeptForm(deployment.kek, signed).sealed(visit.form, path: path)
-        return try await freshPage(visit, kept: kept, asksCode: Self.needsCode(signed, for: path))
+        var page = try await freshPage(visit, kept: kept, asksCode: Self.needsCode(signed, for: path))
+        // A form may have a new key or another person's password.
+        page.hasNoAddress = !visit.form.keys.allSatisfy(Self.fieldsWithoutSecrets.contains)
+        return page
     }
+
+    private static let fieldsWithoutSecrets: Set = ["csrf", "id", "confirmed"]
 
     /// Whether the one-time password is asked for too. The form that turns it off has one.
     private static func needsCode(_ signed: ConsoleSessions.AuthenticatedUser, for path: String?) -> Bool {
@@ -196,7 +201,9 @@ extension Console {
             }
             return reply
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
-            return try await freshPage(visit, kept: kept, asksCode: asksCode, problem: visit.texts.told(error.message))
+            var page = try await freshPage(visit, kept: kept, asksCode: asksCode, problem: visit.texts.told(error.message))
+            page.hasNoAddress = kept != nil
+            return page
         }
     }
 

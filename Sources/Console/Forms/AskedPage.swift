@@ -14,7 +14,8 @@ struct AskedPage {
 
     /// The parameter of the address.
     static let parameter = "asked"
-    /// The pages that only ask. None of them shows a secret.
+    /// The pages that only ask. None of them shows a secret. One that keeps a typed secret, sealed, is not led to: addresses are kept in
+    /// histories and logs.
     private static let templates: Set<String> = ["confirm", "mailbox-question", "fresh"]
     /// The bytes of a sealed page at most. Servers between here and the browser take addresses of 8 KiB.
     private static let limit = 6_000
@@ -26,9 +27,9 @@ struct AskedPage {
 
     /// The response that leads to a page; the response itself if it is no question, or is too large for an address.
     func led(_ reply: PageResponse, at path: String) throws -> PageResponse {
-        guard case .page(let template, var values, let status) = reply.content, Self.templates.contains(template) else {
-            return reply
-        }
+        guard case .page(let template, var values, let status) = reply.content, Self.templates.contains(template),
+            !reply.hasNoAddress
+        else { return reply }
         // The page that is loaded has the token of its own session.
         values["csrf"] = nil
         guard let json = JSONValue(ofTemplate: values) else { return reply }

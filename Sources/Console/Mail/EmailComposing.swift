@@ -1,3 +1,4 @@
+import Email
 import Foundation
 import HTTPTypes
 import JSON
@@ -170,7 +171,8 @@ extension Console {
         let all = try await addresses(record, without: holder, visit)
         var others: [Participation: [String]] = [:]
         for kind in [Participation.to, .cc] {
-            let left = (all[kind] ?? []).filter { known.insert($0.lowercased()).inserted }
+            // Addresses that read as another one are left out, as in Reply-To.
+            let left = (all[kind] ?? []).filter { ReplyAddresses.isUsable($0) && known.insert($0.lowercased()).inserted }
             if !left.isEmpty { others[kind] = left }
         }
         return others
