@@ -63,7 +63,7 @@ def test_a_message_becomes_a_record_and_a_record_is_sent(routed, kind):
     assert [(part.get_content_type(), "Wir schauen nach." in part.get_content()) for part in arrived.iter_parts()] == [("text/plain", True), ("text/html", True)]
     reply = message(subject=f"Re: {arrived['Subject']}", to=address, body="Danke!", In_Reply_To=arrived["Message-ID"])
     routed.mail.inject(address, reply)
-    answered = until(lambda: [r for r in emails(routed, box, "subject,_parentactivityid_value,correlationmethod") if r["subject"].startswith("Re:")])
+    answered = until(lambda: [r for r in emails(routed, box, "subject,_parentactivityid_value,correlationmethod") if (r["subject"] or "").startswith("Re:")])
     assert answered[0]["_parentactivityid_value"] == id and answered[0]["correlationmethod"] == 3
     events = routed.sql("SELECT count(*) FROM org_contoso.security_event WHERE kind = 'credential released' AND outcome = 'succeeded' AND details LIKE %s", [f"%{box}%"])
     assert events[0][0] >= 3
@@ -640,7 +640,7 @@ def test_the_service_away_for_a_while(routed, inbox):
         routed.mail.drop(address, [message(subject=f"while it was away {n}", to=address).as_bytes() for n in range(5)])
         time.sleep(int(os.environ.get("FIELDSEAL_ROUTER_AWAY", "20")))
         routed.start()
-        until(lambda: len([e for e in emails(routed, box) if e["subject"].startswith("while it was away")]) == 5)
+        until(lambda: len([e for e in emails(routed, box) if (e["subject"] or "").startswith("while it was away")]) == 5)
         until(lambda: routed.get(f"emails({id})?$select=statuscode").json()["statuscode"] in (3, 8))
         assert len([m for m in routed.mail.messages("customer@elsewhere.test") if m["Subject"] == "before it went away"]) <= 1
     finally:

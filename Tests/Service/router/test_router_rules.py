@@ -247,7 +247,7 @@ def test_a_heavy_mailbox_starves_nobody_and_logs_hold_no_content(ruled, inbox, t
         router = subprocess.Popen([PROGRAM, "router", "--interval", "1", "--workers", "1", "--turn-limit", "10", "--verbose"], env=ruled.environment,
                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            until(lambda: len([e for e in emails(ruled, heavy_box) if e["subject"].startswith("heavy")]) == 60)
+            until(lambda: len([e for e in emails(ruled, heavy_box) if (e["subject"] or "").startswith("heavy")]) == 60)
             until(lambda: [e for e in emails(ruled, light_box) if e["subject"] == "light"])
         finally:
             router.terminate()

@@ -29,7 +29,7 @@ class Proxy:
         self.terminate = terminate
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.lock = threading.Lock()
+        self.lock, self.striking = threading.Lock(), threading.Lock()
         self.failure = None
         self.reset()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -69,8 +69,13 @@ class Proxy:
             self.statements.append(sql)
             if not strike or self.struck or not any(self.within in statement for statement in transaction):
                 return None
-        # Other connections go on meanwhile: a strike may wait for what their transactions hold.
-        action = strike(number, sql)
+        # Others go on without a strike while one takes long: it may wait for what their transactions hold.
+        if not self.striking.acquire(timeout=1):
+            return None
+        try:
+            action = strike(number, sql)
+        finally:
+            self.striking.release()
         with self.lock:
             if not action or self.struck or strike is not self.strike:
                 return None
