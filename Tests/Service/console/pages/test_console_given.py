@@ -7,6 +7,7 @@ import pytest
 import test_console_pages
 from console_browser import chromium, press, sign_in
 from html_forms import form as form_of
+from html_forms import subject
 from selenium.webdriver.common.by import By
 from test_console_access import Visitor, details, password, person, text
 
@@ -140,14 +141,17 @@ def test_people_who_never_signed_in_are_invited(console):
     assert ">invited<" in row and "Valid until" in row and ">active<" not in row
     assert ">invited<" in admin.get(f"access/people/{id}").text
     person(console, "active-al")
-    assert ">active<" in admin.get(f"access/people/{rows(console, 'active-al')[0][0]}").text
+    page = f"access/people/{rows(console, 'active-al')[0][0]}"
+    assert ">not signed in yet<" in admin.get(page).text
+    Visitor(console, "active-al", password("active-al"))
+    assert ">active<" in admin.get(page).text
 
 
 def test_the_page_of_a_person_has_what_was_done_to_them(console):
     id, admin = person(console, "done-to"), Visitor(console)
     person(console, "done-to-other")
     admin.send("access/invite-user", id=id), admin.send("access/disable-user", id=id), admin.send("access/enable-user", id=id)
-    admin.send("access/role-user", id=id, role="Email Administrator", confirmed="1")
+    admin.send("access/role-user", id=id, role="Email Administrator", confirmed=subject("role-user", id, "Basic User", "Email Administrator"))
     said = text(admin.get(f"access/people/{id}"))
     for event in ("Person added", "Person disabled", "invited to choose a password", "enabled", "Basic User → Email Administrator"):
         assert event in said, (event, said)
