@@ -46,7 +46,7 @@ def test_the_password_is_asked_for_again(place, visitor, other):
     person, client = other
     csrf, before = visitor.csrf(), state(place)
     forms = [
-        (f"{ENCRYPTION}/key", {}), (f"{ENCRYPTION}/change", {"how": "generated"}), (f"{ENCRYPTION}/activate", {"key": "Some-key-text-123"}), ("access/rules", {"role": "Basic User"}),
+        (f"{ENCRYPTION}/key", {}), (f"{ENCRYPTION}/change", {"how": "generated", "do": "review"}), (f"{ENCRYPTION}/activate", {"key": "Some-key-text-123"}), ("access/rules", {"role": "Basic User"}),
         ("access/add-user", {"name": "mallory", "role": "System Administrator", "password": PASSWORD}), ("access/disable-user", {"id": person}),
         ("access/enable-user", {"id": person}), ("access/remove-user", {"id": person}), ("access/reset-user", {"id": person, "password": PASSWORD}),
         ("access/invite-user", {"id": person}), ("access/role-user", {"id": person, "role": "System Administrator"}), ("access/end-user-sessions", {"id": person}),

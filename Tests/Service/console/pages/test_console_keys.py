@@ -50,4 +50,4 @@ def test_a_confirmed_password_that_is_sent_again_says_what_may_be_done(console):
     said = text(reloaded)
     assert "signed in" not in said and "Your password is confirmed already" in said and "nothing was saved" not in said.lower(), said
     [back] = re.findall(r'<a class="button" href="([^"]+)">Go back without sending', reloaded.text)
-    assert admin.session.get(f"{console.dev['baseURL']}{html.unescape(back)}").url.endswith(PAGE)
+    assert admin.session.get(f"{console.dev['baseURL']}{html.unescape(back)}").url.split("?")[0].endswith(PAGE)
