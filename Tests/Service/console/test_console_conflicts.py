@@ -288,7 +288,7 @@ def test_the_question_before_a_mailbox_is_confirmed_names_the_servers_of_its_hol
         assert not changed or console.request("PATCH", f"emailserverprofiles({profile})", changed).status_code == 204
         question = asked()
         assert f"A password that is stored for Queue: other of the servers ({other}) may then go to {named}." in question, question
-        refused = console.request("PATCH", f"mailboxes({box})", {"name": "asked over the API"}).json()["error"]["message"]
+        refused = console.request("PATCH", f"mailboxes({box})", {"username": "asked over the API"}).json()["error"]["message"]
         assert f"the queue {other}, whose stored credential may go to {named}" in refused, refused
 
 
@@ -307,7 +307,7 @@ def test_the_question_names_whose_password_goes_where(console, planted):
 
     give(queues[0])
     answer, fields = asked(**browser_form(admin.get(path).text, f"/{box}").fields)
-    assert f"queue one of the question ({queues[0]})" in text(answer) and "goes to other.contoso.example" in text(answer)
+    assert f"queue one of the question ({queues[0]})" in text(answer) and "may then go to other.contoso.example" in text(answer)
     answer = html.unescape(re.search(r'name="confirmed" value="([^"]*)"', answer.text)[1])
     # What SQL does between the question and its answer is asked about again.
     give(queues[1])
