@@ -73,7 +73,6 @@ struct DueMailboxes {
     static let wasLeft = "coalesce(m.processingstatecode = \(ProcessingState.leased.sql), false)"
     /// Whether the pause after a failed turn is over.
     private static let isRested = "coalesce(m.postponemailboxprocessinguntil, '-infinity') <= now()"
-    private static let hasFailed = "m.lastsyncerrorcode IS NOT NULL"
     /// Whether settings or credentials were changed since the last turn began.
     private static let isChanged =
         "greatest(m.modifiedon, p.modifiedon, q.modifiedon, u.modifiedon) > coalesce(m.lastsyncstartedon, '-infinity')"
@@ -84,12 +83,11 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether new messages are to be fetched. A mailbox that is watched is not polled, unless its next turn was cleared or its last one
-    /// failed: its error would stay after the cause has ended.
+    /// Whether new messages are to be fetched. A mailbox that is watched is not polled, unless its next turn was cleared.
     var receivesNow: String {
         """
         (\(Self.receives) AND (m.postponemailboxprocessinguntil IS NULL OR \(Self.isChanged) OR \(isOrphaned)
-            OR \(Self.isRested) AND (\(Self.hasFailed) OR NOT \(isWatched) OR \(hasSetAside))))
+            OR \(Self.isRested) AND (NOT \(isWatched) OR \(hasSetAside))))
         """
     }
 
@@ -168,7 +166,7 @@ struct DueMailboxes {
         SELECT extract(epoch FROM min(t.moment) - now())::double precision FROM (
             SELECT m.postponemailboxprocessinguntil AS moment FROM \(organization.qualified("mailbox")) AS m
              WHERE m.statecode = \(RecordState.active.sql) AND m.emailserverprofile IS NOT NULL AND m.postponemailboxprocessinguntil > now()
-               AND (\(Self.receives) AND (\(Self.hasFailed) OR NOT \(isWatched)) OR \(Self.sends) AND coalesce(m.transientfailurecount, 0) > 0)
+               AND (\(Self.receives) AND NOT \(isWatched) OR \(Self.sends) AND coalesce(m.transientfailurecount, 0) > 0)
             UNION ALL
             SELECT greatest(e.delayedemailsendtime, e.postponeemailprocessinguntil)
               FROM \(organization.qualified("email")) AS e
