@@ -705,9 +705,15 @@ def test_without_the_key_a_mailbox_is_reported_once(routed, inbox):
                    (SELECT count(*) FROM org_contoso.security_event WHERE details LIKE '%%' || %(box)s || '%%')""", {"box": box})[0]
 
     assert routed.set_key("A-key-that-is-required-1!").status_code == 204
-    id = outgoing(routed, box, ["customer@elsewhere.test"], "waits for the key")
-    others = [queue(routed, routed.mail, profile(routed, routed.mail), testemailconfigurationscheduled=False)[1] for _ in range(3)]
-    routed.sql("SET session_replication_role = replica; DELETE FROM config.organization_key")
+    # The router would send it before the key is gone.
+    router = routed.router_pid()
+    os.kill(router, signal.SIGSTOP)
+    try:
+        id = outgoing(routed, box, ["customer@elsewhere.test"], "waits for the key")
+        others = [queue(routed, routed.mail, profile(routed, routed.mail), testemailconfigurationscheduled=False)[1] for _ in range(3)]
+        routed.sql("SET session_replication_role = replica; DELETE FROM config.organization_key")
+    finally:
+        os.kill(router, signal.SIGCONT)
     try:
         problem(routed, box, 16)
         until(lambda: routed.sql("SELECT hostid IS NULL AND lastsyncerrorcode = 16 FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(True,)])
