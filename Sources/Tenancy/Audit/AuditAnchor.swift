@@ -50,17 +50,8 @@ package struct AuditAnchor: Sendable, Equatable {
     static func newestEvent(
         of organization: Organization, on connection: isolated PostgresConnection
     ) throws -> RecordedEvent? {
-        let newest = kinds.map { kind in
-            """
-            (SELECT * FROM \(organization.qualified("security_event"))
-              WHERE \(EventsOfKind.condition("'\(kind.rawValue)'")) AND details LIKE '\(pattern)' \(EventsOfKind.newestFirst) LIMIT 1)
-            """
-        }
-        return try connection.query(
-            """
-            SELECT \(RecordedEvent.columns) FROM (\(newest.joined(separator: " UNION ALL "))) AS e
-             ORDER BY security_event_id DESC LIMIT 1
-            """
+        try connection.query(
+            "SELECT \(RecordedEvent.columns) FROM \(EventsOfKind.newest(of: kinds, details: pattern, in: organization)) AS e"
         ).first.map { try RecordedEvent($0) }
     }
 }

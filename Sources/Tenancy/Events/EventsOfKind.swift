@@ -14,5 +14,18 @@ package enum EventsOfKind {
             """
     }
 
+    /// SQL for the newest event of some kinds, as a query in parentheses.
+    ///
+    /// - Parameter details: An SQL pattern for its details.
+    package static func newest(of kinds: [SecurityEvent.Kind], details: String = "%", in organization: Organization) -> String {
+        let each = kinds.map { kind in
+            """
+            (SELECT * FROM \(organization.qualified("security_event"))
+              WHERE \(condition("'\(kind.rawValue)'")) AND coalesce(details, '') LIKE '\(details)' \(newestFirst) LIMIT 1)
+            """
+        }
+        return "(SELECT * FROM (\(each.joined(separator: " UNION ALL "))) AS e ORDER BY security_event_id DESC LIMIT 1)"
+    }
+
     package static let newestFirst = "ORDER BY kind DESC, security_event_id DESC"
 }

@@ -47,13 +47,9 @@ extension Doctor {
                 + "unnoticed"
         }
         // A server says so too, because the times of entries that are not sealed are what SQL wrote.
-        let last = [SecurityEvent.Kind.auditNotSealed, .auditSealed].map { kind in
-            """
-            coalesce((SELECT security_event_id FROM \(organization.qualified("security_event"))
-                       WHERE \(EventsOfKind.condition("'\(kind.rawValue)'")) \(EventsOfKind.newestFirst) LIMIT 1), 0)
-            """
-        }
-        guard try connection.query("SELECT \(last[0]) > \(last[1])")[0].decode(0) else { return nil }
+        let newest = EventsOfKind.newest(of: [.auditSealed, .auditNotSealed], in: organization)
+        let kind: String? = try connection.query("SELECT kind FROM \(newest) AS e").first?.decode(0)
+        guard kind == SecurityEvent.Kind.auditNotSealed.rawValue else { return nil }
         return "\(report.unsealed) entries of the audit are not sealed, and a server recorded that it can't seal them: SQL could "
             + "change them unnoticed"
     }

@@ -67,18 +67,11 @@ extension Session {
     /// Records that entries of the audit could not be sealed, unless another server recorded that, or sealed some.
     fileprivate func recordUnsealed(for seconds: Int, because reason: String) async throws {
         try await deployment.pool.withConnection { connection in
-            let newest = [SecurityEvent.Kind.auditSealed, .auditNotSealed].map { kind in
-                """
-                (SELECT kind, occurred_on, security_event_id FROM \(organization.qualified("security_event"))
-                  WHERE \(EventsOfKind.condition("'\(kind.rawValue)'")) \(EventsOfKind.newestFirst) LIMIT 1)
-                """
-            }
+            let newest = EventsOfKind.newest(of: [.auditSealed, .auditNotSealed], in: organization)
             let isKnown: Bool =
                 try connection.query(
-                    """
-                    SELECT kind = $1 OR occurred_on > now() - $2 * interval '1 second'
-                      FROM (\(newest.joined(separator: " UNION ALL "))) AS e ORDER BY security_event_id DESC LIMIT 1
-                    """, [.text(SecurityEvent.Kind.auditNotSealed.rawValue), .int32(Int32(clamping: seconds))]
+                    "SELECT kind = $1 OR occurred_on > now() - $2 * interval '1 second' FROM \(newest) AS e",
+                    [.text(SecurityEvent.Kind.auditNotSealed.rawValue), .int32(Int32(clamping: seconds))]
                 ).first?.decode(0) ?? false
             guard !isKnown else { return }
             try SecurityEvent(.auditNotSealed, .failed, details: reason)
