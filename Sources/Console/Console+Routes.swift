@@ -68,12 +68,7 @@ extension Console {
         get(router, "settings") { .redirect("\($0.root)/\(path)") }
         get(
             router, path,
-            [
-                .choice(
-                    "done",
-                    ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone", "keyNotKept"])
-            ],
-            encryption)
+            [.choice("done", Self.encryptionNotices)], encryption)
         get(router, "\(path)/progress", progress)
         get(router, "\(path)/change", [.choice("typed", ["1"])], changePage)
         post(router, "\(path)/strength", instead: "\(path)/change", strength)

@@ -40,7 +40,7 @@ package struct EvidenceArchiver: Sendable {
     /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file must not be written.
     package func archiveEvents(before date: Date, to path: String) async throws -> Summary {
         let start = try await asOwner { try EventArchivePosition.require(organization, under: kek, on: $0) }
-        let (summary, last, digest) = try await asOwner(.repeatableRead) {
+        let (summary, last, digest) = try await asOwner(isolation: .repeatableRead) {
             try write(before: date, after: start, to: path, on: $0)
         }
         try await asOwner { connection in
@@ -127,7 +127,7 @@ package struct EvidenceArchiver: Sendable {
 
     /// Archives the blocks of the audit all of whose entries are from before a time.
     package func archiveAudit(before date: Date, to path: String) async throws -> Summary {
-        let (summary, digest, entries) = try await asOwner(.repeatableRead) {
+        let (summary, digest, entries) = try await asOwner(isolation: .repeatableRead) {
             try writeAudit(before: date, to: path, on: $0)
         }
         try await asOwner { connection in
@@ -243,11 +243,11 @@ package struct EvidenceArchiver: Sendable {
 
     /// A transaction as the owner, which says in words what is wrong with the chain of events.
     private func asOwner<Result: Sendable>(
-        _ isolation: PostgresConnection.Isolation = .readCommitted,
+        isolation: PostgresConnection.Isolation = .readCommitted,
         _ body: @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
         do {
-            return try await registry.asOwner(isolation, body)
+            return try await registry.asOwner(isolation: isolation, body)
         } catch let problem as EventChainProblem {
             throw FieldsealError(
                 .invalidArgument,

@@ -169,13 +169,7 @@ package struct OrganizationRegistry: Sendable {
     }
 
     func asOwner<Result: Sendable>(
-        _ body: @Sendable (isolated PostgresConnection) throws -> Result
-    ) async throws -> Result {
-        try await asOwner(.readCommitted, body)
-    }
-
-    func asOwner<Result: Sendable>(
-        _ isolation: PostgresConnection.Isolation,
+        isolation: PostgresConnection.Isolation = .readCommitted,
         _ body: @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
         let connection = try await PostgresConnection.connect(conninfo)

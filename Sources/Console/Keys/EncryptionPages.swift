@@ -11,12 +11,13 @@ import Tenancy
 extension Console {
     static let encryptionPath = "settings/data-encryption"
 
+    /// What the page may say of a step before.
+    static let encryptionNotices = [
+        "freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone", "keyNotKept",
+    ]
+
     @Sendable func encryption(_ visit: Visit) async throws -> PageResponse {
-        let done = visit.query("done").flatMap {
-            ["freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone", "keyNotKept"]
-                .contains($0)
-                ? visit.text($0) : nil
-        }
+        let done = visit.query("done").flatMap { Self.encryptionNotices.contains($0) ? visit.text($0) : nil }
         return try await encryptionPage(visit, notice: done)
     }
 

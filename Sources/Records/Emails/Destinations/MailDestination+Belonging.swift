@@ -40,15 +40,12 @@ extension MailDestination {
     ) throws -> String {
         guard let holder = value("regardingobjectid"), let type = value("regardingobjecttypecode") else { return "" }
         let profile = after.value("emailserverprofile").flatMap(UUID.init(text:))
-        let columns = MailServers.attributes
         let rows = try connection.query(
             """
-            SELECT \(columns.joined(separator: ", "))
+            SELECT \(MailServers.attributes.joined(separator: ", "))
               FROM \(organization.qualified("emailserverprofile")) WHERE emailserverprofileid = $1
             """, [.uuid(profile)])
-        let servers = try rows.first.map { row in
-            try MailServers { name in try columns.firstIndex(of: name).flatMap { try row.decodeIfPresent($0, as: String.self) } }
-        }
+        let servers = try rows.first.map { row in try MailServers { try row.decodeIfPresent($0, as: String.self) } }
         let names = servers?.names.joined(separator: ", ") ?? ""
         let use = names.isEmpty ? "has no server to go to yet" : "may go to \(names)"
         return "the \(type) \(holder), whose stored credential \(use)"
