@@ -43,6 +43,9 @@ struct CredentialSource {
         ("queue.emailpassword", "qc.emailpassword"), ("usersettings.emailpassword", "uc.emailpassword"),
     ]
 
+    /// Where the columns of the two destinations begin, which have the same names.
+    private static let destinations = 5
+
     /// - Returns: Nil when there is no such mailbox, or it has no profile.
     static func read(
         _ mailbox: UUID, _ direction: MailDirection, in organization: Organization, on connection: isolated PostgresConnection
@@ -58,9 +61,10 @@ struct CredentialSource {
             "LEFT JOIN \(table(entity.cellTable)) AS \(alias) ON \(alias).\(entity.idColumn) = \(id) AND \(alias).key_version = e.key_version"
         }
         return """
-            SELECT e.key_version, p.emailserverprofileid, dm.tag, dp.tag, dh.tag,
+            SELECT e.key_version, p.emailserverprofileid AS profile_id, dm.tag AS mailbox_tag, dp.tag AS profile_tag, dh.tag AS holder_tag,
                    \(MailDestination.columns(of: "mailbox", "m")), \(MailDestination.columns(of: "emailserverprofile", "p")),
-                   \(facts.map { "\($0.column)::text" }.joined(separator: ", ")), \(sealed.map(\.column).joined(separator: ", "))
+                   \(facts.map { "\($0.column)::text AS \"value of \($0.name)\"" }.joined(separator: ", ")),
+                   \(sealed.map { "\($0.column) AS \"cell of \($0.name)\"" }.joined(separator: ", "))
               FROM \(table("mailbox")) AS m
               JOIN \(table("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
               CROSS JOIN \(table("encryption")) AS e
@@ -81,24 +85,19 @@ struct CredentialSource {
 
     private init(_ id: UUID, _ direction: MailDirection, _ row: PostgresRow) throws {
         self.direction = direction
-        keyVersion = try row.decode(0)
-        func bytes(_ column: Int) throws -> [UInt8]? {
-            row.isNull(column) ? nil : try row.decode(column, as: PostgresBytes.self).bytes
-        }
-        (mailboxTag, profileTag) = (try bytes(2), try bytes(3))
-        let holderTag = try bytes(4)
-        var column = 5
-        mailbox = try MailDestination(.init(entity: "mailbox", id: id), row, from: column)
-        column += mailbox.values.count
-        profile = try MailDestination(.init(entity: "emailserverprofile", id: row.decode(1)), row, from: column)
-        column += profile.values.count
+        keyVersion = try row.decode("key_version")
+        func bytes(_ column: String) throws -> [UInt8]? { try row.decodeIfPresent(column, as: PostgresBytes.self)?.bytes }
+        (mailboxTag, profileTag) = (try bytes("mailbox_tag"), try bytes("profile_tag"))
+        mailbox = try MailDestination(.init(entity: "mailbox", id: id), row, from: Self.destinations)
+        let behind = Self.destinations + mailbox.values.count
+        profile = try MailDestination(.init(entity: "emailserverprofile", id: row.decode("profile_id")), row, from: behind)
         var values: [String: String] = [:]
-        for (index, fact) in Self.facts.enumerated() { values[fact.name] = try row.decodeIfPresent(column + index) }
+        for fact in Self.facts { values[fact.name] = try row.decodeIfPresent("value of \(fact.name)") }
         self.values = values
+        let holderTag = try bytes("holder_tag")
         holder = Self.holder(values).map { ($0, holderTag) }
-        column += Self.facts.count
         var cells: [String: [UInt8]] = [:]
-        for (index, cell) in Self.sealed.enumerated() { cells[cell.name] = try bytes(column + index) }
+        for cell in Self.sealed { cells[cell.name] = try bytes("cell of \(cell.name)") }
         self.cells = cells
     }
 

@@ -49,7 +49,7 @@ extension EmailDelivery {
             filtersOfGroup[group] = Set(try answer.map { try $0.decode(0, as: Int.self) }.compactMap(Filter.init))
         }
         return try zip(addresses, answers[0]).map { group, row in
-            Facts(isRecord: try row.decode(0), isOwn: try row.decode(1), filters: filtersOfGroup[group] ?? [])
+            Facts(isRecord: try row.decode("is_record"), isOwn: try row.decode("is_own"), filters: filtersOfGroup[group] ?? [])
         }
     }
 
@@ -57,11 +57,11 @@ extension EmailDelivery {
     /// records, $3 the Message-IDs, $4 and $5 the forms of the senders' addresses.
     private static func knownMessages(in organization: Organization) -> String {
         """
-        SELECT EXISTS (SELECT FROM \(organization.qualified("email")) WHERE activityid = asked.id),
+        SELECT EXISTS (SELECT FROM \(organization.qualified("email")) WHERE activityid = asked.id) AS is_record,
                EXISTS (SELECT FROM \(organization.qualified("email")) AS e
                          JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $1
                         WHERE asked.messageid <> '' AND e.directioncode AND lower(e.messageid) = lower(asked.messageid)
-                          AND lower(m.emailaddress) IN (asked.sender, asked.other))
+                          AND lower(m.emailaddress) IN (asked.sender, asked.other)) AS is_own
           FROM unnest($2, $3, $4, $5) WITH ORDINALITY AS asked (id, messageid, sender, other, number)
          ORDER BY asked.number
         """

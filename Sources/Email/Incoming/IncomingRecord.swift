@@ -159,7 +159,9 @@ extension EmailDelivery {
             RETURNING regardingobjectid, regardingobjecttypecode
             """, [.uuid(parent)]
         ).first
-        guard let id: UUID = try row?.decodeIfPresent(0), let type: String = try row?.decodeIfPresent(1) else { return nil }
+        guard let row, let id: UUID = try row.decodeIfPresent("regardingobjectid"),
+            let type: String = try row.decodeIfPresent("regardingobjecttypecode")
+        else { return nil }
         return (id, type)
     }
 

@@ -122,7 +122,7 @@ extension MailboxLeases {
              WHERE sendermailboxid = $1 AND statuscode = \(EmailStatus.sending.sql)
             RETURNING activityid, statuscode = \(EmailStatus.failed.sql) AS is_unknown
             """, [.uuid(mailbox), .text(Self.deliveryUnknownMessage)])
-        let emails = try unknown.filter { try $0.decode(1) }.map { try $0.decode(0, as: UUID.self).text }
+        let emails = try unknown.filter { try $0.decode("is_unknown") }.map { try $0.decode("activityid", as: UUID.self).text }
         guard !emails.isEmpty else { return }
         // The text names the e-mails, because only the newest of several equal alerts is kept.
         try session.alert(

@@ -104,9 +104,19 @@ extension MailboxLeases {
         ])
     }
 
+    /// The outcome of a direction that was not tried: none is known once the key is back that it lacked.
+    private func awaiting(_ status: String) -> String {
+        """
+        CASE WHEN $8 IS NULL AND coalesce($5, $6) IS NOT NULL AND m.lastsyncerrorcode = \(AlertCode.keyRequired)
+                  AND \(status) = \(MailOutcome.failure.sql)
+             THEN \(MailOutcome.notRun.sql) ELSE \(status) END
+        """
+    }
+
     /// The statement that writes a report.
     ///
-    /// If a turn did not try the direction that failed last, that direction's error stays. If a turn did not fetch, the time of the
+    /// If a turn did not try the direction that failed last, that direction's error stays. But a turn that succeeds shows that the key
+    /// is back, and ends the error that it was missing: the other direction waits for its own turn then. If a turn did not fetch, the time of the
     /// next poll stays. If a test was requested during another turn, that turn does not end the test.
     private var writing: String {
         let (success, failure) = (MailOutcome.success.sql, MailOutcome.failure.sql)
@@ -116,7 +126,7 @@ extension MailboxLeases {
                    itemsprocessedforlastsync = $3, itemsfailedforlastsync = $4, processedtimes = coalesce(processedtimes, 0) + 1,
                    noemailcount = CASE WHEN $3 = 0 THEN coalesce(noemailcount, 0) + 1 ELSE 0 END,
                    lastduration = least(extract(epoch FROM now() - lastsyncstartedon) * 1000, 2147483647)::integer,
-                   incomingemailstatus = coalesce($5, incomingemailstatus), outgoingemailstatus = coalesce($6, outgoingemailstatus),
+                   incomingemailstatus = coalesce($5, old.incoming), outgoingemailstatus = coalesce($6, old.outgoing),
                    mailboxstatus = CASE WHEN old.clears THEN \(success) WHEN $8 IS NULL THEN mailboxstatus ELSE \(failure) END,
                    enabledforincomingemail = CASE WHEN $7 AND $5 = \(failure) THEN false WHEN old.ends_test AND $5 = \(success) THEN true ELSE enabledforincomingemail END,
                    enabledforoutgoingemail = CASE WHEN $7 AND $6 = \(failure) THEN false WHEN old.ends_test AND $6 = \(success) THEN true ELSE enabledforoutgoingemail END,
@@ -136,11 +146,13 @@ extension MailboxLeases {
                            CASE WHEN ($8 IS NULL OR $7) AND old.ends_test AND $5 = \(success) THEN 0 ELSE $11 END,
                            CASE WHEN $11 > 0 THEN (SELECT 60 * p.minpollingintervalinminutes FROM \(organization.qualified("emailserverprofile")) AS p
                                WHERE p.emailserverprofileid = m.emailserverprofile) END) END
-              FROM (SELECT m.mailboxid, $8 IS NULL
-                           AND NOT ($5 IS NULL AND coalesce(m.incomingemaildeliverymethod IN \(DeliveryMethod.receiving.sql) AND m.incomingemailstatus = \(failure), false))
-                           AND NOT ($6 IS NULL AND coalesce(m.outgoingemaildeliverymethod = \(DeliveryMethod.serverSide.sql) AND m.outgoingemailstatus = \(failure), false)) AS clears,
-                           coalesce(m.testemailconfigurationscheduled, false) AND $13 AS ends_test
-                      FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = $1) AS old
+              FROM (SELECT o.mailboxid, o.incoming, o.outgoing, o.ends_test, $8 IS NULL
+                           AND NOT ($5 IS NULL AND coalesce(o.incomingemaildeliverymethod IN \(DeliveryMethod.receiving.sql) AND o.incoming = \(failure), false))
+                           AND NOT ($6 IS NULL AND coalesce(o.outgoingemaildeliverymethod = \(DeliveryMethod.serverSide.sql) AND o.outgoing = \(failure), false)) AS clears
+                      FROM (SELECT m.mailboxid, m.incomingemaildeliverymethod, m.outgoingemaildeliverymethod,
+                                   \(awaiting("m.incomingemailstatus")) AS incoming, \(awaiting("m.outgoingemailstatus")) AS outgoing,
+                                   coalesce(m.testemailconfigurationscheduled, false) AND $13 AS ends_test
+                              FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = $1) AS o) AS old
              WHERE m.mailboxid = old.mailboxid
             """
     }

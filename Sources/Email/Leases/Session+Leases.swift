@@ -54,7 +54,9 @@ extension Session {
             "WHERE m.mailboxid = $1 AND m.hostid = $2 AND m.processingstatecode = \(ProcessingState.leased.sql)"
         let facts = """
             coalesce(\(use.condition) AND coalesce((SELECT p.statecode = \(RecordState.active.sql) FROM \(organization.qualified("emailserverprofile")) AS p
-                WHERE p.emailserverprofileid = m.emailserverprofile), true), false), coalesce(m.emailrouteraccessapproval = \(RouterApproval.approved.sql), false), coalesce(m.emailaddress, '')
+                WHERE p.emailserverprofileid = m.emailserverprofile), true), false) AS is_enabled,
+            coalesce(m.emailrouteraccessapproval = \(RouterApproval.approved.sql), false) AS is_approved,
+            coalesce(m.emailaddress, '') AS address
             """
         func held(_ sql: String) throws -> PostgresRow? { try connection.query(sql, [.uuid(mailbox), .text(host)]).first }
         // A recent lease is not written again: no router may take it over yet, and the write would cost time.
@@ -69,11 +71,11 @@ extension Session {
                 .concurrencyVersionMismatch, "This mailbox is not leased to this router any more. Leave it, and lease another one.")
         }
         if case .reporting = use { return }
-        let isEnabled: Bool = try row.decode(0)
-        let isApproved: Bool = try row.decode(1)
+        let isEnabled: Bool = try row.decode("is_enabled")
+        let isApproved: Bool = try row.decode("is_approved")
         switch use {
         case .taking where isEnabled && !isApproved, .signingIn where isEnabled && !isApproved:
-            let address = try row.decode(2, as: String.self).quotedForMessage
+            let address = try row.decode("address", as: String.self).quotedForMessage
             throw FieldsealError(
                 .profileInactive, "The address \(address) is not approved: an administrator sets emailrouteraccessapproval to 1.")
         default: break

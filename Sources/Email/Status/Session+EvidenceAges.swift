@@ -9,12 +9,13 @@ extension Session {
         return try await deployment.pool.withConnection { connection in
             let row = try connection.query(
                 """
-                SELECT (SELECT occurred_on FROM \(organization.qualified("security_event")) ORDER BY security_event_id LIMIT 1),
-                       (SELECT createdon FROM \(organization.qualified("audit")) ORDER BY createdon LIMIT 1),
-                       (SELECT createdon FROM \(organization.qualified("email")) ORDER BY createdon LIMIT 1)
+                SELECT (SELECT occurred_on FROM \(organization.qualified("security_event")) ORDER BY security_event_id LIMIT 1) AS event,
+                       (SELECT createdon FROM \(organization.qualified("audit")) ORDER BY createdon LIMIT 1) AS change,
+                       (SELECT createdon FROM \(organization.qualified("email")) ORDER BY createdon LIMIT 1) AS email
                 """)[0]
             return EvidenceAges(
-                event: try row.decodeIfPresent(0), change: try row.decodeIfPresent(1), email: try row.decodeIfPresent(2))
+                event: try row.decodeIfPresent("event"), change: try row.decodeIfPresent("change"),
+                email: try row.decodeIfPresent("email"))
         }
     }
 

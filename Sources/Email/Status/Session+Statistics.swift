@@ -57,18 +57,19 @@ extension Session {
     /// Counts rows of (whether it is of the second kind, time) by hour.
     private func hourly(_ rows: String, _ parameters: [PostgresParameter]) async throws -> HourlyCounts {
         let sql = """
-            SELECT is_second, (extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', moment)) / 3600)::integer, count(*)::integer
+            SELECT is_second, (extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', moment)) / 3600)::integer AS age,
+                   count(*)::integer AS number
               FROM (\(rows)) AS figures (is_second, moment) GROUP BY 1, 2
             """
         return try await deployment.pool.withConnection { connection in
             var counts = HourlyCounts()
             for row in try connection.query(sql, parameters) {
-                let hour = HourlyCounts.hours - 1 - (try row.decode(1, as: Int.self))
+                let hour = HourlyCounts.hours - 1 - (try row.decode("age", as: Int.self))
                 guard counts.first.indices.contains(hour) else { continue }
-                if try row.decode(0, as: Bool.self) {
-                    counts.second[hour] = try row.decode(2)
+                if try row.decode("is_second", as: Bool.self) {
+                    counts.second[hour] = try row.decode("number")
                 } else {
-                    counts.first[hour] = try row.decode(2)
+                    counts.first[hour] = try row.decode("number")
                 }
             }
             return counts
@@ -82,15 +83,16 @@ extension Session {
             var all: [SealedValues] = []
             for entity in EntityCatalog.withCells {
                 let flags = entity.isSetColumns.sorted { $0.key < $1.key }
-                let counts = flags.map { "(count(*) FILTER (WHERE \(quoteIdentifier($0.value))))::integer" }.joined(separator: ", ")
+                let counts = flags.map { "(count(*) FILTER (WHERE \(quoteIdentifier($0.value))))::integer AS \($0.value)" }.joined(
+                    separator: ", ")
                 let rows = try connection.query(
-                    "SELECT count(*)::integer, \(counts) FROM \(organization.qualified(entity.logicalName))", [])
-                for (index, flag) in flags.enumerated() {
+                    "SELECT count(*)::integer AS records, \(counts) FROM \(organization.qualified(entity.logicalName))", [])
+                for flag in flags {
                     guard let attribute = entity[flag.key] else { continue }
                     all.append(
                         SealedValues(
-                            entity: entity, attribute: attribute, records: try rows[0].decode(0),
-                            values: try rows[0].decode(index + 1)))
+                            entity: entity, attribute: attribute, records: try rows[0].decode("records"),
+                            values: try rows[0].decode(flag.value)))
                 }
             }
             return all

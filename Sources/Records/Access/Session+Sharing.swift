@@ -71,8 +71,8 @@ extension Session {
                 """, [.uuid(id), .text(entity.logicalName)]
             ).map { row in
                 (
-                    Principal(entity: try row.decode(0), id: try row.decode(1)),
-                    AccessRights(rawValue: Int32(try row.decode(2, as: Int.self)))
+                    Principal(entity: try row.decode("principal_entity"), id: try row.decode("principal_id")),
+                    AccessRights(rawValue: Int32(try row.decode("rights", as: Int.self)))
                 )
             }
         }

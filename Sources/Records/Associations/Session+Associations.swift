@@ -143,7 +143,7 @@ extension Session {
         let kek = deployment.kek
         // All roles at once, so that SQL can't rename those that are given later.
         for row in try connection.query("SELECT roleid, name FROM \(organization.qualified("role"))") {
-            let grant = Grant.role(try row.decode(0), try row.decode(1))
+            let grant = Grant.role(try row.decode("roleid"), try row.decode("name"))
             if try !change.grants.names(grant.name) { _ = try change.grant(grant) }
         }
         guard let role = Role(rawValue: name), try change.grants.holds(Grant.role(id, name), under: kek) else {

@@ -13,11 +13,11 @@ extension Session {
     func releaseOwner(_ entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws {
         guard entity === EntityDefinition.team else { return }
         let counts = EntityCatalog.all.filter(\.isUserOwned).map { owned in
-            "SELECT '\(owned.entitySetName)', count(*) FROM \(organization.qualified(owned.logicalName)) WHERE ownerid = $1"
+            "SELECT '\(owned.entitySetName)' AS entity_set, count(*) AS records FROM \(organization.qualified(owned.logicalName)) WHERE ownerid = $1"
         }
         let owned = try connection.query(counts.joined(separator: " UNION ALL "), [.uuid(id)]).compactMap { row -> String? in
-            let count = try row.decode(1, as: Int.self)
-            return count == 0 ? nil : "\(count) \(try row.decode(0, as: String.self))"
+            let count = try row.decode("records", as: Int.self)
+            return count == 0 ? nil : "\(count) \(try row.decode("entity_set", as: String.self))"
         }
         guard owned.isEmpty else {
             throw FieldsealError(

@@ -44,7 +44,7 @@ extension EmailParts {
             SELECT participationtypemask, partyid FROM \(organization.qualified("activityparty"))
              WHERE activityid = $1 AND partyid IS NOT NULL
             """, [.uuid(email)])
-        return try Set(rows.map { Place(participation: try $0.decode(0), id: try $0.decode(1)) })
+        return try Set(rows.map { Place(participation: try $0.decode("participationtypemask"), id: try $0.decode("partyid")) })
     }
 
     /// The same parts, with the ids of the parties that alternate keys name.
@@ -105,11 +105,11 @@ extension EmailParts.Party {
 
     /// Whether a stored party is this one.
     ///
-    /// - Parameter row: Has `partyid`, `partyobjecttypecode` and `addressused` behind its first column.
+    /// - Parameter row: Has `partyid`, `partyobjecttypecode` and `addressused`.
     func isStored(_ row: PostgresRow) throws -> Bool {
-        let (id, type, address): (UUID?, String?, String?) = try (
-            row.decodeIfPresent(1), row.decodeIfPresent(2), row.decodeIfPresent(3)
-        )
+        let id: UUID? = try row.decodeIfPresent("partyid")
+        let type: String? = try row.decodeIfPresent("partyobjecttypecode")
+        let address: String? = try row.decodeIfPresent("addressused")
         guard let record else { return id == nil && self.address == address }
         return id != nil && self.id(of: record.entity) == id && record.entity.logicalName == type
             && (self.address == nil || self.address == address)

@@ -113,16 +113,18 @@ package struct EmailParts: Sendable {
     func areKept(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws -> Bool {
         let stored = try connection.query(
             """
-            SELECT p.participationtypemask, p.partyid, p.partyobjecttypecode, p.addressused, e.directioncode AND e.statuscode IN \(EmailStatus.editable.sql)
+            SELECT p.participationtypemask, p.partyid, p.partyobjecttypecode, p.addressused,
+                   e.directioncode AND e.statuscode IN \(EmailStatus.editable.sql) AS is_editable
               FROM \(organization.qualified("email")) AS e LEFT JOIN \(organization.qualified("activityparty")) AS p
                 ON p.activityid = e.activityid AND p.participationtypemask::int8 = ANY ($2)
              WHERE e.activityid = $1 ORDER BY p.activitypartyid
             """, [.uuid(email), .int64s(replaced)])
-        guard let first = stored.first, try first.decodeIfPresent(4, as: Bool.self) != true else { return false }
-        let rows = try first.isNull(0) ? [] : Array(stored)
+        guard let first = stored.first, try first.decodeIfPresent("is_editable", as: Bool.self) != true else { return false }
+        let hasNone = try first.decodeIfPresent("participationtypemask", as: Int.self) == nil
+        let rows = hasNone ? [] : Array(stored)
         for mask in replaced {
             let given = parties.filter { Int64($0.participation) == mask }
-            let own = try rows.filter { try Int64($0.decode(0, as: Int.self)) == mask }
+            let own = try rows.filter { try Int64($0.decode("participationtypemask", as: Int.self)) == mask }
             guard given.count == own.count else { return false }
             for (party, row) in zip(given, own) where try !party.isStored(row) { return false }
         }

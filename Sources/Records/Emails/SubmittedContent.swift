@@ -61,17 +61,18 @@ package struct SubmittedContent: Sendable {
         ])
         var parties: [UUID: [Party]] = [:]
         for row in answers[0] {
-            parties[try row.decode(0), default: []].append(
+            parties[try row.decode("activityid"), default: []].append(
                 Party(
-                    kind: try row.decodeIfPresent(1), id: try row.decodeIfPresent(2), type: try row.decodeIfPresent(3),
-                    name: try row.decodeIfPresent(4), address: try row.decodeIfPresent(5)))
+                    kind: try row.decodeIfPresent("participationtypemask"), id: try row.decodeIfPresent("partyid"),
+                    type: try row.decodeIfPresent("partyobjecttypecode"), name: try row.decodeIfPresent("partyidname"),
+                    address: try row.decodeIfPresent("addressused")))
         }
         var attachments: [UUID: [Attachment]] = [:]
         for row in answers[1] {
-            attachments[try row.decode(0), default: []].append(
+            attachments[try row.decode("objectid"), default: []].append(
                 Attachment(
-                    name: try row.decodeIfPresent(1), mediaType: try row.decodeIfPresent(2), body: try row.decodeIfPresent(3),
-                    contentID: try row.decodeIfPresent(4)))
+                    name: try row.decodeIfPresent("filename"), mediaType: try row.decodeIfPresent("mimetype"),
+                    body: try row.decodeIfPresent("body"), contentID: try row.decodeIfPresent("attachmentcontentinfo")))
         }
         return (parties, attachments)
     }

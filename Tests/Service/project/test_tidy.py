@@ -37,6 +37,7 @@ CASES = {
     "default option in SQL": ("Sources/Email/F7.swift", 'let a = "coalesce(m.incomingemaildeliverymethod, 2) IN (2, 3)"\n', "F7.swift:1: banned: incomingemaildeliverymethod, 2) IN (2 ("),
     "option of a value": ("Sources/Console/F8.swift", 'a(of: "statuscode") == .int(3)\n', "F8.swift:1: banned: \"statuscode\") == .int(3 ("),
     "code of the service": ("Sources/MailRouter/F9.swift", 'let a = "0x80040220"\n', "F9.swift:1: banned: \"0x80040220\" (ServiceCode)"),
+    "number of a column": ("Sources/Email/H5.swift", "row.decodeIfPresent(3)\n", "H5.swift:1: banned: decodeIfPresent(3 (the column's name"),
     "SQLSTATE": ("Sources/Records/F1.swift", 'if error.sqlState == "23505" {}\n', 'F1.swift:1: banned: sqlState == "'),
     "libpq": ("Sources/Records/B2.swift", "import CLibPQ\n", "B2.swift:1: banned: import CLibPQ"),
     "OpenSSL": ("Sources/Records/B3.swift", "import COpenSSL\n", "B3.swift:1: banned: import COpenSSL"),

@@ -728,11 +728,22 @@ def test_without_the_key_a_mailbox_is_reported_once(routed, inbox):
         # A test is answered.
         assert routed.request("PATCH", f"mailboxes({box})", {"testemailconfigurationscheduled": True}).status_code == 204
         until(lambda: not routed.get(f"mailboxes({box})").json()["testemailconfigurationscheduled"])
+        # The test finds both directions of this one without the key. Nothing waits to be sent from it.
+        quiet = others[0]
+        tested = routed.request("PATCH", f"mailboxes({quiet})", {"testemailconfigurationscheduled": True, "enabledforincomingemail": True})
+        assert tested.status_code == 204
+        until(lambda: routed.sql("""
+            SELECT outgoingemailstatus, lastsyncerrorcode, testemailconfigurationscheduled FROM org_contoso.mailbox WHERE mailboxid = %s""",
+            [quiet]) == [(2, 16, False)])
     finally:
         assert routed.set_key("A-key-that-is-required-1!", change=False).status_code == 204
     # With the key it goes on by itself.
     until(lambda: routed.get(f"emails({id})").json()["statuscode"] == 3, what=lambda: routed.log().decode()[-3000:])
     until(lambda: routed.sql("SELECT lastsyncerrorcode FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(None,)])
+    # Mail that was fetched shows that the key is back. Whether mail can be sent is not known yet.
+    until(lambda: routed.sql("""
+        SELECT incomingemailstatus, outgoingemailstatus, lastsyncerrorcode, mailboxstatus FROM org_contoso.mailbox WHERE mailboxid = %s""",
+        [quiet]) == [(1, 0, None, 1)])
 
 
 def test_a_key_change_and_a_lost_key(routed, inbox):

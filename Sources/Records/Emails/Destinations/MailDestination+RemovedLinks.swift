@@ -22,7 +22,7 @@ extension MailDestination {
             """, [.uuid(profile), .text(entity)])
         let kept = try rows.compactMap { row -> MailDestination? in
             let destination = try MailDestination(Place(entity: entity, id: try row.decode(0)), row, from: 2)
-            let tag = try row.decode(1, as: PostgresBytes.self).bytes
+            let tag = try row.decode("tag", as: PostgresBytes.self).bytes
             guard try destination.isAuthorized(by: tag, session.state.grants, in: organization, under: kek) else { return nil }
             return destination.withoutProfile
         }

@@ -167,7 +167,7 @@ package struct MailDestination: Sendable, Equatable {
             """, [.uuid(place.id), .text(place.entity)])
         guard let row = rows.first else { return nil }
         let destination = try MailDestination(place, row, from: 1)
-        let tag = row.isNull(0) ? nil : try row.decode(0, as: PostgresBytes.self).bytes
+        let tag = try row.decodeIfPresent("tag", as: PostgresBytes.self)?.bytes
         return (destination, try destination.isAuthorized(by: tag, grants, in: organization, under: kek))
     }
 
@@ -226,7 +226,7 @@ package struct MailDestination: Sendable, Equatable {
             """, [.text(entity.logicalName), .uuid(last)]
         ).map { row in
             let place = Place(entity: entity.logicalName, id: try row.decode(0))
-            let tag = row.isNull(1) ? nil : try row.decode(1, as: PostgresBytes.self).bytes
+            let tag = try row.decodeIfPresent("tag", as: PostgresBytes.self)?.bytes
             return (try MailDestination(place, row, from: 2), tag)
         }
     }

@@ -80,8 +80,8 @@ struct WriteResolution: Sendable {
         let date = entity["overriddencreatedon"] == nil ? "createdon" : "coalesce(overriddencreatedon, createdon)"
         let row = try connection.query(
             """
-            SELECT versionnumber, \(created ? "\(date) >= $2 AND createdby IS NOT DISTINCT FROM $3" : "NULL::boolean"),
-                   \(entity["modifiedon"] == nil ? "NULL::float8" : "extract(epoch FROM clock_timestamp() - modifiedon)::float8")
+            SELECT versionnumber, \(created ? "\(date) >= $2 AND createdby IS NOT DISTINCT FROM $3" : "NULL::boolean") AS is_new,
+                   \(entity["modifiedon"] == nil ? "NULL::float8" : "extract(epoch FROM clock_timestamp() - modifiedon)::float8") AS age
               FROM \(session.organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1
             """,
             created ? [.uuid(id), .timestamp(start.date - 0.001), .uuid(session.caller.systemUserID)] : [.uuid(id)]
@@ -90,18 +90,18 @@ struct WriteResolution: Sendable {
             return row == nil ? .happened(WriteOutcome(id: id, versionNumber: 0, isCreated: false)) : .didNotHappen
         }
         guard let row else { return .didNotHappen }
-        let version = Int64(try row.decode(0, as: Int.self))
+        let version = Int64(try row.decode("versionnumber", as: Int.self))
         if let known { return known.versionNumber == version ? .happened(known) : .unclear(known) }
         switch trace.effect {
         case .create(let isOwnID):
             let outcome = WriteOutcome(id: id, versionNumber: version, isCreated: true)
             if isOwnID { return .happened(outcome) }
             // The record existed before, so this write did not create it.
-            guard let isNew = try row.decodeIfPresent(1, as: Bool.self) else { return .unclear(outcome) }
+            guard let isNew = try row.decodeIfPresent("is_new", as: Bool.self) else { return .unclear(outcome) }
             return isNew ? .happened(outcome) : .didNotHappen
         default:
             if case .update(.version(version)) = trace.effect { return .didNotHappen }
-            let age = try row.decodeIfPresent(2, as: Double.self)
+            let age = try row.decodeIfPresent("age", as: Double.self)
             if let age, age > elapsed + 1 { return .didNotHappen }
             return .unclear(WriteOutcome(id: id, versionNumber: version, isCreated: false))
         }
