@@ -374,7 +374,7 @@ def test_the_key_comes_from_a_program(rotated, tmp_path):
         refused = cluster.run("verify", check=False)
         assert refused.returncode == 1 and words in refused.stderr and command[0] in refused.stderr, refused.stderr
     for kek, words in [
-        ({"command": ["cat", "x"]}, "no absolute path"), ({"command": "cat"}, "kek.command takes"), ({"pkcs11": {"module": "x"}}, "the settings lack kek.pkcs11.token"),
+        ({"command": ["cat", "x"]}, "not an absolute path"), ({"command": "cat"}, "kek.command takes"), ({"pkcs11": {"module": "x"}}, "the settings lack kek.pkcs11.token"),
     ]:
         rotated.configure(kek=kek)
         refused = cluster.run("verify", check=False)
