@@ -314,9 +314,10 @@ package struct WebAPI: Sendable {
             onBegin: { context.principal.name = $0.caller.actor }
         ) { own in
             var api = DataAPI(
-                session: own, own: own, serviceRoot: "\(address.url)/api/data/\(version)", addresses: addresses,
-                limits: limits, mail: mail, peer: peer, pause: counted.pause, unread: counted.unread)
-            if let user = try impersonated.get() {
+                session: own, sessions: sessions, user: try impersonated.get(),
+                serviceRoot: "\(address.url)/api/data/\(version)", addresses: addresses, limits: limits, mail: mail, peer: peer,
+                pause: counted.pause, unread: counted.unread)
+            if let user = api.user {
                 api.session = try await own.impersonating(user)
                 context.principal.name = api.session.caller.actor
             }

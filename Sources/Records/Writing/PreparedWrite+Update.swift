@@ -118,11 +118,14 @@ extension PreparedWrite {
         var conditions = ["\(entity.idColumn) = $\(update.bind(.uuid(id)))"]
         let rule = try isEmail ? EmailWriteRule(update: input, caller.role) : nil
         if let rule { conditions.append(rule.condition) }
-        // Assigning a record to another owner needs its own privilege.
+        // Assigning a record to another owner needs its own privilege. A record that is written back names the owner that it has.
         let isAssigned = input.values["ownerid"] != nil
-        if isAssigned {
-            let depth = caller.depth(of: .assign, on: entity)
-            restrict(.none, depth, .assign, &conditions, &update.parameters)
+        if case .id(let owner) = input.values["ownerid"] {
+            var rights: [String] = []
+            restrict(.none, caller.depth(of: .assign, on: entity), .assign, &rights, &update.parameters)
+            if !rights.isEmpty {
+                conditions.append("(ownerid = $\(update.bind(.uuid(owner))) OR \(rights.joined(separator: " AND ")))")
+            }
         }
         let isAssignedAlone = isAssigned && input.names == ["ownerid"]
         restrict(condition, depth, isAssignedAlone ? .assign : .write, &conditions, &update.parameters)

@@ -43,8 +43,6 @@ private struct BatchRun {
     private var answers: [(isSet: Bool, items: [(id: String?, answer: APIResponse)])] = []
     /// The addresses of records that requests with an id created or named.
     private var addresses: [String: String] = [:]
-    /// The sessions of users in whose names parts of the batch are.
-    private var sessions: [ImpersonatedUser: Session] = [:]
     private(set) var size = BatchSize()
     /// The ids of requests, and the names of groups, that failed.
     private var failed: Set<String> = []
@@ -96,45 +94,73 @@ private struct BatchRun {
             if item.method == "GET", api.peer?.isGone ?? false { throw CancellationError() }
             let request = try request(item)
             guard request.path != "/$batch" else { throw FieldsealError(.badRequest, "A batch can't hold a batch.") }
-            let answer = try await dataAPI(for: request).answer(request)
+            let path = Result { try ODataPath(Substring(request.path)) }
+            let user = try user(of: request)
+            let mayAssume = user == nil && ((try? path.get()).map(DataAPI.mayAssume) ?? false)
+            let answer = try await api.sessions.run(mayAssume: mayAssume, onBegin: { _ in }) { own in
+                try await dataAPI(of: try await session(own, for: user)).answer(request, at: path.get())
+            }
             try size.add(answer, to: request, api.unread)
-            if let id = item.id { addresses[id] = answer.headers[.odataEntityID] ?? "\(api.serviceRoot)\(request.path)" }
+            if let id = item.id { know(id, at: answer.headers[.odataEntityID] ?? "\(api.serviceRoot)\(request.path)") }
             return answer
         } catch {
             return APIResponse.answer(to: error).answer
         }
     }
 
-    /// The API in the name of the user that a part names, or else of the user that the batch names.
-    private mutating func dataAPI(for request: APIRequest) async throws -> DataAPI {
-        guard let user = try RequestHeaders.impersonatedUser(request.headers) else { return api }
-        var other = api
-        if let session = sessions[user] {
-            other.session = session
-        } else {
-            other.session = try await api.own.impersonating(user)
-            sessions[user] = other.session
-        }
-        return other
+    /// The user that a part names, or else the user that the batch names.
+    private func user(of part: APIRequest) throws -> ImpersonatedUser? {
+        try RequestHeaders.impersonatedUser(part.headers) ?? api.user
     }
 
-    /// Runs a change set as one transaction.
+    private func session(_ own: Session, for user: ImpersonatedUser?) async throws -> Session {
+        if let user { try await own.impersonating(user) } else { own }
+    }
+
+    private func dataAPI(of session: Session) -> DataAPI {
+        var part = api
+        part.session = session
+        return part
+    }
+
+    /// Remembers the address of a request with an id, for the parts that follow.
+    private mutating func know(_ id: String, at address: String) {
+        addresses[id] = address
+        failed.remove(id)
+    }
+
+    /// Runs a change set as one transaction, with the rights that the client has when it begins.
     private mutating func changes(_ items: [BatchItem]) async throws -> [(id: String?, answer: APIResponse)] {
+        let sessions = api.sessions
+        return try await sessions.run(mayAssume: false, onBegin: { _ in }) { own in try await changes(items, by: own) }
+    }
+
+    private mutating func changes(_ items: [BatchItem], by own: Session) async throws -> [(id: String?, answer: APIResponse)] {
+        var sessions: [ImpersonatedUser?: Session] = [nil: own]
+        func session(for user: ImpersonatedUser?) async throws -> Session {
+            if let known = sessions[user] { return known }
+            let begun = try await self.session(own, for: user)
+            sessions[user] = begun
+            return begun
+        }
         var parts: [(item: BatchItem, change: Change)] = []
         var writes: [(by: Session, write: RecordWrite)] = []
+        var ids: Set<String> = []
         for item in items {
             let request = try request(item)
-            let api = try await dataAPI(for: request)
-            let change = try await api.change(request)
+            let writer = try await session(for: try user(of: request))
+            let change = try await dataAPI(of: writer).change(request)
             if let id = item.id {
-                guard addresses.updateValue(change.address, forKey: id) == nil else {
-                    throw FieldsealError(.badRequest, "Two requests of the batch have the Content-ID \(id.prefix(50)).")
+                // Microsoft's sample client numbers the requests of each change set from 1.
+                guard ids.insert(id).inserted else {
+                    throw FieldsealError(.badRequest, "Two requests of the change set have the Content-ID \(id.prefix(50)).")
                 }
+                know(id, at: change.address)
             }
             parts.append((item, change))
-            writes += change.writes.map { (by: api.session, write: $0) }
+            writes += change.writes.map { (by: writer, write: $0) }
         }
-        let outcomes = try await api.session.write(writes)
+        let outcomes = try await session(for: api.user).write(writes)
         var answers: [(id: String?, answer: APIResponse)] = []
         var first = 0
         for (item, change) in parts {

@@ -1,3 +1,4 @@
+import Authentication
 import Email
 import Foundation
 import HTTPTypes
@@ -8,8 +9,10 @@ import Tenancy
 /// The data API for one caller: every request below `/{organization}/api/data/v9.x`, alone or in a batch.
 struct DataAPI: Sendable {
     var session: Session
-    /// The client's own session, if ``session`` acts for another user.
-    let own: Session
+    /// Begins a session for each part of a batch. A right that is taken away meanwhile is missing from the next part on.
+    let sessions: ClientSessions
+    /// The user in whose name the client makes this request; nil for its own.
+    let user: ImpersonatedUser?
     /// The address of the API with its version.
     let serviceRoot: String
     /// Parses addresses that the client writes.

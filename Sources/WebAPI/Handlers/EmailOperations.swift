@@ -241,7 +241,8 @@ extension DataAPI {
     func sending(_ id: UUID, _ request: APIRequest) throws -> Change {
         let body = JSONValue.object(try request.members())
         try Self.require(["IssueSend", "TrackingToken"], in: body, of: "SendEmail")
-        guard case .bool(let issue)? = body["IssueSend"] ?? .bool(true) else {
+        // A Boolean that the SDK's request leaves unset is false, and what is sent can't be taken back: it is never assumed.
+        guard case .bool(let issue)? = body["IssueSend"] else {
             throw FieldsealError.misfit("IssueSend", "true or false")
         }
         let token = body["TrackingToken"]?.string

@@ -166,7 +166,7 @@ extension WebAPI {
                 context.principal.name = session.caller.actor
             }
             let service = OrganizationService(
-                session: session, organizationRoot: try context.organizationAddress().url,
+                session: session, sessions: sessions, user: user, organizationRoot: try context.organizationAddress().url,
                 requestID: context.requestID, peer: context.peer)
             // Nothing else refers to what it captured.
             nonisolated(unsafe) let write = try await service.answer(message.body)

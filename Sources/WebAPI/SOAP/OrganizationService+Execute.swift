@@ -106,8 +106,9 @@ extension OrganizationService {
         guard let id = try request.id("EmailId") else { throw request.mismatch("EmailId", "a guid") }
         let token = try request.text("TrackingToken")
         guard (token?.utf16.count ?? 0) <= 50 else { throw request.mismatch("TrackingToken", "at most 50 characters") }
+        guard let issue = try request.bool("IssueSend") else { throw request.mismatch("IssueSend", "true or false") }
         var response = OrganizationResponse(request.name)
-        response.add("Subject", try await session.sendEmail(id, issue: try request.bool("IssueSend") ?? true, token: token))
+        response.add("Subject", try await session.sendEmail(id, issue: issue, token: token))
         return response
     }
 

@@ -1,3 +1,4 @@
+import Authentication
 import Foundation
 import JSON
 import Model
@@ -8,7 +9,11 @@ import Tenancy
 ///
 /// It converts contracts to the same values as the Web API converts JSON, and uses the same session.
 struct OrganizationService: Sendable {
-    let session: Session
+    var session: Session
+    /// Begins a session for each request of ExecuteMultiple. A right that is taken away meanwhile is missing from the next one on.
+    let sessions: ClientSessions
+    /// The user in whose name the client makes this request; nil for its own.
+    let user: ImpersonatedUser?
     /// The organization's address, such as `https://…/contoso`.
     let organizationRoot: String
     let requestID: String
@@ -20,8 +25,11 @@ struct OrganizationService: Sendable {
     ]
 
     /// Whether an operation only reads or writes records. Then its session may reuse what an earlier one read.
-    static func mayAssume(_ operation: XMLElement) -> Bool {
-        ["Create", "Retrieve", "Update", "Delete", "RetrieveMultiple", "Upsert"].contains(name(of: operation))
+    static func mayAssume(_ operation: XMLElement) -> Bool { name(of: operation).map(mayAssume) ?? false }
+
+    /// The same for the name of a request.
+    static func mayAssume(_ name: String) -> Bool {
+        ["Create", "Retrieve", "Update", "Delete", "RetrieveMultiple", "Upsert"].contains(name)
     }
 
     /// Whether the response to an operation takes long to write: it may hold all metadata.

@@ -55,6 +55,23 @@ def test_a_change_set_happens_as_a_whole_or_not_at_all(service):
     assert service.opened_cells()[f"mailbox({found['mailboxid']}).password"][1] == "c"
 
 
+def test_each_change_set_numbers_its_requests(service):
+    name = f"numbered {uuid.uuid4()}"
+    first = change_set(part("POST", "queues", {"name": f"{name} 1"}, id=1), part("PATCH", "$1", {"description": "first"}, id=2))
+    second = change_set(part("POST", "queues", {"name": f"{name} 2"}, id=1), part("PATCH", "$1", {"description": "second"}, id=2))
+    response = multipart(service, first, second, part("GET", "$1?$select=description"))
+    assert statuses(response) == [204, 204, 204, 204, 200], response.text
+    # The newest of an id counts.
+    assert '"description":"second"' in response.text and '"description":"first"' not in response.text
+    # Within a set an id stands once, and in JSON within the batch.
+    twice = [part("POST", "queues", {"name": name}, id=1) for _ in range(2)]
+    assert "Content-ID 1" in multipart(service, change_set(*twice)).text
+    grouped = [{"id": "1", "atomicityGroup": group, "method": "POST", "url": "queues", "headers": {"Content-Type": "application/json"}, "body": {"name": name}}
+               for group in ("a", "b")]
+    assert batch(service, grouped).status_code == 400
+    assert service.get(f"queues?$filter=name eq '{name}'").json()["value"] == []
+
+
 def test_json_batches(service):
     name = f"json {uuid.uuid4()}"
     response = batch(service, [

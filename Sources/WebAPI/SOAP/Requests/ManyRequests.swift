@@ -1,3 +1,4 @@
+import Authentication
 import Foundation
 import Model
 import Records
@@ -21,11 +22,7 @@ extension OrganizationService {
         for (index, element) in try requests(of: request).enumerated() {
             try Task.checkCancellation()
             do {
-                let inner = try OrganizationRequest(element)
-                guard inner.name != "ExecuteMultiple" else {
-                    throw FieldsealError(.badRequest, "ExecuteMultiple can't be part of ExecuteMultiple.")
-                }
-                let response = try await execute(inner)
+                let response = try await executeOne(element)
                 guard records + response.records <= Self.recordLimit else {
                     throw FieldsealError(
                         .queryDoesNotFit,
@@ -34,8 +31,6 @@ extension OrganizationService {
                 records += returns ? response.records : 0
                 if returns { items.append((index, .success(response))) }
             } catch let error as CancellationError {
-                throw error
-            } catch let error as StaleSession {
                 throw error
             } catch {
                 isFaulted = true
@@ -53,6 +48,19 @@ extension OrganizationService {
             }
         }
         return response
+    }
+
+    /// Runs a request of ExecuteMultiple in a session that begins with it.
+    private func executeOne(_ element: XMLElement) async throws -> OrganizationResponse {
+        let name = try OrganizationRequest(element).name
+        guard name != "ExecuteMultiple" else {
+            throw FieldsealError(.badRequest, "ExecuteMultiple can't be part of ExecuteMultiple.")
+        }
+        return try await sessions.run(mayAssume: user == nil && Self.mayAssume(name), onBegin: { _ in }) { own in
+            var service = self
+            service.session = if let user { try await own.impersonating(user) } else { own }
+            return try await service.execute(try OrganizationRequest(element))
+        }
     }
 
     private static func write(
