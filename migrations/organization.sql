@@ -5,7 +5,7 @@
 -- PostgreSQL looks a function up among those of its name in all schemas. So each has a name that no other has, until everything
 -- that needs it is made. The program replaces "new" after the dollar sign with something random.
 --
--- Of the migrations 1617fbdb323766518cf0ef14833fe8c87d20aec53fe6a6151572f230cdda0154
+-- Of the migrations 4fb49a1192532ec8b2162f186cb54e6975fad1aed2f57e3be0abf31d9ed71448
 
 CREATE FUNCTION announce_change$new() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1537,6 +1537,7 @@ CREATE TABLE unchained_event (
     request_id text,
     details text,
     tag bytea NOT NULL,
+    CONSTRAINT unchained_event_occurred_on_check CHECK (((occurred_on >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (occurred_on <= '9999-12-31 00:00:00+00'::timestamp with time zone))),
     CONSTRAINT unchained_event_outcome_check CHECK ((outcome = ANY (ARRAY['succeeded'::text, 'refused'::text, 'failed'::text]))),
     CONSTRAINT unchained_event_tag_check CHECK ((octet_length(tag) = 32)),
     CONSTRAINT unchained_event_pkey PRIMARY KEY (unchained_event_id)

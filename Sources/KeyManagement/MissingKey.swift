@@ -1,10 +1,12 @@
 package import PostgresClient
 package import Tenancy
 
-/// A key that this service stored in `config`, and whose row SQL deleted.
+/// A key that this service stored in `config`, and that SQL deleted there: its row, or the wrapped key in it.
 package struct MissingKey: Sendable, Equatable {
     package let version: Int
     package let fingerprint: String
+    /// Whether its row is there, without the wrapped key.
+    package let hasRow: Bool
 
     /// The name of its row in the attested list.
     package var name: Grant.Name { Grant.organizationKeyName(version: version, fingerprint: fingerprint) }
@@ -21,14 +23,15 @@ package struct MissingKey: Sendable, Equatable {
     package static func all(of state: OrganizationState, on connection: isolated PostgresConnection) throws -> [MissingKey] {
         try connection.query(
             """
-            SELECT DISTINCT e.key_version, e.fingerprint FROM \(state.organization.qualified("security_event")) AS e
-             WHERE e.kind = ANY ($2) AND e.key_version IS NOT NULL AND e.fingerprint IS NOT NULL AND NOT EXISTS (
-                SELECT FROM config.organization_key AS k
-                 WHERE k.organization_id = $1 AND k.key_version = e.key_version AND k.fingerprint = e.fingerprint)
+            SELECT DISTINCT e.key_version, e.fingerprint, k.key_version IS NOT NULL
+              FROM \(state.organization.qualified("security_event")) AS e LEFT JOIN config.organization_key AS k
+                ON k.organization_id = $1 AND k.key_version = e.key_version AND k.fingerprint = e.fingerprint
+             WHERE e.kind = ANY ($2) AND e.key_version IS NOT NULL AND e.fingerprint IS NOT NULL
+               AND (k.wrapped_text IS NULL OR k.wrapped_data IS NULL OR k.purged_on IS NOT NULL)
              ORDER BY 1, 2
             """, [.uuid(state.organization.id), .texts(kindsWithKey.map(\.rawValue))]
         )
-        .map { MissingKey(version: try $0.decode(0), fingerprint: try $0.decode(1)) }
+        .map { MissingKey(version: try $0.decode(0), fingerprint: try $0.decode(1), hasRow: try $0.decode(2)) }
         .filter { key in
             try !(key.version == state.keyVersion && key.fingerprint == state.fingerprint) && state.grants.names(key.name)
         }
@@ -36,7 +39,7 @@ package struct MissingKey: Sendable, Equatable {
 }
 
 extension KeyAdministration {
-    /// The retired keys whose rows SQL deleted.
+    /// The retired keys that SQL deleted.
     package func missingKeys() async throws -> [MissingKey] {
         try await deployment.pool.withConnection { connection in
             try MissingKey.all(of: OrganizationState.read(organization.name, in: deployment, on: connection), on: connection)
@@ -60,7 +63,8 @@ extension KeyAdministration {
                         try change.append(
                             SecurityEvent(
                                 .keyPurged, .succeeded, keyVersion: key.version, fingerprint: key.fingerprint,
-                                details: "the row was deleted past this service"),
+                                details: key.hasRow
+                                    ? "the wrapped key was deleted past this service" : "the row was deleted past this service"),
                             by: caller, on: connection)
                     }
                 }

@@ -48,7 +48,9 @@ package final class SweepMarks: Sendable {
             let rows = try connection.query(
                 """
                 WITH due AS MATERIALIZED (
-                    SELECT organization_id FROM config.sweep WHERE swept_on <= now() - $1 * interval '1 second'
+                    SELECT organization_id FROM config.sweep
+                     -- A time of the future is one that SQL wrote.
+                     WHERE swept_on <= now() - $1 * interval '1 second' OR swept_on > now() + interval '1 minute'
                      ORDER BY swept_on LIMIT $2 FOR UPDATE SKIP LOCKED)
                 UPDATE config.sweep AS s SET swept_on = clock_timestamp()
                   FROM due JOIN config.organization AS o USING (organization_id)

@@ -125,7 +125,7 @@ extension MailboxLeases {
                SET hostid = NULL, processingstatecode = \(ProcessingState.idle.sql), router_state = coalesce($2, router_state),
                    itemsprocessedforlastsync = $3, itemsfailedforlastsync = $4, processedtimes = coalesce(processedtimes, 0) + 1,
                    noemailcount = CASE WHEN $3 = 0 THEN coalesce(noemailcount, 0) + 1 ELSE 0 END,
-                   lastduration = least(extract(epoch FROM now() - lastsyncstartedon) * 1000, 2147483647)::integer,
+                   lastduration = least(greatest(CASE WHEN isfinite(lastsyncstartedon) THEN extract(epoch FROM now() - lastsyncstartedon) * 1000 END, 0), 2147483647)::integer,
                    incomingemailstatus = coalesce($5, old.incoming), outgoingemailstatus = coalesce($6, old.outgoing),
                    mailboxstatus = CASE WHEN old.clears THEN \(success) WHEN $8 IS NULL THEN mailboxstatus ELSE \(failure) END,
                    enabledforincomingemail = CASE WHEN $7 AND $5 = \(failure) THEN false WHEN old.ends_test AND $5 = \(success) THEN true ELSE enabledforincomingemail END,

@@ -59,7 +59,7 @@ extension Session {
         let sql = """
             SELECT is_second, (extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', moment)) / 3600)::integer AS age,
                    count(*)::integer AS number
-              FROM (\(rows)) AS figures (is_second, moment) GROUP BY 1, 2
+              FROM (\(rows)) AS figures (is_second, moment) WHERE isfinite(moment) GROUP BY 1, 2
             """
         return try await deployment.pool.withConnection { connection in
             var counts = HourlyCounts()

@@ -134,12 +134,23 @@ extension KeyAdministration {
 
     // MARK: Conditions
 
-    func nextKeyVersion(after current: Int, on connection: isolated PostgresConnection) throws -> Int {
-        // A schema that was restored from an older dump must not reuse a version that is in `config`.
-        let known = try connection.query(
-            "SELECT coalesce(max(key_version), 0) FROM config.organization_key WHERE organization_id = $1",
-            [.uuid(organization.id)])
-        return max(current, try known[0].decode(0)) + 1
+    /// The version of a new key: the first one after the key in force, and after all keys that this service stored in `config`, that
+    /// no row has. A schema that was restored from an older dump must not reuse a version.
+    ///
+    /// - Throws: ``FieldsealError`` when there is none. A row that SQL made is passed over, but does not use up the versions.
+    func nextKeyVersion(after current: OrganizationState, on connection: isolated PostgresConnection) throws -> Int {
+        let rows = try connection.query(
+            "SELECT key_version, fingerprint FROM config.organization_key WHERE organization_id = $1", [.uuid(organization.id)])
+        let known = try rows.map { (version: try $0.decode(0, as: Int.self), fingerprint: try $0.decode(1, as: String.self)) }
+        let stored = try known.filter {
+            try current.grants.names(Grant.organizationKeyName(version: $0.version, fingerprint: $0.fingerprint))
+        }
+        let newest = max(current.keyVersion, current.attested?.keyVersion ?? 0, stored.map(\.version).max() ?? 0)
+        let taken = Set(known.map(\.version))
+        guard newest < Int(Int32.max), let next = (newest + 1...Int(Int32.max)).first(where: { !taken.contains($0) }) else {
+            throw FieldsealError(.unexpected, "No version is left for another key. Nothing was changed.")
+        }
+        return next
     }
 
     func checkChangeQuota(on connection: isolated PostgresConnection) throws {
@@ -148,7 +159,7 @@ extension KeyAdministration {
             """
             SELECT ceil(extract(epoch FROM created_on + $2 * interval '1 second' - now()))::integer
               FROM config.organization_key
-             WHERE organization_id = $1 AND created_on > now() - $2 * interval '1 second' AND duration IS NOT NULL
+             WHERE organization_id = $1 AND created_on > now() - $2 * interval '1 second' AND created_on <= now() AND duration IS NOT NULL
              ORDER BY created_on DESC
             """,
             [.uuid(organization.id), .double(Double(deployment.policy.quotaInterval))]
@@ -223,9 +234,9 @@ extension KeyAdministration {
             let current = state.keyVersion
             let rows = try connection.query(
                 """
-                SELECT DISTINCT substring(relname FROM '_cell_k([0-9]+)$')::integer FROM pg_class
+                SELECT DISTINCT substring(relname FROM '_cell_k([0-9]{1,9})$')::integer FROM pg_class
                 WHERE oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND relkind = 'r'
-                  AND relname ~ '_cell_k[0-9]+$'
+                  AND relname ~ '_cell_k[0-9]{1,9}$'
                 """,
                 [.text(quoteIdentifier(organization.schema))]
             )

@@ -215,7 +215,7 @@ final class KeyChange {
                         + "can be changed: activate it first.")
             }
             if !isRehearsal { try administration.checkChangeQuota(on: connection) }
-            let newVersion = try administration.nextKeyVersion(after: state.keyVersion, on: connection)
+            let newVersion = try administration.nextKeyVersion(after: state, on: connection)
             let salt = try randomBytes(count: DataKey.saltLength)
             let iterations = deployment.policy.iterations
             let new = try DataKey(derivedFrom: text, salt: salt, iterations: iterations)

@@ -40,6 +40,13 @@ package struct AttemptLimiter {
         }
     }
 
+    /// Whether a count still counts. SQL may write a time of the future, which would never pass.
+    private static func isRecent(_ lastOn: String, _ interval: String) -> String {
+        "(\(lastOn) > now() - \(interval) * interval '1 second' AND \(lastOn) < now() + interval '1 minute')"
+    }
+    /// The largest count, which no limit reaches. SQL may write any.
+    private static let countLimit = 1_000_000
+
     private var interval: PostgresParameter { .double(Double(policy.failureInterval)) }
 
     /// The rows in which this attempt is counted. Their order is fixed, so that attempts can't deadlock.
@@ -61,8 +68,9 @@ package struct AttemptLimiter {
             INSERT INTO config.failed_sign_in AS f (account, address, failures, first_on, last_on)
             SELECT a, n, 1, now(), now() FROM unnest($1, $2) AS r (a, n)
             ON CONFLICT (account, address) DO UPDATE SET
-                failures = CASE WHEN f.last_on > now() - $3 * interval '1 second' THEN greatest(f.failures, 0) + 1 ELSE 1 END,
-                first_on = CASE WHEN f.last_on > now() - $3 * interval '1 second' THEN f.first_on ELSE now() END,
+                failures = CASE WHEN \(Self.isRecent("f.last_on", "$3"))
+                                THEN least(greatest(f.failures, 0), \(Self.countLimit)) + 1 ELSE 1 END,
+                first_on = CASE WHEN \(Self.isRecent("f.last_on", "$3")) THEN f.first_on ELSE now() END,
                 last_on = now()
             RETURNING account, address, failures
             """,
@@ -90,7 +98,7 @@ package struct AttemptLimiter {
             """
             SELECT f.account, ceil(extract(epoch FROM last_on + $3 * interval '1 second' - now()))::integer
               FROM config.failed_sign_in AS f JOIN unnest($1, $2) AS r (a, n) ON (f.account, f.address) = (r.a, r.n)
-             WHERE f.last_on > now() - $3 * interval '1 second' AND f.address <> $4
+             WHERE \(Self.isRecent("f.last_on", "$3")) AND f.address <> $4
                AND f.failures >= CASE f.account WHEN $4 THEN $5 ELSE $6 END
              ORDER BY 2 DESC LIMIT 1
             """,
@@ -140,7 +148,7 @@ package struct AttemptLimiter {
             INSERT INTO config.failed_sign_in AS f (account, address, failures, first_on, last_on)
             SELECT a, n, 0, now(), now() FROM unnest($1, $2) AS r (a, n)
             ON CONFLICT (account, address) DO UPDATE SET
-                failures = CASE WHEN $3 AND f.account <> $4 AND f.address <> $4 THEN 0 ELSE greatest(0, f.failures - 1) END
+                failures = CASE WHEN $3 AND f.account <> $4 AND f.address <> $4 THEN 0 ELSE greatest(1, f.failures) - 1 END
             """,
             [.texts(rows.map(\.account)), .texts(rows.map(\.network)), .bool(clearing), .text(Self.every)])
     }
@@ -154,7 +162,7 @@ package struct AttemptLimiter {
             _ = try connection.query(
                 """
                 DELETE FROM config.failed_sign_in
-                 WHERE failures = 0 OR last_on < now() - $1 * interval '1 second'
+                 WHERE failures = 0 OR NOT \(isRecent("last_on", "$1"))
                     OR last_on < (SELECT last_on FROM config.failed_sign_in ORDER BY last_on DESC OFFSET $2 LIMIT 1)
                 """, [.double(Double(deployment.policy.failureInterval)), .int64(Int64(rowLimit))])
         }

@@ -45,8 +45,7 @@ extension Doctor {
         let others = try ListedNames(of: organization, on: connection).missing(in: state.grants)
         let users = try disabledUsers(state, among: others, on: connection)
         findings += users.findings
-        let rest = others.count - users.named
-        return rest > 0 ? findings + (try missingRows(state, rest, among: others, on: connection)) : findings
+        return findings + (try missingRows(state, others.count - users.named, among: others, on: connection))
     }
 
     /// Rows of the attested list that SQL deleted: keys, which are named, and rows that granted access.
@@ -68,7 +67,7 @@ extension Doctor {
         }
         // Without the row of the key in force, encryption is not active, and another finding says so.
         let inForce = try Grant.organizationKeyName(version: state.keyVersion, fingerprint: state.fingerprint).digest()
-        let rows = count - keys.count - (names.contains(inForce) ? 1 : 0)
+        let rows = count - keys.filter { !$0.hasRow }.count - (names.contains(inForce) ? 1 : 0)
         if rows > 0 {
             findings.append(
                 Finding(

@@ -25,7 +25,7 @@ package struct KeyChangeProgress: Sendable, Equatable {
     /// Between 0 and 100; nil when the total is unknown.
     package var percent: Int? {
         guard let total, total > 0 else { return nil }
-        return phase == .announcing || phase == .copying ? min(cells * 90 / total, 90) : 95
+        return phase == .announcing || phase == .copying ? Int(min(Double(cells) / Double(total), 1) * 90) : 95
     }
 
     /// Cells per second, on average since the start.
@@ -34,7 +34,7 @@ package struct KeyChangeProgress: Sendable, Equatable {
     /// Estimated seconds until the end, at the average rate so far.
     package var secondsLeft: Double? {
         guard let total, rate > 0, cells > 0 else { return nil }
-        return max(0, Double(total - cells) / rate)
+        return max(0, (Double(total) - Double(cells)) / rate)
     }
 }
 
@@ -44,16 +44,18 @@ extension KeyAdministration {
         return try await deployment.pool.withConnection { connection in
             try connection.query(
                 """
-                SELECT phase, cells, total, extract(epoch FROM now() - started_on)::float8, started_by
+                SELECT phase, cells, total, CASE WHEN isfinite(started_on) THEN extract(epoch FROM now() - started_on)::float8 END, started_by
                   FROM config.key_change AS c
                  WHERE organization_id = $1
                    AND EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = c.backend AND a.datname = current_database())
                 """, [.uuid(organization.id)]
             )
             .first.map { row in
-                KeyChangeProgress(
-                    phase: .init(rawValue: try row.decode(0)) ?? .copying, cells: try row.decode(1),
-                    total: try row.decodeIfPresent(2), seconds: try row.decode(3), startedBy: try row.decode(4))
+                // SQL may have written any numbers and any time.
+                let seconds: Double = try row.decodeIfPresent(3) ?? 0
+                return KeyChangeProgress(
+                    phase: .init(rawValue: try row.decode(0)) ?? .copying, cells: max(0, try row.decode(1)),
+                    total: try row.decodeIfPresent(2), seconds: max(0, seconds), startedBy: try row.decode(4))
             }
         }
     }

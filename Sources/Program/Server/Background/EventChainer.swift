@@ -19,17 +19,25 @@ import WebAPI
 /// Once a second, links the security events of writes into their chains, and reads attested states.
 struct EventChainer: ServiceLifecycle.Service {
     let deployment: Deployment
+    let logger: Logger
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
             var watch = AttestationWatch(deployment)
             while !Task.isCancelled {
-                await deployment.chainPendingEvents(by: commandLineCaller)
+                await chain()
                 try? await watch.look()
                 try await Task.sleep(for: .seconds(1))
             }
         }
         // The events of the last second.
-        await deployment.chainPendingEvents(by: commandLineCaller)
+        await chain()
+    }
+
+    private func chain() async {
+        await deployment.chainPendingEvents(by: commandLineCaller) { organization, error in
+            logger.warning(
+                "security events not linked yet", metadata: ["organization": .string(organization), "error": "\(error)"])
+        }
     }
 }

@@ -28,7 +28,9 @@ extension Deployment {
     /// they were linked.
     ///
     /// After a failure, the next write of that organization or the next sweep tries again.
-    package func chainPendingEvents(by caller: Caller) async {
+    ///
+    /// - Parameter onFailure: Told which organization's events stay, and why.
+    package func chainPendingEvents(by caller: Caller, onFailure: (String, any Error) -> Void) async {
         for name in pendingEvents.take() {
             do {
                 let session = try await Session.begin(self, organization: name, caller: caller)
@@ -36,6 +38,7 @@ extension Deployment {
                 try await session.chainPendingEvents()
                 try await session.recordLostEvents(among: expected)
             } catch {
+                onFailure(name, error)
                 pendingEvents.postpone(name)
             }
         }

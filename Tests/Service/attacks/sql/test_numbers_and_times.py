@@ -1,0 +1,127 @@
+"""The largest numbers, and times without an end, that SQL writes as the service: no process ends of them, and nothing stays refused for them."""
+
+import json
+
+import psycopg
+import pytest
+from service import Deployment
+from waiting import until
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Deployment.made() as deployment:
+        deployment.key()
+        yield deployment
+
+
+def as_service(service, statement, parameters=None):
+    with psycopg.connect(service.dev["postgres"], autocommit=True) as connection:
+        connection.execute("SET ROLE fieldseal_service")
+        return connection.execute(statement, parameters)
+
+
+def findings(service, code):
+    return [f["message"] for f in json.loads(service.run("doctor", "--json", check=False).stdout)["findings"] if f["code"] == code]
+
+
+def organization(service):
+    [(id,)] = service.sql("SELECT organization_id FROM config.organization WHERE name = 'contoso'")
+    return id
+
+
+def versions(service):
+    return [version for (version,) in service.sql("SELECT key_version FROM config.organization_key WHERE organization_id = %s ORDER BY 1", [organization(service)])]
+
+
+@pytest.mark.parametrize("version", [2**31 - 1, None])
+def test_a_row_of_another_key_uses_up_no_version(service, version):
+    before = service.get("RetrieveDataEncryptionKey()").json()["EncryptionKey"]
+    current = service.json("key", "status", "--org", "contoso")["keyVersion"]
+    made = version or current + 1
+    as_service(service, """
+        INSERT INTO config.organization_key (organization_id, key_version, wrapped_text, wrapped_data, kek_id, fingerprint, rotation_id, origin, created_by, retired_on)
+        SELECT organization_id, %s, wrapped_text, wrapped_data, kek_id, '0123456789abcdef', gen_random_uuid(), origin, created_by, now()
+          FROM config.organization_key WHERE organization_id = %s AND key_version = %s""", [made, organization(service), current])
+    assert findings(service, "key-row-changed")
+    assert service.set_key(f"A-key-beside-{made}-1!").status_code == 204
+    service.run("key", "change", "--org", "contoso")
+    now = service.json("key", "status", "--org", "contoso")["keyVersion"]
+    # The version of the row that SQL made is passed over.
+    assert now == (current + 2 if version else current + 3) and made in versions(service)
+    assert service.get("RetrieveDataEncryptionKey()").json()["EncryptionKey"] != before
+    service.sql("SET session_replication_role = replica; DELETE FROM config.organization_key WHERE fingerprint = '0123456789abcdef'")
+
+
+@pytest.mark.parametrize(("cells", "total", "phase"), [
+    (2**63 - 1, 1, "copying"), (2**63 - 1, -(2**63 - 1), "switching"), (-(2**63), 2**63 - 1, "copying"), (0, 0, "announcing"),
+])
+@pytest.mark.parametrize("started", ["now()", "'infinity'", "'-infinity'", "'294276-12-31'"])
+def test_the_progress_of_a_change_that_sql_made_up(service, cells, total, phase, started):
+    with psycopg.connect(service.dev["postgres"], autocommit=True) as living:
+        as_service(service, f"""
+            INSERT INTO config.key_change (organization_id, rotation_id, backend, phase, cells, total, started_by, started_on)
+            VALUES (%s, gen_random_uuid(), %s, %s, %s, %s, 'client:x', {started})""",
+            [organization(service), living.info.backend_pid, phase, cells, total])
+        try:
+            answer = service.get("RetrieveDataEncryptionKeyChange()")
+            assert answer.status_code == 200, answer.text
+            assert service.get("WhoAmI").status_code == 200
+        finally:
+            service.sql("DELETE FROM config.key_change")
+
+
+@pytest.mark.parametrize(("failures", "last_on"), [
+    (99_999, "'2999-01-01'"), (99_999, "'infinity'"), (2**31 - 1, "now()"), (-(2**31), "now()"), (2**31 - 1, "'infinity'"), (5, "'-infinity'"),
+])
+@pytest.mark.parametrize("row", ["network", "account", "account from everywhere"])
+def test_counts_of_failed_sign_ins_that_sql_made_up(service, row, failures, last_on):
+    client = service.dev["clients"]["admin"]
+    account, address = {
+        "network": ("*", "127.0.0.1"), "account": (f"client:{client['clientId'].upper()}", "127.0.0.1"),
+        "account from everywhere": (f"client:{client['clientId'].upper()}", "*")}[row]
+    service.sql("DELETE FROM config.failed_sign_in")
+    as_service(service, f"INSERT INTO config.failed_sign_in (account, address, failures, first_on, last_on) VALUES (%s, %s, %s, now(), {last_on})", [account, address, failures])
+    try:
+        answer = service.token_response(client["clientId"], client["clientSecret"])
+        # A count of now locks, as one that failures made. It passes.
+        is_lock = failures > 0 and last_on == "now()" and row != "account from everywhere"
+        assert answer.status_code == (429 if is_lock else 200), answer.text
+        if is_lock:
+            service.sql("UPDATE config.failed_sign_in SET last_on = now() - interval '1 day'")
+            assert service.token_response(client["clientId"], client["clientSecret"]).status_code == 200
+    finally:
+        service.sql("DELETE FROM config.failed_sign_in")
+
+
+@pytest.mark.parametrize("time", ["'infinity'", "'-infinity'", "'294276-12-31'", "'1999-12-31'"])
+def test_an_event_of_no_time_keeps_no_other_out_of_the_chain(service, time):
+    with pytest.raises(psycopg.errors.CheckViolation):
+        as_service(service, f"""
+            INSERT INTO org_contoso.unchained_event (occurred_on, kind, outcome, actor, details, tag)
+            VALUES ({time}, 'password set', 'succeeded', 'x', 'y', sha256(''))""")
+    id = service.create("mailboxes", {"name": "has an event", "password": "x"})
+    until(lambda: service.sql("SELECT count(*) FROM org_contoso.security_event WHERE kind = 'password set' AND details LIKE %s", [f"%{id}%"]) == [(1,)])
+
+
+@pytest.mark.parametrize("time", ["'infinity'", "now() + interval '10 years'"])
+def test_an_organization_is_swept_whatever_time_sql_wrote(service, time):
+    service.create("mailboxes", {"name": "swept", "password": "x"})
+    as_service(service, f"UPDATE config.sweep SET swept_on = {time}")
+    until(lambda: service.sql("SELECT bool_and(swept_on <= now()) FROM config.sweep") in ([(True,)], [(None,)]))
+
+
+def test_a_wrapped_key_that_sql_destroyed_is_missed(service):
+    service.run("key", "change", "--org", "contoso")
+    retired = versions(service)[-2]
+    [(fingerprint,)] = service.sql("SELECT fingerprint FROM config.organization_key WHERE organization_id = %s AND key_version = %s", [organization(service), retired])
+    assert not findings(service, "key-row-missing")
+    as_service(service, "UPDATE config.organization_key SET purged_on = now(), wrapped_text = NULL, wrapped_data = NULL WHERE organization_id = %s AND key_version = %s", [organization(service), retired])
+    (found,) = findings(service, "key-row-missing")
+    assert fingerprint in found and f"version {retired}" in found
+    assert not findings(service, "attested-rows-missing")
+    # The control: a key that the service purged is not missed.
+    service.run("key", "change", "--org", "contoso")
+    purged = versions(service)[-2]
+    service.run("key", "purge", str(purged), "--yes", "--org", "contoso")
+    assert [f"version {retired}" in each for each in findings(service, "key-row-missing")] == [True]
