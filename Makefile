@@ -38,7 +38,7 @@ packages: ## Build Debian packages with Swift's libraries in the program, in .bu
 	swift build -c release --product fieldseal --static-swift-stdlib -Xswiftc -no-toolchain-stdlib-rpath --scratch-path .build/static
 	@scripts/packages --binary .build/static/release/fieldseal
 
-test: ## Run the tests in minutes: of the longer files an eighth, another one each day (SEED=n)
+test: ## Run the tests in minutes: of the longer files a part, another one each day (SEED=n)
 	@scripts/install-packages $(TEST_PACKAGES)
 	@$(if $(SEED),FIELDSEAL_SEED=$(SEED)) Tests/run
 

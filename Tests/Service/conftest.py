@@ -67,7 +67,8 @@ def pytest_collection_modifyitems(config, items):
     if not FULL:
         left_out |= {item for item in items if (marker := item.get_closest_marker("package")) and not environments.is_possible(marker.args[0])}
     if IN_TURNS:
-        later = waiting([short_name(item.nodeid) for item in items], int(os.environ["FIELDSEAL_SEED"]))
+        alone = {short_name(item.nodeid) for item in items if item.get_closest_marker("alone")}
+        later = waiting([short_name(item.nodeid) for item in items], int(os.environ["FIELDSEAL_SEED"]), alone)
         left_out |= {item for item in items if short_name(item.nodeid) in later}
     if left_out:
         config.hook.pytest_deselected(items=list(left_out))

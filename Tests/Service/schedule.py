@@ -23,7 +23,9 @@ WHOLE = {"test_doctor_whole", "test_kek", "test_kek_sources"}
 #: A unit of more seconds waits for its turn.
 ALWAYS = 10
 #: A unit that waits has its turn in one of so many runs.
-TURNS = 8
+TURNS = 24
+#: A test that runs alone has its turn in one of so many runs.
+TURNS_ALONE = 8
 
 
 def recorded():
@@ -69,10 +71,16 @@ def seed_of(day):
     return day.toordinal()
 
 
-def waiting(names, seed):
-    """The tests whose turn it is not with this seed. Each test has one turn, and turns have about the same number of seconds."""
-    long = sorted((unit for unit in units(names) if unit[0] > ALWAYS), key=lambda unit: (-unit[0], unit[1]))
-    return {name for place, (_, group) in enumerate(long) if (place - seed) % TURNS for name in group}
+def waiting(names, seed, alone=()):
+    """The tests whose turn it is not with this seed. Each test has one turn, and turns have about the same number of seconds.
+
+    Those of `alone`, which run when nothing else does, have turns of their own.
+    """
+    alone = sorted(alone)
+    others = [name for name in names if name not in alone]
+    long = sorted((unit for unit in units(others) if unit[0] > ALWAYS), key=lambda unit: (-unit[0], unit[1]))
+    later = {name for place, (_, group) in enumerate(long) if (place - seed) % TURNS for name in group}
+    return later | {name for place, name in enumerate(alone) if (place - seed) % TURNS_ALONE}
 
 
 class Schedule(LoadScopeScheduling):

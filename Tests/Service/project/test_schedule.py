@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from schedule import ALWAYS, LONG, PART, TURNS, recorded, seed_of, short_name, units, waiting
+from schedule import ALWAYS, LONG, PART, TURNS, TURNS_ALONE, recorded, seed_of, short_name, units, waiting
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -38,10 +38,21 @@ def test_each_test_has_its_turn_and_turns_are_alike(everything):
         assert max(seconds) - min(seconds) <= max(seconds for seconds, _ in found), seconds
 
 
-def test_eight_days_have_all_turns():
+@pytest.mark.parametrize("turns", [TURNS, TURNS_ALONE])
+def test_so_many_days_have_all_turns(turns):
     days = [datetime.date(2026, 1, 1) + datetime.timedelta(number) for number in range(400)]
-    for first in range(len(days) - TURNS):
-        assert {seed_of(day) % TURNS for day in days[first:first + TURNS]} == set(range(TURNS)), days[first]
+    for first in range(len(days) - turns):
+        assert {seed_of(day) % turns for day in days[first:first + turns]} == set(range(turns)), days[first]
+
+
+def test_tests_that_run_alone_have_turns_of_their_own(everything):
+    alone = set(everything[::50])
+    turns = [set(everything) - waiting(everything, number, alone) for number in range(TURNS_ALONE)]
+    assert sorted(name for turn in turns for name in turn & alone) == sorted(alone)
+    assert max(len(turn & alone) for turn in turns) - min(len(turn & alone) for turn in turns) <= 1
+    others = [name for name in everything if name not in alone]
+    for number, turn in enumerate(turns):
+        assert turn - alone == set(others) - waiting(others, number)
 
 
 def test_a_long_file_is_parted_in_its_order(everything):
@@ -57,6 +68,7 @@ def test_a_long_file_is_parted_in_its_order(everything):
 
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_what_waits_is_left_out_in_turns_alone(seed):
-    keys = collected("Tests/Service/keys", FIELDSEAL_SEED=seed)
-    chosen = collected("Tests/Service/keys", FIELDSEAL_SEED=seed, FIELDSEAL_TEST_IN_TURNS="1")
-    assert set(chosen) == set(keys) - waiting(keys, int(seed)) and 0 < len(chosen) < len(keys) / 2
+    folders = ("Tests/Service/keys", "Tests/Service/router", "Tests/Service/console")
+    some = collected(*folders, FIELDSEAL_SEED=seed)
+    chosen = collected(*folders, FIELDSEAL_SEED=seed, FIELDSEAL_TEST_IN_TURNS="1")
+    assert set(chosen) == set(some) - waiting(some, int(seed)) and 0 < len(chosen) < len(some) / 2
