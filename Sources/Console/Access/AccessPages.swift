@@ -21,7 +21,7 @@ extension Console {
     @Sendable func access(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let people = try await ConsoleUsers(deployment).list(by: session)
-        let clients = try await session.clients()
+        let clients = try await ClientAdministration(session).list()
         let signIns = try await PeopleSignIns(session)
         let last = signIns.last
         let q = visit.filter("q")
@@ -209,7 +209,7 @@ extension Console {
         _ visit: Visit, _ id: String, problem: String? = nil, status: HTTPResponse.Status = .ok
     ) async throws -> PageResponse {
         let session = try visit.session()
-        guard let entry = try await session.clients().first(where: { $0.id.text == id }) else {
+        guard let entry = try await ClientAdministration(session).list().first(where: { $0.id.text == id }) else {
             throw FieldsealError(.objectDoesNotExist, "There is no such client here.")
         }
         let role = Role(rawValue: entry.role) ?? .basicUser
@@ -231,7 +231,7 @@ extension Console {
     }
 
     func newClientValues(_ visit: Visit, problem: String? = nil) throws -> [String: Any] {
-        try visit.session().requireSystemAdministrator(to: "manage API clients")
+        _ = try ClientAdministration(visit.session())
         let role = visit.form["role"].flatMap(Role.init(rawValue:)) ?? .basicUser
         var values: [String: Any] = [
             "title": visit.text("addClient"), "lead": visit.text("addClientLead"), "name": visit.form["name"] ?? "",
@@ -302,11 +302,11 @@ extension Console {
     }
 
     private func changeClient(_ action: String, _ visit: Visit) async throws -> PageResponse {
-        let session = try visit.session()
+        let clients = try ClientAdministration(visit.session())
         let role = visit.form["role"].flatMap(Role.init(rawValue:))
         if action == "add-client" {
             guard let role else { throw FieldsealError.noRole }
-            let (id, secret) = try await session.addClient(
+            let (id, secret) = try await clients.add(
                 name: visit.form["name"] ?? "", role: role, secretSeconds: try expirySeconds(visit))
             return try showing(secret, of: id, on: "access/clients/\(id.text)?done=\(action)", visit)
         }
@@ -315,28 +315,28 @@ extension Console {
         }
         if let question = try await secretQuestion(action, id, visit) { return question }
         switch action {
-        case "disable-client": try await session.disableClient(id.text)
-        case "enable-client": try await session.enableClient(id)
+        case "disable-client": try await clients.disable(id.text)
+        case "enable-client": try await clients.enable(id)
         case "role-client":
             guard let role else { throw FieldsealError.noRole }
-            guard let entry = try await session.clients().first(where: { $0.id == id }) else { throw FieldsealError.noPage }
+            guard let entry = try await clients.list().first(where: { $0.id == id }) else { throw FieldsealError.noPage }
             if entry.role == role.rawValue, entry.isAuthentic {
                 return .redirect("\(visit.root)/access/clients/\(id.text)?done=nothingChanged")
             }
             if let question = try roleQuestion(action, id.text, name: entry.name, from: entry.role, to: role, visit) {
                 return question
             }
-            try await session.setRole(role, ofClient: id)
+            try await clients.setRole(role, of: id)
             return .redirect("\(visit.root)/access/clients/\(id.text)?done=\(action)\(Self.was(entry.role))")
         case "rotate-client":
-            let secret = try await session.rotateSecret(
-                ofClient: id, overlap: try overlapSeconds(visit), seconds: try expirySeconds(visit))
+            let secret = try await clients.rotateSecret(
+                of: id, overlap: try overlapSeconds(visit), seconds: try expirySeconds(visit))
             return try showing(secret, of: id, on: "access/clients/\(id.text)?done=\(action)", visit)
         case "end-secret-client":
             guard let secret = UUID(text: visit.form["secret"] ?? "") else { throw FieldsealError.noPage }
-            try await session.endSecret(secret, ofClient: id)
+            try await clients.endSecret(secret, of: id)
         case "remove-client":
-            try await session.removeClient(id.text)
+            try await clients.remove(id.text)
             return .redirect("\(visit.root)/access?done=remove-client")
         default: throw FieldsealError.noPage
         }

@@ -122,7 +122,8 @@ struct Dev: AsyncParsableCommand {
         _ session: Session,
         _ before: [String: DevelopmentFile.Client]
     ) async throws -> [String: DevelopmentFile.Client] {
-        let known = try await session.clients().filter { $0.isAuthentic && $0.disabledOn == nil }
+        let administration = try ClientAdministration(session)
+        let known = try await administration.list().filter { $0.isAuthentic && $0.disabledOn == nil }
         var clients: [String: DevelopmentFile.Client] = [:]
         let roles: KeyValuePairs<String, Role> = [
             "admin": .systemAdministrator, "user": .basicUser, "router": .emailRouter,
@@ -132,8 +133,8 @@ struct Dev: AsyncParsableCommand {
                 clients[name] = client
             } else {
                 // Of a client with a lost secret, only the name is left.
-                let taken = try await session.clients().filter { $0.name.hasPrefix("dev-\(name)") }.count
-                let (id, secret) = try await session.addClient(
+                let taken = try await administration.list().filter { $0.name.hasPrefix("dev-\(name)") }.count
+                let (id, secret) = try await administration.add(
                     name: taken == 0 ? "dev-\(name)" : "dev-\(name)-\(taken + 1)", role: role)
                 clients[name] = DevelopmentFile.Client(clientId: id.text, clientSecret: secret)
             }

@@ -115,11 +115,12 @@ struct Setup: AsyncParsableCommand {
         }
         guard let client else { return nil }
         log.step("the first client", "fieldseal client add --org \(name) --role \"System Administrator\" \(client)")
-        if try await session.clients().contains(where: { $0.name == client }) {
+        let clients = try ClientAdministration(session)
+        if try await clients.list().contains(where: { $0.name == client }) {
             log.done("it is there: \(client)")
             return nil
         }
-        let added = try await session.addClient(name: client, role: .systemAdministrator)
+        let added = try await clients.add(name: client, role: .systemAdministrator)
         log.done("added \(client)")
         return added
     }
