@@ -36,21 +36,23 @@ struct PeopleSignIns {
     }
 
     /// When a person last signed in. Someone who was removed may have had the name before.
-    func last(_ entry: ConsoleUsers.Entry) -> Date? { last["user:\(entry.name)"].flatMap { $0 >= entry.createdOn ? $0 : nil } }
+    func last(_ entry: PeopleAdministration.Entry) -> Date? {
+        last["user:\(entry.name)"].flatMap { $0 >= entry.createdOn ? $0 : nil }
+    }
 
     /// Whether nothing says that a person has signed in, who could.
-    private func mayBeNew(_ entry: ConsoleUsers.Entry) -> Bool {
+    private func mayBeNew(_ entry: PeopleAdministration.Entry) -> Bool {
         entry.isAuthentic && entry.disabledOn == nil && last(entry) == nil && entry.sessions == 0
     }
 
     /// The end of the link with which a person signs in for the first time; nil after that, and without a link.
-    func waiting(_ entry: ConsoleUsers.Entry) -> Date? {
+    func waiting(_ entry: PeopleAdministration.Entry) -> Date? {
         guard mayBeNew(entry) else { return nil }
         return entry.invitation?.end.date ?? entry.invitationEnded
     }
 
     /// The key of what to say of a person who has not signed in; nil for others.
-    func unused(_ entry: ConsoleUsers.Entry) -> (style: String, key: String)? {
+    func unused(_ entry: PeopleAdministration.Entry) -> (style: String, key: String)? {
         guard mayBeNew(entry) else { return nil }
         if entry.invitation != nil { return ("", "invited") }
         if entry.invitationEnded != nil { return ("warn", "linkExpired") }

@@ -15,7 +15,7 @@ extension Console {
     /// - Parameter ticked: The roles that the form shows as required.
     private func signInRuleValues(_ visit: Visit, ticked: Set<Role>) async throws -> [String: Any] {
         let session = try visit.session()
-        let people = try await ConsoleUsers(deployment).list(by: session).filter { $0.disabledOn == nil }
+        let people = try await PeopleAdministration(session).list().filter { $0.disabledOn == nil }
         let policy = deployment.policy
         func minutes(_ seconds: Int) -> String { visit.texts.number(seconds / 60) }
         return [

@@ -21,7 +21,7 @@ extension Console {
         let lines = EventLines(visit, session)
         let groups = EventGroup.allCases.map { ($0.rawValue, visit.text("events:\($0.rawValue)")) }
         let kinds = SecurityEvent.Kind.allCases.map { kind in (kind.rawValue, visit.text("event:\(kind.rawValue)")) }
-        let people = try await ConsoleUsers(deployment).list(by: session).map { ("user:\($0.name)", $0.name) }
+        let people = try await PeopleAdministration(session).list().map { ("user:\($0.name)", $0.name) }
         let clients = try await ClientAdministration(session).list().map { ("client:\($0.name)", lines.who("client:\($0.name)")) }
         let outcomes = ["succeeded", "refused", "failed"].map { ($0, visit.text("outcome:\($0)")) }
         let isFiltered: Bool =

@@ -110,7 +110,7 @@ struct Dev: AsyncParsableCommand {
         // An organization that is refused now, such as under another key-encryption key, may be served at the next start.
         if let session = try? await Session.begin(deployment, organization: name, caller: commandLineCaller) {
             file.clients = try await prepareClients(session, before?.clients ?? [:])
-            file.console = try await preparePerson(deployment, session, before?.console)
+            file.console = try await preparePerson(session, before?.console)
             try file.write(home)
             try await createSamples(home, deployment, file)
         }
@@ -143,24 +143,23 @@ struct Dev: AsyncParsableCommand {
     }
 
     private static func preparePerson(
-        _ deployment: Deployment,
         _ session: Session,
         _ before: DevelopmentFile.Person?
     ) async throws -> DevelopmentFile.Person? {
-        let users = ConsoleUsers(deployment)
+        let people = try PeopleAdministration(session)
         let name = "admin"
-        let known = try await users.list(by: session).first { $0.name == name }
+        let known = try await people.list().first { $0.name == name }
         if let before, known?.isAuthentic == true, known?.disabledOn == nil {
-            guard let password = before.password, try await !users.hasPassword(password, name, by: session) else { return before }
+            guard let password = before.password, try await !people.hasPassword(password, name) else { return before }
             return DevelopmentFile.Person(username: name, password: nil)
         }
         // Under another key-encryption key no client is valid, and the service itself reports that.
         if known?.isAuthentic == false { return before }
         let password = Data(try randomBytes(count: 12)).base64EncodedString().filter { $0.isLetter || $0.isNumber }
         if known == nil {
-            _ = try await users.add(name: name, password: password, role: .systemAdministrator, by: session)
+            _ = try await people.add(name: name, password: password, role: .systemAdministrator)
         } else {
-            try await users.reset(name, password: password, by: session)
+            try await people.reset(name, password: password)
         }
         return DevelopmentFile.Person(username: name, password: password)
     }

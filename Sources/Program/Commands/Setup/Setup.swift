@@ -104,12 +104,12 @@ struct Setup: AsyncParsableCommand {
         let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
         if let person {
             log.step("the first person", "fieldseal user add --org \(name) --role \"System Administrator\" \(person)")
-            let users = ConsoleUsers(deployment)
-            if try await users.list(by: session).contains(where: { $0.name.lowercased() == person.lowercased() }) {
+            let people = try PeopleAdministration(session)
+            if try await people.list().contains(where: { $0.name.lowercased() == person.lowercased() }) {
                 log.done("they are there: \(person)")
             } else {
                 let password = try SecretInput.read(prompt: "Password of \(person)", file: passwordFile)
-                _ = try await users.add(name: person, password: password, role: .systemAdministrator, by: session)
+                _ = try await people.add(name: person, password: password, role: .systemAdministrator)
                 log.done("added \(person), who signs in at \(settings.consoleAddress(of: name))")
             }
         }
