@@ -160,13 +160,14 @@ extension Console {
         linked.details = entry.systemUserID.text
         // Someone who was removed may have had the name before.
         named.from = entry.createdOn.addingTimeInterval(-1)
-        let about = try await session.securityEvents(named, limit: Self.searchedForPerson).filter { event in
+        let reading = try EventReading(session)
+        let about = try await reading.events(named, limit: Self.searchedForPerson).filter { event in
             let details = event.details ?? ""
             return details == entry.name || [", ", ": "].contains { details.hasPrefix(entry.name + $0) }
         }
         let all =
-            about + (try await session.securityEvents(own, limit: Self.eventsOfPerson))
-            + (try await session.securityEvents(linked, limit: Self.eventsOfPerson))
+            about + (try await reading.events(own, limit: Self.eventsOfPerson))
+            + (try await reading.events(linked, limit: Self.eventsOfPerson))
         var seen: Set<Int> = []
         return Array(all.sorted { $0.id > $1.id }.filter { seen.insert($0.id).inserted }.prefix(Self.eventsOfPerson))
     }
@@ -218,7 +219,7 @@ extension Console {
             "status": badge(entry.isAuthentic, entry.disabledOn, visit), "roleText": visit.text("role:\(entry.role)"),
             "roles": roles(Self.clientRoles, chosen: role, visit), "createdOn": visit.texts.time(entry.createdOn),
             "disabledOn": orFalse(entry.disabledOn.map { visit.texts.time($0) }),
-            "last": lastUse(try await session.lastSignIns().last["client:\(entry.name)"], visit),
+            "last": lastUse(try await EventReading(session).lastSignIns().last["client:\(entry.name)"], visit),
             "secret": orFalse(try shownSecret(of: entry.id, visit)),
             "tokenAddress": "\(baseURL)\(visit.root)/oauth2/v2.0/token",
             "all":

@@ -17,14 +17,15 @@ struct PeopleSignIns {
     private static let (isWithdrawn, isUsed) = (": invitation withdrawn", ", by invitation")
 
     init(_ session: Session) async throws {
-        (last, since) = try await session.lastSignIns()
+        let reading = try EventReading(session)
+        (last, since) = try await reading.lastSignIns()
         var filter = EventFilter()
         filter.kinds = [SecurityEvent.Kind.userChanged, .userReset].map(\.rawValue)
         filter.outcome = SecurityEvent.Outcome.succeeded.rawValue
         filter.details = "invitation"
         var ends: [String: Date?] = [:]
         // The newest event of a person decides.
-        for event in try await session.securityEvents(filter, limit: Self.searched) {
+        for event in try await reading.events(filter, limit: Self.searched) {
             let details = event.details ?? ""
             guard let end = [Self.isWithdrawn, Self.isUsed].first(where: { details.hasSuffix($0) }) else { continue }
             let name = String(details.dropLast(end.count))

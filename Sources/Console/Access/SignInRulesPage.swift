@@ -73,7 +73,9 @@ extension Console {
     ) async throws -> PageResponse {
         var filter = EventFilter()
         filter.kinds = [SecurityEvent.Kind.secondFactorPolicySet.rawValue]
-        let who = try await visit.session().securityEvents(filter, limit: 1).first.map { ActorName.shown($0.actor, visit.texts) }
+        let who = try await EventReading(visit.session()).events(filter, limit: 1).first.map {
+            ActorName.shown($0.actor, visit.texts)
+        }
         let changed = SecondFactorPolicy.roles.filter { loaded.contains($0) != now.contains($0) }
         var values = try await signInRuleValues(visit, ticked: ticked)
         values["conflict"] = [
