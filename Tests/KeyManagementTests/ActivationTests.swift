@@ -112,7 +112,8 @@ struct ActivationTests {
             #expect(awaited?.code == .approvalAwaited)
             let second = Caller(
                 actor: "user:second", clientID: nil, systemUserID: UUID(), role: .systemAdministrator, address: nil, requestID: nil)
-            try await session(of: second).approve(#require(try await session().approvals().first).id)
+            let request = try #require(try await ApprovalAdministration(session(), to: .see).list().first)
+            try await ApprovalAdministration(session(of: second), to: .approve).approve(request.id)
             try await KeyAdministration(session(), to: .activate).setDataEncryptionKey(text, change: false)
             #expect(try await KeyAdministration(session(), to: .see).isDataEncryptionActive())
         }
