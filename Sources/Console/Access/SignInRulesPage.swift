@@ -50,7 +50,7 @@ extension Console {
 
     @Sendable func saveSignInRules(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
-        try session.requireSystemAdministrator(to: "require one-time passwords")
+        let administration = try SecondFactorAdministration(session)
         if let reply = try await requireReauthentication(visit, for: "access/rules") { return reply }
         let required = Set(try session.rolesWithSecondFactor())
         let ticked = Set(SecondFactorPolicy.roles.filter { visit.form["role.\($0.rawValue)"] == "1" })
@@ -63,7 +63,7 @@ extension Console {
         // Stricter rules need no confirmation. People are led through them at their next page.
         let eased = SecondFactorPolicy.roles.filter { required.contains($0) && !wanted.contains($0) }
         if !eased.isEmpty, let question = try easing(eased, wanted, visit) { return question }
-        try await session.changeSecondFactor(adding: wanted.subtracting(required), removing: required.subtracting(wanted))
+        try await administration.change(adding: wanted.subtracting(required), removing: required.subtracting(wanted))
         return .redirect("\(visit.root)/access/rules?done=rulesSaved")
     }
 
