@@ -112,7 +112,8 @@ struct ActivationTests {
             #expect(awaited?.code == .approvalAwaited)
             let second = Caller(
                 actor: "user:second", clientID: nil, systemUserID: UUID(), role: .systemAdministrator, address: nil, requestID: nil)
-            try await session(of: second).approve(#require(try await session().approvals().first).id)
+            let request = try #require(try await ApprovalAdministration(session(), to: .see).list().first)
+            try await ApprovalAdministration(session(of: second), to: .approve).approve(request.id)
             try await KeyAdministration(session(), to: .activate).setDataEncryptionKey(text, change: false)
             #expect(try await KeyAdministration(session(), to: .see).isDataEncryptionActive())
         }
@@ -148,7 +149,7 @@ struct ActivationTests {
     func roles(role: Role) async throws {
         try await TestOrganization.with { organization in
             let administrator = try await organization.session()
-            let client = try await administrator.addClient(name: "c", role: role)
+            let client = try await ClientAdministration(administrator).add(name: "c", role: role)
             let session = try await Session.begin(
                 organization.deployment, organization: "contoso", client: client.id, address: "127.0.0.1", requestID: "r")
             guard role != .systemAdministrator else {
@@ -171,7 +172,7 @@ struct ActivationTests {
     @Test("A client's row that was not made by the service is not honoured")
     func forgedClient() async throws {
         try await TestOrganization.with { organization in
-            let client = try await organization.session().addClient(name: "c", role: .basicUser)
+            let client = try await ClientAdministration(organization.session()).add(name: "c", role: .basicUser)
             func begin() async throws -> Session {
                 try await Session.begin(
                     organization.deployment, organization: "contoso", client: client.id, address: nil, requestID: "r")
@@ -179,7 +180,7 @@ struct ActivationTests {
             #expect(try await begin().caller.role == .basicUser)
             try await organization.execute("UPDATE config.api_client SET role = 'System Administrator'")
             #expect(await #expect(throws: FieldsealError.self) { try await begin() }?.code == .accessDenied)
-            #expect(try await organization.session().clients().map(\.isAuthentic) == [false])
+            #expect(try await ClientAdministration(organization.session()).list().map(\.isAuthentic) == [false])
         }
     }
 }

@@ -1,7 +1,6 @@
 import CellCrypto
 package import Foundation
 import JSON
-import Model
 package import PostgresClient
 package import Tenancy
 
@@ -9,22 +8,6 @@ package import Tenancy
 extension ClientRegistry {
     /// How many keys one client may have. An assertion is checked with each of them.
     static let keyLimit = 10
-
-    /// A key in the output of `client list`.
-    package struct KeyEntry: Sendable {
-        package let id: UUID
-        /// For example `RSA 2048`.
-        package let kind: String
-        /// SHA-256 of the key.
-        package let fingerprint: String
-        package let expiresOn: Date?
-        /// SHA-256 of the certificate for the TLS handshake; nil for a key that signs assertions.
-        package let certificate: String?
-        /// Whether tokens are bound to the certificate.
-        package let bindsTokens: Bool
-        /// Whether this service wrote the row.
-        package let isAuthentic: Bool
-    }
 
     /// A row of `config.api_client_key`.
     package struct KeyRow: Sendable {
@@ -58,82 +41,6 @@ extension ClientRegistry {
             Grant(
                 Self.name(id),
                 [client.bytes, publicKey, Grant.field(expiresOn)] + (certificate.map { [$0, [bindsTokens ? 1 : 0]] } ?? []))
-        }
-    }
-
-    /// Adds a key to a client, within a change of the attested state.
-    func addKey(
-        _ key: ClientKey, to client: UUID, by caller: Caller, _ change: inout AttestedChange,
-        on connection: isolated PostgresConnection
-    ) throws -> UUID {
-        if let expiresOn = key.expiresOn, expiresOn <= Date() {
-            throw FieldsealError(
-                .invalidArgument, "The certificate expired on \(ISO8601.text(expiresOn)). Give one that has not, or a public key.")
-        }
-        let count: Int = try connection.query(
-            "SELECT count(*) FROM config.api_client_key WHERE client_id = $1", [.uuid(client)])[0].decode(0)
-        guard count < Self.keyLimit else {
-            throw FieldsealError(
-                .invalidArgument, "A client has \(Self.keyLimit) keys at most. Remove one first: fieldseal client remove-key.")
-        }
-        let row = KeyRow(
-            id: .timeOrdered(), client: client, publicKey: key.der,
-            expiresOn: key.expiresOn.map { PostgresMoment(seconds: $0.timeIntervalSince1970) },
-            certificate: key.shownCertificate, bindsTokens: key.bindsTokens)
-        do {
-            _ = try connection.query(
-                """
-                INSERT INTO config.api_client_key
-                    (key_id, client_id, public_key, expires_on, tag, created_by, certificate_hash, binds_tokens)
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                """,
-                [
-                    .uuid(row.id), .uuid(client), .bytes(row.publicKey), .moment(row.expiresOn),
-                    .bytes(try change.grant(row.grant)), .text(caller.actor), .bytes(row.certificate), .bool(row.bindsTokens),
-                ])
-        } catch let error as PostgresError where error.state == .uniqueViolation {
-            throw FieldsealError(.duplicateRecord, "The client has this key already.")
-        }
-        return row.id
-    }
-
-    /// Adds a key to an existing client.
-    func addKey(
-        _ key: ClientKey, to nameOrID: String, of organization: Organization, by caller: Caller,
-        on connection: isolated PostgresConnection
-    ) throws -> UUID {
-        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-            let client = try Self.row(nameOrID, of: organization, in: change.grants, under: change.kek, on: connection)
-            try change.requireAccessControl(
-                to: client, "add the public key with the SHA-256 \(key.fingerprint) to the client", by: caller, on: connection)
-            let id = try addKey(key, to: client.id, by: caller, &change, on: connection)
-            try change.append(
-                SecurityEvent(.clientKeyAdded, .succeeded, details: "\(client.name), \(key.kind), SHA-256 \(key.fingerprint)"),
-                by: caller, on: connection)
-            return id
-        }
-    }
-
-    /// Removes a key. Assertions that it signs are refused from now on.
-    ///
-    /// - Throws: ``FieldsealError`` when the client has no key with that id.
-    func removeKey(
-        _ id: UUID, of nameOrID: String, in organization: Organization, by caller: Caller,
-        on connection: isolated PostgresConnection
-    ) throws {
-        try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-            let client = try Self.row(nameOrID, of: organization, on: connection)
-            let removed = try connection.query(
-                "DELETE FROM config.api_client_key WHERE key_id = $1 AND client_id = $2", [.uuid(id), .uuid(client.id)])
-            // If SQL deleted the row before and restores it, it must grant nothing.
-            let isElsewhere = try !connection.query("SELECT FROM config.api_client_key WHERE key_id = $1", [.uuid(id)]).isEmpty
-            guard try removed.affectedRows == 1 || !isElsewhere && change.grants.names(KeyRow.name(id)) else {
-                throw FieldsealError(
-                    .objectDoesNotExist, "The client \(client.name) has no key \(id.text); see `fieldseal client list`.")
-            }
-            try change.remove(KeyRow.name(id))
-            try change.append(
-                SecurityEvent(.clientKeyRemoved, .succeeded, details: "\(client.name), \(id.text)"), by: caller, on: connection)
         }
     }
 
@@ -203,18 +110,5 @@ extension ClientRegistry {
             // Without its row the certificate was removed or expired, and its tokens must not become bearer tokens.
             return try row(of: certificate, of: client, in: state, on: connection)?.bindsTokens ?? true
         }
-    }
-}
-
-extension ClientKey {
-    /// SHA-256 of the client's certificate; nil for a key that signs assertions.
-    fileprivate var shownCertificate: [UInt8]? {
-        if case .tls = use { return certificateHash }
-        return nil
-    }
-
-    fileprivate var bindsTokens: Bool {
-        if case .tls(let bindsTokens) = use { return bindsTokens }
-        return false
     }
 }

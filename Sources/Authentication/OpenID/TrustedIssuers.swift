@@ -30,48 +30,6 @@ package struct TrustedIssuers: Sendable {
         let organizationID: UUID
     }
 
-    /// Trusts a provider.
-    ///
-    /// - Parameters:
-    ///   - issuer: Its issuer identifier: an https URL without query and fragment.
-    ///   - secret: The secret of this service at the provider; nil for a public client.
-    /// - Throws: ``FieldsealError`` for a name or issuer that exists already, or is malformed.
-    package func add(name: String, issuer: String, clientID: String, secret: String?, claim: String, by session: Session)
-        async throws
-    {
-        try session.requireSystemAdministrator(to: "manage the OpenID issuers")
-        guard issuer.hasPrefix("https://"), issuer.count <= 500, URL(string: issuer)?.host() != nil, !issuer.contains("?"),
-            !issuer.contains("#"), Self.claims.contains(claim), (1...100).contains(name.count), (1...500).contains(clientID.count)
-        else {
-            throw FieldsealError(
-                .invalidArgument,
-                "An issuer has a name, an https URL without query, a client id, and a claim of \(Self.claims.joined(separator: ", "))."
-            )
-        }
-        let id = UUID.timeOrdered()
-        let sealed = try secret.map { secret in
-            Array(secret.utf8).withUnsafeBytes { SecretBytes(copying: $0) }
-        }.map { try session.kek.seal($0, at: Self.address(id, session.organization.id)).bytes }
-        let entry = Entry(
-            id: id, name: name, issuer: issuer, clientID: clientID, claim: claim, isAuthentic: true, secret: sealed,
-            organizationID: session.organization.id)
-        try await change(.issuerAdded, "\(name), \(issuer)", by: session) { change, connection in
-            do {
-                _ = try connection.query(
-                    """
-                    INSERT INTO config.oidc_issuer (issuer_id, organization_id, name, issuer, client_id, client_secret, claim, tag, created_by)
-                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                    """,
-                    [
-                        .uuid(id), .uuid(session.organization.id), .text(name), .text(issuer), .text(clientID), .bytes(sealed),
-                        .text(claim), .bytes(try change.grant(entry.grant)), .text(session.caller.actor),
-                    ])
-            } catch let error as PostgresError where error.state == .uniqueViolation {
-                throw FieldsealError(.duplicateRecord, "This issuer, or one of that name, is trusted already.")
-            }
-        }
-    }
-
     /// The providers of an organization, by name.
     package func list(_ organization: Organization) async throws -> [Entry] { try await list(named: organization.name) }
 
@@ -104,20 +62,6 @@ package struct TrustedIssuers: Sendable {
         }
     }
 
-    /// Removes a provider and all of its links.
-    package func remove(_ name: String, by session: Session) async throws {
-        try session.requireSystemAdministrator(to: "manage the OpenID issuers")
-        try await change(.issuerRemoved, name, by: session) { change, connection in
-            let issuer = try connection.query(
-                "SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1 AND name = $2 FOR UPDATE",
-                [.uuid(session.organization.id), .text(name)])
-            guard let id = try issuer.first?.decode(0, as: UUID.self) else { throw Self.unknown(name) }
-            try Self.removeLinks("issuer_id = $1", [.uuid(id)], &change, on: connection)
-            _ = try connection.query("DELETE FROM config.oidc_issuer WHERE issuer_id = $1", [.uuid(id)])
-            try change.remove(Entry.name(id))
-        }
-    }
-
     /// Removes the links that match a condition over `config.oidc_link`.
     static func removeLinks(
         _ condition: String, _ parameters: [PostgresParameter], _ change: inout AttestedChange,
@@ -134,54 +78,6 @@ package struct TrustedIssuers: Sendable {
         case user(UUID)
         /// A client of the Web API.
         case client(UUID)
-    }
-
-    /// Links a subject of a provider to a person or a client.
-    ///
-    /// - Parameters:
-    ///   - user: The person's name, or nil.
-    ///   - client: The client's name or id, or nil.
-    package func link(_ subject: String, of name: String, user: String?, client: String?, by session: Session) async throws {
-        try session.requireSystemAdministrator(to: "manage the OpenID issuers")
-        let organization = session.organization
-        guard (1...255).contains(subject.count), (user == nil) != (client == nil) else {
-            throw FieldsealError(.invalidArgument, "A subject has 1 to 255 characters, and is one person or one client.")
-        }
-        guard let issuer = try await list(organization).first(where: { $0.name == name && $0.isAuthentic }) else {
-            throw Self.unknown(name)
-        }
-        try await change(.identityLinked, "\(subject) of \(name) is \(user ?? client ?? "")", by: session) { change, connection in
-            let id = try Self.account(user: user, client: client, &change, on: connection)
-            let link = user != nil ? Link.user(id) : .client(id)
-            _ = try connection.query(
-                """
-                INSERT INTO config.oidc_link (issuer_id, subject, user_id, client_id, tag, created_by) VALUES ($1, $2, $3, $4, $5, $6)
-                ON CONFLICT (issuer_id, subject) DO UPDATE
-                    SET user_id = EXCLUDED.user_id, client_id = EXCLUDED.client_id, tag = EXCLUDED.tag, created_by = EXCLUDED.created_by
-                """,
-                [
-                    .uuid(issuer.id), .text(subject), .uuid(user != nil ? id : nil), .uuid(client != nil ? id : nil),
-                    .bytes(try change.grant(link.grant(subject, at: issuer.id))), .text(session.caller.actor),
-                ])
-        }
-    }
-
-    /// The id of a person or a client. This service must have written the row, because SQL could give another one that name.
-    private static func account(
-        user: String?, client: String?, _ change: inout AttestedChange, on connection: isolated PostgresConnection
-    ) throws -> UUID {
-        guard let user else {
-            return try ClientRegistry.row(
-                client ?? "", of: change.organization, in: change.grants, under: change.kek, on: connection
-            ).id
-        }
-        guard let (row, tag, _) = try ConsoleUsers.row(named: user, &change, on: connection) else {
-            throw FieldsealError(.objectDoesNotExist, "There is no \(user.quotedForMessage) here.")
-        }
-        guard try row.isNewest(tag, in: change.grants, under: change.kek) else {
-            throw ConsoleUsers.foreign(user)
-        }
-        return row.id
     }
 
     /// The person or client of a subject; nil if it is not linked, or this service did not write the link.
@@ -207,29 +103,8 @@ package struct TrustedIssuers: Sendable {
         }
     }
 
-    private func change(
-        _ kind: SecurityEvent.Kind,
-        _ details: String,
-        by session: Session,
-        _ body: @Sendable (inout AttestedChange, isolated PostgresConnection) throws -> Void
-    ) async throws {
-        try await deployment.pool.withConnection { connection in
-            try AttestedState.change(of: session.organization, under: deployment.kek, on: connection) { change in
-                try body(&change, connection)
-                try change.append(SecurityEvent(kind, .succeeded, details: details), by: session.caller, on: connection)
-            }
-        }
-    }
-
     package static func address(_ id: UUID, _ organization: UUID) -> CellAddress {
         CellAddress(organization: organization, record: id, attribute: "oidc.secret")
-    }
-
-    private static func unknown(_ name: String) -> FieldsealError {
-        FieldsealError(
-            .objectDoesNotExist,
-            "No issuer \(name.quotedForMessage) is trusted here: fieldseal issuer list. If SQL deleted the row, `fieldseal org attach` "
-                + "ends what it granted.")
     }
 }
 

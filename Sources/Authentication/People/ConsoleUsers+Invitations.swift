@@ -6,38 +6,6 @@ package import Tenancy
 
 // Links with which people choose a password.
 extension ConsoleUsers {
-    /// Days for which an invitation is valid.
-    package static let invitationDays = 7
-
-    /// A token with which a person chooses a password once. It is valid until the password changes, for a week at most, and
-    /// replaces the one that waits.
-    package func invite(_ id: UUID, by session: Session) async throws -> String {
-        try session.requireSystemAdministrator(to: "manage console users")
-        return try await change(id, by: session) { user, change, connection in
-            guard user.disabledOn == nil else {
-                throw FieldsealError(.invalidArgument, "\(user.name.quotedForMessage) is disabled. Enable them first.")
-            }
-            try change.requireAccessControl(to: user, "invite", by: session.caller, on: connection)
-            let token = try Invitation.make(
-                for: user, days: Self.invitationDays, by: session.caller, &change, on: connection)
-            try change.append(
-                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): invited to choose a password"), by: session.caller,
-                on: connection)
-            return token
-        }
-    }
-
-    /// Ends the invitation that waits. Nothing happens if none does.
-    package func withdrawInvitation(of id: UUID, by session: Session) async throws {
-        try session.requireSystemAdministrator(to: "manage console users")
-        try await change(id, by: session) { user, change, connection in
-            guard try Invitation.end(of: id, &change, on: connection) else { return }
-            try change.append(
-                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): invitation withdrawn"), by: session.caller,
-                on: connection)
-        }
-    }
-
     /// The name of the person whom an invitation is for; nil if it is not valid.
     package func invited(_ token: String, to organization: Organization) async throws -> String? {
         try await deployment.pool.withConnection { connection in

@@ -45,14 +45,4 @@ extension Session {
     package func rolesWithSecondFactor() throws -> [Role] {
         try SecondFactorPolicy.roles.filter { try state.requiresSecondFactor(of: $0) }
     }
-
-    /// Requires one-time passwords of the people in some roles, and no longer of those in others. People without one must turn them
-    /// on at their next page.
-    package func changeSecondFactor(adding added: Set<Role>, removing removed: Set<Role>) async throws {
-        try requireSystemAdministrator(to: "require one-time passwords")
-        try await deployment.pool.withConnection { connection in
-            try SecondFactorPolicy.change(
-                adding: added, removing: removed, in: organization, by: caller, under: deployment.kek, on: connection)
-        }
-    }
 }

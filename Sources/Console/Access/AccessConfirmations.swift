@@ -23,7 +23,9 @@ extension Console {
     func confirmEnding(_ ending: AccessEnding, _ visit: Visit, isPerson: Bool) async throws -> PageResponse {
         let id = visit.parameter("id") ?? ""
         let session = try visit.session()
-        let found = isPerson ? try await entry(id, visit).name : try await session.clients().first { $0.id.text == id }?.name
+        let found =
+            isPerson
+            ? try await entry(id, visit).name : try await ClientAdministration(session).list().first { $0.id.text == id }?.name
         guard let name = found else { throw FieldsealError(.objectDoesNotExist, "There is no such client here.") }
         let isYou = isPerson && name == visit.signed?.name
         let texts = ending.texts

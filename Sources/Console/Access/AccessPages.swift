@@ -20,8 +20,8 @@ extension Console {
 
     @Sendable func access(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
-        let people = try await ConsoleUsers(deployment).list(by: session)
-        let clients = try await session.clients()
+        let people = try await PeopleAdministration(session).list()
+        let clients = try await ClientAdministration(session).list()
         let signIns = try await PeopleSignIns(session)
         let last = signIns.last
         let q = visit.filter("q")
@@ -62,7 +62,7 @@ extension Console {
         ]
     }
 
-    private func badge(_ entry: ConsoleUsers.Entry, _ signIns: PeopleSignIns, _ visit: Visit) -> [String: Any] {
+    private func badge(_ entry: PeopleAdministration.Entry, _ signIns: PeopleSignIns, _ visit: Visit) -> [String: Any] {
         guard let unused = signIns.unused(entry) else { return badge(entry.isAuthentic, entry.disabledOn, visit) }
         return ["style": unused.style, "text": visit.text(unused.key)]
     }
@@ -97,8 +97,8 @@ extension Console {
 
     @Sendable func person(_ visit: Visit) async throws -> PageResponse { try await personPage(visit, visit.parameter("id") ?? "") }
 
-    func entry(_ id: String, _ visit: Visit) async throws -> ConsoleUsers.Entry {
-        let people = try await ConsoleUsers(deployment).list(by: try visit.session())
+    func entry(_ id: String, _ visit: Visit) async throws -> PeopleAdministration.Entry {
+        let people = try await PeopleAdministration(visit.session()).list()
         guard let id = UUID(text: id), let entry = people.first(where: { $0.id == id }) else {
             throw FieldsealError(.objectDoesNotExist, "There is no such person here.")
         }
@@ -142,7 +142,7 @@ extension Console {
     }
 
     /// The link that this page shows once, as long as it can be used.
-    private func shownLink(_ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> String? {
+    private func shownLink(_ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> String? {
         guard let token = try shownSecret(of: entry.id, visit), let organization = visit.organizationRecord,
             try await ConsoleUsers(deployment).invited(token, to: organization) == entry.name
         else { return nil }
@@ -150,7 +150,7 @@ extension Console {
     }
 
     /// The newest events that a person caused, or that are about their access.
-    private func eventsOf(_ entry: ConsoleUsers.Entry, _ session: Session) async throws -> [RecordedEvent] {
+    private func eventsOf(_ entry: PeopleAdministration.Entry, _ session: Session) async throws -> [RecordedEvent] {
         var (own, named, linked) = (EventFilter(), EventFilter(), EventFilter())
         own.actor = "user:\(entry.name)"
         let kinds: [SecurityEvent.Kind] = [.userAdded, .userDisabled, .userChanged, .userReset, .identityLinked]
@@ -160,13 +160,14 @@ extension Console {
         linked.details = entry.systemUserID.text
         // Someone who was removed may have had the name before.
         named.from = entry.createdOn.addingTimeInterval(-1)
-        let about = try await session.securityEvents(named, limit: Self.searchedForPerson).filter { event in
+        let reading = try EventReading(session)
+        let about = try await reading.events(named, limit: Self.searchedForPerson).filter { event in
             let details = event.details ?? ""
             return details == entry.name || [", ", ": "].contains { details.hasPrefix(entry.name + $0) }
         }
         let all =
-            about + (try await session.securityEvents(own, limit: Self.eventsOfPerson))
-            + (try await session.securityEvents(linked, limit: Self.eventsOfPerson))
+            about + (try await reading.events(own, limit: Self.eventsOfPerson))
+            + (try await reading.events(linked, limit: Self.eventsOfPerson))
         var seen: Set<Int> = []
         return Array(all.sorted { $0.id > $1.id }.filter { seen.insert($0.id).inserted }.prefix(Self.eventsOfPerson))
     }
@@ -176,8 +177,8 @@ extension Console {
     private static let searchedForPerson = 100
 
     /// The sessions of a person, and the link that waits. Each can be ended.
-    private func personSessions(_ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> [String: Any] {
-        let sessions = try await ConsoleUsers(deployment).sessions(of: entry.id, by: try visit.session())
+    private func personSessions(_ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [String: Any] {
+        let sessions = try await PeopleAdministration(visit.session()).sessions(of: entry.id)
         return [
             "mustChangePassword": entry.mustChangePassword,
             "invitation": orFalse(
@@ -209,7 +210,7 @@ extension Console {
         _ visit: Visit, _ id: String, problem: String? = nil, status: HTTPResponse.Status = .ok
     ) async throws -> PageResponse {
         let session = try visit.session()
-        guard let entry = try await session.clients().first(where: { $0.id.text == id }) else {
+        guard let entry = try await ClientAdministration(session).list().first(where: { $0.id.text == id }) else {
             throw FieldsealError(.objectDoesNotExist, "There is no such client here.")
         }
         let role = Role(rawValue: entry.role) ?? .basicUser
@@ -218,7 +219,7 @@ extension Console {
             "status": badge(entry.isAuthentic, entry.disabledOn, visit), "roleText": visit.text("role:\(entry.role)"),
             "roles": roles(Self.clientRoles, chosen: role, visit), "createdOn": visit.texts.time(entry.createdOn),
             "disabledOn": orFalse(entry.disabledOn.map { visit.texts.time($0) }),
-            "last": lastUse(try await session.lastSignIns().last["client:\(entry.name)"], visit),
+            "last": lastUse(try await EventReading(session).lastSignIns().last["client:\(entry.name)"], visit),
             "secret": orFalse(try shownSecret(of: entry.id, visit)),
             "tokenAddress": "\(baseURL)\(visit.root)/oauth2/v2.0/token",
             "all":
@@ -231,7 +232,7 @@ extension Console {
     }
 
     func newClientValues(_ visit: Visit, problem: String? = nil) throws -> [String: Any] {
-        try visit.session().requireSystemAdministrator(to: "manage API clients")
+        _ = try ClientAdministration(visit.session())
         let role = visit.form["role"].flatMap(Role.init(rawValue:)) ?? .basicUser
         var values: [String: Any] = [
             "title": visit.text("addClient"), "lead": visit.text("addClientLead"), "name": visit.form["name"] ?? "",
@@ -245,7 +246,7 @@ extension Console {
 
     func changeAccess(_ action: String, _ visit: Visit) async throws -> PageResponse {
         let isClient = action.hasSuffix("client")
-        try visit.session().requireSystemAdministrator(to: isClient ? "manage API clients" : "manage console users")
+        if isClient { _ = try ClientAdministration(visit.session()) } else { _ = try PeopleAdministration(visit.session()) }
         if let reply = try await requireReauthentication(visit, for: "access/\(action)") { return reply }
         let isNew = action.hasPrefix("add-")
         do {
@@ -266,20 +267,19 @@ extension Console {
     }
 
     private func changePerson(_ action: String, _ visit: Visit) async throws -> PageResponse {
-        let session = try visit.session()
-        let users = ConsoleUsers(deployment)
-        guard action != "add-user" else { return try await addPerson(visit, session, users) }
+        let people = try PeopleAdministration(visit.session())
+        guard action != "add-user" else { return try await addPerson(visit, people) }
         let entry = try await entry(visit.form["id"] ?? "", visit)
         if let question = try await personQuestion(action, entry, visit) { return question }
         switch action {
         case "invite-user":
-            let token = try await users.invite(entry.id, by: session)
+            let token = try await people.invite(entry.id)
             return try showing(token, of: entry.id, on: "access/people/\(entry.id.text)?done=\(action)", visit)
-        case "withdraw-invitation": try await users.withdrawInvitation(of: entry.id, by: session)
-        case "disable-user": try await users.disable(entry.name, by: session)
-        case "enable-user": try await users.enable(entry.id, by: session)
+        case "withdraw-invitation": try await people.withdrawInvitation(of: entry.id)
+        case "disable-user": try await people.disable(entry.name)
+        case "enable-user": try await people.enable(entry.id)
         case "hand-over-user": return try await handOver(from: entry, visit)
-        case "reset-user": try await users.reset(entry.name, password: visit.form["password"] ?? "", by: session)
+        case "reset-user": try await people.reset(entry.name, password: visit.form["password"] ?? "")
         case "role-user":
             guard let role = visit.form["role"].flatMap(Role.init(rawValue:)) else { throw FieldsealError.noRole }
             // The role of a row that this service did not write is written again.
@@ -289,12 +289,12 @@ extension Console {
             if let question = try roleQuestion(action, entry.id.text, name: entry.name, from: entry.role, to: role, visit) {
                 return question
             }
-            try await users.setRole(role, of: entry.id, by: session)
+            try await people.setRole(role, of: entry.id)
             return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=\(action)\(Self.was(entry.role))")
-        case "end-user-sessions": try await users.endSessions(of: entry.id, by: session)
-        case "end-user-session": try await users.endSession(visit.form["session"] ?? "", of: entry.id, by: session)
+        case "end-user-sessions": try await people.endSessions(of: entry.id)
+        case "end-user-session": try await people.endSession(visit.form["session"] ?? "", of: entry.id)
         case "remove-user":
-            try await users.remove(entry.name, by: session)
+            try await people.remove(entry.name)
             return .redirect("\(visit.root)/access?done=remove-user")
         default: throw FieldsealError.noPage
         }
@@ -302,11 +302,11 @@ extension Console {
     }
 
     private func changeClient(_ action: String, _ visit: Visit) async throws -> PageResponse {
-        let session = try visit.session()
+        let clients = try ClientAdministration(visit.session())
         let role = visit.form["role"].flatMap(Role.init(rawValue:))
         if action == "add-client" {
             guard let role else { throw FieldsealError.noRole }
-            let (id, secret) = try await session.addClient(
+            let (id, secret) = try await clients.add(
                 name: visit.form["name"] ?? "", role: role, secretSeconds: try expirySeconds(visit))
             return try showing(secret, of: id, on: "access/clients/\(id.text)?done=\(action)", visit)
         }
@@ -315,28 +315,28 @@ extension Console {
         }
         if let question = try await secretQuestion(action, id, visit) { return question }
         switch action {
-        case "disable-client": try await session.disableClient(id.text)
-        case "enable-client": try await session.enableClient(id)
+        case "disable-client": try await clients.disable(id.text)
+        case "enable-client": try await clients.enable(id)
         case "role-client":
             guard let role else { throw FieldsealError.noRole }
-            guard let entry = try await session.clients().first(where: { $0.id == id }) else { throw FieldsealError.noPage }
+            guard let entry = try await clients.list().first(where: { $0.id == id }) else { throw FieldsealError.noPage }
             if entry.role == role.rawValue, entry.isAuthentic {
                 return .redirect("\(visit.root)/access/clients/\(id.text)?done=nothingChanged")
             }
             if let question = try roleQuestion(action, id.text, name: entry.name, from: entry.role, to: role, visit) {
                 return question
             }
-            try await session.setRole(role, ofClient: id)
+            try await clients.setRole(role, of: id)
             return .redirect("\(visit.root)/access/clients/\(id.text)?done=\(action)\(Self.was(entry.role))")
         case "rotate-client":
-            let secret = try await session.rotateSecret(
-                ofClient: id, overlap: try overlapSeconds(visit), seconds: try expirySeconds(visit))
+            let secret = try await clients.rotateSecret(
+                of: id, overlap: try overlapSeconds(visit), seconds: try expirySeconds(visit))
             return try showing(secret, of: id, on: "access/clients/\(id.text)?done=\(action)", visit)
         case "end-secret-client":
             guard let secret = UUID(text: visit.form["secret"] ?? "") else { throw FieldsealError.noPage }
-            try await session.endSecret(secret, ofClient: id)
+            try await clients.endSecret(secret, of: id)
         case "remove-client":
-            try await session.removeClient(id.text)
+            try await clients.remove(id.text)
             return .redirect("\(visit.root)/access?done=remove-client")
         default: throw FieldsealError.noPage
         }

@@ -17,19 +17,20 @@ extension Console {
         _ visit: Visit, notice: String? = nil, problem: String? = nil, status: HTTPResponse.Status = .ok
     ) async throws -> PageResponse {
         let session = try visit.session()
-        let control = try await session.keyControl()
+        let control = try await KeyControlAdministration(session, to: .see).current()
         func span(_ seconds: Int?) -> Any { orFalse(seconds.map(visit.texts.span)) }
         var values: [String: Any] = [
             "title": visit.text("approvals"), "lead": visit.text("approvalsLead"), "command": "fieldseal key control",
             "isFree": control.approvalSeconds == nil && control.signInSeconds == nil,
             "approvalTime": span(control.approvalSeconds), "signInTime": span(control.signInSeconds),
         ]
-        let requests = try await session.approvals().map { approval -> [String: Any] in
+        let approvals = try ApprovalAdministration(session, to: .see)
+        let requests = try await approvals.list().map { approval -> [String: Any] in
             [
                 "id": approval.id.text, "subject": visit.texts.subject(approval.subject),
                 "by": ActorName.shown(approval.requester, visit.texts),
                 "address": approval.address.map(EventLines.address) ?? "", "createdOn": visit.texts.time(approval.createdOn),
-                "expiresOn": visit.texts.time(approval.expiresOn), "mayApprove": session.mayApprove(approval),
+                "expiresOn": visit.texts.time(approval.expiresOn), "mayApprove": approvals.mayApprove(approval),
                 "approver": orFalse(approval.approver.map { ActorName.shown($0, visit.texts) }),
             ]
         }
@@ -44,7 +45,11 @@ extension Console {
         if let reply = try await requireReauthentication(visit, for: "\(Self.approvalsPath)/\(action)") { return reply }
         guard let id = visit.form["id"].flatMap(UUID.init(text:)) else { throw FieldsealError.noPage }
         do {
-            if action == "approve" { try await visit.session().approve(id) } else { try await visit.session().refuse(id) }
+            if action == "approve" {
+                try await ApprovalAdministration(visit.session(), to: .approve).approve(id)
+            } else {
+                try await ApprovalAdministration(visit.session(), to: .refuse).refuse(id)
+            }
             return .redirect("\(visit.root)/\(Self.approvalsPath)?done=\(action == "approve" ? "approvedDone" : "refusedDone")")
         } catch let error as FieldsealError {
             return try await approvalsPage(

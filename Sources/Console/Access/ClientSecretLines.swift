@@ -14,7 +14,7 @@ extension Console {
     private static let hourSeconds = 3_600
 
     /// The values of the template for a client's secrets and keys.
-    func secretValues(_ entry: ClientRegistry.Entry, _ visit: Visit) -> [String: Any] {
+    func secretValues(_ entry: ClientAdministration.Entry, _ visit: Visit) -> [String: Any] {
         let now = Date()
         func state(_ expiresOn: Date?, _ isAuthentic: Bool) -> [String: Any] {
             let isOver = expiresOn.map { $0 <= now } ?? false
@@ -59,7 +59,7 @@ extension Console {
     /// Asks for confirmation before a secret ends at once; nil if none does, or if it was confirmed.
     func secretQuestion(_ action: String, _ id: UUID, _ visit: Visit) async throws -> PageResponse? {
         guard ["end-secret-client", "rotate-client"].contains(action),
-            let client = try await visit.session().clients().first(where: { $0.id == id })
+            let client = try await ClientAdministration(visit.session()).list().first(where: { $0.id == id })
         else { return nil }
         if action == "rotate-client" { _ = (try overlapSeconds(visit), try expirySeconds(visit)) }
         let valid = client.secrets.filter { $0.expiresOn.map { $0 > Date() } ?? true }
@@ -91,7 +91,7 @@ extension Console {
     }
 
     func overlapSeconds(_ visit: Visit) throws(FieldsealError) -> Int {
-        guard let text = visit.form["overlap"] else { return ClientRegistry.overlap }
+        guard let text = visit.form["overlap"] else { return ClientAdministration.overlap }
         guard let hours = Int(text), Self.overlaps.contains(hours) else { throw FieldsealError.noChoice }
         return hours * Self.hourSeconds
     }

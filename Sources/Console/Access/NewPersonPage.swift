@@ -18,16 +18,14 @@ extension Console {
 
     /// - Parameter same: Users of the typed name, about whom the form asks.
     func newPersonValues(
-        _ visit: Visit, problem: String? = nil, same: [ConsoleUsers.FreeUser] = []
+        _ visit: Visit, problem: String? = nil, same: [PeopleAdministration.FreeUser] = []
     ) async throws -> [String: Any] {
-        let session = try visit.session()
-        try session.requireSystemAdministrator(to: "manage console users")
+        let people = try PeopleAdministration(visit.session())
         let role = visit.form["role"].flatMap(Role.init(rawValue:)) ?? .basicUser
-        let users = ConsoleUsers(deployment)
-        var free = try await users.free(limit: Self.offeredUsers, by: session)
+        var free = try await people.free(limit: Self.offeredUsers)
         var chosen = visit.form["existing"] ?? ""
         if let id = UUID(text: visit.query("user") ?? chosen) {
-            let named = try await users.free(id: id, limit: 1, by: session)
+            let named = try await people.free(id: id, limit: 1)
             free = named.filter { user in !free.contains { $0.id == user.id } } + free
             chosen = id.text
         }
@@ -39,16 +37,16 @@ extension Console {
         options += free.map { ($0.id.text, $0.detail.isEmpty ? $0.name : "\($0.name)\(RecordOffer.separator)\($0.detail)") }
         var values: [String: Any] = [
             "title": visit.text("addPerson"), "lead": visit.text("addPersonLead"), "name": typed,
-            "roles": roles(Self.peopleRoles, chosen: role, visit), "days": "\(ConsoleUsers.invitationDays)",
+            "roles": roles(Self.peopleRoles, chosen: role, visit), "days": "\(PeopleAdministration.invitationDays)",
             "isInvited": visit.form["how"] != "password", "users": Self.options(options, chosen: chosen),
             "hasUsers": !free.isEmpty,
-            "inviteWhy": visit.text("inviteWhy", ["days": "\(ConsoleUsers.invitationDays)"]),
+            "inviteWhy": visit.text("inviteWhy", ["days": "\(PeopleAdministration.invitationDays)"]),
         ]
         values["problem"] = problem
         return values
     }
 
-    func addPerson(_ visit: Visit, _ session: Session, _ users: ConsoleUsers) async throws -> PageResponse {
+    func addPerson(_ visit: Visit, _ people: PeopleAdministration) async throws -> PageResponse {
         guard let role = visit.form["role"].flatMap(Role.init(rawValue:)) else { throw FieldsealError.noRole }
         let (isInvited, password) = (visit.form["how"] == "invite", visit.form["password"] ?? "")
         guard !isInvited || password.isEmpty else { throw FieldsealError(.invalidArgument, Self.bothWays) }
@@ -58,25 +56,24 @@ extension Console {
             throw FieldsealError.noSuchRecord(.systemUser, choice)
         }
         var name = visit.form["name"] ?? ""
-        if name.isEmpty, let existing { name = try await users.free(id: existing, limit: 1, by: session).first?.name ?? "" }
+        if name.isEmpty, let existing { name = try await people.free(id: existing, limit: 1).first?.name ?? "" }
         if existing == nil, choice != Self.another + name {
-            let same = try await users.free(named: name, limit: Self.offeredUsers, by: session)
+            let same = try await people.free(named: name, limit: Self.offeredUsers)
             if !same.isEmpty {
                 let again = password.isEmpty ? "" : " \(visit.text("typePasswordAgain"))"
                 let problem = visit.text("userOfThatName", ["name": name]) + again
                 return .page("person-new", try await newPersonValues(visit, problem: problem, same: same), status: .conflict)
             }
         }
-        let id = try await users.add(
-            name: name, password: isInvited ? nil : password, role: role, existing: existing, by: session)
+        let id = try await people.add(name: name, password: isInvited ? nil : password, role: role, existing: existing)
         let page = "access/people/\(id.text)?done=add-user"
         guard isInvited else { return .redirect("\(visit.root)/\(page)") }
-        return try showing(try await users.invite(id, by: session), of: id, on: page, visit)
+        return try showing(try await people.invite(id), of: id, on: page, visit)
     }
 
     /// The link from a user to the person who signs in as it, or to the form that gives it a sign-in.
     func signInLink(of user: UUID, _ visit: Visit) async throws -> [String: Any] {
-        let people = try await ConsoleUsers(deployment).list(by: try visit.session())
+        let people = try await PeopleAdministration(visit.session()).list()
         if let person = people.first(where: { $0.systemUserID == user }) {
             return ["text": visit.text("linkPerson"), "href": "\(visit.root)/access/people/\(person.id.text)"]
         }

@@ -17,14 +17,15 @@ struct PeopleSignIns {
     private static let (isWithdrawn, isUsed) = (": invitation withdrawn", ", by invitation")
 
     init(_ session: Session) async throws {
-        (last, since) = try await session.lastSignIns()
+        let reading = try EventReading(session)
+        (last, since) = try await reading.lastSignIns()
         var filter = EventFilter()
         filter.kinds = [SecurityEvent.Kind.userChanged, .userReset].map(\.rawValue)
         filter.outcome = SecurityEvent.Outcome.succeeded.rawValue
         filter.details = "invitation"
         var ends: [String: Date?] = [:]
         // The newest event of a person decides.
-        for event in try await session.securityEvents(filter, limit: Self.searched) {
+        for event in try await reading.events(filter, limit: Self.searched) {
             let details = event.details ?? ""
             guard let end = [Self.isWithdrawn, Self.isUsed].first(where: { details.hasSuffix($0) }) else { continue }
             let name = String(details.dropLast(end.count))
@@ -36,21 +37,23 @@ struct PeopleSignIns {
     }
 
     /// When a person last signed in. Someone who was removed may have had the name before.
-    func last(_ entry: ConsoleUsers.Entry) -> Date? { last["user:\(entry.name)"].flatMap { $0 >= entry.createdOn ? $0 : nil } }
+    func last(_ entry: PeopleAdministration.Entry) -> Date? {
+        last["user:\(entry.name)"].flatMap { $0 >= entry.createdOn ? $0 : nil }
+    }
 
     /// Whether nothing says that a person has signed in, who could.
-    private func mayBeNew(_ entry: ConsoleUsers.Entry) -> Bool {
+    private func mayBeNew(_ entry: PeopleAdministration.Entry) -> Bool {
         entry.isAuthentic && entry.disabledOn == nil && last(entry) == nil && entry.sessions == 0
     }
 
     /// The end of the link with which a person signs in for the first time; nil after that, and without a link.
-    func waiting(_ entry: ConsoleUsers.Entry) -> Date? {
+    func waiting(_ entry: PeopleAdministration.Entry) -> Date? {
         guard mayBeNew(entry) else { return nil }
         return entry.invitation?.end.date ?? entry.invitationEnded
     }
 
     /// The key of what to say of a person who has not signed in; nil for others.
-    func unused(_ entry: ConsoleUsers.Entry) -> (style: String, key: String)? {
+    func unused(_ entry: PeopleAdministration.Entry) -> (style: String, key: String)? {
         guard mayBeNew(entry) else { return nil }
         if entry.invitation != nil { return ("", "invited") }
         if entry.invitationEnded != nil { return ("warn", "linkExpired") }

@@ -28,7 +28,7 @@ extension Console {
     private static let handedOver = 500
 
     /// The lines about a person's records and the key. Each may have a link.
-    func belongings(_ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> [String: Any] {
+    func belongings(_ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [String: Any] {
         var lines: [[String: Any]] = []
         func line(_ text: String, _ link: String? = nil, _ href: String = "", isWarning: Bool = false) {
             lines.append([
@@ -83,14 +83,14 @@ extension Console {
     }
 
     /// When a person last saw the key that is in use; nil if they have not.
-    private func keySeen(by entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> Date? {
+    private func keySeen(by entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> Date? {
         let session = try visit.session()
         var filter = EventFilter()
         filter.kinds = [SecurityEvent.Kind.keyRead, .keyActivated].map(\.rawValue)
         filter.outcome = SecurityEvent.Outcome.succeeded.rawValue
         filter.actor = "user:\(entry.name)"
         filter.from = try await KeyAdministration(session, to: .see).encryptionStatus().setOn
-        return try await session.securityEvents(filter, limit: 1).first.map {
+        return try await EventReading(session).events(filter, limit: 1).first.map {
             Date(timeIntervalSince1970: Double($0.microseconds) / 1_000_000)
         }
     }
@@ -98,14 +98,14 @@ extension Console {
     // MARK: Handing over
 
     /// The people to whom records can be handed over.
-    func heirs(of entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> [[String: Any]] {
-        let people = try await ConsoleUsers(deployment).list(by: try visit.session())
+    func heirs(of entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [[String: Any]] {
+        let people = try await PeopleAdministration(visit.session()).list()
         let others = people.filter { $0.id != entry.id && $0.disabledOn == nil && $0.isAuthentic }
         return Self.options([("", visit.text("choosePerson"))] + others.map { ($0.id.text, $0.name) }, chosen: nil)
     }
 
     /// The records with passwords of a person, as many as are handed over at once.
-    func handedOver(of entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> [(entity: EntityDefinition, id: UUID)] {
+    func handedOver(of entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [(entity: EntityDefinition, id: UUID)] {
         var all: [(entity: EntityDefinition, id: UUID)] = []
         for entity in Self.ownedWithPasswords {
             all += try await records(entity, of: entry.systemUserID, visit).ids.map { (entity, $0) }
@@ -114,7 +114,7 @@ extension Console {
     }
 
     /// Gives the records with passwords to another person.
-    func handOver(from entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> PageResponse {
+    func handOver(from entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         let heir = try await self.entry(visit.form["to"] ?? "", visit)
         var (moved, failed) = (0, 0)

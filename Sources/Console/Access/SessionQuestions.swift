@@ -10,7 +10,7 @@ import Tenancy
 // Asks for confirmation before sessions and links end, records are handed over, or a password is reset.
 extension Console {
     /// The question before an action on a person; nil for one that needs none, and after the answer.
-    func personQuestion(_ action: String, _ entry: ConsoleUsers.Entry, _ visit: Visit) async throws -> PageResponse? {
+    func personQuestion(_ action: String, _ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> PageResponse? {
         let back = "access/people/\(entry.id.text)"
         switch action {
         case "hand-over-user":
@@ -37,7 +37,7 @@ extension Console {
                 ["id": entry.id.text], back, about: [entry.id.text], visit)
         case "end-user-session":
             let id = visit.form["session"] ?? ""
-            let sessions = try await ConsoleUsers(deployment).sessions(of: entry.id, by: try visit.session())
+            let sessions = try await PeopleAdministration(visit.session()).sessions(of: entry.id)
             guard let session = sessions.first(where: { $0.id == id }) else { return nil }
             return try unanswered(
                 ("endSessionTitle", "endSessionWhy", "endSession"),

@@ -15,7 +15,7 @@ extension Console {
     /// - Parameter ticked: The roles that the form shows as required.
     private func signInRuleValues(_ visit: Visit, ticked: Set<Role>) async throws -> [String: Any] {
         let session = try visit.session()
-        let people = try await ConsoleUsers(deployment).list(by: session).filter { $0.disabledOn == nil }
+        let people = try await PeopleAdministration(session).list().filter { $0.disabledOn == nil }
         let policy = deployment.policy
         func minutes(_ seconds: Int) -> String { visit.texts.number(seconds / 60) }
         return [
@@ -50,7 +50,7 @@ extension Console {
 
     @Sendable func saveSignInRules(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
-        try session.requireSystemAdministrator(to: "require one-time passwords")
+        let administration = try SecondFactorAdministration(session)
         if let reply = try await requireReauthentication(visit, for: "access/rules") { return reply }
         let required = Set(try session.rolesWithSecondFactor())
         let ticked = Set(SecondFactorPolicy.roles.filter { visit.form["role.\($0.rawValue)"] == "1" })
@@ -63,7 +63,7 @@ extension Console {
         // Stricter rules need no confirmation. People are led through them at their next page.
         let eased = SecondFactorPolicy.roles.filter { required.contains($0) && !wanted.contains($0) }
         if !eased.isEmpty, let question = try easing(eased, wanted, visit) { return question }
-        try await session.changeSecondFactor(adding: wanted.subtracting(required), removing: required.subtracting(wanted))
+        try await administration.change(adding: wanted.subtracting(required), removing: required.subtracting(wanted))
         return .redirect("\(visit.root)/access/rules?done=rulesSaved")
     }
 
@@ -73,7 +73,9 @@ extension Console {
     ) async throws -> PageResponse {
         var filter = EventFilter()
         filter.kinds = [SecurityEvent.Kind.secondFactorPolicySet.rawValue]
-        let who = try await visit.session().securityEvents(filter, limit: 1).first.map { ActorName.shown($0.actor, visit.texts) }
+        let who = try await EventReading(visit.session()).events(filter, limit: 1).first.map {
+            ActorName.shown($0.actor, visit.texts)
+        }
         let changed = SecondFactorPolicy.roles.filter { loaded.contains($0) != now.contains($0) }
         var values = try await signInRuleValues(visit, ticked: ticked)
         values["conflict"] = [

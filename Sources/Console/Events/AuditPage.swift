@@ -1,4 +1,3 @@
-import Email
 import Foundation
 import JSON
 import Model
@@ -26,7 +25,8 @@ extension Console {
             "/audit", with: "/audit.csv", maxReplacements: 1)
         // Rare changes are searched among this number of the newest; the next page continues from there.
         let isSearched: Bool = id == nil && (table != nil || operation != nil || visit.filter("person") != nil)
-        let moment = isSearched ? try await session.momentOfChange(Self.searchedChanges, before: visit.endOfChanges) : nil
+        let moment =
+            isSearched ? try await AuditReading(session).momentOfChange(Self.searchedChanges, before: visit.endOfChanges) : nil
         // The precision of the times in the address of the next page.
         let oldest = moment.flatMap { ISO8601.date(ISO8601.text($0)) }
         let found = try await session.list(.audit, auditQuery(visit, table, id, operation, oldest))

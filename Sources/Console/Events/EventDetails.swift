@@ -6,8 +6,9 @@ import Model
 /// `read: privilegeDenied`.
 enum EventDetails {
     static func shown(_ details: String, _ texts: Texts) -> String {
-        if details.hasSuffix(ConsoleUsers.forExistingUser) {
-            return "\(shown(String(details.dropLast(ConsoleUsers.forExistingUser.count)), texts)), \(texts["detail:existing user"])"
+        if details.hasSuffix(PeopleAdministration.forExistingUser) {
+            return
+                "\(shown(String(details.dropLast(PeopleAdministration.forExistingUser.count)), texts)), \(texts["detail:existing user"])"
         }
         if let text = known(details, texts) ?? texts.optional("role:\(details)") { return text }
         let words = details.split(separator: " ")

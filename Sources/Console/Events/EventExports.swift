@@ -11,30 +11,31 @@ extension Console {
     /// JSON lines. Without a filter they are the whole chain from its beginning, with its attested end. Else they are the events that
     /// were found, the newest first.
     @Sendable func exportEvents(_ visit: Visit) async throws -> PageResponse {
-        let session = try visit.session()
+        let reading = try EventReading(visit.session())
+        let session = reading.session
         let name = "\(session.organization.name)-events.jsonl"
         if Self.eventFilters.contains(where: { visit.filter($0) != nil }) {
             let filter = try await eventFilter(visit)
-            let first = try await session.securityEvents(filter, limit: Self.exportedAtOnce)
+            let first = try await reading.events(filter, limit: Self.exportedAtOnce)
             return PageResponse(
                 content: .stream(name: name, type: "application/jsonl") { write in
-                    try await session.forEachPage(of: filter, first: first, limit: Self.exportedAtOnce) { page in
+                    try await reading.forEachPage(of: filter, first: first, limit: Self.exportedAtOnce) { page in
                         try await write(Self.lines(page, session))
                     }
                 })
         }
         await session.linkPendingEvents()
         // Refusals come before the first byte of the response.
-        let first = try await session.securityEvents(limit: Self.exportedAtOnce)
+        let first = try await reading.events(limit: Self.exportedAtOnce)
         return PageResponse(
             content: .stream(name: name, type: "application/jsonl") { write in
                 var page = first
                 while let newest = page.last {
                     try await write(Self.lines(page, session))
-                    page = try await session.securityEvents(after: newest.id, limit: Self.exportedAtOnce)
+                    page = try await reading.events(after: newest.id, limit: Self.exportedAtOnce)
                 }
                 let end: JSONValue = [
-                    "organization": .string(session.organization.name), "attested": await session.attestedEnd(),
+                    "organization": .string(session.organization.name), "attested": await reading.attestedEnd(),
                 ]
                 try await write(end.utf8 + [UInt8(ascii: "\n")])
             })
@@ -49,21 +50,22 @@ extension Console {
 
     /// A table for spreadsheets, the newest event first, with the words of the page beside the values.
     @Sendable func exportEventTable(_ visit: Visit) async throws -> PageResponse {
-        let session = try visit.session()
+        let reading = try EventReading(visit.session())
+        let session = reading.session
         let filter = try await eventFilter(visit)
-        let first = try await session.securityEvents(filter, limit: Self.exportedAtOnce)
+        let first = try await reading.events(filter, limit: Self.exportedAtOnce)
         let lines = EventLines(visit, session)
         return PageResponse(
             content: .stream(name: "\(session.organization.name)-events.csv", type: "text/csv; charset=utf-8") { write in
                 try await write(Array(CSV.head(EventLines.columns).utf8))
-                try await session.forEachPage(of: filter, first: first, limit: Self.exportedAtOnce) { page in
+                try await reading.forEachPage(of: filter, first: first, limit: Self.exportedAtOnce) { page in
                     try await write(Array(try await lines.rows(page).map(CSV.line).joined().utf8))
                 }
             })
     }
 }
 
-extension Session {
+extension EventReading {
     /// Passes all events that a filter finds, the newest first, also beyond the number that one search looks at.
     fileprivate func forEachPage(
         of filter: EventFilter, first: [RecordedEvent], limit: Int, _ body: ([RecordedEvent]) async throws -> Void
@@ -78,7 +80,7 @@ extension Session {
             } else {
                 return
             }
-            page = try await securityEvents(filter, limit: limit)
+            page = try await events(filter, limit: limit)
         }
     }
 }

@@ -13,16 +13,17 @@ extension Console {
 
     @Sendable func events(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
+        let reading = try EventReading(session)
         let filter = try await eventFilter(visit)
         let kind = visit.filter("kind").flatMap { SecurityEvent.Kind(rawValue: $0) }
         let group = visit.filter("kind").flatMap { EventGroup(rawValue: $0) }
         let period = visit.period
-        let events = try await session.securityEvents(filter, limit: Self.eventPageSize)
+        let events = try await reading.events(filter, limit: Self.eventPageSize)
         let lines = EventLines(visit, session)
         let groups = EventGroup.allCases.map { ($0.rawValue, visit.text("events:\($0.rawValue)")) }
         let kinds = SecurityEvent.Kind.allCases.map { kind in (kind.rawValue, visit.text("event:\(kind.rawValue)")) }
-        let people = try await ConsoleUsers(deployment).list(by: session).map { ("user:\($0.name)", $0.name) }
-        let clients = try await session.clients().map { ("client:\($0.name)", lines.who("client:\($0.name)")) }
+        let people = try await PeopleAdministration(session).list().map { ("user:\($0.name)", $0.name) }
+        let clients = try await ClientAdministration(session).list().map { ("client:\($0.name)", lines.who("client:\($0.name)")) }
         let outcomes = ["succeeded", "refused", "failed"].map { ($0, visit.text("outcome:\($0)")) }
         let isFiltered: Bool =
             [visit.filter("kind"), filter.actor, filter.outcome, filter.details].contains { $0 != nil } || period.from != nil
@@ -42,7 +43,7 @@ extension Console {
         }
         if events.count == Self.eventPageSize, let last = events.last {
             values["next"] = visit.address(with: ["before": "\(last.id)"])
-        } else if let number = try await session.continuation(of: filter) {
+        } else if let number = try await reading.continuation(of: filter) {
             values["next"] = visit.address(with: ["before": "\(number)"])
         }
         values.merge(try await ownViews(of: "events", visit)) { own, _ in own }

@@ -5,7 +5,8 @@ import Tenancy
 // How long security events, changes and e-mails are kept, and the oldest of each.
 extension Console {
     @Sendable func retentionPage(_ visit: Visit) async throws -> PageResponse {
-        let ages = try await visit.session().evidenceAges()
+        let reading = try EventReading(visit.session())
+        let ages = try await reading.evidenceAges()
         func row(_ name: String, _ days: Int?, _ oldest: Date?, _ path: String, _ then: String) -> [String: Any] {
             [
                 "name": visit.text(name), "href": "\(visit.root)/\(path)",
@@ -19,7 +20,7 @@ extension Console {
             row("audit", retention.auditDays, ages.change, "audit", "movedToFiles"),
             row("email", retention.emailDays, ages.email, "records/emails?sort=createdon", "deletedThen"),
         ]
-        let last = try await visit.session().securityEvents(EventFilter.archiving, limit: 1)
+        let last = try await reading.events(EventFilter.archiving, limit: 1)
         var values: [String: Any] = [
             "title": visit.text("retention"), "lead": visit.text("retentionLead"), "rows": rows,
             "lines": try await EventLines(visit, visit.session()).lines(last), "hasLines": !last.isEmpty,

@@ -13,11 +13,11 @@ struct OverviewFigures: Sendable {
     let sealed: [SealedValues]?
 
     static func count(for session: Session) async throws -> OverviewFigures {
-        let isAdministrator = session.caller.role == .systemAdministrator
+        let statistics = session.caller.role == .systemAdministrator ? try StatisticsReading(session) : nil
         return OverviewFigures(
             mail: try await session.recentMail(), alerts: try await session.recentAlerts(),
-            events: isAdministrator ? try await session.recentEvents() : nil,
-            sealed: isAdministrator ? try await session.sealedValues() : nil)
+            events: try await statistics?.recentEvents(),
+            sealed: try await statistics?.sealedValues())
     }
 
     // MARK: Drawing

@@ -24,7 +24,7 @@ extension Console {
             values["encryption"] = encryptionTile(status, visit)
             found += try await allFindings(session, &values, visit).map { finding($0, visit) }
             // Equal events are one line, so more are read than are shown.
-            let recent = try await session.securityEvents(EventFilter.notable, limit: Self.readEvents)
+            let recent = try await EventReading(session).events(EventFilter.notable, limit: Self.readEvents)
             values["recent"] = Array(try await EventLines(visit, session).lines(recent).prefix(Self.recentEvents))
         } else if !session.isEncryptionActive {
             found.append([

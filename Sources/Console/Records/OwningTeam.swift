@@ -75,8 +75,7 @@ extension Console {
 
     /// Adds a member to the team that owns a record, removes one, or makes a team that owns the record.
     @Sendable func changeTeam(_ visit: Visit) async throws -> PageResponse {
-        let session = try visit.session()
-        try session.requireSystemAdministrator(to: "change the members of teams")
+        let teams = try TeamAdministration(visit.session())
         guard let entity = visit.form["set"].flatMap(EntityCatalog.entity(set:)), Self.isOwnedWithPasswords(entity),
             let change = visit.form["do"].flatMap(TeamChange.init(rawValue:))
         else { throw FieldsealError.noPage }
@@ -87,18 +86,21 @@ extension Console {
         let page = "records/\(entity.entitySetName)/\(id.text)"
         do {
             switch change {
-            case .make: try await makeTeam(of: entity, record, owner, visit)
+            case .make:
+                let name = (visit.form["name"] ?? "").trimmingCharacters(in: .whitespaces)
+                guard !name.isEmpty else { throw FieldsealError(.invalidArgument, visit.text("teamNeedsName")) }
+                try await teams.make(name, for: record, of: entity, member: owner)
             case .add:
                 guard let attribute = entity["ownerid"] else { throw FieldsealError.noPage }
                 let found = try await lookedUp((visit.form["member"] ?? "").trimmingCharacters(in: .whitespaces), attribute, visit)
                 guard found.entity.logicalName == EntityDefinition.systemUser.logicalName else {
                     throw FieldsealError(.invalidArgument, visit.text("lookupNone", ["name": visit.form["member"] ?? ""]))
                 }
-                try await session.setMembers([found.id], of: owner, areMembers: true)
+                try await teams.add(found.id, to: owner)
             case .remove:
                 guard let member = UUID(text: visit.form["member"] ?? "") else { throw FieldsealError.noPage }
                 if let question = try await removalQuestion(member, owner, page, visit) { return question }
-                try await session.setMembers([member], of: owner, areMembers: false)
+                try await teams.remove(member, from: owner)
             }
         } catch let error as FieldsealError where error.code.httpStatus < 500 && error.code != .privilegeDenied {
             var reply = try await recordPage(visit, entity, record, secrets)
@@ -122,25 +124,5 @@ extension Console {
         return try unanswered(
             ("removeMemberTitle", "removeMemberWhy", "removeMember"), named, Self.teamPath, sent, page,
             about: [member.text, team.text], visit)
-    }
-
-    /// Makes a team that owns a queue and its mailbox. Its first member is their owner.
-    private func makeTeam(of entity: EntityDefinition, _ record: Record, _ owner: UUID, _ visit: Visit) async throws {
-        let session = try visit.session()
-        let name = (visit.form["name"] ?? "").trimmingCharacters(in: .whitespaces)
-        guard !name.isEmpty else { throw FieldsealError(.invalidArgument, visit.text("teamNeedsName")) }
-        let team = UUID()
-        try await session.write(.create(.team, id: team, [.init("name", .string(name))]))
-        do {
-            try await session.setMembers([owner], of: team, areMembers: true)
-            let owned = JSONValue.Member("ownerid@odata.bind", .string("/teams(\(team.text))"))
-            if case .id(let mailbox) = try record.value(of: "defaultmailbox") {
-                try await session.write(.upsert(.mailbox, .id(mailbox), [owned], .mustExist))
-            }
-            try await session.write(.upsert(entity, .id(record.id), [owned], .mustExist))
-        } catch {
-            _ = try? await session.write(.delete(.team, .id(team)))
-            throw error
-        }
     }
 }

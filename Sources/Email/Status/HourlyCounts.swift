@@ -11,4 +11,31 @@ package struct HourlyCounts: Sendable {
 
     package var first = [Int](repeating: 0, count: hours)
     package var second = [Int](repeating: 0, count: hours)
+
+    /// How many rows are counted for each figure at most, because an overview must not read a million.
+    static let countedRows = 100_000
+    /// SQL for the start of the first hour.
+    static let start = "date_trunc('hour', now()) - interval '\(hours - 1) hours'"
+
+    /// Counts rows of (whether it is of the second kind, time) by hour.
+    static func read(_ rows: String, _ parameters: [PostgresParameter], in deployment: Deployment) async throws -> HourlyCounts {
+        let sql = """
+            SELECT is_second, (extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', moment)) / 3600)::integer AS age,
+                   count(*)::integer AS number
+              FROM (\(rows)) AS figures (is_second, moment) WHERE isfinite(moment) GROUP BY 1, 2
+            """
+        return try await deployment.pool.withConnection { connection in
+            var counts = HourlyCounts()
+            for row in try connection.query(sql, parameters) {
+                let hour = hours - 1 - (try row.decode("age", as: Int.self))
+                guard counts.first.indices.contains(hour) else { continue }
+                if try row.decode("is_second", as: Bool.self) {
+                    counts.second[hour] = try row.decode("number")
+                } else {
+                    counts.first[hour] = try row.decode("number")
+                }
+            }
+            return counts
+        }
+    }
 }

@@ -101,14 +101,3 @@ package struct OrganizationSnapshot: Sendable {
     /// Ends the snapshot.
     package func close() async { await connection.close() }
 }
-
-extension Session {
-    /// Records that the organization's cells were exported to a file.
-    package func recordExport(_ manifest: ExportManifest) async throws {
-        try requireSystemAdministrator(to: "export an organization")
-        try await record(
-            SecurityEvent(
-                .organizationExported, .succeeded, keyVersion: manifest.keyVersion, fingerprint: manifest.fingerprint,
-                details: "\(manifest.cellCount) cells, SHA-256 \(manifest.dumpDigest)"))
-    }
-}

@@ -110,7 +110,7 @@ struct Dev: AsyncParsableCommand {
         // An organization that is refused now, such as under another key-encryption key, may be served at the next start.
         if let session = try? await Session.begin(deployment, organization: name, caller: commandLineCaller) {
             file.clients = try await prepareClients(session, before?.clients ?? [:])
-            file.console = try await preparePerson(deployment, session, before?.console)
+            file.console = try await preparePerson(session, before?.console)
             try file.write(home)
             try await createSamples(home, deployment, file)
         }
@@ -122,7 +122,8 @@ struct Dev: AsyncParsableCommand {
         _ session: Session,
         _ before: [String: DevelopmentFile.Client]
     ) async throws -> [String: DevelopmentFile.Client] {
-        let known = try await session.clients().filter { $0.isAuthentic && $0.disabledOn == nil }
+        let administration = try ClientAdministration(session)
+        let known = try await administration.list().filter { $0.isAuthentic && $0.disabledOn == nil }
         var clients: [String: DevelopmentFile.Client] = [:]
         let roles: KeyValuePairs<String, Role> = [
             "admin": .systemAdministrator, "user": .basicUser, "router": .emailRouter,
@@ -132,8 +133,8 @@ struct Dev: AsyncParsableCommand {
                 clients[name] = client
             } else {
                 // Of a client with a lost secret, only the name is left.
-                let taken = try await session.clients().filter { $0.name.hasPrefix("dev-\(name)") }.count
-                let (id, secret) = try await session.addClient(
+                let taken = try await administration.list().filter { $0.name.hasPrefix("dev-\(name)") }.count
+                let (id, secret) = try await administration.add(
                     name: taken == 0 ? "dev-\(name)" : "dev-\(name)-\(taken + 1)", role: role)
                 clients[name] = DevelopmentFile.Client(clientId: id.text, clientSecret: secret)
             }
@@ -142,24 +143,23 @@ struct Dev: AsyncParsableCommand {
     }
 
     private static func preparePerson(
-        _ deployment: Deployment,
         _ session: Session,
         _ before: DevelopmentFile.Person?
     ) async throws -> DevelopmentFile.Person? {
-        let users = ConsoleUsers(deployment)
+        let people = try PeopleAdministration(session)
         let name = "admin"
-        let known = try await users.list(by: session).first { $0.name == name }
+        let known = try await people.list().first { $0.name == name }
         if let before, known?.isAuthentic == true, known?.disabledOn == nil {
-            guard let password = before.password, try await !users.hasPassword(password, name, by: session) else { return before }
+            guard let password = before.password, try await !people.hasPassword(password, name) else { return before }
             return DevelopmentFile.Person(username: name, password: nil)
         }
         // Under another key-encryption key no client is valid, and the service itself reports that.
         if known?.isAuthentic == false { return before }
         let password = Data(try randomBytes(count: 12)).base64EncodedString().filter { $0.isLetter || $0.isNumber }
         if known == nil {
-            _ = try await users.add(name: name, password: password, role: .systemAdministrator, by: session)
+            _ = try await people.add(name: name, password: password, role: .systemAdministrator)
         } else {
-            try await users.reset(name, password: password, by: session)
+            try await people.reset(name, password: password)
         }
         return DevelopmentFile.Person(username: name, password: password)
     }

@@ -60,7 +60,8 @@ struct ExportFileRequest {
                 schema: snapshot.manifest.schema, snapshot: snapshot.id, to: partial, conninfo: settings.migrationDatabase)
             let manifest = try partial.append(
                 snapshot.manifest, authenticatedUnder: snapshot.authentication(in: deployment))
-            try await Session.begin(deployment, organization: name, caller: commandLineCaller).recordExport(manifest)
+            let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
+            try await OrganizationExport(session).record(manifest)
             try partial.publish(as: file, replacing: force)
             return manifest
         } catch {

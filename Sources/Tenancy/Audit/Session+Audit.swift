@@ -29,12 +29,4 @@ extension Session {
             pass = batch.pass
         }
     }
-
-    /// Verifies the blocks of the audit against their entries and the security events.
-    package func verifyAudit(_ extent: AuditExtent) async throws -> AuditReport {
-        try requireSystemAdministrator(to: "read security events")
-        return try await deployment.pool.withConnection {
-            try AuditVerifier(organization: organization).verify(extent, on: $0)
-        }
-    }
 }

@@ -1,6 +1,4 @@
 import Foundation
-package import JSON
-import Model
 package import PostgresClient
 
 extension Session {
@@ -14,109 +12,6 @@ extension Session {
         try event.insert(for: organization, by: caller, under: deployment.kek, on: connection)
     }
 
-    /// Security events in order.
-    ///
-    /// - Parameters:
-    ///   - id: Only events after this one.
-    ///   - limit: How many events are returned at most.
-    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is not a System Administrator.
-    package func securityEvents(after id: Int = 0, limit: Int) async throws -> [RecordedEvent] {
-        try requireSystemAdministrator(to: "read security events")
-        return try await deployment.pool.withConnection { connection in
-            try connection.query(
-                """
-                SELECT \(RecordedEvent.columns) FROM \(organization.qualified("security_event")) WHERE security_event_id > $1
-                 ORDER BY security_event_id LIMIT $2
-                """, [.int64(Int64(id)), .int64(Int64(limit))]
-            ).map { try RecordedEvent($0) }
-        }
-    }
-
-    /// The newest security events, the newest first.
-    ///
-    /// - Parameters:
-    ///   - kind: Only events of this kind.
-    ///   - id: Only events before this one, for the next page.
-    ///   - limit: How many events are returned at most.
-    package func newestSecurityEvents(kind: String? = nil, before id: Int? = nil, limit: Int) async throws -> [RecordedEvent] {
-        try requireSystemAdministrator(to: "read security events")
-        await linkPendingEvents()
-        return try await deployment.pool.withConnection { connection in
-            try connection.query(
-                """
-                SELECT \(RecordedEvent.columns) FROM \(organization.qualified("security_event"))
-                 WHERE security_event_id < $1 \(kind == nil ? "" : "AND kind = $3") ORDER BY security_event_id DESC LIMIT $2
-                """, [.int64(Int64(id ?? .max)), .int64(Int64(limit))] + (kind.map { [.text($0)] } ?? [])
-            ).map { try RecordedEvent($0) }
-        }
-    }
-
-    /// Verifies the chain of security events.
-    package func verifySecurityEvents(_ extent: EventChainExtent) async throws -> EventChainReport {
-        try requireSystemAdministrator(to: "read security events")
-        await linkPendingEvents()
-        return try await deployment.pool.withConnection { connection in
-            try EventChainVerifier(organization: organization, kek: kek).verify(extent, on: connection)
-        }
-    }
-
-    /// The attested end of the chain. Kept elsewhere, it later shows whether an older state was restored.
-    ///
-    /// - Returns: Null if the attested state does not verify. A verification reports that.
-    package func attestedEnd() async -> JSONValue {
-        guard caller.role == .systemAdministrator, let state = try? await attestedState() else { return .null }
-        return state.json(organization)
-    }
-
-    private func attestedState() async throws -> AttestedState {
-        try await deployment.pool.withConnection { connection in
-            do {
-                return try AttestedState.verified(organization, under: deployment.kek, on: connection)
-            } catch let problem as EventChainProblem {
-                throw FieldsealError(.organizationDisabled, "\(organization.name): \(problem.description).")
-            }
-        }
-    }
-
     /// Links events of the last seconds, so that a reader sees them. If that fails, the chain's verification reports why.
     package func linkPendingEvents() async { try? await chainPendingEvents() }
-}
-
-extension Session {
-    /// Compares the chain with the end in an earlier export. It detects that an older state was restored.
-    ///
-    /// - Parameter attested: The earlier result of ``attestedEnd()``.
-    package func problems(against attested: JSONValue) async throws -> [String] {
-        try requireSystemAdministrator(to: "read security events")
-        guard attested["organizationId"]?.string == organization.id.text, case .integer(let newest)? = attested["newest"],
-            case .integer(let revision)? = attested["revision"], let head = attested["head"]?.string
-        else {
-            throw FieldsealError(.invalidArgument, "The export is of another organization, or its last line is damaged.")
-        }
-        let state = try await attestedState()
-        return try await deployment.pool.withConnection { connection in
-            let replaced = Set(try ReplacedKeyEncryptionKey.all(on: connection).map(\.id))
-            var problems = problems(ofTag: attested, replaced: replaced)
-            if state.revision < revision {
-                problems.append(
-                    "the export attests revision \(revision), and the database is at \(state.revision): an older state was restored"
-                )
-            }
-            let rows = try connection.query(
-                """
-                SELECT hash FROM \(organization.qualified("security_event")) WHERE security_event_id = $1
-                UNION ALL SELECT head FROM config.event_archive WHERE organization_id = $2 AND last_id = $1
-                """, [.int64(newest), .uuid(organization.id)])
-            let isArchived =
-                try EventArchivePosition.require(organization, under: deployment.kek, on: connection)
-                .map { $0.lastID > newest } ?? false
-            let isThere = try rows.contains { try $0.decode(0, as: PostgresBytes.self).bytes == bytes(hexadecimal: head) }
-            if !isThere && !isArchived {
-                problems.append(
-                    "\(newest): this event, with which the export ends, is not in the chain: an older state was restored, or it was changed"
-                )
-            }
-            return problems
-        }
-    }
 }

@@ -17,21 +17,26 @@ extension DataAPI {
         switch (name, request.method) {
         case ("fieldseal.RetrieveKeyControl", .get):
             try Self.requireNone(arguments, name)
-            let control = try await session.keyControl()
+            let control = try await KeyControlAdministration(session, to: .see).current()
             return APIResponse.json([
                 "ApprovalSeconds": Self.number(control.approvalSeconds), "SignInSeconds": Self.number(control.signInSeconds),
             ])
         case ("fieldseal.RetrieveApprovals", .get):
             try Self.requireNone(arguments, name)
-            return APIResponse.json(["value": .array(try await session.approvals().map(json))])
+            let approvals = try ApprovalAdministration(session, to: .see)
+            let requests = try await approvals.list().map { Self.json($0, mayApprove: approvals.mayApprove($0)) }
+            return APIResponse.json(["value": .array(requests)])
         case ("fieldseal.SetKeyControl", .post):
-            try await session.setKeyControl(try Self.keyControl(request.members()))
+            let control = try Self.keyControl(request.members())
+            try await KeyControlAdministration(session, to: .set).set(control)
             return APIResponse.noContent()
         case ("fieldseal.ApproveRequest", .post):
-            try await session.approve(try Self.approvalID(request.members(), name))
+            let id = try Self.approvalID(request.members(), name)
+            try await ApprovalAdministration(session, to: .approve).approve(id)
             return APIResponse.noContent()
         case ("fieldseal.RefuseRequest", .post):
-            try await session.refuse(try Self.approvalID(request.members(), name))
+            let id = try Self.approvalID(request.members(), name)
+            try await ApprovalAdministration(session, to: .refuse).refuse(id)
             return APIResponse.noContent()
         case ("fieldseal.RetrieveKeyControl", _), ("fieldseal.RetrieveApprovals", _): throw MethodNotAllowed(.get)
         case ("fieldseal.SetKeyControl", _), ("fieldseal.ApproveRequest", _), ("fieldseal.RefuseRequest", _):
@@ -46,12 +51,12 @@ extension DataAPI {
 
     private static func number(_ value: Int?) -> JSONValue { value.map { .integer(Int64($0)) } ?? .null }
 
-    private func json(_ approval: Approval) -> JSONValue {
+    private static func json(_ approval: Approval, mayApprove: Bool) -> JSONValue {
         [
             "ApprovalId": .string(approval.id.text), "Operation": .string(approval.operation), "Subject": .string(approval.subject),
             "RequestedBy": .string(approval.requester), "Address": .text(approval.address),
             "RequestedOn": .string(ISO8601.text(approval.createdOn)), "OpenUntil": .string(ISO8601.text(approval.expiresOn)),
-            "ApprovedBy": .text(approval.approver), "MayApprove": .bool(session.mayApprove(approval)),
+            "ApprovedBy": .text(approval.approver), "MayApprove": .bool(mayApprove),
         ]
     }
 

@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 
 # The files whose errors no page of the console can cause: commands, routers, the Web API's own requests and queries, moving.
 OTHERS = {
-    "AttachmentRule.swift", "AuditSealer.swift", "ClientKey.swift", "ClientRegistry+Keys.swift", "DeepInsert.swift",
+    "AttachmentRule.swift", "AuditSealer.swift", "ClientKey.swift", "ClientAdministration+Keys.swift", "DeepInsert.swift",
     "DumpReader.swift", "EmailDelivery.swift", "EventArchiveFile.swift", "EventArchivePosition.swift", "EvidenceArchiver.swift",
     "ExportFile.swift", "ExportManifest.swift", "KeyAdministration+Purge.swift", "KeyEncryptionKeyRotation+Databases.swift",
     "KeyEncryptionKeyRotation.swift", "MailboxLeases+MailWork.swift", "MailboxLeases+OutgoingEmail.swift",
@@ -17,7 +17,7 @@ OTHERS = {
     "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey+Distinct.swift", "RecordKey.swift",
     "SelectWriter.swift", "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift",
     "Session+MailboxStatus.swift", "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift",
-    "TokenIssuer.swift", "TrustedIssuers.swift",
+    "TokenIssuer.swift", "IssuerAdministration.swift",
 }
 # What only a request of the Web API or a command can cause, in files with other errors.
 NOT_ON_PAGES = (

@@ -23,7 +23,7 @@ struct ApprovalCommand: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let approvals = try await organization.session(options).approvals()
+            let approvals = try await ApprovalAdministration(organization.session(options), to: .see).list()
             options.report(
                 .array(
                     approvals.map { approval in
@@ -57,7 +57,7 @@ struct ApprovalCommand: AsyncParsableCommand {
         func validate() throws { _ = try approvalID(id) }
 
         func run() async throws {
-            try await organization.session(options).approve(try approvalID(id))
+            try await ApprovalAdministration(organization.session(options), to: .approve).approve(try approvalID(id))
             options.report(["approved": .string(id)], "Approved \(id).")
         }
     }
@@ -73,7 +73,7 @@ struct ApprovalCommand: AsyncParsableCommand {
         func validate() throws { _ = try approvalID(id) }
 
         func run() async throws {
-            try await organization.session(options).refuse(try approvalID(id))
+            try await ApprovalAdministration(organization.session(options), to: .refuse).refuse(try approvalID(id))
             options.report(["refused": .string(id)], "Refused \(id).")
         }
     }
@@ -101,10 +101,10 @@ extension Key {
 
         func run() async throws {
             let session = try await organization.session(options)
-            var control = try await session.keyControl()
+            var control = try await KeyControlAdministration(session, to: .see).current()
             if let approval { control.approvalSeconds = try Self.seconds(approval, "--approval") }
             if let signIn { control.signInSeconds = try Self.seconds(signIn, "--sign-in") }
-            if approval != nil || signIn != nil { try await session.setKeyControl(control) }
+            if approval != nil || signIn != nil { try await KeyControlAdministration(session, to: .set).set(control) }
             func number(_ value: Int?) -> JSONValue { value.map { .integer(Int64($0)) } ?? .null }
             options.report(
                 ["approvalSeconds": number(control.approvalSeconds), "signInSeconds": number(control.signInSeconds)],

@@ -41,9 +41,9 @@ struct Client: AsyncParsableCommand {
 
         func run() async throws {
             let key = try publicKey.map(readClientKey) ?? certificate.map { try readClientCertificate($0, bindTokens) }
-            let session = try await organization.session(options)
-            guard let key else { return try await addWithSecret(session) }
-            let id = try await session.addClient(name: name, role: role, key: key)
+            let clients = try await ClientAdministration(organization.session(options))
+            guard let key else { return try await addWithSecret(clients) }
+            let id = try await clients.add(name: name, role: role, key: key)
             options.report(
                 [
                     "clientId": .string(id.text), "role": .string(role.rawValue), "key": .string(key.kind),
@@ -58,8 +58,8 @@ struct Client: AsyncParsableCommand {
                 """)
         }
 
-        private func addWithSecret(_ session: Session) async throws {
-            _ = try await session.addClient(
+        private func addWithSecret(_ clients: ClientAdministration) async throws {
+            _ = try await clients.add(
                 name: name, role: role, secretSeconds: expires.map { $0 * secondsOfDay }
             ) { [options, role] id, secret in
                 try options.secretReport(
@@ -84,7 +84,7 @@ struct Client: AsyncParsableCommand {
 
         func run() async throws {
             let key = try readClientKey(file)
-            let id = try await organization.session(options).addClientKey(key, to: client)
+            let id = try await ClientAdministration(organization.session(options)).addKey(key, to: client)
             options.report(
                 ["keyId": .string(id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint)],
                 "Added the key \(id.text) of \(client): \(key.kind), SHA-256 \(key.fingerprint).")
@@ -105,7 +105,7 @@ struct Client: AsyncParsableCommand {
 
         func run() async throws {
             let key = try readClientCertificate(file, bindTokens)
-            let id = try await organization.session(options).addClientKey(key, to: client)
+            let id = try await ClientAdministration(organization.session(options)).addKey(key, to: client)
             options.report(
                 ["keyId": .string(id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint)],
                 "Added the certificate \(id.text) of \(client): \(key.kind), key of SHA-256 \(key.fingerprint).")
@@ -130,7 +130,7 @@ struct Client: AsyncParsableCommand {
 
         func run() async throws {
             guard let id = UUID(text: key) else { return }
-            try await organization.session(options).removeClientKey(id, of: client)
+            try await ClientAdministration(organization.session(options)).removeKey(id, of: client)
             options.report(["removed": .string(id.text)], "Removed the key \(id.text) of \(client).")
         }
     }
@@ -143,7 +143,7 @@ struct Client: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let entries = try await organization.session(options).clients()
+            let entries = try await ClientAdministration(organization.session(options)).list()
             options.report(
                 .array(
                     entries.map { entry in
@@ -164,7 +164,7 @@ struct Client: AsyncParsableCommand {
 
         private static let foreign = "  not honoured: its row was not made by this service"
 
-        private static func json(_ key: ClientRegistry.KeyEntry) -> JSONValue {
+        private static func json(_ key: ClientAdministration.KeyEntry) -> JSONValue {
             [
                 "keyId": .string(key.id.text), "key": .string(key.kind), "fingerprint": .string(key.fingerprint),
                 "expiresOn": .text(key.expiresOn.map(ISO8601.text)), "certificate": .text(key.certificate),
@@ -172,19 +172,19 @@ struct Client: AsyncParsableCommand {
             ]
         }
 
-        private static func json(_ secret: ClientRegistry.SecretEntry) -> JSONValue {
+        private static func json(_ secret: ClientAdministration.SecretEntry) -> JSONValue {
             [
                 "secretId": .string(secret.id.text), "createdOn": .string(ISO8601.text(secret.createdOn)),
                 "expiresOn": .text(secret.expiresOn.map(ISO8601.text)), "honoured": .bool(secret.isAuthentic),
             ]
         }
 
-        private static func text(_ secret: ClientRegistry.SecretEntry) -> String {
+        private static func text(_ secret: ClientAdministration.SecretEntry) -> String {
             let ends = secret.expiresOn.map { "  \($0 < Date() ? "expired on" : "until") \(ISO8601.text($0))" } ?? ""
             return "    secret of \(ISO8601.text(secret.createdOn))\(ends)" + (secret.isAuthentic ? "" : foreign)
         }
 
-        private static func text(_ key: ClientRegistry.KeyEntry) -> String {
+        private static func text(_ key: ClientAdministration.KeyEntry) -> String {
             "    \(key.certificate == nil ? "key" : "certificate") \(key.id.text)  \(key.kind)  "
                 + "SHA-256 \(key.certificate ?? key.fingerprint)" + (key.bindsTokens ? "  binds tokens" : "")
                 + (key.expiresOn.map { "  until \(ISO8601.text($0))" } ?? "") + (key.isAuthentic ? "" : foreign)
@@ -201,7 +201,7 @@ struct Client: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            try await organization.session(options).disableClient(client, evenIfLast: evenIfLast)
+            try await ClientAdministration(organization.session(options)).disable(client, evenIfLast: evenIfLast)
             options.report(["disabled": .string(client)], "Disabled \(client).")
         }
     }

@@ -24,7 +24,7 @@ extension Client {
             example: "client rotate crm-import --org contoso --overlap 24")
         @Argument(help: "The client's name or id.") var client: String
         @Option(help: ArgumentHelp("Hours for which the previous secret is accepted, 0 to 720.", valueName: "hours"))
-        var overlap = ClientRegistry.overlap / 3_600
+        var overlap = ClientAdministration.overlap / 3_600
         @Option(help: ArgumentHelp("Days after which the new secret expires.", valueName: "days")) var expires: Int?
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
@@ -35,10 +35,10 @@ extension Client {
         }
 
         func run() async throws {
-            let session = try await organization.session(options)
-            let id = try await session.clientID(of: client)
-            _ = try await session.rotateSecret(
-                ofClient: id, overlap: overlap * 3_600, seconds: expires.map { $0 * secondsOfDay }
+            let clients = try await ClientAdministration(organization.session(options))
+            let id = try await clients.id(of: client)
+            _ = try await clients.rotateSecret(
+                of: id, overlap: overlap * 3_600, seconds: expires.map { $0 * secondsOfDay }
             ) { [options, overlap] secret in
                 try options.secretReport(
                     ["clientId": .string(id.text), "clientSecret": .string(secret), "overlapHours": .integer(Int64(overlap))],
@@ -61,8 +61,8 @@ extension Client {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options)
-            try await session.enableClient(session.clientID(of: client))
+            let clients = try await ClientAdministration(organization.session(options))
+            try await clients.enable(clients.id(of: client))
             options.report(["enabled": .string(client)], "Enabled \(client).")
         }
     }
@@ -78,8 +78,8 @@ extension Client {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let session = try await organization.session(options)
-            try await session.setRole(role, ofClient: session.clientID(of: client), evenIfLast: evenIfLast)
+            let clients = try await ClientAdministration(organization.session(options))
+            try await clients.setRole(role, of: clients.id(of: client), evenIfLast: evenIfLast)
             options.report(
                 ["client": .string(client), "role": .string(role.rawValue)], "\(client) acts as \(role.rawValue) now.")
         }
@@ -97,7 +97,7 @@ extension Client {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            try await organization.session(options).removeClient(client, evenIfLast: evenIfLast)
+            try await ClientAdministration(organization.session(options)).remove(client, evenIfLast: evenIfLast)
             options.report(["removed": .string(client)], "Removed \(client).")
         }
     }

@@ -32,8 +32,8 @@ struct Issuer: AsyncParsableCommand {
             let (deployment, settings) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
             let secret = isPublic ? nil : try SecretInput.read(prompt: "Client secret", file: secretFile)
-            try await TrustedIssuers(deployment).add(
-                name: name, issuer: issuer, clientID: clientID, secret: secret, claim: claim, by: session)
+            try await IssuerAdministration(session).add(
+                name: name, issuer: issuer, clientID: clientID, secret: secret, claim: claim)
             let address = "\(settings.baseURL)/\(session.organization.name)/sign-in/back"
             options.report(
                 ["name": .string(name), "issuer": .string(issuer), "redirectURI": .string(address)],
@@ -80,9 +80,7 @@ struct Issuer: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment(of: organization.name)
-            try await TrustedIssuers(deployment).link(
-                subject, of: name, user: user, client: client, by: organization.session(deployment))
+            try await IssuerAdministration(organization.session(options)).link(subject, of: name, user: user, client: client)
             options.report(
                 ["subject": .string(subject), "is": .string(user ?? client ?? "")],
                 "\(subject) of \(name) is \(user ?? client ?? "").")
@@ -98,8 +96,7 @@ struct Issuer: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment(of: organization.name)
-            try await TrustedIssuers(deployment).remove(name, by: organization.session(deployment))
+            try await IssuerAdministration(organization.session(options)).remove(name)
             options.report(["removed": .string(name)], "\(name) is not trusted any more.")
         }
     }

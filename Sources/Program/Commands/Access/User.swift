@@ -37,9 +37,8 @@ struct User: AsyncParsableCommand {
             }
             let (deployment, settings) = try await options.deployment(of: organization.name)
             let session = try await organization.session(deployment)
-            let id = try await ConsoleUsers(deployment).add(
-                name: name, password: try SecretInput.read(prompt: "Password", file: passwordFile), role: role.role, existing: user,
-                by: session)
+            let id = try await PeopleAdministration(session).add(
+                name: name, password: try SecretInput.read(prompt: "Password", file: passwordFile), role: role.role, existing: user)
             options.report(
                 ["userId": .string(id.text), "name": .string(name), "role": .string(role.rawValue)],
                 "Added \(name), who signs in at \(settings.consoleAddress(of: session.organization.name))")
@@ -54,8 +53,7 @@ struct User: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment(of: organization.name)
-            let entries = try await ConsoleUsers(deployment).list(by: organization.session(deployment))
+            let entries = try await PeopleAdministration(organization.session(options)).list()
             options.report(
                 .array(
                     entries.map { entry in
@@ -89,8 +87,7 @@ struct User: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment(of: organization.name)
-            try await ConsoleUsers(deployment).disable(name, evenIfLast: evenIfLast, by: organization.session(deployment))
+            try await PeopleAdministration(organization.session(options)).disable(name, evenIfLast: evenIfLast)
             options.report(["disabled": .string(name)], "Disabled \(name).")
         }
     }
@@ -108,9 +105,8 @@ struct User: AsyncParsableCommand {
 
         func run() async throws {
             let (deployment, _) = try await options.deployment(of: organization.name)
-            let role = try await ConsoleUsers(deployment).reset(
-                name, password: try SecretInput.read(prompt: "New password", file: passwordFile),
-                by: organization.session(deployment))
+            let password = try SecretInput.read(prompt: "New password", file: passwordFile)
+            let role = try await PeopleAdministration(organization.session(deployment)).reset(name, password: password)
             options.report(
                 ["reset": .string(name)],
                 "\(name) signs in with the new password, and then chooses another one. Role: \(role.rawValue).")

@@ -15,10 +15,8 @@ extension User {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment(of: organization.name)
-            let session = try await organization.session(deployment)
-            let users = ConsoleUsers(deployment)
-            try await users.enable(users.id(of: name, by: session), by: session)
+            let people = try await PeopleAdministration(organization.session(options))
+            try await people.enable(people.id(of: name))
             options.report(["enabled": .string(name)], "Enabled \(name).")
         }
     }
@@ -34,10 +32,8 @@ extension User {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment(of: organization.name)
-            let session = try await organization.session(deployment)
-            let users = ConsoleUsers(deployment)
-            try await users.setRole(role.role, of: users.id(of: name, by: session), evenIfLast: evenIfLast, by: session)
+            let people = try await PeopleAdministration(organization.session(options))
+            try await people.setRole(role.role, of: people.id(of: name), evenIfLast: evenIfLast)
             options.report(["name": .string(name), "role": .string(role.rawValue)], "\(name) is \(role.rawValue) now.")
         }
     }
@@ -53,8 +49,7 @@ extension User {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment(of: organization.name)
-            try await ConsoleUsers(deployment).remove(name, evenIfLast: evenIfLast, by: organization.session(deployment))
+            try await PeopleAdministration(organization.session(options)).remove(name, evenIfLast: evenIfLast)
             options.report(["removed": .string(name)], "Removed \(name).")
         }
     }
@@ -68,10 +63,8 @@ extension User {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            let (deployment, _) = try await options.deployment(of: organization.name)
-            let session = try await organization.session(deployment)
-            let users = ConsoleUsers(deployment)
-            try await users.endSessions(of: users.id(of: name, by: session), by: session)
+            let people = try await PeopleAdministration(organization.session(options))
+            try await people.endSessions(of: people.id(of: name))
             options.report(["ended": .string(name)], "Ended the sessions of \(name).")
         }
     }

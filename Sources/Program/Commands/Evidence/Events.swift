@@ -30,6 +30,7 @@ struct Events: AsyncParsableCommand {
 
         func run() async throws {
             let session = try await organization.session(options, isInspection: true)
+            let reading = try EventReading(session)
             await session.linkPendingEvents()
             var (first, last, count): (Int?, Int, Int) = (nil, after, 0)
             var end = JSONValue.null
@@ -37,14 +38,14 @@ struct Events: AsyncParsableCommand {
             repeat {
                 start = last
                 while true {
-                    let events = try await session.securityEvents(after: last, limit: 1_000)
+                    let events = try await reading.events(after: last, limit: 1_000)
                     guard let newest = events.last else { break }
                     first = first ?? events.first?.id
                     for event in events { try put(event.json(session.organization.name), isGood: event.outcome == "succeeded") }
                     last = newest.id
                     count += events.count
                 }
-                end = await session.attestedEnd()
+                end = await reading.attestedEnd()
                 // An event may have been recorded meanwhile. The export has every one up to its attested end.
             } while last > start && Self.newest(end) > last
             try put(
@@ -121,22 +122,22 @@ struct Events: AsyncParsableCommand {
         /// Verifies one organization. A problem there does not prevent the verification of the others.
         private func result(of name: String, _ deployment: Deployment) async throws -> EventVerification {
             do {
-                let session = try await organizations.session(of: name, deployment, isInspection: true)
-                let report = try await session.verifySecurityEvents(fromCheckpoint ? .sinceCheckpoint : .whole)
-                let audit = try await session.verifyAudit(fromCheckpoint ? .recent(entries: Self.recentEntries) : .whole)
+                let reading = try await EventReading(organizations.session(of: name, deployment, isInspection: true))
+                let report = try await reading.verify(fromCheckpoint ? .sinceCheckpoint : .whole)
+                let audit = try await reading.verifyAudit(fromCheckpoint ? .recent(entries: Self.recentEntries) : .whole)
                 var found = EventVerification(
                     verified: report.verified, audit: audit, problems: report.problems + audit.problems,
                     omitted: report.omitted + audit.omitted)
-                if !archive.isEmpty { try await addArchives(to: &found, session) }
-                if let against { try await compare(against, &found, session) }
+                if !archive.isEmpty { try await addArchives(to: &found, reading) }
+                if let against { try await compare(against, &found, reading) }
                 return found
             } catch  where archive.isEmpty && against == nil {
                 return EventVerification(verified: 0, problems: [try options.words(for: error)])
             }
         }
 
-        private func addArchives(to found: inout EventVerification, _ session: Session) async throws {
-            let deployment = session.deployment
+        private func addArchives(to found: inout EventVerification, _ reading: EventReading) async throws {
+            let (deployment, organization) = (reading.session.deployment, reading.session.organization)
             var summaries: [EventArchiveFile.Summary] = []
             let replaced = try await ReplacedKeyEncryptionKey.archiveKeys(deployment)
             for path in archive {
@@ -148,26 +149,26 @@ struct Events: AsyncParsableCommand {
             }
             // Archives of the audit have no chain: each is verified by itself.
             let audits = summaries.filter { $0.content == EventArchiveFile.auditContent }
-            for audit in audits where audit.organizationID != session.organization.id.text {
+            for audit in audits where audit.organizationID != organization.id.text {
                 found.problems.append("an archive holds the audit of the organization \(audit.organization)")
             }
             let events = summaries.filter { $0.content != EventArchiveFile.auditContent }
             if audits.isEmpty || !events.isEmpty {
-                found.problems += try await EventArchiveFile.problems(of: events, with: session)
+                found.problems += try await reading.problems(ofArchives: events)
             }
             found.archived = events.reduce(0) { $0 + $1.count }
             found.auditEntries = audits.reduce(0) { $0 + $1.count }
         }
 
-        private func compare(_ file: String, _ found: inout EventVerification, _ session: Session) async throws {
+        private func compare(_ file: String, _ found: inout EventVerification, _ reading: EventReading) async throws {
             let lines = try Self.lines(of: file)
             let digests = try archive.reduce(into: [:]) { digests, path in
                 try digests.merge(EventArchiveFile(path).digests()) { first, _ in first }
             }
-            let compared = try await session.problems(inExport: lines, archived: digests)
+            let compared = try await reading.problems(inExport: lines, archived: digests)
             found.notCompared = compared.notCompared
             found.problems += compared.problems
-            found.problems += try await session.problems(against: try Self.attested(lines, file, session))
+            found.problems += try await reading.problems(against: try Self.attested(lines, file, reading))
         }
 
         /// The lines of an export; nil for one that is not JSON.
@@ -180,13 +181,13 @@ struct Events: AsyncParsableCommand {
             return data.split(separator: UInt8(ascii: "\n")).map { try? JSONParser.parse(Array($0)) }
         }
 
-        private static func attested(_ lines: [JSONValue?], _ path: String, _ session: Session) throws -> JSONValue {
-            if let newest = session.newestAttested(in: lines) { return newest }
+        private static func attested(_ lines: [JSONValue?], _ path: String, _ reading: EventReading) throws -> JSONValue {
+            if let newest = reading.newestAttested(in: lines) { return newest }
             guard lines.contains(where: { $0?["attested"] != nil }) else {
                 throw CommandFailure("\(path) does not end like a file that `events export` wrote.")
             }
             throw CommandFailure(
-                "\(path) attests no state of \(session.organization.name): it is of another organization, or its last line is damaged."
+                "\(path) attests no state of \(reading.session.organization.name): it is of another organization, or its last line is damaged."
             )
         }
     }

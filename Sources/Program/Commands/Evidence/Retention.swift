@@ -60,7 +60,9 @@ struct Retention: AsyncParsableCommand {
         }
         let audit = try await Self.count(settings.auditDays, now) { try await archiver.archiveAudit(before: $0, to: file("audit")) }
         var emails = 0
-        if let days = settings.emailDays { emails = try await session.removeEmails(before: Self.date(days, before: now)) }
+        if let days = settings.emailDays {
+            emails = try await EmailRetention(session).removeEmails(before: Self.date(days, before: now))
+        }
         options.report(
             [
                 "organization": .string(name), "events": .integer(Int64(events)), "auditEntries": .integer(Int64(audit)),

@@ -104,22 +104,23 @@ struct Setup: AsyncParsableCommand {
         let session = try await Session.begin(deployment, organization: name, caller: commandLineCaller)
         if let person {
             log.step("the first person", "fieldseal user add --org \(name) --role \"System Administrator\" \(person)")
-            let users = ConsoleUsers(deployment)
-            if try await users.list(by: session).contains(where: { $0.name.lowercased() == person.lowercased() }) {
+            let people = try PeopleAdministration(session)
+            if try await people.list().contains(where: { $0.name.lowercased() == person.lowercased() }) {
                 log.done("they are there: \(person)")
             } else {
                 let password = try SecretInput.read(prompt: "Password of \(person)", file: passwordFile)
-                _ = try await users.add(name: person, password: password, role: .systemAdministrator, by: session)
+                _ = try await people.add(name: person, password: password, role: .systemAdministrator)
                 log.done("added \(person), who signs in at \(settings.consoleAddress(of: name))")
             }
         }
         guard let client else { return nil }
         log.step("the first client", "fieldseal client add --org \(name) --role \"System Administrator\" \(client)")
-        if try await session.clients().contains(where: { $0.name == client }) {
+        let clients = try ClientAdministration(session)
+        if try await clients.list().contains(where: { $0.name == client }) {
             log.done("it is there: \(client)")
             return nil
         }
-        let added = try await session.addClient(name: client, role: .systemAdministrator)
+        let added = try await clients.add(name: client, role: .systemAdministrator)
         log.done("added \(client)")
         return added
     }

@@ -65,9 +65,10 @@ package struct EventShipment: Sendable {
     package func batch(of name: String, after number: Int, by caller: Caller) async throws -> Batch {
         // Events of an organization with an invalid state are sent too, because they matter most.
         let session = try await Session.begin(deployment, organization: name, caller: caller, isInspection: true)
+        let reading = try EventReading(session)
         return Batch(
-            organization: session.organization, events: try await session.securityEvents(after: number, limit: Self.batchSize),
-            attestedEnd: await session.attestedEnd())
+            organization: session.organization, events: try await reading.events(after: number, limit: Self.batchSize),
+            attestedEnd: await reading.attestedEnd())
     }
 
     /// Records that the receiver has acknowledged events.

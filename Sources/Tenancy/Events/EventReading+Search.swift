@@ -1,7 +1,7 @@
 package import Foundation
 import PostgresClient
 
-extension Session {
+extension EventReading {
     /// How many of the newest events are read in a search for details or a person.
     private static let searchedEvents = 200_000
     private static let idPattern = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -9,10 +9,8 @@ extension Session {
     /// The newest security events that match a filter, the newest first.
     ///
     /// - Parameter limit: How many events are returned at most.
-    /// - Throws: ``FieldsealError`` `.privilegeDenied` for a caller who is not a System Administrator.
-    package func securityEvents(_ filter: EventFilter, limit: Int) async throws -> [RecordedEvent] {
-        try requireSystemAdministrator(to: "read security events")
-        await linkPendingEvents()
+    package func events(_ filter: EventFilter, limit: Int) async throws -> [RecordedEvent] {
+        await session.linkPendingEvents()
         var parameters: [PostgresParameter] = []
         func bind(_ parameter: PostgresParameter) -> String {
             parameters.append(parameter)
@@ -66,7 +64,6 @@ extension Session {
     ///
     /// - Returns: Nil when there are no older events, and for a filter without that limit.
     package func continuation(of filter: EventFilter) async throws -> Int? {
-        try requireSystemAdministrator(to: "read security events")
         guard filter.isSearch else { return nil }
         return try await deployment.pool.withConnection { connection in
             let row = try connection.query(
@@ -83,8 +80,7 @@ extension Session {
 
     /// The last sign-ins of people and clients by actor, among the newest sign-ins, and the time since when all are among them.
     package func lastSignIns() async throws -> (last: [String: Date], since: Date) {
-        try requireSystemAdministrator(to: "read security events")
-        return try await deployment.pool.withConnection { connection in
+        try await deployment.pool.withConnection { connection in
             let rows = try connection.query(
                 """
                 SELECT actor, max(occurred_on), min(min(occurred_on)) OVER (), (sum(count(*)) OVER ())::bigint FROM (

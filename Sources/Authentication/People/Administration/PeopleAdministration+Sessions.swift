@@ -1,0 +1,42 @@
+package import Foundation
+import JSON
+import Model
+import PostgresClient
+import Tenancy
+
+// The sessions of a person.
+extension PeopleAdministration {
+    /// The running sessions of a person, the most recently used first.
+    package func sessions(of id: UUID) async throws -> [ConsoleSessions.Entry] {
+        try await deployment.pool.withConnection { connection in
+            try ConsoleSessions.entries(of: id, in: organization, token: [], on: connection)
+        }
+    }
+
+    /// Ends one session of a person.
+    ///
+    /// - Parameter entry: A ``ConsoleSessions/Entry/id``.
+    /// - Throws: ``FieldsealError`` for a session that has ended.
+    package func endSession(_ entry: String, of id: UUID) async throws {
+        try await change(id) { user, change, connection in
+            let condition = "user_id = $1 AND left(encode(token_hash, 'hex'), 32) = $2"
+            let parameters: [PostgresParameter] = [.uuid(id), .text(entry)]
+            let rows = try connection.query("SELECT FROM config.console_session WHERE \(condition)", parameters)
+            guard !rows.isEmpty else { throw FieldsealError(.objectDoesNotExist, "This session has ended already.") }
+            try ConsoleSessions.end(condition, parameters, &change, on: connection)
+            try change.append(
+                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): a session ended"), by: caller,
+                on: connection)
+        }
+    }
+
+    /// Ends all sessions of a person.
+    package func endSessions(of id: UUID) async throws {
+        try await change(id) { user, change, connection in
+            try ConsoleSessions.end("user_id = $1", [.uuid(id)], &change, on: connection)
+            try change.append(
+                SecurityEvent(.userChanged, .succeeded, details: "\(user.name): sessions ended"), by: caller,
+                on: connection)
+        }
+    }
+}

@@ -1,0 +1,32 @@
+package import Foundation
+import PostgresClient
+
+/// What a System Administrator may read of the organization's audit beside its entries, which are records.
+///
+/// The initializer checks the caller's role, so the methods do not check it again.
+package struct AuditReading: Sendable {
+    private let session: Session
+
+    /// Checks that the caller is a System Administrator.
+    ///
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role, and for a caller that acts for another user.
+    package init(_ session: Session) throws {
+        try session.requireSystemAdministrator(to: "read the audit")
+        self.session = session
+    }
+
+    /// The time of the oldest of the given number of newest entries of the audit.
+    ///
+    /// - Parameter before: Only entries before this time count.
+    /// - Returns: Nil if there are fewer.
+    package func momentOfChange(_ number: Int, before: Date?) async throws -> Date? {
+        try await session.deployment.pool.withConnection { connection in
+            try connection.query(
+                """
+                SELECT createdon FROM \(session.organization.qualified("audit")) WHERE createdon < coalesce($1, 'infinity')
+                 ORDER BY createdon DESC NULLS LAST OFFSET $2 LIMIT 1
+                """, [.timestamp(before), .int64(Int64(number))]
+            ).first?.decode(0)
+        }
+    }
+}
