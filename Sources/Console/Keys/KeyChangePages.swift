@@ -52,9 +52,8 @@ extension Console {
     }
 
     @Sendable func changeKey(_ visit: Visit) async throws -> PageResponse {
-        let named = visit.form["do"] ?? ""
-        guard let step = KeyChangeStep(rawValue: named) else {
-            throw FieldsealError(.invalidArgument, "The form of the key has no step \(named.quotedForMessage).")
+        guard let step = KeyChangeStep(rawValue: visit.form["do"] ?? "") else {
+            throw FieldsealError(.invalidArgument, "The form names no step of a key change. Load the page again.")
         }
         if let reply = try await requireReauthentication(visit, for: Self.changePath) { return reply }
         let session = try visit.session()

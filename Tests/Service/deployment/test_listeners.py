@@ -107,7 +107,7 @@ def test_a_socket_that_a_dead_server_left_is_replaced(server):
     # A file that is no socket is left alone.
     path.write_text("of another program")
     refused = server.cluster.run("serve", "--settings", str(second), settings=None, check=False)
-    assert refused.returncode == 78 and "no socket" in refused.stderr and path.read_text() == "of another program"
+    assert refused.returncode == 78 and "but not a socket" in refused.stderr and path.read_text() == "of another program"
     path.unlink()
     server.start()
     until(lambda: is_up(server), "the socket")

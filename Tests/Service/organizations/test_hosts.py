@@ -243,12 +243,12 @@ def check(cluster, tmp_path, **settings):
 
 
 @pytest.mark.parametrize("hosts, word", [
-    ({"crm.contoso.example": "Contoso"}, "no organization's name"), ({"crm.contoso.example": "api"}, "path of the Web API"),
-    ({"https://crm.contoso.example": "contoso"}, "no host name"), ({"crm.contoso.example/x": "contoso"}, "no host name"),
-    ({"*.contoso.example": "contoso"}, "no host name"), ({"crm..example": "contoso"}, "no host name"),
-    ({"crm.contoso.example:0": "contoso"}, "no host name"), ({"a.example": "contoso", "A.example": "contoso"}, "twice"),
-    ({"crm.contoso.example": {"a": 1}}, "object"), (["crm.contoso.example"], "list"), ("crm.contoso.example", "no organization's name"),
-    ({"crm.contoso.example": None}, "no organization's name"), ({"localhost": "contoso"}, "baseURL"),
+    ({"crm.contoso.example": "Contoso"}, "not an organization's name"), ({"crm.contoso.example": "api"}, "path of the Web API"),
+    ({"https://crm.contoso.example": "contoso"}, "not a host name"), ({"crm.contoso.example/x": "contoso"}, "not a host name"),
+    ({"*.contoso.example": "contoso"}, "not a host name"), ({"crm..example": "contoso"}, "not a host name"),
+    ({"crm.contoso.example:0": "contoso"}, "not a host name"), ({"a.example": "contoso", "A.example": "contoso"}, "twice"),
+    ({"crm.contoso.example": {"a": 1}}, "object"), (["crm.contoso.example"], "list"), ("crm.contoso.example", "not an organization's name"),
+    ({"crm.contoso.example": None}, "not an organization's name"), ({"localhost": "contoso"}, "baseURL"),
 ])
 def test_hosts_that_can_not_be_are_refused(hosted, tmp_path, hosts, word):
     result = check(hosted.cluster, tmp_path, hosts=hosts)

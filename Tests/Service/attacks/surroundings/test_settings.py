@@ -66,7 +66,7 @@ BAD = [
     ('http: {host: "a\\0b"}', "U+0000"),
     ("conections: 5", "unknown key conections; the nearest is connections"),
     ("limits: {requestz: 5}", "unknown key limits.requestz; the nearest is limits.requests"),
-    ("http.port: 80", "https.port is port below https"),
+    ("http.port: 80", "https.port is written as port below https"),
     ("connections: 5\nconnections: 6", "has connections twice"),
     ("http: {port: 1, port: 2}", "has port twice"),
     ("- a", "neither YAML nor JSON"),
