@@ -64,6 +64,9 @@ CASES = {
     "SQL in a call": (
         "Sources/Records/G1.swift", 'let a = b.query(\n    """\n    SELECT a\n' + "    , a\n" * 15 + '    """)\n',
         "G1.swift:2: SQL of 16 lines, more than 15, in a call: give it a name"),
+    "role checks": (
+        "Sources/Records/H5.swift", 'struct H5 {\n    init() throws { try a.requireSystemAdministrator(to: "b") }\n    func c() throws { try a.requireSystemAdministrator(to: "b") }\n}\n',
+        "H5.swift:3: requireSystemAdministrator outside of an initializer: make it a method"),
     "retries": (
         "Sources/Records/E9.swift", "struct E9 {\n    func a() {\n        while true {\n            do { return try b() } catch { c() }\n        }\n    }\n}\n",
         "E9.swift:3: a loop that goes on after an error without a bound"),
