@@ -162,9 +162,13 @@ def test_a_person_proves_herself_anew_where_that_is_asked_for(trusting, issuer):
         headers = {"Cookie": f"__Host-fieldseal={secret}", "Origin": trusting.base, "Accept-Language": "en"}
         page = requests.get(f"{trusting.pages}/settings/data-encryption", headers=headers, verify=trusting.dev["caFile"], timeout=PATIENCE)
         csrf = re.search(r'name="csrf" value="(\w+)"', page.text)[1]
-        key = requests.post(
-            f"{trusting.pages}/settings/data-encryption/key", {"csrf": csrf}, headers=headers, verify=trusting.dev["caFile"], timeout=PATIENCE)
-        assert "Confirm it's you" in html.unescape(key.text) and trusting.key() not in key.text
+        asked = requests.post(
+            f"{trusting.pages}/settings/data-encryption/key", {"csrf": csrf}, headers=headers, verify=trusting.dev["caFile"], timeout=PATIENCE,
+            allow_redirects=False)
+        assert asked.status_code == 303
+        key = requests.get(f"{trusting.base}{asked.headers['Location']}", headers=headers, verify=trusting.dev["caFile"], timeout=PATIENCE)
+        assert "Confirm it's you" in html.unescape(key.text), key.text
+        assert trusting.key() not in key.text
 
 
 def test_an_issuer_that_says_it_is_another_is_not_believed(issuer, tmp_path):
