@@ -5,6 +5,18 @@ package enum EmailAddressRule {
     /// Whether a text is exactly one address, without characters that end a line or a path in SMTP.
     package static func isOne(_ text: String) -> Bool { EmailAddress.isOne(text) }
 
+    /// Whether a text is an address that reads as what it is: no character of it is invisible or changes the direction of text.
+    package static func isUsable(_ text: String) -> Bool { isOne(text) && text.isVisible }
+
+    /// The addresses of a list, separated by `;` or `,`, each with the name beside it. A group (RFC 5322 section 3.4) stands for its
+    /// members, of which `undisclosed-recipients:;` has none.
+    ///
+    /// - Returns: Nil if an address in it could be lost.
+    package static func list(_ text: String) -> [(address: String, name: String?)]? { AddressList.exactly(text) }
+
+    /// Whether a text has an address anywhere.
+    package static func hasAddress(_ text: String) -> Bool { AddressList.hasAddress(text) }
+
     /// Whether a text names a sender: an address, or words such as `MAILER-DAEMON`.
     package static func isSender(_ text: String) -> Bool { isOne(text) || EmailAddress.isWords(text) }
 

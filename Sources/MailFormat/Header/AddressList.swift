@@ -1,8 +1,8 @@
 import Foundation
 
 /// Reads From, To and Cc (RFC 5322 section 3.4), as senders write them: groups, comments, semicolons, `mailto:`, brackets in names,
-/// brackets as entities of HTML, and wholly encoded.
-struct AddressList {
+/// brackets as entities of HTML, and wholly encoded. It reads the lists of programs too, in which nothing is guessed.
+package struct AddressList {
     /// How many addresses of one header are parsed.
     static let limit = 10_000
 
@@ -11,6 +11,14 @@ struct AddressList {
     private(set) var names: [String: String] = [:]
     /// Texts that name people but have no readable address, without names beside addresses.
     private(set) var unreadable: [String] = []
+    /// How a text is read: as a field of a message, as one without encoded words, or exactly as a program wrote it.
+    private enum Manner {
+        case field, decoded, exact
+    }
+
+    /// An address of a list that is read exactly, with the name beside it.
+    package typealias Entry = (address: String, name: String?)
+
     /// Whether there are more addresses than the limit.
     private(set) var isCut = false
     /// A word in the place of an address, as in `From: MAILER-DAEMON`.
@@ -18,6 +26,16 @@ struct AddressList {
     /// The whole field, without encoded words.
     private let whole: String
 
+    /// The addresses of a text that is read exactly.
+    private var entries: [Entry] = []
+    /// Whether such a text has a part in which an address could be lost.
+    private var isDoubtful = false
+    /// The name of a group that has no end yet, and how many addresses there were before it.
+    private var group: (name: [Unicode.Scalar], start: Int)?
+    /// How much of the text stood before the brackets.
+    private var phraseCount = 0
+
+    private let manner: Manner
     private let scalars: [Unicode.Scalar]
     private var index = 0
     /// Whether `(` begins a comment. After a comment without an end it does not.
@@ -33,22 +51,42 @@ struct AddressList {
 
     /// - Parameter hint: The charset of bytes above 0x7F that are not UTF-8.
     init(_ field: ArraySlice<UInt8>, hint: String?) {
-        self.init(Charset.decode(field, label: nil, hint: hint), isDecoded: false)
+        self.init(Charset.decode(field, label: nil, hint: hint), .field)
         let isHidden = ["undisclosed", "unlisted"].contains { whole.lowercased().drop { $0 == "\"" || $0 == "<" }.hasPrefix($0) }
         // A group without members, such as `Friends:;`.
         let isEmptyGroup = whole.filter { !$0.isWhitespace }.hasSuffix(":;")
         if addresses.isEmpty, unreadable.isEmpty, !isHidden, !isEmptyGroup, let words { unreadable = [words] }
     }
 
-    private init(_ field: String, isDecoded: Bool) {
-        whole = MailMessage.oneLine(isDecoded ? field : EncodedWords.text(Array(field.utf8)[...]))
+    /// Reads a list as a program wrote it.
+    ///
+    /// - Returns: Nil if an address in it could be lost: its quotes, brackets or groups have no end, or a part is no address.
+    package static func exactly(_ text: String) -> [Entry]? {
+        let list = AddressList(exact: text)
+        return list.isDoubtful ? nil : list.entries
+    }
+
+    /// Whether a text has an address anywhere, as senders write it.
+    package static func hasAddress(_ text: String) -> Bool { !AddressList(text, .decoded).addresses.isEmpty }
+
+    private init(exact text: String) {
+        (whole, manner) = (text, .exact)
+        scalars = Array(text.unicodeScalars)
+        while index < scalars.count, entries.count < Self.limit { step() }
+        isDoubtful = isDoubtful || index < scalars.count
+        finishExactly(isEnd: true)
+    }
+
+    private init(_ field: String, _ manner: Manner) {
+        self.manner = manner
+        whole = MailMessage.oneLine(manner == .field ? EncodedWords.text(Array(field.utf8)[...]) : field)
         var scalars = Array(Self.withBrackets(field).unicodeScalars).filter { $0 != "\0" && !AttachmentName.isInvisible($0) }
         // Signs of East Asian keyboards, where there is no other.
         if !scalars.contains("@") { scalars = scalars.map { ["\u{FF20}", "\u{FE6B}"].contains($0) ? "@" : $0 } }
         self.scalars = scalars
-        while index < scalars.count, addresses.count < Self.limit { step(isDecoded) }
+        while index < scalars.count, addresses.count < Self.limit { step() }
         isCut = scalars[index...].contains("@")
-        finish(isDecoded)
+        finish()
     }
 
     /// The field with angle brackets where a program wrote entities of HTML. No address has a semicolon outside of quotes.
@@ -64,7 +102,7 @@ struct AddressList {
         return EmailAddress.isWords(words) ? words : nil
     }
 
-    private mutating func step(_ isDecoded: Bool) {
+    private mutating func step() {
         let scalar = scalars[index]
         switch scalar {
         case "\"": copyQuoted()
@@ -72,30 +110,43 @@ struct AddressList {
         case "<": copyPath()
         case ">": copyLoneBracket()
         case "[": copyLiteral()
-        case ":":
-            // A group's name, or `mailto:`, comes before it. Outside of brackets it does not belong to a route or a literal.
-            index += 1
-            if !text.contains("@") { text = [] } else { text.append(":") }
-        case ",", ";":
-            index += 1
-            finish(isDecoded)
+        case ":": copyColon()
+        case ",", ";": copySeparator()
         // East Asian commas after an address. In a name they are characters.
         case "\u{FF0C}" where hasAddress, "\u{3001}" where hasAddress, "\u{FF1B}" where hasAddress:
             index += 1
-            finish(isDecoded)
+            finish()
         default: copy()
         }
     }
 
     private mutating func copy() {
         if scalars[index] == "@" { hasAddress = true }
-        text.append(scalars[index])
+        text += manner == .exact ? Self.escaped(scalars[index...index]) : [scalars[index]]
         index += 1
     }
 
-    /// A quoted string with its quotes. A single quote is skipped.
+    /// A group's name, or `mailto:`, comes before a colon. Outside of brackets it does not belong to a route or a literal.
+    private mutating func copyColon() {
+        index += 1
+        if manner == .exact ? hasAddress || group != nil : text.contains("@") { return text.append(":") }
+        if manner == .exact { group = (text, entries.count) }
+        text = []
+    }
+
+    private mutating func copySeparator() {
+        let separator = scalars[index]
+        index += 1
+        // A program's name with a comma belongs to the address behind it.
+        if manner == .exact, separator == ",", !hasAddress, !Self.isBlank(text) { return text.append(",") }
+        finish()
+        if separator == ";" { group = nil }
+    }
+
+    /// A quoted string with its quotes. A single quote is skipped, or is a character of a program's name.
     private mutating func copyQuoted() {
         guard hasQuotes else {
+            if manner == .exact { text += Self.escaped(scalars[index...index]) }
             index += 1
             return
         }
@@ -103,11 +154,22 @@ struct AddressList {
         while end < scalars.count, scalars[end] != "\"" { end += scalars[end] == "\\" ? 2 : 1 }
         guard end < scalars.count else {
             hasQuotes = false
-            index += 1
-            return
+            return copyQuoted()
         }
+        if manner == .exact, mayEncloseAddress(end) { isDoubtful = true }
         text += scalars[index...end]
         index = end + 1
+    }
+
+    /// Whether a quoted string that begins here may be two single quotes, with an address of its own between them.
+    private func mayEncloseAddress(_ end: Int) -> Bool {
+        guard let at = scalars[index...end].firstIndex(of: "@") else { return false }
+        let next = end + 1 < scalars.count ? scalars[end + 1] : " "
+        let isWord =
+            (text.last.map { $0 == "," || $0.properties.isWhitespace } ?? true)
+            && (next.properties.isWhitespace || "<(,;:@".unicodeScalars.contains(next))
+        let hasBlankEnd = scalars[index + 1].properties.isWhitespace || scalars[end - 1].properties.isWhitespace
+        return !isWord || hasBlankEnd || scalars[at...end].contains { ",;\u{FF0C}\u{3001}\u{FF1B}".unicodeScalars.contains($0) }
     }
 
     private mutating func skipComment() -> Bool {
@@ -147,11 +209,17 @@ struct AddressList {
         index += 1
         var path: [Unicode.Scalar] = []
         var isQuoted = false
+        var isClosed = false
         while index < scalars.count {
             let scalar = scalars[index]
             if scalar == "\"" { isQuoted.toggle() }
+            if manner == .exact, isQuoted, scalar == "\\", index + 1 < scalars.count {
+                path += scalars[index...(index + 1)]
+                index += 2
+                continue
+            }
             if !isQuoted {
-                if scalar == "(",
+                if scalar == "(", manner != .exact,
                     let end = commentEnd(before: min(scalars.count, index + Self.pathCommentLimit), isInPath: true)
                 {
                     index = end
@@ -159,6 +227,7 @@ struct AddressList {
                 }
                 if scalar == ">" {
                     index += 1
+                    isClosed = true
                     break
                 }
                 // The bracket is not closed.
@@ -167,6 +236,14 @@ struct AddressList {
             path.append(scalar)
             index += 1
         }
+        if manner == .exact, !path.contains("@") {
+            // Brackets around a word belong to the name.
+            if path.contains(";") { isDoubtful = true }
+            text += ["<"] + Self.escaped(path[...]) + (isClosed ? [">"] : [])
+            return
+        }
+        if manner == .exact, !isClosed || !paths.isEmpty { isDoubtful = true }
+        phraseCount = text.count
         if path.contains("@") { hasAddress = true }
         if !path.isEmpty { paths.append(path) }
     }
@@ -174,7 +251,11 @@ struct AddressList {
     /// A bracket that ends nothing: before it stands an address whose opening bracket is missing. Within a word it is a character.
     private mutating func copyLoneBracket() {
         let next = index + 1 < scalars.count ? scalars[index + 1] : " "
-        if next == "," || next == ";" || next.properties.isWhitespace { text.append(" ") } else { text.append(">") }
+        if manner != .exact, next == "," || next == ";" || next.properties.isWhitespace {
+            text.append(" ")
+        } else {
+            text.append(">")
+        }
         index += 1
     }
 
@@ -186,13 +267,14 @@ struct AddressList {
     }
 
     /// Ends an address.
-    private mutating func finish(_ isDecoded: Bool) {
+    private mutating func finish() {
+        guard manner != .exact else { return finishExactly(isEnd: false) }
         defer { (text, paths, comments, hasAddress) = ([], [], [], false) }
         for path in paths {
-            if let address = Self.address(path) { return keep(address, isDecoded) }
+            if let address = Self.address(path) { return keep(address) }
         }
         let words = Self.words(text)
-        if let address = Self.address(text) { return keep(address, isDecoded) }
+        if let address = Self.address(text) { return keep(address) }
         let found = words.filter { $0.contains("@") }.compactMap(Self.address)
         if !found.isEmpty { return addresses += found }
         // An address in quotes, as some scripts write it.
@@ -202,8 +284,8 @@ struct AddressList {
         let noted = text.contains("@") ? [] : comments.compactMap(Self.address)
         if !noted.isEmpty { return addresses += noted }
         let piece = Self.string(text) + paths.map { "<\(Self.string($0))>" }.joined()
-        if !isDecoded, piece.contains("=?") {
-            let inner = AddressList(EncodedWords.text(Array(piece.utf8)[...]), isDecoded: true)
+        if manner == .field, piece.contains("=?") {
+            let inner = AddressList(EncodedWords.text(Array(piece.utf8)[...]), .decoded)
             addresses += inner.addresses
             names.merge(inner.names) { first, _ in first }
             unreadable += inner.unreadable
@@ -215,16 +297,74 @@ struct AddressList {
         }
     }
 
+    /// Ends an address of a program's list. A part that is no address, and one that has another address, make the list doubtful.
+    private mutating func finishExactly(isEnd: Bool) {
+        defer { (text, paths, comments, hasAddress, phraseCount) = ([], [], [], false, 0) }
+        let isOpen = isEnd && group != nil
+        guard !Self.isBlank(text) || !paths.isEmpty || !comments.isEmpty else {
+            if isOpen { isDoubtful = true }
+            return
+        }
+        // A colon in a name begins no group. What follows it has brackets.
+        let isPhrase = !paths.isEmpty
+        let address = Self.trimmed(paths.first ?? text)
+        let beside = isPhrase ? Self.trimmed(text) : ""
+        guard EmailAddress.isOne(address), isPhrase || !isOpen, Self.isBlank(isPhrase ? Array(text[phraseCount...]) : []),
+            !Self.holdsAddress(text) || !isPhrase || beside.lowercased() == address.lowercased(),
+            !comments.contains(where: { Self.holdsAddress($0, isComment: true) })
+        else {
+            isDoubtful = true
+            return
+        }
+        var words = isPhrase ? [Self.string(Self.withoutQuotes(text))] : []
+        if let group, isOpen, group.start == entries.count {
+            words.insert(Self.string(Self.withoutQuotes(group.name)) + ":", at: 0)
+        }
+        let notes = comments.map { Self.string(Self.withoutQuotes($0)) }
+        words += isPhrase ? notes.map { "(\($0))" } : notes
+        let name = words.joined(separator: " ").split { $0.isWhitespace }.joined(separator: " ")
+        entries.append((address, name.isEmpty || name.lowercased() == address.lowercased() ? nil : name))
+    }
+
+    /// Whether a word outside of quotes has an `@` within it. Quotes in a comment are characters.
+    private static func holdsAddress(_ text: [Unicode.Scalar], isComment: Bool = false) -> Bool {
+        var isQuoted = false
+        var isEscaped = false
+        for (index, scalar) in text.enumerated() {
+            if isEscaped {
+                isEscaped = false
+            } else if scalar == "\\" {
+                isEscaped = true
+            } else if scalar == "\"", !isComment {
+                isQuoted.toggle()
+            } else if scalar == "@", !isQuoted, index > 0, index + 1 < text.count {
+                if !text[index - 1].properties.isWhitespace, !text[index + 1].properties.isWhitespace { return true }
+            }
+        }
+        return false
+    }
+
+    /// Characters outside of quoted strings, so that no quote among them begins one.
+    private static func escaped(_ text: ArraySlice<Unicode.Scalar>) -> [Unicode.Scalar] {
+        text.flatMap { $0 == "\"" || $0 == "\\" ? ["\\", $0] : [$0] }
+    }
+
+    private static func isBlank(_ text: [Unicode.Scalar]) -> Bool { text.allSatisfy(\.properties.isWhitespace) }
+
+    private static func trimmed(_ text: [Unicode.Scalar]) -> String {
+        string(text).trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
     /// The longest name in UTF-16 units.
     private static let nameLimit = 160
 
     /// Adds an address, with the name in front of its brackets, or in the comment beside it (RFC 5322 section 3.4).
-    private mutating func keep(_ address: String, _ isDecoded: Bool) {
+    private mutating func keep(_ address: String) {
         addresses.append(address)
         let phrase =
             paths.isEmpty ? comments.first ?? [] : text.contains { !$0.properties.isWhitespace } ? text : comments.first ?? []
         let plain = Self.string(Self.withoutQuotes(phrase))
-        let decoded = isDecoded ? plain : EncodedWords.text(Array(plain.utf8)[...])
+        let decoded = manner == .field ? EncodedWords.text(Array(plain.utf8)[...]) : plain
         let name = MailMessage.oneLine(decoded).trimmingCharacters(in: ["'", " "]).prefix(units: Self.nameLimit)
         let key = address.lowercased()
         guard !name.isEmpty, name.lowercased() != key, names[key] == nil else { return }
@@ -251,7 +391,7 @@ struct AddressList {
         word.count > 2 && word.first == "\"" && word.last == "\"" ? Array(word.dropFirst().dropLast()) : nil
     }
 
-    private static func string(_ scalars: [Unicode.Scalar]) -> String {
+    static func string(_ scalars: [Unicode.Scalar]) -> String {
         var view = String.UnicodeScalarView()
         view.append(contentsOf: scalars)
         return String(view)
@@ -265,65 +405,5 @@ struct AddressList {
             if scalar.properties.isWhitespace, !isQuoted { words.append([]) } else { words[words.count - 1].append(scalar) }
         }
         return words.filter { !$0.isEmpty }
-    }
-
-    /// One address in its usual form; nil for anything else.
-    private static func address(_ scalars: [Unicode.Scalar]) -> String? {
-        guard scalars.count <= 2_000 else { return nil }
-        var text = withoutBlanks(scalars)[...]
-        // An encoded domain is decoded first.
-        if let at = text.firstIndex(of: "@"), text[at...].firstRange(of: ["=", "?"] as [Unicode.Scalar]) != nil { return nil }
-        for prefix in ["mailto:", "smtp:"] where string(Array(text.prefix(prefix.count))).lowercased() == prefix {
-            text = text.dropFirst(prefix.count)
-        }
-        text = withoutEncodedWord(text)[...]
-        // A source route (RFC 5321 section 4.1.2) is removed.
-        if text.first == "@", let colon = text.firstIndex(of: ":") { text = text[(colon + 1)...] }
-        text = withoutEnd(text)
-        // The end of `[mailto:`.
-        if text.last == "]", !text.contains("[") { text = text.dropLast() }
-        if text.count > 2, text.first == "'" && text.last == "'" || text.first == "[" && text.last == "]" {
-            text = text.dropFirst().dropLast()
-        }
-        guard let (local, domain) = EmailAddress.split(string(Array(text))) else { return nil }
-        return EmailAddress.canonical(local: local, domain: domain)
-    }
-
-    /// Decodes a local part that is one encoded word. One with blanks in it stays, because it is a name.
-    private static func withoutEncodedWord(_ text: ArraySlice<Unicode.Scalar>) -> ArraySlice<Unicode.Scalar> {
-        guard let at = text.firstIndex(of: "@"), text[..<at].starts(with: ["=", "?"]), text[..<at].suffix(2) == ["?", "="] else {
-            return text
-        }
-        let local = EncodedWords.text(Array(string(Array(text[..<at])).utf8)[...])
-        let isPlain = local.unicodeScalars.allSatisfy { !$0.properties.isWhitespace && $0 != "@" && $0 != "\u{FFFD}" }
-        return isPlain && !local.isEmpty ? Array(local.unicodeScalars)[...] + text[at...] : text
-    }
-
-    /// Removes the port of a server, and the rest of a `mailto:` address (RFC 6068).
-    private static func withoutEnd(_ text: ArraySlice<Unicode.Scalar>) -> ArraySlice<Unicode.Scalar> {
-        guard let at = text.firstIndex(of: "@"), text.first != "\"" else { return text }
-        if let query = text[at...].firstIndex(of: "?") { return text[..<query] }
-        guard let colon = text[at...].lastIndex(of: ":"), colon + 1 < text.endIndex,
-            text[(colon + 1)...].allSatisfy({ ("0"..."9").contains($0) })
-        else { return text }
-        return text[..<colon]
-    }
-
-    /// Removes blanks at the ends and around `.` and `@`, which are not parts of an address (RFC 5322 section 4.4).
-    private static func withoutBlanks(_ scalars: [Unicode.Scalar]) -> [Unicode.Scalar] {
-        var result: [Unicode.Scalar] = []
-        var isQuoted = false
-        var blanks: [Unicode.Scalar] = []
-        for scalar in scalars {
-            if scalar.properties.isWhitespace, !isQuoted {
-                blanks.append(scalar)
-                continue
-            }
-            if let last = result.last, last != "@", last != ".", scalar != "@", scalar != "." { result += blanks }
-            blanks = []
-            if scalar == "\"" { isQuoted.toggle() }
-            result.append(scalar)
-        }
-        return result
     }
 }

@@ -22,6 +22,11 @@ extension String {
         }
     }
 
+    /// Whether a character changes the direction of the text behind it, so that it reads as another.
+    package var changesDirection: Bool {
+        unicodeScalars.contains { (0x202A...0x202E).contains($0.value) || (0x2066...0x2069).contains($0.value) }
+    }
+
     /// The form in which two names are compared: NFKC without case. Names that look the same in two forms of Unicode are the same.
     package var comparedAsName: String {
         precomposedStringWithCompatibilityMapping.lowercased().uppercased().lowercased().precomposedStringWithCompatibilityMapping
