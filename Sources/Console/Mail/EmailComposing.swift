@@ -172,7 +172,7 @@ extension Console {
         var others: [Participation: [String]] = [:]
         for kind in [Participation.to, .cc] {
             // Addresses that read as another one are left out, as in Reply-To.
-            let left = (all[kind] ?? []).filter { ReplyAddresses.isUsable($0) && known.insert($0.lowercased()).inserted }
+            let left = (all[kind] ?? []).filter { EmailAddressRule.isUsable($0) && known.insert($0.lowercased()).inserted }
             if !left.isEmpty { others[kind] = left }
         }
         return others

@@ -110,8 +110,8 @@ struct IncomingRecord {
             """
             INSERT INTO \(organization.qualified("activitymimeattachment")) (activitymimeattachmentid, objectid, objecttypecode,
                 attachmentnumber, body, filename, filesize, mimetype, subject, attachmentcontentinfo, isfollowed)
-            SELECT a.id, a.objectid, 'email', a.number::integer, a.body, a.name, a.size::integer, a.type, nullif(a.subject, ''),
-                   nullif(a.content_id, ''), false
+            SELECT a.id, a.objectid, 'email', a.number::integer, nullif(a.body, ''), a.name, a.size::integer, nullif(a.type, ''),
+                   nullif(a.subject, ''), nullif(a.content_id, ''), false
               FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) AS a (id, objectid, number, body, name, size, type, subject, content_id)
              WHERE NOT EXISTS (SELECT FROM \(organization.qualified("activitymimeattachment")) AS known WHERE known.objectid = a.objectid)
             """,
@@ -127,9 +127,21 @@ struct IncomingRecord {
 }
 
 extension IncomingEmail {
-    /// The name beside an address; nil for none.
+    /// The name beside an address; nil for none, or for one in which nothing can be seen.
     fileprivate func name(of address: String) -> String? {
-        names[address.lowercased()].map { $0.cut(to: 400) }.flatMap { $0.isEmpty ? nil : $0 }
+        names[address.lowercased()].map { $0.cut(to: 400) }.flatMap { name in
+            name.unicodeScalars.contains { !$0.properties.isWhitespace && String($0).isVisible } ? name : nil
+        }
+    }
+
+    /// The recipients that fit into a record's attribute, with `;` between them. The parties have all of them.
+    fileprivate var shownRecipients: String {
+        var text = to.first ?? ""
+        for address in to.dropFirst() {
+            guard text.utf16.count + 1 + address.utf16.count <= 500 else { break }
+            text += ";\(address)"
+        }
+        return text.cut(to: 500)
     }
 }
 
@@ -183,7 +195,7 @@ extension EmailDelivery {
             "statecode": .int(EmailStatus.received.state), "messageid": .text(email.messageID.cut(to: 320)),
             "correlationmethod": .int(Int64(verdict.correlation.rawValue)), "ownerid": .id(place.owner),
             "prioritycode": .int(Int64(email.importance)), "notifications": .int(lacksAttachments ? 1 : isCut ? 2 : 0),
-            "sender": .text(email.from), "torecipients": .text(email.to.joined(separator: ";").cut(to: 500)),
+            "sender": .text(email.from), "torecipients": .text(email.shownRecipients),
         ]
         // As in every write, an empty text is none.
         values = values.filter { $0.value != .text("") }

@@ -7,14 +7,11 @@ package enum ReplyAddresses {
     private static let member = "ReplyTo"
 
     /// How many addresses a record keeps.
-    private static let limit = 20
-
-    /// Whether a text is an address that reads as what it is: no character of it is invisible or changes the direction of text.
-    package static func isUsable(_ text: String) -> Bool { EmailAddressRule.isOne(text) && text.isVisible }
+    package static let limit = 20
 
     /// What a record has of an incoming e-mail; nil where answers go to its sender.
     static func text(_ addresses: [String], from sender: String) -> String? {
-        let usable = addresses.filter(isUsable).prefix(limit)
+        let usable = addresses.filter(EmailAddressRule.isUsable).prefix(limit)
         guard !usable.isEmpty, usable.map({ $0.lowercased() }) != [sender.lowercased()] else { return nil }
         let value = JSONValue.object([.init(member, .array(usable.map { .string($0) }))])
         return String(decoding: value.utf8, as: UTF8.self)
@@ -25,6 +22,6 @@ package enum ReplyAddresses {
     /// - Parameter text: The record's attribute. A client may have written anything there.
     package static func read(_ text: String) -> [String] {
         guard let value = try? JSONParser.parse(Array(text.utf8)), case .array(let addresses)? = value[member] else { return [] }
-        return addresses.prefix(limit).compactMap(\.string).filter(isUsable)
+        return addresses.prefix(limit).compactMap(\.string).filter(EmailAddressRule.isUsable)
     }
 }

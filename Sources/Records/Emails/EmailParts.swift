@@ -158,6 +158,11 @@ package struct EmailParts: Sendable {
     ///
     /// - Parameter writer: Only who may send as the sender sees from which mailbox the e-mail would be sent.
     package func statements(of email: UUID, in organization: Organization, by writer: Caller) -> [(
+    /// The first of several addresses, as many as fit into torecipients.
+    private static func shown(_ addresses: String) -> String {
+        "CASE WHEN length(\(addresses)) > 500 THEN regexp_replace(left(\(addresses), 501), ';[^;]*$', '') ELSE \(addresses) END"
+    }
+
         sql: String, parameters: [PostgresParameter]
     )] {
         var statements: [(sql: String, parameters: [PostgresParameter])] = []
@@ -197,7 +202,7 @@ package struct EmailParts: Sendable {
                       \(SenderRule.records(in: organization, type: "s.partyobjecttypecode"))
                       LEFT JOIN \(table("mailbox")) AS m ON m.regardingobjectid = s.partyid AND m.statecode = \(RecordState.active.sql)
                             AND ($2 OR \(SenderRule.allows("$3", in: organization)))
-                      LEFT JOIN (SELECT left(string_agg(addressused, ';'), 500) AS addresses FROM \(table("activityparty"))
+                      LEFT JOIN (SELECT \(Self.shown("string_agg(addressused, ';')")) AS addresses FROM \(table("activityparty"))
                                   WHERE activityid = $1 AND participationtypemask = \(Participation.to.sql)) AS t ON true
                      WHERE e.activityid = $1
                     """, [.uuid(email), .bool(writer.role == .systemAdministrator), .uuid(writer.systemUserID)]

@@ -1,5 +1,6 @@
 """What a program delivers with DeliverIncomingEmail: nothing of it is left out without a word."""
 
+import json
 import time
 import uuid
 
@@ -42,6 +43,9 @@ def test_one_sender_is_an_address_however_the_list_ends(service, box, text):
     ("BodyType", ["html", "text/rtf", 5]), ("OmittedAttachments", ["1", 1]), ("BodyIsCut", [True]), ("Names", [{}]), ("SubmittedBy", [5]), ("Digest", ["x", 5]), ("MailboxId", ["x", 5]),
     ("To", ["a", ["a"], f"{ADDRESS}; b", "Team: a@x.test", f"{ADDRESS}; Team:", "Team: b;", "A: B: a@x.test;"]), ("Cc", [["not an address"]]), ("Bcc", ["x y"]), ("HostId", [5, "", ["a"]]),
     ("ReplyTo", ["a", "a\u202e@b.test", ["a@b.test", "a\u200b@b.test"], "a@b\u2066.test"]),
+    ("From", ["A <a@x.test> B <b@x.test>", "<a@x.test><b@x.test>", "A\u202e <a@x.test>", "Mail\u202e Daemon", "a\u200b@x.test"]), ("ReplyTo", ["A <a@x.test> B <b@x.test>", "A\u202e <a@x.test>"]),
+    ("To", [f"A <a@x.test> B <{ADDRESS}>", '27" TVs <tv@x.test>; 32" TVs <b@x.test>', "a@x.test <b@x.test>", "a\u202e@x.test", "A\u2066 <a@x.test>"]), ("Cc", ["A\u202e <a@x.test>", "a\u200b@x.test"]), ("Bcc", ["<a@x.test><b@x.test>"]),
+    ("MessageId", ["<a@x.test> <b@x.test>"]),
     ("Foo", [1]), ("subject", ["lower case"]), ("ExtraProperties", [{}, "x"]), ("ValidateBeforeCreate", [False, "true", 1])])
 def test_a_member_that_is_not_what_it_takes_is_refused_by_name(service, box, name, values):
     for value in values:
@@ -64,7 +68,7 @@ def test_the_importance_is_understood(service, box, given, code):
 @pytest.mark.parametrize("given, addresses", [
     (f'"Doe; John" <{ADDRESS}>', [ADDRESS]), (f"Doe, John <{ADDRESS}>", [ADDRESS]), (f"a@x.test; Jane <{ADDRESS}>, b@x.test", ["a@x.test", ADDRESS, "b@x.test"]),
     ([ADDRESS, "c@x.test"], [ADDRESS, "c@x.test"]), ("undisclosed-recipients:;", []), (["undisclosed-recipients:;", ADDRESS], [ADDRESS]), (f"Team: a@x.test, {ADDRESS}; c@x.test", ["a@x.test", ADDRESS, "c@x.test"]),
-    (f"c@x.test, Team: {ADDRESS};", ["c@x.test", ADDRESS])])
+    (f"c@x.test, Team: {ADDRESS};", ["c@x.test", ADDRESS]), (f'"Ann \\"Annie\\\\\\" A" <{ADDRESS}>; Ben <ben@x.test>', [ADDRESS, "ben@x.test"]), (f'27" TVs <tv@x.test>; {ADDRESS}; Ben <ben@x.test>', ["tv@x.test", ADDRESS, "ben@x.test"])])
 def test_recipients_may_have_names(service, box, given, addresses):
     parties = record(service, box, To=given)["email_activity_parties"]
     assert sorted(p["addressused"] for p in parties if p["participationtypemask"] == 2) == sorted(addresses)
@@ -79,6 +83,70 @@ def test_the_names_beside_addresses_are_those_of_the_parties(service, box):
     email = record(service, box, From='"Customer, \\"A.\\"" <Customer@elsewhere.test>', To=f"{ADDRESS}; Jane  Doe <jane@x.test>", Cc=["c@x.test", "Team: Cy <cy@x.test>;"])
     names = {address: name for address, name in service.sql("SELECT addressused, partyidname FROM org_contoso.activityparty WHERE activityid = %s", [email["activityid"]]) if address != ADDRESS}
     assert names == {"Customer@elsewhere.test": 'Customer, "A."', "jane@x.test": "Jane Doe", "c@x.test": "c@x.test", "cy@x.test": "Cy"}
+
+
+@pytest.mark.parametrize("name", ['" "', "\t", "\u200b"])
+def test_of_a_name_that_nobody_sees_the_address_stands(service, box, name):
+    email = record(service, box, From=f"{name} <a@x.test>", To=f"{name} <{ADDRESS}>; {name} <b@x.test>")
+    assert service.sql("SELECT emailsendername FROM org_contoso.email WHERE activityid = %s", [email["activityid"]]) == [("a@x.test",)]
+    assert service.sql("SELECT partyidname FROM org_contoso.activityparty WHERE activityid = %s AND addressused = 'b@x.test'", [email["activityid"]]) == [("b@x.test",)]
+
+
+@pytest.mark.parametrize("name, limit, value", [
+    ("Subject", 800, "s" * 801), ("SubmittedBy", 250, "a" * 251), ("MessageId", 320, f"<{'a' * 320}@x.test>"), ("InReplyTo", 320, f"{'a' * 320}@x.test"), ("References", 320, [f"<{'a' * 320}@x.test>"]),
+    ("From", 400, f"{'n' * 401} <a@x.test>"), ("To", 400, f'{ADDRESS}; "{"n" * 401}" <a@x.test>'), ("ReplyTo", 20, [f"a{n}@x.test" for n in range(21)]), ("FileName", 255, [{"FileName": "f" * 256, "Body": ""}]),
+    ("mimetype", 256, [{"mimetype": f"text/{'p' * 252}", "Body": ""}]), ("Subject", 2_000, [{"Subject": "s" * 2_001, "Body": ""}]), ("AttachmentContentInfo", 300, [{"AttachmentContentInfo": "c" * 301, "Body": ""}])])
+def test_what_a_record_would_cut_is_refused(service, box, name, limit, value):
+    member = "Attachments" if isinstance(value, list) and isinstance(value[0], dict) else name
+    message = refused(deliver(service, box, **{member: value}), 400, "0x80044331")
+    assert name in message and f"at most {limit:,}".replace(",", "") in message
+    refused(service.request("POST", "emails/Microsoft.Dynamics.CRM.CheckIncomingEmail", {"MailboxId": box, "From": "a@x.test", "To": ADDRESS, member: value}), 400, "0x80044331")
+
+
+def test_what_fits_is_kept_whole(service, box):
+    id = f"<{'a' * 311}@x.test>"
+    email = record(service, box, Subject="s" * 800, SubmittedBy="a" * 250, MessageId=id, InReplyTo=id, From=f"{'n' * 400} <a@x.test>", ReplyTo=[f"a{n}@x.test" for n in range(20)],
+                   Attachments=[{"FileName": "f" * 255, "Body": ""}])
+    assert (len(email["subject"]), len(email["submittedby"]), email["messageid"], email["inreplyto"]) == (800, 250, id, id)
+    [(sender, replies)] = service.sql("SELECT emailsendername, activityadditionalparams FROM org_contoso.email WHERE activityid = %s", [email["activityid"]])
+    assert len(sender) == 400 and len(json.loads(replies)["ReplyTo"]) == 20 and len(email["email_activity_mime_attachment"][0]["filename"]) == 255
+
+
+def test_recipients_are_shown_up_to_the_last_that_fits(service, box):
+    """Also of a draft."""
+    addresses = [ADDRESS] + [f"customer{n:03}@elsewhere.test" for n in range(40)]
+    email = record(service, box, To=addresses)
+    parties = [{"participationtypemask": 2, "addressused": address} for address in addresses]
+    draft = service.get(f"emails({service.create('emails', {'email_activity_parties': parties})})?$select=torecipients").json()
+    for shown in (email["torecipients"], draft["torecipients"]):
+        shown = shown.split(";")
+        assert shown == addresses[:len(shown)] and 475 < len(";".join(shown)) <= 500
+    assert len(email["email_activity_parties"]) == 42
+
+
+def test_empty_texts_of_a_file_are_none(service, box):
+    """As in a file that is created alone."""
+    empty = {"filename": "", "mimetype": "", "body": "", "subject": "", "attachmentcontentinfo": ""}
+    answer = deliver(service, box, Attachments=[empty]).json()
+    alone = service.create("activitymimeattachments", {**empty, "objectid@odata.bind": f"/emails({service.create('emails', {})})"})
+    names = ",".join(empty)
+    found = [service.sql(f"SELECT {names} FROM org_contoso.activitymimeattachment WHERE {where} = %s", [id]) for where, id in (("objectid", answer["EmailId"]), ("activitymimeattachmentid", alone))]
+    assert found[0] == found[1] == [("attachment", None, None, None, None)]
+
+
+@pytest.mark.parametrize("type, status", [("queue", 400), ("#Microsoft.Dynamics.CRM.email", 400), (5, 400), ("#Microsoft.Dynamics.CRM.activitymimeattachment", 200), ("Microsoft.Dynamics.CRM.IncomingAttachment", 200)])
+def test_a_file_is_no_other_record(service, box, type, status):
+    answer = deliver(service, box, Attachments=[{"@odata.type": type, "FileName": "a", "Body": ""}])
+    assert answer.status_code == status, answer.text
+    assert status == 200 or "activitymimeattachment" in refused(answer, 400, "0x80048D19")
+
+
+@pytest.mark.parametrize("form", ["%s", " <%s> \r\n", "<%s>"])
+def test_the_id_of_a_message_is_read_as_its_answers_are(service, box, form):
+    id = f"{uuid.uuid4()}@elsewhere.test"
+    parent = record(service, box, MessageId=form % id)
+    assert parent["messageid"] == f"<{id}>"
+    assert record(service, box, InReplyTo=id)["_parentactivityid_value"] == parent["activityid"]
 
 
 def test_attachments_may_be_written_as_attributes(service, box):

@@ -1,5 +1,5 @@
 import Foundation
-import JSON
+package import JSON
 package import Model
 
 /// A client's values for a record, checked against the entity's metadata. No value belongs to an unknown attribute, has a wrong
@@ -226,7 +226,7 @@ package struct ParsedValues: Sendable {
     }
 
     /// Refuses an `@odata.type` of a record that is none of the entities.
-    static func require(type: JSONValue?, of entities: [String]) throws(FieldsealError) {
+    package static func require(type: JSONValue?, of entities: [String]) throws(FieldsealError) {
         guard let type else { return }
         guard let name = type.string?.split(separator: ".").last.map(String.init), entities.contains(name) else {
             throw FieldsealError(
