@@ -4,6 +4,7 @@ package import Tenancy
 
 /// Decides who may send as whom. Users may send as themselves, and as users whose settings allow it (`issendasallowed`). The owner
 /// of a queue, and members of the team that owns it, may send as the queue. System Administrators may send as every user and queue.
+/// No caller may send as a disabled user or as an inactive queue.
 ///
 /// The rule is checked when an e-mail is submitted, and again when a router takes it.
 package enum SenderRule {
@@ -32,6 +33,9 @@ package enum SenderRule {
     /// The sender's own address.
     static let address = "coalesce(su.internalemailaddress, sq.emailaddress)"
 
+    /// Whether the sender is a queue that is not active.
+    static let isInactiveQueue = "sq.statecode <> \(RecordState.active.sql)"
+
     /// Whether a systemuser may send as the sender.
     ///
     /// - Parameter user: An SQL expression.
@@ -48,6 +52,8 @@ package enum SenderRule {
         CASE WHEN NOT coalesce(e.directioncode, false) OR s.count <> 1
                   THEN 'It is not outgoing, or has no sender or more than one.'
              WHEN s.partyid IS DISTINCT FROM m.regardingobjectid THEN 'Its mailbox is not its sender''s.'
+             WHEN su.isdisabled THEN 'Its sender is a disabled user (systemuser.isdisabled). Enable the user, and send it again.'
+             WHEN \(isInactiveQueue) THEN 'Its sender is an inactive queue (queue.statecode). Activate the queue, and send it again.'
              WHEN \(address) IS NULL OR lower(\(address)) <> lower(coalesce(s.address, ''))
                   THEN 'The address that it is from is not its sender''s own. Send it again.'
              WHEN NOT (e.submitter_is_administrator OR \(allows("e.submitter", in: organization)))

@@ -16,6 +16,7 @@ extension Session {
         return try connection.atomically {
             let row = try draft(id, depth, on: connection)
             try requireSendable(row)
+            if issue { try requireActiveSender(row) }
             let (subject, mark) = try subject(row, token: token, on: connection)
             // The From header is the sender's current address.
             _ = try connection.query(
@@ -64,6 +65,7 @@ extension Session {
                    (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
                      AND r.participationtypemask IN \(Participation.recipients.sql) AND r.addressused IS NULL) AS recipients_without,
                    \(SenderRule.allows(user, in: organization)) AS is_allowed,
+                   coalesce(su.isdisabled, false) AS is_disabled, coalesce(\(SenderRule.isInactiveQueue), false) AS is_inactive,
                    sm.mailboxid AS sender_mailbox, left(sm.name, 100) AS sender_mailbox_name, sm.emailaddress AS mailbox_address
               FROM \(organization.qualified("email")) AS e
               \(SenderRule.joins(in: organization))
@@ -109,6 +111,20 @@ extension Session {
         }
         guard let mailbox: String = try row.decodeIfPresent("mailbox_address"), EmailAddressRule.isOne(mailbox) else {
             throw refuse("The sender's mailbox has no e-mail address. Set its emailaddress, and send again.")
+        }
+    }
+
+    /// Refuses to send as a disabled user or as an inactive queue. That an e-mail was sent by other means can be recorded all the same.
+    private func requireActiveSender(_ row: PostgresRow) throws {
+        guard try !row.decode("is_disabled") else {
+            throw FieldsealError(
+                .invalidArgument,
+                "The sender is a disabled user (systemuser.isdisabled). Enable the user, or choose another sender.")
+        }
+        guard try !row.decode("is_inactive") else {
+            throw FieldsealError(
+                .invalidArgument, "The sender is an inactive queue (queue.statecode). Activate the queue, or choose another sender."
+            )
         }
     }
 

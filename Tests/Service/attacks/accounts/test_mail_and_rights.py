@@ -433,6 +433,28 @@ def test_sending_as_a_queue(room):
     assert room.send(mine).status_code == 200 and mine in [m["EmailId"] for m in room.take(box)]
 
 
+@pytest.mark.parametrize("kind, off, on, what", [("systemuser", {"isdisabled": True}, {"isdisabled": False}, "disabled user"), ("queue", {"statecode": 1, "statuscode": 2}, {"statecode": 0, "statuscode": 1}, "inactive queue")])
+def test_nothing_is_sent_as_who_is_not_active(room, kind, off, on, what):
+    if kind == "queue":
+        sender, box = room.queue_box(room.profile())
+    else:
+        unit = room.get("WhoAmI").json()["BusinessUnitId"]
+        name = f"{uuid.uuid4().hex}@contoso.test"
+        sender = room.create("systemusers", {"fullname": "Leaver", "domainname": name, "businessunitid@odata.bind": f"/businessunits({unit})"})
+        box = room.user_box(sender, room.profile(), name)
+    waiting, draft, elsewhere = (room.drafted(sender, client="admin") for _ in range(3))
+    assert room.send(waiting, client="admin").status_code == 200
+    assert room.request("PATCH", f"{kind}s({sender})", off).status_code == 204
+    assert what in refusal(room.send(draft, client="admin"), 400)["message"]
+    failed(room, waiting, box, what)
+    assert what in refusal(room.send(waiting, client="admin"), 400)["message"]
+    # What was sent by other means is recorded as before.
+    assert room.request("POST", f"emails({elsewhere})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": False}).status_code == 200
+    assert room.request("PATCH", f"{kind}s({sender})", on).status_code == 204
+    assert room.send(waiting, client="admin").status_code == 200
+    assert waiting in [m["EmailId"] for m in room.take(box)]
+
+
 def test_an_address_that_changed_since(room):
     queue, box = room.queue_box(room.profile())
     id = room.drafted(queue, client="admin")
