@@ -2,6 +2,7 @@ import CellCrypto
 import Crypto
 package import Foundation
 import JSON
+import Records
 
 /// An incoming e-mail, as a router parsed it.
 package struct IncomingEmail: Sendable {
@@ -63,19 +64,8 @@ package struct IncomingEmail: Sendable {
         return Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
     }
 
-    /// The tracking token in its subject: `CRM:` and 4 to 20 digits.
-    var trackingToken: String? {
-        let subject = Array(subject.utf8)
-        let prefix = Array("CRM:".utf8)
-        for start in subject.indices.dropLast(prefix.count)
-        where subject[start] == prefix[0] && subject[start...].starts(with: prefix) {
-            let digits = subject[(start + prefix.count)...].prefix(20).prefix {
-                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
-            }
-            if digits.count >= 4 { return "CRM:\(String(decoding: digits, as: UTF8.self))" }
-        }
-        return nil
-    }
+    /// The tracking token in its subject.
+    var trackingToken: String? { TrackingToken.first(in: subject) }
 
     /// The id of its record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message. So the same message always has
     /// the same record, by any router and under any UID.

@@ -9,7 +9,7 @@ extension Session {
     ///
     /// - Parameters:
     ///   - issue: False to record that it was sent by other means.
-    ///   - token: The tracking token; nil to make one, empty for none.
+    ///   - token: The tracking token; nil to keep the one that the e-mail has, or else to make one. Empty for none.
     /// - Returns: The subject with the token.
     func sendEmail(_ id: UUID, issue: Bool, token: String?, on connection: isolated PostgresConnection) throws -> String {
         let depth = try require(.update, on: .email)
@@ -128,12 +128,15 @@ extension Session {
         }
     }
 
-    /// The subject with its tracking token, and the token.
+    /// The subject with its tracking token, and the token. A token that the caller names replaces the one that the e-mail has.
     private func subject(_ row: PostgresRow, token: String?, on connection: isolated PostgresConnection) throws
         -> (subject: String, mark: String?)
     {
-        let subject: String = try row.decodeIfPresent("subject") ?? ""
-        if let mark: String = try row.decodeIfPresent("trackingtoken") { return (subject, mark) }
+        var subject: String = try row.decodeIfPresent("subject") ?? ""
+        if let mark: String = try row.decodeIfPresent("trackingtoken") {
+            guard let token, token != mark || !subject.hasSuffix(mark) else { return (subject, mark) }
+            if subject.hasSuffix(mark) { subject = subject.dropLast(mark.count).trimmingCharacters(in: .whitespaces) }
+        }
         guard token != "" else { return (subject, nil) }
         // The number makes it unique. Its last six digits can't be guessed from the tokens of other e-mails.
         let mark: String =

@@ -246,8 +246,8 @@ extension DataAPI {
             throw FieldsealError.misfit("IssueSend", "true or false")
         }
         let token = body["TrackingToken"]?.string
-        guard (token?.utf16.count ?? 0) <= 50, token != nil || [nil, .null].contains(body["TrackingToken"]) else {
-            throw FieldsealError.misfit("TrackingToken", "a text of at most 50 characters")
+        guard TrackingToken.isUsable(token ?? ""), token != nil || [nil, .null].contains(body["TrackingToken"]) else {
+            throw FieldsealError.misfit("TrackingToken", TrackingToken.form)
         }
         let context = representation(request).context("Microsoft.Dynamics.CRM.SendEmailResponse")
         return Change([.message(.email, id, .sendEmail(issue: issue, token: token))], address: serviceRoot + request.path) {

@@ -105,7 +105,7 @@ extension OrganizationService {
         try request.take("EmailId", "IssueSend", "TrackingToken")
         guard let id = try request.id("EmailId") else { throw request.mismatch("EmailId", "a guid") }
         let token = try request.text("TrackingToken")
-        guard (token?.utf16.count ?? 0) <= 50 else { throw request.mismatch("TrackingToken", "at most 50 characters") }
+        guard TrackingToken.isUsable(token ?? "") else { throw request.mismatch("TrackingToken", TrackingToken.form) }
         guard let issue = try request.bool("IssueSend") else { throw request.mismatch("IssueSend", "true or false") }
         var response = OrganizationResponse(request.name)
         response.add("Subject", try await session.sendEmail(id, issue: issue, token: token))

@@ -455,6 +455,25 @@ def test_nothing_is_sent_as_who_is_not_active(room, kind, off, on, what):
     assert waiting in [m["EmailId"] for m in room.take(box)]
 
 
+def test_a_tracking_token_is_one_that_an_answer_finds(room):
+    def send(id, **token):
+        return room.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True, **token}, client="user")
+
+    def again(id):
+        room.sql("UPDATE org_contoso.email SET statuscode = 8 WHERE activityid = %s", [id])
+
+    id = room.drafted(room.person, subject="Offer")
+    for token in ("CRM:123", "crm:12345", "CRM:" + "1" * 21, "Ticket-5", " CRM:12345", "CRM:12345 ", "CRM:1234x", "x" * 51):
+        assert "TrackingToken" in refusal(send(id, TrackingToken=token), 400)["message"], token
+    # One that is named replaces the one before; an empty one takes it away. Without any, the e-mail keeps what it has.
+    for token, subject in (({"TrackingToken": "CRM:1234"}, "Offer CRM:1234"), ({}, "Offer CRM:1234"), ({"TrackingToken": "CRM:1234"}, "Offer CRM:1234"), ({"TrackingToken": "CRM:" + "9" * 20}, "Offer CRM:" + "9" * 20),
+                           ({"TrackingToken": ""}, "Offer"), ({"TrackingToken": "CRM:5678"}, "Offer CRM:5678")):
+        answer = send(id, **token)
+        assert answer.status_code == 200 and answer.json()["Subject"] == subject, (token, answer.text)
+        assert room.sql("SELECT subject, trackingtoken FROM org_contoso.email WHERE activityid = %s", [id]) == [(subject, subject.removeprefix("Offer").strip() or None)]
+        again(id)
+
+
 def test_an_address_that_changed_since(room):
     queue, box = room.queue_box(room.profile())
     id = room.drafted(queue, client="admin")
