@@ -26,25 +26,40 @@ extension EmailParts {
     /// Whether an alternate key names a party.
     var namesPartiesByKey: Bool { parties.contains { $0.record?.key.isAlternate ?? false } }
 
-    /// Refuses a sender that is named by words. Only an e-mail that a mail system sent has one, and it is compared with that.
-    func requireAddresses() throws(FieldsealError) {
-        for case let address? in parties.map(\.address) where !EmailAddressRule.isOne(address) { throw Party.wrongAddress }
+    /// Refuses a sender that is named by words, and an address that reads as another. Only an incoming e-mail may have these, and
+    /// keeps them.
+    ///
+    /// - Parameter kept: The parties that the e-mail has.
+    func requireAddresses(besides kept: Set<Place> = []) throws(FieldsealError) {
+        for party in parties {
+            guard let address = party.address, !EmailAddressRule.isUsable(address) else { continue }
+            guard !kept.contains(where: { $0.participation == party.participation && $0.address == address }) else { continue }
+            throw EmailAddressRule.isOne(address) ? Party.deceptiveAddress : Party.wrongAddress
+        }
     }
 
-    /// A user or a queue as a party of one kind.
+    /// Whether a party has a text that is not taken in new e-mails.
+    var hasUnusableAddress: Bool { parties.contains { $0.address.map { !EmailAddressRule.isUsable($0) } ?? false } }
+
+    /// A user, a queue or an address as a party of one kind.
     struct Place: Hashable {
         let participation: Int
-        let id: UUID
+        let id: UUID?
+        let address: String?
     }
 
-    /// The users and queues among the parties that an e-mail has.
+    /// The parties that an e-mail has.
     func kept(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws -> Set<Place> {
         let rows = try connection.query(
             """
-            SELECT participationtypemask, partyid FROM \(organization.qualified("activityparty"))
-             WHERE activityid = $1 AND partyid IS NOT NULL
+            SELECT participationtypemask, partyid, addressused FROM \(organization.qualified("activityparty")) WHERE activityid = $1
             """, [.uuid(email)])
-        return try Set(rows.map { Place(participation: try $0.decode("participationtypemask"), id: try $0.decode("partyid")) })
+        return try Set(
+            rows.map { row in
+                Place(
+                    participation: try row.decode("participationtypemask"), id: try row.decodeIfPresent("partyid"),
+                    address: try row.decodeIfPresent("addressused"))
+            })
     }
 
     /// The same parts, with the ids of the parties that alternate keys name.
@@ -139,6 +154,9 @@ extension EmailParts.Party {
 
     private static let wrongMask = FieldsealError(
         .payloadDoesNotFit, "participationtypemask of a party takes 1 (from), 2 (To), 3 (Cc) or 4 (Bcc).")
+    fileprivate static let deceptiveAddress = FieldsealError(
+        .payloadDoesNotFit,
+        "addressused of a party takes no invisible characters, and none that change the direction of text.")
     fileprivate static let wrongAddress = FieldsealError(
         .payloadDoesNotFit, "addressused of a party must be one e-mail address of at most 320 bytes.")
 }

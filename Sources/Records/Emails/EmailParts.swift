@@ -131,12 +131,10 @@ package struct EmailParts: Sendable {
         return true
     }
 
-    /// Replaces the parties of an e-mail that is not submitted.
+    /// Locks an e-mail whose parties can be replaced.
     ///
     /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that was received, is to be sent, or was sent.
-    func replace(in email: UUID, of organization: Organization, by writer: Caller, on connection: isolated PostgresConnection)
-        throws
-    {
+    static func requireOpen(_ email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws {
         let isOpen = try connection.query(
             """
             SELECT FROM \(organization.qualified("email"))
@@ -146,6 +144,12 @@ package struct EmailParts: Sendable {
             throw FieldsealError(
                 .readOnly, "Whom an e-mail is from and to can be changed while it is a draft, or failed, and outgoing.")
         }
+    }
+
+    /// Replaces the parties of an e-mail that is not submitted.
+    func replace(in email: UUID, of organization: Organization, by writer: Caller, on connection: isolated PostgresConnection)
+        throws
+    {
         _ = try connection.query(
             """
             DELETE FROM \(organization.qualified("activityparty"))
@@ -154,15 +158,15 @@ package struct EmailParts: Sendable {
         _ = try connection.pipeline(statements(of: email, in: organization, by: writer))
     }
 
-    /// The statements that write them, after the statement of the e-mail.
-    ///
-    /// - Parameter writer: Only who may send as the sender sees from which mailbox the e-mail would be sent.
-    package func statements(of email: UUID, in organization: Organization, by writer: Caller) -> [(
     /// The first of several addresses, as many as fit into torecipients.
     private static func shown(_ addresses: String) -> String {
         "CASE WHEN length(\(addresses)) > 500 THEN regexp_replace(left(\(addresses), 501), ';[^;]*$', '') ELSE \(addresses) END"
     }
 
+    /// The statements that write them, after the statement of the e-mail.
+    ///
+    /// - Parameter writer: Only who may send as the sender sees from which mailbox the e-mail would be sent.
+    package func statements(of email: UUID, in organization: Organization, by writer: Caller) -> [(
         sql: String, parameters: [PostgresParameter]
     )] {
         var statements: [(sql: String, parameters: [PostgresParameter])] = []

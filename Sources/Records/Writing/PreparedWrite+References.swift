@@ -142,14 +142,18 @@ extension PreparedWrite {
     ///
     /// - Parameter email: The e-mail whose parties are replaced; nil for a new one.
     func requireParties(of email: UUID? = nil, on connection: isolated PostgresConnection) throws {
-        try parts.requireAddresses()
+        let needsKept = email != nil && parts.hasUnusableAddress
+        var kept = try needsKept ? email.map { try parts.kept(in: $0, of: organization, on: connection) } : nil
+        try parts.requireAddresses(besides: kept ?? [])
         for entity in [EntityDefinition.systemUser, .queue] {
             let absent = try absent(Set(parts.parties.compactMap { $0.id(of: entity) }), of: entity, on: connection)
             guard !absent.isEmpty else { continue }
-            let kept = try email.map { try parts.kept(in: $0, of: organization, on: connection) } ?? []
+            if kept == nil, let email { kept = try parts.kept(in: email, of: organization, on: connection) }
             for party in parts.parties {
                 guard let id = party.id(of: entity), absent.contains(id) else { continue }
-                guard kept.contains(.init(participation: party.participation, id: id)) else { throw missing("partyid", entity) }
+                guard kept?.contains(where: { $0.participation == party.participation && $0.id == id }) ?? false else {
+                    throw missing("partyid", entity)
+                }
             }
         }
     }

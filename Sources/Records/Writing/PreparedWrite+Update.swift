@@ -93,6 +93,7 @@ extension PreparedWrite {
             return try connection.atomically {
                 let outcome = try updateRow(input, id: id, condition, depth, key, on: connection)
                 guard outcome != nil, try !parts.areKept(in: id, of: organization, on: connection) else { return outcome }
+                try EmailParts.requireOpen(id, of: organization, on: connection)
                 try requireParties(of: id, on: connection)
                 try parts.replace(in: id, of: organization, by: caller, on: connection)
                 return outcome

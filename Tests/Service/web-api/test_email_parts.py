@@ -169,7 +169,26 @@ def test_words_are_a_sender_that_an_email_has_already(service):
     email = service.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", body | {"MailboxId": box}).json()["EmailId"]
     sender, reader = {"participationtypemask": 1, "addressused": "Mail Delivery Subsystem"}, {"participationtypemask": 2, "addressused": "postmaster@contoso.test"}
     assert service.request("PATCH", f"emails({email})", {"email_activity_parties": [sender, reader]}).status_code == 204
-    for parties in ([sender | {"addressused": "Another"}, reader], [sender | {"participationtypemask": 3}, reader]):
+    # The reason is the same as with an address as sender.
+    for parties in ([sender | {"addressused": "Another"}, reader], [sender, reader | {"addressused": "other@contoso.test"}]):
+        refused(service.request("PATCH", f"emails({email})", {"email_activity_parties": parties}), 400, "0x8004022E")
+    for parties in ([sender | {"participationtypemask": 3}, reader],):
         refused(service.request("PATCH", f"emails({email})", {"email_activity_parties": parties}), 400, "0x80048D19")
     refused(service.request("POST", "emails", {"subject": "x", "email_activity_parties": [sender]}), 400, "0x80048D19")
     refused(service.request("PATCH", f"emails({service.create('emails', {})})", {"email_activity_parties": [sender]}), 400, "0x80048D19")
+    # As a draft it takes them back, and no others.
+    assert service.request("PATCH", f"emails({email})", {"statuscode": 1, "statecode": 0, "directioncode": True}).status_code == 204
+    assert service.request("PATCH", f"emails({email})", {"email_activity_parties": [sender, reader]}).status_code == 204
+    assert service.get(f"emails({email})?$select=sender").json()["sender"] == "Mail Delivery Subsystem"
+    refused(service.request("PATCH", f"emails({email})", {"email_activity_parties": [sender | {"addressused": "Another"}, reader]}), 400, "0x80048D19")
+
+
+@pytest.mark.parametrize("address", ["a\u202e@b.test", "a\u200b@b.test", "a@b\u2066.test"])
+def test_an_address_reads_as_what_it_is(service, address):
+    party = {"participationtypemask": 2, "addressused": address}
+    assert "addressused" in refused(service.request("POST", "emails", {"subject": "x", "email_activity_parties": [party]}), 400, "0x80048D19")
+    draft = service.create("emails", {"subject": "x", "email_activity_parties": [party | {"addressused": "a@b.test"}]})
+    assert "addressused" in refused(service.request("PATCH", f"emails({draft})", {"email_activity_parties": [party]}), 400, "0x80048D19")
+    # One that was there before stays.
+    service.sql("UPDATE org_contoso.activityparty SET addressused = %s WHERE activityid = %s", [address, draft])
+    assert service.request("PATCH", f"emails({draft})", {"email_activity_parties": [party]}).status_code == 204
