@@ -68,7 +68,8 @@ def test_the_importance_is_understood(service, box, given, code):
 @pytest.mark.parametrize("given, addresses", [
     (f'"Doe; John" <{ADDRESS}>', [ADDRESS]), (f"Doe, John <{ADDRESS}>", [ADDRESS]), (f"a@x.test; Jane <{ADDRESS}>, b@x.test", ["a@x.test", ADDRESS, "b@x.test"]),
     ([ADDRESS, "c@x.test"], [ADDRESS, "c@x.test"]), ("undisclosed-recipients:;", []), (["undisclosed-recipients:;", ADDRESS], [ADDRESS]), (f"Team: a@x.test, {ADDRESS}; c@x.test", ["a@x.test", ADDRESS, "c@x.test"]),
-    (f"c@x.test, Team: {ADDRESS};", ["c@x.test", ADDRESS]), (f'"Ann \\"Annie\\\\\\" A" <{ADDRESS}>; Ben <ben@x.test>', [ADDRESS, "ben@x.test"]), (f'27" TVs <tv@x.test>; {ADDRESS}; Ben <ben@x.test>', ["tv@x.test", ADDRESS, "ben@x.test"])])
+    (f"c@x.test, Team: {ADDRESS};", ["c@x.test", ADDRESS]), (f'"Ann \\"Annie\\\\\\" A" <{ADDRESS}>; Ben <ben@x.test>', [ADDRESS, "ben@x.test"]), (f'27" TVs <tv@x.test>; {ADDRESS}; Ben <ben@x.test>', ["tv@x.test", ADDRESS, "ben@x.test"]),
+    (f'Ann "Annie\\" A" <ann@x.test>; Ben <{ADDRESS}>', ["ann@x.test", ADDRESS])])
 def test_recipients_may_have_names(service, box, given, addresses):
     parties = record(service, box, To=given)["email_activity_parties"]
     assert sorted(p["addressused"] for p in parties if p["participationtypemask"] == 2) == sorted(addresses)
