@@ -344,6 +344,12 @@ static const unsigned char org_0028[] = {
 static const unsigned char org_0028_down[] = {
 #embed "../../migrations/org/0028_event_order.down.sql"
 };
+static const unsigned char org_0029[] = {
+#embed "../../migrations/org/0029_event_times.sql"
+};
+static const unsigned char org_0029_down[] = {
+#embed "../../migrations/org/0029_event_times.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -460,6 +466,8 @@ static const struct embedded_file files[] = {
     {"org/0027_mailbox_belonging.down.sql", org_0027_down, sizeof org_0027_down},
     {"org/0028_event_order.sql", org_0028, sizeof org_0028},
     {"org/0028_event_order.down.sql", org_0028_down, sizeof org_0028_down},
+    {"org/0029_event_times.sql", org_0029, sizeof org_0029},
+    {"org/0029_event_times.down.sql", org_0029_down, sizeof org_0029_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {
