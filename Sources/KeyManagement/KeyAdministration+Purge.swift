@@ -20,29 +20,46 @@ extension KeyAdministration {
                         "Version \(version) is in force, and can't be purged: encryption can't be turned off. Change the key first."
                     )
                 }
-                let rows = try connection.query(
-                    """
-                    UPDATE config.organization_key SET wrapped_text = NULL, wrapped_data = NULL, purged_on = now()
-                    WHERE organization_id = $1 AND key_version = $2 AND retired_on IS NOT NULL AND purged_on IS NULL
-                    RETURNING fingerprint, created_on, retired_on
-                    """, [.uuid(organization.id), .int32(Int32(clamping: version))])
-                guard !rows.isEmpty else {
-                    throw FieldsealError(
-                        .objectDoesNotExist, "There is no retired key of version \(version) that was not purged yet.")
-                }
                 return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                    try rows.map { row in
-                        let purged = KeyPurgeSummary(
-                            keyVersion: version, fingerprint: try row.decode(0), from: try row.decode(1), until: try row.decode(2))
-                        // A wrapped key that SQL restores from a backup will not be returned again.
-                        try change.remove(Grant.organizationKeyName(version: version, fingerprint: purged.fingerprint))
+                    let purged = try purge(version, &change, on: connection)
+                    for key in purged {
                         try change.append(
-                            SecurityEvent(.keyPurged, .succeeded, keyVersion: version, fingerprint: purged.fingerprint), by: caller,
+                            SecurityEvent(.keyPurged, .succeeded, keyVersion: version, fingerprint: key.fingerprint), by: caller,
                             on: connection)
-                        return purged
                     }
+                    return purged
                 }
             }
         }
+    }
+
+    /// A wrapped key of the version that SQL restores, from a backup or because it was put aside, is not returned again.
+    private func purge(
+        _ version: Int, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws -> [KeyPurgeSummary] {
+        let purged = try connection.query(
+            """
+            SELECT fingerprint, created_on, retired_on, purged_on IS NULL FROM config.organization_key
+             WHERE organization_id = $1 AND key_version = $2 AND retired_on IS NOT NULL ORDER BY created_on
+            """, [.uuid(organization.id), .int32(Int32(clamping: version))]
+        ).compactMap { row -> KeyPurgeSummary? in
+            let name = Grant.organizationKeyName(version: version, fingerprint: try row.decode(0))
+            // SQL could say of a key that it was purged already.
+            guard try row.decode(3, as: Bool.self) || change.names(name) else { return nil }
+            try change.remove(name)
+            return KeyPurgeSummary(
+                keyVersion: version, fingerprint: try row.decode(0), from: try row.decode(1), until: try row.decode(2))
+        }
+        guard !purged.isEmpty else {
+            throw FieldsealError(
+                .objectDoesNotExist, "There is no retired key of version \(version) that was not purged yet.")
+        }
+        try change.end(Grant.organizationKeys(version: version))
+        _ = try connection.query(
+            """
+            UPDATE config.organization_key SET wrapped_text = NULL, wrapped_data = NULL, purged_on = now()
+             WHERE organization_id = $1 AND key_version = $2 AND retired_on IS NOT NULL AND purged_on IS NULL
+            """, [.uuid(organization.id), .int32(Int32(clamping: version))])
+        return purged
     }
 }

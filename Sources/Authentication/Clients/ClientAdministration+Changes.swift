@@ -15,12 +15,12 @@ extension ClientAdministration {
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 // An id has priority over a name, because SQL could give another row that name.
                 let rows = try ClientRegistry.rows(of: organization, on: connection).map(\.row)
-                var found = rows.first { $0.id.text == nameOrID.lowercased() }
-                if found == nil {
-                    if try disableHidden(nameOrID, &change, on: connection) { return }
-                    found = rows.first { $0.name == nameOrID }
+                if !rows.contains(where: { $0.id.text == nameOrID.lowercased() }),
+                    try disableHidden(nameOrID, &change, on: connection)
+                {
+                    return
                 }
-                guard let row = found else {
+                guard let row = try ClientRegistry.row(toEnd: nameOrID, among: rows, change) else {
                     throw FieldsealError(
                         .objectDoesNotExist,
                         "\(organization.name) has no client \(nameOrID); see `fieldseal client list`. A client whose row was deleted past "

@@ -12,7 +12,12 @@ extension ClientAdministration {
     package func remove(_ nameOrID: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                let client = try ClientRegistry.row(nameOrID, of: organization, on: connection)
+                let rows = try ClientRegistry.rows(of: organization, on: connection).map(\.row)
+                guard let client = try ClientRegistry.row(toEnd: nameOrID, among: rows, change) else {
+                    throw ClientRegistry.unknown(nameOrID, organization)
+                }
+                // What SQL wrote does not say which user the client acts as.
+                let isOwn = try client.isNewest(in: change.grants, of: organization, under: change.kek)
                 try TrustedIssuers.removeLinks("client_id = $1", [.uuid(client.id)], &change, on: connection)
                 for row in try connection.query(
                     "DELETE FROM config.api_client_key WHERE client_id = $1 RETURNING key_id", [.uuid(client.id)])
@@ -22,15 +27,17 @@ extension ClientAdministration {
                 for row in try connection.query(
                     "DELETE FROM config.api_client_secret WHERE client_id = $1 RETURNING secret_id", [.uuid(client.id)])
                 {
-                    try change.remove(Grant.Name(.clientSecret, [try row.decode(0, as: UUID.self).bytes]))
+                    try change.remove(ClientRegistry.SecretRow.name(try row.decode(0)))
                 }
+                try change.remove(ClientRegistry.SecretRow.all(of: client.id))
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                     _ = try connection.query("DELETE FROM config.api_client WHERE client_id = $1", [.uuid(client.id)])
                     try change.remove(OrganizationState.ClientRow.name(client.id))
-                    try change.disableSystemUser(client.systemUserID, by: caller, on: connection)
+                    if isOwn { try change.disableSystemUser(client.systemUserID, by: caller, on: connection) }
                 }
                 try change.append(
-                    SecurityEvent(.clientRemoved, .succeeded, details: client.name), by: caller, on: connection)
+                    SecurityEvent(.clientRemoved, .succeeded, details: isOwn ? client.name : client.id.text), by: caller,
+                    on: connection)
             }
         }
     }

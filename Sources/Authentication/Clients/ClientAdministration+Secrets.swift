@@ -90,25 +90,36 @@ extension ClientAdministration {
     private func endSecrets(
         of id: UUID, keepingNewestFor overlap: Int, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
-        let former = try connection.query(
+        let ending = try overlap > 0 ? newestSecret(of: id, endingAfter: overlap, change, on: connection) : nil
+        let ended = try connection.query(
+            "DELETE FROM config.api_client_secret WHERE client_id = $1 AND secret_id IS DISTINCT FROM $2 RETURNING secret_id",
+            [.uuid(id), .uuid(ending?.id)])
+        for row in ended { try change.remove(ClientRegistry.SecretRow.name(try row.decode(0))) }
+        // Also those whose rows SQL put aside.
+        try change.end(ClientRegistry.SecretRow.all(of: id))
+        guard let ending else { return }
+        _ = try connection.query(
+            "UPDATE config.api_client_secret SET expires_on = $2, tag = $3 WHERE secret_id = $1",
+            [.uuid(ending.id), .moment(ending.expiresOn), .bytes(try change.grant(ending.grant))])
+    }
+
+    /// The newest secret of a client that this service wrote, as it ends after some seconds at the latest.
+    private func newestSecret(
+        of client: UUID, endingAfter seconds: Int, _ change: AttestedChange, on connection: isolated PostgresConnection
+    ) throws -> ClientRegistry.SecretRow? {
+        // An id tells when it was made, and SQL can't change it unnoticed.
+        let rows = try connection.query(
             """
             SELECT secret_id, salt, verifier, expires_on, tag, least(expires_on, now() + $2 * interval '1 second')
-              FROM config.api_client_secret WHERE client_id = $1 ORDER BY created_on DESC FOR UPDATE
-            """, [.uuid(id), .double(Double(overlap))])
-        for (index, old) in former.enumerated() {
-            let (row, tag) = try ClientRegistry.secretRow(old, of: id)
-            let isOwn = try change.grants.authenticates(row.grant, tag: tag, under: change.kek)
-            guard index == 0, isOwn, overlap > 0 else {
-                _ = try connection.query("DELETE FROM config.api_client_secret WHERE secret_id = $1", [.uuid(row.id)])
-                try change.remove(row.grant.name)
-                continue
-            }
-            let ending = ClientRegistry.SecretRow(
-                id: row.id, client: id, salt: row.salt, verifier: row.verifier, expiresOn: try old.decodeIfPresent(5))
-            _ = try connection.query(
-                "UPDATE config.api_client_secret SET expires_on = $2, tag = $3 WHERE secret_id = $1",
-                [.uuid(ending.id), .moment(ending.expiresOn), .bytes(try change.grant(ending.grant))])
+              FROM config.api_client_secret WHERE client_id = $1 ORDER BY secret_id DESC FOR UPDATE
+            """, [.uuid(client), .double(Double(seconds))])
+        for row in rows {
+            let (secret, tag) = try ClientRegistry.secretRow(row, of: client)
+            guard try change.grants.authenticates(secret.grant, tag: tag, under: change.kek) else { continue }
+            return ClientRegistry.SecretRow(
+                id: secret.id, client: client, salt: secret.salt, verifier: secret.verifier, expiresOn: try row.decodeIfPresent(5))
         }
+        return nil
     }
 
     /// Ends one secret of a client at once. Tokens that were issued for it stay valid for an hour, unless the client is disabled.
@@ -123,17 +134,19 @@ extension ClientAdministration {
                      WHERE client_id = $1 FOR UPDATE
                     """, [.uuid(id)]
                 ).map { (id: try $0.decode(0, as: UUID.self), isValid: try $0.decode(1, as: Bool.self)) }
-                guard let found = secrets.first(where: { $0.id == secret }) else {
+                let found = secrets.first { $0.id == secret }
+                // A secret whose row SQL put aside ends too.
+                guard try found != nil || change.names(ClientRegistry.SecretRow.name(secret)) else {
                     throw FieldsealError(.objectDoesNotExist, "The client has no such secret. It may have ended already.")
                 }
                 let hasKey: Bool = try connection.query(
                     "SELECT EXISTS (SELECT FROM config.api_client_key WHERE client_id = $1)", [.uuid(id)])[0].decode(0)
-                guard !found.isValid || hasKey || secrets.contains(where: { $0.id != secret && $0.isValid }) else {
+                guard found?.isValid != true || hasKey || secrets.contains(where: { $0.id != secret && $0.isValid }) else {
                     throw FieldsealError(
                         .invalidArgument, "This is the client's only secret. Create another one first, or disable the client.")
                 }
                 _ = try connection.query("DELETE FROM config.api_client_secret WHERE secret_id = $1", [.uuid(secret)])
-                try change.remove(Grant.Name(.clientSecret, [secret.bytes]))
+                try change.remove(ClientRegistry.SecretRow.name(secret))
                 try change.append(
                     SecurityEvent(.clientChanged, .succeeded, details: "\(row.name): a secret ended"), by: caller, on: connection)
             }

@@ -48,8 +48,7 @@ package struct ClientRegistry: Sendable {
         // An id has priority over a name, because SQL could give another row that name.
         guard let row = rows.first(where: { $0.id.text == nameOrID.lowercased() }) ?? rows.first(where: { $0.name == nameOrID })
         else {
-            throw FieldsealError(
-                .objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
+            throw unknown(nameOrID, organization)
         }
         return row
     }
@@ -66,6 +65,24 @@ package struct ClientRegistry: Sendable {
             throw foreign(row.name)
         }
         return row
+    }
+
+    /// The row of a client whose access is to end: the one with that id, or the one that this service wrote last with that name.
+    ///
+    /// - Throws: ``FieldsealError`` for a name on a row that SQL wrote or changed.
+    static func row(
+        toEnd nameOrID: String, among rows: [OrganizationState.ClientRow], _ change: AttestedChange
+    ) throws -> OrganizationState.ClientRow? {
+        if let row = rows.first(where: { $0.id.text == nameOrID.lowercased() }) { return row }
+        guard let row = rows.first(where: { $0.name == nameOrID }) else { return nil }
+        guard try row.isNewest(in: change.grants, of: change.organization, under: change.kek) else {
+            throw FieldsealError.notTheNamedRow(row.name, row.id)
+        }
+        return row
+    }
+
+    static func unknown(_ nameOrID: String, _ organization: Organization) -> FieldsealError {
+        FieldsealError(.objectDoesNotExist, "\(organization.name) has no client \(nameOrID); see `fieldseal client list`.")
     }
 
     static func foreign(_ name: String) -> FieldsealError {
@@ -169,8 +186,14 @@ package struct ClientRegistry: Sendable {
         package let expiresOn: PostgresMoment?
 
         package var grant: Grant {
-            Grant(Grant.Name(.clientSecret, [id.bytes]), [client.bytes, salt, verifier, Grant.field(expiresOn)])
+            Grant(
+                Self.name(id), [client.bytes, salt, verifier, Grant.field(expiresOn)], in: Self.all(of: client))
         }
+
+        static func name(_ id: UUID) -> Grant.Name { Grant.Name(.clientSecret, [id.bytes]) }
+
+        /// All secrets of a client.
+        static func all(of client: UUID) -> Grant.Name { Grant.Name(.secrets, [client.bytes]) }
     }
 
     /// Reads the columns `secret_id, salt, verifier, expires_on, tag`.

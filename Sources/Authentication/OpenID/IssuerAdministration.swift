@@ -63,17 +63,28 @@ package struct IssuerAdministration: Sendable {
         }
     }
 
-    /// Removes a provider and all of its links.
+    /// Removes a provider, by its name or id, and all of its links. One whose row SQL changed is removed by the id.
     package func remove(_ name: String) async throws {
         try await change(.issuerRemoved, name) { change, connection in
-            let issuer = try connection.query(
-                "SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1 AND name = $2 FOR UPDATE",
-                [.uuid(organization.id), .text(name)])
-            guard let id = try issuer.first?.decode(0, as: UUID.self) else { throw Self.unknown(name) }
+            let id = try Self.id(toEnd: name, change, on: connection)
             try TrustedIssuers.removeLinks("issuer_id = $1", [.uuid(id)], &change, on: connection)
             _ = try connection.query("DELETE FROM config.oidc_issuer WHERE issuer_id = $1", [.uuid(id)])
             try change.remove(TrustedIssuers.Entry.name(id))
         }
+    }
+
+    /// The id of a provider that is to be trusted no more. A name must be on a row that this service wrote last.
+    private static func id(
+        toEnd nameOrID: String, _ change: AttestedChange, on connection: isolated PostgresConnection
+    ) throws -> UUID {
+        if let id = UUID(text: nameOrID.lowercased()), try change.names(TrustedIssuers.Entry.name(id)) { return id }
+        let rows = try TrustedIssuers.rows(of: change.organization, on: connection)
+        if let row = rows.first(where: { $0.entry.id.text == nameOrID.lowercased() }) { return row.entry.id }
+        guard let (issuer, tag) = rows.first(where: { $0.entry.name == nameOrID }) else { throw unknown(nameOrID) }
+        guard try change.grants.authenticates(issuer.grant, tag: tag, under: change.kek) else {
+            throw FieldsealError.notTheNamedRow(issuer.name, issuer.id)
+        }
+        return issuer.id
     }
 
     /// Links a subject of a provider to a person or a client.

@@ -7,7 +7,7 @@ import Tenancy
 extension ConsoleSessions {
     /// A session in the person's list.
     package struct Entry: Sendable {
-        /// Its name in a form: the first half of the token's SHA-256.
+        /// Its name in a form: the token's SHA-256. It is the whole one, so that SQL can't make another row with that name.
         package let id: String
         package let address: String?
         package let createdOn: Date
@@ -37,27 +37,35 @@ extension ConsoleSessions {
         ).map { row in
             let hash = try row.decode(0, as: PostgresBytes.self).bytes
             return Entry(
-                id: hexadecimal(Array(hash.prefix(16))), address: try row.decodeIfPresent(1), createdOn: try row.decode(2),
+                id: hexadecimal(hash), address: try row.decodeIfPresent(1), createdOn: try row.decode(2),
                 usedOn: try row.decode(3), isCurrent: hash == own)
         }
     }
 
-    /// Ends one session of a person, or all but the current one.
+    /// Ends one session of a person, but not the current one.
     ///
-    /// - Parameter id: Nil for all others.
-    package func end(_ id: String?, of signed: AuthenticatedUser, token: String) async throws {
-        let own = try Self.hash(token)
+    /// - Parameter id: An ``Entry/id``.
+    package func end(_ id: String, of signed: AuthenticatedUser, token: String) async throws {
+        guard let ended = bytes(hexadecimal: id), try ended != Self.hash(token) else { return }
         let caller = signed.session.caller
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: signed.session.organization, under: deployment.kek, on: connection) { change in
-                let condition =
-                    "user_id = $1 AND token_hash <> $2" + (id == nil ? "" : " AND left(encode(token_hash, 'hex'), 32) = $3")
-                try Self.end(
-                    condition, [.uuid(signed.userID), .bytes(own)] + (id.map { [.text($0)] } ?? []), &change, on: connection)
+                guard try Self.endOne(ended, &change, on: connection) else { return }
                 try change.append(
-                    SecurityEvent(.signedOut, .succeeded, details: id == nil ? "other sessions" : "another session"), by: caller,
-                    on: connection)
+                    SecurityEvent(.signedOut, .succeeded, details: "another session"), by: caller, on: connection)
             }
         }
+    }
+
+    /// Ends one session, also if SQL put its row aside or made it another person's.
+    ///
+    /// - Returns: False for one that had ended.
+    static func endOne(
+        _ tokenHash: [UInt8], _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws -> Bool {
+        let isListed = try change.names(name(tokenHash))
+        try end("token_hash = $1", [.bytes(tokenHash)], &change, on: connection)
+        try change.remove(name(tokenHash))
+        return isListed
     }
 }

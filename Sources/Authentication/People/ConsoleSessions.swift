@@ -87,6 +87,7 @@ package struct ConsoleSessions: Sendable {
     /// Ends a session, or all sessions of its person.
     ///
     /// - Parameter organization: The organization in the request. A session of it whose row SQL deleted ends too.
+    /// - Throws: ``FieldsealError`` if the session alone ended, because SQL changed the row that says whose it is.
     package func signOut(
         _ token: String, of organization: Organization, everywhere: Bool, address: String?, requestID: String
     ) async throws {
@@ -94,42 +95,86 @@ package struct ConsoleSessions: Sendable {
             let hash = try Self.hash(token)
             let rows = try connection.query(
                 """
-                SELECT o.organization_id, o.name, u.user_id, u.name, u.systemuser_id, u.role FROM config.console_session AS s
+                SELECT o.organization_id, o.name, u.name, u.systemuser_id, u.role FROM config.console_session AS s
                   JOIN config.console_user AS u USING (user_id) JOIN config.organization AS o USING (organization_id)
                  WHERE s.token_hash = $1
                 """, [.bytes(hash)])
-            guard let row = rows.first else {
-                return try endHidden(hash, of: organization, address: address, requestID: requestID, on: connection)
+            let found = try rows.first.map { Organization(id: try $0.decode(0), name: try $0.decode(1)) }
+            var isWhole = true
+            if found?.id != organization.id {
+                let wasHidden = try endHidden(hash, of: organization, address: address, requestID: requestID, on: connection)
+                isWhole = !(everywhere && wasHidden)
             }
-            let organization = Organization(id: try row.decode(0), name: try row.decode(1))
-            let user: UUID = try row.decode(2)
-            let caller = Caller(
-                actor: "user:\(try row.decode(3, as: String.self))", clientID: nil, systemUserID: try row.decode(4),
-                role: Role(rawValue: try row.decode(5)) ?? .basicUser, address: address, requestID: requestID)
-            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                try Self.end("token_hash = $1", [.bytes(hash)], &change, on: connection)
-                if everywhere { try Self.end("user_id = $1", [.uuid(user)], &change, on: connection) }
-                // Also if SQL deleted the row meanwhile.
-                try change.remove(Self.name(hash))
-                // If an older attested state is restored, its missing event shows that.
-                try change.append(
-                    SecurityEvent(.signedOut, .succeeded, details: everywhere ? "everywhere" : nil), by: caller, on: connection)
+            if let row = rows.first, let found {
+                let caller = Caller(
+                    actor: "user:\(try row.decode(2, as: String.self))", clientID: nil, systemUserID: try row.decode(3),
+                    role: Role(rawValue: try row.decode(4)) ?? .basicUser, address: address, requestID: requestID)
+                try AttestedState.change(of: found, under: deployment.kek, on: connection) { change in
+                    let person = try everywhere ? Self.owner(of: hash, change, on: connection) : nil
+                    _ = try Self.endOne(hash, &change, on: connection)
+                    if let person { try Self.endAll(of: person, &change, on: connection) }
+                    isWhole = isWhole && (!everywhere || person != nil)
+                    // If an older attested state is restored, its missing event shows that.
+                    try change.append(
+                        SecurityEvent(.signedOut, .succeeded, details: person == nil ? nil : "everywhere"), by: caller,
+                        on: connection)
+                }
             }
+            guard isWhole else { throw Self.endedAlone }
         }
     }
 
-    /// Ends a session whose row SQL deleted. If the row is restored, it is no session.
+    private static let endedAlone = FieldsealError(
+        .organizationDisabled,
+        "This session ended, but your others did not: its row was changed past this service. Let an administrator end your sessions."
+    )
+
+    /// Ends a session that is none at this moment, because it expired, or SQL put its row aside or changed it.
+    ///
+    /// - Throws: ``FieldsealError`` if all sessions of the person were to end, and SQL changed the row that says whose it is.
+    package func endUnseen(
+        _ token: String, of organization: Organization, everywhere: Bool, address: String?, requestID: String
+    ) async throws {
+        try await deployment.pool.withConnection { connection in
+            let hash = try Self.hash(token)
+            // Nothing is locked for a cookie of a stranger.
+            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+            guard try state.grants.names(Self.name(hash)) else { return }
+            let wasHidden = try endHidden(hash, of: organization, address: address, requestID: requestID, on: connection)
+            if wasHidden, everywhere { throw Self.endedAlone }
+        }
+    }
+
+    /// The person of a session, if this service wrote both rows.
+    private static func owner(
+        of tokenHash: [UInt8], _ change: AttestedChange, on connection: isolated PostgresConnection
+    ) throws -> UUID? {
+        let rows = try connection.query(
+            """
+            SELECT s.token_hash, s.user_id, s.created_on, s.fresh_on, s.tag, \(ConsoleUsers.columns)
+              FROM config.console_session AS s JOIN config.console_user AS u USING (user_id) WHERE s.token_hash = $1
+            """, [.bytes(tokenHash)])
+        guard let found = rows.first, let (user, _) = try ConsoleUsers.row(found, at: Self.columnCount) else { return nil }
+        let (session, tag) = try row(found)
+        let isOwn = try change.grants.authenticates(session.grant(of: user), tag: tag, under: change.kek)
+        return isOwn ? session.userID : nil
+    }
+
+    /// Ends a session whose row SQL may have put aside or changed. If the row is restored, it is no session.
+    ///
+    /// - Returns: Whether there was such a session, and SQL did that.
     private func endHidden(
         _ hash: [UInt8], of organization: Organization, address: String?, requestID: String,
         on connection: isolated PostgresConnection
-    ) throws {
+    ) throws -> Bool {
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-            guard try change.grants.names(Self.name(hash)) else { return }
-            try change.remove(Self.name(hash))
+            let wasHidden = try Self.owner(of: hash, change, on: connection) == nil
+            guard try Self.endOne(hash, &change, on: connection) else { return false }
             let caller = Caller(
                 actor: "user:unknown", clientID: nil, systemUserID: nil, role: .basicUser, address: address, requestID: requestID)
-            try change.append(
-                SecurityEvent(.signedOut, .succeeded, details: "its row was deleted past this service"), by: caller, on: connection)
+            let details = wasHidden ? "its row was deleted or changed past this service" : nil
+            try change.append(SecurityEvent(.signedOut, .succeeded, details: details), by: caller, on: connection)
+            return wasHidden
         }
     }
 
@@ -200,6 +245,14 @@ package struct ConsoleSessions: Sendable {
         for row in ended { try change.remove(name(try row.decode(0, as: PostgresBytes.self).bytes)) }
     }
 
+    /// Ends all sessions of a person, also those whose rows SQL put aside.
+    static func endAll(
+        of person: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws {
+        try end("user_id = $1", [.uuid(person)], &change, on: connection)
+        try change.end(all(of: person))
+    }
+
     static func hash(_ token: String) throws -> [UInt8] { try sha256(Array(token.utf8)) }
 
     // MARK: Attested contents
@@ -215,11 +268,17 @@ package struct ConsoleSessions: Sendable {
         /// The password's salt binds the session to the password. So another password ends all sessions, even hidden ones.
         package func grant(of user: ConsoleUsers.Row) -> Grant {
             Grant(
-                ConsoleSessions.name(tokenHash), [userID.bytes, Grant.field(createdOn), Grant.field(freshOn), user.salt])
+                ConsoleSessions.name(tokenHash), [userID.bytes, Grant.field(createdOn), Grant.field(freshOn), user.salt],
+                in: ConsoleSessions.all(of: userID))
         }
     }
 
     static func name(_ tokenHash: [UInt8]) -> Grant.Name { Grant.Name(.session, [tokenHash]) }
+
+    /// All sessions of a person.
+    static func all(of person: UUID) -> Grant.Name { Grant.Name(.sessions, [person.bytes]) }
+
+    private static let columnCount = 5
 
     /// Reads the columns `token_hash, user_id, created_on, fresh_on, tag`.
     package static func row(_ row: PostgresRow) throws -> (row: Row, tag: [UInt8]) {

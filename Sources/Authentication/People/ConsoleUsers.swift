@@ -51,13 +51,17 @@ package struct ConsoleUsers: Sendable {
     /// Reads ``columns``.
     ///
     /// - Returns: Nil for a role that this program does not know.
-    package static func row(_ row: PostgresRow) throws -> (row: Row, tag: [UInt8])? {
-        func bytes(_ column: Int) throws -> [UInt8] { try row.decode(column, as: PostgresBytes.self).bytes }
-        guard let role = Role(rawValue: try row.decode(4)) else { return nil }
+    package static func row(_ row: PostgresRow) throws -> (row: Row, tag: [UInt8])? { try self.row(row, at: 0) }
+
+    /// - Parameter first: The index of the first of ``columns``.
+    static func row(_ row: PostgresRow, at first: Int) throws -> (row: Row, tag: [UInt8])? {
+        func bytes(_ column: Int) throws -> [UInt8] { try row.decode(first + column, as: PostgresBytes.self).bytes }
+        guard let role = Role(rawValue: try row.decode(first + 4)) else { return nil }
         let user = Row(
-            id: try row.decode(0), organizationID: try row.decode(1), name: try row.decode(2), systemUserID: try row.decode(3),
-            role: role, salt: try bytes(5), verifier: try bytes(6), totp: row.isNull(8) ? nil : try bytes(8),
-            disabledOn: try row.decodeIfPresent(9), mustChangePassword: try row.decode(10))
+            id: try row.decode(first), organizationID: try row.decode(first + 1), name: try row.decode(first + 2),
+            systemUserID: try row.decode(first + 3), role: role, salt: try bytes(5), verifier: try bytes(6),
+            totp: row.isNull(first + 8) ? nil : try bytes(8), disabledOn: try row.decodeIfPresent(first + 9),
+            mustChangePassword: try row.decode(first + 10))
         return (user, try bytes(7))
     }
 

@@ -276,7 +276,7 @@ extension Console {
             let token = try await people.invite(entry.id)
             return try showing(token, of: entry.id, on: "access/people/\(entry.id.text)?done=\(action)", visit)
         case "withdraw-invitation": try await people.withdrawInvitation(of: entry.id)
-        case "disable-user": try await people.disable(entry.name)
+        case "disable-user": try await people.disable(entry.id.text)
         case "enable-user": try await people.enable(entry.id)
         case "hand-over-user": return try await handOver(from: entry, visit)
         case "reset-user": try await people.reset(entry.name, password: visit.form["password"] ?? "")
@@ -294,7 +294,7 @@ extension Console {
         case "end-user-sessions": try await people.endSessions(of: entry.id)
         case "end-user-session": try await people.endSession(visit.form["session"] ?? "", of: entry.id)
         case "remove-user":
-            try await people.remove(entry.name)
+            try await people.remove(entry.id.text)
             return .redirect("\(visit.root)/access?done=remove-user")
         default: throw FieldsealError.noPage
         }

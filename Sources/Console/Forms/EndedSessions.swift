@@ -34,8 +34,15 @@ extension Console {
 
     /// Asks the person of a form to sign in again. The form waits, sealed, in the page that asks.
     func signInAgain(_ visit: Visit) async throws -> PageResponse {
-        // Signing out is done already.
-        guard Self.formPath(visit) != "sign-out" else { return .redirect("\(visit.root)/sign-in?then=\(Self.formPage(visit))") }
+        guard Self.formPath(visit) != "sign-out" else {
+            // The session has ended already, or its row was put aside for this moment.
+            if let token = visit.cookie, let organization = visit.organizationRecord {
+                try await sessions.endUnseen(
+                    token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,
+                    requestID: visit.requestID)
+            }
+            return .redirect("\(visit.root)/sign-in?then=\(Self.formPage(visit))")
+        }
         guard let organization = visit.organizationRecord, let owner = formToken(organization).owner(visit.form["csrf"]) else {
             return .redirect("\(visit.root)/sign-in?ended=1&then=\(Self.formPage(visit))")
         }

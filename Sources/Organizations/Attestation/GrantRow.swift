@@ -58,7 +58,7 @@ package struct GrantRow: Sendable {
         case .link: ["issuer_id", "subject"]
         case .approval: ["approval_id"]
         case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation, .keyControl: []
-        case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven, .invitation: []
+        case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven, .invitation, .secrets, .sessions, .keys, .links: []
         }
     }
 }

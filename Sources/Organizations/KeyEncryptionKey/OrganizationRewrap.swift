@@ -34,7 +34,7 @@ struct OrganizationRewrap {
         list = change.grants
         grants = change.grants
         // The name of a missing row stays in the list, so that the doctor still reports the row.
-        if isFirst { for name in list.entries.keys { try grants.hold(name) } }
+        if isFirst { for name in list.entries.keys where try !list.isEnd(name) { try grants.hold(name) } }
     }
 
     /// Moves everything in the open transaction.
@@ -61,7 +61,7 @@ struct OrganizationRewrap {
         var people: [UUID: ConsoleUsers.Row] = [:]
         for row in try GrantRow.all(of: organization, on: connection) {
             let standing = try list.standing(of: row.grant, tag: row.tag, under: new)
-            let isLast = try list.isLast(row.tag, of: row.grant.name, under: new)
+            let isLast = try list.isLast(row.tag, of: row.grant, under: new)
             guard try standing == .authentic || standing == .revoked && isLast && row.grant.fits(row.tag, under: new) else {
                 continue
             }

@@ -182,13 +182,16 @@ extension Session {
         return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             let members = try connection.query(
                 "SELECT systemuserid FROM \(organization.qualified("teammembership")) WHERE teamid = $1", [.uuid(id)])
-            let roles = try connection.query("SELECT roleid FROM \(organization.qualified("role"))")
+            let roles = try connection.query(
+                "SELECT roleid FROM \(organization.qualified("teamroles")) WHERE teamid = $1", [.uuid(id)])
             return try change.keepingAnAdministrator(on: connection) { change in
                 let result = try delete()
                 guard result.affectedRows > 0 else { return result }
                 try releaseOwner(entity, id, on: connection)
                 for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
                 for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
+                // Links that SQL hides for this moment give nothing later, also to another team that gets this id.
+                if try change.names(Grant.rolesWereGiven.name) { try change.end(Grant.links(of: id)) }
                 return result
             }
         }

@@ -64,6 +64,12 @@ package struct AttestedChange {
     /// Whether the list has a row of that name.
     package func names(_ name: Grant.Name) throws -> Bool { try grants.names(name) }
 
+    /// Ends all rows of a group, also those whose rows are not there now.
+    package mutating func end(_ group: Grant.Name) throws {
+        try grants.end(group)
+        hasNewGrants = true
+    }
+
     /// Removes a deleted row from the list.
     package mutating func remove(_ name: Grant.Name) throws {
         guard try grants.names(name) else { return }

@@ -42,6 +42,8 @@ package struct Grant: Sendable {
         case approval
         /// Says that the organization has granted roles.
         case rolesWereGiven = "roles were given"
+        /// Groups of rows that were ended together: secrets of a client, sessions of a person, keys of a version, links of a team.
+        case secrets, sessions, keys, links
     }
 
     /// The name of a row in the list.
@@ -83,10 +85,13 @@ package struct Grant: Sendable {
     package let name: Name
     /// The other contents of the row, in a fixed number of fields.
     package let content: [[UInt8]]
+    /// The rows that end together with this one (see ``GrantList/end(_:)``); nil for none.
+    package let group: Name?
 
-    package init(_ name: Name, _ content: [[UInt8]] = []) {
+    package init(_ name: Name, _ content: [[UInt8]] = [], in group: Name? = nil) {
         self.name = name
         self.content = content
+        self.group = group
     }
 
     /// The row's tag.
@@ -128,8 +133,13 @@ package struct Grant: Sendable {
     package static func organizationKey(
         version: Int, fingerprint: String, wrappedText: [UInt8], wrappedData: [UInt8]
     ) -> Grant {
-        Grant(organizationKeyName(version: version, fingerprint: fingerprint), [wrappedText, wrappedData])
+        Grant(
+            organizationKeyName(version: version, fingerprint: fingerprint), [wrappedText, wrappedData],
+            in: organizationKeys(version: version))
     }
+
+    /// All keys of a version.
+    package static func organizationKeys(version: Int) -> Name { Name(.keys, [field("\(version)")]) }
 
     /// The fingerprint of an organization's key; nil for other rows.
     package var keyFingerprint: String? {

@@ -60,8 +60,30 @@ package struct GrantList: Sendable, Equatable {
         let entry = entries[try grant.name.digest()]
         if let entry, try isRevocation(entry, of: grant.name, under: kek) { return .revoked }
         guard try grant.fits(tag, under: kek) else { return .foreign }
-        return entry == Digest(tag) ? .authentic : .putBack
+        return try entry == self.entry(of: grant, tag: tag) ? .authentic : .putBack
     }
+
+    // MARK: Rows that end together
+
+    /// The entry of a row with a tag. If the row's group was ended, it is of that end too, so earlier entries differ from it.
+    private func entry(of grant: Grant, tag: [UInt8]) throws -> Digest {
+        guard let group = grant.group, let end = entries[try group.digest()] else { return Digest(tag) }
+        return Digest(try sha256(end.bytes + Digest(tag).bytes))
+    }
+
+    /// Ends all rows of a group, also those that SQL hides and puts back later. Rows that are set afterwards are not ended.
+    package mutating func end(_ group: Grant.Name) throws {
+        let digest = try group.digest()
+        let mark = try Self.mark(of: digest)
+        entries[digest] = Digest(try Array(mark.bytes.prefix(8)) + randomBytes(count: 8))
+    }
+
+    /// Whether an entry is the end of a group, and so of no row.
+    package func isEnd(_ name: Digest) throws -> Bool { try entries[name]?.high == Self.mark(of: name).high }
+
+    private static func mark(of group: Digest) throws -> Digest { Digest(try sha256(Array("end".utf8) + group.bytes)) }
+
+    // MARK: Rows
 
     private func isRevocation(_ entry: Digest, of name: Grant.Name, under kek: KeyEncryptionKey) throws -> Bool {
         try kek.each.contains { try entry.high == name.revocation(under: $0).high }
@@ -73,18 +95,17 @@ package struct GrantList: Sendable, Equatable {
     package func isNewest(_ grant: Grant, tag: [UInt8], isDisabled: Bool, under kek: KeyEncryptionKey) throws -> Bool {
         switch try standing(of: grant, tag: tag, under: kek) {
         case .authentic: return !isDisabled
-        case .revoked: return try isDisabled && grant.fits(tag, under: kek) && isLast(tag, of: grant.name, under: kek)
+        case .revoked: return try isDisabled && grant.fits(tag, under: kek) && isLast(tag, of: grant, under: kek)
         case .putBack, .foreign: return false
         }
     }
 
     /// Whether a tag is the last one of a row, revoked or not. An entry of an earlier version does not say which tag was the last.
-    package func isLast(_ tag: [UInt8], of name: Grant.Name, under kek: KeyEncryptionKey) throws -> Bool {
-        guard let entry = entries[try name.digest()] else { return false }
-        let last = Digest(tag)
-        if entry == last { return true }
+    package func isLast(_ tag: [UInt8], of grant: Grant, under kek: KeyEncryptionKey) throws -> Bool {
+        guard let entry = entries[try grant.name.digest()] else { return false }
+        if try entry == self.entry(of: grant, tag: tag) { return true }
         return try kek.each.contains {
-            try entry == name.revocation(of: last, under: $0) || entry == name.revocation(under: $0)
+            try entry == grant.name.revocation(of: Digest(tag), under: $0) || entry == grant.name.revocation(under: $0)
         }
     }
 
@@ -96,14 +117,14 @@ package struct GrantList: Sendable, Equatable {
     /// Whether the list has a grant that has no stored tag.
     package func holds(_ grant: Grant, under kek: KeyEncryptionKey) throws -> Bool {
         guard let entry = entries[try grant.name.digest()] else { return false }
-        return try kek.each.contains { entry == Digest(try grant.tag(under: $0)) }
+        return try kek.each.contains { try entry == self.entry(of: grant, tag: grant.tag(under: $0)) }
     }
 
     /// Whether the list has the name of a row.
     package func names(_ name: Grant.Name) throws -> Bool { entries[try name.digest()] != nil }
 
     package mutating func set(_ grant: Grant, under kek: KeyEncryptionKey) throws {
-        entries[try grant.name.digest()] = Digest(try grant.tag(under: kek))
+        entries[try grant.name.digest()] = try entry(of: grant, tag: grant.tag(under: kek))
     }
 
     /// Records that a row was revoked, regardless of what the row itself says.

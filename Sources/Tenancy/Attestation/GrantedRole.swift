@@ -84,10 +84,15 @@ extension Grant {
     }
 
     package static func teamRole(_ role: UUID, _ name: String, of team: UUID) -> Grant {
-        Grant(Name(.teamRole, [team.bytes, role.bytes]), [field(name)])
+        Grant(Name(.teamRole, [team.bytes, role.bytes]), [field(name)], in: links(of: team))
     }
 
-    package static func member(_ user: UUID, of team: UUID) -> Grant { Grant(Name(.teamMember, [team.bytes, user.bytes])) }
+    package static func member(_ user: UUID, of team: UUID) -> Grant {
+        Grant(Name(.teamMember, [team.bytes, user.bytes]), in: links(of: team))
+    }
+
+    /// All roles and members of a team.
+    package static func links(of team: UUID) -> Name { Name(.links, [team.bytes]) }
 
     /// The role that a record of `role` gives, so that it gives that role and no other.
     package static func role(_ id: UUID, _ name: String) -> Grant { Grant(Name(.role, [id.bytes]), [field(name)]) }

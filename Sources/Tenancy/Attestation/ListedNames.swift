@@ -32,11 +32,13 @@ package struct ListedNames {
     package mutating func add(_ name: Grant.Name) throws { digests.insert(try name.digest()) }
 
     /// The entries of a list whose rows are not there, but for disabled systemusers.
-    package func missing(in grants: GrantList) -> [GrantList.Digest] { grants.entries.keys.filter { !digests.contains($0) } }
+    package func missing(in grants: GrantList) throws -> [GrantList.Digest] {
+        try grants.entries.keys.filter { try !digests.contains($0) && !grants.isEnd($0) }
+    }
 
     /// The same without those of systemusers that are there. PostgreSQL looks these up, because an organization may have many.
     func missingWithoutUsers(in grants: GrantList, on connection: isolated PostgresConnection) throws -> Int {
-        let names = missing(in: grants)
+        let names = try missing(in: grants)
         guard !names.isEmpty else { return 0 }
         let users: Int = try connection.query(
             """

@@ -45,7 +45,7 @@ package struct RoleHolders {
                 try row.decode(0), change.organization, name: name, systemUser: user, role: role,
                 disabledOn: try row.decodeIfPresent(5))
             try listed.add(grant.name)
-            try take(grant, name, try row.decode(4, as: PostgresBytes.self).bytes, role, user)
+            try take(grant, name, try row.decode(4, as: PostgresBytes.self).bytes, isDisabled: !row.isNull(5), role, user)
         }
     }
 
@@ -64,24 +64,22 @@ package struct RoleHolders {
                 verifier: try bytes(5), totp: row.isNull(6) ? nil : try bytes(6), disabledOn: try row.decodeIfPresent(7),
                 mustChangePassword: try row.decode(8))
             try listed.add(grant.name)
-            try take(grant, name, try bytes(9), role, user)
+            try take(grant, name, try bytes(9), isDisabled: !row.isNull(7), role, user)
         }
     }
 
     /// Takes the row of a client or a person. One that this service never wrote gives nothing.
     private mutating func take(
-        _ grant: Grant, _ name: String, _ tag: [UInt8], _ role: String, _ user: UUID
+        _ grant: Grant, _ name: String, _ tag: [UInt8], isDisabled: Bool, _ role: String, _ user: UUID
     ) throws {
         guard try change.grants.names(grant.name) else { return }
-        switch try change.grants.standing(of: grant, tag: tag, under: change.kek) {
-        case .authentic, .revoked:
-            if role == Role.systemAdministrator.rawValue { users.insert(user) }
-        case .putBack, .foreign:
+        guard try change.grants.isNewest(grant, tag: tag, isDisabled: isDisabled, under: change.kek) else {
             throw FieldsealError(
                 .organizationDisabled,
                 "The row of \(name.quotedForMessage) was changed past this service, so it is not known who is a System Administrator. Remove "
                     + "that person or client, and add another. See fieldseal doctor.")
         }
+        if role == Role.systemAdministrator.rawValue { users.insert(user) }
     }
 
     /// Takes the rows that give roles to users and teams. The list has the role that each gives, also if the role's record says another.

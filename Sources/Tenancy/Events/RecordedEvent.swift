@@ -107,7 +107,7 @@ extension RecordedEvent {
 }
 
 /// Parses pairs of hexadecimal digits; nil for anything else.
-func bytes(hexadecimal text: String) -> [UInt8]? {
+package func bytes(hexadecimal text: String) -> [UInt8]? {
     let digits = text.utf8.map(\.hexDigitValue)
     guard digits.count % 2 == 0, !digits.contains(nil) else { return nil }
     return stride(from: 0, to: digits.count, by: 2).map { (digits[$0] ?? 0) << 4 | (digits[$0 + 1] ?? 0) }

@@ -246,7 +246,7 @@ def test_sessions_are_counted_and_ended_and_a_person_is_removed(server, run):
     assert not findings(run) & {"attested-rows-missing", "user-not-made-here"}
     server.cluster.sql(f"INSERT INTO config.console_user VALUES ({', '.join(['%s'] * len(row))})", row)
     assert not Person(server, "hilda", "hilda's long words").is_signed_in and "row-put-back" in findings(run)
-    run("user", "remove", "hilda")
+    run("user", "remove", str(row[0]))
     run("user", "add", "hilda", "--role", "Basic User", stdin="hilda's new words\n")
     assert Person(server, "hilda", "hilda's new words").is_signed_in
 

@@ -104,6 +104,11 @@ class Place(Cluster):
     def add_user(self, name, role="System Administrator", password=PASSWORD):
         self.run("user", "add", name, "--role", role, "--org", "contoso", stdin=f"{password}\n")
 
+    def person_id(self, name):
+        """By its id a person is disabled and removed whose row SQL changed."""
+        [(id,)] = self.sql("SELECT user_id::text FROM config.console_user WHERE name = %s", [name])
+        return id
+
     def visit(self, name, password=PASSWORD, code="", server=None, cookie=None):
         """A person at the console: signed in, or not. Their browser may have the cookie of an earlier session."""
         self.sql("DELETE FROM config.failed_sign_in")

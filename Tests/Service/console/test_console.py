@@ -342,7 +342,7 @@ def test_a_person_changes_their_own_password_and_ends_sessions(console):
     two, _ = caller(console, "joan", "joan's own password")
     csrf = re.search(r'name="csrf" value="(\w+)"', answer.text)[1]
     page = one.get(f"{console.pages}/account").text
-    others = re.findall(r'name="id" value="([0-9a-f]{32})"', page)
+    others = re.findall(r'name="id" value="([0-9a-f]{64})"', page)
     assert len(others) == 1 and "this session" in page
     one.post(f"{console.pages}/account/end-session", {"csrf": csrf, "id": others[0], "confirmed": subject("account/end-session", others[0])})
     assert two.get(f"{console.pages}/account").url.split("?")[0].endswith("/sign-in") and one.get(f"{console.pages}/account").url.endswith("/account")

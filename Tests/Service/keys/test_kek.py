@@ -305,7 +305,8 @@ def test_the_old_key_is_not_needed_any_more(rotated):
     # What was revoked before the rotation stays so, also where SQL undoes it.
     cluster.sql("UPDATE config.api_client SET disabled_on = NULL WHERE name = 'gone'")
     assert "revocation-undone" in {f["code"] for f in json.loads(cluster.run("doctor", "--json", check=False).stdout)["findings"]}
-    cluster.run("client", "disable", "gone", "--org", "contoso")
+    [(gone,)] = cluster.sql("SELECT client_id::text FROM config.api_client WHERE name = 'gone'")
+    cluster.run("client", "disable", gone, "--org", "contoso")
     # A retired key is refused by its name, also where SQL would have it in force.
     rotated.configure(kekFile=str(home / "kek.put-away"))
     refused = cluster.run("verify", check=False)

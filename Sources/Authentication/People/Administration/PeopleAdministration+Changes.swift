@@ -56,13 +56,16 @@ extension PeopleAdministration {
 
     /// Disables a person. Their sessions end at once.
     ///
-    /// - Parameter evenIfLast: Whether the last System Administrator may be disabled.
+    /// - Parameters:
+    ///   - name: The name, or the id. A person whose row SQL put aside or changed is disabled by the id.
+    ///   - evenIfLast: Whether the last System Administrator may be disabled.
     package func disable(_ name: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                guard let (found, tag, standing) = try ConsoleUsers.row(named: name, &change, on: connection) else {
-                    throw Self.unknown(name)
+                guard let (found, tag, standing) = try ConsoleUsers.row(toEnd: name, &change, on: connection) else {
+                    return try disableHidden(name, &change, on: connection)
                 }
+                let former = change.grants
                 var user = found
                 if user.disabledOn == nil { user.disabledOn = change.now }
                 // A row that SQL changed keeps its tag, so it still does not verify after a reset. Nor does a former state that SQL
@@ -76,8 +79,9 @@ extension PeopleAdministration {
                     try change.revoke(ConsoleUsers.name(user.id), tag: isOwn ? kept : nil)
                 }
                 try Invitation.end(of: user.id, &change, on: connection)
-                try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
-                try change.append(SecurityEvent(.userDisabled, .succeeded, details: name), by: caller, on: connection)
+                try ConsoleSessions.endAll(of: user.id, &change, on: connection)
+                let details = try Self.title(of: found, isOwn: isOwn || found.isNewest(tag, in: former, under: change.kek))
+                try change.append(SecurityEvent(.userDisabled, .succeeded, details: details), by: caller, on: connection)
             }
         }
     }

@@ -1,4 +1,6 @@
 import Foundation
+import JSON
+import Model
 import PostgresClient
 import Tenancy
 
@@ -6,27 +8,88 @@ extension PeopleAdministration {
     /// Removes a person with their password, second factor, sessions and links to providers. Their systemuser stays, disabled,
     /// because records refer to it.
     ///
-    /// - Parameter evenIfLast: Whether the last System Administrator may be removed.
+    /// - Parameters:
+    ///   - name: The name, or the id. A person whose row SQL changed is removed by the id.
+    ///   - evenIfLast: Whether the last System Administrator may be removed.
     /// - Throws: ``FieldsealError`` when there is no such person, or no other System Administrator.
     package func remove(_ name: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                guard let (user, _, _) = try ConsoleUsers.row(named: name, &change, on: connection) else {
+                guard let (user, tag, _) = try ConsoleUsers.row(toEnd: name, &change, on: connection) else {
                     throw Self.unknown(name)
                 }
+                // What SQL wrote does not say which user the person acts as.
+                let isOwn = try user.isNewest(tag, in: change.grants, under: change.kek)
                 try Invitation.end(of: user.id, &change, on: connection)
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
                 try ConsoleSessions.end("user_id = $1", [.uuid(user.id)], &change, on: connection)
+                try change.remove(ConsoleSessions.all(of: user.id))
                 try TrustedIssuers.removeLinks("user_id = $1", [.uuid(user.id)], &change, on: connection)
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                     _ = try connection.query("DELETE FROM config.console_user WHERE user_id = $1", [.uuid(user.id)])
                     try change.remove(ConsoleUsers.name(user.id))
-                    try change.disableSystemUser(user.systemUserID, by: caller, on: connection)
+                    if isOwn { try change.disableSystemUser(user.systemUserID, by: caller, on: connection) }
                 }
                 try change.append(
-                    SecurityEvent(.userRemoved, .succeeded, details: user.name), by: caller, on: connection)
+                    SecurityEvent(.userRemoved, .succeeded, details: Self.title(of: user, isOwn: isOwn)), by: caller,
+                    on: connection)
             }
         }
+    }
+
+    /// A person in an event. The name in a row that SQL changed may be another's.
+    static func title(of user: ConsoleUsers.Row, isOwn: Bool) -> String {
+        isOwn ? user.name : "\(user.name), \(user.id.text), whose row was changed past this service"
+    }
+
+    /// Disables a person whose row SQL deleted. If the row is restored, it grants nothing.
+    ///
+    /// - Throws: ``FieldsealError`` unless the attested list has a person with that id.
+    func disableHidden(
+        _ id: String, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws {
+        guard let person = UUID(text: id.lowercased()), try change.names(ConsoleUsers.name(person)) else { throw Self.unknown(id) }
+        try change.revoke(ConsoleUsers.name(person))
+        try Invitation.end(of: person, &change, on: connection)
+        try ConsoleSessions.endAll(of: person, &change, on: connection)
+        try change.append(
+            SecurityEvent(.userDisabled, .succeeded, details: "\(person.text), whose row was deleted past this service"),
+            by: caller, on: connection)
+    }
+}
+
+extension ConsoleUsers {
+    /// The row of a person whose access is to end, locked: the one with that id, or the one that this service wrote last with that name.
+    ///
+    /// - Throws: ``FieldsealError`` for a name on a row that SQL wrote or changed.
+    static func row(
+        toEnd nameOrID: String, _ change: inout AttestedChange, on connection: isolated PostgresConnection
+    ) throws -> (row: Row, tag: [UInt8], standing: GrantList.Standing)? {
+        if let id = UUID(text: nameOrID.lowercased()) {
+            let rows = try connection.query(
+                "SELECT \(columns) FROM config.console_user AS u WHERE organization_id = $1 AND user_id = $2 FOR UPDATE",
+                [.uuid(change.organization.id), .uuid(id)])
+            if let (user, tag) = try rows.first.flatMap(row) {
+                return (user, tag, try change.grants.standing(of: user.grant, tag: tag, under: change.kek))
+            }
+            // The row was put aside, and another one may have the id for its name.
+            if try change.names(name(id)) { return nil }
+        }
+        guard let found = try row(named: nameOrID, &change, on: connection) else { return nil }
+        guard try found.row.isNewest(found.tag, in: change.grants, under: change.kek) else {
+            throw FieldsealError.notTheNamedRow(found.row.name, found.row.id)
+        }
+        return found
+    }
+}
+
+extension FieldsealError {
+    /// A name on a row that SQL wrote or changed. The one that has the name may be put aside for this moment.
+    static func notTheNamedRow(_ name: String, _ id: UUID) -> FieldsealError {
+        FieldsealError(
+            .accessDenied,
+            "The row with the name \(name.quotedForMessage) was made or changed past this service, so the name may be another's. See "
+                + "fieldseal doctor. To end what this row gives, name it by its id: \(id.text).")
     }
 }
 

@@ -19,11 +19,9 @@ extension PeopleAdministration {
     /// - Throws: ``FieldsealError`` for a session that has ended.
     package func endSession(_ entry: String, of id: UUID) async throws {
         try await change(id) { user, change, connection in
-            let condition = "user_id = $1 AND left(encode(token_hash, 'hex'), 32) = $2"
-            let parameters: [PostgresParameter] = [.uuid(id), .text(entry)]
-            let rows = try connection.query("SELECT FROM config.console_session WHERE \(condition)", parameters)
-            guard !rows.isEmpty else { throw FieldsealError(.objectDoesNotExist, "This session has ended already.") }
-            try ConsoleSessions.end(condition, parameters, &change, on: connection)
+            guard let hash = bytes(hexadecimal: entry), try ConsoleSessions.endOne(hash, &change, on: connection) else {
+                throw FieldsealError(.objectDoesNotExist, "This session has ended already.")
+            }
             try change.append(
                 SecurityEvent(.userChanged, .succeeded, details: "\(user.name): a session ended"), by: caller,
                 on: connection)
@@ -33,7 +31,7 @@ extension PeopleAdministration {
     /// Ends all sessions of a person.
     package func endSessions(of id: UUID) async throws {
         try await change(id) { user, change, connection in
-            try ConsoleSessions.end("user_id = $1", [.uuid(id)], &change, on: connection)
+            try ConsoleSessions.endAll(of: id, &change, on: connection)
             try change.append(
                 SecurityEvent(.userChanged, .succeeded, details: "\(user.name): sessions ended"), by: caller,
                 on: connection)

@@ -34,7 +34,7 @@ extension Doctor {
             // A tag that does not fit is not from a former state.
             let isNewest =
                 try !row.grant.fits(row.tag, under: deployment.kek)
-                || state.grants.isLast(row.tag, of: row.grant.name, under: deployment.kek)
+                || state.grants.isLast(row.tag, of: row.grant, under: deployment.kek)
             if let finding = Self.finding(row, standing, isNewest: isNewest, organization) { findings.append(finding) }
         }
         findings += try storedKeys(state, on: connection)
@@ -127,7 +127,7 @@ extension Doctor {
         case .link: "link-not-made-here"
         case .approval: "approval-not-made-here"
         case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation, .keyControl,
-            .invitation:
+            .invitation, .secrets, .sessions, .keys, .links:
             "row-not-made-here"
         case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: "role-not-given-here"
         }

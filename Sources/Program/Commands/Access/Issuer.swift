@@ -91,7 +91,7 @@ struct Issuer: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Remove a provider and its links.",
             example: "issuer remove entra --org contoso")
-        @Argument(help: "The provider.") var name: String
+        @Argument(help: "The provider's name or id.") var name: String
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions
 

@@ -81,7 +81,7 @@ struct User: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Disable a person, and end their sessions.",
             example: "user disable ada --org contoso")
-        @Argument(help: "The person's name.") var name: String
+        @Argument(help: "The person's name or id.") var name: String
         @Flag(help: "Disable the person even if they are the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions

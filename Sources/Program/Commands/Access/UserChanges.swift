@@ -43,7 +43,7 @@ extension User {
             abstract: "Remove a person, and end their sessions.",
             discussion: "The systemuser that they acted as stays, disabled, since records name it.",
             example: "user remove ada --org contoso")
-        @Argument(help: "The person's name.") var name: String
+        @Argument(help: "The person's name or id.") var name: String
         @Flag(help: "Remove the person even if they are the last System Administrator.") var evenIfLast = false
         @OptionGroup var organization: OrganizationOption
         @OptionGroup var options: CommandOptions

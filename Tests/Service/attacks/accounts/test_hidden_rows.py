@@ -111,6 +111,29 @@ def test_no_user_is_enabled_whose_client_is_shown_with_another_role(server, admi
         assert server.request("PATCH", f"systemusers({other})", {"isdisabled": isdisabled}).status_code == 204
 
 
+@pytest.mark.parametrize("kind", ["client", "person"])
+def test_no_user_is_enabled_whose_disabled_row_is_shown_with_another_role(server, administrator, people, controlled, kind):
+    """A row that was disabled is compared with its tag as well, whatever role it shows."""
+    client, user = administrator
+    table, condition, value = ("config.api_client", "systemuser_id = %s", user) if kind == "client" else ("config.console_user", "name = %s", people[0])
+    [(user, id, name)] = server.cluster.sql(f"SELECT systemuser_id::text, {'client_id' if kind == 'client' else 'user_id'}::text, name FROM {table} WHERE {condition}", [value])
+    if kind == "client":
+        server.cluster.run("client", "disable", id)
+    else:
+        assert server.request("PATCH", f"systemusers({user})", {"isdisabled": True}).status_code == 204
+    for column, other in (("role", "Basic User"), ("systemuser_id", str(uuid.uuid4()))):
+        with shown_as(server, table, column, other, "name = %s", [name]):
+            answer = server.request("PATCH", f"systemusers({user})", {"isdisabled": False})
+            assert answer.status_code == 403 and CHANGED in answer.text, answer.text
+        assert server.cluster.sql("SELECT isdisabled FROM systemuser WHERE systemuserid = %s", [user]) == [(True,)]
+    # As it is, it is known for an administrator's. The disabled row of a Basic User is no reason to refuse.
+    assert "give the rights of one" in server.request("PATCH", f"systemusers({user})", {"isdisabled": False}).text
+    [(other,)] = server.cluster.sql("SELECT systemuser_id FROM config.console_user WHERE name = %s", [people[1]])
+    server.cluster.run("user", "disable", people[1])
+    for isdisabled in (True, False):
+        assert server.request("PATCH", f"systemusers({other})", {"isdisabled": isdisabled}).status_code == 204
+
+
 @pytest.mark.parametrize("way", ["its link is away", "its role has another name"])
 def test_no_way_to_sign_in_is_given_to_one_whose_role_is_hidden(server, by_their_user, controlled, way):
     client, name = by_their_user

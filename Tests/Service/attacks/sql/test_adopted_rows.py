@@ -48,12 +48,12 @@ def test_a_person_s_former_row_that_sql_put_back_is_not_signed(place, role, what
         assert not administers(place, person)
         # An administrator disables the row that the doctor names. What is there afterwards gives nothing either.
         assert person in place.doctor()["row-put-back"]
-        run(place, "user", "disable", person)
+        run(place, "user", "disable", place.person_id(person))
         restore(role)
         for again in ACTS:
             run(place, "user", again[0], person, *again[1:], check=False)
             assert not administers(place, person)
-    run(place, "user", "remove", person)
+    run(place, "user", "remove", place.person_id(person))
 
 
 @pytest.mark.parametrize("what", ACTS, ids=lambda what: what[0])
@@ -173,7 +173,7 @@ def test_a_former_row_is_not_signed_after_it_was_disabled_once_more(place, kind,
         with place.put_back(table, f"{key} = '{who}'") as mend:
             restore()
             if way == "disabled":
-                run(place, kind, "disable", who)
+                run(place, kind, "disable", place.person_id(who) if kind == "user" else who)
             else:
                 place.run("org", "attach", "contoso", "--yes")
             for what in acts:
@@ -185,7 +185,7 @@ def test_a_former_row_is_not_signed_after_it_was_disabled_once_more(place, kind,
             assert (run(place, kind, "enable", who, check=False).returncode == 0) == (way == "disabled")
             assert not is_powerful()
             assert (place.visit(who).is_in if kind == "user" else place.token(client).status_code == 200) == (way == "disabled")
-    run(place, kind, "remove", who)
+    run(place, kind, "remove", place.person_id(who) if kind == "user" else who)
 
 
 def test_a_secret_that_sql_wrote_is_not_signed_by_a_rotation(place, role):

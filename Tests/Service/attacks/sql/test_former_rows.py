@@ -46,10 +46,10 @@ def test_a_role_that_was_taken_does_not_come_back_with_a_reset(place, was_disabl
         assert not user_row(place, person)["honoured"]
         assert fails(place, "user", "reset", person, stdin=f"{NEW}\n")
         # Nor after it is disabled once more.
-        place.run("user", "disable", person, "--org", "contoso")
+        place.run("user", "disable", place.person_id(person), "--org", "contoso")
         assert fails(place, "user", "reset", person, stdin=f"{NEW}\n") and fails(place, "user", "enable", person)
         assert not place.visit(person, NEW).is_in and not place.visit(person).is_in
-    place.run("user", "remove", person, "--org", "contoso")
+    place.run("user", "remove", place.person_id(person), "--org", "contoso")
     # The control: a person whose row was left alone gets another password, and keeps the role.
     other = name("dora")
     place.add_user(other, "Basic User")

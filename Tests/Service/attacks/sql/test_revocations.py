@@ -1,0 +1,386 @@
+"""SQL puts a row aside, or another one in its place, for the moment in which the service ends what the row grants, and puts it back afterwards."""
+
+import contextlib
+import json
+import uuid
+
+import psycopg
+import pytest
+from html_forms import subject
+from place import name
+from test_rotation_under_attack import configure
+from test_roles import ROLES, TEAM_ROLES, TEAMS, Client, admin, link, made, role_id
+
+ORG = ("--org", "contoso")
+
+
+@pytest.fixture(scope="module")
+def place(place):
+    place.run("key", "show")
+    return place
+
+
+def connect(place, superuser=False):
+    return psycopg.connect(f"host={place.home} user={'postgres' if superuser else 'fieldseal_service'} dbname=fieldseal", autocommit=True)
+
+
+def columns(sql, table):
+    return [n for n, in sql.execute("SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attgenerated = '' AND NOT attisdropped", [table])]
+
+
+def insert(sql, table, row):
+    sql.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})", list(row.values()))
+
+
+def read(sql, table, condition, parameters):
+    return [dict(zip(names, row)) for names in [columns(sql, table)] for row in sql.execute(f"SELECT {', '.join(names)} FROM {table} WHERE {condition}", parameters)]
+
+
+@contextlib.contextmanager
+def aside(place, *rows, **decoy):
+    """Rows of tables, the first before those that refer to it, are away. A decoy is what a copy of the first row has instead: a row in its place."""
+    with connect(place) as sql:
+        kept = [(table, read(sql, table, condition, parameters)) for table, condition, parameters in rows]
+        for table, condition, parameters in reversed(rows):
+            sql.execute(f"DELETE FROM {table} WHERE {condition}", parameters)
+        table, [first, *_] = kept[0]
+        key = next(iter(first))
+        if decoy:
+            insert(sql, table, first | decoy)
+        yield decoy.get(key)
+        if decoy:
+            sql.execute(f"DELETE FROM {table} WHERE {key} = %s", [decoy[key]])
+        for table, found in kept:
+            for row in found:
+                insert(sql, table, row)
+
+
+def person(place, role="System Administrator"):
+    place.add_user(made := name("person"), role)
+    [(id,)] = place.sql("SELECT user_id FROM config.console_user WHERE name = %s", [made])
+    return made, id
+
+
+def sessions(id):
+    return ("config.console_session", "user_id = %s", [id])
+
+
+# Keys
+
+
+def test_a_key_that_was_purged_is_not_shown_though_another_row_was_purged_in_its_place(own_place):
+    place = own_place
+    first = place.run("key", "show").stdout
+    for _ in range(2):
+        place.run("key", "change")
+    second = place.run("key", "show", "--version", "2").stdout
+    rewrap = "SELECT config.rewrap_organization_key(%s, %s, %s, %s, %s, %s)"
+    for version, has_decoy in ((1, True), (2, False)):
+        with connect(place) as sql:
+            [row] = read(sql, "config.organization_key", "key_version = %s", [version])
+            sql.execute("UPDATE config.organization_key SET wrapped_text = NULL, wrapped_data = NULL, purged_on = now() WHERE key_version = %s", [version])
+            if has_decoy:
+                insert(sql, "config.organization_key", row | {"fingerprint": "0123456789abcdef", "rotation_id": uuid.uuid4()})
+            place.run("key", "purge", str(version), "--yes")
+            sql.execute(rewrap, [row[n] for n in ("organization_id", "key_version", "fingerprint", "wrapped_text", "wrapped_data", "kek_id")])
+        shown = place.run("key", "show", "--version", str(version), "--fingerprint", row["fingerprint"], check=False)
+        assert shown.returncode == 1 and "is not shown" in shown.stderr, shown
+        assert first.strip() not in shown.stdout and second.strip() not in shown.stdout
+        assert f"version {version}" in place.doctor()["key-row-changed"]
+    # The control: a key that was not purged is shown, and one that was purged is not purged twice.
+    place.run("key", "change")
+    assert place.run("key", "show", "--version", "3").returncode == 0
+    place.run("key", "purge", "3", "--yes")
+    assert place.run("key", "purge", "3", "--yes", check=False).returncode == 1
+    assert place.run("verify").returncode == 0 and "attested-rows-missing" not in place.doctor()
+
+
+# Names
+
+
+@pytest.mark.parametrize("way", ["disable", "remove"])
+def test_a_name_ends_no_other_person_in_place_of_the_one_that_sql_put_aside(place, way):
+    who, id = person(place)
+    _, other = person(place)
+    [(user,)] = place.sql("SELECT systemuser_id FROM config.console_user WHERE user_id = %s", [other])
+    visitor = place.visit(who)
+    with aside(place, ("config.console_user", "user_id = %s", [id]), sessions(id), user_id=uuid.uuid4(), systemuser_id=user) as decoy:
+        refused = place.run("user", way, who, *ORG, check=False)
+        assert refused.returncode == 1 and str(decoy) in refused.stderr, refused
+        # The row that SQL made can be taken away by its id, and with it nothing of the person whose user it names.
+        place.run("user", "remove", str(decoy), *ORG)
+        assert place.sql("SELECT isdisabled FROM org_contoso.systemuser WHERE systemuserid = %s", [user]) == [(False,)]
+        # The person themselves can be disabled while their row is away.
+        place.run("user", "disable", str(id), *ORG)
+    assert visitor.page().status_code == 303 and not place.visit(who).is_in
+    assert who in place.doctor()["revocation-undone"]
+    place.run("user", "remove", str(id), *ORG)
+    assert who not in str(place.doctor())
+    # The control.
+    other, id = person(place)
+    visitor = place.visit(other)
+    place.run("user", way, other.upper(), *ORG)
+    assert visitor.page().status_code == 303 and not place.visit(other).is_in
+
+
+def test_a_name_on_a_row_that_sql_changed_ends_nothing(place):
+    """Two rows exchange their names: the other one would be ended."""
+    (one, first), (two, second) = person(place), person(place)
+    with connect(place) as sql:
+        for id, other in ((first, "aside"), (second, one), (first, two)):
+            sql.execute("UPDATE config.console_user SET name = %s WHERE user_id = %s", [other, id])
+        for way in ("disable", "remove"):
+            refused = place.run("user", way, one, *ORG, check=False)
+            assert refused.returncode == 1 and str(second) in refused.stderr
+        for id, other in ((first, "aside"), (second, two), (first, one)):
+            sql.execute("UPDATE config.console_user SET name = %s WHERE user_id = %s", [other, id])
+    assert place.visit(one).is_in and place.visit(two).is_in
+
+
+@pytest.mark.parametrize("way", ["disable", "remove"])
+def test_a_name_ends_no_other_client_in_place_of_the_one_that_sql_put_aside(place, way):
+    client = place.add_client(called := name("client"))
+    id, token = client["clientId"], place.token(client).json()["access_token"]
+    rows = ("config.api_client", "client_id = %s", [id]), ("config.api_client_secret", "client_id = %s", [id])
+    with aside(place, *rows, client_id=uuid.uuid4(), systemuser_id=uuid.uuid4()) as decoy:
+        refused = place.run("client", way, called, *ORG, check=False)
+        assert refused.returncode == 1 and str(decoy) in refused.stderr, refused
+        place.run("client", "remove", str(decoy), *ORG)
+        place.run("client", "disable", id, *ORG)
+    assert place.token(client).status_code == 401 and place.get("WhoAmI", token).status_code == 401
+    place.run("client", "remove", id, *ORG)
+    # The control.
+    client = place.add_client(called := name("client"))
+    place.run("client", way, called, *ORG)
+    assert place.token(client).status_code == 401 and called not in str(place.doctor())
+
+
+def test_a_name_ends_no_other_issuer_in_place_of_the_one_that_sql_put_aside(place):
+    def added():
+        place.run("issuer", "add", made := name("Issuer"), "--issuer", f"https://{made.lower()}.example", "--client-id", "fieldseal", *ORG, stdin="secret\n")
+        return made, place.sql("SELECT issuer_id FROM config.oidc_issuer WHERE name = %s", [made])[0][0]
+
+    issuer, id = added()
+    with aside(place, ("config.oidc_issuer", "issuer_id = %s", [id]), issuer_id=uuid.uuid4()) as decoy:
+        refused = place.run("issuer", "remove", issuer, *ORG, check=False)
+        assert refused.returncode == 1 and str(decoy) in refused.stderr, refused
+        place.run("issuer", "remove", str(decoy), *ORG)
+        place.run("issuer", "remove", str(id), *ORG)
+    assert issuer not in place.visit("nobody").answer.text and issuer in place.doctor()["row-put-back"]
+    place.run("issuer", "remove", str(id), *ORG)
+    # The control.
+    issuer, _ = added()
+    assert issuer in place.visit("nobody").answer.text
+    place.run("issuer", "remove", issuer, *ORG)
+    assert issuer not in place.visit("nobody").answer.text and issuer not in str(place.doctor())
+
+
+# Secrets of clients
+
+
+def rotated(place, client, *options):
+    return json.loads(place.run("client", "rotate", client["clientId"], *options, *ORG, "--json").stdout)
+
+
+def with_secret(client, rotation):
+    return client | {"clientSecret": rotation["clientSecret"]}
+
+
+@pytest.mark.parametrize("overlap", ["0", "1"])
+def test_a_secret_that_sql_put_aside_ends_with_the_others(place, overlap):
+    client = place.add_client(name("rotated"), "Basic User")
+    with aside(place, ("config.api_client_secret", "client_id = %s", [client["clientId"]])):
+        new = with_secret(client, rotated(place, client, "--overlap", overlap))
+    assert place.token(new).status_code == 200
+
+    def refused(server):
+        assert place.token(client, server).status_code == 401
+
+    place.everywhere(refused)
+    assert "secret of client rotated" in place.doctor()["row-put-back"]
+    # The control: the former secret is accepted for the overlap, and no longer.
+    newer = with_secret(client, rotated(place, client, "--overlap", overlap))
+    assert place.token(newer).status_code == 200 and place.token(new).status_code == (401 if overlap == "0" else 200)
+    assert "secret of client" not in str(place.doctor())
+    place.run("client", "remove", client["clientId"], *ORG)
+
+
+def test_a_secret_with_another_date_gets_no_overlap(place):
+    """At most two secrets are valid: the third last ends with each rotation, whatever SQL says of when it was made."""
+    client = place.add_client(name("dated"), "Basic User")
+    second = with_secret(client, rotated(place, client, "--overlap", "1"))
+    assert place.token(client).status_code == 200 == place.token(second).status_code
+    place.sql_as("fieldseal_service", "UPDATE config.api_client_secret SET created_on = now() + interval '1 day' WHERE client_id = %s AND expires_on IS NOT NULL", [client["clientId"]])
+    third = with_secret(client, rotated(place, client, "--overlap", "1"))
+    assert place.token(client).status_code == 401
+    assert place.token(second).status_code == 200 == place.token(third).status_code
+
+
+def test_one_secret_that_sql_put_aside_ends(place):
+    administrator, client = person(place)[0], place.add_client(name("two"), "Basic User")
+    second = with_secret(client, rotated(place, client, "--overlap", "1"))
+    [(id,)] = place.sql("SELECT secret_id FROM config.api_client_secret WHERE client_id = %s AND expires_on IS NOT NULL", [client["clientId"]])
+    ada = place.visit(administrator)
+    form = {"csrf": ada.csrf(), "id": client["clientId"], "secret": str(id), "confirmed": subject("access/end-secret-client", client["clientId"], str(id))}
+    with aside(place, ("config.api_client_secret", "secret_id = %s", [id])):
+        answer = ada.page("access/end-secret-client", **form)
+        assert answer.status_code == 303 and "done=" in answer.headers["Location"], (answer.headers, answer.text)
+    assert place.token(client).status_code == 401 and place.token(second).status_code == 200
+
+
+# Sessions
+
+
+ENDS = ["end-sessions", "disable", "everywhere", "from an account"]
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_a_session_that_sql_put_aside_ends_with_the_others(place, way):
+    person(place)
+    who, id = person(place)
+    hidden, other = place.visit(who), place.visit(who)
+    only = ("config.console_session", "token_hash = sha256(%s::bytea)", [hidden.secret])
+    with aside(place, only):
+        end(place, way, who, other, hidden)
+    if way == "disable":
+        assert not place.visit(who).is_in
+        place.run("user", "enable", who, *ORG)
+
+    def ended(server):
+        assert hidden.page(server=server).status_code == 303
+
+    place.everywhere(ended)
+    if way != "from an account":
+        assert other.page().status_code == 303
+        assert who in place.doctor()["row-put-back"]
+    # The control: the person signs in anew, and that session is one.
+    assert place.visit(who).page().status_code == 200
+    place.run("user", "remove", who, *ORG)
+    assert "attested-rows-missing" not in place.doctor()
+
+
+def end(place, way, who, other, hidden):
+    if way in ("end-sessions", "disable"):
+        return place.run("user", way, who, *ORG)
+    csrf = other.csrf()
+    if way == "everywhere":
+        answer = other.page("sign-out", csrf=csrf, everywhere="1", confirmed=subject("sign-out", who))
+    else:
+        [(id,)] = place.sql("SELECT encode(sha256(%s::bytea), 'hex')", [hidden.secret])
+        answer = other.page("account/end-session", csrf=csrf, id=id)
+    assert answer.status_code == 303, answer.text
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+@pytest.mark.parametrize("form", [{}, {"everywhere": "1"}], ids=["this one", "everywhere"])
+def test_a_session_that_sql_put_aside_or_gave_to_another_is_signed_out(place, form, is_away):
+    (who, _), (victim, other) = person(place), person(place)
+    visitor, second, theirs = place.visit(who), place.visit(who), place.visit(victim)
+    csrf, only = visitor.csrf(), ("config.console_session", "token_hash = sha256(%s::bytea)", [visitor.secret])
+    with aside(place, only):
+        if not is_away:
+            with connect(place) as sql:
+                sql.execute(
+                    "INSERT INTO config.console_session (token_hash, user_id, fresh_on, tag) VALUES (sha256(%s::bytea), %s, now(), sha256('tag'))", [visitor.secret, other])
+        answer = visitor.page("sign-out", csrf=csrf, **form)
+    if form:
+        # Whose it was is not known, and that is said.
+        assert answer.status_code == 403 and "your others did not" in answer.text, answer.text
+    else:
+        assert answer.status_code == 303 and "/sign-in" in answer.headers["Location"]
+
+    def ended(server):
+        assert visitor.page(server=server).status_code == 303
+
+    place.everywhere(ended)
+    assert second.page().status_code == theirs.page().status_code == 200
+    # The control: the others end with one that SQL left alone.
+    second.page("sign-out", csrf=second.csrf(), everywhere="1", confirmed=subject("sign-out", who))
+    assert second.page().status_code == 303 and theirs.page().status_code == 200
+
+
+def test_what_ended_stays_so_under_another_key_encryption_key(own_place):
+    place = own_place
+    client, (who, id) = place.add_client("rotated", "Basic User"), person(place)
+    hidden = place.visit(who)
+    with aside(place, ("config.api_client_secret", "client_id = %s", [client["clientId"]])), aside(place, sessions(id)):
+        new = with_secret(client, rotated(place, client, "--overlap", "0"))
+        place.run("user", "end-sessions", who, *ORG)
+    later = place.visit(who)
+    place.run("kek", "create", str(place.home / "kek.new"), settings=None)
+    configure(place, kekFile=str(place.home / "kek"), newKek={"file": str(place.home / "kek.new")})
+    place.server.stop()
+    place.server.start()
+    place.run("kek", "rotate")
+    assert place.token(client).status_code == 401 and hidden.page().status_code == 303
+    # The control: what came afterwards goes on, and ends like any other.
+    assert place.token(new).status_code == 200 == later.page().status_code
+    assert "attested-rows-missing" not in place.doctor()
+    place.run("user", "end-sessions", who, *ORG)
+    assert later.page().status_code == 303 and place.visit(who).page().status_code == 200
+
+
+# Roles and teams
+
+
+@pytest.mark.parametrize("what", ["member", "role", "both"])
+def test_what_sql_put_aside_while_its_team_was_deleted_gives_nothing(place, what):
+    client, team = Client(place), made(place, name("team"))
+    role = role_id(place, "System Administrator")
+    link(place, f"teams({team})/{TEAM_ROLES}", f"roles({role})")
+    link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
+    assert client.administers()
+    rows = {
+        "team": ("org_contoso.team", "teamid = %s", [team]), "link": ("org_contoso.teamroles", "teamid = %s", [team]),
+        "role": ("org_contoso.role", "roleid = %s", [role]), "member": ("org_contoso.teammembership", "teamid = %s", [team]),
+    }
+    with connect(place, superuser=True) as sql:
+        sql.execute("SET session_replication_role = 'replica'")
+        kept = {part: read(sql, *rows[part]) for part in rows}
+        hidden = {"both": ("role", "member", "link")}.get(what, (what,))
+        for part in hidden:
+            sql.execute(f"DELETE FROM {rows[part][0]} WHERE {rows[part][1]}", rows[part][2])
+        admin(place, "DELETE", f"teams({team})")
+        for part in ("team", "link", "member") + (("role",) if "role" in hidden else ()):
+            for row in kept[part]:
+                insert(sql, rows[part][0], row)
+
+    def powerless(server):
+        assert not client.administers(server)
+
+    place.everywhere(powerless)
+    # Nor as members of another team that gets this id and a role.
+    with connect(place, superuser=True) as sql:
+        sql.execute("SET session_replication_role = 'replica'")
+        for part in ("team", "link", "member"):
+            sql.execute(f"DELETE FROM {rows[part][0]} WHERE {rows[part][1]}", rows[part][2])
+    assert place.get("teams", place.server.token, method="POST", json={"teamid": team, "name": name("again")}).status_code == 204
+    link(place, f"teams({team})/{TEAM_ROLES}", f"roles({role})")
+    with connect(place) as sql:
+        for row in kept["member"]:
+            insert(sql, rows["member"][0], row)
+    place.everywhere(powerless)
+    # The control: a member whom an administrator adds has the role, until the team is deleted.
+    link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
+    assert client.administers()
+    admin(place, "DELETE", f"teams({team})")
+    assert not client.administers() and "attested-rows-missing" not in place.doctor()
+
+
+@pytest.mark.parametrize("of_team", [True, False])
+def test_a_role_that_is_taken_away_while_sql_put_its_row_aside_stays_away(place, of_team):
+    client, role = Client(place), role_id(place)
+    team = made(place, name("team"))
+    link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
+    path = f"teams({team})/{TEAM_ROLES}" if of_team else f"systemusers({client.user})/{ROLES}"
+    link(place, path, f"roles({role})")
+    assert client.administers()
+    row = ("org_contoso.teamroles", "teamid = %s", [team]) if of_team else ("org_contoso.systemuserroles", "systemuserid = %s", [client.user])
+    with aside(place, row):
+        admin(place, "DELETE", f"{path}({role})/$ref")
+    place.everywhere(lambda server: not client.administers(server) or pytest.fail("the role came back"))
+    # The control.
+    link(place, path, f"roles({role})")
+    assert client.administers()
+    admin(place, "DELETE", f"{path}({role})/$ref")
+    assert not client.administers()
