@@ -26,36 +26,77 @@ package struct SecondFactor: Sendable {
     }
 
     /// Makes a seed. It is not stored before it is confirmed.
-    package func offer(to signed: ConsoleSessions.AuthenticatedUser) throws -> Offer {
+    ///
+    /// - Throws: ``FieldsealError`` `.invalidArgument` while one-time passwords are on.
+    package func offer(to signed: ConsoleSessions.AuthenticatedUser) async throws -> Offer {
+        let rows = try await deployment.pool.withConnection { connection in
+            try connection.query(
+                "SELECT totp IS NULL, totp_step FROM config.console_user WHERE user_id = $1", [.uuid(signed.userID)])
+        }
+        guard let row = rows.first, try row.decode(0, as: Bool.self) else { throw Self.alreadyOn }
         let seed = try randomBytes(count: OneTimePassword.seedLength)
-        let secret = seed.withUnsafeBytes { SecretBytes(copying: $0) }
-        let cell = try signed.session.kek.seal(secret, at: Self.address(signed.userID, signed.session.organization.id))
+        let mark = try row.decode(1, as: Int64.self)
+        let content = (seed + withUnsafeBytes(of: mark.bigEndian, Array.init)).withUnsafeBytes { SecretBytes(copying: $0) }
+        let cell = try signed.session.kek.seal(content, at: Self.offerAddress(signed.userID, signed.session.organization.id))
         return Offer(secret: Self.base32(seed), sealed: Data(cell.bytes).base64URL)
     }
 
-    /// Turns one-time passwords on, after checking a first one.
+    /// Turns one-time passwords on, after checking a first one. An offer ends when one is confirmed.
     ///
     /// - Returns: The recovery codes, which are shown once and stored as SHA-256.
-    /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong.
+    /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong, the offer has ended, or one-time passwords are on.
     package func confirm(_ sealed: String, code: String, for signed: ConsoleSessions.AuthenticatedUser) async throws -> [String] {
-        guard let bytes = Data(base64URL: sealed).map(Array.init),
-            let seed = try? deployment.kek.open(bytes, at: Self.address(signed.userID, signed.session.organization.id)),
-            let step = try Self.step(of: code, seed: seed)
-        else { throw FieldsealError(.invalidArgument, "The code is not the one of this secret. Is the telephone's clock right?") }
-        let codes = try (0..<Self.recoveryCodeCount).map { _ in Self.grouped(Self.base32(try randomBytes(count: 10))) }
-        try await store(bytes, step, codes, for: signed, .secondFactorOn)
+        guard let offered = opened(sealed, for: signed) else { throw Self.wrongCode }
+        let step = try Self.step(of: code, seed: offered.seed)
+        let codes = try Self.newCodes()
+        try await store(codes, for: signed, .secondFactorOn) { user, newest, change in
+            // The code of a form that is sent again is often too old. What it did before matters more.
+            guard user.totp == nil else { throw Self.alreadyOn }
+            guard newest == offered.mark else { throw Self.endedOffer }
+            guard let step else { throw Self.wrongCode }
+            user.totp = try change.kek.seal(offered.seed, at: Self.address(user.id, user.organizationID)).bytes
+            newest = Int64(step)
+        }
         return codes
     }
 
     /// The seed of an unconfirmed offer, in base 32.
     ///
-    /// - Returns: Nil if it was not offered to this person.
-    package func secret(of sealed: String, for signed: ConsoleSessions.AuthenticatedUser) -> String? {
-        guard let bytes = Data(base64URL: sealed).map(Array.init),
-            let seed = try? deployment.kek.open(bytes, at: Self.address(signed.userID, signed.session.organization.id))
-        else { return nil }
-        return seed.withBytes { Self.base32(Array($0)) }
+    /// - Returns: Nil if it was not offered to this person, or can't be confirmed any more.
+    package func secret(of sealed: String, for signed: ConsoleSessions.AuthenticatedUser) async throws -> String? {
+        guard let offered = opened(sealed, for: signed) else { return nil }
+        let isOpen = try await deployment.pool.withConnection { connection in
+            try connection.query(
+                "SELECT 1 FROM config.console_user WHERE user_id = $1 AND totp IS NULL AND totp_step = $2",
+                [.uuid(signed.userID), .int64(offered.mark)])
+        }
+        return isOpen.isEmpty ? nil : offered.seed.withBytes { Self.base32(Array($0)) }
     }
+
+    /// The seed of an offer, and `totp_step` of the time when it was made.
+    private func opened(_ sealed: String, for signed: ConsoleSessions.AuthenticatedUser) -> (seed: SecretBytes, mark: Int64)? {
+        guard let bytes = Data(base64URL: sealed).map(Array.init),
+            let content = try? deployment.kek.open(bytes, at: Self.offerAddress(signed.userID, signed.session.organization.id)),
+            content.count == OneTimePassword.seedLength + 8
+        else { return nil }
+        return content.withBytes { content in
+            let mark = content.suffix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+            return (
+                SecretBytes(copying: UnsafeRawBufferPointer(rebasing: content.prefix(OneTimePassword.seedLength))),
+                Int64(bitPattern: mark)
+            )
+        }
+    }
+
+    private static let wrongCode = FieldsealError(
+        .invalidArgument, "The code is not the one of this secret. Is the telephone's clock right?")
+    private static let alreadyOn = FieldsealError(
+        .invalidArgument,
+        "One-time passwords are on already, so nothing was changed. The recovery codes that were shown before still count. "
+            + "To use another authenticator, turn one-time passwords off first.")
+    private static let endedOffer = FieldsealError(
+        .invalidArgument,
+        "This secret has ended: one-time passwords were turned on or off since it was shown. Nothing was changed. Begin again.")
 
     /// Turns one-time passwords off, after checking one.
     ///
@@ -68,6 +109,17 @@ package struct SecondFactor: Sendable {
                 "Your role needs one-time passwords, so they can't be turned off. A System Administrator decides that for each role."
             )
         }
+        let checked = try await confirmed(code, of: signed)
+        // No time step counts while they are off. The negative moment ends all offers that were made before.
+        let mark = -Int64(Date().timeIntervalSince1970 * 1_000)
+        try await store([], for: signed, .secondFactorOff) { user, newest, _ in
+            guard constantTimeEqual(user.totp ?? [], checked.totp ?? []) else { throw Self.notHonoured }
+            (user.totp, newest) = (nil, mark)
+        }
+    }
+
+    /// The person whose code is right.
+    private func confirmed(_ code: String, of signed: ConsoleSessions.AuthenticatedUser) async throws -> ConsoleUsers.Row {
         let failures = AttemptLimiter(
             .known("code:\(signed.userID.text)"), from: signed.session.caller.address ?? "", policy: deployment.policy)
         let wait = try await deployment.pool.withConnection { try failures.begin(on: $0) }
@@ -90,7 +142,7 @@ package struct SecondFactor: Sendable {
                 "The code is wrong, and one-time passwords stay on. Type the code that the authenticator shows now, or a recovery code."
             )
         }
-        try await store(nil, 0, [], for: signed, .secondFactorOff) { constantTimeEqual($0.totp ?? [], checked.totp ?? []) }
+        return checked
     }
 
     /// Whether a person has one-time passwords.
@@ -101,33 +153,36 @@ package struct SecondFactor: Sendable {
         }
     }
 
-    /// - Parameter condition: Whether the verified row is the one that a code was checked for.
+    private static let notHonoured = FieldsealError(.accessDenied, "This account is not honoured.")
+
+    private static func newCodes() throws -> [String] {
+        try (0..<recoveryCodeCount).map { _ in grouped(base32(try randomBytes(count: 10))) }
+    }
+
+    /// Changes a person's one-time passwords, and replaces their recovery codes.
+    ///
+    /// - Parameter edit: Decides under the lock of the row. It may change the sealed seed and the newest time step.
     private func store(
-        _ totp: [UInt8]?,
-        _ step: Int,
         _ codes: [String],
         for signed: ConsoleSessions.AuthenticatedUser,
         _ kind: SecurityEvent.Kind,
-        if condition: @Sendable (ConsoleUsers.Row) -> Bool = { _ in true }
+        _ edit: @Sendable (inout ConsoleUsers.Row, _ newest: inout Int64, AttestedChange) throws -> Void
     ) async throws {
         try await deployment.pool.withConnection { connection in
             let organization = signed.session.organization
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 let rows = try connection.query(
-                    "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1 FOR UPDATE",
+                    "SELECT \(ConsoleUsers.columns), u.totp_step FROM config.console_user AS u WHERE u.user_id = $1 FOR UPDATE",
                     [.uuid(signed.userID)])
-                guard let (found, tag) = try rows.first.flatMap(ConsoleUsers.row),
-                    try change.grants.authenticates(found.grant, tag: tag, under: deployment.kek), condition(found)
-                else { throw FieldsealError(.accessDenied, "This account is not honoured.") }
+                guard let row = rows.first, let (found, tag) = try ConsoleUsers.row(row),
+                    try change.grants.authenticates(found.grant, tag: tag, under: deployment.kek)
+                else { throw Self.notHonoured }
                 var user = found
-                user.totp = try totp.map { offered in
-                    // The offer was sealed under the key-encryption key of that time.
-                    let address = Self.address(user.id, user.organizationID)
-                    return try change.kek.seal(change.kek.open(offered, at: address), at: address).bytes
-                }
+                var newest = try row.decode(ConsoleUsers.columnCount, as: Int64.self)
+                try edit(&user, &newest, change)
                 _ = try connection.query(
                     "UPDATE config.console_user SET totp = $2, totp_step = $3, tag = $4 WHERE user_id = $1",
-                    [.uuid(user.id), .bytes(user.totp), .int64(Int64(step)), .bytes(try change.grant(user.grant))])
+                    [.uuid(user.id), .bytes(user.totp), .int64(newest), .bytes(try change.grant(user.grant))])
                 try Self.removeCodes(of: user.id, &change, on: connection)
                 for code in codes {
                     let grant = Self.grant(try Self.hash(code), of: user)
@@ -196,6 +251,10 @@ package struct SecondFactor: Sendable {
 
     package static func address(_ user: UUID, _ organization: UUID) -> CellAddress {
         CellAddress(organization: organization, record: user, attribute: "consoleuser.totp")
+    }
+
+    private static func offerAddress(_ user: UUID, _ organization: UUID) -> CellAddress {
+        CellAddress(organization: organization, record: user, attribute: "consoleuser.offer")
     }
 
     private static func hash(_ code: String) throws -> [UInt8] {

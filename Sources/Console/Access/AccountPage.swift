@@ -74,8 +74,12 @@ extension Console {
         let factor = SecondFactor(deployment)
         switch action {
         case "offer":
-            let offer = try factor.offer(to: signed)
-            return try await accountPage(visit, offered(offer.secret, offer.sealed, visit, signed))
+            do {
+                let offer = try await factor.offer(to: signed)
+                return try await accountPage(visit, offered(offer.secret, offer.sealed, visit, signed))
+            } catch let error as FieldsealError where error.code == .invalidArgument {
+                return try await accountPage(visit, ["codeProblem": visit.texts.told(error.message)], status: .badRequest)
+            }
         case "confirm":
             let sealed = visit.form["sealed"] ?? ""
             do {
@@ -84,7 +88,7 @@ extension Console {
             } catch let error as FieldsealError where error.code == .invalidArgument {
                 // After a mistyped code the secret stays, because it is in the authenticator already.
                 var values: [String: Any] = ["codeProblem": visit.texts.told(error.message)]
-                if let secret = factor.secret(of: sealed, for: signed) {
+                if let secret = try await factor.secret(of: sealed, for: signed) {
                     values.merge(offered(secret, sealed, visit, signed)) { _, new in new }
                 }
                 return try await accountPage(visit, values, status: .badRequest)

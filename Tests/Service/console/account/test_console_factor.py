@@ -1,0 +1,83 @@
+"""Two-step sign-in under Account: each offer is confirmed once, and the factor in force is replaced by nobody who has no code of it."""
+
+import re
+
+from one_time import one_time_password
+from test_console_access import Visitor, password, person, text
+
+ON = "Two-step sign-in is on already"
+
+
+def offered(visitor):
+    """The secret of a new offer, and the offer itself."""
+    page = visitor.send("account/offer").text
+    secret = re.search(r'class="secret">([A-Z2-7 ]+)<', page)[1].replace(" ", "")
+    return secret, re.search(r'name="sealed" value="([\w-]+)"', page)[1]
+
+
+def codes_of(answer):
+    return re.findall(r"<li><code>([A-Z2-7-]{19})</code>", answer.text)
+
+
+def stored(console, name):
+    """All that the database has of a person's second factor."""
+    return console.sql(
+        "SELECT totp, tag, totp_step, (SELECT array_agg(hash ORDER BY hash) FROM config.console_recovery_code AS c WHERE c.user_id = u.user_id)"
+        " FROM config.console_user AS u WHERE name = %s", [name])
+
+
+def signed_in(console, name):
+    person(console, name)
+    return Visitor(console, name, password(name))
+
+
+def turned_on(visitor, step=-1):
+    """Turns two-step sign-in on: the secret and the recovery codes."""
+    secret, sealed = offered(visitor)
+    codes = codes_of(visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret, step)))
+    assert len(codes) == 10
+    return secret, codes
+
+
+def test_an_offer_that_is_confirmed_twice_changes_nothing_the_second_time(console):
+    visitor = signed_in(console, "of one confirm")
+    secret, sealed = offered(visitor)
+    first = visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret, -1))
+    codes, before = codes_of(first), stored(console, "of one confirm")
+    assert len(codes) == 10
+    # The same code again, as a reload sends it; a newer one; and one that is too old by then.
+    for code in (one_time_password(secret, -1), one_time_password(secret), "000000"):
+        again = visitor.send("account/confirm", sealed=sealed, code=code)
+        said = text(again)
+        assert again.status_code == 400 and ON in said and "shown before still count" in said, said
+        assert not codes_of(again) and 'class="secret"' not in again.text and stored(console, "of one confirm") == before
+    assert len(console.sql("SELECT 1 FROM org_contoso.security_event WHERE event = 'one-time passwords turned on' AND actor = 'user:of one confirm'")) == 1
+    # The codes that were shown turn it off. The offer has ended then, too.
+    assert "is off" in text(visitor.send("account/end", code=codes[0]))
+    ended = visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret))
+    assert ended.status_code == 400 and "This secret has ended" in text(ended) and 'class="secret"' not in ended.text, text(ended)
+    assert stored(console, "of one confirm")[0][0] is None
+    assert len(turned_on(visitor)[1]) == 10
+
+
+def test_the_factor_in_force_is_not_replaced_without_a_code_of_it(console):
+    visitor = signed_in(console, "of two tabs")
+    old, new = offered(visitor), offered(visitor)
+    wrong = visitor.send("account/confirm", sealed=old[1], code="000000")
+    assert wrong.status_code == 400 and "not the one of this secret" in text(wrong) and old[1] in wrong.text
+    assert len(codes_of(visitor.send("account/confirm", sealed=new[1], code=one_time_password(new[0], -1)))) == 10
+    before = stored(console, "of two tabs")
+    for action, form in (("confirm", {"sealed": old[1], "code": one_time_password(old[0])}), ("offer", {})):
+        refused = visitor.send(f"account/{action}", **form)
+        assert refused.status_code == 400 and ON in text(refused) and "turn two-step sign-in off first" in text(refused), (action, text(refused))
+        assert 'class="secret"' not in refused.text and not codes_of(refused) and stored(console, "of two tabs") == before
+    german = Visitor(console, "of two tabs", password("of two tabs"))
+    assert german.answer.status_code == 403
+    # A password link changes the password, and leaves the factor and its codes.
+    admin = Visitor(console)
+    id = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'of two tabs'")[0][0]
+    link = admin.send("access/invite-user", id=id)
+    token = re.search(r"invitation\?token=([\w.-]+)", link.text)[1]
+    assert visitor.session.post(f"{console.pages}/invitation", {"token": token, "password": "chosen with a link", "again": "chosen with a link"}).status_code == 200
+    assert Visitor(console, "of two tabs", "chosen with a link").answer.status_code == 403
+    assert [row[0] for row in stored(console, "of two tabs")] == [before[0][0]] and stored(console, "of two tabs")[0][3] == before[0][3]
