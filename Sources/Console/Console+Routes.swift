@@ -58,7 +58,7 @@ extension Console {
         post(router, "fresh", instead: "overview", reauthenticate)
         get(router, "account", [.choice("done", ["passwordDone", "sessionDone", "codesOff"])], account)
         post(router, "account/waits", instead: "account", accountMeanwhile)
-        for action in ["offer", "confirm", "end", "password", "end-session"] {
+        for action in ["offer", "confirm", "end", "codes", "password", "end-session"] {
             post(router, "account/\(action)", instead: "account") { try await changeAccount(action, $0) }
         }
     }

@@ -35,7 +35,7 @@ package struct SecondFactor: Sendable {
         }
         guard let row = rows.first, try row.decode(0, as: Bool.self) else { throw Self.alreadyOn }
         let seed = try randomBytes(count: OneTimePassword.seedLength)
-        let mark = try row.decode(1, as: Int64.self)
+        let mark = Int64(try row.decode(1, as: Int.self))
         let content = (seed + withUnsafeBytes(of: mark.bigEndian, Array.init)).withUnsafeBytes { SecretBytes(copying: $0) }
         let cell = try signed.session.kek.seal(content, at: Self.offerAddress(signed.userID, signed.session.organization.id))
         return Offer(secret: Self.base32(seed), sealed: Data(cell.bytes).base64URL)
@@ -118,38 +118,66 @@ package struct SecondFactor: Sendable {
         }
     }
 
+    /// Replaces the recovery codes, after checking a code as ``end(_:for:)`` does.
+    ///
+    /// - Returns: The new recovery codes. Those of before are not accepted any more.
+    package func replaceRecoveryCodes(_ code: String, for signed: ConsoleSessions.AuthenticatedUser) async throws -> [String] {
+        let checked = try await confirmed(code, of: signed)
+        guard checked.totp != nil else {
+            throw FieldsealError(.invalidArgument, "One-time passwords are off, so there are no recovery codes.")
+        }
+        let codes = try Self.newCodes()
+        try await store(codes, for: signed, .recoveryCodesReplaced) { user, _, _ in
+            guard let totp = user.totp, constantTimeEqual(totp, checked.totp ?? []) else { throw Self.notHonoured }
+        }
+        return codes
+    }
+
     /// The person whose code is right.
     private func confirmed(_ code: String, of signed: ConsoleSessions.AuthenticatedUser) async throws -> ConsoleUsers.Row {
         let failures = AttemptLimiter(
             .known("code:\(signed.userID.text)"), from: signed.session.caller.address ?? "", policy: deployment.policy)
         let wait = try await deployment.pool.withConnection { try failures.begin(on: $0) }
         if wait > .zero { try await Task.sleep(for: wait) }
-        let checked = try await deployment.pool.withConnection { connection -> ConsoleUsers.Row? in
+        let (checked, verdict) = try await deployment.pool.withConnection { connection -> (ConsoleUsers.Row?, Verdict) in
             let rows = try connection.query(
                 "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1", [.uuid(signed.userID)])
-            guard let (user, _) = try rows.first.flatMap(ConsoleUsers.row),
-                try user.totp == nil || self.isRight(code, for: user, in: signed.session.organization, on: connection)
-            else {
+            let user = try rows.first.flatMap(ConsoleUsers.row)?.row
+            let verdict = try user.map { try self.verdict(on: code, for: $0, in: signed.session.organization, on: connection) }
+            guard verdict == .right else {
                 try failures.fail(on: connection)
-                return nil
+                return (nil, verdict ?? .wrong)
             }
             try failures.succeed(on: connection)
-            return user
+            return (user, .right)
         }
         guard let checked else {
             throw FieldsealError(
                 .invalidArgument,
-                "The code is wrong, and one-time passwords stay on. Type the code that the authenticator shows now, or a recovery code."
-            )
+                verdict == .used
+                    ? "The code was used already, and nothing was changed. Wait until the authenticator shows the next one."
+                    : "The code is wrong, and one-time passwords stay on. "
+                        + "Type the code that the authenticator shows now, or a recovery code.")
         }
         return checked
     }
 
-    /// Whether a person has one-time passwords.
-    package func isOn(for signed: ConsoleSessions.AuthenticatedUser) async throws -> Bool {
+    /// The number of recovery codes that a person has left.
+    ///
+    /// - Returns: Nil without one-time passwords.
+    package func recoveryCodes(for signed: ConsoleSessions.AuthenticatedUser) async throws -> Int? {
         try await deployment.pool.withConnection { connection in
-            try connection.query("SELECT totp IS NOT NULL FROM config.console_user WHERE user_id = $1", [.uuid(signed.userID)])
-                .first?.decode(0) ?? false
+            let state = try OrganizationState.read(signed.session.organization.name, in: deployment, on: connection)
+            let rows = try connection.query(
+                "SELECT \(ConsoleUsers.columns) FROM config.console_user AS u WHERE u.user_id = $1", [.uuid(signed.userID)])
+            guard let user = try rows.first.flatMap(ConsoleUsers.row)?.row, user.totp != nil else { return nil }
+            let codes = try connection.query(
+                "SELECT hash, tag FROM config.console_recovery_code WHERE user_id = $1 AND tag IS NOT NULL", [.uuid(user.id)])
+            return try codes.filter { row in
+                let grant = Self.grant(try row.decode(0, as: PostgresBytes.self).bytes, of: user)
+                return try state.grants.authenticates(
+                    grant, tag: row.decode(1, as: PostgresBytes.self).bytes, under: deployment.kek)
+            }.count
         }
     }
 
@@ -178,7 +206,7 @@ package struct SecondFactor: Sendable {
                     try change.grants.authenticates(found.grant, tag: tag, under: deployment.kek)
                 else { throw Self.notHonoured }
                 var user = found
-                var newest = try row.decode(ConsoleUsers.columnCount, as: Int64.self)
+                var newest = Int64(try row.decode(ConsoleUsers.columnCount, as: Int.self))
                 try edit(&user, &newest, change)
                 _ = try connection.query(
                     "UPDATE config.console_user SET totp = $2, totp_step = $3, tag = $4 WHERE user_id = $1",
@@ -213,17 +241,28 @@ package struct SecondFactor: Sendable {
         Grant(name(user.id, hash), [Grant.field(user.totp)])
     }
 
+    /// What a code is worth. Only a person who is signed in is told that it was used.
+    private enum Verdict {
+        case right, used, wrong
+    }
+
     /// Whether a code is a current one-time password of the person, or one of their recovery codes. Each is accepted once.
     func isRight(
         _ code: String, for user: ConsoleUsers.Row, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> Bool {
-        guard let totp = user.totp else { return true }
+        try verdict(on: code, for: user, in: organization, on: connection) == .right
+    }
+
+    private func verdict(
+        on code: String, for user: ConsoleUsers.Row, in organization: Organization, on connection: isolated PostgresConnection
+    ) throws -> Verdict {
+        guard let totp = user.totp else { return .right }
         let seed = try deployment.kek.open(totp, at: Self.address(user.id, user.organizationID))
         if let step = try Self.step(of: code, seed: seed) {
             let taken = try connection.query(
                 "UPDATE config.console_user SET totp_step = $2 WHERE user_id = $1 AND totp_step < $2 RETURNING 1",
                 [.uuid(user.id), .int64(Int64(step))])
-            return !taken.isEmpty
+            return taken.isEmpty ? .used : .right
         }
         let grant = Self.grant(try Self.hash(code), of: user)
         return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
@@ -232,9 +271,9 @@ package struct SecondFactor: Sendable {
                 [.uuid(user.id), .bytes(try Self.hash(code))])
             guard let row = used.first, !row.isNull(0),
                 try change.grants.authenticates(grant, tag: row.decode(0, as: PostgresBytes.self).bytes, under: deployment.kek)
-            else { return false }
+            else { return .wrong }
             try change.remove(grant.name)
-            return true
+            return .right
         }
     }
 

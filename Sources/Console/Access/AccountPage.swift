@@ -18,9 +18,11 @@ extension Console {
     func accountPage(_ visit: Visit, _ more: [String: Any], status: HTTPResponse.Status = .ok) async throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         let running = try await sessions.running(for: signed, token: visit.token ?? "")
+        let codes = try await SecondFactor(deployment).recoveryCodes(for: signed)
         var values: [String: Any] = [
             "title": visit.text("account"), "name": signed.name, "roleText": visit.text("role:\(visit.role.rawValue)"),
-            "roleWhy": visit.text("roleWhy:\(visit.role.rawValue)"), "isOn": try await SecondFactor(deployment).isOn(for: signed),
+            "roleWhy": visit.text("roleWhy:\(visit.role.rawValue)"), "isOn": codes != nil,
+            "codesLeft": orFalse(codes.map { visit.texts.count("codesLeft", $0) }),
             "secret": false, "hasCodes": false, "codeProblem": false, "passwordProblem": false,
             "firstStep": orFalse(firstStepText(visit)), "waits": orFalse(visit.form["waits"].flatMap { $0.isEmpty ? nil : $0 }),
             "sessions": running.map { entry -> [String: Any] in
@@ -100,6 +102,13 @@ extension Console {
             } catch let error as FieldsealError where [.invalidArgument, .requestQuotaExceeded].contains(error.code) {
                 return try await accountPage(visit, ["codeProblem": visit.texts.told(error.message)], status: .badRequest)
             }
+        case "codes":
+            do {
+                let codes = try await factor.replaceRecoveryCodes(visit.form["code"] ?? "", for: signed)
+                return try await accountPage(visit, ["codes": codes, "hasCodes": true])
+            } catch let error as FieldsealError where [.invalidArgument, .requestQuotaExceeded].contains(error.code) {
+                return try await accountPage(visit, ["codeProblem": visit.texts.told(error.message)], status: .badRequest)
+            }
         default: throw FieldsealError.noPage
         }
     }
@@ -112,8 +121,9 @@ extension Console {
             "Fieldseal:\(signed.name)@\(visit.organization)".addingPercentEncoding(withAllowedCharacters: .urlHostAllowed)
             ?? "Fieldseal"
         let link = "otpauth://totp/\(label)?secret=\(secret)&issuer=Fieldseal"
+        let groups = stride(from: 0, to: secret.count, by: 4).map { secret.dropFirst($0).prefix(4) }
         return [
-            "secret": secret, "sealed": sealed, "link": link,
+            "secret": groups.joined(separator: " "), "sealed": sealed, "link": link,
             "qr": orFalse(QRCode(link)?.svg(alternative: visit.text("qrCode"))),
         ]
     }

@@ -143,9 +143,9 @@ extension Console {
 
     private static let fieldsWithoutSecrets: Set = ["csrf", "id", "confirmed"]
 
-    /// Whether the one-time password is asked for too. The form that turns it off has one.
+    /// Whether the one-time password is asked for too. The forms that turn it off and replace recovery codes have one.
     private static func needsCode(_ signed: ConsoleSessions.AuthenticatedUser, for path: String?) -> Bool {
-        signed.hasSecondFactor && path != "account/end"
+        signed.hasSecondFactor && !["account/end", "account/codes"].contains(path)
     }
 
     private func freshPage(_ visit: Visit, kept: String?, asksCode: Bool, problem: String? = nil) async throws -> PageResponse {
@@ -217,7 +217,7 @@ extension Console {
         for action in Self.approvalActions {
             handlers["\(Self.approvalsPath)/\(action)"] = { try await decide(action, $0) }
         }
-        for action in ["offer", "confirm", "end", "end-session"] {
+        for action in ["offer", "confirm", "end", "codes", "end-session"] {
             handlers["account/\(action)"] = { try await changeAccount(action, $0) }
         }
         return handlers

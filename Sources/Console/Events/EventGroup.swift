@@ -11,9 +11,8 @@ enum EventGroup: String, CaseIterable {
         case .keyRead, .keyKept, .keyChanged, .keyActivated, .keyPurged, .keyChangeCancelled, .keyChangeRehearsed,
             .keyEncryptionKeyReplaced, .keyRefused, .keyControlSet, .approvalRequested, .approvalGiven, .approvalRefused:
             self = .keys
-        case .signedIn, .passwordConfirmed, .signedOut, .secondFactorOn, .secondFactorOff, .secondFactorPolicySet, .issuerAdded,
-            .issuerRemoved,
-            .identityLinked:
+        case .signedIn, .passwordConfirmed, .signedOut, .secondFactorOn, .secondFactorOff, .recoveryCodesReplaced,
+            .secondFactorPolicySet, .issuerAdded, .issuerRemoved, .identityLinked:
             self = .signIns
         case .userAdded, .userDisabled, .userChanged, .userRemoved, .systemUserDisabled, .systemUserEnabled, .roleGiven, .roleTaken,
             .memberAdded, .memberRemoved:

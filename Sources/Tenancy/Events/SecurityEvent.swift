@@ -35,6 +35,7 @@ package struct SecurityEvent: Sendable {
         case userChanged = "user changed"
         case secondFactorOn = "one-time passwords turned on"
         case secondFactorOff = "one-time passwords turned off"
+        case recoveryCodesReplaced = "recovery codes replaced"
         case secondFactorPolicySet = "one-time passwords required"
         case userRemoved = "user removed"
         case clientRemoved = "client removed"

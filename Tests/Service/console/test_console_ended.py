@@ -343,7 +343,7 @@ def test_a_form_waits_while_two_step_sign_in_is_turned_on(console, queue):
         assert account.status_code == 403 and waits and "is kept for half an hour" in text(account)
         post = tabs.visitor.session.post
         offered = post(f"{console.pages}/account/offer", {"csrf": hidden(account, "csrf"), "waits": waits})
-        secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered.text)[1], hidden(offered, "sealed")
+        secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered.text)[1], hidden(offered, "sealed")
         on = post(f"{console.pages}/account/confirm", {"csrf": tabs.csrf, "waits": hidden(offered, "waits"), "sealed": sealed, "code": one_time_password(secret)})
         assert "was not saved yet" in text(on) and len(re.findall(r"<li><code>", on.text)) == 10
         still = post(f"{console.pages}/sign-in/kept", {"kept": waits})

@@ -54,7 +54,7 @@ class Rotated:
         assert answer.status_code == 200, answer.text
         csrf = re.search(r'name="csrf" value="(\w+)"', answer.text)[1]
         offered = session.post(f"{self.pages}/account/offer", {"csrf": csrf}).text
-        self.secret = re.search(r'class="secret">([A-Z2-7]{32})<', offered)[1]
+        self.secret = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1]
         sealed = re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
         confirmed = session.post(f"{self.pages}/account/confirm", {"csrf": csrf, "sealed": sealed, "code": one_time_password(self.secret, -1)})
         self.codes = re.findall(r"<li><code>([A-Z2-7-]{19})</code>", confirmed.text)

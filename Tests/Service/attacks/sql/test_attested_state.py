@@ -369,7 +369,7 @@ def test_a_second_factor_is_not_turned_off_and_a_recovery_code_is_used_once(plac
     csrf = visitor.csrf()
     with place.put_back("console_user", f"name = '{person}'") as without:
         offered = visitor.page("account/offer", csrf=csrf).text
-        secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
+        secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
         confirmed = visitor.page("account/confirm", csrf=csrf, sealed=sealed, code=one_time_password(secret, -1)).text
         codes = re.findall(r"<li><code>([A-Z2-7-]{19})</code>", confirmed)
         assert len(codes) == 10 and not place.visit(person).is_in and place.visit(person, code=codes[0]).is_in

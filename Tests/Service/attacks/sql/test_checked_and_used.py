@@ -164,7 +164,7 @@ def test_a_second_factor_is_stored_over_no_row_that_sql_changed(place):
         visitor = place.visit(person)
         csrf = visitor.csrf()
         offered = visitor.page("account/offer", csrf=csrf).text
-        secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
+        secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
         answer = meanwhile(
             place, lambda: visitor.page("account/confirm", csrf=csrf, sealed=sealed, code=one_time_password(secret, -1)),
             f"UPDATE config.console_user SET {change} WHERE name = %s", [person])
@@ -180,7 +180,7 @@ def test_one_time_passwords_end_with_a_code_for_the_row_that_has_them(place):
     visitor = place.visit(person)
     csrf = visitor.csrf()
     offered = visitor.page("account/offer", csrf=csrf).text
-    secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
+    secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
     codes = re.findall(r"<li><code>([A-Z2-7-]{19})</code>", visitor.page("account/confirm", csrf=csrf, sealed=sealed, code=one_time_password(secret, -1)).text)
     visitor = place.visit(person, code=codes[0])
     csrf = visitor.csrf()

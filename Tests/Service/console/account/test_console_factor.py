@@ -51,7 +51,7 @@ def test_an_offer_that_is_confirmed_twice_changes_nothing_the_second_time(consol
         said = text(again)
         assert again.status_code == 400 and ON in said and "shown before still count" in said, said
         assert not codes_of(again) and 'class="secret"' not in again.text and stored(console, "of one confirm") == before
-    assert len(console.sql("SELECT 1 FROM org_contoso.security_event WHERE event = 'one-time passwords turned on' AND actor = 'user:of one confirm'")) == 1
+    assert len(console.sql("SELECT 1 FROM org_contoso.security_event WHERE kind = 'one-time passwords turned on' AND actor = 'user:of one confirm'")) == 1
     # The codes that were shown turn it off. The offer has ended then, too.
     assert "is off" in text(visitor.send("account/end", code=codes[0]))
     ended = visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret))
@@ -71,8 +71,6 @@ def test_the_factor_in_force_is_not_replaced_without_a_code_of_it(console):
         refused = visitor.send(f"account/{action}", **form)
         assert refused.status_code == 400 and ON in text(refused) and "turn two-step sign-in off first" in text(refused), (action, text(refused))
         assert 'class="secret"' not in refused.text and not codes_of(refused) and stored(console, "of two tabs") == before
-    german = Visitor(console, "of two tabs", password("of two tabs"))
-    assert german.answer.status_code == 403
     # A password link changes the password, and leaves the factor and its codes.
     admin = Visitor(console)
     id = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'of two tabs'")[0][0]
@@ -81,3 +79,53 @@ def test_the_factor_in_force_is_not_replaced_without_a_code_of_it(console):
     assert visitor.session.post(f"{console.pages}/invitation", {"token": token, "password": "chosen with a link", "again": "chosen with a link"}).status_code == 200
     assert Visitor(console, "of two tabs", "chosen with a link").answer.status_code == 403
     assert [row[0] for row in stored(console, "of two tabs")] == [before[0][0]] and stored(console, "of two tabs")[0][3] == before[0][3]
+
+
+def test_a_code_that_was_used_already_is_told_from_a_wrong_one(console):
+    visitor = signed_in(console, "of a used code")
+    # A code of the next step is still accepted after the clock went on.
+    secret, sealed = offered(visitor)
+    used = one_time_password(secret, 1)
+    codes = codes_of(visitor.send("account/confirm", sealed=sealed, code=used))
+    for action, code, said in (("end", used, "was used already, and nothing was changed"), ("end", "000000", "The code is wrong"),
+                               ("codes", used, "was used already, and nothing was changed"), ("codes", "AAAA-BBBB-CCCC-DDDD", "The code is wrong")):
+        answer = visitor.send(f"account/{action}", code=code)
+        assert answer.status_code == 400 and said in text(answer) and not codes_of(answer), (action, code, text(answer))
+    # Before a person is signed in, nothing is told of that kind.
+    refused = Visitor(console, "of a used code", password("of a used code")).session.post(
+        f"{console.pages}/sign-in", {"name": "of a used code", "password": password("of a used code"), "code": used})
+    assert refused.status_code == 403 and "used already" not in text(refused)
+    assert "is off" in text(visitor.send("account/end", code=codes[0]))
+
+
+def test_recovery_codes_are_counted_and_replaced(console):
+    visitor = signed_in(console, "of few codes")
+    assert "Recovery codes" not in text(visitor.get("account")) and "so there are no recovery codes" in text(visitor.send("account/codes", code="000000"))
+    secret, codes = turned_on(visitor)
+    assert "10 recovery codes are left." in text(visitor.get("account"))
+    assert Visitor(console, "of few codes", password("of few codes")).answer.status_code == 403
+    for code in codes[:9]:
+        answer = visitor.session.post(f"{console.pages}/sign-in", {"name": "of few codes", "password": password("of few codes"), "code": code})
+        assert answer.status_code == 200, text(answer)
+    page = visitor.get("account")
+    assert "1 recovery code is left." in text(page) and "To turn it off: one-time password, or a recovery code" in text(page)
+    replaced = visitor.send("account/codes", code=one_time_password(secret))
+    new = codes_of(replaced)
+    assert len(new) == 10 and not set(new) & set(codes) and "They are not shown again" in text(replaced) and "10 recovery codes are left." in text(replaced)
+    # Sent again, as a reload does, the form changes nothing.
+    code = replaced.request.body.rsplit("code=", 1)[1]
+    again = visitor.send("account/codes", code=code)
+    assert again.status_code == 400 and "used already" in text(again) and not codes_of(again)
+    assert "Recovery codes replaced" in text(Visitor(console).get("events?kind=signIns"))
+    assert console.sql("SELECT outcome FROM org_contoso.security_event WHERE kind = 'recovery codes replaced' AND actor = 'user:of few codes'") == [("succeeded",)]
+    # The old ones are void, the new ones count.
+    assert "The code is wrong" in text(visitor.send("account/end", code=codes[9])) and "is off" in text(visitor.send("account/end", code=new[0]))
+
+
+def test_an_offer_can_be_left_and_its_secret_is_read_in_groups(console):
+    visitor = signed_in(console, "of an offer left")
+    page = visitor.send("account/offer").text
+    secret = re.search(r'class="secret">([^<]*)<', page)[1]
+    assert re.fullmatch(r"(?:[A-Z2-7]{4} ){7}[A-Z2-7]{4}", secret) and f"secret={secret.replace(' ', '')}&" in page.replace("&amp;", "&")
+    assert re.search(r'<a class="button plain" href="/contoso/account">Cancel</a>', page)
+    assert stored(console, "of an offer left")[0][0] is None and "Turn on" in text(visitor.get("account"))

@@ -23,7 +23,7 @@ def test_people_and_clients_are_listed_with_role_last_use_factor_and_state(conso
     person(console, "listed-hedy"), person(console, "listed-off", "Email Administrator"), person(console, "listed-sql")
     hedy = Visitor(console, "listed-hedy", password("listed-hedy"))
     offered = hedy.send("account/offer").text
-    secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
+    secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
     assert len(re.findall(r"<li><code>", hedy.send("account/confirm", sealed=sealed, code=one_time_password(secret)).text)) == 10
     console.run("user", "disable", "listed-off")
     console.sql("UPDATE config.console_user SET role = 'System Administrator' WHERE name = 'listed-sql'")
@@ -59,7 +59,9 @@ def test_a_second_factor_is_scanned_and_its_codes_are_printed(console):
         press(driver, By.CSS_SELECTOR, "form[action$=offer] button")
         link = driver.find_element(By.CSS_SELECTOR, "a[href^='otpauth:']").get_attribute("href")
         secret = driver.find_element(By.CSS_SELECTOR, ".secret").text
-        assert f"secret={secret}" in link and link.startswith("otpauth://totp/Fieldseal%3Ascanning-ada%40contoso?")
+        # It is read in groups of four, and the link has it without gaps.
+        assert re.fullmatch(r"(?:[A-Z2-7]{4} ){7}[A-Z2-7]{4}", secret), secret
+        assert f"secret={secret.replace(' ', '')}&" in link and link.startswith("otpauth://totp/Fieldseal%3Ascanning-ada%40contoso?")
         # The code is what another encoder makes of the link.
         drawn = set(re.findall(r"M(\d+) (\d+)h1", driver.find_element(By.CSS_SELECTOR, ".qr path").get_attribute("d")))
         assert any(drawn == {(str(x + 4), str(y + 4)) for y, line in enumerate(modules(link, mask)) for x, dark in enumerate(line) if dark} for mask in range(8))

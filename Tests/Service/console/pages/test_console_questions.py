@@ -26,6 +26,7 @@ HARMLESS = {
     "account/offer": "shows a secret, and turns nothing on",
     "account/confirm": "takes a code of the secret; two-step sign-in can be turned off again",
     "account/end": "takes a code of the authenticator; two-step sign-in can be turned on again",
+    "account/codes": "takes a code of the authenticator",
     "account/password": "takes the present password, and the new one twice",
     "settings/data-encryption/strength": "judges what is typed",
     "settings/data-encryption/key": "shows the key, after the password was typed",
@@ -166,7 +167,7 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
                 seen.add(key(found, button))
     # What is on no page of this list: pages that answer forms, and those of a state that is not there.
     rare = {
-        "sign-in", "sign-in/kept", "fresh", "account/waits", "account/confirm", "account/end", "settings/data-encryption/strength", "settings/data-encryption/kept",
+        "sign-in", "sign-in/kept", "fresh", "account/waits", "account/confirm", "account/end", "account/codes", "settings/data-encryption/strength", "settings/data-encryption/kept",
         "settings/data-encryption/change?do=change", "settings/data-encryption/gone", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
         "settings/approvals/refuse", "access/enable-user", "access/enable-client", "views/remove", "records/:set/:id/do?do=approve", "records/:set/:id/do?do=enable",
         "records/:set/bulk", "records/:set/:id/reply-all"}

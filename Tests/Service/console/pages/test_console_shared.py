@@ -123,7 +123,7 @@ def test_a_confirmation_is_no_sign_in(console):
     assert "Confirmed with the password" in text(Visitor(console).get("events?actor=user:confirming"))
     # With two steps, both are named.
     offered = visitor.send("account/offer").text
-    secret, sealed = re.search(r'class="secret">([A-Z2-7]{32})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
+    secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1], re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
     visitor.send("account/confirm", sealed=sealed, code=one_time_password(secret))
     wrong = visitor.send("fresh", **{**ask(console, visitor), "password": password("confirming"), "code": "000000"})
     assert "The password or the one-time password is wrong." in text(wrong)
