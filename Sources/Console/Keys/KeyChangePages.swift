@@ -72,25 +72,26 @@ extension Console {
         guard text != nil || !isTyped else {
             return try await changePage(visit, problem: visit.text("typeKeyAgain"), isTyped: true, status: .badRequest)
         }
+        let judgement = text.map { KeyJudgement($0, visit.texts) }
+        if step != .change, let judgement, !judgement.isAccepted {
+            return try await changePage(visit, problem: judgement.text, isTyped: true, status: .badRequest)
+        }
         do {
             switch step {
             case .rehearse:
-                let figures = rehearsal(try await KeyAdministration(session, to: .rehearse).rehearseKeyChange(), visit)
+                var figures = rehearsal(try await KeyAdministration(session, to: .rehearse).rehearseKeyChange(), visit)
                 guard let text else {
                     return try await changePage(visit, kept: visit.form["confirms"] == nil ? nil : "", rehearsal: figures)
                 }
+                figures["key"] = orFalse(judgement.map { ["text": $0.text, "style": $0.warning == nil ? "hint" : "warning"] })
                 let again = try secrets.sealed(text, for: "key")
                 return try await changePage(
                     visit, isTyped: true, kept: visit.form["confirms"] == nil ? nil : again, rehearsal: figures,
-                    warning: KeyJudgement(text, visit.texts).warning)
+                    warning: judgement?.warning)
             case .review:
                 guard let text else { return try await changePage(visit, kept: "") }
-                let judgement = KeyJudgement(text, visit.texts)
-                guard judgement.isAccepted else {
-                    return try await changePage(visit, problem: judgement.text, isTyped: true, status: .badRequest)
-                }
                 return try await changePage(
-                    visit, isTyped: true, kept: try secrets.sealed(text, for: "key"), warning: judgement.warning)
+                    visit, isTyped: true, kept: try secrets.sealed(text, for: "key"), warning: judgement?.warning)
             case .change:
                 // A browser that disconnects does not stop a change.
                 _ = try await Task {

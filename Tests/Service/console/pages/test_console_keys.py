@@ -51,3 +51,20 @@ def test_a_confirmed_password_that_is_sent_again_says_what_may_be_done(console):
     assert "signed in" not in said and "Your password is confirmed already" in said and "nothing was saved" not in said.lower(), said
     [back] = re.findall(r'<a class="button" href="([^"]+)">Go back without sending', reloaded.text)
     assert admin.session.get(f"{console.dev['baseURL']}{html.unescape(back)}").url.split("?")[0].endswith(PAGE)
+
+
+def test_a_test_run_judges_the_typed_key_as_the_change_does(console):
+    admin, before = Visitor(console), version(console)
+    fields = form(admin.get(f"{PAGE}/change").text, f"{PAGE}/change").fields
+    for do in ("rehearse", "review"):
+        refused = admin.send(f"{PAGE}/change", **fields | {"key": "weak"}, do=do)
+        said = text(refused)
+        assert refused.status_code == 400 and "This key is too weak" in said and "A change would succeed" not in said, (do, said)
+        assert "The key that you typed was not kept" in said
+    for key, said in (("A-key-that-was-typed-12345", "This key meets the rules."), ("Password-2026", "it looks guessable")):
+        tried = text(admin.send(f"{PAGE}/change", **fields | {"key": key}, do="rehearse"))
+        assert said in tried and "A change would succeed" in tried and "The key that you typed was not kept" in tried, tried
+    # The one that is confirmed is kept, and a test run says nothing else of it.
+    kept = admin.send(f"{PAGE}/change", **confirming(admin, key="A-key-that-was-typed-12345"), do="rehearse")
+    assert "A change would succeed" in text(kept) and "was not kept" not in text(kept) and "key!kept" in kept.text
+    assert version(console) == before
