@@ -21,6 +21,7 @@ extension Console {
         func span(_ seconds: Int?) -> Any { orFalse(seconds.map(visit.texts.span)) }
         var values: [String: Any] = [
             "title": visit.text("approvals"), "lead": visit.text("approvalsLead"), "command": "fieldseal key control",
+            "addresses": visit.text("view:mailbox.unapproved"),
             "isFree": control.approvalSeconds == nil && control.signInSeconds == nil,
             "approvalTime": span(control.approvalSeconds), "signInTime": span(control.signInSeconds),
         ]

@@ -82,7 +82,7 @@ def test_a_second_factor_is_scanned_and_its_codes_are_printed(console):
 
 MAIL = ["Mailboxes", "Server profiles", "Queues", "User settings", "E-mails", "Alerts"]
 GROUPS = {
-    "System Administrator": [("", ["Overview"]), ("Mail", MAIL), ("Security", ["Data Encryption", "Approvals", "Security events", "Changes"]),
+    "System Administrator": [("", ["Overview"]), ("Mail", MAIL), ("Security", ["Data Encryption", "Second person", "Security events", "Changes"]),
                              ("Administration", ["Access", "Sign-in rules", "Retention"])],
     "Email Administrator": [("", ["Overview"]), ("Mail", [page for page in MAIL if page != "E-mails"])],
     "Basic User": [("", ["Overview"]), ("Mail", None)],
