@@ -88,18 +88,10 @@ extension Console {
     ) async throws -> PageResponse {
         try Self.require(.create, .email, visit)
         let sender = try await offeredSender(visit, record)
-        var boxes = try await mailboxes(Self.chosenFromList + 1, where: Self.sendingMailboxes, visit)
-        // If none can send, all are offered: sending tells what a mailbox lacks.
-        if boxes.isEmpty { boxes = try await mailboxes(Self.chosenFromList + 1, visit) }
-        guard !boxes.isEmpty else { return noMailboxPage(visit) }
         let typed = problem == nil ? [:] : visit.form
-        // A mailbox that was chosen stays.
-        let chosenID = typed["from"].flatMap(UUID.init(text:)) ?? sender?.id
-        if let chosenID, !boxes.contains(where: { $0.id == chosenID }),
-            let name = try await RecordNames(["mailbox": [chosenID]], try visit.session())[chosenID]
-        {
-            boxes.append((chosenID, name))
-        }
+        let (boxes, doubt) = try await senders(
+            Self.chosenFromList + 1, chosen: typed["from"].flatMap(UUID.init(text:)) ?? sender?.id, visit)
+        guard !boxes.isEmpty else { return try await noMailboxPage(visit) }
         let path = record.map { "\(visit.root)/records/emails/\($0.id.text)" } ?? "\(visit.root)/records/emails"
         let subject = try record.map { try Self.subject(of: $0, composing) } ?? ""
         let before = try await recipientsBefore(record, composing, visit)
@@ -137,6 +129,7 @@ extension Console {
         values["isList"] = boxes.count <= Self.chosenFromList
         values["problem"] = problem
         return .page("compose", values, status: status)
+        values["doubt"] = orFalse(doubt)
     }
 
     /// The recipients that an e-mail takes over from an earlier one, beside those who are answered.

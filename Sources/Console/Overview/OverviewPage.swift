@@ -105,12 +105,14 @@ extension Console {
 
     private func mailboxFindings(_ counts: MailboxCounts, _ visit: Visit) -> [[String: Any]] {
         let kinds: [(MailboxState, String)] = [(.failing, "bad"), (.unapproved, "warn")]
+        let mayApprove = MailboxAction.approve.isAllowed(for: visit.roles)
         return kinds.compactMap { state, style in
             let count = counts[state]
             guard count > 0 else { return nil }
             return [
                 "severity": style, "level": visit.text(style == "bad" ? "severity:error" : "severity:warning"),
-                "text": visit.texts.count("attention:\(state.rawValue)", count), "what": visit.text("do:\(state.rawValue)"),
+                "text": visit.texts.count("attention:\(state.rawValue)", count),
+                "what": visit.text(state == .unapproved && !mayApprove ? "ask:unapproved" : "do:\(state.rawValue)"),
                 "href": "\(visit.root)/records/mailboxes?status=\(state.rawValue)", "button": visit.text("showThem"),
                 "message": false,
             ]

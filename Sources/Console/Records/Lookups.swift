@@ -32,7 +32,7 @@ extension Console {
 
     /// Suggestions of mailboxes that e-mails can be sent from.
     func senderNames(_ text: String?, _ visit: Visit) async throws -> [String] {
-        var conditions = [Self.sendingMailboxes]
+        var conditions = [Self.sendingMailboxes, try await permittedMailboxes(visit)]
         if let text { conditions.append(.any(["name", "emailaddress"].map { .like(.init($0), .holding(text)) })) }
         return try await mailboxes(Self.offered, where: .all(conditions), visit).map(\.name)
     }

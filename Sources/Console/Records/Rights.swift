@@ -1,5 +1,6 @@
 import Foundation
 import HTTPTypes
+import JSON
 import Model
 import Records
 import Tenancy
@@ -42,9 +43,40 @@ extension Console {
         return try await !mailboxes(1, visit).isEmpty
     }
 
-    /// The page in place of a new e-mail for a person without a mailbox.
-    func noMailboxPage(_ visit: Visit) -> PageResponse {
+    /// The condition for mailboxes of users and queues as which a person may send.
+    func permittedMailboxes(_ visit: Visit) async throws -> Filter {
+        guard let senders = try await visit.session().permittedSenders() else { return .constant(true) }
+        return senders.isEmpty ? .constant(false) : .isIn(.init("regardingobjectid"), senders.map { .text($0.text) })
+    }
+
+    /// The mailboxes to choose a sender from, and what is said before sending from one of them.
+    ///
+    /// - Parameter chosen: A mailbox that stays in the list if the person may send from it.
+    func senders(
+        _ limit: Int, chosen: UUID?, _ visit: Visit
+    ) async throws -> (boxes: [(id: UUID, name: String)], doubt: String?) {
+        let permitted = try await permittedMailboxes(visit)
+        var boxes = try await mailboxes(limit, where: .all([permitted, Self.sendingMailboxes]), visit)
+        var doubt: String?
+        // If none can send, all are offered: sending tells what a mailbox lacks.
+        if boxes.isEmpty {
+            boxes = try await mailboxes(limit, where: permitted, visit)
+            doubt = visit.text("noneSends")
+        }
+        guard !boxes.isEmpty, let chosen, !boxes.contains(where: { $0.id == chosen }) else { return (boxes, doubt) }
+        let isChosen = Filter.compare(.init("mailboxid"), .equal, .text(chosen.text))
+        let found = try await mailboxes(1, where: .all([permitted, isChosen]), visit)
+        let name = try await RecordNames(["mailbox": [chosen]], try visit.session())[chosen]
+        let sends = try await !mailboxes(1, where: .all([permitted, isChosen, Self.sendingMailboxes]), visit).isEmpty
+        if !sends, let name { doubt = visit.text(found.isEmpty ? "mayNotSendFrom" : "doesNotSend", ["name": name]) }
+        return (boxes + found, doubt)
+    }
+
+    /// The page in place of a new e-mail for a person who has no mailbox, or may send from none.
+    func noMailboxPage(_ visit: Visit) async throws -> PageResponse {
         let mayConnect = Self.may(.create, .mailbox, visit)
-        return visit.message("newEmail", visit.text(mayConnect ? "empty:mailbox" : "noMailboxOfYours"), status: .conflict)
+        let seesSome = try await !mailboxes(1, visit).isEmpty
+        let text: String = seesSome ? "sendsFromNone" : mayConnect ? "empty:mailbox" : "noMailboxOfYours"
+        return visit.message("newEmail", visit.text(text), status: .conflict)
     }
 }

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 import JSON
 import Model
 import PostgresClient
@@ -81,6 +81,26 @@ extension Session {
         }
         return row
     }
+
+    /// The users and queues with mailboxes as which the caller may send.
+    ///
+    /// - Returns: Nil if the caller may send as all of them.
+    package func permittedSenders() async throws -> [UUID]? {
+        guard caller.role != .systemAdministrator else { return nil }
+        let sql = """
+            SELECT s.partyid FROM (SELECT DISTINCT regardingobjectid AS partyid, regardingobjecttypecode AS type
+                                     FROM \(organization.qualified("mailbox")) WHERE regardingobjectid IS NOT NULL) AS s
+              \(SenderRule.records(in: organization, type: "s.type"))
+             WHERE \(SenderRule.allows("$1", in: organization)) LIMIT \(Self.senderLimit)
+            """
+        let user = caller.systemUserID
+        return try await deployment.pool.withConnection { connection -> [UUID] in
+            try connection.query(sql, [.uuid(user)]).map { try $0.decode(0) }
+        }
+    }
+
+    /// How many users and queues are looked for.
+    private static let senderLimit = 1_000
 
     private func requireSendable(_ row: PostgresRow) throws {
         func refuse(_ why: String) -> FieldsealError { FieldsealError(.invalidArgument, why) }
