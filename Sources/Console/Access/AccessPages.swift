@@ -57,7 +57,7 @@ extension Console {
 
     private func badge(_ isAuthentic: Bool, _ disabledOn: Date?, _ visit: Visit) -> [String: Any] {
         [
-            "style": !isAuthentic ? "bad" : disabledOn == nil ? "good" : "",
+            "style": !isAuthentic ? "bad long" : disabledOn == nil ? "good" : "",
             "text": visit.text(!isAuthentic ? "notHonoured" : disabledOn == nil ? "enabled" : "disabled"),
         ]
     }

@@ -7,38 +7,66 @@ struct BreakableText {
     /// The characters of each piece of a longer part.
     private static let pieceSize = 10
 
-    let parts: [String]
+    /// A part of the text, at whose end a line may end.
+    struct Part: Equatable {
+        var text: String
+        /// Whether a line may end here also where there is room: behind the `@` of an address, or inside of a side that is long itself.
+        var isAlways = false
+    }
 
-    init(_ text: String) {
+    let parts: [Part]
+    /// Whether each long word is an address.
+    let isAddress: Bool
+    /// Whether the text is one address that stays on one line where a list has room.
+    let isWhole: Bool
+
+    /// - Parameter whole: An address of at most so many characters stays on one line where a list has room.
+    init(_ text: String, whole: Int = 0) {
         let words = text.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
-        guard words.contains(where: { $0.count > Self.shortWord }) else {
-            parts = [text]
-            return
-        }
-        var parts = [""]
+        let long = words.filter { $0.count > Self.shortWord }
+        isAddress = !long.isEmpty && long.allSatisfy(Self.isAddress)
+        isWhole = isAddress && words.count == 1 && text.count <= whole
+        var parts = [Part(text: "")]
         for (index, word) in words.enumerated() {
-            if index > 0 { parts[parts.count - 1] += " " }
-            let pieces = word.count > Self.shortWord ? Self.pieces(of: word) : [word]
-            parts[parts.count - 1] += pieces[0]
+            if index > 0 { parts[parts.count - 1].text += " " }
+            let pieces = word.count <= Self.shortWord ? [Part(text: word)] : Self.pieces(of: word, whole)
+            parts[parts.count - 1].text += pieces[0].text
+            parts[parts.count - 1].isAlways = pieces[0].isAlways
             parts += pieces.dropFirst()
         }
         self.parts = parts
     }
 
-    /// The parts of a word: divided before an `@` or a full stop, behind other signs, and every few characters where a part is still too long.
-    private static func pieces(of word: String) -> [String] {
+    /// Whether a word is an address, perhaps with a comma behind it.
+    private static func isAddress(_ word: String) -> Bool {
+        let sides = word.split(separator: "@", omittingEmptySubsequences: false)
+        return sides.count == 2 && !sides[0].isEmpty && sides[1].contains { $0.isLetter }
+    }
+
+    /// The parts of a word. An address is divided behind its `@` first.
+    private static func pieces(of word: String, _ whole: Int) -> [Part] {
+        guard isAddress(word), let at = word.firstIndex(of: "@") else { return fine(word, isAlways: true) }
+        guard word.count > whole else { return fine(word, isAlways: false) }
+        let sides = [String(word[...at]), String(word[word.index(after: at)...])]
+        var parts = sides.flatMap { fine($0, isAlways: $0.count > longestPart) }
+        if let end = parts.firstIndex(where: { $0.text.hasSuffix("@") }) { parts[end].isAlways = true }
+        return parts
+    }
+
+    /// The parts of a text without spaces: divided before a full stop, behind other signs, and every few characters where a part is
+    /// still too long.
+    private static func fine(_ word: String, isAlways: Bool) -> [Part] {
         var pieces = [""]
         for letter in word {
             let last = pieces[pieces.count - 1]
-            let isBefore = letter == "@" || letter == "."
-            let isBehind = last.last.map { "-_/:;,&=".contains($0) } ?? false
-            if !last.isEmpty, isBefore || isBehind {
+            let isBehind = last.last.map { "-_/:;,&=@".contains($0) } ?? false
+            if !last.isEmpty, letter == "." || isBehind {
                 pieces.append(String(letter))
             } else {
                 pieces[pieces.count - 1].append(letter)
             }
         }
-        return pieces.flatMap { piece in piece.count > longestPart ? Self.steps(of: piece) : [piece] }
+        return pieces.flatMap { $0.count > longestPart ? Self.steps(of: $0) : [$0] }.map { Part(text: $0, isAlways: isAlways) }
     }
 
     private static func steps(of piece: String) -> [String] {

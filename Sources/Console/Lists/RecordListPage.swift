@@ -250,7 +250,7 @@ extension Console {
             let value = try record.value(of: name)
             var cell: [String: Any] = [
                 "label": label(name, request.entity, visit), "href": false, "badge": false, "time": false, "text": "",
-                "kind": kind(name, index, request, visit), "parts": [String](),
+                "kind": kind(name, index, request, visit), "parts": [[String: Any]](),
             ]
             if name == "state" {
                 let state = try MailboxState(record)
@@ -293,15 +293,18 @@ extension Console {
         return label(name, request.entity, visit).count <= Self.briefLabel ? "side brief" : "side"
     }
 
-    /// How long a sender is that is not divided.
-    private static let senderLength = 28
+    /// How long an address is that has room in its column.
+    private static let wholeAddresses = ["sender": 28, "emailaddress": 24, "emailusername": 24]
 
     /// The cell with its text in parts, between which a line may end: `parts` has all but the last one, and `text` the last one.
     private static func withBreaks(_ column: String, _ cell: [String: Any]) -> [String: Any] {
-        guard let text = cell["text"] as? String else { return cell }
-        // A sender is one address, for which a column has room.
-        let parts = column == "sender" && text.count <= senderLength ? [text] : BreakableText(text).parts
-        return cell.merging(["parts": Array(parts.dropLast()), "text": parts.last ?? ""]) { _, new in new }
+        guard let text = cell["text"] as? String, let kind = cell["kind"] as? String else { return cell }
+        let breakable = BreakableText(text, whole: wholeAddresses[column] ?? 0)
+        let more: String = breakable.isWhole ? " address whole" : breakable.isAddress ? " address" : ""
+        let parts = breakable.parts.dropLast().map { ["text": $0.text, "isAlways": $0.isAlways] as [String: Any] }
+        return cell.merging([
+            "parts": parts, "text": breakable.parts.last?.text ?? "", "kind": kind + more,
+        ]) { _, new in new }
     }
 
     /// The colors of an e-mail's and an alert's state.

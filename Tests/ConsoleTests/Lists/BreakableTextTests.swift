@@ -4,20 +4,37 @@ import Testing
 
 @Suite("Where a line of a list may end")
 struct BreakableTextTests {
+    private func texts(_ text: String) -> [String] { BreakableText(text).parts.map(\.text) }
+
     @Test("Words are whole up to 20 letters, and addresses end a line at their signs")
     func parts() {
-        #expect(BreakableText("Kundendienstpostfach Süd").parts == ["Kundendienstpostfach Süd"])
-        #expect(BreakableText("a@b.test").parts == ["a@b.test"])
-        #expect(BreakableText("customer@elsewhere.test").parts == ["customer", "@elsewhere", ".test"])
-        #expect(BreakableText("To anna-maria@contoso.test, all").parts == ["To anna-", "maria", "@contoso", ".test, all"])
-        #expect(BreakableText(String(repeating: "x", count: 45)).parts.map(\.count) == [10, 10, 10, 10, 5])
-        #expect(BreakableText("").parts == [""])
+        #expect(texts("Kundendienstpostfach Süd") == ["Kundendienstpostfach Süd"])
+        #expect(texts("a@b.test") == ["a@b.test"])
+        #expect(texts("customer@elsewhere.test") == ["customer@", "elsewhere", ".test"])
+        #expect(texts("To anna-maria@contoso.test, all") == ["To anna-", "maria@", "contoso", ".test, all"])
+        #expect(texts(String(repeating: "x", count: 45)).map(\.count) == [10, 10, 10, 10, 5])
+        #expect(texts("") == [""])
+    }
+
+    @Test("Where there is room, an address ends a line behind its @ alone, and a short one nowhere")
+    func addresses() {
+        func always(_ text: String, whole: Int = 0) -> [String] {
+            BreakableText(text, whole: whole).parts.filter(\.isAlways).map(\.text)
+        }
+        #expect(always("customer@elsewhere.test") == ["customer@"])
+        #expect(always("customer@elsewhere.test", whole: 24).isEmpty)
+        #expect(always("a.customer@elsewhere.test, other@elsewhere.test +3") == ["customer@", "other@"])
+        #expect(always("ours@a-very-long-domain.elsewhere.example").contains("long-"))
+        #expect(BreakableText("customer@elsewhere.test", whole: 24).isWhole)
+        #expect(!BreakableText("customer@elsewhere.test, a@b.test", whole: 40).isWhole)
+        #expect(BreakableText("customer@elsewhere.test, other@elsewhere.test +3").isAddress)
+        #expect(!BreakableText("Kundendienstpostfach Süd").isAddress)
     }
 
     @Test("The parts are the text")
     func whole() {
         for text in ["  two  spaces ", "wilhelmine.brandenburger-schmidt@kundendienst.contoso.example and others", "…@.-@"] {
-            #expect(BreakableText(text).parts.joined() == text)
+            #expect(texts(text).joined() == text)
         }
     }
 
