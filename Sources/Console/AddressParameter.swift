@@ -68,7 +68,8 @@ extension Console {
             "done",
             [
                 "saved", "nothingChanged", "passwordSaved", "passwordTested", "passwordWaits", "testing", "approved",
-                "disabledDone", "enabledDone", "sent", "team-add", "team-remove", "team-make",
+                "disabledDone", "enabledDone", "sent", "team-add", "team-remove", "team-make", "colleague-disable",
+                "colleague-enable", "colleague-hand-over",
             ]),
         shape,
     ]

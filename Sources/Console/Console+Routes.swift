@@ -101,6 +101,7 @@ extension Console {
         get(router, "access/rules", [.choice("done", ["rulesSaved", "nothingChanged"])], signInRules)
         post(router, "access/rules", instead: nil, saveSignInRules)
         post(router, "access/team", instead: "access", changeTeam)
+        post(router, "access/colleague", instead: "access", changeColleague)
         get(router, "retention", retentionPage)
         for action in Self.accessActions {
             post(router, "access/\(action)", instead: "access") { try await changeAccess(action, $0) }

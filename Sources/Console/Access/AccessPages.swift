@@ -131,7 +131,7 @@ extension Console {
         ]
         values.merge(try await personSessions(entry, visit)) { own, _ in own }
         values.merge(try await belongings(entry, visit)) { own, _ in own }
-        values["heirs"] = try await heirs(of: entry, visit)
+        values["heirs"] = try await heirs(besides: Holder(entry), visit)
         values["problem"] = problem
         values["notice"] = doneNotice(entry.name, entry.role, visit)
         return .page("person", values, status: status)
@@ -278,7 +278,9 @@ extension Console {
         case "withdraw-invitation": try await people.withdrawInvitation(of: entry.id)
         case "disable-user": try await people.disable(entry.id.text)
         case "enable-user": try await people.enable(entry.id)
-        case "hand-over-user": return try await handOver(from: entry, visit)
+        case "hand-over-user":
+            let (moved, failed) = try await handOver(from: Holder(entry), visit)
+            return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=\(action)&n=\(moved)&failed=\(failed)")
         case "reset-user": try await people.reset(entry.name, password: visit.form["password"] ?? "")
         case "role-user":
             guard let role = visit.form["role"].flatMap(Role.init(rawValue:)) else { throw FieldsealError.noRole }

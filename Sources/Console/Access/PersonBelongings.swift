@@ -27,8 +27,28 @@ extension Console {
     /// The records of one kind that are handed over at once.
     private static let handedOver = 500
 
-    /// The lines about a person's records and the key. Each may have a link.
+    /// Whose records are looked at: a person, or a user without a sign-in.
+    struct Holder {
+        let user: UUID
+        let name: String
+        /// Whether they sign in to the console, where keys are shown.
+        let signsIn: Bool
+
+        init(user: UUID, name: String, signsIn: Bool = false) {
+            self.user = user
+            self.name = name
+            self.signsIn = signsIn
+        }
+
+        init(_ entry: PeopleAdministration.Entry) { self.init(user: entry.systemUserID, name: entry.name, signsIn: true) }
+    }
+
     func belongings(_ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [String: Any] {
+        try await belongings(Holder(entry), visit)
+    }
+
+    /// The lines about a person's records and the key. Each may have a link.
+    func belongings(_ holder: Holder, _ visit: Visit) async throws -> [String: Any] {
         var lines: [[String: Any]] = []
         func line(_ text: String, _ link: String? = nil, _ href: String = "", isWarning: Bool = false) {
             lines.append([
@@ -37,25 +57,27 @@ extension Console {
         }
         var owned = 0
         for entity in Self.ownedWithPasswords {
-            let found = try await records(entity, of: entry.systemUserID, visit)
+            let found = try await records(entity, of: holder.user, visit)
             guard found.count > 0 else { continue }
             owned += found.count
             let text = visit.texts.count("owned:\(entity.logicalName)", found.count)
             let sealed = try await sealed(entity, found.ids, visit)
             let more: String = sealed == 0 ? "." : " \(visit.texts.count("ownedWithPassword", sealed))"
-            line("\(text)\(more)", visit.text("showThem"), "records/\(entity.entitySetName)?owner=\(entry.systemUserID.text)")
+            line("\(text)\(more)", visit.text("showThem"), "records/\(entity.entitySetName)?owner=\(holder.user.text)")
         }
-        let going = try await records(.mailbox, of: entry.systemUserID, where: Self.isUsed, visit).count
+        let going = try await records(.mailbox, of: holder.user, where: Self.isUsed, visit).count
         if going > 0 { line(visit.texts.count("ownedGoOn", going)) }
-        let settings = try await records(.userSettings, of: entry.systemUserID, visit).ids
+        let settings = try await records(.userSettings, of: holder.user, visit).ids
         if try await sealed(.userSettings, settings, visit) > 0 {
-            line(visit.text("ownedSettings"), visit.text("showThem"), "records/usersettingscollection/\(entry.systemUserID.text)")
+            line(visit.text("ownedSettings"), visit.text("showThem"), "records/usersettingscollection/\(holder.user.text)")
         }
         if lines.isEmpty { line(visit.text("ownsNothing")) }
-        if let seen = try await keySeen(by: entry, visit) {
-            let when = ["name": entry.name, "day": visit.texts.day(seen)]
+        let emails = try await records(.email, of: holder.user, visit).count
+        if emails > 0 { line(visit.texts.count("ownedEmails", emails)) }
+        if holder.signsIn, let seen = try await keySeen(by: holder.name, visit) {
+            let when = ["name": holder.name, "day": visit.texts.day(seen)]
             line(visit.text("keySeen", when), visit.text("changeKey"), "settings/data-encryption/change", isWarning: true)
-        } else {
+        } else if holder.signsIn {
             line(visit.text("keyNotSeen"))
         }
         return ["belongings": lines, "ownsRecords": owned > 0]
@@ -83,12 +105,12 @@ extension Console {
     }
 
     /// When a person last saw the key that is in use; nil if they have not.
-    private func keySeen(by entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> Date? {
+    private func keySeen(by name: String, _ visit: Visit) async throws -> Date? {
         let session = try visit.session()
         var filter = EventFilter()
         filter.kinds = [SecurityEvent.Kind.keyRead, .keyActivated].map(\.rawValue)
         filter.outcome = SecurityEvent.Outcome.succeeded.rawValue
-        filter.actor = "user:\(entry.name)"
+        filter.actor = "user:\(name)"
         filter.from = try await KeyAdministration(session, to: .see).encryptionStatus().setOn
         return try await EventReading(session).events(filter, limit: 1).first.map {
             Date(timeIntervalSince1970: Double($0.microseconds) / 1_000_000)
@@ -97,29 +119,92 @@ extension Console {
 
     // MARK: Handing over
 
-    /// The people to whom records can be handed over.
-    func heirs(of entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [[String: Any]] {
-        let people = try await PeopleAdministration(visit.session()).list()
-        let others = people.filter { $0.id != entry.id && $0.disabledOn == nil && $0.isAuthentic }
-        return Self.options([("", visit.text("choosePerson"))] + others.map { ($0.id.text, $0.name) }, chosen: nil)
+    /// To whom records are handed over.
+    struct Heir {
+        let name: String
+        /// A user or a team.
+        let owner: (set: String, id: UUID)
+    }
+
+    /// How many users without a sign-in, and how many teams, are offered.
+    private static let offeredHeirs = 200
+    /// What stands before the ids of users and teams in the form. People have theirs alone.
+    private static let heirUser = "user:"
+    private static let heirTeam = "team:"
+
+    /// The people, other users and teams to whom records can be handed over.
+    func heirs(besides holder: Holder, _ visit: Visit) async throws -> [[String: Any]] {
+        let session = try visit.session()
+        let administration = try PeopleAdministration(session)
+        let people = try await administration.list().filter {
+            $0.systemUserID != holder.user && $0.disabledOn == nil && $0.isAuthentic
+        }
+        let others = try await administration.free(limit: Self.offeredHeirs).filter { $0.id != holder.user }
+        let teams = try await RecordOffer.read(.team, where: nil, limit: Self.offeredHeirs, session, visit.texts)
+        var options = [("", visit.text("choosePerson"))] + people.map { ($0.id.text, $0.name) }
+        options += others.map { user in
+            let name: String = user.detail.isEmpty ? user.name : "\(user.name)\(RecordOffer.separator)\(user.detail)"
+            return (Self.heirUser + user.id.text, "\(name) (\(visit.text("withoutSignIn")))")
+        }
+        options += teams.map { (Self.heirTeam + $0.id.text, visit.texts.labelled(visit.text("entity:team"), $0.text)) }
+        return Self.options(options, chosen: nil)
+    }
+
+    /// The heir that a form names.
+    func heir(_ visit: Visit) async throws -> Heir {
+        let (session, chosen) = (try visit.session(), visit.form["to"] ?? "")
+        if let id = Self.id(in: chosen, after: Self.heirTeam) {
+            let names = try await RecordNames(["team": [id]], session)
+            guard let name = names[id] else { throw FieldsealError.noSuchRecord(.team, id.text) }
+            return Heir(name: name, owner: ("teams", id))
+        }
+        if let id = Self.id(in: chosen, after: Self.heirUser) {
+            guard let user = try await PeopleAdministration(session).free(id: id, limit: 1).first else {
+                throw FieldsealError.noSuchRecord(.systemUser, id.text)
+            }
+            return Heir(name: user.name, owner: ("systemusers", id))
+        }
+        let person = try await entry(chosen, visit)
+        return Heir(name: person.name, owner: ("systemusers", person.systemUserID))
+    }
+
+    private static func id(in text: String, after prefix: String) -> UUID? {
+        text.hasPrefix(prefix) ? UUID(text: String(text.dropFirst(prefix.count))) : nil
     }
 
     /// The records with passwords of a person, as many as are handed over at once.
-    func handedOver(of entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [(entity: EntityDefinition, id: UUID)] {
+    func handedOver(of holder: Holder, _ visit: Visit) async throws -> [(entity: EntityDefinition, id: UUID)] {
         var all: [(entity: EntityDefinition, id: UUID)] = []
         for entity in Self.ownedWithPasswords {
-            all += try await records(entity, of: entry.systemUserID, visit).ids.map { (entity, $0) }
+            all += try await records(entity, of: holder.user, visit).ids.map { (entity, $0) }
         }
         return all
     }
 
-    /// Gives the records with passwords to another person.
-    func handOver(from entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> PageResponse {
+    /// The question before records are handed over; nil after the answer.
+    func handOverQuestion(
+        _ holder: Holder, _ path: String, _ fields: [String: String], _ back: String, _ visit: Visit
+    ) async throws -> PageResponse? {
+        let heir = try await heir(visit)
+        let names = ["name": holder.name, "heir": heir.name]
+        let owned = try await handedOver(of: holder, visit).map { "\($0.entity.logicalName) \($0.id.text)" }
+        return try unanswered(
+            ("handOverTitle", "handOverWhy", "handOver"), names, path, fields.merging(["to": visit.form["to"] ?? ""]) { $1 },
+            back, about: [holder.user.text, heir.owner.id.text] + owned.sorted(), visit,
+            [
+                "lines": [visit.text("handOverWayBack", names)],
+                "linksTitle": visit.text("belongsToPerson", names),
+                "links": try await belongings(holder, visit)["belongings"] ?? false,
+            ])
+    }
+
+    /// Gives the records with passwords to another person, user or team, and records that.
+    func handOver(from holder: Holder, _ visit: Visit) async throws -> (moved: Int, failed: Int) {
         let session = try visit.session()
-        let heir = try await self.entry(visit.form["to"] ?? "", visit)
+        let heir = try await heir(visit)
         var (moved, failed) = (0, 0)
-        let owner = JSONValue.Member("ownerid@odata.bind", .string("/systemusers(\(heir.systemUserID.text))"))
-        for (entity, id) in try await handedOver(of: entry, visit) {
+        let owner = JSONValue.Member("ownerid@odata.bind", .string("/\(heir.owner.set)(\(heir.owner.id.text))"))
+        for (entity, id) in try await handedOver(of: holder, visit) {
             do {
                 try await session.write(.upsert(entity, .id(id), [owner], .mustExist))
                 moved += 1
@@ -127,6 +212,10 @@ extension Console {
                 failed += 1
             }
         }
-        return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=hand-over-user&n=\(moved)&failed=\(failed)")
+        if moved > 0 {
+            let details = "\(holder.name): \(moved)\(EventDetails.handedOver)\(heir.name)"
+            try await session.record(SecurityEvent(.userChanged, .succeeded, details: details))
+        }
+        return (moved, failed)
     }
 }

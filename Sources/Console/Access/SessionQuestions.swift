@@ -14,18 +14,7 @@ extension Console {
         let back = "access/people/\(entry.id.text)"
         switch action {
         case "hand-over-user":
-            let heir = try await self.entry(visit.form["to"] ?? "", visit)
-            let names = ["name": entry.name, "heir": heir.name]
-            let owned = try await handedOver(of: entry, visit).map { "\($0.entity.logicalName) \($0.id.text)" }
-            return try unanswered(
-                ("handOverTitle", "handOverWhy", "handOver"), names, "access/\(action)",
-                ["id": entry.id.text, "to": heir.id.text],
-                back, about: [entry.id.text, heir.id.text] + owned.sorted(), visit,
-                [
-                    "lines": [visit.text("handOverWayBack", names)],
-                    "linksTitle": visit.text("belongsToPerson", names),
-                    "links": try await belongings(entry, visit)["belongings"] ?? false,
-                ])
+            return try await handOverQuestion(Holder(entry), "access/\(action)", ["id": entry.id.text], back, visit)
         case "withdraw-invitation":
             let link = entry.invitation.map { ["\($0.maker) \($0.end.date.timeIntervalSince1970)"] } ?? []
             return try unanswered(

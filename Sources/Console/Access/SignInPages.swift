@@ -212,6 +212,7 @@ extension Console {
         var handlers: [String: Handler] = [
             "\(Self.encryptionPath)/key": showKey, "\(Self.encryptionPath)/change": changeKey,
             "\(Self.encryptionPath)/activate": activate, "access/rules": saveSignInRules, Self.teamPath: changeTeam,
+            Self.colleaguePath: changeColleague,
         ]
         for action in Self.accessActions { handlers["access/\(action)"] = { try await changeAccess(action, $0) } }
         for action in Self.approvalActions {

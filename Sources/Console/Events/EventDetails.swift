@@ -5,10 +5,13 @@ import Model
 /// The details of security events in the reader's language, if they are known: `ada: sessions ended`, `ada, Basic User`,
 /// `read: privilegeDenied`.
 enum EventDetails {
+    /// What stands between the number of records that were handed over and the name of their new owner.
+    static let handedOver = " records handed over to "
+
     static func shown(_ details: String, _ texts: Texts) -> String {
+        if let text = handOver(details, texts) { return text }
         if details.hasSuffix(PeopleAdministration.forExistingUser) {
-            return
-                "\(shown(String(details.dropLast(PeopleAdministration.forExistingUser.count)), texts)), \(texts["detail:existing user"])"
+            return "\(shown(String(details.dropLast(PeopleAdministration.forExistingUser.count)), texts)), \(texts["detail:existing user"])"
         }
         if let text = known(details, texts) ?? texts.optional("role:\(details)") { return text }
         let words = details.split(separator: " ")
@@ -25,6 +28,16 @@ enum EventDetails {
         }
         let roles = rest.components(separatedBy: " to ").compactMap { texts.optional("role:\($0)") }
         return roles.count == 2 ? "\(name)\(details[comma])\(roles[0]) → \(roles[1])" : details
+    }
+
+    /// `ada: 3 records handed over to bob`.
+    private static func handOver(_ details: String, _ texts: Texts) -> String? {
+        guard let middle = details.range(of: handedOver),
+            let colon = details[..<middle.lowerBound].range(of: ": ", options: .backwards),
+            let count = Int(details[colon.upperBound..<middle.lowerBound])
+        else { return nil }
+        let heir = String(details[middle.upperBound...])
+        return texts.labelled(String(details[..<colon.lowerBound]), texts.count("detail:handedOver", count, ["heir": heir]))
     }
 
     /// Why something was refused or failed, from details that begin with a record or a request: `Incoming, mailbox ID: REASON`.

@@ -36,11 +36,12 @@ extension Console {
         if entity.logicalName == EntityDefinition.userSettings.logicalName, visit.isAdministrator {
             let links = values["links"] as? [[String: Any]] ?? []
             values["links"] = links + [try await signInLink(of: record.id, visit)]
+            values["colleague"] = try await colleague(record.id, visit)
         }
         if let done = visit.query("done"),
             [
                 "saved", "nothingChanged", "testing", "approved", "disabledDone", "enabledDone", "team-add", "team-remove",
-                "team-make",
+                "team-make", "colleague-disable", "colleague-enable", "colleague-hand-over",
             ].contains(done),
             !(done == "testing" && isTested)
         {

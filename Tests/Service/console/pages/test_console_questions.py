@@ -47,6 +47,7 @@ HARMLESS = {
     "access/invite-user": "shows a link; the former password holds until it is used",
     "access/add-client": "adds a client, which can be removed",
     "access/enable-client": "gives access back that can be ended again",
+    "access/colleague?do=enable": "the user can be disabled again",
     "access/rotate-client": "the former secret is accepted for as long as the form says; that it ends at once is asked",
     "access/rules": "requires more; that less is required is asked",
     "connect": "adds a mailbox, which can be deleted",
@@ -78,6 +79,8 @@ ASKS = {
     "access/disable-user": (None, "access/people/{grace}/disable", ("Disable grace?", "you can enable the person again")),
     "access/remove-user": (None, "access/people/{grace}/remove", ("Remove grace?", "can't be undone")),
     "access/team?do=remove": ("queue-team", {}, ("Remove grace from the team Front desk?", "adds members again")),
+    "access/colleague?do=disable": ("colleague", {}, ("Disable Anna Leaves?", "you can enable the user again")),
+    "access/colleague?do=hand-over": ("colleague", {"to": "{admin}"}, ("Hand over what belongs to Anna Leaves to admin?", "There is no way back in one step", "1 queue")),
     "access/role-client": ("client", {"role": "Basic User"}, ("Give dev-admin another role?", "sets the earlier role")),
     "access/disable-client": (None, "access/clients/{client}/disable", ("Disable dev-admin?", "enable it again")),
     "access/remove-client": (None, "access/clients/{client}/remove", ("Remove dev-admin?", "can't be undone")),
@@ -109,6 +112,9 @@ def ids(console):
     queue = console.create("queues", {"name": "of grace", "emailpassword": "q"})
     assert console.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({user})"}).status_code == 204
     assert console.request("PATCH", f"emailserverprofiles({console.ids['profile']})", {"incomingpassword": "in", "outgoingpassword": "out"}).status_code == 204
+    colleague = console.create("systemusers", {"fullname": "Anna Leaves", "domainname": "CONTOSO\\anna"})
+    console.create("queues", {"name": "of Anna", "ownerid@odata.bind": f"/systemusers({colleague})"})
+    console.wanted["colleague"] = f"records/usersettingscollection/{colleague}"
     [(admin,)] = console.sql("SELECT user_id::text FROM config.console_user WHERE name = 'admin'")
     client = console.wanted["client"].rsplit("/", 1)[1]
     [(unapproved,)] = console.sql("SELECT mailboxid::text FROM org_contoso.mailbox WHERE emailrouteraccessapproval <> 1 AND emailserverprofile IS NOT NULL LIMIT 1")
@@ -169,7 +175,7 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
     rare = {
         "sign-in", "sign-in/kept", "fresh", "account/waits", "account/confirm", "account/end", "account/codes", "settings/data-encryption/strength", "settings/data-encryption/kept",
         "settings/data-encryption/change?do=change", "settings/data-encryption/gone", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
-        "settings/approvals/refuse", "access/enable-user", "access/enable-client", "views/remove", "records/:set/:id/do?do=approve", "records/:set/:id/do?do=enable",
+        "settings/approvals/refuse", "access/enable-user", "access/enable-client", "access/colleague?do=enable", "views/remove", "records/:set/:id/do?do=approve", "records/:set/:id/do?do=enable",
         "records/:set/bulk", "records/:set/:id/reply-all"}
     assert seen | rare == HARMLESS.keys() | ASKS.keys(), (HARMLESS.keys() | ASKS.keys()) ^ (seen | rare)
 

@@ -1,0 +1,95 @@
+"""Colleagues who leave and never signed in here: what is theirs, who gets it, and that nobody acts as them any more."""
+
+import re
+
+from html_forms import answer_of
+from test_console_access import Visitor, fields_of_question, password, person, text
+
+
+def colleague(console, name):
+    """A user without a sign-in, with a queue and two e-mails of their own: its id and the queue's."""
+    user = console.create("systemusers", {"fullname": name, "domainname": f"CONTOSO\\{name}", "internalemailaddress": f"{name.split()[0].lower()}@contoso.example"})
+    queue = console.create("queues", {"name": f"Queue of {name}", "ownerid@odata.bind": f"/systemusers({user})"})
+    for number in range(2):
+        email = console.create("emails", {"subject": f"of {name} {number}"})
+        assert console.request("PATCH", f"emails({email})", {"ownerid@odata.bind": f"/systemusers({user})"}).status_code == 204
+    return user, queue
+
+
+def owner(console, queue):
+    return console.sql("SELECT ownerid::text FROM org_contoso.queue WHERE queueid = %s", [queue])[0][0]
+
+
+def handed_over(admin, user, to):
+    """Hands over what a user without a sign-in owns: what the question said, and the page afterwards."""
+    asked = admin.send("access/colleague", user=user, to=to, **{"do": "hand-over"})
+    return text(asked), admin.send("access/colleague", user=user, to=to, **{"do": "hand-over", "confirmed": answer_of(asked.text)})
+
+
+def test_a_user_without_a_sign_in_is_disabled_after_a_question(console):
+    user, queue = colleague(console, "Anna Leaves")
+    admin, path = Visitor(console), f"records/usersettingscollection/{user}"
+    page = admin.get(path)
+    assert "Anna Leaves has no sign-in here" in text(page) and "1 queue." in text(page) and "2 e-mails are theirs. They stay" in text(page)
+    asked = admin.send("access/colleague", user=user, **{"do": "disable"})
+    assert "Disable Anna Leaves?" in text(asked) and "1 queue." in text(asked) and "you can enable the user again" in text(asked)
+    assert console.sql("SELECT isdisabled FROM org_contoso.systemuser WHERE systemuserid = %s", [user])[0][0] is not True
+    done = admin.send("access/colleague", user=user, **{"do": "disable", "confirmed": answer_of(asked.text)})
+    assert "The user is disabled." in text(done) and "the user is disabled" in text(done)
+    assert console.get(f"systemusers({user})?$select=isdisabled").json()["isdisabled"] is True
+    assert console.sql("SELECT count(*) FROM org_contoso.security_event WHERE kind = 'systemuser disabled' AND details LIKE %s", [f"%{user}%"]) == [(1,)]
+    assert "Anna Leaves" not in admin.get("access/people/new").text
+    assert "The user is enabled." in text(admin.send("access/colleague", user=user, **{"do": "enable"}))
+    assert console.get(f"systemusers({user})?$select=isdisabled").json()["isdisabled"] is False
+    # Others may not, and a person who signs in has a page of their own.
+    person(console, "colleague-mail", "Email Administrator")
+    other = Visitor(console, "colleague-mail", password("colleague-mail"))
+    assert other.send("access/colleague", user=user, **{"do": "disable"}).status_code == 403 and "/access/colleague" not in other.get(path).text
+    own = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'colleague-mail'")[0][0]
+    assert "/access/colleague" not in admin.get(f"records/usersettingscollection/{own}").text
+    assert admin.send("access/colleague", user=own, **{"do": "disable"}).status_code == 404
+    assert owner(console, queue) == user
+
+
+def test_records_are_handed_over_to_people_to_other_users_and_to_teams(console):
+    user, queue = colleague(console, "Ben Leaves")
+    heir, _ = colleague(console, "Cleo Stays")
+    team = console.create("teams", {"name": "Back office"})
+    id = person(console, "colleague-dora")
+    dora = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'colleague-dora'")[0][0]
+    admin = Visitor(console)
+    page = admin.get(f"records/usersettingscollection/{user}").text
+    offered = dict(re.findall(r'<option value="([^"]*)">([^<]*)', re.search(r'(?s)<select name="to".*?</select>', page)[0]))
+    assert offered[id] == "colleague-dora" and offered[f"team:{team}"] == "Team: Back office" and f"user:{user}" not in offered
+    assert offered[f"user:{heir}"] == "Cleo Stays · cleo@contoso.example (no sign-in)"
+    holder = user
+    for to, name, new in ((f"user:{heir}", "Cleo Stays", heir), (f"team:{team}", "Back office", team)):
+        said, done = handed_over(admin, holder, to)
+        assert f"to {name}?" in said and "2 e-mails are theirs" in said and "was handed over" in text(done) and owner(console, queue) == new, (said, text(done))
+        assert console.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({user})"}).status_code == 204
+    # The mails stay where they were.
+    assert "2 e-mails are theirs" in text(admin.get(f"records/usersettingscollection/{user}"))
+    assert admin.send("access/colleague", user=user, to="user:" + dora, **{"do": "hand-over"}).status_code in (404, 409)
+    # The page of a person offers them, too.
+    assert console.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({dora})"}).status_code == 204
+    asked = admin.send("access/hand-over-user", id=id, to=f"team:{team}")
+    assert "1 record was handed over." in text(admin.send("access/hand-over-user", **fields_of_question(asked))) and owner(console, queue) == team
+
+
+def test_a_hand_over_is_an_entry_on_the_page_of_the_person(console):
+    id, heir = person(console, "handed-eve"), person(console, "heir-finn")
+    eve = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'handed-eve'")[0][0]
+    for number in range(2):
+        console.create("queues", {"name": f"of eve {number}", "ownerid@odata.bind": f"/systemusers({eve})"})
+    email = console.create("emails", {"subject": "of eve"})
+    assert console.request("PATCH", f"emails({email})", {"ownerid@odata.bind": f"/systemusers({eve})"}).status_code == 204
+    admin = Visitor(console)
+    assert "1 e-mail is theirs. It stays when records are handed over." in text(admin.get(f"access/people/{id}"))
+    asked = admin.send("access/hand-over-user", id=id, to=heir)
+    done = text(admin.send("access/hand-over-user", **fields_of_question(asked)))
+    assert "2 records were handed over." in done and "1 e-mail is theirs." in done
+    assert "handed-eve: 2 records handed over to heir-finn" in done
+    german = Visitor(console)
+    german.session.headers["Accept-Language"] = "de"
+    assert "handed-eve: 2 Datensätze an heir-finn übergeben" in text(german.get(f"access/people/{id}"))
+    assert console.sql("SELECT details, actor FROM org_contoso.security_event WHERE details LIKE 'handed-eve: %%'") == [("handed-eve: 2 records handed over to heir-finn", "user:admin")]
