@@ -95,8 +95,10 @@ extension Console {
         let path = record.map { "\(visit.root)/records/emails/\($0.id.text)" } ?? "\(visit.root)/records/emails"
         let subject = try record.map { try Self.subject(of: $0, composing) } ?? ""
         let before = try await recipientsBefore(record, composing, visit)
+        let names: [String: String] = if let record { try await namedAddresses(record, visit) } else { [:] }
+        func named(_ address: String) -> String { names[address.lowercased()] ?? address }
         func recipients(_ field: String, _ kind: Participation) -> String {
-            typed[field] ?? before[kind]?.joined(separator: ", ") ?? ""
+            typed[field] ?? before[kind]?.map(named).joined(separator: ", ") ?? ""
         }
         let answered = try composing.isReply ? record.map { try Self.answered($0) } ?? [] : []
         let attachments = try await offeredAttachments(record, composing, path, problem == nil ? nil : typed, visit)
@@ -106,7 +108,7 @@ extension Console {
             "from": typed["from"] ?? sender?.name ?? "", "fromID": typed["fromID"] ?? sender?.id.text ?? "",
             "fromName": typed["fromName"] ?? sender?.name ?? "",
             "lookup": "\(visit.root)/lookup/mailbox?for=sending&q=",
-            "to": typed["to"] ?? (answered + (before[.to] ?? [])).joined(separator: ", "),
+            "to": typed["to"] ?? (answered + (before[.to] ?? [])).map(named).joined(separator: ", "),
             "toWhy": orFalse(try answersElsewhere(record, answered, visit)),
             "cc": recipients("cc", .cc), "bcc": recipients("bcc", .bcc), "once": FormOnce.text(),
             "subject": typed["subject"] ?? Self.marked(subject, composing),
@@ -127,9 +129,9 @@ extension Console {
             values["senders"] = try await senderNames(nil, visit)
         }
         values["isList"] = boxes.count <= Self.chosenFromList
+        values["doubt"] = orFalse(doubt)
         values["problem"] = problem
         return .page("compose", values, status: status)
-        values["doubt"] = orFalse(doubt)
     }
 
     /// The recipients that an e-mail takes over from an earlier one, beside those who are answered.
@@ -222,21 +224,15 @@ extension Console {
     /// The addresses that an answer goes to: those of Reply-To, or else the sender's.
     private static func answered(_ record: Record) throws -> [String] {
         let named = try replyAddresses(of: record)
-        return named.isEmpty ? [address(try text("sender", of: record))] : named
+        return named.isEmpty ? [TypedAddresses.address(try text("sender", of: record))] : named
     }
 
     /// What says that an answer does not go to the sender's address; nil if it does.
     private func answersElsewhere(_ record: Record?, _ answered: [String], _ visit: Visit) throws -> String? {
         guard let record, !answered.isEmpty else { return nil }
-        let sender = Self.address(try Self.text("sender", of: record))
+        let sender = TypedAddresses.address(try Self.text("sender", of: record))
         guard answered != [sender] else { return nil }
         return visit.text("answersElsewhere", ["to": answered.joined(separator: ", "), "sender": sender])
-    }
-
-    /// The address in `Name <address>`.
-    private static func address(_ sender: String) -> String {
-        guard let open = sender.lastIndex(of: "<"), let close = sender.lastIndex(of: ">"), open < close else { return sender }
-        return String(sender[sender.index(after: open)..<close])
     }
 
     // MARK: Sending
@@ -303,11 +299,14 @@ extension Console {
     private func recipients(_ field: String, _ kind: Participation, _ visit: Visit) throws(FieldsealError) -> [JSONValue] {
         var parties: [JSONValue] = []
         for text in TypedAddresses.split(visit.form[field] ?? "") {
-            let address = Self.address(text)
+            let address = TypedAddresses.address(text)
             guard TypedRecord.isAddress(address) else {
                 throw FieldsealError(.invalidArgument, visit.text("wrongAddress", ["text": text]))
             }
-            parties.append(["participationtypemask": .integer(Int64(kind.rawValue)), "addressused": .string(address)])
+            let name: JSONValue = TypedAddresses.name(text).map { .string($0.cut(to: 400)) } ?? .null
+            parties.append([
+                "participationtypemask": .integer(Int64(kind.rawValue)), "addressused": .string(address), "partyidname": name,
+            ])
         }
         return parties
     }

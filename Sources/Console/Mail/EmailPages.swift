@@ -194,6 +194,19 @@ extension Console {
         }
     }
 
+    /// The names that an e-mail has for addresses, as `Name <address>` by the address in lower case. Names of records are left out,
+    /// and those that read as another address.
+    func namedAddresses(_ record: Record, _ visit: Visit) async throws -> [String: String] {
+        var named: [String: String] = [:]
+        for party in try await participants(record, visit) where party.recordID == nil {
+            guard let address = party.address, let name = party.name?.withoutDirections, !name.contains("@") else { continue }
+            let isPlain = name.allSatisfy { $0.isLetter || $0.isNumber || " .'-_".contains($0) }
+            let quoted = name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+            named[address.lowercased()] = "\(isPlain ? name : "\"\(quoted)\"") <\(address)>"
+        }
+        return named
+    }
+
     /// A sender or a recipient of an e-mail.
     private struct Party {
         let kind: Int64

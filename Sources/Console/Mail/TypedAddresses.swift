@@ -25,4 +25,27 @@ enum TypedAddresses {
         }
         return parts.map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
     }
+
+    /// The address in `Name <address>`.
+    static func address(_ text: String) -> String {
+        guard let open = text.lastIndex(of: "<"), let close = text.lastIndex(of: ">"), open < close else { return text }
+        return String(text[text.index(after: open)..<close])
+    }
+
+    /// The name in `Name <address>`, without its quotes; nil for none.
+    static func name(_ text: String) -> String? {
+        guard let open = text.lastIndex(of: "<"), text.contains(">") else { return nil }
+        let name = text[..<open].trimmingCharacters(in: .whitespaces)
+        guard name.count > 1, name.hasPrefix("\""), name.hasSuffix("\"") else { return name.isEmpty ? nil : name }
+        var (plain, isEscaped) = ("", false)
+        for character in name.dropFirst().dropLast() {
+            if !isEscaped, character == "\\" {
+                isEscaped = true
+                continue
+            }
+            plain.append(character)
+            isEscaped = false
+        }
+        return plain.isEmpty ? nil : plain
+    }
 }

@@ -12,6 +12,8 @@ extension EmailParts {
         /// A systemuser or a queue, and what names it: its id, once alternate keys are resolved.
         let record: (entity: EntityDefinition, key: RecordKey)?
         let address: String?
+        /// The name beside an address that is no record's.
+        var name: String?
 
         /// The id of a record of the entity; nil for another record.
         func id(of entity: EntityDefinition) -> UUID? {
@@ -70,7 +72,8 @@ extension EmailParts {
         parts.parties = try parties.map { party in
             guard let (entity, key) = party.record, key.isAlternate else { return party }
             return Party(
-                participation: party.participation, record: (entity, .id(try id(entity, key))), address: party.address)
+                participation: party.participation, record: (entity, .id(try id(entity, key))), address: party.address,
+                name: party.name)
         }
         return parts
     }
@@ -86,6 +89,7 @@ extension EmailParts.Party {
         }
         var participation: Int64?
         var address: String?
+        var name: String?
         var record: (EntityDefinition, RecordKey)?
         try ParsedValues.requireEachOnce(members, of: Self.entity)
         try ParsedValues.require(type: value["@odata.type"], of: [Self.entity.logicalName])
@@ -96,6 +100,8 @@ extension EmailParts.Party {
             case ("addressused", .string(let text)): address = text
             case ("addressused", .null): break
             case ("addressused", _): throw Self.wrongAddress
+            case ("partyidname", .string(let text)): name = text
+            case ("partyidname", .null): break
             case (_, let value):
                 guard let property = member.name.strippingSuffix("@odata.bind") else { throw Self.refusal(of: member.name) }
                 record = try Self.record(property, value)
@@ -115,17 +121,32 @@ extension EmailParts.Party {
                 .payloadDoesNotFit,
                 "addressused of a sender that is a systemuser or a queue is the sender's own address. Leave it out.")
         }
-        self.init(participation: Int(participation), record: record, address: address)
+        if let name { try Self.require(name, isFree: address != nil && record == nil && !isSender) }
+        self.init(participation: Int(participation), record: record, address: address, name: name)
     }
+
+    /// - Parameter isFree: Whether the party is an address alone. A user and a queue have names of their own.
+    private static func require(_ name: String, isFree: Bool) throws(FieldsealError) {
+        guard isFree else { throw refusal(of: "partyidname") }
+        guard name.count <= nameLength, !name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else {
+            throw FieldsealError(
+                .payloadDoesNotFit, "partyidname of a party takes a name of at most \(nameLength) characters, in one line.")
+        }
+    }
+
+    private static let nameLength = 400
 
     /// Whether a stored party is this one.
     ///
-    /// - Parameter row: Has `partyid`, `partyobjecttypecode` and `addressused`.
+    /// - Parameter row: Has `partyid`, `partyobjecttypecode`, `partyidname` and `addressused`.
     func isStored(_ row: PostgresRow) throws -> Bool {
         let id: UUID? = try row.decodeIfPresent("partyid")
         let type: String? = try row.decodeIfPresent("partyobjecttypecode")
         let address: String? = try row.decodeIfPresent("addressused")
-        guard let record else { return id == nil && self.address == address }
+        guard let record else {
+            let name: String? = try row.decodeIfPresent("partyidname")
+            return id == nil && self.address == address && (self.name == nil || self.name == name)
+        }
         return id != nil && self.id(of: record.entity) == id && record.entity.logicalName == type
             && (self.address == nil || self.address == address)
     }

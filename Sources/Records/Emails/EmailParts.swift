@@ -113,7 +113,7 @@ package struct EmailParts: Sendable {
     func areKept(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws -> Bool {
         let stored = try connection.query(
             """
-            SELECT p.participationtypemask, p.partyid, p.partyobjecttypecode, p.addressused,
+            SELECT p.participationtypemask, p.partyid, p.partyobjecttypecode, p.partyidname, p.addressused,
                    e.directioncode AND e.statuscode IN \(EmailStatus.editable.sql) AS is_editable
               FROM \(organization.qualified("email")) AS e LEFT JOIN \(organization.qualified("activityparty")) AS p
                 ON p.activityid = e.activityid AND p.participationtypemask::int8 = ANY ($2)
@@ -181,13 +181,13 @@ package struct EmailParts: Sendable {
                         partyid, partyobjecttypecode, partyidname, addressused)
                     SELECT $1, $2, $3, false, false, coalesce($4, $5), CASE WHEN $4 IS NOT NULL THEN 'systemuser' WHEN $5 IS NOT NULL THEN 'queue' END,
                            coalesce((SELECT fullname FROM \(table("systemuser")) WHERE systemuserid = $4),
-                                    (SELECT name FROM \(table("queue")) WHERE queueid = $5), $6),
+                                    (SELECT name FROM \(table("queue")) WHERE queueid = $5), nullif($7, ''), $6),
                            coalesce($6, (SELECT internalemailaddress FROM \(table("systemuser")) WHERE systemuserid = $4),
                                     (SELECT emailaddress FROM \(table("queue")) WHERE queueid = $5))
                     """,
                     [
                         .uuid(id), .uuid(email), .int32(Int32(party.participation)), .uuid(user), .uuid(queue),
-                        .text(party.address),
+                        .text(party.address), .text(party.name),
                     ]
                 ))
         }
