@@ -99,3 +99,15 @@ def test_the_routers_page_works_as_printed(deployment):
     assert result.returncode == 0 and "error" not in result.stdout, result.stdout + result.stderr
     until(lambda: deployment.sql("SELECT incomingemailstatus, outgoingemailstatus FROM org_contoso.mailbox WHERE name = 'Alice''s'") == [(1, 1)],
           what=lambda: result.stdout + deployment.log().decode()[-3000:])
+
+
+def test_the_script_of_the_mail_servers_takes_a_folder_alone(tmp_path):
+    script = README.parent / "scripts/mail"
+
+    def run(*arguments):
+        return subprocess.run([script, *arguments], cwd=tmp_path, capture_output=True, text=True)
+
+    asked, wrong = run("--help"), run("--verbose")
+    assert asked.returncode == 0 and "usage: mail [-h] [folder]" in asked.stdout
+    assert wrong.returncode == 2 and "unrecognized arguments: --verbose" in wrong.stderr
+    assert list(tmp_path.iterdir()) == []
