@@ -57,7 +57,8 @@ def test_every_language_that_is_named_may_have_a_file():
 
 #: Swift strings of two words and more that no reader of a page sees, and why.
 UNSEEN = {
-    r"^There is no such |can't hold the character|^The role .* may not do this": "is an error, which has words in each language",
+    r"^There is no such |can't hold the character|^The role .* may not do this|^The form of the key has no step": "is an error, which has words in each language",
+    r"^ records handed over to $": "is in the details of events, which have words in each language",
     r"^fieldseal key control$": "is a command",
     r"^a statement failed in the database$": "is for the log",
     r"^it is short$": "is compared with the beginning of a verdict, which has words in each language",
