@@ -88,11 +88,12 @@ def test_a_mailbox_is_connected_and_its_first_message_is_read(place, browser):
     # And it is answered.
     place.mail.clear("customer@elsewhere.test")
     press(browser, By.LINK_TEXT, "Reply")
-    assert browser.find_element(By.NAME, "to").get_attribute("value") == "customer@elsewhere.test"
+    assert browser.find_element(By.NAME, "to").get_attribute("value") == "Customer <customer@elsewhere.test>"
     browser.find_element(By.NAME, "body").send_keys("Thank you.\nIt did.")
     press(browser, By.XPATH, "//button[text()='Send']")
     is_sent(browser)
     answers = wait(browser, lambda _: [m for m in place.mail.messages("customer@elsewhere.test") if "Re: The first one" in str(m["Subject"])])
+    assert str(answers[0]["To"]) == "Customer <customer@elsewhere.test>"
     answer = answers[0].get_body(("html",)).get_content()
     assert "Thank you.<br>" in answer and "wrote:" in answer and "It arrived." in answer.split("<blockquote>")[1]
 

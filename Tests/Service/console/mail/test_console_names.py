@@ -29,7 +29,7 @@ def received(console):
     for number, (other, (name, _)) in enumerate(PEOPLE.items()):
         console.sql(
             "INSERT INTO org_contoso.activityparty (activitypartyid, activityid, participationtypemask, addressused, partyidname) "
-            "VALUES (gen_random_uuid(), %s, %s, %s, %s)", [id, 2 if number else 1, other, name or other])
+            "VALUES (%s, %s, %s, %s, %s)", [f"0000000{number}-0000-4000-8000-000000000000", id, 2 if number else 1, other, name or other])
     console.sql(
         "INSERT INTO org_contoso.activityparty (activitypartyid, activityid, participationtypemask, addressused, partyid, partyobjecttypecode, partyidname) "
         "VALUES (gen_random_uuid(), %s, 2, %s, %s, 'queue', 'a queue')", [id, address, queue])
@@ -47,14 +47,14 @@ def test_a_reply_keeps_the_names_of_its_people(console, received):
     assert alone["to"] == "Ada Kunde <ada@elsewhere.test>"
     page = visitor.get(f"records/emails/{received}/reply-all").text
     everyone = form(page, "/reply-all").fields
-    assert everyone["to"].startswith("Ada Kunde <") and sorted(everyone["to"].split("test")) == sorted(", ".join(shown for _, shown in PEOPLE.values()).split("test"))
-    sent = visitor.send(f"records/emails/{received}/reply-all", **everyone, subject="again", body="typed")
+    assert everyone["to"] == ", ".join(shown for _, shown in PEOPLE.values())
+    sent = visitor.send(f"records/emails/{received}/reply-all", **everyone | {"subject": "again", "body": "typed"})
     assert sent.status_code == 200 and "/records/emails/" in sent.url, text(sent)
     id = re.search(r"/records/emails/([0-9a-f-]{36})", sent.url)[1]
     assert parties(console, id) == {
         "ada@elsewhere.test": "Ada Kunde", "bo@elsewhere.test": 'Müller, "Bo" & Söhne', "chief@elsewhere.test": "chief@elsewhere.test", "dee@elsewhere.test": "dee@elsewhere.test"}
     # A name that was typed is kept, and one with a line end is refused by the service.
-    answer = visitor.send(f"records/emails/{received}/reply", **alone | {"to": "Someone Else <else@elsewhere.test>"}, subject="again", body="typed")
+    answer = visitor.send(f"records/emails/{received}/reply", **alone | {"to": "Someone Else <else@elsewhere.test>", "subject": "again", "body": "typed"})
     id = re.search(r"/records/emails/([0-9a-f-]{36})", answer.url)[1]
     assert parties(console, id) == {"else@elsewhere.test": "Someone Else"}
 
