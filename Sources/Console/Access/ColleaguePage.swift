@@ -44,7 +44,7 @@ extension Console {
     /// Disables or enables such a user, or hands over what it owns.
     @Sendable func changeColleague(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
-        try session.requireSystemAdministrator(to: "manage console users")
+        _ = try PeopleAdministration(session)
         guard let change = visit.form["do"].flatMap(ColleagueChange.init(rawValue:)) else { throw FieldsealError.noPage }
         guard let user = UUID(text: visit.form["user"] ?? ""), let (holder, _) = try await withoutSignIn(user, visit) else {
             throw FieldsealError.noSuchRecord(.systemUser)

@@ -11,7 +11,8 @@ enum EventDetails {
     static func shown(_ details: String, _ texts: Texts) -> String {
         if let text = handOver(details, texts) { return text }
         if details.hasSuffix(PeopleAdministration.forExistingUser) {
-            return "\(shown(String(details.dropLast(PeopleAdministration.forExistingUser.count)), texts)), \(texts["detail:existing user"])"
+            return
+                "\(shown(String(details.dropLast(PeopleAdministration.forExistingUser.count)), texts)), \(texts["detail:existing user"])"
         }
         if let text = known(details, texts) ?? texts.optional("role:\(details)") { return text }
         let words = details.split(separator: " ")
