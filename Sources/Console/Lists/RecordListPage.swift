@@ -156,7 +156,8 @@ extension Console {
                 ? ["mayCompose": true, "lead": visit.text("emailsOfYours")] : ["mayCompose": true]
         }
         guard !Self.may(.create, .mailbox, visit) else { return ["mayCompose": false] }
-        return ["mayCompose": false, "lead": visit.text("noMailboxOfYours")]
+        let seesSome = try await !mailboxes(1, visit).isEmpty
+        return ["mayCompose": false, "lead": visit.text(seesSome ? "sendsFromNone" : "noMailboxOfYours")]
     }
 
     /// The records that a list belongs to.

@@ -37,10 +37,10 @@ extension Console {
         .compare(.init("emailrouteraccessapproval"), .equal, .number("\(RouterApproval.approved.rawValue)")),
     ])
 
-    /// Whether a person may write e-mails, and sees a mailbox to send them from.
+    /// Whether a person may write e-mails, and send them from a mailbox that they see.
     func maySend(_ visit: Visit) async throws -> Bool {
         guard Self.may(.create, .email, visit) else { return false }
-        return try await !mailboxes(1, visit).isEmpty
+        return try await !mailboxes(1, where: permittedMailboxes(visit), visit).isEmpty
     }
 
     /// The condition for mailboxes of users and queues as which a person may send.
