@@ -23,7 +23,7 @@ struct BreakableTextTests {
         }
         #expect(always("customer@elsewhere.test") == ["customer@"])
         #expect(always("customer@elsewhere.test", whole: 24).isEmpty)
-        #expect(always("a.customer@elsewhere.test, other@elsewhere.test +3") == ["customer@", "other@"])
+        #expect(always("a.customer@elsewhere.test, other@elsewhere.test +3") == [".customer@", ".test, other@"])
         #expect(always("ours@a-very-long-domain.elsewhere.example").contains("long-"))
         #expect(BreakableText("customer@elsewhere.test", whole: 24).isWhole)
         #expect(!BreakableText("customer@elsewhere.test, a@b.test", whole: 40).isWhole)
