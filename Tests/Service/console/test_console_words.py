@@ -209,7 +209,7 @@ def test_a_step_that_the_form_of_the_key_does_not_have_is_refused_by_name(consol
     admin = Person(console)
     versions = console.sql("SELECT key_version FROM org_contoso.encryption")
     answer = admin.send("settings/data-encryption/change", key="A-key-to-try-1!", do="zzz")
-    assert answer.status_code == 400 and "The form of the key has no step 'zzz'" in text(answer.text), text(answer.text)
+    assert answer.status_code == 400 and "The form names no step of a key change" in text(answer.text), text(answer.text)
     assert console.sql("SELECT key_version FROM org_contoso.encryption") == versions
 
 
