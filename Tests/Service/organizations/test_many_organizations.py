@@ -112,8 +112,8 @@ def test_a_migration_that_was_killed_goes_on_where_it_was(cluster):
 def test_a_migration_that_fails_in_one_organization_goes_on_in_the_others(cluster):
     for name in ASLEEP:
         cluster.step_back(name, MIGRATIONS[-2])
-    # The migration replaces it.
-    owner = "SET fieldseal.maintenance = 'on'; ALTER FUNCTION org_asleep_2.chain_security_event() OWNER TO {}"
+    # The migration alters it.
+    owner = "SET fieldseal.maintenance = 'on'; ALTER TABLE org_asleep_2.unchained_event OWNER TO {}"
     cluster.sql(owner.format("postgres"))
     here = "FROM pg_stat_activity WHERE application_name LIKE 'fieldseal%%' AND usename = 'postgres'"
     with psycopg.connect(cluster.superuser) as holder:
@@ -122,7 +122,7 @@ def test_a_migration_that_fails_in_one_organization_goes_on_in_the_others(cluste
         until(lambda: cluster.sql(f"SELECT count(*) {here} AND wait_event_type = 'Lock'", []) == [(3,)])
         assert cluster.sql(f"SELECT count(*) {here}", []) == [(3,)]
     output, errors = process.communicate()
-    assert process.returncode == 1 and output.count(NEWEST) == len(ASLEEP) and "chain_security_event" in output, output + errors
+    assert process.returncode == 1 and output.count(NEWEST) == len(ASLEEP) and "unchained_event" in output, output + errors
     cluster.sql(owner.format("fieldseal_owner"))
     again = cluster.run("migrate", "up").stdout
     assert f"asleep-2: {NEWEST}" in again and again.count(NEWEST) == 1, again
