@@ -122,7 +122,7 @@ def test_an_alert_whose_mailbox_works_again_is_solved(console, box):
     def badges():
         page = visitor.get(f"records/tracelogs?of={box}&q=alert+&size=100").text
         rows = re.findall(r"(?s)<tr>.*?</tr>", page)
-        told = {name: re.search(r'class="badge[^"]*">([^<]*)<', row)[1] for row in rows for name in re.findall(r">(?:<wbr>)?(alert \d+ of [\w ]+?)<", row)}
+        told = {name: re.search(r'class="badge[^"]*">([^<]*)<', row)[1] for row in rows for name in re.findall(r">(?:<wbr[^>]*>)?(alert \d+ of [\w ]+?)<", row)}
         return {name: told[name] for name in sorted(told)}
 
     ids = {(code, age): alert(code, age) for code in (10, 12, 18) for age in ("1 hour", "1 second")}

@@ -40,7 +40,7 @@ def test_a_queue_is_shared_with_a_team(console):
     assert "The member was added." in text(answer) and "Shared with a team: Front desk" in text(answer) and "shared-mia" in text(answer)
     assert members(console, queue) == {"# dev-admin", "shared-mia"}
     # A member sees the team's mailbox, and sends as the queue.
-    assert "shared-queue@contoso.test" in mia.get("records/mailboxes").text.replace("<wbr>", "")
+    assert "shared-queue@contoso.test" in re.sub(r"<wbr[^>]*>", "", mia.get("records/mailboxes").text)
     assert "Shared with a team: Front desk" in text(admin.get(f"records/mailboxes/{box}"))
     wrong = team(admin, queue, do="add", member="nobody of this name")
     assert wrong.status_code == 400 and "nobody of this name" in text(wrong) and members(console, queue) == {"# dev-admin", "shared-mia"}
@@ -54,7 +54,7 @@ def test_a_queue_is_shared_with_a_team(console):
     asked = team(admin, queue, do="remove", member=id)
     assert "Remove shared-mia from the team Front desk?" in asked.text and "shared-mia" in members(console, queue)
     assert "The member was removed." in text(team(admin, queue, do="remove", member=id, confirmed=answer_of(asked.text))) and members(console, queue) == {"# dev-admin"}
-    assert "shared-queue@contoso.test" not in mia.get("records/mailboxes").text.replace("<wbr>", "")
+    assert "shared-queue@contoso.test" not in re.sub(r"<wbr[^>]*>", "", mia.get("records/mailboxes").text)
 
 
 # Security events
