@@ -1,5 +1,5 @@
 import CellCrypto
-package import Foundation
+import Foundation
 import Model
 import PostgresClient
 package import Tenancy
