@@ -31,6 +31,11 @@ extension Session {
             organization: organization, caller: impersonated, deployment: deployment, state: state, check: nil)
     }
 
+    /// The same session in the name of the user that a request names, or this one if it names none.
+    package func acting(for user: ImpersonatedUser?) async throws -> Session {
+        if let user { try await impersonating(user) } else { self }
+    }
+
     /// A user for whom a request may act.
     private struct FoundUser: Sendable {
         let id: UUID

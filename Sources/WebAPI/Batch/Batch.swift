@@ -98,7 +98,7 @@ private struct BatchRun {
             let user = try user(of: request)
             let mayAssume = user == nil && ((try? path.get()).map(DataAPI.mayAssume) ?? false)
             let answer = try await api.sessions.run(mayAssume: mayAssume, onBegin: { _ in }) { own in
-                try await dataAPI(of: try await session(own, for: user)).answer(request, at: path.get())
+                try await dataAPI(of: try await own.acting(for: user)).answer(request, at: path.get())
             }
             try size.add(answer, to: request, api.unread)
             if let id = item.id { know(id, at: answer.headers[.odataEntityID] ?? "\(api.serviceRoot)\(request.path)") }
@@ -111,10 +111,6 @@ private struct BatchRun {
     /// The user that a part names, or else the user that the batch names.
     private func user(of part: APIRequest) throws -> ImpersonatedUser? {
         try RequestHeaders.impersonatedUser(part.headers) ?? api.user
-    }
-
-    private func session(_ own: Session, for user: ImpersonatedUser?) async throws -> Session {
-        if let user { try await own.impersonating(user) } else { own }
     }
 
     private func dataAPI(of session: Session) -> DataAPI {
@@ -139,7 +135,7 @@ private struct BatchRun {
         var sessions: [ImpersonatedUser?: Session] = [nil: own]
         func session(for user: ImpersonatedUser?) async throws -> Session {
             if let known = sessions[user] { return known }
-            let begun = try await self.session(own, for: user)
+            let begun = try await own.acting(for: user)
             sessions[user] = begun
             return begun
         }

@@ -58,7 +58,7 @@ extension OrganizationService {
         }
         return try await sessions.run(mayAssume: user == nil && Self.mayAssume(name), onBegin: { _ in }) { own in
             var service = self
-            service.session = if let user { try await own.impersonating(user) } else { own }
+            service.session = try await own.acting(for: user)
             return try await service.execute(try OrganizationRequest(element))
         }
     }
