@@ -206,7 +206,7 @@ package struct EmailParts: Sendable {
                       \(SenderRule.records(in: organization, type: "s.partyobjecttypecode"))
                       LEFT JOIN \(table("mailbox")) AS m ON m.regardingobjectid = s.partyid AND m.statecode = \(RecordState.active.sql)
                             AND ($2 OR \(SenderRule.allows("$3", in: organization)))
-                      LEFT JOIN (SELECT \(Self.shown("string_agg(addressused, ';')")) AS addresses FROM \(table("activityparty"))
+                      LEFT JOIN (SELECT \(Self.shown("string_agg(addressused, ';' ORDER BY activitypartyid)")) AS addresses FROM \(table("activityparty"))
                                   WHERE activityid = $1 AND participationtypemask = \(Participation.to.sql)) AS t ON true
                      WHERE e.activityid = $1
                     """, [.uuid(email), .bool(writer.role == .systemAdministrator), .uuid(writer.systemUserID)]

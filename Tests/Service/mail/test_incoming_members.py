@@ -125,6 +125,17 @@ def test_recipients_are_shown_up_to_the_last_that_fits(service, box):
     assert len(email["email_activity_parties"]) == 42
 
 
+def test_recipients_are_shown_in_their_order_wherever_their_rows_are(service):
+    """PostgreSQL writes a row to where there is room, and so the first recipient can come last in the table."""
+    names = [f"person{n}@elsewhere.test" for n in range(3)]
+    draft = service.create("emails", {"email_activity_parties": [{"participationtypemask": 2, "addressused": name} for name in names]})
+    for name in ("moved@elsewhere.test", names[0]):
+        service.sql("UPDATE org_contoso.activityparty SET addressused = %s WHERE activityid = %s AND addressused = ANY (%s)", [name, draft, [names[0], "moved@elsewhere.test"]])
+    sender = {"participationtypemask": 1, "addressused": "nobody@elsewhere.test"}
+    assert service.request("PATCH", f"emails({draft})", {"email_activity_parties": [sender], "email_activity_parties@fieldseal.participationtypemasks": [1]}).status_code == 204
+    assert service.get(f"emails({draft})?$select=torecipients").json()["torecipients"].split(";") == names
+
+
 def test_empty_texts_of_a_file_are_none(service, box):
     """As in a file that is created alone."""
     empty = {"filename": "", "mimetype": "", "body": "", "subject": "", "attachmentcontentinfo": ""}
