@@ -15,7 +15,8 @@ extension EmailDelivery {
         let filters: Set<Filter>
     }
 
-    /// `incomingemailfilteringmethod`: which e-mails of a user or a queue become records.
+    /// `incomingemailfilteringmethod`: which e-mails of a user or a queue become records. A queue that ignores
+    /// unsolicited mail (`ignoreunsolicitedemail`) does not take all of them.
     enum Filter: Int {
         case all = 0
         case answers, knownRecords, knownSenders
@@ -77,7 +78,9 @@ extension EmailDelivery {
              WHERE NOT coalesce(u.isdisabled, false) AND (lower(u.internalemailaddress) = ANY ($2) OR u.systemuserid = (
                 SELECT regardingobjectid FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1 AND regardingobjecttypecode = 'systemuser'))
             UNION ALL
-            SELECT coalesce(q.incomingemailfilteringmethod, \(Filter.all.rawValue)) FROM \(organization.qualified("queue")) AS q
+            SELECT greatest(coalesce(q.incomingemailfilteringmethod, \(Filter.all.rawValue)),
+                            CASE WHEN q.ignoreunsolicitedemail THEN \(Filter.answers.rawValue) ELSE \(Filter.all.rawValue) END)
+              FROM \(organization.qualified("queue")) AS q
              WHERE q.statecode = \(RecordState.active.sql) AND (lower(q.emailaddress) = ANY ($2) OR q.queueid = (
                 SELECT regardingobjectid FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1 AND regardingobjecttypecode = 'queue'))
             UNION ALL

@@ -235,12 +235,14 @@ extension JSONValue.Member {
 
 extension ODataPath.Navigation {
     /// Whether a `POST` creates a record here.
-    var isCreation: Bool { isCollection && !isReference && !isCount && member == nil }
+    var isCreation: Bool { isWholeCollection && relationship.referencing.has(.create) }
 
     /// Whether it is all parties of an e-mail, which a `PUT` replaces.
     var isPartyList: Bool {
-        isCreation && entity === EntityDefinition.email && relationship.referencing === EntityDefinition.activityParty
+        isWholeCollection && entity === EntityDefinition.email && relationship.referencing === EntityDefinition.activityParty
     }
+
+    private var isWholeCollection: Bool { isCollection && !isReference && !isCount && member == nil }
 }
 
 extension RecordKey {

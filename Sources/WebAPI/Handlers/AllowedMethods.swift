@@ -33,7 +33,7 @@ extension ODataPath {
             if navigation.member != nil { return [.delete] }
             if navigation.isReference { return read + (navigation.isCollection ? [.post, .delete] : [.put, .delete]) }
             if navigation.isPartyList { return read + [.put] }
-            return read + (navigation.isCreation && navigation.relationship.referencing.has(.create) ? [.post] : [])
+            return read + (navigation.isCreation ? [.post] : [])
         case .association(let path):
             if path.member != nil { return [.delete] }
             return read + (path.isReference ? [.post, .delete] : [])

@@ -137,6 +137,11 @@ def test_filters_decide_what_becomes_a_record(ruled):
 
     # Dataverse's reasons: 6 a recipient accepts all, -1 no filter accepts it, 5 accepted for its sender, 7 a bad sender.
     assert [check(m) for m in range(4)] == [(True, 6), (False, -1), (False, -1), (False, -1)]
+    # A queue that ignores unsolicited mail takes answers, whatever else it would take.
+    [queue] = ruled.sql("SELECT regardingobjectid FROM org_contoso.mailbox WHERE mailboxid = %s", [boxes[0]])[0]
+    for ignores, expected in ((True, (False, -1)), (False, (True, 6))):
+        assert ruled.request("PATCH", f"queues({queue})", {"ignoreunsolicitedemail": ignores}).status_code == 204
+        assert check(0) == expected
     # Leads, contacts and accounts, whom 2 would let through, are not kept here.
     assert [check(m, "Known@Contoso.test") for m in range(4)] == [(True, 6), (False, -1), (False, -1), (True, 5)]
     # Words may be a sender; what says nothing is none.

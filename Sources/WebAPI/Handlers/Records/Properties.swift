@@ -63,7 +63,7 @@ extension DataAPI {
         guard request.method == .get, navigation.member == nil else {
             if navigation.isReference { throw navigation.methodNotAllowed }
             if navigation.isPartyList { throw MethodNotAllowed(.get, .put) }
-            if navigation.isCreation, navigation.relationship.referencing.has(.create) { throw MethodNotAllowed(.get, .post) }
+            if navigation.isCreation { throw MethodNotAllowed(.get, .post) }
             throw MethodNotAllowed(.get)
         }
         return navigation.isCollection ? try await collection(navigation, request) : try await single(navigation, request)
