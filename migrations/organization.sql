@@ -5,7 +5,7 @@
 -- PostgreSQL looks a function up among those of its name in all schemas. So each has a name that no other has, until everything
 -- that needs it is made. The program replaces "new" after the dollar sign with something random.
 --
--- Of the migrations 4fb49a1192532ec8b2162f186cb54e6975fad1aed2f57e3be0abf31d9ed71448
+-- Of the migrations 07c1e974dd70251c4a3bed0d290dcbc8807cd1e48346ea00d769764c27db7089
 
 CREATE FUNCTION announce_change$new() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1687,7 +1687,6 @@ CREATE INDEX emailserverprofile_name ON emailserverprofile USING btree (lower(na
 CREATE UNIQUE INDEX encryption_one_row ON encryption USING btree ((true));
 CREATE INDEX mailbox_emailaddress ON mailbox USING btree (lower(emailaddress) NULLS FIRST);
 CREATE INDEX mailbox_emailserverprofile ON mailbox USING btree (emailserverprofile);
-CREATE INDEX mailbox_emailserverprofile_idx ON mailbox USING btree (emailserverprofile);
 CREATE INDEX mailbox_leased ON mailbox USING btree (emailserverprofile) WHERE (processingstatecode = 1);
 CREATE INDEX mailbox_message_mailboxid_next_attempt_idx ON mailbox_message USING btree (mailboxid, next_attempt) WHERE (next_attempt IS NOT NULL);
 CREATE INDEX mailbox_name ON mailbox USING btree (lower(name) NULLS FIRST);

@@ -350,6 +350,12 @@ static const unsigned char org_0029[] = {
 static const unsigned char org_0029_down[] = {
 #embed "../../migrations/org/0029_event_times.down.sql"
 };
+static const unsigned char org_0030[] = {
+#embed "../../migrations/org/0030_one_index.sql"
+};
+static const unsigned char org_0030_down[] = {
+#embed "../../migrations/org/0030_one_index.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -468,6 +474,8 @@ static const struct embedded_file files[] = {
     {"org/0028_event_order.down.sql", org_0028_down, sizeof org_0028_down},
     {"org/0029_event_times.sql", org_0029, sizeof org_0029},
     {"org/0029_event_times.down.sql", org_0029_down, sizeof org_0029_down},
+    {"org/0030_one_index.sql", org_0030, sizeof org_0030},
+    {"org/0030_one_index.down.sql", org_0030_down, sizeof org_0030_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -170,3 +170,12 @@ def test_a_creation_reads_no_functions_of_other_organizations(cluster):
     many = creation("beside-many")
     # A single name would be found two hundred times.
     assert many < few + 200, (few, many)
+
+
+def test_no_two_indexes_are_of_the_same(cluster):
+    """Each index costs every write."""
+    what = "i.indrelid, i.indkey, i.indclass, i.indoption, pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid)"
+    same = cluster.sql(
+        f"""SELECT array_agg(c.relname) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+             WHERE c.relnamespace::regnamespace::text !~ '^pg_' GROUP BY {what} HAVING count(*) > 1""")
+    assert same == []
