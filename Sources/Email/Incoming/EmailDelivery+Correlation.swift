@@ -28,7 +28,10 @@ extension EmailDelivery {
         }
         if let token {
             let parent = try candidate(of: place, on: connection) { bind in
-                ("e.trackingtoken = \(bind(.text(token)))", order: [Self.mailboxFirst, "e.createdon DESC"])
+                (
+                    "e.trackingtoken = \(bind(.text(token)))",
+                    order: [Self.mailboxFirst, "e.directioncode IS NOT TRUE", "e.createdon DESC"]
+                )
             }
             if let parent { return (parent, .trackingToken, true) }
         }

@@ -65,7 +65,7 @@ package struct IncomingEmail: Sendable {
     }
 
     /// The tracking token in its subject.
-    var trackingToken: String? { TrackingToken.first(in: subject) }
+    var trackingToken: String? { TrackingToken.last(in: subject) }
 
     /// The id of its record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message. So the same message always has
     /// the same record, by any router and under any UID.

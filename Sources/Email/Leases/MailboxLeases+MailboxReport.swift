@@ -117,7 +117,8 @@ extension MailboxLeases {
     ///
     /// If a turn did not try the direction that failed last, that direction's error stays. But a turn that succeeds shows that the key
     /// is back, and ends the error that it was missing: the other direction waits for its own turn then. If a turn did not fetch, the time of the
-    /// next poll stays. If a test was requested during another turn, that turn does not end the test.
+    /// next poll stays. If a test was requested during another turn, that turn does not end the test. A mailbox that is enabled or
+    /// disabled has a new version: a write that names the one before is refused.
     private var writing: String {
         let (success, failure) = (MailOutcome.success.sql, MailOutcome.failure.sql)
         return """
@@ -130,6 +131,8 @@ extension MailboxLeases {
                    mailboxstatus = CASE WHEN old.clears THEN \(success) WHEN $8 IS NULL THEN mailboxstatus ELSE \(failure) END,
                    enabledforincomingemail = CASE WHEN $7 AND $5 = \(failure) THEN false WHEN old.ends_test AND $5 = \(success) THEN true ELSE enabledforincomingemail END,
                    enabledforoutgoingemail = CASE WHEN $7 AND $6 = \(failure) THEN false WHEN old.ends_test AND $6 = \(success) THEN true ELSE enabledforoutgoingemail END,
+                   versionnumber = CASE WHEN old.switches THEN nextval('\(organization.qualified("version_number"))') ELSE versionnumber END,
+                   modifiedon = CASE WHEN old.switches THEN now() ELSE modifiedon END,
                    testmailboxaccesscompletedon = CASE WHEN old.ends_test THEN now() ELSE testmailboxaccesscompletedon END,
                    testemailconfigurationscheduled = testemailconfigurationscheduled AND NOT old.ends_test,
                    lastsyncerror = CASE WHEN old.clears THEN NULL ELSE coalesce(left($8, 2048), lastsyncerror) END,
@@ -146,11 +149,15 @@ extension MailboxLeases {
                            CASE WHEN ($8 IS NULL OR $7) AND old.ends_test AND $5 = \(success) THEN 0 ELSE $11 END,
                            CASE WHEN $11 > 0 THEN (SELECT 60 * p.minpollingintervalinminutes FROM \(organization.qualified("emailserverprofile")) AS p
                                WHERE p.emailserverprofileid = m.emailserverprofile) END) END
-              FROM (SELECT o.mailboxid, o.incoming, o.outgoing, o.ends_test, $8 IS NULL
+              FROM (SELECT o.mailboxid, o.incoming, o.outgoing, o.ends_test,
+                           coalesce($7 AND ($5 = \(failure) AND o.receives OR $6 = \(failure) AND o.sends)
+                               OR o.ends_test AND ($5 = \(success) AND NOT o.receives OR $6 = \(success) AND NOT o.sends), false) AS switches,
+                           $8 IS NULL
                            AND NOT ($5 IS NULL AND coalesce(o.incomingemaildeliverymethod IN \(DeliveryMethod.receiving.sql) AND o.incoming = \(failure), false))
                            AND NOT ($6 IS NULL AND coalesce(o.outgoingemaildeliverymethod = \(DeliveryMethod.serverSide.sql) AND o.outgoing = \(failure), false)) AS clears
                       FROM (SELECT m.mailboxid, m.incomingemaildeliverymethod, m.outgoingemaildeliverymethod,
                                    \(awaiting("m.incomingemailstatus")) AS incoming, \(awaiting("m.outgoingemailstatus")) AS outgoing,
+                                   coalesce(m.enabledforincomingemail, false) AS receives, coalesce(m.enabledforoutgoingemail, false) AS sends,
                                    coalesce(m.testemailconfigurationscheduled, false) AND $13 AS ends_test
                               FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = $1) AS o) AS old
              WHERE m.mailboxid = old.mailboxid

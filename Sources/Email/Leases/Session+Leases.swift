@@ -99,7 +99,8 @@ extension Session {
     ) throws {
         let repeated = try connection.query(
             """
-            UPDATE \(organization.qualified("tracelog")) SET modifiedon = now(), errordetails = left($5, 2048)
+            UPDATE \(organization.qualified("tracelog")) SET modifiedon = now(), errordetails = left($5, 2048),
+                   versionnumber = nextval('\(organization.qualified("version_number"))')
              WHERE tracelogid = (SELECT tracelogid FROM \(organization.qualified("tracelog")) WHERE regardingobjectid = $1
                 ORDER BY createdon DESC LIMIT 1) AND tracecode = $2 AND level = $3 AND text = left($4, 2000) RETURNING 1
             """, [.uuid(id), .int32(Int32(code)), .int32(Int32(level.rawValue)), .text(text), .text(details)])

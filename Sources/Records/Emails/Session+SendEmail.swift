@@ -148,22 +148,36 @@ extension Session {
         }
     }
 
-    /// The subject with its tracking token, and the token. A token that the caller names replaces the one that the e-mail has.
+    /// The subject with its tracking token at the end, and the token. It takes the place of tokens of former e-mails there.
+    ///
+    /// - Throws: ``FieldsealError`` `.stringLengthTooLong` for a subject that leaves no room for the token.
     private func subject(_ row: PostgresRow, token: String?, on connection: isolated PostgresConnection) throws
         -> (subject: String, mark: String?)
     {
-        var subject: String = try row.decodeIfPresent("subject") ?? ""
-        if let mark: String = try row.decodeIfPresent("trackingtoken") {
-            guard let token, token != mark || !subject.hasSuffix(mark) else { return (subject, mark) }
-            if subject.hasSuffix(mark) { subject = subject.dropLast(mark.count).trimmingCharacters(in: .whitespaces) }
+        let subject: String = try row.decodeIfPresent("subject") ?? ""
+        let stored: String? = try row.decodeIfPresent("trackingtoken")
+        guard token != "" else {
+            guard let stored, !stored.isEmpty, subject.hasSuffix(stored) else { return (subject, nil) }
+            return (subject.dropLast(stored.count).trimmingCharacters(in: .whitespaces), nil)
         }
-        guard token != "" else { return (subject, nil) }
-        // The number makes it unique. Its last six digits can't be guessed from the tokens of other e-mails.
-        let mark: String =
-            try token
-            ?? connection.query(
-                "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0') || lpad($2::text, 6, '0')",
-                [.text(organization.qualified("tracking_number")), .text("\(Int.random(in: 0..<1_000_000))")])[0].decode(0)
-        return (subject.cut(to: EntityDefinition.emailSubjectUnits - mark.utf16.count - 1) + " \(mark)", mark)
+        let kept = stored.flatMap { $0.isEmpty || !TrackingToken.isUsable($0) ? nil : $0 }
+        let mark = try token ?? kept ?? newToken(on: connection)
+        let words = TrackingToken.removed(from: subject)
+        let marked = words.isEmpty ? mark : "\(words) \(mark)"
+        let limit = EntityDefinition.emailSubjectUnits
+        guard marked.utf16.count <= limit else {
+            throw FieldsealError(
+                .stringLengthTooLong,
+                "The subject leaves no room for the tracking token: it takes \(limit - mark.utf16.count - 1) characters. Shorten it, or "
+                    + "send with an empty TrackingToken.")
+        }
+        return (marked, mark)
+    }
+
+    /// The number makes it unique. Its last six digits can't be guessed from the tokens of other e-mails.
+    private func newToken(on connection: isolated PostgresConnection) throws -> String {
+        try connection.query(
+            "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0') || lpad($2::text, 6, '0')",
+            [.text(organization.qualified("tracking_number")), .text("\(Int.random(in: 0..<1_000_000))")])[0].decode(0)
     }
 }

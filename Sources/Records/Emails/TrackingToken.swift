@@ -1,13 +1,15 @@
+import Foundation
+
 /// The tracking token of an e-mail: `CRM:` and 4 to 20 digits. It stands in the subject, by which an answer is found.
 package enum TrackingToken {
     /// What a message takes as a token.
     package static let form = "CRM: and 4 to 20 digits, such as CRM:0012345, or an empty text for none"
 
-    /// The first token in a subject; nil for none.
-    package static func first(in subject: String) -> String? {
+    /// The last token in a subject, which is that of the newest e-mail; nil for none.
+    package static func last(in subject: String) -> String? {
         let subject = Array(subject.utf8)
         let prefix = Array("CRM:".utf8)
-        for start in subject.indices.dropLast(prefix.count)
+        for start in subject.indices.dropLast(prefix.count).reversed()
         where subject[start] == prefix[0] && subject[start...].starts(with: prefix) {
             let digits = subject[(start + prefix.count)...].prefix(20).prefix {
                 (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
@@ -18,5 +20,14 @@ package enum TrackingToken {
     }
 
     /// Whether a caller may name it for `SendEmail`: it is empty, or it is found again.
-    package static func isUsable(_ token: String) -> Bool { token.isEmpty || first(in: token) == token }
+    package static func isUsable(_ token: String) -> Bool { token.isEmpty || last(in: token) == token }
+
+    /// A subject without the tokens at its end.
+    static func removed(from subject: String) -> String {
+        var subject = subject.trimmingCharacters(in: .whitespaces)
+        while let token = last(in: subject), subject.hasSuffix(token) {
+            subject = subject.dropLast(token.count).trimmingCharacters(in: .whitespaces)
+        }
+        return subject
+    }
 }

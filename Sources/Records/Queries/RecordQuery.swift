@@ -52,6 +52,15 @@ package struct RecordQuery: Sendable {
             .map { .init(.column(.init($0.logicalName))) }
     }
 
+    /// Whether it returns one of these attributes of its own entity, by their logical names.
+    package func reads(_ names: Set<String>) -> Bool {
+        guard !outputs.isEmpty else { return !names.isEmpty }
+        return outputs.contains { output in
+            guard case .column(let column) = output.value else { return false }
+            return names.contains(column.name.lowercased())
+        }
+    }
+
     /// Whether rows are groups, aggregates or distinct values, and not records.
     package var isGrouped: Bool { isDistinct || !groups.isEmpty || outputs.contains(where: \.isAggregate) }
 

@@ -116,7 +116,7 @@ def test_upsert_creates_under_the_id_and_conditions_are_kept(service):
     refused(service.request("DELETE", f"mailboxes({id})", If_Match=etag), 412, "0x80060882")
     refused(service.request("PATCH", f"mailboxes({id})", {"name": "z"}, If_Match="nonsense"), 400, "0x8005F100")
     current = service.get(f"mailboxes({id})").headers["ETag"]
-    assert service.request("GET", f"mailboxes({id})", If_None_Match=current).status_code == 304
+    assert service.request("GET", f"mailboxes({id})?$select=name", If_None_Match=current).status_code == 304
     refused(service.request("POST", "mailboxes", {"mailboxid": id, "name": "again"}), 412, "0x80040237")
     assert service.request("DELETE", f"mailboxes({id})", If_Match=current).status_code == 204
 

@@ -246,11 +246,12 @@ def test_a_tag_that_is_null_means_none(service):
 def test_an_unchanged_record_is_not_sent_again(service):
     profile = service.create("emailserverprofiles", {"name": tag()})
     box = service.create("mailboxes", {"name": tag(), "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
-    etag = service.get(f"mailboxes({box})").headers["ETag"]
+    path = f"mailboxes({box})?$select=name"
+    etag = service.get(path).headers["ETag"]
     for known in (etag, "*", f'W/"1", {etag}', etag.removeprefix("W/")):
-        assert service.get(f"mailboxes({box})", If_None_Match=known).status_code == 304, known
+        assert service.get(path, If_None_Match=known).status_code == 304, known
     for known in ('W/"1"', "null", '"x"'):
-        assert service.get(f"mailboxes({box})", If_None_Match=known).status_code == 200, known
+        assert service.get(path, If_None_Match=known).status_code == 200, known
     # What comes along with the record may have changed under the same tag.
     assert service.request("PATCH", f"emailserverprofiles({profile})", {"name": "renamed"}).status_code == 204
     expanded = service.get(f"mailboxes({box})?$expand=emailserverprofile", If_None_Match=etag)

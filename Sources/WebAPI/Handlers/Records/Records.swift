@@ -38,9 +38,10 @@ extension DataAPI {
             guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
             let headers: HTTPFields = [.eTag: record.etag]
             try request.requireMatch(record.etag, entity)
-            // The tag is of the record alone: what others bring along may have changed under it.
-            let isWhole = query.expansions.isEmpty && request.preferences.annotations.isEmpty
-            if isWhole, EntityTags.match(request.headers[.ifNoneMatch], record.etag) {
+            // The tag is of the record's own version: what others bring along may have changed under it.
+            let isOwn =
+                query.expansions.isEmpty && request.preferences.annotations.isEmpty && !query.query.reads(entity.unversioned)
+            if isOwn, EntityTags.match(request.headers[.ifNoneMatch], record.etag) {
                 return APIResponse(status: .notModified, headers: headers, body: [])
             }
             return APIResponse.json(

@@ -474,6 +474,49 @@ def test_a_tracking_token_is_one_that_an_answer_finds(room):
         again(id)
 
 
+def sent(room, id, **token):
+    answer = room.request("POST", f"emails({id})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": True, **token}, client="user")
+    assert answer.status_code == 200, answer.text
+    return answer.json()["Subject"], room.get(f"emails({id})?$select=trackingtoken").json()["trackingtoken"]
+
+
+def test_the_token_that_an_email_keeps_stands_in_its_subject(room):
+    """Also when the subject was changed since it was sent, and when somebody wrote a token that no answer finds."""
+    id = room.drafted(room.person, subject="Offer")
+    subject, token = sent(room, id)
+    assert subject == f"Offer {token}"
+    room.sql("UPDATE org_contoso.email SET statuscode = 8 WHERE activityid = %s", [id])
+    assert room.request("PATCH", f"emails({id})", {"subject": "Renamed"}).status_code == 204
+    assert sent(room, id) == (f"Renamed {token}", token)
+    for written in ("CRM:0055555", "foo"):
+        subject, token = sent(room, room.drafted(room.person, subject="Offer", trackingtoken=written))
+        assert subject == f"Offer {token}" and (token == written) == written.startswith("CRM:")
+    assert sent(room, room.drafted(room.person, subject=None, trackingtoken="CRM:0055556"))[0] == "CRM:0055556"
+
+
+def test_a_reply_has_one_token_and_its_answer_is_tied_to_it(room):
+    _, token = sent(room, room.drafted(room.person, subject="Problem"))
+    reply = room.drafted(room.person, subject=f"Re: Problem {token} CRM:0001111")
+    subject, newest = sent(room, reply)
+    assert subject == f"Re: Problem {newest}" and newest != token
+    # The customer's own mail has the token too, and is newer. What is answered is what was sent.
+    for words in (f"AW: {subject}", f"AW: AW: {subject}", f"{token} and {subject}"):
+        body = {"MailboxId": room.box, "MessageId": f"<{uuid.uuid4()}@elsewhere.test>", "From": "customer@elsewhere.test", "To": "user@contoso.test", "Subject": words, "Body": ""}
+        answer = room.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", body)
+        assert answer.status_code == 200, answer.text
+        assert room.get(f"emails({answer.json()['EmailId']})?$select=_parentactivityid_value").json()["_parentactivityid_value"] == reply, words
+
+
+def test_a_subject_without_room_for_the_token_is_refused(room):
+    id = room.drafted(room.person, subject="x" * 799)
+    path = f"emails({id})/Microsoft.Dynamics.CRM.SendEmail"
+    answer = room.request("POST", path, {"IssueSend": True, "TrackingToken": "CRM:1234"}, client="user")
+    assert "takes 791 characters" in refusal(answer, 400)["message"] and answer.json()["error"]["code"] == "0x80044331"
+    assert room.request("POST", path, {"IssueSend": True, "TrackingToken": ""}, client="user").json()["Subject"] == "x" * 799
+    id = room.drafted(room.person, subject="x" * 791)
+    assert sent(room, id, TrackingToken="CRM:1234")[0] == "x" * 791 + " CRM:1234"
+
+
 def test_an_address_that_changed_since(room):
     queue, box = room.queue_box(room.profile())
     id = room.drafted(queue, client="admin")
