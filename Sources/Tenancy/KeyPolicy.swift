@@ -25,7 +25,7 @@ package struct KeyPolicy: Sendable {
     package var accountFailures = 20
     /// Seconds without a failure after which counting starts anew.
     package var failureInterval = 900
-    /// Seconds after which a key should be changed: a year.
+    /// Seconds after which a key should be changed: 365 days.
     package static let keyLifetime = 365 * 86_400.0
 
     package init() {}

@@ -70,16 +70,14 @@ extension Console {
 
     private static let recentEvents = 6
     private static let readEvents = 100
-    /// Days after which a key is due for a change.
-    static let keyLifetime = 365.0
 
     private func encryptionTile(_ status: EncryptionStatus, _ visit: Visit) -> [String: Any] {
-        let age = max(0, Date().timeIntervalSince(status.setOn) / 86_400)
+        let age = max(0, Date().timeIntervalSince(status.setOn))
         let isDue = status.isActive && status.nextChangeDue < Date()
         let sentence = keySentence(status, visit)
         let badge: String = !status.isActive ? "bad" : isDue ? "warn" : "good"
         let chart: String? =
-            status.isActive ? Charts.share(age / Self.keyLifetime, style: isDue ? "warn" : "good", alternative: sentence) : nil
+            status.isActive ? Charts.share(age / KeyPolicy.keyLifetime, style: isDue ? "warn" : "good", alternative: sentence) : nil
         return [
             "state": visit.text(status.isActive ? "active" : "keyRequired"), "sentence": sentence, "badge": badge,
             "chart": orFalse(chart),

@@ -79,7 +79,7 @@ package struct OrganizationOverview: Sendable {
     private struct Key {
         let version: Int
         let setOn: Date
-        let nextChangeDue: Date
+        var nextChangeDue: Date { setOn.addingTimeInterval(KeyPolicy.keyLifetime) }
         /// Whether `config` has it.
         let isThere: Bool
         let copiedOn: Date?
@@ -92,15 +92,15 @@ package struct OrganizationOverview: Sendable {
             }
             return try connection.query(
                 """
-                SELECT e.id, e.key_version, e.changed_on, e.changed_on + interval '1 year', k.key_version IS NOT NULL, k.copied_on
+                SELECT e.id, e.key_version, e.changed_on, k.key_version IS NOT NULL, k.copied_on
                   FROM (\(all.joined(separator: " UNION ALL "))) AS e
                   LEFT JOIN config.organization_key AS k
                     ON (k.organization_id, k.key_version, k.fingerprint) = (e.id, e.key_version, e.fingerprint)
                 """
             ).reduce(into: [:]) { keys, row in
                 keys[try row.decode(0)] = Key(
-                    version: try row.decode(1), setOn: try row.decode(2), nextChangeDue: try row.decode(3),
-                    isThere: try row.decode(4), copiedOn: try row.decodeIfPresent(5))
+                    version: try row.decode(1), setOn: try row.decode(2), isThere: try row.decode(3),
+                    copiedOn: try row.decodeIfPresent(4))
             }
         }
     }
