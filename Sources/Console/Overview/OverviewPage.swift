@@ -8,11 +8,6 @@ import Tenancy
 // The first page: the state of the organization, and the next steps for a person's role.
 extension Console {
     @Sendable func overview(_ visit: Visit) async throws -> PageResponse {
-        // Events were on this page in earlier versions, and people may have stored their addresses.
-        if let kind = visit.query("kind") ?? visit.query("before").map({ _ in "" }) {
-            let name = kind.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
-            return .redirect("\(visit.root)/events?kind=\(name)&before=\(visit.query("before").flatMap { Int($0) } ?? .max)")
-        }
         let session = try visit.session()
         var values: [String: Any] = [
             "title": visit.text("overview"), "lead": visit.text("overviewLead", ["organization": visit.organization]),
