@@ -22,8 +22,8 @@ package struct OrganizationOverview: Sendable {
     package let entry: OrganizationEntry
     package private(set) var status: Status
     package let suspendedOn: Date?
-    /// The missing tables that it needs, separated by commas; empty if there are none.
-    package let missingTables: String
+    /// The missing tables that it needs.
+    package let missingTables: [String]
     /// The size of its tables and indexes on disk; nil without a schema.
     package let bytes: Int?
     /// The part of that size for cell tables.
@@ -139,7 +139,7 @@ package struct OrganizationOverview: Sendable {
         cellBytes = bytes == nil ? nil : try row.decodeIfPresent(7)
         keyState = key?.isThere == true ? "active" : "key required"
         (keyVersion, keySetOn, nextChangeDue, keyCopiedOn) = (key?.version, key?.setOn, key?.nextChangeDue, key?.copiedOn)
-        missingTables = try row.decode(8)
+        missingTables = try row.decode(8, as: String.self).split(separator: ", ").map(String.init)
         let hasSchema = try row.decode(9, as: Bool.self)
         status =
             if try row.decode(5, as: Bool.self) {
