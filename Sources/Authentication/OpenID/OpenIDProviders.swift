@@ -210,7 +210,9 @@ package final class OpenIDProviders: Sendable {
             let data = Data(base64URL: part), let header = try? JSONDecoder().decode(Header.self, from: data)
         else { throw Self.refused("is malformed") }
         // The library would prefer the algorithm in the header to the key's own.
-        guard let keyType = Self.algorithms[header.alg] else { throw Self.refused("is signed in a way that is not taken") }
+        guard let keyType = Self.algorithms[header.alg] else {
+            throw Self.refused("is signed with an algorithm that is not accepted")
+        }
         var candidates = try await keys(issuer, header, keyType, maximumAge: Self.lifetime)
         if candidates.isEmpty { candidates = try await keys(issuer, header, keyType, maximumAge: Self.keyInterval) }
         for key in candidates {

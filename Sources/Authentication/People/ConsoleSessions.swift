@@ -114,7 +114,7 @@ package struct ConsoleSessions: Sendable {
                     _ = try Self.endOne(hash, &change, on: connection)
                     if let person { try Self.endAll(of: person, &change, on: connection) }
                     isWhole = isWhole && (!everywhere || person != nil)
-                    // If an older attested state is restored, its missing event shows that.
+                    // If SQL restores an older attested state, this event is missing from its chain, which shows it.
                     try change.append(
                         SecurityEvent(.signedOut, .succeeded, details: person == nil ? nil : "everywhere"), by: caller,
                         on: connection)

@@ -17,7 +17,8 @@ package enum PasswordRules {
     /// - Throws: ``FieldsealError`` `.invalidArgument` that says what is wrong with the password.
     static func check(_ password: String, of name: String, in organization: String) throws(FieldsealError) {
         guard password.count >= minimumLength, password.utf8.count <= maximumBytes else {
-            throw FieldsealError(.invalidArgument, "A password has \(minimumLength) to 1,000 characters.")
+            throw FieldsealError(
+                .invalidArgument, "A password has at least \(minimumLength) characters, and at most 1,000 bytes in UTF-8.")
         }
         let lower = password.lowercased()
         let variants = variants(of: lower)

@@ -42,8 +42,11 @@ public final class KeyEncryptionKey: Sendable {
         return KeyEncryptionKey(chosen, [own] + others.filter { $0.id != id })
     }
 
-    /// This KEK without those with some ids; nil if it is one of them itself and there is no other.
-    public func without(_ retired: Set<String>) -> KeyEncryptionKey? {
+    /// The KEKs that are not retired. If this one is retired, another one seals and tags.
+    ///
+    /// - Parameter retired: Ids of KEKs.
+    /// - Returns: Nil if all are retired.
+    public func remaining(without retired: Set<String>) -> KeyEncryptionKey? {
         let left = ([own] + others).filter { !retired.contains($0.id) }
         return left.first.map { KeyEncryptionKey($0, Array(left.dropFirst())) }
     }
@@ -119,15 +122,14 @@ public final class KeyEncryptionKey: Sendable {
 
     private func open(_ cell: [UInt8], at address: CellAddress, keyVersion: UInt32) throws -> SecretBytes {
         guard try Cell(cell).keyVersion == keyVersion else { throw CellError() }
-        var failure: any Error = CellError()
         for material in [own] + others {
             do {
                 return try material.key.open(cell, at: address)
-            } catch {
-                failure = error
+            } catch is CellError {
+                continue
             }
         }
-        throw failure
+        throw CellError()
     }
 
     /// The bytes of one KEK, and the values derived from them.

@@ -229,7 +229,7 @@ extension KeyAdministration {
     private func dropGenerations() async -> Bool {
         let dropped = try? await deployment.pool.withConnection { connection -> [Bool]? in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            // If SQL put a retired key back into force, the newer generation has the cells.
+            // Does nothing if SQL put a retired key back: the newer generation holds the cells and must not be dropped.
             guard state.isKeyAttested else { return nil }
             let current = state.keyVersion
             let rows = try connection.query(

@@ -6,8 +6,8 @@ import Tenancy
 
 /// One key change: performs the steps of ``KeyChangeSteps``.
 ///
-/// The writer's transaction makes all lasting changes. The reader's connection commits the announcement and then only reads. The
-/// reporter's connection publishes the progress.
+/// The writer's transaction makes all lasting changes. The reader's connection commits the announcement and then only reads. On the
+/// publisher's connection, the reporter publishes the progress.
 final class KeyChange {
     private let administration: KeyAdministration
     private let text: OrganizationKeyText
@@ -205,9 +205,7 @@ final class KeyChange {
                 """)
             try KeySetLock.take(organization, on: connection)
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            guard version == nil || version == state.keyVersion else {
-                throw FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
-            }
+            guard version == nil || version == state.keyVersion else { throw Self.otherKey }
             guard let old = deployment.keyring.dataKey(of: state) else {
                 throw FieldsealError(
                     .isInactiveCannotChange,
@@ -234,6 +232,9 @@ final class KeyChange {
                 backend: connection.backendID, walStart: walStart)
         }
     }
+
+    /// The refusal of a change that began under a key which is not in force any more.
+    static let otherKey = FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
 
     private static func walPosition(on connection: isolated PostgresConnection) throws -> Int {
         try connection.query("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")[0].decode(0)

@@ -53,7 +53,8 @@ public final class ConnectionPool: Sendable {
     /// Makes a pool without connections. They are opened when they are needed.
     public init(_ configuration: Configuration) {
         self.configuration = configuration
-        state = Mutex(PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit, share: configuration.share))
+        state = Mutex(
+            PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit, borrowerLimit: configuration.share))
     }
 
     /// The number of open connections, and of callers that wait for one.
@@ -104,7 +105,7 @@ public final class ConnectionPool: Sendable {
         switch state.withLock({ $0.acquire(for: borrower) }) {
         case .use(let connection): return connection
         case .connect: return try await connect(for: borrower)
-        case .refuse: throw state.withLock(\.closed) ? PoolError.closed : PoolError.exhausted
+        case .refuse: throw state.withLock(\.isClosed) ? PoolError.closed : PoolError.exhausted
         case .wait:
             if let connection = try await wait(for: borrower) { return connection }
             return try await connect(for: borrower)
@@ -134,7 +135,7 @@ public final class ConnectionPool: Sendable {
         let timer = Task {
             try await Task.sleep(for: limit)
             let (waiter, error) = state.withLock {
-                ($0.remove(id: id), $0.holdsItsShare(borrower) ? PoolError.shareExhausted : PoolError.exhausted)
+                ($0.remove(id: id), $0.holdsItsLimit(borrower) ? PoolError.shareExhausted : PoolError.exhausted)
             }
             waiter?.resume(throwing: error)
         }

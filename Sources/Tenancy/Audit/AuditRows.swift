@@ -2,7 +2,7 @@ import PostgresClient
 
 /// Entries of the audit in the order of a statement, read a few at a time. It needs an open transaction.
 struct AuditRows {
-    /// Long texts are in entries: so many of them are in memory at a time.
+    /// How many entries are in memory at a time, because an entry may hold long texts.
     private static let fetch = 200
 
     private let cursor: String
@@ -12,7 +12,7 @@ struct AuditRows {
 
     /// - Parameters:
     ///   - cursor: A name that no other statement of the transaction uses.
-    ///   - condition: What stands behind `FROM audit AS a`.
+    ///   - condition: The SQL after `FROM audit AS a`.
     init(
         _ cursor: String, in organization: Organization, _ condition: String, on connection: isolated PostgresConnection
     ) throws {

@@ -30,7 +30,7 @@ package enum KeyEncryptionKeyCheck {
             // There is no deployment yet, or the role may not read it. The command reports that itself.
             return kek
         }
-        guard let accepted = kek.without(Set(found.replaced.filter(\.isRetired).map(\.id))) else {
+        guard let accepted = kek.remaining(without: Set(found.replaced.filter(\.isRetired).map(\.id))) else {
             throw RetiredKeyEncryptionKey(id: kek.id, successorID: successor(of: kek.id, in: found.replaced))
         }
         guard let wanted = found.ids.first else { return accepted }

@@ -45,7 +45,7 @@ package enum SealedKeyEncryptionKey {
             let made = try token.seal(secret, key, associated: associated(id))
             // Checks that the token opens what it sealed, before anything depends on it.
             guard try token.open(made.sealed, key, iv: made.iv, associated: associated(id)).isEqual(to: secret) else {
-                throw KeyTokenProblem.otherLength(place, made.sealed.count)
+                throw KeyTokenProblem.notSealed(place)
             }
             return made
         }

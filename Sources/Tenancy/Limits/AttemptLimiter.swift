@@ -129,7 +129,7 @@ package struct AttemptLimiter {
         try takeBack(clearing: true, on: connection)
     }
 
-    /// Records that the attempt failed. Its count stays, and its interval starts now.
+    /// Records that the attempt failed. The counts stay, and the interval of the network's count starts now.
     package func fail(on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             "UPDATE config.failed_sign_in SET last_on = now() WHERE account = $1 AND address = $2",

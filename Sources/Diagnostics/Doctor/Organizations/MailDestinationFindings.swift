@@ -10,7 +10,7 @@ enum MailDestinationFindings {
     /// How many records findings name. The rest are counted.
     private static let named = 20
 
-    /// - Returns: One finding for each record, and one for those beyond ``named``.
+    /// - Returns: One finding for each of the first ``named`` records, and one that counts the rest.
     static func findings(of organization: Organization, in deployment: Deployment) async throws -> [Finding] {
         var foreign: [MailDestination.Place] = []
         var count = 0

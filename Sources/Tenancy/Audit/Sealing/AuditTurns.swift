@@ -33,7 +33,7 @@ package struct AuditTurns: Sendable {
             place = found.place
             names += found.names.filter { !names.contains($0) }
         }
-        // Those that failed may wait for a lock. The others do not wait for them.
+        // Organizations that failed are tried last, because they may wait for a lock.
         names = names.filter { failures[$0] == nil } + failures.keys
         var notices: [Notice] = []
         for name in names where !Task.isCancelled {

@@ -35,7 +35,7 @@ struct PartyLists {
             throw FieldsealError(.payloadDoesNotFit, "A list of parties holds records of activityparty.")
         }
         var members: [JSONValue.Member] = [.init("participationtypemask", .integer(mask))]
-        // The address of a sender that is a record is the record's address.
+        // A sender that is a record has that record's address, and `addressused` is ignored.
         let isOwnAddress = mask == 1 && party.partyReference != nil
         for (name, value) in party.attributes {
             switch (name, value) {

@@ -7,9 +7,11 @@ import Records
 struct RecordContracts: Sendable {
     /// The prefixes at the place where the rows are written.
     struct Prefixes: Sendable, Equatable {
-        /// The prefixes of the contracts, of pairs, and of XML Schema.
+        /// That of the contracts.
         var xrm = "a"
+        /// That of pairs of a key and a value.
         var pairs = "b"
+        /// That of XML Schema.
         var schema = "c"
     }
 

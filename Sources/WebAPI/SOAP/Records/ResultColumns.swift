@@ -52,7 +52,7 @@ struct ResultColumns: Sendable {
             add(.init(.column(.init(entity.primaryID))), entities, .none, &outputs)
         }
         guard partyLists.isEmpty || !isGrouped else {
-            throw FieldsealError(.queryDoesNotFit, "The lists of an e-mail's parties are not given by a distinct query.")
+            throw FieldsealError(.queryDoesNotFit, "A distinct query can't return from, to, cc or bcc. Leave them out.")
         }
         query.outputs = outputs
     }
