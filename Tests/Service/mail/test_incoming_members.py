@@ -125,6 +125,16 @@ def test_recipients_are_shown_up_to_the_last_that_fits(service, box):
     assert len(email["email_activity_parties"]) == 42
 
 
+def test_no_shown_recipient_is_cut_at_a_semicolon_of_its_own(service, box):
+    addresses = [ADDRESS] + [f'"semi;colon;{n:03};end"@elsewhere.test' for n in range(40)]
+    draft = service.create("emails", {"email_activity_parties": [{"participationtypemask": 2, "addressused": address} for address in addresses]})
+    shown = service.get(f"emails({draft})?$select=torecipients").json()["torecipients"]
+    assert shown == record(service, box, To=addresses)["torecipients"]
+    assert shown in [";".join(addresses[:n]) for n in range(40)] and 460 < len(shown) <= 500
+    few = service.create("emails", {"email_activity_parties": [{"participationtypemask": 2, "addressused": address} for address in addresses[:3]]})
+    assert service.get(f"emails({few})?$select=torecipients").json()["torecipients"] == ";".join(addresses[:3])
+
+
 def test_recipients_are_shown_in_their_order_wherever_their_rows_are(service):
     """PostgreSQL writes a row to where there is room, and so the first recipient can come last in the table."""
     names = [f"person{n}@elsewhere.test" for n in range(3)]
