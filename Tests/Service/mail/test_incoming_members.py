@@ -86,6 +86,13 @@ def test_the_names_beside_addresses_are_those_of_the_parties(service, box):
     assert names == {"Customer@elsewhere.test": 'Customer, "A."', "jane@x.test": "Jane Doe", "c@x.test": "c@x.test", "cy@x.test": "Cy"}
 
 
+@pytest.mark.parametrize("words", ["\u200b", "\u2060\u200b", " \u00ad ", ""])
+def test_words_that_nobody_sees_are_no_sender(service, box, words):
+    answer = deliver(service, box, From=words)
+    assert answer.status_code == 200 and (answer.json()["ShouldDeliver"], answer.json()["ReasonCode"]) == (False, 7), answer.text
+    assert record(service, box, From="Mail\u00adDaemon")["sender"] == "Mail\u00adDaemon"
+
+
 @pytest.mark.parametrize("name", ['" "', "\t", "\u200b"])
 def test_of_a_name_that_nobody_sees_the_address_stands(service, box, name):
     email = record(service, box, From=f"{name} <a@x.test>", To=f"{name} <{ADDRESS}>; {name} <b@x.test>")
