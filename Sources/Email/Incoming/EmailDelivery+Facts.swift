@@ -29,10 +29,10 @@ extension EmailDelivery {
         about emails: [IncomingEmail], _ mailbox: UUID?, on connection: isolated PostgresConnection
     ) throws -> [Facts] {
         let organization = session.organization
-        let addresses = emails.map { email in (email.to + email.cc + email.bcc).flatMap(EmailAddressRule.forms) }
+        let addresses = emails.map { email in (email.to + email.cc + email.bcc).flatMap { EmailAddressRule.forms($0.address) } }
         let groups = Array(Set(addresses))
         let filters = Self.recipientFilters(in: organization)
-        let senders = emails.map { EmailAddressRule.forms($0.from) }
+        let senders = emails.map { EmailAddressRule.forms($0.from.address) }
         let ids = emails.map { $0.recordID(organization: organization.id, mailbox: mailbox ?? organization.id) }
         var questions: [(sql: String, parameters: [PostgresParameter])] = [
             (

@@ -111,7 +111,7 @@ package struct EmailDelivery: Sendable {
         on email: IncomingEmail, _ facts: Facts, _ place: Place, on connection: isolated PostgresConnection
     ) throws -> IncomingVerdict {
         func no(_ reason: IncomingVerdict.Reason) -> IncomingVerdict { IncomingVerdict(isDelivered: false, reason: reason) }
-        guard EmailAddressRule.isSender(email.from) else { return no(.badSender) }
+        guard EmailAddressRule.isSender(email.from.address) else { return no(.badSender) }
         if facts.isRecord { return no(.duplicate) }
         // The mailbox received a copy of an e-mail that it sent.
         if facts.isOwn { return no(.ownMessage) }
@@ -122,7 +122,7 @@ package struct EmailDelivery: Sendable {
         }
         if parent != nil { return yes(correlation == .trackingToken ? .tokenMatched : .senderAccepted) }
         if facts.filters.contains(.all) { return yes(.recipientAcceptsAll) }
-        if facts.filters.contains(.knownSenders), try isKnown(email.from, on: connection) { return yes(.senderAccepted) }
+        if facts.filters.contains(.knownSenders), try isKnown(email.from.address, on: connection) { return yes(.senderAccepted) }
         return no(hasToken ? .tokenUnmatched : .unknown)
     }
 

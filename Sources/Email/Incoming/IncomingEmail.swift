@@ -7,14 +7,12 @@ import Records
 /// An incoming e-mail, as a router parsed it.
 package struct IncomingEmail: Sendable {
     package var subject = ""
-    package var from = ""
-    package var to: [String] = []
-    package var cc: [String] = []
-    package var bcc: [String] = []
+    package var from = Person("")
+    package var to: [Person] = []
+    package var cc: [Person] = []
+    package var bcc: [Person] = []
     /// Where the author wants answers to go.
     package var replyTo: [String] = []
-    /// The names beside these addresses, by the addresses in lower case.
-    package var names: [String: String] = [:]
     package var messageID = ""
     package var inReplyTo: [String] = []
     /// The ids of References, oldest first.
@@ -32,6 +30,16 @@ package struct IncomingEmail: Sendable {
     package var omittedAttachments = 0
     /// SHA-256 of the message's bytes on the mail server.
     package var digest: [UInt8] = []
+
+    /// A sender or recipient.
+    package struct Person: Sendable {
+        /// Words in its place, for a sender without one.
+        package var address: String
+        /// The name beside the address in this place.
+        package var name: String?
+
+        package init(_ address: String, _ name: String? = nil) { (self.address, self.name) = (address, name) }
+    }
 
     /// One attachment.
     package struct Attachment: Sendable {
@@ -59,7 +67,8 @@ package struct IncomingEmail: Sendable {
 
     /// Replaces the message's bytes if they are unknown.
     package var wordsDigest: [UInt8] {
-        var words = [messageID, from, subject, receivedOn.map { ISO8601.text($0) } ?? "", body] + to + cc + bcc
+        var words = [messageID, from.address, subject, receivedOn.map { ISO8601.text($0) } ?? "", body]
+        words += (to + cc + bcc).map(\.address)
         for attachment in attachments { words += [attachment.name, attachment.type, attachment.body] }
         return Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
     }

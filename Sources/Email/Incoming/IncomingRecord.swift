@@ -42,10 +42,13 @@ struct IncomingRecord {
 
     /// The user or queue with the sender's address.
     private static func addSender(to rows: inout RecordRows, _ records: [IncomingRecord], _ organization: Organization) {
-        let forms = records.map { EmailAddressRule.isOne($0.email.from) ? EmailAddressRule.forms($0.email.from) : [] }
+        let forms = records.map { record in
+            let address = record.email.from.address
+            return EmailAddressRule.isOne(address) ? EmailAddressRule.forms(address) : []
+        }
         let address = rows.add(forms.map { .text($0.first) }, named: "sender_address")
         let other = rows.add(forms.map { .text($0.last) }, named: "sender_other")
-        let name = rows.add(records.map { .text($0.email.name(of: $0.email.from)) }, named: "sender_name")
+        let name = rows.add(records.map { .text($0.email.from.shownName) }, named: "sender_name")
         rows.join(holder(of: address, other, in: organization))
         rows.fill("emailsender", with: "coalesce(u.systemuserid, q.queueid)")
         rows.fill("emailsenderobjecttypecode", with: holderType)
@@ -72,16 +75,18 @@ struct IncomingRecord {
         var (ids, kinds, addresses, names): ([UUID], [Int64], [String], [String]) = ([], [], [], [])
         for record in records {
             let email = record.email
-            let people: [(Participation, [String])] = [
+            let people: [(Participation, [IncomingEmail.Person])] = [
                 (.to, email.to), (.cc, email.cc), (.bcc, email.bcc),
             ]
-            let recipients = people.flatMap { kind, addresses in addresses.filter(EmailAddressRule.isOne).map { (kind, $0) } }
+            let recipients = people.flatMap { kind, people in
+                people.filter { EmailAddressRule.isOne($0.address) }.map { (kind, $0) }
+            }
             // A sender without an address is a party too, because its text is all that identifies it.
-            for (kind, address) in ([(Participation.sender, email.from)] + recipients).prefix(EmailParts.limit) {
+            for (kind, person) in ([(Participation.sender, email.from)] + recipients).prefix(EmailParts.limit) {
                 ids.append(record.id)
                 kinds.append(Int64(kind.rawValue))
-                addresses.append(address)
-                names.append(email.name(of: address) ?? "")
+                addresses.append(person.address)
+                names.append(person.shownName ?? "")
             }
         }
         return (
@@ -126,18 +131,20 @@ struct IncomingRecord {
     }
 }
 
-extension IncomingEmail {
-    /// The name beside an address; nil for none, or for one in which nothing can be seen.
-    fileprivate func name(of address: String) -> String? {
-        names[address.lowercased()].map { $0.cut(to: 400) }.flatMap { name in
+extension IncomingEmail.Person {
+    /// The name that a record has; nil for none, or for one in which nothing can be seen.
+    fileprivate var shownName: String? {
+        name.map { $0.cut(to: 400) }.flatMap { name in
             name.unicodeScalars.contains { !$0.properties.isWhitespace && String($0).isVisible } ? name : nil
         }
     }
+}
 
+extension IncomingEmail {
     /// The recipients that fit into a record's attribute, with `;` between them. The parties have all of them.
     fileprivate var shownRecipients: String {
-        var text = to.first ?? ""
-        for address in to.dropFirst() {
+        var text = to.first?.address ?? ""
+        for address in to.dropFirst().map(\.address) {
             guard text.utf16.count + 1 + address.utf16.count <= 500 else { break }
             text += ";\(address)"
         }
@@ -195,7 +202,7 @@ extension EmailDelivery {
             "statecode": .int(EmailStatus.received.state), "messageid": .text(email.messageID.cut(to: 320)),
             "correlationmethod": .int(Int64(verdict.correlation.rawValue)), "ownerid": .id(place.owner),
             "prioritycode": .int(Int64(email.importance)), "notifications": .int(lacksAttachments ? 1 : isCut ? 2 : 0),
-            "sender": .text(email.from), "torecipients": .text(email.shownRecipients),
+            "sender": .text(email.from.address), "torecipients": .text(email.shownRecipients),
         ]
         // As in every write, an empty text is none.
         values = values.filter { $0.value != .text("") }
@@ -203,7 +210,9 @@ extension EmailDelivery {
         if let reply = email.inReplyTo.first { values["inreplyto"] = .text(reply.cut(to: 320)) }
         if let date = email.receivedOn { values["senton"] = .date(date) }
         if let account = email.submittedBy, !account.isEmpty { values["submittedby"] = .text(account.cut(to: 250)) }
-        if let text = ReplyAddresses.text(email.replyTo, from: email.from) { values["activityadditionalparams"] = .text(text) }
+        if let text = ReplyAddresses.text(email.replyTo, from: email.from.address) {
+            values["activityadditionalparams"] = .text(text)
+        }
         if let mailbox { values["receivingmailboxid"] = .id(mailbox) }
         if let token = email.trackingToken { values["trackingtoken"] = .text(token) }
         if let parent = verdict.parent { values["parentactivityid"] = .id(parent) }

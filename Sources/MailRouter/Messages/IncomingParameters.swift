@@ -33,8 +33,11 @@ struct IncomingParameters {
         (content.from, content.to, content.cc) = (message.from, message.to, message.cc)
         content.replyTo = message.replyTo
         (content.inReplyTo, content.references) = (message.references, message.thread)
-        content.names = Self.names(of: message)
-        size += content.names.reduce(0) { $0 + 6 * ($1.key.utf8.count + $1.value.utf8.count) }
+        content.fromName = message.names.from
+        // Recipients beyond the limit are cut away.
+        content.toNames = Self.names(message.names.to.prefix(message.to.count))
+        content.ccNames = Self.names(message.names.cc.prefix(message.cc.count))
+        size += ([message.names.from] + message.names.to + message.names.cc).reduce(0) { $0 + 6 * ($1 ?? "").utf8.count + 5 }
         content.importance = message.importance
         (content.body, content.bodyType) = (body, message.isHTML ? "text/html" : "text/plain")
         content.bodyIsCut = isCut
@@ -83,10 +86,9 @@ struct IncomingParameters {
         return (String(message.body.unicodeScalars[..<bytes.endIndex]), true)
     }
 
-    /// The names of the people that the record names.
-    private static func names(of message: MailMessage) -> [String: String] {
-        let known = Set(([message.from] + message.to + message.cc).map { $0.lowercased() })
-        return message.names.filter { known.contains($0.key) }
+    /// The names of recipients; nil for none, as in most messages of programs.
+    private static func names(_ names: ArraySlice<String?>) -> [String?]? {
+        names.contains { $0 != nil } ? Array(names) : nil
     }
 
     /// How many bytes JSON adds to a text.

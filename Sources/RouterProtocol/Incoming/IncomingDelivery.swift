@@ -31,8 +31,11 @@ package enum IncomingDelivery {
         package var cc: [String] = []
         /// Where the author wants answers to go.
         package var replyTo: [String] = []
-        /// The names beside these addresses, by the addresses in lower case.
-        package var names: [String: String] = [:]
+        /// The name beside the sender's address; nil for none.
+        package var fromName: String?
+        /// The names beside the addresses of To and of Cc, for each of them a name or nil; nil where none has a name.
+        package var toNames: [String?]?
+        package var ccNames: [String?]?
         /// The Message-IDs that it may answer, the likeliest first.
         package var inReplyTo: [String] = []
         package var references: [String] = []
@@ -59,7 +62,9 @@ package enum IncomingDelivery {
             case to = "To"
             case cc = "Cc"
             case replyTo = "ReplyTo"
-            case names = "Names"
+            case fromName = "FromName"
+            case toNames = "ToNames"
+            case ccNames = "CcNames"
             case inReplyTo = "InReplyTo"
             case references = "References"
             case importance = "Importance"

@@ -15,7 +15,9 @@ struct IncomingEmailMembers {
         "MessageId", "ReceivedOn", "References", "ReplyTo", "Subject", "SubmittedBy", "To",
     ]
     /// What a router alone says of an e-mail.
-    private static let ofRouters: Set<String> = ["BodyIsCut", "Names", "OmittedAttachments"]
+    private static let ofRouters: Set<String> = [
+        "BodyIsCut", "CcNames", "FromName", "Names", "OmittedAttachments", "ToNames",
+    ]
     /// The members of an attachment, as the attributes of `activitymimeattachment` are called, without regard to case. Each has the
     /// UTF-16 units that a record keeps.
     private static let attachmentMembers = [

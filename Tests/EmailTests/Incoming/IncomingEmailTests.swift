@@ -7,7 +7,7 @@ import Testing
 struct IncomingEmailTests {
     private func email(_ change: (inout IncomingEmail) -> Void = { _ in }) -> IncomingEmail {
         var email = IncomingEmail()
-        (email.messageID, email.from, email.subject, email.body) = ("<1@a>", "a@b.example", "Hello", "text")
+        (email.messageID, email.from, email.subject, email.body) = ("<1@a>", .init("a@b.example"), "Hello", "text")
         email.digest = [1, 2, 3]
         change(&email)
         return email
@@ -41,7 +41,7 @@ struct IncomingEmailTests {
         let digest = email().wordsDigest
         #expect(digest.count == 32 && digest == email().wordsDigest)
         let others = [
-            email { ($0.from, $0.subject) = ("a@b.exampleH", "ello") }, email { $0.to = ["x"] }, email { $0.receivedOn = Date() },
+            email { ($0.from, $0.subject) = (.init("a@b.exampleH"), "ello") }, email { $0.to = [.init("x")] }, email { $0.receivedOn = Date() },
             email { $0.attachments = [.init(name: "", type: "", body: "")] },
         ]
         #expect(Set(others.map(\.wordsDigest) + [digest]).count == others.count + 1)

@@ -95,6 +95,18 @@ def test_each_record_has_its_own_values(receiving, box):
     assert files == [("a.txt", 1, 6, "four"), ("b.txt", 2, 6, "four")]
 
 
+def test_a_router_names_people_by_their_places(receiving, box):
+    """Routers of versions before name them by their addresses."""
+    people = {"From": "a@x.test", "To": [ADDRESS, "a@x.test", "A@x.test"], "Cc": ["c@x.test"]}
+    deliver(receiving, box, [incoming("places", **people, FromName="Alice", ToNames=[None, "Bob", "B"], CcNames=["Cy"]), incoming("addresses", **people, Names={"a@x.test": "Alice", "c@x.test": "Cy"}), incoming("none", **people)])
+    found = receiving.sql("""SELECT e.subject, array_agg(p.partyidname ORDER BY p.activitypartyid) FROM org_contoso.email AS e JOIN org_contoso.activityparty AS p USING (activityid)
+        WHERE p.partyid IS NULL GROUP BY 1""")
+    assert dict(found) == {"places": ["Alice", "Bob", "B", "Cy"], "addresses": ["Alice", "Alice", "Alice", "Cy"], "none": ["a@x.test", "a@x.test", "A@x.test", "c@x.test"]}
+    for wrong in ({"ToNames": ["Bob"]}, {"ToNames": "Bob"}, {"CcNames": [5]}, {"FromName": 5}, {"CcNames": ["Cy", None]}):
+        body = {"MailboxId": box, "HostId": "here", "Emails": [incoming("wrong", **people, **wrong)]}
+        assert next(iter(wrong)) in refused(receiving.request("POST", "fieldseal.DeliverIncomingEmails", body), 400, "0x80048D19")
+
+
 def test_what_is_there_or_comes_twice_is_made_once(receiving, box):
     file = {"FileName": "a.txt", "MimeType": "text/plain", "Body": base64.b64encode(b"four").decode()}
     emails = [incoming("one", Attachments=[file]), incoming("two"), incoming("one", Attachments=[file]), incoming("nobody", To=["stranger@elsewhere.test"]), incoming("bad", From="\n")]

@@ -30,6 +30,11 @@ def record(service, box, **members):
                        "email_activity_parties($select=addressused,participationtypemask)").json()
 
 
+def parties(service, email):
+    """(kind, name) in their order."""
+    return service.sql("SELECT participationtypemask, partyidname FROM org_contoso.activityparty WHERE activityid = %s ORDER BY activitypartyid", [email["activityid"]])
+
+
 @pytest.mark.parametrize("text", ["jane@x.test;", "Jane Doe <jane@x.test>;", '"Doe, Jane" <jane@x.test>', "Team: jane@x.test;"])
 def test_one_sender_is_an_address_however_the_list_ends(service, box, text):
     assert record(service, box, From=text)["sender"] == "jane@x.test"
@@ -84,6 +89,12 @@ def test_the_names_beside_addresses_are_those_of_the_parties(service, box):
     email = record(service, box, From='"Customer, \\"A.\\"" <Customer@elsewhere.test>', To=f"{ADDRESS}; Jane  Doe <jane@x.test>", Cc=["c@x.test", "Team: Cy <cy@x.test>;"])
     names = {address: name for address, name in service.sql("SELECT addressused, partyidname FROM org_contoso.activityparty WHERE activityid = %s", [email["activityid"]]) if address != ADDRESS}
     assert names == {"Customer@elsewhere.test": 'Customer, "A."', "jane@x.test": "Jane Doe", "c@x.test": "c@x.test", "cy@x.test": "Cy"}
+
+
+def test_each_place_of_an_address_has_its_own_name(service, box):
+    email = record(service, box, From="Alice <a@x.test>", To=f"Bob <a@x.test>; B <A@x.test>; {ADDRESS}", Cc="a@x.test", Bcc=["Cy <a@x.test>"])
+    found = [(kind, name) for kind, name in parties(service, email) if name and not name.startswith("incoming")]
+    assert found == [(1, "Alice"), (2, "Bob"), (2, "B"), (3, "a@x.test"), (4, "Cy")]
 
 
 @pytest.mark.parametrize("words", ["\u200b", "\u2060\u200b", " \u00ad ", ""])

@@ -260,7 +260,7 @@ def test_people_have_their_names_and_order_and_pictures_their_ids(routed):
     people = [f"person-{number}@elsewhere.test" for number in range(40)]
     message = (
         "From: \"Kunde, Mia\" <mia@elsewhere.test>\r\nTo: Support Team <support@contoso.test>\r\nCc: "
-        + ",\r\n ".join(f"=?utf-8?Q?J=C3=B6rg_{number}?= <{address}>" for number, address in enumerate(people))
+        + ",\r\n ".join(f"=?utf-8?Q?J=C3=B6rg_{number}?= <{address}>" for number, address in enumerate(people)) + ", Mama <Mia@elsewhere.test>, mia@elsewhere.test"
         + "\r\nSubject: names\r\nMessage-ID: <names@elsewhere.test>\r\nContent-Type: multipart/related; boundary=b\r\n\r\n"
         "--b\r\nContent-Type: text/html\r\n\r\n<p>See <img src=\"cid:image001.png@01DC\"></p>\r\n"
         "--b\r\nContent-Type: image/png; name=logo.png\r\nContent-ID: <image001.png@01DC>\r\n\r\nx\r\n--b--\r\n").encode()
@@ -278,7 +278,8 @@ def test_people_have_their_names_and_order_and_pictures_their_ids(routed):
         assert parties[1][:2] == (2, "support@contoso.test")
         # A queue of this organization has its own name.
         assert parties[1][2] != "Support Team"
-        assert parties[2:] == [(3, address, f"Jörg {number}") for number, address in enumerate(people)]
+        # In each place of an address stands its name there.
+        assert parties[2:] == [*((3, address, f"Jörg {number}") for number, address in enumerate(people)), (3, "Mia@elsewhere.test", "Mama"), (3, "mia@elsewhere.test", "mia@elsewhere.test")]
     finally:
         removed(routed, box)
         server.stop()
