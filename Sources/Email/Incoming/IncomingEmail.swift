@@ -44,9 +44,11 @@ package struct IncomingEmail: Sendable {
     /// One attachment.
     package struct Attachment: Sendable {
         package let name: String
-        package let type: String
+        package let type: String?
         /// Base64.
         package let body: String
+        /// Bytes before base64.
+        package let size: Int
         /// What the record does not show, if this attachment is the original message or its header. It is kept at any size.
         package let note: String?
         /// What a client says of it.
@@ -55,9 +57,10 @@ package struct IncomingEmail: Sendable {
         package let contentID: String?
 
         package init(
-            name: String, type: String, body: String, note: String? = nil, subject: String? = nil, contentID: String? = nil
+            name: String, type: String?, body: String, size: Int, note: String? = nil, subject: String? = nil,
+            contentID: String? = nil
         ) {
-            (self.name, self.type, self.body, self.note) = (name, type, body, note)
+            (self.name, self.type, self.body, self.size, self.note) = (name, type, body, size, note)
             self.subject = subject
             self.contentID = contentID
         }
@@ -69,7 +72,7 @@ package struct IncomingEmail: Sendable {
     package var wordsDigest: [UInt8] {
         var words = [messageID, from.address, subject, receivedOn.map { ISO8601.text($0) } ?? "", body]
         words += (to + cc + bcc).map(\.address)
-        for attachment in attachments { words += [attachment.name, attachment.type, attachment.body] }
+        for attachment in attachments { words += [attachment.name, attachment.type ?? "", attachment.body] }
         return Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
     }
 

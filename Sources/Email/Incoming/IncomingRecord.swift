@@ -10,8 +10,16 @@ struct IncomingRecord {
     let id: UUID
     let email: IncomingEmail
     let draft: NewRecord
-    /// The attachments that are kept.
-    let attachments: [IncomingEmail.Attachment]
+    let files: IncomingFiles
+
+    /// Whether it lacks a part of the message.
+    var isIncomplete: Bool { !files.hasOriginal && (files.lacksSome || email.bodyIsCut) }
+
+    /// `notifications` of a record.
+    enum Notification: Int {
+        case none = 0
+        case lacksFiles, isCut
+    }
 
     /// The attributes in which records of one mailbox differ.
     private static let own: Set<String> = [
@@ -32,7 +40,7 @@ struct IncomingRecord {
         let references = rows.add(records.map { .text($0.references) }, named: "message_references")
         rows.fill("message_references", with: references)
         var statements = [rows.statement(in: organization), parties(of: records, organization)]
-        if records.contains(where: { !$0.attachments.isEmpty }) { statements.append(attachments(of: records, organization)) }
+        if records.contains(where: { !$0.files.kept.isEmpty }) { statements.append(attachments(of: records, organization)) }
         return statements
     }
 
@@ -110,7 +118,7 @@ struct IncomingRecord {
     private static func attachments(
         of records: [IncomingRecord], _ organization: Organization
     ) -> (sql: String, parameters: [PostgresParameter]) {
-        let all = records.flatMap { record in record.attachments.enumerated().map { (record.id, $0.offset + 1, $0.element) } }
+        let all = records.flatMap { record in record.files.kept.enumerated().map { (record.id, $0.offset + 1, $0.element) } }
         return (
             """
             INSERT INTO \(organization.qualified("activitymimeattachment")) (activitymimeattachmentid, objectid, objecttypecode,
@@ -124,7 +132,8 @@ struct IncomingRecord {
                 .uuids(all.map { _ in .timeOrdered() }), .uuids(all.map(\.0)), .int64s(all.map { Int64($0.1) }),
                 .texts(all.map(\.2.body)),
                 .texts(all.map { $0.2.name.cut(to: 255) }), .int64s(all.map { Int64($0.2.size) }),
-                .texts(all.map { $0.2.type.cut(to: 256) }), .texts(all.map { ($0.2.note ?? $0.2.subject)?.cut(to: 2_000) ?? "" }),
+                .texts(all.map { $0.2.type?.cut(to: 256) ?? "" }),
+                .texts(all.map { ($0.2.note ?? $0.2.subject)?.cut(to: 2_000) ?? "" }),
                 .texts(all.map { $0.2.contentID?.cut(to: 300) ?? "" }),
             ]
         )
@@ -152,19 +161,7 @@ extension IncomingEmail {
     }
 }
 
-extension IncomingEmail.Attachment {
-    /// The size in bytes before base64.
-    fileprivate var size: Int { body.utf8.count / 4 * 3 }
-
-    /// Whether an organization keeps the attachment. It depends on the size, but the original of an incomplete record is always
-    /// kept.
-    fileprivate func fits(_ limit: Int) -> Bool { note != nil || size <= limit }
-}
-
 extension EmailDelivery {
-    /// The longest body in bytes.
-    private static let bodyLimit = 10 << 20
-
     /// Counts an answer at the e-mail that it answers.
     ///
     /// - Returns: The regarding record of that e-mail.
@@ -189,19 +186,16 @@ extension EmailDelivery {
         of email: IncomingEmail, _ id: UUID, _ mailbox: UUID?, _ place: Place, _ verdict: IncomingVerdict,
         _ regarding: (id: UUID, type: String)?
     ) -> IncomingRecord {
-        let kept = email.attachments.prefix(EmailParts.limit).filter { $0.fits(place.attachmentLimit) }
-        let body =
-            email.body.utf8.count <= Self.bodyLimit
-            ? email.body : String(decoding: email.body.utf8.prefix(Self.bodyLimit), as: UTF8.self)
-        let lacksAttachments = kept.count < email.attachments.count + email.omittedAttachments
-        let isCut = email.bodyIsCut || body.utf8.count < email.body.utf8.count
+        let files = IncomingFiles(email, limit: place.attachmentLimit)
+        let notification: IncomingRecord.Notification = files.lacksSome ? .lacksFiles : email.bodyIsCut ? .isCut : .none
         var values: [String: AttributeValue] = [
-            "subject": .text(email.subject.cut(to: EntityDefinition.emailSubjectUnits)), "description": .text(body.withoutNull),
+            "subject": .text(email.subject.cut(to: EntityDefinition.emailSubjectUnits)),
+            "description": .text(email.body.withoutNull),
             "mimetype": .text(email.bodyType),
             "directioncode": .bool(false), "statuscode": .int(EmailStatus.received.rawValue),
             "statecode": .int(EmailStatus.received.state), "messageid": .text(email.messageID.cut(to: 320)),
             "correlationmethod": .int(Int64(verdict.correlation.rawValue)), "ownerid": .id(place.owner),
-            "prioritycode": .int(Int64(email.importance)), "notifications": .int(lacksAttachments ? 1 : isCut ? 2 : 0),
+            "prioritycode": .int(Int64(email.importance)), "notifications": .int(Int64(notification.rawValue)),
             "sender": .text(email.from.address), "torecipients": .text(email.shownRecipients),
         ]
         // As in every write, an empty text is none.
@@ -225,6 +219,6 @@ extension EmailDelivery {
             origin: .init(
                 organization: session.organization, user: session.caller.systemUserID ?? place.owner, businessUnit: place.unit,
                 delegate: session.caller.impersonation?.systemUserID))
-        return IncomingRecord(id: id, email: email, draft: draft, attachments: kept)
+        return IncomingRecord(id: id, email: email, draft: draft, files: files)
     }
 }

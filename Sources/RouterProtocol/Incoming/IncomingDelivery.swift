@@ -116,15 +116,19 @@ package enum IncomingDelivery {
         /// Dataverse's reason code.
         package var reasonCode: Int
         package var emailId: String?
+        /// Whether the record lacks a part of the message, so that the mail server has to keep it. Nil from an earlier service.
+        package var isIncomplete: Bool?
 
-        package init(shouldDeliver: Bool, reasonCode: Int, emailId: String?) {
+        package init(shouldDeliver: Bool, reasonCode: Int, emailId: String?, isIncomplete: Bool) {
             (self.shouldDeliver, self.reasonCode, self.emailId) = (shouldDeliver, reasonCode, emailId)
+            self.isIncomplete = isIncomplete
         }
 
         enum CodingKeys: String, CodingKey {
             case shouldDeliver = "ShouldDeliver"
             case reasonCode = "ReasonCode"
             case emailId = "EmailId"
+            case isIncomplete = "IsIncomplete"
         }
     }
 }

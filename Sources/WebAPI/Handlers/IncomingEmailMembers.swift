@@ -160,13 +160,13 @@ struct IncomingEmailMembers {
             }
             try requireFit(text, of: member.name, limit)
         }
-        guard let content = texts["body"], Data(base64Encoded: content) != nil else {
+        guard let content = texts["body"], let bytes = Data(base64Encoded: content) else {
             throw FieldsealError.misfit("Attachments", Self.attachmentForm)
         }
         let name = texts["filename"] ?? ""
         return .init(
             name: name.isEmpty ? EmailParts.Attachment.defaultName : name, type: texts["mimetype"] ?? "application/octet-stream",
-            body: content, note: texts["note"], subject: texts["subject"],
+            body: content, size: bytes.count, note: texts["note"], subject: texts["subject"],
             contentID: texts["contentid"] ?? texts["attachmentcontentinfo"])
     }
 }

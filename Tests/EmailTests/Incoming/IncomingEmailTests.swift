@@ -42,7 +42,7 @@ struct IncomingEmailTests {
         #expect(digest.count == 32 && digest == email().wordsDigest)
         let others = [
             email { ($0.from, $0.subject) = (.init("a@b.exampleH"), "ello") }, email { $0.to = [.init("x")] }, email { $0.receivedOn = Date() },
-            email { $0.attachments = [.init(name: "", type: "", body: "")] },
+            email { $0.attachments = [.init(name: "", type: "", body: "", size: 0)] },
         ]
         #expect(Set(others.map(\.wordsDigest) + [digest]).count == others.count + 1)
     }

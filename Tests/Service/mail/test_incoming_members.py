@@ -1,5 +1,7 @@
 """What a program delivers with DeliverIncomingEmail: nothing of it is left out without a word."""
 
+import base64
+import contextlib
 import json
 import time
 import uuid
@@ -33,6 +35,18 @@ def record(service, box, **members):
 def parties(service, email):
     """(kind, name) in their order."""
     return service.sql("SELECT participationtypemask, partyidname FROM org_contoso.activityparty WHERE activityid = %s ORDER BY activitypartyid", [email["activityid"]])
+
+
+@contextlib.contextmanager
+def limited(service, bytes):
+    """An organization that keeps files of so many bytes."""
+    organization = service.get("organizations?$select=maxuploadfilesize").json()["value"][0]
+    path = f"organizations({organization['organizationid']})"
+    assert service.request("PATCH", path, {"maxuploadfilesize": bytes}).status_code == 204
+    try:
+        yield
+    finally:
+        assert service.request("PATCH", path, {"maxuploadfilesize": organization["maxuploadfilesize"]}).status_code == 204
 
 
 @pytest.mark.parametrize("text", ["jane@x.test;", "Jane Doe <jane@x.test>;", '"Doe, Jane" <jane@x.test>', "Team: jane@x.test;"])
@@ -120,6 +134,37 @@ def test_what_a_record_would_cut_is_refused(service, box, name, limit, value):
     message = refused(deliver(service, box, **{member: value}), 400, "0x80044331")
     assert name in message and f"at most {limit:,}".replace(",", "") in message
     refused(service.request("POST", "emails/Microsoft.Dynamics.CRM.CheckIncomingEmail", {"MailboxId": box, "From": "a@x.test", "To": ADDRESS, member: value}), 400, "0x80044331")
+
+
+def test_a_file_has_its_exact_size_up_to_the_limit_of_the_organization(service, box):
+    with limited(service, 1_000):
+        sizes = [0, 1, 2, 3, 4, 998, 999, 1_000]
+        email = record(service, box, Attachments=[{"FileName": f"{n}.bin", "Body": base64.b64encode(b"x" * n).decode()} for n in sizes])
+        found = service.sql("SELECT filename, filesize, length(decode(coalesce(body, ''), 'base64')) FROM org_contoso.activitymimeattachment WHERE objectid = %s ORDER BY attachmentnumber", [email["activityid"]])
+        assert found == [(f"{n}.bin", n, n) for n in sizes]
+        for size in (1_001, 1_002, 1_003):
+            members = {"MailboxId": box, "From": "a@x.test", "To": ADDRESS, "Attachments": [{"FileName": "small.bin", "Body": "QUJD"}, {"FileName": "large.bin", "Body": base64.b64encode(b"x" * size).decode()}]}
+            for message in ("Check", "Deliver"):
+                count = service.sql("SELECT count(*) FROM org_contoso.email")
+                words = refused(service.request("POST", f"emails/Microsoft.Dynamics.CRM.{message}IncomingEmail", members), 400, "0x80044331")
+                assert "Attachments" in words and "'large.bin'" in words and "maxuploadfilesize" in words and "1000" in words and str(size) in words
+                assert service.sql("SELECT count(*) FROM org_contoso.email") == count
+
+
+def test_a_file_that_became_too_large_does_not_change_what_is_known_of_its_e_mail(service, box):
+    members = {"Body": "the same", "Subject": f"{uuid.uuid4()}", "Attachments": [{"FileName": "a.bin", "Body": base64.b64encode(b"x" * 1_000).decode()}]}
+    first = record(service, box, **members)
+    with limited(service, 999):
+        again = deliver(service, box, **members).json()
+    assert (again["ShouldDeliver"], again["ReasonCode"], again["EmailId"]) == (False, 0, first["activityid"])
+
+
+def test_a_text_is_kept_whole_as_that_of_a_draft_is(service, box):
+    text = "x" * (11 << 20) + "end"
+    email = record(service, box, Body=text)["activityid"]
+    draft = service.create("emails", {"description": text})
+    for id in (email, draft):
+        assert service.sql("SELECT length(description), right(description, 3) FROM org_contoso.email WHERE activityid = %s", [id]) == [(len(text), "end")]
 
 
 def test_what_fits_is_kept_whole(service, box):
