@@ -119,13 +119,18 @@ extension IncomingEmailMembers {
     ///
     /// - Parameter form: What a text of the member holds, for a message.
     private func texts(_ name: String, _ form: String) throws(FieldsealError) -> [String] {
+        var texts: [String]?
         switch body[name] {
-        case .string(let text)?: return [text]
-        case nil, .null?: return []
+        case .string(let text)?: texts = [text]
+        case nil, .null?: texts = []
         case .array(let values)? where values.count <= Self.textLimit:
-            let texts = values.compactMap(\.string)
-            if texts.count == values.count { return texts }
+            let all = values.compactMap(\.string)
+            if all.count == values.count { texts = all }
         default: break
+        }
+        if let texts {
+            for text in texts { try requireCharacters(text, of: name) }
+            return texts
         }
         throw FieldsealError.misfit(name, "\(form), or an array of at most \(Self.textLimit) texts")
     }

@@ -56,7 +56,7 @@ def test_one_sender_is_an_address_however_the_list_ends(service, box, text):
 
 @pytest.mark.parametrize("name, values", [
     ("Attachments", [{"FileName": "a"}, "x", [5], [{"Body": "QUJD", "Foo": "1"}], [{"Body": "QUJD", "FileName": 5}], [{"FileName": "a"}], [{"Body": "QUI"}],
-                     [{"Body": "QUJD", "body": "QUJD"}]]),
+                     [{"Body": "QUJD", "body": "QUJD"}], [{"Body": "QUJD", "FileName": None, "filename": "a"}], [{"Body": "QUJD", "Note": "n"}], [{"Body": "QUJD", "ContentId": "c"}]]),
     ("Body", [5, []]), ("Subject", [5]), ("MessageId", [5]), ("From", [["a@b.test"], None, ..., "a@b.test; c@d.test", "A <a@b.test>, c@d.test"]), ("To", [5, ["a@b.test", 5], {"a": 1}]), ("Cc", [[None]]), ("Bcc", [True]),
     ("InReplyTo", [5, [5]]), ("References", [5, [{}]]), ("ReceivedOn", ["yesterday", "2026-02-30T00:00:00Z", "01/11/2026", 5, "1752-12-31T23:59:59Z", "9999-12-31T23:59:59-01:00"]), ("Importance", ["urgent", 3, -1, True]),
     ("BodyType", ["html", "text/rtf", 5]), ("OmittedAttachments", ["1", 1]), ("BodyIsCut", [True]), ("Names", [{}]), ("SubmittedBy", [5]), ("Digest", ["x", 5]), ("MailboxId", ["x", 5]),
@@ -136,6 +136,17 @@ def test_what_a_record_would_cut_is_refused(service, box, name, limit, value):
     refused(service.request("POST", "emails/Microsoft.Dynamics.CRM.CheckIncomingEmail", {"MailboxId": box, "From": "a@x.test", "To": ADDRESS, member: value}), 400, "0x80044331")
 
 
+@pytest.mark.parametrize("name, value", [
+    ("Subject", "a\0b"), ("Body", "a\0b"), ("SubmittedBy", "a\0b"), ("MessageId", "<a\0b@x.test>"), ("InReplyTo", "<a\0b@x.test>"), ("References", ["<a@x.test>", "<a\0b@x.test>"]), ("From", "a\0b <a@x.test>"),
+    ("To", f"a\0b <{ADDRESS}>"), ("Cc", ["a\0b <a@x.test>"]), ("ReplyTo", "a\0b <a@x.test>"), ("FileName", "a\0b"), ("MimeType", "text/plain\0"), ("subject", "a\0b"), ("AttachmentContentInfo", "a\0b")])
+def test_a_character_that_no_record_has_is_refused_as_in_every_write(service, box, name, value):
+    isOfFile = name in ("FileName", "MimeType", "subject", "AttachmentContentInfo")
+    members = {"Attachments": [{"Body": "QUJD", name: value}]} if isOfFile else {name: value}
+    assert refused(deliver(service, box, **members), 400, "0x80040203") == f"{name} can't hold the character U+0000."
+    alone = service.request("POST", "emails", {"email_activity_mime_attachment": [{"body": "QUJD", name.lower(): value}]} if isOfFile else {"subject": "a\0b"})
+    assert "U+0000" in refused(alone, 400, "0x80040203")
+
+
 def test_a_file_has_its_exact_size_up_to_the_limit_of_the_organization(service, box):
     with limited(service, 1_000):
         sizes = [0, 1, 2, 3, 4, 998, 999, 1_000]
@@ -165,6 +176,15 @@ def test_a_text_is_kept_whole_as_that_of_a_draft_is(service, box):
     draft = service.create("emails", {"description": text})
     for id in (email, draft):
         assert service.sql("SELECT length(description), right(description, 3) FROM org_contoso.email WHERE activityid = %s", [id]) == [(len(text), "end")]
+
+
+@pytest.mark.parametrize("type", ["text", "x/y; a=b\r\nX: y", "text/plain; a", "a/b/c", "\u00e9/x"])
+def test_the_type_of_a_file_is_one_as_in_a_file_that_is_created_alone(service, box, type):
+    file = {"filename": "a", "mimetype": type, "body": "QUJD"}
+    alone = {**file, "objectid_email@odata.bind": f"/emails({service.create('emails', {})})"}
+    assert refused(deliver(service, box, Attachments=[file]), 400, "0x80040203") == refused(service.request("POST", "activitymimeattachments", alone), 400, "0x80040203")
+    assert service.request("POST", "activitymimeattachments", {**alone, "mimetype": "text/plain; charset=utf-8"}).status_code == 204
+    assert record(service, box, Attachments=[{**file, "mimetype": "text/plain; charset=utf-8"}])["email_activity_mime_attachment"][0]["mimetype"] == "text/plain; charset=utf-8"
 
 
 def test_what_fits_is_kept_whole(service, box):
@@ -214,6 +234,8 @@ def test_empty_texts_of_a_file_are_none(service, box):
     empty = {"filename": "", "mimetype": "", "body": "", "subject": "", "attachmentcontentinfo": ""}
     answer = deliver(service, box, Attachments=[empty]).json()
     alone = service.create("activitymimeattachments", {**empty, "objectid@odata.bind": f"/emails({service.create('emails', {})})"})
+    none = deliver(service, box, Attachments=[{"body": ""}]).json()
+    assert service.sql("SELECT filename, mimetype FROM org_contoso.activitymimeattachment WHERE objectid = %s", [none["EmailId"]]) == [("attachment", None)]
     names = ",".join(empty)
     found = [service.sql(f"SELECT {names} FROM org_contoso.activitymimeattachment WHERE {where} = %s", [id]) for where, id in (("objectid", answer["EmailId"]), ("activitymimeattachmentid", alone))]
     assert found[0] == found[1] == [("attachment", None, None, None, None)]
