@@ -7,7 +7,7 @@ import Records
 extension IncomingEmailMembers {
     /// The addresses, or Message-IDs, of an array.
     private static let textLimit = 10_000
-    /// The ids of References and In-Reply-To that are read at most.
+    /// The ids of References that are kept: the newest.
     private static let idLimit = 100
     /// The UTF-16 units of a Message-ID that a record keeps.
     private static let idUnits = 320
@@ -150,22 +150,19 @@ extension IncomingEmailMembers {
 
     private func messageID() throws(FieldsealError) -> String {
         guard let text = try text("MessageId"), author == .client else { return try self.text("MessageId") ?? "" }
-        let ids = Self.ids(in: text)
-        guard ids.count <= 1 else { throw FieldsealError.misfit("MessageId", "one Message-ID, such as <id@host.example>") }
-        try requireFit(ids.first ?? "", of: "MessageId", Self.idUnits)
-        return ids.first ?? ""
+        let list = MessageIDList(text)
+        guard list.ids.count <= 1, list.isExact else {
+            throw FieldsealError.misfit("MessageId", "one Message-ID, such as <id@host.example>")
+        }
+        try requireFit(list.ids.first ?? "", of: "MessageId", Self.idUnits)
+        return list.ids.first ?? ""
     }
 
     /// Message-IDs as header fields have them, with white space between them, or in an array.
     private func ids(_ name: String) throws(FieldsealError) -> [String] {
-        let ids = try texts(name, "Message-IDs with white space between them").flatMap { Self.ids(in: $0) }
+        let texts = try texts(name, "Message-IDs with white space between them")
+        let ids = author == .router ? texts : texts.flatMap { MessageIDList($0).ids }
         for id in ids { try requireFit(id, of: name, Self.idUnits) }
         return ids
-    }
-
-    private static func ids(in text: String) -> [String] {
-        text.split { $0.isWhitespace || ";,".contains($0) }.map { word in
-            !word.hasPrefix("<") && word.contains("@") ? "<\(word)>" : String(word)
-        }
     }
 }

@@ -64,7 +64,7 @@ def test_one_sender_is_an_address_however_the_list_ends(service, box, text):
     ("ReplyTo", ["a", "a\u202e@b.test", ["a@b.test", "a\u200b@b.test"], "a@b\u2066.test"]),
     ("From", ["A <a@x.test> B <b@x.test>", "<a@x.test><b@x.test>", "A\u202e <a@x.test>", "Mail\u202e Daemon", "a\u200b@x.test"]), ("ReplyTo", ["A <a@x.test> B <b@x.test>", "A\u202e <a@x.test>"]),
     ("To", [f"A <a@x.test> B <{ADDRESS}>", '27" TVs <tv@x.test>; 32" TVs <b@x.test>', "a@x.test <b@x.test>", "a\u202e@x.test", "A\u2066 <a@x.test>"]), ("Cc", ["A\u202e <a@x.test>", "a\u200b@x.test"]), ("Bcc", ["<a@x.test><b@x.test>"]),
-    ("MessageId", ["<a@x.test> <b@x.test>"]),
+    ("MessageId", ["<a@x.test> <b@x.test>", "Your <a@x.test>", "<a b@x.test>", "two words", "<>", "a@x.test, b@x.test"]),
     ("Foo", [1]), ("subject", ["lower case"]), ("ExtraProperties", [{}, "x"]), ("ValidateBeforeCreate", [False, "true", 1])])
 def test_a_member_that_is_not_what_it_takes_is_refused_by_name(service, box, name, values):
     for value in values:
@@ -248,12 +248,23 @@ def test_a_file_is_no_other_record(service, box, type, status):
     assert status == 200 or "activitymimeattachment" in refused(answer, 400, "0x80048D19")
 
 
-@pytest.mark.parametrize("form", ["%s", " <%s> \r\n", "<%s>"])
-def test_the_id_of_a_message_is_read_as_its_answers_are(service, box, form):
-    id = f"{uuid.uuid4()}@elsewhere.test"
+@pytest.mark.parametrize("host", ["@elsewhere.test", ""])
+@pytest.mark.parametrize("form", ["%s", " <%s> \r\n", "<%s>", "<%s", "%s>", "%s;"])
+def test_the_id_of_a_message_is_read_as_its_answers_are(service, box, form, host):
+    id = f"{uuid.uuid4()}{host}"
     parent = record(service, box, MessageId=form % id)
     assert parent["messageid"] == f"<{id}>"
-    assert record(service, box, InReplyTo=id)["_parentactivityid_value"] == parent["activityid"]
+    answer = record(service, box, InReplyTo=form % id)
+    assert (answer["_parentactivityid_value"], answer["inreplyto"]) == (parent["activityid"], f"<{id}>")
+
+
+@pytest.mark.parametrize("form", ['"foo" <%s>', "Your message of Friday <%s>", "Message from jane@x.test of Friday <%s> (Jane)", "<%s", "<<%s>>", "(no id) <%s>"])
+def test_what_an_answer_shows_is_the_id_that_was_read(service, box, form):
+    id = f"{uuid.uuid4()}@elsewhere.test"
+    parent = record(service, box, MessageId=f"<{id}>")["activityid"]
+    answer = record(service, box, InReplyTo=form % id)
+    assert (answer["_parentactivityid_value"], answer["inreplyto"]) == (parent, f"<{id}>")
+    assert record(service, box, InReplyTo="Your message of Friday")["inreplyto"] is None
 
 
 def test_attachments_may_be_written_as_attributes(service, box):
