@@ -42,11 +42,12 @@ extension EmailDelivery {
         let senders = emails.map { EmailAddressRule.forms($0.from.address) }
         let place = mailbox ?? organization.id
         let ids = emails.map { $0.recordID(organization: organization.id, mailbox: place) }
+        let earlier = emails.map { $0.earlierRecordID(organization: organization.id, mailbox: place) }
         var questions: [(sql: String, parameters: [PostgresParameter])] = [
             (
                 Self.knownMessages(in: organization),
                 [
-                    .uuid(mailbox), .uuids(ids), .texts(emails.map(\.messageID)),
+                    .uuid(mailbox), .uuids(ids), .uuids(earlier), .texts(emails.map(\.messageID)),
                     .texts(senders.map { $0.first ?? "" }), .texts(senders.map { $0.last ?? "" }),
                 ]
             )
@@ -87,7 +88,7 @@ extension EmailDelivery {
     }
 
     /// The records of messages that are there already, and whether the mailbox sent them, in order. $1 is the mailbox, $2 the ids of
-    /// the records, $3 the Message-IDs, $4 and $5 the forms of the senders' addresses.
+    /// the records, $3 those that versions before gave them, $4 the Message-IDs, $5 and $6 the forms of the senders' addresses.
     private static func knownMessages(in organization: Organization) -> String {
         """
         SELECT known.activityid AS record, known.is_incomplete,
@@ -95,10 +96,11 @@ extension EmailDelivery {
                          JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $1
                         WHERE asked.messageid <> '' AND e.directioncode AND lower(e.messageid) = lower(asked.messageid)
                           AND lower(m.emailaddress) IN (asked.sender, asked.other)) AS is_own
-          FROM unnest($2, $3, $4, $5) WITH ORDINALITY AS asked (id, messageid, sender, other, number)
+          FROM unnest($2, $3, $4, $5, $6) WITH ORDINALITY AS asked (id, earlier, messageid, sender, other, number)
           LEFT JOIN LATERAL (
                 SELECT e.activityid, \(isIncomplete("e", in: organization)) AS is_incomplete
-                  FROM \(organization.qualified("email")) AS e WHERE e.activityid = asked.id) AS known ON true
+                  FROM \(organization.qualified("email")) AS e WHERE e.activityid IN (asked.id, asked.earlier)
+                 ORDER BY e.activityid <> asked.id LIMIT 1) AS known ON true
          ORDER BY asked.number
         """
     }

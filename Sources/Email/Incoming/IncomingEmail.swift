@@ -30,6 +30,8 @@ package struct IncomingEmail: Sendable {
     package var omittedAttachments = 0
     /// SHA-256 of the message's bytes on the mail server.
     package var digest: [UInt8] = []
+    /// The digest by which a version before would have found its record; nil for a digest that was given.
+    package var earlierDigest: [UInt8]?
 
     /// A sender or recipient.
     package struct Person: Sendable {
@@ -68,12 +70,36 @@ package struct IncomingEmail: Sendable {
 
     package init() {}
 
-    /// Replaces the message's bytes if they are unknown.
+    /// Replaces the message's bytes if they are unknown: a digest of all that a record keeps.
     package var wordsDigest: [UInt8] {
-        var words = [messageID, from.address, subject, receivedOn.map { ISO8601.text($0) } ?? "", body]
+        func list(_ words: [String]) -> [String] { ["\(words.count)"] + words }
+        var words = [messageID, subject, date, body, bodyType, "\(importance)", submittedBy ?? ""]
+        for people in [[from], to, cc, bcc] { words += list(people.flatMap { [$0.address, $0.name ?? ""] }) }
+        for texts in [replyTo, inReplyTo, references] { words += list(texts) }
+        for attachment in attachments {
+            words += [
+                attachment.name, attachment.type ?? "", attachment.body, attachment.subject ?? "", attachment.contentID ?? "",
+            ]
+        }
+        return Self.digest(of: words)
+    }
+
+    /// The same as versions before had it, without the kinds of recipients and other members. Records from then have ids of it.
+    ///
+    /// - Parameter messageID: As those versions read it.
+    package func earlierWordsDigest(messageID: String) -> [UInt8] {
+        var words = [messageID, from.address, subject, date, body]
         words += (to + cc + bcc).map(\.address)
-        for attachment in attachments { words += [attachment.name, attachment.type ?? "", attachment.body] }
-        return Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
+        for attachment in attachments {
+            words += [attachment.name, attachment.type ?? "application/octet-stream", attachment.body]
+        }
+        return Self.digest(of: words)
+    }
+
+    private var date: String { receivedOn.map { ISO8601.text($0) } ?? "" }
+
+    private static func digest(of words: [String]) -> [UInt8] {
+        Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
     }
 
     /// The tracking token in its subject.
@@ -81,7 +107,14 @@ package struct IncomingEmail: Sendable {
 
     /// The id of its record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message. So the same message always has
     /// the same record, by any router and under any UID.
-    func recordID(organization: UUID, mailbox: UUID) -> UUID {
+    func recordID(organization: UUID, mailbox: UUID) -> UUID { Self.recordID(of: digest, organization, mailbox) }
+
+    /// The id of its record, if a version before made it.
+    func earlierRecordID(organization: UUID, mailbox: UUID) -> UUID {
+        Self.recordID(of: earlierDigest ?? digest, organization, mailbox)
+    }
+
+    private static func recordID(of digest: [UInt8], _ organization: UUID, _ mailbox: UUID) -> UUID {
         var hash = SHA256()
         hash.update(data: Data("fieldseal incoming e-mail".utf8))
         hash.update(data: Data(organization.bytes + mailbox.bytes + digest))

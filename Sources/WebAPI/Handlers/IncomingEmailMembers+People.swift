@@ -158,6 +158,12 @@ extension IncomingEmailMembers {
         return list.ids.first ?? ""
     }
 
+    /// The Message-ID as versions before kept it: bare, if it has no `@`.
+    func earlierMessageID() throws(FieldsealError) -> String {
+        let id = String(try text("MessageId")?.trimmed ?? "")
+        return id.hasPrefix("<") || !id.contains("@") ? id : "<\(id)>"
+    }
+
     /// Message-IDs as header fields have them, with white space between them, or in an array.
     private func ids(_ name: String) throws(FieldsealError) -> [String] {
         let texts = try texts(name, "Message-IDs with white space between them")

@@ -57,7 +57,12 @@ struct IncomingEmailMembers {
         email.bodyIsCut = try flag("BodyIsCut")
         email.submittedBy = try text("SubmittedBy", limit: 250)
         email.attachments = try attachments()
-        email.digest = try digest() ?? email.wordsDigest
+        if let digest = try digest() {
+            email.digest = digest
+        } else {
+            email.digest = email.wordsDigest
+            email.earlierDigest = email.earlierWordsDigest(messageID: try earlierMessageID())
+        }
         return email
     }
 

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import json
 import time
 import uuid
@@ -301,6 +302,31 @@ def test_messages_that_differ_in_their_files_are_two(service, box):
     first, second, again = (deliver(service, box, **same, Attachments=[{"FileName": n, "MimeType": "application/pdf", "Body": b}]).json()
                             for n, b in (("scan1.pdf", "QUFB"), ("scan2.pdf", "QkJC"), ("scan2.pdf", "QkJC")))
     assert first["ShouldDeliver"] and second["ShouldDeliver"] and (again["ShouldDeliver"], again["ReasonCode"]) == (False, 0)
+
+
+@pytest.mark.parametrize("other", [
+    {"Bcc": "x@y.test", "Cc": None}, {"To": [ADDRESS, "x@y.test"], "Cc": None}, {"Cc": "Name <x@y.test>"}, {"ReplyTo": "r@x.test"}, {"InReplyTo": "<q@x.test>"}, {"References": "<q@x.test>"}, {"Importance": "High"},
+    {"BodyType": "text/html"}, {"SubmittedBy": "s"}, {"Attachments": [{"Body": "QUJD", "AttachmentContentInfo": "c"}]}, {"Attachments": [{"Body": "QUJD", "Subject": "s"}]}, {"Attachments": [{"Body": "QUJD", "MimeType": "text/plain"}]}])
+def test_messages_that_differ_in_any_member_are_two(service, box, other):
+    same = {"Subject": f"{uuid.uuid4()}", "Body": "the same", "Cc": "x@y.test", "ReceivedOn": "2026-11-20T10:00:00Z", "Attachments": [{"Body": "QUJD"}]}
+    first, second, again = (deliver(service, box, **each).json() for each in (same, {**same, **other}, {**same, **other}))
+    assert first["ShouldDeliver"] and second["ShouldDeliver"] and (again["ReasonCode"], again["EmailId"]) == (0, second["EmailId"])
+
+
+@pytest.mark.parametrize("id, former", [("<m1@x.test>", "<m1@x.test>"), ("", ""), ("abc", "abc"), ("m2@x.test", "<m2@x.test>")])
+def test_what_a_version_before_delivered_is_known(service, box, id, former):
+    """Its records have ids of a digest with fewer members."""
+    subject, time = f"{uuid.uuid4()}", "2026-11-20T10:00:00Z"
+    words = [former, "a@x.test", subject, time, "the same", ADDRESS, "b@x.test", "c@x.test", "a.bin", "application/octet-stream", "QUJD"]
+    digest = hashlib.sha256("".join(f"{len(word)} {word}" for word in words).encode()).digest()
+    organization = uuid.UUID(service.get("organizations?$select=organizationid").json()["value"][0]["organizationid"])
+    hashed = bytearray(hashlib.sha256(b"fieldseal incoming e-mail" + organization.bytes + uuid.UUID(box).bytes + digest).digest()[:16])
+    hashed[6], hashed[8] = hashed[6] & 0x0F | 0x80, hashed[8] & 0x3F | 0x80
+    known = service.create("emails", {"activityid": str(uuid.UUID(bytes=bytes(hashed))), "subject": subject})
+    members = {"MessageId": id, "From": "A <a@x.test>", "Subject": subject, "ReceivedOn": time, "Body": "the same", "Cc": "b@x.test", "Bcc": "c@x.test", "Attachments": [{"FileName": "a.bin", "Body": "QUJD"}]}
+    answer = deliver(service, box, **members).json()
+    assert (answer["ShouldDeliver"], answer["ReasonCode"], answer["EmailId"]) == (False, 0, known)
+    assert record(service, box, **{**members, "Body": "another"})
 
 
 @pytest.mark.parametrize("answer", [
