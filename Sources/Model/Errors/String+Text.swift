@@ -14,12 +14,7 @@ extension String {
 
     /// Whether each character can be seen: none is a control or format character, unassigned, for private use, or without a form of its own.
     package var isVisible: Bool {
-        unicodeScalars.allSatisfy { scalar in
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: false
-            default: !scalar.properties.isDefaultIgnorableCodePoint && scalar != "\u{2800}"
-            }
-        }
+        unicodeScalars.allSatisfy(\.isVisible)
     }
 
     /// Whether a character changes the direction of the text behind it, so that it reads as another.
