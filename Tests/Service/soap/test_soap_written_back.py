@@ -6,7 +6,7 @@ import mailroom
 import pytest
 from lxml import etree
 from mailroom import EVIL, GOOD
-from soap import call, columns, entity, fault, operation, parameter, reference, refused_by
+from soap import call, columns, entity, execute, fault, operation, parameter, reference, refused_by
 
 room = mailroom.room
 ALL = columns(everything=True)
@@ -104,3 +104,25 @@ def test_a_party_of_a_record_has_its_name_and_entity(room):
         party = entity("activityparty", parameter("partyid", "x:EntityReference", known) + more)
         answer = update(room, entity("email", parameter("to", "x:EntityCollection", f"<x:Entities><x:Entity>{party}</x:Entity></x:Entities>"), id=id))
         assert wrong in refused_by(answer, "0x80048D19") if wrong else is_done(answer) is None
+
+
+def option(number):
+    return f"<x:Value>{number}</x:Value>"
+
+
+def test_a_status_of_an_email_is_one_of_its_state(room):
+    id = room.create("emails", {"subject": "states"})
+
+    def both(state, status):
+        return entity("email", parameter("statecode", "x:OptionSetValue", option(state)) + parameter("statuscode", "x:OptionSetValue", option(status)), id=id)
+
+    def set_state(state, status):
+        return (parameter("EntityMoniker", "x:EntityReference", reference("email", id)) + parameter("State", "x:OptionSetValue", option(state)) + parameter("Status", "x:OptionSetValue", option(status)))
+    refused_by(update(room, both(0, 5)), "0x80048408")
+    refused_by(call(room, operation("Execute", f'<request><x:Parameters>{set_state(0, 5)}</x:Parameters><x:RequestId i:nil="true"/><x:RequestName>SetState</x:RequestName></request>')), "0x80048408")
+    assert room.status(id) == 1
+    is_done(update(room, both(2, 5)))
+    execute(room, "SetState", set_state(0, 1))
+    assert room.status(id) == 1
+    execute(room, "SetState", set_state(2, -1))
+    assert room.status(id) == 5

@@ -347,6 +347,31 @@ def test_a_status_and_its_state_go_together(service, entity_set):
         assert states() == after
 
 
+STATES = {1: 0, 2: 1, 3: 1, 4: 1, 5: 2}
+
+
+def test_the_status_of_an_email_is_one_of_its_state(service):
+    def states():
+        record = service.get(f"emails({id})?$select=statecode,statuscode").json()
+        return record["statecode"], record["statuscode"]
+    id = service.create("emails", {"subject": tag()})
+    for status, own in STATES.items():
+        for state in (0, 1, 2):
+            body, before = {"statecode": state, "statuscode": status}, states()
+            answer = service.request("PATCH", f"emails({id})", body)
+            if state == own:
+                assert answer.status_code == 204 and states() == (state, status), body
+            else:
+                assert "is not one of the state" in refused(answer, 400, "0x80048408") and states() == before, body
+            assert "statecode" in refused(service.request("POST", "emails", {"subject": tag(), **body}), 400, "0x80048D19")
+    # A state alone is its default status.
+    for state, status in ((2, 5), (0, 1), (1, 2), (0, 1)):
+        assert service.request("PATCH", f"emails({id})", {"statecode": state}).status_code == 204 and states() == (state, status)
+    many = {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.email", "activityid": id, "statecode": 0, "statuscode": 5}]}
+    refused(service.request("POST", "emails/Microsoft.Dynamics.CRM.UpdateMultiple", many), 400, "0x80048408")
+    assert states() == (0, 1)
+
+
 def test_creates_of_one_client_that_share_a_transaction_are_each_done_or_refused(service):
     name, taken = tag(), service.create("mailboxes", {"name": "taken"})
     callers, done, shared = 32, 0, []
