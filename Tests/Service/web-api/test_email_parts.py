@@ -229,3 +229,24 @@ def test_a_name_of_a_party_has_a_length_and_reads_as_what_it_is(service):
         assert service.request("PATCH", f"emails({draft})", {"email_activity_parties": [kept]}).status_code == 204 and stored(draft) == [(name,)]
         refused(service.request("PATCH", f"emails({draft})", {"email_activity_parties": [kept | {"addressused": "c@b.test"}]}), 400, code)
         refused(service.request("PATCH", f"emails({draft})", {"email_activity_parties": [kept | {"participationtypemask": 3}]}), 400, code)
+
+
+@pytest.mark.parametrize("address", ["x", "a@b.test;c@b.test", "a@b.test\r\nBcc: c@b.test", "A <a@b.test>"])
+@pytest.mark.parametrize("issue", [True, False])
+def test_a_recipient_that_is_a_record_has_an_address(service, address, issue):
+    def queue(address):
+        return service.create("queues", {"name": f"address {uuid.uuid4()}", "emailaddress": address})
+    sender = queue(f"{uuid.uuid4().hex}@contoso.test")
+
+    def send(kind, *recipients):
+        parties = [{"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({sender})"}, {"participationtypemask": 2, "addressused": "a@b.test"}]
+        parties += [{"participationtypemask": kind, "partyid_queue@odata.bind": f"/queues({id})"} for id in recipients]
+        email = service.create("emails", {"subject": "x", "email_activity_parties": parties})
+        return email, service.request("POST", f"emails({email})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": issue})
+    good = queue(f"{uuid.uuid4().hex}@contoso.test")
+    for kind in (2, 3, 4):
+        email, answer = send(kind, good, queue(address))
+        assert "A recipient of the e-mail is a systemuser or a queue" in refused(answer, 400, "0x80040203")
+        assert service.get(f"emails({email})?$select=statuscode").json()["statuscode"] == 1
+    email, answer = send(4, good)
+    assert answer.status_code == 200, answer.text
