@@ -138,13 +138,13 @@ extension PreparedWrite {
     }
 
     /// Checks the parties of an e-mail. Each user and queue must be there for the caller, who must be able to read it, or own the queue.
-    /// Each address must be one. What the e-mail has already, stays: also words in the place of its sender.
+    /// Each address and name must be one. What the e-mail has already, stays: also words in the place of its sender.
     ///
     /// - Parameter email: The e-mail whose parties are replaced; nil for a new one.
     func requireParties(of email: UUID? = nil, on connection: isolated PostgresConnection) throws {
-        let needsKept = email != nil && parts.hasUnusableAddress
+        let needsKept = email != nil && parts.hasUnusableText
         var kept = try needsKept ? email.map { try parts.kept(in: $0, of: organization, on: connection) } : nil
-        try parts.requireAddresses(besides: kept ?? [])
+        try parts.requireUsable(besides: kept ?? [])
         for entity in [EntityDefinition.systemUser, .queue] {
             let absent = try absent(Set(parts.parties.compactMap { $0.id(of: entity) }), of: entity, on: connection)
             guard !absent.isEmpty else { continue }

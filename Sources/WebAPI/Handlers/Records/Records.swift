@@ -38,10 +38,7 @@ extension DataAPI {
             guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
             let headers: HTTPFields = [.eTag: record.etag]
             try request.requireMatch(record.etag, entity)
-            // The tag is of the record's own version: what others bring along may have changed under it.
-            let isOwn =
-                query.expansions.isEmpty && request.preferences.annotations.isEmpty && !query.query.reads(entity.unversioned)
-            if isOwn, EntityTags.match(request.headers[.ifNoneMatch], record.etag) {
+            if query.expansions.isEmpty, !query.query.reads(entity.unversioned), request.knows(record.etag) {
                 return APIResponse(status: .notModified, headers: headers, body: [])
             }
             return APIResponse.json(
@@ -220,6 +217,12 @@ extension APIRequest {
         guard let tags = headers[.ifMatch], !EntityTags.match(tags, etag) else { return }
         throw FieldsealError(
             .concurrencyVersionMismatch, "The \(entity.logicalName) has another version than If-Match names. Read it again.")
+    }
+
+    /// Whether the client has this version (`If-None-Match`), and no annotations, which others bring along. The tag is of the record's
+    /// own version: what others bring along, and what changes without a version, may have changed under it.
+    func knows(_ etag: String) -> Bool {
+        preferences.annotations.isEmpty && EntityTags.match(headers[.ifNoneMatch], etag)
     }
 
     /// Refuses conditions on something that is not a record. A read may name the versions that the client has (`If-None-Match`).

@@ -65,6 +65,13 @@ struct ResultColumns: Sendable {
         return attributes.map(\.logicalName)
     }
 
+    /// The same without an attribute. The positions of the others in a row stay.
+    func without(_ key: String) -> ResultColumns {
+        var others = self
+        others.columns.removeAll { $0.key == key }
+        return others
+    }
+
     private static func entities(of links: [RecordQuery.Link]) -> [String: EntityDefinition] {
         var entities: [String: EntityDefinition] = [:]
         for link in links {
