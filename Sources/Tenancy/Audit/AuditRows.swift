@@ -24,7 +24,7 @@ struct AuditRows {
             """)
     }
 
-    /// The next entry, which stays the next one; nil at the end.
+    /// The next entry, until ``pass()`` is called; nil at the end.
     mutating func next(on connection: isolated PostgresConnection) throws -> AuditEntry? {
         if place == page.count, !isAtEnd {
             page = try connection.query("FETCH \(Self.fetch) FROM \(cursor)").map { try AuditEntry($0) }
@@ -34,7 +34,7 @@ struct AuditRows {
         return place < page.count ? page[place] : nil
     }
 
-    /// Passes the next entry.
+    /// Moves past the current entry.
     mutating func pass() { place += 1 }
 
     func close(on connection: isolated PostgresConnection) throws { try connection.execute("CLOSE \(cursor)") }
