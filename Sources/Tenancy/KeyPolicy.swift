@@ -13,7 +13,7 @@ package struct KeyPolicy: Sendable {
     package var changeQuota: Int?
     /// Seconds.
     package var quotaInterval = 3_600
-    /// How long a key change tries to lock writers out for its switch, before it gives up.
+    /// How long a key change tries to get the lock that its switch needs, before it gives up.
     package var patience = Duration.seconds(60)
     /// Failures, each within ``failureInterval`` of the one before, after which an account is locked for the network that they came
     /// from.

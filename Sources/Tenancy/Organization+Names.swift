@@ -2,7 +2,7 @@ package import Model
 
 // Names under which no organization can be reached.
 extension Organization {
-    /// First segments of the service's own paths: below them no organization is reached.
+    /// First path segments that the service uses itself, so no organization can be reached under them.
     private static let pathsOfService: Set<String> = ["api", "assets", "healthz", "readyz", "xrmservices"]
 
     /// Whether the service uses a name for paths of its own, so that no client reaches an organization of that name.

@@ -12,7 +12,8 @@ package final class SweepMarks: Sendable {
 
     /// How long a row is kept at least, by the database's clock.
     private static let lifetime = "1 hour"
-    /// How long a server relies on a row that it wrote. It is much shorter, so that clocks need not agree.
+    /// How long a server relies on a row that it wrote. This is much shorter than ``lifetime``, so that differing clocks do no
+    /// harm.
     private static let reliance = Duration.seconds(1_800)
 
     /// Ensures that an organization has its row.
@@ -61,7 +62,7 @@ package final class SweepMarks: Sendable {
         }
     }
 
-    /// Deletes the row of an organization without work left, unless a server may still write there.
+    /// Deletes the row of an organization with nothing left to sweep, unless a server may still rely on the row.
     package static func release(_ organization: Organization, in pool: ConnectionPool) async throws {
         try await pool.withConnection { connection in
             _ = try connection.query(

@@ -100,7 +100,7 @@ package struct AttestedState: Sendable, Equatable {
         let result = try connection.query(
             "UPDATE config.attested_state SET \(list) WHERE organization_id = $1 AND tag = $2",
             [.uuid(organizationID), .bytes(former)] + all.map(\.value))
-        // A change within another one would be overwritten.
+        // If `AttestedChange` was nested, the inner change has already written the row. The outer one must not overwrite it.
         guard result.affectedRows == 1 else { throw AttestationProblem.otherHistory }
     }
 

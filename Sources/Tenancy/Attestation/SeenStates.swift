@@ -8,7 +8,7 @@ import Synchronization
 /// States are kept by the organization's id, because SQL can give a name to another organization for a moment. That must not make
 /// the server forget a state. A name only finds a cached list.
 package final class SeenStates: Sendable {
-    /// What later states are compared with. It takes less than a hundred bytes, and is kept for every organization.
+    /// The part of a state that later states are compared with. It is kept for every organization, in less than 100 bytes each.
     struct Mark: Sendable, Equatable {
         let revision: Int
         let events: Int
@@ -79,8 +79,8 @@ package final class SeenStates: Sendable {
 }
 
 extension Deployment {
-    /// Whether this server has seen no newer revision than an earlier session read. Then later revocations end the reuse of that
-    /// state, even if SQL makes the session's own check useless.
+    /// False if this server has seen a newer revision than the one in `state`. Then `state` must not be reused. So a revocation
+    /// takes effect here even if SQL defeats the session's own check.
     func isNewest(_ state: OrganizationState) -> Bool {
         guard let attested = state.attested else { return false }
         return seenStates.snapshot.newest(of: attested.organizationID)?.revision == attested.revision

@@ -61,7 +61,8 @@ package struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// It belongs to the deployment. So the organization's id is all zeros, and the record's id is the KEK's.
+    /// The address of a replaced key's cell. The key belongs to the deployment, so the ids of organization and record are all
+    /// zeros. The attribute has the KEK's id.
     private static func address(_ id: String) -> CellAddress {
         let zeros = UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         return CellAddress(organization: zeros, record: zeros, attribute: "replacedkek.\(id)")

@@ -10,7 +10,7 @@ package enum SealedKeyEncryptionKey {
     private static let mechanism = "AES-256-GCM"
     private static let lengthLimit = 4_096
 
-    /// Opens the sealed file by the token.
+    /// Opens the sealed file with the token.
     ///
     /// - Throws: ``KeyTokenProblem``.
     package static func read(_ place: KeyTokenPlace) throws -> KeyEncryptionKey {

@@ -45,7 +45,8 @@ package final class OrganizationPlaces: Sendable {
 
     /// The shortest time between two reads of the lists for unknown names. It limits the cost of requests with such names.
     private static let searchInterval = Duration.seconds(1)
-    /// How long an organization that left its database may be moving to another one, whose list may be read a little later.
+    /// How long after an organization disappears from a database's list it may still appear in another's. A move needs that time,
+    /// because the lists are read at different times.
     private static let transit = Duration.seconds(10)
 
     package init(databases: [String]) { self.databases = databases }
@@ -104,7 +105,7 @@ package final class OrganizationPlaces: Sendable {
         }
     }
 
-    /// Organizations that are in several databases, with those databases.
+    /// Organizations that are in several databases, with the names of these databases.
     package var duplicates: [String: [String]] {
         let lists = state.withLock(\.lists)
         let all = lists.flatMap { database, list in list.keys.map { ($0, database) } }
@@ -142,7 +143,7 @@ package final class OrganizationPlaces: Sendable {
 }
 
 extension Deployment {
-    /// The same deployment with knowledge of the others. It refuses organizations that another database has.
+    /// This deployment as one of several databases. The copy refuses organizations that are in another database.
     package func placed(among places: OrganizationPlaces, as name: String) -> Deployment {
         var copy = self
         copy.place = Place(places: places, name: name)
@@ -163,7 +164,7 @@ extension Deployment {
         }
     }
 
-    /// Refuses an organization that is known to be elsewhere or nowhere.
+    /// Throws if the organization is known to be in another database, or in none.
     func requirePlace(of organization: String) throws { try place?.places.require(organization, in: place?.name ?? "") }
 
     /// The error for an organization that the database does not have.

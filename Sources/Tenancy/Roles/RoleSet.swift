@@ -1,6 +1,6 @@
 package import Model
 
-/// The roles of a caller. What any of them allows is allowed.
+/// The roles of a caller. An operation is allowed if any of the roles allows it.
 package struct RoleSet: OptionSet, Sendable {
     package let rawValue: UInt8
 

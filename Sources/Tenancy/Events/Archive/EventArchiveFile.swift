@@ -208,6 +208,6 @@ package struct EventArchiveFile: Sendable {
 }
 
 extension RecordedEvent {
-    /// SHA-256 of everything that an export or an archive says of the event.
+    /// SHA-256 of the event as exports and archives write it.
     var digest: [UInt8] { Array(SHA256.hash(data: json("").utf8)) }
 }
