@@ -45,7 +45,7 @@ public final class ConnectionPool: Sendable {
     private let lastWaiter = Atomic<UInt64>(0)
     private let opened = Mutex<[Opened]>([])
 
-    /// A connection that was opened, if it still exists.
+    /// A weak reference to the canceller of an open connection.
     private struct Opened {
         weak var canceller: Canceller?
     }
@@ -95,7 +95,7 @@ public final class ConnectionPool: Sendable {
         cut()
     }
 
-    /// Shuts down all connections. Their callers get an error, and later ones new connections.
+    /// Shuts down all connections. Their callers get an error; later callers get new connections.
     func cut() {
         for connection in opened.withLock({ $0.compactMap(\.canceller) }) { connection.cut() }
     }
@@ -128,7 +128,7 @@ public final class ConnectionPool: Sendable {
         }
     }
 
-    /// A connection; nil for permission to open one.
+    /// Waits for a connection. Returns nil if the caller may open one instead.
     private func wait(for borrower: PoolBorrower?) async throws -> PostgresConnection? {
         let id = lastWaiter.add(1, ordering: .relaxed).newValue
         let limit = configuration.waitLimit
@@ -142,7 +142,7 @@ public final class ConnectionPool: Sendable {
         defer { timer.cancel() }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (waiter: Waiter) in
-                // One may have been returned between the question and the wait.
+                // A connection may have been returned since the pool's state was checked.
                 let action = state.withLock { state in
                     let action = state.acquire(for: borrower)
                     if case .wait = action { state.enqueue(waiter, id: id, for: borrower) }
@@ -165,7 +165,7 @@ public final class ConnectionPool: Sendable {
     }
 
     private func giveBack(_ connection: PostgresConnection, _ isReusable: Bool, by borrower: PoolBorrower?) {
-        // A discarded connection closes itself with its last reference.
+        // A discarded connection closes itself when its last reference is released.
         state.withLock { isReusable ? $0.release(connection, by: borrower) : $0.discard(by: borrower) }?
             .resume(returning: isReusable ? connection : nil)
     }
