@@ -82,7 +82,7 @@ final class KeyChange {
         _ conclude: (Preparation, PostgresConnection) async throws -> Summary
     ) async throws -> Summary {
         let name = "fieldseal key change \(organization.name)"
-        // This comes before the announcement: if this process ends, a server sweeps what is left.
+        // This comes before the announcement, so that a server sweeps the announcement if this process is killed.
         try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
         func connect() async throws -> PostgresConnection {
             try await PostgresConnection.connect(deployment.conninfo, applicationName: String(name.prefix(63)))
@@ -105,8 +105,8 @@ final class KeyChange {
             await publishing.value
         } catch {
             let cause = await explained(error)
-            // The lock is still held here. So no sweep takes this change for an interrupted one and records its failure a second
-            // time.
+            // The lock is still held here. So no sweep mistakes this change for an interrupted one, and records its failure a
+            // second time.
             await forgetProgress()
             await writer.rollBack()
             for connection in [writer, reader, publisher] { await connection.close() }
@@ -240,7 +240,7 @@ final class KeyChange {
         try connection.query("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")[0].decode(0)
     }
 
-    /// Registers the change for other servers, and replaces the row of an interrupted one.
+    /// Makes the change known to other servers, and replaces the row of an earlier interrupted change.
     private func register(_ preparation: Preparation, on reader: PostgresConnection) async throws {
         let (organization, changeID, actor) = (organization, changeID, administration.caller.actor)
         let columns = EntityCatalog.withCells.map { entity in
@@ -265,7 +265,8 @@ final class KeyChange {
 
     /// How long one attempt waits for each table's lock. Later writers queue behind it.
     private static let lockTimeout = "20ms"
-    /// How long the quarantine waits for a record that another transaction is changing. Only writers of that record wait with it.
+    /// How long moving a cell to quarantine waits for a record that another transaction is changing. Meanwhile only writers of
+    /// that record wait.
     private static let quarantineTimeout = "2s"
 
     private func announce(on reader: PostgresConnection) async throws -> KeyChangeSteps.Outcome {
