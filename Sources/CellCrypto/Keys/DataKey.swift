@@ -63,7 +63,7 @@ public final class DataKey: Sendable {
     }
 }
 
-/// Idle ciphers of one key. There are at most as many as threads that used it at once.
+/// Idle ciphers of one key. There are at most as many as threads that used the key at the same time.
 private struct CipherStock: @unchecked Sendable {
     // Sendable: only this value refers to an idle cipher. Taking one removes it under the owner's lock.
     private var idle: [CellCipher] = []

@@ -3,10 +3,11 @@ import Synchronization
 
 /// The key-encryption key (KEK) of a deployment: 64 random bytes that never enter the database.
 ///
-/// It wraps each organization's key text and data key. A wrapped key is a cell whose address identifies it.
+/// It wraps each organization's key text and data key. A wrapped key is a cell that is bound to an address, so that it can't be
+/// exchanged for another.
 ///
-/// During a rotation a program has two KEKs. One of them seals and tags; both open and accept. ``member(_:)`` selects the one that
-/// seals.
+/// During a rotation a program has two KEKs. One of them seals and makes tags. Both open cells and verify tags. ``member(_:)``
+/// selects the one that seals.
 public final class KeyEncryptionKey: Sendable {
     /// Length in bytes.
     public static let length = AuthenticatedCipher.keyLength
@@ -30,12 +31,12 @@ public final class KeyEncryptionKey: Sendable {
         self.others = others
     }
 
-    /// This KEK, which also opens and accepts what the other one sealed and tagged.
+    /// This KEK, which then also opens what `other` sealed, and accepts its tags.
     public func accepting(_ other: KeyEncryptionKey) -> KeyEncryptionKey {
         KeyEncryptionKey(own, others + ([other.own] + other.others).filter { !ids.contains($0.id) })
     }
 
-    /// The KEK with an id, which also accepts the others; nil if it is unknown.
+    /// The KEK with an id, together with the other known ones, which it also accepts. Nil if the id is unknown.
     public func member(_ id: String) -> KeyEncryptionKey? {
         if own.id == id { return self }
         guard let chosen = others.first(where: { $0.id == id }) else { return nil }
