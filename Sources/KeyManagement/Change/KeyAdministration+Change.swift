@@ -177,8 +177,8 @@ extension KeyAdministration {
 
     // MARK: Sweeping
 
-    /// Drops old generations when no transaction needs them any more, and ends the announcement of an interrupted key change. A
-    /// later sweep does whatever fails now.
+    /// Drops old generations when no transaction needs them any more, and ends the announcement of an interrupted key change. If
+    /// this fails, a later sweep tries again.
     ///
     /// - Parameter patience: How long to try.
     /// - Returns: Whether nothing is left.
