@@ -31,7 +31,7 @@ extension Session {
             organization: organization, caller: impersonated, deployment: deployment, state: state, check: nil)
     }
 
-    /// The same session in the name of the user that a request names, or this one if it names none.
+    /// This session in the name of the user whom a request names, or this session itself if the request names no user.
     package func acting(for user: ImpersonatedUser?) async throws -> Session {
         if let user { try await impersonating(user) } else { self }
     }

@@ -59,7 +59,7 @@ public final class Standby: Sendable {
 
     /// The pause between two queries for how far the standby has replayed.
     private static let pause = Duration.milliseconds(2)
-    /// How long nothing is read from the standby after it was unreachable, or too far behind.
+    /// How long reads do not try the standby after it was unreachable or too far behind.
     private static let rest = Duration.seconds(1)
     /// The time between two checks whether it responds.
     private static let interval = Duration.milliseconds(500)

@@ -68,7 +68,7 @@ package final class SeenStates: Sendable {
         }
     }
 
-    /// The same, with the list of grants that belongs to it.
+    /// Remembers a state together with its list of grants.
     func remember(_ state: AttestedState, _ list: GrantList, of name: String) {
         remember(state)
         grants.withLock {

@@ -28,7 +28,7 @@ extension AuditAnchor {
 
     /// Makes the service seal the whole audit again as it is now, and records that. Runs as the database owner.
     ///
-    /// - Parameter reason: What differed.
+    /// - Parameter reason: What differed, for the details of the event.
     package static func beginAnew(
         _ organization: Organization, by caller: Caller, under kek: KeyEncryptionKey, because reason: String,
         on connection: isolated PostgresConnection

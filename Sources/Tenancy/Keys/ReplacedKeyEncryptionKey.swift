@@ -14,7 +14,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
     /// Whether it is no longer accepted.
     package var isRetired: Bool { retiredOn != nil }
 
-    /// All of them, the newest first; empty if the database lacks the migration.
+    /// All replaced key-encryption keys, the newest first; empty if the database lacks the migration.
     package static func all(on connection: isolated PostgresConnection) throws -> [ReplacedKeyEncryptionKey] {
         guard try connection.query("SELECT to_regclass('config.replaced_kek') IS NOT NULL")[0].decode(0) else { return [] }
         return try connection.query(
@@ -41,7 +41,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
 
     /// Records that key-encryption keys are replaced. Seals the archive keys of all earlier ones under the new one.
     ///
-    /// - Parameter new: Opens what is sealed under the replaced ones.
+    /// - Parameter new: The new key-encryption key. It must accept the replaced ones too, to open archive keys that they sealed.
     package static func record(
         _ replaced: [KeyEncryptionKey], by new: KeyEncryptionKey, _ caller: Caller, on connection: isolated PostgresConnection
     ) throws {

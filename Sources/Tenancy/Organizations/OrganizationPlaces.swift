@@ -150,8 +150,8 @@ extension Deployment {
         return copy
     }
 
-    /// The registration times of organizations in this database, by name. One that is being moved away sorts last, because until
-    /// the end of the move no other database has it.
+    /// The registration times of organizations in this database, by name. An organization that is being moved away gets a time
+    /// far in the future. So as soon as the other database lists it too, that one is used.
     package func organizationList() async throws -> OrganizationPlaces.List {
         try await pool.withConnection { connection in
             let rows = try connection.query(

@@ -2,7 +2,7 @@ package import Foundation
 package import PostgresClient
 import Synchronization
 
-/// What sessions of API clients read when they began, for reuse by later sessions.
+/// A cache of the states that sessions of API clients read, for reuse by later sessions of the same client.
 ///
 /// A cached state is not trusted. A session that reuses it sends a check with its own statements, in the same transaction and
 /// round trip.
@@ -96,7 +96,7 @@ extension Session {
         return await connection.lookUp(id, with: statement, after: check)
     }
 
-    /// The same on a shared connection, for statements that take microseconds.
+    /// Runs statements as ``run(_:on:)`` does, but on a shared connection. Use it only for statements that take microseconds.
     ///
     /// - Returns: Nil when nothing was done and the caller needs a separate connection.
     package func runShared(_ statements: [(sql: String, parameters: [PostgresParameter])]) async throws -> [PostgresResult]? {
