@@ -160,7 +160,7 @@ extension KeyAdministration {
 
     /// Stores the key in `config`.
     ///
-    /// - Returns: The facts of the key to attest.
+    /// - Returns: The grant that attests the key.
     private func store(
         _ text: OrganizationKeyText,
         _ dataKey: DataKey,

@@ -85,7 +85,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
             + "repeat it (\(text))"
     }
 
-    /// An error that the client side raises.
+    /// An error that this program raises itself, without an SQLSTATE.
     public init(kind: Kind, message: String) {
         self.init(kind: kind, sqlState: "", message: message)
     }

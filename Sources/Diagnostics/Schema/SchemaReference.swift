@@ -11,7 +11,7 @@ struct SchemaReference: Sendable {
     let config: SchemaDescription
     /// The audit settings that the migrations make.
     let auditSettings: Set<AuditSetting>
-    /// `cell` as it was found, and as its migrations make it.
+    /// The schema `cell`, as it is in the database, and as its migrations make it.
     let cell: (found: SchemaDescription, wanted: SchemaDescription)
 
     /// The scratch organization's name. No real organization can have it.

@@ -57,7 +57,7 @@ public final class ConnectionPool: Sendable {
             PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit, borrowerLimit: configuration.share))
     }
 
-    /// The number of open connections, and of callers that wait for one.
+    /// The numbers of open connections, of idle ones among them, and of waiting callers.
     public var load: (open: Int, idle: Int, waiting: Int) {
         state.withLock { ($0.open, $0.idle.count, $0.waiters.count) }
     }

@@ -38,8 +38,8 @@ extension AttestedChange {
         return try KeyControl.read(organization, grants, under: kek, on: connection).approvalSeconds != nil
     }
 
-    /// Throws if the operation gives the rights of a System Administrator, approvals are required, and it is not approved. With a
-    /// second administrator of their own, callers could approve their own requests. An approval is used up.
+    /// Throws if the operation gives the rights of a System Administrator, approvals are required, and it is not approved.
+    /// Otherwise a caller could add a second administrator, and approve their own requests with it. An approval is used up.
     ///
     /// The check and the operation are one change under a lock, so SQL can't change the rules between them.
     ///

@@ -2,7 +2,7 @@ package import CellCrypto
 import JSON
 package import PostgresClient
 
-/// An organization's rules for showing or setting its key, beside the role.
+/// An organization's rules for showing or setting its key, in addition to the required role.
 package struct KeyControl: Sendable, Equatable {
     /// Seconds within which a second System Administrator must approve a request, and the caller must repeat it. Nil if no
     /// approval is needed.

@@ -65,7 +65,8 @@ package struct Grant: Sendable {
             return GrantList.Digest(try sha256(message))
         }
 
-        /// The hash input before a name with a one-field key. With it, SQL finds a list of names by their hashes.
+        /// The first bytes of the hash input for a name whose key has one field. SQL appends the key and hashes it, to find rows
+        /// by the hashes of their names.
         package static func prefix(_ kind: Kind, keyLength: Int) -> [UInt8] { Array(kind.rawValue.utf8) + [0] + length(keyLength) }
 
         private static func length(_ count: Int) -> [UInt8] { withUnsafeBytes(of: UInt64(count).bigEndian) { Array($0) } }

@@ -117,7 +117,7 @@ package struct GrantList: Sendable, Equatable {
         try standing(of: grant, tag: tag, under: kek) == .authentic
     }
 
-    /// Whether the list has a grant that has no stored tag.
+    /// Whether the list has this grant, whose row stores no tag.
     package func holds(_ grant: Grant, under kek: KeyEncryptionKey) throws -> Bool {
         guard let entry = entries[try grant.name.digest()] else { return false }
         return try kek.each.contains { try entry == self.entry(of: grant, tag: grant.tag(under: $0)) }

@@ -40,7 +40,7 @@ struct GrantedRole: Sendable {
 }
 
 extension OrganizationState {
-    /// The roles of a systemuser beside the role of the client or the person that acts as it.
+    /// The roles that records give to a systemuser, in addition to the role of the client or person that acts as it.
     ///
     /// In an organization without granted roles, nothing is read.
     package func grantedRoles(of user: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws

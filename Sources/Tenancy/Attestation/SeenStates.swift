@@ -59,7 +59,7 @@ package final class SeenStates: Sendable {
     /// The list of grants that was read last for an organization's name.
     func grants(named name: String) -> KnownGrants? { grants.withLock { $0.value(of: name) } }
 
-    /// Remembers a state that was verified and committed, unless it can't be a later one than the state that was seen last.
+    /// Remembers a verified and committed state, if it can be later than the state that was seen last.
     func remember(_ state: AttestedState) {
         let mark = Mark(state)
         seen.withLock { seen in

@@ -62,7 +62,7 @@ extension EventReading {
 
     /// The position at which the next part of a limited search begins.
     ///
-    /// - Returns: Nil when there are no older events, and for a filter without that limit.
+    /// - Returns: Nil when there are no older events, or if the filter is not limited to the newest ones.
     package func continuation(of filter: EventFilter) async throws -> Int? {
         guard filter.isSearch else { return nil }
         return try await deployment.pool.withConnection { connection in

@@ -42,7 +42,7 @@ package enum KeyEncryptionKeyCheck {
     /// The key that replaced another one, followed to the last replacement.
     private static func successor(of id: String, in replaced: [ReplacedKeyEncryptionKey]) -> String {
         var current = id
-        // As many steps as there are keys: rows that SQL wrote may form a circle.
+        // At most as many steps as there are keys, because rows that SQL wrote may form a circle.
         for _ in replaced {
             guard let next = replaced.first(where: { $0.id == current && $0.isRetired }) else { break }
             current = next.successorID

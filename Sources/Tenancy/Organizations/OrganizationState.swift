@@ -28,7 +28,7 @@ package struct OrganizationState: Sendable {
     package let newestEvent: Int
     /// The reason for which ``attested`` must not be trusted.
     package private(set) var problem: AttestationProblem? = .unverified
-    /// The roles of the client's systemuser beside the client's own.
+    /// The roles that records give to the client's systemuser, in addition to the client's own role.
     package private(set) var grantedRoles: RoleSet = []
 
     /// A row of `config.api_client`.

@@ -11,7 +11,7 @@ package struct ClientAssertion: Sendable {
     /// The accepted signature algorithms.
     package static var algorithms: [String] { SignatureAlgorithm.allCases.map(\.rawValue) }
 
-    /// The id of the client that it claims to be from, in lower case.
+    /// The id of the client that the assertion names, in lower case.
     package let client: String
     /// Its expiry, with a tolerance for clocks.
     let expiresOn: Date
