@@ -8,7 +8,7 @@ extension Organization {
     /// Whether the service uses a name for its own paths, so that clients can't reach an organization with that name.
     package static func isOfService(_ name: String) -> Bool { pathsOfService.contains(name) }
 
-    /// Checks that an organization can be reached under a name that it is to get, also with commands.
+    /// Checks that requests and commands can reach an organization under the name that it is to get.
     package static func checkReachable(_ name: String) throws(FieldsealError) {
         guard name != "config" else {
             throw FieldsealError(

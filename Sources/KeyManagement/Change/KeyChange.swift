@@ -233,7 +233,7 @@ final class KeyChange {
         }
     }
 
-    /// The refusal of a change that began under a key which is not in force any more.
+    /// The error for a key change if another key was put into force after it began.
     static let otherKey = FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
 
     private static func walPosition(on connection: isolated PostgresConnection) throws -> Int {

@@ -37,7 +37,7 @@ struct KeyChangeSteps: Sendable {
 
     /// A catch-up of at most this number of records is short enough to be repeated while writers wait.
     static let shortRound = 64
-    /// At this number of catch-ups that were longer than ``shortRound``, a change gives up. All of the change count.
+    /// A key change gives up after this many catch-ups, in total, that were longer than ``shortRound``.
     static let longRounds = 10_000
     /// The pauses between two attempts to lock: the first one, and the longest one.
     static let pauses = (first: Duration.milliseconds(20), last: Duration.seconds(1))

@@ -47,7 +47,8 @@ public enum ConnectionParameters {
         fileprivate let values: [(String, String)]
     }
 
-    /// The hosts that a connection string names. If their lists do not match, it is empty, and libpq reports that.
+    /// The hosts that a connection string names. Empty if the lists of hosts, addresses and ports have different lengths; libpq
+    /// then reports that.
     static func hosts(_ parameters: [(keyword: String, value: String)]) -> [Host] {
         func list(_ keyword: String) -> [String] {
             let value = parameters.last { $0.keyword == keyword }?.value

@@ -8,7 +8,7 @@ import PostgresClient
 /// organizations without changes cost nothing.
 package struct AttestationWatch: Sendable {
     private let deployment: Deployment
-    /// The snapshot of the last look, as `pg_current_snapshot()` returns it; nil before the first one has ended.
+    /// The snapshot of the last look, as `pg_current_snapshot()` returns it; nil until the first look has ended.
     private var snapshot: String?
 
     package init(_ deployment: Deployment) { self.deployment = deployment }

@@ -33,7 +33,7 @@ package final class SeenStates: Sendable {
         /// Whether `other` can be a later state than this one.
         func mayPrecede(_ other: AttestedState) -> Bool { (try? check(other)) != nil }
 
-        /// A digest of 32 bytes. One with another length equals no other.
+        /// A digest of 32 bytes as a vector; zeros for another length, which no real digest equals.
         private static func packed(_ digest: [UInt8]) -> SIMD32<UInt8> { digest.count == 32 ? SIMD32(digest) : SIMD32() }
     }
 

@@ -25,7 +25,7 @@ extension EventReading {
             let isPlain = details.utf8.allSatisfy { $0 < 0x80 }
             let lowered = isPlain ? "lower(details COLLATE \"C\")" : "lower(details)"
             let holdsText = "position(lower(\(bind(.text(details)))) in \(lowered)) > 0"
-            // The first id in the details is that of the record they are about.
+            // The first id in the details is that of the record that the event is about.
             let isAbout = "substring(details from '\(Self.idPattern)') = ANY(\(bind(.texts(filter.records.map(\.text)))))"
             conditions.append(filter.records.isEmpty ? holdsText : "(\(holdsText) OR \(isAbout))")
         }

@@ -20,7 +20,7 @@ package final class OrganizationPlaces: Sendable {
         var readers: [String: Reader] = [:]
         /// The database of each organization.
         var places: [String: String] = [:]
-        /// The time at which an organization that is in no list now was last in one.
+        /// For each organization that has left all lists: the time at which it did.
         var left: [String: ContinuousClock.Instant] = [:]
         /// The time at which the lists were last read for an unknown name.
         var lastSearch: ContinuousClock.Instant?

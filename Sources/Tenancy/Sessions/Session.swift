@@ -101,8 +101,8 @@ package struct Session: Sendable {
 
     /// Begins a session for the command line.
     ///
-    /// - Parameter isInspection: Whether the session only reads. Then it continues even if the organization's attested state does
-    ///   not verify. It has no key, and appends no event.
+    /// - Parameter isInspection: Whether the session only reads. Such a session begins even if the organization's attested state
+    ///   does not verify. It then has no key, and appends no event.
     package static func begin(
         _ deployment: Deployment, organization name: String, caller: Caller, isInspection: Bool = false
     ) async throws -> Session {

@@ -20,7 +20,8 @@ package struct EventArchiveFile: Sendable {
         package let organization: String
         package let organizationID: String
         package let count: Int
-        /// The first and last event or block of the audit; 0 for an audit that was archived before it had blocks.
+        /// The number of the first event, or audit block; 0 for an audit that was archived before it had blocks. `last` is the
+        /// number of the last one.
         package let first: Int
         package let last: Int
         /// The hash of the event or block before the first; nil if the first is an organization's first.

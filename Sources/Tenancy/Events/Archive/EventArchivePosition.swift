@@ -109,7 +109,7 @@ package struct EventArchivePosition: Sendable, Equatable {
         }
     }
 
-    /// Accepts the current beginning of the chain, for a state that is attested anew.
+    /// Accepts the current beginning of the chain, when an organization's state is attested again.
     ///
     /// - Returns: How many events are known to be archived.
     package static func settle(

@@ -32,8 +32,7 @@ enum EventHash {
         return message
     }
 
-    /// A JSON string in PostgreSQL's form: short escapes where they exist, `
-    /// u00xx` for other control characters.
+    /// A JSON string in PostgreSQL's form: short escapes where they exist, `\u00xx` for other control characters.
     private static func appendQuoted(_ text: String, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
         for byte in text.utf8 {
