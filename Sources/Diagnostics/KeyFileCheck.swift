@@ -34,7 +34,7 @@ final class KeyFileCheck: Sendable {
             }
             box.finish(result)
         }
-        let timer = Task { [self] in
+        let timer = Task {
             try await Task.sleep(for: Self.patience)
             box.finish(
                 .success([

@@ -93,7 +93,7 @@ final class MoveCopy: Sendable {
         let (config, sequences) = try await from.run { [self] connection in
             (try ConfigRows.read(ConfigRows.rest, of: organization, on: connection), try self.sequences(on: connection))
         }
-        try await to.run { [self] connection in
+        try await to.run { connection in
             if !sequences.isEmpty { _ = try connection.pipeline(sequences) }
             try ConfigRows.insert(config, ConfigRows.rest, on: connection)
             try ConfigRows.requireComplete(on: connection)

@@ -94,7 +94,7 @@ struct PostgresTools: Sendable {
             output: .string(limit: limit),
             error: .string(limit: 1 << 16))
         try Self.check(result.terminationStatus.isSuccess, result.standardError)
-        return result.standardOutput ?? ""
+        return result.standardOutput
     }
 
     /// Where the programs run: here, or in `/` where this user may not enter this folder, of which they would complain.
