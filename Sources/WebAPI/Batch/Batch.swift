@@ -27,7 +27,7 @@ extension DataAPI {
         for part in parts {
             guard try await run.add(part) else { break }
         }
-        // Long responses are put together beside the event loops.
+        // Assembling a long response would block the event loop, so another thread does it.
         let finished = run
         guard run.size.isLarge else { return isJSON ? finished.json() : finished.multipart() }
         return try await WorkBeside.run { isJSON ? finished.json() : finished.multipart() }
@@ -74,7 +74,8 @@ private struct BatchRun {
 
     /// One response for a whole change set that failed. Nothing was changed.
     private mutating func fail(_ items: [BatchItem], with answer: APIResponse) -> Bool {
-        // In JSON each response has the id of a request: that of the group's first. In multipart such a part has none.
+        // In JSON each response has the id of a request, so this one gets the id of the group's first request. In multipart it
+        // has none.
         answers.append((false, [(items.first?.group == nil ? nil : items.first?.id, answer)]))
         failed.formUnion(items.compactMap(\.id) + items.compactMap(\.group))
         return continuesOnError
@@ -90,7 +91,7 @@ private struct BatchRun {
 
     private mutating func answer(_ item: BatchItem) async -> APIResponse {
         do {
-            // Nothing is read on for a client that is gone.
+            // Skip further reads if the client has disconnected.
             if item.method == "GET", api.peer?.isGone ?? false { throw CancellationError() }
             let request = try request(item)
             guard request.path != "/$batch" else { throw FieldsealError(.badRequest, "A batch can't hold a batch.") }
@@ -125,7 +126,7 @@ private struct BatchRun {
         failed.remove(id)
     }
 
-    /// Runs a change set as one transaction, with the rights that the client has when it begins.
+    /// Runs a change set as one transaction, with the rights that the client has when the transaction begins.
     private mutating func changes(_ items: [BatchItem]) async throws -> [(id: String?, answer: APIResponse)] {
         let sessions = api.sessions
         return try await sessions.run(mayAssume: false, onBegin: { _ in }) { own in try await changes(items, by: own) }
@@ -147,7 +148,8 @@ private struct BatchRun {
             let writer = try await session(for: try user(of: request))
             let change = try await dataAPI(of: writer).change(request)
             if let id = item.id {
-                // Microsoft's sample client numbers the requests of each change set from 1.
+                // A Content-ID is unique within its change set only: Microsoft's sample client numbers the requests of each one
+                // from 1.
                 guard ids.insert(id).inserted else {
                     throw FieldsealError(.badRequest, "Two requests of the change set have the Content-ID \(id.prefix(50)).")
                 }
@@ -215,8 +217,8 @@ private struct BatchRun {
         }
     }
 
-    /// Percent-encodes `%` in a text that is not percent-encoded. Clients often write texts unencoded in batches. `+` stays: in a
-    /// query it is a space, as in a request by itself.
+    /// Percent-encodes `%` in a text that is not percent-encoded. Clients often write texts unencoded in batches. `+` stays,
+    /// because it is a space in any query.
     private static func encoded(_ text: String) -> String {
         text.removingPercentEncoding == nil ? text.replacing("%", with: "%25") : text
     }

@@ -5,13 +5,13 @@ import Records
 
 // The people of an e-mail, and the e-mails that it answers.
 extension IncomingEmailMembers {
-    /// The addresses, or Message-IDs, of an array.
+    /// How many addresses, or Message-IDs, an array has at most.
     private static let textLimit = 10_000
-    /// The ids of References and In-Reply-To that are read at most.
+    /// How many ids of References are kept, the last ones.
     private static let idLimit = 100
-    /// The UTF-16 units of a Message-ID that a record keeps.
+    /// The longest Message-ID in a record, in UTF-16 units.
     private static let idUnits = 320
-    /// The UTF-16 units of a name that a record keeps.
+    /// The longest name in a record, in UTF-16 units.
     private static let nameUnits = 400
 
     private static let addressForm = "addresses with ; between them"
@@ -51,7 +51,7 @@ extension IncomingEmailMembers {
         }
     }
 
-    /// The names of people by their addresses, as a router has them.
+    /// The names of people by their addresses, as a router sends them.
     private func names() throws(FieldsealError) -> [String: String] {
         let form = "an object with a name for each address"
         switch body["Names"] {
@@ -68,7 +68,7 @@ extension IncomingEmailMembers {
         }
     }
 
-    /// The addresses of a member, with the names beside them. A router has read them already, unless it gives one text.
+    /// The addresses of a member, with their names. A router sends an array of parsed addresses; a single text is parsed here.
     private func list(_ name: String) throws(FieldsealError) -> [Entry] {
         let texts = try texts(name, Self.addressForm)
         guard author == .client || body[name]?.string != nil else { return texts.map { ($0, nil) } }
@@ -83,7 +83,7 @@ extension IncomingEmailMembers {
         return entries
     }
 
-    /// One address with its name, or words in its place.
+    /// One address with its name, or a text without an address, such as `Mail Delivery Subsystem`.
     private func sender(_ text: String) throws(FieldsealError) -> Entry {
         let entries = EmailAddressRule.list(text)
         if let entries, entries.count == 1 {
@@ -97,7 +97,7 @@ extension IncomingEmailMembers {
         return (String(text.trimmed), nil)
     }
 
-    /// Refuses addresses and names that read as others, and names that a record would have to cut.
+    /// Refuses addresses and names that look like others when displayed, and names that are too long for a record.
     private func require(_ entries: [Entry], of member: String) throws(FieldsealError) {
         for (address, name) in entries {
             guard EmailAddressRule.isUsable(address), !(name?.changesDirection ?? false) else {
@@ -128,7 +128,8 @@ extension IncomingEmailMembers {
         email.messageID = try messageID()
         email.references = try ids("References")
         email.inReplyTo = try ids("InReplyTo")
-        // The last of References is the nearest. A router has put both in order.
+        // The last id of References is that of the nearest e-mail, so it comes first. A router has merged both lists in this
+        // order already.
         for id in email.references.reversed() where author == .client && !email.inReplyTo.contains(id) {
             email.inReplyTo.append(id)
         }

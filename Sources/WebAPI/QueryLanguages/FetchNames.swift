@@ -25,7 +25,7 @@ enum FetchNames {
         "fetch": [
             "version": "there is one version",
             "output-format": "the response is JSON",
-            // As datapyrse spells it.
+            // The client datapyrse spells `output-format` in this way.
             "outputformat": "the response is JSON",
             "no-lock": "reads take no locks",
             "latematerialize": "it is a hint",

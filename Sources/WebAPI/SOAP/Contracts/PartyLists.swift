@@ -54,7 +54,8 @@ struct PartyLists {
         return .object(members)
     }
 
-    /// Refuses an attribute of a party that is not what the party gets by itself. Clients send those back as they retrieved them.
+    /// Refuses an attribute of a party with another value than the service gives it. Clients may send such attributes back as
+    /// they retrieved them.
     private static func requireGiven(
         _ name: String, _ value: ContractValue, _ party: ContractEntity, _ mask: Int64, _ email: UUID?
     ) throws(FieldsealError) {
@@ -64,7 +65,7 @@ struct PartyLists {
         }
         let isGiven: Bool =
             switch (name, value) {
-            // A party that is written again has another id and version.
+            // A party that is written again gets a new id and version, so old ones are accepted.
             case ("activitypartyid", .text(let id)): UUID(clientText: id) != nil
             case ("activitypartyid", _), ("versionnumber", _): true
             case ("activityid", .reference(let reference)):
@@ -101,7 +102,7 @@ struct PartyLists {
 }
 
 extension ContractEntity {
-    /// The record that a party is.
+    /// The record that a party refers to.
     fileprivate var partyReference: ContractReference? {
         for attribute in attributes where attribute.name == "partyid" {
             if case .reference(let reference) = attribute.value { return reference }
