@@ -12,7 +12,7 @@ extension EmailParts {
         /// A systemuser or a queue, and what names it: its id, once alternate keys are resolved.
         let record: (entity: EntityDefinition, key: RecordKey)?
         let address: String?
-        /// The name beside an address that is no record's.
+        /// The name for an address that belongs to no record.
         var name: String?
 
         /// The id of a record of the entity; nil for another record.
@@ -28,8 +28,8 @@ extension EmailParts {
     /// Whether an alternate key names a party.
     var namesPartiesByKey: Bool { parties.contains { $0.record?.key.isAlternate ?? false } }
 
-    /// Refuses a sender that is named by words, and an address that reads as another. Only an incoming e-mail may have these, and
-    /// keeps them.
+    /// Refuses a sender without an address, and an address that looks like another when displayed. Only an incoming e-mail may
+    /// have such parties, and it keeps them.
     ///
     /// - Parameter kept: The parties that the e-mail has.
     func requireAddresses(besides kept: Set<Place> = []) throws(FieldsealError) {
@@ -40,7 +40,7 @@ extension EmailParts {
         }
     }
 
-    /// Whether a party has a text that is not taken in new e-mails.
+    /// Whether a party has an address that new e-mails may not have.
     var hasUnusableAddress: Bool { parties.contains { $0.address.map { !EmailAddressRule.isUsable($0) } ?? false } }
 
     /// A user, a queue or an address as a party of one kind.

@@ -41,7 +41,8 @@ package struct EmailParts: Sendable {
     }
 
     static let partiesProperty = "email_activity_parties"
-    /// The kinds of parties that a write names, if others stay: an array of participationtypemask.
+    /// The member that lists the kinds of parties that a write replaces, as an array of participationtypemask. Other kinds
+    /// stay.
     static let replacedProperty = "\(partiesProperty)@fieldseal.participationtypemasks"
     static let attachmentsProperty = "email_activity_mime_attachment"
     /// How many parties and attachments an e-mail has at most.
@@ -163,9 +164,9 @@ package struct EmailParts: Sendable {
         "CASE WHEN length(\(addresses)) > 500 THEN regexp_replace(left(\(addresses), 501), ';[^;]*$', '') ELSE \(addresses) END"
     }
 
-    /// The statements that write them, after the statement of the e-mail.
+    /// The statements that write the parties and attachments, after the statement of the e-mail.
     ///
-    /// - Parameter writer: Only who may send as the sender sees from which mailbox the e-mail would be sent.
+    /// - Parameter writer: The caller. The e-mail shows the sender's mailbox only if the caller may send as the sender.
     package func statements(of email: UUID, in organization: Organization, by writer: Caller) -> [(
         sql: String, parameters: [PostgresParameter]
     )] {

@@ -99,7 +99,7 @@ extension Session {
         }
     }
 
-    /// How many users and queues are looked for.
+    /// How many users and queues the result has at most.
     private static let senderLimit = 1_000
 
     private func requireSendable(_ row: PostgresRow) throws {
@@ -134,7 +134,8 @@ extension Session {
         }
     }
 
-    /// Refuses to send as a disabled user or as an inactive queue. That an e-mail was sent by other means can be recorded all the same.
+    /// Refuses to send as a disabled user or as an inactive queue. Recording that an e-mail was sent by other means is still
+    /// allowed.
     private func requireActiveSender(_ row: PostgresRow) throws {
         guard try !row.decode("is_disabled") else {
             throw FieldsealError(
@@ -148,7 +149,8 @@ extension Session {
         }
     }
 
-    /// The subject with its tracking token at the end, and the token. It takes the place of tokens of former e-mails there.
+    /// The subject with its tracking token at the end, and the token. It replaces tokens of earlier e-mails at the end of the
+    /// subject.
     ///
     /// - Throws: ``FieldsealError`` `.stringLengthTooLong` for a subject that leaves no room for the token.
     private func subject(_ row: PostgresRow, token: String?, on connection: isolated PostgresConnection) throws
@@ -174,7 +176,8 @@ extension Session {
         return (marked, mark)
     }
 
-    /// The number makes it unique. Its last six digits can't be guessed from the tokens of other e-mails.
+    /// The sequence's number makes the token unique. Its last six digits are random, so tokens of other e-mails do not reveal
+    /// it.
     private func newToken(on connection: isolated PostgresConnection) throws -> String {
         try connection.query(
             "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0') || lpad($2::text, 6, '0')",
