@@ -100,8 +100,8 @@ extension PreparedWrite {
     /// Checks that the caller may write the e-mail that gets a file, and that its status allows that. Its row stays locked, so that it
     /// is not sent in between.
     ///
-    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for one that the caller may only
-    ///   read; `.objectDoesNotExist` for another.
+    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for one that the caller
+    ///   may only read; `.objectDoesNotExist` for another.
     func requireEmail(of input: ParsedValues, on connection: isolated PostgresConnection) throws {
         guard isAttachment, case .id(let email) = input.values["objectid"] else { return }
         var statement = StatementBuilder(organization, caller)

@@ -58,8 +58,8 @@ struct IncomingEmailMembers {
 
     // MARK: Members
 
-    /// - Parameter limit: The length of the longest text that a record stores, in UTF-16 units. A router's text is cut later, because the router also
-    ///   sends the header itself.
+    /// - Parameter limit: The length of the longest text that a record stores, in UTF-16 units. A router's text is cut later,
+    ///   because the router also sends the header itself.
     func text(_ name: String, limit: Int = .max) throws(FieldsealError) -> String? {
         switch body[name] {
         case .string(let text)?:
