@@ -11,7 +11,7 @@ package struct EmailParts: Sendable {
         /// The name of a file without one.
         package static let defaultName = "attachment"
 
-        /// The values of its attributes, apart from those that follow from its e-mail.
+        /// The values of the file's attributes, apart from those that come from the e-mail.
         fileprivate let values: [String: AttributeValue]
 
         /// - Parameters:
@@ -218,7 +218,7 @@ package struct EmailParts: Sendable {
 }
 
 extension EmailParts.Attachment {
-    /// The INSERT of the attachment with a number among those of its e-mail.
+    /// The INSERT of the attachment. `number` is its position among the attachments of the e-mail.
     fileprivate func statement(number: Int, of email: UUID, in organization: Organization) -> (
         sql: String, parameters: [PostgresParameter]
     ) {

@@ -332,7 +332,7 @@ struct SelectWriter {
                     .queryDoesNotFit, "\(resolved.attribute.logicalName) is neither grouped by nor aggregated.")
             }
             let attribute = resolved.attribute
-            // Texts that differ only in case are one group. One of them represents it.
+            // Texts that differ only in case are one group. One of the texts represents it.
             let sql =
                 attribute.type.isText
                 ? "min(\(resolved.sql))" : attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.comparable

@@ -68,7 +68,8 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// The events of the passwords that the write sets. Clearing one has an event only if it was set, which the write does not know.
+    /// The events of the passwords that the write sets. Clearing a password has an event only if it was set, and the write does
+    /// not know that.
     func expectedEvents(of id: UUID, since date: Date) -> [ExpectedEvent] {
         let secrets: [String: String?]
         switch action {
@@ -153,7 +154,7 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// The members of the record itself. Those of other records go into `parts`.
+    /// The members of the record itself. Members of other records go into `parts`.
     private static func own(_ entity: EntityDefinition, _ members: [JSONValue.Member], _ parts: inout EmailParts)
         throws(FieldsealError)
         -> [JSONValue.Member]
@@ -278,8 +279,8 @@ struct PreparedWrite: Sendable {
         return created
     }
 
-    /// The statement that tells the caller's name to the audit. A written row does not tell it if it has no `modifiedby`, or if
-    /// it is written twice.
+    /// The statement that tells the caller's name to the audit, for rows that do not tell it: rows without `modifiedby`, and
+    /// rows that are written twice.
     ///
     /// - Parameter others: The statements that follow those of the new record itself.
     func naming(others: [SharedConnection.Statement] = []) -> [SharedConnection.Statement] {

@@ -105,7 +105,7 @@ enum MetadataMembers {
         "GlobalOptionSet",
     ]
 
-    /// Refuses a condition on other metadata, which can't hold.
+    /// Refuses a condition on a member that holds other metadata, because the condition could never be true.
     private static func requireValue(_ name: String?) throws(FieldsealError) {
         guard let name, related.contains(name) else { return }
         throw FieldsealError(

@@ -247,7 +247,7 @@ enum MetadataOperations {
         return "Type=\"\(name)\"\(isOptional ? "" : " Nullable=\"false\"")\(scale)"
     }
 
-    /// Every function and action. Those for many records occur once for each entity.
+    /// Every function and action. Operations for many records occur once for each entity.
     static func declarations(in namespace: Namespace) -> String {
         var xml = operations(in: namespace).map { declaration($0) }.joined()
         guard namespace == .dataverse else { return xml }

@@ -3,7 +3,7 @@ import Model
 
 /// The elements and attributes of FetchXML's schema that are supported, and those that have no effect here.
 ///
-/// Every other one is refused by name before the query is parsed.
+/// Every other element or attribute is refused by name before the query is parsed.
 enum FetchNames {
     /// Supported attributes, by element.
     static let supported: [String: Set<String>] = [

@@ -182,7 +182,7 @@ struct DestinationChanges {
                 try requireReview(stored, to: after, start, session, on: connection)
             }
             let credentials = try credentials(behind: place, in: organization, on: connection)
-            // If the settings were changed past the service, or name a new profile, any of them may differ.
+            // If the settings were changed past the service, or name a new profile, any attribute may have changed.
             let moved = isForeign || isRemade ? nil : start.destination.map(after.changes)
             let kept = credentials.filter { !renewed.contains($0) && Self.isConcerned($0, by: moved, of: place) }
             let authors = start.authors(of: moved)

@@ -5,7 +5,7 @@ import NIOHTTPTypes
 
 /// Counts the bytes of a request's head and the time that it takes, before the head is parsed.
 ///
-/// Without it, hummingbird responds to a large head with an empty 400, and waits forever for a slow one.
+/// Without this handler, hummingbird responds to a large head with an empty 400, and waits forever for a slow one.
 final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
