@@ -44,7 +44,7 @@ package final class RowShape: Sendable {
         givesOwnerID = gives("ownerid")
     }
 
-    /// A value's position in a row, its form and its name. It has all that writing it needs, without a reference-counted object.
+    /// A value's position in a row, and its form. These suffice to write the value without a reference-counted object.
     package struct Place: Sendable {
         let index: Int
         let kind: AttributeType.Kind

@@ -145,6 +145,6 @@ extension AttributeType {
         }
     }
 
-    /// Whether the other end may be of several entities.
+    /// Whether a lookup may refer to several entities.
     var isPolymorphicOrOwner: Bool { targets.count > 1 }
 }

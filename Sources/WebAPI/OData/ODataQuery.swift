@@ -44,7 +44,7 @@ struct ODataQuery: Sendable {
         }
     }
 
-    /// A cache of parsed options of requests for one record. Clients repeat a few different ones.
+    /// Parses the options of a request for one record. The results are cached, because clients repeat a few different texts.
     static func ofRecord(_ text: String?, of entity: EntityDefinition) throws(FieldsealError) -> ODataQuery {
         guard let text, text.utf8.count <= 512 else { return try ODataQuery(text, for: entity, .record) }
         return try known.value(of: [entity.logicalName, text]) { () throws(FieldsealError) in

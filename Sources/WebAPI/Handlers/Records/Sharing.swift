@@ -5,7 +5,7 @@ import JSON
 import Model
 import Records
 
-// Sharing records, and teams: messages of entities whose records have owners.
+// Messages that share records and change the members of teams.
 extension DataAPI {
     /// `GrantAccess`, `ModifyAccess` and `RevokeAccess`.
     func share(_ name: String, _ request: APIRequest) async throws -> APIResponse {

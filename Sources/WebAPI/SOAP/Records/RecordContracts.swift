@@ -138,7 +138,7 @@ struct RecordContracts: Sendable {
 
     // MARK: Collections
 
-    /// The members of an `EntityCollection` beside its records.
+    /// The members of an `EntityCollection` other than its records.
     struct Page {
         var cookie: String?
         var hasMore = false

@@ -133,7 +133,8 @@ final class RequestMiddleware: RouterMiddleware {
         return page(request, context, answer.errorMessage ?? "", answer.response) ?? answer.response
     }
 
-    /// Logs the request. The path has names and ids, and no value of an attribute. The query may have one, so it is left out.
+    /// Logs the request. The path has names and ids, and may have values of alternate keys. The query may have values of any
+    /// attribute, so it is left out.
     private func write(_ request: Request, _ response: Response, _ duration: Duration, _ context: Context) {
         guard log.hasLine(status: response.status.code, number: count.add(1, ordering: .relaxed).newValue) else { return }
         var metadata: Logger.Metadata = [
