@@ -33,7 +33,8 @@ extension WebAPI {
         return SOAPFault.fault(for: error).fault.answer(version, activity: activity)
     }
 
-    /// Responds to a GET: with the description for `?wsdl`, and otherwise with a refusal that says where to get a token.
+    /// Responds to a GET: with the description for `?wsdl`, and otherwise with a refusal. Without a token, it says where
+    /// to get one.
     private func describeOrganizationService(_ request: Request, _ context: APIContext) async -> APIResponse {
         do {
             let organization = try context.parameters.require("organization")
