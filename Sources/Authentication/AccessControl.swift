@@ -3,13 +3,14 @@ import JSON
 import PostgresClient
 import Tenancy
 
-// If approvals are required, one administrator alone can't give a System Administrator, or one who becomes such, a way to sign in.
+// If approvals are required, giving a System Administrator a way to sign in needs one. The same holds for a person or client that
+// gets that role.
 extension AttestedChange {
     /// Requires an approval for an operation on a client, if the client is a System Administrator.
     ///
     /// - Parameters:
-    ///   - row: Its row, which is the last one that this service wrote.
-    ///   - what: The operation. The client's name is added to it.
+    ///   - row: The client's row, verified as the last one that this service wrote.
+    ///   - what: The operation, for the approver. The client's name is appended.
     mutating func requireAccessControl(
         to row: OrganizationState.ClientRow, _ what: String, by caller: Caller, on connection: isolated PostgresConnection
     ) throws {
@@ -18,7 +19,7 @@ extension AttestedChange {
         }
     }
 
-    /// The same for a person.
+    /// Requires an approval for an operation on a person, if the person is a System Administrator.
     mutating func requireAccessControl(
         to row: ConsoleUsers.Row, _ what: String, by caller: Caller, on connection: isolated PostgresConnection
     ) throws {
@@ -27,7 +28,8 @@ extension AttestedChange {
         }
     }
 
-    /// The same for a new person. A user that exists may have the role System Administrator already.
+    /// Requires an approval to add a person who will be a System Administrator, also because an existing systemuser already has
+    /// that role.
     mutating func requireAccessControl(
         toAdd name: String, _ role: Role, _ existing: UUID?, by caller: Caller, on connection: isolated PostgresConnection
     ) throws {
@@ -37,9 +39,9 @@ extension AttestedChange {
         }
     }
 
-    /// The same for a new client.
+    /// Requires an approval to add a client that will be a System Administrator.
     ///
-    /// - Parameter key: The key that it gets. The approval is valid only for it.
+    /// - Parameter key: The client's key; nil for a secret. The approval is valid only for this key.
     mutating func requireAccessControl(
         toAdd name: String, _ role: Role, key: ClientKey?, by caller: Caller, on connection: isolated PostgresConnection
     ) throws {

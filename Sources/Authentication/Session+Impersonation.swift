@@ -5,7 +5,7 @@ import PostgresClient
 package import Tenancy
 
 extension Session {
-    /// The same session in the name of another user, with the rights that both of them have.
+    /// This session in the name of another user. It has only the rights that both users have.
     ///
     /// The user owns records that it creates, and `createdonbehalfby` is this session's user. Security events name both. Call it on
     /// the session of the client itself, not on one that impersonates already.
@@ -31,7 +31,7 @@ extension Session {
             organization: organization, caller: impersonated, deployment: deployment, state: state, check: nil)
     }
 
-    /// The same session in the name of the user that a request names, or this one if it names none.
+    /// This session in the name of the user whom a request names, or this session itself if the request names no user.
     package func acting(for user: ImpersonatedUser?) async throws -> Session {
         if let user { try await impersonating(user) } else { self }
     }
@@ -79,7 +79,7 @@ extension Session {
         return (id, unit)
     }
 
-    /// The roles of the clients and people that act as a systemuser, and the systemuser's own.
+    /// The roles of a systemuser: its own, and those of the clients and people that act as it.
     ///
     /// Rows that SQL changed grant nothing here either.
     func roles(of user: UUID, in state: OrganizationState, on connection: isolated PostgresConnection) throws -> RoleSet {

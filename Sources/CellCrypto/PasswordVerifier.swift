@@ -3,7 +3,7 @@ import Foundation
 
 /// The stored form of a person's password: 32 bytes that take some tenths of a second to compute.
 ///
-/// The salt says how: 16 random bytes alone mean scrypt, and a prefix of five bytes means PBKDF2.
+/// The salt selects the algorithm: 16 random bytes alone mean scrypt. A prefix of five bytes before them means PBKDF2.
 public enum PasswordVerifier {
     /// The algorithm of a verifier.
     public enum Derivation: String, Sendable, CaseIterable {

@@ -27,9 +27,7 @@ extension Console {
         }
         get(router, "") { .redirect("\($0.root)/overview") }
         addSignIn(to: router)
-        get(
-            router, "overview", [.choice("kind", SecurityEvent.Kind.allCases.map(\.rawValue)), .number("before", in: 0...Int.max)],
-            overview)
+        get(router, "overview", overview)
         get(router, "events", Self.eventPageParameters + [Self.viewDone], events)
         get(router, "events.jsonl", Self.eventParameters, exportEvents)
         get(router, "events.csv", Self.eventParameters, exportEventTable)

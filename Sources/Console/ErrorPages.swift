@@ -7,22 +7,27 @@ package import WebAPI
 
 // What a browser gets from addresses without a page, and for errors outside of the pages.
 extension Console {
-    /// The second segments of addresses for programs, which get the API's response.
+    /// The first segments below an organization in addresses for programs, which get the API's response.
     private static let programs: Set<Substring> = [
         "api", "oauth2", "discovery", ".well-known", "v2.0", "adfs", "XRMServices", "assets",
     ]
 
     /// Whether a browser asks for a page.
-    private static func isForPage(_ request: Request) -> Bool {
+    private static func isForPage(_ request: Request, _ context: APIContext) -> Bool {
+        guard request.headers[.accept]?.contains("text/html") == true else { return false }
         let segments = request.uri.path.split(separator: "/")
-        return request.headers[.accept]?.contains("text/html") == true && !segments.prefix(2).contains(where: programs.contains)
+        // An organization's own name may be one of those of programs.
+        let isNamed = segments.first.map { $0 == context.address?.organization ?? "" && !Organization.isOfService(String($0)) }
+        return !segments.prefix(2).dropFirst(isNamed == true ? 1 : 0).contains(where: programs.contains)
     }
 
     /// A page for missing addresses. Programs get the API's response instead.
     func addMissingPage(to router: Router<APIContext>) {
         for method in [HTTPRequest.Method.get, .post] {
             router.on(":organization/**", method: method) { request, context in
-                guard Self.isForPage(request), request.uri.path.split(separator: "/").count > 1 else { throw HTTPError(.notFound) }
+                guard Self.isForPage(request, context), request.uri.path.split(separator: "/").count > 1 else {
+                    throw HTTPError(.notFound)
+                }
                 // A form is not read: nothing here accepts it.
                 return try await respond(request, context, .get) { visit in
                     visit.message("notFound", visit.text("notFoundWhy"), status: .notFound)
@@ -53,7 +58,7 @@ extension Console {
     ///
     /// - Returns: Nil for a request that no browser sent for a page.
     @Sendable package func errorPage(_ request: Request, _ context: APIContext, message: String, answer: Response) -> Response? {
-        guard Self.isForPage(request), [.get, .head, .post].contains(request.method) else { return nil }
+        guard Self.isForPage(request, context), [.get, .head, .post].contains(request.method) else { return nil }
         let visit = Visit(
             organization: context.address?.organization ?? "", request: request, parameters: context.parameters,
             address: context.clientAddress, requestID: context.requestID, texts: files.texts(request.headers[.acceptLanguage]))

@@ -6,10 +6,10 @@ enum SignInRefusal {
         "SERVER UNAVAILABLE", "SERVICE UNAVAILABLE",
     ]
 
-    /// Whether the last line of a server's answers says nothing of the user name and the password.
+    /// Whether the last line of a server's answers is a temporary failure. Then the user name and the password may be right.
     static func isTemporary(_ answers: [UInt8]) -> Bool {
         guard let last = answers.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }).last else { return false }
-        // SMTP (RFC 4954 section 6).
+        // SMTP's codes for temporary failures begin with 4 (RFC 5321 section 4.2.1).
         let code = last.prefix(3)
         if code.count == 3, code.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) {
             return code.first == UInt8(ascii: "4")

@@ -1,9 +1,9 @@
 import PostgresClient
 
-// Rights to PostgreSQL itself that lead around the guards: to settings, to its own functions and tables, and to functions that run as
-// a role with more rights.
+// Rights with which a role could bypass the guards: to settings, to PostgreSQL's own functions and tables, and to functions that
+// run as a role with more rights.
 extension Doctor {
-    /// Whether only superusers have such rights.
+    /// Reports such rights of roles other than superusers.
     func privileges(on connection: isolated PostgresConnection) throws -> [Finding] {
         try parameterGrants(on: connection) + catalogGrants(on: connection) + definerFunctions(on: connection)
             + recoveryFunctions(on: connection) + serviceLogins(on: connection) + defaultPrivileges(on: connection)
@@ -12,7 +12,7 @@ extension Doctor {
     /// SQL for the program's roles.
     private static let roles = "('fieldseal_service', 'fieldseal_owner', 'fieldseal_inspector')"
 
-    /// Rights to settings that only superusers set (PostgreSQL 15).
+    /// Reports rights to set parameters that otherwise only superusers can set (PostgreSQL 15, `GRANT SET ON PARAMETER`).
     private func parameterGrants(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -69,7 +69,7 @@ extension Doctor {
         }
     }
 
-    /// Functions that the service's role may call, and that run with the rights of a superuser or of the owner.
+    /// Reports SECURITY DEFINER functions that the service's role may call, and that run as a superuser or as the owner.
     private func definerFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -85,7 +85,8 @@ extension Doctor {
             let (function, owner): (String, String) = (try row.decode(0), try row.decode(1))
             let words =
                 "fieldseal_service may call the function \(function), which runs with the rights of \(owner) (SECURITY DEFINER)"
-            // A function can be added to any extension. Those of the program's own have none of this kind.
+            // A function can be added to any extension. The extensions that the program uses have no SECURITY DEFINER function of
+            // their own.
             guard let name: String = try row.decodeIfPresent(2), !Self.ownExtensions.contains(name) else {
                 return Finding(
                     .error, "definer-function", words,
@@ -106,7 +107,7 @@ extension Doctor {
           WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
         """
 
-    /// Functions of pgcrypto that are not its own any more, and others in their place. The recovery functions call them.
+    /// Reports pgcrypto functions that were replaced, or that another function hides. The recovery functions call them.
     private func recoveryFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -128,7 +129,7 @@ extension Doctor {
         }
     }
 
-    /// Logins that may act as the service's role, or write every table.
+    /// Reports logins that may act as the service's role, or write every table.
     private func serviceLogins(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """

@@ -3,7 +3,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Whether security events reach the receiver that the settings name.
+    /// Reports security events that have not reached the receiver in the settings.
     func shipping(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         guard shipsEvents else { return [] }
         let rows = try connection.query(
@@ -26,6 +26,6 @@ extension Doctor {
         }
     }
 
-    /// Minutes that an event may wait: a receiver may be restarted.
+    /// Minutes that an event may wait without a finding, because a receiver may be restarting.
     private static let shippingMinutes = 5
 }

@@ -6,8 +6,8 @@ import Tenancy
 /// Checks the files of the key-encryption key: whether other users could replace the file, and whether the copy is equal. The
 /// program checks the file's mode at every start.
 ///
-/// The copy is on another file system, which may hang. Therefore one separate thread reads the files, and nothing waits for it
-/// longer than ``patience``.
+/// The copy may be on a file system that hangs. So a separate thread reads the files, and a caller waits for it no longer than
+/// ``patience``.
 final class KeyFileCheck: Sendable {
     let file: String?
     private let copy: String?
@@ -52,7 +52,7 @@ final class KeyFileCheck: Sendable {
         if let file {
             let folder = URL(fileURLWithPath: file).deletingLastPathComponent().path
             let mode = try FileManager.default.attributesOfItem(atPath: folder)[.posixPermissions] as? Int ?? 0
-            // The sticky bit keeps others from replacing a file that is not theirs.
+            // In a folder with the sticky bit, users can't replace other users' files.
             if mode & 0o022 != 0, mode & 0o1000 == 0 {
                 findings.append(
                     Finding(

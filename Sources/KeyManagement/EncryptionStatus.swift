@@ -10,7 +10,7 @@ package struct EncryptionStatus: Sendable {
     package let setOn: Date
     /// `generated`, `chosen` or `activated`; nil when `config` has no key.
     package let origin: String?
-    /// When the organization key was read first.
+    /// When the organization key was first copied; nil if never.
     package let copiedOn: Date?
     /// One year after the key was set.
     package let nextChangeDue: Date

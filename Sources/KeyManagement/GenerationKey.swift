@@ -2,7 +2,7 @@ package import Foundation
 package import PostgresClient
 package import Tenancy
 
-/// What an organization's schema says of the key of a generation: how it is derived, and how it is recognized.
+/// The values in an organization's schema that belong to a generation's key: how to derive the key, and how to recognize it.
 package struct GenerationKey: Sendable {
     package let version: Int
     package let salt: [UInt8]
@@ -27,7 +27,7 @@ package struct GenerationKey: Sendable {
             "SELECT \(organization.qualified("switch_generation"))($1, $2, $3, $4, $5, $6, $7)", values(of: organization))
     }
 
-    /// Writes the key of a new organization, as the owner. Its generation is made in force.
+    /// Writes the key of a new organization, and makes its generation the current one. Runs as the database owner.
     package func insert(into organization: Organization, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             """

@@ -3,8 +3,8 @@ import PostgresClient
 import Tenancy
 
 extension KeyAdministration {
-    /// The state of the encryption for an administrator: whether it is active, the key version and its age, and whether the key was
-    /// read.
+    /// The state of the encryption for an administrator: whether it is active, the key version and its age, and whether the key
+    /// was copied.
     package func encryptionStatus() async throws -> EncryptionStatus {
         let row = try await deployment.pool.withConnection { connection in
             try connection.query(

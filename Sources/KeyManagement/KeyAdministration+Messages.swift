@@ -14,8 +14,9 @@ extension KeyAdministration {
     /// RetrieveDataEncryptionKey: returns the organization key. The security event is recorded before the key leaves the server.
     ///
     /// - Parameters:
-    ///   - isCopy: Whether reading the key counts as a backup copy. A page that shows the key does not count until ``confirmCopy(of:)``.
-    ///   - deliver: Hands the key over. The key counts as copied only after that.
+    ///   - isCopy: Whether reading the key counts as making a backup copy. False for a page that shows the key: there
+    ///     ``confirmCopy(of:)`` counts.
+    ///   - deliver: Receives the key. Only after it returns, the key counts as copied.
     /// - Throws: ``FieldsealError`` `.encryptionTestFailed` when the text in `config` is not the key in force.
     package func retrieveDataEncryptionKey(
         isCopy: Bool = true, deliver: @Sendable (OrganizationKeyText) throws -> Void = { _ in }
@@ -57,8 +58,8 @@ extension KeyAdministration {
         .value
     }
 
-    /// Activates with a key that was pasted from a letter or a word processor. White space, line breaks, and typographic quotes and
-    /// dashes are removed if the key check then matches, as are the line numbers and check characters of a recovery sheet. A generated
+    /// Activates with a key that was pasted from a letter or a word processor. Also tries variants of the text: without white
+    /// space, with plain quotes and dashes, without surrounding quotes, and without the marks of a recovery sheet. A generated
     /// key may be typed without hyphens and in lower case. All variants count as one attempt.
     package func activate(pasted text: String) async throws {
         try await activate(with: try Self.variants(of: text))
@@ -102,7 +103,7 @@ extension KeyAdministration {
         }
         let right: (text: OrganizationKeyText, data: DataKey)?
         do {
-            // Holds no connection, because each derivation takes some tenths of a second.
+            // No connection is held meanwhile, because each derivation takes some tenths of a second.
             right = try await deployment.hashing.compute(for: IPAddress.network(of: network)) {
                 for text in texts {
                     let key = OrganizationKeyText(text)
@@ -159,7 +160,7 @@ extension KeyAdministration {
 
     /// Stores the key in `config`.
     ///
-    /// - Returns: The facts of the key to attest.
+    /// - Returns: The grant that attests the key.
     private func store(
         _ text: OrganizationKeyText,
         _ dataKey: DataKey,
@@ -182,7 +183,8 @@ extension KeyAdministration {
         if there.isEmpty {
             try row.insert(on: connection)
         } else {
-            // The row exists and does not open, because it was wrapped under a lost key-encryption key.
+            // The row exists, but its wrapped key does not open, because the key-encryption key was lost. So the row gets the key
+            // wrapped again.
             try row.key.replace(in: organization.id, under: session.kek, on: connection)
         }
         return row.grant

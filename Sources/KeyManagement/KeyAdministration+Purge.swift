@@ -33,7 +33,8 @@ extension KeyAdministration {
         }
     }
 
-    /// A wrapped key of the version that SQL restores, from a backup or because it was put aside, is not returned again.
+    /// Removes the wrapped keys of a version, also from the attested list. So if SQL restores one, from a backup or a hidden row,
+    /// it is not returned.
     private func purge(
         _ version: Int, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> [KeyPurgeSummary] {
@@ -44,7 +45,7 @@ extension KeyAdministration {
             """, [.uuid(organization.id), .int32(Int32(clamping: version))]
         ).compactMap { row -> KeyPurgeSummary? in
             let name = Grant.organizationKeyName(version: version, fingerprint: try row.decode(0))
-            // SQL could say of a key that it was purged already.
+            // SQL could have marked the key as purged. So the attested list decides.
             guard try row.decode(3, as: Bool.self) || change.names(name) else { return nil }
             try change.remove(name)
             return KeyPurgeSummary(

@@ -10,7 +10,7 @@ extension KeyAdministration {
     /// - Parameters:
     ///   - version: The key version. The version in force is accepted too.
     ///   - fingerprint: Selects one of several keys of that version; nil if there is one.
-    ///   - deliver: Hands the key over. The key counts as copied only after that.
+    ///   - deliver: Receives the key. Only after it returns, the key counts as copied.
     /// - Throws: ``FieldsealError``: `.objectDoesNotExist` when `config` does not have the key; `.invalidArgument` when several
     ///   match; `.encryptionTestFailed` when this service did not write the text.
     package func retrieveKey(
@@ -65,7 +65,7 @@ extension KeyAdministration {
         return text
     }
 
-    /// Records that a key leaves the server, hands it over, and then marks that a copy exists, if it does.
+    /// Records that a key is read, delivers it, and then marks it as copied if `isCopy` is true.
     func recordReading(
         of stored: StoredKey, isCopy: Bool = true, on connection: isolated PostgresConnection, deliver: () throws -> Void
     ) throws {
@@ -77,7 +77,7 @@ extension KeyAdministration {
         if isCopy { try markCopied(stored.version, stored.fingerprint, on: connection) }
     }
 
-    /// Marks that there is a backup copy of the key in force, as the person says who has read it.
+    /// Marks the key in force as copied, after the person who read it confirmed that.
     ///
     /// - Parameter fingerprint: The key that the person has read.
     /// - Returns: False if another key is in force meanwhile.
@@ -103,7 +103,7 @@ extension KeyAdministration {
 }
 
 extension FieldsealError {
-    /// The text in `config` is not the organization key.
+    /// The error if the text in `config` is not the organization key.
     static func notTheKeysText(_ version: Int, _ fingerprint: String) -> FieldsealError {
         FieldsealError(
             .encryptionTestFailed,

@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 package import Tenancy
 
-/// What a System Administrator may do with the organization's key: see its state, read, change, activate, verify and purge it.
+/// How a System Administrator sees the state of the organization's key, and reads, changes, activates, verifies and purges it.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
 package struct KeyAdministration: Sendable {
@@ -59,6 +59,7 @@ package struct KeyAdministration: Sendable {
 }
 
 extension Session {
-    /// Whether encryption is active. Every signed-in user may ask, because they are told when passwords can't be set.
+    /// Whether encryption is active. Every signed-in user may know this, because the console tells them when passwords can't be
+    /// set.
     package var isEncryptionActive: Bool { deployment.keyring.dataKey(of: state) != nil }
 }

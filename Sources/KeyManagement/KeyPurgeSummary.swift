@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// The purged key version. What it encrypted opens only with a copy of that organization key.
+/// The purged key version. Backups under it open only with a copy of that organization key.
 package struct KeyPurgeSummary: Sendable {
     package let keyVersion: Int
     package let fingerprint: String

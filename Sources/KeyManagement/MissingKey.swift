@@ -1,11 +1,11 @@
 package import PostgresClient
 package import Tenancy
 
-/// A key that this service stored in `config`, and that SQL deleted there: its row, or the wrapped key in it.
+/// A key that SQL deleted from `config` after this service stored it there: its row, or the wrapped key in the row.
 package struct MissingKey: Sendable, Equatable {
     package let version: Int
     package let fingerprint: String
-    /// Whether its row is there, without the wrapped key.
+    /// Whether its row still exists, without the wrapped key.
     package let hasRow: Bool
 
     /// The name of its row in the attested list.
@@ -19,7 +19,7 @@ package struct MissingKey: Sendable, Equatable {
     /// The missing keys of an organization. The attested list has a digest of each row's name, and the security events have the
     /// versions and the fingerprints.
     ///
-    /// The key in force is not among them: without its row, encryption is activated anew.
+    /// The key in force is not among them: if its row is missing, encryption has to be activated again.
     package static func all(of state: OrganizationState, on connection: isolated PostgresConnection) throws -> [MissingKey] {
         try connection.query(
             """
@@ -46,9 +46,9 @@ extension KeyAdministration {
         }
     }
 
-    /// Accepts that retired keys are gone, as if they had been purged: a row that comes back is not shown any more.
+    /// Accepts that retired keys are gone, as if they had been purged. If SQL restores such a row, its key is not returned.
     ///
-    /// - Parameter shown: The keys that the person saw. Others stay.
+    /// - Parameter shown: The keys that the person saw and accepts. Other missing keys are still reported.
     package func accept(_ shown: [MissingKey]) async throws {
         let caller = caller
         try await deployment.pool.withConnection { connection in

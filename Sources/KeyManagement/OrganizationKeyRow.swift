@@ -15,7 +15,7 @@ package struct OrganizationKeyRow: Sendable {
         case activated
     }
 
-    /// What a key change did.
+    /// The result of a key change.
     struct Change: Sendable {
         let cells: Int
         /// How long writers waited for the switch.
@@ -48,15 +48,15 @@ package struct OrganizationKeyRow: Sendable {
         self.caller = caller
     }
 
-    /// The facts of the key to attest.
+    /// The grant that attests the key.
     package var grant: Grant { key.grant }
 
-    /// Inserts the row of a key that no change made.
+    /// Inserts the row of a key that was not made by a key change.
     package func insert(on connection: isolated PostgresConnection) throws {
         try insert(after: nil, on: connection)
     }
 
-    /// - Parameter change: The change that made the key; nil if none did. It began with the transaction.
+    /// - Parameter change: The key change that made the key; nil if none did. Its start is the start of the open transaction.
     func insert(after change: Change?, on connection: isolated PostgresConnection) throws {
         // `now()` is the start of the transaction.
         _ = try connection.query(

@@ -28,14 +28,14 @@ package struct StoredKey: Sendable {
         wrappedData = try kek.wrap(data, organization: organization, keyVersion: UInt32(version)).bytes
     }
 
-    /// The facts of the key to attest.
+    /// The grant that attests the key.
     package var grant: Grant {
         .organizationKey(version: version, fingerprint: fingerprint, wrappedText: wrappedText, wrappedData: wrappedData)
     }
 
     /// Replaces the wrapped keys of the row that the organization has for this key.
     ///
-    /// - Parameter kek: The key-encryption key under which they are wrapped now.
+    /// - Parameter kek: The key-encryption key under which the new wrapped keys are sealed.
     package func replace(in organization: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             "SELECT config.rewrap_organization_key($1, $2, $3, $4, $5, $6)",

@@ -60,6 +60,14 @@ extension UInt8 {
 }
 
 extension Unicode.Scalar {
+    /// Whether it can be seen: it is no control or format character, unassigned, for private use, or without a form of its own.
+    package var isVisible: Bool {
+        switch properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: false
+        default: !properties.isDefaultIgnorableCodePoint && self != "\u{2800}"
+        }
+    }
+
     /// A control character, or one that ends a line.
     var isControl: Bool { value < 0x20 || (0x7F...0x9F).contains(value) || value == 0x2028 || value == 0x2029 }
 }

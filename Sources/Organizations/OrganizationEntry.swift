@@ -1,14 +1,8 @@
-import CellCrypto
 package import Foundation
-import JSON
-import KeyManagement
-import Migrations
-import Model
 import PostgresClient
-import Records
 package import Tenancy
 
-/// An organization in the output of `org list`.
+/// An organization that is in force in a database, and since when.
 package struct OrganizationEntry: Sendable {
     package let organization: Organization
     package let createdOn: Date

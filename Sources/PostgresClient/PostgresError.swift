@@ -9,7 +9,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     public enum Kind: Sendable, Equatable {
         /// The server refused a statement.
         case server
-        /// There is no connection. A running statement did nothing, because its transaction was not committed, or it only read.
+        /// There is no connection. A statement that was running changed nothing: its transaction was not committed, or it only
+        /// read.
         case connection
         /// A commit was sent, and its response did not arrive. The transaction was committed or it was not.
         case unknownOutcome
@@ -17,7 +18,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         case usage
     }
 
-    /// What failed: the statement, the connection, the commit or the call.
+    /// What failed.
     public let kind: Kind
     /// The five characters of the SQLSTATE (PostgreSQL, Appendix A); empty when there is none.
     public let sqlState: String
@@ -37,15 +38,16 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         kind == .connection || kind == .unknownOutcome || sqlState.hasPrefix("08") || sqlState.hasPrefix("57P")
     }
 
-    /// Whether a new connection was refused: by the server, for its password, its address or its database, or by libpq, since the
-    /// server is not the one that the connection string allows. Another try changes nothing. False if no server answered.
+    /// Whether a new connection was refused, so that another attempt would fail too. The server refused the password, the address
+    /// or the database, or libpq found that the connection string does not allow this server. False if no server responded.
     public var isRefusedConnection: Bool {
         guard kind == .connection, sqlState.isEmpty else { return false }
         // libpq's text has one part for each host that it tried.
         return !message.split(separator: "connection to server").allSatisfy { part in Self.absences.contains { part.contains($0) } }
     }
 
-    /// What libpq says where no server answers, or one that is not ready. The program has the locale C, so its words are these.
+    /// libpq's messages if no server responds, or the server is not ready. The program runs in the locale C, so they are not
+    /// translated.
     private static let absences = [
         "could not translate host name", "Connection refused", "timeout expired", "Connection timed out", "No route to host",
         "Network is unreachable", "Host is down", "Is the server running", "the database system is",
@@ -55,8 +57,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// Whether a table changed after a statement's plan was prepared, or a pooler switched the server process.
     var isStalePlan: Bool { sqlState == "26000" || sqlState == "0A000" && routine == "RevalidateCachedQuery" }
 
-    /// Whether PostgreSQL rolled the whole transaction back because of others: a serialization failure or a deadlock. Repeating it
-    /// is safe.
+    /// Whether PostgreSQL rolled the whole transaction back because of concurrent transactions: a serialization failure or a
+    /// deadlock. Retrying it is safe.
     public var isConflict: Bool { kind == .server && (state == .serializationFailure || state == .deadlock) }
 
     var isRetryable: Bool { isConflict || kind == .server && isStalePlan }
@@ -65,7 +67,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     public var isReadOnly: Bool {
         switch sqlState {
         case "25006": true
-        // A standby's errors about unlogged tables, locks, and the position of the write-ahead log.
+        // The errors of a standby for unlogged tables, for locks, and for the position of the write-ahead log.
         case "0A000": routine == "get_relation_info"
         case "55000": ["LockAcquireExtended", "pg_current_wal_insert_lsn"].contains(routine)
         default: false
@@ -83,7 +85,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
             + "repeat it (\(text))"
     }
 
-    /// An error that the client side raises.
+    /// An error that this program raises itself, without an SQLSTATE.
     public init(kind: Kind, message: String) {
         self.init(kind: kind, sqlState: "", message: message)
     }
@@ -126,14 +128,14 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         PostgresError(kind: .unknownOutcome, sqlState: sqlState, message: message, backend: backend)
     }
 
-    /// The same error, or an unknown outcome. If the connection was lost after a writing transaction was sent as a whole, its
-    /// commit was sent too.
+    /// This error, or `unknownOutcome` if the connection was lost after a whole writing transaction, including its commit, was
+    /// sent.
     func afterSending(_ statements: [String], to backend: Int32) -> PostgresError {
         guard isConnectionLoss, kind != .unknownOutcome, statements.contains(where: Self.writes) else { return self }
         return outcomeUnknown(backend)
     }
 
-    /// Whether a statement may write, judged by its text. `FOR UPDATE` counts too, which is on the safe side.
+    /// Whether a statement may write, judged by its text. `FOR UPDATE` counts as writing too, which does no harm.
     private static func writes(_ sql: String) -> Bool {
         let words = sql.split { !$0.isLetter && $0 != "_" }.lazy.map { $0.uppercased() }
         guard let first = words.first, ["SELECT", "WITH", "SHOW", "BEGIN", "ROLLBACK", "SET", "LOCK", "DEALLOCATE"].contains(first)

@@ -1,10 +1,10 @@
 /// Detects within seconds that another server is the primary, even if the former one is paused or isolated and does not respond.
 ///
-/// It queries the primary on a separate connection. If no response comes, it looks for the server that accepts writes. Then
-/// connections to a former primary are closed, even those that wait.
+/// It queries the primary on a separate connection. If there is no response, it looks for the server that accepts writes. Then it
+/// closes connections to a former primary, even while statements wait for a response on them.
 ///
-/// A primary that responds may be a former one too: its manager hangs, and another server was promoted. Its commits wait for a standby
-/// that has left it. So the other servers are queried as well.
+/// A server that responds may be a former primary too: another server was promoted, but the former one was not stopped. Its
+/// commits then wait for a standby that no longer follows it. So the other servers are queried as well.
 public struct PrimaryWatch: Sendable {
     private let conninfo: String
 
@@ -15,13 +15,15 @@ public struct PrimaryWatch: Sendable {
     /// The time limit of a response.
     private static let patience = Duration.seconds(3)
 
-    /// - Returns: Nil when the connection string names one server, because there is no choice.
+    /// - Returns: Nil when there is no choice of a primary: the connection string names one host without requesting the primary,
+    ///   or requests other servers.
     public init?(conninfo: String) {
         guard KnownServers.of(conninfo) != nil else { return nil }
         self.conninfo = conninfo
     }
 
-    /// Looks at all servers once, so that the next connection is to the primary, and not to a former one that is named first.
+    /// Queries all servers once, so that the next connection goes to the primary, and not to a former one that the connection
+    /// string names first.
     public func findPrimary() async {
         let connection = try? await PostgresConnection.connect(conninfo, applicationName: "fieldseal watch")
         await PostgresConnection.findNewerPrimary(conninfo)

@@ -1,4 +1,5 @@
-/// The conditions that the product acts on ("PostgreSQL Error Codes"). Those that begin with FS are its own functions'.
+/// The error codes that the program handles ("PostgreSQL Error Codes"). Codes that begin with FS are raised by its own SQL
+/// functions.
 public enum SQLState: String, Sendable {
     case readOnlyTransaction = "25006"
     case failedTransaction = "25P02"
@@ -19,11 +20,11 @@ public enum SQLState: String, Sendable {
     case queryCanceled = "57014"
     /// The organization's schema refuses a cell, or a change of its key version.
     case keyVersionRefused = "FS001"
-    /// What a session assumed does not hold any more.
+    /// The state that a session reused is stale.
     case staleSession = "FS010"
 }
 
 extension PostgresError {
-    /// The condition, if it is one that the product acts on.
+    /// The error code, if it is one of these.
     public var state: SQLState? { SQLState(rawValue: sqlState) }
 }

@@ -2,20 +2,21 @@ import Synchronization
 
 /// A standby for reads of any length. It runs a read only after it has replayed all that the primary had written when the read began.
 ///
-/// Nothing is read from it before ``run()`` found it, nor after it does not respond.
+/// Reads use it only while ``run()`` finds that it responds and follows the right primary.
 public final class Standby: Sendable {
-    /// What tells a primary from a copy of it that went on by itself: the identifier, the timeline and the position may be the same.
+    /// Distinguishes the primary from a copy of it that was started separately, such as a restored clone. Identifier, timeline
+    /// and position of both may be equal.
     public struct Mark: Sendable {
         fileprivate let expression: String
         fileprivate let condition: String
 
         /// - Parameters:
-        ///   - expression: A text of which the primary makes a new one again and again; null if there is none.
-        ///   - condition: Whether a server has the text `$1`, or had it.
+        ///   - expression: An SQL expression for a text that the primary changes from time to time; null if there is none yet.
+        ///   - condition: An SQL condition: whether a server has the text `$1`, or had it before.
         public init(_ expression: String, holdsIf condition: String) { (self.expression, self.condition) = (expression, condition) }
     }
 
-    /// How much a primary has written.
+    /// A position in a primary's write-ahead log.
     public struct Position: Sendable {
         fileprivate let system: String
         fileprivate let database: String
@@ -33,18 +34,18 @@ public final class Standby: Sendable {
         }
     }
 
-    /// What became of the reads since the start.
+    /// How many reads ran where, since the start.
     public struct Counts: Sendable {
         /// Reads that the standby ran.
         public fileprivate(set) var served = 0
-        /// Reads that it left to the primary.
+        /// Reads that the standby did not run, so that the primary did.
         public fileprivate(set) var left = 0
     }
 
     private struct State {
         var counts = Counts()
         var isThere = false
-        /// The newest position of the primary for which a read asked, and whether the standby is one of that primary.
+        /// The primary's position at the last read, and whether the standby has been found to follow that primary.
         var position: Position?
         var isGenuine = false
         var restsUntil: ContinuousClock.Instant?
@@ -56,13 +57,13 @@ public final class Standby: Sendable {
     private let mark: Mark
     private let state = Mutex(State())
 
-    /// The pause between two queries of how far it is.
+    /// The pause between two queries for how far the standby has replayed.
     private static let pause = Duration.milliseconds(2)
-    /// How long nothing is read from the standby after it was unreachable, or too far behind.
+    /// How long reads do not try the standby after it was unreachable or too far behind.
     private static let rest = Duration.seconds(1)
-    /// The time between two queries of whether it responds.
+    /// The time between two checks whether it responds.
     private static let interval = Duration.milliseconds(500)
-    /// How long a trial waits for a standby that is behind.
+    /// How long ``isStandby(_:of:mark:)`` waits for a standby that is behind.
     private static let trialLimit = Duration.seconds(3)
     /// The time limit of a response.
     private static let responseLimit = Duration.seconds(2)
@@ -71,18 +72,18 @@ public final class Standby: Sendable {
     ///
     /// - Parameters:
     ///   - configuration: Its connection string has `target_session_attrs=standby`.
-    ///   - mark: What the primary has, and a copy of it has not.
-    ///   - patience: How far it may be behind: how long a read waits for it to replay what the primary had written.
+    ///   - mark: What the primary has, and a separately started copy of it does not have.
+    ///   - patience: How long a read waits for the standby to replay what the primary had written.
     public init(_ configuration: ConnectionPool.Configuration, mark: Mark, patience: Duration) {
         pool = ConnectionPool(configuration)
         conninfo = configuration.conninfo
         (self.mark, self.patience) = (mark, patience)
     }
 
-    /// The statement by which the primary says its position.
+    /// The statement that returns the primary's position.
     public var positionStatement: String { mark.positionStatement }
 
-    /// The counts since the start, and whether the standby responds, and is one of the primary.
+    /// The counts since the start, and whether the standby responds and follows the primary.
     public var figures: (counts: Counts, isThere: Bool) { state.withLock { ($0.counts, $0.isThere && $0.isGenuine) } }
 
     /// Closes idle connections, and lent ones when they are returned.
@@ -91,8 +92,8 @@ public final class Standby: Sendable {
     /// Closes all connections. Running statements end with an error.
     public func closeAtOnce() async { await pool.closeAtOnce() }
 
-    /// Asks the standby again and again whether it responds, until the task is cancelled. If it does not, its reads end, and the
-    /// primary runs them.
+    /// Checks every 500 ms whether the standby responds, until the task is cancelled. If it does not, running reads on it end,
+    /// and the primary runs them.
     public func run() async {
         var connection: PostgresConnection?
         while !Task.isCancelled {
@@ -113,7 +114,8 @@ public final class Standby: Sendable {
         await connection?.close()
     }
 
-    /// Whether a server is a standby. Finds out whether it is one of the primary, as soon as it is far enough.
+    /// Whether the server is a standby. Once it has replayed the last known position, also records whether it follows the
+    /// primary.
     private func verify(_ connection: isolated PostgresConnection) throws -> Bool {
         guard let position = state.withLock(\.position) else { return try connection.isStandby() }
         let replay = try connection.replay(of: position, mark)
@@ -124,8 +126,9 @@ public final class Standby: Sendable {
     /// Runs a read.
     ///
     /// - Parameter position: What the primary had written when the read began.
-    /// - Returns: Nil when the standby could not run it. Then it is for the primary.
-    /// - Throws: The errors of `body`, but for those of PostgreSQL: the primary runs such a read again.
+    /// - Returns: Nil when the standby could not run the read. The caller then runs it on the primary.
+    /// - Throws: The errors of `body`, except PostgreSQL's. After one of these the result is nil, and the primary runs the read
+    ///   again.
     public func read<Result: Sendable>(
         after position: Position, _ body: @escaping @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result? {
@@ -165,8 +168,8 @@ public final class Standby: Sendable {
 
     /// Whether a server is a standby of the one that accepts writes.
     ///
-    /// - Returns: Nil when it is seconds behind, so that it can't be told.
-    /// - Throws: ``PostgresError`` when one of them can't be asked.
+    /// - Returns: Nil if it is so far behind that this can't be determined.
+    /// - Throws: ``PostgresError`` when one of the servers can't be queried.
     public static func isStandby(_ conninfo: String, of primary: String, mark: Mark) async throws -> Bool? {
         let position = try await ask(primary) { try Position($0.query(mark.positionStatement)) }
         let end = ContinuousClock.now + trialLimit
@@ -192,7 +195,8 @@ public final class Standby: Sendable {
 }
 
 extension Standby.Mark {
-    /// What was committed and acknowledged is flushed. More than that may never reach a standby.
+    /// Uses the flush position: everything that was committed and acknowledged is flushed, and unflushed records may never reach
+    /// a standby.
     fileprivate var positionStatement: String {
         """
         SELECT system_identifier::text, current_database()::text,
@@ -206,9 +210,9 @@ extension Standby.Mark {
 /// Whether a standby has replayed a position.
 private enum Replay {
     case done
-    /// The position is ahead of it.
+    /// It has not replayed the position yet.
     case ahead
-    /// It is not a standby of the server that has the position.
+    /// It is not a standby of the position's server.
     case never
 }
 
@@ -216,12 +220,12 @@ extension PostgresConnection {
     /// Whether this server is a standby now.
     fileprivate func isStandby() throws -> Bool { try query("SELECT pg_is_in_recovery()")[0].decode(0) }
 
-    /// How far this server is.
+    /// Whether this server has replayed a position.
     ///
-    /// The timeline tells a standby of the primary from one that follows a former primary. The control file has it, and may be late:
-    /// after a failover, a standby may take itself for one of the former primary until it writes its next restartpoint.
+    /// The timeline distinguishes a standby of the primary from one that follows a former primary. It is read from the control
+    /// file, which may be out of date: after a failover, a standby may report the former timeline until its next restartpoint.
     ///
-    /// - Parameter mark: Nil if it was compared before.
+    /// - Parameter mark: Nil if the mark was compared before.
     fileprivate func replay(of position: Standby.Position, _ mark: Standby.Mark?) throws -> Replay {
         let row = try query(
             """
@@ -236,7 +240,7 @@ extension PostgresConnection {
         return try query("SELECT \(mark.condition)", [.text(position.mark)])[0].decodeIfPresent(0) == true ? .done : .never
     }
 
-    /// How far this server is when it has replayed a position, or when the time is over.
+    /// Waits until this server has replayed a position, or until `end`.
     fileprivate func replay(
         of position: Standby.Position, _ mark: Standby.Mark?, until end: ContinuousClock.Instant, every pause: Duration
     ) async throws -> Replay {

@@ -7,7 +7,7 @@ package import PostgresClient
 package struct Deployment: Sendable {
     /// Connects as `fieldseal_service`.
     package let pool: ConnectionPool
-    /// The same connection string, for work with separate connections.
+    /// The connection string of ``pool``, for work with separate connections.
     package let conninfo: String
     package let kek: KeyEncryptionKey
     package let policy: KeyPolicy
@@ -51,21 +51,21 @@ package struct Deployment: Sendable {
         hashing = PasswordHashing(kek, policy.passwordDerivation)
     }
 
-    /// The same deployment for requests. Suspended organizations are refused.
+    /// This deployment as requests use it: it refuses suspended organizations.
     package var refusingSuspended: Deployment {
         var copy = self
         copy.servesSuspended = false
         return copy
     }
 
-    /// Closes its connections after the running work has ended.
+    /// Closes all connections after the running work has ended.
     package func close() async {
         for connection in readers + writers { connection.close() }
         await standby?.close()
         await pool.close()
     }
 
-    /// Ends the statements of running requests, which get an error.
+    /// Ends the statements of running requests. The requests get an error.
     package func endStatements() async {
         await standby?.closeAtOnce()
         await pool.closeAtOnce()

@@ -13,18 +13,19 @@ package struct KeyPolicy: Sendable {
     package var changeQuota: Int?
     /// Seconds.
     package var quotaInterval = 3_600
-    /// How long a key change tries to lock writers out for its switch, before it gives up.
+    /// How long a key change tries to get the lock that its switch needs, before it gives up.
     package var patience = Duration.seconds(60)
-    /// Failures within ``failureInterval`` after which an account is locked for the network that they came from.
+    /// Failures, each within ``failureInterval`` of the one before, after which an account is locked for the network that they came
+    /// from.
     package var failureLimit = 10
-    /// Failures of all accounts from one network after which the network is locked.
+    /// Failures of all accounts from one network, counted in the same way, after which the network is locked.
     package var networkFailureLimit = 100
-    /// Failures of an account from all networks after which its sign-ins are delayed. They never lock it, because attackers could
-    /// lock users out.
+    /// Failures of an account from all networks, counted in the same way, after which its sign-ins are delayed. They never lock it,
+    /// because attackers could lock users out.
     package var accountFailures = 20
-    /// Seconds.
+    /// Seconds without a failure after which counting starts anew.
     package var failureInterval = 900
-    /// Seconds after which a key should be changed: a year.
+    /// Seconds after which a key should be changed: 365 days.
     package static let keyLifetime = 365 * 86_400.0
 
     package init() {}

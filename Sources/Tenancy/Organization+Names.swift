@@ -2,13 +2,13 @@ package import Model
 
 // Names under which no organization can be reached.
 extension Organization {
-    /// First segments of the service's own paths: below them no organization is reached.
+    /// First path segments that the service uses itself, so no organization can be reached under them.
     private static let pathsOfService: Set<String> = ["api", "assets", "healthz", "readyz", "xrmservices"]
 
-    /// Whether the service uses a name for paths of its own, so that no client reaches an organization of that name.
+    /// Whether the service uses a name for its own paths, so that clients can't reach an organization with that name.
     package static func isOfService(_ name: String) -> Bool { pathsOfService.contains(name) }
 
-    /// Checks that an organization can be reached under a name that it is to get, also with commands.
+    /// Checks that requests and commands can reach an organization under the name that it is to get.
     package static func checkReachable(_ name: String) throws(FieldsealError) {
         guard name != "config" else {
             throw FieldsealError(

@@ -7,11 +7,13 @@ import Synchronization
 /// An organization gets its row before a write that an interrupted server could leave unfinished. A server remembers that it wrote
 /// the row, so this costs one statement in half an hour, and none without writes.
 package final class SweepMarks: Sendable {
-    private let seenTo = Mutex(RecentValues<UUID, ContinuousClock.Instant>(limit: 10_000))
+    /// When this server wrote the row of an organization.
+    private let markedOn = Mutex(RecentValues<UUID, ContinuousClock.Instant>(limit: 10_000))
 
     /// How long a row is kept at least, by the database's clock.
     private static let lifetime = "1 hour"
-    /// How long a server relies on a row that it wrote. It is much shorter, so that clocks need not agree.
+    /// How long a server relies on a row that it wrote. This is much shorter than ``lifetime``, so that differing clocks do no
+    /// harm.
     private static let reliance = Duration.seconds(1_800)
 
     /// Ensures that an organization has its row.
@@ -19,13 +21,13 @@ package final class SweepMarks: Sendable {
     /// - Throws: ``PostgresError``; never with an unknown outcome, because the caller's write has not begun.
     package func ensure(_ organization: Organization, in pool: ConnectionPool) async throws {
         let now = ContinuousClock.now
-        if let last = seenTo.withLock({ $0.value(of: organization.id) }), now - last < Self.reliance { return }
+        if let last = markedOn.withLock({ $0.value(of: organization.id) }), now - last < Self.reliance { return }
         do {
             try await pool.withConnection { try Self.mark(organization, on: $0) }
         } catch let error as PostgresError where error.kind == .unknownOutcome {
             throw PostgresError(kind: .connection, message: error.message)
         }
-        seenTo.withLock { $0.keep(now, for: organization.id) }
+        markedOn.withLock { $0.keep(now, for: organization.id) }
     }
 
     /// Writes an organization's row, in the open transaction or in its own.
@@ -37,12 +39,12 @@ package final class SweepMarks: Sendable {
             """, [.uuid(organization.id)])
     }
 
-    /// Reserves organizations that are due, so that no other server sweeps them too.
+    /// Reserves the organizations that waited longest, so that no other server sweeps them too.
     ///
     /// - Parameters:
     ///   - rest: How long ago the last sweep must be.
     ///   - limit: How many to reserve at most.
-    /// - Returns: Their names, those that waited longest first.
+    /// - Returns: Their names, in any order.
     package static func claim(restingFor rest: Duration, limit: Int, in pool: ConnectionPool) async throws -> [String] {
         try await pool.withConnection { connection in
             let rows = try connection.query(
@@ -60,7 +62,7 @@ package final class SweepMarks: Sendable {
         }
     }
 
-    /// Deletes the row of an organization without work left, unless a server may still write there.
+    /// Deletes the row of an organization with nothing left to sweep, unless a server may still rely on the row.
     package static func release(_ organization: Organization, in pool: ConnectionPool) async throws {
         try await pool.withConnection { connection in
             _ = try connection.query(

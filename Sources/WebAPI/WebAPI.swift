@@ -149,13 +149,14 @@ package struct WebAPI: Sendable {
             idleTimeout: .seconds(limits.idleSeconds),
             gracefulCloseTimeout: .seconds(APILimits.endSeconds + limits.idleSeconds), streamConfiguration: streams)
         let certificates = limits.clientCertificates
-        let current = try CurrentChannel(identities) {
+        let current = try CurrentChannel(identities, logger: logger) {
             try HTTP2UpgradeChannel(
                 tlsChannelConfiguration: certificates.channel(identities.configuration, identities.clientAuthorities),
                 configuration: configuration, responder: responder)
         }
         return GuardedChannel(
-            current: { current.get() }, limits: limits, listeners: listeners, takesProxyProtocol: limits.takesProxyProtocol)
+            current: { current.currentHandlers() }, limits: limits, listeners: listeners,
+            takesProxyProtocol: limits.takesProxyProtocol)
     }
 
     /// The listener without TLS. Requests that trusted proxies received over TLS are served as by the HTTPS service.

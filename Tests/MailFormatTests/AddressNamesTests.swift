@@ -21,19 +21,27 @@ struct AddressNamesTests {
     func names(from: String, name: String) {
         let message = Self.message(from)
         #expect(message.from.lowercased() == "a@b.test")
-        #expect(message.names["a@b.test"] == name)
+        #expect(message.names.from == name)
     }
 
     @Test(
         "An address is no name of itself", arguments: ["a@b.test", "<a@b.test>", "\"a@b.test\" <a@b.test>", "A@B.test <a@b.test>"])
-    func none(from: String) { #expect(Self.message(from).names.isEmpty) }
+    func none(from: String) { #expect(Self.message(from).names == .init(from: nil, to: [nil], cc: [])) }
 
     @Test("Recipients have names too, each its own, and a long name is cut")
     func recipients() {
         let header =
             "From: x@y.test\r\nTo: One <1@a.test>, 2@a.test,\r\n \"Three, T.\" <3@a.test>\r\nCc: \(String(repeating: "n", count: 500)) <4@a.test>"
         let message = MailMessage(Array("\(header)\r\n\r\nText\r\n".utf8))
-        #expect(message.names == ["1@a.test": "One", "3@a.test": "Three, T.", "4@a.test": String(repeating: "n", count: 160)])
+        #expect(message.names == .init(to: ["One", nil, "Three, T."], cc: [String(repeating: "n", count: 160)]))
+    }
+
+    @Test("Each place of an address has its own name")
+    func places() {
+        let header = "From: Alice <a@x.test>\r\nTo: Bob <a@x.test>, B <A@x.test>\r\nCc: a@x.test\r\nCc: Cy <a@x.test>"
+        let message = MailMessage(Array("\(header)\r\n\r\nText\r\n".utf8))
+        #expect(message.to == ["a@x.test", "A@x.test"] && message.cc == ["a@x.test", "a@x.test"])
+        #expect(message.names == .init(from: "Alice", to: ["Bob", "B"], cc: [nil, "Cy"]))
     }
 
     @Test("A picture keeps the Content-ID to which HTML refers")

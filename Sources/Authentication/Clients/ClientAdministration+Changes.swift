@@ -29,7 +29,8 @@ extension ClientAdministration {
                 let disabledOn = row.disabledOn ?? change.now
                 let disabled = OrganizationState.ClientRow.grant(
                     row.id, organization, name: row.name, systemUser: row.systemUserID, role: row.role, disabledOn: disabledOn)
-                // A row that SQL changed keeps its tag, so it still does not verify. Nor does a former state that SQL put back.
+                // A row that SQL changed keeps its invalid tag, so that it still does not verify. The same holds for an older
+                // version that SQL restored.
                 let isOwn = try change.grants.authenticates(row.grant(in: organization), tag: row.tag, under: deployment.kek)
                 let tag = isOwn ? try disabled.tag(under: change.kek) : row.tag
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in

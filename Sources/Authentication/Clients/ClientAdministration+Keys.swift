@@ -38,7 +38,7 @@ extension ClientAdministration {
         }
     }
 
-    /// Adds a public key to a client, which is named by its name or id. Its assertions are signed with the private key (RFC 7523).
+    /// Adds a public key to a client, given by its name or id. The client signs its assertions with the private key (RFC 7523).
     ///
     /// - Returns: The key's id.
     package func addKey(_ key: ClientKey, to nameOrID: String) async throws -> UUID {
@@ -103,7 +103,7 @@ extension ClientAdministration {
                 let client = try ClientRegistry.row(nameOrID, of: organization, on: connection)
                 let removed = try connection.query(
                     "DELETE FROM config.api_client_key WHERE key_id = $1 AND client_id = $2", [.uuid(id), .uuid(client.id)])
-                // If SQL deleted the row before and restores it, it must grant nothing.
+                // SQL may have deleted the row, and could restore it. So the key is also removed from the attested list.
                 let isElsewhere = try !connection.query("SELECT FROM config.api_client_key WHERE key_id = $1", [.uuid(id)]).isEmpty
                 let name = ClientRegistry.KeyRow.name(id)
                 guard try removed.affectedRows == 1 || !isElsewhere && change.grants.names(name) else {

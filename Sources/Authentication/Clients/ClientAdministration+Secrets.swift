@@ -60,13 +60,13 @@ extension ClientAdministration {
             ])
     }
 
-    /// Gives a client another secret. The newest earlier one ends after `overlap` seconds, so that the client can be changed meanwhile.
-    /// Older ones end at once, so at most two are valid.
+    /// Gives a client a new secret. Its previous secret ends after `overlap` seconds, so that the client can be reconfigured
+    /// meanwhile. Older secrets end at once, so at most two are valid.
     ///
     /// - Parameters:
-    ///   - overlap: Seconds for which the previous one is accepted; 0 ends it at once.
+    ///   - overlap: Seconds for which the previous secret is accepted; 0 ends it at once.
     ///   - seconds: The lifetime of the new secret; nil for no expiry.
-    ///   - deliver: Hands over the new secret. If it throws, the client keeps the secrets that it has.
+    ///   - deliver: Receives the new secret. If it throws, nothing is changed.
     /// - Returns: The secret, which is shown once and not stored.
     package func rotateSecret(
         of id: UUID, overlap: Int = Self.overlap, seconds: Int? = nil, deliver: @Sendable (String) throws -> Void = { _ in }
@@ -95,7 +95,7 @@ extension ClientAdministration {
             "DELETE FROM config.api_client_secret WHERE client_id = $1 AND secret_id IS DISTINCT FROM $2 RETURNING secret_id",
             [.uuid(id), .uuid(ending?.id)])
         for row in ended { try change.remove(ClientRegistry.SecretRow.name(try row.decode(0))) }
-        // Also those whose rows SQL put aside.
+        // This also ends secrets whose rows SQL hides.
         try change.end(ClientRegistry.SecretRow.all(of: id))
         guard let ending else { return }
         _ = try connection.query(
@@ -103,11 +103,11 @@ extension ClientAdministration {
             [.uuid(ending.id), .moment(ending.expiresOn), .bytes(try change.grant(ending.grant))])
     }
 
-    /// The newest secret of a client that this service wrote, as it ends after some seconds at the latest.
+    /// The newest secret of a client that this service wrote, with an expiry of at most `seconds` from now.
     private func newestSecret(
         of client: UUID, endingAfter seconds: Int, _ change: AttestedChange, on connection: isolated PostgresConnection
     ) throws -> ClientRegistry.SecretRow? {
-        // An id tells when it was made, and SQL can't change it unnoticed.
+        // Ids are ordered by time and attested, so the highest id is the newest secret.
         let rows = try connection.query(
             """
             SELECT secret_id, salt, verifier, expires_on, tag, least(expires_on, now() + $2 * interval '1 second')
@@ -135,7 +135,7 @@ extension ClientAdministration {
                     """, [.uuid(id)]
                 ).map { (id: try $0.decode(0, as: UUID.self), isValid: try $0.decode(1, as: Bool.self)) }
                 let found = secrets.first { $0.id == secret }
-                // A secret whose row SQL put aside ends too.
+                // A secret whose row SQL hides ends too.
                 guard try found != nil || change.names(ClientRegistry.SecretRow.name(secret)) else {
                     throw FieldsealError(.objectDoesNotExist, "The client has no such secret. It may have ended already.")
                 }

@@ -44,8 +44,8 @@ package struct ClientAdministration: Sendable {
     ///
     /// - Parameters:
     ///   - secretSeconds: The lifetime of the secret; nil for no expiry.
-    ///   - deliver: Hands over its id and its secret. If it throws, no client is added.
-    /// - Returns: Its id and its secret: 32 random bytes in base64url, shown once and not stored.
+    ///   - deliver: Receives the client's id and secret. If it throws, no client is added.
+    /// - Returns: The client's id and its secret: 32 random bytes in base64url, shown once and not stored.
     /// - Throws: ``FieldsealError`` when the name is taken.
     package func add(
         name: String, role: Role, secretSeconds: Int? = nil, deliver: @Sendable (UUID, String) throws -> Void = { _, _ in }
@@ -88,7 +88,7 @@ package struct ClientAdministration: Sendable {
         return (row.id, secret)
     }
 
-    /// A client that is not there yet.
+    /// A client that is to be inserted.
     private struct NewRow {
         let id = UUID.timeOrdered()
         let systemUserID = UUID.timeOrdered()
@@ -149,7 +149,8 @@ package struct ClientAdministration: Sendable {
 
     /// The id of a client by its name or id.
     ///
-    /// - Throws: ``FieldsealError`` when there is none, or SQL changed its row. Another row could have its name.
+    /// - Throws: ``FieldsealError`` when there is none, or SQL changed its row. SQL could have given the row another client's
+    ///   name.
     package func id(of nameOrID: String) async throws -> UUID {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)

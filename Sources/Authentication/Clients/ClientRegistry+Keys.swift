@@ -19,7 +19,7 @@ extension ClientRegistry {
         let certificate: [UInt8]?
         let bindsTokens: Bool
 
-        /// Migrations that make tags read rows that lack the newest columns.
+        /// An older schema may lack the newest columns. Migrations that make tags read such rows.
         static let columns = """
             k.key_id, k.client_id, k.public_key, k.expires_on, k.tag, (to_jsonb(k) ->> 'certificate_hash')::bytea, \
             coalesce((to_jsonb(k) ->> 'binds_tokens')::boolean, false)
@@ -107,7 +107,8 @@ extension ClientRegistry {
     package func bindsTokens(_ certificate: [UInt8], client: UUID, of organization: Organization) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            // Without its row the certificate was removed or expired, and its tokens must not become bearer tokens.
+            // If there is no row, the certificate was removed or has expired. Its tokens must then not become bearer tokens, so
+            // they count as bound.
             return try row(of: certificate, of: client, in: state, on: connection)?.bindsTokens ?? true
         }
     }

@@ -53,7 +53,7 @@ package struct ClientRegistry: Sendable {
         return row
     }
 
-    /// The row of a client by its name or id, if it is the last one that this service wrote. So the name is the client's own.
+    /// The row of a client by its name or id, if the row is as this service wrote it last. So the name is really that client's.
     ///
     /// - Throws: ``FieldsealError`` when there is none, or SQL changed it.
     static func row(
@@ -67,7 +67,8 @@ package struct ClientRegistry: Sendable {
         return row
     }
 
-    /// The row of a client whose access is to end: the one with that id, or the one that this service wrote last with that name.
+    /// The row of a client whose access is to end. A name only finds a row that this service wrote last. An id also finds a
+    /// changed one.
     ///
     /// - Throws: ``FieldsealError`` for a name on a row that SQL wrote or changed.
     static func row(
@@ -136,7 +137,7 @@ package struct ClientRegistry: Sendable {
         _ problem: inout AssertionProblem?,
         on connection: isolated PostgresConnection
     ) throws -> (name: String?, isRight: Bool) {
-        // Read before the secrets, so that a row newer than the list is not used yet.
+        // The list is read before the secrets. So a secret that was added in between is not accepted yet, which is safe.
         let state = try OrganizationState.read(organization.name, client: clientID, in: deployment, on: connection)
         guard let client = state.client, try state.mayAct(client, under: deployment.kek) else { return (nil, false) }
         do {

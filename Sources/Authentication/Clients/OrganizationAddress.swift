@@ -1,6 +1,6 @@
 import Tenancy
 
-/// One organization, with its address in the request. Every address in the response begins with it.
+/// One organization, with its address in the request. URLs in the response begin with that address.
 package struct OrganizationAddress: Sendable, Equatable {
     /// The organization's name. The organization may not exist.
     package let organization: String

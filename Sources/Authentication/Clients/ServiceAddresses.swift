@@ -23,7 +23,7 @@ package struct ServiceAddresses: Sendable {
     /// Whether the first segment of a path belongs to the service and names no organization.
     package static func isShared(_ segment: String) -> Bool { shared.contains(segment[...]) }
 
-    /// Whether an organization can be at the root of a host: its name is not one of the paths there.
+    /// Whether an organization can be at the root of a host. False if its name is one of the paths there.
     package static func canBeRoot(_ organization: String) -> Bool { !reserved.contains(organization[...]) }
 
     /// Finds the organization of a request.
@@ -74,7 +74,7 @@ package struct ServiceAddresses: Sendable {
     private func organization(at authority: String) -> (organization: String, root: String)? {
         let asked = authority.hasSuffix(Self.standardPort) ? String(authority.dropLast(Self.standardPort.count)) : authority
         if let organization = hosts[asked] { return (organization, "\(Self.scheme)\(asked)") }
-        // A host without a port in the settings matches any port, because clients may use a forwarded one.
+        // A host without a port in the settings matches any port, because a proxy may forward another port.
         let parts = asked.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 2, let port = UInt16(parts[1]), port > 0, "\(port)" == parts[1],
             let organization = hosts[String(parts[0])]

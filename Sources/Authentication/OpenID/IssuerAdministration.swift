@@ -63,7 +63,7 @@ package struct IssuerAdministration: Sendable {
         }
     }
 
-    /// Removes a provider, by its name or id, and all of its links. One whose row SQL changed is removed by the id.
+    /// Removes a provider, by its name or id, and all of its links. If SQL changed its row, it can only be removed by its id.
     package func remove(_ name: String) async throws {
         try await change(.issuerRemoved, name) { change, connection in
             let id = try Self.id(toEnd: name, change, on: connection)
@@ -73,7 +73,7 @@ package struct IssuerAdministration: Sendable {
         }
     }
 
-    /// The id of a provider that is to be trusted no more. A name must be on a row that this service wrote last.
+    /// The id of a provider to remove. A name only finds a row that this service wrote last.
     private static func id(
         toEnd nameOrID: String, _ change: AttestedChange, on connection: isolated PostgresConnection
     ) throws -> UUID {
@@ -114,7 +114,7 @@ package struct IssuerAdministration: Sendable {
         }
     }
 
-    /// The id of a person or a client. This service must have written the row, because SQL could give another one that name.
+    /// The id of a person or a client. Only rows that this service wrote are found, because SQL could give another row that name.
     private static func account(
         user: String?, client: String?, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> UUID {

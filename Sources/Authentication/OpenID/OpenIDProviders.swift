@@ -14,10 +14,12 @@ package final class OpenIDProviders: Sendable {
     private let fetches = SingleFlight<String, Provider>(waiterLimit: OpenIDProviders.waiterLimit)
     private let exchanges = AdmissionGate<String>(.init(running: 8, runningPerKey: 4))
 
-    /// - Parameter authorityFile: The CA certificates in PEM for the providers' certificates; nil for the system's.
+    /// - Parameter authorityFile: A file with CA certificates in PEM, which must have issued the providers' certificates; nil for
+    ///   the system's CAs.
     package init(authorityFile: String? = nil) { self.authorityFile = authorityFile }
 
-    /// Seconds for which a provider's description and keys are reused, and after which an unknown key is fetched again.
+    /// Seconds for which a provider's description and keys are reused, and the minimum number of seconds between two fetches for
+    /// an unknown key.
     private static let lifetime = 3_600.0
     private static let keyInterval = 30.0
     /// How many requests may wait for one provider's response.
@@ -70,8 +72,8 @@ package final class OpenIDProviders: Sendable {
 
     func metadata(of issuer: String) async throws -> Metadata { try await provider(issuer, maximumAge: Self.lifetime).metadata }
 
-    /// A provider's data, read within that time. One fetch runs at a time for each provider, and after a failure none for a while.
-    /// So an unreachable provider delays a few requests, and the others are answered at once.
+    /// A provider's data, at most `maximumAge` seconds old. For each provider one fetch runs at a time, and none for a while
+    /// after a failure. So an unreachable provider delays only a few requests; the others fail at once.
     private func provider(_ issuer: String, maximumAge: Double) async throws -> Provider {
         let known = known.withLock { $0[issuer] }
         if let provider = known?.provider, Date().timeIntervalSince(provider.readOn) < maximumAge { return provider }
@@ -210,7 +212,9 @@ package final class OpenIDProviders: Sendable {
             let data = Data(base64URL: part), let header = try? JSONDecoder().decode(Header.self, from: data)
         else { throw Self.refused("is malformed") }
         // The library would prefer the algorithm in the header to the key's own.
-        guard let keyType = Self.algorithms[header.alg] else { throw Self.refused("is signed in a way that is not taken") }
+        guard let keyType = Self.algorithms[header.alg] else {
+            throw Self.refused("is signed with an algorithm that is not accepted")
+        }
         var candidates = try await keys(issuer, header, keyType, maximumAge: Self.lifetime)
         if candidates.isEmpty { candidates = try await keys(issuer, header, keyType, maximumAge: Self.keyInterval) }
         for key in candidates {

@@ -6,7 +6,7 @@ import Model
 package import Tenancy
 
 /// Sign-in to the console through an OpenID provider: the authorization code flow (OpenID Connect Core 1.0 section 3.1) with PKCE
-/// (RFC 7636). Nothing is stored between its two halves.
+/// (RFC 7636). The server stores nothing between redirect and return. The state is in a cookie.
 package struct OpenIDSignIn: Sendable {
     private let deployment: Deployment
     private let issuers: TrustedIssuers
@@ -30,8 +30,8 @@ package struct OpenIDSignIn: Sendable {
         try await issuers.list(organization).filter(\.isAuthentic)
     }
 
-    /// One sign-in attempt. It is in the cookie, and `state`, `nonce` and the code verifier are derived from it. So they can't be
-    /// made without the cookie, or used for another issuer or page.
+    /// One sign-in attempt, stored in a cookie. `state`, `nonce` and the code verifier are derived from it, so they are valid
+    /// only with the cookie, and only for this issuer and page.
     private struct Attempt {
         let token: String
         let issuer: UUID

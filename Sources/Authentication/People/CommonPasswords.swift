@@ -30,8 +30,8 @@ enum CommonPasswords {
 
     private static let words = Set(wordList.split(whereSeparator: \.isWhitespace))
 
-    /// Words that people put digits behind, in English, German and French: for a password, seasons, months, days, greetings, names
-    /// of places and clubs, and what is dear to many. Accents are left out.
+    /// Words to which people append digits, in English, German and French: words for a password, seasons, months, days,
+    /// greetings, places, clubs and popular things. Without accents.
     private static let wordList = """
         password passwd passphrase passcode welcome letmein changeme secret login admin administrator user test testing default
         spring summer autumn winter january february march april june july august september october november december

@@ -5,7 +5,7 @@ import Model
 import PostgresClient
 package import Tenancy
 
-// Sign-in with a password. An attempt holds no connection while it waits and computes.
+// Sign-in with a password. While an attempt waits for its turn or computes the password's hash, it holds no database connection.
 extension ConsoleSessions {
     /// Signs a person in.
     ///
@@ -25,7 +25,8 @@ extension ConsoleSessions {
 
     /// Checks the password again. Returns a new token for the session, with which keys may be shown and set.
     ///
-    /// - Parameter code: The one-time password, for a person with two-step sign-in; nil if what waits checks one itself.
+    /// - Parameter code: The one-time password, for a person with two-step sign-in; nil if the operation that needs the
+    ///   confirmation checks one itself.
     package func reauthenticate(
         _ token: String, password: String, code: String?, organization: Organization, address: String, requestID: String
     ) async throws -> String {
@@ -44,7 +45,8 @@ extension ConsoleSessions {
         }
     }
 
-    /// When a person signed in to the session that is confirmed. The confirmed session goes on from there, and ends when it would.
+    /// The time at which the person signed in to the session. The new session keeps it, so that confirming the password does not
+    /// extend the twelve hours.
     private static func begun(
         _ token: String, by user: ConsoleUsers.Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> PostgresMoment {
@@ -101,7 +103,7 @@ extension ConsoleSessions {
                 if wait > .zero { try await Task.sleep(for: wait) }
                 let derived: [UInt8]
                 do {
-                    // An unknown name takes the same time.
+                    // For an unknown name a hash is computed too, so that the response takes as long.
                     derived = try await deployment.hashing.derive(attempt.password, salt: user?.salt ?? decoy, for: network)
                 } catch {
                     try? await deployment.pool.withConnection { try failures.withdraw(on: $0) }
@@ -123,8 +125,8 @@ extension ConsoleSessions {
         return try users.find("lower(u.name) = lower($2)", [.text(attempt.name)], in: state, on: connection)
     }
 
-    /// A salt for an unknown name. It has the derivation of an existing person, always the same one for a name. So response times
-    /// do not reveal names, even if stored passwords have two derivations.
+    /// A salt for an unknown name. Its derivation is that of an existing person, chosen by the name. So response times do not
+    /// reveal which names exist, even while some passwords are stored with scrypt and others with PBKDF2.
     private func decoySalt(_ attempt: SignInAttempt, on connection: isolated PostgresConnection) throws -> [UInt8] {
         let rows = try connection.query(
             """
@@ -137,8 +139,8 @@ extension ConsoleSessions {
         return try deployment.hashing.newSalt()
     }
 
-    /// Writes the result of an attempt. For an unknown name the same is written, and its event is rolled back. So response times do
-    /// not reveal names, and attackers do not fill the events.
+    /// Writes the result of an attempt. For an unknown name the same is written, and the event is rolled back. So response times
+    /// do not reveal which names exist, and attackers can't fill the event chain.
     ///
     /// - Returns: The result of `body`; nil when the attempt is refused.
     private func conclude(
@@ -171,7 +173,8 @@ extension ConsoleSessions {
                 return nil
             }
             let token = try AttestedState.change(of: attempt.organization, under: deployment.kek, on: connection) { change in
-                // The row was verified before the lock. What is stored is made from it, so it must still be the last one.
+                // The user's row was verified before the lock. The new verifier is stored with the row's other contents, so these
+                // must not have changed.
                 guard try change.grants.holds(user.grant, under: change.kek) else { throw PasswordHashing.busy }
                 try change.append(event, by: caller, on: connection)
                 if check == .outdated { try users.store(derived, of: user, &change, on: connection) }
@@ -189,7 +192,7 @@ private struct SignInAttempt: Sendable {
     let password: String
     /// The one-time password; nil if none is required.
     let code: String?
-    /// What its event says: that a person signed in, or confirmed a running session.
+    /// The kind of its event: a sign-in, or the confirmation of a running session.
     let kind: SecurityEvent.Kind
     let organization: Organization
     let address: String

@@ -7,7 +7,7 @@ import Tenancy
 extension ConsoleSessions {
     /// A session in the person's list.
     package struct Entry: Sendable {
-        /// Its name in a form: the token's SHA-256. It is the whole one, so that SQL can't make another row with that name.
+        /// Identifies the session in a form: the token's whole SHA-256. A shorter id could also match a row that SQL made.
         package let id: String
         package let address: String?
         package let createdOn: Date
@@ -57,9 +57,9 @@ extension ConsoleSessions {
         }
     }
 
-    /// Ends one session, also if SQL put its row aside or made it another person's.
+    /// Ends one session, even if SQL hid its row or assigned it to another person.
     ///
-    /// - Returns: False for one that had ended.
+    /// - Returns: False if it had ended already.
     static func endOne(
         _ tokenHash: [UInt8], _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> Bool {

@@ -5,7 +5,7 @@ import Model
 package import PostgresClient
 package import Tenancy
 
-/// Sessions of the console. Only hashes of their tokens are stored. Each is bound to one organization.
+/// Sessions of the console. Each is bound to one organization. The database has only the hash of a session's token.
 package struct ConsoleSessions: Sendable {
     let deployment: Deployment
     let users: ConsoleUsers
@@ -15,7 +15,7 @@ package struct ConsoleSessions: Sendable {
         users = ConsoleUsers(deployment)
     }
 
-    /// Seconds after which an unused session ends, and after which any session ends.
+    /// Seconds after its last use, and seconds after its begin, at which a session ends.
     package static let idleLimit = 30 * 60
     package static let absoluteLimit = 12 * 3_600
     /// The condition in SQL under which a row `s` of `config.console_session` has not ended.
@@ -24,7 +24,7 @@ package struct ConsoleSessions: Sendable {
     /// Seconds after entering the password within which keys are shown and set.
     package static let reauthenticationLimit = 5 * 60
 
-    /// The session of a browser's token.
+    /// A signed-in person, found by the token in the browser's cookie.
     package struct AuthenticatedUser: Sendable {
         package let session: Session
         package let name: String
@@ -84,10 +84,11 @@ package struct ConsoleSessions: Sendable {
         }
     }
 
-    /// Ends a session, or all sessions of its person.
+    /// Ends a session, or all sessions of the person who has it.
     ///
-    /// - Parameter organization: The organization in the request. A session of it whose row SQL deleted ends too.
-    /// - Throws: ``FieldsealError`` if the session alone ended, because SQL changed the row that says whose it is.
+    /// - Parameter organization: The organization in the request. Its attested list also ends a session whose row SQL deleted.
+    /// - Throws: ``FieldsealError`` if all sessions were to end, but only this one did, because SQL changed the row that names
+    ///   its person.
     package func signOut(
         _ token: String, of organization: Organization, everywhere: Bool, address: String?, requestID: String
     ) async throws {
@@ -114,7 +115,7 @@ package struct ConsoleSessions: Sendable {
                     _ = try Self.endOne(hash, &change, on: connection)
                     if let person { try Self.endAll(of: person, &change, on: connection) }
                     isWhole = isWhole && (!everywhere || person != nil)
-                    // If an older attested state is restored, its missing event shows that.
+                    // If SQL restores an older attested state, this event is missing from its chain, which shows it.
                     try change.append(
                         SecurityEvent(.signedOut, .succeeded, details: person == nil ? nil : "everywhere"), by: caller,
                         on: connection)
@@ -129,15 +130,15 @@ package struct ConsoleSessions: Sendable {
         "This session ended, but your others did not: its row was changed past this service. Let an administrator end your sessions."
     )
 
-    /// Ends a session that is none at this moment, because it expired, or SQL put its row aside or changed it.
+    /// Ends the session of a token that is not valid now, because the session expired, or SQL hid or changed its row.
     ///
-    /// - Throws: ``FieldsealError`` if all sessions of the person were to end, and SQL changed the row that says whose it is.
+    /// - Throws: ``FieldsealError`` if all sessions of the person were to end, but SQL changed the row that names the person.
     package func endUnseen(
         _ token: String, of organization: Organization, everywhere: Bool, address: String?, requestID: String
     ) async throws {
         try await deployment.pool.withConnection { connection in
             let hash = try Self.hash(token)
-            // Nothing is locked for a cookie of a stranger.
+            // Unknown tokens return here, before any lock. So a stranger's cookies can't hold locks.
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
             guard try state.grants.names(Self.name(hash)) else { return }
             let wasHidden = try endHidden(hash, of: organization, address: address, requestID: requestID, on: connection)
@@ -145,7 +146,7 @@ package struct ConsoleSessions: Sendable {
         }
     }
 
-    /// The person of a session, if this service wrote both rows.
+    /// The person of a session, if this service wrote the rows of both.
     private static func owner(
         of tokenHash: [UInt8], _ change: AttestedChange, on connection: isolated PostgresConnection
     ) throws -> UUID? {
@@ -160,9 +161,9 @@ package struct ConsoleSessions: Sendable {
         return isOwn ? session.userID : nil
     }
 
-    /// Ends a session whose row SQL may have put aside or changed. If the row is restored, it is no session.
+    /// Ends a session whose row SQL may have hidden or changed. If SQL restores the row later, the session stays ended.
     ///
-    /// - Returns: Whether there was such a session, and SQL did that.
+    /// - Returns: Whether the session existed, and SQL had hidden or changed its row.
     private func endHidden(
         _ hash: [UInt8], of organization: Organization, address: String?, requestID: String,
         on connection: isolated PostgresConnection
@@ -178,7 +179,7 @@ package struct ConsoleSessions: Sendable {
         }
     }
 
-    /// - Parameter signedInOn: When the person signed in; nil for now.
+    /// - Parameter signedInOn: The time of the sign-in; nil for now.
     func begin(
         _ user: ConsoleUsers.Row,
         _ address: String,
@@ -245,7 +246,7 @@ package struct ConsoleSessions: Sendable {
         for row in ended { try change.remove(name(try row.decode(0, as: PostgresBytes.self).bytes)) }
     }
 
-    /// Ends all sessions of a person, also those whose rows SQL put aside.
+    /// Ends all sessions of a person, also those whose rows SQL hides.
     static func endAll(
         of person: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
@@ -257,8 +258,8 @@ package struct ConsoleSessions: Sendable {
 
     // MARK: Attested contents
 
-    /// A row of `config.console_session`. The time of its last use is not attested: it changes with each page, and can only end a
-    /// session within its twelve hours.
+    /// A row of `config.console_session`. The time of its last use is not attested, because it changes with each page. If SQL
+    /// changes it, the session still ends after twelve hours at the latest.
     package struct Row: Sendable {
         package let tokenHash: [UInt8]
         package let userID: UUID

@@ -26,7 +26,7 @@ extension ConsoleUsers {
         let derived = try await deployment.hashing.derive(password, salt: salt, for: IPAddress.network(of: address))
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                // The invitation may have been used while the password was derived.
+                // While the password's hash was computed, another request may have used the invitation.
                 let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
                 guard let user = try self.user(invitedBy: token, in: state, on: connection) else { throw Self.noInvitation }
                 let caller = Caller(

@@ -41,7 +41,7 @@ package struct ConsoleUsers: Sendable {
 
     static func name(_ id: UUID) -> Grant.Name { Grant.personName(id) }
 
-    /// The migration that attests rows for the first time reads rows that lack the newest column.
+    /// An older schema may lack the newest column. The migration that first attests rows reads such rows.
     package static let columns = """
         u.user_id, u.organization_id, u.name, u.systemuser_id, u.role, u.salt, u.verifier, u.tag, u.totp, u.disabled_on, \
         coalesce((to_jsonb(u) ->> 'must_change_password')::boolean, false)
@@ -65,7 +65,7 @@ package struct ConsoleUsers: Sendable {
         return (user, try bytes(7))
     }
 
-    /// The user that matches a condition. This service must have written the row, and the user and its systemuser must be enabled.
+    /// The user that matches a condition, if this service wrote the row, and the user and its systemuser are enabled.
     ///
     /// - Parameter condition: A condition over `config.console_user AS u`. Its parameters begin at `$2`.
     func find(
@@ -92,7 +92,7 @@ package struct ConsoleUsers: Sendable {
             && !state.isDisabled(systemUser: user.systemUserID)
     }
 
-    /// Stores another verifier of the same password.
+    /// Stores a new verifier for the same password.
     ///
     /// - Parameter derived: The result of ``PasswordHashing``.
     func store(
@@ -105,7 +105,7 @@ package struct ConsoleUsers: Sendable {
             [.uuid(user.id), .bytes(user.verifier), .bytes(try change.grant(user.grant))])
     }
 
-    /// Stores another password. All sessions of the person end. One-time passwords stay.
+    /// Stores a new password. All sessions of the person end. One-time passwords stay on.
     ///
     /// - Parameter derived: The result of ``PasswordHashing``.
     func replacePassword(
@@ -127,7 +127,7 @@ package struct ConsoleUsers: Sendable {
         return user
     }
 
-    /// The row of a name, locked, and its verdict by the attested list.
+    /// Locks the row with a name. Returns it with the attested list's verdict.
     static func row(
         named name: String,
         _ change: inout AttestedChange,

@@ -14,7 +14,7 @@ package struct Invitation: Sendable {
     package let maker: String
     package let end: PostgresMoment
     private let hash: [UInt8]
-    /// The salt of the password that the person had. With another password the invitation has ended.
+    /// The salt of the person's password when the invitation was made. If the password changes, the invitation ends.
     private let salt: [UInt8]
     /// Whether its time is over by the database's clock.
     let hasEnded: Bool
@@ -41,7 +41,7 @@ package struct Invitation: Sendable {
         }
     }
 
-    /// Makes an invitation in place of the one that waits.
+    /// Makes an invitation. It replaces an unused one.
     ///
     /// - Returns: The token of its link, which is not stored.
     static func make(
@@ -59,9 +59,9 @@ package struct Invitation: Sendable {
         return Data(user.id.bytes + secret).base64URL
     }
 
-    /// Ends the invitation of a person, if one waits.
+    /// Ends the unused invitation of a person.
     ///
-    /// - Returns: Whether one waited.
+    /// - Returns: Whether there was one.
     @discardableResult
     static func end(of person: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
         let waited = try change.names(name(person))
@@ -85,7 +85,7 @@ package struct Invitation: Sendable {
         return (id, try sha256(Array(bytes.dropFirst(16))))
     }
 
-    /// Whether a token has its secret, its time is not over, and the list has it.
+    /// Whether the hash is that of its secret, it has not ended, and the attested list has it.
     func isValid(for hash: [UInt8], in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
         try !hasEnded && constantTimeEqual(self.hash, hash) && grants.holds(grant, under: kek)
     }

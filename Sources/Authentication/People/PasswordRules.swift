@@ -6,7 +6,7 @@ package enum PasswordRules {
     /// The minimum length of a password in characters (section 5.1.1.2 requires at least 8).
     package static let minimumLength = 10
     private static let maximumBytes = 1_000
-    /// How many characters a password needs beside names that are easy to guess.
+    /// How many characters a password needs in addition to names that are easy to guess.
     private static let minimumRest = 6
     /// Shorter names are ignored, because they occur in any text.
     private static let shortestName = 4
@@ -17,7 +17,8 @@ package enum PasswordRules {
     /// - Throws: ``FieldsealError`` `.invalidArgument` that says what is wrong with the password.
     static func check(_ password: String, of name: String, in organization: String) throws(FieldsealError) {
         guard password.count >= minimumLength, password.utf8.count <= maximumBytes else {
-            throw FieldsealError(.invalidArgument, "A password has \(minimumLength) to 1,000 characters.")
+            throw FieldsealError(
+                .invalidArgument, "A password has at least \(minimumLength) characters, and at most 1,000 bytes in UTF-8.")
         }
         let lower = password.lowercased()
         let variants = variants(of: lower)
@@ -41,12 +42,12 @@ package enum PasswordRules {
         }
     }
 
-    /// Digits that are put behind a word, at most.
+    /// The maximum number of characters that are removed from the end of a password before it is compared.
     private static let suffixLimit = 12
-    /// A text of so many characters that stands there twice is guessed no harder than once.
+    /// A repeated text of at most this length counts only once, because repeating it does not make it harder to guess.
     private static let longestTwice = 10
 
-    /// The password, and what is left of it without some of the digits and signs at its end.
+    /// The password, and its variants without some of the digits and signs at its end.
     private static func variants(of password: String) -> [String] {
         var variants = [password]
         while let last = variants.last, let character = last.last, !character.isLetter, variants.count <= suffixLimit,
@@ -57,12 +58,12 @@ package enum PasswordRules {
         return variants
     }
 
-    /// Rows of keyboards and of digits, in the order in which fingers go over them.
+    /// Rows of letter keys on keyboards.
     private static let rows = [
         "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm", "azertyuiopqsdfghjklmwxcvbn",
     ]
 
-    /// Whether the text is a piece of a row, in either direction, or counts on behind the 9.
+    /// Whether the text is part of a keyboard row or of the digits, in either direction. After 0, the digits begin again.
     private static func isOfRow(_ text: String) -> Bool {
         let digits = String(repeating: "1234567890", count: text.count / 10 + 2)
         return (rows + [digits]).contains { $0.contains(text) || String($0.reversed()).contains(text) }

@@ -5,7 +5,7 @@ import Model
 import PostgresClient
 package import Tenancy
 
-/// One-time passwords of a person, and recovery codes in case the telephone is lost.
+/// One-time passwords of a person, and recovery codes to sign in without the authenticator.
 package struct SecondFactor: Sendable {
     private let deployment: Deployment
 
@@ -21,11 +21,11 @@ package struct SecondFactor: Sendable {
     package struct Offer: Sendable {
         /// The seed in base 32 (RFC 4648 section 6), as authenticators accept it.
         package let secret: String
-        /// The sealed seed for this person. The form that confirms it sends it back.
+        /// The seed, sealed for this person. The form sends it back with the first code.
         package let sealed: String
     }
 
-    /// Makes a seed. It is not stored before it is confirmed.
+    /// Makes a seed. It is stored only when the person confirms it with a code.
     ///
     /// - Throws: ``FieldsealError`` `.invalidArgument` while one-time passwords are on.
     package func offer(to signed: ConsoleSessions.AuthenticatedUser) async throws -> Offer {
@@ -41,7 +41,7 @@ package struct SecondFactor: Sendable {
         return Offer(secret: Self.base32(seed), sealed: Data(cell.bytes).base64URL)
     }
 
-    /// Turns one-time passwords on, after checking a first one. An offer ends when one is confirmed.
+    /// Turns one-time passwords on, after checking the first one. All offers of the person then end.
     ///
     /// - Returns: The recovery codes, which are shown once and stored as SHA-256.
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong, the offer has ended, or one-time passwords are on.
@@ -50,7 +50,7 @@ package struct SecondFactor: Sendable {
         let step = try Self.step(of: code, seed: offered.seed)
         let codes = try Self.newCodes()
         try await store(codes, for: signed, .secondFactorOn) { user, newest, change in
-            // The code of a form that is sent again is often too old. What it did before matters more.
+            // If the form was sent twice, its code is often too old by now. "Already on" is then more helpful than "wrong code".
             guard user.totp == nil else { throw Self.alreadyOn }
             guard newest == offered.mark else { throw Self.endedOffer }
             guard let step else { throw Self.wrongCode }
@@ -110,7 +110,8 @@ package struct SecondFactor: Sendable {
             )
         }
         let checked = try await confirmed(code, of: signed)
-        // No time step counts while they are off. The negative moment ends all offers that were made before.
+        // While one-time passwords are off, no time step is needed. The column gets a negative time instead, which ends all
+        // earlier offers.
         let mark = -Int64(Date().timeIntervalSince1970 * 1_000)
         try await store([], for: signed, .secondFactorOff) { user, newest, _ in
             guard constantTimeEqual(user.totp ?? [], checked.totp ?? []) else { throw Self.notHonoured }
@@ -120,7 +121,7 @@ package struct SecondFactor: Sendable {
 
     /// Replaces the recovery codes, after checking a code as ``end(_:for:)`` does.
     ///
-    /// - Returns: The new recovery codes. Those of before are not accepted any more.
+    /// - Returns: The new recovery codes. The old ones are not accepted any more.
     package func replaceRecoveryCodes(_ code: String, for signed: ConsoleSessions.AuthenticatedUser) async throws -> [String] {
         let checked = try await confirmed(code, of: signed)
         guard checked.totp != nil else {
@@ -133,7 +134,7 @@ package struct SecondFactor: Sendable {
         return codes
     }
 
-    /// The person whose code is right.
+    /// The person's row, if the code is right.
     private func confirmed(_ code: String, of signed: ConsoleSessions.AuthenticatedUser) async throws -> ConsoleUsers.Row {
         let failures = AttemptLimiter(
             .known("code:\(signed.userID.text)"), from: signed.session.caller.address ?? "", policy: deployment.policy)
@@ -189,7 +190,7 @@ package struct SecondFactor: Sendable {
 
     /// Changes a person's one-time passwords, and replaces their recovery codes.
     ///
-    /// - Parameter edit: Decides under the lock of the row. It may change the sealed seed and the newest time step.
+    /// - Parameter edit: Runs while the person's row is locked. It may change the sealed seed and the newest time step, or throw.
     private func store(
         _ codes: [String],
         for signed: ConsoleSessions.AuthenticatedUser,
@@ -241,7 +242,7 @@ package struct SecondFactor: Sendable {
         Grant(name(user.id, hash), [Grant.field(user.totp)])
     }
 
-    /// What a code is worth. Only a person who is signed in is told that it was used.
+    /// The result of checking a code. Only a signed-in person is told that a code was used before.
     private enum Verdict {
         case right, used, wrong
     }

@@ -2,7 +2,8 @@ package import CellCrypto
 package import PostgresClient
 package import Tenancy
 
-/// The roles in which people need one-time passwords. Only the attested list has them, so SQL can't remove the requirement.
+/// The roles in which people need one-time passwords. They are stored only in the attested list, so SQL can't remove the
+/// requirement unnoticed.
 package enum SecondFactorPolicy {
     /// The roles that people can have.
     package static let roles: [Role] = [.systemAdministrator, .emailAdministrator, .basicUser]
@@ -18,7 +19,7 @@ package enum SecondFactorPolicy {
             adding: roles, removing: Set(Self.roles).subtracting(roles), in: organization, by: caller, under: kek, on: connection)
     }
 
-    /// Requires one-time passwords of the people in some roles, and no longer of those in others. The rest stays as it is.
+    /// Requires one-time passwords of people in the added roles, and no longer in the removed ones. Other roles stay as they are.
     static func change(
         adding added: Set<Role>, removing removed: Set<Role>, in organization: Organization, by caller: Caller,
         under kek: KeyEncryptionKey, on connection: isolated PostgresConnection

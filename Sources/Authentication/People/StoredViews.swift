@@ -36,9 +36,9 @@ package struct StoredViews: Sendable {
 
     /// Stores a view.
     ///
-    /// - Parameter replaces: Whether it replaces another one with the same name.
-    /// - Returns: The name of the view that is there already; nil once the view is stored.
-    /// - Throws: ``FieldsealError`` for a name that is empty or too long, a query that is too long, and one view too many.
+    /// - Parameter replaces: Whether to replace a view with the same name.
+    /// - Returns: The name of an existing view with that name, which was not replaced; nil if the view was stored.
+    /// - Throws: ``FieldsealError`` for an empty or too long name, a too long query, or more than ``limit`` views.
     package func keep(
         _ name: String, query: String, of list: String, replaces: Bool, for signed: ConsoleSessions.AuthenticatedUser
     ) async throws -> String? {

@@ -48,7 +48,7 @@ final class AuthenticatedCipher {
 
     /// Encrypts, and writes ciphertext and tag to `output`.
     ///
-    /// - Parameter output: Room for ``ciphertextLength(of:)`` bytes and the 32 of the tag.
+    /// - Parameter output: Room for ``ciphertextLength(of:)`` bytes and the 32 bytes of the tag.
     func seal(
         _ plaintext: UnsafeRawBufferPointer,
         iv: UnsafeRawBufferPointer,
@@ -76,7 +76,7 @@ final class AuthenticatedCipher {
     /// Verifies the tag in constant time, and only then decrypts.
     ///
     /// - Parameter output: Room for as many bytes as the ciphertext has.
-    /// - Returns: The length of the plaintext; nil when the tag or the padding is wrong. It does not say which.
+    /// - Returns: The length of the plaintext; nil when the tag or the padding is wrong. The result does not tell which.
     func open(
         _ ciphertext: UnsafeRawBufferPointer,
         tag: UnsafeRawBufferPointer,

@@ -1,6 +1,6 @@
 /// One sealed value in a `bytea` column: format, key version, IV, ciphertext, tag (`docs/cell-format.md`).
 ///
-/// A `Cell` has the right format. Only opening it shows whether it opens.
+/// A `Cell` has the right format. Whether it is authentic shows only when it is opened.
 public struct Cell: Sendable, Hashable {
     /// The only format, as the first byte of every cell.
     public static let format: UInt8 = 1

@@ -53,7 +53,7 @@ public final class DataKey: Sendable {
         }
     }
 
-    /// Opens a cell with a text.
+    /// Opens a cell that holds a text.
     ///
     /// - Throws: ``CellError`` when it does not open here.
     public func open(_ cell: [UInt8], at address: CellAddress) throws -> SecretBytes {
@@ -63,9 +63,9 @@ public final class DataKey: Sendable {
     }
 }
 
-/// Idle ciphers of one key. There are at most as many as threads that used it at once.
+/// Idle ciphers of one key. There are at most as many as threads that used the key at the same time.
 private struct CipherStock: @unchecked Sendable {
-    // Sendable: only this class refers to an idle cipher. Taking one removes it under the owner's lock.
+    // Sendable: only this value refers to an idle cipher. Taking one removes it under the owner's lock.
     private var idle: [CellCipher] = []
 
     mutating func take() -> CellCipher? { idle.popLast() }

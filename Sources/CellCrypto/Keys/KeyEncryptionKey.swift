@@ -3,10 +3,11 @@ import Synchronization
 
 /// The key-encryption key (KEK) of a deployment: 64 random bytes that never enter the database.
 ///
-/// It wraps each organization's key text and data key. A wrapped key is a cell whose address identifies it.
+/// It wraps each organization's key text and data key. A wrapped key is a cell that is bound to an address, so that it can't be
+/// exchanged for another.
 ///
-/// During a rotation a program has two KEKs. One of them seals and tags; both open and accept. ``member(_:)`` selects the one that
-/// seals.
+/// During a rotation a program has two KEKs. One of them seals and makes tags. Both open cells and verify tags. ``member(_:)``
+/// selects the one that seals.
 public final class KeyEncryptionKey: Sendable {
     /// Length in bytes.
     public static let length = AuthenticatedCipher.keyLength
@@ -30,20 +31,23 @@ public final class KeyEncryptionKey: Sendable {
         self.others = others
     }
 
-    /// This KEK, which also opens and accepts what the other one sealed and tagged.
+    /// This KEK, which then also opens what `other` sealed, and accepts its tags.
     public func accepting(_ other: KeyEncryptionKey) -> KeyEncryptionKey {
         KeyEncryptionKey(own, others + ([other.own] + other.others).filter { !ids.contains($0.id) })
     }
 
-    /// The KEK with an id, which also accepts the others; nil if it is unknown.
+    /// The KEK with an id, together with the other known ones, which it also accepts. Nil if the id is unknown.
     public func member(_ id: String) -> KeyEncryptionKey? {
         if own.id == id { return self }
         guard let chosen = others.first(where: { $0.id == id }) else { return nil }
         return KeyEncryptionKey(chosen, [own] + others.filter { $0.id != id })
     }
 
-    /// This KEK without those with some ids; nil if it is one of them itself and there is no other.
-    public func without(_ retired: Set<String>) -> KeyEncryptionKey? {
+    /// The KEKs that are not retired. If this one is retired, another one seals and tags.
+    ///
+    /// - Parameter retired: Ids of KEKs.
+    /// - Returns: Nil if all are retired.
+    public func remaining(without retired: Set<String>) -> KeyEncryptionKey? {
         let left = ([own] + others).filter { !retired.contains($0.id) }
         return left.first.map { KeyEncryptionKey($0, Array(left.dropFirst())) }
     }
@@ -119,15 +123,14 @@ public final class KeyEncryptionKey: Sendable {
 
     private func open(_ cell: [UInt8], at address: CellAddress, keyVersion: UInt32) throws -> SecretBytes {
         guard try Cell(cell).keyVersion == keyVersion else { throw CellError() }
-        var failure: any Error = CellError()
         for material in [own] + others {
             do {
                 return try material.key.open(cell, at: address)
-            } catch {
-                failure = error
+            } catch is CellError {
+                continue
             }
         }
-        throw failure
+        throw CellError()
     }
 
     /// The bytes of one KEK, and the values derived from them.

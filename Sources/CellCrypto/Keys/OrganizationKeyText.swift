@@ -3,7 +3,8 @@ import Foundation
 
 /// The organization key: a text that an administrator chooses or the server generates, in NFC and UTF-8.
 ///
-/// It is the only secret in a dump: with the salt, any cell can test a guess. It can't be printed or compared.
+/// With a dump, it is the only secret that an attacker lacks: the dump has the salt, and a guess can be tested with any cell. The
+/// type can't be printed or compared.
 public final class OrganizationKeyText: Sendable {
     private let utf8: SecretBytes
 
@@ -39,12 +40,12 @@ public final class OrganizationKeyText: Sendable {
                 }
             }
             let generated = OrganizationKeyText(normalized: text)
-            // A text without any digit, or without any letter, would break the strength rule.
+            // The rare result without any digit, or without any letter, would break the strength rule.
             if generated.withString({ KeyStrength.violations(of: $0).isEmpty }) { return generated }
         }
     }
 
-    /// A text with as many letters and digits as a generated key, in a generated key's form: in upper case, with hyphens.
+    /// Converts a typed generated key to its exact form: in upper case, with hyphens.
     ///
     /// - Returns: Nil for a text that can't be a generated key.
     public static func generatedForm(of text: String) -> String? {
@@ -54,14 +55,14 @@ public final class OrganizationKeyText: Sendable {
         return stride(from: 0, to: 32, by: 4).map { String(typed[$0..<$0 + 4]) }.joined(separator: "-")
     }
 
-    /// A text as it stands on a recovery sheet, without the numbers of the lines and their check characters.
+    /// Removes the line numbers and check characters from a text that was typed from a recovery sheet.
     public static func withoutSheetMarks(_ text: String) throws -> String {
         var lines = ""
         for line in text.split(whereSeparator: \.isNewline) { lines += try withoutMarks(line) }
         return lines
     }
 
-    /// The numbers of the lines of a typed recovery sheet whose own check characters are not those of their letters and digits.
+    /// The numbers of lines, typed from a recovery sheet, whose check characters do not match the line.
     public static func linesWithMistakes(in text: String) throws -> [Int] {
         var wrong: [Int] = []
         let lines = text.split(whereSeparator: \.isNewline).filter { !$0.allSatisfy(\.isWhitespace) }
@@ -73,15 +74,16 @@ public final class OrganizationKeyText: Sendable {
         return wrong
     }
 
-    /// Two check characters of a line of a recovery sheet, computed from its characters; of a generated key, in upper case and
-    /// without hyphens.
+    /// The two check characters for a line of a recovery sheet. For a generated key, pass the line in upper case and without
+    /// hyphens.
     public static func check(ofLine line: String) throws(CryptoLibraryError) -> String {
         let alphabet = Array("ABCDEFGHJKLMNPQRSTUVWXYZ23456789")
         let digest = try sha256(Array(line.utf8))
         return String([alphabet[Int(digest[0] & 31)], alphabet[Int(digest[1] & 31)]])
     }
 
-    /// The letters and digits of a generated key in a line of the sheet, and the words after them: "Check", and its characters.
+    /// The number of letters and digits of a generated key in a line of the sheet, and the maximum number of words after them:
+    /// "Check" and the check characters.
     private static let lineLength = 16
     private static let markWords = 4
 
@@ -94,7 +96,8 @@ public final class OrganizationKeyText: Sendable {
             let rest = words.dropLast(marks).joined()
             let generated = rest.uppercased().filter { $0 != "-" }
             let typed = words[words.count - 1].uppercased()
-            // With a typing error the check characters differ, and the line is long enough without them.
+            // If the line has a typing error, its check characters do not match. They are still removed if the line is complete
+            // without them.
             let isWhole: Bool = generated.count == lineLength && typed.count == 2
             if try isWhole || check(ofLine: rest) == typed || check(ofLine: generated) == typed { return rest }
         }

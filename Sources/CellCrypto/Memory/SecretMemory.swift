@@ -12,7 +12,7 @@ public enum SecretMemory {
     }
 
     private struct Pool: @unchecked Sendable {
-        // Sendable: the pool is accessed only under its lock, and a block in it has no owner.
+        // Sendable: the pool is accessed only under its lock, and nothing else refers to a block in it.
         var blocks = [Blocks](repeating: Blocks(), count: 7)
         var isLocked = true
     }
@@ -53,7 +53,7 @@ public enum SecretMemory {
     }
 
     private struct Address: @unchecked Sendable {
-        // Sendable: it passes a block on, and only one side has it at a time.
+        // Sendable: it transfers a block. Only the sender or the receiver uses the block at a time.
         let pointer: UnsafeMutableRawPointer
     }
 

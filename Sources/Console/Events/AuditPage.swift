@@ -52,7 +52,7 @@ extension Console {
         if found.next == nil, let oldest, visit.period.from ?? .distantPast < oldest {
             values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(oldest)])
         } else if found.next != nil {
-            // After some pages, the next one begins after the last time of this one, so that no rows are skipped by counting.
+            // After some pages, the next one begins at the time of this page's last entry. An offset would read all entries before it.
             let last = try found.records.last?.value(of: "createdon")
             if page >= Self.offsetPages, case .date(let moment)? = last, let end = Self.laterEnd(moment, visit) {
                 values["next"] = visit.address(with: ["page": nil, "before": ISO8601.text(end)])

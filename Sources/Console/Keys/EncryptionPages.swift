@@ -42,12 +42,12 @@ extension Console {
         let missing = try await keys.missingKeys()
         let texts = visit.texts
         let isDue = status.isActive && status.nextChangeDue < Date()
-        let age = max(0, Date().timeIntervalSince(status.setOn) / 86_400)
+        let age = max(0, Date().timeIntervalSince(status.setOn))
         let sentence = keySentence(status, visit)
         let badge: String = !status.isActive ? "bad" : isDue ? "warn" : "good"
         let stateClass: String = !status.isActive ? "required" : isDue ? "due" : "good"
         let chart: String? =
-            status.isActive ? Charts.share(age / Self.keyLifetime, style: isDue ? "warn" : "good", alternative: sentence) : nil
+            status.isActive ? Charts.share(age / KeyPolicy.keyLifetime, style: isDue ? "warn" : "good", alternative: sentence) : nil
         let isNeverCopied: Bool = status.isActive && status.copiedOn == nil
         let steps = history.enumerated().map { index, entry in step(entry, isNewest: index == 0, visit) }
         var values: [String: Any] = [

@@ -8,11 +8,6 @@ import Tenancy
 // The first page: the state of the organization, and the next steps for a person's role.
 extension Console {
     @Sendable func overview(_ visit: Visit) async throws -> PageResponse {
-        // Events were on this page in earlier versions, and people may have stored their addresses.
-        if let kind = visit.query("kind") ?? visit.query("before").map({ _ in "" }) {
-            let name = kind.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
-            return .redirect("\(visit.root)/events?kind=\(name)&before=\(visit.query("before").flatMap { Int($0) } ?? .max)")
-        }
         let session = try visit.session()
         var values: [String: Any] = [
             "title": visit.text("overview"), "lead": visit.text("overviewLead", ["organization": visit.organization]),
@@ -70,16 +65,14 @@ extension Console {
 
     private static let recentEvents = 6
     private static let readEvents = 100
-    /// Days after which a key is due for a change.
-    static let keyLifetime = 365.0
 
     private func encryptionTile(_ status: EncryptionStatus, _ visit: Visit) -> [String: Any] {
-        let age = max(0, Date().timeIntervalSince(status.setOn) / 86_400)
+        let age = max(0, Date().timeIntervalSince(status.setOn))
         let isDue = status.isActive && status.nextChangeDue < Date()
         let sentence = keySentence(status, visit)
         let badge: String = !status.isActive ? "bad" : isDue ? "warn" : "good"
         let chart: String? =
-            status.isActive ? Charts.share(age / Self.keyLifetime, style: isDue ? "warn" : "good", alternative: sentence) : nil
+            status.isActive ? Charts.share(age / KeyPolicy.keyLifetime, style: isDue ? "warn" : "good", alternative: sentence) : nil
         return [
             "state": visit.text(status.isActive ? "active" : "keyRequired"), "sentence": sentence, "badge": badge,
             "chart": orFalse(chart),

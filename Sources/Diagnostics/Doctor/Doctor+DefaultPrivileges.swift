@@ -1,8 +1,8 @@
 import PostgresClient
 
-// Default privileges: rights that PostgreSQL gives to objects when they are made.
+// Default privileges: the rights that PostgreSQL sets on new objects.
 extension Doctor {
-    /// What default privileges of the owner give, or take away, beside those that PostgreSQL has without them.
+    /// SQL for the differences between the owner's default privileges and PostgreSQL's built-in ones.
     private static let differences = """
         WITH entry AS (
             SELECT d.oid, k.kind, n.nspname, d.defaclrole AS owner, d.defaclacl AS acl,
@@ -22,7 +22,8 @@ extension Doctor {
          WHERE d.grantee <> d.owner OR NOT d.is_given GROUP BY d.oid, d.is_given, d.kind, d.nspname, r.rolname ORDER BY 2, 3, 5, 1
         """
 
-    /// Reports default privileges of the owner. New tables, also those of a key change, get them, and nothing names them before.
+    /// Reports default privileges of the owner. They would apply to new tables, such as those of a key change, and show nowhere
+    /// before that.
     func defaultPrivileges(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(Self.differences)
         return try rows.map { row in
@@ -46,13 +47,14 @@ extension Doctor {
 }
 
 extension SchemaReference {
-    /// Kinds of objects in SQL: the letter in `pg_default_acl`, the one that `acldefault` takes, and the word in `ALTER DEFAULT PRIVILEGES`.
+    /// Kinds of objects in SQL: the letter in `pg_default_acl`, the letter for `acldefault`, and the word in `ALTER DEFAULT
+    /// PRIVILEGES`.
     static let kindsOfObjects = """
         ('r'::"char", 'r', 'TABLES'), ('S', 's', 'SEQUENCES'), ('f', 'f', 'FUNCTIONS'), ('T', 'T', 'TYPES'), ('n', 'n', 'SCHEMAS')
         """
 
-    /// Gives new objects of the acting role the rights that PostgreSQL gives by itself, until the transaction is rolled back. Without that,
-    /// the reference would have the rights of the database's default privileges.
+    /// Resets the acting role's default privileges to PostgreSQL's built-in ones, in a transaction that is rolled back. Without
+    /// this, the objects of the reference would have the database's default privileges.
     static let withoutDefaultPrivileges = """
         DO $$
         DECLARE

@@ -6,7 +6,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Cells that a key change could not open.
+    /// Reports cells in quarantine, which a key change could not open.
     func quarantined(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         var findings: [Finding] = []
         func say(_ severity: Finding.Severity, _ code: String, _ message: String, _ advice: String) {
@@ -31,7 +31,7 @@ extension Doctor {
                 [.uuid(organization.id), .int32(Int32(state.keyVersion)), .text(state.fingerprint)])
             return (state, try rows.first?.decode(0, as: Bool.self) ?? false)
         }
-        // Without its attested state an organization is refused, and that is another finding.
+        // Another finding reports that the attested state does not verify, and that the organization is refused.
         guard state.problem == nil else { return [] }
         guard deployment.keyring.dataKey(of: state) != nil else {
             return [

@@ -32,7 +32,7 @@ extension Doctor {
     }
 }
 
-/// The organizations that are still to be examined, and the findings about the others.
+/// The organizations that are still to be examined, and the findings so far.
 private final class Examination: Sendable {
     private let state: Mutex<(remaining: ArraySlice<OrganizationEntry>, report: FindingReport)>
 

@@ -1,7 +1,8 @@
 import PostgresClient
 
 extension Doctor {
-    /// Reports schemas of the program that are missing, or belong to another role than the owner, which then reads nothing in them.
+    /// Reports schemas of the program that are missing, or belong to another role than `fieldseal_owner`, which then can't read
+    /// them.
     func owners(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -31,7 +32,7 @@ extension Doctor {
         }
     }
 
-    /// The findings of one part of the examination; a finding that says why, where it could not be done.
+    /// Runs one part of the examination. If the part fails, returns a finding with the reason.
     ///
     /// - Throws: ``PostgresError`` when the connection to the database is lost.
     func part(

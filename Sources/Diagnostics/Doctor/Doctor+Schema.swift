@@ -5,7 +5,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Reads how the schemas of this deployment should be, and reports differences in the schemas that organizations share.
+    /// Makes the reference for schemas, and reports how the shared schemas `config` and `cell` differ from it.
     func schemas(on connection: isolated PostgresConnection) throws -> (SchemaReference?, [Finding]) {
         let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
         do {
@@ -48,7 +48,7 @@ extension Doctor {
         return nil
     }
 
-    /// Reports an organization whose schema is not at the newest migration. Returns whether it is.
+    /// Whether an organization's schema is at the newest migration.
     func isNewest(_ organization: Organization) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             let rows = try connection.query(
@@ -100,7 +100,7 @@ extension Doctor {
         return findings
     }
 
-    /// Reports missing checks of cell tables, and old generations.
+    /// Reports missing CHECK constraints of cell tables, and old generations that were not dropped.
     func leaves(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let schema = organization.schema
         var findings: [Finding] = []

@@ -25,7 +25,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .error, "service-is-owner", "\(role) may act as fieldseal_owner, and remove guards",
-                    // A role of another name is the one that migrates, which needs the right.
+                    // A role with another name is the role for migrations, which needs the right.
                     advice: role == "fieldseal_service"
                         ? "REVOKE fieldseal_owner FROM \(role)"
                         : "set database to the service's role, fieldseal_service, and leave \(role) to migrationDatabase"))
@@ -39,7 +39,7 @@ extension Doctor {
         return try findings + passwordExpiry(on: connection)
     }
 
-    /// Reports a password of the connected role that has a date of expiry. From that date on the role can't connect.
+    /// Reports if the connected role's password has an expiry date. From that date on, the role can't connect.
     func passwordExpiry(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -55,7 +55,8 @@ extension Doctor {
         }
     }
 
-    /// Reports what running servers refuse. A server remembers newer states than the database may have.
+    /// Reports organizations that running servers refuse. A server may remember a newer attested state than the database has,
+    /// after a restore.
     func refusals(on connection: isolated PostgresConnection) throws -> [Finding] {
         try ServerPresence.refusals(on: connection).map { refusal in
             Finding(
@@ -87,7 +88,7 @@ extension Doctor {
         }
     }
 
-    /// Checks the database's encoding and locale, and that the owner may see what the checks need.
+    /// Checks the database's encoding and locale, and that the owner has the rights that the checks need.
     func database(on connection: isolated PostgresConnection) throws -> [Finding] {
         let encoding: String = try connection.query("SELECT current_setting('server_encoding')")[0].decode(0)
         guard encoding == "UTF8" else {

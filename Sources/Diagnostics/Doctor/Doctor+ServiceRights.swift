@@ -6,7 +6,7 @@ import Tenancy
 extension Doctor {
     /// Reports each right of the program's migrations that the service's role lacks: on `config`, on `cell` and on every organization.
     ///
-    /// It checks what the role may do in effect, also through another role or PUBLIC.
+    /// It checks effective rights, including those through another role or PUBLIC.
     func serviceRights(on connection: isolated PostgresConnection) throws -> [Finding] {
         let registry = OrganizationRegistry(conninfo: administrativeConninfo, kek: deployment.kek, policy: deployment.policy)
         let reference: SchemaReference
@@ -55,7 +55,7 @@ private struct ServiceRight {
         column = parts.count > 1 ? String(parts[1]) : ""
     }
 
-    /// A finding for each of these rights that the service's role does not have. Objects that do not exist are left out.
+    /// A finding for each of these rights that the service's role lacks. Objects that do not exist are left out.
     static func missing(_ rights: [ServiceRight], on connection: isolated PostgresConnection) throws -> [Finding] {
         let values: [[String]] = [rights.map(\.privilege), rights.map(\.schema), rights.map(\.object), rights.map(\.column)]
         let rows = try connection.query(Self.statement, values.map { .text(arrayLiteral($0)) } + [.text(role)])

@@ -1,7 +1,7 @@
 import PostgresClient
 
-// Objects that SQL can change outside of the program's schemas and that affect them: roles, settings, rights to the database,
-// publications, and functions of PostgreSQL itself.
+// Checks of objects outside of the program's schemas that affect these: roles, settings, rights to the database, publications,
+// and functions of PostgreSQL itself.
 extension Doctor {
     /// Checks that roles, settings and PostgreSQL's own objects do not disable the guards.
     func surroundings(on connection: isolated PostgresConnection) throws -> [Finding] {
@@ -10,7 +10,8 @@ extension Doctor {
             + privileges(on: connection)
     }
 
-    /// Reports roles, databases and servers whose settings switch guards off. Only a session may do so, for itself.
+    /// Reports settings of roles, databases or the server that switch guards off. Only single sessions may switch them off, for
+    /// maintenance.
     private func guardSettings(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -115,7 +116,7 @@ extension Doctor {
         }
     }
 
-    /// What is in `pg_catalog` and is not PostgreSQL's own: type, identity and extension. PostgreSQL's own have ids below 16384.
+    /// SQL for foreign objects in `pg_catalog`: type, identity and extension. PostgreSQL's own objects have oids below 16384.
     private static let foreignObjects = """
         WITH foreign_object AS (
             SELECT 'pg_proc'::regclass AS class, p.oid FROM pg_proc AS p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.oid >= 16384

@@ -8,22 +8,22 @@ package import Tenancy
 /// Examines a deployment and reports problems. It changes nothing.
 package struct Doctor: Sendable {
     let deployment: Deployment
-    /// A connection for what only an owner or a superuser may see.
+    /// The connection string for checks that only the owner or a superuser can do.
     let administrativeConninfo: String
     let keyFiles: KeyFileCheck
     let allowedLag: Int
     /// Whether the settings name a receiver of security events.
     let shipsEvents: Bool
-    /// What the program finds besides, such as certificates that expire.
+    /// Returns findings of the program outside of the database, such as certificates that expire.
     private let besides: @Sendable () -> [Finding]
 
     /// - Parameters:
     ///   - administrativeConninfo: The connection string that migrations use.
-    ///   - kekFile: The path of the key-encryption key; nil where it comes from elsewhere.
-    ///   - kekCopyFile: The path of its copy, where the deployment says that there is one.
+    ///   - kekFile: The path of the key-encryption key's file; nil if the key does not come from a file.
+    ///   - kekCopyFile: The path of the file's copy; nil if the settings name none.
     ///   - allowedLag: How far a replica may be behind, in MiB of write-ahead log.
     ///   - shipsEvents: Whether the settings name a receiver of security events.
-    ///   - besides: What else is found, which the database does not know.
+    ///   - besides: Returns findings that do not come from the database.
     package init(
         _ deployment: Deployment, administrativeConninfo: String, kekFile: String?, kekCopyFile: String?, allowedLag: Int = 64,
         shipsEvents: Bool = false,
@@ -37,11 +37,11 @@ package struct Doctor: Sendable {
         self.besides = besides
     }
 
-    /// Every finding about the deployment, and about one organization or all of them.
+    /// All findings about the deployment, and about one organization or all of them.
     ///
     /// - Parameters:
     ///   - name: The organization; nil for all.
-    ///   - opensCells: Whether to open every cell too.
+    ///   - opensCells: Whether to open every cell, and verify all security events and audit entries.
     ///   - limit: How many findings of each code are kept at most.
     /// - Throws: ``PostgresError`` when the database is unreachable; ``FieldsealError`` `.noResource` for an unknown organization.
     package func report(organization name: String? = nil, opensCells: Bool, limit: Int) async throws -> FindingReport {
@@ -81,9 +81,9 @@ package struct Doctor: Sendable {
         name == nil || finding.subject == name || finding.subject == Finding.deployment
     }
 
-    /// What concerns no single organization.
+    /// Findings about the deployment as a whole.
     ///
-    /// - Parameter name: The organization besides which others are not reported; nil for all.
+    /// - Parameter name: If set, findings that name another organization are left out; nil for all.
     private func wholeDeployment(_ name: String?, on connection: PostgresConnection) async throws -> [Finding] {
         var findings = try await part("the service's role") { try await deployment.pool.withConnection { try service(on: $0) } }
         findings += try await part("the running servers") { try await deployment.pool.withConnection { try refusals(on: $0) } }
@@ -119,7 +119,7 @@ package struct Doctor: Sendable {
         return Self.sorted(try await mine + keyFiles.findings() + key(of: organization) + besides())
     }
 
-    /// Findings among an organization's records, as the service's own role sees them. The cost grows with the number of records.
+    /// Findings about an organization's records, as the service's own role sees them. The cost grows with the number of records.
     package func findingsAmongRecords(of organization: Organization) async throws -> [Finding] {
         let found = try await deployment.pool.withConnection { connection in
             try events(of: organization, .recent(limit: Self.recentEvents), on: connection)
@@ -132,7 +132,7 @@ package struct Doctor: Sendable {
     /// How many of the newest security events and entries of the audit are verified.
     private static let recentEvents = 5_000
 
-    /// The differences between an organization's schema and the program's migrations, for a schema that was imported.
+    /// The differences between an organization's schema and the program's migrations. Used for an imported schema.
     package func definitions(of organization: Organization) async throws -> [Finding] {
         let connection = try await connect()
         let findings = try await connection.run { connection in
@@ -188,7 +188,7 @@ package struct Doctor: Sendable {
         return findings
     }
 
-    /// A name that an organization got before the service refused it, or by SQL.
+    /// Reports a reserved name, which an organization got by SQL or from an earlier version.
     private static func name(of organization: Organization) -> [Finding] {
         guard Organization.isOfService(organization.name) else { return [] }
         return [

@@ -37,7 +37,7 @@ package struct Finding: Sendable, Equatable {
         self.advice = advice
     }
 
-    /// The same finding about one of several databases.
+    /// This finding with a database's name in its subject, for a deployment of several databases.
     func named(_ database: String) -> Finding {
         Finding(severity, code, subject == Self.deployment ? database : "\(database)/\(subject)", message, advice: advice)
     }

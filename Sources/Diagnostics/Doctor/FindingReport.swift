@@ -1,6 +1,6 @@
 /// The doctor's findings in bounded size: some findings of each code, and the number of findings of each code.
 ///
-/// What is kept is spread over the organizations, so that one with many findings hides no other.
+/// The kept findings are spread over the organizations, so that an organization with many findings does not hide another's.
 package struct FindingReport: Sendable {
     /// How often one code was found.
     package struct Total: Sendable {
@@ -36,7 +36,7 @@ package struct FindingReport: Sendable {
 
     /// Adds the findings of one database.
     ///
-    /// - Parameter database: Its name if there are several. It becomes the subject of findings about the deployment.
+    /// - Parameter database: The database's name, if there are several. It becomes the subject of findings about the deployment.
     package mutating func add(_ other: FindingReport, of database: String?) {
         organizations += other.organizations
         for findings in other.kept.values {
@@ -56,7 +56,7 @@ package struct FindingReport: Sendable {
         }
     }
 
-    /// Keeps a finding if there is room, or instead of one of the subject that has the most.
+    /// Keeps a finding. If there is no room, it may replace a finding of the subject that has the most.
     private mutating func keep(_ finding: Finding) {
         var findings = kept[finding.code, default: []]
         guard !findings.contains(finding) else { return }

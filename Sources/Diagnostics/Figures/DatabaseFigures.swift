@@ -6,10 +6,10 @@ import Records
 import Synchronization
 import Tenancy
 
-/// The metrics of one database: keys, events, queues. It is queried at most once in ten seconds.
+/// The metrics of one database: keys, events, queues. The database is queried at most once in ten seconds.
 ///
-/// One statement reads what `config` has about all organizations. Figures from the organizations' own schemas are read from
-/// ``visitLimit`` organizations at a time, first from those with recent writes. The others keep their last figures.
+/// One statement reads the figures of all organizations from `config`. Figures in the organizations' own schemas are read for
+/// ``visitLimit`` organizations at a time, first for those with recent writes. The others keep their last figures.
 final class DatabaseFigures: Sendable {
     /// The figures of an organization in `config`.
     struct Entry: Sendable {
@@ -18,7 +18,7 @@ final class DatabaseFigures: Sendable {
         let keyChangedOn: Date
         let isKeyThere: Bool
         let events: Int
-        /// Events that the receiver outside of the database has not acknowledged; 0 where none ever acknowledged one.
+        /// Events that the external receiver has not acknowledged; 0 if no receiver ever acknowledged one.
         let unsentEvents: Int
     }
 
@@ -26,10 +26,11 @@ final class DatabaseFigures: Sendable {
     struct Content: Sendable {
         let pendingEvents: Int
         let waitingEmails: Int
-        /// Active mailboxes whose last turn of a router, or last test, failed.
+        /// Active mailboxes for which the last turn of a router, or the last test, failed.
         let failingMailboxes: Int
         let cells: Int
-        /// When the key was shown last, when an event that SQL had inserted was refused last, and when an event was lost last. Nil for never.
+        /// When the key was last shown, when an event that SQL had inserted was last refused, and when an event was last lost.
+        /// Nil for never.
         let keyShownOn: Date?
         let eventRefusedOn: Date?
         let eventLostOn: Date?
@@ -86,7 +87,8 @@ final class DatabaseFigures: Sendable {
             reading.servers = try ServerPresence.running(on: connection).count
             reading.isReachable = true
             reading.on = .now
-            // Limits the queries to a twentieth of a connection's time.
+            // Keeps the figures for 20 times as long as reading them took, so that queries occupy a connection for at most a
+            // twentieth of the time.
             reading.lifetime = max(Self.lifetime, (.now - start) * 20)
             return reading
         }
@@ -149,11 +151,12 @@ final class DatabaseFigures: Sendable {
         }
     }
 
-    /// The part of a column's values that are NULL, of one column: a join would read the statistics of all organizations.
+    /// SQL for the fraction of a column's values that are NULL. A subquery for a single column, because a join would read the
+    /// statistics of all organizations.
     private static let nullFraction =
         "SELECT max(s.null_frac) FROM pg_stats AS s WHERE (s.schemaname, s.tablename, s.attname) = ($2::name, c.relname, a.attname)"
 
-    /// An SQL expression for the time of the newest event of a kind. A request for the key that was refused does not count.
+    /// An SQL expression for the time of the newest event of a kind. For reads of the key, only successful ones count.
     private static func newest(_ kind: SecurityEvent.Kind, in schema: String) -> String {
         let outcome = kind == .keyRead ? " AND outcome = '\(SecurityEvent.Outcome.succeeded.rawValue)'" : ""
         return """

@@ -16,10 +16,10 @@ package final class DeploymentFigures: Sendable {
 
     /// By the database's name; empty if there is only one database.
     private let databases = Mutex<[String: DatabaseFigures]>([:])
-    /// The names of several databases, also of those that were not reached yet; nil if there is one.
+    /// The names of several databases, including those that were not reached yet; nil if there is one.
     private let names: [String]?
 
-    /// Organizations of which each figure is shown: those in which it stands out.
+    /// How many organizations each figure shows: those with the most notable values.
     private static let shown = 100
 
     /// - Parameter names: The names of several databases; nil if there is one.
@@ -94,7 +94,7 @@ package final class DeploymentFigures: Sendable {
             })
     }
 
-    /// Adds what the server itself knows, also while a database does not respond.
+    /// Adds the organizations that this server refuses, which it knows even while a database does not respond.
     private func writeRefusals(by databases: [(key: String, value: DatabaseFigures)], to text: inout MetricsText) {
         let refused = databases.map { ($0.key, $0.value.deployment.stateRefusals.all.keys) }
         text.gauge(
@@ -170,7 +170,7 @@ package final class DeploymentFigures: Sendable {
         gauge("mailboxes_failing", "Mailboxes that no mail is fetched for or sent from.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.failingMailboxes) }
         }
-        // The database has the events of commands too, which no server counts.
+        // This figure is read from the database, because that also has the events of commands, which no server counts.
         gauge("key_shown_timestamp_seconds", "When the key was shown last.", of: lines, to: &text, first: >) {
             $0.content?.keyShownOn?.timeIntervalSince1970
         }

@@ -3,7 +3,7 @@ import PostgresClient
 /// The contents of a schema as lines of text. The lines do not depend on the schema's name, the key version in force or
 /// PostgreSQL's version. So two schemas that the same migrations made have the same lines.
 struct SchemaDescription: Sendable {
-    /// One object, one right to it, or one of its states.
+    /// One object, a right to an object, or an object's state.
     struct Line: Sendable, Hashable {
         let kind: String
         let name: String
@@ -18,7 +18,7 @@ struct SchemaDescription: Sendable {
     ///
     /// - Parameters:
     ///   - keyVersion: The key version whose cell tables are described. Those of other versions are left out.
-    ///   - isDetailed: Whether the lines are wanted too, not only their digest.
+    ///   - isDetailed: Whether to return the lines, and not only their digest.
     init(of schema: String, keyVersion: Int?, isDetailed: Bool, on connection: isolated PostgresConnection) throws {
         let parameters: [PostgresParameter] = [.text(schema), .int32(keyVersion.map(Int32.init))]
         let digest = try connection.query(
@@ -113,10 +113,11 @@ struct SchemaDescription: Sendable {
           FROM relation AS r JOIN pg_policy AS p ON p.polrelid = r.oid
         """
 
-    /// Generations that a key change makes and drops are left out. Triggers of foreign keys are covered by their constraint.
+    /// Leaves out generations that a key change makes and drops, and triggers of foreign keys, because their constraints are
+    /// described.
     ///
-    /// `pg_get_triggerdef` reads the functions of the trigger's name in all schemas, and the process keeps them. So only conditions are
-    /// printed by it, with the fewest parentheses, because a restored dump has fewer of them.
+    /// `pg_get_triggerdef` reads the functions of that name in all schemas, and the backend caches them. So it is used only for a
+    /// trigger's condition. It prints with the fewest parentheses, because a restored dump has fewer of them.
     private static let triggers = """
         SELECT 'trigger', r.relname || '.' || t.tgname,
                CASE WHEN t.tgqual IS NOT NULL THEN replace(pg_get_triggerdef(t.oid, true), ' ON ' || r.oid::regclass::text || ' ', ' ON its table ')

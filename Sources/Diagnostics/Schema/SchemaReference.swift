@@ -11,7 +11,7 @@ struct SchemaReference: Sendable {
     let config: SchemaDescription
     /// The audit settings that the migrations make.
     let auditSettings: Set<AuditSetting>
-    /// `cell` as it was found, and as its migrations make it.
+    /// The schema `cell`, as it is in the database, and as its migrations make it.
     let cell: (found: SchemaDescription, wanted: SchemaDescription)
 
     /// The scratch organization's name. No real organization can have it.
@@ -26,7 +26,7 @@ struct SchemaReference: Sendable {
         try registry.begin(on: connection)
         try connection.execute(withoutDefaultPrivileges)
         let found = try SchemaDescription(of: "cell", keyVersion: nil, isDetailed: true, on: connection)
-        // No other connection sees these names, since the transaction is rolled back.
+        // No other connection sees the new names, because the transaction is rolled back.
         try connection.execute("SET LOCAL fieldseal.maintenance = 'on'; ALTER SCHEMA config RENAME TO config__found")
         try MigrationRunner.applyAll(to: .config, on: connection)
         let config = try SchemaDescription(of: "config", keyVersion: nil, isDetailed: true, on: connection)
@@ -46,7 +46,7 @@ extension Doctor {
         let config = try SchemaDescription(of: "config", keyVersion: nil, isDetailed: true, on: connection)
         var findings = Self.findings(
             SchemaDifference.list(config, against: reference.config), in: "config", about: Finding.deployment)
-        // The functions of bootstrap.sql and recovery.sql belong to no migration. They are compared below.
+        // The functions of bootstrap.sql and recovery.sql belong to no migration, so `cellFunctions` compares them.
         let changed = SchemaDifference.list(reference.cell.found, against: reference.cell.wanted)
         findings += Self.findings(changed, in: "cell", about: Finding.deployment)
         return try findings + cellFunctions(on: connection) + hiddenObjects(on: connection) + eventTriggers(on: connection)
@@ -130,8 +130,8 @@ extension Doctor {
 
     // MARK: What bootstrap.sql and recovery.sql make
 
-    /// Functions of `cell` that no file of the program makes, or whose body differs from the file's. They are not found by
-    /// `pg_depend`, from which a superuser can delete.
+    /// Reports functions of `cell` that no file of the program makes, or whose body differs from the file's. It does not use
+    /// `pg_depend`, because a superuser can delete rows from that.
     private func cellFunctions(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -163,8 +163,8 @@ extension Doctor {
         }
     }
 
-    /// Objects without the row of `pg_depend` that names their schema. The comparisons find objects by it, and a superuser can
-    /// delete it.
+    /// Reports objects that lack the row in `pg_depend` with their schema. The comparisons find objects by that row, and a
+    /// superuser can delete it.
     private func hiddenObjects(on connection: isolated PostgresConnection) throws -> [Finding] {
         func without(_ catalog: String, _ schema: String) -> String {
             """
@@ -190,7 +190,7 @@ extension Doctor {
         }
     }
 
-    /// Event triggers of the program that were replaced, and foreign ones.
+    /// Reports event triggers of the program that were replaced, and foreign event triggers.
     private func eventTriggers(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """

@@ -44,7 +44,7 @@ extension EmailDelivery {
     /// The newest e-mail of the last 90 days with the same subject, ignoring prefixes such as Re:, and with at least two of the
     /// same people.
     private func smartMatch(_ email: IncomingEmail, _ place: Place, on connection: isolated PostgresConnection) throws -> UUID? {
-        let people = ([email.from] + email.to + email.cc).flatMap(EmailAddressRule.forms)
+        let people = ([email.from] + email.to + email.cc).flatMap { EmailAddressRule.forms($0.address) }
         let key = organization.qualified("subject_key")
         return try candidate(of: place, on: connection) { bind in
             let (subject, people) = (bind(.text(email.subject.cut(to: EntityDefinition.emailSubjectUnits))), bind(.texts(people)))

@@ -7,12 +7,19 @@ import Tenancy
 extension EmailDelivery {
     /// The database's data about an e-mail.
     struct Facts {
-        /// Whether it was delivered before.
-        let isRecord: Bool
+        /// Its record, if it was delivered before.
+        let record: StoredRecord?
         /// Whether the mailbox sent it.
         let isOwn: Bool
         /// The filters of its recipients; empty if it has none here.
         let filters: Set<Filter>
+    }
+
+    /// A record that exists.
+    struct StoredRecord {
+        let id: UUID
+        /// Whether it lacks a part of the message.
+        let isIncomplete: Bool
     }
 
     /// `incomingemailfilteringmethod`: which e-mails of a user or a queue become records. A queue that ignores
@@ -29,17 +36,19 @@ extension EmailDelivery {
         about emails: [IncomingEmail], _ mailbox: UUID?, on connection: isolated PostgresConnection
     ) throws -> [Facts] {
         let organization = session.organization
-        let addresses = emails.map { email in (email.to + email.cc + email.bcc).flatMap(EmailAddressRule.forms) }
+        let addresses = emails.map { email in (email.to + email.cc + email.bcc).flatMap { EmailAddressRule.forms($0.address) } }
         let groups = Array(Set(addresses))
         let filters = Self.recipientFilters(in: organization)
-        let senders = emails.map { EmailAddressRule.forms($0.from) }
-        let ids = emails.map { $0.recordID(organization: organization.id, mailbox: mailbox ?? organization.id) }
+        let senders = emails.map { EmailAddressRule.forms($0.from.address) }
+        let place = mailbox ?? organization.id
+        let ids = emails.map { $0.recordID(organization: organization.id, mailbox: place) }
+        let earlier = emails.map { $0.earlierRecordID(organization: organization.id, mailbox: place) }
         var questions: [(sql: String, parameters: [PostgresParameter])] = [
             (
                 Self.knownMessages(in: organization),
                 [
-                    .uuid(mailbox), .uuids(ids), .texts(emails.map(\.messageID)), .texts(senders.map { $0.first ?? "" }),
-                    .texts(senders.map { $0.last ?? "" }),
+                    .uuid(mailbox), .uuids(ids), .uuids(earlier), .texts(emails.map(\.messageID)),
+                    .texts(senders.map { $0.first ?? "" }), .texts(senders.map { $0.last ?? "" }),
                 ]
             )
         ]
@@ -50,20 +59,48 @@ extension EmailDelivery {
             filtersOfGroup[group] = Set(try answer.map { try $0.decode(0, as: Int.self) }.compactMap(Filter.init))
         }
         return try zip(addresses, answers[0]).map { group, row in
-            Facts(isRecord: try row.decode("is_record"), isOwn: try row.decode("is_own"), filters: filtersOfGroup[group] ?? [])
+            let record: UUID? = try row.decodeIfPresent("record")
+            return Facts(
+                record: try record.map { StoredRecord(id: $0, isIncomplete: try row.decode("is_incomplete")) },
+                isOwn: try row.decode("is_own"), filters: filtersOfGroup[group] ?? [])
         }
     }
 
-    /// Whether messages are records already, and whether the mailbox sent them, in order. $1 is the mailbox, $2 the ids of the
-    /// records, $3 the Message-IDs, $4 and $5 the forms of the senders' addresses.
+    /// The messages of these ids whose records are complete.
+    func complete(_ ids: [UUID], on connection: isolated PostgresConnection) throws -> Set<UUID> {
+        let organization = session.organization
+        let rows = try connection.query(
+            """
+            SELECT e.activityid FROM \(organization.qualified("email")) AS e
+             WHERE e.activityid = ANY ($1) AND NOT \(Self.isIncomplete("e", in: organization))
+            """, [.uuids(ids)])
+        return Set(try rows.map { try $0.decode(0) })
+    }
+
+    /// Whether a record lacks a part of its message: it says that something is left out or cut, and the message is not beside it.
+    private static func isIncomplete(_ email: String, in organization: Organization) -> String {
+        """
+        (coalesce(\(email).notifications, 0) IN (\(IncomingRecord.Notification.lacksFiles.rawValue), \(IncomingRecord.Notification.isCut.rawValue))
+            AND NOT EXISTS (SELECT FROM \(organization.qualified("activitymimeattachment")) AS a
+                             WHERE a.objectid = \(email).activityid AND a.mimetype = '\(IncomingEmail.Attachment.typeOfOriginal)'
+                               AND a.subject IS NOT NULL))
+        """
+    }
+
+    /// The records of messages that are there already, and whether the mailbox sent them, in order. $1 is the mailbox, $2 the ids of
+    /// the records, $3 those that versions before gave them, $4 the Message-IDs, $5 and $6 the forms of the senders' addresses.
     private static func knownMessages(in organization: Organization) -> String {
         """
-        SELECT EXISTS (SELECT FROM \(organization.qualified("email")) WHERE activityid = asked.id) AS is_record,
+        SELECT known.activityid AS record, known.is_incomplete,
                EXISTS (SELECT FROM \(organization.qualified("email")) AS e
                          JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $1
                         WHERE asked.messageid <> '' AND e.directioncode AND lower(e.messageid) = lower(asked.messageid)
                           AND lower(m.emailaddress) IN (asked.sender, asked.other)) AS is_own
-          FROM unnest($2, $3, $4, $5) WITH ORDINALITY AS asked (id, messageid, sender, other, number)
+          FROM unnest($2, $3, $4, $5, $6) WITH ORDINALITY AS asked (id, earlier, messageid, sender, other, number)
+          LEFT JOIN LATERAL (
+                SELECT e.activityid, \(isIncomplete("e", in: organization)) AS is_incomplete
+                  FROM \(organization.qualified("email")) AS e WHERE e.activityid IN (asked.id, asked.earlier)
+                 ORDER BY e.activityid <> asked.id LIMIT 1) AS known ON true
          ORDER BY asked.number
         """
     }

@@ -30,7 +30,10 @@ package struct EmailDelivery: Sendable {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 let facts = try facts(about: [email], mailbox, on: connection)[0]
-                return try verdict(on: email, facts, place(of: mailbox, on: connection), on: connection)
+                let place = try place(of: mailbox, on: connection)
+                let verdict = try verdict(on: email, facts, place, on: connection)
+                if verdict.isDelivered { try email.requireFit(in: place) }
+                return verdict
             }
         }
     }
@@ -38,24 +41,32 @@ package struct EmailDelivery: Sendable {
     /// The result for an e-mail: the id of its record, if there is one, and the verdict.
     package typealias Delivery = (id: UUID?, verdict: IncomingVerdict)
 
-    /// Makes a record of an e-mail. A second delivery is a duplicate, and changes nothing.
+    /// Makes a record of all of an e-mail. A second delivery is a duplicate, and changes nothing.
     ///
     /// - Parameters:
     ///   - mailbox: The mailbox that received it.
     ///   - host: The lease of the router; nil for an administrator, who needs none. One that is named must hold.
     /// - Returns: The record's id, and the verdict.
     package func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> Delivery {
-        try await deliverIncomingEmails([email], mailbox: mailbox, host: host, needsLease: host != nil)[0]
+        try await deliver([email], of: .program, mailbox: mailbox, host: host)[0]
     }
 
-    /// The same for several e-mails of one mailbox, in one transaction.
-    package func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?, needsLease: Bool = false)
-        async throws
-        -> [Delivery]
-    {
-        return try await deployment.pool.withConnection { connection in
+    /// The same for several e-mails of one mailbox, in one transaction. What does not fit is left out, and the verdict says so.
+    package func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID, host: String) async throws -> [Delivery] {
+        try await deliver(emails, of: .router, mailbox: mailbox, host: host)
+    }
+
+    /// Who delivers e-mails. A router keeps on the mail server what a record has no room for.
+    private enum Deliverer {
+        case program, router
+    }
+
+    private func deliver(
+        _ emails: [IncomingEmail], of deliverer: Deliverer, mailbox: UUID?, host: String?
+    ) async throws -> [Delivery] {
+        try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
-                if needsLease || caller.role != .systemAdministrator {
+                if caller.role != .systemAdministrator || deliverer == .program && host != nil {
                     guard let mailbox, let host else {
                         throw FieldsealError(
                             .payloadDoesNotFit, "A router delivers to a mailbox that it has leased: MailboxId and HostId.")
@@ -63,7 +74,7 @@ package struct EmailDelivery: Sendable {
                     try session.renewLease(mailbox, host, for: .delivering, on: connection)
                 }
                 let place = try place(of: mailbox, on: connection)
-                var batch = IncomingBatch(self, mailbox, place)
+                var batch = IncomingBatch(self, mailbox, place, refusesLoss: deliverer == .program)
                 return try batch.deliver(emails, on: connection)
             }
         }
@@ -111,8 +122,8 @@ package struct EmailDelivery: Sendable {
         on email: IncomingEmail, _ facts: Facts, _ place: Place, on connection: isolated PostgresConnection
     ) throws -> IncomingVerdict {
         func no(_ reason: IncomingVerdict.Reason) -> IncomingVerdict { IncomingVerdict(isDelivered: false, reason: reason) }
-        guard EmailAddressRule.isSender(email.from) else { return no(.badSender) }
-        if facts.isRecord { return no(.duplicate) }
+        guard EmailAddressRule.isSender(email.from.address) else { return no(.badSender) }
+        if facts.record != nil { return no(.duplicate) }
         // The mailbox received a copy of an e-mail that it sent.
         if facts.isOwn { return no(.ownMessage) }
         guard !facts.filters.isEmpty else { return no(.noRecipient) }
@@ -122,7 +133,7 @@ package struct EmailDelivery: Sendable {
         }
         if parent != nil { return yes(correlation == .trackingToken ? .tokenMatched : .senderAccepted) }
         if facts.filters.contains(.all) { return yes(.recipientAcceptsAll) }
-        if facts.filters.contains(.knownSenders), try isKnown(email.from, on: connection) { return yes(.senderAccepted) }
+        if facts.filters.contains(.knownSenders), try isKnown(email.from.address, on: connection) { return yes(.senderAccepted) }
         return no(hasToken ? .tokenUnmatched : .unknown)
     }
 

@@ -13,14 +13,16 @@ struct IncomingBatch {
     private let delivery: EmailDelivery
     private let mailbox: UUID?
     private let place: EmailDelivery.Place
+    /// Whether an e-mail of which a record would lack something is refused.
+    private let refusesLoss: Bool
     private var results: [EmailDelivery.Delivery] = []
-    /// Records that are not written yet, each with the index of its result.
-    private var unwritten: [(index: Int, record: IncomingRecord)] = []
+    /// Records that are not written yet.
+    private var unwritten: [IncomingRecord] = []
     /// The records of this batch.
     private var ids: Set<UUID> = []
 
-    init(_ delivery: EmailDelivery, _ mailbox: UUID?, _ place: EmailDelivery.Place) {
-        (self.delivery, self.mailbox, self.place) = (delivery, mailbox, place)
+    init(_ delivery: EmailDelivery, _ mailbox: UUID?, _ place: EmailDelivery.Place, refusesLoss: Bool) {
+        (self.delivery, self.mailbox, self.place, self.refusesLoss) = (delivery, mailbox, place, refusesLoss)
     }
 
     /// Delivers them in order.
@@ -37,33 +39,46 @@ struct IncomingBatch {
     private mutating func deliver(
         _ email: IncomingEmail, _ facts: EmailDelivery.Facts, on connection: isolated PostgresConnection
     ) throws {
-        if unwritten.contains(where: { email.mayAnswer($0.record.email, in: place) }) { try write(on: connection) }
+        if unwritten.contains(where: { email.mayAnswer($0.email, in: place) }) { try write(on: connection) }
         let organization = delivery.session.organization
         let id = email.recordID(organization: organization.id, mailbox: mailbox ?? organization.id)
-        let verdict = try delivery.verdict(on: email, facts, place, on: connection)
-        guard verdict.isDelivered, ids.insert(id).inserted else {
-            let isDuplicate = verdict.isDelivered || verdict.reason == .duplicate
-            return results.append(isDuplicate ? Self.duplicate(id) : (nil, verdict))
+        var verdict = try delivery.verdict(on: email, facts, place, on: connection)
+        if verdict.reason == .duplicate, let known = facts.record {
+            return results.append(Self.duplicate(known.id, isIncomplete: known.isIncomplete))
         }
+        guard verdict.isDelivered else { return results.append((nil, verdict)) }
+        guard ids.insert(id).inserted else {
+            // It came in this batch before.
+            let isIncomplete = results.first { $0.id == id }?.verdict.isIncomplete ?? true
+            return results.append(Self.duplicate(id, isIncomplete: isIncomplete))
+        }
+        if refusesLoss { try email.requireFit(in: place) }
         var regarding: (id: UUID, type: String)?
         if let parent = verdict.parent { regarding = try delivery.countAnswer(to: parent, on: connection) }
-        unwritten.append((results.count, delivery.record(of: email, id, mailbox, place, verdict, regarding)))
+        let record = delivery.record(of: email, id, mailbox, place, verdict, regarding)
+        verdict.isIncomplete = record.isIncomplete
+        unwritten.append(record)
         results.append((id, verdict))
     }
 
     private mutating func write(on connection: isolated PostgresConnection) throws {
         guard !unwritten.isEmpty else { return }
-        let statements = IncomingRecord.statements(for: unwritten.map(\.record), in: delivery.session.organization)
+        let statements = IncomingRecord.statements(for: unwritten, in: delivery.session.organization)
         let made = Set(try connection.pipeline(statements)[0].map { try $0.decode(0, as: UUID.self) })
-        for (index, record) in unwritten where !made.contains(record.id) {
-            // Another router delivered it first.
-            results[index] = Self.duplicate(record.id)
+        // Another router delivered these first, and may have left out more.
+        let others = Set(unwritten.map(\.id)).subtracting(made)
+        if !others.isEmpty {
+            let complete = try delivery.complete(Array(others), on: connection)
+            for index in results.indices {
+                guard let id = results[index].id, others.contains(id) else { continue }
+                results[index] = Self.duplicate(id, isIncomplete: !complete.contains(id))
+            }
         }
         unwritten = []
     }
 
-    private static func duplicate(_ id: UUID) -> EmailDelivery.Delivery {
-        (id, IncomingVerdict(isDelivered: false, reason: .duplicate))
+    private static func duplicate(_ id: UUID, isIncomplete: Bool) -> EmailDelivery.Delivery {
+        (id, IncomingVerdict(isDelivered: false, reason: .duplicate, isIncomplete: isIncomplete))
     }
 }
 

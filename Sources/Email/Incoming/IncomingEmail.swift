@@ -7,14 +7,12 @@ import Records
 /// An incoming e-mail, as a router parsed it.
 package struct IncomingEmail: Sendable {
     package var subject = ""
-    package var from = ""
-    package var to: [String] = []
-    package var cc: [String] = []
-    package var bcc: [String] = []
+    package var from = Person("")
+    package var to: [Person] = []
+    package var cc: [Person] = []
+    package var bcc: [Person] = []
     /// Where the author wants answers to go.
     package var replyTo: [String] = []
-    /// The names beside these addresses, by the addresses in lower case.
-    package var names: [String: String] = [:]
     package var messageID = ""
     package var inReplyTo: [String] = []
     /// The ids of References, oldest first.
@@ -32,13 +30,27 @@ package struct IncomingEmail: Sendable {
     package var omittedAttachments = 0
     /// SHA-256 of the message's bytes on the mail server.
     package var digest: [UInt8] = []
+    /// The digest by which a version before would have found its record; nil for a digest that was given.
+    package var earlierDigest: [UInt8]?
+
+    /// A sender or recipient.
+    package struct Person: Sendable {
+        /// Words in its place, for a sender without one.
+        package var address: String
+        /// The name beside the address in this place.
+        package var name: String?
+
+        package init(_ address: String, _ name: String? = nil) { (self.address, self.name) = (address, name) }
+    }
 
     /// One attachment.
     package struct Attachment: Sendable {
         package let name: String
-        package let type: String
+        package let type: String?
         /// Base64.
         package let body: String
+        /// Bytes before base64.
+        package let size: Int
         /// What the record does not show, if this attachment is the original message or its header. It is kept at any size.
         package let note: String?
         /// What a client says of it.
@@ -47,9 +59,10 @@ package struct IncomingEmail: Sendable {
         package let contentID: String?
 
         package init(
-            name: String, type: String, body: String, note: String? = nil, subject: String? = nil, contentID: String? = nil
+            name: String, type: String?, body: String, size: Int, note: String? = nil, subject: String? = nil,
+            contentID: String? = nil
         ) {
-            (self.name, self.type, self.body, self.note) = (name, type, body, note)
+            (self.name, self.type, self.body, self.size, self.note) = (name, type, body, size, note)
             self.subject = subject
             self.contentID = contentID
         }
@@ -57,11 +70,36 @@ package struct IncomingEmail: Sendable {
 
     package init() {}
 
-    /// Replaces the message's bytes if they are unknown.
+    /// Replaces the message's bytes if they are unknown: a digest of all that a record keeps.
     package var wordsDigest: [UInt8] {
-        var words = [messageID, from, subject, receivedOn.map { ISO8601.text($0) } ?? "", body] + to + cc + bcc
-        for attachment in attachments { words += [attachment.name, attachment.type, attachment.body] }
-        return Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
+        func list(_ words: [String]) -> [String] { ["\(words.count)"] + words }
+        var words = [messageID, subject, date, body, bodyType, "\(importance)", submittedBy ?? ""]
+        for people in [[from], to, cc, bcc] { words += list(people.flatMap { [$0.address, $0.name ?? ""] }) }
+        for texts in [replyTo, inReplyTo, references] { words += list(texts) }
+        for attachment in attachments {
+            words += [
+                attachment.name, attachment.type ?? "", attachment.body, attachment.subject ?? "", attachment.contentID ?? "",
+            ]
+        }
+        return Self.digest(of: words)
+    }
+
+    /// The same as versions before had it, without the kinds of recipients and other members. Records from then have ids of it.
+    ///
+    /// - Parameter messageID: As those versions read it.
+    package func earlierWordsDigest(messageID: String) -> [UInt8] {
+        var words = [messageID, from.address, subject, date, body]
+        words += (to + cc + bcc).map(\.address)
+        for attachment in attachments {
+            words += [attachment.name, attachment.type ?? "application/octet-stream", attachment.body]
+        }
+        return Self.digest(of: words)
+    }
+
+    private var date: String { receivedOn.map { ISO8601.text($0) } ?? "" }
+
+    private static func digest(of words: [String]) -> [UInt8] {
+        Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
     }
 
     /// The tracking token in its subject.
@@ -69,7 +107,14 @@ package struct IncomingEmail: Sendable {
 
     /// The id of its record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message. So the same message always has
     /// the same record, by any router and under any UID.
-    func recordID(organization: UUID, mailbox: UUID) -> UUID {
+    func recordID(organization: UUID, mailbox: UUID) -> UUID { Self.recordID(of: digest, organization, mailbox) }
+
+    /// The id of its record, if a version before made it.
+    func earlierRecordID(organization: UUID, mailbox: UUID) -> UUID {
+        Self.recordID(of: earlierDigest ?? digest, organization, mailbox)
+    }
+
+    private static func recordID(of digest: [UInt8], _ organization: UUID, _ mailbox: UUID) -> UUID {
         var hash = SHA256()
         hash.update(data: Data("fieldseal incoming e-mail".utf8))
         hash.update(data: Data(organization.bytes + mailbox.bytes + digest))

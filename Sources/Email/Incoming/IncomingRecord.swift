@@ -10,8 +10,16 @@ struct IncomingRecord {
     let id: UUID
     let email: IncomingEmail
     let draft: NewRecord
-    /// The attachments that are kept.
-    let attachments: [IncomingEmail.Attachment]
+    let files: IncomingFiles
+
+    /// Whether it lacks a part of the message.
+    var isIncomplete: Bool { !files.hasOriginal && (files.lacksSome || email.bodyIsCut) }
+
+    /// `notifications` of a record.
+    enum Notification: Int {
+        case none = 0
+        case lacksFiles, isCut
+    }
 
     /// The attributes in which records of one mailbox differ.
     private static let own: Set<String> = [
@@ -32,7 +40,7 @@ struct IncomingRecord {
         let references = rows.add(records.map { .text($0.references) }, named: "message_references")
         rows.fill("message_references", with: references)
         var statements = [rows.statement(in: organization), parties(of: records, organization)]
-        if records.contains(where: { !$0.attachments.isEmpty }) { statements.append(attachments(of: records, organization)) }
+        if records.contains(where: { !$0.files.kept.isEmpty }) { statements.append(attachments(of: records, organization)) }
         return statements
     }
 
@@ -42,10 +50,13 @@ struct IncomingRecord {
 
     /// The user or queue with the sender's address.
     private static func addSender(to rows: inout RecordRows, _ records: [IncomingRecord], _ organization: Organization) {
-        let forms = records.map { EmailAddressRule.isOne($0.email.from) ? EmailAddressRule.forms($0.email.from) : [] }
+        let forms = records.map { record in
+            let address = record.email.from.address
+            return EmailAddressRule.isOne(address) ? EmailAddressRule.forms(address) : []
+        }
         let address = rows.add(forms.map { .text($0.first) }, named: "sender_address")
         let other = rows.add(forms.map { .text($0.last) }, named: "sender_other")
-        let name = rows.add(records.map { .text($0.email.name(of: $0.email.from)) }, named: "sender_name")
+        let name = rows.add(records.map { .text($0.email.from.shownName) }, named: "sender_name")
         rows.join(holder(of: address, other, in: organization))
         rows.fill("emailsender", with: "coalesce(u.systemuserid, q.queueid)")
         rows.fill("emailsenderobjecttypecode", with: holderType)
@@ -72,16 +83,18 @@ struct IncomingRecord {
         var (ids, kinds, addresses, names): ([UUID], [Int64], [String], [String]) = ([], [], [], [])
         for record in records {
             let email = record.email
-            let people: [(Participation, [String])] = [
+            let people: [(Participation, [IncomingEmail.Person])] = [
                 (.to, email.to), (.cc, email.cc), (.bcc, email.bcc),
             ]
-            let recipients = people.flatMap { kind, addresses in addresses.filter(EmailAddressRule.isOne).map { (kind, $0) } }
+            let recipients = people.flatMap { kind, people in
+                people.filter { EmailAddressRule.isOne($0.address) }.map { (kind, $0) }
+            }
             // A sender without an address is a party too, because its text is all that identifies it.
-            for (kind, address) in ([(Participation.sender, email.from)] + recipients).prefix(EmailParts.limit) {
+            for (kind, person) in ([(Participation.sender, email.from)] + recipients).prefix(EmailParts.limit) {
                 ids.append(record.id)
                 kinds.append(Int64(kind.rawValue))
-                addresses.append(address)
-                names.append(email.name(of: address) ?? "")
+                addresses.append(person.address)
+                names.append(person.shownName ?? "")
             }
         }
         return (
@@ -105,7 +118,7 @@ struct IncomingRecord {
     private static func attachments(
         of records: [IncomingRecord], _ organization: Organization
     ) -> (sql: String, parameters: [PostgresParameter]) {
-        let all = records.flatMap { record in record.attachments.enumerated().map { (record.id, $0.offset + 1, $0.element) } }
+        let all = records.flatMap { record in record.files.kept.enumerated().map { (record.id, $0.offset + 1, $0.element) } }
         return (
             """
             INSERT INTO \(organization.qualified("activitymimeattachment")) (activitymimeattachmentid, objectid, objecttypecode,
@@ -119,25 +132,28 @@ struct IncomingRecord {
                 .uuids(all.map { _ in .timeOrdered() }), .uuids(all.map(\.0)), .int64s(all.map { Int64($0.1) }),
                 .texts(all.map(\.2.body)),
                 .texts(all.map { $0.2.name.cut(to: 255) }), .int64s(all.map { Int64($0.2.size) }),
-                .texts(all.map { $0.2.type.cut(to: 256) }), .texts(all.map { ($0.2.note ?? $0.2.subject)?.cut(to: 2_000) ?? "" }),
+                .texts(all.map { $0.2.type?.cut(to: 256) ?? "" }),
+                .texts(all.map { ($0.2.note ?? $0.2.subject)?.cut(to: 2_000) ?? "" }),
                 .texts(all.map { $0.2.contentID?.cut(to: 300) ?? "" }),
             ]
         )
     }
 }
 
-extension IncomingEmail {
-    /// The name beside an address; nil for none, or for one in which nothing can be seen.
-    fileprivate func name(of address: String) -> String? {
-        names[address.lowercased()].map { $0.cut(to: 400) }.flatMap { name in
+extension IncomingEmail.Person {
+    /// The name that a record has; nil for none, or for one in which nothing can be seen.
+    fileprivate var shownName: String? {
+        name.map { $0.cut(to: 400) }.flatMap { name in
             name.unicodeScalars.contains { !$0.properties.isWhitespace && String($0).isVisible } ? name : nil
         }
     }
+}
 
+extension IncomingEmail {
     /// The recipients that fit into a record's attribute, with `;` between them. The parties have all of them.
     fileprivate var shownRecipients: String {
-        var text = to.first ?? ""
-        for address in to.dropFirst() {
+        var text = to.first?.address ?? ""
+        for address in to.dropFirst().map(\.address) {
             guard text.utf16.count + 1 + address.utf16.count <= 500 else { break }
             text += ";\(address)"
         }
@@ -145,19 +161,7 @@ extension IncomingEmail {
     }
 }
 
-extension IncomingEmail.Attachment {
-    /// The size in bytes before base64.
-    fileprivate var size: Int { body.utf8.count / 4 * 3 }
-
-    /// Whether an organization keeps the attachment. It depends on the size, but the original of an incomplete record is always
-    /// kept.
-    fileprivate func fits(_ limit: Int) -> Bool { note != nil || size <= limit }
-}
-
 extension EmailDelivery {
-    /// The longest body in bytes.
-    private static let bodyLimit = 10 << 20
-
     /// Counts an answer at the e-mail that it answers.
     ///
     /// - Returns: The regarding record of that e-mail.
@@ -182,20 +186,17 @@ extension EmailDelivery {
         of email: IncomingEmail, _ id: UUID, _ mailbox: UUID?, _ place: Place, _ verdict: IncomingVerdict,
         _ regarding: (id: UUID, type: String)?
     ) -> IncomingRecord {
-        let kept = email.attachments.prefix(EmailParts.limit).filter { $0.fits(place.attachmentLimit) }
-        let body =
-            email.body.utf8.count <= Self.bodyLimit
-            ? email.body : String(decoding: email.body.utf8.prefix(Self.bodyLimit), as: UTF8.self)
-        let lacksAttachments = kept.count < email.attachments.count + email.omittedAttachments
-        let isCut = email.bodyIsCut || body.utf8.count < email.body.utf8.count
+        let files = IncomingFiles(email, limit: place.attachmentLimit)
+        let notification: IncomingRecord.Notification = files.lacksSome ? .lacksFiles : email.bodyIsCut ? .isCut : .none
         var values: [String: AttributeValue] = [
-            "subject": .text(email.subject.cut(to: EntityDefinition.emailSubjectUnits)), "description": .text(body.withoutNull),
+            "subject": .text(email.subject.cut(to: EntityDefinition.emailSubjectUnits)),
+            "description": .text(email.body.withoutNull),
             "mimetype": .text(email.bodyType),
             "directioncode": .bool(false), "statuscode": .int(EmailStatus.received.rawValue),
             "statecode": .int(EmailStatus.received.state), "messageid": .text(email.messageID.cut(to: 320)),
             "correlationmethod": .int(Int64(verdict.correlation.rawValue)), "ownerid": .id(place.owner),
-            "prioritycode": .int(Int64(email.importance)), "notifications": .int(lacksAttachments ? 1 : isCut ? 2 : 0),
-            "sender": .text(email.from), "torecipients": .text(email.shownRecipients),
+            "prioritycode": .int(Int64(email.importance)), "notifications": .int(Int64(notification.rawValue)),
+            "sender": .text(email.from.address), "torecipients": .text(email.shownRecipients),
         ]
         // As in every write, an empty text is none.
         values = values.filter { $0.value != .text("") }
@@ -203,7 +204,9 @@ extension EmailDelivery {
         if let reply = email.inReplyTo.first { values["inreplyto"] = .text(reply.cut(to: 320)) }
         if let date = email.receivedOn { values["senton"] = .date(date) }
         if let account = email.submittedBy, !account.isEmpty { values["submittedby"] = .text(account.cut(to: 250)) }
-        if let text = ReplyAddresses.text(email.replyTo, from: email.from) { values["activityadditionalparams"] = .text(text) }
+        if let text = ReplyAddresses.text(email.replyTo, from: email.from.address) {
+            values["activityadditionalparams"] = .text(text)
+        }
         if let mailbox { values["receivingmailboxid"] = .id(mailbox) }
         if let token = email.trackingToken { values["trackingtoken"] = .text(token) }
         if let parent = verdict.parent { values["parentactivityid"] = .id(parent) }
@@ -216,6 +219,6 @@ extension EmailDelivery {
             origin: .init(
                 organization: session.organization, user: session.caller.systemUserID ?? place.owner, businessUnit: place.unit,
                 delegate: session.caller.impersonation?.systemUserID))
-        return IncomingRecord(id: id, email: email, draft: draft, attachments: kept)
+        return IncomingRecord(id: id, email: email, draft: draft, files: files)
     }
 }

@@ -10,6 +10,8 @@ package struct IncomingVerdict: Sendable, Equatable {
     /// The e-mail that it answers.
     package var parent: UUID?
     package var correlation = Correlation.none
+    /// Whether its record lacks a part of the message, which the mail server has to keep.
+    package var isIncomplete = false
 
     /// Dataverse's numbers.
     package enum Reason: Int, Sendable {

@@ -106,7 +106,7 @@ extension MailboxLeases {
                 if !watching.ids.isEmpty {
                     _ = try connection.query(takingWatches, [name, .uuids(watching.ids), .texts(watching.revisions)])
                 }
-                // Those that ended without a word. What they watched is due until it is leased.
+                // Deletes routers that stopped without telling the service. Their mailboxes stay due until they are leased.
                 _ = try connection.query(
                     "DELETE FROM \(routers) WHERE seen_on < now() - interval '1 hour' OR seen_on > now() + interval '1 hour'", [])
                 return seen

@@ -7,9 +7,9 @@ import Tenancy
 
 /// Reads one entity's cells from the live generation, encrypts them again, and writes them to the new generation.
 ///
-/// Reading, encryption and writing overlap. Each connection has its own thread, with worker threads between them. Chunks go to the
-/// workers and return from them in turn, so the new generation has the order of the old one. The queues bound the memory,
-/// regardless of the number of cells.
+/// Reading, encryption and writing overlap: the two connections have their own threads, and worker threads encrypt. Chunks are
+/// given to the workers and taken back in the same order, so rows keep their order. Bounded queues limit the memory, regardless
+/// of the number of cells.
 struct CellBackfill: Sendable {
     let entity: EntityDefinition
     let organization: Organization
@@ -28,7 +28,7 @@ struct CellBackfill: Sendable {
 
     /// The approximate size of a chunk in bytes.
     private static let chunkLength = 1 << 18
-    /// How many chunks wait before and after each worker at most.
+    /// How many chunks may wait before each worker, and how many after it.
     private static let queueLength = 4
     /// The workers' nice value, from 0 to 19. Requests have priority over them.
     private static let niceness: Int32 = 10
@@ -51,7 +51,8 @@ struct CellBackfill: Sendable {
         do {
             written = try await writer.run { try write(from: lanes, on: $0) }
         } catch {
-            // The lane that stopped first has the cause. The others only find their queues closed.
+            // Stops all lanes, so that the other threads end too. A lane that failed earlier keeps its own error, which is the
+            // cause.
             for lane in lanes { lane.stop(error) }
             try? await reading
             throw lanes.lazy.compactMap(\.cause).first ?? error
@@ -101,8 +102,8 @@ struct CellBackfill: Sendable {
 
     private func write(from lanes: [Lane], on connection: isolated PostgresConnection) throws -> Int {
         let rows = CellRows(of: entity, in: organization, keyVersion: keys.newVersion)
-        // Chunks go to the lanes in turn. So when a lane ends, the lanes after it have no more chunks; each one is still read to its
-        // end.
+        // Chunks were given to the lanes in turn, so the first lane without another chunk marks the end. The other lanes are
+        // still read to their end.
         var open = lanes[...]
         return try connection.copyRows(into: rows.target) {
             while let lane = open.popFirst() {
@@ -115,7 +116,7 @@ struct CellBackfill: Sendable {
     }
 }
 
-/// The two queues of a worker.
+/// A worker's queue of chunks to encrypt, and its queue of encrypted chunks.
 private struct Lane: Sendable {
     let raw: BlockingQueue
     let sealed: BlockingQueue

@@ -23,10 +23,10 @@ struct CellCatchUp {
         self.rows = rows
     }
 
-    /// Removes notes from the list of changes, and copies the cells of their records in their current state.
+    /// Deletes notes from `cell_change`, and copies the cells of their records as they are now.
     ///
-    /// A change and its note are committed together, and the note is removed before the cell is read. So the cell is at least as
-    /// new as the note, and each later commit leaves another note.
+    /// A change and its note are committed together, and the note is deleted before the cell is read. So the cell that is read is
+    /// at least as new as the note. Each later commit leaves another note.
     ///
     /// - Returns: The number of notes that were removed.
     mutating func run(on connection: isolated PostgresConnection) throws -> Int {

@@ -3,7 +3,7 @@ package import Foundation
 package import Model
 import PostgresClient
 
-/// Decrypts cells of one entity under the old key and encrypts them under the new one. For one thread at a time.
+/// Decrypts cells of one entity under the old key and encrypts them under the new one. Only one thread at a time may use it.
 package final class CellResealer {
     private let entity: EntityDefinition
     private let organization: UUID
@@ -18,10 +18,10 @@ package final class CellResealer {
     /// How many rows were written.
     private(set) var rows = 0
     private(set) var unreadable: [UnreadableCell] = []
-    /// A change that tolerates unreadable cells still stops at more than this number, because then the cause is another one.
+    /// Even a key change that tolerates unreadable cells stops beyond this number: so many suggest that something else is wrong.
     private static let unreadableLimit = 100_000
 
-    /// - Parameter origin: The organization for which the cells were sealed; another one only for a clone.
+    /// - Parameter origin: The organization for which the cells were sealed. It differs from `organization` only for a clone.
     package init(_ entity: EntityDefinition, organization: UUID, origin: UUID? = nil, keys: KeyPair, toleratesUnreadable: Bool)
         throws
     {
@@ -56,7 +56,7 @@ package final class CellResealer {
         }
     }
 
-    /// Encrypts the cells of one record again; nil if it has none.
+    /// Encrypts the cells of one record again; nil for each attribute without a cell.
     package func reseal(_ old: [[UInt8]?], id: UUID) throws -> [[UInt8]?] {
         try old.enumerated().map { index, cell in
             guard let cell else { return nil }
@@ -65,7 +65,7 @@ package final class CellResealer {
         }
     }
 
-    /// - Returns: False when the cell does not open and that is tolerated. Then nothing was appended.
+    /// - Returns: False if the cell does not open and unreadable cells are tolerated. Then nothing was appended.
     private func reseal(
         _ cell: UnsafeRawBufferPointer,
         _ id: UUID,

@@ -3,7 +3,7 @@ package import Model
 package import PostgresClient
 package import Tenancy
 
-/// Where COPY finds the rows of an entity's generation, and what they look like: a key version, the record's id, and its cells.
+/// SQL to copy the rows of an entity's generation with COPY. A row has a key version, the record's id, and its cells.
 package struct CellRows: Sendable {
     private let columns: String
     private let partition: String
@@ -19,7 +19,7 @@ package struct CellRows: Sendable {
     /// A query for the id and the cells.
     package var query: String { "SELECT \(columns) FROM \(partition)" }
 
-    /// The same as a source for COPY.
+    /// The query as a source for COPY.
     var source: String { "(\(query))" }
 
     /// A target for COPY: the key version, the id and the cells.
@@ -33,7 +33,7 @@ package struct CellRows: Sendable {
 }
 
 extension BinaryCopyRows {
-    /// Begins a row of a generation. As many cells follow.
+    /// Begins a row of a generation. The caller must append `count` cells next.
     mutating func begin(cells count: Int, of record: UUID, keyVersion: Int32) {
         begin(fields: count + 2)
         append(keyVersion)

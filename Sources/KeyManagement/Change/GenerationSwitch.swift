@@ -29,9 +29,7 @@ struct GenerationSwitch: Sendable {
         let quarantined = unreadable.count + alsoUnreadable.count
         let details = "\(cells) cells" + (quarantined == 0 ? "" : ", \(quarantined) to quarantine")
         try AttestedState.change(of: organization, under: kek, on: connection) { change in
-            guard change.state.keyVersion == keys.oldVersion else {
-                throw FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
-            }
+            guard change.state.keyVersion == keys.oldVersion else { throw KeyChange.otherKey }
             change.setKey(version: keys.newVersion, fingerprint: keys.new.fingerprint)
             _ = try change.grant(row.grant)
             _ = try change.grant(
@@ -58,11 +56,13 @@ struct GenerationSwitch: Sendable {
         }
     }
 
-    /// - Parameter cells: Cells of one attribute.
+    /// - Parameter cells: Cells of one attribute, at least one.
     private func quarantine(together cells: [UnreadableCell], on connection: isolated PostgresConnection) throws {
-        guard let first = cells.first, let entity = EntityCatalog.entity(first.entity),
-            let flag = entity.isSetColumns[first.attribute]
-        else { return }
+        guard let first = cells.first else { return }
+        guard let entity = EntityCatalog.entity(first.entity), let flag = entity.isSetColumns[first.attribute] else {
+            throw FieldsealError(
+                .encryption, "\(first.entity).\(first.attribute) is not an encrypted attribute. The key was not changed.")
+        }
         let (attribute, id) = (quoteIdentifier(first.attribute), entity.idColumn)
         // A change of the flags is in the caller's name.
         _ = try connection.pipeline([

@@ -5,10 +5,10 @@ import PostgresClient
 import Tenancy
 
 extension KeyAdministration {
-    /// Changes the key. One transaction writes a new generation of all encrypted columns beside the live one, and switches to it.
-    /// Writers continue meanwhile, and wait only a few milliseconds at its end.
+    /// Changes the key. One transaction writes a new generation of all cells beside the live one, and switches to it. Writers
+    /// continue meanwhile, and wait only for a few milliseconds at its end.
     ///
-    /// Before the commit nothing has changed for any session. After it every cell is under the new key.
+    /// Before the commit, nothing has changed for any session. After the commit, every cell is under the new key.
     ///
     /// - Parameter text: The new key; nil for a generated one.
     package func changeKey(to text: String?, options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyChangeSummary {
@@ -44,7 +44,8 @@ extension KeyAdministration {
         return summary
     }
 
-    /// Rehearses a change: does everything but the switch, under a key that is discarded, and rolls back. No writer waits for it.
+    /// Rehearses a key change: does everything but the switch, under a key that is discarded, and rolls back. The rehearsal never
+    /// locks writers out for a switch.
     package func rehearseKeyChange(options: KeyChangeOptions = KeyChangeOptions()) async throws -> KeyRehearsalSummary {
         await sweepGenerations()
         let change = KeyChange(
@@ -59,7 +60,8 @@ extension KeyAdministration {
         return summary
     }
 
-    /// Records any failure, then rethrows it. If another change is running, this one never began, and nothing is recorded.
+    /// Records a failure as a security event, then rethrows it. Records nothing if another key change was running, because this
+    /// one never began.
     private func recordingFailure<Value>(of kind: SecurityEvent.Kind, _ body: () async throws -> Value) async throws -> Value {
         do {
             return try await body()
@@ -68,7 +70,8 @@ extension KeyAdministration {
         } catch {
             let details = (error as? FieldsealError)?.message ?? (error as? PostgresError)?.description ?? "\(type(of: error))"
             let event = SecurityEvent(kind, .failed, keyVersion: state.keyVersion, details: details)
-            // A separate task, because a cancelled task can't run statements. It retries, because a database may be restarting.
+            // A cancelled task can't run statements, so this runs in a separate task. It retries, because the database may be
+            // restarting.
             await Task {
                 for attempt in 0..<Self.recordAttempts {
                     if attempt > 0 { try? await Task.sleep(for: .milliseconds(250 << attempt)) }
@@ -85,7 +88,7 @@ extension KeyAdministration {
         }
     }
 
-    /// Attempts at recording a failure, over about seven seconds.
+    /// How many times recording a failure is tried, over about seven seconds.
     private static let recordAttempts = 5
 
     /// How long a change waits for transactions that began before its switch. After that the service's sweep drops the old
@@ -99,11 +102,11 @@ extension KeyAdministration {
         case didNotHappen
     }
 
-    /// Whether the change with that rotation id was committed. It is used when the connection broke at the commit.
+    /// Finds out whether the key change with an id was committed. Needed if the connection broke during the commit.
     ///
-    /// While the key's lock is held, the transaction may still commit.
+    /// Does not decide while the lock of key changes is held, because the change's transaction may then still commit.
     ///
-    /// - Returns: Nil when the database does not tell within `patience`.
+    /// - Returns: Nil if this can't be determined within `patience`.
     private func outcome(of changeID: UUID, patience: Duration) async throws -> Outcome? {
         let deadline = ContinuousClock.now + patience
         while ContinuousClock.now < deadline {
@@ -134,10 +137,11 @@ extension KeyAdministration {
 
     // MARK: Conditions
 
-    /// The version of a new key: the first one after the key in force, and after all keys that this service stored in `config`, that
-    /// no row has. A schema that was restored from an older dump must not reuse a version.
+    /// The version of a new key. It is higher than that of the key in force and of all keys that this service stored in `config`,
+    /// and no row has it. So an organization whose schema was restored from an older dump does not reuse a version.
     ///
-    /// - Throws: ``FieldsealError`` when there is none. A row that SQL made is passed over, but does not use up the versions.
+    /// - Throws: ``FieldsealError`` when there is none. A row that SQL inserted only makes its own version unusable, not the
+    ///   versions below it.
     func nextKeyVersion(after current: OrganizationState, on connection: isolated PostgresConnection) throws -> Int {
         let rows = try connection.query(
             "SELECT key_version, fingerprint FROM config.organization_key WHERE organization_id = $1", [.uuid(organization.id)])
@@ -173,8 +177,8 @@ extension KeyAdministration {
 
     // MARK: Sweeping
 
-    /// Drops old generations when no transaction needs them any more, and ends the announcement of a change that was interrupted. What
-    /// fails now is done by a later sweep: of the service, at its start, or of a change.
+    /// Drops old generations when no transaction needs them any more, and ends the announcement of an interrupted key change. If
+    /// this fails, a later sweep tries again.
     ///
     /// - Parameter patience: How long to try.
     /// - Returns: Whether nothing is left.
@@ -213,7 +217,7 @@ extension KeyAdministration {
                     "DELETE FROM config.key_change WHERE organization_id = $1 RETURNING started_by, phase", [.uuid(organization.id)]
                 )
                 guard let row = dead.first else { return }
-                // The process or its connections ended, so the change could not record its failure.
+                // The key change's process or connections ended, so it could not record its failure itself.
                 let (by, phase) = (try row.decode(0, as: String.self), try row.decode(1, as: String.self))
                 try record(
                     SecurityEvent(
@@ -229,7 +233,7 @@ extension KeyAdministration {
     private func dropGenerations() async -> Bool {
         let dropped = try? await deployment.pool.withConnection { connection -> [Bool]? in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            // If SQL put a retired key back into force, the newer generation has the cells.
+            // Does nothing if SQL put a retired key back: the newer generation holds the cells and must not be dropped.
             guard state.isKeyAttested else { return nil }
             let current = state.keyVersion
             let rows = try connection.query(

@@ -34,7 +34,8 @@ extension KeyChange {
         return text.flatMap { $0 } ?? "some transaction held a lock on the cells"
     }
 
-    /// Whether an administrator cancels in the database or with the service, the error is the same.
+    /// The error to report for a failure. A change that `pg_cancel_backend` cancelled gets the same error as one that the service
+    /// cancelled.
     func explained(_ error: any Error) async -> any Error {
         guard let database = error as? PostgresError, database.state == .queryCanceled else { return error }
         do {

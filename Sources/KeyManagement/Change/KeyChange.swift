@@ -6,8 +6,8 @@ import Tenancy
 
 /// One key change: performs the steps of ``KeyChangeSteps``.
 ///
-/// The writer's transaction makes all lasting changes. The reader's connection commits the announcement and then only reads. The
-/// reporter's connection publishes the progress.
+/// The writer's transaction makes all lasting changes. The reader's connection commits the announcement and then only reads. On the
+/// publisher's connection, the reporter publishes the progress.
 final class KeyChange {
     private let administration: KeyAdministration
     private let text: OrganizationKeyText
@@ -82,7 +82,7 @@ final class KeyChange {
         _ conclude: (Preparation, PostgresConnection) async throws -> Summary
     ) async throws -> Summary {
         let name = "fieldseal key change \(organization.name)"
-        // This comes before the announcement: if this process ends, a server sweeps what is left.
+        // This comes before the announcement, so that a server sweeps the announcement if this process is killed.
         try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
         func connect() async throws -> PostgresConnection {
             try await PostgresConnection.connect(deployment.conninfo, applicationName: String(name.prefix(63)))
@@ -105,8 +105,8 @@ final class KeyChange {
             await publishing.value
         } catch {
             let cause = await explained(error)
-            // The lock is still held here. So no sweep takes this change for an interrupted one and records its failure a second
-            // time.
+            // The lock is still held here. So no sweep mistakes this change for an interrupted one, and records its failure a
+            // second time.
             await forgetProgress()
             await writer.rollBack()
             for connection in [writer, reader, publisher] { await connection.close() }
@@ -205,9 +205,7 @@ final class KeyChange {
                 """)
             try KeySetLock.take(organization, on: connection)
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            guard version == nil || version == state.keyVersion else {
-                throw FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
-            }
+            guard version == nil || version == state.keyVersion else { throw Self.otherKey }
             guard let old = deployment.keyring.dataKey(of: state) else {
                 throw FieldsealError(
                     .isInactiveCannotChange,
@@ -235,11 +233,14 @@ final class KeyChange {
         }
     }
 
+    /// The error for a key change if another key was put into force after it began.
+    static let otherKey = FieldsealError(.encryption, "Another key was put in force meanwhile. Nothing was changed.")
+
     private static func walPosition(on connection: isolated PostgresConnection) throws -> Int {
         try connection.query("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")[0].decode(0)
     }
 
-    /// Registers the change for other servers, and replaces the row of an interrupted one.
+    /// Makes the change known to other servers, and replaces the row of an earlier interrupted change.
     private func register(_ preparation: Preparation, on reader: PostgresConnection) async throws {
         let (organization, changeID, actor) = (organization, changeID, administration.caller.actor)
         let columns = EntityCatalog.withCells.map { entity in
@@ -264,7 +265,8 @@ final class KeyChange {
 
     /// How long one attempt waits for each table's lock. Later writers queue behind it.
     private static let lockTimeout = "20ms"
-    /// How long the quarantine waits for a record that another transaction is changing. Only writers of that record wait with it.
+    /// How long moving a cell to quarantine waits for a record that another transaction is changing. Meanwhile only writers of
+    /// that record wait.
     private static let quarantineTimeout = "2s"
 
     private func announce(on reader: PostgresConnection) async throws -> KeyChangeSteps.Outcome {

@@ -11,7 +11,8 @@ struct KeyChangeSteps: Sendable {
         case buildKeys
         /// Copy the cells of the notes again.
         case catchUp
-        /// Lock writers out, catch up once more, and make the new generation the current one. First wait for `pause`.
+        /// Lock the tables against writers, catch up once more, and make the new generation the current one. First wait for
+        /// `pause`.
         case switchOver(pause: Duration)
         /// Everything but the commit is done. A rehearsal rolls back here.
         case conclude
@@ -36,12 +37,12 @@ struct KeyChangeSteps: Sendable {
 
     /// A catch-up of at most this number of records is short enough to be repeated while writers wait.
     static let shortRound = 64
-    /// How many catch-ups in a row may be longer than ``shortRound``.
+    /// A key change gives up after this many catch-ups, in total, that were longer than ``shortRound``.
     static let longRounds = 10_000
     /// The pauses between two attempts to lock: the first one, and the longest one.
     static let pauses = (first: Duration.milliseconds(20), last: Duration.seconds(1))
 
-    /// How long attempts to lock are repeated, for each of the two locks.
+    /// How long attempts to lock are repeated, separately for the announcement and for the switch.
     let patience: Duration
     let isRehearsal: Bool
     private var step = Step.announce(pause: .zero)
@@ -79,7 +80,8 @@ struct KeyChangeSteps: Sendable {
             return .catchUp
         case (.catchUp, _): return isRehearsal ? .conclude : .switchOver(pause: pause)
         case (.switchOver, .heldUp):
-            // Later writes are caught up with before the next attempt, so the lock is never held for long.
+            // Before the next attempt, cells that were written meanwhile are copied. So when the lock is granted, little is left
+            // to copy under it.
             pause = try longerPause(duration)
             return .catchUp
         case (.switchOver, _), (.conclude, _): return .conclude

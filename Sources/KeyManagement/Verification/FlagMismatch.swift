@@ -4,7 +4,7 @@ import Model
 package import PostgresClient
 package import Tenancy
 
-/// A record whose flag does not match its cells: the flag says that a password is set and there is none, or the reverse.
+/// A record whose flag does not match its cells: the flag says that a password is set, but there is no cell, or the reverse.
 package struct FlagMismatch: Sendable {
     /// For example `mailbox(6f0e…).password`.
     package let address: String

@@ -6,8 +6,8 @@ import Synchronization
 import Tenancy
 
 extension KeyAdministration {
-    /// Opens every cell of the organization and lists those that do not open. It changes nothing. It sees one key version, even if
-    /// the key is changed meanwhile.
+    /// Opens every cell of the organization and lists those that do not open. Changes nothing. Reads in one snapshot, so it sees
+    /// a single key version even if the key is changed meanwhile.
     ///
     /// - Parameter onProgress: Called about four times a second with the number of cells so far and the estimated total.
     /// - Throws: ``FieldsealError/keyRequired`` when the organization's key is missing.
@@ -66,10 +66,10 @@ extension KeyAdministration {
         return try rows[0].decodeIfPresent(0)
     }
 
-    /// How many cells are tried at every place, to find their origin.
+    /// How many cells that don't open are tried at every place, to find where they came from.
     private static let originLimit = 20
 
-    /// Returns for each cell the record and attribute at which it opens; nil for a cell that opens at none.
+    /// For each cell, the record and attribute at which it opens; nil for a cell that opens nowhere.
     private func origins(of cells: [[UInt8]], _ key: DataKey, on connection: isolated PostgresConnection) throws -> [String?] {
         var origins = [String?](repeating: nil, count: cells.count)
         guard !cells.isEmpty else { return origins }

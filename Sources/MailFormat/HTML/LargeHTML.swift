@@ -118,7 +118,7 @@ package struct LargeHTML {
     /// Cuts the text where no tag is open. Its end follows without markup, as far as there is room.
     private mutating func cut(to limit: Int) {
         isCut = true
-        let (end, open) = Self.place(in: text, behind: limit / 4 * 3)
+        let (end, open) = Self.lastPlace(in: text, within: limit / 4 * 3)
         let head = text[..<end] + open.reversed().map { "</\($0)>" }.joined()
         let words = PlainText.of(html: String(text[end...]))
         let room = limit - head.utf8.count
@@ -132,8 +132,8 @@ package struct LargeHTML {
         text = head + (length > 0 ? tail : "")
     }
 
-    /// The last place within so many bytes where no tag is open, and the elements that are open there.
-    private static func place(in html: String, behind size: Int) -> (end: String.Index, open: [Substring]) {
+    /// The last place within the first bytes where no tag is open, and the elements that are open there.
+    private static func lastPlace(in html: String, within size: Int) -> (end: String.Index, open: [Substring]) {
         let limit = html.utf8.index(html.startIndex, offsetBy: size)
         var (end, open) = (html.startIndex, OpenElements())
         var scanner = TagScanner(html)

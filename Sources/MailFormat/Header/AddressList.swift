@@ -6,9 +6,8 @@ package struct AddressList {
     /// How many addresses of one header are parsed.
     static let limit = 10_000
 
-    private(set) var addresses: [String] = []
-    /// The names beside addresses, by the addresses in lower case.
-    private(set) var names: [String: String] = [:]
+    /// The addresses in order, each with the name beside it.
+    private(set) var entries: [Entry] = []
     /// Texts that name people but have no readable address, without names beside addresses.
     private(set) var unreadable: [String] = []
     /// How a text is read: as a field of a message, as one without encoded words, or exactly as a program wrote it.
@@ -16,7 +15,7 @@ package struct AddressList {
         case field, decoded, exact
     }
 
-    /// An address of a list that is read exactly, with the name beside it.
+    /// An address of a list, with the name beside it.
     package typealias Entry = (address: String, name: String?)
 
     /// Whether there are more addresses than the limit.
@@ -26,9 +25,7 @@ package struct AddressList {
     /// The whole field, without encoded words.
     private let whole: String
 
-    /// The addresses of a text that is read exactly.
-    private var entries: [Entry] = []
-    /// Whether such a text has a part in which an address could be lost.
+    /// Whether a text that is read exactly has a part in which an address could be lost.
     private var isDoubtful = false
     /// The name of a group that has no end yet, and how many addresses there were before it.
     private var group: (name: [Unicode.Scalar], start: Int)?
@@ -55,7 +52,7 @@ package struct AddressList {
         let isHidden = ["undisclosed", "unlisted"].contains { whole.lowercased().drop { $0 == "\"" || $0 == "<" }.hasPrefix($0) }
         // A group without members, such as `Friends:;`.
         let isEmptyGroup = whole.filter { !$0.isWhitespace }.hasSuffix(":;")
-        if addresses.isEmpty, unreadable.isEmpty, !isHidden, !isEmptyGroup, let words { unreadable = [words] }
+        if entries.isEmpty, unreadable.isEmpty, !isHidden, !isEmptyGroup, let words { unreadable = [words] }
     }
 
     /// Reads a list as a program wrote it.
@@ -67,7 +64,9 @@ package struct AddressList {
     }
 
     /// Whether a text has an address anywhere, as senders write it.
-    package static func hasAddress(_ text: String) -> Bool { !AddressList(text, .decoded).addresses.isEmpty }
+    package static func hasAddress(_ text: String) -> Bool { !AddressList(text, .decoded).entries.isEmpty }
+
+    var addresses: [String] { entries.map(\.address) }
 
     private init(exact text: String) {
         (whole, manner) = (text, .exact)
@@ -84,7 +83,7 @@ package struct AddressList {
         // Signs of East Asian keyboards, where there is no other.
         if !scalars.contains("@") { scalars = scalars.map { ["\u{FF20}", "\u{FE6B}"].contains($0) ? "@" : $0 } }
         self.scalars = scalars
-        while index < scalars.count, addresses.count < Self.limit { step() }
+        while index < scalars.count, entries.count < Self.limit { step() }
         isCut = scalars[index...].contains("@")
         finish()
     }
@@ -276,18 +275,17 @@ package struct AddressList {
         let words = Self.words(text)
         if let address = Self.address(text) { return keep(address) }
         let found = words.filter { $0.contains("@") }.compactMap(Self.address)
-        if !found.isEmpty { return addresses += found }
+        if !found.isEmpty { return entries += found.map { ($0, nil) } }
         // An address in quotes, as some scripts write it.
         let quoted = words.compactMap(Self.quotedContent).filter { $0.contains("@") }.compactMap(Self.address)
-        if !quoted.isEmpty { return addresses += quoted }
+        if !quoted.isEmpty { return entries += quoted.map { ($0, nil) } }
         // The address is in a comment, and nowhere else.
         let noted = text.contains("@") ? [] : comments.compactMap(Self.address)
-        if !noted.isEmpty { return addresses += noted }
+        if !noted.isEmpty { return entries += noted.map { ($0, nil) } }
         let piece = Self.string(text) + paths.map { "<\(Self.string($0))>" }.joined()
         if manner == .field, piece.contains("=?") {
             let inner = AddressList(EncodedWords.text(Array(piece.utf8)[...]), .decoded)
-            addresses += inner.addresses
-            names.merge(inner.names) { first, _ in first }
+            entries += inner.entries
             unreadable += inner.unreadable
             bareName = bareName ?? inner.bareName
         } else if piece.contains("@") {
@@ -360,15 +358,12 @@ package struct AddressList {
 
     /// Adds an address, with the name in front of its brackets, or in the comment beside it (RFC 5322 section 3.4).
     private mutating func keep(_ address: String) {
-        addresses.append(address)
         let phrase =
             paths.isEmpty ? comments.first ?? [] : text.contains { !$0.properties.isWhitespace } ? text : comments.first ?? []
         let plain = Self.string(Self.withoutQuotes(phrase))
         let decoded = manner == .field ? EncodedWords.text(Array(plain.utf8)[...]) : plain
         let name = MailMessage.oneLine(decoded).trimmingCharacters(in: ["'", " "]).prefix(units: Self.nameLimit)
-        let key = address.lowercased()
-        guard !name.isEmpty, name.lowercased() != key, names[key] == nil else { return }
-        names[key] = name
+        entries.append((address, name.isEmpty || name.lowercased() == address.lowercased() ? nil : name))
     }
 
     /// The text without the quotes of quoted strings, and without the backslashes in them.

@@ -20,7 +20,9 @@ package enum EmailAddress {
     /// Whether a text may name a sender without an address, because mail systems use names, and some addresses are unreadable.
     package static func isWords(_ text: String) -> Bool {
         text.utf16.count <= wordsLimit && text.unicodeScalars.allSatisfy { !$0.isControl }
-            && text.unicodeScalars.contains { !$0.properties.isWhitespace && !"<>()\",;:@".unicodeScalars.contains($0) }
+            && text.unicodeScalars.contains {
+                $0.isVisible && !$0.properties.isWhitespace && !"<>()\",;:@".unicodeScalars.contains($0)
+            }
     }
 
     /// The parts of an address: the local part in its original form, and the domain.

@@ -11,8 +11,7 @@ package struct MailMessage: Sendable {
     package var cc: [String] = []
     /// The addresses of Reply-To: where the author wants answers to go.
     package var replyTo: [String] = []
-    /// The names beside these addresses, by the addresses in lower case.
-    package private(set) var names: [String: String] = [:]
+    package private(set) var names = Names()
     /// The Message-ID with its angle brackets. It is empty if the message has none.
     package var messageID = ""
     /// In-Reply-To, then References from the newest to the oldest.
@@ -30,6 +29,13 @@ package struct MailMessage: Sendable {
     package private(set) var saysMore = false
     /// The parts of the message that the other properties do not show: see ``original(of:)``.
     package private(set) var notes: [Note] = []
+
+    /// The names beside addresses, for each in its place.
+    package struct Names: Sendable, Equatable {
+        package var from: String?
+        package var to: [String?] = []
+        package var cc: [String?] = []
+    }
 
     /// Something that could not be represented.
     package struct Note: Sendable, Equatable {
@@ -101,12 +107,10 @@ package struct MailMessage: Sendable {
         subject = Self.subject(of: header, hint)
         noteFlaws(ofSubject: header.first("subject"), hint)
         noteRepeated(header)
-        to = recipients("to", header, hint)
-        cc = recipients("cc", header, hint)
+        (to, names.to) = recipients("to", header, hint)
+        (cc, names.cc) = recipients("cc", header, hint)
         replyTo = Array(header.all("reply-to").flatMap { AddressList($0, hint: hint).addresses }.prefix(Self.replyAddresses))
-        let sender = Self.sender(header, hint)
-        from = sender.address
-        if let name = sender.name { names[from.lowercased()] = name }
+        (from, names.from) = Self.sender(header, hint)
         noteOthers(header, hint)
         messageID = MessageIDs.all(header.first("message-id")).first ?? ""
         if messageID.isEmpty, let field = header.first("message-id"), !field.isEmpty {
@@ -176,8 +180,10 @@ package struct MailMessage: Sendable {
         field.lastIndex(of: UInt8(ascii: ";")).map { field[($0 + 1)...] }
     }
 
-    private mutating func recipients(_ field: String, _ header: HeaderFields, _ hint: String?) -> [String] {
-        header.all(field).flatMap { value in
+    private mutating func recipients(
+        _ field: String, _ header: HeaderFields, _ hint: String?
+    ) -> (addresses: [String], names: [String?]) {
+        let entries = header.all(field).flatMap { value in
             let list = AddressList(value, hint: hint)
             if list.isCut {
                 note("More than \(AddressList.limit) recipients stand in one field: the others are left out.", isOfHeader: true)
@@ -185,9 +191,9 @@ package struct MailMessage: Sendable {
             for words in list.unreadable.prefix(10) {
                 note("No address can be read in \(field == "to" ? "To" : "Cc"): \(words.prefix(units: 100))", isOfHeader: true)
             }
-            names.merge(list.names) { first, _ in first }
-            return list.addresses
+            return list.entries
         }
+        return (entries.map(\.address), entries.map(\.name))
     }
 
     /// Notes people whom no field of a record names: others that an answer goes to or that the message is from, and blind copies.
@@ -210,7 +216,7 @@ package struct MailMessage: Sendable {
         for field in ["from", "sender", "reply-to", "return-path"] {
             for value in header.all(field) {
                 let list = AddressList(value, hint: hint)
-                if let address = list.addresses.first { return (address, list.names[address.lowercased()]) }
+                if let first = list.entries.first { return first }
                 words = words ?? list.words
             }
         }

@@ -182,7 +182,7 @@ final class Delivery {
                     .debug, "message",
                     [
                         "message-id": "\(email.content.messageId)", "reason": "\(verdict.reasonCode)",
-                        "email": "\(verdict.emailId ?? "none")",
+                        "email": "\(verdict.emailId ?? "none")", "incomplete": "\(verdict.isIncomplete ?? false)",
                     ])
             }
         } catch ServiceError.refused(let status, let code, let text) where refusalsOfContent.contains(status) && code != "token" {
@@ -225,7 +225,7 @@ final class Delivery {
     }
 
     private static func fate(of email: Email, _ verdict: IncomingDelivery.Verdict) -> Fate {
-        if verdict.hasRecord { return email.isIncomplete ? .undeliverable : .recorded }
+        if verdict.hasRecord { return email.isIncomplete || verdict.isIncomplete == true ? .undeliverable : .recorded }
         return verdict.failure == nil ? .left : .undeliverable
     }
 }

@@ -33,8 +33,11 @@ struct IncomingParameters {
         (content.from, content.to, content.cc) = (message.from, message.to, message.cc)
         content.replyTo = message.replyTo
         (content.inReplyTo, content.references) = (message.references, message.thread)
-        content.names = Self.names(of: message)
-        size += content.names.reduce(0) { $0 + 6 * ($1.key.utf8.count + $1.value.utf8.count) }
+        content.fromName = message.names.from
+        // Recipients beyond the limit are cut away.
+        content.toNames = Self.names(message.names.to.prefix(message.to.count))
+        content.ccNames = Self.names(message.names.cc.prefix(message.cc.count))
+        size += ([message.names.from] + message.names.to + message.names.cc).reduce(0) { $0 + 6 * ($1 ?? "").utf8.count + 5 }
         content.importance = message.importance
         (content.body, content.bodyType) = (body, message.isHTML ? "text/html" : "text/plain")
         content.bodyIsCut = isCut
@@ -67,7 +70,9 @@ struct IncomingParameters {
             let large = LargeHTML(message.body, limit: IncomingLimits.bodyBytes)
             message.attachments += large.pictures
             let bytes = large.pictures.map(\.bytes.count)
-            if !large.isCut, bytes.contains(where: { $0 > attachmentLimit }) || bytes.reduce(0, +) > attachmentsLimit {
+            if !large.isCut,
+                bytes.contains(where: { !LeftOutFiles.keeps($0, limit: attachmentLimit) }) || bytes.reduce(0, +) > attachmentsLimit
+            {
                 message.note("Pictures inside of the text are too large to be kept by themselves.", isOfHeader: false)
             }
             if large.isCut {
@@ -83,10 +88,9 @@ struct IncomingParameters {
         return (String(message.body.unicodeScalars[..<bytes.endIndex]), true)
     }
 
-    /// The names of the people that the record names.
-    private static func names(of message: MailMessage) -> [String: String] {
-        let known = Set(([message.from] + message.to + message.cc).map { $0.lowercased() })
-        return message.names.filter { known.contains($0.key) }
+    /// The names of recipients; nil for none, as in most messages of programs.
+    private static func names(_ names: ArraySlice<String?>) -> [String?]? {
+        names.contains { $0 != nil } ? Array(names) : nil
     }
 
     /// How many bytes JSON adds to a text.
@@ -117,7 +121,7 @@ struct IncomingParameters {
         var omitted: [MailMessage.Attachment] = []
         for attachment in attachments {
             let count = attachment.bytes.count
-            guard count <= limit, total + count <= Self.attachmentsLimit,
+            guard LeftOutFiles.keeps(count, limit: limit), total + count <= Self.attachmentsLimit,
                 size + count * 4 / 3 + count / 12 <= IncomingLimits.requestBytes
             else {
                 omitted.append(attachment)
@@ -130,22 +134,10 @@ struct IncomingParameters {
         // The original message has these attachments too.
         if !omitted.isEmpty, !hasMessage {
             isIncomplete = true
-            kept.append(Self.list(of: omitted))
+            kept.append(LeftOutFiles(omitted.map { .init(name: $0.name, type: $0.type, bytes: $0.bytes.count) }).attachment)
         }
         if !kept.isEmpty { content.attachments = kept }
         content.omittedAttachments = omitted.count
-    }
-
-    /// A file that names attachments that were left out.
-    private static func list(of omitted: [MailMessage.Attachment]) -> IncomingDelivery.Attachment {
-        let lines = omitted.prefix(100).map { "\($0.name), \($0.bytes.count) bytes, \($0.type)\r\n" }
-        let rest = omitted.count > lines.count ? "and \(omitted.count - lines.count) more\r\n" : ""
-        let text = "Attachments that are too large for the record, and are left in the mailbox:\r\n\r\n\(lines.joined())\(rest)"
-        let names = omitted.prefix(5).map(\.name).joined(separator: ", ")
-        return .init(
-            fileName: "attachments-left-out.txt", mimeType: "text/plain; charset=utf-8",
-            body: Data(text.utf8).base64EncodedString(),
-            note: "Too large and left out: \(names)\(omitted.count > 5 ? " and \(omitted.count - 5) more" : "").")
     }
 
     private static func attachment(_ file: MailMessage.Attachment, note: String? = nil) -> IncomingDelivery.Attachment {

@@ -15,12 +15,7 @@ extension String {
     /// Whether each character is visible. Control and format characters are not, nor are unassigned and private-use ones, and
     /// those that are displayed as nothing.
     package var isVisible: Bool {
-        unicodeScalars.allSatisfy { scalar in
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: false
-            default: !scalar.properties.isDefaultIgnorableCodePoint && scalar != "\u{2800}"
-            }
-        }
+        unicodeScalars.allSatisfy(\.isVisible)
     }
 
     /// Whether a character changes the direction of the text after it, so that the text looks like another one.

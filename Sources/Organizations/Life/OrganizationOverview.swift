@@ -22,8 +22,8 @@ package struct OrganizationOverview: Sendable {
     package let entry: OrganizationEntry
     package private(set) var status: Status
     package let suspendedOn: Date?
-    /// The missing tables that it needs, separated by commas; empty if there are none.
-    package let missingTables: String
+    /// The missing tables that it needs.
+    package let missingTables: [String]
     /// The size of its tables and indexes on disk; nil without a schema.
     package let bytes: Int?
     /// The part of that size for cell tables.
@@ -79,7 +79,7 @@ package struct OrganizationOverview: Sendable {
     private struct Key {
         let version: Int
         let setOn: Date
-        let nextChangeDue: Date
+        var nextChangeDue: Date { setOn.addingTimeInterval(KeyPolicy.keyLifetime) }
         /// Whether `config` has it.
         let isThere: Bool
         let copiedOn: Date?
@@ -92,15 +92,15 @@ package struct OrganizationOverview: Sendable {
             }
             return try connection.query(
                 """
-                SELECT e.id, e.key_version, e.changed_on, e.changed_on + interval '1 year', k.key_version IS NOT NULL, k.copied_on
+                SELECT e.id, e.key_version, e.changed_on, k.key_version IS NOT NULL, k.copied_on
                   FROM (\(all.joined(separator: " UNION ALL "))) AS e
                   LEFT JOIN config.organization_key AS k
                     ON (k.organization_id, k.key_version, k.fingerprint) = (e.id, e.key_version, e.fingerprint)
                 """
             ).reduce(into: [:]) { keys, row in
                 keys[try row.decode(0)] = Key(
-                    version: try row.decode(1), setOn: try row.decode(2), nextChangeDue: try row.decode(3),
-                    isThere: try row.decode(4), copiedOn: try row.decodeIfPresent(5))
+                    version: try row.decode(1), setOn: try row.decode(2), isThere: try row.decode(3),
+                    copiedOn: try row.decodeIfPresent(4))
             }
         }
     }
@@ -139,7 +139,7 @@ package struct OrganizationOverview: Sendable {
         cellBytes = bytes == nil ? nil : try row.decodeIfPresent(7)
         keyState = key?.isThere == true ? "active" : "key required"
         (keyVersion, keySetOn, nextChangeDue, keyCopiedOn) = (key?.version, key?.setOn, key?.nextChangeDue, key?.copiedOn)
-        missingTables = try row.decode(8)
+        missingTables = try row.decode(8, as: String.self).split(separator: ", ").map(String.init)
         let hasSchema = try row.decode(9, as: Bool.self)
         status =
             if try row.decode(5, as: Bool.self) {

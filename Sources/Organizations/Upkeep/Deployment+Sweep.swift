@@ -11,23 +11,39 @@ extension Deployment {
     /// Drops what interrupted key changes and long readers left, and links the events that ended servers left. It sweeps only the
     /// organizations in ``SweepMarks``.
     ///
-    /// - Parameter rest: How long ago the last sweep of an organization must be, by any server.
-    package func sweepOrganizations(by caller: Caller, restingFor rest: Duration) async {
+    /// - Parameters:
+    ///   - rest: How long ago the last sweep of an organization must be, by any server.
+    ///   - note: Told for each organization why its sweep failed, or nil. Without an organization, it is told the same of finding them.
+    package func sweepOrganizations(
+        by caller: Caller, restingFor rest: Duration, noting note: (_ organization: String?, (any Error)?) -> Void
+    ) async {
         let start = ContinuousClock.now
         while !Task.isCancelled {
-            // Excludes organizations of this round, so that none is swept twice.
-            let names = (try? await SweepMarks.claim(restingFor: rest + (.now - start), limit: Self.sweepBatch, in: pool)) ?? []
-            for name in names where !Task.isCancelled { await sweep(name, by: caller) }
+            let names: [String]
+            do {
+                // Excludes organizations of this round, so that none is swept twice.
+                names = try await SweepMarks.claim(restingFor: rest + (.now - start), limit: Self.sweepBatch, in: pool)
+                note(nil, nil)
+            } catch {
+                return note(nil, error)
+            }
+            for name in names where !Task.isCancelled {
+                do {
+                    try await sweep(name, by: caller)
+                    note(name, nil)
+                } catch {
+                    note(name, error)
+                }
+            }
             if names.count < Self.sweepBatch { return }
         }
     }
 
     /// What fails now stays marked, and is tried again.
-    private func sweep(_ name: String, by caller: Caller) async {
-        guard let session = try? await Session.begin(self, organization: name, caller: caller) else { return }
-        guard let keys = try? await KeyAdministration(session, to: .change) else { return }
-        let isSwept = await keys.sweepGenerations()
-        guard (try? await session.chainPendingEvents()) != nil, isSwept else { return }
-        try? await SweepMarks.release(session.organization, in: pool)
+    private func sweep(_ name: String, by caller: Caller) async throws {
+        let session = try await Session.begin(self, organization: name, caller: caller)
+        let isSwept = try await KeyAdministration(session, to: .change).sweepGenerations()
+        try await session.chainPendingEvents()
+        if isSwept { try await SweepMarks.release(session.organization, in: pool) }
     }
 }

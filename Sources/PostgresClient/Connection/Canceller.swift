@@ -5,8 +5,8 @@ import Synchronization
 
 /// Cancels the statement that a connection is running, from any thread.
 ///
-/// A cancel request uses a separate connection and may arrive late. So each borrower of the connection has a turn. A request for an
-/// ended turn is dropped, and a connection with a request in progress is not lent again.
+/// A cancel request uses a separate connection and may arrive late, when the next borrower's statement runs. So each use of the
+/// connection is a turn. A request for an ended turn is dropped, and a connection with a request in progress is not lent again.
 final class Canceller: Sendable {
     /// One borrower's use of the connection.
     struct Turn: Sendable, Equatable { fileprivate let number: UInt64 }
@@ -71,8 +71,8 @@ final class Canceller: Sendable {
         }
     }
 
-    /// Repeats the cancel request until the turn ends, because PostgreSQL ignores one that it notices between two messages of a
-    /// query. Call this only for a turn whose end is reported by ``endTurn()``. Otherwise the requests never stop.
+    /// Repeats the cancel request until the turn ends, because PostgreSQL ignores a request that arrives between two messages of
+    /// a query. Call this only if ``endTurn()`` will be called for the turn. Otherwise the requests never stop.
     func cancelUntilItEnds(_ turn: Turn, repeatingAfter pause: DispatchTimeInterval = .milliseconds(250)) {
         guard cancel(turn) else { return }
         DispatchQueue.global().asyncAfter(deadline: .now() + pause) { [self] in

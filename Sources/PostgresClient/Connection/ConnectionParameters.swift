@@ -32,11 +32,12 @@ public enum ConnectionParameters {
         }
     }
 
-    /// The default time limits: seconds for connecting to one host, and milliseconds for data without an acknowledgement. libpq
-    /// alone would wait without limit, and TCP for a quarter of an hour.
+    /// The default time limits: seconds for connecting to one host, and milliseconds for data without an acknowledgement. Without
+    /// them, libpq would wait without limit to connect, and TCP would report a broken connection only after about 15 minutes.
     private static let defaults = [("client_encoding", "UTF8"), ("connect_timeout", "10"), ("tcp_user_timeout", "30000")]
 
-    /// Seconds for connecting to one of several hosts, or to a standby. The hosts after it, or the primary, wait meanwhile.
+    /// Seconds for connecting to one of several hosts, or to a standby. The limit is short, because another host or the primary
+    /// can be tried next.
     private static let secondsForOneOfSeveral = "3"
 
     /// One host of a connection string.
@@ -46,7 +47,8 @@ public enum ConnectionParameters {
         fileprivate let values: [(String, String)]
     }
 
-    /// The hosts that a connection string names. If their lists do not match, it is empty, and libpq reports that.
+    /// The hosts that a connection string names. Empty if the lists of hosts, addresses and ports have different lengths; libpq
+    /// then reports that.
     static func hosts(_ parameters: [(keyword: String, value: String)]) -> [Host] {
         func list(_ keyword: String) -> [String] {
             let value = parameters.last { $0.keyword == keyword }?.value

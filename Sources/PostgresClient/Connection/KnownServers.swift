@@ -1,11 +1,12 @@
 import Foundation
 import Synchronization
 
-/// The servers of a connection string with several hosts, and what this process learned about them. Behind one host there are several
-/// servers too, if it is a load balancer. A string that names one host and requests the primary says so.
+/// The servers of a connection string, and which of them is the primary as far as this process knows. Used for strings with
+/// several hosts. Also used for a single host if the string requests the primary, because then the host may be a load balancer in
+/// front of several servers.
 ///
 /// Each promotion of a standby begins a new timeline. A server that accepts writes on an older timeline than one seen before is a
-/// former primary, and its writes would be lost. So it is skipped, and connections to it are closed.
+/// former primary, and writes to it would be lost. So it is skipped, and connections to it are closed.
 final class KnownServers: Sendable {
     private struct Member {
         weak var canceller: Canceller?
@@ -23,7 +24,7 @@ final class KnownServers: Sendable {
     }
 
     let hosts: [ConnectionParameters.Host]
-    /// Whether to use a read-only server if there is no other.
+    /// Whether to use a read-only server if none accepts writes.
     let allowsReading: Bool
     private let state = Mutex(State())
     private static let all = Mutex<[String: KnownServers]>([:])
@@ -80,7 +81,7 @@ final class KnownServers: Sendable {
     /// Whether a server on this timeline is a former primary.
     func isFormer(_ timeline: UInt32?) -> Bool { timeline.map { $0 < newest } ?? false }
 
-    /// Whether a server that accepts writes became the primary after the one that this process knows.
+    /// Whether a server that accepts writes has a newer timeline than the primary that this process knows.
     func isNewer(_ system: String?, _ timeline: UInt32?) -> Bool {
         guard let timeline else { return false }
         return state.withLock { $0.timeline > 0 && $0.system == system && timeline > $0.timeline }
@@ -89,7 +90,7 @@ final class KnownServers: Sendable {
     /// The newest timeline on which a server accepted writes.
     var newest: UInt32 { state.withLock(\.timeline) }
 
-    /// Stores an open connection to a primary, to close it when another server becomes the primary.
+    /// Remembers an open connection to a primary, to close it when another server becomes the primary.
     func register(_ canceller: Canceller, _ timeline: UInt32) {
         let isLate = state.withLock { state in
             state.members.removeAll { $0.canceller == nil }

@@ -1,5 +1,5 @@
 extension PostgresConnection {
-    /// Ends every statement of this connection that takes longer. Long work calls ``liftStatementLimit()``.
+    /// Sets a time limit for every statement of this connection. Long operations call ``liftStatementLimit()`` first.
     func limitStatements(to limit: Duration) throws {
         try execute("SET statement_timeout = '\(Int(limit / .milliseconds(1)))ms'")
     }

@@ -11,8 +11,8 @@ extension PostgresConnection {
 
     /// Runs `body` in a transaction, which is committed when it returns, and rolled back when it throws.
     ///
-    /// When PostgreSQL rolls the transaction back because of others (``PostgresError/isRetryable``), `body` runs again, a few times
-    /// at most. So it must change nothing but the database.
+    /// If PostgreSQL rolls the transaction back because of concurrent transactions (``PostgresError/isRetryable``), `body` runs
+    /// again, up to a limit. So `body` must change nothing but the database.
     ///
     /// - Throws: The errors of `body`; ``PostgresError`` of kind `unknownOutcome` when the connection breaks at COMMIT.
     public func transaction<Result>(isolation: Isolation = .readCommitted, _ body: () throws -> Result) throws -> Result {
@@ -56,13 +56,14 @@ extension PostgresConnection {
         PQclear(PQexec(handle, "ROLLBACK"))
     }
 
-    /// Waits until all that was committed on this server is where the role's commits have to be, such as on a synchronous standby.
+    /// Waits until everything that was committed on this server is as durable as `synchronous_commit` requires, for example on a
+    /// synchronous standby.
     ///
-    /// A commit whose connection broke may be visible on a primary before its standby has it, and would be lost in a failover then.
-    /// So what a session sees of such a commit counts only after this. It writes a message into the write-ahead log that no program
-    /// reads (PostgreSQL, Replication Management Functions), and its own commit waits for all that is before it there.
+    /// If a connection broke during COMMIT, the commit may be visible on the primary before its standby has it. A failover would
+    /// then lose it. So call this before relying on such a commit. It writes a logical message into the write-ahead log that no
+    /// program reads. Committing this message waits for all earlier records.
     ///
-    /// - Throws: ``PostgresError``; on a standby too, which may not have replayed the commit, and can't wait for it.
+    /// - Throws: ``PostgresError``. Always on a standby, because it may not have replayed the commit, and can't wait for it.
     public func settleCommits() throws {
         _ = try query("SELECT pg_logical_emit_message(true, 'fieldseal', '')")
     }

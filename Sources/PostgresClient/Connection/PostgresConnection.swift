@@ -3,25 +3,26 @@ import Foundation
 
 /// One connection to PostgreSQL, on its own thread.
 ///
-/// Its methods are synchronous inside the actor. To run several without another caller in between, pass a closure that takes the
-/// connection as an isolated parameter. That changes threads once.
+/// Its methods are synchronous inside the actor. To run several without another caller in between, pass a closure with the
+/// connection as an isolated parameter to ``run(_:)``. All of the closure then runs on the connection's thread.
 public actor PostgresConnection {
     private nonisolated let thread = ConnectionThread()
     nonisolated let canceller = Canceller()
     var handle: OpaquePointer?
-    /// The server process, as the server itself reports it. A pooler reports another one.
+    /// The process id of the backend, as `pg_backend_pid()` returns it. Behind a pooler, the one in the protocol is different.
     private var backend: Int32 = 0
     /// The time at which the session was found to be read-only; nil while it can write.
     private var readOnlySince: ContinuousClock.Instant?
-    /// The servers of the connection string, if it names several, and this one's timeline.
+    /// The servers of the connection string, if it names several, and the timeline of the connected server.
     private(set) var servers: KnownServers?
     private(set) var timeline: UInt32?
     private var preparedNames: [String: String] = [:]
     private var preparedCount = 0
 
-    /// How many statements a connection keeps prepared. Beyond that all are discarded and prepared anew.
+    /// The maximum number of prepared statements. When it is reached, all are discarded and prepared again as needed.
     private static let preparedLimit = 512
-    /// How many statements a connection prepares in its life. PostgreSQL's process caches the catalog data of each table.
+    /// After preparing this many statements, a connection is replaced (``isWorn``), because its backend caches catalog data for
+    /// each table and grows.
     private static let preparedInLife = 16 * preparedLimit
 
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
@@ -58,7 +59,7 @@ public actor PostgresConnection {
         }
         do {
             take(try begin())
-            // A standby was requested, and no other server is better.
+            // The connection string requests a standby, so a read-only session needs no replacement.
             if ConnectionParameters.requestsStandby(conninfo) { readOnlySince = nil }
         } catch {
             PQfinish(handle)
@@ -79,7 +80,7 @@ public actor PostgresConnection {
         return try SessionSettings.report(result)
     }
 
-    /// Replaces this connection by another one that was opened.
+    /// Stores what is known about the connection that was just opened.
     func take(_ report: SessionSettings.Report, _ servers: KnownServers? = nil, _ timeline: UInt32? = nil) {
         backend = report.backend
         readOnlySince = report.isReadOnly ? .now : nil
@@ -138,7 +139,7 @@ public actor PostgresConnection {
 
     // MARK: State
 
-    /// Whether no transaction is open and the connection is not known to be broken.
+    /// Whether no transaction is open, and the connection is not known to be broken. No system call.
     var isReady: Bool {
         // A broken pipeline can leave its mode on, in which nothing else can run.
         handle != nil && PQtransactionStatus(handle) == PQTRANS_IDLE && PQpipelineStatus(handle) == PQ_PIPELINE_OFF
@@ -153,13 +154,14 @@ public actor PostgresConnection {
         return poll(&descriptor, 1, 0) == 0
     }
 
-    /// How long a read-only session is kept. Its server may become writable, and other servers may be writable.
+    /// How long a read-only session is kept. A new connection may then reach a server that accepts writes.
     private static let readOnlyLifetime = Duration.seconds(2)
 
-    /// Whether the session is read-only and another server may accept writes.
+    /// Whether to replace the connection, because its server was replaced as primary, or the session has been read-only for too
+    /// long.
     var isOutdated: Bool { isOnFormerPrimary || (readOnlySince.map { .now - $0 > Self.readOnlyLifetime } ?? false) }
 
-    /// Whether to replace the connection, because its server process has grown.
+    /// Whether to replace the connection, because its backend has prepared many statements and so uses much memory.
     public var isWorn: Bool { preparedCount >= Self.preparedInLife }
 
     /// Whether the session was read-only when it was opened, or a statement found that it is.
@@ -189,8 +191,8 @@ public actor PostgresConnection {
 
     /// Runs one statement with binary parameters. It is prepared at its first use on this connection.
     ///
-    /// Outside of a transaction it is its own transaction. It is repeated a few times when PostgreSQL rolled it back because of
-    /// others (``PostgresError/isRetryable``).
+    /// Outside of a transaction it is its own transaction. It is retried a few times if PostgreSQL rolled it back because of
+    /// concurrent transactions (``PostgresError/isRetryable``).
     ///
     /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the connection breaks during a statement that writes, outside of a
     ///   transaction.
@@ -203,7 +205,7 @@ public actor PostgresConnection {
         let handle = try open()
         let name = try preparedName(sql, parameters) { name, types in
             _ = try finished(PQprepare(handle, name, sql, Int32(types.count), types))
-            // PostgreSQL ignores a cancel request between two messages, so one that arrived meanwhile would be lost.
+            // PostgreSQL ignores a cancel request that arrives between two messages. So the cancellation is checked here too.
             try Task.checkCancellation()
         }
         let isOwnTransaction = PQtransactionStatus(handle) == PQTRANS_IDLE
@@ -220,7 +222,7 @@ public actor PostgresConnection {
 
     /// Runs statements in one round trip and one transaction (libpq's pipeline mode). All of them succeed or none.
     ///
-    /// Within an open transaction they are part of it. Outside they are repeated as by ``query(_:_:)``.
+    /// Within an open transaction they are part of it. Outside of one they are retried as ``query(_:_:)`` is.
     ///
     /// - Throws: The first statement's error; the others did not run. ``PostgresError`` of kind `unknownOutcome` as in
     ///   ``query(_:_:)``.
@@ -303,7 +305,7 @@ public actor PostgresConnection {
         return results
     }
 
-    /// Reads the rest of a pipeline's transaction. Its commit follows the statements' results, and may fail.
+    /// Reads the rest of a pipeline after the statements' results: the outcome of its commit, which may fail.
     ///
     /// - Returns: The error if it was not committed, or may not have been.
     private func endOfTransaction() -> PostgresError? {
@@ -346,10 +348,11 @@ public actor PostgresConnection {
         }
     }
 
-    /// The error of a result. It also notes whether the session has become read-only.
+    /// The error of a result. Also records if the error shows that the session has become read-only.
     func error(of result: OpaquePointer?) -> PostgresError {
         let error = PostgresError(result: result, connection: handle)
-        // Closed at once, so that the pool's next connection goes to a server that accepts writes.
+        // The time is in the past, so that the pool closes the connection at once. The next one then goes to a server that
+        // accepts writes.
         if error.isReadOnly { readOnlySince = ContinuousClock.now - Self.readOnlyLifetime * 2 }
         return error
     }

@@ -2,14 +2,14 @@ import CLibPQ
 
 /// The settings of every session.
 ///
-/// A role, a database, the server's configuration or the connection string may have other values for any of them. This program's
-/// statements, and the parsing of their results, rely on these.
+/// This program's statements, and the parsing of their results, rely on these values. A role, a database, the server's
+/// configuration or the connection string may set others, so each session sets them itself.
 enum SessionSettings {
     /// Applies the settings, and reads the session's state. It takes one round trip, once for each connection.
     ///
     /// `default_transaction_read_only` is not changed, because managed servers and administrators use it to stop writes, for
-    /// example when a disk is full. `synchronous_commit` is changed if it is off alone: a crash of PostgreSQL would lose writes
-    /// that were acknowledged. Compiling a statement (`jit`) takes longer than what it would save: the statements are short.
+    /// example when a disk is full. `synchronous_commit` is changed only if it is off, because a crash of PostgreSQL would then
+    /// lose acknowledged writes. `jit` is off, because compiling these short statements takes longer than it saves.
     static let statement = """
         SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE;
         SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET search_path = public, pg_temp;

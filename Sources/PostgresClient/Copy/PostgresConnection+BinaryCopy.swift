@@ -11,9 +11,9 @@ extension PostgresConnection {
         }
     }
 
-    /// The same, with many rows at a time.
+    /// Runs `COPY source TO STDOUT (FORMAT binary)` and passes on chunks of many rows.
     ///
-    /// - Parameter length: How many bytes of rows make a chunk. The last row goes beyond it, and the last chunk may be smaller.
+    /// - Parameter length: A chunk ends after the row that reaches this number of bytes. The last chunk may be smaller.
     package func copyChunks(of source: String, length: Int, _ body: ([UInt8]) throws -> Void) throws {
         var chunk: [UInt8] = []
         try copyRows(of: source) { row in
@@ -42,7 +42,7 @@ extension PostgresConnection {
         }
     }
 
-    /// The same, with rows that are in memory.
+    /// Copies rows that are in memory into a table.
     @discardableResult
     package func copy(_ rows: BinaryCopyRows, into target: String) throws -> Int {
         var rest: [UInt8]? = rows.bytes

@@ -45,7 +45,7 @@ public final class ConnectionPool: Sendable {
     private let lastWaiter = Atomic<UInt64>(0)
     private let opened = Mutex<[Opened]>([])
 
-    /// A connection that was opened, if it still exists.
+    /// A weak reference to the canceller of an open connection.
     private struct Opened {
         weak var canceller: Canceller?
     }
@@ -53,10 +53,11 @@ public final class ConnectionPool: Sendable {
     /// Makes a pool without connections. They are opened when they are needed.
     public init(_ configuration: Configuration) {
         self.configuration = configuration
-        state = Mutex(PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit, share: configuration.share))
+        state = Mutex(
+            PoolState(limit: configuration.limit, waiterLimit: configuration.waiterLimit, borrowerLimit: configuration.share))
     }
 
-    /// The number of open connections, and of callers that wait for one.
+    /// The numbers of open connections, of idle ones among them, and of waiting callers.
     public var load: (open: Int, idle: Int, waiting: Int) {
         state.withLock { ($0.open, $0.idle.count, $0.waiters.count) }
     }
@@ -94,7 +95,7 @@ public final class ConnectionPool: Sendable {
         cut()
     }
 
-    /// Shuts down all connections. Their callers get an error, and later ones new connections.
+    /// Shuts down all connections. Their callers get an error; later callers get new connections.
     func cut() {
         for connection in opened.withLock({ $0.compactMap(\.canceller) }) { connection.cut() }
     }
@@ -104,7 +105,7 @@ public final class ConnectionPool: Sendable {
         switch state.withLock({ $0.acquire(for: borrower) }) {
         case .use(let connection): return connection
         case .connect: return try await connect(for: borrower)
-        case .refuse: throw state.withLock(\.closed) ? PoolError.closed : PoolError.exhausted
+        case .refuse: throw state.withLock(\.isClosed) ? PoolError.closed : PoolError.exhausted
         case .wait:
             if let connection = try await wait(for: borrower) { return connection }
             return try await connect(for: borrower)
@@ -127,21 +128,21 @@ public final class ConnectionPool: Sendable {
         }
     }
 
-    /// A connection; nil for permission to open one.
+    /// Waits for a connection. Returns nil if the caller may open one instead.
     private func wait(for borrower: PoolBorrower?) async throws -> PostgresConnection? {
         let id = lastWaiter.add(1, ordering: .relaxed).newValue
         let limit = configuration.waitLimit
         let timer = Task {
             try await Task.sleep(for: limit)
             let (waiter, error) = state.withLock {
-                ($0.remove(id: id), $0.holdsItsShare(borrower) ? PoolError.shareExhausted : PoolError.exhausted)
+                ($0.remove(id: id), $0.holdsItsLimit(borrower) ? PoolError.shareExhausted : PoolError.exhausted)
             }
             waiter?.resume(throwing: error)
         }
         defer { timer.cancel() }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (waiter: Waiter) in
-                // One may have been returned between the question and the wait.
+                // A connection may have been returned since the pool's state was checked.
                 let action = state.withLock { state in
                     let action = state.acquire(for: borrower)
                     if case .wait = action { state.enqueue(waiter, id: id, for: borrower) }
@@ -164,7 +165,7 @@ public final class ConnectionPool: Sendable {
     }
 
     private func giveBack(_ connection: PostgresConnection, _ isReusable: Bool, by borrower: PoolBorrower?) {
-        // A discarded connection closes itself with its last reference.
+        // A discarded connection closes itself when its last reference is released.
         state.withLock { isReusable ? $0.release(connection, by: borrower) : $0.discard(by: borrower) }?
             .resume(returning: isReusable ? connection : nil)
     }

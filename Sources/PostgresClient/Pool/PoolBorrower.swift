@@ -1,6 +1,7 @@
 public import Foundation
 
-/// The caller for whom a pool lends connections. The pool limits each borrower's share, so that the others are served too.
+/// The caller to whom a pool lends connections. The pool limits how many each borrower holds, so that other borrowers get
+/// connections too.
 public enum PoolBorrower: Hashable, Sendable {
     /// A client of the API or a person of the console, whose credentials were verified.
     case principal(UUID)

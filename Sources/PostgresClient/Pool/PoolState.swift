@@ -11,23 +11,23 @@ struct PoolState<Connection, Waiter> {
     let limit: Int
     let waiterLimit: Int
     /// How many connections one borrower may hold at a time; nil for no limit.
-    let share: Int?
+    let borrowerLimit: Int?
     private(set) var idle: [Connection] = []
     private(set) var open = 0
     private(set) var waiters: [(id: UInt64, waiter: Waiter, borrower: PoolBorrower?)] = []
-    private(set) var closed = false
+    private(set) var isClosed = false
     private var held: [PoolBorrower: Int] = [:]
 
-    init(limit: Int, waiterLimit: Int, share: Int? = nil) {
+    init(limit: Int, waiterLimit: Int, borrowerLimit: Int? = nil) {
         self.limit = limit
         self.waiterLimit = waiterLimit
-        self.share = share
+        self.borrowerLimit = borrowerLimit
     }
 
     /// Handles a request for a connection. The most recently used idle one is lent.
     mutating func acquire(for borrower: PoolBorrower? = nil) -> Action {
-        if closed { return .refuse }
-        if !holdsItsShare(borrower) {
+        if isClosed { return .refuse }
+        if !holdsItsLimit(borrower) {
             if let connection = idle.popLast() {
                 hold(borrower)
                 return .use(connection)
@@ -49,7 +49,7 @@ struct PoolState<Connection, Waiter> {
     mutating func release(_ connection: Connection, by borrower: PoolBorrower? = nil) -> Waiter? {
         drop(borrower)
         guard let waiter = next() else {
-            if closed { open -= 1 } else { idle.append(connection) }
+            if isClosed { open -= 1 } else { idle.append(connection) }
             return nil
         }
         return waiter
@@ -73,7 +73,7 @@ struct PoolState<Connection, Waiter> {
 
     /// Closes the pool. Returns the idle connections to close and the waiters to refuse.
     mutating func close() -> (idle: [Connection], waiters: [Waiter]) {
-        closed = true
+        isClosed = true
         defer {
             open -= idle.count
             idle = []
@@ -83,25 +83,25 @@ struct PoolState<Connection, Waiter> {
     }
 
     /// Whether a borrower holds its maximum number of connections.
-    func holdsItsShare(_ borrower: PoolBorrower?) -> Bool {
-        guard let share, let borrower else { return false }
-        return held[borrower, default: 0] >= share
+    func holdsItsLimit(_ borrower: PoolBorrower?) -> Bool {
+        guard let borrowerLimit, let borrower else { return false }
+        return held[borrower, default: 0] >= borrowerLimit
     }
 
     private mutating func next() -> Waiter? {
-        guard let index = waiters.firstIndex(where: { !holdsItsShare($0.borrower) }) else { return nil }
+        guard let index = waiters.firstIndex(where: { !holdsItsLimit($0.borrower) }) else { return nil }
         let entry = waiters.remove(at: index)
         hold(entry.borrower)
         return entry.waiter
     }
 
     private mutating func hold(_ borrower: PoolBorrower?) {
-        guard share != nil, let borrower else { return }
+        guard borrowerLimit != nil, let borrower else { return }
         held[borrower, default: 0] += 1
     }
 
     private mutating func drop(_ borrower: PoolBorrower?) {
-        guard share != nil, let borrower, let count = held[borrower] else { return }
+        guard borrowerLimit != nil, let borrower, let count = held[borrower] else { return }
         held[borrower] = count > 1 ? count - 1 : nil
     }
 }

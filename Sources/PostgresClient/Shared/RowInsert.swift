@@ -5,9 +5,9 @@ public struct RowInsert: Sendable {
     private let shared: [PostgresParameter]
 
     /// - Parameters:
-    ///   - sql: Has an array for each of `own` as its first parameters, and then `shared`. It inserts a row for each element. What it
-    ///     returns says of which row it is, as each caller is given the rows of all.
-    ///   - own: At least one value of this row. Their types are the same for each insert with this SQL.
+    ///   - sql: Its first parameters are arrays, one for each of `own`. The parameters `shared` follow. It inserts a row for each
+    ///     array element. Each returned row must identify its inserted row, because every caller gets the rows of all callers.
+    ///   - own: At least one value of this row. The types are the same for all inserts with this SQL.
     ///   - shared: Values of this row and of each row that is inserted with it.
     public init(_ sql: String, own: [PostgresParameter], shared: [PostgresParameter]) {
         self.sql = sql
@@ -18,7 +18,7 @@ public struct RowInsert: Sendable {
     /// The statement that inserts this row alone.
     public var statement: SharedConnection.Statement { Self.merged([self]) }
 
-    /// The statement that inserts several rows, which can be merged.
+    /// One statement that inserts several mergeable rows.
     static func merged(_ rows: [RowInsert]) -> SharedConnection.Statement {
         let arrays = rows[0].own.indices.map { index in PostgresParameter.array(rows.map { $0.own[index] }) }
         return (rows[0].sql, arrays + rows[0].shared)

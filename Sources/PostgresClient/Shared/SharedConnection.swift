@@ -3,11 +3,12 @@ public import Foundation
 import Glibc
 import Synchronization
 
-/// One connection for short statements of many callers. Statements that arrive while it is busy are sent together, in the next
-/// round trip.
+/// One connection for short statements of many callers. Statements that arrive while the connection is busy are sent together, in
+/// the next round trip.
 ///
-/// PostgreSQL runs them one after the other, so it is for statements that take microseconds. A statement that waits for a lock is
-/// cancelled after ``Configuration/lockLimit``. Its caller, and for a while every caller, then uses a separate connection.
+/// PostgreSQL runs the statements one after the other, so use it only for statements that take microseconds. A statement that
+/// waits for a lock is cancelled after ``Configuration/lockLimit``. Its caller, and for a while every caller, then uses a
+/// separate connection.
 public final class SharedConnection: Sendable {
     /// One statement and its parameters.
     public typealias Statement = (sql: String, parameters: [PostgresParameter])
@@ -24,7 +25,8 @@ public final class SharedConnection: Sendable {
         public var lockLimit = 20
         /// The time limit of a statement (`statement_timeout`); nil for the role's setting.
         public var statementLimit: Duration?
-        /// How long no statements are accepted after one was cancelled, or connecting failed.
+        /// How long no statements are accepted after one waited too long for a lock, the connection was lost, or connecting
+        /// failed.
         public var rest = Duration.seconds(1)
 
         /// Makes a configuration with the default limits.
@@ -52,22 +54,23 @@ public final class SharedConnection: Sendable {
     /// Makes a shared connection, which connects at the first statement.
     public init(_ configuration: Configuration) { self.configuration = configuration }
 
-    /// Callers that wait for the next round trip, or for the response of this one.
+    /// The number of waiting callers, plus one while a round trip is running.
     public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
 
     /// Runs statements: all of them or none. They may share their transaction with statements of callers that have the same check.
     ///
-    /// If a shared transaction fails, each caller's statements are repeated in a transaction of their own. So they may be
-    /// statements only whose effects a rollback undoes.
+    /// If a shared transaction fails, each caller's statements are repeated in a separate transaction. So use only statements
+    /// whose effects a rollback undoes.
     ///
-    /// - Parameter check: Runs first, once for all callers that share the transaction. If it fails, nothing is done.
+    /// - Parameter check: A statement that runs first, once for all callers that share the transaction. If it fails, nothing is
+    ///   done.
     /// - Returns: The results without that of the check; nil when nothing was done and the caller needs a separate connection.
     /// - Throws: ``PostgresError`` of the first statement that failed; the others did not run.
     public func run(_ statements: [Statement], after check: SharedStatement? = nil) async throws -> [PostgresResult]? {
         try await run(.statements(statements), after: check)
     }
 
-    /// Inserts rows: all of them or none. Rows of callers that have the same check are inserted by the same statements.
+    /// Inserts rows: all of them or none. The rows of callers with the same check are inserted by the same statements.
     ///
     /// - Returns: As ``run(_:after:)``, but each result has the rows of all callers that were inserted together.
     public func insert(_ rows: [RowInsert], after check: SharedStatement) async throws -> [PostgresResult]? {
@@ -83,13 +86,13 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Reads the rows of an id together with other callers' lookups, by one statement for all equal lookups.
+    /// Reads the rows of an id. Lookups of several callers with the same statement are combined into one.
     ///
     /// - Parameters:
     ///   - statement: Takes an array of ids as its first parameter.
     ///   - check: Runs first, once for all callers with the same check. If it fails, no rows are returned.
-    /// - Returns: Rows that include those of this id; nil when nothing could be read. Then run the statement on a separate
-    ///   connection, which reports the reason.
+    /// - Returns: Rows that include those of this id; nil when nothing could be read. The caller then runs the statement on a
+    ///   separate connection, and gets the error there.
     public func lookUp(_ id: UUID, with statement: SharedStatement, after check: SharedStatement) async -> PostgresResult? {
         await withCheckedContinuation { continuation in
             let isTaken = enqueue {
@@ -132,7 +135,7 @@ public final class SharedConnection: Sendable {
             if let limit = configuration.statementLimit { try await connection.limitStatements(to: limit) }
             await connection.serve(self)
         } catch {
-            // A waiting caller learns the reason on a separate connection.
+            // Waiting callers use separate connections, and get the error there.
             backOff(isConnectionLost: true)
         }
     }
@@ -164,7 +167,7 @@ public final class SharedConnection: Sendable {
         if isWanted { Task { await open() } }
     }
 
-    /// Refuses statements for a while, so that they run on separate connections.
+    /// Refuses statements for ``Configuration/rest``, so that they run on separate connections.
     ///
     /// - Parameter isBroken: Whether the connection can't be used again.
     fileprivate func backOff(isConnectionLost isBroken: Bool) {
@@ -207,7 +210,7 @@ private struct Batch {
     }
 }
 
-/// Combines lookups to one transaction: each check once, then each statement once, with the ids of all callers.
+/// Combines lookups into one transaction: each check once, then each statement once, with the ids of all callers.
 private struct MergedLookups {
     private var checks: [SharedStatement] = []
     private var groups: [(statement: SharedStatement, ids: [UUID])] = []
@@ -239,7 +242,8 @@ extension PostgresConnection {
     fileprivate func serve(_ callers: SharedConnection) {
         waitForItsTurn()
         while let batch = callers.next() {
-            // The server may have closed the idle connection. Checking that first keeps the outcome of a write certain.
+            // The server may have closed the idle connection. Without this check, a write would be sent, and its outcome would be
+            // unknown.
             guard batch.writes.isEmpty || isIdle, !isOutdated else {
                 callers.backOff(isConnectionLost: true)
                 return batch.refuse()
@@ -253,8 +257,8 @@ extension PostgresConnection {
     /// Whether the connection can carry the next round trip.
     private var isUsable: Bool { isReady && !isOutdated }
 
-    /// Lets this thread run only when others pause. Otherwise it would interrupt them for each response under load, and send
-    /// smaller batches.
+    /// Gives this thread the scheduling policy for batch work. Otherwise it would preempt other threads for each response under
+    /// load, and send smaller batches.
     private func waitForItsTurn() {
         var parameters = sched_param(sched_priority: 0)
         // If the system refuses this policy, the connection works, but is slower.
@@ -275,7 +279,7 @@ extension PostgresConnection {
             let parts = isUsable ? transaction.separated(after: result) : []
             answers += parts.isEmpty ? [(transaction, result)] : Array(zip(parts, pipelines(parts.map(\.statements))))
         }
-        // Before the callers get the result, so that they don't return at once.
+        // This comes before the callers get their results. Otherwise their next statements would come here again.
         if answers.contains(where: { $0.1.metLock }) || results.contains(where: \.metLock) || !isUsable {
             callers.backOff(isConnectionLost: !isUsable)
         }
@@ -291,7 +295,7 @@ extension PostgresConnection {
 private typealias Answer = Result<[PostgresResult], any Error>
 
 extension Answer {
-    /// Whether a statement waited too long for a lock.
+    /// Whether a statement was cancelled, because it waited too long for a lock.
     fileprivate var metLock: Bool {
         if case .failure(let error as PostgresError) = self { error.state == .lockNotAvailable } else { false }
     }

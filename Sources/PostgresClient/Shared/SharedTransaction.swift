@@ -1,6 +1,6 @@
 /// Statements of callers with the same check, as one transaction: the check once, then the statements of the callers.
 ///
-/// It spares PostgreSQL a check and a commit for each caller but one. Rows of several callers are inserted by one statement.
+/// So PostgreSQL runs one check and one commit for all of them. Rows of several callers are inserted by one statement.
 struct SharedTransaction {
     /// The statements of one caller.
     struct Write: Sendable {
@@ -49,7 +49,8 @@ struct SharedTransaction {
 
     private var writes: [Write] { groups.flatMap(\.writes) }
 
-    /// A transaction for each of the callers, if theirs was rolled back because of one of them.
+    /// Splits a failed transaction: one transaction for each caller, so that only the caller at fault gets the error. Empty if
+    /// there was one caller only, or the connection was lost.
     func separated(after result: Result<[PostgresResult], any Error>) -> [SharedTransaction] {
         let writes = writes
         guard writes.count > 1, case .failure(let error as PostgresError) = result, !error.isConnectionLoss else { return [] }
@@ -107,7 +108,7 @@ private struct WriteGroup {
 }
 
 extension PostgresError {
-    /// Whether nothing was done, because a statement waited too long for a lock, PostgreSQL rolled it back because of others, or
-    /// its tables changed after it was prepared.
+    /// Whether the caller should try a separate connection. Nothing was done, because of a lock, a concurrent transaction, or a
+    /// stale prepared plan.
     fileprivate var isGivenUp: Bool { state == .lockNotAvailable || isRetryable }
 }

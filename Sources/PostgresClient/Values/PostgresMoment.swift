@@ -2,7 +2,7 @@ public import Foundation
 
 /// A `timestamptz` with PostgreSQL's full precision: whole microseconds, and infinity.
 ///
-/// It is used for authenticated data, in which a rounded or unreadable date would be another value.
+/// It is used for data under a tag or hash. A date that was rounded, or that `Date` can't hold, would change the tag.
 public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable {
     /// Microseconds since 2000-01-01; the two extreme values are ±infinity.
     public let microseconds: Int64
@@ -29,7 +29,7 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
     /// Whether a moment is before another; negative infinity is before all others.
     public static func < (one: PostgresMoment, other: PostgresMoment) -> Bool { one.microseconds < other.microseconds }
 
-    /// Whether this is less than the given seconds before `now`. A time in the future is not.
+    /// Whether this is less than `seconds` before `now`. False for a time in the future.
     public func isWithin(seconds: Int, before now: PostgresMoment) -> Bool {
         guard self <= now, microseconds != .min else { return false }
         let (age, overflow) = now.microseconds.subtractingReportingOverflow(microseconds)
@@ -42,10 +42,11 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
         return PostgresMoment(microseconds: overflow ? .max : sum)
     }
 
-    /// The beginning of the year 1, and the last second of the year 9999: what clients read has four digits for the year.
+    /// The beginning of the year 1, and the last second of the year 9999, because clients read years of four digits.
     private static let writable: ClosedRange<Int64> = -63_082_281_600_000_000...252_455_615_999_000_000
 
-    /// The date, as closely as `Date` holds it; infinity, and what has no date of four digits, is the nearest one that has.
+    /// The date, as closely as `Date` holds it. Infinity, and a date outside of the years 1 to 9999, becomes the nearest date
+    /// within them.
     public var date: Date {
         let moment = min(max(microseconds, Self.writable.lowerBound), Self.writable.upperBound)
         return Date(timeIntervalSinceReferenceDate: Double(moment - PostgresParameter.epochOffset) / 1e6)

@@ -65,7 +65,8 @@ extension Date: PostgresDecodable {
     public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
         guard type == PostgresType.timestamptz.rawValue, bytes.count == 8 else { return nil }
         let microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
-        // ±infinity are the extreme values. A date has no counterpart for them, and texts of dates none for what is beyond these years.
+        // ±infinity are the extreme values, which `Date` can't represent. Dates outside of the years 1 to 9999 can't be written
+        // as text. Both become the nearest date within these years.
         let moment = Date(
             timeIntervalSinceReferenceDate: Double(
                 microseconds.subtractingReportingOverflow(PostgresParameter.epochOffset).partialValue) / 1e6)

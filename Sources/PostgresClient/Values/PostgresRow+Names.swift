@@ -1,6 +1,6 @@
 import CLibPQ
 
-// Columns by name, for rows with many columns. libpq's own lookup compares the names in turn.
+// Columns by name, for rows with many columns. libpq finds a column by comparing the names one by one.
 extension PostgresRow {
     /// The column's value, which must not be NULL.
     ///

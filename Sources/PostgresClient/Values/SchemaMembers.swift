@@ -1,6 +1,6 @@
 /// The objects in a schema, in SQL.
 ///
-/// PostgreSQL's catalogs have no index by schema. A condition such as `relnamespace = …` reads the rows of all schemas, which are a
+/// PostgreSQL's catalogs have no index by schema. A condition such as `relnamespace = …` reads the rows of all schemas: about a
 /// million with ten thousand organizations. But each object depends on its schema, and `pg_depend` has an index for that.
 public enum SchemaMembers {
     /// A subquery for the oids of a schema's tables, views and sequences. Indexes belong to their tables.
@@ -8,7 +8,7 @@ public enum SchemaMembers {
     /// - Parameter schema: An SQL expression for the schema's oid.
     public static func relations(of schema: String) -> String { members("pg_class", of: schema) }
 
-    /// The same for functions.
+    /// A subquery for the oids of a schema's functions.
     public static func functions(of schema: String) -> String { members("pg_proc", of: schema) }
 
     private static func members(_ catalog: String, of schema: String) -> String {

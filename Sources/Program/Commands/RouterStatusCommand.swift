@@ -20,13 +20,13 @@ struct RouterStatusCommand: AsyncParsableCommand {
     @Flag(help: "Show the mailboxes that work too.") var all = false
 
     func run() async throws {
-        let session = try await organization.session(options)
-        let mailboxes = try await session.mailboxStatuses()
+        let status = try MailboxStatusReading(try await organization.session(options))
+        let mailboxes = try await status.mailboxes()
         for mailbox in mailboxes where options.json || all || mailbox.hasProblem || mailbox.hasNews {
             options.report(mailbox.json, mailbox.lines.joined(separator: "\n  "))
         }
         guard !options.json else { return }
-        let routers = try await session.mailRouters()
+        let routers = try await status.routers()
         let works = mailboxes.contains { ($0.receives || $0.sends) && $0.obstacle == nil }
         if routers.isEmpty, works {
             CommandOutput.line("No router is running, so no mail is fetched or sent. Start one: fieldseal router.")

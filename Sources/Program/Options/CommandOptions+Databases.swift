@@ -56,6 +56,12 @@ extension CommandOptions {
         if let worst = codes.max(), worst > 0 { throw ExitCode(worst) }
     }
 
+    /// The registry of the database that has an organization, with the role for migrations.
+    func registry(of organization: String) async throws -> OrganizationRegistry {
+        let (deployment, settings) = try await self.deployment(of: organization)
+        return OrganizationRegistry(conninfo: settings.migrationDatabase, kek: deployment.kek, policy: deployment.policy)
+    }
+
     /// Runs the command in one of several databases.
     private func exitCode(
         _ reports: DatabaseReports, _ body: @Sendable (CommandOptions) async throws -> Void

@@ -3,14 +3,10 @@ import Authentication
 import CellCrypto
 import Console
 import Diagnostics
-import Email
 import Foundation
-import KeyManagement
 import Logging
 import NIOCore
 import NIOPosix
-import Organizations
-import PostgresClient
 import ServiceLifecycle
 import Tenancy
 import UnixSignals

@@ -186,7 +186,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
 
     private func services(_ opened: Opened) -> [any ServiceLifecycle.Service] {
         var services: [any ServiceLifecycle.Service] = [
-            Presence(deployment: opened.deployment), Sweeper(deployment: opened.deployment),
+            Presence(deployment: opened.deployment, logger: surroundings.logger),
+            Sweeper(deployment: opened.deployment, logger: surroundings.logger),
             EventChainer(deployment: opened.deployment, logger: surroundings.logger),
             AuditSealing(deployment: opened.deployment, seconds: settings.sealSeconds, logger: surroundings.logger),
             WorkNotices(mail: opened.mail, conninfo: settings.database),

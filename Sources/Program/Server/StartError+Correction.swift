@@ -9,7 +9,7 @@ extension Error {
         case is SettingsError, is WrongKeyEncryptionKey, is RetiredKeyEncryptionKey, is KeyEncryptionKeyFile.Problem,
             is ServerCertificate.Problem, is MailOAuthTokens.FileError, is ReceiverProblem:
             true
-        case let problem as KeyTokenProblem: problem.isOfPIN
+        case let problem as KeyTokenProblem: problem.needsCorrection
         case let error as StartError: error.isOfSettings
         default: false
         }

@@ -1,21 +1,3 @@
-import ArgumentParser
-import Authentication
-import CellCrypto
-import Console
-import Diagnostics
-import Email
-import Foundation
-import KeyManagement
-import Logging
-import NIOCore
-import NIOPosix
-import Organizations
-import PostgresClient
-import ServiceLifecycle
-import Tenancy
-import UnixSignals
-import WebAPI
-
 /// The reason for which the service does not start.
 enum StartError: Error, CustomStringConvertible {
     case superuser(String)

@@ -61,7 +61,7 @@ struct SettingsFile {
         case .sequence(let sequence):
             var texts: [(String, SettingParser.Form)] = []
             for element in sequence {
-                guard case .scalar(let scalar) = element else { throw parser.misfit("a list of something else") }
+                guard case .scalar(let scalar) = element else { throw parser.misfit("a list whose entries are not texts") }
                 texts.append((scalar.string, Self.form(scalar)))
             }
             return try parser.list(texts)
@@ -70,7 +70,7 @@ struct SettingsFile {
             var entries: [(host: String, text: String)] = []
             for (name, child) in mapping {
                 guard case .scalar(let host) = name, case .scalar(let text) = child else {
-                    throw parser.misfit("an object of something else")
+                    throw parser.misfit("an object whose values are not texts")
                 }
                 entries.append((host.string, Self.isNothing(child) ? "" : text.string))
             }
@@ -84,10 +84,10 @@ struct SettingsFile {
         var entries: [(String, [String])] = []
         for (name, child) in mapping {
             guard case .scalar(let name) = name, case .sequence(let sequence) = child else {
-                throw parser.misfit("an object of something else")
+                throw parser.misfit("an object whose values are not lists of texts")
             }
             let texts = sequence.compactMap { $0.scalar?.string }
-            guard texts.count == sequence.count else { throw parser.misfit("a list of something else") }
+            guard texts.count == sequence.count else { throw parser.misfit("a list whose entries are not texts") }
             entries.append((name.string, texts))
         }
         return entries

@@ -28,39 +28,47 @@ extension EmailParts {
     /// Whether an alternate key names a party.
     var namesPartiesByKey: Bool { parties.contains { $0.record?.key.isAlternate ?? false } }
 
-    /// Refuses a sender without an address, and an address that looks like another when displayed. Only an incoming e-mail may
-    /// have such parties, and it keeps them.
+    /// Refuses a sender without an address, a sender's name, and an address or a name that looks like another when displayed. Only
+    /// an incoming e-mail may have such parties, and it keeps them.
     ///
     /// - Parameter kept: The parties that the e-mail has.
-    func requireAddresses(besides kept: Set<Place> = []) throws(FieldsealError) {
+    func requireUsable(besides kept: Set<Place> = []) throws(FieldsealError) {
+        func text(_ participation: Int, _ address: String?, _ name: String? = nil) -> Place {
+            Place(participation: participation, id: nil, address: address, name: name)
+        }
+        let addresses = Set(kept.map { text($0.participation, $0.address) })
+        let names = Set(kept.map { text($0.participation, $0.address, $0.name) })
         for party in parties {
-            guard let address = party.address, !EmailAddressRule.isUsable(address) else { continue }
-            guard !kept.contains(where: { $0.participation == party.participation && $0.address == address }) else { continue }
-            throw EmailAddressRule.isOne(address) ? Party.deceptiveAddress : Party.wrongAddress
+            if let refusal = party.refusalOfAddress, !addresses.contains(text(party.participation, party.address)) { throw refusal }
+            if let refusal = party.refusalOfName, !names.contains(text(party.participation, party.address, party.name)) {
+                throw refusal
+            }
         }
     }
 
-    /// Whether a party has an address that new e-mails may not have.
-    var hasUnusableAddress: Bool { parties.contains { $0.address.map { !EmailAddressRule.isUsable($0) } ?? false } }
+    /// Whether a party has an address or a name that new e-mails may not have.
+    var hasUnusableText: Bool { parties.contains { $0.refusalOfAddress != nil || $0.refusalOfName != nil } }
 
     /// A user, a queue or an address as a party of one kind.
     struct Place: Hashable {
         let participation: Int
         let id: UUID?
         let address: String?
+        let name: String?
     }
 
     /// The parties that an e-mail has.
     func kept(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws -> Set<Place> {
         let rows = try connection.query(
             """
-            SELECT participationtypemask, partyid, addressused FROM \(organization.qualified("activityparty")) WHERE activityid = $1
+            SELECT participationtypemask, partyid, addressused, partyidname FROM \(organization.qualified("activityparty"))
+             WHERE activityid = $1
             """, [.uuid(email)])
         return try Set(
             rows.map { row in
                 Place(
                     participation: try row.decode("participationtypemask"), id: try row.decodeIfPresent("partyid"),
-                    address: try row.decodeIfPresent("addressused"))
+                    address: try row.decodeIfPresent("addressused"), name: try row.decodeIfPresent("partyidname"))
             })
     }
 
@@ -121,20 +129,33 @@ extension EmailParts.Party {
                 .payloadDoesNotFit,
                 "addressused of a sender that is a systemuser or a queue is the sender's own address. Leave it out.")
         }
-        if let name { try Self.require(name, isFree: address != nil && record == nil && !isSender) }
+        // A user and a queue have names of their own.
+        guard name == nil || record == nil else { throw Self.refusal(of: Self.nameAttribute) }
+        // Where nothing of a name can be seen, the address stands for it, as in an e-mail that comes in.
+        if let given = name, !EmailNameRule.isSeen(given) { name = nil }
         self.init(participation: Int(participation), record: record, address: address, name: name)
     }
 
-    /// - Parameter isFree: Whether the party is an address alone. A user and a queue have names of their own.
-    private static func require(_ name: String, isFree: Bool) throws(FieldsealError) {
-        guard isFree else { throw refusal(of: "partyidname") }
-        guard name.count <= nameLength, !name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else {
-            throw FieldsealError(
-                .payloadDoesNotFit, "partyidname of a party takes a name of at most \(nameLength) characters, in one line.")
-        }
+    /// Why the address is not taken in a new e-mail; nil if it is.
+    fileprivate var refusalOfAddress: FieldsealError? {
+        guard let address, !EmailAddressRule.isUsable(address) else { return nil }
+        return EmailAddressRule.isOne(address) ? Self.deceptiveAddress : Self.wrongAddress
     }
 
-    private static let nameLength = 400
+    private static let nameAttribute = "partyidname"
+
+    /// Why the name is not taken in a new e-mail; nil if it is.
+    fileprivate var refusalOfName: FieldsealError? {
+        guard let name else { return nil }
+        // The sender of an e-mail that goes out is a user or a queue.
+        guard participation != Participation.sender.rawValue else { return Self.refusal(of: Self.nameAttribute) }
+        guard name.utf16.count <= EmailNameRule.limit else {
+            return FieldsealError(
+                .stringLengthTooLong,
+                "\(Self.nameAttribute) takes at most \(EmailNameRule.limit) characters, and this value has \(name.utf16.count).")
+        }
+        return EmailNameRule.isUsable(name) ? nil : Self.wrongName
+    }
 
     /// Whether a stored party is this one.
     ///
@@ -175,9 +196,12 @@ extension EmailParts.Party {
 
     private static let wrongMask = FieldsealError(
         .payloadDoesNotFit, "participationtypemask of a party takes 1 (from), 2 (To), 3 (Cc) or 4 (Bcc).")
-    fileprivate static let deceptiveAddress = FieldsealError(
+    private static let deceptiveAddress = FieldsealError(
         .payloadDoesNotFit,
         "addressused of a party takes no invisible characters, and none that change the direction of text.")
-    fileprivate static let wrongAddress = FieldsealError(
+    private static let wrongName = FieldsealError(
+        .payloadDoesNotFit,
+        "partyidname of a party takes a name in one line, without characters that change the direction of text.")
+    private static let wrongAddress = FieldsealError(
         .payloadDoesNotFit, "addressused of a party must be one e-mail address of at most 320 bytes.")
 }

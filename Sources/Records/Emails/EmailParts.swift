@@ -159,9 +159,15 @@ package struct EmailParts: Sendable {
         _ = try connection.pipeline(statements(of: email, in: organization, by: writer))
     }
 
-    /// The first of several addresses, as many as fit into torecipients.
-    private static func shown(_ addresses: String) -> String {
-        "CASE WHEN length(\(addresses)) > 500 THEN regexp_replace(left(\(addresses), 501), ';[^;]*$', '') ELSE \(addresses) END"
+    /// The first recipients of the e-mail $1, as many as fit into torecipients. A quoted address may have a `;` in it.
+    private static func shownRecipients(in organization: Organization) -> String {
+        """
+        SELECT string_agg(addressused, ';' ORDER BY activitypartyid) AS addresses
+          FROM (SELECT addressused, activitypartyid, sum(length(addressused) + 1) OVER (ORDER BY activitypartyid) - 1 AS width
+                  FROM \(organization.qualified("activityparty"))
+                 WHERE activityid = $1 AND participationtypemask = \(Participation.to.sql)) AS p
+         WHERE width <= 500
+        """
     }
 
     /// The statements that write the parties and attachments, after the statement of the e-mail.
@@ -207,8 +213,7 @@ package struct EmailParts: Sendable {
                       \(SenderRule.records(in: organization, type: "s.partyobjecttypecode"))
                       LEFT JOIN \(table("mailbox")) AS m ON m.regardingobjectid = s.partyid AND m.statecode = \(RecordState.active.sql)
                             AND ($2 OR \(SenderRule.allows("$3", in: organization)))
-                      LEFT JOIN (SELECT \(Self.shown("string_agg(addressused, ';' ORDER BY activitypartyid)")) AS addresses FROM \(table("activityparty"))
-                                  WHERE activityid = $1 AND participationtypemask = \(Participation.to.sql)) AS t ON true
+                      LEFT JOIN (\(Self.shownRecipients(in: organization))) AS t ON true
                      WHERE e.activityid = $1
                     """, [.uuid(email), .bool(writer.role == .systemAdministrator), .uuid(writer.systemUserID)]
                 ))

@@ -4,7 +4,7 @@ import Tenancy
 /// The changes of an e-mail's status that a client's write may make, and the roles that may make them. This is the only definition.
 ///
 /// Only `SendEmail` makes a draft or a failed e-mail *Pending Send* (or *Sent*, if it was sent by other means). Only a router's
-/// messages lead from there to *Sending*, *Sent*, *Failed*, and back to *Pending Send*.
+/// messages lead from *Pending Send* to *Sending*, *Sent*, *Failed*, and back to *Pending Send*.
 struct EmailTransition: Sendable {
     /// The callers that may make it: all that may update the e-mail, or only a System Administrator.
     enum Actor { case writer, administrator }

@@ -1,9 +1,9 @@
-import Model
+package import Model
 
 /// The allowed values of `mimetype` of an e-mail or an attachment.
-enum MediaTypeRule {
+package enum MediaTypeRule {
     /// - Throws: ``FieldsealError`` for a text that is not a media type.
-    static func check(_ text: String) throws(FieldsealError) {
+    package static func check(_ text: String) throws(FieldsealError) {
         guard text.utf16.count <= 256, MailMediaType.isOne(text) else {
             throw FieldsealError(
                 .invalidArgument,

@@ -60,11 +60,7 @@ extension Session {
         let rows = try connection.query(
             """
             SELECT e.statuscode, e.directioncode, e.subject, e.trackingtoken, s.count AS senders, \(SenderRule.address) AS address,
-                   (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
-                     AND r.participationtypemask IN \(Participation.recipients.sql) AND r.addressused IS NOT NULL) AS recipients,
-                   (SELECT count(*) FROM \(parties) AS r WHERE r.activityid = e.activityid
-                     AND r.participationtypemask IN \(Participation.recipients.sql) AND r.addressused IS NULL) AS recipients_without,
-                   \(SenderRule.allows(user, in: organization)) AS is_allowed,
+                   \(SenderRule.allows(user, in: organization)) AS is_allowed, r.*,
                    coalesce(su.isdisabled, false) AS is_disabled, coalesce(\(SenderRule.isInactiveQueue), false) AS is_inactive,
                    sm.mailboxid AS sender_mailbox, left(sm.name, 100) AS sender_mailbox_name, sm.emailaddress AS mailbox_address
               FROM \(organization.qualified("email")) AS e
@@ -73,6 +69,10 @@ extension Session {
                   SELECT m.mailboxid, m.name, m.emailaddress FROM \(organization.qualified("mailbox")) AS m
                    WHERE m.regardingobjectid = s.partyid AND m.statecode = \(RecordState.active.sql)
                    ORDER BY (m.mailboxid = e.sendermailboxid) IS NOT TRUE, m.createdon LIMIT 1) AS sm ON true
+              LEFT JOIN LATERAL (
+                  SELECT count(addressused) AS recipients, count(*) - count(addressused) AS recipients_without,
+                         (json_agg(DISTINCT addressused) FILTER (WHERE partyid IS NOT NULL AND addressused IS NOT NULL))::text AS addresses_of_records
+                    FROM \(parties) WHERE activityid = e.activityid AND participationtypemask IN \(Participation.recipients.sql)) AS r ON true
              WHERE \(condition) FOR UPDATE OF e
             """, statement.parameters)
         guard let row = rows.first else {
@@ -120,6 +120,11 @@ extension Session {
         guard try row.decode("recipients", as: Int.self) > 0, try row.decode("recipients_without", as: Int.self) == 0 else {
             throw refuse("The e-mail has no recipient, or one without an e-mail address.")
         }
+        guard try haveRecordsAddresses(row) else {
+            throw refuse(
+                "A recipient of the e-mail is a systemuser or a queue whose e-mail address is not one that mail can be sent to. Correct "
+                    + "it, set the recipients of the e-mail again, and send it again.")
+        }
         guard try caller.role == .systemAdministrator || row.decode("is_allowed") else {
             throw FieldsealError(
                 .privilegeDenied,
@@ -132,6 +137,14 @@ extension Session {
         guard let mailbox: String = try row.decodeIfPresent("mailbox_address"), EmailAddressRule.isOne(mailbox) else {
             throw refuse("The sender's mailbox has no e-mail address. Set its emailaddress, and send again.")
         }
+    }
+
+    /// Whether the recipients that are users and queues have addresses. Addresses of other recipients were checked when they were
+    /// written.
+    private func haveRecordsAddresses(_ row: PostgresRow) throws -> Bool {
+        guard let text: String = try row.decodeIfPresent("addresses_of_records") else { return true }
+        guard case .array(let addresses) = try JSONParser.parse(Array(text.utf8)) else { return false }
+        return addresses.allSatisfy { $0.string.map(EmailAddressRule.isOne) ?? false }
     }
 
     /// Refuses to send as a disabled user or as an inactive queue. Recording that an e-mail was sent by other means is still

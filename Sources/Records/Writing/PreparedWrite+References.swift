@@ -137,14 +137,14 @@ extension PreparedWrite {
         FieldsealError(.objectDoesNotExist, "\(attribute) refers to \(entity.withArticle) that does not exist.").about(attribute)
     }
 
-    /// Checks the parties of an e-mail. The caller must be able to read each user and queue, or own the queue. Each address
-    /// must be valid. Parties that the e-mail already has are accepted, even a sender without an address.
+    /// Checks the parties of an e-mail. The caller must be able to read each user and queue, or own the queue. Each address and
+    /// name must be valid. Parties that the e-mail already has are accepted, even a sender without an address.
     ///
     /// - Parameter email: The e-mail whose parties are replaced; nil for a new one.
     func requireParties(of email: UUID? = nil, on connection: isolated PostgresConnection) throws {
-        let needsKept = email != nil && parts.hasUnusableAddress
+        let needsKept = email != nil && parts.hasUnusableText
         var kept = try needsKept ? email.map { try parts.kept(in: $0, of: organization, on: connection) } : nil
-        try parts.requireAddresses(besides: kept ?? [])
+        try parts.requireUsable(besides: kept ?? [])
         for entity in [EntityDefinition.systemUser, .queue] {
             let absent = try absent(Set(parts.parties.compactMap { $0.id(of: entity) }), of: entity, on: connection)
             guard !absent.isEmpty else { continue }

@@ -88,7 +88,7 @@ struct PreparedWrite: Sendable {
             self.entity = entity
             _ = try session.require(.create, on: entity)
             let input = try ParsedValues(entity, Self.own(entity, members, &parts), for: .create)
-            try parts.requireAddresses()
+            try parts.requireUsable()
             try input.ownKey?.requireNew(input)
             action = .create(input, Self.id(id, input))
             isOwnID = id == nil && input.values[entity.primaryID] == nil
@@ -100,7 +100,7 @@ struct PreparedWrite: Sendable {
             try key.requireID(entity, for: .mustNotExist)
             _ = try key.filter(entity)
             let input = try ParsedValues(entity, Self.own(entity, key.completed(members), &parts), for: .create)
-            try parts.requireAddresses()
+            try parts.requireUsable()
             try key.requireAgreement(with: input)
             if case .id(let id) = key { action = .create(input, id) } else { action = .create(input, Self.id(nil, input)) }
             if key.isAlternate { newKey = key }

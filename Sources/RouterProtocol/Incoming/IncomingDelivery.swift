@@ -31,8 +31,11 @@ package enum IncomingDelivery {
         package var cc: [String] = []
         /// Where the author wants answers to go.
         package var replyTo: [String] = []
-        /// The names beside these addresses, by the addresses in lower case.
-        package var names: [String: String] = [:]
+        /// The name beside the sender's address; nil for none.
+        package var fromName: String?
+        /// The names beside the addresses of To and of Cc, for each of them a name or nil; nil where none has a name.
+        package var toNames: [String?]?
+        package var ccNames: [String?]?
         /// The Message-IDs that it may answer, the likeliest first.
         package var inReplyTo: [String] = []
         package var references: [String] = []
@@ -59,7 +62,9 @@ package enum IncomingDelivery {
             case to = "To"
             case cc = "Cc"
             case replyTo = "ReplyTo"
-            case names = "Names"
+            case fromName = "FromName"
+            case toNames = "ToNames"
+            case ccNames = "CcNames"
             case inReplyTo = "InReplyTo"
             case references = "References"
             case importance = "Importance"
@@ -111,15 +116,19 @@ package enum IncomingDelivery {
         /// Dataverse's reason code.
         package var reasonCode: Int
         package var emailId: String?
+        /// Whether the record lacks a part of the message, so that the mail server has to keep it. Nil from an earlier service.
+        package var isIncomplete: Bool?
 
-        package init(shouldDeliver: Bool, reasonCode: Int, emailId: String?) {
+        package init(shouldDeliver: Bool, reasonCode: Int, emailId: String?, isIncomplete: Bool) {
             (self.shouldDeliver, self.reasonCode, self.emailId) = (shouldDeliver, reasonCode, emailId)
+            self.isIncomplete = isIncomplete
         }
 
         enum CodingKeys: String, CodingKey {
             case shouldDeliver = "ShouldDeliver"
             case reasonCode = "ReasonCode"
             case emailId = "EmailId"
+            case isIncomplete = "IsIncomplete"
         }
     }
 }

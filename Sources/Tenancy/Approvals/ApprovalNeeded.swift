@@ -4,8 +4,8 @@ import JSON
 import Model
 package import PostgresClient
 
-/// The error for an operation that a second System Administrator has to approve first. It ends the transaction, and the request for the
-/// approval is made in another one.
+/// The error for an operation that a second System Administrator has to approve first. It rolls the transaction back. The request
+/// for the approval is then made in a new transaction.
 struct ApprovalNeeded: Error {
     let operation: Approval.Operation
     /// A complete description of the operation for the approver.
@@ -31,21 +31,21 @@ extension AttestedChange {
 
     // MARK: What gives access
 
-    /// Whether what gives the rights of a System Administrator needs the approval of a second one. The command line needs none, because
-    /// the operator has the key-encryption key.
+    /// Whether giving the rights of a System Administrator needs the approval of a second one. The command line needs no
+    /// approval, because its operator has the key-encryption key.
     private func controlsAccess(of caller: Caller, on connection: isolated PostgresConnection) throws -> Bool {
         guard caller.systemUserID != nil else { return false }
         return try KeyControl.read(organization, grants, under: kek, on: connection).approvalSeconds != nil
     }
 
-    /// Refuses an operation until it is approved, if approvals are required and it gives the rights of a System Administrator. Its
-    /// caller could then approve their own requests. The approval is used up.
+    /// Throws if the operation gives the rights of a System Administrator, approvals are required, and it is not approved.
+    /// Otherwise a caller could add a second administrator, and approve their own requests with it. An approval is used up.
     ///
-    /// The decision and the operation are one change, so SQL can't change what decides between them.
+    /// The check and the operation are one change under a lock, so SQL can't change the rules between them.
     ///
     /// - Parameters:
     ///   - subject: A complete description of the operation for the approver.
-    ///   - gives: Whether the operation gives those rights. Nothing is read for it while no approvals are required.
+    ///   - gives: Whether the operation gives these rights. It is called only if approvals are required.
     package mutating func requireAccessControl(
         _ subject: String, by caller: Caller, on connection: isolated PostgresConnection,
         if gives: (RoleHolders) -> Bool = { _ in true }
@@ -55,7 +55,8 @@ extension AttestedChange {
         guard try useApproval(needed, by: caller, on: connection) else { throw needed }
     }
 
-    /// Refuses to give the rights of a System Administrator by records, if approvals are required.
+    /// Throws if a change of records gives the rights of a System Administrator while approvals are required. The console and the
+    /// command line can give them.
     ///
     /// - Parameter gives: Whether the change of records gives them.
     package func refuseGivingAccess(

@@ -2,14 +2,15 @@ package import CellCrypto
 import JSON
 package import PostgresClient
 
-/// An organization's rules for showing or setting its key, beside the role.
+/// An organization's rules for showing or setting its key, in addition to the required role.
 package struct KeyControl: Sendable, Equatable {
-    /// Seconds within which a second System Administrator approves, and the caller then repeats the request. Nil if no approval is
-    /// needed.
+    /// Seconds within which a second System Administrator must approve a request, and the caller must repeat it. Nil if no
+    /// approval is needed.
     package var approvalSeconds: Int?
-    /// Seconds after its sign-in within which a client may use the API's key messages. Nil for as long as its token is valid.
+    /// Seconds after its sign-in within which a client may use the API's key messages. Nil if only the token's lifetime limits
+    /// that.
     package var signInSeconds: Int?
-    /// False for the rule that applies because SQL changed the organization's own one.
+    /// False if SQL changed the organization's rule, so that the strict rule applies.
     private(set) var isKnown = true
 
     package init(approvalSeconds: Int? = nil, signInSeconds: Int? = nil) {
@@ -20,7 +21,8 @@ package struct KeyControl: Sendable, Equatable {
     package static let approvalRange = 60...604_800
     package static let signInRange = 10...3_600
 
-    /// The rule to apply if SQL changed the row. It asks for both, as the organization's own rule may have.
+    /// The rule to apply if SQL changed the row. It requires an approval and a recent sign-in, because the organization's own
+    /// rule may have required both.
     private static let strict: KeyControl = {
         var control = KeyControl(approvalSeconds: 3_600, signInSeconds: 300)
         control.isKnown = false

@@ -35,7 +35,7 @@ package struct KeyControlAdministration: Sendable {
     /// The organization's rules for showing or setting its key.
     package func current() async throws -> KeyControl { try await session.currentKeyControl() }
 
-    /// Sets the organization's rule. If approvals are required, a less strict rule needs one too.
+    /// Sets the organization's rule. If approvals are required, a less strict rule needs an approval too.
     ///
     /// - Throws: ``FieldsealError`` `.invalidArgument` for a number out of range, and if there is no second System Administrator.
     package func set(_ new: KeyControl) async throws {
@@ -49,7 +49,8 @@ package struct KeyControlAdministration: Sendable {
             )
         }
         let old = try await session.currentKeyControl()
-        // The rule that SQL changed may have been stricter than the one that applies now. The operator has the key-encryption key.
+        // If SQL changed the rule, the original may have been stricter than any, so a new rule always needs approval. The command
+        // line is exempt, because its operator has the key-encryption key.
         if old.isWeakened(by: new) || !old.isKnown && caller.systemUserID != nil {
             try await session.requireControl(of: .setKeyControl, "ask for less before the key is used: \(new.words)")
         }
@@ -67,7 +68,7 @@ package struct KeyControlAdministration: Sendable {
         }
     }
 
-    /// Refuses to ask for approvals that no caller could give, and while rows of other administrators may be hidden.
+    /// Throws if there is no second administrator who could approve, or if rows of administrators may be hidden.
     private func requireSecondAdministrator(_ change: AttestedChange, on connection: isolated PostgresConnection) throws {
         guard try change.administrators(on: connection) > 1 else {
             throw FieldsealError(

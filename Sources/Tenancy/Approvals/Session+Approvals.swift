@@ -13,8 +13,8 @@ extension Session {
         }
     }
 
-    /// Refuses an operation until the organization's rules are met: the caller has signed in recently, and a second System
-    /// Administrator has approved. The approval is used up.
+    /// Throws unless the organization's rules are met: the caller has signed in recently, and a second System Administrator has
+    /// approved. The approval is used up.
     ///
     /// - Parameters:
     ///   - subject: A complete description of the operation for the approver.
@@ -44,7 +44,7 @@ extension Session {
                         try $0.request(needed, by: caller, on: connection)
                     }
                 }
-                // Without a request, no approval is needed any more.
+                // No request was made, because approvals were turned off meanwhile. So the change is tried again.
                 if let request { throw request.awaited }
             }
         }

@@ -27,12 +27,13 @@ enum Administrators: CaseIterable {
 }
 
 extension AttestedChange {
-    /// Makes a change, and refuses it if it removes the last System Administrator. The attested state's row is locked, so two
+    /// Makes a change, and throws if it removed the last System Administrator. The attested state's row is locked, so two
     /// administrators can't disable each other at the same moment.
     ///
     /// Each change that disables a person, a client or a systemuser, or removes a role or a membership, is made here.
     ///
-    /// It guards against an accident. While SQL hides rows, it counts those that it finds: access must always be possible to revoke.
+    /// This prevents accidents, not attacks. If SQL hides rows, it counts the rows that it finds, because revoking access must
+    /// always be possible.
     ///
     /// - Parameter evenIfLast: Whether to make the change even then.
     /// - Throws: ``FieldsealError`` `.invalidArgument` that says what to do first.

@@ -17,14 +17,14 @@ package enum AttestationProblem: Error, Sendable, Equatable {
     case otherHistory
     /// The newest security event is not the attested one.
     case events(attested: Int, newest: Int)
-    /// The newest event has the attested number and another hash.
+    /// The newest event has the attested number, but another hash.
     case eventChanged(Int)
     /// The database stored another event than the program sent.
     case eventReplaced
     /// The list of grants is not the attested one.
     case grants
 
-    /// Whether it is one of what this server remembers, which other programs can't see.
+    /// Whether the problem is a difference from a state that this server remembers. Other programs do not see such a problem.
     package var isOfMemory: Bool {
         switch self {
         case .older, .otherHistory: true

@@ -1,13 +1,14 @@
 import Foundation
 import PostgresClient
 
-/// Reads attested states that changed, even without requests. So a rollback is noticed in a quiet organization too.
+/// Reads attested states that changed, even if no request needs them. So a restored older state is also noticed in an
+/// organization without requests.
 ///
 /// The first look reads the state of each organization. Each later look reads only what transactions wrote since the one before, so
 /// organizations without changes cost nothing.
 package struct AttestationWatch: Sendable {
     private let deployment: Deployment
-    /// The snapshot of the last look, as `pg_current_snapshot()` returns it; nil before the first one has ended.
+    /// The snapshot of the last look, as `pg_current_snapshot()` returns it; nil until the first look has ended.
     private var snapshot: String?
 
     package init(_ deployment: Deployment) { self.deployment = deployment }
@@ -44,8 +45,8 @@ package struct AttestationWatch: Sendable {
         return snapshot
     }
 
-    /// - Returns: The snapshot of this look; nil if transaction numbers are lower than before, because the database was exchanged
-    ///   for another one. Then everything is read again.
+    /// - Returns: The snapshot of this look; nil if transaction numbers are lower than at the last look, because the database was
+    ///   replaced by another. Then the caller reads everything again.
     private func readChanges(since last: String) async throws -> String? {
         try await deployment.pool.withConnection { connection in
             let rows = try connection.query(

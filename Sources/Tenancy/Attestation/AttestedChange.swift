@@ -3,7 +3,8 @@ import Foundation
 import Model
 package import PostgresClient
 
-/// A change of what an organization's attested state covers. The state's row is locked meanwhile.
+/// A change of anything that an organization's attested state covers: grants, key or events. The state's row is locked until the
+/// transaction ends.
 package struct AttestedChange {
     package let organization: Organization
     /// The organization's key-encryption key. It seals and tags what the change writes.
@@ -55,7 +56,7 @@ package struct AttestedChange {
 
     /// Revokes a row permanently. SQL can't undo that.
     ///
-    /// - Parameter tag: The tag that the row has from now on; nil for the one that it had last.
+    /// - Parameter tag: The tag that the row has from now on; nil if the row keeps its last tag.
     package mutating func revoke(_ name: Grant.Name, tag: [UInt8]? = nil) throws {
         try grants.revoke(name, tag: tag, under: kek)
         hasNewGrants = true
@@ -64,7 +65,7 @@ package struct AttestedChange {
     /// Whether the list has a row of that name.
     package func names(_ name: Grant.Name) throws -> Bool { try grants.names(name) }
 
-    /// Ends all rows of a group, also those whose rows are not there now.
+    /// Ends all rows of a group, even rows that are missing from the tables now.
     package mutating func end(_ group: Grant.Name) throws {
         try grants.end(group)
         hasNewGrants = true
@@ -103,10 +104,10 @@ package struct AttestedChange {
             """, on: connection)
     }
 
-    /// Begins the chain of a new organization, as the owner.
+    /// Appends the first event of a new organization. Runs as the database owner.
     ///
-    /// The trigger that computes hashes does not fire. PL/pgSQL would compile it, and for that PostgreSQL reads the functions of its
-    /// name in all schemas.
+    /// The statement computes the hash itself, so the trigger for that does not fire. This saves time: to compile the trigger,
+    /// PL/pgSQL would read the functions of its name in all schemas.
     package mutating func begin(_ event: SecurityEvent, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try append(
             event, by: caller,
@@ -134,8 +135,9 @@ package struct AttestedChange {
                 AND occurred_on BETWEEN clock_timestamp() - interval '1 minute' AND clock_timestamp() + interval '1 minute'
             """, event.parameters(by: caller)
         ).first
-        // The owner of the database could replace the functions that compute the hash and the time. So only the event that was sent
-        // is attested, with the time of sending. The minute allows for a clock that is set meanwhile.
+        // The database owner could replace the functions that compute the hash and the time. So the stored event is attested only
+        // if it is the one that was sent, with about the time of sending. One minute of difference is allowed, because a clock
+        // may be set.
         guard let row, try row.decode(3, as: Bool.self) else { throw AttestationProblem.eventReplaced }
         let number: Int = try row.decode(0)
         let previous = row.isNull(1) ? [] : try row.decode(1, as: PostgresBytes.self).bytes
@@ -150,7 +152,7 @@ package struct AttestedChange {
         SecurityEventFigures.shared.count(event)
     }
 
-    /// Moves the chain's end past events that this transaction linked.
+    /// Updates the attested end of the chain, after this transaction linked `count` events.
     mutating func extend(by count: Int, to head: [UInt8]) {
         state.events += count
         state.newestEvent += count
@@ -169,8 +171,8 @@ package struct AttestedChange {
 }
 
 extension AttestedState {
-    /// Changes what the state covers, in the open transaction or in its own. Every change of a row that grants access, of the key
-    /// and of the events uses it, so that each change is attested.
+    /// Makes a change and attests it, in the open transaction or in its own. Every change of a row that grants access, of the key
+    /// and of the events uses this function.
     ///
     /// The state's row is locked first, before an event or a row that grants access. All callers lock in that order.
     ///

@@ -100,11 +100,11 @@ package struct AttestedState: Sendable, Equatable {
         let result = try connection.query(
             "UPDATE config.attested_state SET \(list) WHERE organization_id = $1 AND tag = $2",
             [.uuid(organizationID), .bytes(former)] + all.map(\.value))
-        // A change within another one would be overwritten.
+        // If `AttestedChange` was nested, the inner change has already written the row. The outer one must not overwrite it.
         guard result.affectedRows == 1 else { throw AttestationProblem.otherHistory }
     }
 
-    /// Inserts or replaces the row, as the owner, when an organization becomes one of this deployment.
+    /// Inserts or replaces the row when an organization joins this deployment. Runs as the database owner.
     package func insert(grants: GrantList, on connection: isolated PostgresConnection) throws {
         let all = [("organization_id", .uuid(organizationID))] + assignments + [("grants", PostgresParameter.bytes(grants.bytes))]
         let names = all.map(\.0)
@@ -125,7 +125,8 @@ package struct AttestedState: Sendable, Equatable {
     /// The era of a revision.
     static func era(of revision: Int) -> Int { revision >> eraShift }
 
-    /// The first revision of a new era, which no server has seen yet: seconds since 1970, with room for a million changes in each.
+    /// The first revision of a new era, which no server has seen yet. It is made from the seconds since 1970, with room for a
+    /// million changes per second.
     package static func freshRevision(after known: Int?) -> Int {
         max(Int(Date().timeIntervalSince1970) << eraShift, (known ?? 0) + 1)
     }

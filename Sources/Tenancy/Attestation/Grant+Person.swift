@@ -5,8 +5,8 @@ package import PostgresClient
 extension Grant {
     package static func personName(_ id: UUID) -> Name { Name(.user, [id.bytes]) }
 
-    /// The attested contents of a row of `config.console_user`. `totp_step` is not among them: it changes with each sign-in, and
-    /// grants nothing.
+    /// The attested contents of a row of `config.console_user`. `totp_step` is left out, because it changes with each sign-in and
+    /// grants no access.
     package static func person(
         _ id: UUID, organization: UUID, name: String, systemUser: UUID, role: String, salt: [UInt8], verifier: [UInt8],
         totp: [UInt8]?, disabledOn: PostgresMoment?, mustChangePassword: Bool

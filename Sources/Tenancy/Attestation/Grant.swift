@@ -14,7 +14,7 @@ package struct Grant: Sendable {
         case clientSecret = "api_client_secret"
         case clientKey = "api_client_key"
         case user = "console_user"
-        /// The link with which a person chooses a password.
+        /// The invitation link with which a person chooses a password.
         case invitation
         case recoveryCode = "console_recovery_code"
         case session = "console_session"
@@ -27,9 +27,9 @@ package struct Grant: Sendable {
         case suspension
         /// Removes access: people with a role need one-time passwords.
         case secondFactorPolicy = "second factor policy"
-        /// The last authorized settings of a server profile, after its first change.
+        /// The last authorized settings of a server profile. Listed after the profile's first change.
         case mailServer = "mail server"
-        /// What the key in force needs beside its text to open cells, from the schema.
+        /// What is needed to derive the data key from the organization key's text (see ``OrganizationState/keyDerivation``).
         case keyDerivation = "key derivation"
         /// A role of a user or a team, or a member of a team.
         case userRole = "systemuserroles"
@@ -42,7 +42,8 @@ package struct Grant: Sendable {
         case approval
         /// Says that the organization has granted roles.
         case rolesWereGiven = "roles were given"
-        /// Groups of rows that were ended together: secrets of a client, sessions of a person, keys of a version, links of a team.
+        /// Groups of rows that end together (``GrantList/end(_:)``): secrets of a client, sessions of a person, keys of a
+        /// version, links of a team.
         case secrets, sessions, keys, links
     }
 
@@ -64,7 +65,8 @@ package struct Grant: Sendable {
             return GrantList.Digest(try sha256(message))
         }
 
-        /// The hash input before a name with a one-field key. With it, SQL finds a list of names by their hashes.
+        /// The first bytes of the hash input for a name whose key has one field. SQL appends the key and hashes it, to find rows
+        /// by the hashes of their names.
         package static func prefix(_ kind: Kind, keyLength: Int) -> [UInt8] { Array(kind.rawValue.utf8) + [0] + length(keyLength) }
 
         private static func length(_ count: Int) -> [UInt8] { withUnsafeBytes(of: UInt64(count).bigEndian) { Array($0) } }
@@ -74,8 +76,8 @@ package struct Grant: Sendable {
             GrantList.Digest(try kek.tag(label: "revoked \(kind.rawValue)", over: key))
         }
 
-        /// The same for a row that this service wrote last with the tag `last`. Its first half is that of every revocation of the
-        /// row. The second half is of the tag, so a former state of the row is told from the last one.
+        /// The list's entry for a revoked row that had the tag `last`. Its first half is equal in all revocations of the row. Its
+        /// second half depends on `last`, so an older version of the row can be detected.
         func revocation(of last: GrantList.Digest, under kek: KeyEncryptionKey) throws -> GrantList.Digest {
             let state = try kek.tag(label: "revoked as \(kind.rawValue)", over: key + [last.bytes])
             return try GrantList.Digest(Array(revocation(under: kek).bytes.prefix(8)) + state.prefix(8))
@@ -83,7 +85,7 @@ package struct Grant: Sendable {
     }
 
     package let name: Name
-    /// The other contents of the row, in a fixed number of fields.
+    /// The row's contents apart from the primary key, in a fixed number of fields.
     package let content: [[UInt8]]
     /// The rows that end together with this one (see ``GrantList/end(_:)``); nil for none.
     package let group: Name?
@@ -108,7 +110,7 @@ package struct Grant: Sendable {
 
     package static func field(_ text: String) -> [UInt8] { Array(text.utf8) }
 
-    /// A missing field differs from an empty one.
+    /// Encodes nil and an empty value differently.
     package static func field(_ bytes: [UInt8]?) -> [UInt8] { bytes.map { [1] + $0 } ?? [0] }
 
     package static func field(_ moment: PostgresMoment?) -> [UInt8] {
@@ -119,13 +121,14 @@ package struct Grant: Sendable {
 
     package static func disabledSystemUser(_ id: UUID) -> Grant { Grant(Name(.disabledSystemUser, [id.bytes])) }
 
-    /// Only the list decides whether an organization is suspended. The columns of `config.organization` show it to DBAs.
+    /// An organization is suspended if the list has this grant. The columns of `config.organization` only show the suspension to
+    /// DBAs.
     package static let suspension = Grant(Name(.suspension, []))
 
     /// - Parameter tag: The tag in `mail_destination`.
     package static func mailServer(_ profile: UUID, tag: [UInt8]) -> Grant { Grant(Name(.mailServer, [profile.bytes]), [tag]) }
 
-    /// Grants nothing. It lets the doctor detect that disaster recovery would fail.
+    /// Grants no access. It lets the doctor detect that SQL changed these values, so that disaster recovery would fail.
     package static func keyDerivation(salt: [UInt8], iterations: Int, keyCheck: [UInt8]) -> Grant {
         Grant(Name(.keyDerivation, []), [salt, field("\(iterations)"), keyCheck])
     }

@@ -29,7 +29,7 @@ package struct GrantList: Sendable, Equatable {
         case authentic
         /// This service revoked it.
         case revoked
-        /// This service wrote the row, and later wrote other contents for it.
+        /// This service wrote these contents, but not as the last ones. SQL restored them.
         case putBack
         /// The row's tag does not match its contents.
         case foreign
@@ -65,20 +65,21 @@ package struct GrantList: Sendable, Equatable {
 
     // MARK: Rows that end together
 
-    /// The entry of a row with a tag. If the row's group was ended, it is of that end too, so earlier entries differ from it.
+    /// The list's entry for a row with this tag. If the row's group was ended, the entry also depends on that end, so entries
+    /// from before the end no longer match.
     private func entry(of grant: Grant, tag: [UInt8]) throws -> Digest {
         guard let group = grant.group, let end = entries[try group.digest()] else { return Digest(tag) }
         return Digest(try sha256(end.bytes + Digest(tag).bytes))
     }
 
-    /// Ends all rows of a group, also those that SQL hides and puts back later. Rows that are set afterwards are not ended.
+    /// Ends all rows of a group, even rows that SQL hides now and restores later. Rows that are set afterwards are valid.
     package mutating func end(_ group: Grant.Name) throws {
         let digest = try group.digest()
         let mark = try Self.mark(of: digest)
         entries[digest] = Digest(try Array(mark.bytes.prefix(8)) + randomBytes(count: 8))
     }
 
-    /// Whether an entry is the end of a group, and so of no row.
+    /// Whether an entry marks the end of a group, and so belongs to no row.
     package func isEnd(_ name: Digest) throws -> Bool { try entries[name]?.high == Self.mark(of: name).high }
 
     private static func mark(of group: Digest) throws -> Digest { Digest(try sha256(Array("end".utf8) + group.bytes)) }
@@ -91,7 +92,8 @@ package struct GrantList: Sendable, Equatable {
 
     /// Whether a row has the contents and the tag that this service wrote last, before or when it revoked the row.
     ///
-    /// - Parameter isDisabled: Whether the row says that it is disabled. A row that was revoked must say so, and no other.
+    /// - Parameter isDisabled: Whether the row says that it is disabled. It must be true for a revoked row, and false for any
+    ///   other.
     package func isNewest(_ grant: Grant, tag: [UInt8], isDisabled: Bool, under kek: KeyEncryptionKey) throws -> Bool {
         switch try standing(of: grant, tag: tag, under: kek) {
         case .authentic: return !isDisabled
@@ -100,7 +102,8 @@ package struct GrantList: Sendable, Equatable {
         }
     }
 
-    /// Whether a tag is the last one of a row, revoked or not. An entry of an earlier version does not say which tag was the last.
+    /// Whether a tag is the last one of a row, revoked or not. Also true if an earlier version of the program wrote the
+    /// revocation, because that does not tell the tag.
     package func isLast(_ tag: [UInt8], of grant: Grant, under kek: KeyEncryptionKey) throws -> Bool {
         guard let entry = entries[try grant.name.digest()] else { return false }
         if try entry == self.entry(of: grant, tag: tag) { return true }
@@ -114,7 +117,7 @@ package struct GrantList: Sendable, Equatable {
         try standing(of: grant, tag: tag, under: kek) == .authentic
     }
 
-    /// Whether the list has a grant that has no stored tag.
+    /// Whether the list has this grant, whose row stores no tag.
     package func holds(_ grant: Grant, under kek: KeyEncryptionKey) throws -> Bool {
         guard let entry = entries[try grant.name.digest()] else { return false }
         return try kek.each.contains { try entry == self.entry(of: grant, tag: grant.tag(under: $0)) }
@@ -129,11 +132,11 @@ package struct GrantList: Sendable, Equatable {
 
     /// Records that a row was revoked, regardless of what the row itself says.
     ///
-    /// - Parameter tag: The tag that the row has from now on; nil for the one that it had last.
+    /// - Parameter tag: The tag that the row has from now on; nil if the row keeps its last tag.
     package mutating func revoke(_ name: Grant.Name, tag: [UInt8]?, under kek: KeyEncryptionKey) throws {
         let digest = try name.digest()
         if tag == nil, let entry = entries[digest], try isRevocation(entry, of: name, under: kek) { return }
-        // For a row that was never known, the revocation is of a tag that no row has.
+        // The list has no entry for this row. A random tag stands for its last one.
         let last = try tag.map { Digest($0) } ?? entries[digest] ?? Digest(randomBytes(count: Digest.length))
         entries[digest] = try name.revocation(of: last, under: kek)
     }

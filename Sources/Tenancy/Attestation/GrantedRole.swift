@@ -40,7 +40,7 @@ struct GrantedRole: Sendable {
 }
 
 extension OrganizationState {
-    /// The roles of a systemuser beside the role of the client or the person that acts as it.
+    /// The roles that records give to a systemuser, in addition to the role of the client or person that acts as it.
     ///
     /// In an organization without granted roles, nothing is read.
     package func grantedRoles(of user: UUID, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws
@@ -94,9 +94,9 @@ extension Grant {
     /// All roles and members of a team.
     package static func links(of team: UUID) -> Name { Name(.links, [team.bytes]) }
 
-    /// The role that a record of `role` gives, so that it gives that role and no other.
+    /// Binds a record of `role` to its name, so that renaming the record does not change which role it gives.
     package static func role(_ id: UUID, _ name: String) -> Grant { Grant(Name(.role, [id.bytes]), [field(name)]) }
 
-    /// Whether any role was granted. Organizations without one need no query.
+    /// In the list once any role was granted. Organizations without this entry need no query for roles.
     package static let rolesWereGiven = Grant(Name(.rolesWereGiven, []))
 }

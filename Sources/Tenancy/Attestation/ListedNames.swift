@@ -3,15 +3,15 @@ import Foundation
 import JSON
 package import PostgresClient
 
-/// The names that the attested list of an organization has for rows that are there. An entry under any other name is of a row that was
-/// deleted past the service, and that SQL could put back.
+/// The names of all rows that exist now and belong in an organization's attested list. If the list has another name, its row was
+/// deleted past the service, and SQL could restore it.
 package struct ListedNames {
     private let organization: Organization
     private var digests: Set<GrantList.Digest> = []
 
     /// Reads the names of all rows in one statement.
     ///
-    /// - Parameter other: Kinds of rows that are not read. The caller has their names, and adds them.
+    /// - Parameter other: Kinds of rows that are not read. The caller adds their names itself.
     package init(
         of organization: Organization, except other: Set<Grant.Kind> = [], on connection: isolated PostgresConnection
     ) throws {
@@ -31,12 +31,14 @@ package struct ListedNames {
 
     package mutating func add(_ name: Grant.Name) throws { digests.insert(try name.digest()) }
 
-    /// The entries of a list whose rows are not there, but for disabled systemusers.
+    /// The list's entries whose rows do not exist. Entries of disabled systemusers are always among them, because their rows are
+    /// not read.
     package func missing(in grants: GrantList) throws -> [GrantList.Digest] {
         try grants.entries.keys.filter { try !digests.contains($0) && !grants.isEnd($0) }
     }
 
-    /// The same without those of systemusers that are there. PostgreSQL looks these up, because an organization may have many.
+    /// How many entries have no row, not counting disabled systemusers that exist. PostgreSQL looks up the systemusers, because
+    /// an organization may have many.
     func missingWithoutUsers(in grants: GrantList, on connection: isolated PostgresConnection) throws -> Int {
         let names = try missing(in: grants)
         guard !names.isEmpty else { return 0 }
@@ -52,7 +54,7 @@ package struct ListedNames {
         return names.count - users
     }
 
-    /// A kind of rows, the one or two fields of their names, and the rows of the organization `$1`.
+    /// A kind of rows, SQL for the one or two fields of their names, and SQL for the rows of the organization `$1`.
     private typealias Source = (kind: Grant.Kind, first: String, second: String?, rows: String)
 
     private static func sources(of organization: Organization) -> [Source] {

@@ -52,7 +52,7 @@ package struct RoleGrants {
         rows = users + teams + members
     }
 
-    /// Copies the entries of an earlier list.
+    /// Copies the entries of these rows from an earlier list.
     ///
     /// - Returns: The titles of the rows that give nothing.
     package func keep(from former: GrantList?, in grants: inout GrantList, under kek: KeyEncryptionKey) throws -> [String] {

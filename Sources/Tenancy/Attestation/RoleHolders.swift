@@ -3,10 +3,11 @@ import JSON
 import Model
 import PostgresClient
 
-/// The systemusers and teams with the rights of a System Administrator, from rows of which none is missing and none was changed.
+/// The systemusers and teams with the rights of a System Administrator. They are read only from rows that the attested list
+/// verifies, and only if none of its rows is missing.
 ///
-/// SQL can't hide a row from it for a moment and put it back afterwards: the attested list has the name of each row that this service
-/// wrote. What is decided with it is decided and written while the list is locked.
+/// So SQL can't hide an administrator's row for a moment and restore it afterwards. Callers decide and write while the list is
+/// locked.
 package struct RoleHolders {
     private var users: Set<UUID> = []
     private var teams: Set<UUID> = []
@@ -28,8 +29,8 @@ package struct RoleHolders {
         }
     }
 
-    /// Whether a systemuser is a System Administrator, apart from being disabled: by its client or person, also a disabled one, or by
-    /// records.
+    /// Whether a systemuser has the role System Administrator, by its client, its person or its records. Being disabled does not
+    /// matter.
     package func isAdministrator(_ user: UUID) -> Bool { users.contains(user) }
 
     /// Whether members of a team are System Administrators.
@@ -68,7 +69,7 @@ package struct RoleHolders {
         }
     }
 
-    /// Takes the row of a client or a person. One that this service never wrote gives nothing.
+    /// Adds the systemuser of a client or person with the role. Ignores a row that this service never wrote.
     private mutating func take(
         _ grant: Grant, _ name: String, _ tag: [UInt8], isDisabled: Bool, _ role: String, _ user: UUID
     ) throws {
@@ -82,7 +83,8 @@ package struct RoleHolders {
         if role == Role.systemAdministrator.rawValue { users.insert(user) }
     }
 
-    /// Takes the rows that give roles to users and teams. The list has the role that each gives, also if the role's record says another.
+    /// Adds users and teams with the role by records. The attested list decides which role a row gives, even if the role's record
+    /// was renamed.
     private mutating func readLinks(_ listed: inout ListedNames, on connection: isolated PostgresConnection) throws {
         func pairs(_ table: String, _ columns: String) throws -> [(first: UUID, second: UUID)] {
             try connection.query("SELECT \(columns) FROM \(change.organization.qualified(table))").map {
@@ -109,7 +111,7 @@ package struct RoleHolders {
 }
 
 extension AttestedChange {
-    /// Who has the rights of a System Administrator.
+    /// The holders of the rights of a System Administrator.
     ///
     /// - Throws: ``FieldsealError`` if rows that grant access are missing, or were changed past the service.
     func roleHolders(on connection: isolated PostgresConnection) throws -> RoleHolders {

@@ -8,7 +8,7 @@ import Synchronization
 /// States are kept by the organization's id, because SQL can give a name to another organization for a moment. That must not make
 /// the server forget a state. A name only finds a cached list.
 package final class SeenStates: Sendable {
-    /// What later states are compared with. It takes less than a hundred bytes, and is kept for every organization.
+    /// The part of a state that later states are compared with. It is kept for every organization, in less than 100 bytes each.
     struct Mark: Sendable, Equatable {
         let revision: Int
         let events: Int
@@ -33,7 +33,7 @@ package final class SeenStates: Sendable {
         /// Whether `other` can be a later state than this one.
         func mayPrecede(_ other: AttestedState) -> Bool { (try? check(other)) != nil }
 
-        /// A digest of 32 bytes. One with another length equals no other.
+        /// A digest of 32 bytes as a vector; zeros for another length, which no real digest equals.
         private static func packed(_ digest: [UInt8]) -> SIMD32<UInt8> { digest.count == 32 ? SIMD32(digest) : SIMD32() }
     }
 
@@ -59,7 +59,7 @@ package final class SeenStates: Sendable {
     /// The list of grants that was read last for an organization's name.
     func grants(named name: String) -> KnownGrants? { grants.withLock { $0.value(of: name) } }
 
-    /// Remembers a state that was verified and committed, unless it can't be a later one than the state that was seen last.
+    /// Remembers a verified and committed state, if it can be later than the state that was seen last.
     func remember(_ state: AttestedState) {
         let mark = Mark(state)
         seen.withLock { seen in
@@ -68,7 +68,7 @@ package final class SeenStates: Sendable {
         }
     }
 
-    /// The same, with the list of grants that belongs to it.
+    /// Remembers a state together with its list of grants.
     func remember(_ state: AttestedState, _ list: GrantList, of name: String) {
         remember(state)
         grants.withLock {
@@ -79,8 +79,8 @@ package final class SeenStates: Sendable {
 }
 
 extension Deployment {
-    /// Whether this server has seen no newer revision than an earlier session read. Then later revocations end the reuse of that
-    /// state, even if SQL makes the session's own check useless.
+    /// False if this server has seen a newer revision than the one in `state`. Then `state` must not be reused. So a revocation
+    /// takes effect here even if SQL defeats the session's own check.
     func isNewest(_ state: OrganizationState) -> Bool {
         guard let attested = state.attested else { return false }
         return seenStates.snapshot.newest(of: attested.organizationID)?.revision == attested.revision

@@ -9,7 +9,7 @@ package final class StateRefusals: Sendable {
         package let problem: AttestationProblem?
     }
 
-    /// What to log. One task reads it.
+    /// The reports to log. A single task reads this stream.
     package let reports: AsyncStream<Report>
     private let continuation: AsyncStream<Report>.Continuation
     private let known = Mutex<[String: Refusal]>([:])

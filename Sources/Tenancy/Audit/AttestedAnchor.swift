@@ -3,35 +3,37 @@ package import PostgresClient
 
 /// What the newest security event about the audit says, and the proof that the chain of events has that event.
 ///
-/// An owner of the database can change an event and compute its hash again. Then the hashes of the later events do not follow from it, and
-/// the last of them is attested. So the events from that one on are read. Each is read once: the next sealing begins with its own event.
+/// The database owner can change an event and compute its hash again. But the hashes of the later events then no longer match,
+/// and the last hash is attested. So all events from the newest one about the audit to the end of the chain are verified. Each
+/// sealing adds an event about the audit, so the next one verifies only the events after it.
 package struct AttestedAnchor {
     /// How many events are read at a time.
     private static let rangeLength = 20_000
-    /// The events with which an organization came from another database, where transactions have other numbers. Its present state may
-    /// also have been accepted where it is, after a restore. If nothing differed then, it is the state that was attested before.
+    /// The kinds of events that an organization has after it came from another database, or was attached after a restore.
+    /// Transaction numbers from before such an event can't be compared with later ones. An attach that found no difference does
+    /// not count.
     private static let arrivals: [SecurityEvent.Kind] = [
         .organizationAttached, .organizationImported, .organizationCloned, .organizationMoved,
     ]
-    /// What the event says of a state that was accepted without a difference.
+    /// The details of the event if `org attach` found no difference.
     package static let nothingDiffered = "attested again: nothing differed"
 
     private let organization: Organization
-    /// What the event says; nil while nothing was sealed.
+    /// The blocks that the newest event about the audit names; nil while nothing was sealed.
     package private(set) var anchor: AuditAnchor?
-    /// Whether the organization came from another database since.
+    /// Whether the organization came from another database after that event.
     private(set) var hasArrived = false
     /// The last event that was read.
     private var place: (id: Int, hash: [UInt8]?)
 
-    /// Reads the newest event about the audit, and verifies those from it to the end of the chain.
+    /// Reads the newest event about the audit, and verifies all events from it to the end of the chain.
     ///
     /// - Throws: ``EventChainProblem``.
     package init(of organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws {
         if let event = try AuditAnchor.newestEvent(of: organization, on: connection) {
             try self.init(event, of: organization)
         } else {
-            // Events before that one may have been archived.
+            // There is no event about the audit. Then the chain is verified from its first event that is not archived.
             let archived = try EventArchivePosition.read(organization, under: kek, on: connection)
             self.init(of: organization, anchor: nil, behind: (archived?.lastID ?? 0, archived?.head))
         }
@@ -59,7 +61,7 @@ package struct AttestedAnchor {
         return anchor
     }
 
-    /// Verifies the events up to the end of the chain, or so many of them.
+    /// Verifies the next events, up to the end of the chain or at most `limit` of them.
     ///
     /// - Throws: ``EventChainProblem``.
     mutating func follow(upTo limit: Int = .max, on connection: isolated PostgresConnection) throws {
@@ -67,7 +69,7 @@ package struct AttestedAnchor {
         while rest > 0, try followRange(of: min(rest, Self.rangeLength), on: connection) { rest -= Self.rangeLength }
     }
 
-    /// - Returns: Whether there were events.
+    /// - Returns: Whether there were any more events.
     private mutating func followRange(of length: Int, on connection: isolated PostgresConnection) throws -> Bool {
         let row = try connection.query(
             """
@@ -99,7 +101,7 @@ package struct AttestedAnchor {
         return true
     }
 
-    /// Goes on to the end of the chain, which is the attested one. The state is locked.
+    /// Verifies the rest of the chain, and that it ends with the attested event. The caller must have locked the attested state.
     ///
     /// - Throws: ``EventChainProblem``.
     mutating func follow(to state: AttestedState, on connection: isolated PostgresConnection) throws {
@@ -109,9 +111,9 @@ package struct AttestedAnchor {
         }
     }
 
-    /// The transactions that had ended when the newest block was sealed, for the time after that block was archived.
+    /// Which transactions had ended when the newest block was sealed. An archive records this text, because it removes the block.
     ///
-    /// - Throws: ``EventChainProblem`` if it is not the recorded block.
+    /// - Throws: ``EventChainProblem`` if the newest block is not the recorded one.
     package func endedTransactions(on connection: isolated PostgresConnection) throws -> String? {
         let row = try connection.query("SELECT pg_catalog.clock_timestamp(), \(AuditSnapshot.sql)")[0]
         let now: PostgresMoment = try row.decode(0)

@@ -2,18 +2,19 @@ package import CellCrypto
 package import PostgresClient
 
 extension AuditAnchor {
-    /// Appends an event about an archive, which also says what the audit's blocks are: the event that said it may be in the archive.
+    /// Appends an event about an archive. It repeats the range of the audit's blocks, because the event that recorded it may now
+    /// be in the archive.
     ///
     /// - Parameters:
-    ///   - known: What was known before events were removed.
-    ///   - change: What the archive changes.
+    ///   - known: The anchor, as read before the archive removed events.
+    ///   - change: Returns the anchor as it is after the archive.
     package static func record(
         _ event: SecurityEvent, in organization: Organization, by caller: Caller, under kek: KeyEncryptionKey,
         _ known: AttestedAnchor, on connection: isolated PostgresConnection, _ change: (AuditAnchor) -> AuditAnchor = { $0 }
     ) throws {
         try AttestedState.changeEvents(of: organization, under: kek, on: connection) { state in
             var (event, known) = (event, known)
-            // Now that the state is locked, no server records a later block.
+            // The state is locked, so no server can record a later block meanwhile.
             try known.follow(to: state.state, on: connection)
             if let anchor = known.anchor {
                 event.details = [event.details, change(anchor).text].compactMap(\.self).joined(separator: "; ")
@@ -22,12 +23,12 @@ extension AuditAnchor {
         }
     }
 
-    /// An event has room for numbers of 18 digits.
+    /// The highest block number after which numbers continue. It has 16 digits, and the details of an event have room for 18.
     private static let highestLast = 1_000_000_000_000_000
 
-    /// Has the whole audit sealed anew as it is, as the owner, and records that.
+    /// Makes the service seal the whole audit again as it is now, and records that. Runs as the database owner.
     ///
-    /// - Parameter reason: What differed.
+    /// - Parameter reason: What differed, for the details of the event.
     package static func beginAnew(
         _ organization: Organization, by caller: Caller, under kek: KeyEncryptionKey, because reason: String,
         on connection: isolated PostgresConnection
@@ -38,7 +39,7 @@ extension AuditAnchor {
         _ = try connection.query("DELETE FROM \(blocks)")
         _ = try connection.query("UPDATE \(audit) SET block = NULL WHERE block IS NOT NULL")
         _ = try connection.query("SELECT set_config('fieldseal.evidence', '', true)")
-        // Numbers are not used again. One that SQL wrote leaves some over.
+        // Block numbers are not used again. The limit leaves numbers free even if SQL wrote a very high one.
         let last = min(former?.last ?? 0, highestLast)
         let digest = try former?.digest ?? sha256([UInt8]())
         let anchor = AuditAnchor(last: last, digest: digest, first: last + 1, before: digest)

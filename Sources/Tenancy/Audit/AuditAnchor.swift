@@ -2,16 +2,16 @@ import CellCrypto
 import JSON
 import PostgresClient
 
-/// What a security event says of the blocks of the audit: the newest one, and the first that was not archived. So the chain of events
-/// covers them.
+/// The range of the audit's blocks that a security event records: the newest block, and the first that is not archived. So the
+/// event chain also protects the audit.
 package struct AuditAnchor: Sendable, Equatable {
     /// The newest block, and its digest.
     package let last: Int
     package let digest: [UInt8]
-    /// The first block that is in the database, and the digest of the one before it; nil for an organization's first.
+    /// The first block that is not archived, and the digest of the block before it (nil if it is the organization's first block).
     package let first: Int
     package let before: [UInt8]?
-    /// The transactions that had ended when the audit was sealed last, if all blocks were archived; see ``AuditSnapshot``.
+    /// Which transactions had ended at the last sealing (see ``AuditSnapshot``). Set only if all blocks are archived.
     package let snapshot: String?
 
     package init(last: Int, digest: [UInt8], first: Int, before: [UInt8]?, snapshot: String? = nil) {
@@ -22,14 +22,14 @@ package struct AuditAnchor: Sendable, Equatable {
         self.snapshot = snapshot
     }
 
-    /// The end of the event's details.
+    /// The anchor as text, which ends the event's details.
     package var text: String {
         (snapshot.map { "transactions \($0); " } ?? "")
             + "sealed up to block \(last) (SHA-256 \(hexadecimal(digest))), kept from block \(first)"
             + (before.map { " (SHA-256 \(hexadecimal($0)) before it)" } ?? "")
     }
 
-    /// - Parameter details: Those of an event.
+    /// - Parameter details: The details of an event.
     init?(_ details: String) {
         let sealed =
             /(?:transactions ([-0-9:, ]+); )?sealed up to block ([0-9]{1,18}) \(SHA-256 ([0-9a-f]{64})\), kept from block ([0-9]{1,18})/
@@ -42,11 +42,11 @@ package struct AuditAnchor: Sendable, Equatable {
             snapshot: found.1.map(String.init))
     }
 
-    /// The kinds of events that say it, and what their details are like.
+    /// The kinds of events that record an anchor, and an SQL pattern for their details.
     static let kinds: [SecurityEvent.Kind] = [.auditSealed, .eventsArchived]
     static let pattern = "%sealed up to block %"
 
-    /// The newest event that says it; nil while nothing was sealed. Whether it is one of the chain, ``AttestedAnchor`` tells.
+    /// The newest event that records an anchor; nil while nothing was sealed. It is not verified: ``AttestedAnchor`` does that.
     static func newestEvent(
         of organization: Organization, on connection: isolated PostgresConnection
     ) throws -> RecordedEvent? {

@@ -3,17 +3,18 @@ import Foundation
 import JSON
 import PostgresClient
 
-/// A block of `audit_block`: a list of entries under a digest that goes over the block before.
+/// A row of `audit_block`: a list of entries, and a digest over them and the previous block's digest.
 struct AuditBlock {
     let number: Int
     let sealedOn: PostgresMoment
-    /// The transactions that had ended, if all entries were sealed; see ``AuditSnapshot``.
+    /// The transactions whose entries are all sealed in this block or earlier ones (see ``AuditSnapshot``); nil if it records
+    /// none.
     let snapshot: String?
-    /// For each entry the 16 bytes of its id and the 32 of its digest, sorted.
+    /// For each entry, the 16 bytes of its id and the 32 bytes of its digest, sorted.
     let members: [UInt8]
     let digest: [UInt8]
 
-    /// The bytes of a member, and those of its id.
+    /// The length in bytes of a member, and of the id in it.
     static let memberLength = 48
     static let idLength = 16
 
@@ -39,7 +40,7 @@ struct AuditBlock {
         sealedOn = try row.decode(1)
         snapshot = try row.decodeIfPresent(2)
         digest = try row.decode(3, as: PostgresBytes.self).bytes
-        // A longer list is none that was sealed.
+        // No sealed block has a longer list.
         members = try row.decode(4, as: PostgresBytes.self).bytes
     }
 
@@ -49,7 +50,7 @@ struct AuditBlock {
         try sha256((previous ?? []) + EventHash.array(of: [.whole(number), sealedOn.canonical, .text(snapshot)]) + members)
     }
 
-    /// Whether the block is what was sealed after the block with the given digest.
+    /// Whether the block's digest is right, given the digest of the block before it.
     func follows(_ previous: [UInt8]?) throws -> Bool {
         try constantTimeEqual(digest, Self.digest(number, sealedOn, snapshot, members, after: previous))
     }
@@ -65,7 +66,7 @@ struct AuditBlock {
         return digests
     }
 
-    /// The statement that inserts it.
+    /// The statement that inserts the block.
     func insertion(into table: String) -> (sql: String, parameters: [PostgresParameter]) {
         (
             "INSERT INTO \(table) (number, sealed_on, entries, members, snapshot, digest) VALUES ($1, $2, $3, $4, $5, $6)",

@@ -10,10 +10,11 @@ struct AuditEntry {
     let transaction: String
     /// SHA-256 of all columns but the block.
     let digest: [UInt8]
-    /// The block that has it; nil for a new one.
+    /// The block that lists the entry; nil if it is not sealed yet.
     let block: Int?
 
-    /// The columns of `audit AS a` that ``init(_:)`` reads. A later column goes to the end, and into the digest if it is set.
+    /// The columns of `audit AS a` that ``init(_:)`` reads. Append new columns at the end. A new column is part of the digest
+    /// only if it is set, so older digests stay valid.
     static let columns = """
         a.auditid, a.createdon, a.action, a.operation, a.objectid, a.objecttypecode, a.userid, a.useridname, a.attributemask, \
         a.changedata, a.transactionid, a.databaserole, a.versionnumber, a.callinguserid, a.block
@@ -34,7 +35,7 @@ struct AuditEntry {
             ], after: nil)
     }
 
-    /// What a block lists of the entry.
+    /// The entry as a member of a block.
     var member: [UInt8] { id.bytes + digest }
 }
 
@@ -42,7 +43,7 @@ extension PostgresMoment {
     /// Microseconds from 1970-01-01 to PostgreSQL's epoch.
     private static let epoch: Int64 = 946_684_800_000_000
 
-    /// Microseconds since 1970-01-01 UTC. Infinity, which has none, is a text.
+    /// Microseconds since 1970-01-01 UTC; a text for infinity.
     var canonical: JSONValue {
         switch microseconds {
         case .max: .string("infinity")

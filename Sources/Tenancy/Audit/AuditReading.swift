@@ -1,7 +1,7 @@
 package import Foundation
 import PostgresClient
 
-/// What a System Administrator may read of the organization's audit beside its entries, which are records.
+/// What a System Administrator may read about the audit. The audit's entries themselves are records, and are read as such.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
 package struct AuditReading: Sendable {
@@ -15,7 +15,7 @@ package struct AuditReading: Sendable {
         self.session = session
     }
 
-    /// The time of the oldest of the given number of newest entries of the audit.
+    /// The time of the oldest among the newest `number` entries of the audit.
     ///
     /// - Parameter before: Only entries before this time count.
     /// - Returns: Nil if there are fewer.

@@ -2,7 +2,7 @@ import PostgresClient
 
 /// Entries of the audit in the order of a statement, read a few at a time. It needs an open transaction.
 struct AuditRows {
-    /// Long texts are in entries: so many of them are in memory at a time.
+    /// How many entries are in memory at a time, because an entry may hold long texts.
     private static let fetch = 200
 
     private let cursor: String
@@ -12,7 +12,7 @@ struct AuditRows {
 
     /// - Parameters:
     ///   - cursor: A name that no other statement of the transaction uses.
-    ///   - condition: What stands behind `FROM audit AS a`.
+    ///   - condition: The SQL after `FROM audit AS a`.
     init(
         _ cursor: String, in organization: Organization, _ condition: String, on connection: isolated PostgresConnection
     ) throws {
@@ -24,7 +24,7 @@ struct AuditRows {
             """)
     }
 
-    /// The next entry, which stays the next one; nil at the end.
+    /// The next entry, until ``pass()`` is called; nil at the end.
     mutating func next(on connection: isolated PostgresConnection) throws -> AuditEntry? {
         if place == page.count, !isAtEnd {
             page = try connection.query("FETCH \(Self.fetch) FROM \(cursor)").map { try AuditEntry($0) }
@@ -34,7 +34,7 @@ struct AuditRows {
         return place < page.count ? page[place] : nil
     }
 
-    /// Passes the next entry.
+    /// Moves past the current entry.
     mutating func pass() { place += 1 }
 
     func close(on connection: isolated PostgresConnection) throws { try connection.execute("CLOSE \(cursor)") }

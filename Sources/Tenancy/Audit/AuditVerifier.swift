@@ -2,22 +2,24 @@ package import PostgresClient
 
 /// Verifies the blocks of an organization's audit against their entries, and against the security events that record them.
 ///
-/// The events are what it relies on: their chain is verified by ``EventChainVerifier``. The digests are computed here and not in SQL.
+/// It relies on the security events, whose chain ``EventChainVerifier`` verifies. Digests are computed here and not in SQL, where
+/// the database owner could replace functions.
 package struct AuditVerifier {
     package let organization: Organization
 
     package init(organization: Organization) { self.organization = organization }
 
-    /// The age of entries that a running server would have sealed, and how many are counted at most.
+    /// Unsealed entries of this age are overdue, because a running server would have sealed them.
     private static let overdueAge = "15 minutes"
-    /// How far a clock of the database may be ahead. SQL moves the time of an entry there to hide that it waits.
+    /// How far the database's clock may be ahead. An unsealed entry with a later time is reported too: SQL could date it so to
+    /// hide that it waits.
     private static let tolerance = "1 minute"
     private static let waitingLimit = 100_000
     /// How many events are read at a time.
     private static let eventPage = 1_000
-    /// Among how many blocks a bounded verification looks for its beginning.
+    /// A bounded verification begins within this many newest blocks.
     private static let recentBlocks = 1_000
-    /// How many events a bounded verification reads behind the newest one about the audit.
+    /// How many events a bounded verification reads after the newest one about the audit.
     private static let recentEvents = 20_000
 
     private var table: String { organization.qualified("audit_block") }
@@ -30,7 +32,7 @@ package struct AuditVerifier {
     /// Verifies in the open transaction.
     package func verifyWithin(_ extent: AuditExtent, on connection: isolated PostgresConnection) throws -> AuditReport {
         var report = AuditReport()
-        // A schema that was not migrated yet has no blocks.
+        // Before its migration, an organization's schema has no blocks.
         guard try connection.query("SELECT to_regclass($1) IS NOT NULL", [.text(table)])[0].decode(0) else { return report }
         try verify(extent, &report, on: connection)
         let waiting = try connection.query(
@@ -79,7 +81,7 @@ package struct AuditVerifier {
         try compareEvents(from: start ?? anchor.first, after: after, &report, on: connection)
     }
 
-    /// Whether the chain leads from the newest event about the audit to its end. If not, nothing is sealed any more.
+    /// Verifies the chain from the newest event about the audit to its end. If that fails, sealing fails too.
     private func follow(
         _ event: RecordedEvent, _ extent: AuditExtent, _ report: inout AuditReport, on connection: isolated PostgresConnection
     ) throws {
@@ -92,7 +94,7 @@ package struct AuditVerifier {
         }
     }
 
-    /// The first of the newest blocks with so many entries.
+    /// The block with which the newest `entries` entries begin.
     private func beginning(
         of entries: Int, before anchor: AuditAnchor, on connection: isolated PostgresConnection
     ) throws -> Int? {
@@ -108,7 +110,7 @@ package struct AuditVerifier {
 
     // MARK: Events
 
-    /// The event before the newest ones about the audit.
+    /// The number of the event of the kind *audit sealed* before the newest 1,000 of that kind; 0 if there are fewer.
     private func recentEvent(on connection: isolated PostgresConnection) throws -> Int {
         try connection.query(
             """
@@ -118,7 +120,7 @@ package struct AuditVerifier {
         ).first?.decode(0) ?? 0
     }
 
-    /// Compares what each event recorded with the blocks that there are, and with the event before it.
+    /// Compares each event about the audit with the blocks in the database, and with the event before it.
     private func compareEvents(
         from start: Int, after first: Int, _ report: inout AuditReport, on connection: isolated PostgresConnection
     ) throws {

@@ -1,7 +1,8 @@
 import JSON
 import PostgresClient
 
-/// Goes through blocks of the audit and their entries side by side, in the open transaction, and names what is not as it was sealed.
+/// Reads the audit's blocks and their entries in parallel, in the open transaction. Reports blocks and entries that differ from
+/// what was sealed.
 struct AuditWalk {
     /// How many blocks are read at a time.
     private static let pageLength = 50
@@ -10,16 +11,16 @@ struct AuditWalk {
     private let range: ClosedRange<Int>
     private let anchor: AuditAnchor
     private var rows: AuditRows
-    /// The digest of the block before the next one, and the number that the next one has to have.
+    /// The digest of the last block that was read, and the number that the next block must have.
     private var former: [UInt8]?
     private var next: Int
-    /// The last block up to the anchor's.
+    /// The last block that was read, not counting blocks after the anchor's last.
     private(set) var last: AuditBlock?
     private(set) var report = AuditReport()
 
     /// - Parameters:
-    ///   - start: The first block that is read; nil for all that there are.
-    ///   - end: The last one; nil for all.
+    ///   - start: The first block to read; nil for the first that exists.
+    ///   - end: The last block to read; nil for the last that exists.
     init(
         _ organization: Organization, from start: Int?, through end: Int?, _ anchor: AuditAnchor,
         on connection: isolated PostgresConnection
@@ -62,7 +63,7 @@ struct AuditWalk {
         addMissing(through: anchor.last)
     }
 
-    /// Whether the block is the next one of the chain of digests.
+    /// Reports the block if it is archived, not recorded by an event, or changed, and reports blocks that are missing before it.
     private mutating func look(at block: AuditBlock) throws {
         report.blocks += 1
         if block.number < anchor.first {
@@ -81,7 +82,7 @@ struct AuditWalk {
         report.add("audit block \(next): it is missing" + (next == end ? "" : ", as are those up to \(end)"))
     }
 
-    /// Names entries of blocks that there are not.
+    /// Reports entries whose block does not exist.
     private mutating func passOver(before number: Int?, on connection: isolated PostgresConnection) throws {
         while let entry = try rows.next(on: connection), let block = entry.block, number.map({ block < $0 }) ?? true {
             report.add("audit block \(block): it is not there, and the entry \(entry.id.text) names it")

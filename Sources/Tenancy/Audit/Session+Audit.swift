@@ -5,11 +5,11 @@ extension Session {
     /// Seals the new entries of the audit, and records their blocks as security events.
     ///
     /// - Parameters:
-    ///   - rest: How many seconds ago the last block must have been sealed.
-    ///   - waits: Whether to wait for another server that seals.
+    ///   - rest: Seals only if the last block is at least this many seconds old.
+    ///   - waits: Whether to wait while another server seals.
     /// - Returns: How many entries were sealed.
-    /// - Throws: ``FieldsealError`` if the organization's attested state does not verify, if what was sealed is not as it was, or if another
-    ///   session has a lock on it. Then the entries stay as they are.
+    /// - Throws: ``FieldsealError`` if the attested state does not verify, if sealed blocks were changed, or if another session
+    ///   has locked the organization's sealing. Then no further entry is sealed.
     @discardableResult
     package func sealAudit(restingFor rest: Int = 0, waits: Bool = true) async throws -> Int {
         let sealer = AuditSealer(organization: organization, kek: deployment.kek, caller: caller)
@@ -24,7 +24,8 @@ extension Session {
             count += batch.entries
             isFirst = false
             guard batch.isDue else { return count }
-            // Behind the last full batch, entries may have come that are older.
+            // During the walk, entries with older times may have been committed. So a walk of several batches is followed by
+            // another one.
             if batch.pass == nil, begun == nil { return count }
             pass = batch.pass
         }

@@ -9,7 +9,7 @@ package struct EventFilter: Sendable {
     package var actor: String?
     /// A text in the details, such as a record's id.
     package var details: String?
-    /// Records, one of which may be named by the details in place of the text.
+    /// Ids of records. An event also matches if its details name one of them, even without the text.
     package var records: [UUID] = []
     package var from: Date?
     package var until: Date?

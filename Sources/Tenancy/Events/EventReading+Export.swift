@@ -5,7 +5,7 @@ import Model
 import PostgresClient
 
 extension AttestedState {
-    /// The state as an export attests it: all that the tag covers, and the tag.
+    /// The state as an export contains it: all fields that the tag covers, and the tag.
     func json(_ organization: Organization) -> JSONValue {
         [
             "organization": .string(organization.name), "organizationId": .string(organization.id.text),
@@ -15,7 +15,7 @@ extension AttestedState {
         ]
     }
 
-    /// Reads what an export attests; nil when a member is missing or has another type.
+    /// Parses the state in an export; nil when a member is missing or has another type.
     init?(_ json: JSONValue) {
         func number(_ name: String) -> Int? { if case .integer(let number)? = json[name] { Int(number) } else { nil } }
         func digits(_ name: String) -> [UInt8]? { json[name]?.string.flatMap(bytes(hexadecimal:)) }
@@ -31,18 +31,20 @@ extension AttestedState {
 }
 
 extension EventReading {
-    /// Events that are compared at a time, and problems that are named.
+    /// The number of events that are compared at a time, and of problems that are returned.
     private static let exportBatch = 1_000
     private static let exportProblems = 20
 
-    /// Compares a file that an export or a receiver wrote with the events that there are: lines that were changed, taken out or put in.
+    /// Compares a file, written by an export or a receiver, with the events in the database. Finds lines that were changed,
+    /// removed or added.
     ///
-    /// Lines of other organizations are passed over, and events may stand there more than once: a receiver may get one again.
+    /// Ignores lines of other organizations. An event may be in the file more than once, because a receiver may get an event
+    /// again.
     ///
     /// - Parameters:
-    ///   - lines: The lines, in their order; nil for one that is no JSON.
+    ///   - lines: The lines in order; nil for a line that is not JSON.
     ///   - archived: Digests of events in archives, by their numbers (``EventArchiveFile/digests()``).
-    /// - Returns: What is wrong, and how many events were not compared, because they were archived.
+    /// - Returns: The problems, and how many events were not compared, because they are archived and their archive was not given.
     package func problems(
         inExport lines: [JSONValue?], archived: [Int: [UInt8]] = [:]
     ) async throws -> (problems: [String], notCompared: Int) {
@@ -59,14 +61,14 @@ extension EventReading {
         return (Array(problems.prefix(Self.exportProblems)), notCompared)
     }
 
-    /// The newest end of the organization's chain that a file attests; nil if it attests none. A receiver's file also attests those of other
-    /// organizations.
+    /// The newest attested end of the organization's chain in a file; nil if there is none. A receiver's file may also have those
+    /// of other organizations.
     package func newestAttested(in lines: [JSONValue?]) -> JSONValue? {
         ExportedEvents.attested(in: lines, of: organization.id)
             .max { ExportedEvents.number($0, "revision") ?? 0 < ExportedEvents.number($1, "revision") ?? 0 }
     }
 
-    /// Events of an export that are others in the chain or in its archives, or in neither.
+    /// Finds events of an export that differ from the chain or its archives, or are in neither.
     private func differences(
         of events: [RecordedEvent], _ archives: [Int: [UInt8]]
     ) async throws -> (problems: [String], notCompared: Int) {
@@ -98,8 +100,8 @@ extension EventReading {
         }
     }
 
-    /// Whether what an export attests was written by this service. What was written under a key-encryption key that was replaced can't be
-    /// verified any more.
+    /// Verifies the tag of the attested state in an export. A tag under a replaced key-encryption key can't be verified any more,
+    /// and is accepted.
     func problems(ofTag attested: JSONValue, replaced: Set<String>) -> [String] {
         guard let state = AttestedState(attested) else {
             return ["the last `attested` of the export lacks something that its tag covers"]

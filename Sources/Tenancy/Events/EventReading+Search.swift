@@ -21,11 +21,11 @@ extension EventReading {
         if let outcome = filter.outcome { conditions.append("outcome = \(bind(.text(outcome)))") }
         if let actor = filter.actor { conditions.append("actor = \(bind(.text(actor)))") }
         if let details = filter.details {
-            // Lowering letters beyond ASCII takes PostgreSQL much longer, and few search texts have them.
+            // PostgreSQL needs much longer to lower letters beyond ASCII, and few search texts have such letters.
             let isPlain = details.utf8.allSatisfy { $0 < 0x80 }
             let lowered = isPlain ? "lower(details COLLATE \"C\")" : "lower(details)"
             let holdsText = "position(lower(\(bind(.text(details)))) in \(lowered)) > 0"
-            // The first id in the details is that of the record they are about.
+            // The first id in the details is that of the record that the event is about.
             let isAbout = "substring(details from '\(Self.idPattern)') = ANY(\(bind(.texts(filter.records.map(\.text)))))"
             conditions.append(filter.records.isEmpty ? holdsText : "(\(holdsText) OR \(isAbout))")
         }
@@ -62,7 +62,7 @@ extension EventReading {
 
     /// The position at which the next part of a limited search begins.
     ///
-    /// - Returns: Nil when there are no older events, and for a filter without that limit.
+    /// - Returns: Nil when there are no older events, or if the filter is not limited to the newest ones.
     package func continuation(of filter: EventFilter) async throws -> Int? {
         guard filter.isSearch else { return nil }
         return try await deployment.pool.withConnection { connection in
@@ -78,7 +78,8 @@ extension EventReading {
     /// How many of the newest sign-ins are read.
     private static let searchedSignIns = 5_000
 
-    /// The last sign-ins of people and clients by actor, among the newest sign-ins, and the time since when all are among them.
+    /// The last sign-ins of people and clients by actor, among the newest ``searchedSignIns``, and the time since which all
+    /// sign-ins were read.
     package func lastSignIns() async throws -> (last: [String: Date], since: Date) {
         try await deployment.pool.withConnection { connection in
             let rows = try connection.query(
@@ -90,7 +91,7 @@ extension EventReading {
                 """, [.text(SecurityEvent.Kind.signedIn.rawValue), .int64(Int64(Self.searchedSignIns))])
             let last = try rows.reduce(into: [:]) { $0[try $1.decode(0, as: String.self)] = try $1.decode(1, as: Date.self) }
             if let row = rows.first, try row.decode(3, as: Int.self) >= Self.searchedSignIns { return (last, try row.decode(2)) }
-            // These are all that were not archived.
+            // All sign-ins were read, except archived ones.
             let archived = try connection.query(
                 "SELECT last_occurred_on FROM config.event_archive WHERE organization_id = $1", [.uuid(organization.id)])
             return (last, try archived.first?.decode(0, as: Date.self) ?? .distantPast)

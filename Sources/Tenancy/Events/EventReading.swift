@@ -4,7 +4,7 @@ package import JSON
 import Model
 import PostgresClient
 
-/// What a System Administrator may do with the organization's security events: read, search, verify and compare them.
+/// How a System Administrator reads, searches, verifies and compares the organization's security events.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
 package struct EventReading: Sendable {
@@ -45,7 +45,7 @@ package struct EventReading: Sendable {
         }
     }
 
-    /// The attested end of the chain. Kept elsewhere, it later shows whether an older state was restored.
+    /// The attested end of the chain. A copy that is kept elsewhere later shows whether an older state was restored.
     ///
     /// - Returns: Null if the attested state does not verify. A verification reports that.
     package func attestedEnd() async -> JSONValue {

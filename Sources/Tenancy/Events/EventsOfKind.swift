@@ -1,7 +1,7 @@
-/// Selects events of one kind in order, with the index of kinds.
+/// SQL that selects events of one kind in order, so that PostgreSQL uses the index on kinds.
 ///
-/// For `kind = …` PostgreSQL may read all events from the newest on, because it does not know that a kind is rare. A comparison of
-/// rows and an order that begins with the kind make it use the index.
+/// For `kind = …` PostgreSQL may read all events from the newest on, because it does not know that a kind is rare. It uses the
+/// index for a row comparison with an ORDER BY that begins with the kind.
 package enum EventsOfKind {
     /// - Parameters:
     ///   - kind: An SQL expression.

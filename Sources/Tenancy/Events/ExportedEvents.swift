@@ -1,16 +1,17 @@
 import Foundation
 import JSON
 
-/// The events of one organization in a file that an export or a receiver wrote, and what is wrong in the file itself.
+/// The events of one organization in a file that an export or a receiver wrote, and problems in the file itself.
 struct ExportedEvents {
     /// Each event once, in the order of the file.
     private(set) var events: [RecordedEvent] = []
     private(set) var problems: [String] = []
     private var hashes: [Int: [UInt8]] = [:]
 
-    /// - Parameter lines: The lines, in their order; nil for one that is no JSON.
+    /// - Parameter lines: The lines in order; nil for a line that is not JSON.
     init(_ lines: [JSONValue?], of organization: Organization) {
-        // It may have been renamed since. An attested end has the name of then, and its tag covers the organization's id.
+        // The organization may have been renamed since. An attested end has the name of that time, and the organization's id,
+        // which its tag covers.
         let names = Set(
             [organization.name]
                 + lines.compactMap { line in
@@ -21,7 +22,7 @@ struct ExportedEvents {
                 problems.append("line \(index + 1) of the export is damaged")
                 continue
             }
-            // A line of a receiver has its organization's id; one of an export has the name alone.
+            // A line of a receiver's file has the organization's id. A line of an export has only the name.
             let id = line["attested"]?["organizationId"]?.string
             let isOurs = id.map { $0 == organization.id.text } ?? line["organization"]?.string.map(names.contains) ?? false
             if isOurs, line["id"] != nil { add(line, at: index) }
@@ -47,12 +48,13 @@ struct ExportedEvents {
         events.append(event)
     }
 
-    /// Compares where the events begin and end with what the last line of an export says. A receiver's file has no such line.
+    /// Reports events that are missing at the beginning or the end, by the range in an export's last line. A receiver's file has
+    /// no such line.
     private mutating func addMissingEnds(_ lines: [JSONValue?], of organization: UUID) {
         let ends = lines.compactMap(\.self).filter {
             $0["id"] == nil && $0["attested"]?["organizationId"]?.string == organization.text
         }
-        // An export without `after` is older than that member, and may begin anywhere.
+        // Exports of earlier versions lack the member `after`, and may begin with any event.
         let begins = ends.map { Self.number($0, "after") }
         let begin = begins.contains(nil) ? nil : begins.compactMap(\.self).min()
         if let begin, let first = events.first, first.id > begin + 1 { problems.append(Self.missing(begin + 1, first.id - 1)) }
@@ -66,7 +68,7 @@ struct ExportedEvents {
         "\(first) to \(last): these events are missing in the export"
     }
 
-    /// The ends of an organization's chain that a file attests.
+    /// The attested ends of an organization's chain in a file.
     static func attested(in lines: [JSONValue?], of organization: UUID) -> [JSONValue] {
         lines.compactMap { $0?["attested"] }.filter { $0["organizationId"]?.string == organization.text }
     }

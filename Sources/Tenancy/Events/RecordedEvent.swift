@@ -11,7 +11,7 @@ package struct RecordedEvent: Sendable {
     package let kind: String
     package let outcome: String
     package let actor: String
-    /// The address of the request; for a command the person at the machine, behind ``operatorPrefix``.
+    /// The address of the request. For a command, ``operatorPrefix`` and the person who ran it.
     package let address: String?
     package let requestID: String?
     package let keyVersion: Int?
@@ -26,7 +26,7 @@ package struct RecordedEvent: Sendable {
 
     static let operatorPrefix = "operator:"
 
-    /// The person at the machine on which a command ran, as the machine said. It is no proof.
+    /// The person who ran a command, as the operating system reported them. It is no proof.
     package var operatorClaim: String? {
         address.flatMap { $0.hasPrefix(Self.operatorPrefix) ? String($0.dropFirst(Self.operatorPrefix.count)) : nil }
     }

@@ -95,7 +95,7 @@ package struct SecurityEvent: Sendable {
         self.details = details
     }
 
-    /// Appends the event to the organization's chain, and attests the chain's new end. Both succeed or neither.
+    /// Appends the event to the organization's chain and attests the chain's new end, in one transaction.
     ///
     /// - Throws: ``FieldsealError`` that names the organization when the chain does not end at its attested end.
     package func insert(

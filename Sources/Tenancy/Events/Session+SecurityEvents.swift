@@ -12,6 +12,7 @@ extension Session {
         try event.insert(for: organization, by: caller, under: deployment.kek, on: connection)
     }
 
-    /// Links events of the last seconds, so that a reader sees them. If that fails, the chain's verification reports why.
+    /// Links waiting events, so that a reader of the chain sees those of the last seconds. If that fails, the chain's
+    /// verification reports why.
     package func linkPendingEvents() async { try? await chainPendingEvents() }
 }

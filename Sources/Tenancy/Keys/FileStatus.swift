@@ -15,11 +15,12 @@ package struct FileStatus: Sendable, Equatable {
     package let links: Int
     /// The size in bytes.
     package let length: Int
-    /// The file system.
+    /// The id of the file system's device.
     package let device: UInt64
-    /// The number of the file in it.
+    /// The file's inode number in the file system.
     let inode: UInt64
-    /// The times of the last write and the last change. A write updates both. A new owner or mode updates the second one.
+    /// The times of the last write (mtime) and the last change (ctime). A write updates both. A new owner or mode updates only
+    /// ctime.
     let times: [Int]
 
     /// The status of an open file, even if its path names another file now; nil if it is unknown.

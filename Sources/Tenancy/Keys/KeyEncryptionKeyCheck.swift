@@ -3,9 +3,11 @@ package import PostgresClient
 
 /// Compares key-encryption keys with the one that seals a deployment's secrets.
 package enum KeyEncryptionKeyCheck {
-    /// The key-encryption key in force, among those that a program has. The others are accepted too, except retired ones.
+    /// Finds the key-encryption key in force among those that the program has. The returned key also accepts the others, except
+    /// retired ones.
     ///
-    /// Without a deployment it is the program's own. The doctor checks whether each organization's keys open.
+    /// If there is no deployment yet, it is the program's own. Only one sealed secret is checked here. The doctor checks whether
+    /// each organization's keys open.
     ///
     /// - Throws: ``WrongKeyEncryptionKey`` when another key seals the deployment's secrets; ``RetiredKeyEncryptionKey`` when the
     ///   program has only retired ones.
@@ -30,17 +32,17 @@ package enum KeyEncryptionKeyCheck {
             // There is no deployment yet, or the role may not read it. The command reports that itself.
             return kek
         }
-        guard let accepted = kek.without(Set(found.replaced.filter(\.isRetired).map(\.id))) else {
+        guard let accepted = kek.remaining(without: Set(found.replaced.filter(\.isRetired).map(\.id))) else {
             throw RetiredKeyEncryptionKey(id: kek.id, successorID: successor(of: kek.id, in: found.replaced))
         }
         guard let wanted = found.ids.first else { return accepted }
         guard let current = accepted.member(wanted) else { throw WrongKeyEncryptionKey(given: accepted.id, wanted: wanted) }
         return current
     }
-    /// The key that took the place of another one in the end.
+    /// The key that replaced another one, followed to the last replacement.
     private static func successor(of id: String, in replaced: [ReplacedKeyEncryptionKey]) -> String {
         var current = id
-        // As many steps as there are keys: rows that SQL wrote may form a circle.
+        // At most as many steps as there are keys, because rows that SQL wrote may form a circle.
         for _ in replaced {
             guard let next = replaced.first(where: { $0.id == current && $0.isRetired }) else { break }
             current = next.successorID

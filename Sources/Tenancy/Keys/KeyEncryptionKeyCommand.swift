@@ -85,7 +85,7 @@ package enum KeyEncryptionKeyCommand {
         defer { posix_spawnattr_destroy(&attributes) }
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF))
         posix_spawnattr_setpgroup(&attributes, 0)
-        // Signals that this program ignores have their default effect there.
+        // Signals that this program ignores get their default effect in the child.
         var signals = sigset_t()
         sigemptyset(&signals)
         for number in [SIGPIPE, SIGHUP, SIGUSR1, SIGUSR2] { sigaddset(&signals, number) }

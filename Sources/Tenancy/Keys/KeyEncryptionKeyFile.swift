@@ -30,7 +30,7 @@ package enum KeyEncryptionKeyFile {
             case .readableByOthers(let path, let mode):
                 "others than its owner may read the key-encryption key \(path) (mode \(String(mode, radix: 8))): chmod 0400 \(path)"
             case .othersFile(let path, let owner) where geteuid() == 0:
-                // The advice must not be to give the file to root: the service could not read it any more.
+                // Do not advise to give the file to root. The service could not read it any more.
                 "the key-encryption key \(path) belongs to \(Self.user(owner)), who could replace it, so root does not use it; run this command as that "
                     + "user: runuser -u \(Self.user(owner)) -- fieldseal …"
             case .othersFile(let path, let owner):
@@ -55,8 +55,8 @@ package enum KeyEncryptionKeyFile {
         }
     }
 
-    /// Checks the file's kind, owner and mode, then reads it. It checks the open file, because the path may name another one
-    /// meanwhile.
+    /// Checks the file's kind, owner and mode, then reads it. The check uses the open file, because the path may name another
+    /// file by then.
     ///
     /// - Throws: ``Problem``.
     package static func read(_ path: String) throws -> KeyEncryptionKey {
@@ -108,7 +108,7 @@ package enum KeyEncryptionKeyFile {
         guard status.mode & 0o077 & ~bits == 0 else { throw Problem.readableByOthers(path: path, mode: status.mode) }
     }
 
-    /// Decodes base64 into a buffer that it must fill exactly, and ignores white space. It leaves no copy behind.
+    /// Decodes base64 into a buffer that it must fill exactly, and ignores white space. It makes no copy of the secret.
     static func decode(_ text: ArraySlice<UInt8>, into output: UnsafeMutableRawBufferPointer) -> Bool {
         var bits: UInt32 = 0
         var pending = 0

@@ -25,7 +25,11 @@ struct KeyTokenAttributes {
 
     private let attributes: [Attribute]
 
-    init(_ attributes: [Attribute]) { self.attributes = attributes }
+    /// - Parameter attributes: At least one.
+    init(_ attributes: [Attribute]) {
+        precondition(!attributes.isEmpty, "no attributes")
+        self.attributes = attributes
+    }
 
     /// Passes the attributes to a closure, with each value at an aligned address.
     func withPointer<Result>(_ body: (UnsafeMutablePointer<CK_ATTRIBUTE>, CK_ULONG) throws -> Result) rethrows -> Result {
@@ -40,7 +44,7 @@ struct KeyTokenAttributes {
             CK_ATTRIBUTE(type: attribute.type, pValue: value.baseAddress, ulValueLen: CK_ULONG(value.count))
         }
         return try list.withUnsafeMutableBufferPointer { list in
-            // An array of constants is never empty.
+            // The array is not empty, so it has an address.
             guard let first = list.baseAddress else { preconditionFailure("no attributes") }
             return try body(first, CK_ULONG(list.count))
         }

@@ -1,3 +1,5 @@
+internal import CPKCS11
+
 /// The reason for which a token returned no key-encryption key.
 package enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
     case module(String, String)
@@ -15,6 +17,7 @@ package enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
     case otherKind(KeyTokenPlace)
     case readableKey(KeyTokenPlace)
     case otherLength(KeyTokenPlace, Int)
+    case notSealed(KeyTokenPlace)
     case notOpened(KeyTokenPlace, code: UInt)
     case sealedFile(String, String)
 
@@ -25,6 +28,23 @@ package enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
         default: false
         }
     }
+
+    /// Whether each start fails in the same way until an operator corrects a file, the token's PIN or the key in it. A token that is
+    /// missing or does not respond may be there at the next start.
+    package var needsCorrection: Bool {
+        switch self {
+        case .pinFile, .sealedFile, .noKey, .severalKeys, .otherKind, .readableKey, .keyExists: true
+        case .wrongPIN, .lockedPIN, .lastTry: true
+        case .notOpened(_, let code): !Self.passingCodes.contains(code)
+        case .module, .noFunction, .refused, .noToken, .severalTokens, .otherLength, .notSealed: false
+        }
+    }
+
+    /// Codes of a token that is busy or was removed. Others, also `CKR_GENERAL_ERROR`, come for a file that does not open.
+    private static let passingCodes: Set<UInt> = [
+        CKR_HOST_MEMORY, CKR_FUNCTION_FAILED, CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED, CKR_FUNCTION_CANCELED,
+        CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT,
+    ]
 
     package var description: String {
         switch self {
@@ -58,6 +78,8 @@ package enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
                 + "another one: fieldseal kek seal --make-token-key"
         case .otherLength(let place, let length):
             "the token \(place.token) returned \(length) bytes, which is no sealed or opened key-encryption key"
+        case .notSealed(let place):
+            "the token \(place.token) does not open with its key \(place.label) what it sealed with it, so nothing was written"
         case .notOpened(let place, let code):
             "the token \(place.token) did not open \(place.sealedFile) with its key \(place.label) (\(Self.hexadecimal(code))): the file "
                 + "was changed, or another key sealed it. Restore the file from its backup"

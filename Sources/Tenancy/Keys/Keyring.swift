@@ -33,7 +33,7 @@ package final class Keyring: Sendable {
         throw .keyEncryptionKeyMissing(wrappedUnder, given: kek.id)
     }
 
-    /// The organization's data key. Nil if the key in `config` does not open the key check, or the schema names another key than
+    /// The organization's data key. Nil if `config` has none that opens the key check, or if the schema names another key than
     /// the attested one.
     package func dataKey(of state: OrganizationState) -> DataKey? {
         guard state.isKeyAttested, let wrapped = state.wrappedData else { return nil }

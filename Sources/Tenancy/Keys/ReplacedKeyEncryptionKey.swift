@@ -14,7 +14,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
     /// Whether it is no longer accepted.
     package var isRetired: Bool { retiredOn != nil }
 
-    /// All of them, the newest first; empty if the database lacks the migration.
+    /// All replaced key-encryption keys, the newest first; empty if the database lacks the migration.
     package static func all(on connection: isolated PostgresConnection) throws -> [ReplacedKeyEncryptionKey] {
         guard try connection.query("SELECT to_regclass('config.replaced_kek') IS NOT NULL")[0].decode(0) else { return [] }
         return try connection.query(
@@ -41,7 +41,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
 
     /// Records that key-encryption keys are replaced. Seals the archive keys of all earlier ones under the new one.
     ///
-    /// - Parameter new: Opens what is sealed under the replaced ones.
+    /// - Parameter new: The new key-encryption key. It must accept the replaced ones too, to open archive keys that they sealed.
     package static func record(
         _ replaced: [KeyEncryptionKey], by new: KeyEncryptionKey, _ caller: Caller, on connection: isolated PostgresConnection
     ) throws {
@@ -61,7 +61,8 @@ package struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// It belongs to the deployment. So the organization's id is all zeros, and the record's id is the KEK's.
+    /// The address of a replaced key's cell. The key belongs to the deployment, so the ids of organization and record are all
+    /// zeros. The attribute has the KEK's id.
     private static func address(_ id: String) -> CellAddress {
         let zeros = UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         return CellAddress(organization: zeros, record: zeros, attribute: "replacedkek.\(id)")

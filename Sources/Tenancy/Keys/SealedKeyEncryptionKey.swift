@@ -10,7 +10,7 @@ package enum SealedKeyEncryptionKey {
     private static let mechanism = "AES-256-GCM"
     private static let lengthLimit = 4_096
 
-    /// Opens the sealed file by the token.
+    /// Opens the sealed file with the token.
     ///
     /// - Throws: ``KeyTokenProblem``.
     package static func read(_ place: KeyTokenPlace) throws -> KeyEncryptionKey {
@@ -45,7 +45,7 @@ package enum SealedKeyEncryptionKey {
             let made = try token.seal(secret, key, associated: associated(id))
             // Checks that the token opens what it sealed, before anything depends on it.
             guard try token.open(made.sealed, key, iv: made.iv, associated: associated(id)).isEqual(to: secret) else {
-                throw KeyTokenProblem.otherLength(place, made.sealed.count)
+                throw KeyTokenProblem.notSealed(place)
             }
             return made
         }

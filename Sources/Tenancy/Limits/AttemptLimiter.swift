@@ -3,16 +3,17 @@ import Foundation
 import Model
 package import PostgresClient
 
-/// One sign-in attempt, with the counts of earlier failures: of its account from its network, of its network, and of its account.
+/// Limits sign-in attempts. An attempt counts in up to three rows: for its account from its network, for its network, and for its
+/// account from all networks.
 ///
-/// An attempt counts as a failure from its start, and is uncounted when it succeeds. So simultaneous attempts, even on several
-/// servers, can't exceed the limit. A network is an IPv4 address or an IPv6 /64.
+/// An attempt counts as a failure from its start. Success removes it from the counts again. So simultaneous attempts, even on
+/// several servers, can't exceed the limit. A network is an IPv4 address or an IPv6 /64.
 package struct AttemptLimiter {
     /// The account, as far as it is known.
     package enum Account {
         case known(String)
-        /// An unknown name. It shares a count with others of its network. So invented names add few rows, and are locked like known
-        /// ones.
+        /// An unknown name. The unknown names of a network share a few counts. So invented names add few rows, and they are
+        /// locked like known ones.
         case unknownName(String)
         /// An unknown id. It is counted only for its network.
         case unknownID
@@ -23,7 +24,7 @@ package struct AttemptLimiter {
     private let account: String?
     private let isKnown: Bool
 
-    /// Means every account of a network, or every network of an account.
+    /// In a row's account column: all accounts of the network. In its network column: all networks of the account.
     private static let every = "*"
     /// How many counts the unknown names of one network share.
     private static let unknownCounts = 16
@@ -40,11 +41,12 @@ package struct AttemptLimiter {
         }
     }
 
-    /// Whether a count still counts. SQL may write a time of the future, which would never pass.
+    /// Whether a row's last failure is within the interval. Times in the future are ignored, because SQL could write one that
+    /// locks an account for ever.
     private static func isRecent(_ lastOn: String, _ interval: String) -> String {
         "(\(lastOn) > now() - \(interval) * interval '1 second' AND \(lastOn) < now() + interval '1 minute')"
     }
-    /// The largest count, which no limit reaches. SQL may write any.
+    /// The largest count that is stored, so that a number that SQL wrote can't overflow. No limit is so high.
     private static let countLimit = 1_000_000
 
     private var interval: PostgresParameter { .double(Double(policy.failureInterval)) }
@@ -129,20 +131,20 @@ package struct AttemptLimiter {
         try takeBack(clearing: true, on: connection)
     }
 
-    /// Records that the attempt failed. Its count stays, and its interval starts now.
+    /// Records that the attempt failed. The counts stay, and the interval of the network's count starts now.
     package func fail(on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             "UPDATE config.failed_sign_in SET last_on = now() WHERE account = $1 AND address = $2",
             [.text(Self.every), .text(network)])
     }
 
-    /// Uncounts an attempt that was not made.
+    /// Removes an attempt from the counts, because it was not made.
     package func withdraw(on connection: isolated PostgresConnection) throws {
         try takeBack(clearing: false, on: connection)
     }
 
     private func takeBack(clearing: Bool, on connection: isolated PostgresConnection) throws {
-        // An insert locks the rows in their order.
+        // INSERT … ON CONFLICT locks the rows in the given order, unlike UPDATE. So attempts can't deadlock.
         _ = try connection.query(
             """
             INSERT INTO config.failed_sign_in AS f (account, address, failures, first_on, last_on)

@@ -46,7 +46,7 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// The unit for limits: an IPv4 address, or the /64 network of an IPv6 address, which one host may have whole.
+    /// The unit for limits: an IPv4 address, or the /64 network of an IPv6 address, because one host may have a whole /64.
     package var network: String {
         guard bytes.count == 16 else { return description }
         let prefix = IPAddress(bytes: Array(bytes.prefix(8)) + [UInt8](repeating: 0, count: 8))

@@ -62,7 +62,7 @@ package final class PasswordHashing: Sendable {
     /// How a password matches the stored form.
     package enum Match: Sendable {
         case none, current
-        /// It matches an earlier form, and is stored anew.
+        /// It matches an earlier form. The caller stores it in the current form.
         case outdated
     }
 
@@ -78,7 +78,8 @@ package final class PasswordHashing: Sendable {
         if constantTimeEqual(try Self.verifier(of: derived, salt: salt, under: kek), stored) { return .current }
         if constantTimeEqual(derived, stored) { return .outdated }
         for member in kek.each {
-            // A verifier may be newer than the oldest layers, or come from an earlier version.
+            // A verifier that was stored after a rotation lacks the layers of earlier keys. So each suffix of the layers is
+            // tried.
             for first in 0...layers.count {
                 let inner = try layers[first...].reduce(derived) { try KeyEncryptionKey.tag(under: $1, over: [salt, $0]) }
                 let verifier = try Self.verifier(of: inner, salt: salt, under: member)

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Runs one task at a time for each key. Callers that ask meanwhile share its result.
+/// Runs one task at a time for each key. Callers that ask for the same key meanwhile share its result.
 ///
 /// Cancelling a caller does not end the task, because others may wait for it.
 package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {

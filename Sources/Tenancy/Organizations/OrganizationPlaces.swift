@@ -20,7 +20,7 @@ package final class OrganizationPlaces: Sendable {
         var readers: [String: Reader] = [:]
         /// The database of each organization.
         var places: [String: String] = [:]
-        /// The time at which an organization that is in no list now was last in one.
+        /// For each organization that has left all lists: the time at which it did.
         var left: [String: ContinuousClock.Instant] = [:]
         /// The time at which the lists were last read for an unknown name.
         var lastSearch: ContinuousClock.Instant?
@@ -45,7 +45,8 @@ package final class OrganizationPlaces: Sendable {
 
     /// The shortest time between two reads of the lists for unknown names. It limits the cost of requests with such names.
     private static let searchInterval = Duration.seconds(1)
-    /// How long an organization that left its database may be moving to another one, whose list may be read a little later.
+    /// How long after an organization disappears from a database's list it may still appear in another's. A move needs that time,
+    /// because the lists are read at different times.
     private static let transit = Duration.seconds(10)
 
     package init(databases: [String]) { self.databases = databases }
@@ -104,7 +105,7 @@ package final class OrganizationPlaces: Sendable {
         }
     }
 
-    /// Organizations that are in several databases, with those databases.
+    /// Organizations that are in several databases, with the names of these databases.
     package var duplicates: [String: [String]] {
         let lists = state.withLock(\.lists)
         let all = lists.flatMap { database, list in list.keys.map { ($0, database) } }
@@ -142,15 +143,15 @@ package final class OrganizationPlaces: Sendable {
 }
 
 extension Deployment {
-    /// The same deployment with knowledge of the others. It refuses organizations that another database has.
+    /// This deployment as one of several databases. The copy refuses organizations that are in another database.
     package func placed(among places: OrganizationPlaces, as name: String) -> Deployment {
         var copy = self
         copy.place = Place(places: places, name: name)
         return copy
     }
 
-    /// The registration times of organizations in this database, by name. One that is being moved away sorts last, because until
-    /// the end of the move no other database has it.
+    /// The registration times of organizations in this database, by name. An organization that is being moved away gets a time
+    /// far in the future. So as soon as the other database lists it too, that one is used.
     package func organizationList() async throws -> OrganizationPlaces.List {
         try await pool.withConnection { connection in
             let rows = try connection.query(
@@ -163,7 +164,7 @@ extension Deployment {
         }
     }
 
-    /// Refuses an organization that is known to be elsewhere or nowhere.
+    /// Throws if the organization is known to be in another database, or in none.
     func requirePlace(of organization: String) throws { try place?.places.require(organization, in: place?.name ?? "") }
 
     /// The error for an organization that the database does not have.

@@ -13,7 +13,7 @@ package struct OrganizationState: Sendable {
     package let iterations: Int
     package let keyCheck: [UInt8]
     package let changedOn: Date
-    /// The wrapped data key of that version and fingerprint; nil if `config` has none, and a key is required.
+    /// The wrapped data key; nil if `config` has none, so that a key is required.
     let wrappedData: [UInt8]?
     /// The id of the wrapping key, as 16 hexadecimal digits.
     let kekID: String?
@@ -28,7 +28,7 @@ package struct OrganizationState: Sendable {
     package let newestEvent: Int
     /// The reason for which ``attested`` must not be trusted.
     package private(set) var problem: AttestationProblem? = .unverified
-    /// The roles of the client's systemuser beside the client's own.
+    /// The roles that records give to the client's systemuser, in addition to the client's own role.
     package private(set) var grantedRoles: RoleSet = []
 
     /// A row of `config.api_client`.
@@ -71,10 +71,11 @@ package struct OrganizationState: Sendable {
     /// Whether the schema names the attested key.
     package var isKeyAttested: Bool { problem == nil && namesAttestedKey }
 
-    /// The same, if ``attested`` was not verified.
+    /// Whether the schema names the key in ``attested``, even if that was not verified.
     package var namesAttestedKey: Bool { attested?.keyVersion == keyVersion && attested?.fingerprint == fingerprint }
 
-    /// What the key needs beside its text to open cells, from the schema.
+    /// What is needed to derive the data key from the organization key's text: salt and iterations, with the key check. From the
+    /// schema.
     package var keyDerivation: Grant { Grant.keyDerivation(salt: salt, iterations: iterations, keyCheck: keyCheck) }
 
     /// Whether this service suspended the organization, regardless of its row in `config`.
@@ -215,7 +216,7 @@ package struct OrganizationState: Sendable {
         if let endProblem { throw endProblem }
     }
 
-    /// Verifies the part in `config` by itself.
+    /// Verifies the tag of the row in `config.attested_state`, and nothing else.
     package func verifyRow(under kek: KeyEncryptionKey) throws {
         guard let attested else { throw AttestationProblem.missing }
         try attested.verify(under: kek)

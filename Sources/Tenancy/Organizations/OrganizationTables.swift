@@ -36,7 +36,8 @@ package enum OrganizationTables {
         return missing(tables: tables, name)
     }
 
-    /// The same, from PostgreSQL's message, in a transaction that the error ended.
+    /// The error for a statement that found a table missing, made from PostgreSQL's message. Used after the error has ended the
+    /// transaction, when no query can run.
     static func problem(of name: String, after error: PostgresError) -> FieldsealError {
         let tables = config + own.map { "\(Organization.schema(of: name)).\($0)" }
         let table = tables.first { error.message.contains("\"\($0)\"") }

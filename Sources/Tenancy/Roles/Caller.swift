@@ -13,7 +13,7 @@ package struct Caller: Sendable {
     /// The address of the request, if it came over a network.
     package let address: String?
     package let requestID: String?
-    /// The person at the machine on which a command ran, as the machine says. It is no proof, and no right follows from it.
+    /// The person who ran a command, as the operating system reports them. It is no proof, and gives no right.
     package private(set) var operatorClaim: String?
     /// The caller that sent the request, if it acts for another user. Then ``systemUserID`` and ``roles`` are that user's.
     package var impersonation: Impersonation?
@@ -72,7 +72,8 @@ package struct Caller: Sendable {
         return caller
     }
 
-    /// Where the caller is, in security events: the address; or for a command the person, behind ``RecordedEvent/operatorPrefix``.
+    /// The address column of the caller's security events: the network address, or for a command ``RecordedEvent/operatorPrefix``
+    /// and the person's name.
     var recordedAddress: String? { address ?? operatorClaim.map { RecordedEvent.operatorPrefix + $0 } }
 
     /// The depth to which the caller may send `message` to records of `entity`. Under impersonation both users must have it.

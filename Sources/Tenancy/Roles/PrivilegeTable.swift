@@ -30,7 +30,7 @@ package enum PrivilegeTable {
     package static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ role: Role) -> Bool {
         switch (role, entity.logicalName) {
         case (.systemAdministrator, _): true
-        // It decides when a record seems to have been created.
+        // This attribute backdates a record's creation, so no role may write it.
         case (_, _) where attribute == "overriddencreatedon": false
         // Administrators write a mailbox's approval, enabling, servers, schedules and states, and the results of mail.
         case (.basicUser, "mailbox"): mailboxAttributesOfUsers.contains(attribute)
@@ -64,10 +64,10 @@ package enum PrivilegeTable {
         case (.basicUser, "email"): (.own, .own, .own, .own, .own, .own)
         case (.basicUser, "activityparty"): (.own, .none, .none, .none, .none, .none)
         case (.basicUser, "activitymimeattachment"): (.own, .own, .own, .own, .none, .none)
-        // A router reads and writes e-mails only by its own messages, which give it those that it sends.
+        // A router reads and writes e-mails only by its own messages, which return only the e-mails that it has to send.
         case (_, "email"), (_, "activityparty"), (_, "activitymimeattachment"), (_, "tracelog"):
             (.none, .none, .none, .none, .none, .none)
-        // It writes mailboxes and profiles only by them, too.
+        // A router also writes mailboxes and profiles only by its own messages.
         case (.emailRouter, "mailbox"): (.organization, .none, .none, .none, .none, .none)
         case (.emailRouter, "emailserverprofile"): (.organization, .none, .none, .none, .none, .none)
         case (_, "audit"): (.none, .none, .none, .none, .none, .none)

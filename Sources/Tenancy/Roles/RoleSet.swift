@@ -1,6 +1,6 @@
 package import Model
 
-/// The roles of a caller. What any of them allows is allowed.
+/// The roles of a caller. An operation is allowed if any of the roles allows it.
 package struct RoleSet: OptionSet, Sendable {
     package let rawValue: UInt8
 
@@ -44,9 +44,9 @@ extension PrivilegeTable {
         return deepest
     }
 
-    /// The depth to which a caller with these roles may write an attribute with a create or an update. Depths are not combined
-    /// across roles: a role that may write the attribute of few records does not extend one that may write other attributes of
-    /// many.
+    /// The depth to which a caller with these roles may write an attribute with a create or an update. Depths of different roles
+    /// are not combined. One role may write this attribute of few records, and another role other attributes of many records.
+    /// Then this attribute can still be written only for the few.
     static func depth(
         of message: EntityDefinition.Message, writing attribute: String, on entity: EntityDefinition, for roles: RoleSet
     ) -> PrivilegeDepth {

@@ -3,7 +3,8 @@ import Model
 
 /// Begins the sessions of one request of an API client whose token was verified.
 ///
-/// A session may reuse what an earlier session of the client read. Only this type decides what follows if that is stale.
+/// A session may reuse the state that an earlier session of the client read. Only this type handles reused state that turns out
+/// to be stale.
 package struct ClientSessions: Sendable {
     private let deployment: Deployment
     private let organization: String
@@ -29,8 +30,10 @@ package struct ClientSessions: Sendable {
     /// - Parameters:
     ///   - mayAssume: Whether the request only reads or writes records. Then it may run in a session that reuses earlier state.
     ///   - onBegin: Called with each session that begins.
-    ///   - body: The request. It runs again in a new session if the reused state is stale. Then it has done nothing.
-    /// - Throws: The errors of `body`; ``FieldsealError`` `.accessDenied` instead of any refusal for a client that may not act.
+    ///   - body: The request. If the reused state is stale, the first run has changed nothing, and the request runs again in a
+    ///     new session.
+    /// - Throws: The errors of `body`; ``FieldsealError`` `.accessDenied` for a client that may not act, in place of any other
+    ///   error.
     package func run<Answer>(
         mayAssume: Bool, onBegin: (Session) -> Void, _ body: (Session) async throws -> Answer
     ) async throws -> Answer {
@@ -46,10 +49,11 @@ package struct ClientSessions: Sendable {
         } catch is StaleSession {
             return try await attempt(assuming: false)
         } catch let error as FieldsealError {
-            // The request may have been refused before any check. A client without rights is told nothing else.
+            // The request failed, maybe before the reused state was checked. Beginning a new session checks the client, so that a
+            // client without access gets no other error.
             let current = try await begin(assuming: false)
             onBegin(current)
-            // Or it was refused by the roles of an earlier session, and roles were added since.
+            // The reused state may lack roles that were granted since. If the roles differ, the request is tried again.
             guard let assumed, assumed != current.caller.roles else { throw error }
             return try await attempt(assuming: false)
         }

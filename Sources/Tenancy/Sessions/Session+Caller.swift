@@ -8,7 +8,7 @@ extension Session {
     /// The business unit of the user as whom the session acts.
     package var callersUnit: UUID? { caller.impersonation?.businessUnitID ?? state.callersUnit }
 
-    /// Tells the audit in whose name this transaction's statements are, and who sent them.
+    /// Tells the audit trigger in whose name this transaction's statements run, and who sent them.
     package var callerSettings: (sql: String, parameters: [PostgresParameter]) { caller.auditSettings }
 
     /// Refuses an operation that a caller must not do for another user.
@@ -21,7 +21,7 @@ extension Session {
 }
 
 extension Caller {
-    /// Tells the audit in whose name this transaction's statements are, and who sent them. A command has a name and no user.
+    /// Tells the audit trigger in whose name this transaction's statements run, and who sent them. A command has a name, but no user.
     package var auditSettings: (sql: String, parameters: [PostgresParameter]) {
         (
             """

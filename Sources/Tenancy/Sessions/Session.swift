@@ -5,14 +5,15 @@ package import PostgresClient
 
 /// One caller in one organization.
 ///
-/// The operations of callers are methods of it, in the module of their subject. Each checks the caller's role first. Operations of
-/// one role only can be a type that is made from a session, such as `MailboxLeases`.
+/// What callers may do is in methods of `Session`, in extensions in the module of each subject. Each method checks the caller's
+/// role first. Operations of a single role can be in a type that is made from a session, such as `MailboxLeases`.
 package struct Session: Sendable {
     package let organization: Organization
     package let caller: Caller
     package let deployment: Deployment
     private let kept: KeptState
-    /// The check that ``run(_:on:)`` sends along if the state is that of an earlier session. It fails if the state is stale.
+    /// A statement that fails if the reused state is stale. ``run(_:on:)`` sends it along. Nil if this session read the state
+    /// itself.
     package let check: SharedStatement?
 
     package init(
@@ -31,7 +32,8 @@ package struct Session: Sendable {
         self.check = check
     }
 
-    /// The state at the start of the session. Code that depends on the current key reads it again when it is stale.
+    /// The state at the start of the session. Code that needs the current key reads the state again if the key was changed
+    /// meanwhile.
     package var state: OrganizationState { kept.state }
 
     /// The organization's key-encryption key. It seals and tags what the session writes.
@@ -43,8 +45,8 @@ package struct Session: Sendable {
     ///   service did not write its row.
     ///
     /// - Parameters:
-    ///   - assuming: Whether to reuse what an earlier session of the client read. Then only reads and writes of records are
-    ///     allowed. They throw ``StaleSession`` if it is stale.
+    ///   - assuming: Whether to reuse the state that an earlier session of the client read. Then only reads and writes of records
+    ///     are allowed. They throw ``StaleSession`` if the state is stale.
     ///   - signedInOn: The time at which the client authenticated for its token.
     package static func begin(
         _ deployment: Deployment,
@@ -99,8 +101,8 @@ package struct Session: Sendable {
 
     /// Begins a session for the command line.
     ///
-    /// - Parameter isInspection: Whether the session only reads. Then it continues even if the organization's attested state does
-    ///   not verify. It has no key, and appends no event.
+    /// - Parameter isInspection: Whether the session only reads. Such a session begins even if the organization's attested state
+    ///   does not verify. It then has no key, and appends no event.
     package static func begin(
         _ deployment: Deployment, organization name: String, caller: Caller, isInspection: Bool = false
     ) async throws -> Session {
@@ -128,9 +130,9 @@ package struct Session: Sendable {
         try await read(name, in: deployment).organization
     }
 
-    /// Refuses a caller who is not a System Administrator.
+    /// Throws if the caller is not a System Administrator.
     ///
-    /// - Parameter purpose: The operation, in the infinitive: it is what the message says that the caller may not do.
+    /// - Parameter purpose: The operation as a verb phrase, such as `read the audit`. The error message names it.
     package func requireSystemAdministrator(to purpose: String) throws {
         guard caller.role == .systemAdministrator else {
             throw FieldsealError(
@@ -149,7 +151,7 @@ package struct Session: Sendable {
             self.key = key
         }
 
-        /// The cell of an attribute's value, for this record alone.
+        /// Encrypts a value into a cell that is bound to this record and attribute.
         package func seal(
             _ text: String, _ entity: EntityDefinition, _ attribute: String, _ record: UUID, _ organization: Organization
         )

@@ -2,10 +2,10 @@ package import Foundation
 package import PostgresClient
 import Synchronization
 
-/// What sessions of API clients read when they began, for reuse by later sessions.
+/// A cache of the states that sessions of API clients read, for reuse by later sessions of the same client.
 ///
-/// A cached state is not trusted. A session that reuses it has PostgreSQL check it in the transaction of its own statements, in the
-/// same round trip.
+/// A cached state is not trusted. A session that reuses it sends a check with its own statements, in the same transaction and
+/// round trip.
 final class SessionCache: Sendable {
     private struct Name: Hashable {
         let organization: String
@@ -26,7 +26,8 @@ final class SessionCache: Sendable {
 
     /// Stores the state of an organization that has its key.
     ///
-    /// Without a key, a password is refused before any statement runs, so no check could detect that the key was set.
+    /// A state without a key is not kept. With it, a password would be refused before any statement runs, so no check could
+    /// notice that the key was set meanwhile.
     func keep(_ kept: KeptState, of client: UUID) {
         let state = kept.state
         guard let row = state.client else { return }
@@ -95,14 +96,15 @@ extension Session {
         return await connection.lookUp(id, with: statement, after: check)
     }
 
-    /// The same on a shared connection, for statements that take microseconds.
+    /// Runs statements as ``run(_:on:)`` does, but on a shared connection. Use it only for statements that take microseconds.
     ///
     /// - Returns: Nil when nothing was done and the caller needs a separate connection.
     package func runShared(_ statements: [(sql: String, parameters: [PostgresParameter])]) async throws -> [PostgresResult]? {
         try await onWriter { try await $0.run(statements, after: $1) }
     }
 
-    /// Inserts rows on a shared connection, maybe together with those of other callers. Each result has the rows of all of them.
+    /// Inserts rows on a shared connection, maybe together with rows of other callers. Each result has the rows of all of these
+    /// callers.
     ///
     /// - Returns: Nil when nothing was done and the caller needs a separate connection.
     package func insertShared(_ rows: [RowInsert]) async throws -> [PostgresResult]? {
@@ -129,7 +131,7 @@ extension Session {
         }
     }
 
-    /// Checks the reused state by itself, before statements that ``run(_:on:)`` does not send.
+    /// Checks the reused state in a statement of its own. Needed before statements that are not sent by ``run(_:on:)``.
     package func confirm(on connection: isolated PostgresConnection) throws {
         if check != nil { _ = try run([], on: connection) }
     }

@@ -1,4 +1,4 @@
 import Foundation
 
-/// What the session reused is stale. Begin it again.
+/// The state that the session reused is stale. Nothing was changed. Begin a new session.
 package struct StaleSession: Error, Sendable {}

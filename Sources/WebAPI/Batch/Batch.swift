@@ -41,7 +41,7 @@ private struct BatchRun {
     let batch: APIRequest
     private var continuesOnError: Bool { batch.preferences.continuesOnError }
     private var answers: [(isSet: Bool, items: [(id: String?, answer: APIResponse)])] = []
-    /// The addresses of records that requests with an id created or named.
+    /// The addresses of records that requests with an id created or named. Of several with one id, the newest counts.
     private var addresses: [String: String] = [:]
     private(set) var size = BatchSize()
     /// The ids of requests, and the names of groups, that failed.
@@ -59,7 +59,7 @@ private struct BatchRun {
             let answer = if let refusal = failedDependency(of: [item]) { refusal } else { await self.answer(item) }
             answers.append((false, [(item.id, answer)]))
             guard answer.status.code >= 400 else { return true }
-            if let id = item.id { failed.insert(id) }
+            if let id = item.id { forget(id) }
             return continuesOnError
         case .changeSet(let items):
             if let answer = failedDependency(of: items) { return fail(items, with: answer) }
@@ -77,7 +77,7 @@ private struct BatchRun {
         // In JSON each response has the id of a request, so this one gets the id of the group's first request. In multipart it
         // has none.
         answers.append((false, [(items.first?.group == nil ? nil : items.first?.id, answer)]))
-        failed.formUnion(items.compactMap(\.id) + items.compactMap(\.group))
+        for id in items.compactMap(\.id) + items.compactMap(\.group) { forget(id) }
         return continuesOnError
     }
 
@@ -125,6 +125,26 @@ private struct BatchRun {
         addresses[id] = address
         failed.remove(id)
     }
+
+    /// Forgets the address of an id, because its newest request failed. The record does not exist, or is not the one that the
+    /// client means.
+    private mutating func forget(_ id: String) {
+        addresses[id] = nil
+        failed.insert(id)
+    }
+
+    /// The address that an id refers to; nil for an id that no earlier request has.
+    ///
+    /// - Throws: ``FieldsealError`` `.badRequest` for the id of a request that failed.
+    private func address(of id: String) throws(FieldsealError) -> String? {
+        guard !failed.contains(id) else {
+            throw FieldsealError(.badRequest, "The batch refers to $\(id.prefix(50)), which failed. Nothing was done.")
+        }
+        return addresses[id]
+    }
+
+    /// Whether no request so far has an id.
+    private var knowsNoID: Bool { addresses.isEmpty && failed.isEmpty }
 
     /// Runs a change set as one transaction, with the rights that the client has when the transaction begins.
     private mutating func changes(_ items: [BatchItem]) async throws -> [(id: String?, answer: APIResponse)] {
@@ -177,10 +197,7 @@ private struct BatchRun {
         var url = item.url
         if url.hasPrefix("$"), !url.hasPrefix("$metadata"), !url.hasPrefix("$batch") {
             let id = String(url.dropFirst().prefix { $0 != "/" && $0 != "?" })
-            guard let address = addresses[id] else {
-                if failed.contains(id) {
-                    throw FieldsealError(.badRequest, "The batch refers to $\(id.prefix(50)), which failed. Nothing was done.")
-                }
+            guard let address = try address(of: id) else {
                 throw FieldsealError(.badRequest, "The batch refers to $\(id.prefix(50)), and no earlier request has this id.")
             }
             url = address + url.dropFirst(id.count + 1)
@@ -193,7 +210,7 @@ private struct BatchRun {
         let parts = (url.hasPrefix("/") ? url : "/\(url)").split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         return APIRequest(
             method: method, path: Self.encoded(String(parts[0])),
-            query: parts.count > 1 ? resolved(query: Self.encoded(String(parts[1]))) : nil,
+            query: parts.count > 1 ? try resolved(query: Self.encoded(String(parts[1]))) : nil,
             headers: item.headers, body: try resolved(item.body), addresses: api.addresses)
     }
 
@@ -224,36 +241,43 @@ private struct BatchRun {
     }
 
     /// Replaces `$ID` in the option `$id` by an address.
-    private func resolved(query: String) -> String {
-        guard !addresses.isEmpty, query.contains(ascii: "id") else { return query }
-        return query.split(separator: "&", omittingEmptySubsequences: false).map { option in
+    private func resolved(query: String) throws(FieldsealError) -> String {
+        guard !knowsNoID, query.contains(ascii: "id") else { return query }
+        var options: [String] = []
+        for option in query.split(separator: "&", omittingEmptySubsequences: false) {
             let pair = option.split(separator: "=", maxSplits: 1).map { $0.percentDecoded(isForm: true) ?? "" }
-            guard pair.count == 2, pair[0] == "$id", pair[1].hasPrefix("$"), let address = addresses[String(pair[1].dropFirst())]
-            else {
-                return String(option)
+            if pair.count == 2, pair[0] == "$id", pair[1].hasPrefix("$"), let address = try address(of: String(pair[1].dropFirst()))
+            {
+                options.append("$id=\(address.percentEncoded)")
+            } else {
+                options.append(String(option))
             }
-            return "$id=\(address.percentEncoded)"
-        }.joined(separator: "&")
+        }
+        return options.joined(separator: "&")
     }
 
     /// Replaces `"$ID"` in the values of bindings and of `@odata.id` by addresses, also inside of other records.
     private func resolved(_ body: [UInt8]) throws(FieldsealError) -> [UInt8] {
-        guard !addresses.isEmpty, body.contains(UInt8(ascii: "$")), let value = try? JSONParser.parse(body) else { return body }
-        return resolved(value, isAddress: false).utf8
+        guard !knowsNoID, body.contains(UInt8(ascii: "$")), let value = try? JSONParser.parse(body) else { return body }
+        return try resolved(value, isAddress: false).utf8
     }
 
-    private func resolved(_ value: JSONValue, isAddress: Bool) -> JSONValue {
+    private func resolved(_ value: JSONValue, isAddress: Bool) throws(FieldsealError) -> JSONValue {
         switch value {
         case .object(let members):
-            .object(
-                members.map { member in
-                    let isAddress = member.name.hasSuffix("@odata.bind") || member.name == "@odata.id"
-                    return .init(member.name, resolved(member.value, isAddress: isAddress))
-                })
-        case .array(let values): .array(values.map { resolved($0, isAddress: isAddress) })
+            var resolvedMembers: [JSONValue.Member] = []
+            for member in members {
+                let isAddress = member.name.hasSuffix("@odata.bind") || member.name == "@odata.id"
+                resolvedMembers.append(.init(member.name, try resolved(member.value, isAddress: isAddress)))
+            }
+            return .object(resolvedMembers)
+        case .array(let values):
+            var resolvedValues: [JSONValue] = []
+            for value in values { resolvedValues.append(try resolved(value, isAddress: isAddress)) }
+            return .array(resolvedValues)
         case .string(let text) where isAddress && (text.hasPrefix("$") || text.hasPrefix("/$")):
-            .string(addresses[String(text.drop { $0 == "/" }.dropFirst())] ?? text)
-        default: value
+            return .string(try address(of: String(text.drop { $0 == "/" }.dropFirst())) ?? text)
+        default: return value
         }
     }
 

@@ -1,7 +1,3 @@
-import Foundation
-import HTTPTypes
-import Model
-
 /// One part of a batch: a request, or a change set, of which all changes succeed or none.
 enum BatchPart {
     case request(BatchItem)

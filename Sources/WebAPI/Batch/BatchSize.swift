@@ -43,7 +43,7 @@ struct BatchSize {
 }
 
 extension APIResponse {
-    /// The same response, with its number of records.
+    /// A copy that carries the page's number of records, for the batch's limit.
     func holding(_ page: RecordPage) -> APIResponse {
         var answer = self
         answer.records = page.recordCount

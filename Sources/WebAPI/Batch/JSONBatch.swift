@@ -17,7 +17,7 @@ enum JSONBatch {
             throw FieldsealError(.payloadDoesNotFit, "The member \(unknown.name.quotedForMessage) of a batch is not supported.")
         }
         guard requests.count <= APILimits.bulkCount else {
-            throw FieldsealError(.badRequest, "A batch may have \(APILimits.bulkCount) requests.")
+            throw FieldsealError(.badRequest, "A batch has more than \(APILimits.bulkCount) requests. Divide it.")
         }
         var parts: [BatchPart] = []
         var group: (name: String, items: [BatchItem])?

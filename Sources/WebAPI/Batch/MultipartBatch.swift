@@ -23,7 +23,7 @@ enum MultipartBatch {
                 parts.append(.request(try item(part)))
             }
             guard count <= APILimits.bulkCount else {
-                throw FieldsealError(.badRequest, "A batch may have \(APILimits.bulkCount) requests.")
+                throw FieldsealError(.badRequest, "A batch has more than \(APILimits.bulkCount) requests. Divide it.")
             }
         }
         return parts
@@ -69,7 +69,7 @@ enum MultipartBatch {
                 if isLast { return parts }
                 partStart = min(lineEnd + 1, bytes.endIndex)
                 guard parts.count <= APILimits.bulkCount else {
-                    throw FieldsealError(.badRequest, "A batch may have \(APILimits.bulkCount) requests.")
+                    throw FieldsealError(.badRequest, "A batch has more than \(APILimits.bulkCount) requests. Divide it.")
                 }
             }
             index = lineEnd + 1

@@ -84,7 +84,9 @@ extension DataAPI {
         return try APIResponse.message(
             IncomingDelivery.Answer(
                 value: results.map { id, verdict in
-                    .init(shouldDeliver: verdict.isDelivered, reasonCode: verdict.reason.rawValue, emailId: id?.text)
+                    .init(
+                        shouldDeliver: verdict.isDelivered, reasonCode: verdict.reason.rawValue, emailId: id?.text,
+                        isIncomplete: verdict.isIncomplete)
                 }))
     }
 

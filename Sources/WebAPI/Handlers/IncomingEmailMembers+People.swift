@@ -7,7 +7,7 @@ import Records
 extension IncomingEmailMembers {
     /// How many addresses, or Message-IDs, an array has at most.
     private static let textLimit = 10_000
-    /// How many ids of References are kept, the last ones.
+    /// How many ids of References are kept: the newest ones.
     private static let idLimit = 100
     /// The longest Message-ID in a record, in UTF-16 units.
     private static let idUnits = 320
@@ -17,42 +17,50 @@ extension IncomingEmailMembers {
     private static let addressForm = "addresses with ; between them"
     private static let visibleForm = "addresses without invisible characters and those that change the direction of text"
 
-    private typealias Entry = (address: String, name: String?)
+    private typealias Person = IncomingEmail.Person
 
     // MARK: Addresses
 
     func readPeople(into email: inout IncomingEmail) throws(FieldsealError) {
-        var entries: [Entry] = []
-        func people(_ name: String) throws(FieldsealError) -> [String] {
-            let found = try list(name)
-            if name != "ReplyTo" { entries += found }
-            return found.map(\.address)
-        }
         guard let from = try text("From") else { throw FieldsealError.misfit("From", "an address") }
-        let sender: Entry = try author == .router ? (from, nil) : self.sender(from)
-        email.from = sender.address
-        entries.append(sender)
-        email.to = try people("To")
-        email.cc = try people("Cc")
-        email.bcc = try people("Bcc")
+        email.from = try author == .router ? Person(from, text("FromName")) : sender(from)
+        email.to = try list("To")
+        email.cc = try list("Cc")
+        email.bcc = try list("Bcc")
+        if author == .router { try setNames(in: &email) }
         // The sender is a party too.
-        guard author == .router || entries.count <= EmailParts.limit else {
+        guard author == .router || email.to.count + email.cc.count + email.bcc.count < EmailParts.limit else {
             throw FieldsealError(.payloadDoesNotFit, "An e-mail has at most \(EmailParts.limit - 1) recipients in To, Cc and Bcc.")
         }
-        email.replyTo = try people("ReplyTo")
+        email.replyTo = try list("ReplyTo").map(\.address)
         guard author == .router || email.replyTo.count <= ReplyAddresses.limit else {
             throw FieldsealError(
                 .stringLengthTooLong,
                 "ReplyTo takes at most \(ReplyAddresses.limit) addresses, and this list has \(email.replyTo.count).")
         }
-        guard author == .client else { return email.names = try names() }
-        for case (let address, let name?) in entries where email.names[address.lowercased()] == nil {
-            email.names[address.lowercased()] = name
-        }
     }
 
-    /// The names of people by their addresses, as a router sends them.
-    private func names() throws(FieldsealError) -> [String: String] {
+    /// Sets the names that a router sends for the addresses. A client writes names into the addresses' own texts.
+    private func setNames(in email: inout IncomingEmail) throws(FieldsealError) {
+        func set(_ member: String, _ people: inout [Person]) throws(FieldsealError) {
+            switch body[member] {
+            case nil, .null?: return
+            case .array(let names)? where names.count == people.count && names.allSatisfy { $0 == .null || $0.string != nil }:
+                for (index, name) in names.enumerated() { people[index].name = name.string }
+            default: throw FieldsealError.misfit(member, "an array with a name or null for each address")
+            }
+        }
+        try set("ToNames", &email.to)
+        try set("CcNames", &email.cc)
+        let names = try namesByAddress()
+        guard !names.isEmpty else { return }
+        func named(_ person: Person) -> Person { Person(person.address, person.name ?? names[person.address.lowercased()]) }
+        email.from = named(email.from)
+        (email.to, email.cc, email.bcc) = (email.to.map(named), email.cc.map(named), email.bcc.map(named))
+    }
+
+    /// The names by addresses, as older routers send them.
+    private func namesByAddress() throws(FieldsealError) -> [String: String] {
         let form = "an object with a name for each address"
         switch body["Names"] {
         case nil, .null?: return [:]
@@ -68,42 +76,42 @@ extension IncomingEmailMembers {
         }
     }
 
-    /// The addresses of a member, with their names. A router sends an array of parsed addresses; a single text is parsed here.
-    private func list(_ name: String) throws(FieldsealError) -> [Entry] {
+    /// The people of a member, with their names. A router sends an array of parsed addresses; a single text is parsed here.
+    private func list(_ name: String) throws(FieldsealError) -> [Person] {
         let texts = try texts(name, Self.addressForm)
-        guard author == .client || body[name]?.string != nil else { return texts.map { ($0, nil) } }
-        var entries: [Entry] = []
+        guard author == .client || body[name]?.string != nil else { return texts.map { Person($0) } }
+        var people: [Person] = []
         for text in texts {
             guard let list = EmailAddressRule.list(text) else {
                 throw FieldsealError.misfit(name, "\(Self.addressForm), or an array of them")
             }
-            entries += list
+            people += list.map { Person($0.address, author == .client ? $0.name : nil) }
         }
-        if author == .client { try require(entries, of: name) }
-        return entries
+        if author == .client { try require(people, of: name) }
+        return people
     }
 
     /// One address with its name, or a text without an address, such as `Mail Delivery Subsystem`.
-    private func sender(_ text: String) throws(FieldsealError) -> Entry {
-        let entries = EmailAddressRule.list(text)
-        if let entries, entries.count == 1 {
-            try require(entries, of: "From")
-            return entries[0]
+    private func sender(_ text: String) throws(FieldsealError) -> Person {
+        let people = EmailAddressRule.list(text)?.map { Person($0.address, $0.name) }
+        if let people, people.count == 1 {
+            try require(people, of: "From")
+            return people[0]
         }
-        guard entries?.isEmpty ?? true, !EmailAddressRule.hasAddress(text) else {
+        guard people?.isEmpty ?? true, !EmailAddressRule.hasAddress(text) else {
             throw FieldsealError.misfit("From", "one address, or words such as Mail Delivery Subsystem")
         }
         guard !text.changesDirection else { throw FieldsealError.misfit("From", Self.visibleForm) }
-        return (String(text.trimmed), nil)
+        return Person(String(text.trimmed))
     }
 
     /// Refuses addresses and names that look like others when displayed, and names that are too long for a record.
-    private func require(_ entries: [Entry], of member: String) throws(FieldsealError) {
-        for (address, name) in entries {
-            guard EmailAddressRule.isUsable(address), !(name?.changesDirection ?? false) else {
+    private func require(_ people: [Person], of member: String) throws(FieldsealError) {
+        for person in people {
+            guard EmailAddressRule.isUsable(person.address), !(person.name?.changesDirection ?? false) else {
                 throw FieldsealError.misfit(member, Self.visibleForm)
             }
-            try requireFit(name ?? "", of: "A name in \(member)", Self.nameUnits)
+            try requireFit(person.name ?? "", of: "A name in \(member)", Self.nameUnits)
         }
     }
 
@@ -111,13 +119,18 @@ extension IncomingEmailMembers {
     ///
     /// - Parameter form: What a text of the member holds, for a message.
     private func texts(_ name: String, _ form: String) throws(FieldsealError) -> [String] {
+        var texts: [String]?
         switch body[name] {
-        case .string(let text)?: return [text]
-        case nil, .null?: return []
+        case .string(let text)?: texts = [text]
+        case nil, .null?: texts = []
         case .array(let values)? where values.count <= Self.textLimit:
-            let texts = values.compactMap(\.string)
-            if texts.count == values.count { return texts }
+            let all = values.compactMap(\.string)
+            if all.count == values.count { texts = all }
         default: break
+        }
+        if let texts {
+            for text in texts { try requireCharacters(text, of: name) }
+            return texts
         }
         throw FieldsealError.misfit(name, "\(form), or an array of at most \(Self.textLimit) texts")
     }
@@ -138,22 +151,25 @@ extension IncomingEmailMembers {
 
     private func messageID() throws(FieldsealError) -> String {
         guard let text = try text("MessageId"), author == .client else { return try self.text("MessageId") ?? "" }
-        let ids = Self.ids(in: text)
-        guard ids.count <= 1 else { throw FieldsealError.misfit("MessageId", "one Message-ID, such as <id@host.example>") }
-        try requireFit(ids.first ?? "", of: "MessageId", Self.idUnits)
-        return ids.first ?? ""
+        let list = MessageIDList(text)
+        guard list.ids.count <= 1, list.isExact else {
+            throw FieldsealError.misfit("MessageId", "one Message-ID, such as <id@host.example>")
+        }
+        try requireFit(list.ids.first ?? "", of: "MessageId", Self.idUnits)
+        return list.ids.first ?? ""
+    }
+
+    /// The Message-ID as versions before kept it: bare, if it has no `@`.
+    func earlierMessageID() throws(FieldsealError) -> String {
+        let id = String(try text("MessageId")?.trimmed ?? "")
+        return id.hasPrefix("<") || !id.contains("@") ? id : "<\(id)>"
     }
 
     /// Message-IDs as header fields have them, with white space between them, or in an array.
     private func ids(_ name: String) throws(FieldsealError) -> [String] {
-        let ids = try texts(name, "Message-IDs with white space between them").flatMap { Self.ids(in: $0) }
+        let texts = try texts(name, "Message-IDs with white space between them")
+        let ids = author == .router ? texts : texts.flatMap { MessageIDList($0).ids }
         for id in ids { try requireFit(id, of: name, Self.idUnits) }
         return ids
-    }
-
-    private static func ids(in text: String) -> [String] {
-        text.split { $0.isWhitespace || ";,".contains($0) }.map { word in
-            !word.hasPrefix("<") && word.contains("@") ? "<\(word)>" : String(word)
-        }
     }
 }

@@ -15,12 +15,17 @@ struct IncomingEmailMembers {
         "MessageId", "ReceivedOn", "References", "ReplyTo", "Subject", "SubmittedBy", "To",
     ]
     /// Members that only routers may send.
-    private static let ofRouters: Set<String> = ["BodyIsCut", "Names", "OmittedAttachments"]
+    private static let ofRouters: Set<String> = [
+        "BodyIsCut", "CcNames", "FromName", "Names", "OmittedAttachments", "ToNames",
+    ]
     /// The members of an attachment: the attributes of `activitymimeattachment`, in any case. The number is the length of the
     /// longest text that a record stores, in UTF-16 units.
     private static let attachmentMembers = [
-        "filename": 255, "mimetype": 256, "body": Int.max, "note": 2_000, "subject": 2_000, "attachmentcontentinfo": 300,
-        "contentid": 300,
+        "filename": 255, "mimetype": 256, "body": Int.max, "subject": 2_000, "attachmentcontentinfo": 300,
+    ]
+    /// The members of an attachment that a router sends.
+    private static let attachmentMembersOfRouters = [
+        "filename": 255, "mimetype": 256, "body": Int.max, "note": 2_000, "contentid": 300,
     ]
     /// Who sends the e-mail to the service. A router sends the date as the message has it, and that may be any text.
     enum Author {
@@ -52,7 +57,12 @@ struct IncomingEmailMembers {
         email.bodyIsCut = try flag("BodyIsCut")
         email.submittedBy = try text("SubmittedBy", limit: 250)
         email.attachments = try attachments()
-        email.digest = try digest() ?? email.wordsDigest
+        if let digest = try digest() {
+            email.digest = digest
+        } else {
+            email.digest = email.wordsDigest
+            email.earlierDigest = email.earlierWordsDigest(messageID: try earlierMessageID())
+        }
         return email
     }
 
@@ -64,6 +74,7 @@ struct IncomingEmailMembers {
         switch body[name] {
         case .string(let text)?:
             try requireFit(text, of: name, limit)
+            try requireCharacters(text, of: name)
             return text
         case nil, .null?: return nil
         default: throw FieldsealError.misfit(name, "a text")
@@ -75,6 +86,13 @@ struct IncomingEmailMembers {
         guard author == .router || text.utf16.count <= limit else {
             throw FieldsealError(
                 .stringLengthTooLong, "\(name) takes at most \(limit) characters, and this value has \(text.utf16.count).")
+        }
+    }
+
+    /// Refuses a character of a client's text that PostgreSQL's texts can't contain, as every write does.
+    func requireCharacters(_ text: String, of name: String) throws(FieldsealError) {
+        guard author == .router || !text.utf8.contains(0) else {
+            throw FieldsealError(.invalidArgument, "\(name) can't hold the character U+0000.")
         }
     }
 
@@ -131,12 +149,16 @@ struct IncomingEmailMembers {
         return Array(bytes)
     }
 
-    private static let attachmentForm = "an array of FileName, MimeType, Subject and Body, which is base64"
+    private static let attachmentForm =
+        "an array of FileName, MimeType, Subject, AttachmentContentInfo and Body, which is base64"
 
     private func attachments() throws(FieldsealError) -> [IncomingEmail.Attachment] {
         switch body["Attachments"] {
         case nil, .null?: return []
         case .array(let values)?:
+            guard author == .router || values.count <= EmailParts.limit else {
+                throw FieldsealError.misfit("Attachments", "\(Self.attachmentForm), with at most \(EmailParts.limit) files")
+            }
             var attachments: [IncomingEmail.Attachment] = []
             for value in values { attachments.append(try attachment(value)) }
             return attachments
@@ -148,24 +170,38 @@ struct IncomingEmailMembers {
         guard case .object(let members) = value else { throw FieldsealError.misfit("Attachments", Self.attachmentForm) }
         try ParsedValues.require(
             type: value["@odata.type"], of: [EntityDefinition.activityMimeAttachment.logicalName, "IncomingAttachment"])
+        let texts = try attachmentTexts(members)
+        guard let content = texts["body"], let bytes = Data(base64Encoded: content) else {
+            throw FieldsealError.misfit("Attachments", Self.attachmentForm)
+        }
+        let type = texts["mimetype"]
+        if author == .client, let type, !type.isEmpty { try MediaTypeRule.check(type) }
+        let name = texts["filename"] ?? ""
+        return .init(
+            name: name.isEmpty ? EmailParts.Attachment.defaultName : name, type: type, body: content, size: bytes.count,
+            note: texts["note"], subject: texts["subject"], contentID: texts["contentid"] ?? texts["attachmentcontentinfo"])
+    }
+
+    /// The members of an attachment, by their names in lower case.
+    private func attachmentTexts(_ members: [JSONValue.Member]) throws(FieldsealError) -> [String: String] {
+        let limits = author == .router ? Self.attachmentMembersOfRouters : Self.attachmentMembers
+        var names: Set<String> = []
         var texts: [String: String] = [:]
-        for member in members where !member.name.hasPrefix("@") && member.value != .null {
+        for member in members where !member.name.hasPrefix("@") {
             let name = member.name.lowercased()
-            guard let limit = Self.attachmentMembers[name], let text = member.value.string,
-                texts.updateValue(text, forKey: name) == nil
-            else {
+            guard names.insert(name).inserted else {
+                throw FieldsealError.misfit(
+                    "Attachments", "\(Self.attachmentForm), each of them once; \(member.name.quotedForMessage) is given twice")
+            }
+            if member.value == .null { continue }
+            guard let limit = limits[name], let text = member.value.string else {
                 throw FieldsealError.misfit(
                     "Attachments", "\(Self.attachmentForm); its \(member.name.quotedForMessage) is none of these, or no text")
             }
             try requireFit(text, of: member.name, limit)
+            try requireCharacters(text, of: member.name)
+            texts[name] = text
         }
-        guard let content = texts["body"], Data(base64Encoded: content) != nil else {
-            throw FieldsealError.misfit("Attachments", Self.attachmentForm)
-        }
-        let name = texts["filename"] ?? ""
-        return .init(
-            name: name.isEmpty ? EmailParts.Attachment.defaultName : name, type: texts["mimetype"] ?? "application/octet-stream",
-            body: content, note: texts["note"], subject: texts["subject"],
-            contentID: texts["contentid"] ?? texts["attachmentcontentinfo"])
+        return texts
     }
 }

@@ -72,7 +72,7 @@ private struct EntityMetadataQuery {
     /// The entity with the parts that the query asks for; nil where its criteria do not match.
     func selected(_ entity: EntityDefinition) throws(FieldsealError) -> JSONValue? {
         let value = MetadataJSON.entity(entity)
-        let names = MetadataView.names(query["Properties"])
+        let names = MetadataView.requestedNames(query["Properties"])
         guard try MetadataView.matches(value, query["Criteria"]),
             // Clients read `HasChanged` of each part.
             case .object(var kept) = MetadataView.selected(value, names?.union(["HasChanged"]))
@@ -98,13 +98,13 @@ private struct EntityMetadataQuery {
     private func gives(_ part: String, by name: String) -> Bool {
         if let own = query[name], own != .null { return true }
         guard let properties = query["Properties"], properties != .null else { return part == "Attributes" }
-        return MetadataView.names(properties)?.contains(part) ?? true
+        return MetadataView.requestedNames(properties)?.contains(part) ?? true
     }
 
     private func part(_ name: String, _ values: [JSONValue]) throws(FieldsealError) -> [JSONValue] {
         var selected: [JSONValue] = []
         for value in values where try MetadataView.matches(value, query[name]?["Criteria"]) {
-            selected.append(MetadataView.selected(value, MetadataView.names(query[name]?["Properties"])))
+            selected.append(MetadataView.selected(value, MetadataView.requestedNames(query[name]?["Properties"])))
         }
         return selected
     }

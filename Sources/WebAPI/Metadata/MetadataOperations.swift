@@ -195,7 +195,7 @@ enum MetadataOperations {
             ("RecordFilterUniqueName", "Edm.String?"),
         ],
         "IncomingAttachment": [
-            ("FileName", text), ("MimeType", text), ("Body", text), ("Note", "Edm.String?"), ("Subject", "Edm.String?"),
+            ("FileName", text), ("MimeType", text), ("Body", text), ("Subject", "Edm.String?"),
             ("AttachmentContentInfo", "Edm.String?"),
         ],
         "CreateMultipleResponse": [("Ids", "Collection(Edm.Guid)")],

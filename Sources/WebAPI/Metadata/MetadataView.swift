@@ -11,9 +11,9 @@ struct MetadataView {
     /// Whether the number of values is requested too.
     private(set) var isCounted = false
     /// Whether the address ends with `/$count`.
-    private(set) var isCountAlone = false
+    let isCountAlone: Bool
 
-    /// Options of Dataverse that have no effect, because labels exist in one language only.
+    /// Options that have no effect: labels exist in one language only, and `$format` was read from the request already.
     private static let harmless: Set<String> = ["LabelLanguages", "$format"]
 
     /// - Parameter isCountAlone: Whether the address ends with `/$count`.
@@ -28,7 +28,10 @@ struct MetadataView {
             }
             switch name {
             case "$select": select = Set(value.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
-            case "$filter": filter = try FilterParser.parse(value, aliases: aliases)
+            case "$filter":
+                let condition = try FilterParser.parse(value, aliases: aliases)
+                try Self.requireSupported(condition)
+                filter = condition
             case "$expand": expansions = try ExpandParser.parse(value, aliases: aliases)
             case "$count":
                 guard ["true", "false"].contains(value) else {
@@ -55,6 +58,8 @@ struct MetadataView {
             })
         filter = expansion.query.filter
         expansions = expansion.expansions
+        isCountAlone = false
+        if let filter { try Self.requireSupported(filter) }
     }
 
     /// The options of an expanded property; nil if it is not expanded.
@@ -101,6 +106,19 @@ struct MetadataView {
         var kinds = MetadataKinds(values)
         try Self.check(filter, of: &kinds)
     }
+
+    /// Refuses operators that metadata does not have, also in a part of the condition that decides nothing.
+    private static func requireSupported(_ filter: Filter) throws(FieldsealError) {
+        switch filter {
+        case .constant, .isNull, .isIn, .compare(_, .equal, _), .compare(_, .notEqual, _): return
+        case .all(let parts), .any(let parts): for part in parts { try requireSupported(part) }
+        case .not(let inner, _): try requireSupported(inner)
+        default: throw unsupported
+        }
+    }
+
+    private static let unsupported = FieldsealError(
+        .queryDoesNotFit, "Metadata is filtered with eq, ne, in, and, or, not.")
 
     /// Refuses comparisons that can't hold for any metadata of the kind.
     private static func check(_ filter: Filter, of kinds: inout MetadataKinds) throws(FieldsealError) {
@@ -175,12 +193,11 @@ struct MetadataView {
         case .compare(let column, .equal, let literal): return equals(self.value(column, value), literal)
         case .compare(let column, .notEqual, let literal): return !equals(self.value(column, value), literal)
         case .isIn(let column, let literals): return literals.contains { equals(self.value(column, value), $0) }
-        default:
-            throw FieldsealError(.queryDoesNotFit, "Metadata is filtered with eq, ne, in, and, or, not.")
+        default: throw unsupported
         }
     }
 
-    /// The text of a property, or of a nested one such as `IsCustomizable/Value`.
+    /// The value of a property, or of a nested one such as `IsCustomizable/Value`; nil for none, and for JSON's null.
     private static func value(_ column: RecordQuery.Column, _ value: JSONValue) -> JSONValue? {
         var current = value
         for step in column.path + [column.name] {
@@ -197,12 +214,16 @@ struct MetadataView {
         case (nil, .null): true
         case (.string(let text)?, .text(let other)): text == other
         case (.bool(let flag)?, .bool(let other)): flag == other
-        case (.integer(let number)?, .number(let other)): String(number) == other
+        case (.integer(let number)?, .number(let other)): decimal("\(number)") == decimal(other)
+        case (.number(let number)?, .number(let other)): decimal(number) == decimal(other)
         default: false
         }
     }
 
-    static func names(_ properties: JSONValue?) -> Set<String>? {
+    private static func decimal(_ number: String) -> Decimal? { Decimal(string: number, locale: Locale(identifier: "en_US_POSIX")) }
+
+    /// The members that `Properties` of a metadata query requests; nil for all.
+    static func requestedNames(_ properties: JSONValue?) -> Set<String>? {
         guard let properties, properties != .null, properties["AllProperties"] != .bool(true) else { return nil }
         guard case .array(let names)? = properties["PropertyNames"] else { return [] }
         return Set(names.compactMap(\.string))

@@ -101,7 +101,7 @@ enum ODataPath: Sendable {
             self = try Self.record(entity, try RecordKey(key, of: entity), &segments)
         }
         guard let next = segments.first else { return }
-        // The first segment that names nothing is the one that the client looks for.
+        // Reports the first unknown segment, because it is probably the mistyped one.
         try requireKnown()
         if case .navigation(let navigation) = self, !navigation.isCollection, !navigation.isReference {
             throw navigation.refusal(ofStep: next.name)

@@ -15,6 +15,7 @@ struct FilterParser {
 
     private static let depthLimit = 50
     private static let countLimit = 500
+    private static let stepLimit = 10
 
     /// - Parameter aliases: The values of parameter aliases, by name without `@`.
     init(_ text: String, aliases: [String: String] = [:]) throws(FieldsealError) {
@@ -63,7 +64,7 @@ struct FilterParser {
         }
         count += 1
         guard count <= Self.countLimit else {
-            throw FieldsealError(.queryDoesNotFit, "An expression may have \(Self.countLimit) conditions.")
+            throw FieldsealError(.queryDoesNotFit, "An expression has more than \(Self.countLimit) conditions.")
         }
         return try comparison()
     }
@@ -187,7 +188,9 @@ struct FilterParser {
                 return .condition(try lambda(steps, isAll: step.lowercased() == "all"))
             }
             steps.append(step)
-            guard steps.count <= 10 else { throw FieldsealError(.queryDoesNotFit, "A path may have 10 steps.") }
+            guard steps.count <= Self.stepLimit else {
+                throw FieldsealError(.queryDoesNotFit, "A path has more than \(Self.stepLimit) steps. Shorten it.")
+            }
         }
         return .column(try column(steps))
     }

@@ -14,8 +14,8 @@ struct XMLTree: Sendable {
 
     /// How deeply elements are nested at most.
     private static let depthLimit = 30
-    /// How many elements a query has at most.
-    private static let elementLimit = 2_000
+    /// How many elements a query has at most. A condition with ``APILimits/valueCount`` values has to fit.
+    private static let elementLimit = 4_000
 
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for text that is not XML, that has a document type or a namespace, or that
     ///   is too large.

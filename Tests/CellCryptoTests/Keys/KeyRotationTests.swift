@@ -43,13 +43,13 @@ struct KeyRotationTests {
     @Test func oneThatIsRetiredIsNotAccepted() throws {
         let (old, new) = (try kek(), try kek())
         let both = old.accepting(new)
-        let left = try #require(both.without([old.id]))
+        let left = try #require(both.remaining(without: [old.id]))
         #expect(left.ids == [new.id])
         let cell = try old.seal(secret("d"), at: address).bytes
         #expect(throws: CellError.self) { try left.open(cell, at: address) }
         #expect(try !left.accepts(old.tag(label: "x", over: fields), label: "x", over: fields))
-        #expect(both.without([old.id, new.id]) == nil)
-        #expect(try #require(both.without([])).ids == both.ids)
+        #expect(both.remaining(without: [old.id, new.id]) == nil)
+        #expect(try #require(both.remaining(without: [])).ids == both.ids)
         // The same key twice is one.
         #expect(old.accepting(old).ids == [old.id])
     }

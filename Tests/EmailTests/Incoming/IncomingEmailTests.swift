@@ -7,7 +7,7 @@ import Testing
 struct IncomingEmailTests {
     private func email(_ change: (inout IncomingEmail) -> Void = { _ in }) -> IncomingEmail {
         var email = IncomingEmail()
-        (email.messageID, email.from, email.subject, email.body) = ("<1@a>", "a@b.example", "Hello", "text")
+        (email.messageID, email.from, email.subject, email.body) = ("<1@a>", .init("a@b.example"), "Hello", "text")
         email.digest = [1, 2, 3]
         change(&email)
         return email
@@ -41,10 +41,24 @@ struct IncomingEmailTests {
         let digest = email().wordsDigest
         #expect(digest.count == 32 && digest == email().wordsDigest)
         let others = [
-            email { ($0.from, $0.subject) = ("a@b.exampleH", "ello") }, email { $0.to = ["x"] }, email { $0.receivedOn = Date() },
-            email { $0.attachments = [.init(name: "", type: "", body: "")] },
+            email { ($0.from, $0.subject) = (.init("a@b.exampleH"), "ello") }, email { $0.to = [.init("x")] },
+            email { $0.cc = [.init("x")] }, email { $0.bcc = [.init("x")] }, email { $0.to = [.init("x", "X")] },
+            email { $0.replyTo = ["x"] }, email { $0.inReplyTo = ["x"] }, email { $0.references = ["x"] },
+            email { $0.importance = 2 }, email { $0.bodyType = "text/html" }, email { $0.submittedBy = "x" },
+            email { $0.receivedOn = Date() }, email { $0.attachments = [.init(name: "", type: nil, body: "", size: 0)] },
+            email { $0.attachments = [.init(name: "", type: nil, body: "", size: 0, subject: "x")] },
+            email { $0.attachments = [.init(name: "", type: nil, body: "", size: 0, contentID: "x")] },
         ]
         #expect(Set(others.map(\.wordsDigest) + [digest]).count == others.count + 1)
+    }
+
+    @Test("The digest of versions before has neither the kinds of recipients nor what is not words")
+    func earlierWordsDigest() {
+        let digest = email { $0.cc = [.init("x")] }.earlierWordsDigest(messageID: "<1@a>")
+        #expect(digest == email { ($0.bcc, $0.importance) = ([.init("x", "X")], 2) }.earlierWordsDigest(messageID: "<1@a>"))
+        // SHA-256 of "5 <1@a>11 a@b.example5 Hello0 4 text1 x". Ids of records come from it.
+        let known = "84fa99e63c7edf307169b78e067b9d52ccbad0a7f4f23bc094692c9437bead02"
+        #expect(digest.map { String(format: "%02x", $0) }.joined() == known)
     }
 
     @Test("Message-IDs are compared without regard to case, and no more than a hundred of them")

@@ -54,10 +54,10 @@ struct PoolStateTests {
     @Test("A borrower gets no more than its share, and those behind it pass")
     func share() {
         let (greedy, other) = (PoolBorrower.network("greedy"), PoolBorrower.network("other"))
-        var pool = PoolState<Int, String>(limit: 3, waiterLimit: 9, share: 2)
+        var pool = PoolState<Int, String>(limit: 3, waiterLimit: 9, borrowerLimit: 2)
         #expect(describe(pool.acquire(for: greedy)) == "connect")
         #expect(describe(pool.acquire(for: greedy)) == "connect")
-        #expect(pool.holdsItsShare(greedy) && !pool.holdsItsShare(other) && !pool.holdsItsShare(nil))
+        #expect(pool.holdsItsLimit(greedy) && !pool.holdsItsLimit(other) && !pool.holdsItsLimit(nil))
         #expect(describe(pool.acquire(for: greedy)) == "wait")
         pool.enqueue("greedy", id: 1, for: greedy)
         #expect(describe(pool.acquire(for: other)) == "connect")

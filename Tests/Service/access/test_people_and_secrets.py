@@ -136,7 +136,7 @@ def test_a_client_gets_another_role_is_disabled_enabled_and_removed(server, run)
 
 
 @pytest.mark.parametrize("password, words", [
-    ("short", "10 to 1,000"), ("Qwertyuiop", "attackers try first"), ("1234567890", "attackers try first"), ("aaaaaaaaaaaa", "repeats or counts"),
+    ("short", "at least 10 characters"), ("Qwertyuiop", "attackers try first"), ("1234567890", "attackers try first"), ("aaaaaaaaaaaa", "repeats or counts"),
     ("bcdefghijklm", "repeats or counts"), ("xyzxyzxyzxyz", "repeats or counts"), ("Contoso2024!", "names that anyone knows"), ("beatrice-1", "names that anyone knows"),
     ("Fieldseal99", "names that anyone knows")])
 def test_passwords_that_are_guessed_first_are_refused(run, password, words):

@@ -286,7 +286,7 @@ def test_assertions_that_prove_nothing(service, assertor):
 
     bad = {
         "malformed": ["x", "a.b.c", "a.b", f"{header}.{payload}.", f"{header}.{payload}", good + ".x", "." * 20_000, "é.é.é"],
-        "is signed in a way": [
+        "is signed with an algorithm that is not accepted": [
             f"{written(alg='none')}.{payload}.{signature}", f"{written(alg='None')}.{payload}.{signature}",
             f"{written(typ='JWT')}.{payload}.{signature}",
             jwt.encode(claims(service, assertor), hashlib.sha256(pem(RSA).encode()).hexdigest(), algorithm="HS256")],

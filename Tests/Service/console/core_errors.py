@@ -16,7 +16,7 @@ OTHERS = {
     "OrganizationRegistry.swift", "OrganizationRemoval.swift", "ParsedValues+Refusals.swift", "PictureFormat.swift", "PlaintextLosses.swift", "PlaintextUpgrade.swift", "PlaintextUpgrade+Sealing.swift",
     "QueryBounds.swift", "QueryPlan.swift", "QueryScope+Filter.swift", "QueryScope.swift", "RecordKey+Distinct.swift", "RecordKey.swift",
     "SelectWriter.swift", "Session+Associations.swift", "Session+Caller.swift", "Session+Impersonation.swift",
-    "Session+MailboxStatus.swift", "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift",
+    "Session+Privileges.swift", "Session+Sharing.swift", "Session+WhoAmI.swift", "StatementBuilder.swift",
     "TokenIssuer.swift", "IssuerAdministration.swift",
 }
 # What only a request of the Web API or a command can cause, in files with other errors.

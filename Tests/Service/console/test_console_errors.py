@@ -68,6 +68,16 @@ def test_a_missing_page(console):
         assert '"error"' in browser.get(path).text, path
 
 
+def test_an_organization_may_be_called_like_a_path_of_programs(console):
+    console.run("org", "create", "oauth2")
+    try:
+        stranger = Browser(console, signs_in=False).session
+        is_page(stranger.get(f"{console.base}/oauth2/nothing/here", timeout=PATIENCE), 404, "Page not found")
+        assert '"error"' in stranger.get(f"{console.base}/oauth2/api/data/v9.2/nothing", timeout=PATIENCE).text
+    finally:
+        console.run("org", "remove", "oauth2", "--without-export", stdin="oauth2\n")
+
+
 def test_a_form_for_a_page_that_has_none(console):
     browser = Browser(console)
     for path in ("overview", "events", "audit", "access", "shortcuts", "records/mailboxes", "account"):

@@ -92,7 +92,19 @@ def test_each_record_has_its_own_values(receiving, box):
     assert parties == [("dated", 1, "customer@elsewhere.test", None), ("dated", 2, ADDRESS, "queue"), ("dated", 3, "second@elsewhere.test", None),
                        ("from a name", 1, "MAILER-DAEMON", None), ("from a name", 2, ADDRESS, "queue"), ("from a user", 1, "ANN@xn--bcher-kva.test", "systemuser"), ("from a user", 2, ADDRESS, "queue")]
     files = receiving.sql("SELECT filename, attachmentnumber, filesize, convert_from(decode(body, 'base64'), 'UTF8') FROM org_contoso.activitymimeattachment ORDER BY 2")
-    assert files == [("a.txt", 1, 6, "four"), ("b.txt", 2, 6, "four")]
+    assert files == [("a.txt", 1, 4, "four"), ("b.txt", 2, 4, "four")]
+
+
+def test_a_router_names_people_by_their_places(receiving, box):
+    """Routers of versions before name them by their addresses."""
+    people = {"From": "a@x.test", "To": [ADDRESS, "a@x.test", "A@x.test"], "Cc": ["c@x.test"]}
+    deliver(receiving, box, [incoming("places", **people, FromName="Alice", ToNames=[None, "Bob", "B"], CcNames=["Cy"]), incoming("addresses", **people, Names={"a@x.test": "Alice", "c@x.test": "Cy"}), incoming("none", **people)])
+    found = receiving.sql("""SELECT e.subject, array_agg(p.partyidname ORDER BY p.activitypartyid) FROM org_contoso.email AS e JOIN org_contoso.activityparty AS p USING (activityid)
+        WHERE p.partyid IS NULL GROUP BY 1""")
+    assert dict(found) == {"places": ["Alice", "Bob", "B", "Cy"], "addresses": ["Alice", "Alice", "Alice", "Cy"], "none": ["a@x.test", "a@x.test", "A@x.test", "c@x.test"]}
+    for wrong in ({"ToNames": ["Bob"]}, {"ToNames": "Bob"}, {"CcNames": [5]}, {"FromName": 5}, {"CcNames": ["Cy", None]}):
+        body = {"MailboxId": box, "HostId": "here", "Emails": [incoming("wrong", **people, **wrong)]}
+        assert next(iter(wrong)) in refused(receiving.request("POST", "fieldseal.DeliverIncomingEmails", body), 400, "0x80048D19")
 
 
 def test_what_is_there_or_comes_twice_is_made_once(receiving, box):
@@ -105,6 +117,42 @@ def test_what_is_there_or_comes_twice_is_made_once(receiving, box):
     assert [v.get("EmailId") for v in second[:2]] == [v["EmailId"] for v in first[:2]] and first[4].get("EmailId") is None
     assert receiving.sql("SELECT count(*) FROM org_contoso.activitymimeattachment") == [(1,)]
     assert receiving.sql("SELECT count(*) FROM org_contoso.email") == [(4,)]
+
+
+def test_a_router_learns_which_records_lack_something(receiving, box):
+    """It deletes what a record has all of. So each answer about a message says it, also when a record was there before."""
+    [organization] = receiving.get("organizations?$select=maxuploadfilesize").json()["value"]
+
+    def limit(bytes):
+        assert receiving.request("PATCH", f"organizations({organization['organizationid']})", {"maxuploadfilesize": bytes}).status_code == 204
+
+    def file(size, **more):
+        return {"FileName": f"{size}.bin", "MimeType": "application/pdf", "Body": base64.b64encode(b"x" * size).decode(), **more}
+
+    original = {**file(2_000, Note="The text is cut."), "FileName": "original.eml", "MimeType": "message/rfc822"}
+    emails = [incoming("fits", Attachments=[file(999), file(1_000)]), incoming("large", Attachments=[file(1), file(1_001), file(1_002)]), incoming("original", Attachments=[original, file(1_001)]),
+              incoming("forwarded", Attachments=[{**original, "Note": None}]), incoming("left out", OmittedAttachments=1), incoming("cut", BodyIsCut=True), incoming("cut and kept", BodyIsCut=True, Attachments=[original])]
+    expected = [False, True, False, True, True, True, False]
+    try:
+        limit(1_000)
+        for names in (emails, [*emails, *emails]):
+            assert [v["IsIncomplete"] for v in deliver(receiving, box, names)] == [*expected, *expected][:len(names)]
+        limit(8_000)
+        again = deliver(receiving, box, emails)
+        assert [(v["ShouldDeliver"], v["IsIncomplete"]) for v in again] == [(False, is_incomplete) for is_incomplete in expected]
+        # In one batch, each twice.
+        both = [{**email, "Digest": base64.b64encode(hashlib.sha256(email["Digest"].encode()).digest()).decode()} for email in emails]
+        limit(1_000)
+        assert [v["IsIncomplete"] for v in deliver(receiving, box, [*both, *both])] == [*expected, *expected]
+    finally:
+        limit(organization["maxuploadfilesize"])
+    found = records(receiving, "notifications")
+    assert found == {"fits": (0,), "large": (1,), "original": (1,), "forwarded": (1,), "left out": (1,), "cut": (2,), "cut and kept": (2,)}
+    files = receiving.sql("""SELECT a.filename, a.filesize, a.subject, convert_from(decode(a.body, 'base64'), 'UTF8') FROM org_contoso.activitymimeattachment AS a
+        WHERE a.objectid = %s ORDER BY a.attachmentnumber""", [again[1]["EmailId"]])
+    text = "Attachments that are too large for the record, and are left in the mailbox:\r\n\r\n1001.bin, 1001 bytes, application/pdf\r\n1002.bin, 1002 bytes, application/pdf\r\n"
+    assert files == [("1.bin", 1, None, "x"), ("attachments-left-out.txt", len(text), "Too large and left out: 1001.bin, 1002.bin.", text)]
+    assert receiving.sql("SELECT array_agg(filename ORDER BY attachmentnumber) FROM org_contoso.activitymimeattachment WHERE objectid = %s", [again[2]["EmailId"]]) == [(["original.eml"],)]
 
 
 def test_limits_of_a_batch(receiving, box):

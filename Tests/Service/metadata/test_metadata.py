@@ -105,10 +105,18 @@ def test_expanded_parts_are_filtered_selected_and_expanded(service):
     "EntityDefinitions?$expand=OptionSet", "EntityDefinitions?$expand=Nosuch", "EntityDefinitions(LogicalName='queue')/Attributes?$expand=Keys",
     "EntityDefinitions?$expand=Attributes($orderby=LogicalName)", "EntityDefinitions?$expand=Attributes($top=1)", "EntityDefinitions?$expand=Attributes/$ref",
     "EntityDefinitions?$expand=Attributes($select=Nosuch)", "EntityDefinitions?$expand=Attributes($filter=Nosuch eq 1)", "EntityDefinitions?$select=Nosuch",
-    "EntityDefinitions?$filter=LogicalName gt 'a'", "EntityDefinitions?$orderby=LogicalName", "EntityDefinitions?$top=1", "EntityDefinitions?$count=maybe",
+    "EntityDefinitions?$filter=LogicalName gt 'a'", "EntityDefinitions?$filter=LogicalName eq 'none' and LogicalName gt 'a'",
+    "EntityDefinitions?$expand=Attributes($filter=LogicalName eq 'none' and startswith(LogicalName,'a'))", "EntityDefinitions?$orderby=LogicalName", "EntityDefinitions?$top=1", "EntityDefinitions?$count=maybe",
 ])
 def test_what_is_not_honoured_is_refused(service, path):
     refused(service.get(path), 400, "0x80060888")
+
+
+def test_numbers_are_compared_by_their_value(service):
+    of_decimals = f"EntityDefinitions(LogicalName='queue')/Attributes/{CRM}.DecimalAttributeMetadata?$select=LogicalName&$filter="
+    for condition, found in [("MinValue eq 0.0000000001", ["exchangerate"]), ("MinValue eq 1e-10", ["exchangerate"]), ("MinValue in (1,0.00000000010)", ["exchangerate"]),
+                             ("MinValue eq 0.0000000002", []), ("MinValue ne 0.0000000001", [])]:
+        assert [a["LogicalName"] for a in value(service, of_decimals + condition)["value"]] == found, condition
 
 
 # Changes

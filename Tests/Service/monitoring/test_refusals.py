@@ -76,3 +76,22 @@ def test_an_organization_that_was_put_back_is_told_of(place):
     until(lambda: logged(server, "organization served again"), "the log does not say that the refusal ended")
     assert [line["message"] for line in logged(server, "organization refused", "organization served again")] == ["organization refused", "organization served again"]
     assert figures(port) == {"fieldseal_organizations_refused": 0}
+
+
+def test_regular_work_that_fails_is_logged_once(place):
+    cluster, server, _ = place
+    cluster.sql("CREATE SEQUENCE public.renewals; GRANT USAGE ON SEQUENCE public.renewals TO fieldseal_service")
+    cluster.sql(
+        "CREATE FUNCTION public.no_renewal() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN PERFORM nextval('public.renewals'); RAISE EXCEPTION 'no renewal'; END$$")
+    cluster.sql("CREATE TRIGGER a BEFORE INSERT ON config.server FOR EACH ROW EXECUTE FUNCTION public.no_renewal()")
+    cluster.sql("REVOKE UPDATE ON config.sweep FROM fieldseal_service")
+    try:
+        [swept] = until(lambda: logged(server, "remains of key changes not swept"), "the log does not say that nothing is swept")
+        assert swept["level"] == "warning" and "permission denied" in swept["error"], swept
+        until(lambda: cluster.sql("SELECT last_value FROM public.renewals")[0][0] >= 3, "the server does not try again")
+        [renewed] = logged(server, "this server is not announced to others")
+        assert renewed["level"] == "warning" and "no renewal" in renewed["error"], renewed
+    finally:
+        cluster.sql("DROP TRIGGER a ON config.server; DROP FUNCTION public.no_renewal(); DROP SEQUENCE public.renewals; GRANT UPDATE ON config.sweep TO fieldseal_service")
+    assert len(logged(server, "remains of key changes not swept")) == 1

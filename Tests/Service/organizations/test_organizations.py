@@ -148,6 +148,12 @@ def test_the_list_has_sizes_and_the_state_of_keys(cluster):
     assert row["keyVersion"] == cluster.key_version() and row["nextChangeDue"] > row["keySetOn"]
     lines = cluster.run("org", "list").stdout.splitlines()
     assert lines[0].split()[:2] == ["NAME", "STATUS"] and any("MiB" in line and line.startswith("contoso") for line in lines)
+    # A key is due after 365 days, for each command, also where 29 February is among them.
+    cluster.sql("SET fieldseal.maintenance = 'on'; UPDATE org_contoso.encryption SET changed_on = '2023-06-01T00:00:00Z'")
+    due = json.loads(cluster.run("key", "status", "--org", "contoso", "--json").stdout)["nextChangeDue"]
+    rows = {o["organization"]: o for o in json.loads(cluster.run("org", "list", "--json").stdout)}
+    assert rows["contoso"]["nextChangeDue"] == due and due.startswith("2024-05-31T00:00:00")
+    cluster.sql("SET fieldseal.maintenance = 'on'; UPDATE org_contoso.encryption SET changed_on = now()")
     cluster.run("org", "create", "wrecked")
     cluster.sql("DROP SCHEMA org_wrecked CASCADE")
     rows = {o["organization"]: o for o in json.loads(cluster.run("org", "list", "--json").stdout)}

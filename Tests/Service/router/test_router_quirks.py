@@ -224,6 +224,40 @@ def test_what_a_record_has_no_room_for_is_kept(routed):
         server.stop()
 
 
+def test_a_message_is_deleted_only_if_its_record_has_all_of_its_files(routed):
+    """Also when the organization takes larger files later, and the message is looked at again."""
+    [organization] = routed.get("organizations?$select=maxuploadfilesize").json()["value"]
+
+    def limit(bytes):
+        assert routed.request("PATCH", f"organizations({organization['organizationid']})", {"maxuploadfilesize": bytes}).status_code == 204
+
+    messages = {}
+    for number in (999, 1_000, 1_001):
+        message = email.message.EmailMessage()
+        message["From"], message["To"], message["Subject"], message["Message-ID"] = "customer@elsewhere.test", "support@contoso.test", "file", f"<{number}@files.test>"
+        message.set_content("Text")
+        message.add_attachment(bytes(number), maintype="application", subtype="pdf", filename="a.pdf")
+        messages[number] = message.as_bytes(policy=email.policy.SMTP)
+    limit(1_000)
+    server = IMAPServer(certificate(routed), messages)
+    box = served(routed, server, processanddeleteemails=True)
+    try:
+        for validity in (7, 8):
+            server.validity, mark = validity, 0 if validity == 7 else len(server.commands)
+            turn(routed, box)
+            until(lambda: len(kept(routed, box)) == 3 and any("STORE" in c for c in server.commands[mark:]), what=lambda: f"{server.commands} {routed.log().decode()[-3000:]}")
+            stored = [c for c in server.commands[mark:] if "STORE" in c]
+            assert stored and all("999" in c or "1000" in c for c in stored) and not any("1001" in c for c in stored), stored
+            limit(8_000)
+        found = routed.sql("SELECT e.messageid, e.notifications, array_agg(a.filename || ' ' || a.filesize) FROM org_contoso.email AS e JOIN org_contoso.activitymimeattachment AS a ON a.objectid = e.activityid WHERE receivingmailboxid = %s GROUP BY 1, 2 ORDER BY 1", [box])
+        assert found == [("<1000@files.test>", 0, ["a.pdf 1000"]), ("<1001@files.test>", 1, [found[1][2][0]]), ("<999@files.test>", 0, ["a.pdf 999"])] and found[1][2][0].startswith("attachments-left-out.txt ")
+        assert not alerts(routed, box, UNDELIVERABLE)
+    finally:
+        limit(organization["maxuploadfilesize"])
+        removed(routed, box)
+        server.stop()
+
+
 def test_large_pictures_inside_of_a_text_are_files_beside_it(routed):
     """A text that is too large for its pictures has all of its words, and one that is too large by itself has them without layout."""
     picture = base64.b64encode(b"p" * (3 << 20)).decode()
@@ -260,7 +294,7 @@ def test_people_have_their_names_and_order_and_pictures_their_ids(routed):
     people = [f"person-{number}@elsewhere.test" for number in range(40)]
     message = (
         "From: \"Kunde, Mia\" <mia@elsewhere.test>\r\nTo: Support Team <support@contoso.test>\r\nCc: "
-        + ",\r\n ".join(f"=?utf-8?Q?J=C3=B6rg_{number}?= <{address}>" for number, address in enumerate(people))
+        + ",\r\n ".join(f"=?utf-8?Q?J=C3=B6rg_{number}?= <{address}>" for number, address in enumerate(people)) + ", Mama <Mia@elsewhere.test>, mia@elsewhere.test"
         + "\r\nSubject: names\r\nMessage-ID: <names@elsewhere.test>\r\nContent-Type: multipart/related; boundary=b\r\n\r\n"
         "--b\r\nContent-Type: text/html\r\n\r\n<p>See <img src=\"cid:image001.png@01DC\"></p>\r\n"
         "--b\r\nContent-Type: image/png; name=logo.png\r\nContent-ID: <image001.png@01DC>\r\n\r\nx\r\n--b--\r\n").encode()
@@ -278,7 +312,8 @@ def test_people_have_their_names_and_order_and_pictures_their_ids(routed):
         assert parties[1][:2] == (2, "support@contoso.test")
         # A queue of this organization has its own name.
         assert parties[1][2] != "Support Team"
-        assert parties[2:] == [(3, address, f"Jörg {number}") for number, address in enumerate(people)]
+        # In each place of an address stands its name there.
+        assert parties[2:] == [*((3, address, f"Jörg {number}") for number, address in enumerate(people)), (3, "Mia@elsewhere.test", "Mama"), (3, "mia@elsewhere.test", "mia@elsewhere.test")]
     finally:
         removed(routed, box)
         server.stop()

@@ -6,7 +6,7 @@ import mailroom
 import pytest
 from lxml import etree
 from mailroom import EVIL, GOOD
-from soap import call, columns, entity, fault, operation, parameter, reference, refused_by
+from soap import call, columns, entity, execute, fault, operation, parameter, reference, refused_by
 
 room = mailroom.room
 ALL = columns(everything=True)
@@ -77,11 +77,11 @@ OTHER = "5ea1ed00-0000-4000-8000-0000000000ab"
 @pytest.mark.parametrize("member, wrong", [
     (("donotemail", "boolean", "true"), True), (("donotemail", "string", "zzz"), True), (("donotfax", "boolean", "true"), True), (("ispartydeleted", "boolean", "true"), True), (("effort", "string", "zzz"), True),
     (("effort", "decimal", "1.5"), True), (("participationtypemask", "x:OptionSetValue", "<x:Value>99</x:Value>"), True), (("participationtypemask", "x:OptionSetValue", "<x:Value>1</x:Value>"), True),
-    (("participationtypemask", "string", "2"), True), (("partyidname", "string", "another"), True), (("exchangeentryid", "string", "x"), True), (("scheduledstart", "dateTime", "2026-01-01T00:00:00Z"), True),
+    (("participationtypemask", "string", "2"), True), (("partyidname", "int", "1"), True), (("exchangeentryid", "string", "x"), True), (("scheduledstart", "dateTime", "2026-01-01T00:00:00Z"), True),
     (("scheduledend", "dateTime", "2026-01-01T00:00:00Z"), True), (("activityid", "x:EntityReference", reference("email", OTHER)), True), (("activityid", "string", OTHER), True), (("activitypartyid", "string", "x"), True),
     (("addressusedemailcolumnnumber", "int", "1"), True), (("partyobjecttypecode", "string", "queue"), True), (("versionnumber", "string", "x"), True),
     (("donotemail", "boolean", "false"), False), (("ispartydeleted", "boolean", "false"), False), (("effort", None, None), False), (("participationtypemask", "x:OptionSetValue", "<x:Value>2</x:Value>"), False),
-    (("partyidname", "string", "a@b.test"), False), (("activitypartyid", "ser:guid", OTHER), False), (("versionnumber", "long", "7"), False), (("scheduledstart", None, None), False), (("partyid", None, None), False),
+    (("partyidname", "string", "a@b.test"), False), (("partyidname", "string", "another"), False), (("activitypartyid", "ser:guid", OTHER), False), (("versionnumber", "long", "7"), False), (("scheduledstart", None, None), False), (("partyid", None, None), False),
 ])
 def test_what_a_party_has_by_itself_is_compared(room, member, wrong):
     """What a client retrieved it sends back; anything else would be lost."""
@@ -104,3 +104,82 @@ def test_a_party_of_a_record_has_its_name_and_entity(room):
         party = entity("activityparty", parameter("partyid", "x:EntityReference", known) + more)
         answer = update(room, entity("email", parameter("to", "x:EntityCollection", f"<x:Entities><x:Entity>{party}</x:Entity></x:Entities>"), id=id))
         assert wrong in refused_by(answer, "0x80048D19") if wrong else is_done(answer) is None
+
+
+def people(room, id):
+    return room.sql("SELECT participationtypemask, addressused, partyidname FROM org_contoso.activityparty WHERE activityid = %s ORDER BY activitypartyid", [id])
+
+
+@pytest.mark.parametrize("column_set", [ALL, columns("to", "cc", "subject")])
+def test_names_of_recipients_stay_where_they_are_written_back(room, column_set):
+    parties = [{"participationtypemask": 2, "addressused": "anna@b.test", "partyidname": "Anna <A> & B"}, {"participationtypemask": 2, "addressused": "bare@b.test"},
+               {"participationtypemask": 2, "partyid_systemuser@odata.bind": f"/systemusers({room.person})"}, {"participationtypemask": 3, "addressused": "carl@b.test", "partyidname": "Carl"}]
+    id = room.create("emails", {"subject": "names", "email_activity_parties": parties})
+    before = people(room, id)
+    assert [name for _, _, name in before if name in ("Anna <A> & B", "bare@b.test", "Carl")] == ["Anna <A> & B", "bare@b.test", "Carl"]
+    content = retrieved(room, "email", id, "admin", column_set)
+    # Only a name that a party does not get by itself is given.
+    assert content.count(">partyidname<") == 2
+    is_done(update(room, content))
+    assert people(room, id) == before
+    # With one more, whose name the request gives.
+    more = f"<x:Entity>{entity('activityparty', parameter('addressused', 'string', 'new@b.test') + parameter('partyidname', 'string', 'New'))}</x:Entity>"
+    to = "".join(etree.tostring(each, encoding="unicode") for each in etree.fromstring(f"<r>{content}</r>").xpath("//*[*[local-name()='key'][.='to']]//*[local-name()='Entities']/*"))
+    lists = parameter("to", "x:EntityCollection", f"<x:Entities>{to}{more}</x:Entities>")
+    is_done(update(room, entity("email", lists, id=id)))
+    assert sorted(people(room, id)) == sorted([*before, (2, "new@b.test", "New")])
+
+
+@pytest.mark.parametrize("wrong, code", [("N" * 401, "0x80044331"), ("a\u202eb", "0x80048D19"), ("a&#x2028;b", "0x80048D19")])
+def test_a_name_of_a_recipient_has_the_rule_of_the_web_api(room, wrong, code):
+    id = room.create("emails", {"subject": "names"})
+
+    def party(list, *more):
+        content = parameter("addressused", "string", "a@b.test") + "".join(parameter("partyidname", "string", name) for name in more)
+        return update(room, entity("email", parameter(list, "x:EntityCollection", f"<x:Entities><x:Entity>{entity('activityparty', content)}</x:Entity></x:Entities>"), id=id))
+    assert "partyidname" in refused_by(party("to", wrong), code)
+    assert "partyidname" in refused_by(party("from", "Boss"), "0x80048D19")
+    is_done(party("to", "Anna"))
+    assert people(room, id) == [(2, "a@b.test", "Anna")]
+
+
+def test_the_names_of_a_received_email_are_written_back(room):
+    body = {"MailboxId": room.box, "From": "Customer <customer@elsewhere.test>", "To": "user@contoso.test; Other One <other@elsewhere.test>", "Cc": "third@elsewhere.test",
+            "Subject": "named", "Body": f"{uuid.uuid4()}"}
+    room.sql("UPDATE org_contoso.usersettings SET incomingemailfilteringmethod = 0")
+    id = room.request("POST", "emails/Microsoft.Dynamics.CRM.DeliverIncomingEmail", body).json()["EmailId"]
+    before = people(room, id)
+    assert (1, "customer@elsewhere.test", "Customer") in before and (2, "other@elsewhere.test", "Other One") in before
+    for client in ("admin", "user"):
+        content = retrieved(room, "email", id, client)
+        assert content.count(">partyidname<") == 2
+        is_done(update(room, content, client))
+        refused_by(update(room, content.replace(">Other One<", ">Another<"), client), "0x8004022E")
+    # As a draft of an administrator it takes the name of its sender back, and no other.
+    assert room.request("PATCH", f"emails({id})", {"statuscode": 1, "directioncode": True}).status_code == 204
+    content = retrieved(room, "email", id, "admin")
+    is_done(update(room, content))
+    assert people(room, id) == before
+    assert "partyidname" in refused_by(update(room, content.replace(">Customer<", ">Boss<").replace(">Customer<", ">Boss<")), "0x80048D19")
+
+
+def option(number):
+    return f"<x:Value>{number}</x:Value>"
+
+
+def test_a_status_of_an_email_is_one_of_its_state(room):
+    id = room.create("emails", {"subject": "states"})
+
+    def both(state, status):
+        return entity("email", parameter("statecode", "x:OptionSetValue", option(state)) + parameter("statuscode", "x:OptionSetValue", option(status)), id=id)
+
+    def set_state(state, status):
+        return (parameter("EntityMoniker", "x:EntityReference", reference("email", id)) + parameter("State", "x:OptionSetValue", option(state)) + parameter("Status", "x:OptionSetValue", option(status)))
+    refused_by(update(room, both(0, 5)), "0x80048408")
+    refused_by(call(room, operation("Execute", f'<request><x:Parameters>{set_state(0, 5)}</x:Parameters><x:RequestId i:nil="true"/><x:RequestName>SetState</x:RequestName></request>')), "0x80048408")
+    assert room.status(id) == 1
+    is_done(update(room, both(2, 5)))
+    execute(room, "SetState", set_state(0, 1))
+    assert room.status(id) == 1
+    execute(room, "SetState", set_state(2, -1))
+    assert room.status(id) == 5

@@ -306,3 +306,56 @@ def test_a_list_of_ids_refers_to_earlier_requests(service):
                 {"id": "3", "method": "GET", "url": "$1?$select=name&$expand=emailserverprofile($select=name)"}]
     answers = batch(service, requests).json()["responses"]
     assert [a["status"] for a in answers] == [204, 204, 200] and answers[2]["body"]["emailserverprofile"]["name"] == "p", answers
+
+
+CONTENT = {"Content-Type": "application/json"}
+#: A request that is refused.
+WRONG = {"nosuch": 1}
+
+
+def queues(service, name):
+    """The descriptions of queues by the end of their names. One that a PATCH created has a description alone."""
+    found = service.get(f"queues?$filter=startswith(name,'{name}') or startswith(description,'{name}')&$select=name,description").json()["value"]
+    return {q["name"] and q["name"].removeprefix(name): q["description"] for q in found}
+
+
+@pytest.mark.parametrize("failing", ["set", "first of a set", "alone", "set after another", "set after one alone", "alone after another"])
+def test_the_id_of_what_failed_names_no_record(service, failing):
+    """Neither the record that was rolled back, which a PATCH would create again, nor an older one that had the id."""
+    name = f"failed {uuid.uuid4()} "
+    made, older = part("POST", "queues", {"name": f"{name}made"}, id=1), part("POST", "queues", {"name": f"{name}older"}, id=1)
+    wrong, other = part("POST", "queues", WRONG, id=1), part("POST", "queues", WRONG, id=2)
+    parts = {"set": [change_set(made, other)], "first of a set": [change_set(wrong, made.replace("Content-ID: 1", "Content-ID: 2"))], "alone": [wrong],
+             "set after another": [change_set(older), change_set(made, other)], "set after one alone": [older, change_set(made, other)], "alone after another": [older, wrong]}[failing]
+    control = [part("POST", "queues", {"name": f"{name}control"}, id=3), part("PATCH", "$3", {"description": "control"})]
+    email = {"subject": name, "regardingobjectid_queue@odata.bind": "$1"}
+    referring = [part("PATCH", "$1", {"description": f"{name}referred"}), part("DELETE", "$1"), change_set(part("PATCH", "$1", {"description": f"{name}referred"})), part("PUT", "$1/description", {"value": f"{name}referred"}),
+                 part("POST", "mailboxes", {"name": name, "regardingobjectid_queue@odata.bind": "$1"}), change_set(part("POST", "emails", email)), part("GET", "$1")]
+    response = multipart(service, *parts, *control, *referring, Prefer="odata.continue-on-error")
+    older = {"older": None} if "after" in failing else {}
+    assert statuses(response) == [204] * len(older) + [400, 204, 204] + [400] * len(referring), response.text
+    assert response.text.count("refers to $1, which failed. Nothing was done.") == len(referring)
+    assert queues(service, name) == older | {"control": "control"}
+
+
+def test_the_id_of_what_failed_names_a_record_again_once_a_later_request_has_it(service):
+    name = f"again {uuid.uuid4()} "
+    response = multipart(
+        service, change_set(part("POST", "queues", {"name": f"{name}a"}, id=1), part("POST", "queues", WRONG, id=2)), change_set(part("POST", "queues", {"name": f"{name}b"}, id=1)),
+        part("PATCH", "$1", {"description": "b"}), Prefer="odata.continue-on-error")
+    assert statuses(response) == [400, 204, 204] and queues(service, name) == {"b": "b"}
+
+
+def test_the_id_of_a_group_that_failed_names_no_record(service):
+    name = f"group {uuid.uuid4()} "
+
+    def create(id, **members):
+        return {"id": id, "method": "POST", "url": "queues", "headers": CONTENT, "atomicityGroup": "g", "body": members}
+    profile = {"id": "p", "method": "POST", "url": "emailserverprofiles", "headers": CONTENT, "body": {"name": name}}
+    taken = batch(service, [profile]).json()["responses"][0]["headers"]["odata-entityid"]
+    requests = [create("a", name=f"{name}a"), create("b", **WRONG), {"id": "c", "method": "PATCH", "url": "$a", "headers": CONTENT, "body": {"description": f"{name}referred"}},
+                {"id": "d", "method": "DELETE", "url": f"{taken}/emailserverprofile_mailbox/$ref?$id=$a"}, {"id": "e", "method": "GET", "url": "$a?$select=name"}, {"id": "f", "method": "GET", "url": "WhoAmI"}]
+    answers = batch(service, requests, Prefer="odata.continue-on-error").json()["responses"]
+    assert [(a["id"], a["status"]) for a in answers] == [("a", 400), ("c", 400), ("d", 400), ("e", 400), ("f", 200)], answers
+    assert all("refers to $a, which failed" in a["body"]["error"]["message"] for a in answers[1:4])
+    assert queues(service, name) == {}

@@ -192,3 +192,61 @@ def test_an_address_reads_as_what_it_is(service, address):
     # One that was there before stays.
     service.sql("UPDATE org_contoso.activityparty SET addressused = %s WHERE activityid = %s", [address, draft])
     assert service.request("PATCH", f"emails({draft})", {"email_activity_parties": [party]}).status_code == 204
+
+
+def test_a_name_of_a_party_has_a_length_and_reads_as_what_it_is(service):
+    """Its length counts as that of every other text, in UTF-16."""
+    party = {"participationtypemask": 2, "addressused": "a@b.test"}
+
+    def ways(name):
+        named = {"email_activity_parties": [party | {"partyidname": name}]}
+        draft = service.create("emails", {"subject": "x", "email_activity_parties": [party | {"partyidname": "Anna"}]})
+        return draft, [service.request("POST", "emails", {"subject": "x", **named}), service.request("PATCH", f"emails({draft})", named),
+                       service.request("PUT", f"emails({draft})/email_activity_parties", {"value": named["email_activity_parties"]})]
+
+    def stored(email):
+        return service.sql("SELECT partyidname FROM org_contoso.activityparty WHERE activityid = %s", [email])
+    for name in ("N" * 401, "a" + "\u0301" * 400, "\U0001F600" * 201):
+        draft, answers = ways(name)
+        assert all("partyidname takes at most 400 characters" in refused(answer, 400, "0x80044331") for answer in answers)
+        assert stored(draft) == [("Anna",)]
+    for name in ("a\u2028b", "a\u2029b", "a\u202eb", "\u2066a", "a\nb", "a\x00b", "a\x85b"):
+        draft, answers = ways(name)
+        assert all("partyidname" in refused(answer, 400, "0x80048D19") for answer in answers)
+        assert stored(draft) == [("Anna",)]
+    for name in ("N" * 400, "a" + "\u0301" * 399, "\U0001F600" * 200, "\U0001F468\u200d\U0001F469"):
+        draft, answers = ways(name)
+        assert [answer.status_code for answer in answers] == [204] * 3 and stored(draft) == [(name,)]
+    # Where nothing can be seen, the address stands for the name.
+    for name in ("", " ", "\u200b", "\u00a0\u2060"):
+        draft, answers = ways(name)
+        assert [answer.status_code for answer in answers] == [204] * 3 and stored(draft) == [("a@b.test",)]
+    # One that was there before stays.
+    draft, _ = ways("Anna")
+    for name, code in (("a\u202eb", "0x80048D19"), ("N" * 401, "0x80044331")):
+        service.sql("UPDATE org_contoso.activityparty SET partyidname = %s WHERE activityid = %s", [name, draft])
+        kept = party | {"partyidname": name}
+        assert service.request("PATCH", f"emails({draft})", {"email_activity_parties": [kept]}).status_code == 204 and stored(draft) == [(name,)]
+        refused(service.request("PATCH", f"emails({draft})", {"email_activity_parties": [kept | {"addressused": "c@b.test"}]}), 400, code)
+        refused(service.request("PATCH", f"emails({draft})", {"email_activity_parties": [kept | {"participationtypemask": 3}]}), 400, code)
+
+
+@pytest.mark.parametrize("address", ["x", "a@b.test;c@b.test", "a@b.test\r\nBcc: c@b.test", "A <a@b.test>"])
+@pytest.mark.parametrize("issue", [True, False])
+def test_a_recipient_that_is_a_record_has_an_address(service, address, issue):
+    def queue(address):
+        return service.create("queues", {"name": f"address {uuid.uuid4()}", "emailaddress": address})
+    sender = queue(f"{uuid.uuid4().hex}@contoso.test")
+
+    def send(kind, *recipients):
+        parties = [{"participationtypemask": 1, "partyid_queue@odata.bind": f"/queues({sender})"}, {"participationtypemask": 2, "addressused": "a@b.test"}]
+        parties += [{"participationtypemask": kind, "partyid_queue@odata.bind": f"/queues({id})"} for id in recipients]
+        email = service.create("emails", {"subject": "x", "email_activity_parties": parties})
+        return email, service.request("POST", f"emails({email})/Microsoft.Dynamics.CRM.SendEmail", {"IssueSend": issue})
+    good = queue(f"{uuid.uuid4().hex}@contoso.test")
+    for kind in (2, 3, 4):
+        email, answer = send(kind, good, queue(address))
+        assert "A recipient of the e-mail is a systemuser or a queue" in refused(answer, 400, "0x80040203")
+        assert service.get(f"emails({email})?$select=statuscode").json()["statuscode"] == 1
+    email, answer = send(4, good)
+    assert answer.status_code == 200, answer.text

@@ -259,6 +259,26 @@ def test_an_unchanged_record_is_not_sent_again(service):
     assert service.get(f"mailboxes({box})", If_None_Match=etag, Prefer='odata.include-annotations="*"').status_code == 200
 
 
+@pytest.mark.parametrize("path", ["name", "name/$value", "_emailserverprofile_value", "emailserverprofile/$ref"])
+def test_a_part_of_an_unchanged_record_is_not_sent_again(service, path):
+    profile = service.create("emailserverprofiles", {"name": tag()})
+    box = service.create("mailboxes", {"name": tag(), "emailserverprofile@odata.bind": f"/emailserverprofiles({profile})"})
+    etag = service.get(f"mailboxes({box})").headers["ETag"]
+    for known, status in ((etag, 304), ("*", 304), ('W/"1"', 200), ("null", 200)):
+        answer = service.get(f"mailboxes({box})/{path}", If_None_Match=known)
+        assert answer.status_code == status and (not answer.content) == (status == 304), known
+    assert service.get(f"mailboxes({box})/{path}", If_None_Match=etag, Prefer='odata.include-annotations="*"').status_code == 200
+    assert service.request("PATCH", f"mailboxes({box})", {"name": tag()}).status_code == 204
+    assert service.get(f"mailboxes({box})/{path}", If_None_Match=etag).status_code == 200
+    # What changes without a version is sent anew.
+    etag = service.get(f"mailboxes({box})").headers["ETag"]
+    service.sql("UPDATE org_contoso.mailbox SET noemailcount = 7 WHERE mailboxid = %s", [box])
+    for known in (etag, "*"):
+        assert service.get(f"mailboxes({box})/noemailcount", If_None_Match=known).json()["value"] == 7
+    # Where there is no value, there is nothing that a client could have.
+    assert service.get(f"mailboxes({box})/username", If_None_Match="*").status_code == 204
+
+
 def test_change_sets_take_messages(service):
     name, user = tag(), service.get("WhoAmI", client="user").json()["UserId"]
     unit = service.get("WhoAmI").json()["BusinessUnitId"]
@@ -345,6 +365,31 @@ def test_a_status_and_its_state_go_together(service, entity_set):
     for body, after in (({"statuscode": 2}, (1, 2)), ({"statecode": 0}, (0, 1)), ({"statecode": 1, "statuscode": 2}, (1, 2)), ({"statuscode": 1}, (0, 1))):
         assert service.request("PATCH", f"{entity_set}({id})", body).status_code == 204
         assert states() == after
+
+
+STATES = {1: 0, 2: 1, 3: 1, 4: 1, 5: 2}
+
+
+def test_the_status_of_an_email_is_one_of_its_state(service):
+    def states():
+        record = service.get(f"emails({id})?$select=statecode,statuscode").json()
+        return record["statecode"], record["statuscode"]
+    id = service.create("emails", {"subject": tag()})
+    for status, own in STATES.items():
+        for state in (0, 1, 2):
+            body, before = {"statecode": state, "statuscode": status}, states()
+            answer = service.request("PATCH", f"emails({id})", body)
+            if state == own:
+                assert answer.status_code == 204 and states() == (state, status), body
+            else:
+                assert "is not one of the state" in refused(answer, 400, "0x80048408") and states() == before, body
+            assert "statecode" in refused(service.request("POST", "emails", {"subject": tag(), **body}), 400, "0x80048D19")
+    # A state alone is its default status.
+    for state, status in ((2, 5), (0, 1), (1, 2), (0, 1)):
+        assert service.request("PATCH", f"emails({id})", {"statecode": state}).status_code == 204 and states() == (state, status)
+    many = {"Targets": [{"@odata.type": "Microsoft.Dynamics.CRM.email", "activityid": id, "statecode": 0, "statuscode": 5}]}
+    refused(service.request("POST", "emails/Microsoft.Dynamics.CRM.UpdateMultiple", many), 400, "0x80048408")
+    assert states() == (0, 1)
 
 
 def test_creates_of_one_client_that_share_a_transaction_are_each_done_or_refused(service):

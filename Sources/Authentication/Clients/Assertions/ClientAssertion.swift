@@ -11,7 +11,7 @@ package struct ClientAssertion: Sendable {
     /// The accepted signature algorithms.
     package static var algorithms: [String] { SignatureAlgorithm.allCases.map(\.rawValue) }
 
-    /// The id of the client that it claims to be from, in lower case.
+    /// The id of the client that the assertion names, in lower case.
     package let client: String
     /// Its expiry, with a tolerance for clocks.
     let expiresOn: Date
@@ -39,7 +39,8 @@ package struct ClientAssertion: Sendable {
         else { throw AssertionProblem("is malformed: it takes a signed JWT") }
         // Checked before the verification, because the client must not choose another algorithm.
         guard let name = header["alg"]?.string, let algorithm = SignatureAlgorithm(rawValue: name) else {
-            throw AssertionProblem("is signed in a way that is not taken; take one of \(Self.algorithms.joined(separator: ", "))")
+            throw AssertionProblem(
+                "is signed with an algorithm that is not accepted; use one of \(Self.algorithms.joined(separator: ", "))")
         }
         guard header["crit"] == nil else { throw AssertionProblem("has the header crit, and no extension is known") }
         guard let issuer = claims["iss"]?.string, claims["sub"]?.string == issuer else {
@@ -67,7 +68,8 @@ package struct ClientAssertion: Sendable {
         return value
     }
 
-    /// It must be for this organization's token endpoint only. Another recipient could replay it here.
+    /// Rejects an assertion that is not for this organization's token endpoint, and one with a second audience, because that recipient
+    /// could replay it here.
     private static func checkAudience(_ value: JSONValue?, _ organization: String, _ addresses: ServiceAddresses)
         throws(AssertionProblem)
     {

@@ -33,7 +33,7 @@ package struct ClientKey: Sendable {
         case p521(P521.Signing.PublicKey)
     }
 
-    /// The allowed lengths of an RSA key in bits. A longer one would let a client load the server.
+    /// The allowed lengths of an RSA key in bits. Verifying a signature of a longer key would take the server too long.
     private static let rsaBits = 2_048...8_192
 
     /// Parses a public key or a certificate in PEM.

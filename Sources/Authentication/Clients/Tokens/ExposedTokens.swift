@@ -8,8 +8,8 @@ package import Tenancy
 
 /// Access tokens that were revoked or sent without encryption. Every server refuses them until they expire.
 ///
-/// A token is identified by the SHA-256 of the part that its signature covers. The signature itself has several valid forms: (r, n
-/// − s) beside (r, s) with ECDSA, and unused bits at the end of base64url.
+/// A token is identified by the SHA-256 of the part that its signature covers. The hash leaves the signature out, because that
+/// has several valid forms: (r, n − s) beside (r, s) with ECDSA, and unused bits at the end of base64url.
 ///
 /// Other servers learn of a token within ``interval``. A server remembers it until it expires, even if the table loses it.
 package final class ExposedTokens: Sendable {
@@ -26,9 +26,9 @@ package final class ExposedTokens: Sendable {
     private struct State {
         var tokens: [[UInt8]: Entry] = [:]
         var readOn: ContinuousClock.Instant?
-        /// The reading for which requests wait.
+        /// The task that reads the list. Requests wait for it.
         var reading: Task<Void, any Error>?
-        /// Whether the table has more rows than the list takes. Then each token is looked up.
+        /// Whether the table has more rows than ``limit``. Then each token is looked up in the table.
         var isCut = false
     }
 
@@ -42,8 +42,8 @@ package final class ExposedTokens: Sendable {
 
     init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// The reason for which a token is refused. If the list is older than ``interval``, the check waits until it was read again: a
-    /// server that had no requests for a while may not know of a token.
+    /// The reason for which a token is refused. If the list is older than ``interval``, the check first reads it again, because
+    /// another server may have recorded the token meanwhile.
     func reason(_ token: String) async throws -> Reason? {
         let reading = state.withLock { state in
             let isOld = state.readOn.map { .now - $0 > Self.interval } ?? true

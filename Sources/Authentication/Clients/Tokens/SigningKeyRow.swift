@@ -4,7 +4,7 @@ package import Foundation
 package import PostgresClient
 import Tenancy
 
-/// A row of `config.signing_key` that servers read: the key in force, or one that was retired while its tokens are valid.
+/// A row of `config.signing_key` that servers read: the key in force, or a retired key whose tokens are still valid.
 package struct SigningKeyRow: Sendable {
     package let id: UUID
     /// The private key, sealed under the key-encryption key ``kekID``.
@@ -33,8 +33,8 @@ package struct SigningKeyRow: Sendable {
 
     /// The private key.
     ///
-    /// - Throws: ``WrongKeyEncryptionKey`` for one under a key-encryption key that this program does not have; ``UnreadableSigningKey``
-    ///   for one that does not open.
+    /// - Throws: ``WrongKeyEncryptionKey`` if this program does not have the key-encryption key; ``UnreadableSigningKey`` if the
+    ///   sealed key does not open.
     package func open(under kek: KeyEncryptionKey) throws -> P256.Signing.PrivateKey {
         guard kek.member(kekID) != nil else { throw WrongKeyEncryptionKey(given: kek.id, wanted: kekID) }
         do {

@@ -59,7 +59,7 @@ package final class TokenIssuer: Sendable {
     /// A token for an authenticated client.
     ///
     /// - Parameters:
-    ///   - address: The token's issuer and audience, which is the requested address.
+    ///   - address: The address of the request. It becomes the token's issuer and audience.
     ///   - certificate: SHA-256 of the certificate that the token is bound to; nil for a bearer token.
     package func issue(
         to client: UUID, in organization: Organization, at address: OrganizationAddress, version: TokenVersion,
@@ -129,7 +129,7 @@ package final class TokenIssuer: Sendable {
         return result
     }
 
-    /// The organization that a token names as its own, without a check of the token; nil for a provider's token.
+    /// The organization that a token claims to be for, unverified; nil for a provider's token.
     package func claimedOrganization(of token: String) -> String? {
         OpenIDProviders.claimedIssuer(of: token).flatMap(organization(ofIssuer:))
     }
@@ -184,7 +184,7 @@ package final class TokenIssuer: Sendable {
         try await exposed.read()
     }
 
-    /// Checks that the signing keys in force were sealed under this server's key-encryption key. Opens none of them.
+    /// Checks that this server has the key-encryption keys of the signing keys in force. Does not open the signing keys.
     ///
     /// - Throws: ``WrongKeyEncryptionKey``.
     package func checkKeyEncryptionKey(on connection: isolated PostgresConnection) throws {
@@ -218,7 +218,8 @@ package final class TokenIssuer: Sendable {
             do {
                 key = try row.open(under: deployment.kek)
             } catch  where !row.isCurrent {
-                // Its tokens are refused. SQL can write such a row, and it must not stop the service.
+                // Skips a key that does not open, so its tokens are refused. SQL can write such a row, and that must not stop the
+                // service.
                 continue
             }
             let kid = row.id.text

@@ -1,9 +1,9 @@
 import Tenancy
 
-/// The kind of endpoint of Microsoft's identity platform that a client uses. It is a claim of its tokens.
+/// The version of Microsoft's identity platform whose endpoint a client uses. It becomes the token's claim `ver`.
 package enum TokenVersion: String, Sendable {
     /// Clients name the target of the token in `resource`.
     case v1 = "1.0"
-    /// Clients name it in `scope`.
+    /// Clients name the target of the token in `scope`.
     case v2 = "2.0"
 }

@@ -26,7 +26,7 @@ extension PeopleAdministration {
                     "give the person \(id.text) the role System Administrator", by: caller, on: connection)
             }
             let grant = new.grant
-            // A person who has the link could sign in as the new administrator, and approve what another one asks for.
+            // With the link, its holder could sign in as the new administrator, and approve another administrator's requests.
             if role == .systemAdministrator { try Invitation.end(of: id, &change, on: connection) }
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query(
@@ -57,7 +57,7 @@ extension PeopleAdministration {
     /// Disables a person. Their sessions end at once.
     ///
     /// - Parameters:
-    ///   - name: The name, or the id. A person whose row SQL put aside or changed is disabled by the id.
+    ///   - name: The name, or the id. A person whose row SQL hid or changed is disabled by the id.
     ///   - evenIfLast: Whether the last System Administrator may be disabled.
     package func disable(_ name: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
@@ -68,8 +68,8 @@ extension PeopleAdministration {
                 let former = change.grants
                 var user = found
                 if user.disabledOn == nil { user.disabledOn = change.now }
-                // A row that SQL changed keeps its tag, so it still does not verify after a reset. Nor does a former state that SQL
-                // put back.
+                // A row that SQL changed keeps its invalid tag, so that it does not verify after a reset either. The same holds
+                // for an older version that SQL restored.
                 let isOwn = standing == .authentic
                 let kept = isOwn ? try user.grant.tag(under: change.kek) : tag
                 try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in

@@ -4,17 +4,18 @@ import Model
 import PostgresClient
 import Tenancy
 
-// Users without a sign-in, which a person can be given.
+// Systemusers without a sign-in. A new person can get one of them.
 extension PeopleAdministration {
     /// A systemuser without a sign-in.
     package struct FreeUser: Sendable {
         package let id: UUID
         package let name: String
-        /// What tells it apart from others of its name: the e-mail address or the domain name; empty for none.
+        /// Distinguishes it from others with the same name: the e-mail address or the domain name; empty if it has neither.
         package let detail: String
     }
 
-    /// The condition for systemusers `s` that a person can be given: no program, not disabled, and no one acts as it.
+    /// The SQL condition for a systemuser `s` that a person can get: not a program's, not disabled, and without a person or
+    /// client that acts as it.
     private static func isFree(in organization: Organization) -> String {
         """
         NOT coalesce(s.isdisabled, false) AND s.applicationid IS NULL AND s.fullname IS NOT NULL
@@ -26,7 +27,7 @@ extension PeopleAdministration {
     /// The systemusers without a sign-in, by name.
     ///
     /// - Parameters:
-    ///   - name: Only those of this name, compared without case.
+    ///   - name: Only systemusers with this name, in any case.
     ///   - id: Only the one with this id.
     package func free(named name: String? = nil, id: UUID? = nil, limit: Int) async throws -> [FreeUser] {
         try await deployment.pool.withConnection { connection in
@@ -45,7 +46,7 @@ extension PeopleAdministration {
         }
     }
 
-    /// Refuses a systemuser that is disabled, a program's, or another person's. Locks it.
+    /// Locks a systemuser. Throws if it is disabled, a program's, or another person's.
     static func requireFree(
         _ id: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {

@@ -9,8 +9,8 @@ extension PeopleAdministration {
     /// Days for which an invitation is valid.
     package static let invitationDays = 7
 
-    /// A token with which a person chooses a password once. It is valid until the password changes, for a week at most, and
-    /// replaces the one that waits.
+    /// Makes a token with which a person chooses a password once. It is valid for a week, or until the password changes. It
+    /// replaces an unused one.
     package func invite(_ id: UUID) async throws -> String {
         try await change(id) { user, change, connection in
             guard user.disabledOn == nil else {
@@ -26,7 +26,7 @@ extension PeopleAdministration {
         }
     }
 
-    /// Ends the invitation that waits. Nothing happens if none does.
+    /// Ends the unused invitation of a person, if there is one.
     package func withdrawInvitation(of id: UUID) async throws {
         try await change(id) { user, change, connection in
             guard try Invitation.end(of: id, &change, on: connection) else { return }
@@ -75,7 +75,7 @@ extension PeopleAdministration {
         }
     }
 
-    /// Whether a person's password is this one. A development deployment asks that before it says a password.
+    /// Whether this is a person's password. `make run` uses it before it prints the password.
     package func hasPassword(_ password: String, _ name: String) async throws -> Bool {
         let found = try await deployment.pool.withConnection { connection -> (ConsoleUsers.Row, [SecretBytes])? in
             guard let user = try ConsoleUsers(deployment).find("u.name = $2", [.text(name)], in: session.state, on: connection)

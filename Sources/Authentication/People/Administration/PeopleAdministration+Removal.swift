@@ -18,7 +18,7 @@ extension PeopleAdministration {
                 guard let (user, tag, _) = try ConsoleUsers.row(toEnd: name, &change, on: connection) else {
                     throw Self.unknown(name)
                 }
-                // What SQL wrote does not say which user the person acts as.
+                // If SQL changed the row, it does not say reliably as which systemuser the person acted.
                 let isOwn = try user.isNewest(tag, in: change.grants, under: change.kek)
                 try Invitation.end(of: user.id, &change, on: connection)
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
@@ -37,7 +37,7 @@ extension PeopleAdministration {
         }
     }
 
-    /// A person in an event. The name in a row that SQL changed may be another's.
+    /// How events name a person. If SQL changed the row, its name may be another person's, so the id is added.
     static func title(of user: ConsoleUsers.Row, isOwn: Bool) -> String {
         isOwn ? user.name : "\(user.name), \(user.id.text), whose row was changed past this service"
     }
@@ -59,7 +59,8 @@ extension PeopleAdministration {
 }
 
 extension ConsoleUsers {
-    /// The row of a person whose access is to end, locked: the one with that id, or the one that this service wrote last with that name.
+    /// Locks and returns the row of a person whose access is to end. A name only finds a row that this service wrote last. An id
+    /// also finds a changed one.
     ///
     /// - Throws: ``FieldsealError`` for a name on a row that SQL wrote or changed.
     static func row(
@@ -72,7 +73,7 @@ extension ConsoleUsers {
             if let (user, tag) = try rows.first.flatMap(row) {
                 return (user, tag, try change.grants.standing(of: user.grant, tag: tag, under: change.kek))
             }
-            // The row was put aside, and another one may have the id for its name.
+            // The row is hidden, and another person may have this id as their name.
             if try change.names(name(id)) { return nil }
         }
         guard let found = try row(named: nameOrID, &change, on: connection) else { return nil }
@@ -84,7 +85,7 @@ extension ConsoleUsers {
 }
 
 extension FieldsealError {
-    /// A name on a row that SQL wrote or changed. The one that has the name may be put aside for this moment.
+    /// The error for a name that is on a row that SQL wrote or changed. SQL may be hiding the row that really has the name.
     static func notTheNamedRow(_ name: String, _ id: UUID) -> FieldsealError {
         FieldsealError(
             .accessDenied,

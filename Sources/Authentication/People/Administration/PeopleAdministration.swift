@@ -16,7 +16,7 @@ package struct PeopleAdministration: Sendable {
     var organization: Organization { session.organization }
     var caller: Caller { session.caller }
     var deployment: Deployment { session.deployment }
-    /// The key by which the caller's password computations are counted.
+    /// The key under which the caller's password computations are limited (``PasswordHashing``).
     var network: String { caller.address.map(IPAddress.network) ?? caller.actor }
 
     /// A person in a list.
@@ -35,9 +35,9 @@ package struct PeopleAdministration: Sendable {
         package let sessions: Int
         /// Whether they must choose another password at their next sign-in.
         package let mustChangePassword: Bool
-        /// The link with which they may choose a password; nil if none waits.
+        /// The invitation with which they may choose a password; nil if there is none.
         package let invitation: Invitation?
-        /// When the link ended that was not used; nil for none.
+        /// When an unused invitation expired; nil if none did.
         package let invitationEnded: Date?
     }
 
@@ -94,7 +94,7 @@ package struct PeopleAdministration: Sendable {
         }
     }
 
-    /// What the event of a new person ends with, if their user was there before.
+    /// The end of a new person's event details, if their systemuser existed before.
     package static let forExistingUser = ": existing user"
 
     private static func check(_ name: String, _ role: Role) throws(FieldsealError) {
@@ -167,7 +167,8 @@ package struct PeopleAdministration: Sendable {
 
     /// The id of a person by their name.
     ///
-    /// - Throws: ``FieldsealError`` when there is no such person, or SQL changed the row. Another row could have its name.
+    /// - Throws: ``FieldsealError`` when there is no such person, or SQL changed the row. SQL could have given the row another
+    ///   person's name.
     package func id(of name: String) async throws -> UUID {
         guard let entry = try await list().first(where: { $0.name.lowercased() == name.lowercased() }) else {
             throw Self.unknown(name)

@@ -1,7 +1,7 @@
 import PostgresClient
 package import Tenancy
 
-/// What a System Administrator may do with the roles in which people need one-time passwords: change them.
+/// Lets a System Administrator change in which roles people need one-time passwords.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
 package struct SecondFactorAdministration: Sendable {
@@ -15,8 +15,8 @@ package struct SecondFactorAdministration: Sendable {
         self.session = session
     }
 
-    /// Requires one-time passwords of the people in some roles, and no longer of those in others. People without one must turn them
-    /// on at their next page.
+    /// Requires one-time passwords of people in the added roles, and no longer in the removed ones. People without them must turn
+    /// them on before they can open another page.
     package func change(adding added: Set<Role>, removing removed: Set<Role>) async throws {
         try await session.deployment.pool.withConnection { connection in
             try SecondFactorPolicy.change(

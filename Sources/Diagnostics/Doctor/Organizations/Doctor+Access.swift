@@ -2,7 +2,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Checks that the roles of the settings reach the database, and have the rights that they need and no others.
+    /// Checks that the roles in the settings can connect to the database, and have exactly the rights that they need.
     ///
     /// - Throws: ``PostgresError`` when a connection fails.
     package func access() async throws -> [Finding] {
@@ -10,7 +10,7 @@ extension Doctor {
         findings += try await connectionStrings() + migrations(of: nil)
         let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal config check")
         findings += try await connection.run { try administration(on: $0) + administrationPassword(on: $0) + database(on: $0) }
-        // If the owner is missing or migrations are pending, the comparison would only repeat that.
+        // If the owner is missing or migrations are pending, this comparison would only report the same again.
         if !findings.contains(where: { $0.severity == .error }) {
             findings += try await connection.run { try serviceRights(on: $0) }
         }

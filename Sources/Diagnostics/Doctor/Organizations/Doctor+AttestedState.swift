@@ -8,8 +8,8 @@ import Records
 import Tenancy
 
 extension Doctor {
-    /// Checks that what grants access in an organization is what this service wrote last. Findings are: rows that SQL inserted,
-    /// changed or restored, revocations that SQL undid, and keys that SQL brought back into force.
+    /// Checks that the rows that grant access in an organization are as this service wrote them last. Reports rows that SQL
+    /// inserted, changed or restored, revocations that SQL undid, and keys that SQL put back into force.
     func attestation(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let state = try OrganizationState.read(organization.name, in: deployment, isInspection: true, on: connection)
         do {
@@ -31,7 +31,7 @@ extension Doctor {
         findings += try keyInForce(state, on: connection)
         for row in try GrantRow.all(of: organization, on: connection) {
             let standing = try state.grants.standing(of: row.grant, tag: row.tag, under: deployment.kek)
-            // A tag that does not fit is not from a former state.
+            // A tag that does not match the row is not from an older version of the row.
             let isNewest =
                 try !row.grant.fits(row.tag, under: deployment.kek)
                 || state.grants.isLast(row.tag, of: row.grant, under: deployment.kek)
@@ -48,11 +48,11 @@ extension Doctor {
         return findings + (try missingRows(state, others.count - users.named, among: others, on: connection))
     }
 
-    /// Rows of the attested list that SQL deleted: keys, which are named, and rows that granted access.
+    /// Reports rows of the attested list that SQL deleted: keys, by name, and the number of other rows.
     ///
     /// - Parameters:
-    ///   - count: How many of the names belong to no row.
-    ///   - names: The names that belong to no row, and perhaps more.
+    ///   - count: How many names of the list belong to no row.
+    ///   - names: The names that belong to no row. May also contain names of existing systemusers.
     private func missingRows(
         _ state: OrganizationState, _ count: Int, among names: [GrantList.Digest], on connection: isolated PostgresConnection
     ) throws -> [Finding] {
@@ -65,7 +65,7 @@ extension Doctor {
                     + "only with its text",
                 advice: "restore the row from a backup of config, or accept in the console that it is gone (Data Encryption)")
         }
-        // Without the row of the key in force, encryption is not active, and another finding says so.
+        // If the key in force has no row, encryption is not active. Another finding reports that, so it is not counted here.
         let inForce = try Grant.organizationKeyName(version: state.keyVersion, fingerprint: state.fingerprint).digest()
         let rows = count - keys.filter { !$0.hasRow }.count - (names.contains(inForce) ? 1 : 0)
         if rows > 0 {
@@ -162,7 +162,8 @@ extension Doctor {
         }
     }
 
-    /// Checks that the organization key opens cells without `config`, as far as the schema decides that.
+    /// Checks that the schema still has the values with which the organization key opens cells, as needed for recovery without
+    /// `config`.
     private func keyDerivation(_ state: OrganizationState) throws -> [Finding] {
         let grant = state.keyDerivation
         guard state.namesAttestedKey, try state.grants.names(grant.name), try !state.grants.holds(grant, under: deployment.kek)
@@ -178,7 +179,7 @@ extension Doctor {
         ]
     }
 
-    /// The systemusers that SQL enabled again, and the number of names that are systemusers' names.
+    /// The systemusers that SQL enabled again, and how many of the names are those of systemusers.
     ///
     /// - Parameter names: The names in the attested list that belong to no other row. PostgreSQL looks them up, because an
     ///   organization may have many systemusers.

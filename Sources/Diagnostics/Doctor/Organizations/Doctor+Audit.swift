@@ -3,10 +3,11 @@ import Tenancy
 
 // The audit of records.
 extension Doctor {
-    /// How many entries of the audit are verified in a bounded examination.
+    /// How many of the newest audit entries a normal examination verifies (`--deep` verifies all).
     static let recentEntries = 20_000
 
-    /// Reports sealed entries that were changed, taken out or put in, entries that no trigger can have written, and those that are not sealed.
+    /// Reports sealed entries that were changed, removed or added, entries that no trigger can have written, and entries that are
+    /// not sealed in time.
     func audit(
         of organization: Organization, _ extent: AuditExtent, on connection: isolated PostgresConnection
     ) throws -> [Finding] {
@@ -37,7 +38,7 @@ extension Doctor {
         return Array(findings)
     }
 
-    /// What says that the audit is not sealed as it should be; nil if it is.
+    /// The reason to report that the audit is not sealed as it should be; nil if it is.
     private func unsealed(
         of organization: Organization, _ report: AuditReport, on connection: isolated PostgresConnection
     ) throws -> String? {
@@ -46,7 +47,8 @@ extension Doctor {
             return "\(report.overdue) entries of the audit are more than 15 minutes old and not sealed: SQL could change them "
                 + "unnoticed"
         }
-        // A server says so too, because the times of entries that are not sealed are what SQL wrote.
+        // SQL can change the times of unsealed entries, so that they do not look overdue. So the newest event about sealing is
+        // checked too.
         let newest = EventsOfKind.newest(of: [.auditSealed, .auditNotSealed], in: organization)
         let kind: String? = try connection.query("SELECT kind FROM \(newest) AS e").first?.decode(0)
         guard kind == SecurityEvent.Kind.auditNotSealed.rawValue else { return nil }

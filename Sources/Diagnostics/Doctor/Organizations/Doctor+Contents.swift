@@ -3,10 +3,10 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// How many moments that can't be read are named for each organization.
+    /// How many unreadable times are reported for each organization.
     private static let momentLimit = 100
 
-    /// Reports moments that clients can't read. The cost grows with the number of records.
+    /// Reports times that clients can't read. The cost grows with the number of records.
     func moments(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         try UnreadableMoment.find(in: organization, limit: Self.momentLimit, on: connection).map { moment in
             Finding(
@@ -16,7 +16,7 @@ extension Doctor {
         }
     }
 
-    /// Reports records without which the service does not work well, and which clients can't delete.
+    /// Reports missing records that the service needs. Clients can't delete such records, so SQL did.
     func missingRecords(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let row = try connection.query(
             """

@@ -3,7 +3,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Whether an organization is under a key-encryption key that this database does not accept any more.
+    /// Reports an organization that is still under a key-encryption key that was retired in this database.
     func retiredKeyEncryptionKey(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -21,8 +21,7 @@ extension Doctor {
         }
     }
 
-    /// Whether this program has another key-encryption key than the one that the deployment's keys are under. Then nothing of
-    /// what it would find besides is true.
+    /// Reports if this program has the wrong key-encryption key. Then no other check would give a true result.
     func wrongKeyEncryptionKey(on connection: isolated PostgresConnection) throws -> Finding? {
         let migrated = try connection.query(
             "SELECT to_regclass('config.organization_key') IS NOT NULL AND to_regclass('config.signing_key') IS NOT NULL")

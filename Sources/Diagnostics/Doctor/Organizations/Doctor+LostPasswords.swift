@@ -3,10 +3,10 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Reports passwords that security events say were set, and that are gone, although the audit does not say who removed them: SQL
-    /// removed them without the triggers.
+    /// Reports passwords that SQL removed without the triggers: a security event records that the password was set, it is gone,
+    /// and the audit does not show who removed it.
     ///
-    /// Entities whose audit is off are left out, as are events from before what was archived of the audit.
+    /// Entities whose audit is off are left out. So are events that are older than the archived part of the audit.
     func lostPasswords(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         var lost: [String] = []
         for entity in EntityCatalog.withCells {
@@ -33,9 +33,9 @@ extension Doctor {
         ]
     }
 
-    /// The newest event of each password against its record, and against the audit's newest entry about it.
+    /// Compares the newest event of each password with its record, and with the audit's newest entry about the password.
     ///
-    /// Parameters: the entity, the attribute, the kinds of event, the kind that clears, the kind of an archive.
+    /// Parameters: the entity, the attribute, the kinds of events, the kind of event for clearing, and the kind for an archive.
     private static func lostPasswordsStatement(
         _ entity: EntityDefinition, _ flag: String, _ organization: Organization
     ) -> String {

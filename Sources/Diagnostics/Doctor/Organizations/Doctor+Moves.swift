@@ -1,7 +1,7 @@
 import PostgresClient
 
 extension Doctor {
-    /// Moves of organizations to or from this database that are not finished.
+    /// Reports unfinished moves of organizations to or from this database.
     func moves(on connection: isolated PostgresConnection) throws -> [Finding] {
         let isThere = try connection.query("SELECT to_regclass('config.organization_move') IS NOT NULL")
         guard try isThere[0].decode(0) else { return [] }
@@ -23,8 +23,8 @@ extension Doctor {
             }
     }
 
-    /// Journals of moves that are under way, and of moves that were killed. The comparison of schemas passes over a journal's triggers, so each
-    /// journal is a finding.
+    /// Reports the journals of moves that are running or were killed. The comparison of schemas ignores a journal's triggers, so
+    /// each journal gets a finding.
     private func journals(on connection: isolated PostgresConnection) throws -> [Finding] {
         try connection.query(
             """

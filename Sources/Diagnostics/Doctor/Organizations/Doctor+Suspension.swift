@@ -7,7 +7,7 @@ extension Doctor {
     ///
     /// - Parameter id: The organization to check; nil for all.
     func notServed(_ id: UUID?, on connection: isolated PostgresConnection) throws -> [Finding] {
-        // A deployment that is not migrated yet has another finding.
+        // Another finding reports that the deployment is not migrated yet.
         let isKnown = try connection.query(
             """
             SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('config.organization')

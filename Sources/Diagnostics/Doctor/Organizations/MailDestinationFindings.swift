@@ -5,12 +5,12 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// Findings about profiles and mailboxes whose settings were not changed by the service.
+/// Findings about profiles and mailboxes whose settings SQL changed past the service.
 enum MailDestinationFindings {
-    /// How many records findings name. The rest are counted.
+    /// How many records get a finding of their own. The rest are counted.
     private static let named = 20
 
-    /// - Returns: One finding for each record, and one for those beyond ``named``.
+    /// - Returns: One finding for each of the first ``named`` records, and one that counts the rest.
     static func findings(of organization: Organization, in deployment: Deployment) async throws -> [Finding] {
         var foreign: [MailDestination.Place] = []
         var count = 0
@@ -25,7 +25,7 @@ enum MailDestinationFindings {
                 } while last != nil
             }
         } catch let error as PostgresError where [.undefinedTable, .undefinedSchema].contains(error.state) {
-            // A schema that is missing, or older than the tags, has another finding.
+            // Another finding reports a schema that is missing, or too old to have these tags.
             return []
         }
         var findings = foreign.map { place in

@@ -39,7 +39,7 @@ package struct KeyChangeProgress: Sendable, Equatable {
 }
 
 extension KeyAdministration {
-    /// The progress of the running change of the organization's key, in any server; nil when none is running.
+    /// The progress of the key change that any server is running for the organization; nil if there is none.
     package func keyChangeProgress() async throws -> KeyChangeProgress? {
         return try await deployment.pool.withConnection { connection in
             try connection.query(
@@ -51,7 +51,7 @@ extension KeyAdministration {
                 """, [.uuid(organization.id)]
             )
             .first.map { row in
-                // SQL may have written any numbers and any time.
+                // SQL may have written any values, so negative ones become 0.
                 let seconds: Double = try row.decodeIfPresent(3) ?? 0
                 return KeyChangeProgress(
                     phase: .init(rawValue: try row.decode(0)) ?? .copying, cells: max(0, try row.decode(1)),
@@ -60,7 +60,7 @@ extension KeyAdministration {
         }
     }
 
-    /// Stops the running change. The key before it stays in force.
+    /// Cancels the running key change. The current key stays in force.
     ///
     /// - Returns: False when none is running.
     package func cancelKeyChange() async throws -> Bool {

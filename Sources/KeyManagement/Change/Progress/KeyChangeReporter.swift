@@ -4,7 +4,8 @@ import PostgresClient
 import Synchronization
 import Tenancy
 
-/// Counts the cells of a change. Twice a second it publishes the progress in the database, and reads there whether to stop.
+/// Counts the cells of a key change. Twice a second, it writes the progress to the database, and reads there whether the change
+/// was cancelled.
 final class KeyChangeReporter: Sendable {
     private struct State {
         var phase = KeyChangeProgress.Phase.announcing

@@ -2,9 +2,9 @@
 package struct KeyRehearsalSummary: Sendable {
     package let cells: Int
     package let duration: Duration
-    /// Bytes of WAL that PostgreSQL wrote meanwhile, also for other sessions.
+    /// Bytes of WAL that PostgreSQL wrote during the rehearsal, including those of other sessions.
     package let walBytes: Int
-    /// The duration of the last catch-up. Writers would wait about that long.
+    /// The duration of the last catch-up. In a key change, writers would wait about that long.
     package let lastCatchUp: Duration
     /// Addresses of the cells that do not open, each with the cause.
     package let unreadable: [String]

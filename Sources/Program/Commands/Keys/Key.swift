@@ -126,7 +126,7 @@ struct Key: AsyncParsableCommand {
 
         private static func confirm() throws {
             FileHandle.standardError.write(
-                Data("Values of cells that do not open are lost to their users. Type quarantine to go on: ".utf8))
+                Data("Values of cells that do not open are lost to their users. Type quarantine to continue: ".utf8))
             guard Swift.readLine(strippingNewline: true) == "quarantine" else {
                 throw CommandFailure("Nothing was changed: the word was not typed.")
             }

@@ -130,7 +130,7 @@ struct Migrate: AsyncParsableCommand {
                 return
             }
             let loss = sql.prefix { $0 != "\n" }.drop { "- ".contains($0) }
-            try FileHandle.standardError.write(contentsOf: Data("\(loss) Type \(migration.name) to go on: ".utf8))
+            try FileHandle.standardError.write(contentsOf: Data("\(loss) Type \(migration.name) to continue: ".utf8))
             guard readLine() == migration.name else { throw CommandFailure("Nothing was changed: the name was not typed.") }
             if case .organization(_, let name, _) = target, migration.holdsSeals {
                 try await OrganizationRegistry(

@@ -1,20 +1,6 @@
-import ArgumentParser
-import Authentication
-import CellCrypto
-import Console
-import Diagnostics
-import Email
-import Foundation
-import KeyManagement
 import Logging
-import NIOCore
-import NIOPosix
-import Organizations
-import PostgresClient
 import ServiceLifecycle
 import Tenancy
-import UnixSignals
-import WebAPI
 
 /// Once a second, links the security events of writes into their chains, and reads attested states.
 struct EventChainer: ServiceLifecycle.Service {

@@ -1,34 +1,32 @@
 import ArgumentParser
-import Authentication
 import CellCrypto
-import Console
-import Diagnostics
-import Email
 import Foundation
-import KeyManagement
 import Logging
-import NIOCore
-import NIOPosix
 import Organizations
-import PostgresClient
 import ServiceLifecycle
 import Tenancy
-import UnixSignals
-import WebAPI
 
 /// Tells other servers and commands that this server runs and which key-encryption keys it has.
 struct Presence: ServiceLifecycle.Service {
     let deployment: Deployment
+    let logger: Logger
 
     func run() async throws {
         let server = ServerPresence(
             host: ProcessInfo.processInfo.hostName, version: Program.configuration.version, kekIDs: deployment.kek.ids)
         try? await cancelWhenGracefulShutdown {
+            var failures = FailureLog("this server is not announced to others", logger: logger)
             while !Task.isCancelled {
-                try? await server.renew(deployment)
+                do {
+                    try await server.renew(deployment)
+                    failures.note(nil)
+                } catch {
+                    failures.note(error)
+                }
                 try await Task.sleep(for: .seconds(ServerPresence.renewalSeconds))
             }
         }
+        // A row that is not deleted counts for less than a minute.
         try? await server.end(deployment)
     }
 }

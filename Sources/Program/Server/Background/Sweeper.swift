@@ -1,32 +1,22 @@
-import ArgumentParser
 import Authentication
-import CellCrypto
-import Console
-import Diagnostics
-import Email
-import Foundation
-import KeyManagement
 import Logging
-import NIOCore
-import NIOPosix
 import Organizations
-import PostgresClient
 import ServiceLifecycle
 import Tenancy
-import UnixSignals
-import WebAPI
 
 /// Drops what interrupted changes and long readers left, if there may be something: at the start, and every 15 seconds.
 struct Sweeper: ServiceLifecycle.Service {
     let deployment: Deployment
+    let logger: Logger
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
+            var failures = FailureLog("remains of key changes not swept", logger: logger)
             // No rest at first: a server that swept an organization just now may have left something there when it was killed.
             var rest = Duration.zero
             while !Task.isCancelled {
                 await deployment.sweepLimits()
-                await deployment.sweepOrganizations(by: commandLineCaller, restingFor: rest)
+                await deployment.sweepOrganizations(by: commandLineCaller, restingFor: rest) { failures.note($1, of: $0) }
                 rest = Deployment.sweepInterval
                 try await Task.sleep(for: Deployment.sweepInterval)
             }

@@ -267,7 +267,8 @@ extension QueryScope {
     mutating func add(_ link: RecordQuery.Link, _ statement: inout StatementBuilder) throws(FieldsealError) {
         guard let entity = EntityCatalog.entity(link.entity) else { throw Self.unknown(entity: link.entity) }
         guard !visible.contains(where: { $0.name != nil && $0.name?.lowercased() == link.alias?.lowercased() }) else {
-            throw FieldsealError(.queryDoesNotFit, "Two parts of this query are called \((link.alias ?? "").quotedForMessage).")
+            throw FieldsealError(
+                .queryDoesNotFit, "The alias \((link.alias ?? "").quotedForMessage) is used twice. Give each link its own.")
         }
         let to = try resolve(RecordQuery.Column(link.to, alias: link.toAlias), &statement)
         guard let from = entity.attribute(named: link.from), from.validFor.contains(.read) else {

@@ -151,23 +151,22 @@ package struct ParsedValues: Sendable {
             .about(name)
     }
 
-    /// Sets the state that belongs to the new status. E-mails have a table of transitions instead.
+    /// Sets the state that belongs to the new status.
     ///
     /// - Throws: ``FieldsealError`` `.invalidStateStatus` for a state and a status that do not match.
     private mutating func settleState() throws(FieldsealError) {
-        guard entity.logicalName != EntityDefinition.email.logicalName, case .int(let status)? = values["statuscode"],
-            case .state(let states)? = entity["statecode"]?.type
-        else { return }
-        // Each state has one status. The status's number is the state's plus one.
-        let state = status - 1
-        guard states.contains(state) else { return }
+        let isEmail = entity.logicalName == EntityDefinition.email.logicalName
+        guard case .int(let status)? = values["statuscode"], case .state(let states)? = entity["statecode"]?.type else { return }
+        // Each state has one status, whose number is the state's plus one. Those of e-mails have several.
+        guard let state = isEmail ? EmailStatus(rawValue: status)?.state : status - 1, states.contains(state) else { return }
         if case .int(let given)? = values["statecode"], given != state {
             throw FieldsealError(
                 .invalidStateStatus,
                 "The status \(status) of \(entity.logicalName) is not one of the state \(given). Its state is \(state)."
             ).about("statuscode")
         }
-        values["statecode"] = .int(state)
+        // PostgreSQL sets that of an e-mail.
+        if !isEmail { values["statecode"] = .int(state) }
     }
 
     /// Refuses an attribute that is given twice, in different cases or as a value and a reference, because one of them would be

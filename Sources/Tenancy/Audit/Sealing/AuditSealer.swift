@@ -5,8 +5,8 @@ import PostgresClient
 
 /// Seals new entries of an organization's audit in blocks, each batch in one transaction with the security event that records it.
 ///
-/// Entries are read and given their block before the attested state is locked: others that append events wait for the insert of the
-/// blocks alone. Writers of records wait for nothing here.
+/// Entries are read and assigned to blocks before the attested state is locked. So the lock is held only while the blocks are
+/// inserted, and other code that appends security events waits no longer. Writers of records never wait for sealing.
 struct AuditSealer {
     let organization: Organization
     let kek: KeyEncryptionKey
@@ -20,31 +20,32 @@ struct AuditSealer {
     private var audit: String { organization.qualified("audit") }
     private var table: String { organization.qualified("audit_block") }
 
-    /// How long a command waits for a lock.
+    /// How long `fieldseal` commands wait for a lock.
     private static let lockTimeout = "10s"
-    /// How long a server does, which comes again and has others to seal.
+    /// How long a server waits for a lock. It is short, because the server tries again later and has other organizations to seal.
     private static let serverLockTimeout = "1s"
 
-    /// A walk through all entries that are not sealed, in order of their times. What it has passed at its end was committed before it began.
+    /// A walk in several batches through all unsealed entries, in order of their times. When it ends, every entry that was
+    /// committed before it began is sealed.
     struct Pass {
         fileprivate let beginning: AuditSnapshot
-        /// The newest entry of the last batch, behind which the next one begins.
+        /// The time of the newest entry in the last batch. The next batch begins there.
         fileprivate let last: PostgresMoment
     }
 
-    /// What a batch did.
+    /// The result of sealing one batch.
     struct Batch {
         var entries = 0
-        /// The walk, if more entries wait.
+        /// The state of the walk, to continue it; nil if no more entries wait.
         var pass: Pass?
-        /// Whether there is more to do. There is not if another server sealed just now.
+        /// False if no entry was unsealed, or another block was sealed within the last `rest` seconds.
         var isDue = true
     }
 
     /// - Parameters:
-    ///   - pass: The walk that goes on; nil to begin one.
-    ///   - rest: How many seconds ago the last block must have been sealed.
-    ///   - waits: Whether to wait for another server that seals.
+    ///   - pass: The walk to continue; nil to begin one.
+    ///   - rest: Seals only if the last block is at least this many seconds old.
+    ///   - waits: Whether to wait while another server seals.
     /// - Throws: ``FieldsealError`` that says why the audit can't be sealed.
     func seal(_ pass: Pass?, restingFor rest: Int, waits: Bool, on connection: isolated PostgresConnection) throws -> Batch {
         do {
@@ -104,8 +105,9 @@ struct AuditSealer {
         return Batch(entries: entries.count, pass: isEnd ? nil : Pass(beginning: beginning, last: last.createdOn))
     }
 
-    /// The snapshot of the last new block: that of the walk at its end, and before it the former one. In both cases all entries of the
-    /// transactions that it says ended are sealed then.
+    /// The snapshot to store with the last new block. At the end of a walk it is the snapshot from the walk's beginning; before
+    /// the end it is the previous block's. So every transaction that the stored snapshot shows as ended has all its entries
+    /// sealed.
     private func snapshot(_ beginning: AuditSnapshot?, after former: AuditSnapshot?) -> AuditSnapshot? {
         guard let beginning else { return former }
         // Another server may have sealed meanwhile.
@@ -113,7 +115,8 @@ struct AuditSealer {
         return beginning.continuing(former)
     }
 
-    /// One server seals at a time. Only the service and the owner can lock its row.
+    /// Locks the organization's row in `config.audit_sealing`, so that only one server seals at a time. Only the service and the
+    /// owner can lock that row.
     private func lock(waits: Bool, on connection: isolated PostgresConnection) throws {
         let timeout = waits ? Self.lockTimeout : Self.serverLockTimeout
         _ = try connection.query("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [.text(timeout)])
@@ -149,7 +152,8 @@ struct AuditSealer {
         }
     }
 
-    /// The entries of one day in UTC are in one block, so that what is archived by age is not held up by what is newer.
+    /// Starts a new block for each day in UTC. Archiving goes by age and removes whole blocks, so a block with newer entries
+    /// would delay older ones.
     private func blocks(
         of entries: [AuditEntry], at moment: PostgresMoment, _ snapshot: AuditSnapshot?, after former: FormerSealing
     ) throws -> [AuditBlock] {
@@ -186,7 +190,7 @@ struct AuditSealer {
         guard let last = blocks.last else { return }
         var present = known
         try present.follow(to: change.state, on: connection)
-        // An archive, or an acceptance of what differed.
+        // The anchor changes when blocks were archived, or when an administrator accepted differences.
         guard present.anchor == known.anchor else { throw isOvertaken }
         _ = try connection.pipeline(blocks.map { $0.insertion(into: table) })
         let former = known.anchor
@@ -202,7 +206,7 @@ struct AuditSealer {
 }
 
 extension Array {
-    /// Runs of elements in which each belongs together with the one before it.
+    /// Splits the array into runs. In a run, `belong` is true for each element and the one before it.
     fileprivate func chunked(_ belong: (Element, Element) -> Bool) -> [[Element]] {
         reduce(into: []) { chunks, element in
             if let last = chunks.last?.last, belong(last, element) {

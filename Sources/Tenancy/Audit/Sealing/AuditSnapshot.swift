@@ -1,14 +1,14 @@
 import PostgresClient
 
-/// Which transactions had ended at a moment, and on which cluster.
+/// Which transactions had ended at a moment, and on which database cluster. It exposes audit entries that SQL inserted later.
 ///
-/// All entries of those transactions were sealed by then, or soon after it. So a later entry that names one of them was not written by it. An
-/// entry of another transaction is not older than that transaction.
+/// Sealing seals every entry of the ended transactions. If an unsealed entry names one of them later, that transaction did not
+/// write it. An entry of a transaction that had not ended can't be older than the transaction.
 struct AuditSnapshot {
     private let system: String
     private let first: UInt64
     private let next: UInt64
-    /// The transactions that had not ended, in order, each with a moment before it began; nil where none is known.
+    /// The running transactions, in order, each with a moment before it began; nil if no such moment is known.
     private let running: [(transaction: UInt64, begin: PostgresMoment?)]
     private let moment: PostgresMoment
 
@@ -16,12 +16,12 @@ struct AuditSnapshot {
     static let sql = """
         (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) || ' ' || pg_catalog.pg_current_snapshot()::text
         """
-    /// How far a clock may be set back, or a clock of the database may be ahead.
+    /// Seconds by which a clock may be set back, or the database's clock may be ahead.
     private static let tolerance = 60
 
     /// - Parameters:
-    ///   - text: What ``sql`` or ``text`` says. An earlier version wrote the former into blocks.
-    ///   - moment: When the former was said.
+    ///   - text: The result of ``sql``, or a ``text``. Blocks of an earlier version have the result of ``sql``.
+    ///   - moment: The time at which ``sql`` ran. A ``text`` contains its own time instead.
     /// - Returns: Nil for a text of another form.
     init?(_ text: String, at moment: PostgresMoment) {
         let parts = text.split(separator: " ")
@@ -36,7 +36,7 @@ struct AuditSnapshot {
             guard let microseconds = Int64(parts[2]) else { return nil }
             said = PostgresMoment(microseconds: microseconds)
             begins = parts[3].split(separator: ",").map { Int64($0).map { PostgresMoment(microseconds: $0) } }
-            // Without a transaction there is one mark of none.
+            // Without a running transaction, the list is a single "-".
             guard begins.count == max(numbers.count, 1) else { return nil }
         }
         let running = Array(zip(numbers.compactMap(\.self), begins)).map { (transaction: $0, begin: $1) }
@@ -54,25 +54,26 @@ struct AuditSnapshot {
         self.moment = moment
     }
 
-    /// The cluster, PostgreSQL's snapshot, its moment, and the moments before its transactions began. Moments are microseconds from
-    /// PostgreSQL's epoch.
+    /// The cluster, PostgreSQL's snapshot, its time, and for each running transaction a moment before it began. Times are
+    /// microseconds since PostgreSQL's epoch.
     var text: String {
         let begins = running.isEmpty ? "-" : running.map { $0.begin.map { "\($0.microseconds)" } ?? "-" }.joined(separator: ",")
         let numbers = running.map { "\($0.transaction)" }.joined(separator: ",")
         return "\(system) \(first):\(next):\(numbers) \(moment.microseconds) \(begins)"
     }
 
-    /// Whether transactions of the two can be compared, and this one is the later. After a restore on another cluster they can't be.
+    /// Whether this snapshot is the later one of the two. False after a restore on another cluster, where transaction numbers
+    /// can't be compared.
     func isLater(than former: AuditSnapshot) -> Bool { former.system == system && former.next <= next }
 
-    /// This snapshot, with what a former one knows of transactions that are still running.
+    /// This snapshot, with the moments that a former one knows for transactions that still run.
     func continuing(_ former: AuditSnapshot?) -> AuditSnapshot {
         guard let former, isLater(than: former) else { return self }
         let known = running.map { (transaction: $0.transaction, begin: former.begin(of: $0.transaction)) }
         return AuditSnapshot(system: system, first: first, next: next, running: known, moment: moment)
     }
 
-    /// A moment before the transaction began, which had not ended.
+    /// A moment before a transaction began that had not ended; nil if none is known.
     private func begin(of transaction: UInt64) -> PostgresMoment? {
         transaction >= next ? moment : running.first { $0.transaction == transaction }?.begin
     }
@@ -81,10 +82,10 @@ struct AuditSnapshot {
         transaction < first || transaction < next && !running.contains { $0.transaction == transaction }
     }
 
-    /// Why a new entry can't be what a trigger wrote; nil if it can.
+    /// Why a new entry can't be from the audit trigger; nil if it can.
     ///
     /// - Parameters:
-    ///   - former: The snapshot of the last sealing; nil for none that can be compared.
+    ///   - former: The snapshot of the last sealing; nil if there is none that can be compared.
     ///   - now: The time of this sealing.
     static func doubt(about entry: AuditEntry, after former: AuditSnapshot?, at now: PostgresMoment) -> String? {
         if entry.createdOn > now.adding(seconds: tolerance) { return "its time is in the future" }

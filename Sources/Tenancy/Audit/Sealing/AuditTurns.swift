@@ -5,35 +5,36 @@ import PostgresClient
 
 /// What a server remembers from one turn of sealing to the next.
 package struct AuditTurns: Sendable {
-    /// After how many turns in a row without success it is recorded that entries wait.
+    /// After this many failed turns in a row, a security event records that entries wait.
     package static let patience = 15
 
-    /// Behind which organization the next turn looks for entries that no note names. Servers begin at different ones.
+    /// After which organization's id the next turn begins its check of organizations without a note. Each server starts at a
+    /// random one.
     private var place: UUID? = UUID.random()
     /// How many turns in a row an organization's entries could not be sealed.
     private var failures: [String: Int] = [:]
 
     package init() {}
 
-    /// Entries that could not be sealed in ``patience`` turns, or were sealed after that.
+    /// For the log: an organization's entries could not be sealed for ``patience`` turns, or were sealed after that.
     package struct Notice: Sendable {
         package let organization: String
-        /// The reason; nil for what was sealed.
+        /// Why sealing fails; nil if it succeeded again.
         package let reason: String?
     }
 
-    /// Seals the audit of organizations with new entries: those that are noted, and a few others in turn.
+    /// Seals the audit of organizations with new entries: of those that have a note, and of a few others in each turn.
     ///
     /// - Parameters:
     ///   - seconds: The time between two turns.
-    /// - Returns: What the log should say.
+    /// - Returns: The messages to log.
     package mutating func seal(in deployment: Deployment, by caller: Caller, each seconds: Int) async -> [Notice] {
         var names = (try? await UnsealedAudit.names(in: deployment.pool)) ?? []
         if let found = try? await UnsealedAudit.names(behind: place, in: deployment.pool) {
             place = found.place
             names += found.names.filter { !names.contains($0) }
         }
-        // Those that failed may wait for a lock. The others do not wait for them.
+        // Organizations that failed are tried last, because they may wait for a lock.
         names = names.filter { failures[$0] == nil } + failures.keys
         var notices: [Notice] = []
         for name in names where !Task.isCancelled {
@@ -41,13 +42,13 @@ package struct AuditTurns: Sendable {
             do {
                 let begun = try await Session.begin(deployment, organization: name, caller: caller)
                 session = begun
-                // What another server sealed lately is left to it.
+                // Does nothing if another server sealed within half the time between two turns.
                 try await begun.sealAudit(restingFor: seconds / 2, waits: false)
                 if failures.removeValue(forKey: name) ?? 0 >= Self.patience {
                     notices.append(Notice(organization: name, reason: nil))
                 }
             } catch {
-                // The log and the doctor name an organization that is refused.
+                // The organization is refused as a whole. The log and the doctor report that already.
                 if session == nil, error is FieldsealError {
                     failures[name] = nil
                     continue
@@ -64,7 +65,8 @@ package struct AuditTurns: Sendable {
 }
 
 extension Session {
-    /// Records that entries of the audit could not be sealed, unless another server recorded that, or sealed some.
+    /// Records that entries of the audit could not be sealed, unless another server recorded that already, or sealed entries
+    /// within that time.
     fileprivate func recordUnsealed(for seconds: Int, because reason: String) async throws {
         try await deployment.pool.withConnection { connection in
             let newest = EventsOfKind.newest(of: [.auditSealed, .auditNotSealed], in: organization)

@@ -1,13 +1,13 @@
 import PostgresClient
 
-/// What new blocks continue: the newest block, once it is the one that the chain of events records.
+/// The newest block, after which new blocks begin. It is verified to be the one that the event chain records.
 struct FormerSealing {
     /// The newest block and its digest; 0 and nil while nothing was sealed.
     let last: Int
     let digest: [UInt8]?
-    /// When it was sealed; nil if there is no block, or none that was not archived.
+    /// When it was sealed; nil if there is no block, or all were archived.
     let sealedOn: PostgresMoment?
-    /// The transactions that had ended; nil where numbers of transactions can't be compared.
+    /// The transactions that had ended then; nil if transaction numbers can't be compared, as after a move to another cluster.
     let snapshot: AuditSnapshot?
 
     /// - Throws: ``EventChainProblem`` if the newest block is not the recorded one.
@@ -24,7 +24,7 @@ struct FormerSealing {
         self.snapshot = snapshot.flatMap { present.isLater(than: $0) ? $0 : nil }
     }
 
-    /// The newest block, verified; nil where there is none.
+    /// The newest block, verified; nil if there is none.
     private static func newestBlock(
         after anchor: AuditAnchor?, of organization: Organization, on connection: isolated PostgresConnection
     ) throws -> AuditBlock? {

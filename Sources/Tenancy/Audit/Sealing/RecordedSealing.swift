@@ -1,11 +1,11 @@
-/// What an event about the audit says: of the kind *audit sealed* or *events archived*.
+/// The parsed details of a security event about the audit: of the kind *audit sealed* or *events archived*.
 struct RecordedSealing {
-    /// The blocks that it sealed; nil for an archive, and where the audit is sealed anew from the next block on.
+    /// The blocks that were sealed; nil for an archive, and for an event after which the whole audit is sealed again.
     let blocks: ClosedRange<Int>?
     private let isAnew: Bool
     let anchor: AuditAnchor
 
-    /// How the event begins where the audit is sealed anew.
+    /// The beginning of the details if the whole audit is to be sealed again.
     static let anew = "to be sealed anew"
 
     static func details(_ blocks: [AuditBlock], _ anchor: AuditAnchor) -> String {
@@ -27,7 +27,7 @@ struct RecordedSealing {
         }
     }
 
-    /// What does not follow from the event about the audit before this one.
+    /// The contradictions between this event and the event about the audit before it.
     ///
     /// - Parameters:
     ///   - id: The number of this event.

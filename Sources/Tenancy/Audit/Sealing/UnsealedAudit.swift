@@ -3,33 +3,34 @@ package import PostgresClient
 
 /// The notes in `config.unsealed_audit`: organizations whose audit may have entries that are not sealed.
 ///
-/// The trigger of an organization's audit writes a note unless one is there that is younger than half an hour. A note goes in two steps.
-/// After that time, the transactions that may still rely on it are remembered; once they have ended, and nothing is left, it is deleted.
+/// The audit trigger writes a note, unless the organization has one that is younger than half an hour. An older note is deleted
+/// in two steps. First it gets the number of the next transaction. When all earlier transactions have ended, and no entry is
+/// unsealed, the note is deleted.
 package enum UnsealedAudit {
     /// The time for which the trigger relies on a note (`note_audit`).
     private static let lifetime = "30 minutes"
 
-    /// Writes a note, as for an organization that was copied without its triggers.
+    /// Writes a note, for example for an organization whose rows were copied while its triggers did not fire.
     package static func note(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         _ = try connection.query("INSERT INTO config.unsealed_audit (organization_id) VALUES ($1)", [.uuid(organization.id)])
     }
 
-    /// How long a look waits for a lock, so that locks on a few organizations do not hold up the others.
+    /// How long a query waits for a lock, so that locks on a few organizations do not delay the others.
     private static let lockTimeout = "1s"
 
-    /// The organizations that are noted and may have entries to seal. Removes notes that nothing relies on.
+    /// The organizations that have a note and may have entries to seal. Deletes notes that are not needed any more.
     package static func names(in pool: ConnectionPool) async throws -> [String] {
         var names: [String] = []
         for (id, name) in try await noted(in: pool) where !Task.isCancelled {
             guard let name else {
-                // It was removed, or moved to another database.
+                // The organization was removed, or moved to another database.
                 try? await delete("noted_on < now() - interval '\(lifetime)'", of: id, in: pool)
                 continue
             }
             let organization = Organization(id: id, name: name)
             switch await hasUnsealed(organization, in: pool) {
             case true?: names.append(name)
-            // A note that stays does no harm.
+            // If this fails, the note stays and costs one query in each turn.
             case false?: try? await settle(organization, in: pool)
             case nil: break
             }
@@ -37,7 +38,8 @@ package enum UnsealedAudit {
         return names
     }
 
-    /// The organizations that are noted. All of them if the notes can't be read: SQL may hold a lock.
+    /// The organizations that have a note. All organizations if the notes can't be read, for example because a session has locked
+    /// the table.
     private static func noted(in pool: ConnectionPool) async throws -> [(UUID, String?)] {
         do {
             return try await pool.withConnection { connection -> [(UUID, String?)] in
@@ -58,10 +60,11 @@ package enum UnsealedAudit {
         }
     }
 
-    /// How many organizations a turn looks at whether or not they are noted: SQL may have deleted a note.
+    /// How many organizations each turn checks even without a note, because SQL may have deleted the note.
     private static let inTurn = 10
 
-    /// Organizations that may have entries to seal among the few that follow on another one, and the last of those few.
+    /// Checks the next few organizations in order of their ids. Returns those that may have entries to seal, and the last id that
+    /// was checked.
     static func names(behind place: UUID?, in pool: ConnectionPool) async throws -> (names: [String], place: UUID?) {
         let organizations = try await pool.withConnection { connection in
             try connection.query(
@@ -75,13 +78,13 @@ package enum UnsealedAudit {
         for organization in organizations {
             if await hasUnsealed(organization, in: pool) ?? false { names.append(organization.name) }
         }
-        // Behind the last one, the first follows.
+        // After the last organization, the next turn begins with the first.
         return (names, organizations.count < inTurn ? nil : organizations.last?.id)
     }
 
     /// Whether there are entries to seal; nil for a schema that is missing or not migrated yet, which the doctor names.
     ///
-    /// An organization that can't be looked at may have some. Sealing it fails too then, and is counted.
+    /// True if the query fails. Sealing then fails too, and the failure is counted.
     private static func hasUnsealed(_ organization: Organization, in pool: ConnectionPool) async -> Bool? {
         do {
             return try await pool.withConnection { connection -> Bool? in
@@ -98,7 +101,7 @@ package enum UnsealedAudit {
         }
     }
 
-    /// Forgets the note of an organization without entries to seal, in two steps.
+    /// Deletes the note of an organization without entries to seal, in two steps.
     private static func settle(_ organization: Organization, in pool: ConnectionPool) async throws {
         try await delete(
             """
@@ -114,7 +117,7 @@ package enum UnsealedAudit {
         try await change("DELETE FROM config.unsealed_audit", condition, of: organization, in: pool)
     }
 
-    /// Changes notes on which no other session has a lock.
+    /// Changes an organization's notes, except those that another session has locked.
     private static func change(_ change: String, _ condition: String, of organization: UUID, in pool: ConnectionPool) async throws {
         try await pool.withConnection { connection in
             try looking(on: connection) {
@@ -128,7 +131,7 @@ package enum UnsealedAudit {
         }
     }
 
-    /// A transaction that waits for locks a moment only.
+    /// Runs `body` in a transaction that waits for each lock at most ``lockTimeout``.
     private static func looking<Result>(on connection: isolated PostgresConnection, _ body: () throws -> Result) throws -> Result {
         try connection.transaction {
             _ = try connection.query("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [.text(lockTimeout)])

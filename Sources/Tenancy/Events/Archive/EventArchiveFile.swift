@@ -20,7 +20,8 @@ package struct EventArchiveFile: Sendable {
         package let organization: String
         package let organizationID: String
         package let count: Int
-        /// The first and last event or block of the audit; 0 for an audit that was archived before it had blocks.
+        /// The number of the first event, or audit block; 0 for an audit that was archived before it had blocks. `last` is the
+        /// number of the last one.
         package let first: Int
         package let last: Int
         /// The hash of the event or block before the first; nil if the first is an organization's first.
@@ -208,6 +209,6 @@ package struct EventArchiveFile: Sendable {
 }
 
 extension RecordedEvent {
-    /// SHA-256 of everything that an export or an archive says of the event.
+    /// SHA-256 of the event as exports and archives write it.
     var digest: [UInt8] { Array(SHA256.hash(data: json("").utf8)) }
 }

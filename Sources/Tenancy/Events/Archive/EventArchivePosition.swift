@@ -63,7 +63,7 @@ package struct EventArchivePosition: Sendable, Equatable {
         }
     }
 
-    /// Writes the position, for a role that may act as the owner.
+    /// Writes the position. The connection's role must be able to act as the database owner.
     package func write(
         _ organization: Organization,
         under kek: KeyEncryptionKey,
@@ -97,7 +97,7 @@ package struct EventArchivePosition: Sendable, Equatable {
         }
     }
 
-    /// Whether the chain begins where its newest archive ended, or with the organization's first event.
+    /// Whether the table continues the newest archive, or begins with the organization's first event.
     package static func fitsBeginning(
         of organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> Bool {
@@ -109,7 +109,7 @@ package struct EventArchivePosition: Sendable, Equatable {
         }
     }
 
-    /// Accepts the current beginning of the chain, for a state that is attested anew.
+    /// Accepts the current beginning of the chain, when an organization's state is attested again.
     ///
     /// - Returns: How many events are known to be archived.
     package static func settle(

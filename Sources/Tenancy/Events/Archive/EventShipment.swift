@@ -25,7 +25,7 @@ package struct EventShipment: Sendable {
         package let attestedEnd: JSONValue
     }
 
-    /// Makes this server the sender, or renews that.
+    /// Makes this server the sender, or renews its lease.
     ///
     /// - Returns: False while another server is the sender.
     package func renew() async throws -> Bool {
@@ -43,11 +43,11 @@ package struct EventShipment: Sendable {
         }
     }
 
-    /// SQL for the newest event that was acknowledged, of `a` in `config.attested_state` and `s` in `config.event_shipment`. One that
-    /// there never was is none: SQL wrote it, or the organization was restored to an earlier state.
+    /// SQL for the number of the newest acknowledged event, from `a` (`config.attested_state`) and `s` (`config.event_shipment`).
+    /// A number above the newest event counts as 0: SQL wrote it, or the organization was restored to an earlier state.
     package static let position = "CASE WHEN s.last_event <= a.newest_event THEN s.last_event ELSE 0 END"
 
-    /// The organizations in which events wait, with the newest event that was acknowledged.
+    /// The organizations with events to send, each with the newest acknowledged event.
     package func waiting() async throws -> [(name: String, after: Int)] {
         try await deployment.pool.withConnection { connection in
             try connection.query(
@@ -63,7 +63,7 @@ package struct EventShipment: Sendable {
 
     /// The next events of an organization.
     package func batch(of name: String, after number: Int, by caller: Caller) async throws -> Batch {
-        // Events of an organization with an invalid state are sent too, because they matter most.
+        // Events are also sent if the organization's attested state does not verify, because then they matter most.
         let session = try await Session.begin(deployment, organization: name, caller: caller, isInspection: true)
         let reading = try EventReading(session)
         return Batch(

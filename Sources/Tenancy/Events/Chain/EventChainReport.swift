@@ -1,7 +1,7 @@
 import CellCrypto
 import PostgresClient
 
-/// The result of a verification.
+/// The result of verifying the chain of an organization's security events.
 package struct EventChainReport: Sendable {
     /// Each broken link, and a wrong end.
     package var problems: [String] = []
@@ -9,6 +9,7 @@ package struct EventChainReport: Sendable {
     package var omitted = 0
     /// How many events were verified.
     package var verified = 0
-    /// Whether every event before the end was verified, apart from those before the checkpoint.
+    /// Whether every event from the checkpoint to the end of the chain was verified. Events before the checkpoint were verified
+    /// earlier.
     package var reachesEnd = false
 }

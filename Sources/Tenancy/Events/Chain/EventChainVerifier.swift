@@ -3,7 +3,8 @@ package import PostgresClient
 
 /// Verifies an organization's chain of security events.
 ///
-/// The program sends the expression that computes the hashes, for a range of events at a time.
+/// PostgreSQL computes the hashes of a range of events at a time, by an expression that this program sends. The database owner
+/// could replace a function.
 package struct EventChainVerifier {
     package let organization: Organization
     package let kek: KeyEncryptionKey
@@ -31,7 +32,7 @@ package struct EventChainVerifier {
                 let state = try AttestedState.verified(organization, under: kek, on: connection)
                 try verified.write(organization, under: kek.member(state.kekID) ?? kek, on: connection)
             } catch let error as PostgresError where error.state == .readOnlyTransaction {
-                // On a standby the next verification begins at the same event.
+                // A standby can't store the checkpoint. There the next verification begins at the same event.
             }
         }
         return report
@@ -66,7 +67,7 @@ package struct EventChainVerifier {
         }
         let last = try verifyRanges(from: start, limit, &report, on: connection)
         report.reachesEnd = last.lastID >= newest.id
-        // The links alone do not show that a whole chain was replaced by a shorter one.
+        // The links alone do not show that a shorter chain replaced the whole one. So the events are counted.
         if start == beginning, report.reachesEnd, let attested {
             let count = report.verified + (archived?.events ?? 0)
             if count < attested.events {

@@ -32,7 +32,7 @@ package struct EventCheckpoint: Sendable, Equatable {
         return checkpoint
     }
 
-    /// Writes this checkpoint, with a tag under the KEK, in the place of the former one.
+    /// Writes this checkpoint, with a tag under the KEK. It replaces the former checkpoint.
     package func write(
         _ organization: Organization,
         under kek: KeyEncryptionKey,

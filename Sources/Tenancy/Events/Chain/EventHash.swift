@@ -5,8 +5,8 @@ import PostgresClient
 
 /// SHA-256 over the previous event's hash and the event's own values, as the JSON array that PostgreSQL's jsonb prints.
 enum EventHash {
-    /// The same in SQL, over the columns of `security_event`. The program sends it, because the owner of the database can replace a
-    /// function.
+    /// The hash in SQL, over the columns of `security_event`. The program sends this expression, because the database owner could
+    /// replace a function.
     static let sql = """
         pg_catalog.sha256(coalesce(previous_hash, ''::bytea) OPERATOR(pg_catalog.||) pg_catalog.convert_to(pg_catalog.jsonb_build_array(
             security_event_id, (extract(epoch FROM occurred_on) OPERATOR(pg_catalog.*) 1000000)::bigint, kind, outcome, actor, address,
@@ -32,8 +32,7 @@ enum EventHash {
         return message
     }
 
-    /// A JSON string in PostgreSQL's form: short escapes where they exist, `
-    /// u00xx` for other control characters.
+    /// A JSON string in PostgreSQL's form: short escapes where they exist, `\u00xx` for other control characters.
     private static func appendQuoted(_ text: String, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
         for byte in text.utf8 {

@@ -2,11 +2,12 @@ package import Foundation
 import JSON
 import PostgresClient
 
-/// The event of a password that was certainly set: the write was committed, and its event is in `unchained_event` or in the chain.
+/// A security event that must exist, because the write that set the password and inserted the event was committed.
 ///
-/// The server that wrote it remembers it until it is in the chain. So it also misses an event that SQL takes away before.
+/// The server remembers the event until it is in the chain. So it notices if SQL deletes the event from `unchained_event` before
+/// that.
 package struct ExpectedEvent: Sendable {
-    /// What tells the events of writes apart.
+    /// The fields that identify the event of one write.
     struct Key: Hashable, Sendable {
         let details: String
         let actor: String
@@ -30,8 +31,8 @@ package struct ExpectedEvent: Sendable {
         self.since = since
     }
 
-    /// By how many microseconds the clock may have been set back between ``since`` and the event. The request's id tells earlier events
-    /// apart.
+    /// Microseconds by which the clock may have been set back between ``since`` and the event. Earlier events of the same
+    /// password differ by the request's id.
     enum Slack: Int {
         case usual = 5_000_000
         case longest = 3_600_000_000
@@ -40,10 +41,10 @@ package struct ExpectedEvent: Sendable {
     /// The earliest time of the event.
     func earliest(_ slack: Slack) -> Int { since - slack.rawValue }
 
-    /// The kinds of event that setting a password has.
+    /// The kinds of events for setting a password.
     static let kinds = [SecurityEvent.Kind.passwordSet, .passwordReplaced].map(\.rawValue)
 
-    /// The event that is recorded for a missing one.
+    /// The security event that records that this event is missing.
     var lost: SecurityEvent {
         let time = ISO8601.text(Date(timeIntervalSince1970: Double(since) / 1e6))
         let request = key.requestID.map { ", request \($0)" } ?? ""
@@ -56,10 +57,10 @@ extension Session {
     /// How many missing events one transaction records.
     private static let lostBatch = 500
 
-    /// Records each event that this server wrote and that is neither waiting nor in the chain nor archived.
+    /// Records which expected events are lost: not waiting, not in the chain and not archived.
     ///
-    /// - Parameter expected: Events that were expected before the waiting ones were linked. Those that this server linked are not looked
-    ///   for, so a single server sends no query.
+    /// - Parameter expected: The events that were expected before waiting events were linked. Events that this server has linked
+    ///   since are not queried. So with a single server there is normally no query.
     func recordLostEvents(among expected: [ExpectedEvent]) async throws {
         let left = Set(deployment.pendingEvents.expected(of: organization).map(\.key))
         let expected = expected.filter { left.contains($0.key) }
@@ -79,7 +80,7 @@ extension Session {
         }
     }
 
-    /// Forgets events that are in the chain or in an archive. Events that still wait are kept for the next check.
+    /// Looks events up. Forgets those that are in the chain or in an archive. Keeps those that still wait, for the next check.
     ///
     /// - Returns: The events that are neither in a table nor in an archive.
     private func missing(
@@ -87,7 +88,8 @@ extension Session {
     ) throws -> [ExpectedEvent] {
         let columns = "details, actor, request_id, (extract(epoch FROM occurred_on) * 1000000)::bigint"
         let condition = "occurred_on >= $1 AND kind = ANY ($2) AND details = ANY ($3)"
-        // One statement has one snapshot. In it, an event that another server is linking is in one of the tables.
+        // A single statement reads both tables in one snapshot. So it finds an event in one of them, even while another server
+        // links it.
         let rows = try connection.query(
             """
             SELECT \(columns), true FROM \(organization.qualified("security_event")) WHERE \(condition)

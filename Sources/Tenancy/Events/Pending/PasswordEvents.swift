@@ -11,7 +11,7 @@ package struct PasswordEvents: Sendable {
         /// The column that says whether the password was set before; nil for a new record.
         let flag: String?
         let isCleared: Bool
-        /// The events for a password that was not set before, and for one that was.
+        /// The event to insert if the password was not set before, and the one if it was.
         let set: PendingEvent
         let replaced: PendingEvent
     }
@@ -35,7 +35,7 @@ package struct PasswordEvents: Sendable {
         }
     }
 
-    /// Whether the write touches no password.
+    /// Whether the write changes no password.
     package var isEmpty: Bool { changes.isEmpty }
 
     /// The columns that say which of the passwords are set.
@@ -50,7 +50,7 @@ package struct PasswordEvents: Sendable {
         }
     }
 
-    /// Inserts the event of one replaced password.
+    /// The statement that inserts the event of one replaced password.
     package static func replacement(_ event: PendingEvent, _ organization: Organization, _ kek: KeyEncryptionKey) throws -> (
         sql: String, parameters: [PostgresParameter]
     ) {

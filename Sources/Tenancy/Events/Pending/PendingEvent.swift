@@ -70,7 +70,7 @@ package struct PendingEvent: Sendable {
             ], after: previous)
     }
 
-    /// The details that the chain records for an event that the service did not write. `chain_events` builds the same text.
+    /// The event to link in place of one that the service did not write. The SQL function `chain_events` builds the same details.
     var refused: PendingEvent {
         PendingEvent(
             microseconds: microseconds, kind: SecurityEvent.Kind.eventRefused.rawValue,

@@ -2,13 +2,13 @@ import Foundation
 import PostgresClient
 import Synchronization
 
-/// Organizations with new events to be linked into the chain, and the events that this server knows to be there.
+/// Organizations with events that wait to be linked into the chain, and the events that this server expects there.
 package final class PendingEventList: Sendable {
-    /// The events of one organization that are not known to be in the chain.
+    /// The events of one organization that were committed and are not yet seen in the chain.
     private struct Expected {
         let name: String
         var since: [ExpectedEvent.Key: Int] = [:]
-        /// How often they could not be looked for since the last time.
+        /// How many look-ups in a row have failed.
         var failures = 0
     }
 
@@ -17,7 +17,8 @@ package final class PendingEventList: Sendable {
         var expected: [UUID: Expected] = [:]
         var count: Int { expected.values.reduce(0) { $0 + $1.since.count } }
 
-        /// Ends a change of what is expected of an organization that could be read.
+        /// Called after a successful look-up: resets the failures, and removes the organization if nothing is expected of it any
+        /// more.
         mutating func settle(_ organization: UUID) {
             expected[organization]?.failures = 0
             if expected[organization]?.since.isEmpty == true { expected[organization] = nil }
@@ -28,7 +29,7 @@ package final class PendingEventList: Sendable {
 
     /// How many events are remembered at most, for all organizations.
     private static let limit = 20_000
-    /// How often events are looked for, a second apart, in an organization that can't be read or is refused.
+    /// How many times, a second apart, events are looked up in an organization that can't be read or is refused.
     private static let attempts = 60
 
     /// Remembers that the organization has events to link.
@@ -74,7 +75,8 @@ package final class PendingEventList: Sendable {
         }
     }
 
-    /// Counts that an organization's events could not be looked for. Those of one that was removed or renamed are forgotten later.
+    /// Counts a failed look-up of an organization's events. After ``attempts`` failures they are forgotten, as for an
+    /// organization that was removed or renamed.
     func postpone(_ name: String) {
         contents.withLock { contents in
             for (id, expected) in contents.expected where expected.name == name {
@@ -84,7 +86,8 @@ package final class PendingEventList: Sendable {
         }
     }
 
-    /// The names that were added since the last call, and those of organizations whose events are not known to be in the chain.
+    /// The names of organizations with new events since the last call, and of those with expected events that are not yet seen in
+    /// the chain.
     func take() -> Set<String> {
         contents.withLock { contents in
             defer { contents.names = [] }

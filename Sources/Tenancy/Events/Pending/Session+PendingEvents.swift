@@ -24,12 +24,12 @@ extension Session {
 }
 
 extension Deployment {
-    /// Links the events of organizations in which a password was written since the last call. Records those that SQL took away before
-    /// they were linked.
+    /// Links the waiting events of organizations in which a password was written since the last call. Records events that SQL
+    /// deleted before they were linked.
     ///
     /// After a failure, the next write of that organization or the next sweep tries again.
     ///
-    /// - Parameter onFailure: Told which organization's events stay, and why.
+    /// - Parameter onFailure: Called with an organization whose events could not be linked, and the reason.
     package func chainPendingEvents(by caller: Caller, onFailure: (String, any Error) -> Void) async {
         for name in pendingEvents.take() {
             do {
@@ -60,7 +60,8 @@ private struct ChainLink {
 
     /// - Returns: The events that were linked.
     func run(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> [PendingEvent] {
-        // Each event is looked up in the chain, which has grown since this statement was planned.
+        // The statement looks each event up in the chain. Its plan may be from a time when the chain was short, and would then
+        // scan the whole chain.
         try connection.execute("SET LOCAL enable_seqscan = off")
         let rows = try connection.query(
             """

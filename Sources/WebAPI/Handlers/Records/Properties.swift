@@ -20,6 +20,8 @@ extension DataAPI {
             try request.requireMatch(record.etag, entity)
             let value = attribute.isEncrypted ? .null : try record.value(page.shape.columns[0])
             guard value != .null else { return APIResponse.noContent() }
+            let isVersioned = !entity.unversioned.contains(attribute.logicalName)
+            if isVersioned, request.knows(record.etag) { return APIResponse(status: .notModified, headers: [:], body: []) }
             if isRaw { return raw(value) }
             var writer = RecordWriter(representation(request))
             writer.open(representation(request).context("\(entity.entitySetName)(\(record.id.text))/\(attribute.propertyName)"))
@@ -88,6 +90,7 @@ extension DataAPI {
         if navigation.isReference {
             try request.requireNoOptions()
             try request.requireMatch(record.etag, entity)
+            guard !request.knows(record.etag) else { return APIResponse(status: .notModified, headers: [:], body: []) }
             let representation = representation(request)
             return APIResponse.json(
                 .object([

@@ -38,11 +38,7 @@ extension DataAPI {
             guard let record = page.records.first else { throw FieldsealError.noSuchRecord(entity) }
             let headers: HTTPFields = [.eTag: record.etag]
             try request.requireMatch(record.etag, entity)
-            // The ETag is of the record alone. Expanded records, names of lookups and unversioned attributes may change under
-            // the same ETag.
-            let isOwn =
-                query.expansions.isEmpty && request.preferences.annotations.isEmpty && !query.query.reads(entity.unversioned)
-            if isOwn, EntityTags.match(request.headers[.ifNoneMatch], record.etag) {
+            if query.expansions.isEmpty, !query.query.reads(entity.unversioned), request.knows(record.etag) {
                 return APIResponse(status: .notModified, headers: headers, body: [])
             }
             return APIResponse.json(
@@ -222,6 +218,14 @@ extension APIRequest {
         guard let tags = headers[.ifMatch], !EntityTags.match(tags, etag) else { return }
         throw FieldsealError(
             .concurrencyVersionMismatch, "The \(entity.logicalName) has another version than If-Match names. Read it again.")
+    }
+
+    /// Whether the client has this version (`If-None-Match`), and requests no annotations.
+    ///
+    /// The ETag is of the record alone. Names of other records, expanded records and unversioned attributes may change under the same
+    /// ETag.
+    func knows(_ etag: String) -> Bool {
+        preferences.annotations.isEmpty && EntityTags.match(headers[.ifNoneMatch], etag)
     }
 
     /// Refuses conditions on something that is not a record. A read may name the versions that the client has (`If-None-Match`).

@@ -35,7 +35,7 @@ struct PartyLists {
             throw FieldsealError(.payloadDoesNotFit, "A list of parties holds records of activityparty.")
         }
         var members: [JSONValue.Member] = [.init("participationtypemask", .integer(mask))]
-        // The address of a sender that is a record is the record's address.
+        // A sender that is a record has that record's address, and `addressused` is ignored.
         let isOwnAddress = mask == 1 && party.partyReference != nil
         for (name, value) in party.attributes {
             switch (name, value) {
@@ -46,6 +46,9 @@ struct PartyLists {
                 members.append(.init("partyid_\(reference.entity.logicalName)@odata.bind", .string(try reference.address())))
             case ("addressused", .text(let text)):
                 if !isOwnAddress { members.append(.init("addressused", .string(text))) }
+            case ("partyidname", .text(let text)) where party.partyReference == nil:
+                // A party without a name has its address in the place of one.
+                if text != party.address { members.append(.init("partyidname", .string(text))) }
             case (_, .null) where EntityDefinition.activityParty[name] != nil: continue
             case ("partyid", _), ("addressused", _): throw refusal(of: name)
             default: try requireGiven(name, value, party, mask, email)
@@ -73,8 +76,7 @@ struct PartyLists {
             case ("participationtypemask", .option(let number)), ("participationtypemask", .integer(let number)): number == mask
             case ("partyobjecttypecode", .text(let type)):
                 party.partyReference?.entity.logicalName == type
-            case ("partyidname", .text(let text)):
-                (party.partyReference.map { $0.name } ?? party.attributes.first { $0.name == "addressused" }?.value.text) == text
+            case ("partyidname", .text(let text)): party.partyReference?.name == text
             case (_, .bool(let flag)): !flag
             default: false
             }
@@ -102,6 +104,9 @@ struct PartyLists {
 }
 
 extension ContractEntity {
+    /// The address that a request has for a party.
+    fileprivate var address: String? { attributes.first { $0.name == "addressused" }?.value.text }
+
     /// The record that a party refers to.
     fileprivate var partyReference: ContractReference? {
         for attribute in attributes where attribute.name == "partyid" {

@@ -264,7 +264,7 @@ struct QueryReader {
         let parts = try parts(of: element, from: parent)
         let alias = parts.alias ?? "\(parts.entity.logicalName)\(links)"
         guard aliases[alias.lowercased()] == nil else {
-            throw FieldsealError(.queryDoesNotFit, "Two parts of this query are called \(alias.quotedForFault).")
+            throw FieldsealError(.queryDoesNotFit, "The alias \(alias.quotedForFault) is used twice. Give each link its own.")
         }
         aliases[alias.lowercased()] = alias
         if aliases[parts.entity.logicalName] == nil { aliases[parts.entity.logicalName] = alias }

@@ -7,9 +7,11 @@ import Records
 struct RecordContracts: Sendable {
     /// The prefixes at the place where the rows are written.
     struct Prefixes: Sendable, Equatable {
-        /// The prefixes of the contracts, of pairs, and of XML Schema.
+        /// That of the contracts.
         var xrm = "a"
+        /// That of pairs of a key and a value.
         var pairs = "b"
+        /// That of XML Schema.
         var schema = "c"
     }
 
@@ -108,9 +110,8 @@ struct RecordContracts: Sendable {
     /// The attributes of parties that are returned, and their queries.
     static func partyExpansion() throws(FieldsealError) -> (expansion: Expansion, columns: ResultColumns) {
         var query = RecordQuery()
-        query.outputs = ["participationtypemask", "partyid", "addressused", "activitypartyid", "activityid"].map {
-            .init(.column(.init($0)))
-        }
+        let names = ["participationtypemask", "partyid", "addressused", "partyidname", "activitypartyid", "activityid"]
+        query.outputs = names.map { .init(.column(.init($0))) }
         let columns = try ResultColumns(&query, of: .activityParty)
         return (Expansion(partiesProperty, query), columns)
     }
@@ -121,7 +122,9 @@ struct RecordContracts: Sendable {
         guard let property = expanded.first(where: { $0.name == Self.partiesProperty }) else { return }
         let parties = try property.records(of: record).records
         guard let shape = parties.first?.shape else { return }
-        let writer = RecordContracts(try Self.partyExpansion().columns, shape, prefixes)
+        let columns = try Self.partyExpansion().columns
+        let writer = RecordContracts(columns, shape, prefixes)
+        let unnamed = RecordContracts(columns.without("partyidname"), shape, prefixes)
         for list in partyLists {
             guard let mask = PartyLists.masks.first(where: { $0.name == list })?.mask else { continue }
             let members = try parties.filter { try $0.value(of: "participationtypemask") == .int(mask) }
@@ -131,9 +134,15 @@ struct RecordContracts: Sendable {
                 contentsOf:
                     "<\(a):KeyValuePairOfstringanyType><\(b):key>\(list)</\(b):key><\(b):value i:type=\"\(a):EntityCollection\">"
                     .utf8)
-            try writer.collection(members, [], Page(), to: &output)
+            try writer.collection(members, [], Page(), to: &output) { try Self.hasOwnName($0) ? writer : unnamed }
             output.append(contentsOf: "</\(b):value></\(a):KeyValuePairOfstringanyType>".utf8)
         }
+    }
+
+    /// Whether a party has a name that it does not get by itself: from its record or its address.
+    private static func hasOwnName(_ party: Record) throws -> Bool {
+        let (name, address) = (try party.value(of: "partyidname"), try party.value(of: "addressused"))
+        return try party.value(of: "partyid") == .null && address != .null && name != address
     }
 
     // MARK: Collections
@@ -147,14 +156,19 @@ struct RecordContracts: Sendable {
     }
 
     /// Appends the contents of an `EntityCollection`.
-    func collection(_ records: [Record], _ expanded: [ExpandedProperty], _ page: Page, to output: inout [UInt8]) throws {
+    ///
+    /// - Parameter writer: Chooses what writes a record; this by default.
+    func collection(
+        _ records: [Record], _ expanded: [ExpandedProperty], _ page: Page, to output: inout [UInt8],
+        by writer: ((Record) throws -> RecordContracts)? = nil
+    ) throws {
         let a = prefixes.xrm
         let (start, end) = (Array("<\(a):Entity>".utf8), Array("</\(a):Entity>".utf8))
         output.append(contentsOf: "<\(a):Entities>".utf8)
         for (index, record) in records.enumerated() {
             let before = output.count
             output.append(contentsOf: start)
-            try write(record, expanded, to: &output)
+            try (writer?(record) ?? self).write(record, expanded, to: &output)
             output.append(contentsOf: end)
             guard index == 0, records.count > 8 else { continue }
             let expected = before + (output.count - before) * records.count * 9 / 8

@@ -52,7 +52,7 @@ struct ResultColumns: Sendable {
             add(.init(.column(.init(entity.primaryID))), entities, .none, &outputs)
         }
         guard partyLists.isEmpty || !isGrouped else {
-            throw FieldsealError(.queryDoesNotFit, "The lists of an e-mail's parties are not given by a distinct query.")
+            throw FieldsealError(.queryDoesNotFit, "A distinct query can't return from, to, cc or bcc. Leave them out.")
         }
         query.outputs = outputs
     }
@@ -63,6 +63,13 @@ struct ResultColumns: Sendable {
             attribute.validFor.contains(.read) && !attribute.isEncrypted && MetadataJSON.nameOf(attribute, entity) == nil
         }
         return attributes.map(\.logicalName)
+    }
+
+    /// The same without an attribute. The positions of the others in a row stay.
+    func without(_ key: String) -> ResultColumns {
+        var others = self
+        others.columns.removeAll { $0.key == key }
+        return others
     }
 
     private static func entities(of links: [RecordQuery.Link]) -> [String: EntityDefinition] {

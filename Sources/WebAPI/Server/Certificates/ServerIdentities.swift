@@ -11,7 +11,7 @@ package final class ServerIdentities: Sendable {
         var isReplaced = false
         var authorities: [NIOSSLCertificate]
         /// How often the authorities were replaced by others.
-        var authorityChanges = 0
+        var authorityReloads = 0
     }
 
     private let state: Mutex<State>
@@ -34,14 +34,14 @@ package final class ServerIdentities: Sendable {
             (state.main, state.hosts, state.isReplaced) = (main, hosts, true)
             guard state.authorities != clientAuthorities else { return }
             state.authorities = clientAuthorities
-            state.authorityChanges += 1
+            state.authorityReloads += 1
         }
     }
 
     var clientAuthorities: [NIOSSLCertificate] { state.withLock(\.authorities) }
 
     /// How often the authorities were replaced by others.
-    var authorityChanges: Int { state.withLock(\.authorityChanges) }
+    var authorityReloads: Int { state.withLock(\.authorityReloads) }
 
     /// The listener's TLS: versions 1.2 and 1.3.
     var configuration: TLSConfiguration {

@@ -1,34 +1,42 @@
 import HummingbirdCore
+import Logging
 import Synchronization
 
-/// The handlers of a TLS listener for new connections. The authorities of clients' certificates are part of the TLS context, so they
-/// are made anew when these were replaced.
+/// The handlers of a TLS listener for new connections. The authorities of clients' certificates are part of the TLS context, so the
+/// handlers are made anew when the authorities were replaced.
 final class CurrentChannel<Inner: ServerChildChannel>: Sendable {
     private let identities: ServerIdentities
     private let make: @Sendable () throws -> Inner
+    private let logger: Logger
     private let made: Mutex<Made>
 
     private struct Made {
-        let inner: Inner
-        /// The number of reloads of the authorities before this channel was made.
-        let changes: Int
+        var inner: Inner
+        /// How often the authorities had been replaced when the handlers were made, or could not be made.
+        var authorityReloads: Int
     }
 
-    init(_ identities: ServerIdentities, _ make: @escaping @Sendable () throws -> Inner) throws {
+    init(_ identities: ServerIdentities, logger: Logger, _ make: @escaping @Sendable () throws -> Inner) throws {
         self.identities = identities
         self.make = make
+        self.logger = logger
         // Read first: what is replaced meanwhile is noticed at the next connection.
-        let changes = identities.authorityChanges
-        made = Mutex(Made(inner: try make(), changes: changes))
+        let reloads = identities.authorityReloads
+        made = Mutex(Made(inner: try make(), authorityReloads: reloads))
     }
 
     /// The handlers for a connection that was accepted now.
-    func get() -> Inner {
-        let changes = identities.authorityChanges
+    func currentHandlers() -> Inner {
+        let reloads = identities.authorityReloads
         return made.withLock { made in
-            // Those in use stay if no context can be made.
-            if made.changes != changes, let new = try? make() {
-                made = Made(inner: new, changes: changes)
+            guard made.authorityReloads != reloads else { return made.inner }
+            // Noted first: handlers that could not be made are not made again for each connection, but after the next reload.
+            made.authorityReloads = reloads
+            do {
+                made.inner = try make()
+            } catch {
+                logger.error(
+                    "the authorities of clients' certificates can't be used: the former ones stay", metadata: ["error": "\(error)"])
             }
             return made.inner
         }

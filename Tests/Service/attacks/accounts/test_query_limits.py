@@ -262,6 +262,7 @@ def elements(part, count):
 
 
 CONDITION = '<filter><condition attribute="fullname" operator="eq" value="a"/></filter>'
+VALUES = '<filter><condition attribute="fullname" operator="in">' + "<value>a</value>" * 2_000 + "</condition></filter>"
 LINK = '<link-entity name="businessunit" from="businessunitid" to="businessunitid" link-type="exists"/>'
 
 
@@ -271,6 +272,9 @@ LINK = '<link-entity name="businessunit" from="businessunitid" to="businessuniti
     "few steps": ("systemusers?$apply=" + "/".join(["filter(fullname eq 'a')"] * 400), 200),
     "filters": (elements(CONDITION, 600), 400),
     "empty filters": (elements("<filter/>", 1_900), 200),
+    "many values of FetchXML": (elements(VALUES, 1), 200),
+    "values of FetchXML": (elements(VALUES.replace("<value>", "<value>a</value><value>", 1), 1), 400),
+    "elements": (elements("<filter/>", 4_000), 400),
     "links": (elements(LINK, 600), 400),
     "columns": ("systemusers?sql=SELECT " + ",".join(f"fullname AS a{n}" for n in range(2_500)) + " FROM systemuser", 400),
     "aggregates": ("systemusers?$apply=aggregate(" + ",".join(f"$count as n{n}" for n in range(2_500)) + ")", 400),

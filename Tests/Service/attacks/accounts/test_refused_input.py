@@ -143,8 +143,8 @@ ROLE, CLIENT = ["--role", "Basic User"], ["--client-id", "x"]
 
 @pytest.mark.parametrize("arguments, typed, why", [
     (["user", "add", "router", "--role", "Email Router"], PASSWORD, "Email Router"), (["user", "add", "n" * 101, *ROLE], PASSWORD, "1 to 100 characters"),
-    (["user", "add", "", *ROLE], PASSWORD, "1 to 100 characters"), (["user", "add", "short", *ROLE], "x" * 9, "10 to 1,000 characters"),
-    (["user", "add", "long", *ROLE], "x" * 1_001, "10 to 1,000 characters"), (["client", "add", "", *ROLE], "", "1 to 100 characters"),
+    (["user", "add", "", *ROLE], PASSWORD, "1 to 100 characters"), (["user", "add", "short", *ROLE], "x" * 9, "at least 10 characters"),
+    (["user", "add", "long", *ROLE], "x" * 1_001, "at most 1,000 bytes"), (["client", "add", "", *ROLE], "", "1 to 100 characters"),
     (["client", "add", "n" * 101, *ROLE], "", "1 to 100 characters"),
     (["issuer", "add", "Mail", "--issuer", "https://mail.example", *CLIENT, "--claim", "email"], "secret", "a claim of sub"),
     (["issuer", "add", "Query", "--issuer", "https://query.example/?x", *CLIENT], "secret", "https URL without query"),

@@ -4,17 +4,28 @@ import PostgresClient
 import Records
 package import Tenancy
 
-extension Session {
+/// How an organization's mailboxes and routers are. For System Administrators, also without the right to a mailbox's record.
+package struct MailboxStatusReading: Sendable {
+    private let session: Session
+
+    private var organization: Organization { session.organization }
+
     /// How many messages of one mailbox a status lists.
     private static let messageLimit = 10
+
+    /// Checks that the caller is a System Administrator.
+    ///
+    /// - Throws: ``FieldsealError`` `.privilegeDenied` for another role, and for a caller that acts for another user.
+    package init(_ session: Session) throws {
+        try session.requireSystemAdministrator(to: "read how mailboxes and routers are")
+        self.session = session
+    }
 
     /// The mailboxes that a router works for or stopped working for: those with problems first, then by name.
     ///
     /// - Parameter id: The mailbox to read; nil for all.
-    /// - Throws: ``FieldsealError`` `.privilegeDenied` for other roles than the two administrators.
-    package func mailboxStatuses(of id: UUID? = nil) async throws -> [MailboxStatus] {
-        try requireMailAdministrator()
-        return try await deployment.pool.withConnection { connection in
+    package func mailboxes(_ id: UUID? = nil) async throws -> [MailboxStatus] {
+        try await session.deployment.pool.withConnection { connection in
             let messages = try setAsideMessages(of: id, on: connection)
             return try connection.query(statuses, [.uuid(id)]).map { try status($0, messages) }
         }
@@ -22,9 +33,8 @@ extension Session {
     }
 
     /// The routers that requested work within the last minutes.
-    package func mailRouters() async throws -> [MailRouterStatus] {
-        try requireMailAdministrator()
-        return try await deployment.pool.withConnection { connection in
+    package func routers() async throws -> [MailRouterStatus] {
+        try await session.deployment.pool.withConnection { connection in
             try connection.query(
                 """
                 SELECT r.router, r.started_on, r.seen_on,
@@ -36,13 +46,6 @@ extension Session {
                     name: try $0.decode("router"), startedOn: try $0.decode("started_on"), seenOn: try $0.decode("seen_on"),
                     watching: try $0.decode("watching"))
             }
-        }
-    }
-
-    private func requireMailAdministrator() throws(FieldsealError) {
-        guard !caller.roles.isDisjoint(with: RoleSet([.systemAdministrator, .emailAdministrator])) else {
-            throw FieldsealError(
-                .privilegeDenied, "Only a System Administrator or an Email Administrator may read how mailboxes are.")
         }
     }
 

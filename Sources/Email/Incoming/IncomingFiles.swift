@@ -1,0 +1,56 @@
+import Foundation
+import Model
+import Records
+import RouterProtocol
+
+/// The files that a record has of an incoming e-mail.
+struct IncomingFiles {
+    /// Those of the e-mail, and a list of those that are left out.
+    private(set) var kept: [IncomingEmail.Attachment] = []
+    /// Whether some are left out, here or by the router.
+    let lacksSome: Bool
+    /// Whether the whole message is one of them, with all that is left out.
+    let hasOriginal: Bool
+
+    /// - Parameter limit: Bytes of a file that the organization keeps.
+    init(_ email: IncomingEmail, limit: Int) {
+        var omitted: [LeftOutFiles.File] = []
+        for file in email.attachments {
+            if file.fits(limit), kept.count < EmailParts.limit {
+                kept.append(file)
+            } else {
+                omitted.append(.init(name: file.name, type: file.type ?? "", bytes: file.size))
+            }
+        }
+        hasOriginal = kept.contains(where: \.isOriginal)
+        lacksSome = !omitted.isEmpty || email.omittedAttachments > 0
+        if !omitted.isEmpty, !hasOriginal { kept.append(.init(listing: LeftOutFiles(omitted))) }
+    }
+}
+
+extension IncomingEmail {
+    /// Refuses an e-mail with a file that its record would lack.
+    func requireFit(in place: EmailDelivery.Place) throws(FieldsealError) {
+        let limit = place.attachmentLimit
+        guard let file = attachments.first(where: { !$0.fits(limit) }) else { return }
+        throw FieldsealError(
+            .stringLengthTooLong,
+            "Body of the file \(file.name.quotedForMessage) in Attachments takes at most \(limit) bytes (maxuploadfilesize of the "
+                + "organization), and this one has \(file.size).")
+    }
+}
+
+extension IncomingEmail.Attachment {
+    /// The type of the whole message that a router keeps beside its record, with a note.
+    static let typeOfOriginal = "message/rfc822"
+
+    fileprivate var isOriginal: Bool { note != nil && type == Self.typeOfOriginal }
+
+    /// Whether an organization keeps the file. What a router adds to a record that does not show all is always kept.
+    fileprivate func fits(_ limit: Int) -> Bool { note != nil || LeftOutFiles.keeps(size, limit: limit) }
+
+    fileprivate init(listing files: LeftOutFiles) {
+        let list = files.attachment
+        self.init(name: list.fileName, type: list.mimeType, body: list.body, size: files.text.utf8.count, note: list.note)
+    }
+}

@@ -1,0 +1,40 @@
+import Foundation
+
+/// The files of a message that its record lacks. The router and the service decide by the same rule which these are.
+package struct LeftOutFiles: Sendable {
+    /// What a person has to know of a file.
+    package struct File: Sendable {
+        let name: String
+        let type: String
+        let bytes: Int
+
+        package init(name: String, type: String, bytes: Int) { (self.name, self.type, self.bytes) = (name, type, bytes) }
+    }
+
+    private let files: [File]
+
+    package init(_ files: [File]) { self.files = files }
+
+    /// Whether an organization keeps a file of so many bytes.
+    ///
+    /// - Parameter limit: Its `maxuploadfilesize`.
+    package static func keeps(_ bytes: Int, limit: Int) -> Bool { bytes <= limit }
+
+    /// Names the files for a person.
+    package var text: String {
+        let lines = files.prefix(100).map { file in
+            "\(file.name), \(file.bytes) bytes\(file.type.isEmpty ? "" : ", ")\(file.type)\r\n"
+        }
+        let rest = files.count > lines.count ? "and \(files.count - lines.count) more\r\n" : ""
+        return "Attachments that are too large for the record, and are left in the mailbox:\r\n\r\n\(lines.joined())\(rest)"
+    }
+
+    /// The file that stands in the record for them.
+    package var attachment: IncomingDelivery.Attachment {
+        let names = files.prefix(5).map(\.name).joined(separator: ", ")
+        return .init(
+            fileName: "attachments-left-out.txt", mimeType: "text/plain; charset=utf-8",
+            body: Data(text.utf8).base64EncodedString(),
+            note: "Too large and left out: \(names)\(files.count > 5 ? " and \(files.count - 5) more" : "").")
+    }
+}

@@ -1,0 +1,29 @@
+import Testing
+
+@testable import Tenancy
+
+@Suite("Faults of a PKCS#11 token that end the service for good")
+struct KeyTokenProblemTests {
+    private static let place = KeyTokenPlace(
+        module: "/usr/lib/token.so", token: "fieldseal", label: "kek", pinFile: "/etc/pin", sealedFile: "/etc/kek.sealed")
+    /// `CKR_DEVICE_ERROR`.
+    private static let deviceError: UInt = 0x30
+    /// `CKR_ENCRYPTED_DATA_INVALID`, `CKR_ENCRYPTED_DATA_LEN_RANGE`, and `CKR_GENERAL_ERROR`, which SoftHSM has for them.
+    private static let damage: [UInt] = [0x40, 0x41, 0x05]
+
+    @Test(
+        "A file, a PIN or a key that is wrong stays wrong at each start",
+        arguments: [
+            KeyTokenProblem.wrongPIN(place), .lockedPIN(place), .lastTry(place), .pinFile("/etc/pin", "mode"),
+            .sealedFile("/etc/kek.sealed", "damaged"), .noKey(place), .otherKind(place), .readableKey(place), .severalKeys(place),
+        ] + damage.map { .notOpened(place, code: $0) })
+    func corrected(problem: KeyTokenProblem) { #expect(problem.needsCorrection) }
+
+    @Test(
+        "A token that is away or busy may be there at the next start",
+        arguments: [
+            KeyTokenProblem.noToken(place, []), .refused(place, "C_OpenSession", code: deviceError),
+            .notOpened(place, code: deviceError),
+        ])
+    func awaited(problem: KeyTokenProblem) { #expect(!problem.needsCorrection) }
+}
