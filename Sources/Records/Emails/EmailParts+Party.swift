@@ -131,12 +131,12 @@ extension EmailParts.Party {
         }
         // A user and a queue have names of their own.
         guard name == nil || record == nil else { throw Self.refusal(of: Self.nameAttribute) }
-        // Where nothing of a name can be seen, the address stands for it, as in an e-mail that comes in.
+        // A name without a visible character is replaced by the address, as in an incoming e-mail.
         if let given = name, !EmailNameRule.isSeen(given) { name = nil }
         self.init(participation: Int(participation), record: record, address: address, name: name)
     }
 
-    /// Why the address is not taken in a new e-mail; nil if it is.
+    /// Why a new e-mail may not have the address; nil if it may.
     fileprivate var refusalOfAddress: FieldsealError? {
         guard let address, !EmailAddressRule.isUsable(address) else { return nil }
         return EmailAddressRule.isOne(address) ? Self.deceptiveAddress : Self.wrongAddress
@@ -144,10 +144,10 @@ extension EmailParts.Party {
 
     private static let nameAttribute = "partyidname"
 
-    /// Why the name is not taken in a new e-mail; nil if it is.
+    /// Why a new e-mail may not have the name; nil if it may.
     fileprivate var refusalOfName: FieldsealError? {
         guard let name else { return nil }
-        // The sender of an e-mail that goes out is a user or a queue.
+        // The sender of an outgoing e-mail is a user or a queue, which has its own name.
         guard participation != Participation.sender.rawValue else { return Self.refusal(of: Self.nameAttribute) }
         guard name.utf16.count <= EmailNameRule.limit else {
             return FieldsealError(

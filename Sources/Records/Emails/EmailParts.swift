@@ -159,7 +159,7 @@ package struct EmailParts: Sendable {
         _ = try connection.pipeline(statements(of: email, in: organization, by: writer))
     }
 
-    /// The first recipients of the e-mail $1, as many as fit into torecipients. A quoted address may have a `;` in it.
+    /// The first recipients of the e-mail $1, as many as fit into torecipients. A quoted address may contain a `;`.
     private static func shownRecipients(in organization: Organization) -> String {
         """
         SELECT string_agg(addressused, ';' ORDER BY activitypartyid) AS addresses

@@ -41,7 +41,7 @@ private struct BatchRun {
     let batch: APIRequest
     private var continuesOnError: Bool { batch.preferences.continuesOnError }
     private var answers: [(isSet: Bool, items: [(id: String?, answer: APIResponse)])] = []
-    /// The addresses of records that requests with an id created or named. Of several with one id, the newest counts.
+    /// The addresses of records that requests with an id created or named. If several requests have one id, the newest counts.
     private var addresses: [String: String] = [:]
     private(set) var size = BatchSize()
     /// The ids of requests, and the names of groups, that failed.

@@ -159,7 +159,7 @@ extension IncomingEmailMembers {
         return list.ids.first ?? ""
     }
 
-    /// The Message-ID as versions before kept it: bare, if it has no `@`.
+    /// The Message-ID as earlier versions stored it: without brackets if it has no `@`.
     func earlierMessageID() throws(FieldsealError) -> String {
         let id = String(try text("MessageId")?.trimmed ?? "")
         return id.hasPrefix("<") || !id.contains("@") ? id : "<\(id)>"

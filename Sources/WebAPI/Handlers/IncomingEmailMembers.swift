@@ -89,7 +89,7 @@ struct IncomingEmailMembers {
         }
     }
 
-    /// Refuses a character of a client's text that PostgreSQL's texts can't contain, as every write does.
+    /// Refuses U+0000 in a client's text, because PostgreSQL's texts can't contain it.
     func requireCharacters(_ text: String, of name: String) throws(FieldsealError) {
         guard author == .router || !text.utf8.contains(0) else {
             throw FieldsealError(.invalidArgument, "\(name) can't hold the character U+0000.")

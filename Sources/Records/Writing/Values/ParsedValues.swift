@@ -157,7 +157,7 @@ package struct ParsedValues: Sendable {
     private mutating func settleState() throws(FieldsealError) {
         let isEmail = entity.logicalName == EntityDefinition.email.logicalName
         guard case .int(let status)? = values["statuscode"], case .state(let states)? = entity["statecode"]?.type else { return }
-        // Each state has one status, whose number is the state's plus one. Those of e-mails have several.
+        // Each state has one status, whose number is that of the state plus one. A state of e-mails has several statuses.
         guard let state = isEmail ? EmailStatus(rawValue: status)?.state : status - 1, states.contains(state) else { return }
         if case .int(let given)? = values["statecode"], given != state {
             throw FieldsealError(
@@ -165,7 +165,7 @@ package struct ParsedValues: Sendable {
                 "The status \(status) of \(entity.logicalName) is not one of the state \(given). Its state is \(state)."
             ).about("statuscode")
         }
-        // PostgreSQL sets that of an e-mail.
+        // For e-mails, PostgreSQL sets the state.
         if !isEmail { values["statecode"] = .int(state) }
     }
 

@@ -47,7 +47,7 @@ struct PartyLists {
             case ("addressused", .text(let text)):
                 if !isOwnAddress { members.append(.init("addressused", .string(text))) }
             case ("partyidname", .text(let text)) where party.partyReference == nil:
-                // A party without a name has its address in the place of one.
+                // If a party has no name, `partyidname` is its address.
                 if text != party.address { members.append(.init("partyidname", .string(text))) }
             case (_, .null) where EntityDefinition.activityParty[name] != nil: continue
             case ("partyid", _), ("addressused", _): throw refusal(of: name)

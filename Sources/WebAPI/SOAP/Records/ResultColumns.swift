@@ -65,7 +65,7 @@ struct ResultColumns: Sendable {
         return attributes.map(\.logicalName)
     }
 
-    /// The same without an attribute. The positions of the others in a row stay.
+    /// The same columns without one attribute. The positions of the others in a row do not change.
     func without(_ key: String) -> ResultColumns {
         var others = self
         others.columns.removeAll { $0.key == key }
