@@ -2,8 +2,8 @@ package import Foundation
 
 /// Dates and times in OData 4.0's form (Edm.DateTimeOffset), which is RFC 3339.
 package enum ISO8601 {
-    /// The dates that records have: from 1753-01-01 on, as in Dataverse, because earlier ones differ between calendars; and before the
-    /// year 10000, which has too many digits.
+    /// The dates that records may have. They begin with 1753-01-01, as in Dataverse, because earlier dates differ between
+    /// calendars. They end before the year 10000, which has too many digits.
     package static let ofRecords = Date(timeIntervalSince1970: -6_847_804_800)..<Date(timeIntervalSince1970: 253_402_300_800)
 
     /// Parses a date, or a date and time with or without seconds and their fraction. Without an offset it is in UTC.

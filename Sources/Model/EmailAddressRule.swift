@@ -5,11 +5,12 @@ package enum EmailAddressRule {
     /// Whether a text is exactly one address, without characters that end a line or a path in SMTP.
     package static func isOne(_ text: String) -> Bool { EmailAddress.isOne(text) }
 
-    /// Whether a text is an address that reads as what it is: no character of it is invisible or changes the direction of text.
+    /// Whether a text is an address that is displayed as it is: no character of it is invisible or changes the direction of
+    /// text.
     package static func isUsable(_ text: String) -> Bool { isOne(text) && text.isVisible }
 
-    /// The addresses of a list, separated by `;` or `,`, each with the name beside it. A group (RFC 5322 section 3.4) stands for its
-    /// members, of which `undisclosed-recipients:;` has none.
+    /// The addresses of a list, separated by `;` or `,`, each with its name. A group (RFC 5322 section 3.4) counts as its
+    /// members; `undisclosed-recipients:;` has none.
     ///
     /// - Returns: Nil if an address in it could be lost.
     package static func list(_ text: String) -> [(address: String, name: String?)]? { AddressList.exactly(text) }

@@ -9,12 +9,12 @@ package struct ExpandedProperty: Sendable {
     /// Whether only the addresses of the records are requested.
     package let isReference: Bool
     package let referenced: EntityDefinition
-    /// Whether its record may be of several entities: it is an owner.
+    /// Whether the property is an owner, whose record may be a user or a team.
     package let isOfOwner: Bool
     private let reference: String
     private let asked: [String]?
     let page: RecordPage
-    /// The same property's records of other entities, because an owner is a user or a team.
+    /// For an owner, the same property with the records of the other entity: users or teams.
     var alternatives: [ExpandedProperty] = []
     private let byKey: [UUID: [Record]]
 
@@ -45,7 +45,7 @@ package struct ExpandedProperty: Sendable {
         return ([], page.expanded)
     }
 
-    /// The selected columns of its records, for `@odata.context`.
+    /// The selected columns of the expanded records, for `@odata.context`.
     package var contextColumns: String {
         let inner = page.expanded.map { "\($0.name)(\($0.contextColumns))" }
         let own = asked?.joined(separator: ",") ?? page.shape.contextColumns

@@ -11,7 +11,7 @@ package struct Expansion: Sendable {
     package var expansions: [Expansion]
     /// Whether only the addresses of the records are requested.
     package var isReference = false
-    /// The properties that were selected of a record of several entities, of which each has its own.
+    /// The properties that were selected of an owner. Users and teams each have only some of them.
     var asked: [String]?
 
     package init(_ property: String, _ query: RecordQuery = RecordQuery(), expansions: [Expansion] = []) {

@@ -14,7 +14,7 @@ package struct RecordPage: Sendable {
 }
 
 extension RecordPage {
-    /// The records of the page, and their expanded records.
+    /// How many records the page has, with its expanded records.
     package var recordCount: Int {
         records.count
             + expanded.reduce(0) { $0 + $1.page.recordCount + $1.alternatives.reduce(0) { $0 + $1.page.recordCount } }

@@ -8,7 +8,8 @@ package import Tenancy
 extension Session {
     /// The records or groups of a query.
     ///
-    /// - Parameter mayUseStandby: Whether a standby may run it. What decides about access or a change is read from the primary.
+    /// - Parameter mayUseStandby: Whether a standby may run it. Data that decides about access or a change must come from the
+    ///   primary.
     /// - Throws: ``FieldsealError``: `.noSuchAttribute`, `.queryDoesNotFit`, `.privilegeDenied`.
     package func list(
         _ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = [], mayUseStandby: Bool = false
@@ -27,10 +28,10 @@ extension Session {
         return try await deployment.pool.withConnection { try run($0) }
     }
 
-    /// What the primary has written after it checked the session. A standby that has replayed it gives no right that was taken away,
-    /// and has every write that was acknowledged.
+    /// The WAL position of the primary after it checked the session. A standby that has replayed the WAL up to it grants no
+    /// revoked right, and has every acknowledged write.
     ///
-    /// - Returns: Nil when the server does not say it.
+    /// - Returns: Nil if the server does not report it.
     private func position(for standby: Standby) async throws -> Standby.Position? {
         try await deployment.pool.withConnection { connection in
             do {
@@ -67,7 +68,8 @@ extension Session {
         return page
     }
 
-    /// Refuses outputs and expansions that a record does not have, or that the caller may not read, before it is written.
+    /// Refuses outputs and expansions that a record does not have, or that the caller may not read, before the record is
+    /// written.
     package func requireReadable(_ entity: EntityDefinition, _ outputs: [RecordQuery.Output], expanding: [Expansion])
         throws(FieldsealError)
     {
@@ -147,7 +149,7 @@ extension RecordKey {
                     throw FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) is encrypted, and can't be a key.")
                 }
             }
-            // Beside the id the key is checked as well: both must be the record's.
+            // If an id is given too, both must belong to the same record.
             let named = values.filter { $0.name.lowercased() != entity.primaryID }
             guard named.count == 1, values.count - named.count <= 1,
                 entity.alternateKeys.contains(where: { $0.logicalName == named[0].name.lowercased() })
@@ -210,7 +212,7 @@ private struct RetrieveStatement: Hashable {
     }
 }
 
-/// A planned query, with the queries of its expansions, which need the records above them.
+/// A planned query, with its expansions. They are queried later, because their queries need the records of this one.
 private final class RetrieveOperation: Sendable {
     private let plan: QueryPlan
     private let query: RecordQuery
@@ -310,7 +312,7 @@ private final class RetrieveOperation: Sendable {
     }
 
     /// The expansions of a single-valued property, one for each entity that its record may be of: an owner is a user or a team.
-    /// Each has those of the requested attributes and expansions that its entity has. A condition is for all of them.
+    /// Each expansion has the requested attributes and expansions that its entity has, and the whole condition.
     private static func alternatives(_ request: Expansion, _ relationships: [EntityRelationship]) throws(FieldsealError)
         -> [(Expansion, ExpansionWay)]
     {

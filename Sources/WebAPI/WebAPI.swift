@@ -36,9 +36,9 @@ package struct WebAPI: Sendable {
     private let databases: DatabaseRouting?
 
     /// - Parameters:
-    ///   - places: Finds the database of an organization, if there are several. ``serve(_:_:mail:tokens:pages:)`` adds each of
-    ///     them.
-    ///   - absence: The reason for which one of them was not added yet; nil if it was not reached.
+    ///   - places: Finds the database of an organization, if there are several. ``serve(_:_:mail:tokens:pages:)`` adds each
+    ///     database.
+    ///   - absence: Why the database with a name was not added yet; nil if the service could not connect to it.
     ///   - pages: Adds routes of other parts of the service.
     ///   - errorPage: Makes the pages of errors that browsers get.
     package init(
@@ -67,7 +67,8 @@ package struct WebAPI: Sendable {
         self.logger = logger
     }
 
-    /// Makes the page of an error; nil for a request that no browser sent for a page. The response has the status and headers.
+    /// Makes the HTML page of an error, with the status and the headers of `answer`. Nil if the request does not come from a
+    /// browser that shows pages.
     package typealias ErrorPage =
         @Sendable (_ request: Request, _ context: APIContext, _ message: String, _ answer: Response) ->
         Response?
@@ -121,7 +122,7 @@ package struct WebAPI: Sendable {
         )
     }
 
-    /// The same on a socket that another program has opened.
+    /// The HTTPS service on a socket that another program, such as systemd, has opened.
     package func server(
         on socket: NIOBSDSocket.Handle,
         identities: ServerIdentities,
@@ -141,7 +142,7 @@ package struct WebAPI: Sendable {
         let streams = HTTP1Channel.Configuration(
             additionalChannelHandlers: [ConnectionGuard(limits: limits)],
             idleTimeout: .seconds(Int64(limits.idleSeconds)),
-            // The guard's own limit applies first, with a proper response.
+            // The limit of ``HeadGuard`` and ``ConnectionGuard`` is lower, and they respond with 431.
             httpDecoderConfiguration: .init(maxHeaderFieldSize: 1 << 18, maxHeaderListSize: 1 << 18)
         )
         let configuration = HTTP2UpgradeChannel.Configuration(
@@ -176,7 +177,7 @@ package struct WebAPI: Sendable {
         plain.server(at: .unixDomainSocket(path: path)) { _ in await onRunning() }
     }
 
-    /// The listener without TLS, or on a unix socket, on a socket that another program has opened.
+    /// The listener without TLS on a socket, of TCP or unix, that another program, such as systemd, has opened.
     package func plainServer(
         on socket: NIOBSDSocket.Handle, onRunning: @escaping @Sendable (Int) async -> Void
     ) -> some Service {
@@ -231,7 +232,8 @@ package struct WebAPI: Sendable {
         return router
     }
 
-    /// The addresses of Microsoft's identity platform that clients compute or discover: its endpoints, and the older ones.
+    /// Adds the token endpoints of Microsoft's identity platform, in its current and its older version. Clients derive these
+    /// addresses from the organization's, or discover them.
     private func addTokenEndpoints(to router: Router<APIContext>) {
         for path in ["v2.0/token", "token", "v2.0/revoke", "revoke"] {
             let path = RouterPath(":organization/oauth2/\(path)")
@@ -249,7 +251,7 @@ package struct WebAPI: Sendable {
         router.get(":organization/v2.0/.well-known/openid-configuration", use: openIDConfiguration)
         router.get(":organization/.well-known/openid-configuration", use: olderConfiguration)
         router.get(":organization/.well-known/oauth-authorization-server", use: olderConfiguration)
-        // With this name MSAL does not ask another server about the authority. Many programs can't configure that otherwise.
+        // MSAL asks no other server about an authority whose path has `adfs`. Many programs have no other setting for that.
         router.get(":organization/adfs/.well-known/openid-configuration", use: openIDConfiguration)
         router.get(":organization/discovery/v2.0/keys", use: keySet)
         router.get(":organization/discovery/keys", use: keySet)
@@ -276,7 +278,8 @@ package struct WebAPI: Sendable {
 
     /// Counts a request of a client or a network, until its response has been written.
     ///
-    /// - Throws: ``FieldsealError`` with a time to retry, when the client has as many requests or unread responses as it may.
+    /// - Throws: ``FieldsealError`` with a time to retry, when the client has reached its limit of requests or of unread
+    ///   responses.
     @discardableResult
     func begin(_ client: PoolBorrower, _ context: APIContext) throws(FieldsealError) -> UnreadResponses.Share {
         let share = unread.share(of: client)

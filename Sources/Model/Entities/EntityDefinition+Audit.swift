@@ -1,9 +1,9 @@
-// What the audit of records tells of, as the migrations set it (`audit_setting`, `audit_change`).
+// Which entities and attributes the audit records. The migrations set the same (`audit_setting`, `audit_change`).
 extension EntityDefinition {
-    /// Whether changes of its records are audited.
+    /// Whether changes of the entity's records are audited.
     package var isAudited: Bool { !encryptedAttributes.isEmpty || ["systemuser", "team"].contains(logicalName) }
 
-    /// Whether the audit has the values of one of its attributes. Of an encrypted one it tells only that it was set or cleared.
+    /// Whether the audit has the values of an attribute. Of an encrypted attribute it records only that it was set or cleared.
     package func audits(_ attribute: AttributeDefinition) -> Bool {
         isAudited && !attribute.isEncrypted && attribute.logicalName != primaryID
             && !Self.changedByEveryWrite.contains(attribute.logicalName)

@@ -1,5 +1,6 @@
 extension EntityDefinition {
-    /// Attributes that change while the record keeps its version: what a router does with a mailbox, and the number of an e-mail's files.
+    /// Attributes that can change without a new version of the record: those that routers write to a mailbox, and the number of
+    /// an e-mail's attachments.
     package var unversioned: Set<String> {
         switch logicalName {
         case Self.mailbox.logicalName: Self.reported
@@ -8,7 +9,7 @@ extension EntityDefinition {
         }
     }
 
-    /// What a lease and a report of a turn write. A report that enables or disables a mailbox gives it a new version.
+    /// What a router's lease and its report write. A report that enables or disables a mailbox gives it a new version.
     private static let reported: Set<String> = [
         "forcedunlockcount", "hostid", "incomingemailstatus", "itemsfailedforlastsync", "itemsprocessedforlastsync",
         "lastduration", "lastmailboxforcedunlockoccurredon", "lastsuccessfulsynccompletedon", "lastsyncerror",

@@ -16,7 +16,7 @@ package final class EntityDefinition: Sendable {
     package let entitySetName: String
     /// The attribute that holds a record's id.
     package let primaryID: String
-    /// The same as SQL writes it.
+    /// The column of ``primaryID``, quoted for SQL.
     package let idColumn: String
     /// The attribute that holds a record's name, if it has one.
     package let primaryName: String?

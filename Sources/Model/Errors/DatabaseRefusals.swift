@@ -40,7 +40,7 @@ extension PostgresError {
 }
 
 extension FieldsealError {
-    /// Others use all connections to the database.
+    /// Other requests use all connections to the database.
     package static let connectionsBusy = FieldsealError(
         .unexpected, "All database connections of the server are in use. Try again in a few seconds.", retryAfter: 5)
 

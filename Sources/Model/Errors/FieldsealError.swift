@@ -65,7 +65,7 @@ extension FieldsealError {
 
     /// A statement found a table or a schema of the program missing.
     ///
-    /// - Parameter message: PostgreSQL's own message, which names it.
+    /// - Parameter message: PostgreSQL's own message, which names the table or schema.
     package static func lostTable(_ message: String) -> FieldsealError {
         FieldsealError(
             .organizationDisabled,

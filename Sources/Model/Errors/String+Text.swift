@@ -6,18 +6,19 @@ extension String {
     /// The text without its suffix; nil if it has another end.
     package func strippingSuffix(_ suffix: String) -> String? { hasSuffix(suffix) ? String(dropLast(suffix.count)) : nil }
 
-    /// A client's own word in a message, cut to 100 characters.
+    /// A client's own text in a message, cut to 100 characters.
     package var quotedForMessage: String { "'\(String(prefix(100)).onOneLine)'" }
 
     /// Whether it has no control characters and no ends of lines.
     package var isOneLine: Bool { unicodeScalars.allSatisfy { !Self.endsOrControls($0) } }
 
-    /// Whether each character can be seen: none is a control or format character, unassigned, for private use, or without a form of its own.
+    /// Whether each character is visible. Control and format characters are not, nor are unassigned and private-use ones, and
+    /// those that are displayed as nothing.
     package var isVisible: Bool {
         unicodeScalars.allSatisfy(\.isVisible)
     }
 
-    /// Whether a character changes the direction of the text behind it, so that it reads as another.
+    /// Whether a character changes the direction of the text after it, so that the text looks like another one.
     package var changesDirection: Bool {
         unicodeScalars.contains { (0x202A...0x202E).contains($0.value) || (0x2066...0x2069).contains($0.value) }
     }
@@ -27,18 +28,19 @@ extension String {
         precomposedStringWithCompatibilityMapping.lowercased().uppercased().lowercased().precomposedStringWithCompatibilityMapping
     }
 
-    /// The text for a terminal: control characters and ends of lines are written as their numbers, such as `<U+001B>`.
+    /// The text for a terminal. Control characters and ends of lines are written as numbers, such as `<U+001B>`.
     package var onOneLine: String {
         guard !isOneLine else { return self }
         return unicodeScalars.map { Self.endsOrControls($0) ? "<U+\(Self.number($0))>" : "\($0)" }.joined()
     }
 
-    /// The text for one line of a terminal, also with invisible characters and those that change the direction of text as numbers.
+    /// The text for one line of a terminal. Invisible characters, and those that change the direction of text, are written as
+    /// numbers too.
     package var asTerminalLine: String {
         unicodeScalars.map { Self.isUnseen($0) ? "<U+\(Self.number($0))>" : "\($0)" }.joined()
     }
 
-    /// The same for a text of several lines.
+    /// The text for several lines of a terminal, with the same characters written as numbers.
     package var asTerminalText: String {
         split(separator: "\n", omittingEmptySubsequences: false).map { line in
             line.split(separator: "\t", omittingEmptySubsequences: false).map { String($0).asTerminalLine }.joined(separator: "\t")

@@ -4,7 +4,7 @@ package enum DeliveryMethod: Int64, OptionValue {
     case outlook
     /// By a router.
     case serverSide
-    /// By a router, from another mailbox. Incoming e-mails alone have this method.
+    /// By a router, from another mailbox. Only incoming e-mails have this method.
     case forwardMailbox
 
     /// The methods with which a router fetches e-mails.

@@ -5,8 +5,8 @@ package import Tenancy
 
 /// The records of an entity that a caller may access: all of them, those of the caller's business unit, or the caller's own.
 ///
-/// A record is the caller's own if the caller or one of their teams owns it, or if it was shared with one of these. Every other right
-/// to a record needs the one to read it.
+/// A record is the caller's own if the caller or one of their teams owns it, or if it was shared with one of these. Every other
+/// right to a record requires the right to read it as well.
 package struct AccessRule {
     private let entity: EntityDefinition
     private let organization: Organization
@@ -46,7 +46,7 @@ package struct AccessRule {
         return "\(reach) AND \(readable)"
     }
 
-    /// The same condition, but without asking for the right to read as well.
+    /// The condition for this right alone, without the right to read.
     func reach(_ depth: PrivilegeDepth, _ right: AccessRights, _ table: String?, bind: (PostgresParameter) -> String) -> String? {
         guard depth != .organization else { return nil }
         func column(_ name: String) -> String { (table.map { "\($0)." } ?? "") + quoteIdentifier(name) }

@@ -22,14 +22,14 @@ extension Session {
         }
     }
 
-    /// A caller's rights to a record, by its roles, by ownership or by a share. Without the right to read they give nothing.
+    /// A caller's rights to a record, by its roles, by ownership or by a share. Without the right to read, there are none.
     func ownRights(of caller: Caller, on entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws
         -> AccessRights
     {
         try grantedRights(of: caller, on: entity, id, countsShares: true, on: connection).effective
     }
 
-    /// What a caller's roles, ownership and shares grant, also without the right to read.
+    /// The rights that a caller's roles, ownership and shares grant, even if the right to read is missing.
     ///
     /// - Parameter countsShares: Whether to include shares.
     package func grantedRights(

@@ -29,7 +29,7 @@ extension Session {
         try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
             try requireRecord(association.own, id, on: connection)
             if areLinked, association.relationship.second !== EntityDefinition.role {
-                // Once for all of them: it reads all that gives access.
+                // Called once for all links, because it reads all that grants access.
                 let teams = association.own === association.relationship.first ? [id] : others
                 try change.refuseGivingAccess(by: caller, on: connection) { teams.contains(where: $0.makesAdministrators) }
             }
@@ -103,7 +103,7 @@ extension Session {
         return inserted > 0 || !isListed
     }
 
-    /// - Returns: True: a missing link is refused.
+    /// - Returns: Always true, because a missing link is refused.
     private func remove(_ link: Link, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> Bool {
         let columns = link.columns
         let deleted = try connection.query(
@@ -112,7 +112,7 @@ extension Session {
              WHERE \(columns.first) = $1 AND \(columns.second) = $2
             """, [.uuid(link.first), .uuid(link.second)]
         ).affectedRows
-        // Also if SQL deleted the row. If SQL restores it, it grants nothing.
+        // The grant ends even if SQL deleted the row. If SQL restores the row, it grants nothing.
         let isListed = try change.grants.names(link.grant.name)
         try change.remove(link.grant.name)
         guard deleted == 0, !isListed else { return true }
@@ -127,7 +127,7 @@ extension Session {
         throw FieldsealError(.objectDoesNotExist, "The two records are not linked by \(link.relationship.schemaName).")
     }
 
-    /// Whether the user has the role by a client or a person that acts as it.
+    /// Whether the user has the role through a client or a console user that acts as it.
     private func isOwnRole(_ role: String, of user: UUID, on connection: isolated PostgresConnection) throws -> Bool {
         try connection.query(
             """
@@ -141,7 +141,7 @@ extension Session {
         _ id: UUID, _ name: String, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
         let kek = deployment.kek
-        // All roles at once, so that SQL can't rename those that are given later.
+        // Checks all roles, so that SQL can't rename roles that are given later.
         for row in try connection.query("SELECT roleid, name FROM \(organization.qualified("role"))") {
             let grant = Grant.role(try row.decode("roleid"), try row.decode("name"))
             if try !change.grants.names(grant.name) { _ = try change.grant(grant) }
@@ -173,7 +173,7 @@ extension Session {
         return try row?.decode(0) ?? id.text
     }
 
-    /// Deletes a record, and removes the grants of a team. If SQL restores rows of it, they grant nothing.
+    /// Deletes a record, and removes the grants of a team. If SQL restores rows of the team, they grant nothing.
     func forgettingRoles(
         of entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection,
         _ delete: () throws -> PostgresResult
@@ -190,7 +190,7 @@ extension Session {
                 try releaseOwner(entity, id, on: connection)
                 for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
                 for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
-                // Links that SQL hides for this moment give nothing later, also to another team that gets this id.
+                // Links that SQL hides at this moment must grant nothing later, also to another team that gets this id.
                 if try change.names(Grant.rolesWereGiven.name) { try change.end(Grant.links(of: id)) }
                 return result
             }

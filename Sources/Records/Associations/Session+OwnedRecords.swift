@@ -3,11 +3,12 @@ import Model
 import PostgresClient
 import Tenancy
 
-// Teams own records, which no one else would find once their owner is gone.
+// A deleted team must not leave records without an owner.
 extension Session {
-    /// Takes the shares of a deleted team away, and refuses its deletion while it owns records.
+    /// Removes the shares of a deleted team, and refuses its deletion while it owns records.
     ///
-    /// Call it in the transaction that deleted the row: its lock waits for those that are giving the team a record.
+    /// Call it in the transaction that deleted the row. The lock of the delete waits for transactions that are giving the team
+    /// a record.
     ///
     /// - Throws: ``FieldsealError`` `.invalidArgument` saying how many records of which entity it owns.
     func releaseOwner(_ entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection) throws {

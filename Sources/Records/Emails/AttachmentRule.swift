@@ -3,7 +3,7 @@ import Model
 
 /// What `body` of an attachment is: a file in base64, as it is sent.
 enum AttachmentRule {
-    /// - Throws: ``FieldsealError`` for a text that would leave as another file, or as none.
+    /// - Throws: ``FieldsealError`` for a text that is not base64. It would be sent as another file, or as none.
     static func check(_ text: String) throws(FieldsealError) {
         guard Data(base64Encoded: text) != nil else {
             throw FieldsealError(

@@ -12,7 +12,7 @@ extension EmailParts {
         /// A systemuser or a queue, and what names it: its id, once alternate keys are resolved.
         let record: (entity: EntityDefinition, key: RecordKey)?
         let address: String?
-        /// The name beside an address that is no record's.
+        /// The name for an address that belongs to no record.
         var name: String?
 
         /// The id of a record of the entity; nil for another record.
@@ -28,8 +28,8 @@ extension EmailParts {
     /// Whether an alternate key names a party.
     var namesPartiesByKey: Bool { parties.contains { $0.record?.key.isAlternate ?? false } }
 
-    /// Refuses a sender that is named by words, a sender's name, and an address or a name that reads as another. Only an incoming e-mail
-    /// may have these, and keeps them.
+    /// Refuses a sender without an address, a sender's name, and an address or a name that looks like another when displayed. Only
+    /// an incoming e-mail may have such parties, and it keeps them.
     ///
     /// - Parameter kept: The parties that the e-mail has.
     func requireUsable(besides kept: Set<Place> = []) throws(FieldsealError) {
@@ -46,7 +46,7 @@ extension EmailParts {
         }
     }
 
-    /// Whether a party has a text that is not taken in new e-mails.
+    /// Whether a party has an address or a name that new e-mails may not have.
     var hasUnusableText: Bool { parties.contains { $0.refusalOfAddress != nil || $0.refusalOfName != nil } }
 
     /// A user, a queue or an address as a party of one kind.
@@ -131,12 +131,12 @@ extension EmailParts.Party {
         }
         // A user and a queue have names of their own.
         guard name == nil || record == nil else { throw Self.refusal(of: Self.nameAttribute) }
-        // Where nothing of a name can be seen, the address stands for it, as in an e-mail that comes in.
+        // A name without a visible character is replaced by the address, as in an incoming e-mail.
         if let given = name, !EmailNameRule.isSeen(given) { name = nil }
         self.init(participation: Int(participation), record: record, address: address, name: name)
     }
 
-    /// Why the address is not taken in a new e-mail; nil if it is.
+    /// Why a new e-mail may not have the address; nil if it may.
     fileprivate var refusalOfAddress: FieldsealError? {
         guard let address, !EmailAddressRule.isUsable(address) else { return nil }
         return EmailAddressRule.isOne(address) ? Self.deceptiveAddress : Self.wrongAddress
@@ -144,10 +144,10 @@ extension EmailParts.Party {
 
     private static let nameAttribute = "partyidname"
 
-    /// Why the name is not taken in a new e-mail; nil if it is.
+    /// Why a new e-mail may not have the name; nil if it may.
     fileprivate var refusalOfName: FieldsealError? {
         guard let name else { return nil }
-        // The sender of an e-mail that goes out is a user or a queue.
+        // The sender of an outgoing e-mail is a user or a queue, which has its own name.
         guard participation != Participation.sender.rawValue else { return Self.refusal(of: Self.nameAttribute) }
         guard name.utf16.count <= EmailNameRule.limit else {
             return FieldsealError(

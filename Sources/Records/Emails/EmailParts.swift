@@ -11,7 +11,7 @@ package struct EmailParts: Sendable {
         /// The name of a file without one.
         package static let defaultName = "attachment"
 
-        /// The values of its attributes, apart from those that follow from its e-mail.
+        /// The values of the file's attributes, apart from those that come from the e-mail.
         fileprivate let values: [String: AttributeValue]
 
         /// - Parameters:
@@ -41,7 +41,8 @@ package struct EmailParts: Sendable {
     }
 
     static let partiesProperty = "email_activity_parties"
-    /// The kinds of parties that a write names, if others stay: an array of participationtypemask.
+    /// The member that lists the kinds of parties that a write replaces, as an array of participationtypemask. Other kinds
+    /// stay.
     static let replacedProperty = "\(partiesProperty)@fieldseal.participationtypemasks"
     static let attachmentsProperty = "email_activity_mime_attachment"
     /// How many parties and attachments an e-mail has at most.
@@ -158,7 +159,7 @@ package struct EmailParts: Sendable {
         _ = try connection.pipeline(statements(of: email, in: organization, by: writer))
     }
 
-    /// The first recipients of the e-mail $1, as many as fit into torecipients. A quoted address may have a `;` in it.
+    /// The first recipients of the e-mail $1, as many as fit into torecipients. A quoted address may contain a `;`.
     private static func shownRecipients(in organization: Organization) -> String {
         """
         SELECT string_agg(addressused, ';' ORDER BY activitypartyid) AS addresses
@@ -169,9 +170,9 @@ package struct EmailParts: Sendable {
         """
     }
 
-    /// The statements that write them, after the statement of the e-mail.
+    /// The statements that write the parties and attachments, after the statement of the e-mail.
     ///
-    /// - Parameter writer: Only who may send as the sender sees from which mailbox the e-mail would be sent.
+    /// - Parameter writer: The caller. The e-mail shows the sender's mailbox only if the caller may send as the sender.
     package func statements(of email: UUID, in organization: Organization, by writer: Caller) -> [(
         sql: String, parameters: [PostgresParameter]
     )] {
@@ -222,7 +223,7 @@ package struct EmailParts: Sendable {
 }
 
 extension EmailParts.Attachment {
-    /// The INSERT of the attachment with a number among those of its e-mail.
+    /// The INSERT of the attachment. `number` is its position among the attachments of the e-mail.
     fileprivate func statement(number: Int, of email: UUID, in organization: Organization) -> (
         sql: String, parameters: [PostgresParameter]
     ) {

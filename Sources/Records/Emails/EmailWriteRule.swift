@@ -9,7 +9,7 @@ struct EmailWriteRule: Sendable {
     private(set) var target: EmailStatus?
     /// Whether the e-mail must be outgoing.
     private(set) var mustBeOutgoing = false
-    /// Whether the write only changes the status. A submitted e-mail is cancelled in this way alone.
+    /// Whether the write only changes the status. Only such a write can cancel a submitted e-mail.
     private var isStatusAlone = true
 
     /// - Throws: ``FieldsealError`` `.privilegeDenied` for a status or direction that the role may not write; `.invalidArgument`
@@ -43,8 +43,8 @@ struct EmailWriteRule: Sendable {
 
     private static let unsubmitted = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
 
-    /// The values of an update that the caller may write in no status of the e-mail, and why. They are passed over where the e-mail has
-    /// the same ones.
+    /// The values of an update that the caller may not write in any status of the e-mail, each with the error. They are ignored
+    /// if the e-mail has the same values.
     static func withheld(_ input: ParsedValues, from caller: Caller) -> [String: FieldsealError] {
         var refusals: [String: FieldsealError] = [:]
         let isBound = caller.role != .systemAdministrator || caller.impersonation != nil

@@ -21,7 +21,7 @@ package enum SenderRule {
         """
     }
 
-    /// Joins the systemuser `su`, the settings `us` and the queue `sq` that a sender `s` is.
+    /// Joins the systemuser `su`, the settings `us` and the queue `sq` that a sender `s` refers to.
     static func records(in organization: Organization, type: String) -> String {
         """
         LEFT JOIN \(organization.qualified("systemuser")) AS su ON \(type) = 'systemuser' AND su.systemuserid = s.partyid

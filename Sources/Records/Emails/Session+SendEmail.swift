@@ -99,7 +99,7 @@ extension Session {
         }
     }
 
-    /// How many users and queues are looked for.
+    /// How many users and queues the result has at most.
     private static let senderLimit = 1_000
 
     private func requireSendable(_ row: PostgresRow) throws {
@@ -139,14 +139,16 @@ extension Session {
         }
     }
 
-    /// Whether the recipients that are users and queues have addresses. Those of others were checked when they were written.
+    /// Whether the recipients that are users and queues have addresses. Addresses of other recipients were checked when they were
+    /// written.
     private func haveRecordsAddresses(_ row: PostgresRow) throws -> Bool {
         guard let text: String = try row.decodeIfPresent("addresses_of_records") else { return true }
         guard case .array(let addresses) = try JSONParser.parse(Array(text.utf8)) else { return false }
         return addresses.allSatisfy { $0.string.map(EmailAddressRule.isOne) ?? false }
     }
 
-    /// Refuses to send as a disabled user or as an inactive queue. That an e-mail was sent by other means can be recorded all the same.
+    /// Refuses to send as a disabled user or as an inactive queue. Recording that an e-mail was sent by other means is still
+    /// allowed.
     private func requireActiveSender(_ row: PostgresRow) throws {
         guard try !row.decode("is_disabled") else {
             throw FieldsealError(
@@ -160,7 +162,8 @@ extension Session {
         }
     }
 
-    /// The subject with its tracking token at the end, and the token. It takes the place of tokens of former e-mails there.
+    /// The subject with its tracking token at the end, and the token. It replaces tokens of earlier e-mails at the end of the
+    /// subject.
     ///
     /// - Throws: ``FieldsealError`` `.stringLengthTooLong` for a subject that leaves no room for the token.
     private func subject(_ row: PostgresRow, token: String?, on connection: isolated PostgresConnection) throws
@@ -186,7 +189,8 @@ extension Session {
         return (marked, mark)
     }
 
-    /// The number makes it unique. Its last six digits can't be guessed from the tokens of other e-mails.
+    /// The sequence's number makes the token unique. Its last six digits are random, so tokens of other e-mails do not reveal
+    /// it.
     private func newToken(on connection: isolated PostgresConnection) throws -> String {
         try connection.query(
             "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0') || lpad($2::text, 6, '0')",

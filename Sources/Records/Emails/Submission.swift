@@ -7,8 +7,8 @@ package import Tenancy
 
 /// A submitted e-mail: its submitter, sender, recipients and contents.
 ///
-/// `SendEmail` stores a tag of the key-encryption key over it. A router gets an e-mail only if it matches its tag. So SQL alone
-/// can't send an e-mail, nor change a submitted one.
+/// `SendEmail` stores a tag of the key-encryption key over the submission. A router gets an e-mail only if the tag is valid. So
+/// SQL alone can't send an e-mail, nor change a submitted one.
 package struct Submission {
     let email: UUID
     let submitter: UUID?
@@ -16,7 +16,7 @@ package struct Submission {
     /// SHA-256 over the parties and the content.
     let digest: [UInt8]
 
-    /// The columns of an e-mail `e` that are read.
+    /// The columns that ``init(_:at:)`` reads, of an e-mail with the alias `e`.
     ///
     /// - Parameter hasContentIDs: Whether attachments have Content-IDs. A schema before the migration `content_ids` has none.
     package static func columns(in organization: Organization, hasContentIDs: Bool = true) -> String {
@@ -25,8 +25,8 @@ package struct Submission {
 
     package static let columnCount = 4
 
-    /// A digest of what the message is made from. Attachments and bodies are hashed separately, because JSON has no room for large
-    /// ones. ``SubmittedContent`` computes the same.
+    /// A digest of what the message is made from. Attachments and bodies are hashed separately, because they may be too large
+    /// for JSON. ``SubmittedContent`` computes the same.
     private static func digest(in organization: Organization, _ hasContentIDs: Bool) -> String {
         func hash(_ text: String) -> String {
             "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(\(text), ''), 'UTF8')), 'hex')"
@@ -77,7 +77,7 @@ package struct Submission {
         [organization.id.bytes, email.bytes, submitter?.bytes ?? [], [isAdministrator ? 1 : 0], digest]
     }
 
-    /// Whether the service submitted the e-mail in its present state.
+    /// Whether the service submitted the e-mail as it is now.
     package func isAuthentic(by tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization))
     }

@@ -4,7 +4,7 @@ import JSON
 package import PostgresClient
 package import Tenancy
 
-/// The contents of an e-mail as they are read for a router. Their digest is made from the same values that the router is given.
+/// The contents of an e-mail, as they are read for a router. The digest is made from the same values that the router gets.
 package struct SubmittedContent: Sendable {
     /// A sender or recipient.
     package struct Party: Sendable {
@@ -86,7 +86,7 @@ package struct SubmittedContent: Sendable {
             ])
         }
         let files = try attachments.map { file in
-            // An attachment without a Content-ID has three members, as before there were any.
+            // An attachment without a Content-ID has three members, so that digests from before Content-IDs stay valid.
             Self.array(
                 [Self.string(file.name), Self.string(file.mediaType), Self.string(try Self.hash(file.body))]
                     + (file.contentID.map { [Self.string($0)] } ?? []))

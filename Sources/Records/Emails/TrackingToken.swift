@@ -1,8 +1,9 @@
 import Foundation
 
-/// The tracking token of an e-mail: `CRM:` and 4 to 20 digits. It stands in the subject, by which an answer is found.
+/// The tracking token of an e-mail: `CRM:` and 4 to 20 digits. It is in the subject, and a reply is matched to the e-mail by
+/// it.
 package enum TrackingToken {
-    /// What a message takes as a token.
+    /// What `SendEmail` accepts as a token.
     package static let form = "CRM: and 4 to 20 digits, such as CRM:0012345, or an empty text for none"
 
     /// The last token in a subject, which is that of the newest e-mail; nil for none.
@@ -19,7 +20,7 @@ package enum TrackingToken {
         return nil
     }
 
-    /// Whether a caller may name it for `SendEmail`: it is empty, or it is found again.
+    /// Whether `SendEmail` accepts a token: it is empty, or ``last(in:)`` finds it again.
     package static func isUsable(_ token: String) -> Bool { token.isEmpty || last(in: token) == token }
 
     /// A subject without the tokens at its end.

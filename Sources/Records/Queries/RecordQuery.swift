@@ -43,8 +43,8 @@ package struct RecordQuery: Sendable {
 
     package init() {}
 
-    /// Names the columns of distinct rows where all are requested. Without links each record is a row of its own, because its id is
-    /// among them. Encrypted attributes and pictures are in no comparison.
+    /// Lists the columns of distinct rows if the query requests all. Encrypted attributes and pictures are left out, because
+    /// they can't be compared. Without links each record is its own row, because the id is among the columns.
     mutating func nameDistinctColumns(of entity: EntityDefinition) {
         guard isDistinct, groups.isEmpty, outputs.allSatisfy(\.isHidden) else { return }
         guard !links.isEmpty else { return isDistinct = false }
@@ -52,7 +52,7 @@ package struct RecordQuery: Sendable {
             .map { .init(.column(.init($0.logicalName))) }
     }
 
-    /// Whether it returns one of these attributes of its own entity, by their logical names.
+    /// Whether the query returns one of these attributes of its own entity. They are named by their logical names.
     package func reads(_ names: Set<String>) -> Bool {
         guard !outputs.isEmpty else { return !names.isEmpty }
         return outputs.contains { output in
@@ -103,7 +103,7 @@ package struct RecordQuery: Sendable {
             return output
         }
 
-        /// One of a group's texts, which is read but not returned.
+        /// The smallest of a group's texts, which is read but not returned.
         package static func hiddenMinimum(_ column: Column, name: String) -> Output {
             var output = Output(.aggregate(.minimum, column), name: name)
             output.isHidden = true
@@ -163,11 +163,11 @@ package struct RecordQuery: Sendable {
         }
     }
 
-    /// A join with another entity: `to` of the entity above equals `from` of the linked one.
+    /// A join with another entity: `to` of the enclosing entity equals `from` of the linked one.
     package struct Link: Sendable {
         package var entity: String
         package var from: String
-        /// The attribute of the entity above, or of the link with the alias `toAlias`.
+        /// The attribute of the enclosing entity, or of the link with the alias `toAlias`.
         package var to: String
         package var toAlias: String?
         package var alias: String?

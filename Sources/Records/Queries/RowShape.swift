@@ -11,14 +11,14 @@ package final class RowShape: Sendable {
     package let isIdentified: Bool
     /// Whether the id is among the returned columns.
     package let givesID: Bool
-    /// Whether `ownerid` is among the returned columns, the key of users and teams beside their id.
+    /// Whether `ownerid` is among the returned columns. Users and teams have their id in it too.
     package let givesOwnerID: Bool
     /// Columns with ids of joined records, used only for paging.
     let idColumns: Set<Int>
     /// The names of the selected columns for `@odata.context`, separated by commas; empty for all.
     package let contextColumns: String
 
-    /// What rows are.
+    /// What each row is.
     enum Kind {
         /// Groups or aggregates.
         case values
@@ -44,7 +44,7 @@ package final class RowShape: Sendable {
         givesOwnerID = gives("ownerid")
     }
 
-    /// A value's position in a row, its form and its name. It has all that writing it needs, without a reference-counted object.
+    /// A value's position in a row, and its form. These suffice to write the value without a reference-counted object.
     package struct Place: Sendable {
         let index: Int
         let kind: AttributeType.Kind

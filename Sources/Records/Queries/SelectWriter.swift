@@ -50,7 +50,7 @@ struct SelectWriter {
         var expressions = [main.id, "\(main.alias).versionnumber"]
         let columns = try outputs(&expressions)
         var keys: [SortKey] = []
-        // The condition of a later page names a key once more for each key after it.
+        // The condition of a later page uses a key once, and once more for each key after it.
         let keyCount = query.order.count + scope.tables.count(where: { $0.traits.contains(.multiplies) })
         for (index, order) in query.order.enumerated() { keys.append(try sortKey(order, uses: 1 + keyCount - index)) }
         let condition = try condition()
@@ -135,7 +135,7 @@ struct SelectWriter {
             }
         }
         try Self.requireNames(columns)
-        // The id of a record stands there under its own name.
+        // The response has the id of a record under its own name.
         let id = scope.main.entity.primaryID
         guard !query.identifiesRecords || !columns.contains(where: { $0.isRenamed && !$0.isHidden && $0.name == id }) else {
             throw FieldsealError(
@@ -169,8 +169,8 @@ struct SelectWriter {
             isDescending: order.isDescending)
     }
 
-    /// What a lookup is sorted by: the name of the record that it refers to. A lookup of none has no name, also if one is
-    /// stored beside it.
+    /// What a lookup is sorted by: the name of the record that it refers to. A lookup without a record has no name, even if one
+    /// is stored.
     private func named(_ column: QueryScope.Resolved) -> QueryScope.Resolved {
         guard query.sortsLookupsByName, !column.isOwnersID, var name = statement.name(of: column) else { return column }
         if name.expression == nil, column.attribute.required != .system {
@@ -322,7 +322,7 @@ struct SelectWriter {
         switch output.value {
         case .column(let column):
             let resolved = try scope.resolve(column, &statement)
-            // A text is reduced to one of its group, and sorted by.
+            // One text represents its group, and the groups are sorted by it: two uses.
             try statement.count(resolved, uses: 2)
             let isGroup = groupColumns.contains { $0.sql == resolved.sql }
             if !isGroup, query.isDistinct, query.groups.isEmpty {
@@ -332,7 +332,7 @@ struct SelectWriter {
                     .queryDoesNotFit, "\(resolved.attribute.logicalName) is neither grouped by nor aggregated.")
             }
             let attribute = resolved.attribute
-            // Texts that differ only in case are one group. One of them represents it.
+            // Texts that differ only in case are one group. One of the texts represents it.
             let sql =
                 attribute.type.isText
                 ? "min(\(resolved.sql))" : attribute.type.isNumeric ? "\(resolved.sql)::text" : resolved.comparable

@@ -19,10 +19,10 @@ package struct StatementBuilder {
     static let tableLimit = 16
     /// How many joins of one statement may return several rows for one.
     static let multiplyingLimit = 4
-    /// How many joins of one statement have no record's id on either side. Each may square the number of rows.
+    /// How many joins of one statement may have no record's id on either side. Each may square the number of rows.
     static let keylessLimit = 2
-    /// How often one statement compares, sorts by, groups by or aggregates a long text of a row at most. A row is not interrupted by
-    /// the limit of a statement's time, and each use takes up to half a second.
+    /// How often one statement may compare, sort by, group by or aggregate a long text. Each use takes up to half a second for
+    /// one row, and the statement's time limit does not interrupt a row.
     static let longTextLimit = 10
     /// How many characters a pattern for a long text has at most.
     static let longTextPatternLimit = 1_000
@@ -55,9 +55,9 @@ package struct StatementBuilder {
     struct JoinCost: OptionSet {
         let rawValue: Int
 
-        /// It may return several rows for one.
+        /// The join may return several rows for one.
         static let multiplies = JoinCost(rawValue: 1)
-        /// None of its sides is its record's id.
+        /// Neither side of the join is the id of its record.
         static let keyless = JoinCost(rawValue: 2)
     }
 
@@ -111,7 +111,8 @@ package struct StatementBuilder {
         }
     }
 
-    /// The source of an entity's rows: its table; for the roles of users also the roles of clients and people.
+    /// The source of an entity's rows: its table. For the roles of users, it is a subquery that adds the roles of clients and
+    /// of console users.
     func qualified(_ entity: EntityDefinition) -> String {
         entity === EntityDefinition.systemUserRoles ? organization.userRoles : organization.qualified(entity.logicalName)
     }
@@ -124,9 +125,10 @@ package struct StatementBuilder {
         return AccessRule(table.entity, organization, caller).condition(depth, .read, table.alias) { bind($0) }
     }
 
-    /// The name of the record that a lookup refers to: the one that is stored beside it, else the record's own.
+    /// The name of the record that a lookup refers to: the stored one if the entity has an attribute for it, else the record's
+    /// own.
     ///
-    /// - Returns: Nil for other attributes, and for lookups of records that are not here or have no name.
+    /// - Returns: Nil for other attributes, and for lookups of entities that do not exist here or have no names.
     func name(of lookup: QueryScope.Resolved) -> QueryScope.Resolved? {
         guard lookup.attribute.type.isReference else { return nil }
         if let stored = lookup.table.entity["\(lookup.attribute.logicalName)name"] {
@@ -154,8 +156,8 @@ extension AttributeDefinition {
         }
     }
 
-    /// Whether the name of what a lookup refers to is read from that record, because none is stored. As in Dataverse, the names of
-    /// an owner's two halves are not given: `ownerid` has the name.
+    /// Whether the name for a lookup is read from the record that it refers to, because no attribute stores it. As in
+    /// Dataverse, `owninguser` and `owningteam` have no name, because `ownerid` has it.
     package func isNamedByRecord(in entity: EntityDefinition) -> Bool {
         type.isReference && entity["\(logicalName)name"] == nil && !namedTargets.isEmpty
             && !["owninguser", "owningteam"].contains(logicalName)

@@ -54,7 +54,7 @@ enum DisabledUsers {
         }
     }
 
-    /// The same for a write that always has an outcome.
+    /// Runs a write that always has an outcome, and attests whether it disables or enables a systemuser.
     static func attesting<Outcome>(
         _ input: ParsedValues,
         _ id: UUID,

@@ -4,9 +4,9 @@ import Model
 
 /// The relationship by which expanded records are found.
 enum ExpansionWay: Sendable {
-    /// By a lookup of the records above.
+    /// By a lookup of the enclosing records.
     case single(EntityRelationship)
-    /// By a lookup that refers to the records above.
+    /// By a lookup that refers to the enclosing records.
     case collection(EntityRelationship)
     /// By the links of a many-to-many relationship.
     case association(Association)
@@ -35,7 +35,8 @@ enum ExpansionWay: Sendable {
         }
     }
 
-    /// The value that records of both sides share: of the record above if it has the lookup, else of the expanded record.
+    /// The value that connects the records of both sides. The enclosing record has it if the lookup is there, else the expanded
+    /// record.
     var reference: String {
         switch self {
         case .single(let relationship), .collection(let relationship): relationship.attribute.logicalName
@@ -52,7 +53,7 @@ enum ExpansionWay: Sendable {
         }
     }
 
-    /// The query for the records that belong to the records above.
+    /// The query for the records that belong to the enclosing records.
     ///
     /// - Parameter keys: The values of ``column``.
     func query(_ asked: RecordQuery, for keys: [UUID], limit: Int) -> RecordQuery {

@@ -1,7 +1,7 @@
 import Foundation
 package import Model
 
-/// What settings of mailboxes and profiles may be besides what their types say, so that a router can work with them.
+/// Rules for settings of mailboxes and profiles, besides their types, so that a router can use them.
 package enum MailSettingRule {
     /// - Throws: ``FieldsealError`` naming the attribute.
     package static func check(_ text: String, _ attribute: AttributeDefinition) throws(FieldsealError) {
@@ -12,7 +12,7 @@ package enum MailSettingRule {
         }
     }
 
-    /// Letters, digits, and what else stands in names and addresses of hosts.
+    /// Letters, digits, and the other characters of host names and addresses.
     private static func isHostCharacter(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):

@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-// What an e-mail's status says about changes of it and of its files.
+// How an e-mail's status limits changes of the e-mail and of its files.
 extension PreparedWrite {
     var isEmail: Bool { entity.logicalName == EntityDefinition.email.logicalName }
 
@@ -25,7 +25,8 @@ extension PreparedWrite {
         throw rule.refusal(try row.decodeIfPresent(0, as: Int.self).flatMap { EmailStatus(rawValue: Int64($0)) })
     }
 
-    /// Has the values of an e-mail compared that the caller may not write, and says how they are refused where they differ.
+    /// Marks values of an e-mail that the caller may not write, so that they are compared instead. Returns the error for each
+    /// one that differs.
     static func withhold(_ input: inout ParsedValues, from caller: Caller) -> [String: FieldsealError] {
         guard input.entity === EntityDefinition.email else { return [:] }
         let withheld = EmailWriteRule.withheld(input, from: caller)
@@ -33,7 +34,7 @@ extension PreparedWrite {
         return withheld
     }
 
-    /// The outcome of an update that was not done because of the e-mail's status, if the e-mail has all of the values already: so a
+    /// The outcome of an update that the e-mail's status does not allow, if the e-mail already has all of its values. So a
     /// client can write back what it read. Nil if there is something to change.
     func unchanged(
         _ input: ParsedValues, _ id: UUID, _ rule: EmailWriteRule, _ condition: WriteCondition, _ depth: PrivilegeDepth,

@@ -4,12 +4,12 @@ package import Model
 import PostgresClient
 import Tenancy
 
-// Which record a write is of, where a client names it in several ways.
+// Finds the record of a write that a client names in several ways.
 extension PreparedWrite {
-    /// The record that an update or an upsert is of; nil for one that is not there and may be created.
+    /// The record that an update or an upsert writes; nil if it does not exist and may be created.
     ///
-    /// - Throws: ``FieldsealError`` for a key of several records, for none that an update may be of, and for an id beside the key of
-    ///   another record.
+    /// - Throws: ``FieldsealError`` if several records have the key, if none has it and none may be created, or if the id and
+    ///   the key name different records.
     func identified(
         _ recordKey: RecordKey, _ input: ParsedValues, _ condition: WriteCondition, on connection: isolated PostgresConnection
     ) throws -> UUID? {
@@ -39,7 +39,7 @@ extension PreparedWrite {
 }
 
 extension PreparedWrite {
-    /// Lets one transaction at a time create a record under an alternate key: the others find it.
+    /// Lets one transaction at a time create a record under an alternate key. The others wait, and then find the record.
     private func lock(_ key: RecordKey, on connection: isolated PostgresConnection) throws {
         let name = "\(organization.id.text) \(entity.logicalName) \(key.text.lowercased())"
         _ = try connection.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text(name)])
@@ -59,7 +59,7 @@ extension RecordKey {
         }
     }
 
-    /// The key, and what the body's own `@odata.id` says of the same record.
+    /// The key of the address, together with the key in the body's own `@odata.id`.
     ///
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` where the two can't be one record.
     func joined(with other: RecordKey?, of entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
@@ -76,7 +76,7 @@ extension RecordKey {
         throw FieldsealError(.payloadDoesNotFit, "@odata.id is the address of another record than the one that is written.")
     }
 
-    /// Refuses a new record whose own `@odata.id` is of another one.
+    /// Refuses a new record whose own `@odata.id` names another record.
     func requireNew(_ input: ParsedValues) throws(FieldsealError) {
         try requireAgreement(with: input)
         guard let id = ownID(of: input.entity) else { return }

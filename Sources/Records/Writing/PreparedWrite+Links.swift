@@ -5,10 +5,11 @@ import Tenancy
 
 // What a delete does to the lookups of other records.
 extension PreparedWrite {
-    /// Clears the lookups that refer to a deleted record, where their relationship says so (`RemoveLink`). It is a change of those
-    /// records by the caller, whose rights on them do not count.
+    /// Clears the lookups that refer to a deleted record, if their relationship says so (`RemoveLink`). The caller changes
+    /// those records, but needs no rights on them.
     ///
-    /// Call it in the transaction that deleted the row: its lock waits for those that are binding a record to it.
+    /// Call it in the transaction that deleted the row. The lock of the delete waits for transactions that are making another
+    /// record refer to the row.
     func removeLinks(to id: UUID, on connection: isolated PostgresConnection) throws {
         for relationship in removedLinks {
             let clear = {

@@ -8,8 +8,8 @@ import Tenancy
 extension PreparedWrite {
     /// Resolves the references of lookups to ids.
     ///
-    /// - Parameter isCompared: Whether references that no update writes are only compared with the record's. The caller need not be
-    ///   able to read what they refer to.
+    /// - Parameter isCompared: Whether references that an update can't write are only compared with those of the record. Then
+    ///   the caller need not be able to read the records that they name.
     /// - Throws: ``FieldsealError`` `.objectDoesNotExist` for a record that does not exist, or that the caller may not read.
     func resolveReferences(
         _ input: ParsedValues, isCompared: Bool = false, on connection: isolated PostgresConnection
@@ -65,8 +65,8 @@ extension PreparedWrite {
         {
             conditions.append(rule)
         }
-        // A profile that a mailbox is bound to is not changed before the binding is committed, and a team that becomes an owner
-        // is not deleted.
+        // The lock holds until the reference is committed. Until then a profile's settings can't be changed, and a team can't
+        // be deleted.
         let isProfile = readable != nil && target.logicalName == EntityDefinition.emailServerProfile.logicalName
         let isLocked = isProfile || readable != nil && target === EntityDefinition.team
         let rows = try connection.query(
@@ -100,8 +100,8 @@ extension PreparedWrite {
     /// Checks that the caller may write the e-mail that gets a file, and that its status allows that. Its row stays locked, so that it
     /// is not sent in between.
     ///
-    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for one that the caller may only
-    ///   read; `.objectDoesNotExist` for another.
+    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for one that the caller
+    ///   may only read; `.objectDoesNotExist` for another.
     func requireEmail(of input: ParsedValues, on connection: isolated PostgresConnection) throws {
         guard isAttachment, case .id(let email) = input.values["objectid"] else { return }
         var statement = StatementBuilder(organization, caller)
@@ -137,8 +137,8 @@ extension PreparedWrite {
         FieldsealError(.objectDoesNotExist, "\(attribute) refers to \(entity.withArticle) that does not exist.").about(attribute)
     }
 
-    /// Checks the parties of an e-mail. Each user and queue must be there for the caller, who must be able to read it, or own the queue.
-    /// Each address and name must be one. What the e-mail has already, stays: also words in the place of its sender.
+    /// Checks the parties of an e-mail. The caller must be able to read each user and queue, or own the queue. Each address and
+    /// name must be valid. Parties that the e-mail already has are accepted, even a sender without an address.
     ///
     /// - Parameter email: The e-mail whose parties are replaced; nil for a new one.
     func requireParties(of email: UUID? = nil, on connection: isolated PostgresConnection) throws {
@@ -158,7 +158,7 @@ extension PreparedWrite {
         }
     }
 
-    /// Those of the ids that are not of records which the caller may name as parties.
+    /// The ids of records that do not exist, or that the caller may not name as parties.
     private func absent(
         _ ids: Set<UUID>, of entity: EntityDefinition, on connection: isolated PostgresConnection
     ) throws -> Set<UUID> {

@@ -23,7 +23,7 @@ extension PreparedWrite {
         {
             return updated
         }
-        // A caller that may create none does not learn which ids exist.
+        // A caller that may not create records must not learn which ids exist.
         let mayCreate = id == nil || caller.depth(of: .create, on: entity) != .none
         guard condition == .none, entity.messages.contains(.create), mayCreate else {
             throw FieldsealError.noSuchRecord(entity, id?.text ?? "")
@@ -70,7 +70,8 @@ extension PreparedWrite {
         guard let row = rows.first else { return nil }
         for (index, item) in fixed.enumerated() where try !row.decode(index, as: Bool.self) { try refuse(item.attribute) }
         let changed = input.changeable()
-        // Nothing else was sent: the update would change the version alone. It may confirm whose credential a mailbox uses.
+        // Without other values the update would change only the version, so it is refused. It is not if it may confirm whose
+        // credential a mailbox uses.
         if changed.names.isEmpty, !parts.namesParties,
             changed.agreed.isEmpty || !DestinationChanges.isTouched(by: changed, isNew: false)
         {
@@ -119,7 +120,8 @@ extension PreparedWrite {
         var conditions = ["\(entity.idColumn) = $\(update.bind(.uuid(id)))"]
         let rule = try isEmail ? EmailWriteRule(update: input, caller.role) : nil
         if let rule { conditions.append(rule.condition) }
-        // Assigning a record to another owner needs its own privilege. A record that is written back names the owner that it has.
+        // Assigning a record to another owner needs a privilege of its own. A client that writes back a record names its
+        // present owner.
         let isAssigned = input.values["ownerid"] != nil
         if case .id(let owner) = input.values["ownerid"] {
             var rights: [String] = []
@@ -149,8 +151,8 @@ extension PreparedWrite {
             let needed: AccessRights = isAssignedAlone ? .assign : isAssigned ? [.assign, .write] : .write
             if condition != .none || depth != .organization {
                 try session.refuseReadable(entity, id, without: needed, on: connection)
-                // An upsert creates a record that does not exist. A caller that may create none does not
-                // learn which ids exist.
+                // An upsert creates a record that does not exist. A caller that may not create records must not learn which ids
+                // exist.
                 let mayCreate = condition == .none && caller.depth(of: .create, on: entity) != .none
                 if try mayCreate && !exists(id, on: connection) { return nil }
                 try refuseMissing(id, condition, depth, on: connection)

@@ -16,9 +16,9 @@ struct PreparedWrite: Sendable {
     private var isOwnID = false
     /// The alternate key under which a new record must be the only one.
     private var newKey: RecordKey?
-    /// The id of the message that has this write among its targets. All of its targets must be different records.
+    /// The id of the message that this write is part of. All targets of one message must be different records.
     private(set) var message: UUID?
-    /// The refusals of values that the caller may not write, and that are passed over where the record has the same ones.
+    /// The errors for values that the caller may not write. Such values are ignored if the record has the same ones.
     private(set) var withheld: [String: FieldsealError] = [:]
 
     private enum Action {
@@ -43,7 +43,8 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// Whether the write is judged by what it did to the settings that decide where credentials go, or holds a lock to its end.
+    /// Whether the write needs a transaction: its effect on where credentials go is checked at the end, or it holds a lock
+    /// until then.
     var needsTransaction: Bool {
         switch action {
         case .create(let input, _):
@@ -67,7 +68,8 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// The events of the passwords that the write sets. Clearing one has an event only if it was set, which the write does not know.
+    /// The events of the passwords that the write sets. Clearing a password has an event only if it was set, and the write does
+    /// not know that.
     func expectedEvents(of id: UUID, since date: Date) -> [ExpectedEvent] {
         let secrets: [String: String?]
         switch action {
@@ -152,7 +154,7 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// The members of the record itself. Those of other records go into `parts`.
+    /// The members of the record itself. Members of other records go into `parts`.
     private static func own(_ entity: EntityDefinition, _ members: [JSONValue.Member], _ parts: inout EmailParts)
         throws(FieldsealError)
         -> [JSONValue.Member]
@@ -178,7 +180,7 @@ struct PreparedWrite: Sendable {
         var depth = PrivilegeDepth.organization
         if role != .systemAdministrator || caller.impersonation != nil {
             let message: EntityDefinition.Message = purpose == .create ? .create : .update
-            // An existing record takes none of the attributes of new ones.
+            // Attributes that only a new record accepts are not written to an existing one, so they need no right.
             let names = purpose == .create ? input.names : input.names.subtracting(input.createOnly)
             for name in names.sorted() {
                 let own = caller.depth(of: message, writing: name, on: entity)
@@ -277,14 +279,15 @@ struct PreparedWrite: Sendable {
         return created
     }
 
-    /// The statement that names the caller to the audit, where a written row does not: it has no modifiedby, or is written again.
+    /// The statement that tells the caller's name to the audit, for rows that do not tell it: rows without `modifiedby`, and
+    /// rows that are written twice.
     ///
-    /// - Parameter others: The statements behind a new record's own.
+    /// - Parameter others: The statements that follow those of the new record itself.
     func naming(others: [SharedConnection.Statement] = []) -> [SharedConnection.Statement] {
         entity.isAudited && (entity["modifiedby"] == nil || !others.isEmpty) ? [session.callerSettings] : []
     }
 
-    /// The rows of a new record, its cells and their events, and the statements of what belongs to it.
+    /// The rows of a new record, its cells and their events, and the statements for other records that belong to it.
     private func inserts(
         _ input: ParsedValues,
         _ id: UUID,
@@ -305,7 +308,8 @@ struct PreparedWrite: Sendable {
         return (rows, others + parts.statements(of: id, in: organization, by: caller))
     }
 
-    /// - Parameter results: Of the record's INSERT, maybe with other records, and of the statements behind it.
+    /// - Parameter results: The results of the record's INSERT, which other records may share, and of the statements that
+    ///   follow it.
     private func outcome(_ results: [PostgresResult], _ id: UUID) throws -> WriteOutcome {
         guard let row = try results[0].first(where: { try $0.decode(1, as: UUID.self) == id }) else {
             throw FieldsealError(.unexpected, "The new record has no row.")

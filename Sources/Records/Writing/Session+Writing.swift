@@ -20,7 +20,7 @@ extension Session {
         try await write(writes.map { (by: self, write: $0) }, progress: progress)
     }
 
-    /// The same for several users. Each write has the rights of its own session.
+    /// Does several writes of several users in one transaction. Each write has the rights of its own session.
     package func write(_ writes: [(by: Session, write: RecordWrite)], progress: WriteProgress? = nil) async throws -> [WriteOutcome]
     {
         let prepared = try writes.enumerated().map { index, item in
@@ -85,7 +85,8 @@ extension Session {
                 outcomes = nil
                 attempts += 1
                 var changes = DestinationChanges()
-                // A record that is written twice has the same modifiedon each time, so the audit needs the caller's name from here.
+                // A record that is written twice has the same `modifiedon` each time, so the audit gets the caller's name from
+                // this statement.
                 _ = try run([callerSettings], on: connection)
                 if attempts > 1 { try lock(writes.map(\.trace), on: connection) }
                 var targets: Set<[UUID]> = []

@@ -27,7 +27,7 @@ extension DataAPI {
         for part in parts {
             guard try await run.add(part) else { break }
         }
-        // Long responses are put together beside the event loops.
+        // Assembling a long response would block the event loop, so another thread does it.
         let finished = run
         guard run.size.isLarge else { return isJSON ? finished.json() : finished.multipart() }
         return try await WorkBeside.run { isJSON ? finished.json() : finished.multipart() }
@@ -41,7 +41,7 @@ private struct BatchRun {
     let batch: APIRequest
     private var continuesOnError: Bool { batch.preferences.continuesOnError }
     private var answers: [(isSet: Bool, items: [(id: String?, answer: APIResponse)])] = []
-    /// The addresses of records that requests with an id created or named. Of several with one id, the newest counts.
+    /// The addresses of records that requests with an id created or named. If several requests have one id, the newest counts.
     private var addresses: [String: String] = [:]
     private(set) var size = BatchSize()
     /// The ids of requests, and the names of groups, that failed.
@@ -74,7 +74,8 @@ private struct BatchRun {
 
     /// One response for a whole change set that failed. Nothing was changed.
     private mutating func fail(_ items: [BatchItem], with answer: APIResponse) -> Bool {
-        // In JSON each response has the id of a request: that of the group's first. In multipart such a part has none.
+        // In JSON each response has the id of a request, so this one gets the id of the group's first request. In multipart it
+        // has none.
         answers.append((false, [(items.first?.group == nil ? nil : items.first?.id, answer)]))
         for id in items.compactMap(\.id) + items.compactMap(\.group) { forget(id) }
         return continuesOnError
@@ -90,7 +91,7 @@ private struct BatchRun {
 
     private mutating func answer(_ item: BatchItem) async -> APIResponse {
         do {
-            // Nothing is read on for a client that is gone.
+            // Skip further reads if the client has disconnected.
             if item.method == "GET", api.peer?.isGone ?? false { throw CancellationError() }
             let request = try request(item)
             guard request.path != "/$batch" else { throw FieldsealError(.badRequest, "A batch can't hold a batch.") }
@@ -125,7 +126,8 @@ private struct BatchRun {
         failed.remove(id)
     }
 
-    /// Forgets what an id refers to, because its newest request failed: the record is not there, or is not the one that the client means.
+    /// Forgets the address of an id, because its newest request failed. The record does not exist, or is not the one that the
+    /// client means.
     private mutating func forget(_ id: String) {
         addresses[id] = nil
         failed.insert(id)
@@ -133,7 +135,7 @@ private struct BatchRun {
 
     /// The address that an id refers to; nil for an id that no earlier request has.
     ///
-    /// - Throws: ``FieldsealError`` `.badRequest` for that of a request that failed.
+    /// - Throws: ``FieldsealError`` `.badRequest` for the id of a request that failed.
     private func address(of id: String) throws(FieldsealError) -> String? {
         guard !failed.contains(id) else {
             throw FieldsealError(.badRequest, "The batch refers to $\(id.prefix(50)), which failed. Nothing was done.")
@@ -144,7 +146,7 @@ private struct BatchRun {
     /// Whether no request so far has an id.
     private var knowsNoID: Bool { addresses.isEmpty && failed.isEmpty }
 
-    /// Runs a change set as one transaction, with the rights that the client has when it begins.
+    /// Runs a change set as one transaction, with the rights that the client has when the transaction begins.
     private mutating func changes(_ items: [BatchItem]) async throws -> [(id: String?, answer: APIResponse)] {
         let sessions = api.sessions
         return try await sessions.run(mayAssume: false, onBegin: { _ in }) { own in try await changes(items, by: own) }
@@ -166,7 +168,8 @@ private struct BatchRun {
             let writer = try await session(for: try user(of: request))
             let change = try await dataAPI(of: writer).change(request)
             if let id = item.id {
-                // Microsoft's sample client numbers the requests of each change set from 1.
+                // A Content-ID is unique within its change set only: Microsoft's sample client numbers the requests of each one
+                // from 1.
                 guard ids.insert(id).inserted else {
                     throw FieldsealError(.badRequest, "Two requests of the change set have the Content-ID \(id.prefix(50)).")
                 }
@@ -231,8 +234,8 @@ private struct BatchRun {
         }
     }
 
-    /// Percent-encodes `%` in a text that is not percent-encoded. Clients often write texts unencoded in batches. `+` stays: in a
-    /// query it is a space, as in a request by itself.
+    /// Percent-encodes `%` in a text that is not percent-encoded. Clients often write texts unencoded in batches. `+` stays,
+    /// because it is a space in any query.
     private static func encoded(_ text: String) -> String {
         text.removingPercentEncoding == nil ? text.replacing("%", with: "%25") : text
     }

@@ -9,7 +9,7 @@ struct BatchSize {
     /// How many bytes all responses have at most.
     static let byteLimit = 128 << 20
 
-    /// Bytes from which responses take long to put together.
+    /// From this number of bytes on, another thread assembles the batch's response.
     private static let largeLength = 256 << 10
 
     var isLarge: Bool { bytes > Self.largeLength }

@@ -98,7 +98,7 @@ extension DataAPI {
         return try creation(of: relationship.referencing, members + [.init(bind, .string(parent))], request)
     }
 
-    /// Replaces the parties of an e-mail, as Dataverse does with this collection alone.
+    /// Replaces the parties of an e-mail. As in Dataverse, no other collection can be replaced.
     func replacement(of navigation: ODataPath.Navigation, _ request: APIRequest) throws -> Change {
         try request.requireNoOptions()
         let members = try request.members().filter { $0.name != "@odata.context" }
@@ -130,7 +130,7 @@ extension DataAPI {
         _ request: APIRequest
     ) throws -> RecordWrite {
         let value: JSONValue
-        // A value that is sent as it was read says so.
+        // A client that sends a value as it read it sends `@odata.context` too.
         var context: [JSONValue.Member] = []
         if [.put, .patch, .delete].contains(request.method) { try ParsedValues.requireWritable(attribute) }
         switch request.method {
@@ -237,7 +237,7 @@ extension ODataPath.Navigation {
     /// Whether a `POST` creates a record here.
     var isCreation: Bool { isWholeCollection && relationship.referencing.has(.create) }
 
-    /// Whether it is all parties of an e-mail, which a `PUT` replaces.
+    /// Whether the path names all parties of an e-mail, which a `PUT` replaces.
     var isPartyList: Bool {
         isWholeCollection && entity === EntityDefinition.email && relationship.referencing === EntityDefinition.activityParty
     }

@@ -41,7 +41,7 @@ enum MultipartBatch {
         return nil
     }
 
-    /// The bytes between delimiter lines. What is before the first and after the last is ignored.
+    /// The bytes between delimiter lines. Bytes before the first and after the last delimiter are ignored.
     private static func split(_ bytes: ArraySlice<UInt8>, _ boundary: String) throws(FieldsealError) -> [ArraySlice<UInt8>] {
         let delimiter = Array("--\(boundary)".utf8)
         let closing = delimiter + Array("--".utf8)
@@ -50,7 +50,7 @@ enum MultipartBatch {
         var index = bytes.startIndex
         while index < bytes.endIndex {
             let lineEnd = bytes[index...].firstIndex(of: lf) ?? bytes.endIndex
-            // Few lines begin like a delimiter, and only those are looked at.
+            // Few lines begin like a delimiter, and only these are compared.
             guard bytes[index] == UInt8(ascii: "-"), bytes[index..<lineEnd].starts(with: delimiter) else {
                 index = lineEnd + 1
                 continue
@@ -103,7 +103,7 @@ enum MultipartBatch {
         }
         let lineEnd = rest.firstIndex(of: lf) ?? rest.endIndex
         let line = String(decoding: rest[rest.startIndex..<lineEnd], as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
-        // URLs may contain spaces here, so only the first and the last one separate.
+        // URLs may contain spaces here, so only the first and the last space separate.
         guard let first = line.firstIndex(of: " "), let last = line.lastIndex(of: " "), first < last,
             line[line.index(after: last)...].hasPrefix("HTTP/")
         else { throw FieldsealError(.badRequest, "A part of the batch has no request line such as GET mailboxes HTTP/1.1.") }

@@ -17,7 +17,7 @@ extension WebAPI {
 }
 
 extension ODataPath {
-    /// The methods that the address takes, for callers with any rights; nil where there is nothing.
+    /// The methods that the address accepts, regardless of the caller's rights; nil for an address that does not exist.
     var allowedMethods: [HTTPRequest.Method]? {
         let read: [HTTPRequest.Method] = [.get, .head]
         switch self {

@@ -9,7 +9,7 @@ import Tenancy
 /// The data API for one caller: every request below `/{organization}/api/data/v9.x`, alone or in a batch.
 struct DataAPI: Sendable {
     var session: Session
-    /// Begins a session for each part of a batch. A right that is taken away meanwhile is missing from the next part on.
+    /// Begins a session for each part of a batch. So a right that is revoked during the batch is missing from the next part on.
     let sessions: ClientSessions
     /// The user in whose name the client makes this request; nil for its own.
     let user: ImpersonatedUser?
@@ -21,17 +21,17 @@ struct DataAPI: Sendable {
     let mail: MailService
     /// The client that waits for the response; nil if no client can disconnect.
     var peer: Peer?
-    /// Removes a waiting request from the limits; nil for a part of a batch.
+    /// Stops counting the request toward the limits while it waits; nil for a part of a batch.
     var pause: RequestPause?
     /// Counts the response.
     var unread: UnreadResponses.Share?
 
-    /// Whether a request only reads or writes records. Then its session may reuse what an earlier one read, because PostgreSQL
-    /// checks it along with the records.
+    /// Whether a request only reads or writes records. Then its session may reuse what an earlier session read: PostgreSQL
+    /// checks in the same transaction that it still holds.
     static func mayAssume(_ path: ODataPath) -> Bool {
         switch path {
         case .entitySet, .entity: true
-        // A router's messages check it themselves first.
+        // The operations of routers check first that it still holds.
         case .operation(let name, _): name.hasPrefix("fieldseal.") && !keyControlNames.contains(name)
         default: false
         }
@@ -46,13 +46,13 @@ struct DataAPI: Sendable {
         return try await answer(request, at: ODataPath(Substring(request.path)))
     }
 
-    /// The same for a parsed path. A long read is cancelled when its client disconnects; a write is not.
+    /// Responds to a request with a parsed path. A long read is cancelled when its client disconnects; a write is not.
     func answer(_ request: APIRequest, at path: ODataPath) async throws -> APIResponse {
         guard let peer, request.method == .get, Self.mayTakeLong(request, path) else { return try await run(request, at: path) }
         return try await peer.cancellingOnHangUp { try await run(request, at: path) }
     }
 
-    /// Whether a read is more than a lookup.
+    /// Whether a read may take long: every read but that of one record without expanded ones.
     private static func mayTakeLong(_ request: APIRequest, _ path: ODataPath) -> Bool {
         switch path {
         case .entitySet, .count, .references, .boundFunction, .navigation, .association, .operation, .definitions: true
@@ -105,7 +105,7 @@ struct DataAPI: Sendable {
         return try answer()
     }
 
-    /// The same for an answer that takes long to make.
+    /// Responds to a GET on a separate thread, for responses that take long to make.
     private func getBeside(_ request: APIRequest, _ answer: @escaping @Sendable () throws -> APIResponse) async throws
         -> APIResponse
     {
@@ -154,7 +154,8 @@ extension ODataPath {
         }
     }
 
-    /// Refuses an address that names nothing, before its options are looked at. A name without an entity set is that of an operation.
+    /// Refuses a path that names nothing, before its options are checked. A name that is no entity set is parsed as an
+    /// operation.
     func requireKnown() throws(FieldsealError) {
         switch self {
         case .operation(let name, _), .boundFunction(_, _, let name, _):
@@ -174,7 +175,7 @@ extension ODataPath {
 }
 
 extension APIRequest {
-    /// Refuses every query option but those without an effect. Functions accept `$format` too.
+    /// Refuses all query options, except those without an effect. Functions accept `$format` too.
     func requireNoOptions() throws(FieldsealError) {
         guard query != nil else { return }
         try QueryOptions.check(try ODataQuery.options(query).filter { $0.name != "$format" || method != .get }, for: .none)

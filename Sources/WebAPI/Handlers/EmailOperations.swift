@@ -22,7 +22,8 @@ extension DataAPI {
             guard let id = body[name]?.string.flatMap(UUID.init(text:)) else { throw FieldsealError.misfit(name, "an id") }
             return id
         }
-        // A caller that may not send a message learns that first. A complete ReleaseCredential is checked where refusals are recorded.
+        // A caller without the right to this operation is refused before the body is checked. For a complete ReleaseCredential
+        // the right is checked later, where refusals are recorded.
         let isWhole = (try? id("MailboxId")) != nil && body["Direction"]?.string.flatMap(MailDirection.init) != nil
         if name == "DeliverIncomingEmails" {
             _ = try delivery
@@ -204,7 +205,8 @@ extension DataAPI {
         return answer(id, verdict)
     }
 
-    /// The members without the original's parameters that say what is done anyway: each e-mail is checked before it becomes a record.
+    /// The members without two parameters of Dataverse's message. They can only ask for what is always done: each e-mail is
+    /// checked before it becomes a record.
     private static func original(of message: String, _ members: [JSONValue.Member]) throws(FieldsealError) -> [JSONValue.Member] {
         guard message == "DeliverIncomingEmail" else { return members }
         var others: [JSONValue.Member] = []
@@ -243,7 +245,8 @@ extension DataAPI {
     func sending(_ id: UUID, _ request: APIRequest) throws -> Change {
         let body = JSONValue.object(try request.members())
         try Self.require(["IssueSend", "TrackingToken"], in: body, of: "SendEmail")
-        // A Boolean that the SDK's request leaves unset is false, and what is sent can't be taken back: it is never assumed.
+        // `IssueSend` has no default. An SDK sends false if its caller did not set it, and an e-mail that was sent can't be
+        // recalled.
         guard case .bool(let issue)? = body["IssueSend"] else {
             throw FieldsealError.misfit("IssueSend", "true or false")
         }
@@ -259,7 +262,7 @@ extension DataAPI {
 }
 
 extension APIResponse {
-    /// A message between the service and its routers.
+    /// A response to a router. It is never cached.
     fileprivate static func message(_ value: some Encodable) throws -> APIResponse {
         .json(Array(try RouterCoding.encoder.encode(value)), headers: [.cacheControl: "no-store"])
     }

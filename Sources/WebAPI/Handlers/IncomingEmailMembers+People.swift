@@ -5,13 +5,13 @@ import Records
 
 // The people of an e-mail, and the e-mails that it answers.
 extension IncomingEmailMembers {
-    /// The addresses, or Message-IDs, of an array.
+    /// How many addresses, or Message-IDs, an array has at most.
     private static let textLimit = 10_000
-    /// The ids of References that are kept: the newest.
+    /// How many ids of References are kept: the newest ones.
     private static let idLimit = 100
-    /// The UTF-16 units of a Message-ID that a record keeps.
+    /// The longest Message-ID in a record, in UTF-16 units.
     private static let idUnits = 320
-    /// The UTF-16 units of a name that a record keeps.
+    /// The longest name in a record, in UTF-16 units.
     private static let nameUnits = 400
 
     private static let addressForm = "addresses with ; between them"
@@ -40,7 +40,7 @@ extension IncomingEmailMembers {
         }
     }
 
-    /// Gives people the names that a router read beside their addresses. A client writes them there.
+    /// Sets the names that a router sends for the addresses. A client writes names into the addresses' own texts.
     private func setNames(in email: inout IncomingEmail) throws(FieldsealError) {
         func set(_ member: String, _ people: inout [Person]) throws(FieldsealError) {
             switch body[member] {
@@ -59,7 +59,7 @@ extension IncomingEmailMembers {
         (email.to, email.cc, email.bcc) = (email.to.map(named), email.cc.map(named), email.bcc.map(named))
     }
 
-    /// The names by addresses, as routers of before have them.
+    /// The names by addresses, as older routers send them.
     private func namesByAddress() throws(FieldsealError) -> [String: String] {
         let form = "an object with a name for each address"
         switch body["Names"] {
@@ -76,7 +76,7 @@ extension IncomingEmailMembers {
         }
     }
 
-    /// The people of a member, with the names beside their addresses. A router has read them already, unless it gives one text.
+    /// The people of a member, with their names. A router sends an array of parsed addresses; a single text is parsed here.
     private func list(_ name: String) throws(FieldsealError) -> [Person] {
         let texts = try texts(name, Self.addressForm)
         guard author == .client || body[name]?.string != nil else { return texts.map { Person($0) } }
@@ -91,7 +91,7 @@ extension IncomingEmailMembers {
         return people
     }
 
-    /// One address with its name, or words in its place.
+    /// One address with its name, or a text without an address, such as `Mail Delivery Subsystem`.
     private func sender(_ text: String) throws(FieldsealError) -> Person {
         let people = EmailAddressRule.list(text)?.map { Person($0.address, $0.name) }
         if let people, people.count == 1 {
@@ -105,7 +105,7 @@ extension IncomingEmailMembers {
         return Person(String(text.trimmed))
     }
 
-    /// Refuses addresses and names that read as others, and names that a record would have to cut.
+    /// Refuses addresses and names that look like others when displayed, and names that are too long for a record.
     private func require(_ people: [Person], of member: String) throws(FieldsealError) {
         for person in people {
             guard EmailAddressRule.isUsable(person.address), !(person.name?.changesDirection ?? false) else {
@@ -141,7 +141,8 @@ extension IncomingEmailMembers {
         email.messageID = try messageID()
         email.references = try ids("References")
         email.inReplyTo = try ids("InReplyTo")
-        // The last of References is the nearest. A router has put both in order.
+        // The last id of References is that of the nearest e-mail, so it comes first. A router has merged both lists in this
+        // order already.
         for id in email.references.reversed() where author == .client && !email.inReplyTo.contains(id) {
             email.inReplyTo.append(id)
         }
@@ -158,7 +159,7 @@ extension IncomingEmailMembers {
         return list.ids.first ?? ""
     }
 
-    /// The Message-ID as versions before kept it: bare, if it has no `@`.
+    /// The Message-ID as earlier versions stored it: without brackets if it has no `@`.
     func earlierMessageID() throws(FieldsealError) -> String {
         let id = String(try text("MessageId")?.trimmed ?? "")
         return id.hasPrefix("<") || !id.contains("@") ? id : "<\(id)>"

@@ -4,8 +4,8 @@ import JSON
 import Model
 import Records
 
-/// Reads an e-mail from the members of `CheckIncomingEmail`, `DeliverIncomingEmail` and `fieldseal.DeliverIncomingEmails`. A member
-/// that is unknown or of another type is refused: nothing of an e-mail is left out without a word.
+/// Reads an e-mail from the members of `CheckIncomingEmail`, `DeliverIncomingEmail` and `fieldseal.DeliverIncomingEmails`. A
+/// member that is unknown or of another type is refused, so that no part of an e-mail is lost unnoticed.
 struct IncomingEmailMembers {
     let body: JSONValue
     let author: Author
@@ -14,20 +14,20 @@ struct IncomingEmailMembers {
         "Attachments", "Bcc", "Body", "BodyType", "Cc", "Digest", "From", "HostId", "Importance", "InReplyTo", "MailboxId",
         "MessageId", "ReceivedOn", "References", "ReplyTo", "Subject", "SubmittedBy", "To",
     ]
-    /// What a router alone says of an e-mail.
+    /// Members that only routers may send.
     private static let ofRouters: Set<String> = [
         "BodyIsCut", "CcNames", "FromName", "Names", "OmittedAttachments", "ToNames",
     ]
-    /// The members of an attachment, as the attributes of `activitymimeattachment` are called, without regard to case. Each has the
-    /// UTF-16 units that a record keeps.
+    /// The members of an attachment: the attributes of `activitymimeattachment`, in any case. The number is the length of the
+    /// longest text that a record stores, in UTF-16 units.
     private static let attachmentMembers = [
         "filename": 255, "mimetype": 256, "body": Int.max, "subject": 2_000, "attachmentcontentinfo": 300,
     ]
-    /// Those of an attachment that a router gives.
+    /// The members of an attachment that a router sends.
     private static let attachmentMembersOfRouters = [
         "filename": 255, "mimetype": 256, "body": Int.max, "note": 2_000, "contentid": 300,
     ]
-    /// Who wrote the e-mail. A router has the date of the message, which may be any text.
+    /// Who sends the e-mail to the service. A router sends the date as the message has it, and that may be any text.
     enum Author {
         case client, router
     }
@@ -68,7 +68,8 @@ struct IncomingEmailMembers {
 
     // MARK: Members
 
-    /// - Parameter limit: The UTF-16 units that a record keeps. A router's text is cut, since it delivers the header beside the record.
+    /// - Parameter limit: The length of the longest text that a record stores, in UTF-16 units. A router's text is cut later,
+    ///   because the router also sends the header itself.
     func text(_ name: String, limit: Int = .max) throws(FieldsealError) -> String? {
         switch body[name] {
         case .string(let text)?:
@@ -80,7 +81,7 @@ struct IncomingEmailMembers {
         }
     }
 
-    /// Refuses what a record would have to cut of a client's text.
+    /// Refuses a client's text that is too long for a record. A router's text is cut instead.
     func requireFit(_ text: String, of name: String, _ limit: Int) throws(FieldsealError) {
         guard author == .router || text.utf16.count <= limit else {
             throw FieldsealError(
@@ -88,7 +89,7 @@ struct IncomingEmailMembers {
         }
     }
 
-    /// Refuses a character of a client's text that PostgreSQL's texts can't contain, as every write does.
+    /// Refuses U+0000 in a client's text, because PostgreSQL's texts can't contain it.
     func requireCharacters(_ text: String, of name: String) throws(FieldsealError) {
         guard author == .router || !text.utf8.contains(0) else {
             throw FieldsealError(.invalidArgument, "\(name) can't hold the character U+0000.")

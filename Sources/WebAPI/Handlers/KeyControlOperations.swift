@@ -6,7 +6,8 @@ import Tenancy
 
 // The rules for the use of the key, and the approvals of a second System Administrator. They are additions to Dataverse.
 extension DataAPI {
-    /// For these operations the caller's roles are read again, because they do not check what an earlier session read.
+    /// Operations for which the caller's roles are always read anew. They do not check whether what an earlier session read
+    /// still holds.
     static let keyControlNames: Set = [
         "fieldseal.RetrieveKeyControl", "fieldseal.RetrieveApprovals", "fieldseal.SetKeyControl", "fieldseal.ApproveRequest",
         "fieldseal.RefuseRequest",

@@ -2,10 +2,10 @@
 struct MessageIDList {
     /// The ids in order, in angle brackets.
     private(set) var ids: [String] = []
-    /// Whether the text has nothing but ids.
+    /// Whether the text is nothing but ids.
     private(set) var isExact = true
 
-    /// An id, and whether brackets stood around it, or one of them.
+    /// An id, and whether it had an opening or a closing bracket.
     private var found: [(id: String, hasBracket: Bool)] = []
     private var words: [String] = []
     private var word = ""
@@ -35,7 +35,7 @@ struct MessageIDList {
         finish()
     }
 
-    /// What stands in brackets. White space in an id is no part of it (RFC 5322 section 4.5.4).
+    /// Reads what is in brackets. White space there is not a part of the id (RFC 5322 section 4.5.4).
     private mutating func take(_ inner: Substring.UnicodeScalarView) {
         for scalar in inner {
             if scalar.properties.isWhitespace { isExact = false } else { word.unicodeScalars.append(scalar) }
@@ -51,7 +51,8 @@ struct MessageIDList {
         if hasBracket || word.contains("@") { found.append(("<\(word)>", hasBracket)) } else { words.append(word) }
     }
 
-    /// Beside ids in brackets, a bare word of a sentence is none, though it be an address. A single word is one without an `@` too.
+    /// If a text has ids in brackets and other words, no bare word is an id, even if it has an `@`. If a text is one word, it
+    /// is an id even without an `@`.
     private mutating func finish() {
         if found.isEmpty, words.count == 1 { (found, words) = ([("<\(words[0])>", false)], []) }
         let hasSentence = !words.isEmpty && found.contains(where: \.hasBracket)

@@ -84,7 +84,7 @@ extension DataAPI {
         throw Self.refusal(of: next, in: value)
     }
 
-    /// The refusal of a segment behind metadata. Members of metadata have no address here.
+    /// The refusal of a path segment after metadata. Members of metadata have no address here.
     private static func refusal(of next: ODataPath.Segment, in value: JSONValue?) -> FieldsealError {
         guard case .object(let members)? = value, members.contains(where: { $0.name == next.name }) else {
             return ODataPath.unknown(next.name)

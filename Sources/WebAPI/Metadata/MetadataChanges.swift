@@ -60,7 +60,7 @@ private struct EntityMetadataQuery {
         self.query = query
     }
 
-    /// Refuses what a query of labels has not. There are labels of one language, which are always given.
+    /// Refuses unknown members of a label query. Labels exist in one language, and are always returned.
     private static func check(labels: JSONValue?) throws(FieldsealError) {
         guard case .object(let members)? = labels else { return }
         let known = ["FilterLanguages", "MissingLabelBehavior"]
@@ -74,7 +74,7 @@ private struct EntityMetadataQuery {
         let value = MetadataJSON.entity(entity)
         let names = MetadataView.requestedNames(query["Properties"])
         guard try MetadataView.matches(value, query["Criteria"]),
-            // A client learns of each part whether it changed.
+            // Clients read `HasChanged` of each part.
             case .object(var kept) = MetadataView.selected(value, names?.union(["HasChanged"]))
         else { return nil }
         if gives("Attributes", by: "AttributeQuery") {
@@ -93,8 +93,8 @@ private struct EntityMetadataQuery {
         return .object(kept)
     }
 
-    /// Whether a part is given: where `Properties` names it or asks for all, and where the part has a query of its own. Without
-    /// `Properties` attributes are given.
+    /// Whether the response has a part: if `Properties` names it or asks for all, or if the query has a query for it. Without
+    /// `Properties`, the response has the attributes.
     private func gives(_ part: String, by name: String) -> Bool {
         if let own = query[name], own != .null { return true }
         guard let properties = query["Properties"], properties != .null else { return part == "Attributes" }

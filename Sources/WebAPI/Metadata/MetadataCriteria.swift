@@ -6,7 +6,8 @@ import Records
 extension MetadataView {
     /// Whether a value matches criteria: `Conditions` and `Filters` joined by `FilterOperator`.
     ///
-    /// All of them are read, also where one decides: a condition that can't hold is refused wherever it stands.
+    /// Each condition is evaluated, even after the result is certain. So a condition that can't hold is refused at any
+    /// position.
     static func matches(_ value: JSONValue, _ criteria: JSONValue?) throws(FieldsealError) -> Bool {
         guard let criteria, criteria != .null else { return true }
         guard case .object = criteria else { throw misfit("Criteria of a metadata query is an object with Conditions.") }
@@ -72,7 +73,7 @@ private struct MetadataOperand {
         wanted = try TypedValue.value(value, comparedWith: name)
     }
 
-    /// The value, for comparing it with one of the member.
+    /// The value to compare with the member's own value.
     ///
     /// - Throws: ``FieldsealError`` for a value that the member never has.
     func value(comparableWith own: JSONValue) throws(FieldsealError) -> JSONValue {
@@ -88,7 +89,7 @@ private struct MetadataOperand {
         return values
     }
 
-    /// Compares numbers; there is no order of other values, and no order with none.
+    /// Compares numbers. A missing number has no order, so the result is false. Other values are refused.
     func order(of own: JSONValue, _ isOrdered: (Int64, Int64) -> Bool) throws(FieldsealError) -> Bool {
         guard case .integer(let right) = wanted, own == .null || MetadataMembers.kind(of: own) == "number" else {
             throw FieldsealError(

@@ -3,7 +3,7 @@ import Model
 
 /// The service's metadata in CSDL XML (OData CSDL 4.0).
 enum MetadataDocument {
-    /// It is the same for all organizations, and is made once.
+    /// The document is the same for all organizations, and is made once.
     static let xml: String = {
         var xml = """
             <?xml version="1.0" encoding="UTF-8"?>
@@ -26,7 +26,8 @@ enum MetadataDocument {
         return xml + "</Schema>\n</edmx:DataServices></edmx:Edmx>\n"
     }()
 
-    /// The type of what can own records: users and teams. It has their key and the collections of what they own.
+    /// The base type of users and teams, which can own records. It declares their key and the collections of the records that
+    /// they own.
     private static var principal: String {
         var xml = "<EntityType Name=\"principal\" BaseType=\"mscrm.crmbaseentity\" Abstract=\"true\">\n" + key("ownerid")
         if let id = EntityDefinition.systemUser["ownerid"] { xml += property(id, of: .systemUser) }
@@ -144,6 +145,6 @@ extension AttributeType {
         }
     }
 
-    /// Whether the other end may be of several entities.
+    /// Whether a lookup may refer to several entities.
     var isPolymorphicOrOwner: Bool { targets.count > 1 }
 }

@@ -6,7 +6,7 @@ import Tenancy
 
 // Members of metadata that clients use without checking that they exist. What this service does not have is false, null or empty.
 extension MetadataJSON {
-    /// The members of `EntityMetadata` beside the entity's names.
+    /// The members of `EntityMetadata` other than the entity's names.
     static func members(of entity: EntityDefinition) -> [JSONValue.Member] {
         let noes = [
             "AutoCreateAccessTeams", "AutoRouteToOwnerQueue", "CanTriggerWorkflow", "ChangeTrackingEnabled",
@@ -57,7 +57,7 @@ extension MetadataJSON {
         return members
     }
 
-    /// Dataverse's numbers of these tables.
+    /// Dataverse's object type codes of these tables.
     private static let typeCodes: [String: Int64] = [
         "systemuser": 8, "team": 9, "businessunit": 10, "systemuserroles": 15, "teammembership": 23, "teamroles": 40,
         "activityparty": 135, "usersettings": 150, "activitymimeattachment": 1_001,
@@ -84,7 +84,7 @@ extension MetadataJSON {
         }
     }
 
-    /// The members of `AttributeMetadata` beside the attribute's names and type.
+    /// The members of `AttributeMetadata` other than the attribute's names and type.
     static func members(of attribute: AttributeDefinition, in entity: EntityDefinition) -> [JSONValue.Member] {
         let noes = ["CanBeSecuredForCreate", "CanBeSecuredForRead", "CanBeSecuredForUpdate", "IsDataSourceSecret"]
         let nulls = [

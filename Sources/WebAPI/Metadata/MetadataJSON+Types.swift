@@ -1,7 +1,8 @@
 import JSON
 import Model
 
-// The metadata of one type of attribute beside that of all attributes. What this service does not have is null.
+// The members of attribute metadata that only some types of attributes have. Members for what this service does not have are
+// null.
 extension MetadataJSON {
     static func typeMembers(of attribute: AttributeDefinition) -> [JSONValue.Member] {
         let type = attribute.type

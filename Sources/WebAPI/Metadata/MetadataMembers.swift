@@ -39,7 +39,7 @@ enum MetadataMembers {
 
     /// Refuses impossible comparisons of a member: with an unknown name of its enumeration, or with a value of another type.
     ///
-    /// - Parameter known: Those of the metadata that is filtered.
+    /// - Parameter known: The kinds of values that the members of the filtered metadata have.
     static func check(_ column: RecordQuery.Column, _ literal: Literal, in known: inout MetadataKinds) throws(FieldsealError) {
         if case .text(let text) = literal { try requireKnown(text, of: column.name) }
         let kinds = try known.kinds(of: column)
@@ -50,7 +50,7 @@ enum MetadataMembers {
         )
     }
 
-    /// Refuses a text that an enumeration does not have.
+    /// Refuses a text that is not a value of the member's enumeration.
     static func requireKnown(_ text: String, of member: String) throws(FieldsealError) {
         guard let known = enumerations[member], !known.contains(text) else { return }
         throw FieldsealError(.queryDoesNotFit, "\(member) is never '\(text.prefix(50))'.")
@@ -99,13 +99,13 @@ enum MetadataMembers {
         for filter in filters { try check(criteria: filter, of: known) }
     }
 
-    /// Members that are other metadata, and no value.
+    /// Members that hold other metadata, not a value.
     static let related: Set<String> = [
         "Attributes", "Keys", "OneToManyRelationships", "ManyToOneRelationships", "ManyToManyRelationships", "OptionSet",
         "GlobalOptionSet",
     ]
 
-    /// Refuses a condition on other metadata, which can't hold.
+    /// Refuses a condition on a member that holds other metadata, because the condition could never be true.
     private static func requireValue(_ name: String?) throws(FieldsealError) {
         guard let name, related.contains(name) else { return }
         throw FieldsealError(

@@ -201,7 +201,7 @@ enum MetadataOperations {
         "CreateMultipleResponse": [("Ids", "Collection(Edm.Guid)")],
     ]
 
-    /// Operations with members that no type describes: they have several forms, or are records.
+    /// Open types. Some of their members are not declared: they have several forms, or are those of records.
     private static let openTypes: KeyValuePairs<String, [Field]> = [
         "PrincipalAccess": [("AccessMask", text)], "QueryExpression": [("EntityName", text)], "EntityQueryExpression": [],
         "ComplexEntityMetadata": [("LogicalName", text)],
@@ -209,7 +209,7 @@ enum MetadataOperations {
 
     // MARK: Writing it
 
-    /// Whether an operation is an action, by its name as addresses have it; nil for one that is not there.
+    /// Whether an operation is an action, by its name in addresses; nil for an unknown operation.
     static func isAction(_ name: String) -> Bool? {
         let local = name.hasPrefix("fieldseal.") ? String(name.dropFirst("fieldseal.".count)) : name
         let namespace: Namespace = name.hasPrefix("fieldseal.") ? .fieldseal : .dataverse
@@ -247,7 +247,7 @@ enum MetadataOperations {
         return "Type=\"\(name)\"\(isOptional ? "" : " Nullable=\"false\"")\(scale)"
     }
 
-    /// Every function and action. Those for many records occur once for each entity.
+    /// Every function and action. Operations for many records occur once for each entity.
     static func declarations(in namespace: Namespace) -> String {
         var xml = operations(in: namespace).map { declaration($0) }.joined()
         guard namespace == .dataverse else { return xml }
@@ -280,7 +280,7 @@ enum MetadataOperations {
         return xml + "</\(kind)>\n"
     }
 
-    /// Operations that are called by their unqualified names. Those of a router need the namespace.
+    /// Operations that are called by their unqualified names. A router's operations need the namespace.
     static var imports: String {
         operations(in: .dataverse).filter { $0.binding == nil }.map { operation in
             let kind = operation.isAction ? "Action" : "Function"

@@ -107,7 +107,7 @@ struct MetadataView {
         try Self.check(filter, of: &kinds)
     }
 
-    /// Refuses operators that metadata does not have, also in a part of the condition that decides nothing.
+    /// Refuses operators that metadata does not support, even in a part of the condition that does not decide the result.
     private static func requireSupported(_ filter: Filter) throws(FieldsealError) {
         switch filter {
         case .constant, .isNull, .isIn, .compare(_, .equal, _), .compare(_, .notEqual, _): return

@@ -28,7 +28,7 @@ enum MediaTypes {
         return best.metadata
     }
 
-    /// - Throws: ``UnsupportedForm`` if `Accept` does not allow the XML in UTF-8 that `$metadata` is.
+    /// - Throws: ``UnsupportedForm`` if `Accept` does not allow XML in UTF-8, the form of `$metadata`.
     static func requireXML(_ accepting: String?) throws {
         guard let accepting, !accepting.isEmpty else { return }
         let isAccepted = accepting.split(separator: ",").contains { range in

@@ -2,7 +2,7 @@ import Foundation
 import Model
 import Records
 
-/// A parsed path below `/{organization}/api/data/v9.x` (OData 4.0 Part 2, section 4). Only names are resolved.
+/// A parsed path below `/{organization}/api/data/v9.x` (OData 4.0 Part 2, section 4). Whether its records exist is not checked.
 enum ODataPath: Sendable {
     case serviceRoot
     case metadata
@@ -10,7 +10,7 @@ enum ODataPath: Sendable {
     case batch
     case entitySet(EntityDefinition)
     case count(EntityDefinition)
-    /// The addresses of a collection's records: `$ref` behind it.
+    /// The addresses of a collection's records: the collection followed by `$ref`.
     case references(EntityDefinition)
     /// An action bound to a collection, without the namespace.
     case collectionAction(EntityDefinition, String)
@@ -41,10 +41,10 @@ enum ODataPath: Sendable {
         /// Whether `$ref` follows. Then the path names the link, not the record.
         let isReference: Bool
         let isCount: Bool
-        /// A member of the collection.
+        /// The member of the collection that the path names; nil for the whole collection.
         let member: RecordKey?
 
-        /// The refusal of a further step behind a single-valued property.
+        /// The refusal of a further step after a single-valued property.
         func refusal(ofStep segment: String) -> FieldsealError {
             let target = relationship.referenced
             guard
@@ -67,7 +67,7 @@ enum ODataPath: Sendable {
         /// Whether `$ref` follows. Then the path names the links, not the records.
         let isReference: Bool
         let isCount: Bool
-        /// A member of the collection.
+        /// The member of the collection that the path names; nil for the whole collection.
         let member: RecordKey?
     }
 
@@ -167,7 +167,7 @@ enum ODataPath: Sendable {
                 key: key, association: association, isReference: suffix == "$ref", isCount: suffix == "$count", member: member))
     }
 
-    /// A member of a collection is addressed as a link alone.
+    /// Refuses a path to a member of a collection without `$ref`. Such a path can name the link only.
     private static func requireReference(_ suffix: String?, _ property: String, _ entity: EntityDefinition) throws(FieldsealError) {
         guard suffix != "$ref" else { return }
         throw FieldsealError(

@@ -20,7 +20,7 @@ struct ODataQuery: Sendable {
     /// - Parameters:
     ///   - text: The URL's query, percent-encoded. `+` is a space, as in forms.
     ///   - entity: The entity of the options.
-    ///   - kind: The kind of request, which decides about the allowed options.
+    ///   - kind: The kind of request, which determines the allowed options.
     /// - Throws: ``FieldsealError`` naming the option.
     init(_ text: String?, for entity: EntityDefinition, _ kind: QueryOptions.Kind) throws(FieldsealError) {
         let options = try Self.options(text)
@@ -36,7 +36,7 @@ struct ODataQuery: Sendable {
         for (name, value) in options { try read(name, value, aliases) }
     }
 
-    /// Refuses an option that stands twice: one of its values would be lost.
+    /// Refuses an option that occurs twice, because one of its values would be lost.
     static func requireEachOnce(_ options: [(name: String, value: String)]) throws(FieldsealError) {
         var names: Set<String> = []
         for (name, _) in options where !names.insert(name).inserted {
@@ -44,7 +44,7 @@ struct ODataQuery: Sendable {
         }
     }
 
-    /// A cache of parsed options of requests for one record. Clients repeat a few different ones.
+    /// Parses the options of a request for one record. The results are cached, because clients repeat a few different texts.
     static func ofRecord(_ text: String?, of entity: EntityDefinition) throws(FieldsealError) -> ODataQuery {
         guard let text, text.utf8.count <= 512 else { return try ODataQuery(text, for: entity, .record) }
         return try known.value(of: [entity.logicalName, text]) { () throws(FieldsealError) in
@@ -79,7 +79,7 @@ struct ODataQuery: Sendable {
         }
     }
 
-    /// The query with the size of its pages. A page that is asked for by its number begins after the pages before it.
+    /// The query with the size of its pages. If the client asked for a page by its number, the query skips the pages before it.
     func paged(_ query: RecordQuery, size: Int) -> RecordQuery {
         var query = query
         query.pageSize = size

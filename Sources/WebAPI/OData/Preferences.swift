@@ -37,7 +37,7 @@ struct Preferences: Sendable {
             let pair = (Self.split(part, at: ";").first ?? "").split(separator: "=", maxSplits: 1)
             let name = pair.first.map { $0.trimmed.lowercased() } ?? ""
             let value = pair.count > 1 ? pair[1].filter { $0 != "\"" && $0 != " " } : ""
-            // Of two, the first one is used (RFC 7240 section 2).
+            // If a preference occurs twice, the first one is used (RFC 7240 section 2).
             guard seen.insert(name.hasPrefix("odata.") ? String(name.dropFirst(6)) : name).inserted else { continue }
             read(name, value)
         }
@@ -80,7 +80,8 @@ struct Preferences: Sendable {
         }
     }
 
-    /// Whether an annotation is requested. The most specific pattern decides, and of two equal ones the one that excludes.
+    /// Whether an annotation is requested. The most specific pattern decides. Of two equal patterns, the one that excludes
+    /// decides.
     func wants(_ annotation: String) -> Bool {
         var best: (length: Int, isWanted: Bool)?
         for pattern in annotations {
@@ -97,7 +98,7 @@ struct Preferences: Sendable {
 
     /// The annotation with the number of all rows.
     static let total = "Microsoft.Dynamics.CRM.totalrecordcount"
-    /// The annotation that says whether there are more rows than the number. It is exact here.
+    /// The annotation that says whether there are more rows than the number. Here the number is exact, so it is always false.
     private static let totalExceeded = "Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded"
 
     /// The requested annotations of the number of all rows.
@@ -113,7 +114,7 @@ struct Preferences: Sendable {
 
     /// - Parameters:
     ///   - isSizedByQuery: Whether the query itself says how many rows a page has.
-    ///   - annotations: Those that the response may have; nil for all that were asked for.
+    ///   - annotations: The annotations that the response may have; nil for all that were requested.
     func applied(isSizedByQuery: Bool = false, annotations allowed: [String]? = nil) -> String? {
         var applied: [String] = []
         if let maxPageSize, !isSizedByQuery { applied.append("odata.maxpagesize=\(maxPageSize)") }

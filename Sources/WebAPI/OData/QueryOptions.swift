@@ -4,7 +4,7 @@ import Model
 ///
 /// Every other option is refused by name. Parameter aliases (`@name`) belong to the expressions that use them.
 enum QueryOptions {
-    /// The kind of a request, which decides about its query options.
+    /// The kind of a request, which determines its query options.
     enum Kind {
         /// A list of records.
         case list

@@ -4,12 +4,12 @@ import Model
 
 /// The addresses of one organization's data API, for parsing addresses that clients write.
 ///
-/// Clients write the address of a record, or of a part of a batch, relative or absolute. An absolute one may name another host or
-/// another organization, and is then refused.
+/// Clients write the address of a record, or of a part of a batch, relative or absolute. An absolute address that names another
+/// host or another organization is refused.
 struct RecordAddresses: Sendable {
     /// The organization's address in this request.
     let asked: OrganizationAddress
-    /// The source of its other addresses.
+    /// The source of the organization's other addresses.
     let all: ServiceAddresses
 
     /// Addresses of the organization, such as `https://crm.example/contoso`, in lower case.
@@ -24,7 +24,7 @@ struct RecordAddresses: Sendable {
     /// The hosts of the organization's addresses, with their ports.
     var authorities: Set<String> { Set(roots.map { String(Self.afterScheme($0).prefix { $0 != "/" }) }) }
 
-    /// The path before `/api/data` in addresses without a host, the longest first.
+    /// What may precede `/api/data` in addresses without a host, the longest first.
     private var paths: [String] {
         Set(roots.map { String(Self.afterScheme($0).drop { $0 != "/" }) } + [""]).sorted { $0.count > $1.count }
     }
@@ -67,7 +67,7 @@ struct RecordAddresses: Sendable {
 
     private static let data = "/api/data/"
 
-    /// Members in which the addresses of `@odata.bind` and `@odata.id` are relative, at every depth.
+    /// The members, with the addresses in `@odata.bind` and `@odata.id` made relative, at every depth.
     func relative(_ members: [JSONValue.Member]) throws(FieldsealError) -> [JSONValue.Member] {
         try members.map { member throws(FieldsealError) in
             let isAddress = member.name.hasSuffix("@odata.bind") || member.name.hasSuffix("@odata.id")

@@ -89,7 +89,7 @@ struct RecordWriter {
             try record.writeJSON(column, to: &output)
         }
         if isIdentified, !shape.givesID { member(shape.entity.primaryID, .string(record.id.text)) }
-        // The key of users and teams in the metadata is that of their base type.
+        // In the metadata, the key of users and teams is that of their base type.
         if isIdentified, shape.entity.isPrincipal, !shape.givesOwnerID { member("ownerid", .string(record.id.text)) }
         for property in expanded {
             let (records, inner) = try property.records(of: record)
@@ -147,7 +147,7 @@ struct RecordWriter {
         member("\(column.name)@\(Self.formatted)", .string(text))
     }
 
-    /// The entity that a lookup refers to; nil where one of several is not known, as in groups.
+    /// The entity that a lookup refers to; nil if it may be one of several and the row does not say which, as in groups.
     private func target(of column: RowShape.Column, _ attribute: AttributeDefinition, _ record: Record) throws -> String? {
         if let target = attribute.type.soleTarget { return target }
         let own = attribute.typeAttribute(in: record.shape.entity)?.logicalName

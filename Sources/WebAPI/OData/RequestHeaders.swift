@@ -65,7 +65,7 @@ enum RequestHeaders {
         }
     }
 
-    /// The user in whose name a request is, if its headers name one.
+    /// The user in whose name the request acts, if its headers name one.
     ///
     /// - Throws: ``FieldsealError`` `.badRequest` for a malformed id, and for both headers together.
     static func impersonatedUser(_ headers: HTTPFields) throws(FieldsealError) -> ImpersonatedUser? {

@@ -19,12 +19,12 @@ enum SkipToken {
         return mark(of: [entity.logicalName] + deciding.sorted { $0.name < $1.name }.flatMap { [$0.name, $0.value] })
     }
 
-    /// Identifies what the texts say together.
+    /// A hash that identifies a list of texts.
     static func mark(of texts: [String]) -> String {
         Data(SHA256.hash(data: JSONValue.array(texts.map(JSONValue.string)).utf8).prefix(markLength)).base64URL
     }
 
-    /// Bytes of a hash that tell one query from another.
+    /// How many bytes of the hash are kept. They suffice to tell one query from another.
     private static let markLength = 9
 
     static func read(_ text: String, _ mark: String) throws(FieldsealError) -> RecordQuery.PageToken {

@@ -35,7 +35,8 @@ enum ApplyParser {
         }
     }
 
-    /// The name of a group over a path, as Dataverse forms it: the logical name of the entity that the path leads to, `_` and the attribute.
+    /// The name of a group over a path, as Dataverse forms it: the logical name of the entity that the path leads to, `_` and
+    /// the attribute.
     private static func outputName(of column: RecordQuery.Column, from entity: EntityDefinition?) -> String? {
         guard let last = column.path.last else { return nil }
         var entity = entity

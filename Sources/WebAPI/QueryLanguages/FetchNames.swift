@@ -3,7 +3,7 @@ import Model
 
 /// The elements and attributes of FetchXML's schema that are supported, and those that have no effect here.
 ///
-/// Every other one is refused by name before the query is parsed.
+/// Every other element or attribute is refused by name before the query is parsed.
 enum FetchNames {
     /// Supported attributes, by element.
     static let supported: [String: Set<String>] = [
@@ -25,7 +25,7 @@ enum FetchNames {
         "fetch": [
             "version": "there is one version",
             "output-format": "the response is JSON",
-            // As datapyrse spells it.
+            // The client datapyrse spells `output-format` in this way.
             "outputformat": "the response is JSON",
             "no-lock": "reads take no locks",
             "latematerialize": "it is a hint",

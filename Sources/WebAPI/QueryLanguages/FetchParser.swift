@@ -18,7 +18,7 @@ struct FetchParser {
     private var allColumns = false
     /// Whether the entity itself returns only its ids.
     private var isBare = false
-    /// The orders of links, which come after those of the entity wherever they stand.
+    /// The sort orders of links. They apply after those of the entity, regardless of their order in the text.
     private var linkOrder: [RecordQuery.Order] = []
 
     init(_ text: String) throws(FieldsealError) {
@@ -60,8 +60,8 @@ struct FetchParser {
             throw FieldsealError(.queryDoesNotFit, "An aggregate query names its attributes, each with an aggregate or groupby.")
         }
         if allColumns, let definition = EntityCatalog.entity(self.entity) {
-            // Every attribute of the entity is returned beside those of links. Without any attribute that is the default.
-            // Distinct rows are compared, and encrypted attributes and pictures are not.
+            // If links return attributes, those of the entity have to be listed too; without any, all of them are the default.
+            // Rows of a distinct query are compared, and encrypted attributes and pictures can't be.
             let isDistinct = query.isDistinct
             let all = definition.attributes.filter {
                 ($0.validFor.contains(.read) || $0.isEncrypted) && !(isDistinct && ($0.isEncrypted || $0.type.isImage))
@@ -172,7 +172,8 @@ struct FetchParser {
         }
     }
 
-    /// Counting rows names an attribute, which must exist and be readable.
+    /// The column of the aggregate `count`; nil for the record's id, which every row has. Any other attribute must exist and be
+    /// readable.
     private func countable(_ column: RecordQuery.Column) -> RecordQuery.Column? {
         guard let entity = EntityCatalog.entity(entity), column.alias == nil, column.name == entity.primaryID else { return column }
         return nil
@@ -244,7 +245,7 @@ struct FetchParser {
         return link
     }
 
-    /// A link for which only the existence of a record counts.
+    /// A link that only tests whether a linked record exists.
     private mutating func existing(_ element: XMLTree) throws(FieldsealError) -> RecordQuery.Link {
         let (entity, from, to) = try ends(of: element)
         let kinds = ["inner", "exists", "in", "any", "not any", "all", "not all", Self.firstRow]

@@ -7,7 +7,7 @@ import Records
 struct FilterParser {
     fileprivate var lexer: ExpressionLexer
     fileprivate let aliases: [String: String]
-    /// Whether the text is the value of an alias.
+    /// Whether the parsed text is the value of a parameter alias.
     private var isAlias = false
     private var variables: [String] = []
     private var depth = 0
@@ -173,7 +173,8 @@ struct FilterParser {
         guard let first = word.unicodeScalars.first else { return nil }
         if UUID(text: word) != nil { return .text(word) }
         if word.wholeMatch(of: /-?\d+(\.\d+)?([eE][+-]?\d+)?/) != nil { return .number(word) }
-        // Moments and ids. A minus before anything but a number is a negation, which is not supported: no attribute has this name.
+        // Dates and ids. A minus before a name would be a negation, which is not supported. It makes the word an unknown
+        // attribute.
         return ("0"..."9").contains(first) || first == "{" ? .text(word) : nil
     }
 
@@ -204,7 +205,7 @@ struct FilterParser {
         var path = steps
         let name = path.popLast() ?? ""
         if let first = path.first, variables.contains(first) { return (first, Array(path.dropFirst()), name) }
-        // Without a variable it would be of the record around the collection (OData 4.0 Part 2, section 5.1.1.11.4).
+        // A name without the variable would be an attribute of the outer record (OData 4.0 Part 2, section 5.1.1.11.4).
         if let variable = variables.last {
             let path = steps.joined(separator: "/").prefix(100)
             throw FieldsealError(
@@ -258,7 +259,7 @@ struct FilterParser {
                 }
             return .condition(.like(column, try QueryOperator.pattern(pattern)))
         case "tolower", "toupper":
-            // Case needs no conversion, because texts are compared regardless of it.
+            // Both functions have no effect on a result, because comparisons of texts ignore case.
             try lexer.require(")")
             switch first {
             case .column(var column):

@@ -1,8 +1,9 @@
 import Model
 
-/// Names that a query gives columns of its result: identifiers of OData, which no control information of JSON is.
+/// Checks names that a query gives to columns of its result. They must be identifiers of OData, so that none looks like control
+/// information in JSON.
 enum OutputName {
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for a name that is none.
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for a name that is not an identifier.
     static func checked(_ name: String, _ what: String) throws(FieldsealError) -> String {
         guard name.wholeMatch(of: /[\p{L}_][\p{L}\p{N}_]*/) != nil else {
             throw FieldsealError(
@@ -12,7 +13,7 @@ enum OutputName {
         return name
     }
 
-    /// The same for a name that may be left out or empty, which is none.
+    /// Checks an optional name. An empty one counts as missing.
     static func checked(optional name: String?, _ what: String) throws(FieldsealError) -> String? {
         guard let name, !name.isEmpty else { return nil }
         return try checked(name, what)

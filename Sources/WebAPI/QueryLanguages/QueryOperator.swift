@@ -41,7 +41,7 @@ enum QueryOperator {
         return text
     }
 
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` where a client's text gave no pattern.
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` if the client's text is not a valid pattern.
     static func pattern(_ pattern: TextPattern?) throws(FieldsealError) -> TextPattern {
         guard let pattern else {
             throw FieldsealError(

@@ -161,7 +161,8 @@ struct SQLParser {
         return RecordQuery.Column(try lexer.requireName().lowercased(), alias: first)
     }
 
-    /// Refuses a column without a table that is not one of the first table alone: it would be read as that one's.
+    /// Refuses a column that is named without a table and that another table than the first one has. It would be read as a
+    /// column of the first table.
     private func requireTables() throws(FieldsealError) {
         guard tables.count > 1 else { return }
         for name in bare {

@@ -87,7 +87,7 @@ struct MetadataQuery {
         }
     }
 
-    /// - Returns: Nil for all of them.
+    /// - Returns: Nil for all properties.
     private static func properties(_ element: XMLElement?) throws(FieldsealError) -> Set<String>? {
         guard let element else { return [] }
         let members = try ContractMembers(element, of: "MetadataPropertiesExpression", ["AllProperties", "PropertyNames"])

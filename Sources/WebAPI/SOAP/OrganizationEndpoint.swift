@@ -33,7 +33,8 @@ extension WebAPI {
         return SOAPFault.fault(for: error).fault.answer(version, activity: activity)
     }
 
-    /// Responds to a GET: with the description for `?wsdl`, and otherwise with the source of tokens.
+    /// Responds to a GET: with the description for `?wsdl`, and otherwise with a refusal. Without a token, it says where
+    /// to get one.
     private func describeOrganizationService(_ request: Request, _ context: APIContext) async -> APIResponse {
         do {
             let organization = try context.parameters.require("organization")
@@ -54,7 +55,7 @@ extension WebAPI {
         do {
             try begin(.network(context.network), context)
         } catch {
-            // Programs that fetch a document expect no fault.
+            // Programs that fetch a description do not parse faults of SOAP.
             return APIResponse.answer(to: error).answer
         }
         var answer = APIResponse(status: .ok, headers: [.contentType: "text/xml; charset=utf-8"], body: [])
@@ -168,7 +169,7 @@ extension WebAPI {
             let service = OrganizationService(
                 session: session, sessions: sessions, user: user, organizationRoot: try context.organizationAddress().url,
                 requestID: context.requestID, peer: context.peer)
-            // Nothing else refers to what it captured.
+            // No other code refers to what the closure captured.
             nonisolated(unsafe) let write = try await service.answer(message.body)
             let action = Self.action(message, "Response")
             let isLong = OrganizationService.isLong(message.body)

@@ -68,7 +68,7 @@ extension OrganizationService {
             response.add("Version", Contract.version)
         default:
             try request.take("AccessType")
-            // Each of them has this one address.
+            // The organization has the same address for each type of access.
             guard ["Default", "Internet", "Intranet"].contains(try request.word("AccessType") ?? "Default") else {
                 throw request.mismatch("AccessType", "Default, Internet or Intranet")
             }

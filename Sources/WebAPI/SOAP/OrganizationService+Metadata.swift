@@ -13,7 +13,8 @@ extension OrganizationService {
         }
     }
 
-    /// How much metadata an entity's is: with each of its attributes and relationships, which count as records do.
+    /// The size of an entity's metadata toward the limit of records: one for the entity, and one for each of its attributes and
+    /// relationships.
     private static func size(_ entity: JSONValue) -> Int {
         guard case .object(let members) = entity else { return 1 }
         return members.reduce(1) { size, member in
@@ -39,7 +40,7 @@ extension OrganizationService {
         return try Self.entity(try request.text(parameter))
     }
 
-    /// Refuses a name beside a MetadataId that means something else.
+    /// Refuses a name that differs from that of the metadata with the MetadataId.
     private func check(_ request: OrganizationRequest, _ parameter: String, _ name: String) throws(FieldsealError) {
         guard let given = try request.text(parameter), !given.isEmpty, given.lowercased() != name else { return }
         throw FieldsealError(

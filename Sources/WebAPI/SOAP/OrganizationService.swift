@@ -10,7 +10,8 @@ import Tenancy
 /// It converts contracts to the same values as the Web API converts JSON, and uses the same session.
 struct OrganizationService: Sendable {
     var session: Session
-    /// Begins a session for each request of ExecuteMultiple. A right that is taken away meanwhile is missing from the next one on.
+    /// Begins a session for each request of ExecuteMultiple. So a right that is revoked meanwhile is missing from the next
+    /// request on.
     let sessions: ClientSessions
     /// The user in whose name the client makes this request; nil for its own.
     let user: ImpersonatedUser?
@@ -24,10 +25,10 @@ struct OrganizationService: Sendable {
         "Create", "Retrieve", "Update", "Delete", "Execute", "Associate", "Disassociate", "RetrieveMultiple",
     ]
 
-    /// Whether an operation only reads or writes records. Then its session may reuse what an earlier one read.
+    /// Whether an operation only reads or writes records. Then its session may reuse what an earlier session read.
     static func mayAssume(_ operation: XMLElement) -> Bool { name(of: operation).map(mayAssume) ?? false }
 
-    /// The same for the name of a request.
+    /// Whether a request of Execute, given by its name, only reads or writes records.
     static func mayAssume(_ name: String) -> Bool {
         ["Create", "Retrieve", "Update", "Delete", "RetrieveMultiple", "Upsert"].contains(name)
     }

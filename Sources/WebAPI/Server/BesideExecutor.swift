@@ -2,15 +2,15 @@ import Dispatch
 import HTTPTypes
 import Hummingbird
 
-/// Runs a task beside the event loops, piece by piece between its waits: reading a large body and working on what it asks for takes
-/// long, and the loops serve all clients meanwhile.
+/// Runs a task on the threads of ``WorkBeside``, from one suspension point to the next. Reading a large body and processing it
+/// take long, and meanwhile the event loops serve all clients.
 final class BesideExecutor: TaskExecutor {
     static let shared = BesideExecutor()
 
-    /// Bytes from which a body is large.
+    /// A longer body, in bytes, is large.
     private static let largeLength = 32 << 10
 
-    /// Whether the body of a request is large, or its length is not said.
+    /// Whether the body of a request is large or of unknown length.
     static func isNeeded(by request: Request) -> Bool {
         guard ![HTTPRequest.Method.get, .head].contains(request.method) else { return false }
         guard let length = request.headers[.contentLength].flatMap(Int.init) else {

@@ -19,11 +19,11 @@ final class Readiness: Sendable {
         let tokens: TokenIssuer
     }
 
-    /// The databases by name. Those of ``names`` that are missing were not reached yet.
+    /// The databases by name. A database of ``names`` that is missing here was not reached yet.
     private let databases: Mutex<[String: Database]>
     /// The names of several databases; nil where there is one.
     private let names: [String]?
-    /// The reason for which one of several databases was not added yet; nil if it was not reached.
+    /// Why the database with a name was not added yet; nil if the service could not connect to it.
     private let absence: @Sendable (String) -> String?
     private let last = Mutex<Answered?>(nil)
     private let checks = SingleFlight<Bool, APIResponse>()
@@ -37,7 +37,7 @@ final class Readiness: Sendable {
 
     /// - Parameters:
     ///   - names: The names of several databases, which ``add(_:_:_:)`` adds.
-    ///   - absence: The reason for which one of them was not added yet; nil if it was not reached.
+    ///   - absence: Why the database with a name was not added yet; nil if the service could not connect to it.
     init(
         _ deployment: Deployment, _ tokens: TokenIssuer, among names: [String]?, absence: @escaping @Sendable (String) -> String?
     ) {
@@ -46,7 +46,7 @@ final class Readiness: Sendable {
         self.names = names
     }
 
-    /// Adds one of several databases, which was reached.
+    /// Adds a database that was reached, if there are several.
     func add(_ name: String, _ deployment: Deployment, _ tokens: TokenIssuer) {
         guard names != nil else { return }
         databases.withLock { $0[name] = Database(deployment: deployment, tokens: tokens) }

@@ -32,7 +32,7 @@ final class RequestFigures: Sendable {
     }
 
     private struct State {
-        /// By route and status.
+        /// The number of requests by route and status.
         var counts: [Int: Int] = [:]
         var durations: [Route: MetricsText.Histogram] = [:]
     }

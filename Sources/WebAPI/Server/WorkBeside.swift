@@ -2,9 +2,11 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// Runs work that takes long and waits for nothing, such as making metadata, beside the event loops, which serve all clients meanwhile.
+/// Runs work that takes long and never suspends, such as making metadata, on threads of its own. Meanwhile the event loops
+/// serve all clients.
 ///
-/// Half as many pieces run at a time as there are processors. The others wait in line, and a client waits for each of its own.
+/// At most half as many closures run at a time as there are processors. The others wait in a queue, and the client of each
+/// waits for its result.
 enum WorkBeside {
     private static let queues = (0..<max(1, ProcessInfo.processInfo.activeProcessorCount / 2)).map {
         DispatchQueue(label: "fieldseal.beside.\($0)")
@@ -19,7 +21,7 @@ enum WorkBeside {
         let value: Value
     }
 
-    /// - Parameter body: Shares nothing of what it returns.
+    /// - Parameter body: Keeps no reference to its result.
     static func run<Value>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         try Task.checkCancellation()
         let made: Made<Value> = try await withCheckedThrowingContinuation { continuation in

@@ -2,7 +2,7 @@ import PostgresClient
 
 /// One attribute of an entity.
 package final class AttributeDefinition: Sendable {
-    /// The operations in which a client may use it.
+    /// The operations in which a client may use the attribute.
     package struct Operations: OptionSet, Sendable {
         package let rawValue: UInt8
         package init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -26,7 +26,7 @@ package final class AttributeDefinition: Sendable {
     package let schemaName: String
     /// The name in lower case: the column's, and the one that clients use.
     package let logicalName: String
-    /// Its column as SQL writes it, which has the logical name unless the attribute is another name of the id.
+    /// The name of its column, quoted for SQL. It is the logical name, unless the attribute is another name of the id.
     package let column: String
     package let type: AttributeType
     package let required: RequiredLevel
@@ -105,13 +105,13 @@ package final class AttributeDefinition: Sendable {
         return value
     }
 
-    /// The entities here that it may refer to. A lookup without any can't be set.
+    /// The entities of this catalog that the attribute may refer to. A lookup without any can't be set.
     package var knownTargets: [String] { type.targets.filter { EntityCatalog.entity($0) != nil } }
 
-    /// Whether people see the date of it alone. Its values have a time.
+    /// Whether formatted values show only the date. The values themselves have a time.
     package var isDateOnly: Bool { logicalName == "overriddencreatedon" }
 
-    /// Whether a client may give it a value in such a write.
+    /// Whether a client may set the attribute in such a write.
     package func isWritable(by use: Operations) -> Bool {
         validFor.contains(use) && (!type.isReference || !knownTargets.isEmpty)
     }

@@ -35,7 +35,7 @@ package enum AttributeType: Sendable {
     /// Whether it is the logical name of an entity.
     package var isEntityName: Bool { if case .entityName = self { true } else { false } }
 
-    /// The logical names of the entities that it may refer to.
+    /// The logical names of the entities that the attribute may refer to.
     package var targets: [String] {
         switch self {
         case .lookup(let targets): targets
@@ -44,7 +44,8 @@ package enum AttributeType: Sendable {
         }
     }
 
-    /// The entity that a value refers to where nothing beside it says so: the only target, or the only one that has records here.
+    /// The entity that a value refers to if no other attribute names it: the only target, or the only one that has records
+    /// here.
     package var soleTarget: String? {
         guard targets.count > 1 else { return targets.first }
         let known = targets.filter { EntityCatalog.entity($0) != nil }

@@ -38,7 +38,7 @@ extension AttributeType {
         }
     }
 
-    /// The SQL around a placeholder or a column of this type.
+    /// Whether SQL has to cast a placeholder of this type to `numeric`, and a column to `text`.
     package var isNumeric: Bool { if case .decimal = self { true } else { false } }
 
     /// Reads a column of this type.

@@ -1,6 +1,6 @@
 import PostgresClient
 
-/// The values of a list and their labels, in order.
+/// The values of a picklist and their labels, in order.
 package struct OptionLabels: Sendable, ExpressibleByDictionaryLiteral {
     package let options: [(value: Int64, label: String)]
 

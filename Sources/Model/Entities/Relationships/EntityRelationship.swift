@@ -28,22 +28,22 @@ package struct EntityRelationship: Sendable {
         collectionNames = Set(([names.collection] + names.otherCollection).map { $0.lowercased() })
     }
 
-    /// Whether it is of the owners of records. Its collections at users and teams have one name.
+    /// Whether the lookup is an owner. Then users and teams have collections of the same name.
     package var isOfOwner: Bool { if case .owner = attribute.type { true } else { false } }
 
-    /// What happens to the records at the "many" end when the one at the other end is deleted, as the metadata name it.
+    /// What happens to the records with the lookup when the record that it refers to is deleted, in the words of the metadata.
     package enum Deletion: String, Sendable {
-        /// They are deleted too.
+        /// The records are deleted too.
         case cascade = "Cascade"
-        /// It is not deleted while they refer to it.
+        /// A record can't be deleted while others refer to it.
         case restrict = "Restrict"
-        /// Their lookups become null.
+        /// The lookups become null.
         case removeLink = "RemoveLink"
-        /// Their lookups keep its id.
+        /// The lookups keep the id of the deleted record.
         case none = "NoCascade"
     }
 
-    /// What a delete does here.
+    /// What a delete of the record at the "one" end does.
     package var deletion: Deletion {
         switch (referencing.logicalName, attribute.logicalName, referenced.logicalName) {
         case (_, "activityid", "email"), (_, "objectid", "email"): .cascade
@@ -60,7 +60,8 @@ package struct EntityRelationship: Sendable {
 }
 
 extension AttributeType {
-    /// Whether its navigation properties are named after their targets. That is so for several targets, except owners.
+    /// Whether a lookup has one navigation property for each target, named after the target. That is so for lookups with
+    /// several targets, except owners.
     package var isPolymorphic: Bool { if case .lookup(let targets) = self { targets.count > 1 } else { false } }
 }
 
@@ -90,18 +91,19 @@ extension EntityCatalog {
 }
 
 extension EntityDefinition {
-    /// The relationships of its own lookups.
+    /// The relationships of this entity's lookups.
     package var manyToOne: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referencing.logicalName == logicalName } }
 
-    /// The relationships of other entities' lookups that refer to it.
+    /// The relationships of other entities' lookups that refer to this entity.
     package var oneToMany: [EntityRelationship] { EntityCatalog.relationships.filter { $0.referenced.logicalName == logicalName } }
 
-    /// The relationships of a single-valued navigation property: one, and two for an owner, who is a user or a team.
+    /// The relationships of a single-valued navigation property: two for an owner, which is a user or a team, and one for
+    /// others.
     package func singleValued(all property: String) -> [EntityRelationship] {
         EntityCatalog.single[logicalName]?[property.lowercased()] ?? []
     }
 
-    /// The relationship of a single-valued navigation property. An owner's is that of the systemuser.
+    /// The relationship of a single-valued navigation property. For an owner it is the one with users.
     package func singleValued(_ property: String) -> EntityRelationship? { singleValued(all: property).first }
 
     /// The relationship of a collection-valued navigation property.
@@ -122,13 +124,13 @@ extension EntityDefinition {
         }
     }
 
-    /// Whether users and teams own its records.
+    /// Whether users and teams own the entity's records.
     package var isUserOwned: Bool { if case .owner? = self["ownerid"]?.type { true } else { false } }
 
-    /// Whether its records can own others: users and teams.
+    /// Whether the entity's records can own others: users and teams.
     package var isPrincipal: Bool { AttributeType.owner.targets.contains(logicalName) }
 
-    /// Whether an attribute has a record's id. Users and teams have theirs as `ownerid` too.
+    /// Whether an attribute has a record's id. Users and teams have their id as `ownerid` too.
     package func isID(_ attribute: AttributeDefinition) -> Bool { attribute.column == idColumn }
 
     /// Whether the attribute with this logical name has a record's id.

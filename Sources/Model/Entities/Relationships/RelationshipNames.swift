@@ -20,7 +20,8 @@ struct RelationshipNames {
         single = documented?.single ?? plain
         var isOwner = false
         if case .owner = attribute.type { isOwner = true }
-        // Dataverse has one relationship of owners. Here are two, with users and with teams, and one navigation property.
+        // Dataverse has one relationship for owners. Here there are two, one with users and one with teams, with the same
+        // navigation property.
         self.schema = isOwner ? "owner_\(entity)_\(target)" : schema
         otherSingle = [plain] + (documented?.others ?? [])
         let isPart = lookup == "activityid" || lookup == "objectid"
@@ -41,7 +42,7 @@ struct RelationshipNames {
         }
     }
 
-    /// What ``rows`` says of a lookup, or of a lookup's references to one entity.
+    /// The names in ``rows`` for a lookup, or for a lookup's references to one entity.
     private static let documented: [String: (schema: String, single: String, others: [String])] = {
         var found: [String: (schema: String, single: String, others: [String])] = [:]
         for row in rows.split(separator: "\n") {

@@ -14,7 +14,7 @@ struct DestinationChanges {
         let attribute: String
     }
 
-    /// The error for a refused change, and the event to record: one of the caller that made the change.
+    /// The error for a refused change, and the event to record for the caller that made the change.
     struct Refusal: Error {
         let error: FieldsealError
         let details: String
@@ -24,9 +24,9 @@ struct DestinationChanges {
     /// What the writes of one caller do to a record's settings.
     private struct Part {
         let session: Session
-        /// The attributes that are named by writes which may confirm them.
+        /// The attributes that the caller named in writes that count as a confirmation.
         var named: Set<String> = []
-        /// The attributes that get another value than the one before all writes.
+        /// The attributes that the caller gave another value than the one before the first write.
         var changed: Set<String> = []
     }
 
@@ -34,26 +34,26 @@ struct DestinationChanges {
     private struct Start {
         let destination: MailDestination?
         let isAuthorized: Bool
-        /// In the order of the callers' first writes.
+        /// One part for each caller, in the order of their first writes.
         var parts: [Part] = []
-        /// Whether settings were sent with what only a read gives. Such a write confirms nothing.
+        /// Whether a client sent settings together with values that only a read returns. Such a write confirms nothing.
         var isSentAsRead = false
-        /// The values that the writes leave, in the order of ``MailDestination/values``. They are computed from what was sent.
+        /// The values after the writes, computed from what clients sent, in the order of ``MailDestination/values``.
         var expected: [String?]
 
         var named: Set<String> { parts.reduce(into: []) { $0.formUnion($1.named) } }
 
-        /// The callers that answer for a change: those that gave one of the attributes another value.
+        /// The callers that are responsible for a change: those that gave one of the attributes another value.
         ///
-        /// - Parameter moved: The attributes that are not what they were; nil for settings that are new or that SQL wrote, for which
-        ///   every caller answers.
+        /// - Parameter moved: The attributes whose values changed. Nil for settings that are new or that SQL wrote: then every
+        ///   caller is responsible.
         func authors(of moved: Set<String>?) -> [Session] {
             guard let moved else { return parts.map(\.session) }
             let authors = parts.filter { !$0.changed.isDisjoint(with: moved) }
             return (authors.isEmpty ? parts : authors).map(\.session)
         }
 
-        /// Takes what a write does.
+        /// Adds what a write does.
         mutating func take(_ input: ParsedValues, isNew: Bool, by session: Session) {
             let part = part(of: session)
             if input.isWrittenBack {
@@ -71,7 +71,7 @@ struct DestinationChanges {
             }
         }
 
-        /// The place of a caller's part, which is made if there is none.
+        /// The index of a caller's part, which is added if it is missing.
         mutating func part(of session: Session) -> Int {
             if let place = parts.firstIndex(where: { $0.session.caller.actor == session.caller.actor }) { return place }
             parts.append(Part(session: session))
@@ -83,7 +83,7 @@ struct DestinationChanges {
     private var order: [MailDestination.Place] = []
     /// Credentials that the writes set.
     private var renewed: Set<Credential> = []
-    /// The profiles that were deleted. Nothing of one that is created again with its id is authorized yet.
+    /// The profiles that were deleted. If one is created again with the same id, none of its settings is authorized yet.
     private var deletedProfiles: Set<UUID> = []
 
     /// Whether a write can change where credentials are sent.
@@ -131,7 +131,7 @@ struct DestinationChanges {
         }
     }
 
-    /// Notes a caller's delete of a record, and that it cleared these lookups that referred to it.
+    /// Notes that a caller deleted a record, which cleared the lookups that referred to it.
     mutating func delete(_ entity: EntityDefinition, _ id: UUID, clearing lookups: [EntityRelationship], by session: Session) {
         if entity === EntityDefinition.emailServerProfile { deletedProfiles.insert(id) }
         for lookup in lookups { clear(lookup.attribute.logicalName, of: lookup.referencing.logicalName, from: id, by: session) }
@@ -182,7 +182,7 @@ struct DestinationChanges {
                 try requireReview(stored, to: after, start, session, on: connection)
             }
             let credentials = try credentials(behind: place, in: organization, on: connection)
-            // What was changed past the service, or leads to a new profile, may have moved any of them.
+            // If the settings were changed past the service, or name a new profile, any attribute may have changed.
             let moved = isForeign || isRemade ? nil : start.destination.map(after.changes)
             let kept = credentials.filter { !renewed.contains($0) && Self.isConcerned($0, by: moved, of: place) }
             let authors = start.authors(of: moved)
@@ -206,8 +206,8 @@ struct DestinationChanges {
         }
     }
 
-    /// Whether a change concerns a credential. A server concerns all credentials that are used with it, a user name only that of
-    /// its own record.
+    /// Whether a change concerns a credential. A change of a server concerns all credentials that are used there. A change of a
+    /// user name concerns only the credential of the same record.
     private static func isConcerned(_ credential: Credential, by moved: Set<String>?, of place: MailDestination.Place) -> Bool {
         guard let moved, moved.isSubset(of: MailDestination.accountAttributes) else { return true }
         guard credential.entity == place.entity else { return false }
@@ -216,8 +216,8 @@ struct DestinationChanges {
             || moved.contains { $0.prefix(8) == credential.attribute.prefix(8) }
     }
 
-    /// The stored settings are authorized only if they are those that were sent. The owner of the database could have a trigger
-    /// change them.
+    /// Requires that the stored settings equal those that were sent, before they are authorized. A trigger of the database's
+    /// owner could have changed them.
     private func requireSent(_ after: MailDestination, _ expected: [String?], _ session: Session) throws {
         guard after.values != expected else { return }
         let names = MailDestination.attributes(of: after.place.entity)
@@ -231,15 +231,15 @@ struct DestinationChanges {
             details: "\(after.place.entity) \(after.place.id.text): the database changed \(changed)", session: session)
     }
 
-    /// Settings that the service did not write are authorized only by writes that name all of them. A record that is written back as
-    /// it was read names them too, without a look at them.
+    /// Settings that the service did not write are authorized only by writes that name all of them. Writing back a record as it
+    /// was read does not count: it names all settings, but the caller may not have looked at them.
     private func requireReview(
         _ stored: MailDestination, to after: MailDestination, _ start: Start, _ session: Session,
         on connection: isolated PostgresConnection
     ) throws {
         let missing = stored.present.filter { !start.named.contains($0) }
         guard !missing.isEmpty else { return }
-        // Others may not read where profiles lead.
+        // Other roles may not read to which servers profiles lead.
         let isAdministrator = start.parts.allSatisfy { $0.session.caller.role == .systemAdministrator }
         let whose = isAdministrator ? try stored.whose(at: after, in: session.organization, on: connection) : ""
         let names = missing.map { $0 == "regardingobjectid" && !whose.isEmpty ? "\($0) (\(whose))" : $0 }.joined(separator: ", ")

@@ -3,9 +3,9 @@ package import PostgresClient
 package import Tenancy
 
 extension MailDestination {
-    /// Adds user names to the authorized settings of an organization whose tags do not cover them yet.
+    /// Adds user names to the tags of settings, in an organization whose tags do not cover them yet.
     ///
-    /// Settings with a valid tag are authorized with their present user names. Others do not change.
+    /// Settings with a valid tag are authorized with their present user names. Other settings do not change.
     package static func authorizeAccounts(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws {

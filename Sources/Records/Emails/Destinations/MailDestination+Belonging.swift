@@ -5,9 +5,9 @@ import Model
 package import PostgresClient
 package import Tenancy
 
-// The queue or the user of a mailbox, whose stored credential it uses.
+// The queue or the user that a mailbox belongs to, and whose stored credential it may use.
 extension MailDestination {
-    /// The mailbox that a new queue or user gets. It is bound to them before it has a server.
+    /// The settings of the mailbox that a new queue or user gets. They bind it to the queue or user before it has a server.
     static func belonging(_ mailbox: UUID, to holder: UUID, of entity: EntityDefinition) -> MailDestination {
         let known = ["regardingobjectid": holder.text, "regardingobjecttypecode": entity.logicalName]
         let place = Place(entity: EntityDefinition.mailbox.logicalName, id: mailbox)
@@ -24,7 +24,7 @@ extension MailDestination {
         )
     }
 
-    /// The attributes of a reference that a write names although no update writes it, if the settings have the same one.
+    /// The attributes of a reference that an update can't write, if a write names them with the same values as these settings.
     func agreed(with input: ParsedValues) -> Set<String> {
         guard let holder = input.agreed["regardingobjectid"], value("regardingobjectid") == holder.id.text,
             value("regardingobjecttypecode") == holder.entity.logicalName
@@ -51,12 +51,12 @@ extension MailDestination {
         return "the \(type) \(holder), whose stored credential \(use)"
     }
 
-    /// Binds mailboxes without a server and without a user name to their queues and users, in an organization whose tags do not cover
-    /// these yet.
+    /// Binds mailboxes without a server and without a user name to their queues and users. It is for an organization whose tags
+    /// do not cover queues and users yet.
     package static func authorizeBelonging(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws {
-        // Servers of the version before write until the migration is committed.
+        // Servers of the previous version still write, until the migration is committed.
         _ = try connection.query(
             "LOCK TABLE \(organization.qualified("mailbox")), \(organization.qualified("mail_destination")) IN SHARE ROW EXCLUSIVE MODE"
         )

@@ -4,10 +4,11 @@ import Model
 import PostgresClient
 import Tenancy
 
-// A deleted profile leaves mailboxes without servers. That releases nothing, so every caller that may delete a profile does it.
+// A deleted profile leaves mailboxes without servers. No credential is released without a server, so every caller that may
+// delete a profile may do that.
 extension MailDestination {
-    /// Removes a deleted profile from its mailboxes by `clear`. Settings that the service wrote stay authorized without the profile.
-    /// Others stay as they are, so that they are still named and reviewed.
+    /// Removes a deleted profile from its mailboxes by `clear`. Settings that the service wrote stay authorized without the
+    /// profile. Other settings stay unauthorized, so that they still have to be reviewed.
     static func removing(
         profile: UUID, from session: Session, on connection: isolated PostgresConnection, _ clear: () throws -> Void
     ) throws {
@@ -27,7 +28,7 @@ extension MailDestination {
             return destination.withoutProfile
         }
         try clear()
-        // The tags are of what was read before, so that nothing that the database changes meanwhile is authorized.
+        // The tags are over settings that were read before `clear`, so that a change by a trigger is not authorized.
         let named = kept.filter { !$0.isEmpty }
         let tags = try named.map { try $0.tag(in: organization, under: kek) }
         _ = try connection.query(

@@ -55,8 +55,8 @@ package struct MailDestination: Sendable, Equatable {
         "emailserverprofile", "regardingobjectid", "regardingobjecttypecode", "ewsurl", "username",
     ]
 
-    /// Whether the settings name neither a server, an account nor whose it is: a mailbox without a profile, a user name, and a queue or a
-    /// user that it belongs to; or a queue or a user without a user name.
+    /// Whether the settings name no server, no account and no holder of the mailbox. That is so for a mailbox with no profile,
+    /// user name, queue or user, and for a queue or a user with no user name.
     package var isEmpty: Bool { !namesPlace && value("regardingobjectid") == nil }
 
     /// Whether the settings name a server or an account.
@@ -72,7 +72,8 @@ package struct MailDestination: Sendable, Equatable {
         Self.attributes(of: place.entity).firstIndex(of: attribute).flatMap { values[$0] }
     }
 
-    /// The attributes that have a value and that a caller names. The type of a reference goes with the reference.
+    /// The attributes that have a value and that a caller has to name. The type of a reference is not among them, because the
+    /// reference includes it.
     package var present: [String] {
         zip(Self.attributes(of: place.entity), values).filter { $0.1 != nil && $0.0 != "regardingobjecttypecode" }.map(\.0)
     }
@@ -99,12 +100,12 @@ package struct MailDestination: Sendable, Equatable {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization))
     }
 
-    /// The same for an older tag, which did not cover user names.
+    /// Whether the service wrote this older tag for these settings. An older tag does not cover user names.
     func fitsWithoutAccounts(_ tag: [UInt8], in organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization, withAccounts: false))
     }
 
-    /// Whether the service authorized these settings, and none after them.
+    /// Whether the service authorized these settings, and no later ones of the record.
     ///
     /// - Parameter grants: The attested list. It has the newest tag of each profile that was changed or deleted. So an older state
     ///   that SQL restores with its tag is not authorized.
@@ -142,7 +143,7 @@ package struct MailDestination: Sendable, Equatable {
         self.values = values
     }
 
-    /// The settings of a mailbox once it has no server profile.
+    /// The settings of a mailbox after its server profile was removed.
     var withoutProfile: MailDestination {
         MailDestination(place, zip(Self.attributes(of: place.entity), values).map { $0 == "emailserverprofile" ? nil : $1 })
     }
@@ -171,7 +172,7 @@ package struct MailDestination: Sendable, Equatable {
         return (destination, try destination.isAuthorized(by: tag, grants, in: organization, under: kek))
     }
 
-    /// Stores the tag of these settings; none for settings that name no server.
+    /// Stores the tag of these settings, or deletes it if they are empty.
     func authorize(
         in organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws {
@@ -245,8 +246,8 @@ package struct MailDestination: Sendable, Equatable {
         }
     }
 
-    /// Authorizes the present settings: once, when an administrator on the command line brings an organization here, or applies the
-    /// migration that introduced the tags.
+    /// Authorizes all present settings. This happens only when an administrator brings an organization here on the command
+    /// line, or applies the migration that introduced the tags.
     package static func authorizeAll(
         _ entities: [EntityDefinition] = entities, in organization: Organization, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection

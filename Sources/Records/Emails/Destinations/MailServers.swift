@@ -1,4 +1,4 @@
-/// The servers of a profile. A side without a server of its own uses the default one.
+/// The servers of a profile. A side (incoming or outgoing) without a server of its own uses the default server.
 package struct MailServers: Sendable {
     /// The attributes that name servers.
     package static let attributes = ["incomingserverlocation", "outgoingserverlocation", "defaultserverlocation"]

@@ -4,8 +4,8 @@ import PostgresClient
 package import Tenancy
 
 extension Session {
-    /// Whether the service wrote the settings of a record that say where passwords go. Without such settings there is nothing to
-    /// authorize.
+    /// Whether the service wrote the settings of a record that decide where passwords are sent. Also true for a record without
+    /// such settings.
     package func isMailDestinationAuthorized(_ entity: EntityDefinition, _ id: UUID) async throws -> Bool {
         guard MailDestination.entities.contains(where: { $0.logicalName == entity.logicalName }) else { return true }
         return try await deployment.pool.withConnection { connection in

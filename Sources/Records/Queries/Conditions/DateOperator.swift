@@ -3,7 +3,7 @@ package import Foundation
 /// The date conditions of Dataverse's query functions and of FetchXML. Both have the same names.
 package struct DateOperator: Sendable {
     private let kind: Kind
-    /// Whether it takes a number.
+    /// Whether the operator takes a number.
     package let takesNumber: Bool
 
     private enum Kind {
@@ -56,7 +56,7 @@ package struct DateOperator: Sendable {
 
     /// The range of dates, in UTC, from the first (inclusive) to the second (exclusive), within the years 1 to 9999.
     ///
-    /// - Parameter number: How many units, 1 to 10,000; 7 for those that take none.
+    /// - Parameter number: How many units, 1 to 10,000; 7 for operators that take no number.
     package func range(_ number: Int = 7, now: Date = Date()) -> (from: Date?, to: Date?) {
         let (from, to) = unbounded(number, now)
         func bounded(_ date: Date) -> Date { min(max(date, Self.allDates.lowerBound), Self.allDates.upperBound) }

@@ -1,8 +1,7 @@
 /// A pattern of Dataverse's `like`: `%` matches any characters, `_` one, `[a-c]` one of a set and `[^a-c]` one that is not in the
 /// set.
 package struct TextPattern: Sendable, Equatable {
-    /// The pattern for PostgreSQL's `LIKE` with `
-    /// ` as the escape character, or a regular expression if the pattern has sets.
+    /// The pattern for PostgreSQL's `LIKE` with `\` as the escape character, or a regular expression if the pattern has sets.
     let pattern: String
     let isRegularExpression: Bool
 
@@ -27,8 +26,8 @@ package struct TextPattern: Sendable, Equatable {
             isRegularExpression: hasSets)
     }
 
-    /// The pattern as a regular expression. PostgreSQL matches it in a time that grows with the text alone, and can cancel it. `LIKE`
-    /// multiplies the lengths of the text and the pattern, and is not cancelled within one text.
+    /// The pattern as a regular expression. PostgreSQL can cancel the match, whose time grows only with the length of the text.
+    /// The time of `LIKE` grows with the text's length times the pattern's, and `LIKE` can't be cancelled within one text.
     var regularExpression: String {
         guard !isRegularExpression else { return pattern }
         var parts: [Part] = []

@@ -163,7 +163,8 @@ extension QueryScope {
     private func fiscal(_ column: Resolved, _ condition: FiscalCondition, _ statement: inout StatementBuilder) -> String {
         var arguments = [condition.count, condition.period, condition.year].map { statement.bind(.int32(Int32(clamping: $0))) }
         let kind = statement.bind(.text(condition.kind))
-        // A year has as many periods as the organization says. Those beyond its last one come before the next year.
+        // The organization's settings determine how many periods a year has. A period number after the last one means the
+        // moment between the last period and the next year.
         let (period, year, last) = (arguments[1], arguments[2], statement.organization.qualified("fiscal_period_count") + "()")
         switch condition.kind {
         case "until": arguments[1] = "least(\(period), \(last))"

@@ -16,13 +16,13 @@ struct QueryScope {
         let name: String?
         let traits: Traits
 
-        /// How its rows and its name relate to the others.
+        /// How a table's rows and its name relate to those of the other tables.
         struct Traits: OptionSet {
             let rawValue: Int
 
-            /// It can return several rows for one row of an earlier table.
+            /// The table can return several rows for one row of an earlier table.
             static let multiplies = Traits(rawValue: 1)
-            /// Its entity's name refers to it too.
+            /// The entity's name refers to the table too.
             static let answersToEntity = Traits(rawValue: 2)
         }
 
@@ -41,9 +41,10 @@ struct QueryScope {
     struct Resolved {
         let table: Table
         let attribute: AttributeDefinition
-        /// What is read instead of the attribute's column: the name of another record.
+        /// The SQL that is read instead of the attribute's column: the name of another record.
         var expression: String?
-        /// Whether it is the id that users and teams have in common, reached by a path through an owner.
+        /// Whether the attribute is the owner's id, reached by a path through the owner. Users and teams have only this one in
+        /// common.
         var isOwnersID = false
 
         var sql: String { expression ?? table.sql(attribute) }
@@ -102,7 +103,7 @@ struct QueryScope {
             let relationships = table.entity.singleValued(all: step)
             guard let relationship = relationships.first else { throw Self.noStep(step, from: table.entity) }
             if relationships.count > 1 {
-                // All that a user and a team have in common is the owner's id, which is in the record itself.
+                // Users and teams have only the owner's id in common, and the record itself has it.
                 guard place == column.path.count - 1, column.name.lowercased() == relationship.attribute.logicalName else {
                     throw Self.ambiguous(step, of: table.entity)
                 }
@@ -161,7 +162,7 @@ struct QueryScope {
         return table
     }
 
-    /// Joins another entity's table. The join condition includes what the caller may read of it.
+    /// Joins another entity's table. The join condition limits its rows to those that the caller may read.
     @discardableResult
     mutating func join(
         _ entity: EntityDefinition,

@@ -3,10 +3,10 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// Finds out whether the writes of a transaction were committed whose connection broke at the commit.
+/// Finds out whether a transaction was committed, after its connection broke during the COMMIT.
 ///
-/// It uses another connection, to the primary. First it waits until the server process of the broken connection has ended, because
-/// until then the commit may still happen, and then until a commit would survive a failover.
+/// It uses another connection, to the primary. First it waits until the server process of the broken connection has ended,
+/// because until then the commit may still happen. Then it waits until a commit would survive a failover.
 struct WriteResolution: Sendable {
     let session: Session
     let traces: [WriteTrace]
@@ -65,7 +65,7 @@ struct WriteResolution: Sendable {
     /// Seconds since the writes began.
     private var elapsed: Double { (.now - start.instant) / .seconds(1) }
 
-    /// Whether a server process has ended. If another process has its number, it appears to be alive.
+    /// Whether a server process has ended. If another process has got its process id, the process appears to be alive.
     private func isGone(_ backend: Int32, on connection: isolated PostgresConnection) throws -> Bool {
         try connection.query(
             "SELECT NOT EXISTS (SELECT FROM pg_stat_activity AS process WHERE process.pid = $1)", [.int32(backend)])[0]
@@ -76,7 +76,7 @@ struct WriteResolution: Sendable {
         guard let id = trace.id ?? known?.id else { return .unclear(known) }
         let entity = trace.entity
         let created = entity["createdon"] != nil && entity["createdby"] != nil
-        // That of a record from elsewhere is the date there.
+        // A record from elsewhere has its original date in `createdon`.
         let date = entity["overriddencreatedon"] == nil ? "createdon" : "coalesce(overriddencreatedon, createdon)"
         let row = try connection.query(
             """
@@ -109,7 +109,7 @@ struct WriteResolution: Sendable {
 }
 
 extension Session {
-    /// Locks the records in a fixed order, so that transactions that met in a deadlock don't meet again.
+    /// Locks the records in a fixed order, so that transactions that were in a deadlock can't cause it again.
     func lock(_ traces: [WriteTrace], on connection: isolated PostgresConnection) throws {
         for (name, traces) in Dictionary(grouping: traces, by: \.entity.logicalName).sorted(by: { $0.key < $1.key }) {
             // Without the UPDATE right the service can't lock rows, and no transaction waits for them.

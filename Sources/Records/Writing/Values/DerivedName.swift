@@ -13,7 +13,7 @@ struct DerivedName {
     init?(_ attribute: AttributeDefinition, of entity: EntityDefinition, isTeam: Bool = false) {
         guard attribute.type.isReference, let derived = entity["\(attribute.logicalName)name"] else { return nil }
         let all = attribute.namedTargets
-        // An owner is of the one entity or of the other.
+        // An owner is a user or a team, so only the name of one is read.
         let owners = all.filter { ($0.target === EntityDefinition.team) == isTeam }
         named = owners.isEmpty || !attribute.type.targets.contains("team") ? all : owners
         guard !named.isEmpty else { return nil }
@@ -27,7 +27,7 @@ struct DerivedName {
         return names.count == 1 ? names[0] : "coalesce(\(names.joined(separator: ", ")))"
     }
 
-    /// The name, as much of it as is kept.
+    /// The name, cut to the length of its column.
     private func shortened(_ name: AttributeDefinition) -> String {
         guard case .string(let limit) = kept, case .string(let length) = name.type, limit < length else { return name.column }
         return "left(\(name.column), \(limit))"

@@ -11,7 +11,7 @@ package struct NewRecord: Sendable {
     let id: UUID
     private(set) var values: [String: AttributeValue]
     private var isSetColumns: Set<String> = []
-    /// The values that the server filled in and that are not of this record alone.
+    /// The sources of filled-in values that the INSERT shares between records, such as the time.
     private var sources: [String: RecordInsert.Source] = [:]
     private let now = Date()
     private let origin: Origin
@@ -65,8 +65,8 @@ package struct NewRecord: Sendable {
         fillOwner(origin)
     }
 
-    /// A record that is brought here keeps the date on which it was created elsewhere. `overriddencreatedon` then says since when it
-    /// is here.
+    /// A record that is brought from elsewhere keeps its original creation date. `overriddencreatedon` then has the date of its
+    /// creation here.
     private mutating func takeOriginalDate() {
         guard case .date(let original)? = values["overriddencreatedon"] else { return }
         values["createdon"] = .date(original)
@@ -108,9 +108,9 @@ package struct NewRecord: Sendable {
         return RowInsert(insert.text(for: entity, in: organization), own: own, shared: shared)
     }
 
-    /// Inserts the record, and the settings of a new user beside it.
+    /// Inserts the record and, for a new user, its settings.
     ///
-    /// - Parameter caller: Whom the audit names.
+    /// - Parameter caller: The caller that the audit names.
     package func insert(into organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         _ = try connection.pipeline([caller.auditSettings])
         let (sql, parameters) = insert(in: organization).statement
@@ -131,7 +131,8 @@ package struct NewRecord: Sendable {
         Origin(organization: organization, user: origin.user, businessUnit: unit, delegate: origin.delegate)
     }
 
-    /// The initial mailbox of a user or a queue with an e-mail address, what binds it to them, and for a queue the reference to it.
+    /// The statements for the initial mailbox of a user or a queue with an e-mail address: its row, the tag that binds it to
+    /// the user or queue, and for a queue the reference to the mailbox.
     func mailbox(
         in organization: Organization, under kek: KeyEncryptionKey
     ) throws -> [(sql: String, parameters: [PostgresParameter])]? {

@@ -2,7 +2,7 @@ import Foundation
 import JSON
 import Model
 
-// The names of a record's properties in a write, and what is said of a name that can't be written.
+// The names of a record's properties in a write, and the errors for names that can't be written.
 extension ParsedValues {
     /// The refusal of a member that sets no attribute, with what the client could have meant.
     func refusal(ofUnknown name: String, isBound: Bool = false) -> FieldsealError {
@@ -47,7 +47,7 @@ extension ParsedValues {
         return FieldsealError(.payloadDoesNotFit, "\(what) has no navigation property \(name.quotedForMessage).")
     }
 
-    /// Refuses the type of another kind of value than the attribute's.
+    /// Refuses an `@odata.type` of a property that is not a type of the attribute.
     func require(type: JSONValue, of property: String) throws(FieldsealError) {
         guard let name = type.string, let attribute = entity.attribute(named: property), !attribute.type.isReference else { return }
         let types = attribute.type.valueTypes
@@ -81,14 +81,14 @@ extension AttributeType {
 }
 
 extension EntityDefinition {
-    /// Whether an attribute that is required has an empty text until a user writes another. A record's name is never empty.
+    /// Whether a required attribute may have an empty text, because that is its default. A record's name is never empty.
     func keepsEmptyText(_ attribute: AttributeDefinition) -> Bool {
         guard attribute.required == .system, attribute.logicalName != primaryName else { return false }
         return if case .value(.text(""))? = attribute.serverDefault { true } else { false }
     }
 
-    /// The lookup of a navigation property. One that refers to entities which are not here has no such property in the metadata;
-    /// it is found by the names that Dataverse gives it: LOOKUP, LOOKUP_ENTITY, and with the own entity's name behind.
+    /// The lookup of a navigation property. A lookup whose entities do not exist here has no such property in the metadata. It
+    /// is found by the names that Dataverse gives it: LOOKUP, LOOKUP_ENTITY, and both followed by the own entity's name.
     func lookup(boundBy property: String) -> AttributeDefinition? {
         if let relationship = singleValued(property) { return relationship.attribute }
         let name = property.lowercased()

@@ -12,21 +12,23 @@ package struct ParsedValues: Sendable {
     private(set) var secrets: [String: String?] = [:]
     /// References to records that must exist and whose ids are not resolved yet.
     private(set) var references: [(attribute: String, entity: EntityDefinition, key: RecordKey)] = []
-    /// Values of attributes that no update writes. They are passed over where the record has the same ones.
+    /// Values of attributes that an update can't write. They are ignored if the record has the same values, and refused
+    /// otherwise.
     private(set) var kept: [String: AttributeValue] = [:]
-    /// References that no update writes, and that the record has.
+    /// References that an update can't write, and that equal those of the record.
     private(set) var agreed: [String: (entity: EntityDefinition, id: UUID)] = [:]
     /// The key in `@odata.id`.
     private(set) var ownKey: RecordKey?
-    /// Encrypted attributes that are null, as every read gives them.
+    /// Encrypted attributes that the client sent as null. A read returns null for them too, so the client may not mean to clear
+    /// them.
     private var nulls: Set<String> = []
-    /// Whether there is anything beside the values that only a read gives: values that no update writes, or annotations.
+    /// Whether the client sent anything that only a read returns: values that no update writes, or annotations.
     private(set) var isAsRead = false
-    /// Whether it is a record that a client of SOAP retrieved. Such a record has no nulls but those that the client wrote.
+    /// Whether it is a record that a client of SOAP retrieved. Such a record has only the nulls that the client set.
     private var isRetrieved = false
 
-    /// Whether a client may have written back what it read, without a look at each value. A reference is no sign of that: a read gives
-    /// it in another form.
+    /// Whether the client may be writing back a record as it read it, without having looked at each value. References are no
+    /// sign of that, because a read returns them in another form.
     private(set) var isWrittenBack = false
     /// The annotation of a record that a client of SOAP retrieved.
     package static let retrieved = "@fieldseal.retrieved"
@@ -43,18 +45,18 @@ package struct ParsedValues: Sendable {
         values[attribute] != nil || secrets[attribute] != nil || references.contains { $0.attribute == attribute }
     }
 
-    /// Whether the record becomes one of a team.
+    /// Whether the write makes a team the record's owner.
     var isGivenToTeam: Bool { references.contains { $0.attribute == "ownerid" && $0.entity === EntityDefinition.team } }
 
-    /// The attributes among the named ones that only a new record takes.
+    /// The named attributes that can be set only when a record is created.
     var createOnly: [String] { names.filter { entity[$0]?.validFor.contains(.update) == false }.sorted() }
 
     /// What the values are for.
     enum Purpose {
         case create, update
-        /// An update of a record that may turn out to be a new one. It takes what either of them takes.
+        /// An update, or a create if there is no such record. It accepts the attributes of both.
         case upsert
-        /// A new record that belongs to the new record around it.
+        /// A new record that is nested in another new record.
         case part
     }
 
@@ -84,7 +86,7 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// A lookup without a value, also one that clients don't write.
+    /// Clears a lookup, also one that clients can't write.
     init(_ entity: EntityDefinition, clearing lookup: AttributeDefinition) {
         self.entity = entity
         values = [lookup.logicalName: .null]
@@ -100,7 +102,7 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Leaves passwords alone that are null in a record as it was read.
+    /// Keeps passwords that are null in a record that is written back as it was read.
     ///
     /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` if there is nothing else to write.
     private mutating func leaveUnreadPasswords() throws(FieldsealError) {
@@ -155,7 +157,7 @@ package struct ParsedValues: Sendable {
     private mutating func settleState() throws(FieldsealError) {
         let isEmail = entity.logicalName == EntityDefinition.email.logicalName
         guard case .int(let status)? = values["statuscode"], case .state(let states)? = entity["statecode"]?.type else { return }
-        // Each state has one status, whose number is the state's plus one. Those of e-mails have several.
+        // Each state has one status, whose number is that of the state plus one. A state of e-mails has several statuses.
         guard let state = isEmail ? EmailStatus(rawValue: status)?.state : status - 1, states.contains(state) else { return }
         if case .int(let given)? = values["statecode"], given != state {
             throw FieldsealError(
@@ -163,7 +165,7 @@ package struct ParsedValues: Sendable {
                 "The status \(status) of \(entity.logicalName) is not one of the state \(given). Its state is \(state)."
             ).about("statuscode")
         }
-        // PostgreSQL sets that of an e-mail.
+        // For e-mails, PostgreSQL sets the state.
         if !isEmail { values["statecode"] = .int(state) }
     }
 
@@ -188,10 +190,10 @@ package struct ParsedValues: Sendable {
         "@odata.context", "@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id", "@odata.type", "@odata.navigationLink",
         "@odata.associationLink",
     ]
-    /// Those of them that are about a whole record.
+    /// The harmless annotations that belong to a whole record, not to one of its properties.
     private static let annotationsOfRecords: Set<Substring> = ["@odata.etag", "@odata.editLink", "@odata.readLink", "@odata.id"]
 
-    /// Whether answers have an annotation, and requests have it from an answer alone.
+    /// Whether an annotation comes from a response. A request that has it writes back what was read.
     private static func isOfReads(_ annotation: Substring, _ isOfRecord: Bool) -> Bool {
         if ["@odata.context", "@odata.etag", "@odata.editLink", "@odata.readLink"].contains(annotation) { return isOfRecord }
         return annotation.hasPrefix("@OData.Community.Display.") || annotation.hasPrefix("@Microsoft.Dynamics.CRM.")
@@ -224,7 +226,7 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Refuses an `@odata.type` of a record that is none of the entities.
+    /// Refuses an `@odata.type` of a record that names none of the entities.
     package static func require(type: JSONValue?, of entities: [String]) throws(FieldsealError) {
         guard let type else { return }
         guard let name = type.string?.split(separator: ".").last.map(String.init), entities.contains(name) else {
@@ -243,7 +245,7 @@ package struct ParsedValues: Sendable {
         }
         guard try isTaken(attribute, for: purpose) else {
             isAsRead = isAsRead || Self.stamps.contains(attribute.logicalName)
-            // It is passed over if it may be what the service gave.
+            // The value is ignored, if its type is right: the service maintains the attribute.
             if !attribute.type.isReference { _ = try AttributeParser(attribute).value(value) }
             return
         }
@@ -335,7 +337,7 @@ package struct ParsedValues: Sendable {
         switch purpose {
         case .create where !attribute.validFor.contains(.create), .part where !attribute.validFor.contains(.create):
             throw FieldsealError(.payloadDoesNotFit, "\(attribute.logicalName) can't be set when a record is created.")
-        // A reference that no update writes is compared with the record's, once the record that it names is known.
+        // A reference that an update can't write is compared with that of the record, after its key was resolved to an id.
         case .update where attribute.type.isReference && !attribute.validFor.isDisjoint(with: [.create, .read]): return true
         case .upsert where attribute.type.isReference && attribute.validFor.contains(.read): return true
         case .update where !attribute.validFor.contains(.update),
@@ -345,7 +347,7 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Whether the value of an attribute that can't be updated is compared with the record's. An encrypted one never is.
+    /// Whether the value of an attribute that can't be updated is compared with that of the record. Encrypted values never are.
     private func isKept(_ attribute: AttributeDefinition, for purpose: Purpose) -> Bool {
         guard !Self.stamps.contains(attribute.logicalName), !entity.isID(attribute), attribute.validFor.contains(.read),
             !attribute.isEncrypted, !attribute.type.isReference, !attribute.type.isImage
@@ -357,12 +359,12 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// The values that an update can't write: those of new records alone, and those that the service keeps.
+    /// The values that an update can't write: those that only a new record accepts, and those in ``kept``.
     var unchangeable: [(attribute: AttributeDefinition, value: AttributeValue?)] {
         (createOnly + kept.keys).sorted().compactMap { name in entity[name].map { ($0, kept[name] ?? values[name]) } }
     }
 
-    /// Has values compared with the record's instead of written.
+    /// Marks values that are compared with those of the record instead of written.
     mutating func keep(_ names: some Sequence<String>) {
         for name in names {
             kept[name] = values[name]
@@ -370,7 +372,7 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Leaves out the values that an update can't write.
+    /// The same values without those that an update can't write.
     func changeable() -> ParsedValues {
         var input = self
         for (attribute, value) in unchangeable {
@@ -390,7 +392,8 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Refuses to write one attribute alone that the service keeps: beside others it is passed over, and here it is all there is.
+    /// Refuses to write a single attribute that the service maintains. Together with others it would be ignored, but here there
+    /// is nothing else to write.
     ///
     /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the attribute.
     package static func requireWritable(_ attribute: AttributeDefinition) throws(FieldsealError) {
@@ -400,9 +403,9 @@ package struct ParsedValues: Sendable {
         ).about(attribute.logicalName)
     }
 
-    /// Refuses an update that names nothing but attributes that the service keeps: it would change nothing but the version.
+    /// Refuses an update that names only attributes that the service maintains, because it would change only the version.
     ///
-    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first of them.
+    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first of these attributes.
     static func requireEffect(of members: [JSONValue.Member], on entity: EntityDefinition) throws(FieldsealError) {
         var kept: AttributeDefinition?
         for member in members {

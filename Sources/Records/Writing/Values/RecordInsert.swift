@@ -19,7 +19,8 @@ struct RecordInsert: Hashable {
     let isTeams: Bool
     /// The `is…set` columns that are not attributes.
     let flags: [String]
-    /// The attributes that have a value, by their index in the metadata, whose order equal records have in common.
+    /// The attributes that have a value, by their index in the metadata. So the same set of attributes always has the same
+    /// order.
     private(set) var attributes: [Int] = []
     private(set) var sources: [Source] = []
 

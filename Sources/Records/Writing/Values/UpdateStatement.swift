@@ -62,7 +62,7 @@ struct UpdateStatement {
     ///
     /// - Parameters:
     ///   - conditions: The conditions that select the record.
-    ///   - cells: New cells, or nil to clear; nil for attributes that do not change.
+    ///   - cells: The new cells by attribute, with nil to clear one; nil if no cell changes.
     ///   - keyVersion: The key version of the cells.
     ///   - events: The security events of the passwords among the values.
     func statement(
@@ -101,7 +101,8 @@ struct UpdateStatement {
         let table = organization.qualified(entity.cellTable)
         let names = cells.keys.sorted()
         guard cells.values.contains(where: { $0 != nil }) else {
-            // Without a new cell, an old key can do no harm. The key version is read under the table's own lock.
+            // Clearing writes no cell, so a retired key can do no harm. The key version is read while the statement holds the
+            // table's lock.
             let nulls = names.map { "\(quoteIdentifier($0)) = NULL" }.joined(separator: ", ")
             return """
                 , c AS (UPDATE \(table) AS t SET \(nulls) FROM r

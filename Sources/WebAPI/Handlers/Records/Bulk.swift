@@ -114,7 +114,7 @@ extension DataAPI {
         return .id(id)
     }
 
-    /// `BulkDelete`: deletes the records that its query expressions match. It responds after that.
+    /// `BulkDelete`: deletes the records that its query expressions match. It responds when they are deleted.
     func bulkDelete(_ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
@@ -153,7 +153,7 @@ extension DataAPI {
     ]
 
     private func areUsers(_ values: [JSONValue], _ name: String) async throws -> Bool {
-        // Each may take a query of its own.
+        // Finding each of them may take a query.
         guard values.count <= APILimits.bulkCount else { return false }
         for value in values where try await principal(value, name).entity != "systemuser" { return false }
         return true

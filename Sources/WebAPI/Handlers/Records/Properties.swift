@@ -74,7 +74,7 @@ extension DataAPI {
     private func single(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIResponse {
         let (relationship, entity, key) = (navigation.relationship, navigation.entity, navigation.key)
         var outputs: [RecordQuery.Output] = [.init(.column(.init(relationship.attribute.logicalName)))]
-        // A lookup to several entities has the name of the record's own beside it.
+        // A lookup that may refer to several entities has another attribute, with the name of the record's entity.
         let type = relationship.attribute.typeAttribute(in: entity)?.logicalName
         if let type { outputs.append(.hidden(.init(type))) }
         let page = try await session.retrieve(entity, key, outputs)
@@ -124,7 +124,8 @@ extension DataAPI {
         return record.id
     }
 
-    /// The id of a record that is to be linked. An id is looked up with the link itself: the record may be of the same change set.
+    /// The id of a record that is to be linked. An id is checked later, with the link itself, because an earlier request of the
+    /// change set may create the record.
     func linkedID(of entity: EntityDefinition, _ key: RecordKey) async throws -> UUID {
         if case .id(let id) = key { return id }
         return try await id(of: entity, key)
@@ -132,7 +133,7 @@ extension DataAPI {
 }
 
 extension ODataPath.Navigation {
-    /// The refusal of a method that the address of links does not take. A single link of a collection can only be removed.
+    /// The refusal of a method that the address of links does not accept. A single link of a collection can only be removed.
     var methodNotAllowed: MethodNotAllowed {
         if member != nil { return MethodNotAllowed(.delete) }
         return isCollection ? MethodNotAllowed(.get, .post, .delete) : MethodNotAllowed(.get, .put, .delete)

@@ -28,7 +28,8 @@ enum QueryExpression {
         try check(orders: query["Orders"] ?? .null, of: entity)
     }
 
-    /// Columns have no effect here, but those that the entity does not have say that the query is not what the client means.
+    /// Refuses unknown columns. Columns have no effect here, but an unknown one shows that the query is not the one that the
+    /// client means.
     private static func check(columns set: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
         guard set != .null else { return }
         guard case .object = set else { throw FieldsealError(.payloadDoesNotFit, "ColumnSet is an object with Columns.") }
@@ -59,7 +60,7 @@ enum QueryExpression {
         throw FieldsealError(.noSuchAttribute, "\(entity.logicalName) has no attribute \(name.quotedForMessage).")
     }
 
-    /// Whether a `PagingInfo` asks for every record, as it does where clients leave its members as they are.
+    /// Whether a `PagingInfo` asks for every record, as it does if the client sets none of its members.
     private static func isWhole(_ info: JSONValue) -> Bool {
         guard case .object(let members) = info else { return false }
         return members.allSatisfy { member in

@@ -77,7 +77,7 @@ extension DataAPI {
         preferences.annotations.isEmpty ? outputs : outputs + RecordQuery.Output.names(of: outputs, in: entity)
     }
 
-    /// The same for expanded records, at every depth.
+    /// Adds the names of annotated lookups to expanded records, at every depth.
     private func named(_ expansions: [Expansion], _ entity: EntityDefinition, _ preferences: Preferences) -> [Expansion] {
         guard !preferences.annotations.isEmpty else { return expansions }
         return expansions.map { expansion in
@@ -152,7 +152,8 @@ extension DataAPI {
         if outcome.isCreated { headers[.location] = address }
         guard request.preferences.returnsRepresentation, unread?.hasRoom ?? true else { return APIResponse.noContent(headers) }
         let outputs = named(query.query.outputs, entity, request.preferences)
-        // The record is saved, also when reading it back fails: an error would say that it is not, and make the client save it again.
+        // The record is saved. If reading it back fails, the response has no content: after an error the client would save it
+        // again.
         let expansions = named(query.expansions, entity, request.preferences)
         guard let page = try? await readBack(entity, outcome.id, outputs, expansions) else { return APIResponse.noContent(headers) }
         var answered = headers
@@ -161,12 +162,12 @@ extension DataAPI {
         answered[.eTag] = page.records.first?.etag
         let answer = APIResponse.json(
             try representation(request).record(page), status: outcome.isCreated ? .created : .ok, headers: answered)
-        // Others may have been read back meanwhile.
+        // Responses to other requests of the client may have used up its memory limit in the meantime.
         return unread?.add(answer.body.count) ?? true ? answer : APIResponse.noContent(headers)
     }
 
-    /// Reads a record that was written. A write can change what the session read when it began, such as the mail servers that are
-    /// attested.
+    /// Reads a record that was just written. The write may have changed data that the session read when it began, such as the
+    /// attested mail servers.
     private func readBack(
         _ entity: EntityDefinition, _ id: UUID, _ outputs: [RecordQuery.Output], _ expansions: [Expansion]
     ) async throws -> RecordPage {
@@ -203,7 +204,7 @@ extension APIRequest {
 }
 
 extension APIRequest {
-    /// The same for a part of a record. The record itself must exist.
+    /// Parses `If-Match` and `If-None-Match` for a part of a record, such as one attribute. The record itself must exist.
     func conditionOfExisting() throws(FieldsealError) -> WriteCondition {
         let condition = try condition()
         guard condition != .mustNotExist else {
@@ -212,15 +213,17 @@ extension APIRequest {
         return condition == .none ? .mustExist : condition
     }
 
-    /// Refuses to read a record, or a part of it, whose version is another one than `If-Match` names.
+    /// Refuses to read a record, or a part of it, if `If-Match` names another version.
     func requireMatch(_ etag: String, _ entity: EntityDefinition) throws(FieldsealError) {
         guard let tags = headers[.ifMatch], !EntityTags.match(tags, etag) else { return }
         throw FieldsealError(
             .concurrencyVersionMismatch, "The \(entity.logicalName) has another version than If-Match names. Read it again.")
     }
 
-    /// Whether the client has this version (`If-None-Match`), and no annotations, which others bring along. The tag is of the record's
-    /// own version: what others bring along, and what changes without a version, may have changed under it.
+    /// Whether the client has this version (`If-None-Match`), and requests no annotations.
+    ///
+    /// The ETag is of the record alone. Names of other records, expanded records and unversioned attributes may change under the same
+    /// ETag.
     func knows(_ etag: String) -> Bool {
         preferences.annotations.isEmpty && EntityTags.match(headers[.ifNoneMatch], etag)
     }
@@ -235,13 +238,13 @@ extension APIRequest {
 }
 
 extension RecordQuery.Output {
-    /// The name of the hidden output that has the name of a renamed lookup's record.
+    /// The name of the hidden output with the name of the record that a renamed lookup refers to.
     static func hiddenName(_ output: String) -> String { "\(output)@name" }
 
-    /// The name of the hidden output with the entity of what a renamed lookup refers to.
+    /// The name of the hidden output with the entity of the record that a renamed lookup refers to.
     static func hiddenType(_ output: String) -> String { "\(output)@type" }
 
-    /// Hidden outputs with the names and the entities of what the outputs' lookups refer to.
+    /// Hidden outputs with the name and the entity of each record that a lookup among the outputs refers to.
     ///
     /// - Parameters:
     ///   - links: The entities of links, by their aliases.
@@ -250,7 +253,8 @@ extension RecordQuery.Output {
         of outputs: [RecordQuery.Output], in entity: EntityDefinition, links: [String: EntityDefinition] = [:],
         isGrouped: Bool = false
     ) -> [RecordQuery.Output] {
-        // Every attribute is given, also the stored names. Others are read along.
+        // Without named outputs every attribute is returned, and with them the names that the entity stores. Only names that
+        // are read from the referenced record are added.
         guard !outputs.allSatisfy(\.isHidden) else {
             return entity.attributes.filter { $0.isNamedByRecord(in: entity) }.map {
                 .hidden(.name(of: $0.logicalName), name: "\($0.logicalName)name")
@@ -281,8 +285,10 @@ extension RecordQuery.Output {
 }
 
 extension EntityDefinition {
-    /// The entity that a path of navigation properties leads to, and the steps to it. A last step through an owner, which may be a user
-    /// or a team, stays at the record before it: all that it reaches is there.
+    /// The entity that a path of navigation properties leads to, and the steps to it.
+    ///
+    /// An owner may be a user or a team. If the last step is an owner, the path ends at the owned record, which stores all that
+    /// can be selected through that step.
     fileprivate func end(of path: [String]) -> (steps: [String], entity: EntityDefinition)? {
         var entity = self
         for (place, step) in path.enumerated() {
@@ -296,7 +302,7 @@ extension EntityDefinition {
 }
 
 extension RecordQuery {
-    /// Adds hidden outputs with the names and the entities of what the outputs' lookups refer to.
+    /// Adds hidden outputs with the name and the entity of each record that a lookup among the outputs refers to.
     mutating func addNames(in entity: EntityDefinition) {
         var entities: [String: EntityDefinition] = [:]
         var rest = links

@@ -5,7 +5,7 @@ import JSON
 import Model
 import Records
 
-// Sharing records, and teams: messages of entities whose records have owners.
+// Messages that share records and change the members of teams.
 extension DataAPI {
     /// `GrantAccess`, `ModifyAccess` and `RevokeAccess`.
     func share(_ name: String, _ request: APIRequest) async throws -> APIResponse {
@@ -159,7 +159,7 @@ extension DataAPI {
         return first
     }
 
-    /// The entity whose records have that id. `ownerid` is the id of a user or a team, and something else says of which.
+    /// The entity whose key is this member. `ownerid` is the key of users and of teams; the type or the address says of which.
     private static func entity(withID member: String, type: String?, _ addressed: EntityDefinition?) -> EntityDefinition? {
         guard member == "ownerid" else {
             return EntityCatalog.all.first { $0.primaryID == member && (type == nil || type == $0.logicalName) }

@@ -25,20 +25,20 @@ struct OAuthError: Error {
     }
 }
 
-// Every other refusal at these addresses, such as of the limits, whose form the clients don't parse.
+// Converts all other errors at these addresses, such as those of limits, to the form that OAuth clients parse.
 extension OAuthError {
-    /// Whether a path is that of a token or a revocation endpoint, of an organization that may not be there.
+    /// Whether a path is that of a token or a revocation endpoint, also for an organization that does not exist.
     static func answers(_ path: String) -> Bool {
         let segments = path.lowercased().split(separator: "/")
         return segments.prefix(2).contains("oauth2") && ["token", "revoke"].contains(segments.last)
     }
 
-    /// The longest `Retry-After` of these endpoints, in seconds. Libraries such as azure-identity sleep for that time,
-    /// several times in a row, before their program sees the refusal. A lock of an account can last for many minutes, and a sign-in that is tried
-    /// while it lasts is not counted.
+    /// The longest `Retry-After` of these endpoints, in seconds. Libraries such as azure-identity sleep for that time, several
+    /// times in a row, before their program sees the refusal. A lock of an account can last for many minutes, and sign-ins that
+    /// are tried during it are not counted.
     private static let longestWait = 5
 
-    /// The same refusal in the form of these endpoints, with its status and its headers.
+    /// A refusal of the Web API in the form of OAuth, with its status and its headers.
     static func told(_ answer: APIResponse) -> APIResponse {
         let error =
             switch answer.status.code {

@@ -5,7 +5,7 @@ import JSON
 struct OAuthForm {
     private let values: [String: [String]]
 
-    /// Bytes of a form. An assertion with a chain of certificates fits.
+    /// The longest form in bytes. An assertion with a chain of certificates fits.
     private static let longest = 1 << 16
     private static let parameterLimit = 50
 
@@ -31,7 +31,7 @@ struct OAuthForm {
         }
     }
 
-    /// Refuses what is declared to be something else than a form in UTF-8.
+    /// Refuses a content type other than that of a form in UTF-8.
     private static func requireForm(_ contentType: String?) throws(OAuthError) {
         guard let contentType, !contentType.isEmpty else { return }
         let type = contentType.prefix { $0 != ";" }.trimmed.lowercased()
@@ -41,7 +41,7 @@ struct OAuthForm {
         }
     }
 
-    /// A parameter's value; nil for one that is not there.
+    /// A parameter's value; nil for a missing one.
     ///
     /// - Throws: ``OAuthError`` for a parameter that occurs twice (RFC 6749 section 3.2).
     subscript(name: String) -> String? {

@@ -77,7 +77,7 @@ struct ContractReference: Sendable {
     ///
     /// - Parameter lookup: The lookup's name, for the message.
     func require(oneOf targets: [String], in lookup: String) throws(FieldsealError) {
-        // A lookup whose records do not exist here is refused when the values are checked.
+        // If none of the lookup's entities exists here, the check of the values refuses the lookup.
         guard !targets.contains(entity.logicalName), targets.contains(where: { EntityCatalog.entity($0) != nil }) else { return }
         throw FieldsealError(
             .payloadDoesNotFit,
@@ -92,7 +92,7 @@ struct ContractReference: Sendable {
 }
 
 extension RecordKey {
-    /// What names a record by its id and, where there are any, by the attributes of an alternate key, which must be its own.
+    /// The key of a record by its id and, if `keys` are given, by an alternate key too. Both must belong to the same record.
     init(_ id: UUID, _ keys: [(name: String, value: Literal)], of entity: EntityDefinition) {
         self = keys.isEmpty ? .id(id) : .alternate([(entity.primaryID, .text(id.text))] + keys)
     }

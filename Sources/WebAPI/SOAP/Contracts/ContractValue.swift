@@ -86,7 +86,7 @@ enum ContractValue: Sendable {
         }
     }
 
-    /// The elements of an array such as `ArrayOfguid`. The array's type determines theirs.
+    /// The elements of an array such as `ArrayOfguid`. The type of the array determines that of its elements.
     private static func elements(_ element: XMLElement, _ type: String, _ name: String) throws(FieldsealError) -> [ContractValue] {
         let inner = String(type.dropFirst("ArrayOf".count))
         var values: [ContractValue] = []
@@ -157,6 +157,6 @@ extension UUID {
         self.init(text: text.hasPrefix("{") && text.hasSuffix("}") ? String(text.dropFirst().dropLast()) : text)
     }
 
-    /// Nil for the empty id.
+    /// The id; nil for the empty one.
     var unlessEmpty: UUID? { text == Contract.emptyID ? nil : self }
 }

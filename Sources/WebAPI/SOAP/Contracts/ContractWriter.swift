@@ -9,7 +9,7 @@ struct ContractWriter {
 
     init() { output.reserveCapacity(2_048) }
 
-    /// Begins a prefix's scope without an element, if the element is written elsewhere.
+    /// Registers a prefix that is declared on an element outside of this writer.
     mutating func declare(_ namespace: String, as prefix: String) {
         scope.append((namespace, prefix.isEmpty ? "" : "\(prefix):"))
     }
@@ -34,7 +34,7 @@ struct ContractWriter {
             new = Self.instance
         } else {
             let letters = scope.count(where: { !$0.prefix.isEmpty && $0.prefix != Self.instance && $0.prefix != "s:" })
-            // Skips the letter of XMLSchema-instance.
+            // The letter `i` is the prefix of XMLSchema-instance.
             let ordinal = letters < 8 ? letters : letters + 1
             new = Self.letters[min(ordinal, Self.letters.count - 1)]
         }
@@ -55,7 +55,7 @@ struct ContractWriter {
     ///
     /// - Parameters:
     ///   - type: The value of `i:type`.
-    ///   - declaring: Namespaces that its contents need.
+    ///   - declaring: Namespaces that the element's contents need.
     mutating func element(
         _ local: String, _ namespace: String, type: XMLName? = nil, declaring: [String] = [], _ body: (inout Self) throws -> Void
     ) rethrows {

@@ -47,7 +47,7 @@ struct PartyLists {
             case ("addressused", .text(let text)):
                 if !isOwnAddress { members.append(.init("addressused", .string(text))) }
             case ("partyidname", .text(let text)) where party.partyReference == nil:
-                // A party without a name has its address in the place of one.
+                // If a party has no name, `partyidname` is its address.
                 if text != party.address { members.append(.init("partyidname", .string(text))) }
             case (_, .null) where EntityDefinition.activityParty[name] != nil: continue
             case ("partyid", _), ("addressused", _): throw refusal(of: name)
@@ -57,7 +57,8 @@ struct PartyLists {
         return .object(members)
     }
 
-    /// Refuses an attribute of a party that is not what the party gets by itself. Clients send those back as they retrieved them.
+    /// Refuses an attribute of a party with another value than the service gives it. Clients may send such attributes back as
+    /// they retrieved them.
     private static func requireGiven(
         _ name: String, _ value: ContractValue, _ party: ContractEntity, _ mask: Int64, _ email: UUID?
     ) throws(FieldsealError) {
@@ -67,7 +68,7 @@ struct PartyLists {
         }
         let isGiven: Bool =
             switch (name, value) {
-            // A party that is written again has another id and version.
+            // A party that is written again gets a new id and version, so old ones are accepted.
             case ("activitypartyid", .text(let id)): UUID(clientText: id) != nil
             case ("activitypartyid", _), ("versionnumber", _): true
             case ("activityid", .reference(let reference)):
@@ -103,10 +104,10 @@ struct PartyLists {
 }
 
 extension ContractEntity {
-    /// The address that a request gives a party.
+    /// The address that a request has for a party.
     fileprivate var address: String? { attributes.first { $0.name == "addressused" }?.value.text }
 
-    /// The record that a party is.
+    /// The record that a party refers to.
     fileprivate var partyReference: ContractReference? {
         for attribute in attributes where attribute.name == "partyid" {
             if case .reference(let reference) = attribute.value { return reference }

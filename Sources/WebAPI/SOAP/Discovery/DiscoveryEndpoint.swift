@@ -28,8 +28,8 @@ extension WebAPI {
         }
     }
 
-    /// Says where to get a token. At the root that is the organization that the refused token names. Without one, the placeholder
-    /// `ORGANIZATION` stands for its name.
+    /// The challenge that says where to get a token. At the root, the name of the organization is that of the refused token.
+    /// Without a token it is the placeholder `ORGANIZATION`.
     private func discoveryChallenge(_ request: Request, _ context: APIContext) -> String {
         if context.parameters.get("organization") != nil, let address = context.address { return address.challenge }
         let name = Self.organization(ofTokenIn: request, tokens.addresses) ?? "ORGANIZATION"
@@ -148,7 +148,7 @@ extension WebAPI {
         }
     }
 
-    /// Refuses values of members that say how the organizations are reached. They all have the same address.
+    /// Refuses unknown values of members that have no effect here, because every organization has one address.
     private static func check(_ members: ContractMembers) throws(FieldsealError) {
         guard ["Default", "Internet", "Intranet"].contains(members.text("AccessType") ?? "Default") else {
             throw members.mismatch("AccessType", "Default, Internet or Intranet")

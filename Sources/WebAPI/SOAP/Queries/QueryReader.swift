@@ -244,12 +244,12 @@ struct QueryReader {
         }
     }
 
-    /// The join that takes one of several linked records.
+    /// The join operator that returns one of several linked records.
     private static let firstRow = "MatchFirstRowUsingCrossApply"
 
     /// Whether a link may return columns. Other links test only whether a linked record exists.
     ///
-    /// - Throws: ``FieldsealError`` naming a `JoinOperator` that is none.
+    /// - Throws: ``FieldsealError`` naming an unknown `JoinOperator`.
     private static func isJoin(_ element: XMLElement) throws(FieldsealError) -> Bool {
         guard let kind = element.first("JoinOperator"), !kind.isNil else { return true }
         switch kind.text {
@@ -287,7 +287,7 @@ struct QueryReader {
         return link
     }
 
-    /// A link for which only the existence or absence of a record counts.
+    /// A link that only tests whether a linked record exists.
     private mutating func existence(_ element: XMLElement, toAlias: String?) throws(FieldsealError) -> Filter {
         _ = try Self.isJoin(element)
         let parts = try parts(of: element, from: nil)

@@ -9,7 +9,7 @@ struct ResultPage: Sendable {
     var number = 1
     /// Identifies the query in its paging cookie.
     var mark = ""
-    /// Writes the record of Retrieve.
+    /// Cached columns and markup of a record for Retrieve; nil for a list.
     var retrieved: RetrievedColumns?
 
     /// The namespaces that records need, in the order of their prefixes.

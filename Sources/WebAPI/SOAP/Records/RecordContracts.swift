@@ -7,11 +7,11 @@ import Records
 struct RecordContracts: Sendable {
     /// The prefixes at the place where the rows are written.
     struct Prefixes: Sendable, Equatable {
-        /// That of the contracts.
+        /// The prefix of the contracts.
         var xrm = "a"
-        /// That of pairs of a key and a value.
+        /// The prefix of pairs of a key and a value.
         var pairs = "b"
-        /// That of XML Schema.
+        /// The prefix of XML Schema.
         var schema = "c"
     }
 
@@ -139,7 +139,7 @@ struct RecordContracts: Sendable {
         }
     }
 
-    /// Whether a party has a name that it does not get by itself: from its record or its address.
+    /// Whether a party is only an address, and has a name other than the address.
     private static func hasOwnName(_ party: Record) throws -> Bool {
         let (name, address) = (try party.value(of: "partyidname"), try party.value(of: "addressused"))
         return try party.value(of: "partyid") == .null && address != .null && name != address
@@ -147,7 +147,7 @@ struct RecordContracts: Sendable {
 
     // MARK: Collections
 
-    /// The members of an `EntityCollection` beside its records.
+    /// The members of an `EntityCollection` other than its records.
     struct Page {
         var cookie: String?
         var hasMore = false
@@ -157,7 +157,7 @@ struct RecordContracts: Sendable {
 
     /// Appends the contents of an `EntityCollection`.
     ///
-    /// - Parameter writer: Chooses what writes a record; this by default.
+    /// - Parameter writer: Returns the writer for a record; nil to use this writer for all.
     func collection(
         _ records: [Record], _ expanded: [ExpandedProperty], _ page: Page, to output: inout [UInt8],
         by writer: ((Record) throws -> RecordContracts)? = nil

@@ -6,7 +6,7 @@ struct ResultColumns: Sendable {
     /// One attribute.
     struct Column: Sendable {
         let key: String
-        /// The source of the value, if it is not the own entity's attribute of that name.
+        /// The attribute and the entity of an aliased value; nil for an attribute of the query's entity under its own name.
         let alias: (attribute: String, entity: String)?
         /// The index of the value among the outputs.
         let place: Int
@@ -25,13 +25,13 @@ struct ResultColumns: Sendable {
 
     private var seen: Set<String> = []
 
-    /// How rows stand for records.
+    /// What a row represents.
     private enum Grouping {
         /// Each row is a record.
         case none
-        /// One row is of all records, or each is of records that are alike. No attribute is named as one to group by.
+        /// The query names no attribute to group by. There is one row for all records, or one for each set of equal records.
         case unnamed
-        /// Each row is of the records with the same values of named attributes.
+        /// Each row is of the records with the same values of the attributes to group by.
         case named
     }
 
@@ -57,7 +57,7 @@ struct ResultColumns: Sendable {
         query.outputs = outputs
     }
 
-    /// The attributes that are returned if all are requested: all readable ones but the names of referenced records.
+    /// The attributes that are returned if all are requested: all readable ones, except names of referenced records.
     static func readable(_ entity: EntityDefinition) -> [String] {
         let attributes = entity.attributes.filter { attribute in
             attribute.validFor.contains(.read) && !attribute.isEncrypted && MetadataJSON.nameOf(attribute, entity) == nil
@@ -65,7 +65,7 @@ struct ResultColumns: Sendable {
         return attributes.map(\.logicalName)
     }
 
-    /// The same without an attribute. The positions of the others in a row stay.
+    /// The same columns without one attribute. The positions of the others in a row do not change.
     func without(_ key: String) -> ResultColumns {
         var others = self
         others.columns.removeAll { $0.key == key }
@@ -90,7 +90,7 @@ struct ResultColumns: Sendable {
             let owner = column.alias.map { entities[$0.lowercased()] ?? entity } ?? entity
             if owner === entity, column.alias == nil, take(partyList: column.name) { return }
             guard let attribute = owner[column.name.lowercased()] else {
-                // The query's plan refuses it.
+                // The attribute does not exist. Planning the query refuses it.
                 outputs.append(output)
                 return
             }
@@ -139,7 +139,7 @@ struct ResultColumns: Sendable {
         let key = column.key
         func output(_ name: String) -> RecordQuery.Output {
             let column = RecordQuery.Column(name, alias: alias)
-            // The name of a record may differ from row to row of a group. One of them represents it.
+            // Within a group, the name of a record may differ from row to row. The smallest one is returned.
             return isGrouped ? .hiddenMinimum(column, name: "\(key)@\(name)") : .hidden(column)
         }
         if let type = attribute.typeAttribute(in: owner) {
@@ -158,7 +158,8 @@ struct ResultColumns: Sendable {
 }
 
 extension AttributeDefinition {
-    /// The attribute that names the entity of a reference to one of several, such as `owneridtype`.
+    /// The attribute with the entity of the record that a lookup refers to, such as `owneridtype`; nil if the lookup refers to
+    /// one entity only.
     func typeAttribute(in entity: EntityDefinition) -> AttributeDefinition? {
         guard type.targets.count > 1 else { return nil }
         let stem = logicalName.hasSuffix("id") ? String(logicalName.dropLast(2)) : logicalName

@@ -8,7 +8,7 @@ final class RetrievedColumns: Sendable {
     let columns: ResultColumns
     private let last = Mutex<Last?>(nil)
 
-    /// The last record's writer.
+    /// The most recent writer, for the next record of the same shape.
     private struct Last: Sendable {
         let shape: RowShape
         let prefixes: RecordContracts.Prefixes

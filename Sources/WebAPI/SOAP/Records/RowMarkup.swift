@@ -3,14 +3,14 @@ import Records
 
 /// The markup around the values of a query's rows as `Entity` contracts, prepared once.
 ///
-/// All markup is in one array, and its parts are ranges. So no references are counted for each row.
+/// All markup is in one array, and each part is a range of it. So writing a row counts no references.
 struct RowMarkup: Sendable {
     /// One value of each row, as an attribute.
     struct Value: Sendable {
         let place: RowShape.Place
         let start: Range<Int>
         let end: Range<Int>
-        /// For a reference to a record.
+        /// The markup of a reference to a record; nil for other values.
         let reference: Reference?
         let formatted: Formatted
         /// The markup before the formatted value.

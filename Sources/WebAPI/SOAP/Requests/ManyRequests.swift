@@ -50,7 +50,7 @@ extension OrganizationService {
         return response
     }
 
-    /// Runs a request of ExecuteMultiple in a session that begins with it.
+    /// Runs a request of ExecuteMultiple in a session of its own.
     private func executeOne(_ element: XMLElement) async throws -> OrganizationResponse {
         let name = try OrganizationRequest(element).name
         guard name != "ExecuteMultiple" else {

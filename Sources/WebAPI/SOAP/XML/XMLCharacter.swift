@@ -19,7 +19,7 @@ enum XMLCharacter {
 
     /// The character of a reference with a number, such as `#8211` or `#x2013`; nil for one that XML does not allow.
     ///
-    /// - Parameter digits: What stands behind `#`.
+    /// - Parameter digits: The text after `#`.
     static func scalar(digits: ArraySlice<UInt8>) -> Unicode.Scalar? {
         let isHexadecimal = digits.first == UInt8(ascii: "x")
         let digits = isHexadecimal ? digits.dropFirst() : digits

@@ -65,7 +65,7 @@ enum XMLEncoding {
         }
     }
 
-    /// The encoding in the declaration, of a document that begins with ASCII characters.
+    /// The encoding in the XML declaration, of a document that begins with ASCII characters.
     private static func declaration(_ bytes: [UInt8]) -> String? {
         guard bytes.starts(with: "<?xml".utf8), let end = bytes.prefix(200).firstIndex(of: UInt8(ascii: ">")) else { return nil }
         let text = String(decoding: bytes[..<end], as: UTF8.self)

@@ -39,7 +39,7 @@ struct XMLNames {
         private var entries: [(namespace: Int32, bytes: Range<Int32>)] = []
         /// The texts one after the other.
         private var bytes: [UInt8] = []
-        /// Empty while there are few.
+        /// The ids by text. Empty while there are at most ``few`` texts.
         private var ids: [Key: Int32] = [:]
         private static var few: Int { 24 }
 

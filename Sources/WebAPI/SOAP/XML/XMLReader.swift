@@ -1,7 +1,7 @@
 /// Parses an XML document (XML 1.0, Namespaces in XML 1.0) with fixed limits.
 ///
-/// It supports no document type, so there are no entities but the five of XML, and nothing outside of the document is read. It
-/// supports no processing instructions, because SOAP has none.
+/// A document type is a syntax error. So only the five entities of XML exist, and nothing outside of the document is read.
+/// Processing instructions are errors too, because SOAP has none.
 struct XMLReader {
     /// How deeply elements are nested at most.
     static let depthLimit = 128

@@ -3,10 +3,10 @@ import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
 
-/// Limits on time and size for what arrives on a connection. Hummingbird does not have them.
+/// Limits the time and the size of what arrives on a connection. Hummingbird has no such limits.
 ///
-/// It follows the HTTP codec and, for HTTP/1.1, puts a ``HeadGuard`` before it. A body that takes too long is answered with 408.
-/// After 408 and 413 the connection is closed, because the rest of a body may still arrive.
+/// Its place in the pipeline is after the HTTP codec. For HTTP/1.1 it puts a ``HeadGuard`` before the codec. A body that takes
+/// too long is answered with 408. After 408 and 413 the connection is closed, because the rest of the body may still arrive.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -44,12 +44,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         watch =
             (try? pipeline.handler(type: ConnectionWatch.self))
             ?? (try? context.channel.parent?.pipeline.syncOperations.handler(type: ConnectionWatch.self))
-        // A stream of HTTP/2 has no such encoder, because the HTTP/2 handler limits its frames. The encoder is the codec's first
-        // handler, so what is written before it is sent unchanged.
+        // A stream of HTTP/2 has no such encoder and needs no HeadGuard, because the HTTP/2 handler limits frames. The encoder
+        // is the codec's first handler, so a HeadGuard before it can write bytes that are sent unchanged.
         guard let encoder = try? pipeline.handler(type: HTTPResponseEncoder.self) else { return }
         let guardian = HeadGuard(limits: limits)
         headGuard = guardian
-        // On failure this limit is missing for the connection. Its handlers exist, so it does not fail.
+        // Adding can't fail, because the encoder is there. If it failed, only this limit would be missing for the connection.
         try? pipeline.addHandler(guardian, position: .before(encoder))
         guard let decoder = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self) else { return }
         let hosts = HostGuard()
@@ -75,7 +75,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         context.fireUserInboundEventTriggered(event)
     }
 
-    /// Calls `action` when the client disconnects, or at once if it has.
+    /// Calls `action` when the client disconnects, or at once if it has already disconnected.
     ///
     /// - Returns: The argument for ``forget(_:)``.
     func onHangUp(_ action: @escaping () -> Void) -> Int {
@@ -94,7 +94,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         writtenActions.append(action)
     }
 
-    /// A client that only closed its own side may leave a response unread for long, so that counts until the connection is closed.
+    /// Ends the counting of unread responses when the connection is closed. A client that closed only its sending side still
+    /// counts, because it may leave a response unread for long.
     private func writingHasEnded() {
         isClosed = true
         progress?.finish()
@@ -189,8 +190,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// A client that does not read a response must not keep the connection. A connection of HTTP/1.1 counts as idle from then on,
-    /// and a stream of HTTP/2 is closed.
+    /// Closes a stream of HTTP/2 whose client does not read the response in time. A connection of HTTP/1.1 has an idle timeout
+    /// for that.
     private func responseBegins(_ context: ChannelHandlerContext) {
         guard headGuard == nil else { return }
         let loopBound = NIOLoopBound(context, eventLoop: context.eventLoop)
@@ -199,8 +200,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// Tells a client that waits before it sends its body to send it (RFC 9110 section 10.1.1). A body that is too long for every
-    /// address is refused by its head.
+    /// Sends 100 (Continue) to a client that waits for it before it sends the body (RFC 9110 section 10.1.1). A declared length
+    /// that no address accepts gets none, because the request is refused without its body.
     private func invite(_ head: HTTPRequest) {
         let length = head.headerFields[.contentLength].flatMap(Int.init) ?? 0
         guard length <= APILimits.bulkLength else { return }
@@ -212,14 +213,15 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         head.headerFields.reduce(head.path?.utf8.count ?? 0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
     }
 
-    /// Whether a request names exactly one host (RFC 9112 section 3.2). With several, a proxy may have used another one.
+    /// Whether a request names exactly one host (RFC 9112 section 3.2). With several, a proxy may have routed it by another
+    /// one.
     private static func hasOneHost(_ head: HTTPRequest) -> Bool {
         guard let name = HTTPField.Name("Host") else { return true }
-        // The codec uses the first as the authority, and leaves the others among the fields.
+        // The codec uses the first host as the authority, and leaves the others among the fields.
         return head.headerFields[values: name].allSatisfy { $0 == head.authority }
     }
 
-    /// Whether a request of HTTP/2 names a path and its host (RFC 9113 section 8.3.1). ``HostGuard`` checks those of HTTP/1.
+    /// Whether a request of HTTP/2 names a path and its host (RFC 9113 section 8.3.1). ``HostGuard`` checks requests of HTTP/1.
     private func targetsItsHost(_ head: HTTPRequest) -> Bool {
         guard hostGuard == nil else { return true }
         guard head.authority != nil, let path = head.path else { return false }

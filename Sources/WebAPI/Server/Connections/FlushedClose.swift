@@ -2,12 +2,13 @@ import NIOCore
 
 /// Closes a connection after what was written before has been sent. It follows the TLS handler.
 ///
-/// HTTP/2 closes a connection that quiesces when its last stream has ended. The end of that stream is then written, and not flushed.
+/// When a connection quiesces, HTTP/2 closes it after its last stream. At that time the end of the stream is written, but not
+/// flushed.
 final class FlushedClose: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// How long a client may leave unread what was written.
+    /// How long the client may take to read what was written.
     private let patience: TimeAmount
     /// Nil until the connection is to be closed.
     private var closed: EventLoopFuture<Void>?

@@ -37,7 +37,7 @@ struct HTTPRedirectServer: Sendable {
         )
     }
 
-    /// The same on a socket that another program has opened.
+    /// The listener without TLS on a socket that another program, such as systemd, has opened.
     func server(
         on socket: NIOBSDSocket.Handle, onRunning: @escaping @Sendable (any Channel) async -> Void
     ) -> some Service {
@@ -60,7 +60,7 @@ struct HTTPRedirectServer: Sendable {
     }
 
     private func respond(_ request: Request, _ context: APIContext) async throws -> Response {
-        // Of two values, the client may have written one.
+        // If a header has two values, the client may have written one of them.
         let isTrusted = Listeners.isLocal(context.channel) || listeners.isTrusted(listeners.peer(of: context.channel))
         if isTrusted, request.headers[values: .xForwardedProto] == ["https"] {
             return try await secure.respond(to: request, context: context)
@@ -85,7 +85,7 @@ struct HTTPRedirectServer: Sendable {
             let answer = APIResponse.error(error)
             return (OAuthError.answers(request.uri.path) ? OAuthError.told(answer) : answer).response
         }
-        // The address repeats only paths that certainly belong to this service.
+        // The new address contains the requested path only if the path certainly belongs to this service.
         let path =
             segments.allSatisfy { $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") } }
             ? request.uri.path : "/"

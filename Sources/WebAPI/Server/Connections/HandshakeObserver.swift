@@ -1,7 +1,7 @@
 import NIOCore
 import NIOTLS
 
-/// Tells the watch that the TLS handshake has ended. It follows the TLS handler, which reports that.
+/// Tells ``ConnectionWatch`` that the TLS handshake has ended. It comes after the TLS handler, which reports the end.
 final class HandshakeObserver: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 

@@ -5,7 +5,7 @@ import NIOHTTPTypes
 
 /// Counts the bytes of a request's head and the time that it takes, before the head is parsed.
 ///
-/// Without it, hummingbird responds to a large head with an empty 400, and waits forever for a slow one.
+/// Without this handler, hummingbird responds to a large head with an empty 400, and waits forever for a slow one.
 final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -37,7 +37,7 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
         timer = nil
     }
 
-    /// Writes an interim response without the encoder of final ones.
+    /// Writes 100 (Continue) without the encoder, which expects a final response.
     func sendContinue() {
         guard let context else { return }
         let response = context.channel.allocator.buffer(string: "HTTP/1.1 100 Continue\r\n\r\n")
@@ -52,8 +52,8 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let count = unwrapInboundIn(data).readableBytes
-        // The decoder runs at once, so afterwards it is known whether the head ended within these bytes. If a request ended within
-        // these bytes, all of them are counted for it, and none for the next head.
+        // The decoder runs at once, so after this line it is known whether the head ended within these bytes. If a request
+        // ended within them, all of them count for it, and none for the next head.
         let before = requests
         context.fireChannelRead(data)
         if isInHead, requests == before {

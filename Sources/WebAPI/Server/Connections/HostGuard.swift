@@ -3,7 +3,7 @@ import NIOHTTP1
 
 /// Whether the last head of HTTP/1 has one Host header (RFC 9112 section 3.2), and a target on that host. HTTP/1.0 needs no header.
 ///
-/// It comes before the codec, which keeps neither the version, the number of the headers, nor the host in the target.
+/// It comes before the codec, which keeps neither the version, the number of Host headers, nor the host in the target.
 final class HostGuard: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -18,8 +18,8 @@ final class HostGuard: ChannelInboundHandler, RemovableChannelHandler {
         context.fireChannelRead(data)
     }
 
-    /// Whether the target is a path, or names the host of the header. A host in the target counts, and not the header (RFC 9112
-    /// section 3.2.2), so that both must be the same.
+    /// Whether the target is a path, or names the host of the header. A host in the target takes precedence over the header
+    /// (RFC 9112 section 3.2.2), so both must be the same.
     private static func isOnHost(_ head: HTTPRequestHead) -> Bool {
         let target = head.uri
         if target.hasPrefix("/") { return true }

@@ -9,7 +9,8 @@ import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
-/// A listener on a socket that another program has opened, such as systemd. Clients that connect while no server runs wait in it.
+/// A listener on a socket that another program, such as systemd, has opened. While no server runs, new connections wait in the
+/// socket's queue.
 ///
 /// Hummingbird opens its sockets itself, so this does the work of its `Application` and `Server`.
 struct InheritedListener<Connection: ServerChildChannel>: ServiceLifecycle.Service {
@@ -52,7 +53,7 @@ struct InheritedListener<Connection: ServerChildChannel>: ServiceLifecycle.Servi
             }
         } onGracefulShutdown: {
             server.channel.close(promise: nil)
-            // Connections end after their requests were answered.
+            // Each connection is closed after its pending requests were answered.
             open.quiesce()
         }
     }
@@ -101,7 +102,7 @@ private final class OpenChannels: Sendable {
     }
 }
 
-/// Accepts no more connections than the limit. Further ones wait in the socket.
+/// Accepts no more connections than the limit. Further ones wait in the socket's queue.
 private final class ConnectionLimit: ChannelDuplexHandler {
     typealias InboundIn = any Channel
     typealias OutboundIn = any Channel

@@ -7,7 +7,7 @@ import Tenancy
 /// The connections of all listeners: the number for each network, and the client addresses that proxies reported.
 final class Listeners: Sendable {
     private let proxies: [IPNetwork]
-    /// How many connections one network has at a time.
+    /// How many connections one network may have at a time.
     private let share: Int
     private let counts = Mutex<[String: Int]>([:])
     /// Addresses from the PROXY protocol, by connection.
@@ -66,7 +66,7 @@ final class Listeners: Sendable {
         return address ?? channel.remoteAddress?.ipAddress.flatMap(IPAddress.init)
     }
 
-    /// Whether a connection came through the unix socket. The programs that its mode lets in are trusted like proxies.
+    /// Whether a connection came through the unix socket. Programs that the socket's file mode admits are trusted like proxies.
     static func isLocal(_ channel: any Channel) -> Bool {
         if case .unixDomainSocket? = channel.localAddress { return true }
         return false
@@ -79,8 +79,8 @@ final class Listeners: Sendable {
         return client(behind: peer(of: channel), isLocal: isLocal, request.headers[values: .xForwardedFor])?.description
     }
 
-    /// The address of the client behind trusted proxies: in `X-Forwarded-For`, counted from the right, the first one that is not a
-    /// trusted proxy. The client may have written what is left of it, so that is ignored.
+    /// The address of the client behind trusted proxies: in `X-Forwarded-For`, counted from the right, the first one that is
+    /// not a trusted proxy. Addresses to the left of it are ignored, because the client may have written them.
     ///
     /// - Parameters:
     ///   - peer: The sender of the request. If it is not trusted, it is the client.
@@ -92,7 +92,7 @@ final class Listeners: Sendable {
         var hops = 0
         for field in fields.reversed() {
             for entry in field.split(separator: ",", omittingEmptySubsequences: false).reversed() {
-                // An invalid address ends the search. The proxy before it is the last one that is known.
+                // An invalid address ends the search. The result is the last known proxy.
                 guard hops < Self.hopLimit, let address = Self.address(entry) else { return client }
                 client = address
                 guard isTrusted(address) else { return client }

@@ -2,9 +2,9 @@ import NIOCore
 
 /// Runs tasks on one event loop.
 ///
-/// A request that waited for the database continues on the loop that reads and writes its connection. Otherwise its response would
-/// change threads once more. Calls between asynchronous functions stay on the loop too. Without a preferred executor, Swift
-/// enqueues a task again at each of them.
+/// A request that waited for the database continues on the loop that reads and writes its connection. Otherwise its response
+/// would change threads once more. Calls between asynchronous functions stay on the loop too. Without a preferred executor,
+/// Swift enqueues the task again at each such call.
 final class LoopExecutor: TaskExecutor {
     private let loop: any EventLoop
 

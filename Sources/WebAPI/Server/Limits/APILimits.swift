@@ -29,8 +29,8 @@ package struct APILimits: Sendable {
     package var idleSeconds = 60
     /// How many connections are open at a time. Further ones wait.
     package var connections = 1_000
-    /// How many connections one network has at a time, which is an IPv4 address or an IPv6 /64. Further ones are closed. Nil for a
-    /// quarter of ``connections``, and at least 16.
+    /// How many connections one network has at a time. A network is an IPv4 address or an IPv6 /64. Further connections are
+    /// closed. Nil for a quarter of ``connections``, and at least 16.
     package var addressConnections: Int?
     /// Networks of trusted proxies. They may report the client's address, and their connections are not limited.
     package var trustedProxies: [IPNetwork] = []
@@ -56,7 +56,7 @@ package struct APILimits: Sendable {
 
     /// The certificates that the listener accepts from clients.
     package enum ClientCertificates: Sendable {
-        /// It requests none.
+        /// The listener requests no certificates.
         case off
         /// Any certificate. A client is identified by the certificate that it was registered with.
         case selfSigned

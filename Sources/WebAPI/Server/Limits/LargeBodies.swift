@@ -4,12 +4,12 @@ import Synchronization
 
 /// Limits the memory that large request bodies take at a time: in total, and for each client.
 ///
-/// A body is read whole before it is parsed, because a malformed record refuses the whole request. A limit for one body is not
-/// enough, because many bodies together could exhaust the memory.
+/// A body is read whole before it is parsed, because one malformed record refuses the whole request. A limit for each body is
+/// not enough, because many bodies together could exhaust the memory.
 final class LargeBodies: Sendable {
-    /// Bytes at a time of all clients.
+    /// How many bytes of large bodies all clients together may have in memory.
     static let limit = 128 << 20
-    /// Bytes at a time of one client.
+    /// How many bytes of large bodies one client may have in memory.
     static let clientLimit = 48 << 20
     /// Seconds after which a refused client may try again.
     private static let delay = 2

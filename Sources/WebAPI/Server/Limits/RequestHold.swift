@@ -1,7 +1,7 @@
 import NIOCore
 import Synchronization
 
-/// What a request holds of the limits until its response has been written, or its connection is gone.
+/// What a request counts toward the limits, until its response has been written or its connection is gone.
 final class RequestHold: Sendable {
     private struct State {
         var share: UnreadResponses.Share?

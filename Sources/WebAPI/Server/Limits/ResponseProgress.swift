@@ -8,9 +8,9 @@ final class ResponseProgress {
 
     init(_ actions: [() -> Void]) { self.actions = actions }
 
-    /// Follows the write of a part.
+    /// Follows the write of a part of the response.
     ///
-    /// - Returns: The promise to write it with.
+    /// - Returns: The promise to pass to that write.
     func following(_ promise: EventLoopPromise<Void>?, isLast: Bool, on loop: any EventLoop) -> EventLoopPromise<Void>? {
         guard !actions.isEmpty else { return promise }
         pending += 1

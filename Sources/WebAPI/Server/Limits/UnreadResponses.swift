@@ -2,17 +2,18 @@ import Model
 import PostgresClient
 import Synchronization
 
-/// Limits the memory of responses that were made and that their clients have not read yet: in total, and for each client, or each
-/// network without a token.
+/// Limits the memory of responses that their clients have not read yet: in total, and for each client, or each network without
+/// a token.
 ///
 /// A response is in memory until the connection has taken its last byte. A client that sends requests and reads nothing could
 /// otherwise fill the memory.
 final class UnreadResponses: Sendable {
-    /// Bytes at a time of all clients.
+    /// How many bytes of unread responses all clients together may have.
     static let limit = 256 << 20
-    /// Bytes at a time of one client or network. A single response may be larger.
+    /// How many bytes of unread responses one client or network may have. A single response may be larger.
     static let clientLimit = 64 << 20
-    /// A client that has no unread response gets one of up to this size also beyond ``limit``, so that others don't lock it out.
+    /// The largest response, in bytes, that a client without unread responses gets even beyond ``limit``. So other clients
+    /// can't lock it out.
     static let freeLength = 256 << 10
     /// Seconds after which a refused client may try again.
     private static let delay = 2
@@ -47,14 +48,14 @@ final class UnreadResponses: Sendable {
 
         /// Sets the number of the response's bytes.
         ///
-        /// - Throws: ``FieldsealError`` with a time to retry, when the limit is reached. Then the number stays.
+        /// - Throws: ``FieldsealError`` with a time to retry, when the limit is reached. The number is then unchanged.
         func hold(_ bytes: Int) throws(FieldsealError) {
             if let refusal = set(bytes, mayRefuse: true) { throw refusal }
         }
 
-        /// Adds bytes of a part of the response that can be left out.
+        /// Adds the bytes of a part of the response that can be left out.
         ///
-        /// - Returns: Whether there is room. Otherwise the number stays.
+        /// - Returns: False if they exceed the limit. The number is then unchanged.
         func add(_ bytes: Int) -> Bool {
             count.withLock { count in
                 guard responses.add(bytes, to: client) == nil else { return false }

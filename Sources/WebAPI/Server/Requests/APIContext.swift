@@ -14,7 +14,7 @@ package struct APIContext: RequestContext {
     let channel: any Channel
     /// The path of the request in the form of the routes, percent-encoded.
     var path = ""
-    /// The target of a request that needs no search among the routes; nil for another one.
+    /// What ``DirectResponder`` responds to; nil for a request that the router has to match.
     var target: DirectResponder.Target?
     /// The address of the client, without its port: the peer's, or the one that trusted proxies report.
     package internal(set) var clientAddress: String?
@@ -24,7 +24,7 @@ package struct APIContext: RequestContext {
     package internal(set) var refusal: FieldsealError?
     /// The caller, for the log.
     package let principal = Principal()
-    /// What the request holds of the limits.
+    /// What the request counts toward the limits.
     let hold = RequestHold()
     /// The request's id in the log, in security events and in the response.
     package let requestID: String

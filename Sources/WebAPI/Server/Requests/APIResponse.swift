@@ -61,7 +61,7 @@ struct APIResponse: Sendable, ResponseGenerator {
             headers: headers)
     }
 
-    /// An error's response with details beside its message, for clients that prefer annotations of errors.
+    /// The response to an error, with details beside its message, for clients that request such annotations.
     func withInnerError(_ error: any Error) -> APIResponse {
         guard case .object(var outer)? = (try? JSONParser.parse(body))?["error"], let error = error as? FieldsealError else {
             return self

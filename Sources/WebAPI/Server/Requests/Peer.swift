@@ -4,13 +4,13 @@ import NIOCore
 struct Peer: Sendable {
     /// The connection of HTTP/1.1, or the stream of HTTP/2.
     let channel: any Channel
-    /// Where work runs that the client waits for; nil for the connection's own loop.
+    /// The executor for work that the client waits for; nil for the connection's event loop.
     var executor: (any TaskExecutor)?
 
     /// Whether the client has hung up.
     var isGone: Bool { !channel.isActive }
 
-    /// The same client, for work that runs beside the event loops.
+    /// The same client, for work that runs outside of the event loops.
     var beside: Peer {
         var peer = self
         peer.executor = BesideExecutor.shared

@@ -4,7 +4,8 @@ import NIOHTTP1
 
 /// Checks that a request ends where its header says.
 package enum RequestFraming {
-    /// Whether an error means that it does not. ``RequestMiddleware`` responds with 400 and closes the connection.
+    /// Whether an error means that a request does not end there. ``RequestMiddleware`` responds with 400 and closes the
+    /// connection.
     package static func isBroken(_ error: any Error) -> Bool { error is HTTPParserError }
 
     /// Refuses a transfer coding before `chunked`, which would be read as the body itself (RFC 9112 section 6.1). Where `chunked`

@@ -1,9 +1,9 @@
 /// Which requests are logged.
 package struct RequestLog: Sendable {
-    /// Which kinds of them.
+    /// Whether all requests are logged, or only those that failed.
     package enum Extent: String, Sendable, CaseIterable {
         case all
-        /// Those that were answered with a status of 400 or more.
+        /// Requests that were answered with a status of 400 or more.
         case failed
         case none
     }

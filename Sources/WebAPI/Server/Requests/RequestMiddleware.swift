@@ -120,20 +120,21 @@ final class RequestMiddleware: RouterMiddleware {
             : told(APIResponse.answer(to: error).answer, request, context)
     }
 
-    /// Runs the rest of a request, whose requests to other services belong to its trace.
+    /// Runs `body`. Requests that it makes to other services belong to the trace of this request.
     private static func traced(_ trace: TraceContext?, _ body: () async throws -> Response) async throws -> Response {
         guard let trace else { return try await body() }
         return try await OutgoingTrace.with(trace.outgoing, body)
     }
 
-    /// The response to an error: a page if a person asked for one, and what clients of OAuth parse at their endpoints.
+    /// The response to an error: a page for a browser, and OAuth's form of errors at the endpoints of OAuth.
     private func told(_ answer: APIResponse, _ request: Request, _ context: Context) -> Response {
         if OAuthError.answers(context.path) { return OAuthError.told(answer).response }
         guard let page, request.headers[.accept]?.contains("text/html") == true else { return answer.response }
         return page(request, context, answer.errorMessage ?? "", answer.response) ?? answer.response
     }
 
-    /// Logs the request. The path has names and ids, and no value of an attribute. The query may have one, so it is left out.
+    /// Logs the request. The path has names and ids, and may have values of alternate keys. The query may have values of any
+    /// attribute, so it is left out.
     private func write(_ request: Request, _ response: Response, _ duration: Duration, _ context: Context) {
         guard log.hasLine(status: response.status.code, number: count.add(1, ordering: .relaxed).newValue) else { return }
         var metadata: Logger.Metadata = [

@@ -28,13 +28,13 @@ final class DatabaseRouting: Sendable {
             if let responder = responders.withLock({ $0[database] }) { return responder }
             context.refusal = .databaseAway
         } else if !places.unread.isEmpty && Organization.isName(organization) || places.isInTransit(organization) {
-            // It may be in a database that was not reachable yet, or it is being moved.
+            // The organization may be in a database that was not reachable yet, or it is being moved.
             context.refusal = .databaseAway
         }
         return nil
     }
 
-    /// The first segment of a Discovery address that looks like an organization's name.
+    /// The first segment of an older Discovery address. It looks like an organization's name, but is not one.
     private static let olderDiscovery = "xrmservices"
 
     private func organization(of request: Request, _ context: APIContext) -> String? {

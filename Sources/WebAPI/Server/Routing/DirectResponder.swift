@@ -2,12 +2,12 @@ import Authentication
 import HTTPTypes
 import Hummingbird
 
-/// Responds to the most frequent requests, those of the data API and of the Organization service, without a search among the
-/// routes. The result is the same as with the routes.
+/// Responds to the most frequent requests, those of the data API and of the Organization service, without the router. The
+/// result is the same as with the router.
 struct DirectResponder: HTTPResponder {
     typealias Context = APIContext
 
-    /// What such a request is for.
+    /// The part of the service that a request is for.
     enum Target: Equatable {
         /// The data API, with the version in the path.
         case data(version: String)
@@ -21,7 +21,7 @@ struct DirectResponder: HTTPResponder {
 
     /// The supported versions, as in the path. Further numbers may follow, such as those of `v9.2.21051.00140`.
     private static let versions = ["v9.0", "v9.1", "v9.2"]
-    /// Every other method of the data API is refused with the methods that the address takes.
+    /// Methods that the routes handle. The data API refuses other methods, and lists the ones that the address accepts.
     private static let methodsOfRoutes: Set<HTTPRequest.Method> = [.head, .options]
     private static let root: StaticString = "/api/data/"
     private static let service: StaticString = "/XRMServices/2011/Organization.svc"

@@ -4,7 +4,8 @@ import Hummingbird
 import Model
 import Tenancy
 
-/// Refuses the requests of organizations whose database is unavailable, each in the form of its address. Pages do that themselves.
+/// Refuses the requests of organizations whose database is unavailable, in the form of errors that the address has. The
+/// console's pages refuse theirs themselves.
 struct RefusedOrganizations: RouterMiddleware {
     typealias Context = APIContext
 
