@@ -133,12 +133,11 @@ final class RequestMiddleware: RouterMiddleware {
         return page(request, context, answer.errorMessage ?? "", answer.response) ?? answer.response
     }
 
-    /// Logs the request. The path has names and ids, and may have values of alternate keys. The query may have values of any
-    /// attribute, so it is left out.
+    /// Logs the request, with names and ids of its path. The query is left out, because it may have values of any attribute.
     private func write(_ request: Request, _ response: Response, _ duration: Duration, _ context: Context) {
         guard log.hasLine(status: response.status.code, number: count.add(1, ordering: .relaxed).newValue) else { return }
         var metadata: Logger.Metadata = [
-            "method": "\(request.method)", "path": "\(context.path)", "status": "\(response.status.code)",
+            "method": "\(request.method)", "path": "\(Self.withoutValues(context.path))", "status": "\(response.status.code)",
             "milliseconds": "\(duration / .milliseconds(1))",
             "address": "\(context.clientAddress ?? "")", "actor": "\(context.principal.name ?? "")",
             "organization": "\(context.address.map(\.organization).flatMap { ServiceAddresses.isShared($0) ? nil : $0 } ?? "")",
@@ -148,5 +147,13 @@ final class RequestMiddleware: RouterMiddleware {
         ]
         if log.sampling > 1 { metadata["sampling"] = "\(log.sampling)" }
         context.logger.info("request", metadata: metadata)
+    }
+
+    /// A path up to its first quoted value, such as that of an alternate key. A client may write any value there, also a password.
+    private static func withoutValues(_ path: String) -> Substring {
+        let bytes = path.utf8
+        let end = bytes.firstIndex { $0 == UInt8(ascii: "'") } ?? bytes.endIndex
+        let encoded = path[..<end].range(of: "%27")?.lowerBound ?? end
+        return path[..<encoded]
     }
 }
