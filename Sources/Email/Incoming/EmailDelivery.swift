@@ -42,13 +42,13 @@ package struct EmailDelivery: Sendable {
     ///
     /// - Parameters:
     ///   - mailbox: The mailbox that received it.
-    ///   - host: The lease of the router; nil for an administrator, who needs none. One that is named must hold.
+    /// - host: The router's name for its lease, which must still be valid. An administrator needs no lease and may pass nil.
     /// - Returns: The record's id, and the verdict.
     package func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> Delivery {
         try await deliverIncomingEmails([email], mailbox: mailbox, host: host, needsLease: host != nil)[0]
     }
 
-    /// The same for several e-mails of one mailbox, in one transaction.
+    /// Delivers several e-mails of one mailbox in one transaction.
     package func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?, needsLease: Bool = false)
         async throws
         -> [Delivery]

@@ -95,7 +95,7 @@ struct IncomingRecord {
              WHERE NOT EXISTS (SELECT FROM \(organization.qualified("activityparty")) AS known WHERE known.activityid = p.activityid)
             """,
             [
-                // Their order is that of the header.
+                // Time-ordered ids keep the order of the header.
                 .uuids(UUID.timeOrdered(count: ids.count)), .uuids(ids), .int64s(kinds), .texts(addresses),
                 .texts(addresses.map { EmailAddressRule.forms($0).last ?? "" }), .texts(names),
             ]
@@ -127,14 +127,14 @@ struct IncomingRecord {
 }
 
 extension IncomingEmail {
-    /// The name beside an address; nil for none, or for one in which nothing can be seen.
+    /// The display name of an address; nil if there is none, or it has no visible character.
     fileprivate func name(of address: String) -> String? {
         names[address.lowercased()].map { $0.cut(to: 400) }.flatMap { name in
             name.unicodeScalars.contains { !$0.properties.isWhitespace && String($0).isVisible } ? name : nil
         }
     }
 
-    /// The recipients that fit into a record's attribute, with `;` between them. The parties have all of them.
+    /// The recipients that fit into a record's attribute, with `;` between them. The parties list all recipients.
     fileprivate var shownRecipients: String {
         var text = to.first ?? ""
         for address in to.dropFirst() {
@@ -158,7 +158,7 @@ extension EmailDelivery {
     /// The longest body in bytes.
     private static let bodyLimit = 10 << 20
 
-    /// Counts an answer at the e-mail that it answers.
+    /// Counts an answer at the e-mail that was answered.
     ///
     /// - Returns: The regarding record of that e-mail.
     func countAnswer(to parent: UUID, on connection: isolated PostgresConnection) throws -> (id: UUID, type: String)? {
@@ -197,7 +197,7 @@ extension EmailDelivery {
             "prioritycode": .int(Int64(email.importance)), "notifications": .int(lacksAttachments ? 1 : isCut ? 2 : 0),
             "sender": .text(email.from), "torecipients": .text(email.shownRecipients),
         ]
-        // As in every write, an empty text is none.
+        // As in every write, an empty text counts as no value.
         values = values.filter { $0.value != .text("") }
         if let type = place.ownerType { values["owneridtype"] = .text(type) }
         if let reply = email.inReplyTo.first { values["inreplyto"] = .text(reply.cut(to: 320)) }

@@ -11,7 +11,7 @@ package struct IncomingVerdict: Sendable, Equatable {
     package var parent: UUID?
     package var correlation = Correlation.none
 
-    /// Dataverse's numbers.
+    /// The reasons, with Dataverse's numbers.
     package enum Reason: Int, Sendable {
         case unknown = -1
         case duplicate = 0
