@@ -11,7 +11,7 @@ package struct MigrationStatus: Sendable {
     /// The problem: a changed file, or a database newer than the program.
     package let problem: MigrationError?
 
-    /// The problem in words, without the target, which stands before them.
+    /// The text of the problem without the target's name, which callers print before it.
     package var problemWords: String? {
         problem.map { "\($0)" }.map { $0.hasPrefix("\(target): ") ? String($0.dropFirst("\(target): ".count)) : $0 }
     }

@@ -90,7 +90,7 @@ struct MailboxTurn {
         }
         if mailbox.sends || mailbox.tests && mailbox.usesOutgoing ?? true {
             do {
-                // Without a sign-in nothing is known of the server.
+                // If the turn did not sign in, it learned nothing about the server.
                 if try send(&counts) { report.outgoingIsWell = true }
             } catch let error as MailboxProblem {
                 problem = problem ?? error
@@ -135,7 +135,7 @@ struct MailboxTurn {
         logger.log(level: problem == nil ? .info : .warning, "mailbox processed", metadata: metadata)
     }
 
-    /// Whether the turn has processed enough messages and other mailboxes are waiting.
+    /// Whether the turn has lasted long enough: it has processed this many messages, and has taken some time too.
     func isLong(after messages: Int) -> Bool {
         messages >= RouterConfiguration.fairTurn.messages
             && ContinuousClock.now - start > .seconds(RouterConfiguration.fairTurn.seconds)
