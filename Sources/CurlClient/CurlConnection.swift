@@ -101,8 +101,8 @@ package final class CurlConnection {
     /// Waits until the server sends something.
     ///
     /// - Parameters:
-    /// - seconds: The time limit in seconds. If ``timeout`` is longer, it applies instead. - interval: Seconds between two
-    ///   calls of `body` during the wait.
+    ///   - seconds: The time limit in seconds. If ``timeout`` is longer, it applies instead.
+    ///   - interval: Seconds between two calls of `body` during the wait.
     package func wait(seconds: Int, every interval: Int, _ body: () -> Void) throws(CurlError) {
         let patience = timeout
         defer { timeout = patience }

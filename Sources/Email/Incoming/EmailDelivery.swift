@@ -42,7 +42,7 @@ package struct EmailDelivery: Sendable {
     ///
     /// - Parameters:
     ///   - mailbox: The mailbox that received it.
-    /// - host: The router's name for its lease, which must still be valid. An administrator needs no lease and may pass nil.
+    ///   - host: The router's name for its lease, which must still be valid. An administrator needs no lease and may pass nil.
     /// - Returns: The record's id, and the verdict.
     package func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> Delivery {
         try await deliverIncomingEmails([email], mailbox: mailbox, host: host, needsLease: host != nil)[0]

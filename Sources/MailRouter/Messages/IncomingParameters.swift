@@ -19,8 +19,8 @@ struct IncomingParameters {
     private var hasMessage = false
 
     /// - Parameters:
-    /// - bytes: The original message.
-    /// - arrivedOn: When the message was delivered, according to the mail server.
+    ///   - bytes: The original message.
+    ///   - arrivedOn: When the message was delivered, according to the mail server.
     ///   - attachmentLimit: Bytes of an attachment that the organization keeps.
     init(_ message: MailMessage, _ bytes: [UInt8], arrivedOn: Date?, attachmentLimit: Int) {
         var message = message

@@ -18,17 +18,17 @@ struct SuspendedGuards {
     }
 
     private let triggers: [Trigger]
-    /// Foreign keys come first: they need the others.
+    /// Foreign keys come first, because they depend on the other constraints.
     private let constraints: [Constraint]
     private let indexes: [String]
 
     /// Checks of single rows do not depend on their order, so they stay enabled.
     private static let kept = "refuses_encrypted"
 
-    /// Disables them.
+    /// Disables the guards.
     ///
     /// - Parameters:
-    ///   - table: Only of this table; nil for all of the schema.
+    ///   - table: The only table whose guards are disabled; nil for all tables of the schema.
     ///   - rowsAreUnique: Whether rows come from tables with the same primary keys and unique constraints.
     init(
         in schema: String, table: String? = nil, rowsAreUnique: Bool = false, on connection: isolated PostgresConnection
@@ -67,7 +67,7 @@ struct SuspendedGuards {
         }
     }
 
-    /// Enables them again, each as it was.
+    /// Enables the guards again, each as it was.
     ///
     /// - Throws: ``PostgresError`` 23503 when a row refers to a missing row.
     func restore(on connection: isolated PostgresConnection) throws {

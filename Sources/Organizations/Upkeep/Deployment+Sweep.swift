@@ -22,7 +22,7 @@ extension Deployment {
         }
     }
 
-    /// What fails now stays marked, and is tried again.
+    /// If a sweep fails, the organization stays marked, and a later sweep tries again.
     private func sweep(_ name: String, by caller: Caller) async {
         guard let session = try? await Session.begin(self, organization: name, caller: caller) else { return }
         guard let keys = try? await KeyAdministration(session, to: .change) else { return }
