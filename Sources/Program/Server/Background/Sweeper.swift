@@ -16,13 +16,15 @@ import Tenancy
 import UnixSignals
 import WebAPI
 
-/// Drops what interrupted changes and long readers left, if there may be something: at the start, and every 15 seconds.
+/// Drops what interrupted key changes and long transactions left. Runs at the start and every 15 seconds, in organizations that
+/// may have such remains.
 struct Sweeper: ServiceLifecycle.Service {
     let deployment: Deployment
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
-            // No rest at first: a server that swept an organization just now may have left something there when it was killed.
+            // The first sweep includes organizations that were swept just now. A server that was killed after that sweep may
+            // have left something.
             var rest = Duration.zero
             while !Task.isCancelled {
                 await deployment.sweepLimits()
