@@ -7,7 +7,7 @@ package import WebAPI
 
 // The pages for addresses without a page, and for errors outside of the pages.
 extension Console {
-    /// Addresses for programs have one of these as their first or second segment. They get the API's response.
+    /// The second segments of addresses for programs, which get the API's response.
     private static let programs: Set<Substring> = [
         "api", "oauth2", "discovery", ".well-known", "v2.0", "adfs", "XRMServices", "assets",
     ]
@@ -23,7 +23,7 @@ extension Console {
         for method in [HTTPRequest.Method.get, .post] {
             router.on(":organization/**", method: method) { request, context in
                 guard Self.isForPage(request), request.uri.path.split(separator: "/").count > 1 else { throw HTTPError(.notFound) }
-                // The form is not read, because nothing here accepts it.
+                // A form is not read: nothing here accepts it.
                 return try await respond(request, context, .get) { visit in
                     visit.message("notFound", visit.text("notFoundWhy"), status: .notFound)
                 }

@@ -7,7 +7,7 @@ enum SignInRefusal {
         "SERVER UNAVAILABLE", "SERVICE UNAVAILABLE",
     ]
 
-    /// Whether the last line of a server's responses reports a temporary error, which does not show that the password is wrong.
+    /// Whether the last line of a server's answers says nothing of the user name and the password.
     static func isTemporary(_ answers: [UInt8]) -> Bool {
         guard let last = answers.split(whereSeparator: { $0 == 0x0A || $0 == 0x0D }).last else { return false }
         // SMTP (RFC 4954 section 6).

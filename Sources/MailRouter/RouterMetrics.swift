@@ -48,7 +48,7 @@ package final class RouterMetrics: Sendable {
         }
     }
 
-    /// Adds what was counted.
+    /// Adds the metrics.
     package func write(to text: inout MetricsText) {
         let state = state.withLock { $0 }
         func counter(_ name: String, _ help: String, _ value: Int) {

@@ -98,7 +98,7 @@ extension MigrationRunner {
         .map { try AppliedMigration($0) }
     }
 
-    /// The migrations of all targets, read in one statement. The key nil stands for the deployment.
+    /// The migrations of all targets, read in one statement. Under the key nil are the deployment's migrations.
     static func ledgers(
         of targets: [MigrationTarget], on connection: isolated PostgresConnection
     ) throws -> [UUID?: [AppliedMigration]] {

@@ -4,7 +4,7 @@ import PostgresClient
 /// The status of a target.
 package struct MigrationStatus: Sendable {
     package let target: MigrationTarget
-    /// What is applied, in order.
+    /// The applied migrations, in order.
     package let applied: [AppliedMigration]
     /// The names of the pending migrations.
     package let pending: [String]

@@ -16,7 +16,7 @@ package struct EvidenceArchiver: Sendable {
     private let caller: Caller
     private let kek: KeyEncryptionKey
 
-    /// What was moved, or would be.
+    /// What was moved, or would be moved.
     package struct Summary: Sendable {
         package let file: EventArchiveFile.Summary
         package let path: String
@@ -37,7 +37,7 @@ package struct EvidenceArchiver: Sendable {
 
     /// Archives the security events before a time, except the newest event.
     ///
-    /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file must not be written.
+    /// - Throws: ``FieldsealError`` when there are no such events, the chain is broken, or the file must not be written.
     package func archiveEvents(before date: Date, to path: String) async throws -> Summary {
         let start = try await asOwner { try EventArchivePosition.require(organization, under: kek, on: $0) }
         let (summary, last, digest) = try await asOwner(isolation: .repeatableRead) {

@@ -8,7 +8,7 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// An organization that is in force in a database, and when it was created or attached.
+/// An organization in the output of `org list`.
 package struct OrganizationEntry: Sendable {
     package let organization: Organization
     package let createdOn: Date

@@ -139,7 +139,7 @@ extension Console {
         }
     }
 
-    /// What is wrong with the typed servers and ports.
+    /// The errors in the typed servers and ports.
     private static func serverErrors(_ visit: Visit, _ text: (String) -> String) -> [String: String] {
         var errors: [String: String] = [:]
         for direction in ["incoming", "outgoing"] {

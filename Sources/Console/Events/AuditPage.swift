@@ -76,7 +76,7 @@ extension Console {
     static let offsetPages = 100
     /// The last page that an address may name.
     static let mostPages = 20_000
-    /// How many changes a page searches for those that match its filters.
+    /// How many changes one page reads to find the changes that match its filters.
     private static let searchedChanges = 200_000
 
     /// - Parameter oldest: The earliest time of the changes.

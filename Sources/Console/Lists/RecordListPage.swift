@@ -136,7 +136,7 @@ extension Console {
         visit.queries.allSatisfy { ["of", "size", "sort", "page"].contains($0.name) || $0.value.isEmpty }
     }
 
-    /// What an empty list says. A person who may connect no mailbox is told whom to ask.
+    /// The text of an empty list. A person who may not connect mailboxes is told whom to ask.
     private func emptyText(_ entity: EntityDefinition, isFiltered: Bool, _ visit: Visit) -> String {
         if Self.readsOwnEmailsOnly(entity, visit) {
             // A mailbox may have e-mails of its former owner.

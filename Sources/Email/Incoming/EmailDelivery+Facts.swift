@@ -11,12 +11,12 @@ extension EmailDelivery {
         let isRecord: Bool
         /// Whether the mailbox sent it.
         let isOwn: Bool
-        /// The filters of its recipients; empty if no recipient belongs to this organization.
+        /// The filters of its recipients; empty if it has none here.
         let filters: Set<Filter>
     }
 
-    /// `incomingemailfilteringmethod`: which e-mails of a user or a queue become records. A queue with `ignoreunsolicitedemail`
-    /// accepts answers at most.
+    /// `incomingemailfilteringmethod`: which e-mails of a user or a queue become records. A queue that ignores
+    /// unsolicited mail (`ignoreunsolicitedemail`) does not take all of them.
     enum Filter: Int {
         case all = 0
         case answers, knownRecords, knownSenders

@@ -48,7 +48,7 @@ package struct EmailDelivery: Sendable {
         try await deliverIncomingEmails([email], mailbox: mailbox, host: host, needsLease: host != nil)[0]
     }
 
-    /// Delivers several e-mails of one mailbox in one transaction.
+    /// The same for several e-mails of one mailbox, in one transaction.
     package func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID?, host: String?, needsLease: Bool = false)
         async throws
         -> [Delivery]

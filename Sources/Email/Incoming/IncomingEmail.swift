@@ -39,8 +39,7 @@ package struct IncomingEmail: Sendable {
         package let type: String
         /// Base64.
         package let body: String
-        /// Set if this attachment is the original message or its header: says what the record does not show. Such an attachment
-        /// is kept at any size.
+        /// What the record does not show, if this attachment is the original message or its header. It is kept at any size.
         package let note: String?
         /// The `subject` of the attachment, if a client gives one.
         package let subject: String?
@@ -58,7 +57,7 @@ package struct IncomingEmail: Sendable {
 
     package init() {}
 
-    /// A digest of the e-mail's contents, used if the digest of the message's bytes is unknown.
+    /// Replaces the message's bytes if they are unknown.
     package var wordsDigest: [UInt8] {
         var words = [messageID, from, subject, receivedOn.map { ISO8601.text($0) } ?? "", body] + to + cc + bcc
         for attachment in attachments { words += [attachment.name, attachment.type, attachment.body] }

@@ -127,14 +127,14 @@ struct IncomingRecord {
 }
 
 extension IncomingEmail {
-    /// The display name of an address; nil if there is none, or it has no visible character.
+    /// The name beside an address; nil for none, or for one in which nothing can be seen.
     fileprivate func name(of address: String) -> String? {
         names[address.lowercased()].map { $0.cut(to: 400) }.flatMap { name in
             name.unicodeScalars.contains { !$0.properties.isWhitespace && String($0).isVisible } ? name : nil
         }
     }
 
-    /// The recipients that fit into a record's attribute, with `;` between them. The parties list all recipients.
+    /// The recipients that fit into a record's attribute, with `;` between them. The parties have all of them.
     fileprivate var shownRecipients: String {
         var text = to.first ?? ""
         for address in to.dropFirst() {
@@ -158,7 +158,7 @@ extension EmailDelivery {
     /// The longest body in bytes.
     private static let bodyLimit = 10 << 20
 
-    /// Counts an answer at the e-mail that was answered.
+    /// Counts an answer at the e-mail that it answers.
     ///
     /// - Returns: The regarding record of that e-mail.
     func countAnswer(to parent: UUID, on connection: isolated PostgresConnection) throws -> (id: UUID, type: String)? {

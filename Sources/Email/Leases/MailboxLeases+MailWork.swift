@@ -202,8 +202,8 @@ extension MailboxLeases {
         }
     }
 
-    /// Watched mailboxes that were changed, or that another router has: those in the request, and those that the router began to
-    /// watch since. $1 is the router, $2 the request's mailboxes.
+    /// Watched mailboxes that were changed, or that another router has. The query covers the mailboxes in the request, and
+    /// mailboxes that the router began to watch since then. $1 is the router, $2 the request's mailboxes.
     private func changed(_ due: DueMailboxes) -> String {
         """
         SELECT i.id FROM (

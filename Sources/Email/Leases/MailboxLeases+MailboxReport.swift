@@ -32,7 +32,7 @@ extension MailboxLeases {
         }
     }
 
-    /// What is added to the report of a failure that disables a mailbox.
+    /// The sentence that is added to the report of a failure that disables a mailbox.
     package static let disabledNote = "The mailbox is disabled until it is tested and enabled again."
 
     /// Seconds until a mailbox is due again if the report gives none, and the longest time that a report may give.

@@ -5,7 +5,8 @@ import Records
 import RouterProtocol
 import Tenancy
 
-/// The status of a mailbox that a router works for: the last success, what waits, what was set aside, and what comes next.
+/// The status of a mailbox that a router works on: the last success, e-mails that wait, messages that were set aside, and the
+/// next turn.
 package struct MailboxStatus: Sendable {
     package let id: UUID
     package let name: String

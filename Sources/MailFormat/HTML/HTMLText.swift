@@ -77,7 +77,7 @@ enum HTMLText {
     /// The contents of a document, for embedding in another.
     static func fragment(_ html: String) -> String { repaired(html, isFragment: true) }
 
-    /// A document in which others can be embedded. No element without an end in it hides what is embedded after it.
+    /// A document in which others can be embedded. No element in it stays open, because that would hide the embedded text.
     static func closed(_ html: String) -> String { repaired(html, isFragment: false) }
 
     private static func repaired(_ html: String, isFragment: Bool) -> String {

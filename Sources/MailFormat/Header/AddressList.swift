@@ -29,7 +29,7 @@ package struct AddressList {
 
     /// The addresses of a text that is read exactly.
     private var entries: [Entry] = []
-    /// Whether a text that is read exactly has a part in which an address could be lost.
+    /// Whether such a text has a part in which an address could be lost.
     private var isDoubtful = false
     /// The name of a group that has not ended yet, and how many addresses were found before the group.
     private var group: (name: [Unicode.Scalar], start: Int)?
@@ -67,7 +67,7 @@ package struct AddressList {
         return list.isDoubtful ? nil : list.entries
     }
 
-    /// Whether a text has an address at any place, in any form that senders use.
+    /// Whether a text has an address anywhere, as senders write it.
     package static func hasAddress(_ text: String) -> Bool { !AddressList(text, .decoded).addresses.isEmpty }
 
     private init(exact text: String) {
@@ -283,7 +283,7 @@ package struct AddressList {
         // An address in quotes, as some scripts write it.
         let quoted = words.compactMap(Self.quotedContent).filter { $0.contains("@") }.compactMap(Self.address)
         if !quoted.isEmpty { return addresses += quoted }
-        // The only address is in a comment.
+        // The address is in a comment, and nowhere else.
         let noted = text.contains("@") ? [] : comments.compactMap(Self.address)
         if !noted.isEmpty { return addresses += noted }
         let piece = Self.string(text) + paths.map { "<\(Self.string($0))>" }.joined()

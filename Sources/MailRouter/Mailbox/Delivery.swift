@@ -27,7 +27,7 @@ final class Delivery {
         /// The message's name in an alert, such as its UID.
         let name: String
         let content: IncomingDelivery.Email
-        /// What is lost because the record can't hold it; nil for nothing.
+        /// The part of the message that the record can't hold; nil if there is none.
         let loss: String?
         /// Whether attachments are left out.
         let isIncomplete: Bool

@@ -83,7 +83,7 @@ struct IncomingParameters {
         return (String(message.body.unicodeScalars[..<bytes.endIndex]), true)
     }
 
-    /// The display names of the sender and the recipients that the record keeps.
+    /// The names of the people that the record names.
     private static func names(of message: MailMessage) -> [String: String] {
         let known = Set(([message.from] + message.to + message.cc).map { $0.lowercased() })
         return message.names.filter { known.contains($0.key) }

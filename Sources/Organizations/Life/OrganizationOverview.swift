@@ -80,7 +80,7 @@ package struct OrganizationOverview: Sendable {
         let version: Int
         let setOn: Date
         let nextChangeDue: Date
-        /// Whether `config` has the key.
+        /// Whether `config` has it.
         let isThere: Bool
         let copiedOn: Date?
 

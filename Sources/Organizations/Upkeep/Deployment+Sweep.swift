@@ -22,7 +22,7 @@ extension Deployment {
         }
     }
 
-    /// If a sweep fails, the organization stays marked, and a later sweep tries again.
+    /// What fails now stays marked, and is tried again.
     private func sweep(_ name: String, by caller: Caller) async {
         guard let session = try? await Session.begin(self, organization: name, caller: caller) else { return }
         guard let keys = try? await KeyAdministration(session, to: .change) else { return }

@@ -189,7 +189,7 @@ private struct RowsOfExport: Sendable {
     }
 }
 
-/// What is known of a file's authenticity.
+/// Whether a file's authenticity was checked, and with which result.
 private enum Authenticity {
     case shown, underAnotherKey, unchecked
 }

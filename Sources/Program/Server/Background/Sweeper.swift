@@ -23,8 +23,7 @@ struct Sweeper: ServiceLifecycle.Service {
 
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
-            // The first sweep includes organizations that were swept just now. A server that was killed after that sweep may
-            // have left something.
+            // No rest at first: a server that swept an organization just now may have left something there when it was killed.
             var rest = Duration.zero
             while !Task.isCancelled {
                 await deployment.sweepLimits()
