@@ -46,7 +46,7 @@ extension Console {
             router, .get, "sign-in", [.any("then"), .choice("invited", ["1"]), .choice("ended", ["1"]), .text("name")], signInPage)
         open(router, .post, "sign-in", signIn)
         open(router, .get, "sign-in/with/:issuer", [.any("then"), .choice("fresh", ["1"])], signInElsewhere)
-        // A client ignores unknown parameters of a provider (RFC 6749 section 4.1.2).
+        // Providers may add unknown parameters, which a client ignores (RFC 6749 section 4.1.2).
         open(router, .get, "sign-in/back", signInFromElsewhere)
         get(router, "sign-in/kept") { .redirect("\($0.root)/overview") }
         open(router, .post, "sign-in/kept", offerKept)
@@ -142,10 +142,10 @@ extension Console {
         post(router, "compose", instead: nil, sendNewEmail)
     }
 
-    /// A page for signed-in people whose address has no parameters.
+    /// Adds a page for signed-in people whose address has no parameters.
     private func get(_ router: Router<APIContext>, _ path: String, _ body: @escaping Handler) { get(router, path, [], body) }
 
-    /// A page for signed-in people.
+    /// Adds a page for signed-in people.
     ///
     /// - Parameter parameters: The parameters of its address; nil if the page checks them itself.
     private func get(
@@ -158,7 +158,7 @@ extension Console {
         }
     }
 
-    /// A form of a signed-in person. It needs the token that is only in their pages.
+    /// Adds a form for signed-in people. The form needs the token that is only in their pages.
     ///
     /// - Parameter page: The page to show if the form's address is typed or reloaded; nil if there is a page at that address.
     private func post(_ router: Router<APIContext>, _ path: String, instead page: String?, _ body: @escaping Handler) {
@@ -175,7 +175,7 @@ extension Console {
         guard let referer = HTTPField.Name("Referer").flatMap({ visit.request.headers[$0] }), let url = URL(string: referer),
             url.path.hasPrefix("\(visit.root)/")
         else { return "" }
-        // A question is not a page to return to, but the page of its form is.
+        // A page with a question is not a page to return to, but the page of its form is.
         let query = url.query.flatMap { $0.hasPrefix("\(AskedPage.parameter)=") ? nil : "?\($0)" } ?? ""
         let path = url.path.dropFirst(visit.root.count + 1) + query
         return String(path).addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
@@ -185,7 +185,7 @@ extension Console {
         open(router, method, path, nil, body)
     }
 
-    /// - Parameter parameters: The parameters of its address; nil for any.
+    /// - Parameter parameters: The parameters of the address; nil for any.
     private func open(
         _ router: Router<APIContext>, _ method: HTTPRequest.Method, _ path: String, _ parameters: [AddressParameter]?,
         _ body: @escaping Handler
@@ -204,7 +204,7 @@ extension Console {
             body: .init(byteBuffer: bytes))
     }
 
-    /// The page on which an organization is entered. It says when there is none of that name, and lists none.
+    /// The page on which a person enters an organization's name. It says if there is no such organization, and lists none.
     @Sendable func choose(_ visit: Visit) async throws -> PageResponse {
         var values: [String: Any] = ["title": visit.text("chooseTitle")]
         guard let name = visit.filter("organization")?.lowercased() else { return .page("chooser", values) }

@@ -13,8 +13,8 @@ import PostgresClient
 package import Tenancy
 import WebAPI
 
-/// The pages for administrators, under `/{organization}/`. They work without script. The server renders every page, and the
-/// template engine escapes everything in it.
+/// The pages for administrators, under `/{organization}/`. They work without JavaScript. The server renders every page, and the
+/// template engine escapes every value in it.
 package struct Console: Sendable {
     let deployment: Deployment
     let baseURL: String
@@ -60,10 +60,10 @@ package struct Console: Sendable {
         } catch let error as FieldsealError
             where error.code == .noResource && request.headers[.accept]?.contains("text/html") != true
         {
-            // A program used a wrong address, and gets the API's response.
+            // A program used a wrong address. It gets the API's response.
             throw error
         } catch let error where RequestFraming.isBroken(error) {
-            // No browser sends this. The end of the request is unknown, so the connection is closed.
+            // No browser sends such a request. Its end is unknown, so the connection is closed.
             throw error
         } catch {
             reply = failure(error, visit, context)
@@ -74,14 +74,14 @@ package struct Console: Sendable {
     private func answer(
         _ visit: inout Visit, _ method: HTTPRequest.Method, refusal: FieldsealError?, _ body: Handler
     ) async throws -> PageResponse {
-        // A foreign host name that resolves to this server must not get its pages (DNS rebinding).
+        // If a foreign host name resolves to this server, it must not get its pages (DNS rebinding).
         guard visit.request.head.authority.map({ "https://\($0)".lowercased() == baseURL.lowercased() }) ?? false else {
             return visit.message("wrongHost", baseURL, status: .misdirectedRequest)
         }
         if let refusal { throw refusal }
-        // The page for choosing an organization belongs to none.
+        // The page for choosing an organization belongs to no organization.
         guard !visit.organization.isEmpty else { return try await body(visit) }
-        // An unknown organization is answered with 404, as an unknown page is.
+        // For an unknown organization the response is 404, as for an unknown page.
         visit.organizationRecord = try await Session.organization(named: visit.organization, in: deployment)
         if method == .post {
             // Browsers send the origin of a form (RFC 6454 section 7). SameSite also keeps the cookie from other sites.
@@ -96,14 +96,14 @@ package struct Console: Sendable {
         guard let caller = visit.signed?.session.caller else { return try await body(visit) }
         if let reply = try await firstStep(visit) { return reply }
         visit.principal?.name = caller.actor
-        // A signed-in person is counted by their own account, not by the network.
+        // Limits count a signed-in person by their own account, not by the network.
         let signedIn = visit
         return try await PoolBorrower.$current.withValue(caller.systemUserID.map { .principal($0) }) {
             try await asking(signedIn, method, body)
         }
     }
 
-    /// Answers a form that needs a question by leading to the page with the question.
+    /// If a form needs a question, redirects to the page with the question.
     private func asking(_ visit: Visit, _ method: HTTPRequest.Method, _ body: Handler) async throws -> PageResponse {
         guard let signed = visit.signed else { return try await body(visit) }
         let (asked, path) = (AskedPage(deployment.kek, signed), visit.request.uri.path)
@@ -120,7 +120,7 @@ package struct Console: Sendable {
         visit.csrf = try visit.signed.map { try formToken($0.session.organization).text(token, $0.userID) }
     }
 
-    /// The message of an error for a person, with no more than they may know.
+    /// The message of an error for a person. It reveals no more than the person may know.
     private func failure(_ error: any Error, _ visit: Visit, _ context: APIContext) -> PageResponse {
         switch error {
         case let error as FieldsealError where error.code == .noResource || error.code == .objectDoesNotExist:
@@ -157,7 +157,8 @@ package struct Console: Sendable {
     private static let pagePolicy =
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
         + "frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-    /// The policy for content from others: no script, no form, nothing from elsewhere. Only a page of this console may frame it.
+    /// The policy for content from others: no script, no form, nothing from other servers. Only a page of this console may
+    /// frame it.
     private static let foreignPolicy =
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; "
         + "sandbox allow-popups"
@@ -187,7 +188,7 @@ package struct Console: Sendable {
             headers[.contentSecurityPolicy] = Self.foreignPolicy
             headers[.xFrameOptions] = "SAMEORIGIN"
             headers[.referrerPolicy] = "no-referrer"
-            // Names of other servers are not looked up before a person follows a link.
+            // The names of other servers are not looked up before a person follows a link.
             headers[.dnsPrefetchControl] = "off"
             headers[.contentType] = "text/html; charset=utf-8"
             body = html
@@ -208,14 +209,14 @@ package struct Console: Sendable {
         return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: body)))
     }
 
-    /// A template with its values and those of every page.
+    /// Renders a template with its values and with the values of every page.
     func page(_ template: String, _ values: [String: Any], _ visit: Visit) -> String {
         var values = values.merging(visit.common()) { own, _ in own }
         values["navigation"] = Navigation.groups(visit)
         return files.templates.render(values, withTemplate: template) ?? ""
     }
 
-    /// The tokens of forms in an organization.
+    /// Makes the tokens for forms in an organization.
     func formToken(_ organization: Organization) -> FormToken {
         FormToken(deployment.kek, organization: organization.id)
     }

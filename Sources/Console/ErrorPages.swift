@@ -5,7 +5,7 @@ import Model
 import Tenancy
 package import WebAPI
 
-// What a browser gets from addresses without a page, and for errors outside of the pages.
+// The pages for addresses without a page, and for errors outside of the pages.
 extension Console {
     /// The first segments below an organization in addresses for programs, which get the API's response.
     private static let programs: Set<Substring> = [
@@ -36,7 +36,7 @@ extension Console {
         }
     }
 
-    /// A page for forms that were sent to pages without one. All other routes must be there already.
+    /// Adds a page for forms that are sent to addresses without one. All other routes must have been added before.
     func addRefusedForms(to router: Router<APIContext>) {
         let forms = Set(router.routes.filter { $0.method == .post }.map { "\($0.path)" })
         for route in router.routes where route.method == .get && !forms.contains("\(route.path)") {
@@ -54,9 +54,9 @@ extension Console {
         }
     }
 
-    /// The page of an error that no page has answered, such as that of a busy server.
+    /// The page for an error outside of the pages, such as that of a busy server.
     ///
-    /// - Returns: Nil for a request that no browser sent for a page.
+    /// - Returns: Nil if the request is not a browser's for a page.
     @Sendable package func errorPage(_ request: Request, _ context: APIContext, message: String, answer: Response) -> Response? {
         guard Self.isForPage(request, context), [.get, .head, .post].contains(request.method) else { return nil }
         let visit = Visit(

@@ -1,9 +1,9 @@
 import Mustache
 
-/// Texts in HTML, escaped by code points.
+/// Escapes texts in HTML by code points.
 ///
-/// A sign with a mark, or behind a character that joins it, is another character in Swift and still a sign for a browser. The templates'
-/// own escaping looks at characters.
+/// A combining mark after `<` makes another Swift character of it, but a browser still sees `<`. The templates' own escaping
+/// compares characters, so it would miss that.
 struct EscapedHTML: MustacheContentType {
     /// The type as the templates name it.
     static let name = "ESCAPED_HTML"

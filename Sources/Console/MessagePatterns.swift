@@ -8,7 +8,7 @@ struct MessagePatterns: Sendable {
         let translation: String
     }
 
-    /// If several match, the one with the most literal text is used: it stands first.
+    /// The patterns, those with the most literal text first. The first that matches a message is used.
     private let patterns: [Pattern]
 
     /// - Parameter prefix: The prefix of the keys of this kind.
@@ -21,7 +21,7 @@ struct MessagePatterns: Sendable {
         .sorted { ($1.weight, $0.translation) < ($0.weight, $1.translation) }
     }
 
-    /// The translation of a message, still with places for its values, and the values by their numbers.
+    /// The translation of a message, with placeholders, and the values by their numbers.
     func match(_ message: String) -> (translation: String, values: [String: String])? {
         for pattern in patterns {
             if let values = Self.values(in: message, between: pattern.literals) { return (pattern.translation, values) }

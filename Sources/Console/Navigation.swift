@@ -6,7 +6,7 @@ import Tenancy
 enum Navigation {
     /// The entities that have forms.
     static let sets = EntityCatalog.all.filter { !$0.encryptedAttributes.isEmpty }
-    /// Entities that people view and delete here. The router and programs write them.
+    /// Entities that people can only view and delete in the console. The router and programs write them.
     static let shownSets: [EntityDefinition] = [.email, .traceLog]
 
     static func isShownOnly(_ entity: EntityDefinition) -> Bool { shownSets.contains { $0.logicalName == entity.logicalName } }
@@ -16,7 +16,7 @@ enum Navigation {
         PrivilegeTable.depth(of: .retrieveMultiple, on: entity, for: roles) != .none
     }
 
-    /// The letters after `g` that lead to pages, by the message keys of the pages' names.
+    /// The letters that open a page after `g`, by the message keys of the pages' names.
     static let keys = [
         "overview": "o", "mailbox": "m", "emailserverprofile": "p", "queue": "q", "usersettings": "u", "email": "e",
         "tracelog": "a",

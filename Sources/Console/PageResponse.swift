@@ -16,7 +16,7 @@ struct PageResponse {
 
     var content: Content
     var cookies: [String] = []
-    /// Whether the page must not be led to, because it keeps what was typed in secret.
+    /// Whether there must be no redirect to the page, because it keeps a typed secret.
     var hasNoAddress = false
 
     static func page(_ template: String, _ values: [String: Any], status: HTTPResponse.Status = .ok) -> PageResponse {

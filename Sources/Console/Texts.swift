@@ -4,18 +4,18 @@ import Model
 
 /// The texts of one language, and its formats of numbers and dates.
 ///
-/// A language is one file of messages. Keys with a colon belong to values from elsewhere, such as `event:key changed`.
+/// Each language has one file of messages. Keys with a colon are for values from elsewhere, such as `event:key changed`.
 struct Texts: Sendable {
     let language: String
     let messages: [String: String]
     /// The English texts, for names that a language does not translate.
     let english: [String: String]
-    /// The messages of errors, and the subjects of requests for approval, that have values in them.
+    /// Patterns for messages of errors, and for subjects of requests for approval, that contain values.
     let errors: MessagePatterns
     let subjects: MessagePatterns
-    /// What routers and the service report of mailboxes and e-mails.
+    /// Patterns for reports of routers and the service about mailboxes and e-mails.
     let reports: MessagePatterns
-    /// The messages of errors in the form for many records, which names none of them.
+    /// Patterns for error messages that many records share, which name no single record.
     let manyErrors: MessagePatterns
 
     init(language: String, messages: [String: String], english: [String: String]) {
@@ -81,7 +81,7 @@ struct Texts: Sendable {
         return text("seconds", ["n": decimal(seconds, digits: seconds < 10 ? 2 : 0)])
     }
 
-    /// The shortest time that is told, in seconds.
+    /// The shortest duration that is shown, in seconds.
     private static let shortest = 0.01
 
     /// A size in the units of the limits, such as "25 bytes", "12 kB" or "1.5 MB".
@@ -130,7 +130,7 @@ struct Texts: Sendable {
     func time(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": moment(date), "as": "moment"] }
     /// The day of a moment.
     func dayTime(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": day(date), "as": "day"] }
-    /// The same, relative to now.
+    /// The moment, relative to now.
     func timeAgo(_ date: Date) -> [String: Any] { ["iso": ISO8601.text(date), "shown": ago(date), "as": "ago"] }
 
     // MARK: Names of values from elsewhere
@@ -159,5 +159,5 @@ struct Texts: Sendable {
     }
 }
 
-/// A value for a template, or false. A missing name would be looked up in the enclosing values.
+/// A value for a template, or false. Without a value, the template would use one of the same name from the enclosing values.
 func orFalse(_ value: Any?) -> Any { value ?? false }

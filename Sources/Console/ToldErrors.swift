@@ -5,19 +5,20 @@ import JSON
 // Messages of the service in the reader's language. The English messages are keys of the message files, with `{1}`, `{2}` … for
 // values.
 extension Texts {
-    /// An error's message in this language if it is translated; else the original.
+    /// An error's message in this language if it is translated; otherwise the original.
     func told(_ message: String) -> String { translated(message, "error:", errors) ?? message }
 
-    /// An error's message for a list of records that have it: without what differs between them, if there are such words.
+    /// An error's message for a list of records that share it. If such a translation exists, it leaves out what differs between
+    /// them.
     func toldOfMany(_ message: String) -> String { translated(message, "manyError:", manyErrors) ?? told(message) }
 
-    /// What a router reported of a mailbox, in this language if it is translated; else the original.
+    /// A router's report about a mailbox, in this language if it is translated; otherwise the original.
     func toldReport(_ text: String) -> String {
         guard let cause = Self.cause(text) else { return report(text) ?? told(text) }
         return "\(toldReport(cause)) \(told(MailboxLeases.disabledNote))"
     }
 
-    /// A report that has words in this language. Its values may be reports and errors too.
+    /// The translation of a report. Its values may be reports and errors too.
     private func report(_ text: String) -> String? {
         if let text = messages["report:\(text)"] { return text }
         guard let (translation, values) = reports.match(text) else { return nil }
@@ -30,7 +31,7 @@ extension Texts {
         return report.hasSuffix(note) ? String(report.dropLast(note.count)) : nil
     }
 
-    /// What a request for approval is for, in this language if it is translated; else the original.
+    /// The subject of a request for approval, in this language if it is translated; otherwise the original.
     func subject(_ text: String) -> String { translated(text, "subject:", subjects) ?? text }
 
     private func translated(_ message: String, _ prefix: String, _ patterns: MessagePatterns) -> String? {
@@ -40,7 +41,7 @@ extension Texts {
 
     /// The readable form of a role, an entity, an attribute, a moment or the subject of a request for approval.
     private func named(_ value: String) -> String {
-        // An entity has an article before it in some messages.
+        // Some messages have an article before an entity's name.
         for article in ["a ", "an "] where value.hasPrefix(article) {
             if let entity = optional("entity:\(value.dropFirst(article.count))") { return entity }
         }

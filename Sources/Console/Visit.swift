@@ -45,7 +45,7 @@ struct Visit: Sendable {
     /// A part of the path that the route names.
     func parameter(_ name: String) -> String? { parameters.get(name) }
 
-    /// The parameters of the address in the form of forms: `+` is a space.
+    /// The parameters of the address, decoded as in forms: `+` is a space.
     var queries: [(name: String, value: String)] {
         (request.uri.query ?? "").split(separator: "&").prefix(Self.queryLimit).compactMap(Self.parameter)
     }
@@ -103,12 +103,12 @@ struct Visit: Sendable {
         "\(cookieName)=\(token ?? ""); Path=/; Secure; HttpOnly; SameSite=Strict" + (token == nil ? "; Max-Age=0" : "")
     }
 
-    /// Lax, because otherwise a browser that comes from another site would not send it.
+    /// The cookie is Lax, because a browser that comes from another site would not send a stricter one.
     static func attemptCookie(_ value: String?) -> String {
         "\(attemptCookieName)=\(value ?? ""); Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=\(value == nil ? 0 : OpenIDSignIn.patience)"
     }
 
-    /// The page of this organization that a form or an address names, with its query; the overview for anything else.
+    /// The page of this organization that a form or an address names, with its query; the overview if it names no valid page.
     static func page(_ name: String?) -> String {
         guard let name, !name.isEmpty, !name.hasPrefix("/"), name.utf8.count <= 700 else { return "overview" }
         let parts = name.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
@@ -121,7 +121,7 @@ struct Visit: Sendable {
         return name
     }
 
-    /// The fields of an `application/x-www-form-urlencoded` body (WHATWG URL section 5.1). Of a field that occurs twice, the last
+    /// The fields of an `application/x-www-form-urlencoded` body (WHATWG URL section 5.1). If a field occurs twice, its last
     /// value is used.
     ///
     /// - Throws: ``FieldsealError`` for a form that can't be read whole, because leaving a part out would lose typed values.
@@ -144,7 +144,7 @@ struct Visit: Sendable {
     /// How many fields a form has at most.
     static let fieldLimit = 500
 
-    /// The form's field that names files which were sent and not kept. A person must choose them again.
+    /// The field that names files which were sent but not kept. The person must choose them again.
     static let lostFilesField = "files.lost"
 
     /// The values of every template.

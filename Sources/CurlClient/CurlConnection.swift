@@ -1,8 +1,8 @@
 internal import CCurl
 import Glibc
 
-/// A signed-in connection to a mail server, made by libcurl: TLS or STARTTLS with a verified certificate, and SASL. The caller then
-/// speaks the protocol.
+/// A signed-in connection to a mail server, made by libcurl: TLS or STARTTLS with a verified certificate, and SASL. The caller
+/// then sends the commands of the protocol.
 ///
 /// Every call blocks its thread, for ``timeout`` seconds at most.
 package final class CurlConnection {
@@ -101,8 +101,8 @@ package final class CurlConnection {
     /// Waits until the server sends something.
     ///
     /// - Parameters:
-    ///   - seconds: The least time limit; ``timeout`` if that is longer.
-    ///   - interval: Seconds between two calls of `body` meanwhile.
+    ///   - seconds: The time limit in seconds. If ``timeout`` is longer, it applies instead.
+    ///   - interval: Seconds between two calls of `body` during the wait.
     package func wait(seconds: Int, every interval: Int, _ body: () -> Void) throws(CurlError) {
         let patience = timeout
         defer { timeout = patience }

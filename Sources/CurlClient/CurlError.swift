@@ -2,11 +2,11 @@ internal import CCurl
 
 /// An error of libcurl (`libcurl-errors(3)`), without the transfer's contents.
 package struct CurlError: Error, Sendable, CustomStringConvertible {
-    /// What a caller tells apart.
+    /// The causes that callers handle differently.
     package enum Kind: Sendable {
         /// The server refused the user name, the password or the token.
         case signInRefused
-        /// The server refuses every sign-in, or that of this user, at the moment.
+        /// The server refuses every sign-in at the moment, or every sign-in of this user.
         case signInDeferred
         /// The server's certificate is not trusted, or the authorities' file can't be read.
         case certificate
@@ -28,9 +28,9 @@ package struct CurlError: Error, Sendable, CustomStringConvertible {
         return kind == .signInRefused && isTemporary ? .signInDeferred : kind
     }
     let code: CURLcode
-    /// libcurl's words, with what the error buffer adds.
+    /// libcurl's text for the code, and the details from its error buffer.
     package let reason: String
-    /// Whether the server's last answer is about a temporary error.
+    /// Whether the server's last response is about a temporary error.
     private let isTemporary: Bool
 
     package var description: String { reason }

@@ -10,7 +10,7 @@ package final class CurlHandle {
 
     private static let start: CURLcode = curl_start()
 
-    /// - Throws: ``CurlError`` when there is no memory for one.
+    /// - Throws: ``CurlError`` when there is no memory for a handle.
     package init() throws(CurlError) {
         guard Self.start == CURLE_OK, let handle = curl_easy_init() else {
             throw CurlError(code: CURLE_FAILED_INIT, reason: "libcurl can't be started")

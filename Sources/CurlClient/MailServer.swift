@@ -11,7 +11,7 @@ package struct MailServer {
     package enum TLS: Sendable {
         /// With the first byte.
         case implicit
-        /// By STARTTLS; without it there is no connection.
+        /// By STARTTLS. If the server does not offer it, the connection fails.
         case required
         /// Never.
         case none

@@ -1,6 +1,7 @@
-/// A mail server's answer to a sign-in that it refuses.
+/// Classifies a mail server's response that refuses a sign-in.
 enum SignInRefusal {
-    /// Response codes for a server that can't decide now (RFC 5530, RFC 2449, RFC 3206), and the words of servers without them.
+    /// Response codes that mean that the server can't decide now (RFC 5530, RFC 2449, RFC 3206). Some servers send only words,
+    /// so the list has words too.
     private static let temporary = [
         "[UNAVAILABLE]", "[INUSE]", "[SERVERBUG]", "[LIMIT]", "[SYS/TEMP]", "[IN-USE]", "[LOGIN-DELAY]", "TEMPORAR", "TOO MANY",
         "SERVER UNAVAILABLE", "SERVICE UNAVAILABLE",

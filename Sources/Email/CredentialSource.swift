@@ -27,7 +27,7 @@ struct CredentialSource {
     private let values: [String: String]
     private let cells: [String: [UInt8]]
 
-    /// Attributes beside those that decide where credentials are sent: their names in the statement, and their columns.
+    /// Further attributes, which do not decide where credentials are sent: the name of each in the statement, and its column.
     private static let facts: [(name: String, column: String)] = [
         ("incomingusername", "p.incomingusername"), ("outgoingusername", "p.outgoingusername"),
         ("allows", "m.allowemailconnectortousecredentials"), ("username", "m.username"),
@@ -43,7 +43,8 @@ struct CredentialSource {
         ("queue.emailpassword", "qc.emailpassword"), ("usersettings.emailpassword", "uc.emailpassword"),
     ]
 
-    /// Where the columns of the two destinations begin, which have the same names.
+    /// The index of the first column of the two destinations. They are read by index, because their columns have the same
+    /// names.
     private static let destinations = 5
 
     /// - Returns: Nil when there is no such mailbox, or it has no profile.
@@ -54,7 +55,7 @@ struct CredentialSource {
         return try rows.first.map { try CredentialSource(mailbox, direction, $0) }
     }
 
-    /// The statement that reads what decides about a mailbox's credential, and its sealed passwords.
+    /// The statement that reads the settings which decide about a mailbox's credential, and its sealed passwords.
     private static func statement(in organization: Organization) -> String {
         func table(_ name: String) -> String { organization.qualified(name) }
         func cells(_ entity: EntityDefinition, _ alias: String, _ id: String) -> String {
@@ -136,14 +137,15 @@ struct CredentialSource {
 
     private var side: String { direction == .outgoing ? "outgoing" : "incoming" }
 
-    /// The side of the profile whose credentials are used.
+    /// The direction whose credentials in the profile are used.
     private var credentialSide: String {
         profile.value("usesamesettingsforoutgoingconnections") == "true" ? "incoming" : side
     }
 
     /// Opens the credential.
     ///
-    /// - Throws: ``FieldsealError`` naming what is missing; `.sslRequired`; `.unexpected` for a server that can be none.
+    /// - Throws: ``FieldsealError`` naming what is missing; `.sslRequired`; `.unexpected` for a server name with invalid
+    ///   characters.
     func released(with key: DataKey, allowsPlaintext: Bool, in organization: Organization) throws -> ReleasedCredential {
         let usesTLS = profile.value("\(side)usessl") != "false"
         guard usesTLS || allowsPlaintext else {
@@ -155,7 +157,7 @@ struct CredentialSource {
             throw FieldsealError(
                 .profileNotAssociated, "The profile names no server of its \(direction.rawValue.lowercased()) mail.")
         }
-        // The router tries again, so that a typing error in a profile does not disable its mailboxes.
+        // This error is temporary for the router, so that a typing error in a profile does not disable its mailboxes.
         guard server.allSatisfy(\.isHostCharacter) else {
             throw FieldsealError(
                 .unexpected,

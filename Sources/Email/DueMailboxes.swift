@@ -17,7 +17,7 @@ struct DueMailboxes {
         hasKey = session.deployment.keyring.dataKey(of: session.state) != nil
     }
 
-    /// Mailboxes joined with everything that decides about them.
+    /// SQL for mailboxes joined with the records that decide about them.
     var source: String {
         """
         \(organization.qualified("mailbox")) AS m
@@ -27,7 +27,8 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether a router works on the mailbox now. No router begins later than now: SQL wrote a lease of the future.
+    /// Whether a router works on the mailbox now. A lease that begins further in the future than leases last was written by
+    /// SQL, and does not count.
     static func isLeased(_ mailbox: String) -> String {
         """
         (coalesce(\(mailbox).processingstatecode, \(ProcessingState.idle.sql)) = \(ProcessingState.leased.sql)
@@ -60,7 +61,7 @@ struct DueMailboxes {
         "coalesce(m.enabledforincomingemail AND m.incomingemaildeliverymethod IN \(DeliveryMethod.receiving.sql), false)"
     static let sends =
         "coalesce(m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = \(DeliveryMethod.serverSide.sql), false)"
-    /// Whether a router may fetch or send for the mailbox, by its methods alone. Without a method it may.
+    /// Whether the delivery methods allow a router to fetch or send for the mailbox. A missing method allows it.
     static let usesIncoming =
         "coalesce(m.incomingemaildeliverymethod, \(DeliveryMethod.serverSide.sql)) IN \(DeliveryMethod.receiving.sql)"
     static let usesOutgoing =
@@ -69,7 +70,7 @@ struct DueMailboxes {
     static let isActive =
         "m.statecode = \(RecordState.active.sql) AND p.statecode = \(RecordState.active.sql)"
     static let tests = "coalesce(m.testemailconfigurationscheduled, false)"
-    /// Whether a router that ended left its lease.
+    /// Whether a router that ended without a report left its lease.
     static let wasLeft = "coalesce(m.processingstatecode = \(ProcessingState.leased.sql), false)"
     /// Whether the pause after a failed turn is over.
     private static let isRested = "coalesce(m.postponemailboxprocessinguntil, '-infinity') <= now()"
@@ -103,7 +104,7 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether e-mails to send make the mailbox due, without waiting for the next poll.
+    /// Whether e-mails to send make the mailbox due before the next poll.
     private var sendingIsDue: String {
         """
         (\(Self.sends) AND \(hasPending)
@@ -128,21 +129,21 @@ struct DueMailboxes {
 
     /// The mailboxes that may be leased now.
     ///
-    /// - Parameter reason: The condition for having work; nil for the usual ones.
+    /// - Parameter reason: The condition that makes a mailbox due; nil for the usual conditions.
     func condition(_ reason: String? = nil) -> String {
         let isDue = reason ?? "(\(isUrgent) OR \(receivesNow) OR \(Self.wasLeft))"
         return "\(Self.isActive) AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)" + (hasKey ? "" : " AND \(Self.isNews)")
     }
 
-    /// Whether a turn without the key would report something new. Without the key no credential is released, so a turn after a
-    /// report of that would only write the same report again.
+    /// Whether a turn without the organization's key would report something new. Without the key no credential is released. If
+    /// the mailbox already shows that error, another turn would only write it again.
     private static let isNews =
         """
         (m.lastsyncerror IS NULL OR m.lastsyncerrorcode IS DISTINCT FROM \(AlertCode.keyRequired) OR \(tests) OR \(wasLeft))
         """
 
-    /// The order of leases: first mailboxes that are new or whose next turn was cleared, then turns that a person waits for. A poll
-    /// that is ten minutes late comes before those.
+    /// The order of leases: first mailboxes that are new or whose next turn was cleared, then turns that a person waits for. A
+    /// poll that is more than ten minutes late precedes the turns that a person waits for.
     var order: String {
         """
         CASE WHEN m.postponemailboxprocessinguntil IS NULL THEN '-infinity'
@@ -151,7 +152,7 @@ struct DueMailboxes {
         """
     }
 
-    /// A text that changes with each write of the mailbox, its profile, or what holds its credential.
+    /// A text that changes with each write of the mailbox, its profile, or the queue or user that holds its credential.
     static let revision = """
         md5(ROW(m.versionnumber, p.emailserverprofileid, p.versionnumber, q.versionnumber, u.versionnumber)::text)
         """
@@ -160,7 +161,7 @@ struct DueMailboxes {
     static let isAllowed =
         "coalesce(\(isActive) AND m.emailrouteraccessapproval = \(RouterApproval.approved.sql) AND \(receives), false)"
 
-    /// The time at which a mailbox becomes due without any change. $1 is the router that asks.
+    /// The seconds until the next mailbox becomes due, if no record changes; null if none will. $1 is the router that asks.
     var next: String {
         """
         SELECT extract(epoch FROM min(t.moment) - now())::double precision FROM (

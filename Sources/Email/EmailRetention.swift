@@ -22,8 +22,8 @@ package struct EmailRetention: Sendable {
     /// How many e-mails one transaction deletes.
     private static let batch: Int64 = 500
 
-    /// Deletes e-mails that ended before a time, with their parties and attachments: those that were sent, received, completed or
-    /// canceled. Drafts, failed e-mails and those that wait stay.
+    /// Deletes e-mails that were sent, received, completed or canceled before a time, with their parties and attachments.
+    /// Drafts, failed e-mails and e-mails that wait to be sent stay.
     ///
     /// - Returns: How many were deleted. They are one security event.
     package func removeEmails(before date: Date) async throws -> Int {

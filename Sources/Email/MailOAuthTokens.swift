@@ -223,7 +223,7 @@ package final class MailOAuthTokens: Sendable {
             refreshToken: application.grant == .refreshToken ? reply.refreshToken.map(bytes) : nil)
     }
 
-    /// The error for an answer without a token: of the stored password, else of the application, or of something that is not an
+    /// The error for a response without a token. It blames the stored password, the application, or an address that is no
     /// authorization server.
     private static func refusal(_ answer: HTTPSRequest.Answer, of application: Application) -> FieldsealError {
         let reason = reason(answer)
@@ -240,7 +240,8 @@ package final class MailOAuthTokens: Sendable {
                 + "\(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
     }
 
-    /// The error's code (RFC 6749 section 5.2), without text that a server might copy from the request.
+    /// The error code in the response (RFC 6749 section 5.2). The rest is left out, because a server might copy the request
+    /// into it.
     private static func reason(_ answer: HTTPSRequest.Answer) -> String {
         struct Failure: Decodable { let error: String }
         let code = (try? JSONDecoder().decode(Failure.self, from: Data(answer.body)))?.error ?? ""

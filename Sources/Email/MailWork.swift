@@ -6,7 +6,8 @@ import Tenancy
 
 /// Wakes routers' requests that wait for work. One connection of the service listens for all of them.
 package final class MailWork: Sendable {
-    /// The number of wake-ups of all organizations' routers and of one organization's, when a request began to look for work.
+    /// Two counters of wake-ups, read when a request begins to look for work: of all organizations' routers, and of one
+    /// organization's.
     struct Mark: Equatable {
         fileprivate let all: UInt64
         fileprivate let own: UInt64
@@ -28,7 +29,8 @@ package final class MailWork: Sendable {
     }
 
     private let state = Mutex(State())
-    /// How many requests may wait, in total and of one client. They hold no database connection, but memory and a socket.
+    /// How many requests may wait, in total and of one client. They hold no database connection, but each holds memory and a
+    /// socket.
     let gate = AdmissionGate<UUID>(.init(running: 2_000, runningPerKey: 500))
     /// The channel of ``NotificationListener``. The triggers of an organization's schema notify it.
     private static let channel = "fieldseal_mail_work"
@@ -66,7 +68,7 @@ package final class MailWork: Sendable {
 
     var isClosed: Bool { state.withLock(\.isClosed) }
 
-    /// The argument of ``wait(for:after:upTo:)``. A notification in between is not missed.
+    /// The present counters, for ``wait(for:after:upTo:)``. A notification between the two calls is not missed.
     func mark(_ schema: String) -> Mark { state.withLock { $0.mark(schema) } }
 
     /// Waits for a notification of an organization after `mark`, for the time limit, for cancellation of the task, or for

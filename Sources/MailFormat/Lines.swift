@@ -12,7 +12,7 @@ extension ArraySlice<UInt8> {
         }
     }
 
-    /// A line without its end.
+    /// A line without its line end.
     var chomped: ArraySlice<UInt8> {
         var line = self
         if line.last == 0x0A { line.removeLast() }
@@ -20,13 +20,13 @@ extension ArraySlice<UInt8> {
         return line
     }
 
-    /// Whether it has nothing but the end of a line, as in CR CR LF.
+    /// Whether the line has only characters of a line end, as in CR CR LF.
     var isEmptyLine: Bool { allSatisfy { $0 == 0x0A || $0 == 0x0D } }
 
-    /// Whether a CR ends a line alone.
+    /// Whether there is a CR without LF.
     var hasLoneReturn: Bool { indices.contains { self[$0] == 0x0D && ($0 + 1 == endIndex || self[$0 + 1] != 0x0A) } }
 
-    /// The same with LF for each CR that is not before LF.
+    /// The same bytes, with LF in place of each CR that is not before LF.
     var withLineFeeds: ArraySlice<UInt8> {
         var lines = Array(self)
         for index in lines.indices where lines[index] == 0x0D && (index + 1 == lines.endIndex || lines[index + 1] != 0x0A) {

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The name of a folder as IMAP takes it: a quoted string in modified UTF-7 (RFC 3501 sections 4.3 and 5.1.3).
+/// The name of a folder in IMAP's encoding: a quoted string in modified UTF-7 (RFC 3501 sections 4.3 and 5.1.3).
 enum IMAPFolderName {
     /// Whether a name means the inbox, which is the same in upper and lower case.
     static func isInbox(_ name: String) -> Bool { name.trimmingCharacters(in: .whitespaces).uppercased() == "INBOX" }

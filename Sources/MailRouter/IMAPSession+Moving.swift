@@ -1,14 +1,14 @@
 // Moving messages.
 extension IMAPSession {
-    /// Moves messages into another folder, which is made where it is not there.
+    /// Moves messages into another folder. Creates the folder if it is missing.
     ///
-    /// - Throws: ``MailError/refused(_:)`` where the server refuses, and where the folder is the inbox itself: what is moved there is a
-    ///   new message, which would be moved again, without end.
+    /// - Throws: ``MailError/refused(_:)`` if the server refuses, or if the folder is the inbox itself. A message that is moved
+    ///   into the inbox counts as new, so it would be moved again without end.
     mutating func move(_ uids: [UInt32], to folder: String) throws {
         let set = uids.map(String.init).joined(separator: ",")
         let name = IMAPFolderName.quoted(folder)
         guard !IMAPFolderName.isInbox(folder) else { throw MailError.refused("the folder is the inbox itself") }
-        // It is there already, mostly.
+        // Usually the folder exists, and the command fails.
         try? command("CREATE \(name)")
         if let there = try numbers(of: name), there == (try numbers(of: "INBOX")) {
             throw MailError.refused("the folder is the inbox itself under another name")
@@ -17,7 +17,7 @@ extension IMAPSession {
         try delete(uids)
     }
 
-    /// - Returns: Nil where the server does not say.
+    /// - Returns: Nil if the server does not give the numbers.
     private mutating func numbers(of folder: String) throws -> Folder? {
         var found: Folder?
         do {

@@ -126,7 +126,7 @@ package final class Router: Sendable {
     /// Tells the service that other routers may poll the mailboxes that this router watched.
     private func leave() {
         let deadline = Date().addingTimeInterval(Self.farewellSeconds)
-        // If this fails, the service notices after a while.
+        // If this fails, the service counts the router as ended after a while.
         guard let client = try? RouterClient(configuration, isCancelled: { Date() > deadline }) else { return }
         _ = try? client.wait(WaitForWork.Request(hostId: name, seconds: 0, wantsWork: false, isLeaving: true))
     }
@@ -174,7 +174,7 @@ package final class Router: Sendable {
         }
     }
 
-    /// Seconds before a mailbox is requested again that another worker has.
+    /// Seconds before a mailbox that another worker has is requested again.
     private static let leasedElsewherePause = 3.0
 
     /// Leases a mailbox, and fetches and sends its mail.

@@ -88,7 +88,7 @@ final class RouterClient {
 
     private func tokenError(_ answer: HTTPSRequest.Answer) -> ServiceError {
         let status = answer.status
-        // An organization that is suspended or refused: the client is not to blame.
+        // The organization is suspended or refused. The client's credentials are not the cause.
         if status == 403, let failure = try? JSONDecoder().decode(TokenFailure.self, from: Data(answer.body)) {
             return .refused(status: status, code: failure.code, message: failure.message)
         }

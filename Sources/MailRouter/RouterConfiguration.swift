@@ -13,7 +13,8 @@ package struct RouterConfiguration: Sendable {
     package var serviceAuthorityFile: String?
     /// The file with CA certificates in PEM for mail servers; nil for the system's.
     package var mailAuthorityFile: String?
-    /// The same for the mail servers of a deployment for trying, used in its place once it exists.
+    /// The CA certificates of a development deployment's test mail servers. Used if ``mailAuthorityFile`` is nil and this file
+    /// exists.
     package var laterMailAuthorityFile: String?
     /// How many mailboxes are processed at a time.
     package var workers = 4
@@ -30,7 +31,7 @@ package struct RouterConfiguration: Sendable {
     /// How many messages one turn processes at most, so that a large mailbox does not hold up the others.
     package var turnLimit = RouterConfiguration.defaultTurnLimit
     package static let defaultTurnLimit = 2_000
-    /// A turn ends before that limit after this many messages and seconds, both.
+    /// A turn ends before that limit once it has processed this many messages and taken this many seconds.
     static let fairTurn = (messages: 500, seconds: 10)
     /// The largest message in bytes.
     package var messageLimit = 50 << 20

@@ -2,7 +2,7 @@ import Foundation
 package import MetricsFormat
 import Synchronization
 
-/// Counts a router's work since its start. It has no contents of messages.
+/// Counts a router's work since its start. The figures contain nothing of the messages.
 package final class RouterMetrics: Sendable {
     private struct Mailbox {
         var lag = 0.0
@@ -40,7 +40,7 @@ package final class RouterMetrics: Sendable {
             state.counts.problems = []
             state.turns += 1
             if let problem { state.problems[problem, default: 0] += 1 }
-            // If another router has the mailbox, this turn does not count.
+            // Forgets mailboxes without a turn for a day: another router may have them now.
             state.mailboxes = state.mailboxes.filter { now.timeIntervalSince($0.value.finished) < 86_400 }
             state.mailboxes[mailbox] = Mailbox(
                 lag: counts.oldestArrival.map { max(0, began.timeIntervalSince($0)) } ?? 0, seconds: now.timeIntervalSince(began),
@@ -48,7 +48,7 @@ package final class RouterMetrics: Sendable {
         }
     }
 
-    /// Adds what was counted.
+    /// Adds the metrics.
     package func write(to text: inout MetricsText) {
         let state = state.withLock { $0 }
         func counter(_ name: String, _ help: String, _ value: Int) {

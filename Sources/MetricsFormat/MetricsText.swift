@@ -82,13 +82,13 @@ package struct MetricsText: Sendable {
         info(name, help, each: [labels])
     }
 
-    /// The same for several things, each with its labels.
+    /// Writes an info metric with several samples, each with its own labels.
     package mutating func info(_ name: String, _ help: String, each lines: [KeyValuePairs<String, String>]) {
         family(format == .openMetrics ? name : "\(name)_info", format == .openMetrics ? "info" : "gauge", help)
         for labels in lines { add("\(name)_info", Sample(labels, 1)) }
     }
 
-    /// Durations, for each value of a label.
+    /// A histogram for each value of a label.
     package mutating func histogram(_ name: String, _ help: String, _ label: String, _ values: [(String, Histogram)]) {
         family(name, "histogram", help)
         for (value, histogram) in values {
@@ -113,7 +113,7 @@ package struct MetricsText: Sendable {
         lines.append("\(name)\(labels.isEmpty ? "" : "{\(labels)}") \(Self.number(sample.value))")
     }
 
-    /// Whole numbers without a fraction.
+    /// Formats whole numbers without a fraction.
     private static func number(_ value: Double) -> String {
         value == value.rounded() && abs(value) < 1e15 ? "\(Int64(value))" : "\(value)"
     }

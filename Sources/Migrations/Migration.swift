@@ -32,7 +32,8 @@ package struct Migration: Sendable, Equatable {
         }
     }
 
-    /// Whether the audit's blocks go with what it made, which the program records first.
+    /// Whether the migration introduces the seals of the audit's entries. If it is undone, the program first records that the
+    /// seals are gone.
     package var holdsSeals: Bool { scope == .organization && name.hasSuffix("_sealed_audit") }
 
     init(scope: Scope, name: String, sql: String, down: String?) {

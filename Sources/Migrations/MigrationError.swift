@@ -2,7 +2,7 @@
 package enum MigrationError: Error, Sendable, CustomStringConvertible {
     /// The roles and the schema `cell` do not exist.
     case notBootstrapped
-    /// The connected role may not act as `fieldseal_owner`. The service's role must not.
+    /// The connected role may not act as `fieldseal_owner`. For the service's role that is intended.
     case mayNotBecomeOwner(role: String, isService: Bool)
     /// A file was changed after it was applied.
     case changedAfterApplied(target: String, name: String)

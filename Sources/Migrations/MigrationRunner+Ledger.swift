@@ -54,7 +54,7 @@ extension MigrationRunner {
         )
     }
 
-    /// Any number is possible that no other program uses in this database for advisory locks of two integers.
+    /// The first of the two integers of the advisory lock. Any number will do that no other program uses in this database.
     private static let lockClass = 0x0F5_0001
 
     private static func prepareLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {
@@ -78,7 +78,8 @@ extension MigrationRunner {
         }
     }
 
-    /// The condition that a row of `config.migration` is of the organization $2, or of the deployment. It is the one of the index.
+    /// The condition that a row of `config.migration` is of the organization $2, or of the deployment. It is the expression of
+    /// the table's index.
     static let ofTarget = """
         coalesce(organization_id, '00000000-0000-0000-0000-000000000000') = coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
         """
@@ -97,7 +98,7 @@ extension MigrationRunner {
         .map { try AppliedMigration($0) }
     }
 
-    /// The migrations of all targets in one statement. Those of the deployment are under nil.
+    /// The migrations of all targets, read in one statement. Under the key nil are the deployment's migrations.
     static func ledgers(
         of targets: [MigrationTarget], on connection: isolated PostgresConnection
     ) throws -> [UUID?: [AppliedMigration]] {

@@ -21,7 +21,7 @@ extension MigrationRunner {
         try record(pending.map { ($0, try timed($0, on: target, on: connection)) }, of: target, on: connection)
     }
 
-    /// Fills an organization's empty schema, with the empty cell tables of key version 1 in force.
+    /// Fills an organization's empty schema, and makes empty cell tables of key version 1 current.
     package static func makeWithFirstGeneration(
         _ target: MigrationTarget, on connection: isolated PostgresConnection
     ) throws {
@@ -29,7 +29,8 @@ extension MigrationRunner {
         try make(target, withFirstGeneration: true, on: connection)
     }
 
-    /// Makes at once what all migrations make. The ledgers have all of them, the last one with the time that all took.
+    /// Creates at once everything that all migrations create. The ledgers list every migration; the last one has the duration
+    /// of the whole.
     private static func make(
         _ target: MigrationTarget, withFirstGeneration: Bool, on connection: isolated PostgresConnection
     ) throws {
@@ -37,7 +38,7 @@ extension MigrationRunner {
         guard let last = migrations.last else { return }
         let statements = NewOrganizationSchema.embedded.statements(withFirstGeneration: withFirstGeneration)
         let start = ContinuousClock.now
-        // The bodies of functions are checked by PostgreSQL in the test that compares this with the migrations.
+        // Checking function bodies takes time. A test compares this result with the migrations, where PostgreSQL checks them.
         try connection.execute("SET LOCAL check_function_bodies = off")
         try execute(statements, of: last.name, on: target, on: connection)
         try connection.execute("RESET check_function_bodies")

@@ -33,7 +33,8 @@ package struct MigrationRunner: Sendable {
     /// - Throws: ``MigrationError`` `.encoding` for a database that is not in UTF8.
     package func bootstrap() async throws { try await apply(MigrationCatalog.bootstrap) }
 
-    /// Whether the database's locale has upper and lower case beyond ASCII. Without it, searches for such names depend on case.
+    /// Whether the database's locale has upper and lower case beyond ASCII. Otherwise searches for names with such letters are
+    /// case-sensitive.
     package func knowsCase() async throws -> Bool {
         let connection = try await PostgresConnection.connect(conninfo)
         return try await connection.run { try $0.query("SELECT lower(U&'\\00C4\\0416') = U&'\\00E4\\0436'")[0].decode(0) }
@@ -128,7 +129,7 @@ package struct MigrationRunner: Sendable {
         }
     }
 
-    /// The same, unless an organization's own ledger differs.
+    /// Adds a problem to a status if the organization's own ledger differs.
     private static func compared(
         _ status: MigrationStatus, on connection: isolated PostgresConnection
     ) throws -> MigrationStatus {

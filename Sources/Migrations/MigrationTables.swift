@@ -14,7 +14,8 @@ package struct MigrationTables: Sendable, Equatable {
         for migration in MigrationCatalog.migrations(scope) where applied.contains(migration.name) { add(migration.sql) }
     }
 
-    /// What begins a line: statements within functions, which are indented, make tables of key versions.
+    /// Reads only statements at the beginning of a line. Indented statements are inside functions, and make the tables of key
+    /// versions.
     private mutating func add(_ sql: String) {
         let pattern =
             #/^(CREATE|DROP) (?:OR REPLACE )?(UNLOGGED )?(TABLE|VIEW|SEQUENCE) (?:IF (?:NOT )?EXISTS )?(?:config\.)?([a-z_0-9]+)/#

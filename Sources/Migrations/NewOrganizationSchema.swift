@@ -3,8 +3,8 @@ import PostgresClient
 
 /// The schema of a new organization as statements that make it at once. A test compares it with what all migrations make.
 ///
-/// PostgreSQL looks up a function that a statement names among those of that name in all schemas. So the statements have other names
-/// for functions, until everything that needs the functions is made.
+/// PostgreSQL resolves the name of a function among all functions of that name, in all schemas. With many organizations that is
+/// slow. So the statements give the functions temporary names, and rename them at the end.
 struct NewOrganizationSchema {
     /// Tables, functions, triggers and rights.
     private let schema: Substring

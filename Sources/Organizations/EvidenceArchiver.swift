@@ -8,15 +8,15 @@ package import Tenancy
 
 /// Moves old security events, or old entries of the audit, from the database to a sealed file.
 ///
-/// The file is complete and on disk before the transaction that removes its contents from the tables. A crash in between leaves
-/// both. Then the same command writes the file again.
+/// The file is complete and on disk before the transaction that removes its contents from the tables. A crash between the two
+/// leaves the file and the rows. Then the same command writes the file again.
 package struct EvidenceArchiver: Sendable {
     private let registry: OrganizationRegistry
     private let organization: Organization
     private let caller: Caller
     private let kek: KeyEncryptionKey
 
-    /// What was moved, or would be.
+    /// What was moved, or would be moved.
     package struct Summary: Sendable {
         package let file: EventArchiveFile.Summary
         package let path: String
@@ -37,7 +37,7 @@ package struct EvidenceArchiver: Sendable {
 
     /// Archives the security events before a time, except the newest event.
     ///
-    /// - Throws: ``FieldsealError`` when there are none, the chain is broken, or the file must not be written.
+    /// - Throws: ``FieldsealError`` when there are no such events, the chain is broken, or the file must not be written.
     package func archiveEvents(before date: Date, to path: String) async throws -> Summary {
         let start = try await asOwner { try EventArchivePosition.require(organization, under: kek, on: $0) }
         let (summary, last, digest) = try await asOwner(isolation: .repeatableRead) {
@@ -125,7 +125,7 @@ package struct EvidenceArchiver: Sendable {
 
     // MARK: The audit
 
-    /// Archives the blocks of the audit all of whose entries are from before a time.
+    /// Archives old blocks of the audit. A block is archived if all its entries are older than the given time.
     package func archiveAudit(before date: Date, to path: String) async throws -> Summary {
         let (summary, digest, entries) = try await asOwner(isolation: .repeatableRead) {
             try writeAudit(before: date, to: path, on: $0)
@@ -147,9 +147,9 @@ package struct EvidenceArchiver: Sendable {
         return Summary(file: summary, path: path)
     }
 
-    /// Removes the blocks of the file and their entries, if these are the ones that the file has.
+    /// Removes the file's blocks and their entries from the database, if the entries there equal those in the file.
     ///
-    /// - Parameter digest: That of the entries in the file.
+    /// - Parameter digest: The digest of the entries in the file.
     private func removeAudit(
         _ summary: EventArchiveFile.Summary, _ digest: [UInt8], on connection: isolated PostgresConnection
     ) throws {
@@ -173,10 +173,10 @@ package struct EvidenceArchiver: Sendable {
             on: connection)
     }
 
-    /// Entries of one file at most: each takes 32 bytes of memory while it is written and removed.
+    /// How many entries one file has at most. Each entry takes 32 bytes of memory while it is written and removed.
     private static let entriesAtMost = 10_000_000
 
-    /// What a file of the audit before a time holds.
+    /// The summary of a file with the audit before a time.
     private func auditSummary(before date: Date, on connection: isolated PostgresConnection) throws -> EventArchiveFile.Summary {
         let (table, blocks) = (organization.qualified("audit"), organization.qualified("audit_block"))
         let anchor = try known(on: connection).anchor
@@ -208,7 +208,7 @@ package struct EvidenceArchiver: Sendable {
             hash: try digest.decode(0, as: PostgresBytes.self).bytes)
     }
 
-    /// - Returns: What the file holds, its digest, and that of its entries as the database prints them.
+    /// - Returns: The file's summary, its digest, and the digest of its entries as the database prints them.
     private func writeAudit(
         before date: Date, to path: String, on connection: isolated PostgresConnection
     ) throws -> (EventArchiveFile.Summary, [UInt8], [UInt8]) {
@@ -241,7 +241,7 @@ package struct EvidenceArchiver: Sendable {
 
     // MARK: Steps
 
-    /// A transaction as the owner, which says in words what is wrong with the chain of events.
+    /// Runs a transaction as the owner. A problem of the chain of events becomes an error that tells the operator what to do.
     private func asOwner<Result: Sendable>(
         isolation: PostgresConnection.Isolation = .readCommitted,
         _ body: @Sendable (isolated PostgresConnection) throws -> Result
@@ -256,7 +256,7 @@ package struct EvidenceArchiver: Sendable {
         }
     }
 
-    /// What the chain of events says of the audit.
+    /// What the chain of events records about the audit.
     private func known(on connection: isolated PostgresConnection) throws -> AttestedAnchor {
         try AttestedAnchor(of: organization, under: kek, on: connection)
     }
@@ -300,7 +300,7 @@ package struct EvidenceArchiver: Sendable {
         }
     }
 
-    /// Removes exactly the contents of the file.
+    /// Removes exactly those rows that the file contains.
     private func remove(
         from table: String, where condition: String, _ parameters: [PostgresParameter], _ count: Int, as move: String,
         on connection: isolated PostgresConnection

@@ -1,16 +1,16 @@
 import PostgresClient
 import Tenancy
 
-/// Reads something of many organizations, some of them at a time.
+/// Reads something of many organizations, in batches that run at the same time.
 ///
-/// PostgreSQL's process remembers each table that it read. So a connection reads some organizations, and another one the next.
+/// A PostgreSQL process keeps memory for each table that it has read. So each batch has a connection of its own.
 enum OrganizationBatches {
     /// How many organizations one connection reads.
     private static let size = 200
     /// How many connections read at a time.
     private static let parallelism = 4
 
-    /// - Parameter body: Reads from a batch on a connection of its own.
+    /// - Parameter body: Reads from a batch on the batch's connection.
     /// - Returns: The results in the order of the organizations.
     static func read<Value: Sendable>(
         _ organizations: [Organization],

@@ -78,8 +78,8 @@ package struct OrganizationRegistry: Sendable {
     ///
     /// The organization keeps its id, because its cells are bound to it. It needs its key, unless `config` still has it.
     ///
-    /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken. For a registered organization,
-    ///   use ``attestAgain(name:by:)``.
+    /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken. For a registered
+    ///   organization, use ``attestAgain(name:as:trustingTags:by:)``.
     package func attach(name: String, by caller: Caller) async throws -> Organization {
         try await adopt(name: name, .organizationAttached, by: caller)
     }
@@ -115,7 +115,7 @@ package struct OrganizationRegistry: Sendable {
         }
     }
 
-    /// Makes a foreign schema one of this deployment.
+    /// Makes a schema from elsewhere part of this deployment.
     func settle(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try register(organization, by: caller, attached: true, on: connection)
         // The schema may have unfinished work of its source.
@@ -144,14 +144,14 @@ package struct OrganizationRegistry: Sendable {
             UPDATE \(organization.qualified("email")) SET statuscode = \(EmailStatus.failed.sql), failure = 'The organization was brought here while this waited to be sent.'
              WHERE statuscode IN \(EmailStatus.outbound.sql)
             """)
-        // The operator who brings it here answers for its mail servers.
+        // The operator who brings the schema here is responsible for its mail servers, so they are authorized.
         try MailDestination.authorizeAll(in: organization, under: kek, on: connection)
     }
 
     /// Changes the `search_path` of a renamed schema's functions to its new name.
     ///
-    /// `ALTER FUNCTION` would read the functions of each name in all schemas. `CREATE OR REPLACE` does not, and keeps owners, rights
-    /// and comments.
+    /// `ALTER FUNCTION` would read the functions of each name in all schemas, which takes long with many organizations. `CREATE
+    /// OR REPLACE` does not, and keeps owners, rights and comments.
     func fixSearchPaths(in schema: String, on connection: isolated PostgresConnection) throws {
         let functions = try connection.query(
             #"""

@@ -21,7 +21,7 @@ enum CertificateFindings {
         }
     }
 
-    /// The same for the files in the settings; empty if the settings name no certificate.
+    /// The findings about the certificates in the settings; empty if the settings name no certificate.
     static func findings(_ settings: Settings) -> [Finding] {
         guard !settings.certificateFile.isEmpty else { return [] }
         do {

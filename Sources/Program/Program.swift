@@ -50,14 +50,14 @@ struct Program: AsyncParsableCommand {
             return .success
         } catch {
             let (text, code) = (fullMessage(for: error), exitCode(for: error))
-            // A help text or a version is output, too.
+            // A help text and a version are output too.
             if code == .success { CommandOutput.line(text) } else if !text.isEmpty { report(text, prefix: "") }
             return code
         }
     }
 
     private static func report(_ text: some CustomStringConvertible, prefix: String = "Error: ") {
-        // Where standard error can't be written either, the code alone tells.
+        // If standard error can't be written either, only the exit code reports the failure.
         try? FileHandle.standardError.write(contentsOf: Data("\(prefix)\(text)\n".utf8))
     }
 

@@ -6,7 +6,7 @@ package enum RouterLimits {
     package static let waitSeconds = 50
     /// Seconds without a request for work after which a router counts as ended, and other routers poll its mailboxes.
     package static let presenceSeconds = 90
-    /// The same after the router's request for work was broken off.
+    /// The shorter limit if the router's last request for work was cut off, because the router has probably ended.
     package static let presenceSecondsAfterHangUp = 15
     /// How many mailboxes one router watches at most.
     package static let watchedMailboxes = 5_000

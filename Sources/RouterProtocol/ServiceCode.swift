@@ -1,6 +1,6 @@
 /// The codes of the service's errors that a router acts on. Names and values are those of the Web API.
 package enum ServiceCode: String, CaseIterable, Sendable {
-    /// What the router asked for is not there, such as a way to retrieve credentials.
+    /// The service does not implement what was requested, such as a way to retrieve credentials.
     case notImplemented = "0x80040219"
     case privilegeDenied = "0x80040220"
     /// The service lost its database connection during a commit.

@@ -30,7 +30,7 @@ extension Console {
         let isYou = isPerson && name == visit.signed?.name
         let texts = ending.texts
         let why: String = isPerson ? (isYou ? texts.yourself : texts.person) : texts.client
-        // What is left of a person is told before the access ends.
+        // The question lists what a person still owns, before their access ends.
         let left: Any = isPerson ? try await belongings(try await entry(id, visit), visit)["belongings"] ?? false : false
         return .page(
             "confirm",

@@ -141,7 +141,7 @@ extension Console {
         text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
     }
 
-    /// The link that this page shows once, as long as it can be used.
+    /// The link that the page shows once, while the link can still be used.
     private func shownLink(_ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> String? {
         guard let token = try shownSecret(of: entry.id, visit), let organization = visit.organizationRecord,
             try await ConsoleUsers(deployment).invited(token, to: organization) == entry.name
@@ -158,7 +158,7 @@ extension Console {
         named.details = entry.name
         linked.kinds = EventGroup.people.kinds.filter { !kinds.contains($0) }.map(\.rawValue)
         linked.details = entry.systemUserID.text
-        // Someone who was removed may have had the name before.
+        // A person who was removed may have had the same name before.
         named.from = entry.createdOn.addingTimeInterval(-1)
         let reading = try EventReading(session)
         let about = try await reading.events(named, limit: Self.searchedForPerson).filter { event in
@@ -172,11 +172,11 @@ extension Console {
         return Array(all.sorted { $0.id > $1.id }.filter { seen.insert($0.id).inserted }.prefix(Self.eventsOfPerson))
     }
 
-    /// How many events the page of a person shows, and how many are searched for those with their name.
+    /// How many events the page of a person shows, and how many events that mention the name are read to find them.
     private static let eventsOfPerson = 10
     private static let searchedForPerson = 100
 
-    /// The sessions of a person, and the link that waits. Each can be ended.
+    /// The sessions of a person, and the unused link. Each can be ended.
     private func personSessions(_ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [String: Any] {
         let sessions = try await PeopleAdministration(visit.session()).sessions(of: entry.id)
         return [
@@ -197,7 +197,7 @@ extension Console {
         ]
     }
 
-    /// The part of an address that names the role of before.
+    /// The part of an address that names the former role.
     private static func was(_ role: String) -> String {
         "&was=\(role.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "")"
     }
@@ -284,7 +284,7 @@ extension Console {
         case "reset-user": try await people.reset(entry.name, password: visit.form["password"] ?? "")
         case "role-user":
             guard let role = visit.form["role"].flatMap(Role.init(rawValue:)) else { throw FieldsealError.noRole }
-            // The role of a row that this service did not write is written again.
+            // The same role is written again if this service did not write the row.
             if entry.role == role.rawValue, entry.isAuthentic {
                 return .redirect("\(visit.root)/access/people/\(entry.id.text)?done=nothingChanged")
             }

@@ -14,7 +14,8 @@ extension Console {
         return try await accountPage(visit, ["notice": done as Any?].compactMapValues { $0 })
     }
 
-    /// The page of a person's account. A form that waits for a first step stays in it.
+    /// The page of a person's account. It keeps a form that waits until the person has taken a first step, such as a new
+    /// password.
     func accountPage(_ visit: Visit, _ more: [String: Any], status: HTTPResponse.Status = .ok) async throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         let running = try await sessions.running(for: signed, token: visit.token ?? "")
@@ -38,7 +39,7 @@ extension Console {
 
     func changeAccount(_ action: String, _ visit: Visit) async throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
-        // The form itself requests the password.
+        // This form has the password in it already.
         if action == "password" { return try await changePassword(visit, signed) }
         if let reply = try await requireReauthentication(visit, for: "account/\(action)") { return reply }
         switch action {
@@ -88,7 +89,7 @@ extension Console {
                 let codes = try await factor.confirm(sealed, code: visit.form["code"] ?? "", for: signed)
                 return try await accountPage(visit, ["codes": codes, "hasCodes": true, "isOn": true, "firstStep": false])
             } catch let error as FieldsealError where error.code == .invalidArgument {
-                // After a mistyped code the secret stays, because it is in the authenticator already.
+                // After a mistyped code the secret stays, because the authenticator has it already.
                 var values: [String: Any] = ["codeProblem": visit.texts.told(error.message)]
                 if let secret = try await factor.secret(of: sealed, for: signed) {
                     values.merge(offered(secret, sealed, visit, signed)) { _, new in new }
@@ -113,7 +114,7 @@ extension Console {
         }
     }
 
-    /// The data for an authenticator, to scan and to type.
+    /// The secret for an authenticator, as a code to scan and as a text to type.
     private func offered(_ secret: String, _ sealed: String, _ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser)
         -> [String: Any]
     {

@@ -23,7 +23,7 @@ extension Console {
                 "text": visit.text(!isAuthentic ? "notHonoured" : isOver ? "expired" : "valid"),
             ]
         }
-        // The last secret of a client without keys can't be removed. Disable the client instead.
+        // The last valid secret of a client without keys can't be removed. The client can be disabled instead.
         let valid = entry.secrets.filter { $0.expiresOn.map { $0 > now } ?? true }
         let hasOther = valid.count > 1 || !entry.keys.isEmpty
         func expiry(_ date: Date?) -> Any { orFalse(date.map { visit.texts.time($0) }) }
@@ -56,7 +56,7 @@ extension Console {
             chosen: visit.form["expires"] ?? "")
     }
 
-    /// Asks for confirmation before a secret ends at once; nil if none does, or if it was confirmed.
+    /// Asks for confirmation before a secret ends at once; nil if no secret ends, or if the answer was given.
     func secretQuestion(_ action: String, _ id: UUID, _ visit: Visit) async throws -> PageResponse? {
         guard ["end-secret-client", "rotate-client"].contains(action),
             let client = try await ClientAdministration(visit.session()).list().first(where: { $0.id == id })
@@ -70,7 +70,7 @@ extension Console {
         } else if visit.form["overlap"] == "0" {
             texts = ("rotateAtOnceTitle", "rotateAtOnceWhy", "rotateAtOnceNow")
         } else if valid.count > 1 {
-            // Two secrets are valid at most.
+            // At most two secrets are valid at a time.
             texts = ("rotateThirdTitle", "rotateThirdWhy", "rotateThirdNow")
         } else {
             return nil

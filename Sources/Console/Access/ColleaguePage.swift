@@ -6,7 +6,8 @@ import Model
 import Records
 import Tenancy
 
-// A user without a sign-in to the console, for the day when they leave: on the page of their settings.
+// Users without a sign-in to the console: what to do with their access and records when they leave. Shown on the page of their
+// settings.
 extension Console {
     /// The address of the forms about such users.
     static let colleaguePath = "access/colleague"

@@ -50,7 +50,7 @@ extension Console {
             "emailaddress": value("emailaddress"),
             "username": value("username"), "isPOP": isPOP, "isOAuth": isOAuth,
             "kept": orFalse(kept), "isExisting": chosen == "existing",
-            // A second mailbox that was confirmed stays so, for its address.
+            // A confirmation of a second mailbox with the address stays, as long as the address is the same.
             "second": orFalse(taken == nil && !typed.isEmpty && typed["second"] == typed["emailaddress"] ? typed["second"] : nil),
         ]
         values.merge(Self.errorValues(errors, isOAuth: isOAuth, visit)) { _, new in new }
@@ -67,7 +67,7 @@ extension Console {
         ("outgoingserver", "outgoingServer", "outgoingserverlocation"), ("outgoingport", "outgoingPort", "outgoingportnumber"),
     ]
 
-    /// The values of the template about errors: a summary that leads to the fields, and each one at its field.
+    /// The values of the template about errors: a summary with links to the fields, and each error at its field.
     private static func errorValues(_ errors: [String: String], isOAuth: Bool, _ visit: Visit) -> [String: Any] {
         let wrong = connectFields.filter { errors[$0.0] != nil }
         var values: [String: Any] = [
@@ -75,7 +75,7 @@ extension Console {
             "errors": wrong.map { name, key, _ -> [String: Any] in
                 let label = visit.text(name == "password" && isOAuth ? "refreshToken" : key)
                 let text = errors[name] ?? ""
-                // An error that begins with the name of the field is one sentence with it.
+                // An error that begins with the field's name is already a sentence with it.
                 let isNamed = text.hasPrefix("\(label) ")
                 return [
                     "name": name, "label": label, "isNamed": isNamed,
@@ -115,7 +115,7 @@ extension Console {
         let once = try FormOnce(visit, deployment.kek)
         if let mailbox = try await mailbox(of: once?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
         if form["second"] != text("emailaddress"), let taken = try await taken(text("emailaddress"), visit) {
-            // The same form may have made it meanwhile.
+            // The same form may have made the mailbox already.
             if let mailbox = try await mailbox(of: once?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
             let kept = try secrets.sealed(password, for: "password")
             return .page("connect", try await connectValues(visit, form, kept: kept, taken: taken), status: .conflict)
@@ -139,7 +139,7 @@ extension Console {
         }
     }
 
-    /// What is wrong with the typed servers and ports.
+    /// The errors in the typed servers and ports.
     private static func serverErrors(_ visit: Visit, _ text: (String) -> String) -> [String: String] {
         var errors: [String: String] = [:]
         for direction in ["incoming", "outgoing"] {
@@ -158,7 +158,7 @@ extension Console {
         return errors
     }
 
-    /// Why a typed name is that of no server profile; nil if it is.
+    /// Why no server profile has a typed name; nil if one has.
     private func profileError(_ name: String, _ visit: Visit) async throws -> String? {
         guard let attribute = EntityDefinition.mailbox["emailserverprofile"] else { return nil }
         do {
@@ -200,8 +200,8 @@ extension Console {
         ]
     }
 
-    /// Creates the needed records, sets the mailbox's password and requests the test. If the last step is refused, the first ones
-    /// are undone.
+    /// Creates the needed records, sets the mailbox's password and requests the test. If the last step is refused, the earlier
+    /// ones are undone.
     private func connected(
         _ visit: Visit, _ session: Session, _ password: String, _ once: FormOnce?, _ text: (String) -> String
     ) async throws -> UUID {
@@ -240,7 +240,7 @@ extension Console {
             try await session.write(.upsert(.mailbox, .id(mailbox), members + actions, .mustExist))
             return mailbox
         } catch {
-            // Nothing stays that would block the next attempt.
+            // No record may be left that would block the next attempt.
             _ = try? await session.write(.delete(.queue, .id(queue)))
             if isNewProfile { _ = try? await session.write(.delete(.emailServerProfile, .id(profile))) }
             throw error

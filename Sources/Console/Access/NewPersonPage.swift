@@ -9,14 +9,14 @@ import Tenancy
 extension Console {
     /// How many users without a sign-in the form offers. Others have a link on their own page.
     private static let offeredUsers = 200
-    /// What the form sends for another user of a name that one has, before the name.
+    /// The prefix of the name in the form if the person chose a new user, although a user has that name.
     private static let another = "another:"
 
     @Sendable func newPerson(_ visit: Visit) async throws -> PageResponse {
         .page("person-new", try await newPersonValues(visit))
     }
 
-    /// - Parameter same: Users of the typed name, about whom the form asks.
+    /// - Parameter same: Users with the typed name. The form asks whether one of them is meant.
     func newPersonValues(
         _ visit: Visit, problem: String? = nil, same: [PeopleAdministration.FreeUser] = []
     ) async throws -> [String: Any] {
@@ -84,15 +84,16 @@ extension Console {
 
     // MARK: What a page shows once
 
-    /// Redirects to a page that shows a secret which is not stored. So loading it again sends no form again.
+    /// Redirects to a page that shows a secret which is not stored, so that loading the page again does not send the form
+    /// again.
     ///
-    /// The address has the secret sealed. It opens in this session alone, for half an hour.
+    /// The page's address contains the secret, sealed. It opens only in this session, for half an hour.
     func showing(_ secret: String, of id: UUID, on page: String, _ visit: Visit) throws -> PageResponse {
         let sealed = try shownSecrets(of: id, visit).sealed(secret, for: Self.shown)
         return .redirect("\(visit.root)/\(page)&\(Self.shown)=\(sealed)")
     }
 
-    /// The secret in the address of this page; nil if it has none, and after half an hour.
+    /// The secret in the address of this page; nil if there is none, or after half an hour.
     func shownSecret(of id: UUID, _ visit: Visit) throws -> String? {
         guard let sealed = visit.query(Self.shown) else { return nil }
         return try shownSecrets(of: id, visit).opened(sealed, for: Self.shown)

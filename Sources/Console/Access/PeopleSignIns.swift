@@ -4,15 +4,15 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// Who has signed in, and what became of the links of those who have not.
+/// Who has signed in, and what happened to the links of people who have not.
 struct PeopleSignIns {
-    /// The last sign-ins by actor, and the time since when all are known.
+    /// The last sign-ins by actor, and the time since which every sign-in is known.
     let last: [String: Date]
     private let since: Date
-    /// When links were withdrawn, by the names of those who used none after that.
+    /// When links were withdrawn, by the names of people who have used no link since then.
     private let withdrawn: [String: Date]
 
-    /// How many events are looked at that tell what became of a link.
+    /// How many events about links are read.
     private static let searched = 500
     private static let (isWithdrawn, isUsed) = (": invitation withdrawn", ", by invitation")
 
@@ -36,28 +36,28 @@ struct PeopleSignIns {
         withdrawn = ends.compactMapValues(\.self)
     }
 
-    /// When a person last signed in. Someone who was removed may have had the name before.
+    /// When a person last signed in. A person who was removed may have had the same name before.
     func last(_ entry: PeopleAdministration.Entry) -> Date? {
         last["user:\(entry.name)"].flatMap { $0 >= entry.createdOn ? $0 : nil }
     }
 
-    /// Whether nothing says that a person has signed in, who could.
+    /// Whether a person could sign in, and there is no sign that they ever did.
     private func mayBeNew(_ entry: PeopleAdministration.Entry) -> Bool {
         entry.isAuthentic && entry.disabledOn == nil && last(entry) == nil && entry.sessions == 0
     }
 
-    /// The end of the link with which a person signs in for the first time; nil after that, and without a link.
+    /// When the link for a person's first sign-in ends; nil after that sign-in, and without a link.
     func waiting(_ entry: PeopleAdministration.Entry) -> Date? {
         guard mayBeNew(entry) else { return nil }
         return entry.invitation?.end.date ?? entry.invitationEnded
     }
 
-    /// The key of what to say of a person who has not signed in; nil for others.
+    /// The key of the notice about a person who has not signed in; nil for others.
     func unused(_ entry: PeopleAdministration.Entry) -> (style: String, key: String)? {
         guard mayBeNew(entry) else { return nil }
         if entry.invitation != nil { return ("", "invited") }
         if entry.invitationEnded != nil { return ("warn", "linkExpired") }
-        // Of a person who has been here for longer than sign-ins are known, nothing is said.
+        // If the person was added before the known sign-ins begin, there is no notice.
         guard entry.createdOn >= since else { return nil }
         guard let end = withdrawn[entry.name], end >= entry.createdOn else { return ("", "notSignedInYet") }
         return ("warn", "linkWithdrawn")

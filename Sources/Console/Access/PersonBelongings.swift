@@ -7,7 +7,7 @@ import Model
 import Records
 import Tenancy
 
-// What belongs to a person, for the day when they leave: records with passwords, and whether they have seen the key.
+// What belongs to a person who may leave: records with passwords, and whether the person has seen the key.
 extension Console {
     /// The records with passwords that have an owner.
     static let ownedWithPasswords: [EntityDefinition] = [.mailbox, .queue, .emailServerProfile]
@@ -24,10 +24,10 @@ extension Console {
             .compare(.init("enabledforoutgoingemail"), .equal, .bool(true)),
         ]),
     ])
-    /// The records of one kind that are handed over at once.
+    /// How many records of one kind are handed over at once.
     private static let handedOver = 500
 
-    /// Whose records are looked at: a person, or a user without a sign-in.
+    /// The owner of the records: a person, or a user without a sign-in.
     struct Holder {
         let user: UUID
         let name: String
@@ -83,7 +83,7 @@ extension Console {
         return ["belongings": lines, "ownsRecords": owned > 0]
     }
 
-    /// The records of a person: their number, and the ids of those that are handed over at once.
+    /// The records of a person: how many there are, and the ids of the records that are handed over at once.
     private func records(
         _ entity: EntityDefinition, of owner: UUID, where condition: Filter? = nil, _ visit: Visit
     ) async throws -> (count: Int, ids: [UUID]) {
@@ -119,7 +119,7 @@ extension Console {
 
     // MARK: Handing over
 
-    /// To whom records are handed over.
+    /// The new owner of records that are handed over.
     struct Heir {
         let name: String
         /// A user or a team.
@@ -128,7 +128,7 @@ extension Console {
 
     /// How many users without a sign-in, and how many teams, are offered.
     private static let offeredHeirs = 200
-    /// What stands before the ids of users and teams in the form. People have theirs alone.
+    /// The prefixes of the ids of users and teams in the form. The id of a person has none.
     private static let heirUser = "user:"
     private static let heirTeam = "team:"
 
@@ -150,7 +150,7 @@ extension Console {
         return Self.options(options, chosen: nil)
     }
 
-    /// The heir that a form names.
+    /// The new owner that a form names.
     func heir(_ visit: Visit) async throws -> Heir {
         let (session, chosen) = (try visit.session(), visit.form["to"] ?? "")
         if let id = Self.id(in: chosen, after: Self.heirTeam) {
@@ -172,7 +172,7 @@ extension Console {
         text.hasPrefix(prefix) ? UUID(text: String(text.dropFirst(prefix.count))) : nil
     }
 
-    /// The records with passwords of a person, as many as are handed over at once.
+    /// The person's records with passwords, up to the number that is handed over at once.
     func handedOver(of holder: Holder, _ visit: Visit) async throws -> [(entity: EntityDefinition, id: UUID)] {
         var all: [(entity: EntityDefinition, id: UUID)] = []
         for entity in Self.ownedWithPasswords {
@@ -198,7 +198,7 @@ extension Console {
             ])
     }
 
-    /// Gives the records with passwords to another person, user or team, and records that.
+    /// Gives the records with passwords to another person, user or team, and records a security event.
     func handOver(from holder: Holder, _ visit: Visit) async throws -> (moved: Int, failed: Int) {
         let session = try visit.session()
         let heir = try await heir(visit)

@@ -155,7 +155,7 @@ struct QRCode {
         }
     }
 
-    /// The level M and the mask are written twice.
+    /// Draws the level M and the mask, which the code contains twice.
     private mutating func drawFormat(_ mask: Int) {
         var rest = mask
         for _ in 0..<10 { rest = rest << 1 ^ (rest >> 9) * 0x537 }

@@ -21,7 +21,7 @@ extension Console {
         }
     }
 
-    /// The question; nil if it was answered, or nothing would change.
+    /// The question; nil if it was answered, or if the role does not change.
     func roleQuestion(
         _ action: String, _ id: String, name: String, from old: String, to role: Role, _ visit: Visit
     ) throws -> PageResponse? {
@@ -57,7 +57,7 @@ extension Console {
         ["name": name, "old": visit.text("role:\(old)"), "new": visit.text("role:\(role.rawValue)")]
     }
 
-    /// The notice after a change of role, with both roles if its address names the former one.
+    /// The notice after a change of role. It names both roles if the page's address has the former one.
     func roleNotice(_ name: String, _ role: String, _ visit: Visit) -> String? {
         guard let old = visit.query("was").flatMap(Role.init(rawValue:)), let role = Role(rawValue: role), old != role else {
             return nil

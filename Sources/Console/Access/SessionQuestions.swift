@@ -9,7 +9,7 @@ import Tenancy
 
 // Asks for confirmation before sessions and links end, records are handed over, or a password is reset.
 extension Console {
-    /// The question before an action on a person; nil for one that needs none, and after the answer.
+    /// The question before an action on a person; nil if the action needs none, or after the answer.
     func personQuestion(_ action: String, _ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> PageResponse? {
         let back = "access/people/\(entry.id.text)"
         switch action {
@@ -36,7 +36,7 @@ extension Console {
         }
     }
 
-    /// The question before one of a person's own sessions ends; nil after the answer, and if there is no such session.
+    /// The question before one of a person's own sessions ends; nil after the answer, or if there is no such session.
     func sessionQuestion(_ id: String, _ signed: ConsoleSessions.AuthenticatedUser, _ visit: Visit) async throws -> PageResponse? {
         let running = try await sessions.running(for: signed, token: visit.token ?? "")
         guard let session = running.first(where: { $0.id == id && !$0.isCurrent }) else { return nil }
@@ -56,7 +56,7 @@ extension Console {
 
     // MARK: Resetting a password
 
-    /// The page that asks for a person's new password, and says what ends with the former one.
+    /// The page that asks for a person's new password, and says what else ends when it is set.
     @Sendable func resetPage(_ visit: Visit) async throws -> PageResponse {
         try await resetPage(visit, visit.parameter("id") ?? "")
     }
@@ -72,9 +72,10 @@ extension Console {
             "access/people/\(entry.id.text)", visit, more, status: status)
     }
 
-    /// A page that asks for confirmation; nil once its answer names what it is about.
+    /// A page that asks for confirmation; nil once the answer confirms this subject.
     ///
-    /// - Parameter subject: What exactly is confirmed. If it is something else when the answer comes, the question is asked again.
+    /// - Parameter subject: What exactly is confirmed. If the answer names another subject, because something has changed, the
+    ///   question is asked again.
     func unanswered(
         _ texts: (title: String, why: String, button: String), _ names: [String: String], _ path: String,
         _ fields: [String: String], _ back: String, about subject: [String], _ visit: Visit, _ more: [String: Any] = [:]
@@ -84,7 +85,7 @@ extension Console {
         return question(texts, names, path, fields.merging(["confirmed": subject]) { _, new in new }, back, visit, more)
     }
 
-    /// What a question is about, as its answer names it.
+    /// The subject of a question as a text, which its answer repeats.
     static func subject(_ parts: [String]) throws -> String {
         let bytes = parts.flatMap { part in withUnsafeBytes(of: UInt32(part.utf8.count).bigEndian) { Array($0) } + Array(part.utf8)
         }
@@ -94,8 +95,8 @@ extension Console {
     /// A page that asks for confirmation.
     ///
     /// - Parameters:
-    ///   - texts: The keys of its title, its text and its button.
-    ///   - path: Where the answer is sent to, with the fields.
+    ///   - texts: The keys of the page's title, text and button.
+    ///   - path: Where the answer is sent, with the fields.
     ///   - back: Where *Cancel* leads.
     func question(
         _ texts: (title: String, why: String, button: String), _ names: [String: String], _ path: String,

@@ -8,7 +8,8 @@ import Tenancy
 // Signing in and out, and entering the password again.
 extension Console {
     @Sendable func signInPage(_ visit: Visit) async throws -> PageResponse {
-        // A person who is signed in got here by the browser's way back. An invitation's name and password may be another person's.
+        // A person who is signed in came here by the browser's Back button. But the name and password of an invitation may be
+        // another person's.
         if visit.signed != nil, visit.query("invited") == nil {
             return .redirect("\(visit.root)/\(Visit.page(visit.query("then")))")
         }
@@ -19,7 +20,7 @@ extension Console {
     func signInValues(
         _ visit: Visit, then: String, name: String = "", kept: String? = nil, problem: String? = nil
     ) async throws -> [String: Any] {
-        // The page is the same for a person who is signed in: without the menu.
+        // A person who is signed in sees the same page, without the menu.
         var values: [String: Any] = [
             "title": visit.text("signIn"), "then": then, "name": name, "kept": orFalse(kept), "user": false, "back": false,
             "home": "\(visit.root)/sign-in",
@@ -88,7 +89,7 @@ extension Console {
                 visit.form["name"] ?? "", password: visit.form["password"] ?? "", code: visit.form["code"] ?? "", to: organization,
                 address: visit.address ?? "",
                 requestID: visit.requestID)
-            // An earlier session must not become the new one.
+            // The earlier session must not continue as the new one.
             if let old = visit.cookie { try await endFormer(old, of: organization, visit) }
             if let reply = try await offerKeptForm(visit, token, then: then) { return reply }
             if let kept = visit.form[KeptForm.field], !kept.isEmpty {
@@ -117,7 +118,7 @@ extension Console {
                 token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,
                 requestID: visit.requestID)
         }
-        // A form that waits for the next person goes along.
+        // The page keeps a form that waits for the next person.
         if let kept = visit.form["waits"], !kept.isEmpty {
             var reply = PageResponse.page("sign-in", try await signInValues(visit, then: "", kept: kept))
             reply.cookies = [Visit.cookie(nil)]
@@ -136,14 +137,15 @@ extension Console {
         guard !signed.isFresh else { return nil }
         let kept = try KeptForm(deployment.kek, signed).sealed(visit.form, path: path)
         var page = try await freshPage(visit, kept: kept, asksCode: Self.needsCode(signed, for: path))
-        // A form may have a new key or another person's password.
+        // The form may contain a new key or another person's password.
         page.hasNoAddress = !visit.form.keys.allSatisfy(Self.fieldsWithoutSecrets.contains)
         return page
     }
 
     private static let fieldsWithoutSecrets: Set = ["csrf", "id", "confirmed"]
 
-    /// Whether the one-time password is asked for too. The forms that turn it off and replace recovery codes have one.
+    /// Whether the one-time password is requested too. The forms that turn it off or replace recovery codes have their own
+    /// field for it.
     private static func needsCode(_ signed: ConsoleSessions.AuthenticatedUser, for path: String?) -> Bool {
         signed.hasSecondFactor && !["account/end", "account/codes"].contains(path)
     }
@@ -184,7 +186,7 @@ extension Console {
             guard let form, let handler = waitingHandlers[form.path] else {
                 return .redirect("\(visit.root)/overview", cookie: Visit.cookie(new))
             }
-            // The waiting form is processed now, with the session's new token.
+            // The waiting form is now processed, with the session's new token.
             again.form = form.fields
             var reply: PageResponse
             do {

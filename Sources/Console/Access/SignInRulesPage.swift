@@ -45,7 +45,7 @@ extension Console {
         ]
     }
 
-    /// Roles in the hidden field that says what the page showed.
+    /// The value of a hidden field: the roles that the page showed as required.
     private static func list(_ roles: [Role]) -> String { roles.map(\.rawValue).joined(separator: ",") }
 
     @Sendable func saveSignInRules(_ visit: Visit) async throws -> PageResponse {
@@ -56,18 +56,19 @@ extension Console {
         let ticked = Set(SecondFactorPolicy.roles.filter { visit.form["role.\($0.rawValue)"] == "1" })
         let loaded =
             visit.form["loaded"].map { Set($0.split(separator: ",").compactMap { Role(rawValue: String($0)) }) } ?? required
-        // Only what was ticked or unticked on the page is this person's change.
+        // Only roles that were ticked or unticked on the page are this person's change.
         let wanted = required.union(ticked.subtracting(loaded)).subtracting(loaded.subtracting(ticked))
         if loaded != required { return try await rulesConflict(from: loaded, to: required, ticked: wanted, visit) }
         if wanted == required { return .redirect("\(visit.root)/access/rules?done=nothingChanged") }
-        // Stricter rules need no confirmation. People are led through them at their next page.
+        // Stricter rules need no confirmation. The affected people follow the steps at their next page.
         let eased = SecondFactorPolicy.roles.filter { required.contains($0) && !wanted.contains($0) }
         if !eased.isEmpty, let question = try easing(eased, wanted, visit) { return question }
         try await administration.change(adding: wanted.subtracting(required), removing: required.subtracting(wanted))
         return .redirect("\(visit.root)/access/rules?done=rulesSaved")
     }
 
-    /// The page again after another person saved the rules meanwhile: it says what they changed, and keeps what was ticked here.
+    /// Shows the page again after another person saved the rules meanwhile. It says what that person changed, and keeps what
+    /// was ticked here.
     private func rulesConflict(
         from loaded: Set<Role>, to now: Set<Role>, ticked: Set<Role>, _ visit: Visit
     ) async throws -> PageResponse {

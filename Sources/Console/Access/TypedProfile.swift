@@ -8,7 +8,7 @@ import Tenancy
 struct TypedProfile {
     let members: [JSONValue.Member]
 
-    /// The settings in which profiles are compared.
+    /// The settings by which profiles are compared.
     private static let settings = [
         "servertype", "incomingserverlocation", "incomingportnumber", "incomingusessl", "outgoingserverlocation",
         "outgoingportnumber", "outgoingusessl", "incomingcredentialretrieval", "outgoingcredentialretrieval",
@@ -19,7 +19,7 @@ struct TypedProfile {
 
     private func member(_ name: String) -> JSONValue? { members.first { $0.name == name }?.value }
 
-    /// The person's own profile with the same servers and settings, which is used again; nil if there is none.
+    /// The person's own profile with the same servers and settings, which is reused; nil if there is none.
     func equal(_ session: Session) async throws -> UUID? {
         var query = RecordQuery()
         query.outputs = Self.settings.map { .init(.column(.init($0))) }
@@ -59,6 +59,6 @@ struct TypedProfile {
         return members.map { $0.name == "name" ? .init("name", .string(free)) : $0 }
     }
 
-    /// How much of a name stays before its number.
+    /// How many characters of a name stay before its number.
     private static let nameLimit = 90
 }

@@ -14,7 +14,7 @@ enum ActorName {
         return String(shown.dropFirst(parts[0].count).dropLast(parts[1].count))
     }
 
-    /// The name of a systemuser, or of the command line. A client's begins with a number sign.
+    /// The name of a systemuser, or of the command line. The name of a client's systemuser begins with a number sign.
     static func shown(systemUser name: String, _ texts: Texts) -> String {
         if name.hasPrefix("cli:") { return shown(name, texts) }
         return name.hasPrefix("# ") ? texts.text("actor:client", ["name": String(name.dropFirst(2))]) : name

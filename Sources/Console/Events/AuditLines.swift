@@ -24,7 +24,7 @@ struct AuditLines {
         let operation: String?
     }
 
-    /// The database role of the service. It also writes without a person, for example what the router reports.
+    /// The database role of the service, which also writes without a person: for example what the router reports.
     private static let serviceRole = "fieldseal_service"
 
     /// An entry of the audit, with names for its ids.
@@ -99,7 +99,7 @@ struct AuditLines {
         return try await RecordNames(references, session)
     }
 
-    /// The names in the entries themselves, for records that are there no more. The newest entry stands first.
+    /// The names in the entries themselves, for records that no longer exist. The newest name counts.
     private func formerNames(_ records: [Record]) throws -> [UUID: String] {
         var names: [UUID: String] = [:]
         for record in records {
@@ -154,7 +154,7 @@ struct AuditLines {
 
     private func line(_ entry: Entry, _ names: RecordNames) -> [String: Any] {
         let (operation, entity) = (entry.operation, entry.entity)
-        // Of the many values of a new record, only its password is mentioned.
+        // Of the values of a new record, only the password is mentioned, because there are many.
         let labels = entry.changes.filter { operation == 2 || $0.operation != nil }.map { change in
             let label = label(change.name, entity)
             return change.operation.map { texts.labelled(label, visit.text("secret:\($0)")) } ?? label
@@ -185,10 +185,10 @@ struct AuditLines {
         }
     }
 
-    /// For a new record, the given values; for a change, the readable ones.
+    /// Whether a change is shown. For a new or a deleted record, values that are empty, false or zero are left out.
     private func isWorthShowing(_ change: Change, _ operation: Int64) -> Bool {
         if change.operation != nil { return true }
-        // The flag repeats the password's own line.
+        // The flag only repeats the line about the password.
         if change.name.hasPrefix("is"), change.name.hasSuffix("passwordset") { return false }
         guard operation != 2 else { return true }
         switch operation == 1 ? change.after : change.before {
@@ -210,7 +210,7 @@ struct AuditLines {
         return ["time": false, "text": self.value(value, name, entity, names)]
     }
 
-    /// The value of an attribute that is a date.
+    /// The value of an attribute if it is a date.
     private func date(_ value: JSONValue?, _ name: String, _ entity: EntityDefinition?) -> Date? {
         guard case .dateTime? = entity?[name]?.type else { return nil }
         return value?.string.flatMap(ISO8601.date)
@@ -230,7 +230,7 @@ struct AuditLines {
         switch value {
         case .string(let text)?:
             if let id = UUID(text: text) { return names.named(id, texts) ?? text }
-            // A router's report has words in the reader's language.
+            // A router's report is shown in the reader's language.
             return name == "lastsyncerror" ? texts.toldReport(text) : text
         case .bool(let flag)?: return visit.text(flag ? "yes" : "no")
         case .integer(let number)?: return attribute.map { texts.option(number, of: $0) } ?? "\(number)"

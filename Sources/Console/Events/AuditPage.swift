@@ -23,11 +23,12 @@ extension Console {
         let operations = (1...3).map { number in ("\(number)", visit.text("operation:\(number)")) }
         let export = visit.address(with: ["page": nil, "before": nil]).replacing(
             "/audit", with: "/audit.csv", maxReplacements: 1)
-        // Rare changes are searched among this number of the newest; the next page continues from there.
+        // A filter may match few changes, so only this number of the newest changes is searched. The next page continues after
+        // them.
         let isSearched: Bool = id == nil && (table != nil || operation != nil || visit.filter("person") != nil)
         let moment =
             isSearched ? try await AuditReading(session).momentOfChange(Self.searchedChanges, before: visit.endOfChanges) : nil
-        // The precision of the times in the address of the next page.
+        // Rounded as the times in the address of the next page are.
         let oldest = moment.flatMap { ISO8601.date(ISO8601.text($0)) }
         let found = try await session.list(.audit, auditQuery(visit, table, id, operation, oldest))
         let page = Int(visit.query("page") ?? "") ?? 0
@@ -64,20 +65,21 @@ extension Console {
         return .page("audit", values)
     }
 
-    /// The time before which the next page's changes were made; nil if so many are of one moment that this page began there too.
+    /// The upper limit of the times on the next page; nil if this page has the same limit, because more changes than a page
+    /// shows are of one moment.
     private static func laterEnd(_ last: Date, _ visit: Visit) -> Date? {
         let end = last.addingTimeInterval(1)
         return visit.endOfChanges.map { end < $0 } ?? true ? end : nil
     }
 
-    /// The pages that are counted from the newest change.
+    /// How many pages are counted from the newest change.
     static let offsetPages = 100
     /// The last page that an address may name.
     static let mostPages = 20_000
-    /// How many changes a page searches for those that match its filters.
+    /// How many changes one page reads to find the changes that match its filters.
     private static let searchedChanges = 200_000
 
-    /// - Parameter oldest: Only changes since then.
+    /// - Parameter oldest: The earliest time of the changes.
     private func auditQuery(
         _ visit: Visit, _ table: EntityDefinition?, _ id: UUID?, _ operation: Int?, _ oldest: Date? = nil
     ) -> RecordQuery {
@@ -91,7 +93,7 @@ extension Console {
         if let id { conditions.append(.compare(.init("objectid"), .equal, .text(id.text))) }
         if let operation { conditions.append(.compare(.init("operation"), .equal, .number("\(operation)"))) }
         if let person = visit.filter("person") {
-            // A client's systemuser has a number sign before its name.
+            // The name of a client's systemuser begins with a number sign.
             conditions.append(.isIn(.init("useridname"), [.text(person), .text("# \(person)")]))
         }
         let from = [visit.period.from, oldest].compactMap { $0 }.max()
@@ -120,7 +122,7 @@ extension Console {
                         case .date(let moment) = try last.value(of: "createdon")
                     else { return }
                     query.after = next
-                    // The start of the index scan. Newer changes were exported already.
+                    // The index scan starts here, because newer changes were exported already.
                     let end = Filter.within(.init("createdon"), nil, moment.addingTimeInterval(1))
                     query.filter = .all([rest.filter, end].compactMap { $0 })
                     page = try await session.list(.audit, query)
@@ -130,7 +132,7 @@ extension Console {
 }
 
 extension Visit {
-    /// The time before which this page's changes were made, if its address gives one.
+    /// The upper limit of the times on this page, if its address has one.
     fileprivate var endOfChanges: Date? {
         [period.end, query("before").flatMap(ISO8601.date)].compactMap { $0 }.min()
     }

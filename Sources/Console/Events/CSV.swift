@@ -7,8 +7,8 @@ import Tenancy
 
 /// Comma-separated values (RFC 4180).
 enum CSV {
-    /// The first line: the names of the columns, which are the same in each language. It begins with a byte order mark, without which
-    /// Excel takes UTF-8 for the letters of another charset.
+    /// The first line: the names of the columns, which are the same in each language. It begins with a byte order mark, because
+    /// Excel would otherwise not read the file as UTF-8.
     static func head(_ columns: [String]) -> String { "\u{FEFF}" + line(columns) }
 
     static func line(_ fields: [String]) -> String { fields.map(field).joined(separator: ",") + "\r\n" }
@@ -19,13 +19,14 @@ enum CSV {
         return "\"\(safe.replacing("\"", with: "\"\""))\""
     }
 
-    /// Whether a spreadsheet may take a text for a formula. It looks at code points: one with a mark is another character in Swift.
+    /// Whether a spreadsheet may treat a text as a formula. Compares code points, because `=` with a combining mark is another
+    /// Swift character.
     private static func isFormula(_ text: String) -> Bool {
         let first = text.unicodeScalars.first { $0.properties.generalCategory != .format }
         return first.map(formulaBeginnings.contains) == true && Double(text) == nil
     }
 
-    /// The beginnings of formulas, also in their full-width forms, and what spreadsheets drop before one.
+    /// The beginnings of formulas, also in their full-width forms, and white space that spreadsheets drop before a formula.
     private static let formulaBeginnings = Set("=+-@\t\r\n\u{FF1D}\u{FF0B}\u{FF0D}\u{FF20}".unicodeScalars)
 
     static func text(_ value: AttributeValue) -> String {

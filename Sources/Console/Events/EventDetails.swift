@@ -5,7 +5,7 @@ import Model
 /// The details of security events in the reader's language, if they are known: `ada: sessions ended`, `ada, Basic User`,
 /// `read: privilegeDenied`.
 enum EventDetails {
-    /// What stands between the number of records that were handed over and the name of their new owner.
+    /// The words between the number of records that were handed over and the name of their new owner.
     static let handedOver = " records handed over to "
 
     static func shown(_ details: String, _ texts: Texts) -> String {
@@ -31,7 +31,7 @@ enum EventDetails {
         return roles.count == 2 ? "\(name)\(details[comma])\(roles[0]) → \(roles[1])" : details
     }
 
-    /// `ada: 3 records handed over to bob`.
+    /// Translates `ada: 3 records handed over to bob`.
     private static func handOver(_ details: String, _ texts: Texts) -> String? {
         guard let middle = details.range(of: handedOver),
             let colon = details[..<middle.lowerBound].range(of: ": ", options: .backwards),
@@ -54,7 +54,7 @@ enum EventDetails {
         return known(reason, texts) ?? texts.told(reason)
     }
 
-    /// A detail, an error code or a message that has a text.
+    /// The translation of a detail, an error code or a message; nil if there is none.
     private static func known(_ text: String, _ texts: Texts) -> String? {
         if let known = texts.optional("detail:\(text)") { return known }
         let code = ErrorCode(rawValue: text) ?? ErrorCode.allCases.first { "\($0)" == text }

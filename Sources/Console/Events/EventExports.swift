@@ -8,8 +8,8 @@ extension Console {
     /// How many events are read at a time.
     private static let exportedAtOnce = 1_000
 
-    /// JSON lines. Without a filter they are the whole chain from its beginning, with its attested end. Else they are the events that
-    /// were found, the newest first.
+    /// Exports JSON lines. Without a filter they are the whole chain from its beginning, with its attested end. With a filter
+    /// they are the events that were found, the newest first.
     @Sendable func exportEvents(_ visit: Visit) async throws -> PageResponse {
         let reading = try EventReading(visit.session())
         let session = reading.session
@@ -25,7 +25,7 @@ extension Console {
                 })
         }
         await session.linkPendingEvents()
-        // Refusals come before the first byte of the response.
+        // Errors must occur before the first byte of the response.
         let first = try await reading.events(limit: Self.exportedAtOnce)
         return PageResponse(
             content: .stream(name: name, type: "application/jsonl") { write in
@@ -48,7 +48,7 @@ extension Console {
     /// The parameters of an address that leave events out.
     private static let eventFilters = ["kind", "outcome", "actor", "record", "from", "until"]
 
-    /// A table for spreadsheets, the newest event first, with the words of the page beside the values.
+    /// Exports a table for spreadsheets, the newest event first. It has the words of the page beside the values.
     @Sendable func exportEventTable(_ visit: Visit) async throws -> PageResponse {
         let reading = try EventReading(visit.session())
         let session = reading.session
@@ -66,7 +66,8 @@ extension Console {
 }
 
 extension EventReading {
-    /// Passes all events that a filter finds, the newest first, also beyond the number that one search looks at.
+    /// Passes all events that a filter finds, the newest first. It repeats the search, because one search reads a limited
+    /// number of events.
     fileprivate func forEachPage(
         of filter: EventFilter, first: [RecordedEvent], limit: Int, _ body: ([RecordedEvent]) async throws -> Void
     ) async throws {

@@ -1,10 +1,10 @@
 import Tenancy
 
-/// Kinds of security events that are looked for together.
+/// Groups of kinds of security events, which a filter finds together.
 enum EventGroup: String, CaseIterable {
     case passwords, keys, signIns, people, clients, mail
 
-    /// The group of an event's kind; nil for the others.
+    /// The group of an event's kind; nil for kinds without a group.
     private init?(_ kind: SecurityEvent.Kind) {
         switch kind {
         case .passwordSet, .passwordReplaced, .passwordCleared, .userReset: self = .passwords

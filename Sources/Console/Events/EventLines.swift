@@ -3,8 +3,8 @@ import JSON
 import Model
 import Tenancy
 
-/// Security events as readable lines: names instead of ids. A sequence of released credentials is one line, and so are equal events
-/// next to each other.
+/// Security events as readable lines: names instead of ids. Consecutive released credentials are one line, and so are
+/// consecutive equal events.
 struct EventLines {
     private let visit: Visit
     private let session: Session
@@ -47,12 +47,12 @@ struct EventLines {
 
     private static func isRelease(_ event: RecordedEvent) -> Bool { event.kind == released && event.outcome == "succeeded" }
 
-    /// Whether the lines of two events differ in their times alone.
+    /// Whether the lines of two events would differ only in their times.
     private static func looks(_ event: RecordedEvent, like other: RecordedEvent) -> Bool {
         (event.kind, event.outcome, event.actor, event.details) == (other.kind, other.outcome, other.actor, other.details)
     }
 
-    /// How many times of equal events a line has.
+    /// How many times the line of equal events lists.
     private static let timesLimit = 50
 
     /// Equal events: one line with their number, and the time and the address of each.
@@ -66,13 +66,13 @@ struct EventLines {
                 "number": texts.number(event.id),
             ]
         }
-        // What differs between the events is not a fact of their line.
+        // Facts that differ between the events are left out.
         let shared = [visit.text("details"), visit.text("keyVersion"), visit.text("fingerprint")]
         line["rows"] = facts(events[0]).filter { ($0["label"] as? String).map(shared.contains) == true }
         return line
     }
 
-    /// Events of one kind, for lists by kind.
+    /// The line of one event.
     func line(_ event: RecordedEvent, _ names: RecordNames) -> [String: Any] {
         let mention = event.details.flatMap(RecordMention.init(in:))
         var line: [String: Any] = [
@@ -145,7 +145,8 @@ struct EventLines {
 }
 
 extension EventFilter {
-    /// The events of the default view: all but released credentials, and what servers and operators do with the record itself.
+    /// The events of the default view: all but released credentials, and events of servers and operators about the record of
+    /// events itself.
     static var notable: EventFilter {
         var filter = EventFilter()
         filter.kinds = SecurityEvent.Kind.allCases.filter { ![.credentialReleased, .eventsArchived, .auditSealed].contains($0) }

@@ -75,10 +75,10 @@ extension Console {
         return filter
     }
 
-    /// How many records of one kind a word names at most.
+    /// How many records of one kind a search for a name finds at most.
     private static let namedRecords = 1_000
 
-    /// The records whose names hold a word, for events show names.
+    /// The records whose names contain a word. Events contain only ids, but the page shows names.
     private func recordsNamed(_ word: String, _ session: Session) async throws -> [UUID] {
         var found: [UUID] = []
         for entity in Navigation.sets + [.systemUser, .team] where Navigation.mayList(entity, session.caller.roles) {
@@ -100,16 +100,16 @@ extension Console {
 }
 
 extension Visit {
-    /// The address of another page of this list, counted from 0. Notices stay.
+    /// The address of another page of this list, counted from 0. Notices stay in it.
     func address(page: Int) -> String {
         let notices = queries.filter { Self.notices.contains($0.name) }.map { ($0.name, Optional($0.value)) }
         return address(with: Dictionary(notices + [("page", page == 0 ? nil : "\(page)")]) { _, new in new })
     }
 
-    /// The parameters that say what was just done. No link to another page has them.
+    /// The parameters that say what was just done. Links to other pages omit them.
     private static let notices: Set<String> = ["done", "result"]
 
-    /// This page's address with other values in its query. Nil removes one.
+    /// This page's address with other values in its query. The value nil removes a parameter.
     func address(with changes: [String: String?]) -> String {
         var parts = queries.filter { !changes.keys.contains($0.name) && !Self.notices.contains($0.name) && !$0.value.isEmpty }
         for (name, value) in changes.sorted(by: { $0.key < $1.key }) { if let value { parts.append((name, value)) } }

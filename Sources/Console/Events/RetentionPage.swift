@@ -31,7 +31,7 @@ extension Console {
 }
 
 extension EventFilter {
-    /// The files and events that retention makes.
+    /// The filter for events about archives and about deleted e-mails.
     fileprivate static var archiving: EventFilter {
         var filter = EventFilter()
         filter.kinds = [SecurityEvent.Kind.eventsArchived.rawValue, SecurityEvent.Kind.emailsRemoved.rawValue]

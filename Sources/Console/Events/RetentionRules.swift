@@ -2,7 +2,7 @@ import Email
 import Foundation
 import Tenancy
 
-/// How long evidence and e-mails stay in the database by the settings; nil for always.
+/// How many days evidence and e-mails stay in the database, according to the settings; nil to keep them forever.
 package struct RetentionRules: Sendable {
     let eventDays: Int?
     let auditDays: Int?

@@ -2,14 +2,14 @@ import Foundation
 import JSON
 import Model
 
-// The days of a filter. A browser with script sends the moments at which they begin and end where the reader is. Without script the
-// days are those of UTC.
+// The days of a filter. A browser with JavaScript sends the moments at which they begin and end in the reader's time zone.
+// Without it the days are those of UTC.
 extension Visit {
     fileprivate static let day: TimeInterval = 86_400
-    /// How far the time of a place is from UTC at most, and an hour by which a day is longer.
+    /// How far a time zone is from UTC at most, with an hour more for the day on which the clocks change.
     private static let farthest: TimeInterval = 15 * 3_600
 
-    /// From the first day of a filter, up to the end of its last day.
+    /// The period from the beginning of a filter's first day to the end of its last day.
     var period: (from: Date?, end: Date?) {
         func moment(_ name: String, _ days: TimeInterval) -> Date? {
             guard let date = filter(name).flatMap(ISO8601.date)?.addingTimeInterval(days * Self.day) else { return nil }

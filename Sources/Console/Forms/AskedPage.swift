@@ -5,19 +5,20 @@ import HTTPTypes
 import JSON
 import Tenancy
 
-/// A page with a question that answers a form. The browser is led to it, so that its Back button and a reload show it again.
+/// A page with a question that answers a form. The browser is redirected to it, so that its Back button and a reload show the
+/// question again.
 ///
-/// The address of the page has its values, sealed for the person, for half an hour. Loading it does nothing.
+/// The page's address contains its values, sealed for the person, for half an hour. Loading the page changes nothing.
 struct AskedPage {
     private let kek: KeyEncryptionKey
     private let signed: ConsoleSessions.AuthenticatedUser
 
-    /// The parameter of the address.
+    /// The name of the address's parameter.
     static let parameter = "asked"
-    /// The pages that only ask. None of them shows a secret. One that keeps a typed secret, sealed, is not led to: addresses are kept in
-    /// histories and logs.
+    /// The templates of pages that only ask. None of them shows a secret. A page that keeps a typed secret, even sealed, gets
+    /// no address of its own: addresses are kept in histories and logs.
     private static let templates: Set<String> = ["confirm", "mailbox-question", "fresh"]
-    /// The bytes of a sealed page at most. Servers between here and the browser take addresses of 8 KiB.
+    /// How many bytes a sealed page has at most. Servers between the service and the browser accept addresses of 8 KiB.
     private static let limit = 6_000
 
     init(_ kek: KeyEncryptionKey, _ signed: ConsoleSessions.AuthenticatedUser) {
@@ -25,12 +26,12 @@ struct AskedPage {
         self.signed = signed
     }
 
-    /// The response that leads to a page; the response itself if it is no question, or is too large for an address.
+    /// The redirect to a page with a question; the response itself if it is no question, or is too large for an address.
     func led(_ reply: PageResponse, at path: String) throws -> PageResponse {
         guard case .page(let template, var values, let status) = reply.content, Self.templates.contains(template),
             !reply.hasNoAddress
         else { return reply }
-        // The page that is loaded has the token of its own session.
+        // The page gets the token of its own session when it is loaded.
         values["csrf"] = nil
         guard let json = JSONValue(ofTemplate: values) else { return reply }
         let fields = ["template": template, "status": "\(status.code)", "values": String(decoding: json.utf8, as: UTF8.self)]
@@ -39,7 +40,7 @@ struct AskedPage {
         return .init(content: .redirect("\(path)?\(Self.parameter)=\(sealed)"), cookies: reply.cookies)
     }
 
-    /// The page that an address has; nil for another person's, and after half an hour.
+    /// The page in an address; nil if it was sealed for another person, or is older than half an hour.
     func page(_ sealed: String, at path: String) -> PageResponse? {
         let form = KeptForm(kek, askedOf: signed)
         guard let kept = form.opened(sealed), kept.path == path, form.isCurrent(kept), let template = kept.fields["template"],
@@ -52,7 +53,7 @@ struct AskedPage {
 }
 
 extension JSONValue {
-    /// The values of a template; nil if one can't be sealed.
+    /// The values of a template as JSON; nil if one of them can't be sealed.
     fileprivate init?(ofTemplate value: Any) {
         switch value {
         case let text as String: self = .string(text)

@@ -6,7 +6,7 @@ import JSON
 import Model
 import Tenancy
 
-// Forms that were sent after their session had ended: nothing that was typed is lost.
+// Forms that are sent after their session has ended. What was typed must not be lost.
 extension Console {
     /// A form that waits, sealed, for its person.
     private enum WaitingForm {
@@ -23,7 +23,7 @@ extension Console {
 
     private static func pageOfForm(_ visit: Visit) -> String { formPage(visit).removingPercentEncoding ?? "" }
 
-    /// A form, sealed for the person whose page it was on. One that was sealed before stays as it is.
+    /// The form, sealed for the person on whose page it was. A form that is sealed already stays as it is.
     private func kept(_ visit: Visit, for owner: UUID, of organization: Organization) throws -> String {
         if let kept = visit.form[KeptForm.field], !kept.isEmpty { return kept }
         var form = visit.form
@@ -32,10 +32,10 @@ extension Console {
         return try KeptForm(deployment.kek, endedFor: owner, of: organization).sealed(form, path: Self.formPath(visit))
     }
 
-    /// Asks the person of a form to sign in again. The form waits, sealed, in the page that asks.
+    /// Asks the form's person to sign in again. The form waits, sealed, in the page with the question.
     func signInAgain(_ visit: Visit) async throws -> PageResponse {
         guard Self.formPath(visit) != "sign-out" else {
-            // The session has ended already, or its row was put aside for this moment.
+            // The session has ended already, or its row was hidden at this moment.
             if let token = visit.cookie, let organization = visit.organizationRecord {
                 try await sessions.endUnseen(
                     token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,
@@ -70,7 +70,7 @@ extension Console {
         guard let waiting = waitingForm(kept, of: signed) else {
             return visit.message("wentWrong", visit.text("forged"), status: .forbidden)
         }
-        // The page that asks for the password was sent before, and its action may be done.
+        // The page that asks for the password was sent before, so its action may have been done already.
         let isRepeated = Self.formPath(visit) == "fresh"
         return try await keptFormPage(
             visit, waiting, kept, then: isRepeated ? "" : Self.pageOfForm(visit), why: isRepeated ? "keptAgainWhy" : "keptOtherWhy",
@@ -79,7 +79,7 @@ extension Console {
 
     /// After a sign-in at a provider, asks the person whether to send the form that waits in their browser.
     ///
-    /// The form was sealed for the person who sent it. So the request needs no token of a page: it changes nothing.
+    /// The form was sealed for the person who sent it, and this request changes nothing. So it needs no token of a page.
     @Sendable func offerKept(_ visit: Visit) async throws -> PageResponse {
         let then = Self.pageOfForm(visit)
         guard let token = visit.token else {
@@ -88,7 +88,7 @@ extension Console {
         return try await offerKeptForm(visit, token, then: then) ?? .redirect("\(visit.root)/overview")
     }
 
-    /// After a sign-in, asks the person whether to send the form that waits; nil when none waits, or it is another person's.
+    /// After a sign-in, asks the person whether to send the form that waits; nil if there is none, or it is another person's.
     func offerKeptForm(_ visit: Visit, _ token: String, then: String) async throws -> PageResponse? {
         guard let kept = visit.form[KeptForm.field] else { return nil }
         var visit = visit
@@ -109,7 +109,7 @@ extension Console {
         return Self.signedIn(reply, visit, token)
     }
 
-    /// Tells a person who signed in that a form of another person waits for that person.
+    /// Tells a person who signed in that another person's form is still waiting.
     func leftForAnother(_ visit: Visit, _ token: String, _ kept: String, then: String) async throws -> PageResponse {
         var visit = visit
         try await sign(&visit, with: token)
@@ -124,7 +124,7 @@ extension Console {
     private static func signedIn(_ page: PageResponse, _ visit: Visit, _ token: String) -> PageResponse {
         var reply = page
         if case .page(let template, var values, let status) = reply.content {
-            // The reply is made for a visit without a session, or with another person's.
+            // The page was made without a session, or for another person's.
             values["csrf"] = orFalse(visit.csrf)
             values["user"] = false
             reply.content = .page(template, values, status)
@@ -133,7 +133,7 @@ extension Console {
         return reply
     }
 
-    /// The page that offers a form that waits, or says that it is too late for it.
+    /// The page that offers a form that waits, or says that the form is too old.
     private func keptFormPage(
         _ visit: Visit, _ waiting: WaitingForm, _ kept: String, then: String, why: String? = nil,
         status: HTTPResponse.Status = .ok
@@ -184,7 +184,7 @@ extension Console {
         return nil
     }
 
-    /// The form that waited for the password; a page in its place when there is none any more.
+    /// The form that waited for the password. If it is too old, a page that says so instead.
     func waitedFor(_ kept: String, by signed: ConsoleSessions.AuthenticatedUser, _ visit: Visit) async throws -> (
         KeptForm.Content?, PageResponse?
     ) {
@@ -193,10 +193,10 @@ extension Console {
         return (nil, try await keptFormPage(visit, waiting, kept, then: ""))
     }
 
-    /// Answers a form with the fields that were typed before the person signed in again, if it was kept.
+    /// Processes a form with the fields that the person typed before they signed in again, if these were kept.
     func resumed(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser, _ body: Handler) async throws -> PageResponse {
         let path = Self.formPath(visit)
-        // The page that asks for the password has its own way with the form that waits.
+        // The page that asks for the password handles its waiting form itself.
         guard let kept = visit.form[KeptForm.field], path != "fresh" else { return try await body(visit) }
         let (form, tooLate) = try await waitedFor(kept, by: signed, visit)
         if let tooLate { return tooLate }
@@ -208,7 +208,8 @@ extension Console {
 
     // MARK: First steps
 
-    /// Leads a person to their account if they must choose another password, or turn one-time passwords on. A form waits meanwhile.
+    /// Redirects people to their account if they must first choose another password, or turn on one-time passwords. A form
+    /// waits meanwhile.
     ///
     /// - Returns: Nil for pages that are allowed anyway.
     func firstStep(_ visit: Visit) async throws -> PageResponse? {
@@ -230,9 +231,9 @@ extension Console {
         return visit.signed?.mustAddSecondFactor == true ? visit.text("mustAddSecondFactor") : nil
     }
 
-    /// The data for turning one-time passwords on, while the password is requested in between.
+    /// The pages for turning on one-time passwords, and the page that asks for the password in between.
     private static let factorPages = ["account/offer", "account/confirm", "fresh"]
 
-    /// The account of a person with a form that waits until the first steps are done.
+    /// The account of a person whose form waits until the first steps are done.
     @Sendable func accountMeanwhile(_ visit: Visit) async throws -> PageResponse { try await accountPage(visit, [:]) }
 }

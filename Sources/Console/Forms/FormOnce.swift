@@ -6,16 +6,17 @@ import Tenancy
 
 /// The ids of the records that a form makes.
 ///
-/// Each form has a random text of its own. The ids are made of it and of all that was typed, under the key-encryption key. So a form
-/// that is sent twice makes its records once, and a form that is changed and sent again makes others.
+/// Each form has a random text of its own. The ids are derived from it and from everything that was typed, under the
+/// key-encryption key. So a form that is sent twice makes its records once. A form that is changed and sent again makes other
+/// records.
 struct FormOnce {
-    /// The field with the form's own text.
+    /// The field with the form's random text.
     static let field = "once"
 
     private let kek: KeyEncryptionKey
     private let typed: [[UInt8]]
 
-    /// Nil for a form without a text of its own.
+    /// Nil for a form without a random text.
     init?(_ visit: Visit, _ kek: KeyEncryptionKey) throws {
         guard let signed = visit.signed, visit.form[Self.field]?.isEmpty == false else { return nil }
         self.kek = kek
@@ -27,7 +28,7 @@ struct FormOnce {
         self.typed = typed
     }
 
-    /// A new text for a form.
+    /// A new random text for a form.
     static func text() -> String { UUID().text }
 
     /// The id of one of the records.

@@ -7,11 +7,12 @@ import Tenancy
 
 // Reads the bodies of forms.
 extension Console {
-    /// Bytes of a form without its files.
+    /// How many bytes a form without files has at most.
     static let formLimit = 1 << 18
-    /// Bytes of the files in a form.
+    /// How many bytes the files in a form have at most.
     static let filesLimit = 25_000_000
-    /// Bytes that are read of a form whose files are too large, so that the browser gets the page that says so.
+    /// How many bytes are read of a form whose files are too large. It is read further than the limit, because the browser
+    /// shows the response only after that.
     private static let readLimit = 1 << 28
     /// How many forms with files are held at a time.
     private static let heldForms = 3
@@ -20,13 +21,14 @@ extension Console {
     func readForm(_ visit: inout Visit) async throws {
         let buffer = try await visit.request.body.collect(upTo: 2 * Self.formLimit)
         visit.form = try Visit.form(buffer.readableBytesView)
-        // Sealed, a form is a third longer.
+        // A sealed form is a third longer than its contents.
         guard buffer.readableBytes <= Self.formLimit || visit.form[KeptForm.field] != nil else {
             throw NIOTooManyBytesError(maxBytes: Self.formLimit)
         }
     }
 
-    /// Reads a form with files. They are kept for a person who is signed in, up to their limit. Otherwise their names alone are, and all typed texts.
+    /// Reads a form with files. The files are kept only for a person who is signed in, up to their limit. Otherwise only their
+    /// names are kept. Typed texts are kept in any case.
     func readFiles(_ visit: inout Visit, _ boundary: String) async throws {
         visit.hold = visit.signed == nil ? nil : uploads.hold(Self.heldForms)
         let isHeld = visit.hold != nil

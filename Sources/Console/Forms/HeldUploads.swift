@@ -4,7 +4,7 @@ import Synchronization
 final class HeldUploads: Sendable {
     private let count = Mutex(0)
 
-    /// One of them, until nothing refers to it.
+    /// One form that is held, until nothing refers to this object.
     final class Hold: Sendable {
         private let uploads: HeldUploads
 
@@ -13,7 +13,7 @@ final class HeldUploads: Sendable {
         deinit { uploads.count.withLock { $0 -= 1 } }
     }
 
-    /// - Returns: Nil while as many are held as may be.
+    /// - Returns: Nil if the limit is reached.
     func hold(_ limit: Int) -> Hold? {
         let isHeld = count.withLock { count in
             guard count < limit else { return false }

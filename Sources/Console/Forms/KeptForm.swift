@@ -4,8 +4,8 @@ import Foundation
 import JSON
 import Tenancy
 
-/// A form that was sent when the password had to be entered again. The page that requests the password has the form, sealed under
-/// the key-encryption key, and sends it again afterwards.
+/// A form that was sent when the password had to be entered again. The page that asks for the password contains the form,
+/// sealed under the key-encryption key, and sends it again afterwards.
 ///
 /// It opens for the same person and for a short time. The session's token changes in between, so the form is not bound to it.
 struct KeptForm {
@@ -14,7 +14,7 @@ struct KeptForm {
 
     private let lifetime: TimeInterval
 
-    /// What was sent: the form's address, without the organization, and its fields.
+    /// The contents of the form: its address, without the organization, its fields, and when it was sent.
     typealias Content = (path: String, fields: [String: String], date: Date)
 
     /// The field that carries a kept form.
@@ -35,7 +35,7 @@ struct KeptForm {
         self.init(kek, signed.session.organization, signed.userID, "consoleform.result", lifetime: 1_800)
     }
 
-    /// A page that answers a form, which its address holds for half an hour.
+    /// A page with a question that answers a form. Its address holds it for half an hour.
     init(_ kek: KeyEncryptionKey, askedOf signed: ConsoleSessions.AuthenticatedUser) {
         self.init(kek, signed.session.organization, signed.userID, "consoleform.asked", lifetime: 1_800)
     }
@@ -59,7 +59,7 @@ struct KeptForm {
         return Data(try kek.seal(content.utf8.withUnsafeBytes(SecretBytes.init(copying:)), at: address).bytes).base64URL
     }
 
-    /// - Returns: Nil for another person's form. It may be too old: ``isCurrent(_:)``.
+    /// - Returns: Nil for another person's form. The form may be too old: see ``isCurrent(_:)``.
     func opened(_ text: String) -> Content? {
         guard let bytes = Data(base64URL: text).map(Array.init), let secret = try? kek.open(bytes, at: address) else { return nil }
         return secret.withBytes { bytes in

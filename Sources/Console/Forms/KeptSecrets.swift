@@ -4,8 +4,8 @@ import JSON
 
 /// Passwords that were typed into a form that could not be saved, for the form's next attempt.
 ///
-/// The page has each one sealed under the key-encryption key, and never as text. A value opens for the session, record and
-/// attribute that it was typed for, and for half an hour.
+/// The page contains each password sealed under the key-encryption key, and never as text. It opens only for the session,
+/// record and attribute that it was typed for, for half an hour.
 struct KeptSecrets {
     private let kek: KeyEncryptionKey
     private let organization: UUID
@@ -17,7 +17,7 @@ struct KeptSecrets {
 
     /// - Parameters:
     ///   - form: The form's name: an entity's logical name, or the name of another form.
-    ///   - record: Nil for a new one.
+    ///   - record: The record of the form; nil for a new one.
     ///   - token: The session's token.
     init(_ kek: KeyEncryptionKey, organization: UUID, form name: String, record: UUID?, token: String) throws {
         self.kek = kek

@@ -3,7 +3,7 @@ import Model
 
 /// A form with files: `multipart/form-data` (RFC 7578).
 struct MultipartForm {
-    /// Of a field that occurs twice, the last value is used.
+    /// The fields. If a field occurs twice, its last value is used.
     private(set) var fields: [String: String] = [:]
     private(set) var files: [UploadedFile] = []
     /// The names of files that were not read to their end.
@@ -26,7 +26,8 @@ struct MultipartForm {
 
     /// Reads a body, or the beginning of one whose rest was not kept.
     ///
-    /// - Parameter isWhole: Whether the body is there to its end. The fields of a page come before its files.
+    /// - Parameter isWhole: Whether the body is complete. If it is not, files may be missing, but no fields: a page sends its
+    ///   fields first.
     /// - Throws: ``FieldsealError`` for a form that can't be read whole, because leaving a part out would lose typed values.
     init(_ body: Data, boundary: String, fieldLimit: Int, isWhole: Bool) throws(FieldsealError) {
         let delimiter = Data("--\(boundary)".utf8)
@@ -70,7 +71,7 @@ struct MultipartForm {
         }
         guard let name = Self.parameter("name", disposition) else { throw Self.unreadable }
         if let file = Self.parameter("filename", disposition) {
-            // A field for files without a file.
+            // The person chose no file in this field.
             if file.isEmpty { return }
             guard let content else { return lostFiles.append(file) }
             files.append(UploadedFile(name: file, type: type, bytes: Array(content)))
@@ -86,7 +87,7 @@ struct MultipartForm {
         fields[name] = text
     }
 
-    /// A parameter of a part's disposition. Browsers write `"` and line breaks in it with percent signs, and nothing else
+    /// A parameter of a part's disposition. Browsers encode `"` and line breaks in it with percent signs, and nothing else
     /// (HTML Standard, section 4.10.21.8).
     private static func parameter(_ name: String, _ disposition: String) -> String? {
         guard let start = disposition.range(of: "; \(name)=\"") else { return nil }

@@ -7,11 +7,11 @@ import Model
 import Mustache
 import Tenancy
 
-// Security > Data Encryption: shows the state of the key and the key, and activates it.
+// Security > Data Encryption: shows the state of the key, shows the key, and activates it.
 extension Console {
     static let encryptionPath = "settings/data-encryption"
 
-    /// What the page may say of a step before.
+    /// The notices that the page may show about the step before.
     static let encryptionNotices = [
         "freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone", "keyNotKept",
     ]
@@ -110,7 +110,7 @@ extension Console {
         if let reply = try await requireReauthentication(visit, for: "\(Self.encryptionPath)/key") { return reply }
         let session = try visit.session()
         let status = try await KeyAdministration(session, to: .see).encryptionStatus()
-        // A file is a copy. What is on a page is one when the person says so.
+        // A file counts as a copy of the key at once. A key on a page counts as copied when the person says so.
         let isFile = visit.form["sheet"] == "file"
         let key = try await KeyAdministration(session, to: .read).retrieveDataEncryptionKey(isCopy: isFile)
         let proof: Any = status.copiedOn == nil ? try copyProof(visit).sealed(status.fingerprint, for: "copy") : false
@@ -121,7 +121,7 @@ extension Console {
             var values = try RecoverySheet(visit: visit, baseURL: baseURL).values(text, status, session.organization)
             values["proof"] = proof
             guard isFile else { return .page("sheet", values) }
-            // Everything is in one file, so that it looks and prints the same everywhere.
+            // The style is in the file itself, so that the file looks and prints the same everywhere.
             values["style"] = String(decoding: files.style, as: UTF8.self)
             let page = files.templates.render(values.merging(visit.common()) { own, _ in own }, withTemplate: "sheet-file") ?? ""
             return PageResponse(
@@ -131,7 +131,7 @@ extension Console {
         }
     }
 
-    /// Seals which key a page has shown, so that only a person who has read it can say that there is a copy.
+    /// Seals which key a page has shown, so that only a person who has seen the key can say that there is a copy.
     private func copyProof(_ visit: Visit) throws -> KeptSecrets {
         try KeptSecrets(
             deployment.kek, organization: visit.session().organization.id, form: "keycopy", record: nil, token: visit.token ?? "")
@@ -149,7 +149,7 @@ extension Console {
         let keys = try await KeyAdministration(visit.session(), to: .purge)
         let missing = try await keys.missingKeys()
         let names = missing.map { "\($0.version) \($0.fingerprint)" }.joined(separator: ",")
-        // Other keys than the person saw are asked about again.
+        // If the keys are no longer those that the person saw, the question is asked again.
         guard visit.form["confirmed"] != nil, visit.form["keys"] == names else {
             return question(
                 ("keysMissingTitle", "keysMissingAsk", "keysMissingAccept"),
@@ -187,7 +187,7 @@ extension Console {
 }
 
 extension Texts {
-    /// A key whose row is gone, in a line.
+    /// The line for a key whose row is missing.
     fileprivate func missingKey(_ key: MissingKey) -> [String: Any] {
         ["title": text("keyNumber", ["version": "\(key.version)"]), "fingerprint": key.fingerprint]
     }

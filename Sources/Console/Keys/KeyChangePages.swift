@@ -57,7 +57,7 @@ extension Console {
         }
         if let reply = try await requireReauthentication(visit, for: Self.changePath) { return reply }
         let session = try visit.session()
-        // A confirmation is for one version: sent twice, or from another tab, it changes nothing more.
+        // A confirmation is for one version, so a second one, or one from another tab, changes nothing.
         let version = visit.form["version"].flatMap(Int.init)
         let confirms: Bool = visit.form["confirms"] != nil || step == .change
         if confirms, try await KeyAdministration(session, to: .see).encryptionStatus().keyVersion != version {

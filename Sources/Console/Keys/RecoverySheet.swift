@@ -10,7 +10,7 @@ struct RecoverySheet {
     let visit: Visit
     let baseURL: String
 
-    /// The characters of a group, for a key without groups of its own; and the groups of a line.
+    /// How many characters a group has if the key has no groups of its own; and how many groups a line has.
     private static let groupLength = 4
     private static let lineGroups = 4
 
@@ -46,7 +46,8 @@ struct RecoverySheet {
         ]
     }
 
-    /// The check characters of a typed text in the form of a generated key, for each line of the sheet; nil for another text.
+    /// The check characters of a typed text for each line of the sheet; nil if the text does not have the form of a generated
+    /// key.
     static func checks(ofTyped text: String) throws -> [String]? {
         let typed = OrganizationKeyText.generatedForm(of: text)
         guard let key = try typed ?? OrganizationKeyText.generatedForm(of: OrganizationKeyText.withoutSheetMarks(text)) else {
@@ -61,7 +62,7 @@ struct RecoverySheet {
 }
 
 extension Character {
-    /// Unicode's names of characters that look like others, for reading aloud.
+    /// The names of a text's characters in Unicode, for reading aloud characters that look like others.
     fileprivate var spelledOut: String {
         unicodeScalars.map { $0.properties.name?.lowercased() ?? "U+\(String($0.value, radix: 16, uppercase: true))" }
             .joined(separator: ", ")

@@ -1,26 +1,28 @@
-/// A text in parts, between which a line may end: long addresses and names have no spaces, and would widen their column.
+/// A text in parts, after which a line may break. Long addresses and names have no spaces, and would make their column too
+/// wide.
 struct BreakableText {
-    /// A word of at most so many characters is not divided, also if it has signs, such as a short address.
+    /// A word of at most this many characters, such as a short address, is not divided, even if it contains punctuation.
     private static let shortWord = 12
-    /// A part between two signs with at most so many characters is not divided.
+    /// A part between two punctuation characters is not divided if it has at most this many characters.
     private static let longestPart = 20
-    /// The characters of each piece of a longer part.
+    /// How many characters each piece of a longer part has.
     private static let pieceSize = 10
 
-    /// A part of the text, at whose end a line may end.
+    /// A part of the text. A line may break after it.
     struct Part: Equatable {
         var text: String
-        /// Whether a line may end here also where there is room: behind the `@` of an address, or inside of a side that is long itself.
+        /// Whether a line may break here even if there is room: after the `@` of an address, or within a long side of an
+        /// address.
         var isAlways = false
     }
 
     let parts: [Part]
     /// Whether each long word is an address.
     let isAddress: Bool
-    /// Whether the text is one address that stays on one line where a list has room.
+    /// Whether the text is one address that stays on one line if a list has room.
     let isWhole: Bool
 
-    /// - Parameter whole: An address of at most so many characters stays on one line where a list has room.
+    /// - Parameter whole: An address of at most this many characters stays on one line if a list has room.
     init(_ text: String, whole: Int = 0) {
         let words = text.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
         let long = words.filter { $0.count > Self.shortWord }
@@ -37,13 +39,13 @@ struct BreakableText {
         self.parts = parts
     }
 
-    /// Whether a word is an address, perhaps with a comma behind it.
+    /// Whether a word is an address, perhaps with a comma after it.
     private static func isAddress(_ word: String) -> Bool {
         let sides = word.split(separator: "@", omittingEmptySubsequences: false)
         return sides.count == 2 && !sides[0].isEmpty && sides[1].contains { $0.isLetter }
     }
 
-    /// The parts of a word. An address is divided behind its `@` first.
+    /// The parts of a word. An address is first divided after its `@`.
     private static func pieces(of word: String, _ whole: Int) -> [Part] {
         guard isAddress(word), let at = word.firstIndex(of: "@") else { return fine(word, isAlways: true) }
         guard word.count > whole else { return fine(word, isAlways: false) }
@@ -53,8 +55,8 @@ struct BreakableText {
         return parts
     }
 
-    /// The parts of a text without spaces: divided before a full stop, behind other signs, and every few characters where a part is
-    /// still too long.
+    /// The parts of a text without spaces. It is divided before a full stop and after other punctuation, and parts that are
+    /// still too long every few characters.
     private static func fine(_ word: String, isAlways: Bool) -> [Part] {
         var pieces = [""]
         for letter in word {

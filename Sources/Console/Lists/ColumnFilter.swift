@@ -16,7 +16,7 @@ struct ColumnFilter {
     /// The parameter's name in the address.
     var name: String { Self.prefix + attribute.logicalName }
 
-    /// The choices for dates, by their names in the address. Those that begin with `older` are before that time.
+    /// The choices for dates, by their names in the address. A name that begins with `older` means times before that period.
     private static let periods: [(name: String, seconds: TimeInterval)] = [
         ("within-1h", 3_600), ("within-24h", 86_400), ("within-7d", 7 * 86_400), ("within-30d", 30 * 86_400),
         ("older-24h", 86_400), ("older-7d", 7 * 86_400), ("older-30d", 30 * 86_400),

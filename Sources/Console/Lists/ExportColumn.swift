@@ -3,13 +3,14 @@ import Records
 
 /// A column of an exported list.
 ///
-/// First there is what the list shows. Then there are the record's id, and the ids and numbers behind names and words.
+/// The first columns are those of the list. Then there are the record's id, and the ids and numbers that belong to names and
+/// words.
 struct ExportColumn {
     /// How a value is written.
     private enum Form {
-        /// As programs read it.
+        /// The value as programs read it.
         case plain
-        /// The name of the record that it refers to.
+        /// The name of the record that the value refers to.
         case name
         /// An option's label, or the state of a mailbox, in the reader's language.
         case words
@@ -20,7 +21,7 @@ struct ExportColumn {
     private let attribute: AttributeDefinition?
     private let form: Form
 
-    /// The name of the file with a list, without its ending: the plural of what it has.
+    /// The name of a list's file without its extension: the plural of the records' kind.
     static func file(of entity: EntityDefinition) -> String {
         ["usersettings": "usersettings", "tracelog": "alerts"][entity.logicalName] ?? entity.entitySetName
     }
@@ -44,7 +45,7 @@ struct ExportColumn {
         return shown + [id].compactMap { $0 } + behind
     }
 
-    /// The attributes that the columns are made of.
+    /// The attributes that the columns need.
     static func attributes(_ request: Console.ListRequest) -> [String] {
         var names = [request.entity.primaryID] + request.columns.filter { request.entity[$0] != nil }
         if request.entity.logicalName == "mailbox" { names += MailboxState.columns }

@@ -3,7 +3,7 @@ import Model
 import Records
 import Tenancy
 
-// The record whose related records a list shows. The page names it, and has a link that removes the condition.
+// The record whose related records a list shows. The page names this record, and has a link that removes the condition.
 extension Console {
     /// The kind of record that the parameter `of` of a list names.
     static func filterTarget(of entity: EntityDefinition) -> EntityDefinition? {

@@ -54,7 +54,7 @@ extension Console {
         return request
     }
 
-    /// A received e-mail that no e-mail answers which was sent, or is on its way.
+    /// The conditions for a received e-mail without an answer that was sent or is about to be sent.
     private static var isUnanswered: [Filter] {
         let sent: [EmailStatus] = [.completed, .sent, .pendingSend, .sending]
         let isReply = Filter.all([
@@ -68,7 +68,7 @@ extension Console {
         ]
     }
 
-    /// Whether the person may know what a column refers to. Others would be ids.
+    /// Whether the person may read the names of the records that a column refers to. Otherwise the column would show ids.
     private static func isNamed(_ column: String, _ entity: EntityDefinition, _ visit: Visit) -> Bool {
         guard let attribute = entity[column], attribute.type.isReference else { return true }
         let targets = attribute.type.targets.compactMap { EntityCatalog.entity($0) }
@@ -77,8 +77,8 @@ extension Console {
 
     /// The conditions on single columns.
     ///
-    /// - Throws: ``FieldsealError`` naming an unknown condition. A list without that condition would show records that the person
-    ///   did not ask for.
+    /// - Throws: ``FieldsealError`` naming an unknown condition. If the condition were ignored, the list would show records
+    ///   that the person did not ask for.
     private func columnConditions(_ visit: Visit, _ entity: EntityDefinition) throws(FieldsealError) -> [Filter] {
         let filters = ColumnFilter.all(of: entity, for: visit.roles)
         var conditions: [Filter] = []
@@ -118,7 +118,7 @@ extension Console {
 }
 
 extension AttributeType {
-    /// Whether the search of a list includes it.
+    /// Whether the search of a list includes attributes of this type.
     fileprivate var isSearched: Bool {
         switch self {
         case .string, .memo: true

@@ -5,7 +5,7 @@ import Tenancy
 
 /// A useful view of records, as a part of an address.
 struct ListView {
-    /// The end of its name's message key, such as `mailbox.stale`.
+    /// The end of the message key of the view's name, such as `mailbox.stale`.
     let key: String
     let query: String
 

@@ -9,9 +9,9 @@ import Tenancy
 extension Console {
     static let pageSizes = [25, 50, 100]
     static let pageLimit = 10_000
-    /// A list with at least so many columns needs a wide window to show each row in one line.
+    /// A list with at least this many columns needs a wide window to show each row in one line.
     private static let manyColumns = 5
-    /// A label of at most so many letters, such as "To", stands before its value.
+    /// A label of at most this many letters, such as "To", is on the same line as its value.
     private static let briefLabel = 5
 
     func entity(_ visit: Visit) throws(FieldsealError) -> EntityDefinition {
@@ -39,7 +39,7 @@ extension Console {
         request.query.countsRows = true
         let found = try await session.list(entity, request.query)
         let total = found.count ?? found.records.count
-        // Records may have been removed, or the size of pages changed, since the address was made.
+        // Since the address was made, records may have been removed, or the page size changed.
         if found.records.isEmpty, request.page > 0 { return .redirect(visit.address(page: Self.lastPage(total, request))) }
         let names = try await RecordNames(try references(found.records, request), session)
         var values = try await listValues(visit, request, total: total)
@@ -65,7 +65,7 @@ extension Console {
         return .page("list", values)
     }
 
-    /// The last page that has records, or the one before an empty page.
+    /// The last page that has records, or the page before an empty one.
     private static func lastPage(_ total: Int, _ request: ListRequest) -> Int {
         max(0, min(request.page - 1, (total + request.size - 1) / request.size - 1))
     }
@@ -125,18 +125,18 @@ extension Console {
         return values
     }
 
-    /// Whether a list has the e-mails of the person alone, and not those of others in the same mailboxes.
+    /// Whether a list shows only the person's own e-mails, not those of other people in the same mailboxes.
     private static func readsOwnEmailsOnly(_ entity: EntityDefinition, _ visit: Visit) -> Bool {
         entity.logicalName == EntityDefinition.email.logicalName
             && PrivilegeTable.depth(of: .retrieveMultiple, on: entity, for: visit.roles) != .organization
     }
 
-    /// Whether the list is of one record, without another filter.
+    /// Whether the list shows the related records of one record, without another filter.
     private static func isOnlyOf(_ visit: Visit) -> Bool {
         visit.queries.allSatisfy { ["of", "size", "sort", "page"].contains($0.name) || $0.value.isEmpty }
     }
 
-    /// What an empty list says. A person who may connect no mailbox is told whom to ask.
+    /// The text of an empty list. A person who may not connect mailboxes is told whom to ask.
     private func emptyText(_ entity: EntityDefinition, isFiltered: Bool, _ visit: Visit) -> String {
         if Self.readsOwnEmailsOnly(entity, visit) {
             // A mailbox may have e-mails of its former owner.
@@ -148,7 +148,7 @@ extension Console {
         return visit.text(isForOthers ? "noMailboxOfYours" : "empty:\(entity.logicalName)")
     }
 
-    /// Whether e-mails can be written from their list; if not, whom to ask.
+    /// Whether e-mails can be written from their list; otherwise the person to ask.
     private func mayComposeValues(_ entity: EntityDefinition, _ visit: Visit) async throws -> [String: Any] {
         guard entity.logicalName == "email", Self.may(.create, entity, visit) else { return ["mayCompose": false] }
         if try await maySend(visit) {
@@ -175,7 +175,8 @@ extension Console {
     /// - Parameter isNarrowed: Whether the list is searched or filtered by more than the state.
     private func tabs(_ visit: Visit, _ request: ListRequest, isNarrowed: Bool) async throws -> [[String: Any]] {
         guard let counts = try await mailboxCounts(try visit.session()) else { return [] }
-        // The numbers are those of all mailboxes, and the states of those that a search finds are not known.
+        // The numbers count all mailboxes. The states of the mailboxes that a search finds are not counted, so they get no
+        // numbers.
         func number(_ count: Int) -> Any { isNarrowed ? false : visit.texts.number(count) }
         let all: [String: Any] = [
             "text": visit.text("allMailboxes"), "count": number(counts.total), "current": request.state == nil,
@@ -191,7 +192,7 @@ extension Console {
             }
     }
 
-    /// The sort choices, for narrow screens without columns to click.
+    /// The choices for sorting, for narrow screens, which have no column headings to click.
     private func orders(_ visit: Visit, _ request: ListRequest) -> [[String: Any]] {
         let chosen = (request.isDescending ? "-" : "") + request.key
         let orders = request.columns.filter { Self.isSortable($0, request.entity) }.flatMap { name in
@@ -286,7 +287,7 @@ extension Console {
         ]
     }
 
-    /// The classes of a column's cells: the name, the state and the time are seen first where there is little room.
+    /// The classes of a column's cells. On a narrow screen the name, the state and the time come first.
     private func kind(_ name: String, _ index: Int, _ request: ListRequest, _ visit: Visit) -> String {
         if index == 0 { return "first" }
         if ["state", "statuscode", "level"].contains(name) { return "short mark" }
@@ -294,10 +295,11 @@ extension Console {
         return label(name, request.entity, visit).count <= Self.briefLabel ? "side brief" : "side"
     }
 
-    /// How long an address is that has room in its column.
+    /// Up to how many characters an address stays on one line in its column.
     private static let wholeAddresses = ["sender": 28, "emailaddress": 24, "emailusername": 24]
 
-    /// The cell with its text in parts, between which a line may end: `parts` has all but the last one, and `text` the last one.
+    /// The cell with its text in parts, after which a line may break: `parts` has all parts but the last, and `text` has the
+    /// last one.
     private static func withBreaks(_ column: String, _ cell: [String: Any]) -> [String: Any] {
         guard let text = cell["text"] as? String, let kind = cell["kind"] as? String else { return cell }
         let breakable = BreakableText(text, whole: wholeAddresses[column] ?? 0)

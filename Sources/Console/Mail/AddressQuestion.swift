@@ -4,11 +4,12 @@ import Model
 import Records
 import Tenancy
 
-// The address of a queue or a mailbox: its mail goes out under it, and answers arrive where mail to it is received.
+// The address of a queue or a mailbox. Its mail is sent from this address, and answers arrive where mail to this address is
+// received.
 extension Console {
-    /// The question before a queue or a mailbox gets an address that another one has; nil if none has.
+    /// The question before a queue or a mailbox gets an address that another one has; nil if the address is free.
     ///
-    /// - Parameter record: Nil for a new one.
+    /// - Parameter record: The record that gets the address; nil for a new one.
     func addressQuestion(
         _ entity: EntityDefinition, _ record: Record?, _ typing: TypedRecord, _ visit: Visit
     ) async throws -> FormQuestion? {
@@ -29,8 +30,8 @@ extension Console {
             subject: "address: \(address)")
     }
 
-    /// The oldest queue or else mailbox with an address, by its kind and name. A queue's own mailbox does not count, and neither
-    /// does a mailbox's own queue.
+    /// The kind and name of the oldest queue with an address, or else of the oldest mailbox. A queue's own mailbox does not
+    /// count, and neither does a mailbox's own queue.
     private func holder(of address: String, besides queue: UUID?, _ mailbox: UUID?, _ visit: Visit) async throws -> String? {
         for (entity, belongs) in [(EntityDefinition.queue, "queueid"), (.mailbox, "regardingobjectid")] {
             guard Navigation.mayList(entity, visit.roles) else { continue }

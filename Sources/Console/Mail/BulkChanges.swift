@@ -10,7 +10,7 @@ import Tenancy
 extension Console {
     /// How many mailboxes one request changes at most: a page of the list.
     private static let bulkLimit = 100
-    /// How many mailboxes of one reason are seen at once. The others open below them.
+    /// How many mailboxes with the same reason are shown at once. The others are in a section that can be opened.
     private static let shownNames = 20
 
     /// What the list's form chose.
@@ -64,7 +64,7 @@ extension Console {
         return Array(all.sorted { ($0.name, $0.id.text) < ($1.name, $1.id.text) }.prefix(bulkLimit))
     }
 
-    /// What is asked before the change; nil for an action that needs no question, or whose question was answered.
+    /// The question before the change; nil if the action needs none, or after the answer.
     private func question(_ choice: Choice, _ facts: [UUID: MailboxFacts], _ back: String, _ visit: Visit) throws
         -> PageResponse?
     {
@@ -105,7 +105,7 @@ extension Console {
         if let profile = choice.profile {
             members = [.init("emailserverprofile@odata.bind", .string("/emailserverprofiles(\(profile.text))"))]
         }
-        /// Why the database takes no more.
+        /// Why the database accepts no more changes.
         var end: String?
         for (id, name) in choice.chosen {
             let known = facts[id]
@@ -164,7 +164,7 @@ extension Console {
                 failures.append((failure.reason, [member]))
             }
         }
-        // What stays ticked on another page of the list can be chosen from here.
+        // A mailbox that stays ticked may be on another page of the list. It can be chosen from here.
         let elsewhere = result.ticked.filter { !shown.contains($0) }.compactMap { id in
             names[id].map { ["id": id.text, "name": $0] }
         }

@@ -2,31 +2,32 @@ import CellCrypto
 import Foundation
 import JSON
 
-/// What a change of many mailboxes did. The address of the list that follows holds it, sealed for the person, so that the list
-/// still shows it when it is loaded again.
+/// The result of a change of many mailboxes. The address of the list that follows contains it, sealed for the person. So the
+/// list still shows the result when it is loaded again.
 struct BulkResult {
     /// A mailbox that was not changed.
     struct Failure {
         let id: UUID
-        /// The name that the list had.
+        /// The mailbox's name in the list.
         let name: String
         /// In the reader's language.
         let reason: String
     }
 
     let action: MailboxAction
-    /// How many were changed, and how many were so already.
+    /// How many mailboxes were changed, and how many already had the wanted state.
     var changed = 0
     var unchanged = 0
     var failures: [Failure] = []
-    /// What was missing, so that nothing was tried, in the reader's language.
+    /// What was missing, in the reader's language. Then no change was tried.
     var problem: String?
     /// The mailboxes that stay ticked: those that were not changed.
     var ticked: [UUID] = []
 
-    /// How many failures have their name in the address. Mailboxes that are gone have it nowhere else.
+    /// How many failures have their mailbox's name in the address. The name of a deleted mailbox is nowhere else.
     static let namedLimit = 20
-    /// How many bytes their names and reasons have together. Servers between here and the browser take addresses of 8 KiB.
+    /// How many bytes the names and reasons have together. Servers between the service and the browser accept addresses of 8
+    /// KiB.
     private static let textLimit = 2_500
     private static let nameLimit = 60
     private static let reasonLimit = 400
@@ -40,7 +41,7 @@ struct BulkResult {
 
     // MARK: In the address
 
-    /// The failures with the first of each reason before the others, so that each reason is among those that are named.
+    /// The failures, with the first failure of each reason before the others, so that each reason has a named mailbox.
     private var ordered: [Failure] {
         var known: Set<String> = []
         let firsts = Set(failures.indices.filter { known.insert(failures[$0].reason).inserted })
@@ -48,7 +49,8 @@ struct BulkResult {
             + failures.indices.filter { !firsts.contains($0) }.map { failures[$0] }
     }
 
-    /// The fields of a sealed form. Reasons that occur often are there once. What is not named here has its name in the database.
+    /// The fields of a sealed form. A reason that occurs several times is in it once. Mailboxes that it does not name have
+    /// their names in the database.
     var fields: [String: String] {
         let ordered = ordered
         let ticked = ordered.isEmpty ? ticked : ordered.map(\.id)

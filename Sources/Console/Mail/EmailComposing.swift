@@ -36,17 +36,17 @@ extension Console {
             }
         }
 
-        /// Whether the attachments of the earlier e-mail are taken along.
+        /// Whether the new e-mail gets the attachments of the earlier one.
         fileprivate var takesAttachments: Bool { self == .forward || self == .again }
     }
 
-    /// The attachments of an e-mail at most, in bytes of base64.
+    /// How many bytes of base64 an e-mail's attachments have at most.
     private static let attachedBytes = 34_000_000
     private static let attachmentField = "attachment."
-    /// The fields with the names of files that were sent and not kept, and with the choice to do without them.
+    /// The fields with the names of files that were sent but not kept, and with the person's choice to send without them.
     private static let missingFilesField = "files.missing"
     private static let withoutFilesField = "files.without"
-    /// How many mailboxes are a list to choose from. Among more, a person types a part of the name.
+    /// Up to this number, mailboxes are a list to choose from. If there are more, the person types a part of the name.
     private static let chosenFromList = 20
 
     @Sendable func newEmailPage(_ visit: Visit) async throws -> PageResponse { try await composePage(visit, .new, nil) }
@@ -134,7 +134,7 @@ extension Console {
         return .page("compose", values, status: status)
     }
 
-    /// The recipients that an e-mail takes over from an earlier one, beside those who are answered.
+    /// The recipients that an e-mail takes over from an earlier one, beside those whom it answers.
     private func recipientsBefore(
         _ record: Record?, _ composing: Composing, _ visit: Visit
     ) async throws -> [Participation: [String]] {
@@ -146,7 +146,8 @@ extension Console {
         }
     }
 
-    /// To whom else a received e-mail went: its other recipients, without the mailbox that received it and whom it belongs to.
+    /// The other recipients of a received e-mail. The mailbox that received it is left out, and so is the mailbox's queue or
+    /// user.
     func otherRecipients(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
         var known = Set(try Self.answered(record).map { $0.lowercased() })
         var holder: UUID?
@@ -157,7 +158,7 @@ extension Console {
             query.filter = .compare(.init("mailboxid"), .equal, .text(mailbox.text))
             query.pageSize = 1
             for own in try await visit.session().list(.mailbox, query).records {
-                // Customers may write to the queue's or the user's own address, and their mailbox may have another one.
+                // Customers may write to the address of the queue or the user, which may differ from the mailbox's address.
                 let addresses = [try Self.text("emailaddress", of: own), try await holderAddress(own, visit) ?? ""]
                 known.formUnion(addresses.map { $0.lowercased() })
                 holder = own.mailboxHolder?.id
@@ -166,7 +167,7 @@ extension Console {
         let all = try await addresses(record, without: holder, visit)
         var others: [Participation: [String]] = [:]
         for kind in [Participation.to, .cc] {
-            // Addresses that read as another one are left out, as in Reply-To.
+            // Addresses that look like another address are left out, as in Reply-To.
             let left = (all[kind] ?? []).filter { EmailAddressRule.isUsable($0) && known.insert($0.lowercased()).inserted }
             if !left.isEmpty { others[kind] = left }
         }
@@ -184,7 +185,7 @@ extension Console {
 
     /// The attachments of the earlier e-mail, to choose from.
     ///
-    /// - Parameter typed: The form as it was sent; nil before.
+    /// - Parameter typed: The form as it was sent; nil if it was not sent yet.
     private func offeredAttachments(
         _ record: Record?, _ composing: Composing, _ path: String, _ typed: [String: String]?, _ visit: Visit
     ) async throws -> [[String: Any]] {
@@ -195,7 +196,8 @@ extension Console {
         }
     }
 
-    /// The subject of an earlier e-mail. One that is sent again gets a tracking token of its own.
+    /// The subject for the new e-mail. If the earlier e-mail is sent again, its tracking token is removed, because the new one
+    /// gets its own.
     private static func subject(of record: Record, _ composing: Composing) throws -> String {
         let (subject, token) = (try text("subject", of: record), try text("trackingtoken", of: record))
         guard composing == .again, !token.isEmpty, subject.hasSuffix(token) else { return subject }
@@ -227,7 +229,7 @@ extension Console {
         return named.isEmpty ? [TypedAddresses.address(try text("sender", of: record))] : named
     }
 
-    /// What says that an answer does not go to the sender's address; nil if it does.
+    /// The notice that an answer does not go to the sender's address; nil if it does.
     private func answersElsewhere(_ record: Record?, _ answered: [String], _ visit: Visit) throws -> String? {
         guard let record, !answered.isEmpty else { return nil }
         let sender = TypedAddresses.address(try Self.text("sender", of: record))
@@ -238,7 +240,8 @@ extension Console {
     // MARK: Sending
 
     private func sendEmail(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> PageResponse {
-        // A browser does not choose files again by itself. So they are asked for until they came, or are done without.
+        // When a form is shown again, the browser does not choose its files again. The page asks for them until they are sent,
+        // or the person chooses to send without them.
         let files = visit.files.map(\.name)
         let earlier = (visit.form[Self.missingFilesField] ?? "").split(whereSeparator: \.isNewline).map(String.init)
         let missing = visit.form[Self.withoutFilesField] == nil ? earlier.filter { !files.contains($0) } : []
@@ -337,7 +340,7 @@ extension Console {
         return nil
     }
 
-    /// The text and its type. A text that is sent again as it was keeps its formatting.
+    /// The text and its type. If an e-mail is sent again with an unchanged text, the text keeps its formatting.
     private func content(_ visit: Visit, _ composing: Composing, _ record: Record?) async throws -> [JSONValue.Member] {
         if composing == .again, let record,
             visit.form["body"]?.replacing("\r\n", with: "\n") == (try MailText(of: record).text)
@@ -356,7 +359,7 @@ extension Console {
             EscapedHTML.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
         }
         let typed = "<p>\(lines(visit.form["body"] ?? ""))</p>"
-        // An empty line, also in the text without markup.
+        // This is an empty line in the text without markup too.
         let gap = "\n<div><br></div>\n"
         guard let record else { return typed }
         if composing == .forward { return "\(typed)\(gap)\(try await forwardedPart(record, visit))" }
@@ -392,7 +395,7 @@ extension Console {
         return "<hr>\n<p>\(facts)</p>\n\(original)"
     }
 
-    /// Whether an e-mail's text is HTML: as it declares, or else as it looks.
+    /// Whether an e-mail's text is HTML: by its declared type, or else by its contents.
     static func isHTML(_ record: Record) throws -> Bool {
         let type = try text("mimetype", of: record).lowercased()
         if type.hasPrefix("text/plain") || type.hasPrefix("text/html") { return type.hasPrefix("text/html") }
@@ -400,7 +403,7 @@ extension Console {
         return body.contains("</") || body.contains("<br") || body.contains("<p")
     }
 
-    /// All attachments: those that are taken along, and the files that the person chose.
+    /// All attachments: those of the earlier e-mail, and the files that the person chose.
     private func attached(besides taken: [JSONValue], _ visit: Visit) throws(FieldsealError) -> [JSONValue] {
         var size = taken.reduce(0) { $0 + ($1["body"]?.string?.utf8.count ?? 0) }
         var attached = taken
@@ -415,9 +418,9 @@ extension Console {
         return attached
     }
 
-    /// The attachments in the form.
+    /// The chosen attachments of the earlier e-mail.
     ///
-    /// - Throws: ``FieldsealError`` when they are too large together, or one is missing. Nothing is left out silently.
+    /// - Throws: ``FieldsealError`` when they are too large together, or one no longer exists. None is left out silently.
     private func takenAlong(_ email: UUID, _ visit: Visit) async throws -> [JSONValue] {
         var taken: [JSONValue] = []
         var size = 0
@@ -432,7 +435,7 @@ extension Console {
             var members: [JSONValue.Member] = [.init("body", .string(body))]
             for name in ["filename", "mimetype"] {
                 let text = try Self.text(name, of: found)
-                // A type from an older version that is not a media type is left out.
+                // The type may come from an older version. If it is not a media type, it is left out.
                 if !text.isEmpty, name != "mimetype" || MailMediaType.isOne(text) { members.append(.init(name, .string(text))) }
             }
             taken.append(.object(members))

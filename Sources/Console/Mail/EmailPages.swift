@@ -54,18 +54,19 @@ extension Console {
         }
         if visit.query("done") == "sent" {
             values["notice"] = try sendingNotice(record, visit)
-            // What was just written is looked at again until it has left.
+            // The page of an e-mail that was just written is updated until the e-mail has been sent.
             values["isLive"] = try [.pendingSend, .sending].contains(Self.status(of: record))
         }
         return .page("email", values)
     }
 
-    /// The name and the value of the parameter for the words alone.
+    /// The name and the value of the parameter that shows the words without their layout.
     private static let wordsShape = (name: "as", words: "text")
 
     private static func wantsWords(_ visit: Visit) -> Bool { visit.query(wordsShape.name) == wordsShape.words }
 
-    /// The values about the frame with the text: of HTML also its words alone, because its layout may hide them.
+    /// The values about the frame with the text. For HTML there is also a view of its words alone, because its layout may hide
+    /// them.
     private func shownText(_ record: Record, _ path: String, _ visit: Visit) throws -> [String: Any] {
         let words = "?\(Self.wordsShape.name)=\(Self.wordsShape.words)"
         let isPlain = Self.wantsWords(visit)
@@ -78,7 +79,7 @@ extension Console {
         ]
     }
 
-    /// The notice that a received e-mail is not all that was sent; nil if it is.
+    /// The notice that a record does not show all of a received e-mail; nil if it does.
     private static func cutNotice(_ record: Record, _ attachments: [[String: Any]], _ visit: Visit) throws -> String? {
         guard try isIncomplete(record), case .int(let code) = try record.value(of: "notifications") else { return nil }
         let isKept: Bool = attachments.contains { $0["isOriginal"] as? Bool == true }
@@ -93,17 +94,17 @@ extension Console {
         return code == 1 || code == 2
     }
 
-    /// Texts that were cut anywhere, as routers of before did, have 2 MiB but for a part of a character.
+    /// Routers of earlier versions cut texts at 2 MiB, less a part of a character.
     private static let cutLength = (2 << 20) - 4
 
-    /// The text of an e-mail. HTML that was cut inside of a tag has none of that tag.
+    /// The text of an e-mail. If HTML was cut within a tag, the incomplete tag is left out.
     static func shownText(of record: Record) throws -> String {
         let body = try text("description", of: record)
         let isCut = try isHTML(record) && isIncomplete(record) && body.utf8.count > cutLength
         return isCut ? LargeHTML.withoutOpenEnd(body) : body
     }
 
-    /// The notice after an e-mail was written, while it is true: nil once the e-mail could not be sent.
+    /// The notice after an e-mail was written; nil once the e-mail could not be sent, because the notice would then be wrong.
     private func sendingNotice(_ record: Record, _ visit: Visit) throws -> String? {
         switch try Self.status(of: record) {
         case .pendingSend, .sending: visit.text("emailSent")
@@ -116,13 +117,13 @@ extension Console {
         if case .int(let code) = try record.value(of: "statuscode") { EmailStatus(rawValue: code) } else { nil }
     }
 
-    /// Whether HTML may name pictures or styles that are elsewhere.
+    /// Whether HTML may refer to pictures or styles on other servers.
     private static func mayLoad(_ html: String) -> Bool {
         let html = html.lowercased()
         return ["src", "url(", "<link", "@import", "background="].contains { html.contains($0) }
     }
 
-    /// Why an e-mail was not sent, or not yet, and what can be done; false if there is nothing to say.
+    /// Why an e-mail was not sent, or not yet, and what can be done; false if there is no reason to show.
     private func failure(_ record: Record, _ path: String, maySend: Bool, _ visit: Visit) async throws -> Any {
         let status = try Self.status(of: record)
         guard status == .failed || status == .pendingSend else { return false }
@@ -139,7 +140,7 @@ extension Console {
         ]
     }
 
-    /// An e-mail that was not sent.
+    /// The e-mail that the request names. Throws unless its status is *Failed*.
     func failedEmail(_ visit: Visit) async throws -> Record {
         let record = try await email(visit)
         guard try Self.status(of: record) == .failed else { throw FieldsealError(.invalidArgument, visit.text("notFailed")) }
@@ -163,13 +164,14 @@ extension Console {
         return try ReplyAddresses.read(try text("activityadditionalparams", of: record)).filter(TypedRecord.isAddress)
     }
 
-    /// The sender and the recipients of an e-mail, each as `Name <address>` where both are known.
+    /// The sender and the recipients of an e-mail, each as `Name <address>` if both are known.
     func namedParties(_ record: Record, _ visit: Visit) async throws -> [Participation: [String]] {
         var lists: [Participation: [String]] = [:]
         let isReceived = try record.value(of: "directioncode") == .bool(false)
         for party in try await participants(record, visit) {
             guard let kind = Participation(rawValue: Int(party.kind)) else { continue }
-            // The name that a received e-mail has for an address, and not that of a record that has the address as well.
+            // For an address in a received e-mail, the name in that e-mail is shown, not the name of a record that has the same
+            // address.
             let (address, name) = (party.address, isReceived && party.recordID != nil && party.address != nil ? nil : party.name)
             let shown: String? =
                 if let name, let address, name.lowercased() != address.lowercased() { "\(name) <\(address)>" } else {
@@ -182,9 +184,9 @@ extension Console {
         return lists
     }
 
-    /// The addresses that an e-mail is for.
+    /// The addresses of an e-mail's sender and recipients.
     ///
-    /// - Parameter left: The id of a record that is left out.
+    /// - Parameter left: The id of a record whose addresses are left out.
     func addresses(_ record: Record, without left: UUID? = nil, _ visit: Visit) async throws -> [Participation: [String]] {
         try await participants(record, visit).reduce(into: [:]) { lists, party in
             guard let kind = Participation(rawValue: Int(party.kind)), let address = party.address,
@@ -194,8 +196,8 @@ extension Console {
         }
     }
 
-    /// The names that an e-mail has for addresses, as `Name <address>` by the address in lower case. Names of records are left out,
-    /// and those that read as another address.
+    /// The names that an e-mail gives to addresses, as `Name <address>` by the address in lower case. Names of records are left
+    /// out, and names that look like another address.
     func namedAddresses(_ record: Record, _ visit: Visit) async throws -> [String: String] {
         var named: [String: String] = [:]
         for party in try await participants(record, visit) where party.recordID == nil {
@@ -252,7 +254,7 @@ extension Console {
                     visit.text("unnamed")
                 }
             let size: Int64 = if case .int(let size) = try attachment.value(of: "filesize") { size } else { 0 }
-            // The router gives its copy of the message a note. No sender can.
+            // Only the router gives an attachment a note, when it attaches its copy of the message. A sender can't.
             let hasNote: Bool = if case .text(let note) = try attachment.value(of: "subject") { !note.isEmpty } else { false }
             return [
                 "isOriginal": name == "original.eml" && hasNote,
@@ -274,7 +276,7 @@ extension Console {
         }
     }
 
-    /// The e-mail that this one answers, and its answers.
+    /// The e-mail that this one answers, and the answers to this one.
     private func thread(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
         var conditions: [Filter] = [.compare(.init("parentactivityid"), .equal, .text(record.id.text))]
         if case .id(let parent) = try record.value(of: "parentactivityid") {
@@ -334,7 +336,7 @@ extension Console {
             let safe = text.filter { $0.isASCII && ($0.isLetter || $0.isNumber || ".-_ ".contains($0)) }
             if !safe.isEmpty { name = safe }
         }
-        // A browser saves it instead of opening it, regardless of its declared type.
+        // A browser saves the file instead of opening it, regardless of its declared type.
         return PageResponse(content: .download(name: name, type: "application/octet-stream", Array(bytes)))
     }
 }

@@ -4,7 +4,7 @@ import Records
 /// The text of an e-mail without markup, for quoting it and for estimating its size.
 struct MailText {
     let text: String
-    /// Whether pictures or tables belong to it, whose size the text does not tell.
+    /// Whether the e-mail has pictures or tables, whose size the text does not show.
     private let hasMore: Bool
 
     init(of record: Record) throws {
@@ -17,7 +17,7 @@ struct MailText {
         hasMore = ["<img", "<table", "<hr", "<style"].contains { lower.contains($0) }
     }
 
-    /// Whether a small frame shows all of it, also on a phone.
+    /// Whether a small frame shows the whole e-mail, also on a phone.
     var isShort: Bool {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         return !hasMore && lines.reduce(0) { $0 + 1 + $1.utf8.count / Self.lineLength } <= Self.shortLines

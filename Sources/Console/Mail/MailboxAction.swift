@@ -47,7 +47,7 @@ enum MailboxAction: String, CaseIterable {
         }
     }
 
-    /// Whether a person may do it to the mailboxes that they may write.
+    /// Whether a person may apply the action to the mailboxes that they may write.
     func isAllowed(for roles: RoleSet) -> Bool {
         let names = self == .profile ? ["emailserverprofile"] : members.map(\.name)
         return PrivilegeTable.depth(of: .update, on: .mailbox, for: roles) != .none

@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// Actions on one mailbox: approving, testing, enabling, disabling. What was typed into its form comes along, and is saved first.
+// Actions on one mailbox: approving, testing, enabling, disabling. Values that were typed into its form are saved first.
 extension Console {
     @Sendable func changeMailbox(_ visit: Visit) async throws -> PageResponse {
         guard visit.parameter("set") == "mailboxes", let id = visit.parameter("id").flatMap(UUID.init(text:)),
@@ -13,7 +13,7 @@ extension Console {
             action != .profile
         else { throw FieldsealError.noPage }
         let path = "\(visit.root)/records/mailboxes/\(id.text)"
-        // An action confirms no settings by the way.
+        // The save before an action confirms no settings that were changed past the service.
         if visit.form["loaded"] != nil, case .refused(let page) = try await saving(.mailbox, visit, confirms: false) {
             return page
         }
@@ -43,15 +43,16 @@ extension Console {
         return .redirect("\(path)?done=\(action.done)")
     }
 
-    /// Whether the form of a mailbox approves the address that it has after it was saved.
+    /// Whether the approval in a mailbox's form is for the address that the mailbox has after the save.
     private static func names(_ facts: MailboxFacts, _ visit: Visit) -> Bool {
         let typed = (visit.form["emailaddress"] ?? "").trimmingCharacters(in: .whitespaces)
         return visit.form["approves"] == "1" && visit.form["loaded"] != nil && typed == facts.address
     }
 
-    /// Has a mailbox tested whose password was just saved, if it failed and no router tries it by itself.
+    /// Requests a test of a mailbox whose password was just saved, if the mailbox failed and no router tries the password by
+    /// itself.
     ///
-    /// - Returns: The notice of what becomes of the password.
+    /// - Returns: The key of the notice that says what happens with the password.
     func tryPassword(of id: UUID, _ visit: Visit) async throws -> String {
         let facts = try await MailboxFacts.read([id], try visit.session())[id]
         guard let facts, facts.isStopped else { return "passwordSaved" }

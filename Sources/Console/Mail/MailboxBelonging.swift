@@ -15,16 +15,16 @@ extension Record {
     }
 }
 
-// The queue or the user that a mailbox belongs to. Its e-mails are theirs, and it sends in their name.
+// The queue or the user that a mailbox belongs to. They own its e-mails, and the mailbox sends in their name.
 extension Console {
-    /// Whose stored password a mailbox may use and at which servers, for the question before its settings are confirmed: as settings, and
-    /// in words.
+    /// For the question before a mailbox's settings are confirmed: whose stored password the mailbox may use, and at which
+    /// servers. The result has this as settings and in words.
     func holderSettings(
         _ record: Record?, _ typing: TypedRecord, _ visit: Visit
     ) async throws -> (settings: [String], sentences: [String]) {
         guard let record, let holder = record.mailboxHolder else { return ([], []) }
         let names = try await RecordNames([holder.entity.logicalName: [holder.id]], try visit.session())
-        // The name alone could be another user's.
+        // The name alone is not enough, because another user may have the same.
         let who = "\(names[holder.id] ?? visit.text("unnamed")) (\(holder.id.text))"
         let kind = visit.text("entity:\(holder.entity.logicalName)")
         let servers = try await servers(typing, visit).joined(separator: ", ")
@@ -62,9 +62,9 @@ extension Console {
         let names = try await RecordNames([type: [id]], try visit.session())
         let name = names[id]
         let kind = visit.text("entity:\(type)")
-        // Of a queue or a user that the person may not read, the kind alone is known.
+        // If the person may not read the queue or the user, only its kind is shown.
         fact["value"] = names.isKnown(id) ? visit.texts.labelled(kind, name ?? visit.text("unnamed")) : kind
-        // The page of a user is that of their settings.
+        // A user has no page; the page of the user's settings takes its place.
         let page: EntityDefinition = entity.logicalName == EntityDefinition.systemUser.logicalName ? .userSettings : entity
         if name != nil, Navigation.mayList(page, visit.roles) {
             fact["href"] = "\(visit.root)/records/\(page.entitySetName)/\(id.text)"
@@ -72,7 +72,8 @@ extension Console {
         return fact
     }
 
-    /// The address of the queue or the user that a mailbox belongs to; nil without one, and if the person may not read it.
+    /// The address of the queue or the user that a mailbox belongs to; nil if it belongs to none, or the person may not read
+    /// it.
     func holderAddress(_ mailbox: Record, _ visit: Visit) async throws -> String? {
         guard let (entity, id) = mailbox.mailboxHolder,
             let name = ["queue": "emailaddress", "systemuser": "internalemailaddress"][entity.logicalName],
@@ -87,7 +88,7 @@ extension Console {
         return address.isEmpty ? nil : address
     }
 
-    /// The line in a mailbox's state that says as which address its mail goes out, where that is another one than its own.
+    /// The line in a mailbox's state that names the address from which its mail is sent, if it is not the mailbox's own.
     private func sendingFact(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
         guard let address = try await holderAddress(record, visit),
             address.lowercased() != (try Self.text("emailaddress", of: record)).lowercased()
@@ -97,13 +98,13 @@ extension Console {
 
     // MARK: A new mailbox
 
-    /// Whether the form of a new mailbox chose a queue for it. A queue makes its mailbox by its address.
+    /// Whether a new mailbox is made by way of a queue. The queue makes the mailbox from its address, so one must have been typed.
     static func makesQueue(_ entity: EntityDefinition, _ visit: Visit) -> Bool {
         let address = (visit.form["emailaddress"] ?? "").trimmingCharacters(in: .whitespaces)
         return entity.logicalName == EntityDefinition.mailbox.logicalName && visit.form["belongs"] == "queue" && !address.isEmpty
     }
 
-    /// The choice of what a new mailbox belongs to; nil for other records, and for a person who may create no queue.
+    /// The choice of what a new mailbox belongs to; nil for other records, or for a person who may not create a queue.
     static func belongingChoice(_ entity: EntityDefinition, isNew: Bool, typed: String?, _ visit: Visit) -> [[String: Any]]? {
         guard isNew, entity.logicalName == EntityDefinition.mailbox.logicalName, may(.create, .queue, visit) else { return nil }
         let choices = [("queue", "belongsToQueue", "belongsToQueueWhy"), ("none", "belongsToNothing", "belongsToNothingWhy")]
@@ -115,7 +116,8 @@ extension Console {
         }
     }
 
-    /// Creates a queue, and gives the mailbox that it makes the other typed values. If they are refused, no queue stays.
+    /// Creates a queue, which makes its mailbox, and writes the other typed values to that mailbox. If they are refused, the
+    /// queue is deleted again.
     func madeWithQueue(_ members: [JSONValue.Member], _ visit: Visit) async throws -> UUID {
         let session = try visit.session()
         let queue = try FormOnce(visit, deployment.kek)?.id("queue") ?? UUID()

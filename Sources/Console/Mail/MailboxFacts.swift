@@ -4,19 +4,19 @@ import Model
 import Records
 import Tenancy
 
-/// What decides whether an action on a mailbox has an effect.
+/// The facts that decide whether an action on a mailbox has an effect.
 struct MailboxFacts {
     let id: UUID
     let name: String
     let address: String
-    /// The name with the address, which tells mailboxes of one name apart.
+    /// The name with the address, which distinguishes mailboxes with the same name.
     var shownName: String { address.isEmpty || address == name ? name : name.isEmpty ? address : "\(name) <\(address)>" }
     private let state: MailboxState
     private let isApproved: Bool
     private let isEnabled: Bool
     /// Whether a router stopped a direction that failed. It stays off until a test succeeds.
     let isStopped: Bool
-    /// The server profile, if it exists and the person may know that.
+    /// The server profile, if it exists and the person may know that it does.
     private let profile: UUID?
 
     private static let columns =
@@ -76,10 +76,10 @@ struct MailboxFacts {
     /// - Parameter approves: Whether the address is approved along with it.
     func obstacle(_ action: MailboxAction, approves: Bool = false) -> String? {
         guard action == .test else { return nil }
-        // No router tests these mailboxes: they would be tested for ever.
+        // No router would test these mailboxes, so the test would never end.
         if state == .disabled { return "enableFirst" }
         if profile == nil { return "noProfileChosen" }
-        // A router gets no password for such an address.
+        // A router gets no password for an address that is not approved.
         return isApproved || approves ? nil : "notApproved"
     }
 

@@ -19,7 +19,7 @@ extension Console {
         }
         let (isTesting, isTrying) = (state == .testing, try await isTryingPassword(of: record, visit))
         let profileName = try await nameOfProfile(record, visit)
-        // A person who may not read profiles does not learn that one was deleted.
+        // A person who may not read profiles must not learn that one was deleted.
         let profile = try Self.hasProfile(record, named: profileName, visit)
         let approved = try record.value(of: "emailrouteraccessapproval") == RouterApproval.approved.value
         let error = try text("lastsyncerror")
@@ -73,11 +73,11 @@ extension Console {
         ["style": state.style, "text": visit.text("mailboxState:\(state.rawValue)")]
     }
 
-    /// How long a page waits for the first turn with a password.
+    /// Seconds for which a page waits for the first turn with a new password.
     private static let patience = 60.0
 
-    /// Whether the router has yet to use a password that was just saved. Until then the state is that of the former one. A mailbox
-    /// without a server profile, or whose address is not approved, is tried by none.
+    /// Whether a password was just saved, and the router has yet to use it. Until then the mailbox's state is about the former
+    /// password. Routers don't try a mailbox without a server profile or an approved address.
     func isTryingPassword(of record: Record, _ visit: Visit) async throws -> Bool {
         func date(_ name: String) throws -> Date? {
             if case .date(let date) = try record.value(of: name) { date } else { nil }
@@ -93,7 +93,7 @@ extension Console {
         return !ends.contains { $0 >= begun }
     }
 
-    /// What became of a password that was just saved; nil on other visits.
+    /// The notice about a password that was just saved; nil on other visits.
     func passwordNotice(_ record: Record, _ visit: Visit) async throws -> String? {
         switch visit.query("done") {
         case "passwordSaved": visit.text(try await isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
@@ -103,16 +103,16 @@ extension Console {
         }
     }
 
-    /// Whether a mailbox has a server profile that exists, as far as the person may know.
+    /// Whether a mailbox has a server profile. If the person may read profiles, it must also exist.
     private static func hasProfile(_ record: Record, named name: String?, _ visit: Visit) throws -> Bool {
         guard try record.value(of: "emailserverprofile") != .null else { return false }
         return name != nil || !Navigation.mayList(.emailServerProfile, visit.roles)
     }
 
-    /// Whether an error says that the address is not approved. No router has tried the mailbox then.
+    /// Whether an error is that the address is not approved. Then no router has tried the mailbox.
     private static func saysUnapproved(_ error: String?) -> Bool { error?.contains("emailrouteraccessapproval") == true }
 
-    /// What is missing for the mailbox's own password to be used; nil if nothing is.
+    /// What prevents the mailbox's own password from being used; nil if nothing does.
     private func passwordHint(_ record: Record, _ hasPassword: Bool, _ visit: Visit) throws -> String? {
         guard hasPassword else { return visit.text("stepPasswordWhy") }
         let name = "allowemailconnectortousecredentials"
@@ -125,7 +125,7 @@ extension Console {
         return "\(visit.root)/records/emailserverprofiles/\(id.text)"
     }
 
-    /// Where a mailbox without a queue or a user leads to.
+    /// The values about a mailbox without a queue or a user.
     private static func alone(_ visit: Visit) -> [String: Any] {
         let mayConnect = may(.create, .mailbox, visit) && may(.create, .queue, visit)
         return ["connect": orFalse(mayConnect ? "\(visit.root)/connect" : nil)]
@@ -149,7 +149,7 @@ extension Console {
             let label = visit.texts.label(attribute, of: .mailbox)
             switch try record.value(of: name) {
             case .date where name == "postponemailboxprocessinguntil" && !isDue: return nil
-            // An attempt whose time has passed was made, or is not due: the time says nothing.
+            // A time in the past tells nothing: the attempt was made, or is not due.
             case .date(let date) where name == "postponemailboxprocessinguntil" && date <= Date(): return nil
             case .date(let date): return ["label": label, "time": visit.texts.timeAgo(date), "value": false, "href": false]
             case .int(let number) where number != 0 || name == "itemsprocessedforlastsync":
@@ -171,7 +171,8 @@ extension Console {
         try MailboxState(record) != .disabled && record.value(of: "enabledforoutgoingemail") == .bool(true)
     }
 
-    /// Whether any router waits for the time of the next attempt. One that only sends does so after a failure; a test does not wait.
+    /// Whether the next attempt waits for its time. If a mailbox only sends, it waits only after a failure. A test does not
+    /// wait.
     private func isPostponed(_ record: Record) throws -> Bool {
         guard try record.value(of: "testemailconfigurationscheduled") != .bool(true) else { return false }
         if try isFetched(record) { return true }
@@ -179,7 +180,7 @@ extension Console {
         return failures > 0
     }
 
-    /// What the router knows of the mailbox: what it waits for, what was set aside and why, and the next attempt.
+    /// What the router reports of the mailbox: e-mails that wait, messages that were set aside and why, and the next attempt.
     private func outlook(
         _ outlook: MailboxOutlook, of record: Record, _ state: MailboxState, _ visit: Visit
     ) throws -> [String: Any] {
@@ -217,7 +218,7 @@ extension Console {
         ]
     }
 
-    /// When a mailbox that works was last worked on without a failure.
+    /// When a working mailbox last had a turn without a failure.
     private func lastSuccess(_ record: Record, _ state: MailboxState) throws -> Date? {
         guard state == .working else { return nil }
         return try ["lastsuccessfulsynccompletedon", "testmailboxaccesscompletedon"].compactMap { name in
@@ -247,7 +248,7 @@ extension Console {
         {
             return false
         }
-        // Nor does one tell of the settings that are being tried now.
+        // An alert from before the last save is not about the settings that are being tried now.
         if isTried, case .date(let saved) = try mailbox.value(of: "modifiedon"),
             case .date(let date) = try record.value(of: "modifiedon"),
             date <= saved

@@ -3,15 +3,15 @@ import JSON
 
 /// The question before an action on mailboxes.
 struct MailboxQuestion {
-    /// Where the form is sent to, and where *Cancel* leads.
+    /// Where the answer is sent, and where *Cancel* leads.
     let action: String
     let back: String
-    /// What is sent again with the answer.
+    /// The fields that the answer sends again.
     var fields: [(name: String, value: String)]
 
     private typealias Choice = (style: String, name: String, value: String, text: String)
 
-    /// How many names are seen at once. The others open below them.
+    /// How many names are shown at once. The others are in a section that can be opened.
     private static let nameLimit = 10
 
     /// - Parameter subject: What exactly the answer confirms.
@@ -26,7 +26,7 @@ struct MailboxQuestion {
             [("danger", "confirmed", subject, visit.text("assign"))], visit)
     }
 
-    /// What an answer names: the mailboxes as they are now, with their addresses, and the server profile that they are to get.
+    /// What an answer confirms: the mailboxes with their present addresses, and the server profile to assign.
     static func subject(_ action: MailboxAction, _ boxes: [(id: UUID, name: String)], _ profile: UUID? = nil) throws -> String {
         let parts = boxes.map { "\($0.id.text) \($0.name)" }.sorted()
         return try Console.subject([action.rawValue, profile?.text ?? ""] + parts)
@@ -37,7 +37,7 @@ struct MailboxQuestion {
         try subject(.approve, open.map { ($0.id, $0.address) })
     }
 
-    /// Asks whether the addresses are approved that a test needs to be approved.
+    /// Asks for the approval of addresses, without which the test can't run.
     ///
     /// - Parameter count: How many mailboxes are to be tested.
     func approve(_ open: [MailboxFacts], of count: Int, _ visit: Visit) throws -> PageResponse {

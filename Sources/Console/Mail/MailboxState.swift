@@ -2,7 +2,7 @@ import Model
 import Records
 import Tenancy
 
-/// The state of a mailbox in one word: the first case that matches, in order.
+/// The state of a mailbox in one word. If several cases match, the first one in this order counts.
 enum MailboxState: String, CaseIterable {
     case disabled, testing, unapproved, failing, working, untested
 
@@ -35,7 +35,7 @@ enum MailboxState: String, CaseIterable {
         try self.init(record, hasProfile: try record.value(of: "emailserverprofile") != .null)
     }
 
-    /// - Parameter record: A mailbox, or what several have in common, without the profile.
+    /// - Parameter record: A mailbox, or the values that a group of mailboxes shares, without the profile.
     init(_ record: Record, hasProfile: Bool) throws {
         func has<Option: OptionValue>(_ name: String, _ option: Option) throws -> Bool {
             try record.value(of: name) == option.value
@@ -48,7 +48,7 @@ enum MailboxState: String, CaseIterable {
         } else if try record.value(of: "testemailconfigurationscheduled") == .bool(true) {
             self = .testing
         } else if try hasProfile && !has("emailrouteraccessapproval", RouterApproval.approved) {
-            // No router works on it, also if it failed before.
+            // No router works on the mailbox, even if it failed before.
             self = .unapproved
         } else if try outcome(.failure) {
             self = .failing
@@ -84,8 +84,8 @@ enum MailboxState: String, CaseIterable {
 }
 
 extension Console {
-    /// The number of mailboxes in each state that a person may see. If counting takes long, earlier counts; nil if there are none
-    /// yet.
+    /// The number of mailboxes in each state that a person may see. If counting takes long, earlier counts are returned; nil if
+    /// there are none yet.
     func mailboxCounts(_ session: Session) async throws -> MailboxCounts? {
         let seesAll = PrivilegeTable.depth(of: .retrieveMultiple, on: .mailbox, for: session.caller.roles) == .organization
         let owner = seesAll ? nil : session.caller.systemUserID

@@ -5,17 +5,17 @@ import Model
 import Records
 import Tenancy
 
-/// Which alerts about mailboxes are solved: those of a state that ended, because the mailbox has worked since.
+/// Which alerts about mailboxes are solved: an alert about a state is solved if the mailbox has worked since then.
 ///
-/// An alert about a single message or e-mail stays: that the mailbox works says nothing about it.
+/// An alert about a single message or e-mail stays, because a mailbox that works proves nothing about the message.
 struct SolvedAlerts {
     /// The columns of an alert that decide.
     static let columns = ["tracecode", "regardingobjectid", "modifiedon", "level"]
 
-    /// When mailboxes that work did so last.
+    /// When each working mailbox last worked.
     private let successes: [UUID: Date]
 
-    /// For alerts that a person may read.
+    /// Reads the facts for alerts that a person may read.
     static func read(_ alerts: [Record], _ session: Session) async throws -> SolvedAlerts {
         let boxes = try Set(alerts.compactMap { if case .id(let id) = try $0.value(of: "regardingobjectid") { id } else { nil } })
         guard !boxes.isEmpty, Navigation.mayList(.mailbox, session.caller.roles) else { return SolvedAlerts(successes: [:]) }

@@ -27,7 +27,7 @@ enum Charts {
         var x = 0.0
         var shapes = bar(0, 0, width, 10, "track")
         for part in parts where part.value > 0 {
-            // A part that is not zero stays visible.
+            // A part that is not zero must be visible.
             let length = max(2, Double(part.value) / whole * width)
             shapes += bar(min(x, width - length), 0, max(1, length - 1), 10, part.style)
             x += length
@@ -35,7 +35,7 @@ enum Charts {
         return figure(width, 10, alternative, shapes, isFlat: true)
     }
 
-    /// How much of a period has passed, between 0 and 1.
+    /// A bar that shows how much of a period has passed, between 0 and 1.
     static func share(_ share: Double, style: String, alternative: String) -> String {
         let width = 240.0
         return figure(
@@ -49,7 +49,7 @@ enum Charts {
             "<rect class=\"\(style)\" x=\"\(text(x))\" y=\"\(text(y))\" width=\"\(text(width))\" height=\"\(text(height))\" rx=\"1.5\"/>"
     }
 
-    /// - Parameter isFlat: Whether it is stretched to the full width, with a fixed height.
+    /// - Parameter isFlat: Whether the chart is stretched to the full width, with a fixed height.
     private static func figure(
         _ width: Double, _ height: Double, _ alternative: String, _ shapes: String, isFlat: Bool = false
     ) -> String {

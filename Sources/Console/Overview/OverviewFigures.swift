@@ -4,11 +4,11 @@ import Tenancy
 
 /// The figures of the overview that take time to count, as far as a role may see them.
 struct OverviewFigures: Sendable {
-    /// Received, and sent.
+    /// Counts of received and sent e-mails.
     let mail: HourlyCounts?
-    /// Errors, and warnings.
+    /// Counts of errors and warnings.
     let alerts: HourlyCounts?
-    /// Released passwords, and refused sign-ins.
+    /// Counts of released passwords and refused sign-ins.
     let events: HourlyCounts?
     let sealed: [SealedValues]?
 

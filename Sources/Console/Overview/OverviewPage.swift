@@ -27,7 +27,7 @@ extension Console {
                 "what": visit.text("askAdministrator"), "href": false, "message": false,
             ])
         }
-        // Administrators of an organization share figures. Other people see those of their own records.
+        // All administrators of an organization share their figures. Other people see figures of their own records.
         let owner = visit.isAdministrator ? session.organization.id : session.caller.systemUserID ?? session.organization.id
         let counted = try await figures.of(owner) { try await OverviewFigures.count(for: session) }
         let charts = counted?.value.charts(visit) ?? []
@@ -58,7 +58,7 @@ extension Console {
             values["isChecking"] = true
             return fixed
         }
-        // Findings that were made for this page are shown without a time.
+        // Findings that were computed for this request are shown without a time.
         if found.date < requested { values["checked"] = visit.texts.timeAgo(found.date) }
         return Doctor.sorted(fixed + found.value)
     }
@@ -112,7 +112,7 @@ extension Console {
         }
     }
 
-    /// What is told to the people who run mailboxes while no router fetches and sends their mail.
+    /// A notice for people who run mailboxes, if no router fetches and sends their mail.
     private func missingRouter(_ counts: MailboxCounts, _ visit: Visit) async throws -> [String: Any]? {
         guard MailboxAction.test.isAllowed(for: visit.roles), counts.total > counts[.disabled],
             try await !visit.session().hasRouter()

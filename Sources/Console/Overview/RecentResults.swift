@@ -3,8 +3,9 @@ import Synchronization
 
 /// Results that may take long to compute, one for each organization or person.
 ///
-/// A page waits for one only briefly. After that the computation continues in the background, and the page shows the previous
-/// result. A result is kept in proportion to its duration, so that computing takes only a small share of the time.
+/// A page waits only briefly for a result. After that the computation continues in the background, and the page shows the
+/// previous result. The longer a computation takes, the longer its result is kept, so that computing takes only a small share
+/// of the time.
 final class RecentResults<Value: Sendable>: Sendable {
     /// A result.
     struct Result: Sendable {
@@ -21,9 +22,9 @@ final class RecentResults<Value: Sendable>: Sendable {
     }
 
     private let entries = Mutex<[UUID: Entry]>([:])
-    /// Seconds for which a result is always reused.
+    /// Seconds for which a result is reused at least.
     private let leastLifetime: TimeInterval
-    /// How long a page waits.
+    /// How long a page waits for a result.
     private let patience: Duration
 
     init(leastLifetime: TimeInterval = 0, patience: Duration) {

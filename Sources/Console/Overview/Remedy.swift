@@ -19,7 +19,7 @@ struct Remedy {
     private static let events = Remedy("events", "showEvents")
     private static let mailboxes = Remedy("records/mailboxes", "showThem")
 
-    /// The pages by the codes of findings. What has none here is solved on the server.
+    /// The pages by the codes of findings. A finding without a page is solved on the server.
     static let pages: [String: Remedy] = [
         "key-required": Remedy("settings/data-encryption", "activate"),
         "key-never-copied": Remedy("settings/data-encryption", "keepCopy"), "key-overdue": change, "key-row-changed": change,

@@ -9,7 +9,7 @@ import Tenancy
 extension Console {
     /// How many names a field offers at most.
     private static let offered = 50
-    /// How many records of one name an error names.
+    /// How many records with the same name an error lists.
     private static let toldChoices = 5
 
     /// The entities whose records a field may refer to.
@@ -17,13 +17,13 @@ extension Console {
         attribute.type.targets.compactMap { EntityCatalog.entity($0) }.filter { $0.primaryName != nil }
     }
 
-    /// Texts for records whose names contain a text, in the order of names. Each names one of them.
+    /// The texts that identify records whose names contain a text, in the order of names.
     func lookupNames(_ entity: EntityDefinition, _ text: String?, _ visit: Visit) async throws -> [String] {
         let name = text.map { $0.components(separatedBy: RecordOffer.separator)[0] }
         return try await offers(entity, matching: name, visit).map(\.text)
     }
 
-    /// What a lookup offers, for all records or those whose names contain a text.
+    /// The records that a lookup offers: all, or those whose names contain a text.
     func offers(_ entity: EntityDefinition, matching text: String?, _ visit: Visit) async throws -> [RecordOffer] {
         guard let primary = entity.primaryName else { return [] }
         return try await RecordOffer.read(
@@ -58,10 +58,10 @@ extension Console {
         return "\(visit.root)/lookup/\(first)?\(isOwner ? "also=\(lookupsBesides[0])&" : "")q="
     }
 
-    /// What suggestions may contain besides the first kind of record.
+    /// Kinds of records that suggestions may include in addition to the first kind.
     static let lookupsBesides = [EntityDefinition.team.logicalName]
 
-    /// The record with the entered name, or that a lookup offers as the entered text.
+    /// Finds the record by its name, or by the text with which a lookup offers it.
     ///
     /// - Throws: ``FieldsealError`` that says what was found instead of one record.
     func lookedUp(_ text: String, _ attribute: AttributeDefinition, _ visit: Visit) async throws -> (
@@ -83,7 +83,7 @@ extension Console {
         throw FieldsealError(.invalidArgument, visit.text("lookupNone", ["name": text]))
     }
 
-    /// The record that a lookup offers as a text with more than the name.
+    /// Finds the record by the text with which a lookup offers it, if the text has more than the name.
     private func offered(_ entity: EntityDefinition, as text: String, _ session: Session, _ texts: Texts) async throws -> UUID? {
         let parts = text.components(separatedBy: RecordOffer.separator)
         guard let primary = entity.primaryName, parts.count > 1 else { return nil }
@@ -92,7 +92,7 @@ extension Console {
                 entity, where: .compare(.init(entity.primaryID), .equal, .text(id.text)), limit: 1, session, texts, unnamed: "")
             return found.first?.id
         }
-        // A name may contain what stands between the parts.
+        // A name may contain the separator.
         for end in parts.indices.dropFirst().prefix(Self.toldChoices) {
             let name = parts[..<end].joined(separator: RecordOffer.separator)
             let named = try await RecordOffer.read(
@@ -103,7 +103,7 @@ extension Console {
         return nil
     }
 
-    /// The condition for a name. A client's is shown without the mark of its user.
+    /// The condition for a name. The name of a client is shown without the number sign that its user has.
     private static func equals(_ entity: EntityDefinition, _ primary: String, _ name: String, _ texts: Texts) -> Filter {
         let isName = Filter.compare(.init(primary), .equal, .text(name))
         guard entity.logicalName == EntityDefinition.systemUser.logicalName, let client = ActorName.client(name, texts) else {
@@ -112,7 +112,7 @@ extension Console {
         return .any([isName, .compare(.init(primary), .equal, .text("# \(client)"))])
     }
 
-    /// What an entered text may be of a record, in order: the name; of a mailbox also the address, or `Name <address>`.
+    /// The conditions for an entered text, in order: the name; for a mailbox also the address, or `Name <address>`.
     private static func conditions(_ entity: EntityDefinition, _ text: String, _ texts: Texts) -> [Filter] {
         guard let primary = entity.primaryName else { return [] }
         func equals(_ name: String, _ text: String) -> Filter { .compare(.init(name), .equal, .text(text)) }

@@ -5,12 +5,12 @@ import Model
 import Records
 import Tenancy
 
-// The team that owns a record. Its members are the people with whom the record is shared: they see it, and send as a queue.
+// The team that owns a record. Its members share the record: they see it, and may send as a queue.
 extension Console {
     /// How many members a page shows.
     private static let shownMembers = 200
 
-    /// The card about the team on the page of a record that can be a team's; false for other records.
+    /// The card about the team on a record's page; false for kinds of records that no team owns.
     func owningTeam(_ entity: EntityDefinition, _ record: Record, _ visit: Visit) async throws -> Any {
         guard Self.isOwnedWithPasswords(entity), case .id(let owner) = try record.value(of: "ownerid"),
             Navigation.mayList(.team, visit.roles), Navigation.mayList(.systemUser, visit.roles)
@@ -21,7 +21,7 @@ extension Console {
         ]
         let names = try await RecordNames(["team": [owner]], try visit.session())
         guard names.isKnown(owner), !names.missing.contains(owner) else {
-            // Other records follow their queue, or stay with the administrators.
+            // A mailbox follows its queue, and other records stay with the administrators.
             return entity.logicalName == EntityDefinition.queue.logicalName ? values : false as Any
         }
         values["team"] = names[owner] ?? visit.text("unnamed")
@@ -68,7 +68,7 @@ extension Console {
 
     // MARK: Changes
 
-    /// What a form changes of a team.
+    /// The changes of a team that forms can request.
     private enum TeamChange: String {
         case add, remove, make
     }

@@ -7,7 +7,7 @@ import Tenancy
 
 // The form after another person saved the record meanwhile.
 extension Console {
-    /// Their changes are taken over, and the person decides about fields that both changed.
+    /// Fields that only the other person changed get that person's values. The person decides about fields that both changed.
     func conflict(
         _ visit: Visit, _ entity: EntityDefinition, _ typing: TypedRecord, _ kept: KeptSecrets
     ) async throws -> PageResponse {
@@ -24,8 +24,8 @@ extension Console {
             return attribute.isEncrypted
                 ? Self.secretRow(attribute, entity, old, their, your, visit) : Self.row(attribute, entity, old, their, your, visit)
         }
-        // The router and the service write other attributes too, so changes of those are not shown as a person's. After a key change,
-        // the mark of a password differs although the password is the same.
+        // The page lists only fields of the form, because the router and the service write other attributes. After a key
+        // change, the mark of a password differs although the password is the same.
         let told = RecordLayout.of(entity).fields
         let taken = comparison.taken.filter { name in
             told.contains(name)
@@ -46,7 +46,7 @@ extension Console {
         return .page("form", values, status: .conflict)
     }
 
-    /// The form after another person deleted the record meanwhile: what was typed stays, and makes a new record.
+    /// The form after another person deleted the record meanwhile. The typed values stay, and can be saved as a new record.
     func deletedMeanwhile(_ entity: EntityDefinition, _ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         func secrets(_ record: UUID?) throws -> KeptSecrets {
@@ -59,7 +59,7 @@ extension Console {
         var form = try await recordForm(visit, entity, nil)
         form.isDeleted = true
         form.typed = typing.typed
-        // References that were not edited have names that a lookup finds.
+        // References that were not edited get names that a lookup finds.
         for attribute in RecordForm.fields(entity, for: .create, visit.roles) where attribute.type.isReference {
             let name = attribute.logicalName
             guard let id = visit.form["\(name)!id"].flatMap(UUID.init(text:)), typing.typed[name] == typing.loaded[name] else {
@@ -70,7 +70,7 @@ extension Console {
         }
         form.kept = try typing.kept(try secrets(nil), [:])
         var values = try form.values()
-        // A person who does not see all records does not learn whether one is there.
+        // A person who does not see all records must not learn whether the record exists.
         let seesAll = PrivilegeTable.depth(of: .retrieve, on: entity, for: visit.roles) == .organization
         let next = Self.may(.create, entity, visit) ? "typedMakesNew" : "typedToCopy"
         values["problem"] = visit.text(seesAll ? "deletedMeanwhile" : "goneMeanwhile") + " " + visit.text(next)
@@ -93,7 +93,7 @@ extension Console {
         ]
     }
 
-    /// A password, without a value.
+    /// The row about a password, which shows no value.
     private static func secretRow(
         _ attribute: AttributeDefinition, _ entity: EntityDefinition, _ old: String, _ their: String, _ your: String, _ visit: Visit
     ) -> [String: Any] {
@@ -105,7 +105,7 @@ extension Console {
         ]
     }
 
-    /// Whether two marks are of one key version. Without a value there is none.
+    /// Whether two marks are of the same key version. A password without a value has no mark.
     private static func isOfOneKey(_ mark: String, _ other: String) -> Bool {
         let versions = [mark, other].filter { !$0.isEmpty }.compactMap { $0.split(separator: ".").first }
         return Set(versions).count < 2

@@ -16,17 +16,17 @@ struct RecordForm {
     /// Names that lookups offer, by attribute.
     let offers: [String: [String]]
 
-    /// The version and the values that were loaded before the form was sent. A form that comes back keeps them: what another person
-    /// saved meanwhile is compared at the next attempt.
+    /// The version and the values that the page had loaded before the form was sent. A form that is shown again keeps them, so
+    /// that the next attempt finds what another person saved meanwhile.
     var sent: (version: String, loaded: String)?
-    /// The typed values; nil before anything was typed.
+    /// The typed values; nil before the form is sent.
     var typed: [String: String]?
     var errors: [String: String] = [:]
     /// New passwords, sealed for the next attempt.
     var kept: [String: String] = [:]
-    /// Whether another person deleted the record meanwhile. The form then makes a new one, if the person may.
+    /// Whether another person deleted the record meanwhile. The form then makes a new record, if the person may create one.
     var isDeleted = false
-    /// Fields that another person changed too.
+    /// Fields that another person changed too, to other values.
     var contested: Set<String> = []
 
     private var texts: Texts { visit.texts }
@@ -64,7 +64,7 @@ struct RecordForm {
         }
     }
 
-    /// The values of the fields before anything is typed. Of an encrypted one, its mark.
+    /// The values of the fields before anything is typed. An encrypted attribute has its mark as the value.
     func loaded() throws -> [String: String] {
         try Self.fields(entity, for: use, visit.roles).reduce(into: [:]) { texts, attribute in
             if attribute.isEncrypted {
@@ -117,7 +117,7 @@ struct RecordForm {
         let members = loaded.sorted { $0.key < $1.key }.map { JSONValue.Member($0.key, .string($0.value)) }
         let problems = fields.compactMap { attribute -> [String: Any]? in
             guard let text = errors[attribute.logicalName] else { return nil }
-            // An error that begins with the name of the field is one sentence with it.
+            // An error that begins with the field's name is already a sentence with it.
             let label = texts.label(attribute, of: entity)
             let isNamed = text.hasPrefix("\(label) ")
             return [
@@ -144,7 +144,7 @@ struct RecordForm {
         return values
     }
 
-    /// The action whose button sent this form. It waits until the form is saved, and has a button that does both.
+    /// The action whose button sent this form. It waits until the form is saved. A button then does both.
     private var pending: [String: Any]? {
         guard let record, entity.logicalName == EntityDefinition.mailbox.logicalName,
             let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)), action != .profile

@@ -96,11 +96,11 @@ struct RecordLayout {
     private static let queue = RecordLayout(
         sections: [
             .init(title: "section:general", fields: ["name", "emailaddress", "ownerid", "description"]),
-            // Its methods of delivery have no effect: those of its mailbox have.
+            // The queue's own methods of delivery have no effect, only those of its mailbox.
             .init(title: "section:delivery", fields: ["incomingemailfilteringmethod"]),
             .init(title: "section:signIn", fields: ["allowemailcredentials", "emailusername", "emailpassword"]),
         ],
-        // Its view type has no effect: who owns it, or is in the team that does, sees it.
+        // The queue's view type has no effect. Its owner sees it, or the members of the team that owns it.
         columns: ["name", "emailaddress", "ownerid", "modifiedon"], filter: nil, searched: ["emailusername"],
         filters: ["emailaddress", "allowemailcredentials", "modifiedon"],
         views: [

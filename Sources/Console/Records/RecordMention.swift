@@ -8,7 +8,7 @@ import Tenancy
 struct RecordMention {
     let entity: EntityDefinition
     let id: UUID
-    /// The attribute after it, if there is one.
+    /// The attribute after the record, if there is one.
     let attribute: String?
 
     /// The first record in a text.

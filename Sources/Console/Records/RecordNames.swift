@@ -10,7 +10,7 @@ struct RecordNames {
     /// References to records that do not exist, if the person may read all records of that kind.
     private(set) var missing: Set<UUID> = []
     private var found: Set<UUID> = []
-    /// Those of users. Clients are users too, whose names are marked.
+    /// The ids of users. Clients are users too, and their names have a mark.
     private var users: Set<UUID> = []
 
     /// - Parameter references: Ids by logical names of entities.
@@ -52,20 +52,20 @@ struct RecordNames {
     /// A record's name, as it is stored.
     subscript(_ id: UUID) -> String? { names[id] }
 
-    /// A record's name for people: a client's is without the mark of its user.
+    /// A record's name for people. A client's name is shown without its mark.
     func named(_ id: UUID, _ texts: Texts) -> String? {
         names[id].map { users.contains(id) ? ActorName.shown(systemUser: $0, texts) : $0 }
     }
 
-    /// The name of a record to show; else that it was deleted, or its id.
+    /// What to show for a record: its name, that it was deleted, or its id.
     func shown(_ id: UUID, _ texts: Texts) -> String {
         named(id, texts) ?? (missing.contains(id) ? texts["deletedRecord"] : id.text)
     }
 
-    /// Whether the person could read the record, or would if it were there.
+    /// Whether the person can read the record, or could if it existed.
     func isKnown(_ id: UUID) -> Bool { found.contains(id) || missing.contains(id) }
 
-    /// Names the records as lookups offer them, so that two of one name differ.
+    /// Names records by the texts with which lookups offer them, so that two records with the same name differ.
     mutating func tellApart(_ offers: some Sequence<RecordOffer>) {
         for offer in offers where names[offer.id] != nil { names[offer.id] = offer.text }
     }

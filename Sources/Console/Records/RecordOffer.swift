@@ -4,16 +4,17 @@ import Model
 import Records
 import Tenancy
 
-/// A record as a lookup offers it. Records of one name are told apart by their server or address, their owner, and at last their id.
+/// A record as a lookup offers it. Records with the same name are distinguished by their server or address, then by their
+/// owner, and last by their id.
 struct RecordOffer {
     let id: UUID
     private let name: String
     private let details: [String]
     private let isMailbox: Bool
-    /// The text that stands for this record alone.
+    /// The text that means only this record.
     private(set) var text: String
 
-    /// What stands between the name and what distinguishes the record.
+    /// The separator between the name and what distinguishes the record.
     static let separator = " · "
 
     /// Attributes that distinguish records with the same name. The first one that has a value is shown.
@@ -23,7 +24,7 @@ struct RecordOffer {
 
     /// Some records in the order of their names, as far as the person may see them.
     ///
-    /// - Parameter unnamed: What stands for a missing name. Nil leaves records without a name out.
+    /// - Parameter unnamed: The text in place of a missing name. Nil leaves out records without a name.
     static func read(
         _ entity: EntityDefinition, where filter: Filter?, limit: Int, _ session: Session, _ texts: Texts, unnamed: String? = nil
     ) async throws -> [RecordOffer] {
@@ -31,7 +32,7 @@ struct RecordOffer {
         let telling = telling.filter { entity[$0] != nil }
         let isMailbox = entity.logicalName == EntityDefinition.mailbox.logicalName
         let isUser = entity.logicalName == EntityDefinition.systemUser.logicalName
-        // The address says enough of a mailbox.
+        // The address is enough to distinguish mailboxes.
         let hasOwner = !isMailbox && entity["ownerid"] != nil
         var query = RecordQuery()
         query.outputs = ([primary] + telling + (hasOwner ? ["ownerid"] : [])).map { .init(.column(.init($0))) }

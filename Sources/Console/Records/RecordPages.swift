@@ -161,7 +161,8 @@ extension Console {
             ])
     }
 
-    /// What a deletion takes away, and what stays: for a server profile, the mail of the mailboxes that use it ends.
+    /// What a deletion also ends, and what stays. For example, mailboxes that use a deleted server profile get and send no more
+    /// mail.
     private func deletionWarning(_ entity: EntityDefinition, _ record: Record, _ visit: Visit) async throws -> String {
         if entity.logicalName == EntityDefinition.emailServerProfile.logicalName {
             var query = RecordQuery()

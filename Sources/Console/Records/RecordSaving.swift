@@ -5,15 +5,15 @@ import Model
 import Records
 import Tenancy
 
-// Saves a form. After an error the page shows the form again with all typed values. Changes by another person are compared three
-// ways.
+// Saves a form. After an error the page shows the form again with all typed values. If another person saved the record
+// meanwhile, each field's loaded value, typed value and newly saved value are compared.
 extension Console {
-    /// What became of a form that was sent.
+    /// The result of a form that was sent.
     enum Saving {
         case saved(UUID, setsPassword: Bool)
-        /// Nothing was changed in the form, and nothing is written.
+        /// Nothing was changed in the form, so nothing was written.
         case unchanged(UUID)
-        /// Nothing was saved: the page with the form, and why.
+        /// Nothing was saved. The page has the form and the reason.
         case refused(PageResponse)
     }
 
@@ -29,7 +29,8 @@ extension Console {
         }
     }
 
-    /// - Parameter confirms: Whether a System Administrator may confirm settings with this save that were changed past the service.
+    /// - Parameter confirms: Whether this save may confirm settings that were changed past the service, if a System
+    ///   Administrator sends it.
     func saving(_ entity: EntityDefinition, _ visit: Visit, confirms: Bool = true) async throws -> Saving {
         guard !Navigation.isShownOnly(entity) else { throw FieldsealError.noPage }
         let session = try visit.session()
@@ -93,7 +94,7 @@ extension Console {
 
     /// Writes what was typed into a form.
     ///
-    /// - Parameter record: Nil for a new one.
+    /// - Parameter record: The record to change; nil for a new one.
     private func write(
         _ members: [JSONValue.Member], _ entity: EntityDefinition, over record: Record?, _ visit: Visit
     ) async throws -> UUID {
@@ -105,14 +106,15 @@ extension Console {
         return try await made(entity, members, visit).id
     }
 
-    /// Whether a save names all settings that say where passwords go, also those that were not edited, and so confirms them.
+    /// Whether a save confirms the settings that decide where passwords are sent. It then writes all of them, also unedited
+    /// ones.
     private static func mayConfirm(_ entity: EntityDefinition, _ record: UUID?, _ session: Session) async throws -> Bool {
         guard session.caller.role == .systemAdministrator, let record else { return false }
         return try await !session.isMailDestinationAuthorized(entity, record)
     }
 
-    /// The question before settings are confirmed that say where passwords go and that were changed past the service; nil if none
-    /// were.
+    /// The question before a save confirms settings that decide where passwords are sent, and that were changed past the
+    /// service; nil if there are none.
     private func settingsQuestion(
         _ entity: EntityDefinition, _ record: Record?, _ typing: TypedRecord, _ confirms: Bool, _ visit: Visit
     ) async throws -> FormQuestion? {
@@ -129,7 +131,7 @@ extension Console {
             button: visit.text("settingsNow"), subject: "settings: \(all)")
     }
 
-    /// The question before stored passwords are deleted; nil if none is.
+    /// The question before stored passwords are deleted; nil if no password is.
     private static func clearQuestion(_ form: RecordForm, _ typing: TypedRecord) throws -> FormQuestion? {
         let (visit, entity) = (form.visit, form.entity)
         let cleared = typing.members.compactMap { member -> AttributeDefinition? in
@@ -142,9 +144,9 @@ extension Console {
             button: visit.text("clearNow"), subject: "clear: \(cleared.map(\.logicalName).joined(separator: ", "))")
     }
 
-    /// The record that this form made already; nil if it made none.
+    /// The record that this form has already made; nil if it has made none.
     ///
-    /// A form that is sent twice would otherwise ask about what it made itself, such as an address that is taken now.
+    /// Without this, a form that is sent twice would ask about its own record, for example because the address is taken now.
     private func madeAlready(_ entity: EntityDefinition, _ visit: Visit) async throws -> UUID? {
         let (session, once) = (try visit.session(), try FormOnce(visit, deployment.kek))
         if Self.makesQueue(entity, visit) { return try await mailbox(of: once?.id("queue"), session) }
@@ -160,7 +162,7 @@ extension Console {
         }
     }
 
-    /// Creates a record, or finds the one that this form made already.
+    /// Creates a record, or finds the one that this form has already made.
     func made(
         _ entity: EntityDefinition, _ members: [JSONValue.Member], _ visit: Visit
     ) async throws -> (id: UUID, isNew: Bool) {

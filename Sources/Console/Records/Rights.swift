@@ -5,14 +5,14 @@ import Model
 import Records
 import Tenancy
 
-// What a person's role allows, asked before a form is shown.
+// What a person's role allows. Pages check it before they show a form.
 extension Console {
-    /// Whether a person may send a message to some records of an entity.
+    /// Whether a person may send a message to at least some records of an entity.
     static func may(_ message: EntityDefinition.Message, _ entity: EntityDefinition, _ visit: Visit) -> Bool {
         PrivilegeTable.depth(of: message, on: entity, for: visit.roles) != .none
     }
 
-    /// Refuses a page whose form a person's role may not send.
+    /// Throws if a person's role may not send the form of a page.
     static func require(
         _ message: EntityDefinition.Message, _ entity: EntityDefinition, _ visit: Visit
     ) throws(FieldsealError) {
@@ -21,7 +21,8 @@ extension Console {
         }
     }
 
-    /// Some mailboxes that a person may see, in the order of their names. Those of one name have their addresses, too.
+    /// Mailboxes that a person may see, in the order of their names, up to a limit. Mailboxes with the same name have their
+    /// addresses too.
     func mailboxes(_ limit: Int, where filter: Filter? = nil, _ visit: Visit) async throws -> [(id: UUID, name: String)] {
         let unnamed = visit.text("unnamed")
         return try await RecordOffer.read(.mailbox, where: filter, limit: limit, try visit.session(), visit.texts, unnamed: unnamed)
@@ -43,13 +44,13 @@ extension Console {
         return try await !mailboxes(1, where: permittedMailboxes(visit), visit).isEmpty
     }
 
-    /// The condition for mailboxes of users and queues as which a person may send.
+    /// The condition for mailboxes of the users and queues in whose name a person may send.
     func permittedMailboxes(_ visit: Visit) async throws -> Filter {
         guard let senders = try await visit.session().permittedSenders() else { return .constant(true) }
         return senders.isEmpty ? .constant(false) : .isIn(.init("regardingobjectid"), senders.map { .text($0.text) })
     }
 
-    /// The mailboxes to choose a sender from, and what is said before sending from one of them.
+    /// The mailboxes to choose a sender from, and the notice about sending from one of them.
     ///
     /// - Parameter chosen: A mailbox that stays in the list if the person may send from it.
     func senders(
@@ -58,7 +59,7 @@ extension Console {
         let permitted = try await permittedMailboxes(visit)
         var boxes = try await mailboxes(limit, where: .all([permitted, Self.sendingMailboxes]), visit)
         var doubt: String?
-        // If none can send, all are offered: sending tells what a mailbox lacks.
+        // If no mailbox can send, all are offered, and the error of the send says what a mailbox lacks.
         if boxes.isEmpty {
             boxes = try await mailboxes(limit, where: permitted, visit)
             doubt = visit.text("noneSends")

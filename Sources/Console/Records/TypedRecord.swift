@@ -3,14 +3,14 @@ import JSON
 import Model
 import Records
 
-/// The typed values of a record's form, converted to the form in which a client sends them.
+/// The typed values of a record's form, converted to the JSON members that a client would send.
 struct TypedRecord {
     private let visit: Visit
     private let entity: EntityDefinition
     private let isNew: Bool
     private let record: Record?
     private let fields: [AttributeDefinition]
-    /// The attributes that are written although they were not edited.
+    /// The attributes that are written even if they were not edited.
     private let confirmed: Set<String>
 
     /// The fields of the form as they were loaded.
@@ -20,7 +20,7 @@ struct TypedRecord {
     private(set) var members: [JSONValue.Member] = []
     private(set) var errors: [String: String] = [:]
 
-    /// - Parameter confirms: Whether the settings that say where passwords go are written although they were not edited.
+    /// - Parameter confirms: Whether unedited settings that decide where passwords are sent are written too.
     init(_ visit: Visit, _ entity: EntityDefinition, isNew: Bool, record: Record?, confirms: Bool = false) {
         self.visit = visit
         self.entity = entity
@@ -41,21 +41,21 @@ struct TypedRecord {
         if confirms { confirmHolder() }
     }
 
-    /// Names the queue or the user of a mailbox, which no person edits, so that the save confirms it.
+    /// Adds the queue or the user of a mailbox, which no form edits, so that the save confirms it.
     private mutating func confirmHolder() {
         guard entity === EntityDefinition.mailbox, let attribute = entity["regardingobjectid"], let holder = record?.mailboxHolder
         else { return }
         bind(attribute, holder.entity, holder.id)
     }
 
-    /// Whether the person chose the other person's value.
+    /// Whether, in a conflict, the person chose the other person's value.
     private func isTheirs(_ name: String) -> Bool { visit.form["\(name)!choose"] == "theirs" }
 
     private mutating func readPlain(_ attribute: AttributeDefinition) {
         let name = attribute.logicalName
-        // A browser sends line breaks as CR LF. They are converted to the record's.
+        // A browser sends line breaks as CR LF. They are converted to LF, as in the record.
         guard let text = typed[name]?.replacing("\r\n", with: "\n") else { return }
-        // The router writes to a mailbox without giving it another version. A value that was only loaded would undo that.
+        // The router writes to a mailbox without changing its version. Writing a value that was only loaded would undo that.
         if !isNew, !confirmed.contains(name), loaded[name]?.replacing("\r\n", with: "\n") == text { return }
         switch attribute.type {
         case .boolean:
@@ -110,7 +110,7 @@ struct TypedRecord {
         return parts.count == 2 && parts.allSatisfy { !$0.isEmpty } && !text.contains { $0.isWhitespace || "<>,;\"".contains($0) }
     }
 
-    /// Passwords that were typed or cleared, now or at an attempt that could not be saved.
+    /// Reads passwords that were typed or cleared, now or in an earlier attempt that could not be saved.
     mutating func readSecrets(_ secrets: KeptSecrets) {
         for attribute in fields where attribute.isEncrypted {
             guard let text = visit.form[attribute.logicalName], !isTheirs(attribute.logicalName) else { continue }
@@ -144,7 +144,8 @@ struct TypedRecord {
     /// Whether a password was typed.
     var setsPassword: Bool { members.contains { entity[$0.name]?.isEncrypted == true && $0.value != .null } }
 
-    /// The values to compare with another person's. Of an encrypted attribute that was typed or cleared, a text that no mark equals.
+    /// The values to compare with another person's. An encrypted attribute that was typed or cleared gets a text that equals no
+    /// mark.
     var compared: [String: String] {
         fields.filter(\.isEncrypted).reduce(into: typed) { values, attribute in
             let name = attribute.logicalName
@@ -153,9 +154,9 @@ struct TypedRecord {
         }
     }
 
-    /// References, by the names of records.
+    /// Reads references, which people enter by the names of records.
     ///
-    /// - Parameter dangling: The fields that refer to deleted records. Not edited, they stay as they are.
+    /// - Parameter dangling: The fields that refer to deleted records. If they were not edited, they stay as they are.
     mutating func readReferences(
         dangling: Set<String>, _ find: (String, AttributeDefinition) async throws -> (entity: EntityDefinition, id: UUID)
     ) async {
@@ -179,7 +180,7 @@ struct TypedRecord {
         }
     }
 
-    /// A reference that was not edited is written too where it has to be: in a new record, and where its server is confirmed.
+    /// Writes a reference that was not edited. This is needed in a new record, and if the save confirms the reference.
     private mutating func bindLoaded(_ attribute: AttributeDefinition) {
         guard case .lookup(let targets) = attribute.type, targets.count == 1, let target = EntityCatalog.entity(targets[0]),
             let id = visit.form["\(attribute.logicalName)!id"].flatMap(UUID.init(text:))

@@ -6,8 +6,9 @@ import Tenancy
 
 /// Which e-mail an incoming one answers.
 ///
-/// A mail's sender chooses its headers and its subject. So an answer is tied only to e-mails of its own mailbox, or that the owner
-/// of that mailbox may read: it shows their subject, inherits their regarding record, and is counted there.
+/// The sender of a mail chooses its headers and its subject, and could name any e-mail there. An answer shows the subject of
+/// the e-mail that it answers, inherits its regarding record, and is counted at it. So only e-mails of the answer's own
+/// mailbox, or e-mails that the mailbox's owner may read, can be the answered e-mail.
 extension EmailDelivery {
     /// Finds the e-mail that this one answers: by In-Reply-To and References, then by the tracking token in the subject. If the
     /// organization allows it, also by subject and people.
@@ -58,13 +59,14 @@ extension EmailDelivery {
         }
     }
 
-    /// Whether an e-mail is one of the mailbox itself, which is the first parameter.
+    /// Whether an e-mail was sent or received by the mailbox, which is the first parameter.
     private static let isOfMailbox = "(e.sendermailboxid = $1 OR e.receivingmailboxid = $1)"
-    /// Sorts e-mails of the mailbox itself first. So no caller draws answers to an e-mail of theirs, by sharing it, away from the
-    /// e-mail that was sent.
+    /// Sorts the mailbox's own e-mails first. Otherwise a caller could share an e-mail with the mailbox's owner, and so divert
+    /// answers from the e-mail that the mailbox sent.
     private static let mailboxFirst = "\(isOfMailbox) IS NOT TRUE"
 
-    /// The first e-mail that an answer to the mailbox may be tied to. It was received or submitted: a draft has no answers.
+    /// The first e-mail that an answer to the mailbox may be tied to. Only received and submitted e-mails are considered: a
+    /// draft has no answers.
     private func candidate(
         of place: Place, on connection: isolated PostgresConnection,
         where condition: ((PostgresParameter) -> String) -> (String, order: [String])

@@ -7,8 +7,8 @@ import Tenancy
 
 /// Delivers e-mails of one mailbox in one transaction, with as few round trips as possible.
 ///
-/// All lookups are one round trip, and so are the records. An e-mail that may answer another one of the batch waits until that one
-/// is written.
+/// One round trip makes all lookups, and another one writes the records. An e-mail that may answer another e-mail of the batch
+/// waits until that e-mail is written.
 struct IncomingBatch {
     private let delivery: EmailDelivery
     private let mailbox: UUID?
@@ -25,7 +25,7 @@ struct IncomingBatch {
         (self.delivery, self.mailbox, self.place, self.refusesLoss) = (delivery, mailbox, place, refusesLoss)
     }
 
-    /// Delivers them in order.
+    /// Delivers the e-mails in order.
     mutating func deliver(
         _ emails: [IncomingEmail], on connection: isolated PostgresConnection
     ) throws -> [EmailDelivery.Delivery] {

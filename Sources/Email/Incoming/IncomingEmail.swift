@@ -53,7 +53,7 @@ package struct IncomingEmail: Sendable {
         package let size: Int
         /// What the record does not show, if this attachment is the original message or its header. It is kept at any size.
         package let note: String?
-        /// What a client says of it.
+        /// The `subject` of the attachment, if a client gives one.
         package let subject: String?
         /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
         package let contentID: String?

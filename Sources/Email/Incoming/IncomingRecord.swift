@@ -108,7 +108,7 @@ struct IncomingRecord {
              WHERE NOT EXISTS (SELECT FROM \(organization.qualified("activityparty")) AS known WHERE known.activityid = p.activityid)
             """,
             [
-                // Their order is that of the header.
+                // Time-ordered ids keep the order of the header.
                 .uuids(UUID.timeOrdered(count: ids.count)), .uuids(ids), .int64s(kinds), .texts(addresses),
                 .texts(addresses.map { EmailAddressRule.forms($0).last ?? "" }), .texts(names),
             ]
@@ -198,7 +198,7 @@ extension EmailDelivery {
             "prioritycode": .int(Int64(email.importance)), "notifications": .int(Int64(notification.rawValue)),
             "sender": .text(email.from.address), "torecipients": .text(email.shownRecipients),
         ]
-        // As in every write, an empty text is none.
+        // As in every write, an empty text counts as no value.
         values = values.filter { $0.value != .text("") }
         if let type = place.ownerType { values["owneridtype"] = .text(type) }
         if let reply = email.inReplyTo.first { values["inreplyto"] = .text(reply.cut(to: 320)) }

@@ -13,7 +13,7 @@ package struct IncomingVerdict: Sendable, Equatable {
     /// Whether its record lacks a part of the message, which the mail server has to keep.
     package var isIncomplete = false
 
-    /// Dataverse's numbers.
+    /// The reasons, with Dataverse's numbers.
     package enum Reason: Int, Sendable {
         case unknown = -1
         case duplicate = 0

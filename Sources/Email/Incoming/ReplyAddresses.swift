@@ -9,7 +9,7 @@ package enum ReplyAddresses {
     /// How many addresses a record keeps.
     package static let limit = 20
 
-    /// What a record has of an incoming e-mail; nil where answers go to its sender.
+    /// The JSON for the record of an incoming e-mail; nil if answers go to its sender.
     static func text(_ addresses: [String], from sender: String) -> String? {
         let usable = addresses.filter(EmailAddressRule.isUsable).prefix(limit)
         guard !usable.isEmpty, usable.map({ $0.lowercased() }) != [sender.lowercased()] else { return nil }
@@ -17,7 +17,7 @@ package enum ReplyAddresses {
         return String(decoding: value.utf8, as: UTF8.self)
     }
 
-    /// The addresses to which answers to an e-mail go instead of its sender; none without a Reply-To.
+    /// The addresses to which answers to an e-mail go instead of its sender; empty without a Reply-To.
     ///
     /// - Parameter text: The record's attribute. A client may have written anything there.
     package static func read(_ text: String) -> [String] {

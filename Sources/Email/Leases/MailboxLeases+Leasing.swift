@@ -14,8 +14,9 @@ extension MailboxLeases {
 
     /// Leases the mailbox that is due first.
     ///
-    /// If a router did not come back, its e-mails are put right too. E-mails that it had not handed over become pending again.
-    /// E-mails that it was handing over become *Failed*, because it is unknown whether they were sent.
+    /// If the mailbox's last router ended without a report, the e-mails that it took are settled too. E-mails that it had not
+    /// handed over become pending again. E-mails that it was handing over become *Failed*, because it is unknown whether they
+    /// were sent.
     ///
     /// - Parameters:
     ///   - host: The router's name for this lease, new each time.
@@ -35,7 +36,7 @@ extension MailboxLeases {
                 }
                 let id: UUID = try row.decode("mailboxid")
                 let lease = try lease(id, row)
-                // Mailboxes that an ended router watched are due now.
+                // Deletes the watch of a router that ended. Otherwise the mailbox would stay due because of it.
                 _ = try connection.query(
                     """
                     DELETE FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.mailboxid = $1 AND NOT EXISTS (

@@ -67,7 +67,8 @@ extension MailboxLeases {
 
     /// The shortest time between the starts of two checks.
     private static let lookInterval = Duration.milliseconds(200)
-    /// The longest time between them: a notification may be lost, and a lost key sends none.
+    /// The longest time between the starts of two checks. A notification may be lost, and there is none when this server loses
+    /// a key.
     private static let longestInterval = Duration.seconds(15)
 
     /// Watched mailboxes as columns.
@@ -81,7 +82,7 @@ extension MailboxLeases {
         }
     }
 
-    // MARK: Routers that are alive
+    // MARK: Live routers
 
     /// Registers a router as alive, with the mailboxes that it watches.
     ///
@@ -114,7 +115,7 @@ extension MailboxLeases {
         }
     }
 
-    /// Makes the mailboxes due that a router watches, because the router ends. $1 is the router.
+    /// Makes the mailboxes due that a router watched, because the router ends. $1 is the router.
     private var freeing: String {
         """
         UPDATE \(organization.qualified("mailbox")) AS m SET postponemailboxprocessinguntil = now()
@@ -160,14 +161,14 @@ extension MailboxLeases {
         return true
     }
 
-    /// Marks a router whose request was broken off as ending soon, unless it sends another request.
+    /// After a request was cut off, makes the router count as ended 15 seconds later, unless it sends another request.
     private func doubt(_ router: String, since seen: PostgresMoment) async {
         let statement = """
             UPDATE \(organization.qualified("mail_router")) SET seen_on = now() - $3 * interval '1 second'
              WHERE router = $1 AND seen_on = $2
             """
         let age = RouterLimits.presenceSeconds - RouterLimits.presenceSecondsAfterHangUp
-        // If this fails, the router expires a minute later.
+        // If this fails, the router counts as ended a minute later.
         _ = try? await deployment.pool.withConnection { connection in
             _ = try connection.query(statement, [.text(router), .moment(seen), .double(Double(age))])
         }
@@ -201,8 +202,8 @@ extension MailboxLeases {
         }
     }
 
-    /// Watched mailboxes that were changed, or that another router has: those in the request, and those that the router began to
-    /// watch since. $1 is the router, $2 the request's mailboxes.
+    /// Watched mailboxes that were changed, or that another router has. The query covers the mailboxes in the request, and
+    /// mailboxes that the router began to watch since then. $1 is the router, $2 the request's mailboxes.
     private func changed(_ due: DueMailboxes) -> String {
         """
         SELECT i.id FROM (

@@ -7,7 +7,7 @@ import Tenancy
 extension MailboxLeases {
     /// Finds the messages of a leased mailbox that were inspected or set aside before.
     ///
-    /// - Returns: Those of `ids`, and the number of all of them.
+    /// - Returns: The known ones of `ids`, and the number of all known messages.
     package func knownMessages(_ ids: [String], mailbox: UUID, host: String) async throws -> (known: [String], total: Int) {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
@@ -23,8 +23,8 @@ extension MailboxLeases {
         }
     }
 
-    /// Records a router's notes about single messages. Each message that is set aside is named in an alert. It is due again after
-    /// 5, 10, 20 … minutes, at most after a day.
+    /// Records a router's notes about single messages. An alert names each message that is set aside. Such a message is due
+    /// again after 5, 10, 20 … minutes, at most after a day.
     package func noteMessages(_ notes: MailboxNotes, mailbox: UUID, host: String) async throws {
         try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {

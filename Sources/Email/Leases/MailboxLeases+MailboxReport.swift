@@ -32,10 +32,10 @@ extension MailboxLeases {
         }
     }
 
-    /// What is added to the report of a failure that disables a mailbox.
+    /// The sentence that is added to the report of a failure that disables a mailbox.
     package static let disabledNote = "The mailbox is disabled until it is tested and enabled again."
 
-    /// Seconds until a mailbox is due again, if the report gives none, and the upper limit.
+    /// Seconds until a mailbox is due again if the report gives none, and the longest time that a report may give.
     private static let defaultInterval = 300
     private static let longestInterval = 86_400
 
@@ -62,14 +62,14 @@ extension MailboxLeases {
         )[0].decode(0)
         // Not the mailbox but the organization lacks its key, so the mailbox is not disabled.
         let waitsForKey = error.code == AlertCode.keyRequired
-        // An administrator has to check settings that the service did not change. Then the mailbox continues by itself.
+        // An administrator has to check settings that the service did not write. After that the mailbox continues by itself.
         let waitsForReview = error.code == AlertCode.notAuthorized
-        // A server, a network or the deployment may be the cause of anything else, for any time. Then no mailbox is disabled. A
-        // password that was refused so often is wrong.
+        // Any other failure may be the fault of a server, a network or the deployment, and may last long. So it disables no
+        // mailbox. Only a password that was refused ten times in a row counts as wrong.
         let isRefused = error.code == AlertCode.wrongPassword && failures >= Self.transientLimit
         let isPermanent = !waitsForKey && !waitsForReview && (error.isPermanent == true || isRefused)
         let needsPerson = waitsForReview || error.code == AlertCode.certificate || !waitsForKey && failures >= Self.transientLimit
-        // Backs off, up to an hour.
+        // Waits longer after each failure, up to an hour.
         let wait =
             isPermanent && report.incomingIsWell == true
             // The direction that failed is disabled; the other one continues.
@@ -104,7 +104,8 @@ extension MailboxLeases {
         ])
     }
 
-    /// The outcome of a direction that was not tried: none is known once the key is back that it lacked.
+    /// The outcome of a direction before this report. A direction that failed for want of the key becomes *not run* once a turn
+    /// succeeds, because the key is back.
     private func awaiting(_ status: String) -> String {
         """
         CASE WHEN $8 IS NULL AND coalesce($5, $6) IS NOT NULL AND m.lastsyncerrorcode = \(AlertCode.keyRequired)
@@ -115,10 +116,11 @@ extension MailboxLeases {
 
     /// The statement that writes a report.
     ///
-    /// If a turn did not try the direction that failed last, that direction's error stays. But a turn that succeeds shows that the key
-    /// is back, and ends the error that it was missing: the other direction waits for its own turn then. If a turn did not fetch, the time of the
-    /// next poll stays. If a test was requested during another turn, that turn does not end the test. A mailbox that is enabled or
-    /// disabled has a new version: a write that names the one before is refused.
+    /// - If the turn did not try the direction that failed last, that direction's error stays. An error about a missing key
+    ///   ends all the same, because a turn that succeeds shows that the key is back.
+    /// - If the turn did not fetch, the time of the next poll stays.
+    /// - If a test was requested during another turn, the test stays requested.
+    /// - If the mailbox is enabled or disabled, it gets a new version. A write that names the earlier version is then refused.
     private var writing: String {
         let (success, failure) = (MailOutcome.success.sql, MailOutcome.failure.sql)
         return """

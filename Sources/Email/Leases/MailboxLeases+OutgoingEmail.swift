@@ -15,7 +15,8 @@ extension MailboxLeases {
             try session.planned(on: connection) {
                 try session.renewLease(mailbox, host, for: .taking, on: connection)
                 let rows = try connection.query(taking, [.uuid(mailbox), .int64(Int64(limit))])
-                // Read once, before anything that could wait for a lock. What is verified here is what the router is given.
+                // The contents are read once, before any wait for a lock. So the router gets exactly the contents that were
+                // verified.
                 var contents = try contents(
                     of: rows.filter { try $0.decodeIfPresent("problem", as: String.self) == nil }, on: connection)
                 var emails: [PendingEmail] = []
@@ -101,7 +102,7 @@ extension MailboxLeases {
             """, [.uuid(email), .text(Self.notSubmitted)])
     }
 
-    /// Records that an e-mail was not handed over.
+    /// Records, in an alert and a security event, that an e-mail was not given to the router.
     private func refuse(_ email: UUID, _ mailbox: UUID, _ problem: String, on connection: isolated PostgresConnection) throws {
         try session.alert(
             .mailbox, mailbox, level: .error, code: AlertCode.mayNotSend, text: "An e-mail was not sent. \(problem)",
@@ -131,7 +132,7 @@ extension MailboxLeases {
     }
 
     private func email(_ row: PostgresRow, _ content: SubmittedContent) throws -> PendingEmail {
-        // An id that was cut off is left out.
+        // The attribute may end in the middle of an id, which is left out.
         let references = (try row.decodeIfPresent("answered_references", as: String.self) ?? "").split(separator: " ")
             .filter { $0.hasPrefix("<") && $0.hasSuffix(">") }.map(String.init)
         var email = PendingEmail(

@@ -10,9 +10,9 @@ extension MailboxLeases {
     /// A router's report about one e-mail, with the e-mail's id as a UUID.
     package typealias EmailReport = (email: UUID, report: SendingReport)
 
-    /// Records the progress of e-mails that a router reports: all reports, or none.
+    /// Records the progress of e-mails that a router reports. Either all reports are recorded, or none.
     ///
-    /// A report may be repeated, because its response was lost. A repeated report changes nothing.
+    /// A router repeats a report whose response was lost. A repeated report changes nothing.
     package func reportEmails(_ reports: [EmailReport], mailbox: UUID, host: String) async throws {
         try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {

@@ -11,8 +11,8 @@ extension Session {
     /// Runs `body` in a transaction with cached plans that use indexes.
     ///
     /// Planning takes longer than most of these statements, so a connection keeps its plans. A plan that was made for an empty
-    /// table would scan the whole table until it is analyzed, so sequential scans are off. They then have a high cost, which must
-    /// not trigger compilation, so `jit` is off too.
+    /// table would scan the whole table until it is analyzed, so sequential scans are off. Scans that remain then have a high
+    /// cost, which must not start JIT compilation, so `jit` is off too.
     func planned<Result>(on connection: isolated PostgresConnection, _ body: () throws -> Result) throws -> Result {
         try connection.transaction {
             try connection.execute(
@@ -22,7 +22,7 @@ extension Session {
         }
     }
 
-    /// The purpose for which a lease is checked. All but a report need a mailbox that is enabled and approved.
+    /// The purpose for which a lease is checked. Every purpose but a report needs a mailbox that is enabled and approved.
     enum LeaseUse {
         case reporting, delivering, taking, handingOver
         case signingIn(MailDirection)

@@ -17,7 +17,7 @@ package struct HourlyCounts: Sendable {
     /// SQL for the start of the first hour.
     static let start = "date_trunc('hour', now()) - interval '\(hours - 1) hours'"
 
-    /// Counts rows of (whether it is of the second kind, time) by hour.
+    /// Counts rows by hour. `rows` selects two columns: whether the row counts for the second figure, and its time.
     static func read(_ rows: String, _ parameters: [PostgresParameter], in deployment: Deployment) async throws -> HourlyCounts {
         let sql = """
             SELECT is_second, (extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', moment)) / 3600)::integer AS age,

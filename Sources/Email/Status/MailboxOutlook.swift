@@ -22,11 +22,11 @@ package struct MailboxOutlook: Sendable {
     package let isWorkedOn: Bool
     /// E-mails that are to be sent from it.
     package let waiting: Int
-    /// The first time at which one of them is due, if that is later.
+    /// When the first of these e-mails is due; nil if one is due now.
     package let nextSending: Date?
     /// E-mails that were not sent.
     package let failed: Int
-    /// The messages that will be tried first.
+    /// The messages that will be fetched again first.
     package let setAside: [SetAside]
     /// How many messages were set aside.
     package let setAsideCount: Int

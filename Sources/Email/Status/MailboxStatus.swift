@@ -5,7 +5,8 @@ import Records
 import RouterProtocol
 import Tenancy
 
-/// The status of a mailbox that a router works for: the last success, what waits, what was set aside, and what comes next.
+/// The status of a mailbox that a router works on: the last success, e-mails that wait, messages that were set aside, and the
+/// next turn.
 package struct MailboxStatus: Sendable {
     package let id: UUID
     package let name: String
@@ -38,7 +39,7 @@ package struct MailboxStatus: Sendable {
     package let error: String?
     package let errorCode: Int?
     package let errorSince: Date?
-    /// Messages that could not be fetched, and the first few of them.
+    /// How many messages could not be fetched, and the first few of them.
     package let setAside: Int
     package let messages: [SetAsideMessage]
 
@@ -64,8 +65,8 @@ package struct MailboxStatus: Sendable {
     /// Seconds after which a due mailbox without a turn is a problem.
     private static let lateSeconds = 600.0
 
-    /// Whether the mailbox has been due for long, so that no router seems to work for it. One that waits for the organization's key
-    /// is not late.
+    /// Whether the mailbox has been due for more than ten minutes, which suggests that no router works for it. A mailbox that
+    /// waits for the organization's key is not late.
     package var isLate: Bool {
         guard errorCode != AlertCode.keyRequired, receives, obstacle == nil, leasedTo == nil, watchedBy == nil, let nextTurn else {
             return false
@@ -73,12 +74,11 @@ package struct MailboxStatus: Sendable {
         return nextTurn < Date().addingTimeInterval(-Self.lateSeconds)
     }
 
-    /// Whether the next turn is further away than any setting has it.
+    /// Whether the next turn is more than 30 days away, which no setting causes.
     package var isPostponedFar: Bool {
         receives && obstacle == nil && watchedBy == nil && nextTurn.map { $0 > Date().addingTimeInterval(Self.farSeconds) } ?? false
     }
 
-    /// Thirty days.
     private static let farSeconds = 30 * 86_400.0
 
     /// Whether e-mails were not sent, or there were alerts within a day, such as one about a message that became no record.

@@ -3,7 +3,7 @@ package struct SendingFailure: Sendable {
     /// In the words of the router or of the mail server.
     package let text: String
 
-    /// Whether a recipient may have got it.
+    /// Whether a recipient may have received the e-mail.
     package var mayHaveArrived: Bool {
         [MailboxLeases.deliveryUnknownMessage, Self.partly].contains { text.hasPrefix($0) }
     }

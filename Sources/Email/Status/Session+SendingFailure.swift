@@ -5,7 +5,7 @@ import Records
 package import Tenancy
 
 extension Session {
-    /// Why an e-mail that the caller may read was not sent, or not yet; nil if nothing was said.
+    /// Why an e-mail that the caller may read was not sent, or not yet; nil if no reason is recorded.
     package func sendingFailure(of email: UUID) async throws -> SendingFailure? {
         _ = try await retrieve(.email, .id(email), [.init(.column(.init("activityid")))])
         return try await deployment.pool.withConnection { connection in

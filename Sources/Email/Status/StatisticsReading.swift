@@ -4,7 +4,7 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// What a System Administrator may read of the organization's statistics, beside those of records.
+/// The statistics of the organization that only a System Administrator may read.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
 package struct StatisticsReading: Sendable {

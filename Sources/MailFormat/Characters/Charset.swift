@@ -12,7 +12,7 @@ enum Charset {
         let text: String
         let meaning = label.map(CharsetLabels.meaning) ?? .undeclared
         switch meaning {
-        // A byte order mark says more than a label that UTF-16 can't have.
+        // A byte order mark of UTF-16 is more reliable than a label that contradicts it.
         case .undeclared where isWide(bytes), .utf8 where isWide(bytes): text = wide(bytes)
         // The byte order mark says whether the text is UTF-16BE or UTF-16LE.
         case .converters(let names) where hasWideMark(bytes) && names.contains { $0.hasPrefix("UTF-16") }: text = wide(bytes)
@@ -42,13 +42,13 @@ enum Charset {
         return String(validating: bytes, as: UTF8.self) ?? text
     }
 
-    /// Whether U+FFFD in a text stands for bytes without a character, and is not what the bytes say.
+    /// Whether a U+FFFD in a text replaces bytes without a character. An encoded U+FFFD does not count.
     static func isDamaged(_ text: String, _ bytes: ArraySlice<UInt8>) -> Bool {
         guard text.unicodeScalars.contains("\u{FFFD}") else { return false }
         return !(String(validating: bytes, as: UTF8.self)?.unicodeScalars.contains("\u{FFFD}") ?? false)
     }
 
-    /// UTF-8, also with surrogates as some databases and phones write it (CESU-8).
+    /// UTF-8, also with surrogates in three bytes each, as some databases and phones write it (CESU-8).
     private static func utf8(_ bytes: ArraySlice<UInt8>) -> String {
         if let text = String(validating: bytes, as: UTF8.self) { return text }
         let text = String(decoding: bytes, as: UTF8.self)
@@ -57,15 +57,15 @@ enum Charset {
         return other
     }
 
-    /// Whether it begins with the byte order mark of UTF-16, and has the zeros of its Latin characters.
+    /// Whether the bytes begin with the byte order mark of UTF-16, and have the zeros of its Latin characters.
     private static func isWide(_ bytes: ArraySlice<UInt8>) -> Bool { hasWideMark(bytes) && bytes.prefix(sampleLimit).contains(0) }
 
-    /// Whether it begins with the byte order mark of UTF-16.
+    /// Whether the bytes begin with the byte order mark of UTF-16.
     private static func hasWideMark(_ bytes: ArraySlice<UInt8>) -> Bool {
         bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])
     }
 
-    /// Whether the label's charset is used, not a guess.
+    /// Whether a label's charset is known, so that no guess is needed.
     static func isKnown(_ label: String) -> Bool {
         switch CharsetLabels.meaning(of: label) {
         case .undeclared, .utf8, .utf16: true
@@ -107,7 +107,7 @@ enum Charset {
         return isJapanese ? best(bytes[...], CharsetLabels.japanese) : nil
     }
 
-    /// Whether it has the escapes of JIS X 0213 (ISO-2022-JP-3, ISO-2022-JP-2004), which ICU lacks.
+    /// Whether the bytes have the escapes of JIS X 0213 (ISO-2022-JP-3, ISO-2022-JP-2004), which ICU lacks.
     private static func hasNewerJapanese(_ bytes: ArraySlice<UInt8>) -> Bool {
         bytes.contains(0x1B)
             && bytes.indices.dropLast(3).contains {
@@ -116,7 +116,8 @@ enum Charset {
             }
     }
 
-    /// Text with JIS X 0213, by the system's converter or, if that does not understand all of it, the better of both.
+    /// Text with JIS X 0213, by the system's converter. If that converter does not understand all of it, ICU's result is
+    /// compared and the better one is used.
     private static func newerJapanese(_ bytes: ArraySlice<UInt8>) -> String? {
         let system = SystemCharset.decode(bytes, "ISO-2022-JP-3")
         if let system, damage(system) == 0 { return system }
@@ -135,8 +136,9 @@ enum Charset {
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// UTF-16 by its byte order mark. Else the high byte of two is the one that varies less, or that is zero more often. If nothing
-    /// tells them apart, it is the first one (RFC 2781 section 4.3). UTF-8 without controls is not UTF-16.
+    /// UTF-16 by its byte order mark. Without one, the high byte of each pair is the byte that varies less, or that is zero
+    /// more often. If neither decides, it is the first byte (RFC 2781 section 4.3). UTF-8 without control characters is not
+    /// UTF-16.
     private static func wide(_ bytes: ArraySlice<UInt8>) -> String {
         if bytes.starts(with: [0xFF, 0xFE]) { return best(bytes, ["UTF-16LE"]) ?? "" }
         if bytes.starts(with: [0xFE, 0xFF]) { return best(bytes, ["UTF-16BE"]) ?? "" }
@@ -152,7 +154,7 @@ enum Charset {
         return best(bytes, [isBigEndian ? "UTF-16BE" : "UTF-16LE"]) ?? ""
     }
 
-    /// The text by the converter that understands most of it; nil when none of these names exists.
+    /// The text by the converter that understands most of it; nil if no converter has one of these names.
     private static func best(_ bytes: ArraySlice<UInt8>, _ names: [String]) -> String? {
         var found: (text: String, damage: Int)?
         for name in names {
@@ -164,7 +166,7 @@ enum Charset {
         return found?.text
     }
 
-    /// Characters for bytes that were not understood, and private-use characters.
+    /// The number of characters for bytes that were not understood, and of private-use characters.
     private static func damage(_ text: String) -> Int {
         text.unicodeScalars.lazy.filter { $0 == "\u{FFFD}" || ("\u{E000}"..."\u{F8FF}").contains($0) }.count
     }

@@ -6,7 +6,7 @@ enum CharsetLabels {
         case undeclared
         case utf8
         case utf16
-        /// ICU's converters. Of several, the one that understands most is used.
+        /// ICU's converters. If there are several, the one that understands most of the text is used.
         case converters([String])
         /// The system's converter, because ICU has none.
         case system(String)
@@ -18,7 +18,8 @@ enum CharsetLabels {
         if let known = known(key) { return known }
         // x-windows-1252, x-cp1251, x-iso-8859-1
         if key.hasPrefix("x"), let known = known(String(key.dropFirst())) { return known }
-        // Other parameters in the same quotes, as in "iso-8859-1; format=flowed", and "charset=utf-8".
+        // A label may contain other parameters within its quotes, as in "iso-8859-1; format=flowed", or its name, as in
+        // "charset=utf-8".
         let pieces = label.prefix(pieceLimit).split { ";, =".contains($0) }.map { Self.key(of: String($0)) }
         if let piece = pieces.first == "charset" ? pieces.dropFirst().first : pieces.first, piece != key, let known = known(piece) {
             return known
@@ -26,7 +27,7 @@ enum CharsetLabels {
         return .converters([label, key, key.hasPrefix("x") ? String(key.dropFirst()) : key])
     }
 
-    /// How much of a label is searched for another one.
+    /// How many characters of a label are searched for a known label.
     private static let pieceLimit = 100
 
     /// The letters and digits of a label.
@@ -34,7 +35,7 @@ enum CharsetLabels {
         String(label.lowercased().unicodeScalars.filter { ("a"..."z").contains($0) || ("0"..."9").contains($0) })
     }
 
-    /// Whether a label is in these tables. ICU has more.
+    /// Whether a label is in these tables. ICU knows more labels.
     static func isListed(_ label: String) -> Bool {
         if case .converters(let names) = meaning(of: label) { return names.first != label }
         return true
@@ -106,7 +107,7 @@ enum CharsetLabels {
             "tis620 iso885911 cp874 dos874 windows874 874 thai isoir166 tis6200 tis62025291 tis62025330 tis6202533"
         ),
         (
-            // The second one has the euro sign of windows-936, 0x80.
+            // Only the second converter knows the euro sign of windows-936, 0x80.
             ["gb18030", "windows-936-2000"],
             "gb2312 gbk euccn eucgb2312cn cngb csgb2312 gb231280 chinese cp936 ms936 windows936 936 gb18030 gb180302000 gb180302005 gb180302022 cp20936 gb isoir58 csiso58gb231280"
         ),

@@ -1,16 +1,16 @@
-/// Charsets that the structure of undeclared bytes tells, where ICU's statistics need more text.
+/// Recognizes charsets by the structure of undeclared bytes, if the text is too short for ICU's statistics.
 enum LikelyCharset {
-    /// A guess is made from at least this number of two-byte characters.
+    /// How many two-byte characters a guess needs at least.
     private static let least = 6
 
-    /// The label of the likely charset; nil if the structure does not tell.
+    /// The label of the likely charset; nil if the structure does not show it.
     static func label(of bytes: ArraySlice<UInt8>) -> String? {
         if isKorean(bytes) { return "euc-kr" }
         if isBig5(bytes) { return "big5" }
         return isTurkish(bytes) ? "windows-1254" : nil
     }
 
-    /// The characters of two bytes; nil if a byte above 0x7F begins none.
+    /// The two-byte characters; nil if a byte above 0x7F does not begin one.
     private static func pairs(_ bytes: ArraySlice<UInt8>, isTrail: (UInt8) -> Bool) -> [(lead: UInt8, trail: UInt8)]? {
         var pairs: [(lead: UInt8, trail: UInt8)] = []
         var index = bytes.startIndex
@@ -36,7 +36,7 @@ enum LikelyCharset {
             && pairs.allSatisfy { (0xB0...0xC8).contains($0.lead) || $0.lead <= 0xA3 }
     }
 
-    /// Usual characters of Big5 have the rows 0xA4 to 0xC6. Their second byte is often ASCII, and often not.
+    /// Common characters of Big5 have the rows 0xA4 to 0xC6. Their second byte is often ASCII, and often not.
     private static func isBig5(_ bytes: ArraySlice<UInt8>) -> Bool {
         guard let pairs = pairs(bytes, isTrail: { (0x40...0x7E).contains($0) || (0xA1...0xFE).contains($0) }) else { return false }
         let usual = pairs.count { (0xA1...0xC6).contains($0.lead) }
@@ -51,7 +51,7 @@ enum LikelyCharset {
         0xC2, 0xC7, 0xCE, 0xD0, 0xD6, 0xDB, 0xDC, 0xDD, 0xDE, 0xE2, 0xE7, 0xEE, 0xF0, 0xF6, 0xFB, 0xFC, 0xFD, 0xFE,
     ]
 
-    /// Turkish has a dotless or dotted letter, one with a breve or cedilla of its own, and `ü` or `ç`, which Icelandic lacks.
+    /// A text is Turkish if it has `İ` or `ı`, and `ğ` or `ş`, and `ü` or `ç`. Icelandic lacks the last two.
     private static func isTurkish(_ bytes: ArraySlice<UInt8>) -> Bool {
         let letters = bytes.filter { $0 >= 0xC0 }
         guard letters.count >= 3, letters.allSatisfy(turkish.contains) else { return false }

@@ -21,10 +21,10 @@ enum CharacterReferences {
         return names
     }()
 
-    /// The longest name, with the signs around it.
+    /// The longest reference in characters, with `&` and `;`.
     private static let lengthLimit = 12
 
-    /// A text with its references replaced. Unknown ones stay.
+    /// A text with its references replaced. Unknown references stay.
     static func decoded(_ text: Substring) -> String {
         var rest = text
         var result = ""

@@ -43,10 +43,10 @@ struct HTMLTag {
         return value != "#" && value.contains { !$0.isWhitespace }
     }
 
-    /// Whether its style has a picture.
+    /// Whether the tag's style has a picture.
     var hasPicture: Bool { attributes["style"]?.lowercased().contains("url(") ?? false }
 
-    /// Whether it is at most one point large, like tracking pictures.
+    /// Whether the element is at most one point large, like tracking pictures.
     var isPoint: Bool {
         guard let width = points("width"), let height = points("height") else { return false }
         return width <= 1 && height <= 1

@@ -8,7 +8,7 @@ enum HTMLText {
         case words
     }
 
-    /// What a document displays. What a browser hides after a missing end counts as displayed.
+    /// What a document displays. Text that a browser would hide, because an element before it has no end, counts as displayed.
     static func content(of html: String) -> Content {
         var found = Content.nothing
         var isLinked = false
@@ -27,7 +27,7 @@ enum HTMLText {
             case .text(let text): if hasWords(text) { return .words }
             case .raw("textarea", let text), .raw("xmp", let text): if hasWords(text) { return .words }
             case .raw: break
-            // What follows it shows.
+            // The text after it counts as displayed.
             case .open: break
             }
         }
@@ -61,7 +61,7 @@ enum HTMLText {
 
     /// Plain text as HTML, with its line breaks.
     static func escaped(_ text: String) -> String {
-        // By scalars, because a combining mark makes another character of a sign, which is still a sign for a browser.
+        // Works on scalars: a combining mark after `<` makes another Swift character of it, but a browser still sees `<`.
         var clean = ""
         for scalar in text.unicodeScalars {
             switch scalar {
@@ -77,7 +77,7 @@ enum HTMLText {
     /// The contents of a document, for embedding in another.
     static func fragment(_ html: String) -> String { repaired(html, isFragment: true) }
 
-    /// A document in which others can be embedded. Nothing in it without an end hides what follows.
+    /// A document in which others can be embedded. No element in it stays open, because that would hide the embedded text.
     static func closed(_ html: String) -> String { repaired(html, isFragment: false) }
 
     private static func repaired(_ html: String, isFragment: Bool) -> String {
@@ -88,14 +88,14 @@ enum HTMLText {
             case .tag(let name, let text): if !isFragment || !frame.contains(name) { result += text }
             case .raw(let name, let text): if !isFragment || name != "title" { result += text }
             case .text(let text): result += text
-            // The contents of a tag are displayed without it. A `<` that begins no tag is literal.
+            // If a tag has no end, its text is displayed without it. A `<` that begins no tag is literal.
             case .open(let text): if text.utf8.count == 1 { result += "&lt;" }
             }
         }
         return result
     }
 
-    /// The beginning and end of a document's body; those of the document if no tag gives them.
+    /// The beginning and end of a document's body. Without tags of a body, they are the beginning and end of the document.
     static func body(of html: String) -> Range<String.Index> {
         var begin: String.Index?
         var end: String.Index?

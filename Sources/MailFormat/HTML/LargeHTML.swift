@@ -2,8 +2,8 @@ import Foundation
 
 /// HTML of a message that is too large for its record.
 ///
-/// The pictures inside of it become attachments. What is still too much is cut where no tag is open, and its end follows as text
-/// without markup.
+/// The pictures inside of it become attachments. If the text is still too large, it is cut at a place outside of tags. The rest
+/// follows as text without markup.
 package struct LargeHTML {
     package private(set) var text = ""
     /// The pictures that were inside of it. The text refers to them by their Content-ID.
@@ -14,10 +14,10 @@ package struct LargeHTML {
     /// The Content-IDs of the pictures, by their addresses.
     private var known: [String: String] = [:]
 
-    /// Tags and styles of more bytes than these have no place in a text that is too large.
+    /// Longer tags and styles, in bytes, are left out of a text that is too large.
     private static let longestTag = 8 << 10
     private static let longestStyle = 64 << 10
-    /// Shorter pictures stay where they are.
+    /// Shorter pictures, in bytes, are not made attachments.
     private static let shortestPicture = 1 << 10
     private static let pictureLimit = 200
     /// How many open elements are ended where the text is cut.
@@ -42,7 +42,7 @@ package struct LargeHTML {
         if text.utf8.count > limit { cut(to: limit) }
     }
 
-    /// HTML that was cut anywhere, without the tag, comment or style in which it ends.
+    /// HTML that was cut at any place, without the incomplete tag, comment or style at its end.
     package static func withoutOpenEnd(_ html: String) -> String {
         var scanner = TagScanner(html)
         while let token = scanner.next() {
@@ -78,7 +78,7 @@ package struct LargeHTML {
         }
     }
 
-    /// The tag that refers to a picture's attachment. Without one, its words.
+    /// The tag that refers to a picture's attachment. Without an attachment, it has only the picture's size and texts.
     private mutating func picture(_ address: String, _ image: HTMLTag) -> String {
         var tag = "<img"
         if let id = known[address] ?? attach(address) {
@@ -96,14 +96,14 @@ package struct LargeHTML {
 
     /// Makes an attachment of a picture.
     ///
-    /// - Returns: Its Content-ID; nil if it can't be read.
+    /// - Returns: Its Content-ID; nil if the picture can't be read.
     private mutating func attach(_ address: String) -> String? {
         guard pictures.count < Self.pictureLimit, let comma = address.utf8.firstIndex(of: UInt8(ascii: ",")) else { return nil }
         let words = address[..<comma].lowercased().dropFirst(11).split(separator: ";", omittingEmptySubsequences: false)
         let kind = String(words.first ?? "")
         let isNamed =
             (1...40).contains(kind.count) && kind.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "+-.".contains($0)) }
-        // Nothing but white space is passed over: an address with character references or escapes would be read wrongly.
+        // Only white space is skipped. An address with character references or escapes would be decoded wrongly.
         let letters = address[address.utf8.index(after: comma)...].utf8.filter { !$0.isBlank }
         guard isNamed, words.last == "base64", let bytes = Data(base64Encoded: Data(letters)), !bytes.isEmpty else { return nil }
         let number = pictures.count + 1
@@ -115,7 +115,7 @@ package struct LargeHTML {
 
     // MARK: The end
 
-    /// Cuts the text where no tag is open. Its end follows without markup, as far as there is room.
+    /// Cuts the text at a place outside of tags. The rest follows without markup, as far as there is room.
     private mutating func cut(to limit: Int) {
         isCut = true
         let (end, open) = Self.lastPlace(in: text, within: limit / 4 * 3)
@@ -142,7 +142,7 @@ package struct LargeHTML {
             case .tag(let name, let tag):
                 guard tag.endIndex <= limit else { return (end, open.names) }
                 open.note(name)
-                // The contents of a style are not HTML, and have no such place.
+                // The contents of a style are not HTML, so the text can't be cut in them.
                 if !TagScanner.rawElements.contains(name) { end = tag.endIndex }
             case .text(let words):
                 guard words.endIndex <= limit else {
@@ -159,7 +159,7 @@ package struct LargeHTML {
     /// The elements that are open at a place.
     private struct OpenElements {
         private(set) var names: [Substring] = []
-        /// How many of each name are open. An end tag without its element costs no search.
+        /// How many elements of each name are open, so that an end tag without its element needs no search.
         private var counts: [Substring: Int] = [:]
 
         mutating func note(_ name: String) {

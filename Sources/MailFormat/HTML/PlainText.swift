@@ -2,7 +2,7 @@ import Foundation
 
 /// The words of HTML, for readers and programs that show no markup.
 ///
-/// Blocks are lines, quoted blocks have `> ` before their lines, and a link's address follows its words.
+/// Block elements begin new lines, quoted blocks have `> ` before their lines, and a link's address follows its words.
 package struct PlainText {
     /// Elements that begin or end a line.
     private static let blocks: Set<String> = [
@@ -13,15 +13,15 @@ package struct PlainText {
     private static let depthLimit = 20
 
     private var lines = [""]
-    /// How many quotes the lines from here on are in, and those of each line before.
+    /// How many quoted blocks the current line is in, and how many each line before it was in.
     private var depth = 0
     private var depths: [Int] = []
-    /// The element whose line breaks and blanks count, and how many of that name are open inside of it.
+    /// The element in which line breaks and blanks are kept, and how many elements of that name are open inside of it.
     private var kept: (name: String, open: Int)?
     /// A link that is open, with its words so far.
     private var link: (address: String, words: String)?
 
-    /// The words of a document. It is empty where the document shows none.
+    /// The words of a document; empty if the document displays none.
     package static func of(html: String) -> String {
         var text = PlainText()
         var scanner = TagScanner(html)
@@ -73,7 +73,7 @@ package struct PlainText {
         if link != nil { link?.words += words }
     }
 
-    /// Adds a text, with one blank where it has several. In an element that keeps them, all blanks and line ends stay.
+    /// Adds a text. Several blanks become one, except within an element that keeps blanks and line breaks.
     private mutating func add(_ part: Substring) {
         if kept != nil {
             let rows = String(part).replacing("\r\n", with: "\n").split(separator: "\n", omittingEmptySubsequences: false)
@@ -89,7 +89,7 @@ package struct PlainText {
         write((isSpaced ? " " : "") + CharacterReferences.decoded(Substring(words)) + (isFollowed ? " " : ""))
     }
 
-    /// Notes where an element begins and ends that keeps blanks: `pre`, or one whose style says so.
+    /// Notes the beginning and the end of an element that keeps blanks: `pre`, or an element whose style says so.
     private mutating func keep(_ element: String, isEnd: Bool, _ tag: Substring) {
         if let kept {
             guard kept.name == element else { return }
@@ -127,7 +127,7 @@ package struct PlainText {
     private mutating func endLink() {
         guard let link else { return }
         self.link = nil
-        // Comparing whole texts takes as many steps as they have letters. A search would take their product.
+        // This comparison takes linear time. Searching for the address in the words would take quadratic time.
         guard link.address.utf8.count <= Self.longestAddress, !Self.isShown(link.address, by: link.words) else { return }
         lines[lines.count - 1] += "\(lines[lines.count - 1].last == " " ? "" : " ")<\(link.address)>"
     }

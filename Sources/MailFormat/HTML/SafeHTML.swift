@@ -1,9 +1,10 @@
 /// HTML of a message for the browser of its reader.
 ///
-/// It is written anew from what is allowed, so it does not matter how a browser would have read the original. Nothing in it makes a
-/// browser connect to another server: a policy (CSP) stops requests, but not connections that `link` or a frame begin in advance.
+/// The HTML is written anew from allowed parts only, so it does not matter how a browser would have read the original. Nothing
+/// in it makes a browser connect to another server. A policy (CSP) alone would not be enough: it stops requests, but not
+/// connections that `link` or a frame opens in advance.
 package enum SafeHTML {
-    /// The document's elements, texts and styles that are allowed. Other elements are left out, and their texts stay.
+    /// The allowed elements, texts and styles of the document. Other elements are left out, and their texts stay.
     package static func rewritten(_ html: String) -> String {
         var result = ""
         var scanner = TagScanner(html)
@@ -44,8 +45,8 @@ package enum SafeHTML {
         }
     }
 
-    /// By scalars, because a combining mark makes another character of a sign, which is still a sign for a browser. Character
-    /// references stay.
+    /// Works on scalars: a combining mark after `<` makes another Swift character of it, but a browser still sees `<`.
+    /// Character references stay.
     private static func escaped(_ text: Substring) -> String {
         var result = ""
         for scalar in text.unicodeScalars {

@@ -4,9 +4,9 @@ struct TagScanner {
         /// A tag's name in lower case, with its slash, and the whole tag. A comment counts as a tag.
         case tag(String, Substring)
         case text(Substring)
-        /// The contents of a `style`, `script` or `title`, up to its end tag.
+        /// The contents of a `style`, `script` or other raw element, up to its end tag.
         case raw(String, Substring)
-        /// The beginning of a comment, tag or such element without an end. A browser would hide everything after it.
+        /// The beginning of a comment, a tag or a raw element without an end. A browser would hide everything after it.
         case open(Substring)
     }
 
@@ -17,7 +17,7 @@ struct TagScanner {
     private var index: String.Index
     /// The element whose contents come next.
     private var element: String?
-    /// What has no end from here on, so that it is searched once.
+    /// The kinds of markup that have no end after the current position, so that each end is searched for only once.
     private var endless: Set<String> = []
 
     init(_ html: String) { (self.html, index) = (html, html.startIndex) }
@@ -96,7 +96,7 @@ struct TagScanner {
             || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(first | 0x20)
     }
 
-    /// The end of a tag or a comment; nil if it has none.
+    /// The end of a tag or a comment; nil if the end is missing.
     private mutating func closing(_ start: String.Index) -> String.Index? {
         let utf8 = html.utf8
         let isComment = utf8[start...].starts(with: "<!--".utf8)

@@ -1,5 +1,5 @@
 extension AddressList {
-    /// One address in its usual form; nil for anything else.
+    /// One address in its usual form; nil if the text is not exactly one.
     static func address(_ scalars: [Unicode.Scalar]) -> String? {
         guard scalars.count <= 2_000 else { return nil }
         var text = withoutBlanks(scalars)[...]
@@ -12,7 +12,7 @@ extension AddressList {
         // A source route (RFC 5321 section 4.1.2) is removed.
         if text.first == "@", let colon = text.firstIndex(of: ":") { text = text[(colon + 1)...] }
         text = withoutEnd(text)
-        // The end of `[mailto:`.
+        // This bracket ends `[mailto:`.
         if text.last == "]", !text.contains("[") { text = text.dropLast() }
         if text.count > 2, text.first == "'" && text.last == "'" || text.first == "[" && text.last == "]" {
             text = text.dropFirst().dropLast()
@@ -21,7 +21,7 @@ extension AddressList {
         return EmailAddress.canonical(local: local, domain: domain)
     }
 
-    /// Decodes a local part that is one encoded word. One with blanks in it stays, because it is a name.
+    /// Decodes a local part that is one encoded word. If the decoded text has blanks, it is a name, and the word stays.
     private static func withoutEncodedWord(_ text: ArraySlice<Unicode.Scalar>) -> ArraySlice<Unicode.Scalar> {
         guard let at = text.firstIndex(of: "@"), text[..<at].starts(with: ["=", "?"]), text[..<at].suffix(2) == ["?", "="] else {
             return text

@@ -1,7 +1,8 @@
 import Foundation
 
-/// Reads From, To and Cc (RFC 5322 section 3.4), as senders write them: groups, comments, semicolons, `mailto:`, brackets in names,
-/// brackets as entities of HTML, and wholly encoded. It reads the lists of programs too, in which nothing is guessed.
+/// Reads From, To and Cc (RFC 5322 section 3.4) as senders really write them: with groups, comments, semicolons, `mailto:`,
+/// brackets in names, brackets as HTML entities, or wholly encoded. It also reads lists that programs wrote. In those it
+/// guesses nothing.
 package struct AddressList {
     /// How many addresses of one header are parsed.
     static let limit = 10_000
@@ -10,7 +11,7 @@ package struct AddressList {
     private(set) var entries: [Entry] = []
     /// Texts that name people but have no readable address, without names beside addresses.
     private(set) var unreadable: [String] = []
-    /// How a text is read: as a field of a message, as one without encoded words, or exactly as a program wrote it.
+    /// How a text is read: as a field of a message, as a field without encoded words, or exactly as a program wrote it.
     private enum Manner {
         case field, decoded, exact
     }
@@ -27,9 +28,9 @@ package struct AddressList {
 
     /// Whether a text that is read exactly has a part in which an address could be lost.
     private var isDoubtful = false
-    /// The name of a group that has no end yet, and how many addresses there were before it.
+    /// The name of a group that has not ended yet, and how many addresses were found before the group.
     private var group: (name: [Unicode.Scalar], start: Int)?
-    /// How much of the text stood before the brackets.
+    /// How much of the text was before the brackets.
     private var phraseCount = 0
 
     private let manner: Manner
@@ -42,7 +43,7 @@ package struct AddressList {
     /// The text outside of angle brackets, and inside of them.
     private var text: [Unicode.Scalar] = []
     private var paths: [[Unicode.Scalar]] = []
-    /// Whether an `@` stands in either.
+    /// Whether the text or the paths have an `@`.
     private var hasAddress = false
     private var comments: [[Unicode.Scalar]] = []
 
@@ -80,7 +81,7 @@ package struct AddressList {
         self.manner = manner
         whole = MailMessage.oneLine(manner == .field ? EncodedWords.text(Array(field.utf8)[...]) : field)
         var scalars = Array(Self.withBrackets(field).unicodeScalars).filter { $0 != "\0" && !AttachmentName.isInvisible($0) }
-        // Signs of East Asian keyboards, where there is no other.
+        // Without a plain `@`, the full-width characters of East Asian keyboards count as `@`.
         if !scalars.contains("@") { scalars = scalars.map { ["\u{FF20}", "\u{FE6B}"].contains($0) ? "@" : $0 } }
         self.scalars = scalars
         while index < scalars.count, entries.count < Self.limit { step() }
@@ -88,14 +89,15 @@ package struct AddressList {
         finish()
     }
 
-    /// The field with angle brackets where a program wrote entities of HTML. No address has a semicolon outside of quotes.
+    /// The field with angle brackets in place of HTML entities. This is safe, because no address has a semicolon outside of
+    /// quotes.
     private static func withBrackets(_ field: String) -> String {
         guard field.utf8.contains(UInt8(ascii: "&")) else { return field }
         let entities = [("&lt;", "<"), ("&gt;", ">"), ("&LT;", "<"), ("&GT;", ">"), ("&#60;", "<"), ("&#62;", ">")]
         return entities.reduce(field) { $0.replacing($1.0, with: $1.1) }
     }
 
-    /// What may stand for a sender without an address; nil for none.
+    /// The text that identifies a sender without an address; nil for none.
     var words: String? {
         let words = bareName ?? whole.prefix(units: EmailAddress.wordsLimit)
         return EmailAddress.isWords(words) ? words : nil
@@ -111,7 +113,7 @@ package struct AddressList {
         case "[": copyLiteral()
         case ":": copyColon()
         case ",", ";": copySeparator()
-        // East Asian commas after an address. In a name they are characters.
+        // East Asian commas separate addresses after an address. Within a name they are characters.
         case "\u{FF0C}" where hasAddress, "\u{3001}" where hasAddress, "\u{FF1B}" where hasAddress:
             index += 1
             finish()
@@ -125,7 +127,7 @@ package struct AddressList {
         index += 1
     }
 
-    /// A group's name, or `mailto:`, comes before a colon. Outside of brackets it does not belong to a route or a literal.
+    /// Handles a colon: it ends a group's name or `mailto:`. Colons of routes and literals are within brackets.
     private mutating func copyColon() {
         index += 1
         if manner == .exact ? hasAddress || group != nil : text.contains("@") { return text.append(":") }
@@ -136,13 +138,13 @@ package struct AddressList {
     private mutating func copySeparator() {
         let separator = scalars[index]
         index += 1
-        // A program's name with a comma belongs to the address behind it.
+        // In a program's list, a name with a comma belongs to the address after it.
         if manner == .exact, separator == ",", !hasAddress, !Self.isBlank(text) { return text.append(",") }
         finish()
         if separator == ";" { group = nil }
     }
 
-    /// A quoted string with its quotes. A single quote is skipped, or is a character of a program's name.
+    /// Copies a quoted string with its quotes. A single quote is skipped; in a program's list it is a character of the name.
     private mutating func copyQuoted() {
         guard hasQuotes else {
             if manner == .exact { text += Self.escaped(scalars[index...index]) }
@@ -160,7 +162,7 @@ package struct AddressList {
         index = end + 1
     }
 
-    /// Whether a quoted string that begins here may be two single quotes, with an address of its own between them.
+    /// Whether the quoted string that begins here may really be two separate quotes with an address between them.
     private func mayEncloseAddress(_ end: Int) -> Bool {
         guard let at = scalars[index...end].firstIndex(of: "@") else { return false }
         let next = end + 1 < scalars.count ? scalars[end + 1] : " "
@@ -183,7 +185,7 @@ package struct AddressList {
         return true
     }
 
-    /// The index after the comment that begins here; nil for a comment without an end, or with a bracket in a path.
+    /// The index after the comment that begins here. Nil if the comment has no end, or contains a bracket within a path.
     private func commentEnd(before limit: Int, isInPath: Bool) -> Int? {
         var end = index
         var depth = 0
@@ -247,7 +249,8 @@ package struct AddressList {
         if !path.isEmpty { paths.append(path) }
     }
 
-    /// A bracket that ends nothing: before it stands an address whose opening bracket is missing. Within a word it is a character.
+    /// Handles a closing bracket without an opening one. If the text before it is an address, the opening bracket is missing.
+    /// Within a word the bracket is a character.
     private mutating func copyLoneBracket() {
         let next = index + 1 < scalars.count ? scalars[index + 1] : " "
         if manner != .exact, next == "," || next == ";" || next.properties.isWhitespace {
@@ -258,7 +261,7 @@ package struct AddressList {
         index += 1
     }
 
-    /// A domain literal; brackets elsewhere are characters of a name.
+    /// Copies a domain literal. Brackets elsewhere are characters of a name.
     private mutating func copyLiteral() {
         guard text.last == "@", let end = scalars[index...].prefix(300).firstIndex(of: "]") else { return copy() }
         text += scalars[index...end]
@@ -295,7 +298,8 @@ package struct AddressList {
         }
     }
 
-    /// Ends an address of a program's list. A part that is no address, and one that has another address, make the list doubtful.
+    /// Ends an address of a program's list. A part that is no address makes the list doubtful, and so does a part with a second
+    /// address.
     private mutating func finishExactly(isEnd: Bool) {
         defer { (text, paths, comments, hasAddress, phraseCount) = ([], [], [], false, 0) }
         let isOpen = isEnd && group != nil
@@ -303,7 +307,7 @@ package struct AddressList {
             if isOpen { isDoubtful = true }
             return
         }
-        // A colon in a name begins no group. What follows it has brackets.
+        // A colon in a name before brackets begins no group.
         let isPhrase = !paths.isEmpty
         let address = Self.trimmed(paths.first ?? text)
         let beside = isPhrase ? Self.trimmed(text) : ""
@@ -324,7 +328,7 @@ package struct AddressList {
         entries.append((address, name.isEmpty || name.lowercased() == address.lowercased() ? nil : name))
     }
 
-    /// Whether a word outside of quotes has an `@` within it. Quotes in a comment are characters.
+    /// Whether a word outside of quotes has an `@` within it. In a comment, quotes are ordinary characters.
     private static func holdsAddress(_ text: [Unicode.Scalar], isComment: Bool = false) -> Bool {
         var isQuoted = false
         var isEscaped = false
@@ -342,7 +346,7 @@ package struct AddressList {
         return false
     }
 
-    /// Characters outside of quoted strings, so that no quote among them begins one.
+    /// Escapes characters from outside of quoted strings, so that a quote among them begins no string.
     private static func escaped(_ text: ArraySlice<Unicode.Scalar>) -> [Unicode.Scalar] {
         text.flatMap { $0 == "\"" || $0 == "\\" ? ["\\", $0] : [$0] }
     }
@@ -356,7 +360,7 @@ package struct AddressList {
     /// The longest name in UTF-16 units.
     private static let nameLimit = 160
 
-    /// Adds an address, with the name in front of its brackets, or in the comment beside it (RFC 5322 section 3.4).
+    /// Adds an address. Its name is before its brackets, or in the comment after it (RFC 5322 section 3.4).
     private mutating func keep(_ address: String) {
         let phrase =
             paths.isEmpty ? comments.first ?? [] : text.contains { !$0.properties.isWhitespace } ? text : comments.first ?? []

@@ -33,7 +33,7 @@ enum AttachmentName {
         return safe.hasSuffix(".eml") ? safe : "\(safe).eml"
     }
 
-    /// The name of a part that has only a Content-ID: the id, by which HTML refers to it, with an ending that fits the type.
+    /// The name of a part that has only a Content-ID: this id with an extension that fits the type.
     static func content(id: String?, type: String) -> String {
         let fallback = fallback(type)
         guard let id, let dot = fallback.lastIndex(of: "."), safe(id, type: type) != fallback else { return fallback }

@@ -2,8 +2,8 @@ import CICU
 
 /// E-mail addresses (RFC 5321 section 4.1.2, RFC 6531) as they occur in mail, also with dots that the standards forbid.
 package enum EmailAddress {
-    /// The longest address in bytes of UTF-8. RFC 5321 section 4.5.3.1 has 64 and 255 for its parts, and recommends accepting
-    /// longer ones.
+    /// The longest address in bytes of UTF-8. RFC 5321 section 4.5.3.1 limits the parts to 64 and 255 bytes, and recommends
+    /// accepting longer ones.
     package static let limit = 320
 
     /// Whether a text is exactly one address, without characters that end a line or a path in SMTP.
@@ -73,10 +73,10 @@ package enum EmailAddress {
         return String(view)
     }
 
-    /// Other dots of domains (RFC 3490 section 3.1).
+    /// Other characters that separate the labels of a domain (RFC 3490 section 3.1).
     private static let dots: Set<Character> = ["\u{3002}", "\u{FF0E}", "\u{FF61}"]
 
-    /// An address without quotes that it does not need, with plain dots in its domain, and without one at the end.
+    /// The usual form of an address: without needless quotes, with plain dots in its domain, and without a dot at the end.
     static func canonical(local: String, domain: String) -> String {
         var domain = String(domain.map { dots.contains($0) ? "." : $0 })
         while domain.hasSuffix(".") { domain.removeLast() }

@@ -4,24 +4,24 @@ struct EncodedWords {
         let charset: String
         let isBase64: Bool
         let payload: ArraySlice<UInt8>
-        /// The word in its original form.
+        /// The bytes of the word as they are in the field.
         let whole: ArraySlice<UInt8>
     }
 
     private let hint: String?
     private var text = ""
-    /// The last words, as long as the next ones may complete a character of theirs.
+    /// The charset and bytes of the last words. They are kept while the next word may complete their last character.
     private var charset: String?
     private var bytes: [UInt8] = []
     private var base64: [UInt8] = []
     /// These words in their original form, if they can't be decoded.
     private var undecoded: [UInt8] = []
 
-    /// What the text of a value lacks.
+    /// What is wrong with the text of a value.
     struct Flaws {
-        /// An unknown charset of words that are not ASCII, so that their text is a guess.
+        /// The label of an unknown charset. Non-ASCII text in it is a guess.
         var unknownCharset: String?
-        /// Whether U+FFFD stands for bytes without a character.
+        /// Whether U+FFFD replaces bytes without a character.
         var isDamaged = false
     }
 
@@ -29,7 +29,7 @@ struct EncodedWords {
 
     private init(hint: String?) { self.hint = hint }
 
-    /// What the text of a value lacks.
+    /// What is wrong with the text of a value.
     static func flaws(of value: ArraySlice<UInt8>, hint: String?) -> Flaws {
         guard value.contains(where: { $0 == UInt8(ascii: "=") || $0 > 0x7F }) else { return Flaws() }
         var words = EncodedWords(hint: hint)
@@ -105,14 +105,14 @@ struct EncodedWords {
     }
 
     private mutating func append(_ word: Word) {
-        // Nothing can be decoded.
+        // The word has nothing that can be decoded.
         if word.isBase64, !word.payload.isEmpty, !TransferEncoding.hasLetters(word.payload) { return append(word.whole) }
         if charset != word.charset { flush() }
         charset = word.charset
         if !word.payload.isEmpty { undecoded += word.whole }
         if word.isBase64 {
             base64 += word.payload
-            // Whole groups are decoded separately, padded or not. A broken group is the beginning of the next word's.
+            // Whole groups are decoded separately, padded or not. A broken group is joined with the beginning of the next word.
             if TransferEncoding.isWhole(base64) { decodeBase64() }
         } else {
             decodeBase64()

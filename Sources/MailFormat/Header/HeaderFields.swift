@@ -14,7 +14,7 @@ struct HeaderFields {
         var (lines, end) = logicalLines(bytes)
         // An invalid line is skipped if a known field follows it. Otherwise the body begins there.
         let last = lines.lastIndex { name(of: $0).map(isOfMail) ?? false }
-        // A line of blanks is skipped too if nothing but fields follows up to the end of the header.
+        // A line of blanks is skipped too if only fields follow up to the end of the header.
         let isEnded = lines.last.map { $0.endIndex < end } ?? false
         let lastText = lines.lastIndex { !$0.trimmed.isEmpty && !(name(of: $0).map(mayFollowBlanks) ?? false) } ?? -1
         for (index, line) in lines.enumerated() {
@@ -23,7 +23,7 @@ struct HeaderFields {
             } else if last.map({ $0 < index }) ?? true {
                 if isEnvelope(line) { continue }
                 let isBlank = line.trimmed.isEmpty
-                // Blanks before the end of the header are not its end.
+                // This line of blanks does not end the header.
                 if isBlank, index == lines.count - 1 || isEnded && lastText < index { continue }
                 end = isBlank ? line.endIndex : line.startIndex
                 break
@@ -32,7 +32,7 @@ struct HeaderFields {
         return (header, bytes[end...])
     }
 
-    /// The lines with their continuations up to the empty one, and the position of the body.
+    /// The lines, each with its continuations, up to the empty line; and the position of the body.
     private static func logicalLines(_ bytes: ArraySlice<UInt8>) -> ([ArraySlice<UInt8>], Int) {
         var lines: [ArraySlice<UInt8>] = []
         var start = bytes.startIndex
@@ -41,7 +41,7 @@ struct HeaderFields {
             let end = bytes.lineEnd(from: start)
             let line = bytes[start..<end]
             if line.isEmptyLine { return (lines, end) }
-            // A line of blanks continues a field if the next line does, and else may be the end of the header.
+            // A line of blanks continues a field if the next line continues it too. Otherwise it may be the end of the header.
             let isContinuation = line.first.map { $0 == 0x20 || $0 == 0x09 } ?? false
             let endsField = isContinuation && line.trimmed.isEmpty && end < limit && bytes[end] != 0x20 && bytes[end] != 0x09
             if isContinuation, !endsField, let last = lines.indices.last {
@@ -74,14 +74,14 @@ struct HeaderFields {
 
     private static func isOfMail(_ name: String) -> Bool { name.hasPrefix("content-") || names.contains(name) }
 
-    /// Whether a field can't be the beginning of a text, by its name.
+    /// Whether the name shows that a line is a field, and not the beginning of a text.
     private static func mayFollowBlanks(_ name: String) -> Bool {
         isOfMail(name) || prefixes.contains { name.hasPrefix($0) }
     }
 
     private static let prefixes = ["x-", "list-", "arc-", "resent-", "authentication-", "received-", "auto-", "dkim-", "thread-"]
 
-    /// `From ` of a mailbox file, also quoted.
+    /// Whether a line is the `From ` line of a mailbox file, also quoted.
     private static func isEnvelope(_ line: ArraySlice<UInt8>) -> Bool {
         line.starts(with: "From ".utf8) || line.starts(with: ">From ".utf8)
     }

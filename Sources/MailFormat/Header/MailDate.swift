@@ -1,6 +1,6 @@
 import Foundation
 
-/// Dates of mail (RFC 5322 section 3.3 and 4.3), and those of ISO 8601, which some programs write.
+/// Parses dates of mail (RFC 5322 sections 3.3 and 4.3) and of ISO 8601, which some programs write.
 enum MailDate {
     /// How many bytes of a field are parsed.
     private static let limit = 300
@@ -12,7 +12,7 @@ enum MailDate {
         return isoDate(text) ?? WrittenDate(text).date
     }
 
-    /// A date such as `2026-11-26T10:00:00Z`; one without a zone is in UTC.
+    /// A date such as `2026-11-26T10:00:00Z`. A date without a zone is in UTC.
     private static func isoDate(_ text: String) -> Date? {
         guard text.drop(while: \.isWhitespace).dropFirst(4).first == "-" else { return nil }
         let pattern = #/\s*(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,]\d+)?)?\s*([Zz]|[+-]\d\d:?\d\d)?\s*/#

@@ -67,7 +67,7 @@ package struct MediaType: Sendable, Equatable {
         return nil
     }
 
-    /// The value of Content-Type, with one parameter on each line. The file name is in another field, so it is left out.
+    /// The value of Content-Type, with one parameter on each line. The file name is omitted, because another field has it.
     var lines: [String] {
         [name]
             + parameters.filter { $0.name != "name" && !$0.name.hasPrefix("name*") }.map { parameter in

@@ -42,7 +42,7 @@ struct ParameterizedValue {
     /// A parameter in its original form.
     func raw(_ name: String) -> [UInt8]? {
         if let plain = plain[name] { return plain }
-        // A boundary may also come in pieces.
+        // Some programs split a boundary into pieces too.
         guard let pieces = pieces[name] else { return nil }
         return pieces.sorted { $0.key < $1.key }.flatMap { Array($0.value.bytes) }
     }
@@ -51,7 +51,7 @@ struct ParameterizedValue {
     func text(_ name: String, hint: String? = nil) -> String? {
         if let pieces = pieces[name], !pieces.isEmpty { return Self.joined(pieces, hint) }
         guard let value = plain[name] else { return nil }
-        // Some programs write the form of `name*=` into `name=`.
+        // Some programs write a value in the form of `name*=` into `name=`.
         if let (charset, rest) = Self.charset(value[...]), rest.contains(UInt8(ascii: "%")) {
             return Charset.decode(Self.unescaped(rest)[...], label: charset, hint: hint)
         }
@@ -120,7 +120,7 @@ struct ParameterizedValue {
 }
 
 extension ParameterizedValue {
-    /// Parses the word and the parameters in order, and each byte once.
+    /// Parses the word and the parameters in order. Each byte is read once.
     private struct Scanner {
         let bytes: ArraySlice<UInt8>
         private var index: Int
@@ -134,7 +134,7 @@ extension ParameterizedValue {
             while index < bytes.endIndex {
                 let byte = bytes[index]
                 if byte == UInt8(ascii: ";") || byte == UInt8(ascii: ",") { break }
-                // `charset=utf-8` without a type before it.
+                // The value is `charset=utf-8` without a type before it.
                 if byte == UInt8(ascii: "=") {
                     index = bytes.startIndex
                     return ""
@@ -142,7 +142,7 @@ extension ParameterizedValue {
                 if byte == UInt8(ascii: "(") || byte.isBlank {
                     let isComment = byte == UInt8(ascii: "(")
                     skipComments()
-                    // `text / plain` continues; `text/plain charset=utf-8` does not.
+                    // A word with blanks around a slash continues, as in `text / plain`. In `text/plain charset=utf-8` it ends.
                     guard let next = peek, isComment || next == UInt8(ascii: "/") || word.last == UInt8(ascii: "/") else { break }
                     continue
                 }
@@ -175,7 +175,7 @@ extension ParameterizedValue {
                     index += 1
                     let text = String(decoding: name.prefix(200), as: UTF8.self).lowercased()
                     let isFileName = text.hasPrefix("name") || text.hasPrefix("filename")
-                    // A file may be called `(1) offer.pdf`.
+                    // The name of a file may begin with a parenthesis, as in `(1) offer.pdf`.
                     if isFileName { skipBlanks() } else { skipComments() }
                     return (text, value(mayHaveBlanks: isFileName))
                 }
@@ -218,7 +218,8 @@ extension ParameterizedValue {
             return value
         }
 
-        /// Whether a value may end before an index: nothing, a sign between parameters, or another parameter follows, or no quote.
+        /// Whether a value may end before an index. It may if nothing follows, or a separator, or another parameter, or no
+        /// further quote.
         private func isEnd(_ index: Int) -> Bool {
             let rest = bytes[index...].prefix(Self.lookahead).drop(while: \.isBlank)
             guard let next = rest.first, !";,(".utf8.contains(next), rest.contains(UInt8(ascii: "\"")) else { return true }
@@ -226,7 +227,7 @@ extension ParameterizedValue {
             return !name.isEmpty && rest.dropFirst(name.count).first == UInt8(ascii: "=")
         }
 
-        /// How many bytes after a quote tell whether it ends a value, and how many quotes a value has at most.
+        /// How many bytes after a quote are read to decide whether it ends a value, and how many quotes a value has at most.
         private static let lookahead = 200
         private static let quoteLimit = 20
 

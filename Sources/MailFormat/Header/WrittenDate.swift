@@ -1,6 +1,7 @@
 import Foundation
 
-/// A date as people and programs write it: day, month by name, year, time and zone, in any order of the words around the time.
+/// A date as people and programs write it: day, name of the month, year, time and zone. The words around the time may have any
+/// order.
 struct WrittenDate {
     private enum Token: Equatable {
         case number(Int, digits: Int)
@@ -16,7 +17,7 @@ struct WrittenDate {
 
     init(_ text: String) { tokens = Self.withoutBlanksAroundColons(Self.tokens(of: text)) }
 
-    /// Blanks may stand around the colons of a time (RFC 5322 section 4.3).
+    /// Removes blanks around the colons of a time (RFC 5322 section 4.3).
     private static func withoutBlanksAroundColons(_ tokens: [Token]) -> [Token] {
         let colon = Token.sign(":")
         return tokens.indices.filter { index in
@@ -25,7 +26,7 @@ struct WrittenDate {
         }.map { tokens[$0] }
     }
 
-    /// Nil for anything that is not a date.
+    /// The date; nil if the text is not a date.
     var date: Date? {
         guard let clock = clock else { return nil }
         var rest = Array(tokens[clock.end...])
@@ -80,7 +81,7 @@ struct WrittenDate {
                 return (hour, minute, 0, begin, begin + 3)
             }
             var end = begin + 5
-            // Parts of a second.
+            // Fractions of a second are skipped.
             if end + 1 < tokens.count, [.sign("."), .sign(",")].contains(tokens[end]), case .number = tokens[end + 1] { end += 2 }
             return (hour, minute, second, begin, end)
         }
@@ -102,7 +103,7 @@ struct WrittenDate {
         }
     }
 
-    /// Takes the zone: `+0100`, `-05:00`, `GMT+2`, or a name. It is seconds east of Greenwich.
+    /// Takes the zone: `+0100`, `-05:00`, `GMT+2`, or a name. Returns it in seconds east of Greenwich.
     private static func takeZone(_ rest: inout [Token]) -> Double {
         for index in rest.indices {
             if case .word(let word) = rest[index], let hours = names[word] {
@@ -124,7 +125,7 @@ struct WrittenDate {
         return 0
     }
 
-    /// A sign after anything else, as in `26-Nov-2026`, begins no zone.
+    /// Whether a sign after a token begins a zone. In `26-Nov-2026` it does not.
     private static func mayPrecedeZone(_ token: Token?) -> Bool {
         switch token {
         case nil, .sign(" "), .word("gmt"), .word("utc"), .word("ut"), .word("z"): true
@@ -132,7 +133,7 @@ struct WrittenDate {
         }
     }
 
-    /// Names of zones that mean one zone, in hours. By RFC 5322 section 4.3 any other name is UTC.
+    /// Names of zones that have only one meaning, in hours. RFC 5322 section 4.3 treats any other name as UTC.
     private static let names: [String: Double] = [
         "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7, "akst": -9, "akdt": -8, "hst": -10,
         "wet": 0, "west": 1, "cet": 1, "cest": 2, "met": 1, "mest": 2, "mez": 1, "mesz": 2, "eet": 2, "eest": 3, "msk": 3,
@@ -141,7 +142,7 @@ struct WrittenDate {
 
     private static let months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
-    /// Names of months in other languages of Europe, as far as they begin in another way than in English.
+    /// Names of months in other European languages, if they begin differently than in English.
     private static let otherMonths = [
         "gen": 1, "ene": 1, "fev": 2, "fév": 2, "mär": 3, "mrt": 3, "avr": 4, "abr": 4, "mai": 5, "mag": 5, "maj": 5, "mei": 5,
         "juin": 6, "giu": 6, "juil": 7, "lug": 7, "aoû": 8, "aou": 8, "ago": 8, "set": 9, "okt": 10, "ott": 10, "out": 10,
@@ -158,9 +159,11 @@ struct WrittenDate {
             ?? otherMonths[String(word.prefix(3))]
     }
 
-    /// The beginning of a day in UTC. The last name of a month counts, because `mar` before it is a Tuesday.
+    /// The beginning of a day in UTC. If several words are names of months, the last one counts, because `mar` before it is a
+    /// Tuesday.
     ///
-    /// - Parameter beforeClock: How many tokens stand before the time. Between day and year, these are the month or unknown.
+    /// - Parameter beforeClock: How many tokens are before the time. Of these, a word between day and year is the month or
+    ///   unknown.
     private static func midnight(_ tokens: [Token], beforeClock: Int) -> Date? {
         var day: Int?
         var month: Int?
@@ -204,7 +207,7 @@ struct WrittenDate {
         return found.month == month && found.day == day ? date : nil
     }
 
-    /// RFC 5322 section 4.3 for years of two and three digits.
+    /// Completes years of two and three digits (RFC 5322 section 4.3).
     private static func year(_ year: (number: Int, digits: Int)) -> Int? {
         switch year.digits {
         case 4: year.number

@@ -5,7 +5,7 @@ struct BodySelection {
         let text: String
         let isHTML: Bool
 
-        /// What it displays.
+        /// What the segment displays.
         var content: HTMLText.Content {
             if isHTML { return HTMLText.content(of: text) }
             return text.unicodeScalars.contains { !$0.properties.isWhitespace && $0 != "\0" } ? .words : .nothing
@@ -26,7 +26,7 @@ struct BodySelection {
     private let hint: String?
     private(set) var segments: [Segment] = []
     private(set) var attachments: [MailMessage.Attachment] = []
-    /// Forwarded messages, whole.
+    /// Forwarded messages, each as a whole.
     private(set) var messages: [[UInt8]] = []
     /// What could not be represented.
     private(set) var notes: [String] = []
@@ -44,7 +44,7 @@ struct BodySelection {
         (self.keepsMessages, hint) = (keepsMessages ?? other.keepsMessages, other.hint)
     }
 
-    /// Whether there is more than forwarded messages.
+    /// Whether the message has more than the messages that it forwards.
     var saysMore: Bool { !attachments.isEmpty || segments.contains { $0.content != .nothing } }
 
     private mutating func visit(_ part: MessagePart, _ place: Place) {
@@ -62,7 +62,8 @@ struct BodySelection {
         }
     }
 
-    /// A report about a message (RFC 6522) does not forward it: the report is what counts.
+    /// Visits a report about a message (RFC 6522). The message in it does not count as forwarded, because the report is what
+    /// matters.
     private mutating func visitReport(_ part: MessagePart) {
         var report = BodySelection(like: self, keepsMessages: false)
         report.visit(part, .independent)
@@ -72,8 +73,9 @@ struct BodySelection {
         notes += report.notes
     }
 
-    /// Of forms of the same, HTML that says something, else a text that does; of several such the last one, which is the richest.
-    /// Attachments of all of them are kept, and so is HTML with pictures alone that yields to a text.
+    /// Chooses one of several forms of the same contents. HTML with words is best, then a text with words. If several are
+    /// equally good, the last one is chosen, because it is the richest. Attachments of all forms are kept. If a text is chosen,
+    /// HTML that has only pictures is kept too.
     private mutating func choose(among children: [MessagePart]) {
         var forms: [(rank: Int, segments: [Segment])] = []
         for child in children {
@@ -86,7 +88,7 @@ struct BodySelection {
             if !form.segments.isEmpty { forms.append((form.rank, form.segments)) }
         }
         guard let best = forms.indices.max(by: { (forms[$0].rank, $0) < (forms[$1].rank, $1) }) else {
-            // No form is for people. Only forms for specialized programs exist.
+            // None of the forms is for people. All are for specialized programs.
             for child in children where Self.twins.contains(child.type.name) { visit(child, .independent) }
             return
         }
@@ -140,7 +142,7 @@ struct BodySelection {
         } else if part.isUnread {
             return
         } else if part.type.main == "multipart", !isAttachment {
-            // It has no delimiters, so the text is in it directly.
+            // The content has no delimiters, so it is the text itself.
             segments.append(Segment(text: text(of: part, content), isHTML: false))
         } else if keepsMessages, Self.isMessage(content, name) {
             messages.append(Array(content))
@@ -158,16 +160,16 @@ struct BodySelection {
         }
     }
 
-    /// The type of a file of which nothing else is known.
+    /// The type of a file whose type is unknown.
     private static let bytes = "application/octet-stream"
 
-    /// Forms of an alternative that contain the same for specialized programs.
+    /// Forms of the same contents for specialized programs.
     private static let twins: Set<String> = ["text/x-amp-html", "text/watch-html"]
 
     /// Parts whose content type says where the content is (RFC 2046 sections 5.2.2 and 5.2.3).
     private static let references: Set<String> = ["message/external-body", "message/partial"]
 
-    /// Texts that are files wherever they stand: for programs to read.
+    /// Subtypes of text that are files at any place, because they are for programs.
     private static let forPrograms: Set<String> = [
         "calendar", "vcard", "x-vcard", "directory", "csv", "comma-separated-values", "tab-separated-values", "xml", "rtf", "css",
         "javascript", "ecmascript", "json", "x-amp-html", "watch-html", "rfc822-headers", "x-patch", "x-diff", "x-python", "x-sh",
@@ -196,14 +198,14 @@ struct BodySelection {
     /// The charset that the header of a part or its document declares.
     private func label(of part: MessagePart, _ content: ArraySlice<UInt8>) -> String? {
         let label = part.type.value.text("charset")
-        // A document says more than a header that says nothing of bytes above 0x7F.
+        // If the header's charset does not apply to bytes above 0x7F, the document's own declaration is used.
         if Self.documents.contains(part.type.sub), label.map({ CharsetLabels.meaning(of: $0) == .undeclared }) ?? true {
             return Self.metaCharset(content) ?? label
         }
         return label
     }
 
-    /// Notes bytes without a character, and an unknown charset. The text is then a guess.
+    /// Notes bytes without a character, and an unknown charset, because the text is then a guess.
     private mutating func noteCharset(of part: MessagePart, _ content: ArraySlice<UInt8>, _ text: String) {
         let label = part.type.value.text("charset").map { MailMessage.oneLine(String($0.prefix(40))) }
         if Charset.isDamaged(text, content) {
@@ -285,7 +287,7 @@ struct BodySelection {
                 said.dropLast().map { $0.text.hasSuffix("\n") ? $0.text : "\($0.text)\r\n" }.joined() + (said.last?.text ?? "")
             return Segment(text: text, isHTML: false)
         }
-        // The first document is the frame. The others are put before and after its contents.
+        // The first HTML document encloses the others. They are put before and after its contents.
         func inner(_ segments: ArraySlice<Segment>) -> String {
             segments.map { "\($0.isHTML ? HTMLText.fragment($0.text) : HTMLText.escaped($0.text))\r\n" }.joined()
         }

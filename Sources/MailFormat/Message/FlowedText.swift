@@ -5,7 +5,7 @@ enum FlowedText {
         let quotes: Int
         var text: Substring
         let isSignature: Bool
-        /// Whether the next line continues it.
+        /// Whether the next line continues this line.
         let isFlowed: Bool
 
         init(_ line: Substring, deletesBlanks: Bool) {
@@ -19,9 +19,9 @@ enum FlowedText {
         }
     }
 
-    /// The paragraphs, each in one line.
+    /// Joins the lines of each paragraph.
     ///
-    /// - Parameter deletesBlanks: Whether the blank at the end of a continued line is not a part of the text (`DelSp=yes`).
+    /// - Parameter deletesBlanks: Whether to remove the blank at the end of a continued line (`DelSp=yes`).
     static func joined(_ text: String, deletesBlanks: Bool) -> String {
         var result = ""
         result.reserveCapacity(text.utf8.count)

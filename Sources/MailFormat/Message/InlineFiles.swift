@@ -1,4 +1,4 @@
-/// Files that stand in a plain text in uuencode, between `begin` and `end`, as old programs attach them.
+/// Files in uuencode within a plain text, between `begin` and `end`, as old programs attach them.
 struct InlineFiles {
     struct File {
         let name: String
@@ -9,7 +9,7 @@ struct InlineFiles {
     private(set) var text: [UInt8] = []
     private(set) var files: [File] = []
 
-    /// - Returns: Nil for a text without a whole file.
+    /// - Returns: Nil for a text without a complete file.
     init?(_ content: ArraySlice<UInt8>) {
         guard Self.mayHaveFiles(content) else { return nil }
         var start = content.startIndex
@@ -47,7 +47,7 @@ struct InlineFiles {
         return Charset.decode(name.trimmed, label: nil)
     }
 
-    /// The file whose lines begin at an index, and the index after its end; nil if a line is not of a file, or the end is missing.
+    /// The file whose lines begin at an index, and the index after its end; nil if a line is invalid, or the end is missing.
     private static func file(_ content: ArraySlice<UInt8>, from first: Int) -> (bytes: [UInt8], end: Int)? {
         var bytes: [UInt8] = []
         var start = first
@@ -62,11 +62,12 @@ struct InlineFiles {
         return nil
     }
 
-    /// The bytes of a line; nil for another line. Blanks at its end may be missing, and one sign more may be a checksum.
+    /// The characters of a line of uuencode; nil for another line. Blanks at its end may be missing, and one more character may
+    /// be a checksum.
     private static func decoded(_ line: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         guard line.allSatisfy({ (0x20...0x60).contains($0) }) else { return nil }
         let letters = (TransferEncoding.uuLength(line) + 2) / 3 * 4
-        // A sign for the length, and one for a checksum.
+        // Beside the data, a line has a character for the length and may have one for a checksum.
         guard line.count <= letters + 2 else { return nil }
         return TransferEncoding.uudecoded(line: line)
     }

@@ -2,7 +2,7 @@ package import Foundation
 
 /// A parsed message (RFC 5322, RFC 2045 to 2049) with what a reader would see, in UTF-8.
 package struct MailMessage: Sendable {
-    /// One line.
+    /// The subject, on one line.
     package var subject = ""
     /// The sender: the first valid address of From, Sender, Reply-To and Return-Path. Without one, the first words in these fields,
     /// such as `MAILER-DAEMON`; empty if there are none.
@@ -23,7 +23,7 @@ package struct MailMessage: Sendable {
     package var body = ""
     package var isHTML = false
     package var attachments: [Attachment] = []
-    /// Messages that were forwarded as attachments, whole.
+    /// Messages that were forwarded as attachments, each as a whole.
     package var messages: [[UInt8]] = []
     /// Whether the message has more than ``messages``: words, attachments, or parts that can't be read.
     package private(set) var saysMore = false
@@ -54,13 +54,13 @@ package struct MailMessage: Sendable {
         package var contentID: String?
     }
 
-    /// How many ids of References are kept: the newest, and those of the conversation's beginning.
+    /// How many ids of References are kept: the newest ones, and the oldest ones, which identify the conversation.
     private static let newestReferences = 80
     private static let oldestReferences = 20
     /// How many addresses of Reply-To are kept.
     private static let replyAddresses = 20
 
-    /// Parses a message. No message is refused: what can't be understood is empty.
+    /// Parses a message. No message is refused: a property that can't be parsed is empty.
     ///
     /// - Parameter keepsMessages: Whether forwarded messages are kept whole, instead of as attachments.
     package init(_ bytes: [UInt8], keepsMessages: Bool = false) {
@@ -89,7 +89,7 @@ package struct MailMessage: Sendable {
         return Attachment(name: "original-header.txt", type: "text/rfc822-headers", bytes: Array(bytes[..<end]))
     }
 
-    /// Lines that end in CR alone, from old programs, end in LF.
+    /// Replaces CR by LF in messages of old programs, whose lines end in CR alone.
     private static func withLineFeeds(_ bytes: [UInt8]) -> [UInt8] {
         bytes.contains(0x0A) ? bytes : bytes.map { $0 == 0x0D ? 0x0A : $0 }
     }
@@ -129,7 +129,7 @@ package struct MailMessage: Sendable {
         importance = Self.importance(of: header)
     }
 
-    /// Notes what the subject does not show.
+    /// Notes what is wrong with the subject's text.
     private mutating func noteFlaws(ofSubject field: ArraySlice<UInt8>?, _ hint: String?) {
         guard let flaws = field.map({ EncodedWords.flaws(of: $0, hint: hint) }) else { return }
         if let label = flaws.unknownCharset {
@@ -142,7 +142,7 @@ package struct MailMessage: Sendable {
         }
     }
 
-    /// Importance by the first of its fields that has a known word (RFC 2156, and what programs use).
+    /// The importance, by the first field that has a known word (RFC 2156, and fields that programs use).
     private static func importance(of header: HeaderFields) -> String {
         for field in ["importance", "x-priority", "x-msmail-priority", "priority"] {
             let text = header.first(field).map { String(decoding: $0.prefix(20), as: UTF8.self).lowercased() } ?? ""
@@ -156,7 +156,7 @@ package struct MailMessage: Sendable {
         return "Normal"
     }
 
-    /// Notes fields that a message has once, and that are there with several values. The first one is used.
+    /// Notes fields that occur several times with different values, although a message has them once. The first value is used.
     private mutating func noteRepeated(_ header: HeaderFields) {
         for (field, name) in [("subject", "Subject"), ("date", "Date"), ("message-id", "Message-ID")] {
             let values = header.all(field).filter { !$0.isEmpty }
@@ -169,13 +169,13 @@ package struct MailMessage: Sendable {
         }
     }
 
-    /// When a message arrived, by its newest trace field, else by its date; nil where neither can be read.
+    /// When a message arrived, by its newest trace field, or else by its Date field; nil if neither can be read.
     package static func arrival(of bytes: [UInt8]) -> Date? {
         let header = HeaderFields.split(withLineFeeds(bytes)[...]).header
         return MailDate.date(header.first("received").flatMap { afterSemicolon($0) }) ?? MailDate.date(header.first("date"))
     }
 
-    /// RFC 5321 section 4.4: the date of a trace field is behind its last semicolon.
+    /// RFC 5321 section 4.4: the date of a trace field is after its last semicolon.
     private static func afterSemicolon(_ field: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         field.lastIndex(of: UInt8(ascii: ";")).map { field[($0 + 1)...] }
     }
@@ -196,7 +196,7 @@ package struct MailMessage: Sendable {
         return (entries.map(\.address), entries.map(\.name))
     }
 
-    /// Notes people whom no field of a record names: others that an answer goes to or that the message is from, and blind copies.
+    /// Notes people that no attribute of the record names: further senders, further addresses for answers, and blind copies.
     private mutating func noteOthers(_ header: HeaderFields, _ hint: String?) {
         let names = ["from": "From", "sender": "Sender", "reply-to": "Reply-To", "bcc": "Bcc"]
         let known = Set(([from] + to + cc).map { $0.lowercased() })
@@ -210,7 +210,7 @@ package struct MailMessage: Sendable {
         }
     }
 
-    /// The first usable address and the name beside it, else the first words where one should be.
+    /// The first usable address and its name; without an address, the first words in a field for senders.
     private static func sender(_ header: HeaderFields, _ hint: String?) -> (address: String, name: String?) {
         var words: String?
         for field in ["from", "sender", "reply-to", "return-path"] {
@@ -248,8 +248,8 @@ package struct MailMessage: Sendable {
         return text.utf8.withContiguousStorageIfAvailable { hasSuspect($0) } ?? hasSuspect(text.utf8)
     }
 
-    /// A text of several lines without other control characters. PostgreSQL's texts can't contain U+0000, nor XML any of them.
-    /// A CR alone ends a line, and CR CR LF ends one line.
+    /// A text of several lines without other control characters. A PostgreSQL text can't contain U+0000, and XML can't contain
+    /// most control characters. A CR alone ends a line, and CR CR LF ends one line.
     private static func clean(_ text: String) -> String {
         guard mayHaveControls(text) else { return text }
         var view = String.UnicodeScalarView()
@@ -268,7 +268,7 @@ package struct MailMessage: Sendable {
             endLines(before: scalar)
             switch scalar {
             case "\n", "\t": view.append(scalar)
-            // Next line, vertical tab, form feed.
+            // These are next line, vertical tab and form feed.
             case "\u{85}", "\u{0B}", "\u{0C}": view.append("\n")
             default: if !scalar.isControl || scalar.value > 0x9F { view.append(scalar) }
             }

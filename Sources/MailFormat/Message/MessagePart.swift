@@ -15,14 +15,14 @@ struct MessagePart {
         TransferEncoding(header.first("content-transfer-encoding")).decode(body, isText: type.main == "text")
     }
 
-    /// Whether it encloses another part within a signature or encryption.
+    /// Whether the part is a signature or an encryption that encloses another part.
     var isEnveloped: Bool { ["application/pkcs7-mime", "application/x-pkcs7-mime"].contains(type.name) }
 
     /// The original file name; nil for none.
     func fileName(hint: String?) -> String? {
         [
             disposition.text("filename", hint: hint), type.value.text("name", hint: hint),
-            // Some programs write `filename` parameters into `name`.
+            // Some programs write the file name into the parameter `name` of Content-Disposition.
             disposition.word == "attachment" ? disposition.text("name", hint: hint) : nil,
         ].lazy.compactMap { $0 }.first { !$0.allSatisfy(\.isWhitespace) }
     }

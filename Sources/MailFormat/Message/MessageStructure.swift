@@ -44,7 +44,7 @@ struct MessageStructure {
         }
     }
 
-    /// The part within a signature that encloses it (RFC 8551 section 3.5.2).
+    /// Adds the part that a signature encloses (RFC 8551 section 3.5.2).
     private mutating func fillSigned(_ part: inout MessagePart, _ depth: Int) {
         guard part.isEnveloped, let content = SignedContent.content(of: part.content) else { return }
         guard depth < Self.depthLimit, parts < Self.partLimit else { return noteLimit() }
@@ -74,7 +74,7 @@ struct MessageStructure {
         if let boundary, content.count != part.body.count, let sections = split(content, boundary, limit) { return sections }
         // The boundary is missing or wrong, so a line that looks like a delimiter is used.
         if let sections = Self.guess(part.body).flatMap({ split(part.body, $0, limit) }) { return sections }
-        // Lines that end in CR alone, after a header with other line ends.
+        // The body's lines may end in CR alone although the header's do not.
         guard part.body.hasLoneReturn else { return nil }
         let body = part.body.withLineFeeds
         return boundary.flatMap { split(body, $0, limit) } ?? Self.guess(body).flatMap { split(body, $0, limit) }
@@ -82,7 +82,7 @@ struct MessageStructure {
 
     /// The sections between the delimiters (RFC 2046 section 5.1.1); nil without a delimiter.
     private mutating func split(_ body: ArraySlice<UInt8>, _ boundary: [UInt8], _ limit: Int) -> [ArraySlice<UInt8>]? {
-        // Blanks at its end are not part of it.
+        // Blanks at the boundary's end are not part of it.
         let delimiter = Array("--".utf8) + boundary[...].trimmed
         var sections: [ArraySlice<UInt8>] = []
         var begin: Int?
@@ -94,7 +94,7 @@ struct MessageStructure {
             let line = body[start..<end]
             start = end
             guard line.starts(with: delimiter) else { continue }
-            // With an empty boundary, `-- ` before a signature is not a delimiter.
+            // With an empty boundary, the line `-- ` before a signature would look like a delimiter.
             if delimiter.count == 2, line.contains(0x20) { continue }
             let rest = line.dropFirst(delimiter.count).trimmed
             let isLast = rest.elementsEqual("--".utf8)
@@ -104,7 +104,7 @@ struct MessageStructure {
             }
             found = true
             if let begin { sections.append(Self.section(body, begin, line.startIndex)) }
-            // A part after the last delimiter, because a nested multipart has the same boundary.
+            // This part is after the last delimiter, because a nested multipart has the same boundary.
             if ended != nil, !isLast { note("Two multiparts have the same boundary: which part is in which is a guess.") }
             begin = isLast ? nil : end
             ended = isLast ? end : nil
@@ -115,7 +115,7 @@ struct MessageStructure {
         return found ? sections : nil
     }
 
-    /// Whether a line is neither blank nor looks like a delimiter.
+    /// Whether a line has words and does not look like a delimiter.
     private static func hasWords(_ body: ArraySlice<UInt8>) -> Bool {
         var start = body.startIndex
         while start < body.endIndex {
@@ -132,12 +132,12 @@ struct MessageStructure {
         preamble.prefix(13).map({ $0 | 0x20 }).elementsEqual("content-type:".utf8.map { $0 | 0x20 })
     }
 
-    /// The end of a line before a delimiter belongs to the delimiter.
+    /// The section without its last line end, which belongs to the delimiter.
     private static func section(_ body: ArraySlice<UInt8>, _ begin: Int, _ delimiter: Int) -> ArraySlice<UInt8> {
         begin < delimiter ? body[begin..<delimiter].chomped : body[begin..<begin]
     }
 
-    /// The first line that looks like a delimiter and has a field of a part after it.
+    /// The boundary of the first line that looks like a delimiter and is followed by a field of a part.
     private static func guess(_ body: ArraySlice<UInt8>) -> [UInt8]? {
         var start = body.startIndex
         var candidate: [UInt8]?

@@ -1,7 +1,7 @@
 package import Foundation
 
-/// Writes a message (RFC 5322, MIME). It is 7-bit clean except for addresses that need UTF-8, has CRLF, and no text can add a
-/// header.
+/// Writes a message (RFC 5322, MIME). Lines end in CRLF. All bytes are 7-bit, except in addresses that need UTF-8. No text can
+/// add a header field.
 package struct MessageWriter {
     /// The longest line in characters (RFC 5322 section 2.1.1), and the longest encoded word (RFC 2047 section 2).
     private static let lineLimit = 76
@@ -16,17 +16,17 @@ package struct MessageWriter {
 
     // MARK: Header
 
-    /// A field with text.
+    /// Adds a field with text.
     package mutating func add(_ name: String, text: String) {
         let words = Self.clean(text).split(separator: " ", omittingEmptySubsequences: false).map(String.init)
         let isPlain = text.utf8.allSatisfy { $0 < 0x7F } && !text.contains("=?") && words.allSatisfy { $0.utf8.count <= 500 }
         add(name, words: isPlain ? words : Self.encodedWords(Self.clean(text)))
     }
 
-    /// A field whose value consists of tokens already, such as ids.
+    /// Adds a field whose value already consists of tokens, such as ids.
     package mutating func add(_ name: String, tokens: [String]) { add(name, words: tokens.map(Self.clean)) }
 
-    /// A field with people. It is left out if there are none.
+    /// Adds a field with people, unless there are none.
     package mutating func add(_ name: String, people: [(name: String, address: String)]) {
         guard !people.isEmpty else { return }
         var words: [String] = []
@@ -38,7 +38,7 @@ package struct MessageWriter {
         add(name, words: words)
     }
 
-    /// The date of sending, in UTC.
+    /// Adds a field with a date, in UTC.
     package mutating func add(_ name: String, date: Date) {
         let parts = Self.utc.dateComponents([.weekday, .day, .month, .year, .hour, .minute, .second], from: date)
         func two(_ number: Int?) -> String { (number ?? 0) < 10 ? "0\(number ?? 0)" : "\(number ?? 0)" }
@@ -112,21 +112,21 @@ package struct MessageWriter {
         bytes += [0x0D, 0x0A]
     }
 
-    /// What the parts of a multipart are to each other.
+    /// How the parts of a multipart are related.
     package enum Multipart: String { case mixed, alternative }
 
-    /// Begins a multipart, as the whole body or as the next part. Write its parts after calls of ``next(_:)``.
+    /// Begins a multipart, as the whole body or as the next part. Call ``next(_:)`` before writing each of its parts.
     package mutating func begin(_ kind: Multipart, _ boundary: String) {
         bytes += Array("Content-Type: multipart/\(kind.rawValue); boundary=\"\(boundary)\"\r\n\r\n".utf8)
     }
 
-    /// The delimiter before a part.
+    /// Writes the delimiter before a part.
     package mutating func next(_ boundary: String) { bytes += Array("--\(boundary)\r\n".utf8) }
 
-    /// The delimiter behind the last part.
+    /// Writes the delimiter after the last part.
     package mutating func end(_ boundary: String) { bytes += Array("--\(boundary)--\r\n".utf8) }
 
-    /// A file as the next part.
+    /// Writes a file as the next part.
     package mutating func add(file: Data, name: String, type: String, contentID: String? = nil) {
         let name = Self.clean(name)
         let isASCII = name.utf8.allSatisfy { $0 < 0x7F } && name.utf8.count <= 60
@@ -142,7 +142,7 @@ package struct MessageWriter {
         bytes += [0x0D, 0x0A]
     }
 
-    /// Whether a text may stand in angle brackets as the id of a part: visible ASCII that fits on a line.
+    /// Whether a text may be a Content-ID in angle brackets: visible ASCII that fits on a line.
     private static func isContentID(_ text: String) -> Bool {
         (1...300).contains(text.utf8.count) && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
     }
@@ -168,7 +168,8 @@ package struct MessageWriter {
         return pieces.enumerated().map { "filename*\($0)*=\($0 == 0 ? "utf-8''" : "")\($1)" }.joined(separator: ";\r\n ")
     }
 
-    /// RFC 2045 section 6.7: lines of at most 76 characters with CRLF, for any line ends of the text.
+    /// Encodes a text as quoted-printable (RFC 2045 section 6.7): lines of at most 76 characters with CRLF, for any line ends
+    /// of the text.
     static func quotedPrintable(_ text: String) -> [UInt8] {
         var result: [UInt8] = []
         var line: [UInt8] = []
@@ -176,7 +177,7 @@ package struct MessageWriter {
         func escaped(_ byte: UInt8) -> [UInt8] { [UInt8(ascii: "="), digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
         func endLine() {
             if let last = line.last, last == 0x20 || last == 0x09 { line = line.dropLast() + escaped(last) }
-            // Mail servers may quote a line that begins so.
+            // Some mail servers put `>` before a line that begins with `From `.
             if line.starts(with: "From ".utf8) { line = escaped(line[0]) + line.dropFirst() }
             result += line
             line.removeAll(keepingCapacity: true)

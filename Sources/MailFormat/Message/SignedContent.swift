@@ -1,14 +1,14 @@
-/// What a signature encloses: the content of CMS `SignedData` (RFC 5652 section 5), in DER or BER.
+/// Extracts the content that a signature encloses: that of CMS `SignedData` (RFC 5652 section 5), in DER or BER.
 enum SignedContent {
     /// An element of ASN.1 (X.690).
     private struct Element {
         let tag: UInt8
         let content: ArraySlice<UInt8>
-        /// The index after it.
+        /// The index after the element.
         let end: Int
     }
 
-    /// How deeply elements without a length are nested at most.
+    /// How deeply elements of indefinite length are nested at most.
     private static let depthLimit = 20
 
     private static let sequence: UInt8 = 0x30
@@ -20,7 +20,7 @@ enum SignedContent {
     private static let signedData: [UInt8] = [0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x02]
     private static let data: [UInt8] = [0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x01]
 
-    /// The enclosed message; nil if it is encrypted, or is anything else.
+    /// The enclosed message; nil if the content is encrypted, or is not signed data.
     static func content(of bytes: ArraySlice<UInt8>) -> [UInt8]? {
         guard let outer = element(bytes), outer.tag == sequence, let type = element(outer.content), type.tag == identifier,
             type.content.elementsEqual(signedData), let wrapped = element(outer.content[type.end...]), wrapped.tag == context,
@@ -47,7 +47,7 @@ enum SignedContent {
         return result
     }
 
-    /// The first element of some bytes; nil if it is not whole.
+    /// The first element of some bytes; nil if the element is incomplete.
     private static func element(_ bytes: ArraySlice<UInt8>, depth: Int = 0) -> Element? {
         guard depth < depthLimit, bytes.count >= 2 else { return nil }
         let tag = bytes[bytes.startIndex]
@@ -65,7 +65,7 @@ enum SignedContent {
         return Element(tag: tag, content: bytes[start..<start + length], end: start + length)
     }
 
-    /// An element without a length: it ends at two zeros.
+    /// Reads an element of indefinite length, which ends with two zero bytes.
     private static func endless(_ tag: UInt8, _ bytes: ArraySlice<UInt8>, _ depth: Int) -> Element? {
         var rest = bytes
         while !rest.starts(with: [0, 0]) {

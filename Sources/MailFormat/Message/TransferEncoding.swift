@@ -6,7 +6,7 @@ enum TransferEncoding {
     case uuencode
 
     init(_ field: ArraySlice<UInt8>?) {
-        // Quotes, comments, parameters and signs are ignored.
+        // Quotes, comments, parameters and punctuation are ignored.
         let word = String(decoding: Self.withoutComments(field?.prefix(Self.fieldLimit) ?? []), as: UTF8.self).lowercased()
             .prefix { $0 != ";" }
         switch String(word.unicodeScalars.filter { ("a"..."z").contains($0) || ("0"..."9").contains($0) }) {
@@ -20,7 +20,8 @@ enum TransferEncoding {
     /// How many bytes of the field are read.
     private static let fieldLimit = 200
 
-    /// A value without its comments, which may be nested (RFC 822 section 3.4.3). One without an end is a comment too.
+    /// A value without its comments, which may be nested (RFC 822 section 3.4.3). A comment without an end reaches to the end
+    /// of the value.
     private static func withoutComments(_ field: ArraySlice<UInt8>) -> [UInt8] {
         var depth = 0
         var isEscaped = false
@@ -61,7 +62,7 @@ enum TransferEncoding {
         return values
     }()
 
-    /// The same with `-` and `_` for the last two letters (RFC 4648 section 5), as some programs write it.
+    /// The values of the alphabet with `-` and `_` as the last two letters (RFC 4648 section 5), which some programs use.
     private static let urlValues: [UInt8] = {
         var values = base64Values
         values[Int(UInt8(ascii: "-"))] = 62
@@ -69,7 +70,7 @@ enum TransferEncoding {
         return values
     }()
 
-    /// Whether anything in it is Base64.
+    /// Whether the bytes have any letter of Base64.
     static func hasLetters(_ bytes: ArraySlice<UInt8>) -> Bool { bytes.contains { urlValues[Int($0)] != 0xFF } }
 
     /// The alphabet of a line: `-` and `_` are letters if the line has only letters, and is not a ruler or a delimiter.
@@ -145,7 +146,7 @@ enum TransferEncoding {
         }
     }
 
-    /// Whether a line can only be Base64: complete groups, and padded or long.
+    /// Whether a line can only be Base64: its groups are complete, and it is padded or long.
     private static func isBase64(_ line: ArraySlice<UInt8>) -> Bool {
         line.count % 4 == 0 && (line.last == UInt8(ascii: "=") || line.count >= longLine)
             && line.allSatisfy { urlValues[Int($0)] != 0xFF || $0 == UInt8(ascii: "=") }
@@ -203,7 +204,7 @@ enum TransferEncoding {
         return (high << 4 | low, index + 3)
     }
 
-    /// The position after `=` and the end of its line, which blanks may precede.
+    /// The position after a soft line break: `=`, blanks if there are any, and the end of the line.
     private static func softBreak(_ bytes: ArraySlice<UInt8>, _ index: Int) -> Int? {
         var next = index + 1
         while next < bytes.endIndex, next - index < 1_000, bytes[next] == 0x20 || bytes[next] == 0x09 || bytes[next] == 0x0D {
@@ -213,7 +214,7 @@ enum TransferEncoding {
         return bytes[next] == 0x0A ? next + 1 : nil
     }
 
-    /// The `Q` encoding of RFC 2047.
+    /// Decodes the `Q` encoding of RFC 2047.
     static func q(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
         var result: [UInt8] = []
         var index = bytes.startIndex

@@ -44,7 +44,8 @@ extension IMAPSession {
         try connection.send("\(idleTag) STATUS INBOX (UIDVALIDITY UIDNEXT)")
     }
 
-    /// Handles a line of the response to ``beginStatus()``. Other numbers than those of the open inbox tell of messages.
+    /// Handles a line of the response to ``beginStatus()``. Numbers that differ from the open inbox's mean that there are new
+    /// messages.
     ///
     /// - Returns: Whether the line ends the command.
     /// - Throws: ``MailError/goodbye(_:)``.

@@ -3,8 +3,8 @@ import Foundation
 
 /// A connection on which a mail server notifies of new messages of one mailbox (RFC 2177).
 ///
-/// `IDLE` is issued again at intervals, because servers end a connection that is silent for half an hour. This also detects dead
-/// connections. Between two of them the server is asked for its newest message, because some servers announce none.
+/// `IDLE` is issued again at intervals, because servers end a connection that is silent for half an hour. This also detects
+/// dead connections. Before each new `IDLE`, `STATUS` asks for the next UID, because some servers announce no messages.
 final class IdleConnection: @unchecked Sendable {
     // Sendable: one thread at a time uses it: a worker, or the thread of IdleConnections under its lock.
     let mailbox: String
@@ -24,7 +24,7 @@ final class IdleConnection: @unchecked Sendable {
         case idling
         /// `DONE` was sent, and its confirmation has not arrived.
         case ending
-        /// The server was asked for its newest message, and has not answered.
+        /// `STATUS` was sent, and the server has not answered.
         case checking
         /// `IDLE` was sent again, and the server is not ready yet.
         case starting

@@ -28,7 +28,7 @@ final class IdleConnections: Sendable {
 
     /// A server that ends a connection sooner than this is polled instead.
     private static let shortLife = Duration.seconds(60)
-    /// Seconds for which such a mailbox is polled.
+    /// Seconds for which a mailbox with such a server is polled.
     private static let unfitSeconds = 1_800.0
     /// Milliseconds between two checks whether `IDLE` has to be issued again.
     private static let lookInterval: Int32 = 5_000
@@ -59,13 +59,13 @@ final class IdleConnections: Sendable {
 
     func holds(_ mailbox: String) -> Bool { state.withLock { $0.connections[mailbox] != nil } }
 
-    /// A tag that is equal for equal passwords. It is useless outside of this process.
+    /// A tag that is equal for equal passwords. It is useless outside of this process, because its key is random.
     func tag(of password: String?) -> [UInt8] {
         Array(HMAC<SHA256>.authenticationCode(for: Data((password ?? "").utf8), using: tagKey))
     }
 
-    /// Handles a refused sign-in. If the same password signed in before, the server limits the connections of a user. Then half of
-    /// the waiting ones are ended.
+    /// Handles a refused sign-in. If the same password signed in before, the server limits the connections of a user. Then half
+    /// of this user's waiting connections are ended.
     ///
     /// - Returns: Whether any connection with that password was waiting.
     func signInWasRefused(_ user: String, _ password: String?, at server: String) -> Bool {
@@ -82,7 +82,7 @@ final class IdleConnections: Sendable {
         return !excess.isEmpty
     }
 
-    /// Whether another connection may wait.
+    /// Whether one more connection of this user may wait.
     func hasRoom(for mailbox: String, user: String, at server: String) -> Bool {
         state.withLock { state in
             state.unfit = state.unfit.filter { $0.value > Date() }

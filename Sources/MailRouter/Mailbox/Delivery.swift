@@ -12,7 +12,7 @@ final class Delivery {
         let fate: Fate
     }
 
-    /// Where a message is now. If an e-mail contains several messages, the last of these cases counts.
+    /// Where a message is now. If a message contains several e-mails, the last of their cases in this list counts.
     enum Fate: Int {
         /// A record holds all of it, so it may be deleted from the server.
         case recorded
@@ -27,7 +27,7 @@ final class Delivery {
         /// The message's name in an alert, such as its UID.
         let name: String
         let content: IncomingDelivery.Email
-        /// What is lost because the record can't hold it; nil for nothing.
+        /// The part of the message that the record can't hold; nil if there is none.
         let loss: String?
         /// Whether attachments are left out.
         let isIncomplete: Bool
@@ -59,14 +59,15 @@ final class Delivery {
 
     /// Parses a message, and sends the gathered messages when they fill a request.
     ///
-    /// - Parameter arrivedOn: When it was delivered, if the server says so: its date where it has none of its own.
+    /// - Parameter arrivedOn: When the message was delivered, if the server says so. It replaces a missing Date header.
     /// - Throws: ``ServiceError``.
     func enqueue(_ source: UInt32, _ bytes: [UInt8], named name: String, arrivedOn: Date? = nil) throws {
         counts.fetched += 1
         let message = MailMessage(bytes, keepsMessages: turn.mailbox.isForward)
         // Messages of a forward mailbox contain the messages to process as attachments.
         let wrapped = turn.mailbox.isForward ? message.messages : []
-        // What its own author wrote or attached is in none of them.
+        // The forwarding author's own text and attachments are in none of these messages, so the outer message stays on the
+        // server.
         if !wrapped.isEmpty, message.saysMore { fates[source] = .left }
         for (bytes, message) in wrapped.isEmpty ? [(bytes, message)] : wrapped.map({ ($0, MailMessage($0)) }) {
             let email = IncomingParameters(message, bytes, arrivedOn: arrivedOn, attachmentLimit: turn.mailbox.attachmentLimit)
@@ -99,7 +100,8 @@ final class Delivery {
     /// Notes that there are more messages than the turn has time for.
     func leaveRest() { counts.isUnfinished = true }
 
-    /// Whether the turn ends soon, because one report takes a limited number of alerts. Half of them are for what is under way.
+    /// Whether the turn ends soon, because a report holds a limited number of alerts. The other half is kept for requests under
+    /// way.
     var isFullOfAlerts: Bool { counts.problems.count >= MailboxReport.alertLimit / 2 }
 
     /// Counts a message that could not be fetched.
@@ -155,8 +157,8 @@ final class Delivery {
         fates.merge(outcome.fates) { $0.rawValue > $1.rawValue ? $0 : $1 }
     }
 
-    /// The statuses with which the service refuses the contents of a request. Any other refusal is not about a message: none is
-    /// passed over because of it.
+    /// The statuses with which the service refuses the contents of a request. Any other refusal is not about a message, so no
+    /// message is skipped because of it.
     private static let refusalsOfContent = [400, 413]
 
     /// Sends messages to the service. A message that the service rejects is skipped, so that it does not hold up the others.
@@ -204,7 +206,7 @@ final class Delivery {
         return outcome
     }
 
-    /// An alert that names a message. So it does not replace the alert of another message.
+    /// An alert that names a message, so that it does not replace the alert of another message.
     private static func undeliverable(_ email: Email, _ turn: MailboxTurn, _ reason: String) -> MailboxProblem {
         let place =
             turn.mailbox.undeliverableFolder.map { "It is moved to the folder \($0) where the server has folders and lets it." }
@@ -239,7 +241,7 @@ extension IncomingDelivery.Verdict {
 
     fileprivate var hasRecord: Bool { shouldDeliver || [Self.duplicate, Self.ownMessage].contains(reasonCode) }
 
-    /// Why it can't become a record; nil if it is one, or a filter refuses it.
+    /// Why the e-mail can't become a record; nil if it is a record, or a filter refuses it.
     fileprivate var failure: String? {
         switch (shouldDeliver, reasonCode) {
         case (false, Self.badSender): "nothing in it says who sent it"

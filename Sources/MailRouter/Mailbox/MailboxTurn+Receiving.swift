@@ -40,7 +40,8 @@ extension MailboxTurn {
         }
     }
 
-    /// Sends notes about single messages to the service. This comes before the report that moves the router's position past them.
+    /// Sends notes about single messages to the service. They are sent before the report that moves the router's position past
+    /// these messages.
     private func tell(_ notes: MessageNotes) throws {
         guard !notes.isEmpty else { return }
         for request in notes.requests(mailbox, host) { try persistently { try client.note(request) } }
@@ -69,10 +70,10 @@ extension MailboxTurn {
             session.close()
             return nil
         }
-        // The server numbered its messages anew. All are inspected again, and those that are records are not duplicated.
+        // The server numbered its messages anew. All are inspected again. Messages that are records already are not duplicated.
         if state.validity != folder.validity { state = State(validity: folder.validity, uid: 0) }
         restart(&state, in: folder, access, delivery)
-        // The highest UID that there can be has no next one.
+        // The highest possible UID has no successor.
         let (first, isLast) = (state.uid ?? 0).addingReportingOverflow(1)
         let isNew = !isLast && (folder.next == 0 || first < folder.next)
         let found = isNew ? try session.list(from: first, next: folder.next, limit: configuration.turnLimit) : []
@@ -85,10 +86,10 @@ extension MailboxTurn {
         return fetcher.withSession { access.wait(on: &$0, isComplete: isComplete) }
     }
 
-    /// Looks at all messages again if the server is about to give UIDs that the router is past already, as one that was restored from
-    /// a backup does: without that the new messages would be passed over.
+    /// Inspects all messages again if the server is about to assign UIDs that the router has passed already. A server that was
+    /// restored from a backup does that. Without this check its new messages would be skipped.
     private func restart(_ state: inout State, in folder: IMAPSession.Folder, _ access: IncomingAccess, _ delivery: Delivery) {
-        // A server may say of the highest UID that there can be that it is the next one too.
+        // A server that has used the highest possible UID may still name it as the next one.
         guard let uid = state.uid, folder.next != 0, folder.next <= uid, folder.next != .max else { return }
         delivery.note(
             .init(
@@ -99,7 +100,7 @@ extension MailboxTurn {
         state.uid = 0
     }
 
-    /// An alert that connections ended, and nothing more: the turn went on in another one.
+    /// Adds an alert that a connection ended. The turn continued on another connection, so this is no failure.
     private func noteLoss(_ error: (any Error)?, _ access: IncomingAccess, _ delivery: Delivery) {
         guard let error else { return }
         delivery.note(MailboxProblem(error, server: access.server, what: "the mailbox \(mailbox.address)"))

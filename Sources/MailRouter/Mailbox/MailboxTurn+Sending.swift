@@ -5,7 +5,7 @@ import RouterProtocol
 
 // Sending pending e-mails.
 extension MailboxTurn {
-    /// How many connections may end while e-mails are sent before it counts as a failure of the server.
+    /// How many connections may end while e-mails are sent before the server counts as failed.
     private static let lossLimit = 5
     /// How many e-mails are taken at a time.
     private static let takenLimit = 50
@@ -44,8 +44,8 @@ extension MailboxTurn {
                     return true
                 } catch let error where error is CurlError || error is MailError || error is MailboxProblem {
                     let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
-                    // If the server disconnects once, only that e-mail fails; if it does so repeatedly, the server fails. An e-mail
-                    // that was being handed over is reported already.
+                    // If the server disconnects once, only that e-mail fails; if it does so repeatedly, the server fails. An
+                    // e-mail that was being handed over has been reported already.
                     if !(error is MailboxProblem) { progress.note(emails[index], .temporary, problem.text, problem.code) }
                     losses += 1
                     do {

@@ -1,10 +1,10 @@
 import Logging
 import RouterProtocol
 
-// What a turn does on the server with messages that the service has answered for.
+// Moves and deletes messages on the mail server once the service has responded for them.
 extension MailboxTurn {
-    /// Moves what can't become a record, and deletes what is one. What the server refuses to move or to delete stays in the inbox and
-    /// holds up no other message.
+    /// Moves messages that can't become records, and deletes messages that are records. A message that the server refuses to
+    /// move or to delete stays in the inbox and holds up no other message.
     func settle(
         _ settled: [Delivery.Acknowledged], _ fetcher: inout IMAPFetcher, _ delivery: Delivery, _ unfinished: inout Set<UInt32>
     ) throws {
@@ -49,11 +49,11 @@ extension MailboxTurn {
             words, isPermanent: true)
     }
 
-    /// Messages that one alert names: a request has fewer.
+    /// How many messages one alert names at most.
     private static let namesLimit = 100
 
-    /// The alerts of a turn as one report takes them. More than it takes come from messages that carry many others: the last alert then
-    /// says which the others are about.
+    /// The alerts of a turn, cut to the limit of one report. Messages that contain many others can cause more alerts. Then the
+    /// last alert names the messages that the omitted alerts are about.
     static func alerts(_ problems: [MailboxProblem]) -> [MailboxReport.Problem] {
         guard problems.count > MailboxReport.alertLimit else { return problems.map(\.told) }
         let rest = problems[(MailboxReport.alertLimit - 1)...]

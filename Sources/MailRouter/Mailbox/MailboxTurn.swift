@@ -90,7 +90,7 @@ struct MailboxTurn {
         }
         if mailbox.sends || mailbox.tests && mailbox.usesOutgoing ?? true {
             do {
-                // Without a sign-in nothing is known of the server.
+                // If the turn did not sign in, it learned nothing about the server.
                 if try send(&counts) { report.outgoingIsWell = true }
             } catch let error as MailboxProblem {
                 problem = problem ?? error
@@ -135,7 +135,7 @@ struct MailboxTurn {
         logger.log(level: problem == nil ? .info : .warning, "mailbox processed", metadata: metadata)
     }
 
-    /// Whether the turn has processed enough messages and other mailboxes are waiting.
+    /// Whether the turn ends after this many messages, because it has reached both numbers of ``RouterConfiguration/fairTurn``.
     func isLong(after messages: Int) -> Bool {
         messages >= RouterConfiguration.fairTurn.messages
             && ContinuousClock.now - start > .seconds(RouterConfiguration.fairTurn.seconds)
@@ -176,9 +176,9 @@ struct MailboxTurn {
                 case .profileNotAssociated, .sslRequired, .notImplemented: AlertCode.noCredential
                 default: AlertCode.unreachable
                 }
-            // Only settings of the mailbox and its profile disable it. Other refusals end without a change to it: a missing
-            // organization key, an authorization server, settings that an administrator has to check, a suspended organization,
-            // a deployment that does not allow connections without TLS.
+            // Only settings of the mailbox and its profile disable it. Other refusals end the turn and change nothing: the key
+            // is missing, the organization is suspended, or the deployment does not allow connections without TLS. An
+            // authorization server may have failed, or an administrator has to check settings.
             let needsChange = [AlertCode.notApproved, AlertCode.noCredential].contains(kind) && known != .sslRequired
             throw MailboxProblem(kind, message, code, isPermanent: needsChange)
         }

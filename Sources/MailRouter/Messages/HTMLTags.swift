@@ -17,7 +17,7 @@ enum HTMLTags {
         return false
     }
 
-    /// Whether bytes behind a `<` complete a tag.
+    /// Whether the bytes after a `<` complete a tag.
     private static func isTag(_ bytes: ArraySlice<UInt8>) -> Bool {
         let inside = bytes.first == UInt8(ascii: "/") ? bytes.dropFirst() : bytes
         let name = inside.prefix { byte in (0x61...0x7A).contains(byte | 0x20) || (0x30...0x39).contains(byte) }

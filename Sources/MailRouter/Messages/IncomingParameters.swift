@@ -19,8 +19,8 @@ struct IncomingParameters {
     private var hasMessage = false
 
     /// - Parameters:
-    ///   - bytes: The message's own.
-    ///   - arrivedOn: When it was delivered, as the server has it.
+    ///   - bytes: The original message.
+    ///   - arrivedOn: When the message was delivered, according to the mail server.
     ///   - attachmentLimit: Bytes of an attachment that the organization keeps.
     init(_ message: MailMessage, _ bytes: [UInt8], arrivedOn: Date?, attachmentLimit: Int) {
         var message = message
@@ -47,8 +47,8 @@ struct IncomingParameters {
         keep(message.attachments, attachmentLimit)
     }
 
-    /// Cuts what exceeds a record's limits, and adds a note for each cut. Pictures inside of a text that is too large become
-    /// attachments.
+    /// Cuts what exceeds a record's limits, and adds a note for each cut. If the text is too large, pictures inside of it
+    /// become attachments.
     ///
     /// - Returns: The body, and whether it lacks something.
     private static func cut(_ message: inout MailMessage, _ attachmentLimit: Int) -> (body: String, isCut: Bool) {

@@ -9,7 +9,7 @@ struct MessageComposer {
     /// How many ids References has at most: as many as are read from incoming messages.
     private static let referencesLimit = 100
 
-    /// The message's bytes; nil where an attachment can't be decoded, which would leave as an empty file.
+    /// The message's bytes; nil if an attachment can't be decoded, because it would be sent as an empty file.
     func bytes() -> [UInt8]? {
         var writer = MessageWriter()
         let sender = email.from.first.map { ($0.name, $0.address) } ?? ("", "")

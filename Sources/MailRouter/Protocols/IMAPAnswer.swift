@@ -97,7 +97,7 @@ struct IMAPAnswer {
                     index += 1
                     break
                 }
-                // If the server does not close a list, the list has what was read.
+                // If the server does not close a list, the values read so far are the list.
                 guard let value = value(depth + 1) else { break }
                 values.append(value)
             }

@@ -3,7 +3,7 @@ import Foundation
 
 /// Fetches messages. If the server refuses one, returns nothing for it, or disconnects at it, only that message is not fetched.
 struct IMAPFetcher {
-    /// How many connections may end during a fetch before it counts as a failure of the server.
+    /// How many connections may end during a fetch before the server counts as failed.
     private static let lossLimit = 5
 
     private(set) var session: IMAPSession
@@ -31,7 +31,7 @@ struct IMAPFetcher {
     /// Runs commands on the open session.
     mutating func withSession<Result>(_ body: (inout IMAPSession) throws -> Result) rethrows -> Result { try body(&session) }
 
-    /// Fetches messages and passes each one on. Then fetches those one by one that the server did not return.
+    /// Fetches messages and passes each one on. Then fetches one by one the messages that the server did not return.
     ///
     /// - Returns: The messages that exist and could not be fetched.
     /// - Throws: The errors of `take`, and errors of a server that fails altogether.

@@ -77,7 +77,8 @@ struct IMAPSession {
         return Array(found.values.sorted { $0.uid < $1.uid }.prefix(limit))
     }
 
-    /// The messages with these UIDs, each given as it comes, with when it arrived; the server may leave some away.
+    /// Fetches the messages with these UIDs, and passes each one to `body` as it arrives, with its time of delivery. The server
+    /// may omit some.
     ///
     /// - Throws: ``MailError/refused(_:)`` when the server refuses; ``MailError/goodbye(_:)`` when it ends the session.
     mutating func fetch(_ uids: [UInt32], _ body: (UInt32, [UInt8], Date?) throws -> Void) throws {
@@ -169,7 +170,7 @@ struct IMAPSession {
         }
     }
 
-    /// A server's response text for people.
+    /// A server's response text, shortened and on one line, for people.
     private static func words(_ bytes: ArraySlice<UInt8>, _ limit: Int) -> String {
         MailMessage.oneLine(String(decoding: bytes.prefix(limit), as: UTF8.self))
     }

@@ -5,10 +5,10 @@ import Logging
 import MailFormat
 import RouterProtocol
 
-/// Fetches new messages of a POP3 mailbox. The beginning of the list may be known as a whole; other inspected messages are known to
-/// the service by their unique ids.
+/// Fetches new messages of a POP3 mailbox. The turn's state marks a beginning of the server's list as inspected. The service
+/// stores the unique ids of other inspected messages.
 struct POP3Receiver {
-    /// How many connections may end during a fetch before it counts as a failure of the server.
+    /// How many connections may end during a fetch before the server counts as failed.
     private static let lossLimit = 5
 
     private let turn: MailboxTurn
@@ -42,7 +42,7 @@ struct POP3Receiver {
         try learn(state)
         let new = there.indices.filter { !isKnown[$0] }.prefix(turn.configuration.turnLimit)
         let again = due.isEmpty ? [] : there.indices.filter { isKnown[$0] && isDue(there[$0]) }
-        // Messages that are due and no longer exist are settled.
+        // Messages that are due for another attempt but no longer exist are settled.
         if !due.isEmpty { notes.settled += due.subtracting(there.map(\.id)).subtracting(there.map(\.uidl)) }
         for position in new + again where !turn.isStopped() {
             guard !turn.isLong(after: delivery.counts.inspected), !delivery.isFullOfAlerts else {
@@ -67,7 +67,7 @@ struct POP3Receiver {
                 delivery.passTooLarge(UInt32(position), message.size, "UIDL \(message.uidl)")
             } else {
                 let bytes = try session.fetch(message.number)
-                // The server says nothing of when it arrived.
+                // POP3 gives no time of delivery, so the message's own headers have to.
                 if let after = turn.receivedAfter, let date = MailMessage.arrival(of: bytes), date < after {
                     delivery.skip(UInt32(position))
                 } else {
@@ -161,7 +161,7 @@ struct POP3Receiver {
         var seen = listed.isEmpty ? [] : Set(there.filter { listed.contains($0.uidl) }.map(\.id))
         notes.seen += seen
         var total = 0
-        // Each message has two names, of which one request takes only so many.
+        // Each message has two names, so a request covers half as many messages as it may have names.
         let limit = MailboxNotes.limit / 2
         for start in stride(from: first, to: ids.count, by: limit) {
             let end = min(start + limit, ids.count)

@@ -55,7 +55,7 @@ final class SMTPSession {
     /// - Parameters:
     ///   - onReady: Called when the server is ready for the message. If it throws, nothing is sent.
     ///   - onWait: Called repeatedly while the server's final response is pending.
-    /// - Throws: What the server said before it ended the session, if it did.
+    /// - Throws: The server's text before it ended the session, if it sent one.
     func send(
         _ message: [UInt8], from sender: String, to recipients: [String], onReady: () throws -> Void, onWait: () -> Void
     ) throws -> Answer {
@@ -93,8 +93,8 @@ final class SMTPSession {
         return try send(message, command, addresses, by: first.accepted, onReady: onReady, onWait: onWait)
     }
 
-    /// Sends a message in several transactions, because the server limits the recipients of one. First it asks the server for all
-    /// recipients.
+    /// Sends a message in several transactions, because the server limits the recipients of one. First it asks the server to
+    /// accept all recipients, so that no recipient gets the message if another one is refused.
     private func send(
         _ message: [UInt8], _ command: String, _ addresses: [String], by size: Int, onReady: () throws -> Void, onWait: () -> Void
     ) throws -> Answer {
@@ -145,8 +145,8 @@ final class SMTPSession {
 
     /// Begins a transaction.
     ///
-    /// - Returns: The number of accepted recipients, which is smaller if the server limits it. If a recipient was refused: the
-    ///   reason, and there is no transaction.
+    /// - Returns: The number of accepted recipients, which is smaller than requested if the server limits it. If the server
+    ///   refused a recipient, the reason; then no transaction is open.
     private func offer(_ command: String, _ addresses: [String]) throws -> (accepted: Int, refusal: Answer?) {
         let commands = [command] + addresses.map { "RCPT TO:<\($0)>" }
         var refusals: [(isPermanent: Bool, text: String)] = []
@@ -232,7 +232,7 @@ final class SMTPSession {
         var text: String { "\(code) \(lines.joined(separator: " "))" }
     }
 
-    /// Reads a reply, and remembers one after which the server ends the session.
+    /// Reads a reply, and keeps a reply after which the server ends the session.
     private func reply() throws -> Reply {
         let reply = try Self.reply(connection)
         farewell = reply.code == Self.farewellCode ? reply.text : nil

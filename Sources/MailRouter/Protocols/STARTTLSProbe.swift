@@ -20,8 +20,8 @@ enum STARTTLSProbe {
         return isGiven
     }
 
-    /// Corrects a result after a connection failed. If the server answered TLS with something else, it greets late before TLS.
-    /// Otherwise its result is forgotten.
+    /// Corrects a result after a connection failed. If the server answered TLS with something else, it sends its greeting
+    /// before TLS, but late. Otherwise its result is forgotten.
     static func correct(_ host: String, _ port: Int, answersTLS: Bool) {
         seen.withLock { $0["\(host):\(port)"] = answersTLS ? nil : (true, Date()) }
     }

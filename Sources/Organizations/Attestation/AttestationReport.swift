@@ -7,22 +7,22 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// The findings of `org attach` about a registered organization, and its changes.
+/// What `org attach` finds in a registered organization, and what it changes.
 package struct AttestationReport: Sendable {
     /// The differences from the attested state, in the order of the checks; empty if there are none.
     package let differences: [String]
-    /// Rows that grant nothing, neither before nor after.
+    /// Rows that grant nothing, neither before `org attach` nor after it.
     package let notHonoured: [String]
-    /// Rows that grant access afterwards.
+    /// Rows that grant access after `org attach`.
     package let authentic: [String]
     package let keyVersion: Int
     package let events: Int
-    /// Whether the list of attested rows verifies. Without it, what was revoked can't be told from what was not.
+    /// Whether the list of attested rows verifies. Without a valid list, revoked rows can't be told from others.
     package let isListed: Bool
-    /// How the audit differs from what was sealed; nil if it does not. Then it is sealed anew.
+    /// How the audit differs from its sealed state; nil if it does not. If it differs, its present entries are sealed anew.
     let auditDifference: String?
 
-    /// Whether another report grants the same.
+    /// Whether another report grants the same access.
     func grantsSame(as other: AttestationReport) -> Bool {
         (keyVersion, isListed, authentic, notHonoured) == (other.keyVersion, other.isListed, other.authentic, other.notHonoured)
     }

@@ -8,8 +8,9 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// Attests the organizations of a deployment that is older than the attested state, in the transaction of the migration that
-/// introduces it. Rows are accepted if their earlier tags are valid, and the chain of events if it ends at its stored end.
+/// Attests the organizations of a deployment from before the attested state existed. It runs in the transaction of the
+/// migration that introduces that state. Rows are accepted if their earlier tags are valid, and the chain of events if it ends
+/// at its stored end.
 package struct AttestationUpgrade: Sendable {
     private let registry: OrganizationRegistry
 
@@ -131,7 +132,8 @@ package struct AttestationUpgrade: Sendable {
         return leftOut
     }
 
-    /// The problem with the end of the chain of events, as it was stored before the attested state existed.
+    /// The problem with the end of the chain of events, compared with the end that was stored before the attested state
+    /// existed.
     private func chainProblem(of organization: Organization, on connection: isolated PostgresConnection) throws -> String? {
         let events = organization.qualified("security_event")
         let row = try connection.query(

@@ -20,17 +20,18 @@ package struct GrantRow: Sendable {
     let formerTag: (label: String, fields: [[UInt8]])?
     /// The role of a client or a person, or the dates of a secret, for people.
     var detail: String?
-    /// The row's grant once it is disabled at a moment; nil for rows that can't be disabled.
+    /// Returns the row's grant after it is disabled at a moment; nil for rows that can't be disabled.
     var disabled: (@Sendable (PostgresMoment) -> Grant)?
-    /// The person whom the row is of, and the row's grant for that person's row; nil for other rows.
+    /// For a row that belongs to a person: the person's own row, and a function that returns this row's grant for a changed
+    /// one. Nil for other rows.
     var person: (row: ConsoleUsers.Row, grant: @Sendable (ConsoleUsers.Row) -> Grant)?
-    /// The provider whose row it is; nil for other rows.
+    /// The OpenID provider, if the row is a provider's; nil for other rows.
     var issuer: TrustedIssuers.Entry?
 
     /// ``title`` with ``detail``.
     var fullTitle: String { detail.map { "\(title) (\($0))" } ?? title }
 
-    /// Disables the row, which is a client's or a person's.
+    /// Disables the row of a client or a person.
     ///
     /// - Parameter tag: The tag of ``disabled`` for that moment.
     func disable(at moment: PostgresMoment, tag: [UInt8], on connection: isolated PostgresConnection) throws {
@@ -72,7 +73,7 @@ extension GrantRow {
     }
 
     private static func approvals(of organization: Organization, on connection: isolated PostgresConnection) throws -> [GrantRow] {
-        // As for keys of clients.
+        // The migration that attests rows for the first time runs before this table exists.
         guard try connection.query("SELECT to_regclass('config.approval') IS NOT NULL")[0].decode(0, as: Bool.self) else {
             return []
         }

@@ -19,7 +19,7 @@ extension OrganizationRegistry {
         try insertState(of: organization, grants, after: nil, on: connection)
     }
 
-    /// What ``attestAgain(name:as:trustingTags:by:)`` would find and do. It changes nothing.
+    /// Returns what ``attestAgain(name:as:trustingTags:by:)`` would find and do. It changes nothing.
     package func attestationReport(of name: String, trustingTags: Bool) async throws -> AttestationReport {
         try await asOwner { connection in
             let organization = try registered(name, on: connection)
@@ -33,10 +33,11 @@ extension OrganizationRegistry {
     /// Rows that this service did not write still grant nothing. Every session of the console ends.
     ///
     /// - Parameters:
-    ///   - shown: The report that was accepted.
-    ///   - trustingTags: Whether a row needs only a valid tag, also a former one, if the list does not verify. Otherwise every client
-    ///     and every person is disabled then.
-    /// - Throws: ``FieldsealError`` when no organization with that name is registered, and when SQL changed what was shown.
+    ///   - shown: The report that the operator saw and accepted.
+    ///   - trustingTags: Decides what happens if the list does not verify. True: a row with a valid tag, also a former one,
+    ///     grants access. False: every client and every person is disabled.
+    /// - Throws: ``FieldsealError`` when no organization with that name is registered, and when the report differs from
+    ///   `shown`.
     package func attestAgain(
         name: String, as shown: AttestationReport, trustingTags: Bool, by caller: Caller
     ) async throws -> AttestationReport {
@@ -145,12 +146,12 @@ extension OrganizationRegistry {
         try state.insert(grants: grants, on: connection)
     }
 
-    /// A row that is disabled because no list says that it is the last one that this service wrote.
+    /// A row to disable, because no list says whether it is the version that this service wrote last.
     private typealias Disabled = (row: GrantRow, moment: PostgresMoment, tag: [UInt8])
 
     /// The new attested state of a registered organization, and its differences from the old one.
     ///
-    /// - Parameter trustingTags: Whether a row needs only a valid tag where no list verifies.
+    /// - Parameter trustingTags: Whether a valid tag is enough if no list verifies.
     private func reattestation(
         of organization: Organization, trustingTags: Bool, on connection: isolated PostgresConnection
     ) throws -> (report: AttestationReport, grants: GrantList, revision: Int?, disabled: [Disabled]) {
@@ -195,7 +196,7 @@ extension OrganizationRegistry {
         let report = AttestationReport(
             differences: differences, notHonoured: notHonoured, authentic: authentic, keyVersion: state.keyVersion,
             events: state.newestEvent, isListed: former != nil, auditDifference: audit.first)
-        // Without a list, another state may have been written in this second. Revisions begin with the next one then.
+        // Without a list, another state may have been written within this second. So the new revision is in the next second.
         let lastOfSecond = AttestedState.freshRevision(after: nil) | 0xF_FFFF
         return (report, grants, former == nil ? lastOfSecond : state.attested?.revision, disabled)
     }
@@ -203,7 +204,7 @@ extension OrganizationRegistry {
     /// How many problems of the audit are named.
     private static let namedAuditProblems = 5
 
-    /// What can't be told without a list that verifies.
+    /// What remains unknown without a list that verifies.
     private static let unknown = [
         "the end of the chain of security events could not be compared: compare it with an export (fieldseal events verify --against)",
         "no list says which rows were ended or replaced: former secrets, passwords, roles and servers can't be told from present ones",
@@ -211,14 +212,14 @@ extension OrganizationRegistry {
             + "once they are saved again",
     ]
 
-    /// The row as it is disabled; nil for one that this service never wrote, or that can't be disabled.
+    /// The disabled form of a row; nil for a row that this service never wrote, or that can't be disabled.
     private func disabled(_ row: GrantRow, at now: PostgresMoment) throws -> Disabled? {
         guard let make = row.disabled, try row.grant.fits(row.tag, under: kek) else { return nil }
         return (row, now, row.isDisabled ? row.tag : try make(now).tag(under: kek))
     }
 
-    /// Takes over what the former list says beside rows: suspensions, rules, disabled systemusers and servers. Without a list, the
-    /// strictest rules apply, and no profile is authorized.
+    /// Keeps the entries of the former list that are about no row of `config`: suspensions, rules, disabled systemusers and
+    /// mail servers. Without a list, the strictest rules apply, and no profile is authorized.
     private func keepRules(
         of organization: Organization, from former: GrantList?, in grants: inout GrantList,
         on connection: isolated PostgresConnection
@@ -242,11 +243,11 @@ extension OrganizationRegistry {
             try grants.take(KeyControl.name, from: former)
         }
         try keepDisabledUsers(of: organization, in: former, &grants, on: connection)
-        // Servers are not authorized here. A profile that SQL restored is not authorized until it is saved.
+        // Mail servers are not authorized here. A profile that SQL restored is not authorized until it is saved.
         for name in profiles { try grants.take(name, from: former) }
     }
 
-    /// The grants that are attested, nil where no attestation is valid, and how the schema differs from what is attested.
+    /// The attested grants, nil if no attestation is valid; and how the schema differs from the attested state.
     private func formerGrants(of state: OrganizationState) throws -> (GrantList?, differences: [String]) {
         var differences: [String] = []
         var former: GrantList?
@@ -268,7 +269,7 @@ extension OrganizationRegistry {
         return (former, differences)
     }
 
-    /// Whether a row is the last that this service wrote, or at least validly tagged where no list is left and tags are trusted.
+    /// Whether a row is the version that this service wrote last. Without a list, a valid tag is enough if tags are trusted.
     private func isOwn(_ row: GrantRow, in former: GrantList?, trustingTags: Bool) throws -> Bool {
         guard let former else { return try trustingTags && row.grant.fits(row.tag, under: kek) }
         return try former.isNewest(row.grant, tag: row.tag, isDisabled: row.isDisabled, under: kek)

@@ -2,7 +2,7 @@ import PostgresClient
 package import Tenancy
 
 extension OrganizationRegistry {
-    /// Gives up the blocks of the audit, if there are some, and records that. The entries are sealed anew later.
+    /// Removes the blocks of the audit, if there are any, and records that. The entries are sealed anew later.
     package func giveUpBlocks(of name: String, because reason: String, by caller: Caller) async throws {
         try await asOwner { connection in
             let organization = try registered(name, on: connection)
@@ -12,7 +12,7 @@ extension OrganizationRegistry {
         }
     }
 
-    /// What differs in the audit, or in the chain of events up to what it says about the audit. The audit is sealed anew then.
+    /// The problems of the audit and of the events that record its blocks. If there are any, the audit is sealed anew.
     func auditProblems(of organization: Organization, on connection: isolated PostgresConnection) throws -> [String] {
         let problems = try AuditVerifier(organization: organization).verifyWithin(.whole, on: connection).problems
         // A schema that was not migrated yet has no blocks.

@@ -2,15 +2,15 @@ import Model
 import Tenancy
 
 extension KeyEncryptionKeyRotation {
-    /// What one database has to say before key-encryption keys are retired in any of several.
+    /// The facts about one database that decide whether key-encryption keys may be retired. Each key is named by its id.
     package struct Census: Sendable {
         /// The name of the database.
         package let database: String
-        /// Those that were replaced here and are not retired.
+        /// The keys that were replaced in this database and are not retired.
         package let waiting: Set<String>
-        /// Those that something is under.
+        /// The keys under which something is still sealed or tagged.
         package let used: Set<String>
-        /// The one in force here.
+        /// The key that is in force in this database.
         let inForce: String
 
         package init(_ database: String, _ status: KeyEncryptionKeyStatus, inForce: String) {
@@ -21,8 +21,8 @@ extension KeyEncryptionKeyRotation {
         }
     }
 
-    /// Refuses to retire what was replaced in one database while something is under it in another, which has a newer one too. A
-    /// database where it is in force keeps it.
+    /// Refuses to retire a key that was replaced in one database while something in another database is still under it. A
+    /// database in which that key is in force does not count: it keeps the key.
     package static func checkRetiring(_ censuses: [Census]) throws {
         let waiting = censuses.reduce(into: Set<String>()) { $0.formUnion($1.waiting) }
         for census in censuses {

@@ -7,7 +7,7 @@ package import Tenancy
 
 /// Replaces the key-encryption key of a deployment. Each organization is one transaction, and servers continue to run.
 ///
-/// Every server has both key-encryption keys meanwhile. After an interruption the next run continues with the rest.
+/// During the rotation every server has both key-encryption keys. After an interruption the next run continues with the rest.
 package struct KeyEncryptionKeyRotation: Sendable {
     private let registry: OrganizationRegistry
     private let deployment: Deployment
@@ -40,7 +40,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
     package func run(by caller: Caller, report: (Outcome) -> Void) async throws -> Bool {
         try await requireUnused()
         try await requireServers()
-        // The next round finds organizations that were created meanwhile, and rows that servers wrote during the change.
+        // Each round finds organizations that were created during the one before it, and rows that servers wrote then.
         for round in 1...Self.rounds {
             var (count, isWhole) = (0, true)
             try await moveAll(by: caller) { outcome in
@@ -125,7 +125,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
 
     /// Moves one organization, in one transaction.
     ///
-    /// - Parameter isSweep: Whether to refuse an organization that is under another key-encryption key.
+    /// - Parameter isSweep: Whether to refuse an organization that is not yet under the new key-encryption key.
     private func move(_ organization: Organization, by caller: Caller, isSweep: Bool = false) async -> Outcome {
         do {
             // Pending events have their own tags. They are few, and are linked soon.
@@ -170,7 +170,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
                 let id: UUID = try row.decode(0)
                 guard let secret = try? new.open(row.decode(1, as: PostgresBytes.self).bytes, at: TokenIssuer.address(id)) else {
                     guard try !row.decode(2, as: Bool.self) else { throw UnreadableSigningKey(id: id) }
-                    // SQL wrote it: no server opens it, and it signed nothing that one accepts.
+                    // SQL wrote this key. No server can open it, so no token that servers accept was signed with it.
                     _ = try connection.query("DELETE FROM config.signing_key WHERE signing_key_id = $1", [.uuid(id)])
                     continue
                 }

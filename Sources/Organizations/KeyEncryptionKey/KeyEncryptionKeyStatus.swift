@@ -23,7 +23,7 @@ package struct KeyEncryptionKeyStatus: Sendable {
             uses: status.uses + mailServers(conninfo: deployment.conninfo), replaced: status.replaced, servers: status.servers)
     }
 
-    /// The same without what is in the schemas of organizations, which ``mailServers(conninfo:)`` reads.
+    /// Reads the status without the tags in organizations' schemas, which ``mailServers(conninfo:)`` reads.
     static func read(on connection: isolated PostgresConnection) throws -> KeyEncryptionKeyStatus {
         let uses = try connection.query(
             """
@@ -50,7 +50,7 @@ package struct KeyEncryptionKeyStatus: Sendable {
         }
         await connection.close()
         return try await OrganizationBatches.read(organizations, conninfo: conninfo) { organizations, connection in
-            // Most organizations have none, and of those one table is read.
+            // Most organizations have no mail servers. Of these only one table is read.
             let tables = organizations.map { $0.qualified("mail_destination") }
             let there = try connection.query(
                 "SELECT to_regclass(t) IS NOT NULL FROM unnest($1) WITH ORDINALITY AS t (t, n) ORDER BY n", [.texts(tables)])

@@ -9,12 +9,12 @@ import Tenancy
 
 /// Seals and tags everything of one organization under another key-encryption key, while its attested state is locked.
 ///
-/// What does not verify under the old key-encryption key does not get a new tag. Such a row is unchanged, and grants nothing.
+/// A row that does not verify under the old key-encryption key gets no new tag. It stays unchanged, and grants nothing.
 struct OrganizationRewrap {
     private let organization: Organization
-    /// The new key-encryption key. It also accepts what the old one sealed and tagged.
+    /// The new key-encryption key. It also opens and verifies what is under the old one.
     private let new: KeyEncryptionKey
-    /// The new one alone.
+    /// The new key-encryption key, which accepts nothing that is under the old one.
     private let alone: KeyEncryptionKey
     /// The organization's old key-encryption key.
     private let former: KeyEncryptionKey
@@ -37,7 +37,7 @@ struct OrganizationRewrap {
         if isFirst { for name in list.entries.keys where try !list.isEnd(name) { try grants.hold(name) } }
     }
 
-    /// Moves everything in the open transaction.
+    /// Seals and tags everything in the open transaction.
     ///
     /// - Returns: The list of grants under the new key-encryption key.
     mutating func run(on connection: isolated PostgresConnection) throws -> GrantList {
@@ -52,8 +52,8 @@ struct OrganizationRewrap {
 
     // MARK: Rows that grant access
 
-    /// Tags the rows that this service wrote. Each row is read once. What was verified is what gets the new tag, so a row that SQL
-    /// changes meanwhile does not match its tag.
+    /// Tags the rows that this service wrote. Each row is read once, and its new tag is computed from the values that were
+    /// verified. So if SQL changes a row meanwhile, the row does not match its tag.
     private mutating func retagRows(on connection: isolated PostgresConnection) throws {
         // The layers of a verifier are stored with its person, whose row must not be deleted meanwhile.
         _ = try connection.query(
@@ -87,7 +87,7 @@ struct OrganizationRewrap {
 
     /// The same secret, sealed under the new key-encryption key.
     ///
-    /// - Returns: Nil if it is so already, or does not open.
+    /// - Returns: Nil if it is sealed under the new key already, or can't be opened.
     private func resealed(_ cell: [UInt8]?, at address: CellAddress) throws -> [UInt8]? {
         guard let cell, (try? alone.open(cell, at: address)) == nil, let secret = try? new.open(cell, at: address) else {
             return nil
@@ -159,7 +159,7 @@ struct OrganizationRewrap {
         }
     }
 
-    /// Names in the list whose rows have no tag.
+    /// Keeps the entries of the list that are about no tagged row.
     private mutating func carryOver(on connection: isolated PostgresConnection) throws {
         let state = try OrganizationState.read(organization.name, on: connection)
         if try list.holds(state.keyDerivation, under: new) { try grants.set(state.keyDerivation, under: alone) }
@@ -202,12 +202,12 @@ struct OrganizationRewrap {
                 ])
             count += 1
         }
-        // The others match no tag, so neither key-encryption key authorizes them.
+        // The other rows match no tag, so neither key-encryption key authorizes them.
         _ = try connection.query(
             "UPDATE \(organization.qualified("mail_destination")) SET kek_id = $1 WHERE kek_id <> $1", [.text(alone.id)])
     }
 
-    /// E-mails that wait to be sent.
+    /// Tags the e-mails that wait to be sent.
     private mutating func retagSubmissions(on connection: isolated PostgresConnection) throws {
         let rows = try connection.query(
             """
@@ -225,7 +225,7 @@ struct OrganizationRewrap {
         }
     }
 
-    /// The beginning of the chain of events, and the last verified event.
+    /// Tags the beginning of the chain of events, and deletes the mark of the last verified event.
     private mutating func retagMarks(on connection: isolated PostgresConnection) throws {
         let (id, kekID) = (organization.id, new.id)
         func isOther(_ table: String) throws -> Bool {

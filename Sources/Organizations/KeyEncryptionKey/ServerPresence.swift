@@ -56,8 +56,8 @@ package struct ServerPresence: Sendable {
         package let reason: String
     }
 
-    /// What the running servers refuse although the database itself shows no problem, since a server remembers newer states. What was
-    /// put in order meanwhile has another revision.
+    /// The organizations that running servers refuse although the database shows no problem: a server remembers a newer state
+    /// than the database has. A refusal ends once the organization's attested state has another revision.
     package static func refusals(on connection: isolated PostgresConnection) throws -> [Refusal] {
         try connection.query(
             """
@@ -71,14 +71,14 @@ package struct ServerPresence: Sendable {
         ).map { Refusal(organization: try $0.decode(0), host: try $0.decode(1), reason: try $0.decode(2)) }
     }
 
-    /// Tells a database from a copy of it that went on by itself: servers renew their rows in one of them alone.
+    /// Distinguishes a database from a copy that is used independently: servers renew their rows in only one of the two.
     package static let mark = Standby.Mark(
         "SELECT server_id || ' ' || seen_on FROM config.server ORDER BY seen_on DESC LIMIT 1",
         holdsIf: """
             EXISTS (SELECT FROM config.server WHERE server_id::text = left($1, 36) AND seen_on >= substr($1, 38)::timestamptz)
             """)
 
-    /// Deletes the row, when the server stops.
+    /// Deletes the row when the server stops.
     package func end(_ deployment: Deployment) async throws {
         _ = try await deployment.pool.withConnection {
             try $0.query("DELETE FROM config.server WHERE server_id = $1", [.uuid(id)])

@@ -13,7 +13,7 @@ package struct OrganizationOverview: Sendable {
         case tableMissing = "table missing"
         /// All of its requests are refused, because it is under a key-encryption key that the database does not accept any more.
         case underRetiredKEK = "under a retired KEK"
-        /// All of its requests are refused, because what grants access in it is not what this service wrote last.
+        /// All of its requests are refused, because the rows that grant access are not what this service wrote last.
         case notAttested = "refused: not attested"
         /// All of its requests are refused, because its schema is older or newer than this program's.
         case anotherVersion = "refused: schema of another version"
@@ -105,7 +105,7 @@ package struct OrganizationOverview: Sendable {
         }
     }
 
-    /// Why the service refuses an organization that is marked as neither suspended nor damaged; nil if it does not.
+    /// Why the service refuses an organization that is neither marked as suspended nor damaged; nil if it does not refuse it.
     private static func refusal(
         of organization: Organization, in deployment: Deployment, on connection: isolated PostgresConnection
     ) throws -> Status? {
@@ -118,8 +118,8 @@ package struct OrganizationOverview: Sendable {
         }
     }
 
-    /// The condition in SQL under which the organization `o` is under a retired key-encryption key. No organization is while a table that
-    /// tells is missing, since the list names missing tables.
+    /// The SQL condition that the organization `o` is under a retired key-encryption key. It is false for all organizations
+    /// while one of its tables is missing: the list names missing tables anyway.
     private static func underRetiredKEK(on connection: isolated PostgresConnection) throws -> String {
         let isThere: Bool = try connection.query(
             "SELECT to_regclass('config.attested_state') IS NOT NULL AND to_regclass('config.replaced_kek') IS NOT NULL")[0].decode(

@@ -7,7 +7,7 @@ package import Tenancy
 extension OrganizationRegistry {
     /// Renames an organization and its schema in one transaction. Its id, its key and its cells stay.
     ///
-    /// Tokens and addresses contain the name. So clients must sign in again with the new one.
+    /// Tokens and addresses contain the name. So clients must sign in again with the new name.
     ///
     /// - Throws: ``FieldsealError`` for a name that is malformed or taken, while the key is being set, and when the attested state
     ///   does not verify.

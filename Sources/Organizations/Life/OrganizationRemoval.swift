@@ -7,12 +7,12 @@ package import Tenancy
 
 /// Removes an organization from the deployment: its schema with all records, cells and events, its keys, its clients and people.
 ///
-/// It takes two transactions, with an optional export between them. The first suspends the organization and marks its removal. The
-/// doctor reports that until the second has removed everything. Both can be repeated.
+/// It takes two transactions, with an optional export between them. The first suspends the organization and marks its removal.
+/// The doctor reports the mark until the second transaction has removed everything. Both can be repeated.
 package struct OrganizationRemoval: Sendable {
     private let registry: OrganizationRegistry
 
-    /// How long to wait for locks. A running request may take as long.
+    /// How long to wait for locks. A running request may hold one that long.
     static let lockTimeout = "60s"
 
     /// - Parameter registry: Connects as a role that may act as the owner.
@@ -25,11 +25,12 @@ package struct OrganizationRemoval: Sendable {
         package let hasSchema: Bool
         /// Whether the current key was ever copied out. Without the key an export can't be opened.
         package let isKeyCopied: Bool
-        /// The time of an earlier attempt.
+        /// When an earlier attempt began; nil if there was none.
         package let begunOn: Date?
     }
 
-    /// The report of a removal. Nothing else is left of the organization, so it includes the end of the chain of security events.
+    /// The report of a removal. Nothing else remains of the organization, so the report includes the end of the chain of
+    /// security events.
     package struct Summary: Sendable {
         package let organization: Organization
         /// Each key with its version. Copies of the keys open older backups.
@@ -159,14 +160,14 @@ package struct OrganizationRemoval: Sendable {
     }
 
     func deleteRows(of organization: Organization, on connection: isolated PostgresConnection) throws {
-        // Failed sign-ins have ids of accounts: of the organization for people, of each client for clients.
+        // Failed sign-ins are stored by id: the organization's for people, the client's for clients.
         _ = try connection.query(
             """
             DELETE FROM config.failed_sign_in AS f
              USING (SELECT $1::text AS id UNION ALL SELECT client_id::text FROM config.api_client WHERE organization_id = $1::uuid) AS i
              WHERE position(i.id IN lower(f.account)) > 0
             """, [.text(organization.id.text)])
-        // Of a move that was interrupted.
+        // An interrupted move may have left its journal.
         try MoveJournal(of: organization).drop(on: connection)
         for table in ["organization_key", "migration", "unsealed_audit", "organization"] {
             _ = try connection.query("DELETE FROM config.\(table) WHERE organization_id = $1", [.uuid(organization.id)])

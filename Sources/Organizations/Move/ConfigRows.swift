@@ -3,9 +3,8 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// The rows of `config` that belong to an organization: its keys, clients, people and attested state. They are the same in each
-/// database of a deployment, because an organization is moved between databases with the same
-/// key-encryption key only.
+/// The rows of `config` that belong to an organization: its keys, clients, people and attested state. They are copied
+/// unchanged, because an organization is moved only between databases with the same key-encryption key.
 enum ConfigRows {
     struct Table: Sendable {
         let name: String
@@ -34,9 +33,9 @@ enum ConfigRows {
         // Issued tokens stay valid, and revoked ones stay refused.
         Table("signing_key", "$1::uuid IS NOT NULL"), Table("exposed_token", "expires_on > now() AND $1::uuid IS NOT NULL"),
     ]
-    /// Rows that belong to one database, or to running work in it.
+    /// Tables whose rows belong to one database, or to running work in it.
     private static let left: Set = ["migration", "key_change", "token_exchange", "sweep", "organization_move", "audit_sealing"]
-    /// Rows that both databases may have. Existing ones stay.
+    /// Tables of which both databases may have the same row. Then the existing row stays.
     private static let shared: Set = ["signing_key", "exposed_token"]
 
     /// Each table's rows as JSON.
@@ -54,7 +53,7 @@ enum ConfigRows {
         for (table, json) in zip(tables, rows) {
             var source = "json_populate_recordset(NULL::config.\(table.name), $1::text::json)"
             if table.name == "signing_key" {
-                // It signs nothing here, so it is stored as already replaced.
+                // The source's signing key signs nothing in the target, so it is stored as already replaced.
                 source =
                     "(SELECT signing_key_id, public_key, private_key, kek_id, created_on, coalesce(retired_on, now()) FROM \(source)) AS k"
             }
@@ -65,7 +64,7 @@ enum ConfigRows {
         }
     }
 
-    /// Refuses to leave rows behind in an unknown table.
+    /// Throws if `config` has an unknown table, because its rows would be left behind.
     static func requireComplete(on connection: isolated PostgresConnection) throws {
         let known = Set((first + rest).map(\.name)).union(left)
         let names = try connection.query(

@@ -1,13 +1,14 @@
 import PostgresClient
 
-/// Guards of a schema while changed rows are brought to its filled tables, inside one transaction: triggers are out of force, foreign keys
-/// are checked when the caller asks for it, and no unique constraint but primary keys refuses a name that another row is about to give up.
+/// Suspends guards of a schema while changed rows are copied into its filled tables, inside one transaction. Triggers are
+/// disabled. Foreign keys are checked when the caller asks for it. Unique constraints are dropped, because a row may take a
+/// name that another row is about to give up. Primary keys stay.
 ///
-/// In contrast to ``SuspendedGuards``, putting them in force again reads no table with many rows.
+/// Unlike ``SuspendedGuards``, restoring these guards reads no table with many rows.
 struct DeferredGuards {
     private let restoring: [String]
 
-    /// Checks of single rows, which do not depend on their order, stay in force.
+    /// Checks of single rows do not depend on their order, so they stay enabled.
     private static let kept = "refuses_encrypted"
 
     init(in schema: String, on connection: isolated PostgresConnection) throws {
@@ -36,12 +37,12 @@ struct DeferredGuards {
 
     /// Checks the foreign keys of all rows that were written since the last check.
     ///
-    /// - Throws: ``PostgresError`` 23503 when a row refers to one that is not there.
+    /// - Throws: ``PostgresError`` 23503 when a row refers to a missing row.
     static func check(on connection: isolated PostgresConnection) throws {
         try connection.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
     }
 
-    /// Puts them in force again, each as it was. The foreign keys were checked before.
+    /// Restores the guards, each as it was. The foreign keys were checked before.
     func restore(on connection: isolated PostgresConnection) throws {
         try connection.execute(restoring.joined(separator: "; "))
     }

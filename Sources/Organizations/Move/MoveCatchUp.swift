@@ -1,16 +1,17 @@
 import PostgresClient
 import Tenancy
 
-/// Brings what was written while an organization was copied to the copy, in rounds.
+/// Copies the rows that were written while an organization was copied, in rounds.
 ///
-/// A round reads notes and rows in one snapshot, so the copy is the original as of one moment after each. The last round runs while
-/// writers wait.
+/// A round reads the journal's notes and the rows in one snapshot, so after each round the copy equals the original at one
+/// moment. The last round runs while writers wait.
 struct MoveCatchUp: Sendable {
     let organization: Organization
     let journal: MoveJournal
     let tables: [MoveTable]
 
-    /// A round looks up single rows, by their keys. A plan that is costly on paper must not be compiled.
+    /// A round looks up single rows by their keys, so scans are off. That raises the estimated costs, which must not start JIT
+    /// compilation.
     private static let planner =
         "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 
@@ -18,7 +19,8 @@ struct MoveCatchUp: Sendable {
         (self.organization, self.journal, self.tables) = (organization, journal, tables)
     }
 
-    /// Makes the schema in which the copy's database keeps what a round brings. It never leaves its transaction.
+    /// Creates the schema that holds a round's rows in the target database. It is dropped in the same transaction, so no other
+    /// session sees it.
     func prepare(_ to: PostgresConnection) async throws -> DeferredGuards {
         try await to.run { connection in
             try connection.execute("CREATE SCHEMA \(quoteIdentifier(journal.schema)); \(Self.planner)")
@@ -26,7 +28,7 @@ struct MoveCatchUp: Sendable {
         }
     }
 
-    /// Removes that schema and puts the guards in force.
+    /// Drops that schema, and restores the guards.
     func end(_ guards: DeferredGuards, _ to: PostgresConnection) async throws {
         try await to.run { connection in
             try guards.restore(on: connection)
@@ -34,9 +36,9 @@ struct MoveCatchUp: Sendable {
         }
     }
 
-    /// One round, in transactions that are open. Its notes are removed.
+    /// Runs one round in the open transactions, and deletes the notes that it read.
     ///
-    /// - Returns: The number of notes: a row may have several.
+    /// - Returns: The number of notes. A row that was written several times has several.
     func run(_ from: PostgresConnection, _ to: PostgresConnection) async throws -> Int {
         let noted = try await from.run { connection -> [(table: MoveTable, notes: Int)] in
             try connection.execute("\(Self.planner); \(MoveComparison.formats)")
@@ -54,7 +56,8 @@ struct MoveCatchUp: Sendable {
                 into: "\(staged(table)) (\(table.columnList))", to)
         }
         try await to.run { connection in
-            // First what is gone: foreign keys take rows along, and those that stay come again.
+            // Deletions come first: foreign keys delete dependent rows too, and the rows that still exist are written
+            // afterwards.
             for table in changed { try connection.execute(deletion(in: table)) }
             for table in changed { try connection.execute(upsert(in: table)) }
             try DeferredGuards.check(on: connection)
@@ -81,7 +84,7 @@ struct MoveCatchUp: Sendable {
 
     // MARK: SQL
 
-    /// The rows that were noted, as they are; the same in both databases.
+    /// The present contents of the noted rows. The SQL is the same in both databases.
     private func source(of table: MoveTable) -> String {
         """
         (SELECT DISTINCT \(table.keyList) FROM \(journal.qualified(table.name))) AS n
@@ -91,7 +94,7 @@ struct MoveCatchUp: Sendable {
 
     private func staged(_ table: MoveTable) -> String { journal.qualified("\(table.name) rows") }
 
-    /// Tables for keys and rows of one round.
+    /// Creates tables for the keys and the rows of one round.
     private func staging(of table: MoveTable) -> String {
         let (original, keys, rows) = (organization.qualified(table.name), journal.qualified(table.name), staged(table))
         return """

@@ -3,18 +3,18 @@ import PostgresClient
 
 /// Compares rows of both databases by their number and the sum of their hashes.
 enum MoveComparison {
-    /// Rows that both sides have to have.
+    /// Rows that must be equal on both sides.
     struct Rows: Sendable {
-        /// What a message calls them.
+        /// The name of the rows in messages.
         let table: String
         let columns: String
-        /// What stands behind FROM, in both databases.
+        /// The SQL after `FROM`, the same in both databases.
         let source: String
-        /// Whether hashes of the values tell whether their bytes are the same.
+        /// Whether values with equal hashes have equal bytes.
         var hasExactHashes = false
     }
 
-    /// Texts of values are the same on both sides; for the transaction that is open.
+    /// Settings for the open transaction that make PostgreSQL write values the same way on both sides.
     static let formats =
         "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; "
         + "SET LOCAL extra_float_digits = 1"
@@ -34,8 +34,8 @@ enum MoveComparison {
             "The copy of \(differing) is not what it was copied from. Nothing was changed. Compare the versions of both servers.")
     }
 
-    /// The number of rows of each table, and the sum of their hashes. Where hashes of the values are not exact, they are of the bytes in
-    /// which PostgreSQL sends a row.
+    /// The number of rows of each table, and the sum of their hashes. If hashes of the values are not exact, the bytes in which
+    /// PostgreSQL sends a row are hashed instead.
     static func sums(of rows: [Rows], _ connection: PostgresConnection) async throws -> [String: String] {
         let sql = rows.map { rows in
             let row = rows.hasExactHashes ? rows.columns : "record_send(ROW(\(rows.columns)))"

@@ -42,12 +42,12 @@ final class MoveCopy: Sendable {
 
     /// The tables whose rows are moved.
     ///
-    /// - Throws: ``FieldsealError`` when those of the source are not those that this program makes.
+    /// - Throws: ``FieldsealError`` when the source's tables differ from the tables that this program creates.
     func tables(_ from: PostgresConnection, _ to: PostgresConnection) async throws -> [MoveTable] {
         let version = try await keyVersion(from)
         let made = try await to.run { [self] in try MoveTable.list(of: organization, keyVersion: version, on: $0) }
         let own = try await from.run { [self] in try MoveTable.list(of: organization, keyVersion: version, on: $0) }
-        // Generations get their primary keys when they are filled.
+        // Primary keys are not compared, because a generation gets its own when it is filled.
         func shapes(_ tables: [MoveTable]) -> Set<[String]> { Set(tables.map { [$0.name] + $0.columns }) }
         let differing = Set(shapes(made).symmetricDifference(shapes(own)).compactMap(\.first))
             .union(own.filter(\.keys.isEmpty).map(\.name)).sorted()
@@ -59,7 +59,7 @@ final class MoveCopy: Sendable {
         return own
     }
 
-    /// Copies all rows as they are in the snapshot of the transaction that is open in the database that they leave, and compares them.
+    /// Copies all rows from the snapshot of the source's open transaction, and compares both sides.
     ///
     /// - Returns: The number of rows.
     func run(
@@ -80,7 +80,7 @@ final class MoveCopy: Sendable {
                     hasExactHashes: $0.hasExactHashes)
             } + [key]
         let (keyInForce, changedOn) = try await readKey(from)
-        // One side is read while the other one builds its indexes.
+        // The source is read while the target builds its indexes.
         async let original = MoveComparison.sums(of: compared, from)
         try await to.run { try guards.restore(on: $0) }
         try await adopt(keyInForce, setOn: changedOn, to)
@@ -88,7 +88,7 @@ final class MoveCopy: Sendable {
         return rows
     }
 
-    /// Brings what is copied last: sequences and the rows of `config`. The key in force is compared.
+    /// Copies what comes last: sequences and the rows of `config`. Compares the key in force.
     func conclude(_ from: PostgresConnection, _ to: PostgresConnection) async throws {
         let (config, sequences) = try await from.run { [self] connection in
             (try ConfigRows.read(ConfigRows.rest, of: organization, on: connection), try self.sequences(on: connection))
@@ -110,7 +110,7 @@ final class MoveCopy: Sendable {
             table: "encryption", columns: Self.keyColumns, source: organization.qualified("encryption"))
     }
 
-    /// The statements that set the copy's sequences to where those of the source are.
+    /// The statements that set the copy's sequences to the source's values.
     private func sequences(on connection: isolated PostgresConnection) throws -> [(sql: String, parameters: [PostgresParameter])] {
         let names = try connection.query(
             """
@@ -138,7 +138,7 @@ final class MoveCopy: Sendable {
     /// The key in force, and when it was set.
     private func readKey(_ from: PostgresConnection) async throws -> (GenerationKey, String) {
         try await from.run { [self] connection in
-            // The time as text, so that nothing is rounded.
+            // The time is read as text, so that nothing is rounded.
             let row = try connection.query(
                 """
                 SELECT \(Self.keyColumns), changed_on::text AS changed_text FROM \(organization.qualified("encryption"))

@@ -3,32 +3,33 @@ import JSON
 import PostgresClient
 import Tenancy
 
-/// Where the database that an organization leaves notes which rows are written while they are copied: a schema that has, for each of the
-/// organization's tables, a table of primary keys and the function of a trigger that fills it.
+/// Notes, in the source database, which rows are written while an organization is copied. The journal is a schema. For each of
+/// the organization's tables it has a table of primary keys, and a trigger function that fills this table.
 ///
-/// The triggers note as long as the move holds the journal's lock. After a move that was interrupted they do nothing, until the next
-/// move removes them.
+/// The triggers note writes only while the move holds the journal's lock. After an interrupted move they do nothing, until the
+/// next move removes them.
 struct MoveJournal: Sendable {
     let organization: Organization
 
     private static let trigger = "notes_move"
     private static let truncateTrigger = "notes_move_truncate"
-    /// How long a lock for the removal of a trigger is waited for: readers wait behind it.
+    /// How long to wait for the lock that removes a trigger. It is short, because readers queue behind the wait.
     private static let removalTimeout = "100ms"
-    /// Between two attempts to remove a trigger.
+    /// The pause between two attempts to remove a trigger.
     private static let removalPause = Duration.milliseconds(200)
     private static let removalAttempts = 50
-    /// How long the journal's own lock is waited for: writers that met what an earlier move left hold it until they end.
+    /// How long to wait for the journal's own lock. Writers that met triggers of an earlier move hold it until their
+    /// transactions end.
     private static let lockTimeout = "60s"
 
     init(of organization: Organization) { self.organization = organization }
 
-    /// Named after the organization's id, which stays when it is renamed.
+    /// The name comes from the organization's id, which a renaming does not change.
     var schema: String { "moving_\(organization.id.text.replacing("-", with: ""))" }
 
     func qualified(_ name: String) -> String { "\(quoteIdentifier(schema)).\(quoteIdentifier(name))" }
 
-    /// Takes the journal's lock until the transaction ends. What the transaction writes itself is noted too.
+    /// Takes the journal's lock until the transaction ends. Writes of this transaction itself are noted too.
     func lock(on connection: isolated PostgresConnection) throws {
         try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'; SET LOCAL fieldseal.moving = 'on'")
         do {
@@ -39,9 +40,9 @@ struct MoveJournal: Sendable {
         try connection.execute("SET LOCAL lock_timeout = 0")
     }
 
-    // MARK: Making it
+    // MARK: Creation
 
-    /// Makes the tables and functions. Nothing is noted yet.
+    /// Creates the tables and functions. Nothing is noted yet.
     func create(_ tables: [MoveTable], on connection: isolated PostgresConnection) throws {
         var sql = [
             "CREATE SCHEMA \(quoteIdentifier(schema))",
@@ -89,7 +90,7 @@ struct MoveJournal: Sendable {
             """
     }
 
-    /// Makes the triggers, in a transaction that has locked the writers out: from its commit on, each write is noted.
+    /// Creates the triggers. The transaction must have locked the writers out, so that each write after its commit is noted.
     func begin(_ tables: [MoveTable], on connection: isolated PostgresConnection) throws {
         let sql = tables.map { table in
             let (name, journal) = (organization.qualified(table.name), qualified(table.name))
@@ -102,7 +103,7 @@ struct MoveJournal: Sendable {
         try connection.execute("SET LOCAL fieldseal.maintenance = 'on'; \(sql.joined(separator: "; "))")
     }
 
-    /// Refuses to go on when a trigger was removed or disabled: changes may be missing then.
+    /// Refuses to continue if a trigger was removed or disabled, because changes may be missing then.
     func requireComplete(_ tables: [MoveTable], on connection: isolated PostgresConnection) throws {
         let there = try connection.query(
             """
@@ -117,7 +118,7 @@ struct MoveJournal: Sendable {
                 + "missing. Nothing was changed. Find out who did it, and run the move again.")
     }
 
-    // MARK: Removing it
+    // MARK: Removal
 
     /// Removes the schema and what depends on it, inside the caller's transaction.
     func drop(on connection: isolated PostgresConnection) throws {
@@ -143,7 +144,7 @@ struct MoveJournal: Sendable {
         let found = try await connection.run { connection -> [String]? in
             let isThere = try connection.query("SELECT to_regnamespace($1) IS NOT NULL", [.text(quoteIdentifier(schema))])
             guard try isThere[0].decode(0) else { return nil }
-            // Until the connection is closed.
+            // This lock belongs to the session: it is held until the connection is closed.
             let isFree: Bool =
                 try isLocked
                 || connection.query("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", [.text(schema)])[0].decode(0)

@@ -2,7 +2,8 @@ import Foundation
 import PostgresClient
 import Tenancy
 
-/// The state of an organization that a database has or that is being moved, in `config.organization_move`.
+/// The state of an organization's move in one database, from `config.organization_move`. Without a row there, the organization
+/// is in force in this database.
 struct MoveMark: Sendable {
     enum State: String, Sendable {
         case here, arriving, moved

@@ -6,10 +6,10 @@ import SystemPackage
 enum MoveStream {
     private static let bufferSize = 1 << 16
 
-    /// Copies what a query returns into a table, each in the transaction that is open there.
+    /// Copies the result of a query into a table, in the open transactions of both connections.
     ///
     /// - Parameters:
-    ///   - table: What a message calls the rows.
+    ///   - table: The name of the rows in messages.
     ///   - source: What COPY reads: a table with its columns, or a query in parentheses.
     ///   - destination: The table that COPY fills, with its columns.
     /// - Returns: The number of rows.
@@ -18,7 +18,7 @@ enum MoveStream {
     ) async throws -> Int {
         let (output, input) = try FileDescriptor.pipe()
         async let sent = from.run { (connection: isolated PostgresConnection) throws -> Int in
-            // Closed in any case: the reader would wait for more.
+            // Closed also after an error: otherwise the reader would wait for more.
             defer { try? input.close() }
             return try connection.copyOut("COPY \(source) TO STDOUT (FORMAT binary)") { _ = try input.writeAll($0) }
         }
@@ -40,7 +40,7 @@ enum MoveStream {
         do {
             left = try await sent
         } catch Errno.brokenPipe {
-            // The other side says why.
+            // The error of the receiving side is the cause, so it is thrown if there is one.
             _ = try arrived.get()
             throw Errno.brokenPipe
         }

@@ -5,18 +5,18 @@ import Tenancy
 /// A table of an organization whose rows are moved.
 struct MoveTable: Sendable, Hashable {
     let name: String
-    /// As SQL writes them, in the order of their names: the order in the tables may differ.
+    /// The columns as SQL writes them, sorted by name, because their order in the two tables may differ.
     let columns: [String]
     /// The columns of the primary key.
     let keys: [String]
-    /// Whether rows with the same hashes have the same bytes, but for chance. That is not so for decimal numbers, of which PostgreSQL takes
-    /// 1.0 and 1.00 for equal, nor for times and numbers of 64 bits, of which it hashes 32.
+    /// Whether rows with equal hashes have equal bytes. That is not so for decimal numbers, because PostgreSQL treats 1.0 and
+    /// 1.00 as equal. It is not so for times and 64-bit numbers either, because PostgreSQL reduces them to 32 bits.
     let hasExactHashes: Bool
 
     var columnList: String { columns.joined(separator: ", ") }
     var keyList: String { keys.joined(separator: ", ") }
 
-    /// The tables with rows, apart from generations of other keys, which are about to be removed.
+    /// The tables whose rows are moved. Generations of other keys are left out, because a sweep is about to remove them.
     static func list(of organization: Organization, keyVersion: Int, on connection: isolated PostgresConnection) throws
         -> [MoveTable]
     {
@@ -42,6 +42,6 @@ struct MoveTable: Sendable, Hashable {
 
     private static let exactTypes = "{bool,bytea,date,int2,int4,text,uuid}"
 
-    /// What the program makes by itself or has no meaning without a key change.
+    /// Tables that the program fills itself, or that have no meaning outside of a key change.
     private static let passedOver: Set = ["encryption", "migration", "cell_change"]
 }

@@ -4,15 +4,15 @@ import PostgresClient
 import Tenancy
 
 extension OrganizationMove {
-    /// Rounds before the last one, at most.
+    /// How many rounds run before the last one, at most.
     private static let roundLimit = 30
-    /// A round of at most so many notes is short, however long it took.
+    /// A round with at most this many notes counts as short, however long it took.
     private static let shortRound = 64
 
-    /// Copies the organization while its writers go on, until only the decision is left: the copy is in its transaction, under a name in
-    /// which no program looks for it.
+    /// Copies the organization while its writers continue, until only the decision is left. Then the copy is complete in its
+    /// open transaction, in a schema whose name no program looks for.
     ///
-    /// - Returns: Since when writers wait; nil after a rehearsal.
+    /// - Returns: The time since which writers wait; nil after a rehearsal.
     func copy(
         _ organization: Organization, _ journal: MoveJournal, _ id: UUID, _ connections: Connections, _ summary: inout Summary
     ) async throws -> ContinuousClock.Instant? {
@@ -52,7 +52,7 @@ extension OrganizationMove {
         return start
     }
 
-    /// Has every later write noted.
+    /// Starts the journal: from now on every write is noted.
     private func note(
         _ tables: [MoveTable], of organization: Organization, in journal: MoveJournal, on reader: PostgresConnection
     ) async throws {
@@ -85,10 +85,10 @@ extension OrganizationMove {
         return value
     }
 
-    /// Brings what was written meanwhile, until a round is so short that one more may run while writers wait.
+    /// Copies later writes in rounds, until a round is so short that one more may run while writers wait.
     ///
     /// - Returns: The number of rounds.
-    /// - Throws: ``FieldsealError`` when rows are written faster than they are brought.
+    /// - Throws: ``FieldsealError`` when rows are written faster than they can be copied.
     private func rounds(_ catchUp: MoveCatchUp, _ reader: PostgresConnection, _ to: PostgresConnection) async throws -> Int {
         var last = (notes: 0, milliseconds: 0)
         for number in 1...Self.roundLimit {
@@ -97,7 +97,7 @@ extension OrganizationMove {
             let duration = ContinuousClock.now - start
             last = (notes, Int(duration / .milliseconds(1)))
             onProgress("Round \(number): \(notes) changes in \(last.milliseconds) ms")
-            // During the last round the rest of the pause comes on top.
+            // Writers wait for the last round and for the steps after it, so the round may take half of the pause.
             if notes <= Self.shortRound || duration <= longestPause / 2 { return number }
         }
         throw Self.refusal(
@@ -106,7 +106,7 @@ extension OrganizationMove {
                 + "it is quieter, or let writers wait longer: --longest-pause.")
     }
 
-    /// What is left after the last round.
+    /// Takes the steps that are left after the last round.
     private func conclude(
         _ copy: MoveCopy, _ catchUp: MoveCatchUp, _ guards: DeferredGuards, _ id: UUID, _ from: PostgresConnection,
         _ to: PostgresConnection

@@ -3,8 +3,8 @@ import PostgresClient
 import Tenancy
 
 extension OrganizationMove {
-    /// Refuses a move to a database whose servers would refuse the organization there: it does not accept a key-encryption key that
-    /// something of the organization is under.
+    /// Refuses a move to a database that does not accept a key-encryption key under which something of the organization is
+    /// sealed. The servers there would refuse the organization.
     func checkKeyEncryptionKeys(
         of organization: Organization, _ from: PostgresConnection, _ to: PostgresConnection
     ) async throws {
@@ -34,9 +34,9 @@ extension OrganizationMove {
         }
     }
 
-    /// Refuses a move between databases that have different key-encryption keys: nothing is wrapped anew on the way.
+    /// Refuses a move between databases with different key-encryption keys, because a move wraps no key anew.
     private func requireSameKey(of ids: [String], _ from: PostgresConnection) async throws {
-        // The keys that sign tokens come along.
+        // Signing keys are copied too, so their key-encryption keys count as well.
         let all = try await from.run { connection in
             try ids
                 + connection.query("SELECT DISTINCT kek_id FROM config.signing_key WHERE retired_on IS NULL").map {

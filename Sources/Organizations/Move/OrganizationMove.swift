@@ -7,9 +7,9 @@ package import Tenancy
 
 /// Moves an organization to another database of its deployment.
 ///
-/// Readers and writers go on while rows are copied and compared. What is written meanwhile is noted, and brought in rounds. Writers wait
-/// for the last round alone. One commit, in the old database, decides which copy is in force: before it the old one, after it the new
-/// one. However a move is interrupted, one copy is in force. Moving again then completes or undoes the move.
+/// Readers and writers continue while rows are copied and compared. A journal notes later writes, and rounds copy them. Writers
+/// wait only for the last round. One commit, in the old database, decides which copy is in force: before it the old one, after
+/// it the new one. So one copy is in force however a move is interrupted. Moving again completes or undoes the move.
 package struct OrganizationMove: Sendable {
     /// A database of the deployment.
     package struct Place: Sendable {
@@ -30,9 +30,9 @@ package struct OrganizationMove: Sendable {
         package let to: String
         package internal(set) var tables = 0
         package internal(set) var rows = 0
-        /// Rounds in which what was written during the copy was brought, while writers went on.
+        /// How many rounds copied later writes while writers continued.
         package internal(set) var rounds = 0
-        /// How long writers waited, or would wait after a rehearsal; nil where an earlier move was ended.
+        /// How long writers waited, or would have waited after a rehearsal; nil if only an earlier move was completed.
         package internal(set) var pause: Duration?
     }
 
@@ -41,7 +41,7 @@ package struct OrganizationMove: Sendable {
     let target: Place
     let caller: Caller
     let isRehearsal: Bool
-    /// How long writers may wait, as far as the last rounds tell.
+    /// How long writers may wait. The wait is estimated from the last round.
     let longestPause: Duration
     let onProgress: @Sendable (String) -> Void
 
@@ -91,11 +91,11 @@ package struct OrganizationMove: Sendable {
 
     /// The connections of a move.
     struct Connections: Sendable {
-        /// Its transaction keeps others from moving the organization and from setting its key, and decides at the end.
+        /// To the source. Its transaction prevents other moves and key changes, and its commit is the decision.
         let from: PostgresConnection
-        /// Copies, and reads in rounds.
+        /// To the source. Reads the rows to copy, and those of each round.
         let reader: PostgresConnection
-        /// Its transaction has the copy.
+        /// To the target. Its transaction holds the copy.
         let to: PostgresConnection
 
         fileprivate func rollBack() async {
@@ -103,7 +103,7 @@ package struct OrganizationMove: Sendable {
         }
     }
 
-    /// Moves the organization; or ends the move that was interrupted after the copy had come into force.
+    /// Moves the organization, or completes a move that was interrupted after the copy had come into force.
     package func run() async throws -> Summary {
         func connect(_ place: Place) async throws -> PostgresConnection {
             try await PostgresConnection.connect(place.registry.conninfo, applicationName: Self.application)
@@ -112,7 +112,7 @@ package struct OrganizationMove: Sendable {
             from: try await connect(source), reader: try await connect(source), to: try await connect(target))
         let result: Result<Summary, any Error>
         do { result = .success(try await run(connections)) } catch { result = .failure(error) }
-        // Nothing of an open transaction stays.
+        // Undoes transactions that are still open after an error.
         await connections.rollBack()
         for connection in [connections.from, connections.reader, connections.to] { await connection.close() }
         return try result.get()
@@ -142,7 +142,7 @@ package struct OrganizationMove: Sendable {
             }
         } catch {
             await connections.rollBack()
-            // What can't be removed now is named by the doctor, and removed by the next move.
+            // If the removal fails, the doctor reports the journal, and the next move removes it.
             try? await journal.remove(at: source.registry, isLocked: false)
             throw error
         }
@@ -156,7 +156,7 @@ package struct OrganizationMove: Sendable {
         return summary
     }
 
-    /// Opens the transaction in which the organization leaves. Until it ends, the key can't be set, and no other move can begin.
+    /// Opens the source's transaction. Until it ends, the key can't be set, and no other move can begin.
     private func begin(on connection: isolated PostgresConnection) throws -> MoveMark {
         try connection.execute("BEGIN")
         try connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
@@ -166,18 +166,20 @@ package struct OrganizationMove: Sendable {
         }
         let organization = first.organization
         if first.state == .here {
-            // Before the organization's row, which a migration changes at its end.
+            // The ledger is locked before the organization's row, in the order of a migration, which changes that row at its
+            // end.
             try MigrationRunner.lockedLedger(
                 of: .organization(id: organization.id, name: name, schema: organization.schema), on: connection)
         }
         try KeySetLock.take(organization, on: connection)
-        // Once more under the locks: another move may have ended meanwhile.
+        // The mark is read again under the locks, because another move may have ended meanwhile.
         guard let mark = try MoveMark.read(name, on: connection) else { throw FieldsealError.unknownOrganization(name) }
         try MoveJournal(of: organization).lock(on: connection)
         return mark
     }
 
-    /// Creates the empty schema before writers wait. What an earlier move left is removed. The lock shows that it is not running.
+    /// Creates the empty schema before writers wait. Removes what an earlier move left, which has ended, because this move has
+    /// its lock.
     func prepare(_ copy: MoveCopy, _ journal: MoveJournal, _ from: PostgresConnection, _ to: PostgresConnection) async throws {
         try await journal.remove(at: source.registry, isLocked: true)
         let left = try await target.registry.asOwner { try MoveMark.read(name, on: $0) }
@@ -195,13 +197,13 @@ package struct OrganizationMove: Sendable {
         try await copy.prepare(from, to)
     }
 
-    /// Hides the copy under a name in which no program looks for it.
+    /// Renames the copy's schema to a name that no program looks for.
     func arrive(_ organization: Organization, _ id: UUID, on connection: isolated PostgresConnection) throws {
         try MoveMark.write(.arriving, organization, id, other: source.name, by: caller, on: connection)
         try MoveMark.hide(organization, .arriving, on: connection)
     }
 
-    /// The decision: the original is not in force any more, and no program finds its tables.
+    /// Commits the decision: the original is out of force, and no program finds its tables.
     func leave(_ organization: Organization, _ id: UUID, _ connection: PostgresConnection) async throws {
         do {
             try await connection.run { connection in

@@ -1,18 +1,19 @@
 import PostgresClient
 import Tenancy
 
-/// Makes an organization's writers wait until a transaction ends. Readers go on.
+/// Makes an organization's writers wait until a transaction ends. Readers continue.
 enum WriterLock {
-    /// One attempt waits no longer for the writers that are under way: others wait behind it.
+    /// How long one attempt waits for running writers. It is short, because other requests queue behind it.
     private static let attemptTimeout = "200ms"
-    /// Between two attempts, in seconds; writers go on meanwhile.
+    /// Seconds between two attempts, in which writers continue.
     private static let pause = 0.2
-    /// A minute of attempts and pauses.
+    /// How many attempts are made. With the pauses they take a minute.
     private static let attempts = 150
 
-    /// Takes the locks that writers need, in short attempts: an idle transaction somewhere delays the caller, and no writer for long.
+    /// Takes the locks that writers need, in short attempts. So an idle transaction elsewhere delays the caller, but no writer
+    /// for long.
     ///
-    /// - Returns: When the attempt began that was granted: since then writers have waited.
+    /// - Returns: When the successful attempt began. Writers have waited since then.
     /// - Throws: ``FieldsealError`` when other sessions held the tables for a minute.
     @discardableResult
     static func take(_ organization: Organization, on connection: isolated PostgresConnection) throws -> ContinuousClock.Instant {
@@ -28,7 +29,7 @@ enum WriterLock {
             let start = ContinuousClock.now
             do {
                 try connection.execute("SAVEPOINT writers")
-                // Those that append events hold this row when they come to the tables.
+                // Writers that append events lock this row before they reach the tables, so it is locked first here too.
                 _ = try connection.query(
                     "SELECT 1 FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
                 try connection.execute("LOCK TABLE \(tables.joined(separator: ", ")) IN SHARE ROW EXCLUSIVE MODE")

@@ -8,9 +8,9 @@ struct PlaintextLosses: Sendable {
     struct Loss: Sendable, Hashable {
         /// Its name for `--discard`.
         let name: String
-        /// A description: what it is, or how much.
+        /// A description: the kind of object, or how many values there are.
         let description: String
-        /// The statement that drops only it; nil for what is dropped with its table.
+        /// The statement that drops only this object; nil if it is dropped together with its table.
         let drop: String?
     }
 

@@ -88,8 +88,8 @@ extension PlaintextUpgrade {
         for attribute in entity.encryptedAttributes where attributes.contains(attribute.logicalName) {
             guard case .string(let limit) = attribute.type else { continue }
             let name = quoteIdentifier(attribute.logicalName)
-            // Characters are counted in UTF-16 units: those beyond the Basic Multilingual Plane, with four bytes in UTF-8, count
-            // twice.
+            // Characters are counted in UTF-16 units. Characters beyond the Basic Multilingual Plane, which have four bytes in
+            // UTF-8, count twice.
             let long = try connection.query(
                 """
                 SELECT \(entity.idColumn)::text, count(*) OVER () FROM \(quoteIdentifier(old)).\(quoteIdentifier(entity.logicalName))

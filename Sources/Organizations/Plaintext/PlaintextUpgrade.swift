@@ -90,7 +90,7 @@ struct PlaintextUpgrade: Sendable {
         try connection.execute("SET LOCAL fieldseal.maintenance = 'on'")
         let guards = try SuspendedGuards(in: schema, on: connection)
         let copies = try tables(on: connection).map { try copy($0, columns[$0] ?? [], to: organization, on: connection) }
-        // Blocks stay behind: what was copied is sealed anew.
+        // The old blocks are not copied. The copied entries are sealed anew.
         try connection.execute("UPDATE \(organization.qualified("audit")) SET block = NULL WHERE block IS NOT NULL")
         try registry.seed(organization, on: connection)
         try addUserSettings(to: organization, on: connection)

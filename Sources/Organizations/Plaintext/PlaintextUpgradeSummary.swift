@@ -16,7 +16,7 @@ package struct PlaintextUpgradeSummary: Sendable {
     package let duration: Duration
     /// The values, for the search for remains.
     package let plaintexts: PlaintextScan
-    /// What is not taken over: its name for `--discard`, and a description.
+    /// Everything that an upgrade would lose: its name for `--discard`, and a description.
     package let losses: [(name: String, description: String)]
     /// Losses that were not accepted; empty after an upgrade.
     package let unaccepted: [String]

@@ -36,8 +36,8 @@ package struct BackupContents: Sendable {
     ///
     /// - Parameters:
     ///   - catalog: What the dump holds.
-    ///   - config: Those of ``configTables``; nil where the dump has no schema `config`.
-    ///   - schemas: Those of ``organizationTables``, by schema.
+    ///   - config: The rows of ``configTables``; nil if the dump has no schema `config`.
+    ///   - schemas: The rows of ``organizationTables``, by schema.
     /// - Throws: ``FieldsealError`` for a text that is not from a dump.
     package init(_ catalog: DumpCatalog, config: String?, schemas: [String: String], kek: KeyEncryptionKey?) throws {
         self.catalog = catalog

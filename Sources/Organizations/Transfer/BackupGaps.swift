@@ -2,15 +2,15 @@ import Migrations
 
 /// What a dump lacks of a schema that a restore needs: tables, their rows, keys, guards, rights.
 ///
-/// What there should be comes from the migrations that the dump itself says were applied, so a dump of an older version is measured by
-/// that version.
+/// The migrations that the dump itself records as applied say what it should contain. So a dump of an older version is compared
+/// with that version.
 struct BackupGaps {
     let catalog: DumpCatalog
     let schema: String
-    /// Begins each sentence.
+    /// The subject of each sentence in ``problems(_:applied:keyVersion:)``.
     let subject: String
 
-    /// Names that one sentence has.
+    /// How many names one sentence lists.
     private static let shown = 10
 
     /// - Parameters:

@@ -36,6 +36,6 @@ package struct DumpCatalog: Sendable {
         names[schema, default: [:]][kind, default: []].insert(name)
     }
 
-    /// The names of a schema's entries of a kind. Of rights it is the kind of object that they are of.
+    /// The names of a schema's entries of a kind. An entry of rights has the kind of object that they apply to as its name.
     func names(_ kind: Kind, in schema: String) -> Set<String> { names[schema]?[kind] ?? [] }
 }

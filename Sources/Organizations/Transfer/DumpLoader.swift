@@ -11,9 +11,9 @@ struct DumpLoader: Sendable {
     /// Unknown tables, and columns as `table.column`, that are left out on purpose.
     let discards: Set<String>
 
-    /// Tables that the program fills itself, or that have no meaning after the running change.
+    /// Tables that the program fills itself, or that have no meaning outside of a key change.
     private static let passedOver: Set = ["migration", "cell_change"]
-    /// A table in which the row of `encryption` is checked first.
+    /// A table that holds the row of `encryption` until it is checked.
     private var staged: String { organization.qualified("imported_encryption") }
     /// The greatest value of a loaded sequence, far below the end of its numbers.
     private static let sequenceLimit = Int64.max / 2
@@ -22,7 +22,7 @@ struct DumpLoader: Sendable {
     func load(_ reader: DumpReader, on connection: isolated PostgresConnection) throws {
         let known = try columns(on: connection)
         try connection.execute("CREATE TABLE \(staged) (LIKE \(organization.qualified("encryption")))")
-        // The file has the rows that the migrations made, with later changes.
+        // The migrations made rows here. The file has these rows too, with later changes.
         if known["audit_setting"] != nil { try connection.execute("DELETE FROM \(organization.qualified("audit_setting"))") }
         var seen: Set<String> = []
         while let item = try reader.next() {

@@ -108,7 +108,7 @@ package final class ExportFile: Sendable {
 
     /// Reads the manifest.
     ///
-    /// - Throws: ``FieldsealError`` when there is none.
+    /// - Throws: ``FieldsealError`` when the file has no manifest.
     package func manifest() throws -> ExportManifest {
         let length = try Self.status(of: descriptor).length
         let ending = Self.mark.count + 8

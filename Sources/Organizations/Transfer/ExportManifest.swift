@@ -132,7 +132,7 @@ package struct ExportManifest: Sendable, Equatable {
         guard Organization.isName(organization), let id = UUID(text: try text("organizationId")) else { throw Self.malformed }
         organizationID = id
         schema = try text("schema")
-        // It becomes part of statements.
+        // The schema's name becomes part of SQL statements.
         guard schema == Organization.schema(of: organization) else { throw Self.malformed }
         schemaVersion = try text("schemaVersion")
         productVersion = try text("productVersion")

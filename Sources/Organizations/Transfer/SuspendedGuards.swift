@@ -1,9 +1,11 @@
 import PostgresClient
 
-/// Triggers and foreign keys of a schema that are disabled while rows are loaded in bulk, in one transaction. Rows arrive in any
-/// order and in their original form, events with their hashes, and the load is not audited. Foreign keys are checked over all rows
-/// when they are restored. Indexes are dropped too, because building them afterwards is faster: those without a constraint, and where the
-/// rows are known to be unique those of primary keys and unique constraints.
+/// Triggers and foreign keys of a schema that are disabled while rows are loaded in bulk, in one transaction. Rows arrive in
+/// any order and in their original form, events with their hashes, and the load is not audited. Foreign keys are checked over
+/// all rows when they are restored.
+///
+/// Indexes are dropped too, because building them afterwards is faster. That includes the indexes of primary keys and unique
+/// constraints if the rows are known to be unique.
 struct SuspendedGuards {
     private struct Trigger {
         let table: String
@@ -18,17 +20,17 @@ struct SuspendedGuards {
     }
 
     private let triggers: [Trigger]
-    /// Foreign keys come first: they need the others.
+    /// Foreign keys come first, because they depend on the other constraints.
     private let constraints: [Constraint]
     private let indexes: [String]
 
     /// Checks of single rows do not depend on their order, so they stay enabled.
     private static let kept = "refuses_encrypted"
 
-    /// Disables them.
+    /// Disables the guards.
     ///
     /// - Parameters:
-    ///   - table: Only of this table; nil for all of the schema.
+    ///   - table: The only table whose guards are disabled; nil for all tables of the schema.
     ///   - rowsAreUnique: Whether rows come from tables with the same primary keys and unique constraints.
     init(
         in schema: String, table: String? = nil, rowsAreUnique: Bool = false, on connection: isolated PostgresConnection
@@ -67,7 +69,7 @@ struct SuspendedGuards {
         }
     }
 
-    /// Enables them again, each as it was.
+    /// Enables the guards again, each as it was.
     ///
     /// - Throws: ``PostgresError`` 23503 when a row refers to a missing row.
     func restore(on connection: isolated PostgresConnection) throws {

@@ -8,7 +8,7 @@ package struct UnreadableMoment: Sendable {
     /// The primary key of the row.
     package let row: String
 
-    /// Tables of evidence, which no one can correct. Their moments are read as the nearest one within the years.
+    /// Tables of evidence, which must not be corrected. Clients read the nearest moment within these years instead.
     private static let evidence = ["audit", "audit_block", "event_archive", "security_event", "unchained_event"]
 
     /// Finds such moments. It reads every row of the tables that have moments.

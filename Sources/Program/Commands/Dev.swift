@@ -29,7 +29,7 @@ struct Dev: AsyncParsableCommand {
         defer { close(lock) }
         let postgres = try DevelopmentPostgres(home)
         LoggingSystem.bootstrap { label in JSONLogHandler(label: label) }
-        // Only with a new cluster. An old cluster's data does not open under a new key.
+        // A key is made only with a new cluster, because an old cluster's data does not open under a new key.
         let kekFile = home.file("kek")
         if !postgres.isInitialized, !FileManager.default.fileExists(atPath: kekFile) {
             try KeyEncryptionKeyFile.create(at: kekFile)
@@ -100,7 +100,7 @@ struct Dev: AsyncParsableCommand {
             do {
                 _ = try await registry.create(name: name, by: commandLineCaller)
             } catch let error as FieldsealError where error.code == .duplicateRecord {
-                // The schema outlived its config. The user then has to attach it.
+                // The schema is left without its `config`. The user then has to attach it.
                 say("The schema of \(name) is there and config does not know it: fieldseal org attach \(name)")
             }
         }
@@ -132,7 +132,7 @@ struct Dev: AsyncParsableCommand {
             if let client = before[name], known.contains(where: { $0.id.text == client.clientId }) {
                 clients[name] = client
             } else {
-                // Of a client with a lost secret, only the name is left.
+                // The name of a client whose secret was lost is still taken.
                 let taken = try await administration.list().filter { $0.name.hasPrefix("dev-\(name)") }.count
                 let (id, secret) = try await administration.add(
                     name: taken == 0 ? "dev-\(name)" : "dev-\(name)-\(taken + 1)", role: role)

@@ -69,7 +69,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 besides: { CertificateFindings.findings(settings) }
             ).report(organization: organization, opensCells: deep, limit: limit)
             let path = Settings.candidates(options.settings).first { FileManager.default.fileExists(atPath: $0) }
-            // With another key-encryption key there is only one finding.
+            // Under a wrong key-encryption key the report has only that finding.
             let isWrong = report.findings.contains { $0.code == "wrong-key-encryption-key" }
             report.add(Self.selfTest() + Self.derivation(settings))
             if !isWrong { report.add(SecretFiles.findings(settings, settingsFile: path)) }

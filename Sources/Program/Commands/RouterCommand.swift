@@ -95,7 +95,7 @@ struct RouterCommand: AsyncParsableCommand {
                 router = Router(try configured(), logger: logger)
             } catch {
                 logger.critical("the router ends", metadata: ["error": "\(error)"])
-                // systemd starts no router again that ended with this code.
+                // systemd does not restart a router that ended with this code.
                 throw ExitCode(EX_CONFIG)
             }
             logger.notice("router started", metadata: ["workers": "\(workers)"])

@@ -22,7 +22,7 @@ struct Serve: AsyncParsableCommand {
                 allowSuperuser: allowSuperuser, beside: SystemdWatchdog(), onRunning: { SystemdNotice.ready.send() })
         } catch {
             logger.critical("the service ends", metadata: ["error": "\(error)"])
-            // systemd starts no service again that ended with this code.
+            // systemd does not restart a service that ended with EX_CONFIG.
             throw ExitCode(error.needsCorrection ? EX_CONFIG : EXIT_FAILURE)
         }
     }

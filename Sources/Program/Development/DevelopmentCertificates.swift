@@ -7,7 +7,7 @@ import X509
 struct DevelopmentCertificates: Sendable {
     let home: DevelopmentHome
 
-    /// Makes both, unless they exist and are valid for another month. The authority's key is not stored.
+    /// Makes both certificates, unless they exist and are valid for another month. The authority's key is not stored.
     func prepare() throws {
         if let text = try? String(contentsOfFile: home.file("server.pem"), encoding: .utf8),
             FileManager.default.fileExists(atPath: home.file("server.key")),

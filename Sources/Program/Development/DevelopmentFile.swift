@@ -9,7 +9,7 @@ struct DevelopmentFile: Codable, Sendable {
 
     struct Person: Codable, Sendable {
         let username: String
-        /// Nil once the person has another password than the one that was made here.
+        /// Nil once the person has changed the password that was made here.
         let password: String?
     }
 

@@ -24,7 +24,7 @@ struct DevelopmentHome: Sendable {
         path = Self.followed(URL(filePath: absolute).standardizedFileURL.path)
         try FileManager.default.createDirectory(
             atPath: URL(filePath: path).deletingLastPathComponent().path, withIntermediateDirectories: true)
-        // PostgreSQL's user may enter it. No other user may read it.
+        // PostgreSQL's user may enter the folder. No other user may read it.
         try OwnFolder.prepare(path, mode: 0o711)
         guard getuid() == 0 else {
             databaseUser = nil
@@ -35,7 +35,7 @@ struct DevelopmentHome: Sendable {
         try requireEntry()
     }
 
-    /// The target of a link that this user or root made. A link of another user's stays one, and is refused.
+    /// The target of a link that this user or root made. The link of another user is returned itself, and refused later.
     private static func followed(_ path: String) -> String {
         guard let link = try? FileManager.default.attributesOfItem(atPath: path),
             link[.type] as? FileAttributeType == .typeSymbolicLink,
@@ -57,9 +57,10 @@ struct DevelopmentHome: Sendable {
 
     func file(_ name: String) -> String { "\(path)/\(name)" }
 
-    /// Makes the folder of PostgreSQL's socket. A socket's path has at most 107 bytes, so a deep folder gets a short one elsewhere.
+    /// Makes the folder of PostgreSQL's socket. A socket's path has at most 107 bytes, so for a deep folder the socket is in
+    /// `/tmp`.
     ///
-    /// Other users may write where that one is, so its name can't be foretold. It is in a file for the next start.
+    /// Other users may write in `/tmp`, so the folder's name there is random. A file keeps the name for the next start.
     func makeSocketFolder() throws -> String {
         if "\(nearSocketFolder)/.s.PGSQL.5432".utf8.count <= UnixSocket.longestPath {
             try makeDatabaseFolder(nearSocketFolder, mode: 0o755)

@@ -99,8 +99,8 @@ struct DevelopmentPostgres: Sendable {
         guard rename(temporary, data) == 0 else { throw DevelopmentError.cannotWrite(data) }
     }
 
-    /// Stops a server that outlived its parent process. Removes lock files whose process id belongs to another process now, or to a
-    /// zombie. PostgreSQL would take both for a running server.
+    /// Stops a server that outlived its parent process. Removes lock files whose process id belongs to another process now, or
+    /// to a zombie, because PostgreSQL would take that process for a running server.
     private func stopLeftOver() async throws {
         for lock in ["\(data)/postmaster.pid", "\(socketFolder)/.s.PGSQL.5432.lock"] {
             guard let text = try? String(contentsOfFile: lock, encoding: .utf8),

@@ -17,7 +17,7 @@ struct RouterProcess: ServiceLifecycle.Service {
                     output: .fileDescriptor(.standardOutput, closeAfterSpawningProcess: false),
                     error: .fileDescriptor(.standardError, closeAfterSpawningProcess: false))
             } catch is CancellationError {}
-            // If it ends, the service continues without it.
+            // If the router ends, the service continues without it.
             try? await gracefulShutdown()
         }
     }

@@ -18,7 +18,7 @@ extension CommandOptions {
 
     /// The same options for the database that has an organization.
     ///
-    /// - Parameter organization: Its name; nil if it may be omitted because there is one.
+    /// - Parameter organization: The organization's name; nil if it may be omitted because there is only one.
     /// - Throws: ``CommandFailure`` when no reachable database has it, or several have.
     func located(_ organization: String?) async throws -> CommandOptions {
         let settings = try await Settings.read(settings)

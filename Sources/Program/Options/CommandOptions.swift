@@ -30,7 +30,7 @@ struct CommandOptions: ParsableArguments {
         var kek = try settings.startingKeyEncryptionKey()
         let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
         try await PoolerCheck.refuseTransactionPooling(settings.database)
-        // For the lifetime of the process.
+        // The watch runs as long as the process.
         if let watch = PrimaryWatch(conninfo: settings.database) {
             await watch.findPrimary()
             Task { await watch.run() }
@@ -39,7 +39,7 @@ struct CommandOptions: ParsableArguments {
             do {
                 kek = try await KeyEncryptionKeyCheck.check(kek, on: pool)
             } catch let error where error is WrongKeyEncryptionKey || error is RetiredKeyEncryptionKey {
-                // A report says of which database it is.
+                // If there are several databases, the report names the database.
                 if DatabaseReports.current != nil {
                     report(["error": .string("\(error)")], "Error: \(error)")
                 } else {
@@ -93,7 +93,7 @@ struct CommandOptions: ParsableArguments {
 
     /// Prints a secret that is shown only once.
     ///
-    /// - Parameter lost: What is the case if the secret can't be written, such as `No client was added.`
+    /// - Parameter lost: What to say if the secret can't be written, such as `No client was added.`
     /// - Throws: ``CommandFailure`` unless it was written.
     func secretReport(_ json: JSONValue, _ text: String, lost: String) throws {
         do { try requiredReport(json, text) } catch let failure as CommandOutput.Failure {
@@ -107,7 +107,7 @@ struct CommandOptions: ParsableArguments {
 }
 
 extension CommandOptions {
-    /// Names for a message. Of many, only the first ones.
+    /// Names for a message. If there are many, it has only the first ones.
     static func listed(_ names: [String]) -> String {
         let more = names.count - listLimit
         return names.prefix(listLimit).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")
@@ -116,7 +116,7 @@ extension CommandOptions {
     private static let listLimit = 20
 }
 
-/// The actor of what the command line does.
+/// The caller in whose name commands act.
 var commandLineCaller: Caller {
     let user = UserName.name(of: getuid())
     return .commandLine(user: user, operatorClaim: UserName.atTheMachine.flatMap { $0 == user ? nil : $0 })

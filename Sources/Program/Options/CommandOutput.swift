@@ -2,7 +2,8 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// Standard output. All that a command prints goes through it, so that text that can't be written makes the command fail.
+/// Standard output. Everything that a command prints goes through this type, so that a command whose output can't be written
+/// fails.
 enum CommandOutput {
     /// Why output is missing or cut off.
     struct Failure: Error, CustomStringConvertible {
@@ -64,8 +65,8 @@ enum CommandOutput {
         }
     }
 
-    /// The longest wait for the reader of a pipe or for a terminal that stands still, in milliseconds. What must not be lost may be
-    /// written while a row is locked.
+    /// The longest wait for a reader or a terminal that makes no progress, in milliseconds. The wait is limited, because a row
+    /// may be locked while such output is written.
     private static let longestWait: Int32 = 15_000
 
     /// - Parameter isWaitingLimited: Whether to give up after ``longestWait`` without progress.

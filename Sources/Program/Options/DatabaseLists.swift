@@ -38,7 +38,7 @@ struct DatabaseLists: Sendable {
                     return try Dictionary(uniqueKeysWithValues: rows.map { (try $0.decode(0), try $0.decode(1, as: Date.self)) })
                 })
         } catch let error as PostgresError where [.undefinedTable, .undefinedSchema, .insufficientPrivilege].contains(error.state) {
-            // It is not migrated yet, and has no organization.
+            // The database is not migrated yet, so it has no organization.
             answer = .success([:])
         } catch {
             answer = .failure(error)

@@ -63,14 +63,14 @@ extension Settings {
         return databaseKeks.hasKey(of: selectedDatabase)
     }
 
-    /// The copy of the selected database's key-encryption key, for the doctor; nil for none.
+    /// The file with a copy of the selected database's key-encryption key, for the doctor; nil for none.
     var kekCopy: String? {
         if let own = selectedDatabase.flatMap({ databaseKeks.copyFiles[$0] }) { return own }
         return (try? ownKekSource) == nil ? kekCopyFile : nil
     }
 
-    /// The source of the new key-encryption key during a rotation; nil otherwise. The deployment's new one is for the databases
-    /// with its present one.
+    /// The source of the new key-encryption key during a rotation; nil otherwise. A database without a key-encryption key of
+    /// its own gets the deployment's new one.
     var newKekSource: KeyEncryptionKeySource? {
         get throws(SettingsError) {
             if let selectedDatabase {

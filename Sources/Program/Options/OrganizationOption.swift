@@ -31,7 +31,7 @@ struct OrganizationOption: ParsableArguments {
                 deployment, organization: name, caller: commandLineCaller, isInspection: isInspection)
         } catch let error as FieldsealError where error.code == .noResource {
             let names = try await OrganizationEntry.list(deployment).map(\.organization.name)
-            // The row exists and the schema does not.
+            // The organization is registered, but its schema is missing.
             guard !names.contains(name) else { throw FieldsealError.lostSchema(of: name) }
             throw CommandFailure(
                 "There is no organization \(name)"

@@ -15,14 +15,14 @@ struct OrganizationsOption: ParsableArguments {
         name: [.customLong("org")], help: ArgumentHelp("Only this organization. Without it, all of them.", valueName: "name"))
     var name: String?
 
-    /// The same for an operation that needs one organization.
+    /// The option for an operation that needs exactly one organization.
     var one: OrganizationOption {
         var option = OrganizationOption()
         option.name = name
         return option
     }
 
-    /// A session in one of them. Its errors name the organization.
+    /// A session in one of the organizations. Its errors name the organization.
     func session(of name: String, _ deployment: Deployment, isInspection: Bool) async throws -> Session {
         var option = OrganizationOption()
         option.name = name

@@ -10,9 +10,11 @@ enum UserName {
         getpwuid(id).flatMap { String(cString: $0.pointee.pw_name) } ?? "uid \(id)"
     }
 
-    /// The person who signed in to this machine, also where `sudo` or `runuser` changed the user since; nil if the machine does not say.
+    /// The person who signed in to this machine, even if `sudo` or `runuser` changed the user since; nil if the machine does
+    /// not say.
     ///
-    /// The kernel keeps the login's user for its audit. Without that, `sudo` names the user in a variable, which any user could set.
+    /// The kernel keeps the user who signed in for its audit. Without it, only `sudo` names the user, in a variable that any
+    /// user could set.
     static var atTheMachine: String? {
         let login = try? String(contentsOfFile: "/proc/self/loginuid", encoding: .utf8).trimmingCharacters(
             in: .whitespacesAndNewlines)

@@ -47,7 +47,7 @@ struct ActivatedSockets {
         return true
     }
 
-    /// systemd names a socket after its unit where the unit gives no name.
+    /// If the unit gives a socket no name, systemd names it after the unit.
     private static let namesOfHTTPS: Set = ["https", "fieldseal.socket", "unknown", ""]
 
     /// The family of a listening stream socket; nil for anything else.

@@ -41,7 +41,7 @@ struct CertificateReload: ServiceLifecycle.Service {
         }
     }
 
-    /// - Parameter isAsked: Whether an operator asked by SIGHUP. Then the log has the result, also if it is the same again.
+    /// - Parameter isAsked: Whether an operator asked by SIGHUP. Then the result is logged even if it is the same as before.
     private func reload(isAsked: Bool) {
         let former = certificates.failure
         do {

@@ -68,7 +68,7 @@ struct HTTPService: Sendable {
                 })
         }
         services += watches(certificates, keyFile)
-        // Added last, so that they end first. Waiting requests must not hold up the servers.
+        // These are added last, so that they end first: waiting requests must not delay the end of the servers.
         services += databases
         services.append(StatementEnd(databases: databases, after: statementEnd))
         if settings.drainSeconds > 0 { services.append(Drain(api: api, duration: .seconds(settings.drainSeconds))) }
@@ -99,7 +99,7 @@ struct HTTPService: Sendable {
         return watches.compactMap(\.self)
     }
 
-    /// For how long statements run on once the server stops.
+    /// How long statements may still run once the server stops.
     private var statementEnd: Duration { .seconds(min(APILimits.endSeconds, settings.statementSeconds + 5)) }
 
     /// Adds the reachable databases, and each of the others once it is reachable.
@@ -173,7 +173,7 @@ struct HTTPService: Sendable {
 private struct Drain: ServiceLifecycle.Service {
     let api: WebAPI
     let duration: Duration
-    /// How long the server may still work after the duration: as long as the package's `TimeoutStopSec`.
+    /// How long the server may still work after that duration: as long as the package's `TimeoutStopSec`.
     private let afterwards = Duration.seconds(90)
 
     init(api: WebAPI, duration: Duration) { (self.api, self.duration) = (api, duration) }
@@ -186,8 +186,8 @@ private struct Drain: ServiceLifecycle.Service {
     }
 }
 
-/// Ends the statements that still run some time after the server began to stop. PostgreSQL may not notice a cancel request or the
-/// limit of a statement's time for long, and the server must not wait for that.
+/// Ends the statements that still run some time after the server began to stop. PostgreSQL may take long to notice a cancel
+/// request or a statement timeout, and the server must not wait for that.
 private struct StatementEnd: ServiceLifecycle.Service {
     let databases: [ServedDatabase]
     let duration: Duration

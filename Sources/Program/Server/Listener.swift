@@ -4,7 +4,7 @@ struct Listener {
     let port: Int
     let host: String
 
-    /// The hosts that stand for all addresses of the machine.
+    /// The hosts that mean all addresses of the machine.
     private static let wildcards: Set = ["::", "0.0.0.0"]
 
     /// Whether both listeners need the same port at the same address.

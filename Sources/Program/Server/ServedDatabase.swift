@@ -37,7 +37,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
     }
 
     let name: String
-    /// The same objects for this database.
+    /// The settings, with this database selected.
     private let settings: Settings
     private let surroundings: Surroundings
     private let state = Mutex<Opened?>(nil)
@@ -50,7 +50,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
     private static let sharedWriters = 4
     /// The pause between two attempts at reaching a database that was unreachable at the start.
     private static let retryInterval = Duration.seconds(2)
-    /// The same if its key-encryption key could not be used, which a program may print.
+    /// The pause if the database's key-encryption key could not be used. It is longer, because a program may have to print the
+    /// key.
     private static let keyRetryInterval = Duration.seconds(10)
 
     init(_ database: Settings.Database, _ settings: Settings, _ surroundings: Surroundings) {
@@ -64,7 +65,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
 
     var opened: Opened? { state.withLock(\.self) }
 
-    /// The reason for which the database is not served, if that is its key-encryption key. Clients may read it.
+    /// Why the database is not served, if its key-encryption key is the reason. Clients may read this text.
     var absence: String? { keyProblem.withLock(\.self) }
 
     /// Connects, and checks that the service may use the database.
@@ -84,7 +85,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
             : Standby(
                 limits(settings.standbyDatabase), mark: ServerPresence.mark, patience: .milliseconds(settings.standbyMilliseconds))
         do {
-            // A program may take half a minute for the key while other databases are served.
+            // A program may take half a minute to print the key. Other databases are served meanwhile.
             let own = try await BlockingWork.run { [settings] in try settings.keyEncryptionKey() }
             let kek = try await KeyEncryptionKeyCheck.check(own, on: pool)
             let deployment = Deployment(
@@ -104,8 +105,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// Whether the other databases are served when this one's key-encryption key can't be used.
     private var mayLackKey: Bool { !settings.databaseKeks.isEmpty }
 
-    /// What clients may read of an error of the key-encryption key; nil for another error. Problems of tokens are not among them:
-    /// with one, the server does not start.
+    /// What clients may read of an error of the key-encryption key; nil for another error. Problems of tokens are not included,
+    /// because the server does not start with one.
     private static func keyProblem(_ error: any Error) -> String? {
         switch error {
         case is WrongKeyEncryptionKey, is RetiredKeyEncryptionKey: "\(error)"
@@ -212,8 +213,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// Opens all databases at the same time.
     ///
     /// - Returns: The reachable ones in order: at least one.
-    /// - Throws: The reason for which a reachable one can't be served, or for which none is reachable. Where databases have
-    ///   key-encryption keys of their own, one whose key can't be used counts as unreachable.
+    /// - Throws: The reason for which a reachable database can't be served, or for which none is reachable. If databases have
+    ///   key-encryption keys of their own, a database whose key can't be used counts as unreachable.
     static func open(_ databases: [ServedDatabase], _ logger: Logger) async throws -> [ServedDatabase] {
         let failures = await withTaskGroup(of: (name: String, error: (any Error)?).self) { group in
             for database in databases {

@@ -15,7 +15,7 @@ final class ServerCertificates: Sendable {
         var certificates: [ServerCertificate]
         /// The states of the files when they were read last.
         var marks: [FileStatus?]
-        /// Why they could not be used then; nil if they could.
+        /// Why the files could not be used at that time; nil if they could.
         var failure: String?
     }
 
@@ -35,13 +35,13 @@ final class ServerCertificates: Sendable {
     /// The certificates in use.
     var current: [ServerCertificate] { state.withLock(\.certificates) }
 
-    /// Whether to read the files again: one was changed or replaced since, or they could not be used.
+    /// Whether to read the files again: a file was changed or replaced since, or the files could not be used.
     var isDue: Bool {
         let (former, failure) = state.withLock { ($0.marks, $0.failure) }
         return failure != nil || Self.marks(settings) != former
     }
 
-    /// Why the files could not be used when they were read last; nil if they could.
+    /// Why the files could not be used at the last reading; nil if they could.
     var failure: String? { state.withLock(\.failure) }
 
     /// Reads the files again. If one of them can't be used, the certificates in use stay.
@@ -67,7 +67,7 @@ final class ServerCertificates: Sendable {
             current.map { .init(["file": $0.file], $0.expiresOn.timeIntervalSince1970) })
     }
 
-    /// What shows a change of a file. Links are followed, because renewals often replace a link.
+    /// The states of the files, which show a change. Links are followed, because renewals often replace a link.
     private static func marks(_ settings: Settings) -> [FileStatus?] {
         let files =
             [settings.certificateFile, settings.privateKeyFile] + settings.hostCertificateFiles.values.sorted()

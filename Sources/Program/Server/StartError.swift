@@ -6,7 +6,7 @@ enum StartError: Error, CustomStringConvertible {
     case rightsMissing(String, String)
     /// The setting of a port, the port and the host.
     case portTaken(String, Int, String)
-    /// The same, and the reason for which the service can't listen there.
+    /// The setting of a port, the port, the host, and why the service can't listen there.
     case noListener(String, Int, String, reason: String)
     /// Two settings with the same port.
     case portTwice(String, String, Int)

@@ -38,7 +38,7 @@ enum SystemdNotice {
         }
     }
 
-    /// A path, or with `@` a name in the abstract namespace.
+    /// The address of systemd's socket: a path, or a name in the abstract namespace if it begins with `@`.
     private static func address(_ name: String) -> sockaddr_un? {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -51,7 +51,8 @@ enum SystemdNotice {
         return address
     }
 
-    /// The interval at which systemd expects a sign of life: half of the unit's `WatchdogSec`. Nil if none is expected.
+    /// The interval at which to notify systemd that the program is alive: half of the unit's `WatchdogSec`. Nil if the unit has
+    /// none.
     static var interval: Duration? {
         let environment = ProcessInfo.processInfo.environment
         guard let text = environment["WATCHDOG_USEC"], let microseconds = Int64(text), microseconds > 0,

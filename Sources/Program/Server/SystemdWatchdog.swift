@@ -2,7 +2,8 @@ import Foundation
 import Glibc
 import ServiceLifecycle
 
-/// Tells systemd that the program is alive, from the threads that answer requests, and at its end that it is stopping.
+/// Tells systemd that the program is alive, from the threads that serve requests. At the end, tells it that the program is
+/// stopping.
 struct SystemdWatchdog: ServiceLifecycle.Service {
     func run() async throws {
         try? await cancelWhenGracefulShutdown {

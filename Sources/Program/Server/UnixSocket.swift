@@ -10,7 +10,8 @@ struct UnixSocket {
     /// The longest path in a socket's address.
     static let longestPath = 107
 
-    /// Refuses a path with another server's socket or another file, or in a folder that takes no socket. A socket that a server left behind is replaced.
+    /// Refuses a path that has another server's socket or another file, or is in a folder in which no socket can be made. A
+    /// socket that an ended server left is replaced.
     ///
     /// - Throws: ``StartError``.
     func check() throws {

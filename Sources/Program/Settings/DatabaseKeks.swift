@@ -3,20 +3,20 @@ struct DatabaseKeks: Sendable {
     var files: [String: String] = [:]
     var credentials: [String: String] = [:]
     var commands: [String: [String]] = [:]
-    /// The new ones during a rotation.
+    /// The sources of the new keys during a rotation.
     var newFiles: [String: String] = [:]
     var newCredentials: [String: String] = [:]
     var newCommands: [String: [String]] = [:]
-    /// Their copies, for the doctor.
+    /// The files with copies of the keys, for the doctor.
     var copyFiles: [String: String] = [:]
 
-    /// Whether no database has a key-encryption key of its own, or gets one.
+    /// Whether no database has a key-encryption key of its own, or gets one in a rotation.
     var isEmpty: Bool { keySettings.allSatisfy(\.names.isEmpty) }
 
     /// Each setting with the names in it.
     var settings: [(key: String, names: [String])] { keySettings + [("kekCopyFiles", copyFiles.keys.sorted())] }
 
-    /// Those of keys, without their copies.
+    /// The settings of keys, without those of copies.
     private var keySettings: [(key: String, names: [String])] {
         [
             ("kekFiles", files.keys.sorted()), ("kekCredentials", credentials.keys.sorted()),
@@ -26,7 +26,7 @@ struct DatabaseKeks: Sendable {
         ]
     }
 
-    /// Whether a database has a key-encryption key of its own, or gets one.
+    /// Whether a database has a key-encryption key of its own, or gets one in a rotation.
     func hasKey(of name: String) -> Bool { keySettings.contains { $0.names.contains(name) } }
 
     /// The source of a database's own key-encryption key; nil if it has none.
@@ -38,7 +38,7 @@ struct DatabaseKeks: Sendable {
         ])
     }
 
-    /// The source of the key-encryption key that replaces the one of a database; nil if none does.
+    /// The source of the key-encryption key that replaces the one of a database; nil if none is set.
     func newSource(of name: String) throws(SettingsError) -> KeyEncryptionKeySource? {
         try Self.only([
             ("newKekFiles.\(name)", newFiles[name].map { .file($0) }),

@@ -7,8 +7,9 @@ import Tenancy
 
 /// The passwords of the database as a systemd credential: a libpq password file that only this program reads.
 ///
-/// libpq ignores a password file that a group may read, and a credential shows such a mode. So the credential becomes a file in memory
-/// without a name, which libpq and PostgreSQL's own programs read. No password is in an argument, a connection string or a variable.
+/// libpq ignores a password file that a group may read, and the mode of a credential shows such a group. So the credential is
+/// copied to a file without a name in memory, which libpq and PostgreSQL's own programs read. No password is in an argument, a
+/// connection string or a variable.
 enum DatabasePasswords {
     /// Where libpq looks for a password file if the connection string names none.
     private static let variable = "PGPASSFILE"
@@ -21,7 +22,7 @@ enum DatabasePasswords {
         let passwords: Int32
     }
 
-    /// Has every connection from now on use the credential of the settings, if they name one.
+    /// Makes every later connection use the credential of the settings, if they name one.
     ///
     /// - Throws: ``SettingsError`` when it is missing or malformed, others may read it, or it has no password for a role of the settings.
     static func use(_ settings: Settings) throws(SettingsError) {
@@ -38,7 +39,7 @@ enum DatabasePasswords {
         }
     }
 
-    /// The standard input of a program of PostgreSQL, and the password file that it finds there; nil for none.
+    /// The standard input for a program of PostgreSQL, and the path of the password file on it; nil for none.
     static func input() -> (descriptor: Int32, file: String?) {
         guard let passwords = opened.withLock({ $0?.passwords }) else { return (open("/dev/null", O_RDONLY | O_CLOEXEC), nil) }
         return (fcntl(passwords, F_DUPFD_CLOEXEC, 3), "/proc/self/fd/0")
@@ -126,7 +127,7 @@ enum DatabasePasswords {
 
     // MARK: The file in memory
 
-    /// A file in memory with a text, which only this program and those that it starts with it can open.
+    /// A file in memory with a text. Only this program, and the programs that it starts with it, can open the file.
     private static func keep(_ text: [UInt8], _ path: String) throws(SettingsError) -> Int32 {
         // The file is unlinked before the passwords are written to it, so no other process can open it by name.
         let name = "/fieldseal-\(UUID().uuidString)"

@@ -2,17 +2,17 @@ import Foundation
 import Glibc
 import Tenancy
 
-/// Settings that no option and no variable names. They are looked for in the working folder.
+/// The settings file in the working folder, which is used if no option and no variable names one.
 enum FoundSettings {
     private static let folder = ".fieldseal"
     static let path = "\(folder)/fieldseal.yaml"
 
-    /// Refuses them if another user could have put them there: settings name programs that are run.
+    /// Refuses the file if another user could have put it there, because settings name programs to run.
     ///
     /// - Throws: ``SettingsError/foreign(_:reason:)``.
     static func check() throws(SettingsError) {
         for path in [folder, path] {
-            // Of a link, both its own owner and that of its target count.
+            // If a path is a link, its own owner counts, and so does the owner of its target.
             let attributes = try? FileManager.default.attributesOfItem(atPath: path)
             guard let link = (attributes?[.ownerAccountID] as? NSNumber)?.uint32Value, let status = FileStatus(path: path) else {
                 continue

@@ -2,7 +2,7 @@ import Tenancy
 
 /// One setting: its name, its kind, and its property.
 ///
-/// ``Settings/table`` has all of them. Reading, `config check` and the test of the documentation use it.
+/// ``Settings/table`` has all settings. Reading, `config check` and the test of the documentation use it.
 struct Setting {
     /// The kind of a setting's value.
     enum Kind {
@@ -52,7 +52,7 @@ struct Setting {
         case table([String: String])
         /// Lists by the databases' names.
         case lists([String: [String]])
-        /// Not set.
+        /// The setting is not set.
         case none
     }
 

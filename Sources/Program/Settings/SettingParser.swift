@@ -24,7 +24,7 @@ struct SettingParser {
         if form == .plain, ["", "~", "null", "Null", "NULL"].contains(text) { return try none() }
         switch setting.kind {
         case .integer(let range):
-            // Template tools quote numbers.
+            // Numbers may be quoted, because template tools do that.
             let number =
                 if let unit = setting.unit { Quantity.number(text, in: unit) } else {
                     text.wholeMatch(of: /-?(0|[1-9][0-9]{0,17})/).flatMap { Int($0.0) }
@@ -149,7 +149,7 @@ struct SettingParser {
     private func origins(_ texts: [String]) throws(SettingsError) -> [String] {
         var origins: [String] = []
         for text in texts {
-            // In browsers' form: in lower case, and without the scheme's default port.
+            // The form that browsers send: in lower case, and without the scheme's default port.
             let text = text.trimmingCharacters(in: .whitespaces).lowercased()
             let isPublic =
                 text.wholeMatch(of: /https:\/\/([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?/) != nil && !text.hasSuffix(":443")

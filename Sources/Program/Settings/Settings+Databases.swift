@@ -11,10 +11,10 @@ extension Settings {
         let standbyConninfo: String
     }
 
-    /// The name of the database in the setting `database`, beside others, and for `--database`.
+    /// The name of the only database, which the setting `database` gives no name. Messages and `--database` use it.
     private static let onlyName = "main"
 
-    /// All of them, by name.
+    /// All databases, by name.
     var allDatabases: [Database] {
         guard !databases.isEmpty else {
             return [
@@ -29,7 +29,7 @@ extension Settings {
         }
     }
 
-    /// The same settings for one database.
+    /// These settings, for one database.
     func selecting(_ one: Database) -> Settings {
         var settings = self
         (settings.database, settings.migrationDatabase) = (one.conninfo, one.migrationConninfo)
@@ -38,7 +38,7 @@ extension Settings {
         return settings
     }
 
-    /// The same settings for the named database, or for the only one.
+    /// These settings, for the named database or for the only one.
     ///
     /// - Throws: ``CommandFailure`` that lists the databases.
     func selecting(_ name: String?) throws -> Settings {
@@ -86,7 +86,7 @@ extension Settings {
             _ = try selected.kekSource
             _ = try selected.newKekSource
         }
-        // One of several is selected later.
+        // If there are several databases, one is selected later.
         if allDatabases.count == 1 { self = selecting(allDatabases[0]) }
     }
 

@@ -34,9 +34,9 @@ struct Settings: Sendable {
     var newKekCredential: String?
     var newKekCommand: [String] = []
     var newKekToken = TokenSettings()
-    /// Nil if there is no copy for the doctor to check.
+    /// A copy of the key-encryption key, for the doctor to check; nil for none.
     var kekCopyFile: String?
-    /// What single databases have instead.
+    /// The key-encryption keys of databases that have their own.
     var databaseKeks = DatabaseKeks()
     /// The database that was selected, if one was.
     var selectedDatabase: String?
@@ -54,7 +54,7 @@ struct Settings: Sendable {
     var asksForClientCertificates = "off"
     var clientAuthorityFile: String?
     var httpHost = "::"
-    /// Nil for no listener without TLS.
+    /// The port of the listener without TLS; nil for no such listener.
     var httpPort: Int?
     /// The receiver of security events: `HOST:PORT` of syslog over TLS, or a file.
     var eventSyslog: String?
@@ -71,7 +71,7 @@ struct Settings: Sendable {
     var issuerAuthorityFile: String?
     /// The time limit of a request's statement in seconds.
     var statementSeconds = 30
-    /// How far the standby may be behind.
+    /// How far the standby may be behind the primary.
     var standbyMilliseconds = 100
     /// Seconds for which a stopping server continues to serve, while `/readyz` reports that it stops.
     var drainSeconds = 0
@@ -83,7 +83,7 @@ struct Settings: Sendable {
     /// How many attempts at sending an e-mail are made.
     var mailAttempts = 10
     var metricsHost = "127.0.0.1"
-    /// Nil for no listener for metrics.
+    /// The port of the listener for metrics; nil for none.
     var metricsPort: Int?
     /// Days after which `fieldseal retention` archives or deletes; nil to keep everything.
     var eventDays: Int?
@@ -112,8 +112,9 @@ struct Settings: Sendable {
     /// - Throws: ``SettingsError`` for a missing file, an unknown key, or an invalid value.
     static func read(_ option: String? = nil, ports: (https: Int, http: Int)? = nil) async throws -> Settings {
         let candidates = candidates(option)
-        // In a folder that this user may not enter, a file may exist. Then the error says that it can't be read, not that it is missing.
-        // The working folder is passed over in that case: after runuser it is often one of another user.
+        // If this user may not enter a folder, a file may exist there. It is chosen, so that the error says that it can't be
+        // read, not that it is missing. The working folder is skipped in that case, because after `runuser` it often belongs to
+        // another user.
         guard let path = candidates.first(where: { access($0, F_OK) == 0 || errno == EACCES && $0 != FoundSettings.path }) else {
             throw SettingsError.missing(candidates)
         }
@@ -134,7 +135,7 @@ struct Settings: Sendable {
 
     private init() {}
 
-    /// No settings.
+    /// The settings before anything is read.
     static let defaults = Settings()
 
     /// Every setting, in the order of the output.

@@ -1,4 +1,4 @@
-/// The settings can't be used.
+/// Why the settings can't be used.
 enum SettingsError: Error, CustomStringConvertible {
     case missing([String])
     case malformed(String)

@@ -79,7 +79,7 @@ struct SettingsFile {
         }
     }
 
-    /// Lists by names.
+    /// Lists by the names in a mapping.
     private static func lists(_ mapping: Node.Mapping, _ parser: SettingParser) throws(SettingsError) -> [(String, [String])] {
         var entries: [(String, [String])] = []
         for (name, child) in mapping {

@@ -32,7 +32,7 @@ enum SyslogMessage {
         }
     }
 
-    /// RFC 5424 section 6.3.3.
+    /// Escapes the value of a parameter (RFC 5424 section 6.3.3).
     private static func escaped(_ text: String) -> String {
         text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("]", with: "\\]")
     }

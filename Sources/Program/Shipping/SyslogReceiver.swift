@@ -6,7 +6,7 @@ import NIOSSL
 import NIOTLS
 import Tenancy
 
-/// Fulfils a promise when the handshake of TLS has ended.
+/// Completes a promise when the TLS handshake has ended.
 private final class HandshakeEnd: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     private let promise: EventLoopPromise<Void>
@@ -40,7 +40,7 @@ actor SyslogReceiver: EventReceiver {
     private static let look = Duration.milliseconds(50)
     private static let looks = 200
 
-    /// - Throws: For certificate files that can't be used.
+    /// - Throws: An error if the certificate files can't be used.
     init(host: String, port: Int, authorityFile: String?, certificateFile: String?, privateKeyFile: String?) throws {
         let address = "\(host):\(port)"
         (self.host, self.port, name) = (host, port, address)
@@ -98,7 +98,7 @@ actor SyslogReceiver: EventReceiver {
     func send(_ batch: EventShipment.Batch) async throws {
         let channel = try await open()
         let frames = ByteBuffer(bytes: SyslogMessage.frames(of: batch))
-        // A receiver that accepts connections and does not read would block this forever, and the end of the service too.
+        // A receiver that accepts connections but does not read would block this call forever, and the end of the service too.
         let limit = channel.eventLoop.scheduleTask(in: .seconds(Self.sendSeconds)) { channel.close(promise: nil) }
         defer { limit.cancel() }
         do {
@@ -122,7 +122,7 @@ actor SyslogReceiver: EventReceiver {
         return new
     }
 
-    /// - Parameter handler: Makes a handler that is added behind the one of TLS.
+    /// - Parameter handler: Makes a handler that is added after the TLS handler.
     private func connect(_ handler: @escaping @Sendable () -> HandshakeEnd?) async throws -> any Channel {
         let (context, host) = (context, host)
         do {
@@ -130,7 +130,7 @@ actor SyslogReceiver: EventReceiver {
                 .connectTimeout(.seconds(Self.connectSeconds))
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        // An address has no host name for SNI. Its certificate must have the address.
+                        // SNI needs a host name. If the receiver is an IP address, its certificate must have that address.
                         let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
                         try channel.pipeline.syncOperations.addHandler(
                             NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : host))

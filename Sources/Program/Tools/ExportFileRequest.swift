@@ -26,7 +26,7 @@ struct ExportFileRequest {
 
     /// - Returns: The manifest as it was written.
     func run(_ deployment: Deployment, _ settings: Settings) async throws -> ExportManifest {
-        // Events that are not in the chain yet count for nothing under another key-encryption key.
+        // Pending events are linked first, because their tags would not be accepted under another key-encryption key.
         try await session(deployment).chainPendingEvents()
         let snapshot = try await OrganizationSnapshot.open(
             name, in: deployment, conninfo: settings.migrationDatabase, productVersion: Program.configuration.version)
@@ -45,7 +45,7 @@ struct ExportFileRequest {
         do {
             return try await Session.begin(deployment, organization: name, caller: commandLineCaller)
         } catch let error as FieldsealError where error.code == .noResource {
-            // Where its row is there and its schema is not, the error itself tells more.
+            // If the organization is registered but its schema is missing, the error itself says more.
             let isThere = try await OrganizationEntry.list(deployment).contains { $0.organization.name == name }
             throw isThere ? error : FieldsealError.unknownOrganization(name)
         }

@@ -36,7 +36,7 @@ struct NameReservation {
         var connections: [PostgresConnection] = []
         var asked = ""
         do {
-            // In the order of names, so that two commands can't deadlock.
+            // The order of names is fixed, so that two commands can't deadlock.
             for one in settings.allDatabases {
                 asked = one.name
                 let connection = try await PostgresConnection.connect(one.conninfo, applicationName: "fieldseal command")

@@ -9,8 +9,8 @@ import SystemPackage
 struct PostgresTools: Sendable {
     private let folder: String
 
-    /// - Parameter version: The server's major version. Client programs of the same version are preferred, because a server of that
-    ///   version can read their output. Nil for the newest, which read every version's output.
+    /// - Parameter version: The server's major version. Client programs of the same version are preferred, because a server of
+    ///   that version can read their output. Nil for the newest programs, which read the output of every version.
     /// - Throws: ``ToolError`` when PostgreSQL's client programs are not installed.
     init(version: Int? = nil) throws {
         guard let folder = Self.folders(with: "pg_restore", version: version).first else {
@@ -97,7 +97,8 @@ struct PostgresTools: Sendable {
         return result.standardOutput
     }
 
-    /// Where the programs run: here, or in `/` where this user may not enter this folder, of which they would complain.
+    /// The working folder of the programs. It is `/` if this user may not enter the present one, because the programs would
+    /// report that.
     private static var workingFolder: FilePath? { access(".", X_OK) == 0 ? nil : "/" }
 
     private static func check(_ isSuccess: Bool, _ errors: String?) throws {

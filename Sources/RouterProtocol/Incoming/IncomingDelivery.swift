@@ -84,7 +84,8 @@ package enum IncomingDelivery {
         package var mimeType: String
         /// Base64.
         package var body: String
-        /// What the record does not show, if the router added this attachment. Nil for the message's own.
+        /// Set if the router attached the original message or its header: says what the record does not show. Nil for the
+        /// message's own attachments.
         package var note: String?
         /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
         package var contentId: String?

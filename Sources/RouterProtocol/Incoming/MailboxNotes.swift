@@ -7,7 +7,7 @@ package struct MailboxNotes: Codable, Sendable {
     package var setAside: [SetAside]?
     /// Messages that are no longer set aside.
     package var settled: [String]?
-    /// Whether to forget earlier inspected messages first.
+    /// Whether the service deletes earlier inspected messages first.
     package var forgetsSeen: Bool?
 
     package init(mailboxId: String, hostId: String) { (self.mailboxId, self.hostId) = (mailboxId, hostId) }

@@ -3,13 +3,13 @@ package struct MailboxLease: Codable, Sendable {
     package var mailboxId: String
     package var name: String
     package var address: String
-    /// Whether its messages contain the actual messages as attachments.
+    /// Whether it is a forward mailbox: its messages contain the messages to deliver as attachments.
     package var isForward: Bool
     /// The work: fetch, send, or test directions that are not enabled yet.
     package var receives: Bool
     package var sends: Bool
     package var tests: Bool
-    /// Whether the mailbox has a delivery method for a direction. A test tries no other.
+    /// Whether the mailbox has a delivery method for a direction. A test tries only such directions.
     package var usesIncoming: Bool?
     package var usesOutgoing: Bool?
     /// 0 is Exchange, 1 is POP3/SMTP, 4 is IMAP/SMTP. Exchange is used with IMAP/SMTP.

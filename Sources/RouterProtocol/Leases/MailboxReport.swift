@@ -4,7 +4,7 @@ package struct MailboxReport: Codable, Sendable {
     package var hostId: String
     /// The position for the next turn, as the router writes it.
     package var routerState: String?
-    /// The number of messages that became records, and of those that can't.
+    /// The number of messages that became records, and of messages that can't become records.
     package var processed: Int?
     package var failed: Int?
     /// Whether each direction succeeded; nil if it was not tried.

@@ -1,7 +1,7 @@
 /// `fieldseal.WaitForWork`: a router requests work. The service responds when there is some, or after a while.
 ///
-/// The request also says that the router is alive, and which mailboxes it watches. Each request lists all of them, so a lost
-/// request costs only one wait.
+/// The request also says that the router is alive, and which mailboxes it watches. Each request lists all of them, so the next
+/// request repairs the effect of a lost one.
 package enum WaitForWork {
     /// The router's request.
     package struct Request: Codable, Sendable {

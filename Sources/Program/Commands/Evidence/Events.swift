@@ -46,7 +46,8 @@ struct Events: AsyncParsableCommand {
                     count += events.count
                 }
                 end = await reading.attestedEnd()
-                // An event may have been recorded meanwhile. The export has every one up to its attested end.
+                // Events may have been recorded meanwhile. The loop ends when the export has every event up to its attested
+                // end.
             } while last > start && Self.newest(end) > last
             try put(
                 [
@@ -116,7 +117,8 @@ struct Events: AsyncParsableCommand {
             if failed { throw ExitCode.failure }
         }
 
-        /// How many entries of the audit are read behind the checkpoint of the events, which the audit does not have.
+        /// How many of the newest entries of the audit are verified if the events are verified from their checkpoint. The audit
+        /// has no checkpoint of its own.
         private static let recentEntries = 100_000
 
         /// Verifies one organization. A problem there does not prevent the verification of the others.
@@ -147,7 +149,7 @@ struct Events: AsyncParsableCommand {
                     found.problems.append(error.message)
                 }
             }
-            // Archives of the audit have no chain: each is verified by itself.
+            // Archives of the audit have no chain, so each is verified by itself.
             let audits = summaries.filter { $0.content == EventArchiveFile.auditContent }
             for audit in audits where audit.organizationID != organization.id.text {
                 found.problems.append("an archive holds the audit of the organization \(audit.organization)")
@@ -171,7 +173,7 @@ struct Events: AsyncParsableCommand {
             found.problems += try await reading.problems(against: try Self.attested(lines, file, reading))
         }
 
-        /// The lines of an export; nil for one that is not JSON.
+        /// The lines of an export. A line is nil if it is not JSON.
         private static func lines(of path: String) throws -> [JSONValue?] {
             guard let data = FileManager.default.contents(atPath: path) else {
                 throw CommandFailure(

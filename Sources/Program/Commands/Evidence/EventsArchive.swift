@@ -24,7 +24,7 @@ struct EventsArchive: AsyncParsableCommand {
 
     func validate() throws { _ = try date }
 
-    /// Seconds.
+    /// How far the date may be in the future, in seconds.
     private static let clockTolerance = 60.0
 
     private var date: Date {

@@ -6,7 +6,7 @@ import Model
 import Organizations
 import Tenancy
 
-/// Archives or deletes what is older than the settings `retention.…`.
+/// Archives or deletes evidence and e-mails that are older than the settings `retention.…` say.
 struct Retention: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Archive old security events and audit entries, and delete old e-mails, as the settings say.",
@@ -71,7 +71,7 @@ struct Retention: AsyncParsableCommand {
             "\(name): archived \(events) security events and \(audit) audit entries, deleted \(emails) e-mails")
     }
 
-    /// Archives what is older than this number of days.
+    /// Archives entries that are older than this number of days.
     ///
     /// - Returns: How many entries were archived.
     private static func count(

@@ -133,7 +133,8 @@ struct Kek: AsyncParsableCommand {
             let settings = try await Settings.read(options.settings)
             let databases = settings.allDatabases
             let changing = try databases.filter { try settings.selecting($0).newKekSource != nil }.map(\.name)
-            // Alone, each of the others says what it lacks.
+            // If several databases change, a database without a new key is no error. A database that was named alone reports
+            // what its settings lack.
             let resting = options.database == nil && !changing.isEmpty ? Set(databases.map(\.name)).subtracting(changing) : []
             try await options.inDatabases { try await look($0, isOnly: databases.count == 1, resting) }
             guard databases.count > 1, !options.json else { return }
@@ -155,7 +156,7 @@ struct Kek: AsyncParsableCommand {
 
         /// - Parameters:
         ///   - isOnly: Whether there is no other database.
-        ///   - resting: Databases that get no new key, beside others that do.
+        ///   - resting: Databases that get no new key while others do.
         private func look(_ options: CommandOptions, isOnly: Bool, _ resting: Set<String>) async throws {
             let (deployment, settings) = try await options.deployment()
             if let name = options.database, resting.contains(name) {
@@ -223,7 +224,7 @@ struct Kek: AsyncParsableCommand {
                     censuses.append(
                         .init(database.name, try await KeyEncryptionKeyStatus.read(deployment), inForce: deployment.kek.id))
                 } catch let code as ExitCode {
-                    // What is wrong was told then.
+                    // The error itself was printed already.
                     let words = "So nothing was retired in any database: \(database.name) was not looked at."
                     FileHandle.standardError.write(Data("\(words)\n".utf8))
                     throw code

@@ -308,7 +308,7 @@ private struct KeyOutput {
     /// Deletes the file.
     func discard() { try? FileManager.default.removeItem(atPath: path) }
 
-    /// Writes the key to the disk. A file that has not all of it is deleted.
+    /// Writes the key to the disk. An incomplete file is deleted.
     func write(_ key: OrganizationKeyText) throws {
         do {
             try file.closeAfter {

@@ -5,7 +5,7 @@ import Migrations
 import Synchronization
 
 extension Migrate.Up {
-    /// Applies the pending migrations and rolls them back. Prints how long each took and what it locked.
+    /// Applies the pending migrations and rolls them back. Prints how long each migration took, and which tables it locked.
     func rehearse(_ settings: Settings) async throws {
         let hasFailed = Mutex(false)
         let isJSON = options.json

@@ -37,7 +37,7 @@ extension Org {
             guard settings.allDatabases.count > 1 else {
                 throw CommandFailure("The deployment has one database. Name another one in databases of the settings first.")
             }
-            // An interrupted move is detected by what it left, not by a signal.
+            // A closed output pipe must not end the process during a move.
             signal(SIGPIPE, SIG_IGN)
             var places: [OrganizationMove.Place] = []
             for database in settings.allDatabases {

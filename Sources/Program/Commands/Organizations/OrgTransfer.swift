@@ -165,7 +165,7 @@ private struct RowsOfExport: Sendable {
     init(_ export: ExportFile, schema: String) throws {
         let tools = try PostgresTools()
         let (output, input) = try FileDescriptor.pipe()
-        // The child process must not have the reading end, because it ends when that is closed.
+        // The child process must not inherit the reading end. It ends when that end is closed everywhere.
         _ = fcntl(output.rawValue, F_SETFD, FD_CLOEXEC)
         self.output = output
         tool = Task { try await tools.printRows(schema: schema, of: export, to: input) }
@@ -182,14 +182,14 @@ private struct RowsOfExport: Sendable {
         try output.close()
     }
 
-    /// Closes the pipe, which ends the program.
+    /// Closes the pipe, which makes `pg_restore` end.
     func abandon() async {
         try? output.close()
         _ = try? await tool.value
     }
 }
 
-/// What is known of a file's authenticity.
+/// Whether a file's authenticity was checked, and with which result.
 private enum Authenticity {
     case shown, underAnotherKey, unchecked
 }

@@ -144,7 +144,7 @@ struct ConfigTrial {
         attempt { try socket?.check() }
     }
 
-    /// Appends an error to the problems. What the running service itself may use is a note.
+    /// Appends an error to the problems. A port or a socket in use is only a note, because the running service may use it.
     private mutating func attempt(_ body: () throws -> Void) {
         do {
             try body()

@@ -5,7 +5,7 @@ import PostgresClient
 import Tenancy
 import WebAPI
 
-/// What `config check` notes of settings with which the service starts, and which may not be meant.
+/// The notes of `config check` about settings that let the service start, but are probably not intended.
 struct SettingsNotes {
     private let settings: Settings
 
@@ -54,7 +54,7 @@ struct SettingsNotes {
             + "programs that are run; chmod 0640 \(settings.file)"
     }
 
-    /// Notes of the copies of key-encryption keys, one for each copy.
+    /// Notes about the copies of key-encryption keys, one for each copy.
     private var keyCopies: [String] {
         var notes: [String] = []
         for note in settings.allDatabases.compactMap({ Self.keyCopy(settings.selecting($0)) }) where !notes.contains(note) {
@@ -80,7 +80,7 @@ struct SettingsNotes {
             + "take them all"
     }
 
-    /// What the doctor finds of files with secrets.
+    /// The doctor's findings about files with secrets.
     private var exposed: [String] {
         SecretFiles.findings(settings, settingsFile: settings.file).map { "\($0.message): \($0.advice)" }
     }
@@ -90,7 +90,7 @@ struct SettingsNotes {
         return "limits.clientConnections is \(share), more than connections (\(settings.connections)): one client can take them all"
     }
 
-    /// Password files of libpq that it will not read. It says then only that no password was supplied.
+    /// Password files that libpq will not read. libpq itself says only that no password was supplied.
     private var passwordFiles: [String] {
         let conninfos = settings.allDatabases.flatMap { [$0.conninfo, $0.migrationConninfo] }
         let files = conninfos.compactMap { conninfo in

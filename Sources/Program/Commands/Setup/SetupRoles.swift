@@ -109,7 +109,8 @@ private struct PasswordFile {
     func set(_ prefix: String, _ password: String) throws {
         let former = FileManager.default.fileExists(atPath: path) ? try String(contentsOfFile: path, encoding: .utf8) : ""
         let kept = former.split(separator: "\n").filter { !$0.hasPrefix(prefix) }
-        // libpq takes the first line that fits. An operator's own may fit every host.
+        // libpq uses the first line that matches. The new line comes first, because an operator's own line may match every
+        // host.
         let text = (["\(prefix)\(password)"] + kept).joined(separator: "\n") + "\n"
         let partial = "\(path).new"
         unlink(partial)

@@ -5,7 +5,7 @@ import Tenancy
 /// Seals new entries of the audit, about once a minute.
 struct AuditSealing: ServiceLifecycle.Service {
     let deployment: Deployment
-    /// Between two turns.
+    /// Seconds between two runs.
     let seconds: Int
     let logger: Logger
 

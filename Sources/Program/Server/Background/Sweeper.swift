@@ -4,7 +4,8 @@ import Organizations
 import ServiceLifecycle
 import Tenancy
 
-/// Drops what interrupted changes and long readers left, if there may be something: at the start, and every 15 seconds.
+/// Drops what interrupted key changes and long transactions left. Runs at the start and every 15 seconds, in organizations that
+/// may have such remains.
 struct Sweeper: ServiceLifecycle.Service {
     let deployment: Deployment
     let logger: Logger
