@@ -56,7 +56,9 @@ enum DisabledUsers {
                     guard try change.grants.names(grant.name) != isDisabled else { return outcome }
                     if isDisabled { _ = try change.grant(grant) } else { try change.remove(grant.name) }
                     try change.append(
-                        SecurityEvent(isDisabled ? .systemUserDisabled : .systemUserEnabled, .succeeded, details: id.text),
+                        SecurityEvent(
+                            isDisabled ? .systemUserDisabled : .systemUserEnabled, .succeeded,
+                            details: "\(EntityDefinition.systemUser.logicalName) \(id.text)"),
                         by: session.caller, on: connection)
                     return outcome
                 }

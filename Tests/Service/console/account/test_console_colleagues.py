@@ -1,5 +1,7 @@
 """Colleagues who leave and never signed in here: what is theirs, who gets it, and that nobody acts as them any more."""
 
+import csv
+import io
 import re
 
 from html_forms import answer_of, forms
@@ -127,5 +129,25 @@ def test_a_team_for_a_queue_of_a_disabled_user_has_no_member(console):
     assert "The team was created" in text(made) and "The team has no members." in text(made) and owner(console, queue) != user
     added = admin.send("access/team", **{"set": "queues", "record": queue, "do": "add", "member": "Emil Disabled"})
     assert added.status_code == 403 and "The user Emil Disabled is disabled and becomes a member of no team." in text(added)
+
+
+def test_events_name_the_users_they_are_about(console):
+    user, _ = colleague(console, "Trailed Tom")
+    team = console.create("teams", {"name": "Trailed team"})
+    members = {"Members": [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": user}]}
+    assert console.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.AddMembersTeam", members).status_code == 204
+    [(role,)] = console.sql("SELECT roleid::text FROM org_contoso.role WHERE name = 'Basic User'")
+    assert console.request("POST", f"systemusers({user})/systemuserroles_association/$ref", {"@odata.id": f"{console.api}/roles({role})"}).status_code == 204
+    for value in (True, False):
+        assert console.request("PATCH", f"systemusers({user})", {"isdisabled": value}).status_code == 204
+    admin = Visitor(console)
+    found = admin.get("events?record=Trailed+Tom")
+    for said in ("CRM user disabled User Trailed Tom", "CRM user enabled User Trailed Tom", "Role given User Trailed Tom Basic User", "Team member added Team Trailed team User Trailed Tom"):
+        assert said in text(found), (said, text(found))
+    assert f'href="/contoso/records/usersettingscollection/{user}"' in found.text and "Team member added" in text(admin.get("events?record=Trailed+team"))
+    rows = {row["kind"]: row for row in csv.DictReader(io.StringIO(admin.get("events.csv?record=Trailed+Tom").content.decode("utf-8-sig")))}
+    assert (rows["systemuser disabled"]["recordid"], rows["systemuser disabled"]["recordname"]) == (user, "Trailed Tom")
+    assert (rows["team member added"]["recordname"], rows["team member added"]["detailsname"]) == ("Trailed team", "Trailed Tom")
+    assert (rows["role given"]["recordname"], rows["role given"]["detailsname"]) == ("Trailed Tom", "Basic User")
 
 
