@@ -36,6 +36,7 @@ extension Console {
         var names = request.columns.filter { entity[$0] != nil }
         if entity.logicalName == "mailbox" { names += MailboxState.columns.filter { !names.contains($0) } }
         if entity.logicalName == "tracelog" { names += SolvedAlerts.columns.filter { !names.contains($0) } }
+        if entity.logicalName == EntityDefinition.email.logicalName { names.append(Self.senderName) }
         request.query.outputs = names.map { .init(.column(.init($0))) }
         request.query.order = [.init(.column(.init(key)), descending: request.isDescending)]
         var conditions: [Filter] = []
@@ -53,6 +54,9 @@ extension Console {
         if !conditions.isEmpty { request.query.filter = .all(conditions) }
         return request
     }
+
+    /// The attribute whose value a list shows with the sender's address.
+    static let senderName = "emailsendername"
 
     /// A received e-mail that no e-mail answers which was sent, or is on its way.
     private static var isUnanswered: [Filter] {

@@ -90,7 +90,8 @@ extension Console {
         let export = visit.address(with: ["page": nil]).replacing(
             "/\(entity.entitySetName)", with: "/\(entity.entitySetName)/export.csv", maxReplacements: 1)
         var values: [String: Any] = [
-            "title": visit.text(entity.logicalName), "set": entity.entitySetName, "q": request.q ?? "", "isFiltered": isFiltered,
+            "title": visit.text(entity.logicalName), "set": entity.entitySetName, "q": request.q ?? "",
+            "searched": orFalse(visit.texts.optional("searched:\(entity.logicalName)")), "isFiltered": isFiltered,
             "lead": orFalse(visit.texts.optional("lead:\(entity.logicalName)")),
             "mayCreate": mayCreate, "newText": visit.text("new:\(entity.logicalName)"), "mayConnect": isMailbox && mayCreate,
             "emptyText": emptyText(entity, isFiltered: isFiltered, visit),
@@ -251,7 +252,7 @@ extension Console {
             let value = try record.value(of: name)
             var cell: [String: Any] = [
                 "label": label(name, request.entity, visit), "href": false, "badge": false, "time": false, "text": "",
-                "kind": kind(name, index, request, visit), "parts": [[String: Any]](),
+                "kind": kind(name, index, request, visit), "parts": [[String: Any]](), "above": false,
             ]
             if name == "state" {
                 let state = try MailboxState(record)
@@ -268,6 +269,11 @@ extension Console {
                 case .id(let id): cell["text"] = ActorName.shown(systemUser: names.shown(id, visit.texts), visit.texts)
                 case .text(let text) where request.entity.logicalName == "tracelog" && name == "text" || name == "lastsyncerror":
                     cell["text"] = visit.texts.toldReport(text)
+                case .text(let text) where name == "sender" && request.entity.logicalName == EntityDefinition.email.logicalName:
+                    cell["text"] = text
+                    let sender = try Self.text(Self.senderName, of: record)
+                    let isOther = !sender.isEmpty && sender.lowercased() != text.lowercased()
+                    cell["above"] = orFalse(isOther ? sender.withoutDirections : nil)
                 case .text(let text) where name == "torecipients": cell["text"] = RecipientList(text).short
                 default: cell["text"] = visit.texts.shown(value, attribute)
                 }

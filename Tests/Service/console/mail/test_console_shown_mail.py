@@ -1,6 +1,7 @@
 """What the page of an e-mail shows: what was cut, the words of a text that can't be read, and the way from an alert to its e-mail."""
 
 import re
+import unicodedata
 
 import pytest
 from console_browser import press, resize, wait
@@ -260,5 +261,16 @@ def test_a_conversation_has_all_its_e_mails(console, box):
                 "SELECT gen_random_uuid(), 'of many ' || n, false, 4, 1, %s, now() FROM generate_series(1, 250) AS n", [alone])
     shown, said = thread(admin, alone)
     assert len(shown) == 200 and "The conversation is longer: 200 of its e-mails are looked at." in said
+
+
+def test_the_list_of_e_mails_names_and_finds_senders(console, box):
+    visitor, id = Visitor(console), received(console, box, "<p>named</p>", subject="of a named sender")
+    console.sql("UPDATE org_contoso.email SET emailsendername = 'J\u00f6rg \u00c5ngstr\u00f6m' WHERE activityid = %s", [id])
+    page = visitor.get("records/emails?q=named+sender")
+    assert "J\u00f6rg \u00c5ngstr\u00f6m customer@elsewhere.test" in " ".join(re.sub("<[^>]*>", " ", re.sub("<wbr[^>]*>", "", page.text)).split()) and 'placeholder="Subject, sender, recipient"' in page.text
+    # By the name too, also as keyboards type it that send a letter and its accent as two characters.
+    for typed in ("\u00e5ngstr\u00f6m", unicodedata.normalize("NFD", "\u00e5ngstr\u00f6m")):
+        assert "of a named sender" in visitor.session.get(f"{visitor.pages}/records/emails", params={"q": typed}).text, typed
+    assert "of a named sender" not in visitor.get("records/emails?q=nowhere-to-be-found").text
 
 
