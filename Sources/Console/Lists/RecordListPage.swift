@@ -33,7 +33,7 @@ extension Console {
     @Sendable func list(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         let session = try visit.session()
-        var request = try listRequest(visit, entity)
+        var request = try await listRequest(visit, entity)
         request.query.pageSize = request.size
         request.query.offset = request.page * request.size
         request.query.countsRows = true
@@ -46,8 +46,10 @@ extension Console {
         let result = entity.logicalName == "mailbox" ? bulkResult(visit) : nil
         let ticked = Set(result?.ticked ?? [])
         let solved = entity.logicalName == "tracelog" ? try await SolvedAlerts.read(found.records, session) : nil
+        let disabled = try await disabledUsers(found.records, entity, session)
         values["rows"] = try found.records.map { record in
-            try row(record, request, names, solved: solved, visit, isTicked: ticked.contains(record.id))
+            let row = try row(record, request, names, solved: solved, visit, isTicked: ticked.contains(record.id))
+            return row.merging(["mark": orFalse(disabled.contains(record.id) ? visit.text("disabled") : nil)]) { _, new in new }
         }
         values["hasRows"] = !found.records.isEmpty
         if let done = visit.query("done"), ["saved", "deleted", "viewKept", "viewRemoved"].contains(done) {
@@ -63,6 +65,21 @@ extension Console {
             values["isBulkShown"] = isBulk && (!shown.isEmpty || shownResult["hasElsewhere"] as? Bool == true)
         }
         return .page("list", values)
+    }
+
+    /// Those of a list's user settings whose users are disabled.
+    private func disabledUsers(_ records: [Record], _ entity: EntityDefinition, _ session: Session) async throws -> Set<UUID> {
+        guard entity.logicalName == EntityDefinition.userSettings.logicalName, !records.isEmpty,
+            Navigation.mayList(.systemUser, session.caller.roles)
+        else { return [] }
+        var query = RecordQuery()
+        query.outputs = [.init(.column(.init("systemuserid")))]
+        query.filter = .all([
+            .compare(.init("isdisabled"), .equal, .bool(true)),
+            .isIn(.init("systemuserid"), records.map { .text($0.id.text) }),
+        ])
+        query.pageSize = records.count
+        return Set(try await session.list(.systemUser, query).records.map(\.id))
     }
 
     /// The last page that has records, or the one before an empty page.
@@ -327,7 +344,7 @@ extension Console {
     @Sendable func exportRecords(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         let session = try visit.session()
-        let request = try listRequest(visit, entity)
+        let request = try await listRequest(visit, entity)
         var query = request.query
         query.pageSize = 1_000
         let columns = ExportColumn.all(request)

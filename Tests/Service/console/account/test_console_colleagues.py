@@ -151,3 +151,12 @@ def test_events_name_the_users_they_are_about(console):
     assert (rows["role given"]["recordname"], rows["role given"]["detailsname"]) == ("Trailed Tom", "Basic User")
 
 
+def test_access_says_where_colleagues_without_a_sign_in_are(console):
+    user, _ = colleague(console, "Uwe Unsigned")
+    admin = Visitor(console)
+    assert "Colleagues without a sign-in" in text(admin.get("access?q=Uwe")) and "Colleagues without a sign-in" not in text(admin.get("access?q=admin"))
+    assert 'href="/contoso/records/usersettingscollection"' in admin.get("access?q=Uwe").text.split("<main")[1]
+    # The list of users finds them by name, and says who is disabled.
+    assert re.search(r"Uwe Unsigned</a>(?! <span)", admin.get("records/usersettingscollection?q=uwe").text)
+    assert console.request("PATCH", f"systemusers({user})", {"isdisabled": True}).status_code == 204
+    assert re.search(r'Uwe Unsigned</a> <span class="badge">disabled</span>', admin.get("records/usersettingscollection?q=uwe").text)
