@@ -1,3 +1,4 @@
+import Email
 import Foundation
 import HTTPTypes
 import JSON
@@ -56,6 +57,8 @@ extension Console {
         values.merge(Self.errorValues(errors, isOAuth: isOAuth, visit)) { _, new in new }
         values["problem"] = problem
         values["taken"] = orFalse(taken)
+        let lacksApplication: Bool = isOAuth && !incoming.isEmpty && !mail.hasApplication(for: incoming)
+        values["lacksApplication"] = orFalse(lacksApplication ? visit.text("lacksApplication", ["server": incoming]) : nil)
         return values
     }
 

@@ -74,6 +74,12 @@ def test_an_address_whose_mailbox_was_deleted_is_asked_about(console):
     assert console.sql(COUNTS)[0] == (before[0] + 1, before[1] + 1)
 
 
+def test_an_application_that_is_missing_is_said_before_a_secret_is_asked_for(console):
+    admin = Visitor(console)
+    page = admin.get("connect?provider=exchange-online")
+    said = "No application is registered here for outlook.office365.com yet"
+    assert said in text(page) and page.text.index(said) < page.text.index('name="password"')
+    assert "No application is registered" not in text(admin.get("connect?provider=gmail"))
 
 
 @pytest.mark.parametrize("belongs", ["queue", "none"])
