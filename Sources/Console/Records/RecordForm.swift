@@ -44,6 +44,8 @@ struct RecordForm {
                 PrivilegeTable.mayWrite(attribute.logicalName, of: entity, roles)
             else { return false }
             switch attribute.type {
+            // Who may create a record may choose its owner. Another one needs the right to assign.
+            case .owner where use == .update && PrivilegeTable.depth(of: .assign, on: entity, for: roles) == .none: return false
             case .string, .picklist, .boolean, .integer: return true
             case .memo(let length): return length <= 4_000
             case .lookup, .owner, .dateTime: return layout.contains(attribute.logicalName)
@@ -111,7 +113,7 @@ struct RecordForm {
             try names.compactMap { name in try fields.first { $0.logicalName == name }.map { try field($0, loaded, isRaw: false) } }
         }
         let sections = try layout.sections.compactMap { section -> [String: Any]? in
-            let fields = try shown(section.fields)
+            let fields = try shown(section.fields) + shownOwner(in: section)
             guard !fields.isEmpty else { return nil }
             return [
                 "title": visit.text(section.title), "fields": fields,
@@ -219,7 +221,8 @@ struct RecordForm {
         var values: [String: Any] = [
             "name": name, "label": isRaw ? name : texts.label(attribute, of: entity), "isRaw": isRaw,
             "error": orFalse(errors[name]), "isNeeded": isNeeded, "help": orFalse(help),
-            "value": text, "isText": false, "isNumber": false, "isMemo": false, "isChoice": false, "isCheck": false,
+            "value": text, "isShown": false, "isText": false, "isNumber": false, "isMemo": false, "isChoice": false,
+            "isCheck": false,
             "isDate": false,
             "isLookup": false, "isSecret": false, "isWide": false, "isFocused": name == firstError,
         ]
