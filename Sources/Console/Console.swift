@@ -135,6 +135,9 @@ package struct Console: Sendable {
         case let error as FieldsealError where error.code == .approvalAwaited:
             return visit.message("awaitsApproval", error.message, status: .init(code: error.code.httpStatus))
         case is NIOTooManyBytesError: return visit.message("wentWrong", visit.text("tooMuchTyped"), status: .contentTooLarge)
+        case is CancellationError:
+            // The client left, and does not read this.
+            return visit.message("tryLater", "The request was called off.", status: .serviceUnavailable)
         default:
             if error is PostgresError {
                 context.logger.error("a statement failed in the database", metadata: ["error": "\(error)"])

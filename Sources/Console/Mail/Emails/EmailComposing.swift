@@ -180,7 +180,7 @@ extension Console {
         guard try !Self.text("description", of: record).isEmpty else { return [:] }
         return [
             "original": "\(path)/body", "originalLabel": visit.text(composing.isReply ? "answeredText" : "forwardedText"),
-            "frame": try MailText(of: record).isShort ? "mail short" : "mail", "mayQuote": composing.isReply,
+            "frame": try MailText(of: record).frame, "mayQuote": composing.isReply,
         ]
     }
 
@@ -210,6 +210,7 @@ extension Console {
 
     private static func marked(_ subject: String, _ composing: Composing) -> String {
         let mark = composing.mark
+        if subject.isEmpty { return mark.trimmingCharacters(in: .whitespaces) }
         return subject.lowercased().hasPrefix(mark.lowercased().trimmingCharacters(in: .whitespaces)) ? subject : mark + subject
     }
 

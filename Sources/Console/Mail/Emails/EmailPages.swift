@@ -75,7 +75,7 @@ extension Console {
         ]
         return [
             "body": "\(path)/body\(isPlain ? words : "")", "otherShape": orFalse(try Self.isHTML(record) ? other : nil),
-            "frame": try MailText(of: record).isShort ? "mail short" : "mail",
+            "frame": try MailText(of: record).frame,
         ]
     }
 

@@ -10,13 +10,15 @@ struct MailTextTests {
         #expect(MailText("<p>a &lt; b</p>", isHTML: true).text == "a < b")
     }
 
-    @Test("A few lines without pictures or tables are short")
-    func short() {
-        #expect(MailText("<p>Hello</p>", isHTML: true).isShort)
-        #expect(MailText("one\ntwo", isHTML: false).isShort)
-        #expect(!MailText("<p>Hello</p><img src=\"x\">", isHTML: true).isShort)
-        #expect(!MailText("<table><tr><td>Hello</td></tr></table>", isHTML: true).isShort)
-        #expect(!MailText(String(repeating: "word ", count: 100), isHTML: true).isShort)
-        #expect(!MailText(String(repeating: "x\n", count: 20), isHTML: false).isShort)
+    @Test("A few lines without pictures or tables have a small frame")
+    func frames() {
+        #expect(MailText("<p>Hello</p>", isHTML: true).frame == "mail short")
+        #expect(MailText("one\ntwo", isHTML: false).frame == "mail short")
+        #expect(MailText("1\n2\n3\n4\n5\n6\n\n\n", isHTML: false).frame == "mail short")
+        #expect(MailText("Hello,\n\nwhere is it?\nhttps://example.org\n\nRegards\nCarla\n", isHTML: false).frame == "mail brief")
+        #expect(MailText("<p>Hello</p><img src=\"x\">", isHTML: true).frame == "mail")
+        #expect(MailText("<table><tr><td>Hello</td></tr></table>", isHTML: true).frame == "mail")
+        #expect(MailText(String(repeating: "word ", count: 100), isHTML: true).frame == "mail")
+        #expect(MailText(String(repeating: "x\n", count: 20), isHTML: false).frame == "mail")
     }
 }

@@ -274,3 +274,7 @@ def test_the_list_of_e_mails_names_and_finds_senders(console, box):
     assert "of a named sender" not in visitor.get("records/emails?q=nowhere-to-be-found").text
 
 
+def test_an_answer_to_an_e_mail_without_a_subject_has_no_empty_one(console, box):
+    visitor, id = Visitor(console), received(console, box, "<p>nothing</p>", subject="")
+    assert form(visitor.get(f"records/emails/{id}/reply").text, "/reply").fields["subject"] == "Re:"
+    assert form(visitor.get(f"records/emails/{id}/forward").text, "/forward").fields["subject"] == "Fwd:"
