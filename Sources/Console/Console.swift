@@ -1,6 +1,7 @@
 package import Authentication
 import CellCrypto
 package import Diagnostics
+package import Email
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -17,6 +18,7 @@ import WebAPI
 /// template engine escapes every value in it.
 package struct Console: Sendable {
     let deployment: Deployment
+    let mail: MailOAuthTokens
     let baseURL: String
     let files: ConsoleFiles
     let sessions: ConsoleSessions
@@ -29,14 +31,17 @@ package struct Console: Sendable {
     let findings = RecentResults<[Finding]>(patience: .milliseconds(250))
 
     /// - Parameters:
+    ///   - mail: The applications that are registered for mail servers.
     ///   - baseURL: The service's address, without a trailing slash. Forms must come from there.
     ///   - providers: The OpenID providers.
     ///   - doctor: Reports what needs attention.
     ///   - retention: How long evidence and e-mails are kept.
     package init(
-        _ deployment: Deployment, baseURL: String, providers: OpenIDProviders, doctor: Doctor, retention: RetentionRules
+        _ deployment: Deployment, mail: MailOAuthTokens, baseURL: String, providers: OpenIDProviders, doctor: Doctor,
+        retention: RetentionRules
     ) throws {
         self.deployment = deployment
+        self.mail = mail
         self.baseURL = baseURL
         files = try ConsoleFiles()
         sessions = ConsoleSessions(deployment)
@@ -130,6 +135,9 @@ package struct Console: Sendable {
         case let error as FieldsealError where error.code == .approvalAwaited:
             return visit.message("awaitsApproval", error.message, status: .init(code: error.code.httpStatus))
         case is NIOTooManyBytesError: return visit.message("wentWrong", visit.text("tooMuchTyped"), status: .contentTooLarge)
+        case is CancellationError:
+            // The client left, and does not read this.
+            return visit.message("tryLater", "The request was called off.", status: .serviceUnavailable)
         default:
             if error is PostgresError {
                 context.logger.error("a statement failed in the database", metadata: ["error": "\(error)"])

@@ -67,7 +67,8 @@ struct Visit: Sendable {
 
     /// A typed filter text, trimmed; nil when empty. ``check(_:)`` refuses texts that are too long.
     func filter(_ name: String) -> String? {
-        let text = (query(name) ?? "").trimmingCharacters(in: .whitespacesAndNewlines)
+        // Some keyboards type a letter and its accent as two characters. Texts that are found have them as one.
+        let text = (query(name) ?? "").trimmingCharacters(in: .whitespacesAndNewlines).precomposedStringWithCanonicalMapping
         return text.isEmpty ? nil : text
     }
 

@@ -122,6 +122,9 @@ package final class MailOAuthTokens: Sendable {
     /// The application for a mail server's tokens; nil if the stored password is a token itself.
     func application(for server: String) -> Application? { applications[server.lowercased()] }
 
+    /// Whether an application is registered for a mail server's tokens.
+    package func hasApplication(for server: String) -> Bool { application(for: server) != nil }
+
     /// A cached token for exactly this password.
     func token(for source: Source, _ password: SecretBytes, of application: Application, tenant: String?) -> SecretBytes? {
         let digest = Self.digest(password)

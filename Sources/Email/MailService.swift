@@ -1,6 +1,6 @@
 /// What all routers' operations share on one server.
 package struct MailService: Sendable {
-    let tokens: MailOAuthTokens
+    package let tokens: MailOAuthTokens
     /// Wakes routers that wait for work.
     package let work = MailWork()
     /// How many attempts at sending an e-mail are made.

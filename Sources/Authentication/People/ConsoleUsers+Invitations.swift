@@ -40,7 +40,8 @@ extension ConsoleUsers {
     }
 
     private static let noInvitation = FieldsealError(
-        .accessDenied, "This invitation was used already, or it has expired. Ask an administrator for another one.")
+        .accessDenied,
+        "This invitation was used already, was withdrawn or replaced, or has expired. Ask an administrator for another one.")
 
     private func user(
         invitedBy token: String, in state: OrganizationState, on connection: isolated PostgresConnection

@@ -35,10 +35,13 @@ package enum PasswordRules {
             rest = rest.replacing(word, with: "")
         }
         guard rest.count >= minimumRest else {
-            throw FieldsealError(
-                .invalidArgument,
-                "Apart from names that anyone knows, such as the person's or the organization's, this password has only \(rest.count) "
-                    + "characters. Choose another one.")
+            let message =
+                rest.count == 1
+                ? "Apart from names that anyone knows, such as the person's or the organization's, this password has only 1 character. "
+                    + "Choose another one."
+                : "Apart from names that anyone knows, such as the person's or the organization's, this password has only \(rest.count) "
+                    + "characters. Choose another one."
+            throw FieldsealError(.invalidArgument, message)
         }
     }
 

@@ -123,7 +123,7 @@ package struct SecondFactor: Sendable {
     ///
     /// - Returns: The new recovery codes. The old ones are not accepted any more.
     package func replaceRecoveryCodes(_ code: String, for signed: ConsoleSessions.AuthenticatedUser) async throws -> [String] {
-        let checked = try await confirmed(code, of: signed)
+        let checked = try await confirmed(code, of: signed, toReplaceCodes: true)
         guard checked.totp != nil else {
             throw FieldsealError(.invalidArgument, "One-time passwords are off, so there are no recovery codes.")
         }
@@ -134,8 +134,12 @@ package struct SecondFactor: Sendable {
         return codes
     }
 
-    /// The person's row, if the code is right.
-    private func confirmed(_ code: String, of signed: ConsoleSessions.AuthenticatedUser) async throws -> ConsoleUsers.Row {
+    /// The person whose code is right.
+    ///
+    /// - Parameter toReplaceCodes: Whether the code is to replace the recovery codes, and not to turn one-time passwords off.
+    private func confirmed(
+        _ code: String, of signed: ConsoleSessions.AuthenticatedUser, toReplaceCodes: Bool = false
+    ) async throws -> ConsoleUsers.Row {
         let failures = AttemptLimiter(
             .known("code:\(signed.userID.text)"), from: signed.session.caller.address ?? "", policy: deployment.policy)
         let wait = try await deployment.pool.withConnection { try failures.begin(on: $0) }
@@ -153,14 +157,29 @@ package struct SecondFactor: Sendable {
             return (user, .right)
         }
         guard let checked else {
-            throw FieldsealError(
-                .invalidArgument,
-                verdict == .used
-                    ? "The code was used already, and nothing was changed. Wait until the authenticator shows the next one."
-                    : "The code is wrong, and one-time passwords stay on. "
-                        + "Type the code that the authenticator shows now, or a recovery code.")
+            throw toReplaceCodes ? Self.codesStay(verdict) : Self.staysOn(verdict)
         }
         return checked
+    }
+
+    private static func staysOn(_ verdict: Verdict) -> FieldsealError {
+        FieldsealError(
+            .invalidArgument,
+            verdict == .used
+                ? "The code was used already, and nothing was changed. Wait until the authenticator shows the next one."
+                : "The code is wrong, and one-time passwords stay on. "
+                    + "Type the code that the authenticator shows now, or a recovery code.")
+    }
+
+    /// A page with new recovery codes that is loaded again sends the code a second time.
+    private static func codesStay(_ verdict: Verdict) -> FieldsealError {
+        FieldsealError(
+            .invalidArgument,
+            verdict == .used
+                ? "The code was used already, and nothing was changed. The recovery codes that were shown last count. "
+                    + "For others, wait until the authenticator shows the next code."
+                : "The code is wrong, and the recovery codes stay as they are. "
+                    + "Type the code that the authenticator shows now, or a recovery code.")
     }
 
     /// The number of recovery codes that a person has left.

@@ -49,6 +49,7 @@ extension Console {
         let shown = ["people", "clients"].map { ((values[$0] as? [Any]) ?? []).isEmpty }
         values["noPeople"] = shown[0]
         values["noClients"] = shown[1]
+        values["isNobody"] = q != nil && shown[0]
         if let done = visit.query("done"), ["remove-user", "remove-client"].contains(done) {
             values["notice"] = visit.text("done:\(done)")
         }

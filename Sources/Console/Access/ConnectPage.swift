@@ -1,3 +1,4 @@
+import Email
 import Foundation
 import HTTPTypes
 import JSON
@@ -56,6 +57,8 @@ extension Console {
         values.merge(Self.errorValues(errors, isOAuth: isOAuth, visit)) { _, new in new }
         values["problem"] = problem
         values["taken"] = orFalse(taken)
+        let lacksApplication: Bool = isOAuth && !incoming.isEmpty && !mail.hasApplication(for: incoming)
+        values["lacksApplication"] = orFalse(lacksApplication ? visit.text("lacksApplication", ["server": incoming]) : nil)
         return values
     }
 
@@ -184,20 +187,27 @@ extension Console {
         }
     }
 
-    /// The values of the template about the oldest mailbox with an address; nil if there is none.
+    /// The values of the template about the oldest mailbox with an address, or else queue; nil if there is none.
     private func taken(_ address: String, _ visit: Visit) async throws -> [String: String]? {
         var query = RecordQuery()
         query.outputs = [.init(.column(.init("name")))]
         query.filter = .compare(.init("emailaddress"), .equal, .text(address))
         query.order = [.init(.column(.init("createdon")))]
         query.pageSize = 1
-        guard let mailbox = try await visit.session().list(.mailbox, query).records.first else { return nil }
-        let name = try Self.text("name", of: mailbox)
-        return [
-            "text": visit.text("addressTaken", ["address": address]), "address": address,
-            "button": visit.text("connectSecond", ["address": address]),
-            "name": name.isEmpty ? visit.text("unnamed") : name, "href": "\(visit.root)/records/mailboxes/\(mailbox.id.text)",
-        ]
+        // A queue whose mailbox was deleted has the address still.
+        for entity in [EntityDefinition.mailbox, .queue] {
+            guard let found = try await visit.session().list(entity, query).records.first else { continue }
+            let name = try Self.text("name", of: found)
+            let isQueue = entity.logicalName == EntityDefinition.queue.logicalName
+            return [
+                "text": visit.text(isQueue ? "addressTakenByQueue" : "addressTaken", ["address": address]), "address": address,
+                "why": visit.text(isQueue ? "addressTakenByQueueWhy" : "addressTakenWhy"),
+                "button": visit.text(isQueue ? "connectSecondQueue" : "connectSecond", ["address": address]),
+                "name": name.isEmpty ? visit.text("unnamed") : name,
+                "href": "\(visit.root)/records/\(entity.entitySetName)/\(found.id.text)",
+            ]
+        }
+        return nil
     }
 
     /// Creates the needed records, sets the mailbox's password and requests the test. If the last step is refused, the earlier

@@ -41,6 +41,13 @@ enum EventDetails {
         return texts.labelled(String(details[..<colon.lowerBound]), texts.count("detail:handedOver", count, ["heir": heir]))
     }
 
+    /// The roles that an event about roles names, as in `systemuser ID, role Basic User, Email Administrator`; nil for other details.
+    static func roles(_ details: String, _ texts: Texts) -> String? {
+        guard let names = details.range(of: ", role ") else { return nil }
+        let roles = details[names.upperBound...].components(separatedBy: ", ").map { texts.optional("role:\($0)") ?? $0 }
+        return roles.joined(separator: ", ")
+    }
+
     /// Why something was refused or failed, from details that begin with a record or a request: `Incoming, mailbox ID: REASON`.
     ///
     /// - Returns: Nil if the details give no reason.

@@ -97,8 +97,13 @@ extension EventLines {
     func rows(_ events: [RecordedEvent]) async throws -> [[String]] {
         let names = try await names(in: events)
         return events.map { event in
-            let mention = event.details.flatMap(RecordMention.init(in:))
-            let words = event.details.map { mention == nil ? EventDetails.shown($0, texts) : EventDetails.reason($0, texts) ?? "" }
+            let mention = RecordMention(of: event)
+            let linked = RecordMention.linked(by: event).map { names.shown($0.id, texts) }.joined(separator: ", ")
+            let words = event.details.map { details in
+                if mention == nil { return EventDetails.shown(details, texts) }
+                if !linked.isEmpty { return linked }
+                return EventDetails.reason(details, texts) ?? EventDetails.roles(details, texts) ?? ""
+            }
             return [
                 "\(event.id)", ISO8601.text(event.occurredOn), event.kind, texts.optional("event:\(event.kind)") ?? event.kind,
                 event.outcome, texts["outcome:\(event.outcome)"], event.actor, who(event.actor), event.details ?? "", words ?? "",

@@ -38,7 +38,7 @@ struct EventLines {
     func names(in events: [RecordedEvent]) async throws -> RecordNames {
         var references: [String: Set<UUID>] = [:]
         for event in events {
-            if let mention = event.details.flatMap(RecordMention.init(in:)) {
+            for mention in [RecordMention(of: event)].compactMap(\.self) + RecordMention.linked(by: event) {
                 references[mention.entity.logicalName, default: []].insert(mention.id)
             }
         }
@@ -47,7 +47,11 @@ struct EventLines {
 
     private static func isRelease(_ event: RecordedEvent) -> Bool { event.kind == released && event.outcome == "succeeded" }
 
-    /// Whether the lines of two events would differ only in their times.
+    private static func isOfLinks(_ event: RecordedEvent) -> Bool {
+        SecurityEvent.Kind.ofLinks.map(\.rawValue).contains(event.kind)
+    }
+
+    /// Whether the lines of two events differ in their times alone.
     private static func looks(_ event: RecordedEvent, like other: RecordedEvent) -> Bool {
         (event.kind, event.outcome, event.actor, event.details) == (other.kind, other.outcome, other.actor, other.details)
     }
@@ -74,11 +78,12 @@ struct EventLines {
 
     /// The line of one event.
     func line(_ event: RecordedEvent, _ names: RecordNames) -> [String: Any] {
-        let mention = event.details.flatMap(RecordMention.init(in:))
+        let mention = RecordMention(of: event)
         var line: [String: Any] = [
             "when": texts.time(event.occurredOn), "what": texts.optional("event:\(event.kind)") ?? event.kind, "badge": false,
             "who": who(event.actor), "rows": facts(event), "record": false, "about": false, "isGroup": false,
             "count": false, "hasTimes": false, "reason": false,
+            "linked": RecordMention.linked(by: event).map { reference($0, names) },
         ]
         if event.outcome != "succeeded" {
             line["badge"] = ["style": event.outcome == "refused" ? "warn" : "bad", "text": visit.text("outcome:\(event.outcome)")]
@@ -86,6 +91,8 @@ struct EventLines {
         if let mention { line["record"] = reference(mention, names) }
         if mention == nil, let details = event.details, details.utf8.count <= 80 {
             line["about"] = EventDetails.shown(details, texts)
+        } else if let roles = event.details.flatMap({ EventDetails.roles($0, texts) }), Self.isOfLinks(event) {
+            line["about"] = roles
         } else if event.outcome != "succeeded", let details = event.details {
             line["reason"] = orFalse(EventDetails.reason(details, texts))
         }
@@ -102,7 +109,7 @@ struct EventLines {
         return [
             "when": texts.time(events[0].occurredOn), "what": visit.text("event:\(Self.released)"), "badge": false,
             "who": who(events[0].actor), "record": false, "about": texts.count("times", events.count), "isGroup": true,
-            "count": false, "hasTimes": false, "reason": false,
+            "count": false, "hasTimes": false, "reason": false, "linked": [[String: Any]](),
             "since": texts.time(first.occurredOn),
             "members": counts.values.sorted { $0.count > $1.count }.prefix(50).map { entry -> [String: Any] in
                 ["record": reference(entry.mention, names), "count": texts.count("times", entry.count)]
@@ -113,12 +120,15 @@ struct EventLines {
 
     private func reference(_ mention: RecordMention, _ names: RecordNames) -> [String: Any] {
         let attribute = mention.attribute.flatMap { mention.entity[$0] }
-        let isPage = (Navigation.sets + Navigation.shownSets).contains { $0.logicalName == mention.entity.logicalName }
+        // The page of a user is that of their settings.
+        let isUser = mention.entity.logicalName == EntityDefinition.systemUser.logicalName
+        let page: EntityDefinition = isUser ? .userSettings : mention.entity
+        let isPage = (Navigation.sets + Navigation.shownSets).contains { $0.logicalName == page.logicalName }
         return [
             "entity": visit.text("entity:\(mention.entity.logicalName)"),
             "name": names.named(mention.id, visit.texts) ?? mention.id.text,
             "href": isPage && names[mention.id] != nil
-                ? "\(visit.root)/records/\(mention.entity.entitySetName)/\(mention.id.text)" : false as Any,
+                ? "\(visit.root)/records/\(page.entitySetName)/\(mention.id.text)" : false as Any,
             "attribute": orFalse(attribute.map { texts.label($0, of: mention.entity) }),
         ]
     }

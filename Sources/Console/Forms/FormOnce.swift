@@ -16,15 +16,21 @@ struct FormOnce {
     private let kek: KeyEncryptionKey
     private let typed: [[UInt8]]
 
-    /// Nil for a form without a random text.
-    init?(_ visit: Visit, _ kek: KeyEncryptionKey) throws {
+    /// Nil for a form without a text of its own.
+    ///
+    /// - Parameter fields: The beginning of the names of fields about files; with it, neither they nor the files count, nor do
+    ///   empty fields, which a page that comes back may have more of.
+    init?(_ visit: Visit, _ kek: KeyEncryptionKey, withoutFiles fields: String? = nil) throws {
         guard let signed = visit.signed, visit.form[Self.field]?.isEmpty == false else { return nil }
         self.kek = kek
         var typed: [[UInt8]] = [signed.session.organization.id.bytes, signed.userID.bytes]
         for (name, value) in visit.form.sorted(by: { $0.key < $1.key }) where name != "csrf" {
+            if let fields, name.hasPrefix(fields) || value.isEmpty { continue }
             typed += [Array(name.utf8), Array(value.utf8)]
         }
-        for file in visit.files { typed += [Array(file.name.utf8), Array(file.type.utf8), try sha256(file.bytes)] }
+        for file in fields == nil ? visit.files : [] {
+            typed += [Array(file.name.utf8), Array(file.type.utf8), try sha256(file.bytes)]
+        }
         self.typed = typed
     }
 

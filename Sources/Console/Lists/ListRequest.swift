@@ -19,7 +19,27 @@ extension Console {
         var query = RecordQuery()
     }
 
-    func listRequest(_ visit: Visit, _ entity: EntityDefinition) throws(FieldsealError) -> ListRequest {
+    /// The list of an address. That of user settings is searched for the names of their users, too.
+    func listRequest(_ visit: Visit, _ entity: EntityDefinition) async throws -> ListRequest {
+        let isOfUsers = entity.logicalName == EntityDefinition.userSettings.logicalName
+        guard isOfUsers, let q = visit.filter("q"), let name = EntityDefinition.systemUser.primaryName,
+            Navigation.mayList(.systemUser, visit.roles)
+        else { return try listRequest(visit, entity, named: []) }
+        var query = RecordQuery()
+        query.outputs = [.init(.column(.init("systemuserid")))]
+        query.filter = .like(.init(name), .holding(q))
+        query.pageSize = Self.namedUsers
+        let users = try await visit.session().list(.systemUser, query).records
+        return try listRequest(visit, entity, named: users.map(\.id))
+    }
+
+    /// How many users a searched name finds at most.
+    private static let namedUsers = 1_000
+
+    /// - Parameter named: Records that the search finds by another record's name.
+    private func listRequest(
+        _ visit: Visit, _ entity: EntityDefinition, named: [UUID]
+    ) throws(FieldsealError) -> ListRequest {
         let layout = RecordLayout.of(entity)
         let sort = visit.query("sort") ?? ""
         let sortable = layout.columns.filter { Self.isSortable($0, entity) }
@@ -36,12 +56,14 @@ extension Console {
         var names = request.columns.filter { entity[$0] != nil }
         if entity.logicalName == "mailbox" { names += MailboxState.columns.filter { !names.contains($0) } }
         if entity.logicalName == "tracelog" { names += SolvedAlerts.columns.filter { !names.contains($0) } }
+        if entity.logicalName == EntityDefinition.email.logicalName { names.append(Self.senderName) }
         request.query.outputs = names.map { .init(.column(.init($0))) }
         request.query.order = [.init(.column(.init(key)), descending: request.isDescending)]
         var conditions: [Filter] = []
         if let q = request.q {
             let texts = (layout.columns + layout.searched).filter { entity[$0]?.type.isSearched == true }
-            conditions.append(.any(texts.map { .like(.init($0), .holding(q)) }))
+            let isNamed = named.isEmpty ? [] : [Filter.isIn(.init(entity.primaryID), named.map { .text($0.text) })]
+            conditions.append(.any(texts.map { .like(.init($0), .holding(q)) } + isNamed))
         }
         if let state = request.state { conditions.append(state.filter) }
         if let option = request.option, let name = layout.filter {
@@ -54,7 +76,10 @@ extension Console {
         return request
     }
 
-    /// The conditions for a received e-mail without an answer that was sent or is about to be sent.
+    /// The attribute whose value a list shows with the sender's address.
+    static let senderName = "emailsendername"
+
+    /// A received e-mail that no e-mail answers which was sent, or is on its way.
     private static var isUnanswered: [Filter] {
         let sent: [EmailStatus] = [.completed, .sent, .pendingSend, .sending]
         let isReply = Filter.all([

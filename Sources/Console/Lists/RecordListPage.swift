@@ -33,7 +33,7 @@ extension Console {
     @Sendable func list(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         let session = try visit.session()
-        var request = try listRequest(visit, entity)
+        var request = try await listRequest(visit, entity)
         request.query.pageSize = request.size
         request.query.offset = request.page * request.size
         request.query.countsRows = true
@@ -46,8 +46,10 @@ extension Console {
         let result = entity.logicalName == "mailbox" ? bulkResult(visit) : nil
         let ticked = Set(result?.ticked ?? [])
         let solved = entity.logicalName == "tracelog" ? try await SolvedAlerts.read(found.records, session) : nil
+        let disabled = try await disabledUsers(found.records, entity, session)
         values["rows"] = try found.records.map { record in
-            try row(record, request, names, solved: solved, visit, isTicked: ticked.contains(record.id))
+            let row = try row(record, request, names, solved: solved, visit, isTicked: ticked.contains(record.id))
+            return row.merging(["mark": orFalse(disabled.contains(record.id) ? visit.text("disabled") : nil)]) { _, new in new }
         }
         values["hasRows"] = !found.records.isEmpty
         if let done = visit.query("done"), ["saved", "deleted", "viewKept", "viewRemoved"].contains(done) {
@@ -65,7 +67,22 @@ extension Console {
         return .page("list", values)
     }
 
-    /// The last page that has records, or the page before an empty one.
+    /// Those of a list's user settings whose users are disabled.
+    private func disabledUsers(_ records: [Record], _ entity: EntityDefinition, _ session: Session) async throws -> Set<UUID> {
+        guard entity.logicalName == EntityDefinition.userSettings.logicalName, !records.isEmpty,
+            Navigation.mayList(.systemUser, session.caller.roles)
+        else { return [] }
+        var query = RecordQuery()
+        query.outputs = [.init(.column(.init("systemuserid")))]
+        query.filter = .all([
+            .compare(.init("isdisabled"), .equal, .bool(true)),
+            .isIn(.init("systemuserid"), records.map { .text($0.id.text) }),
+        ])
+        query.pageSize = records.count
+        return Set(try await session.list(.systemUser, query).records.map(\.id))
+    }
+
+    /// The last page that has records, or the one before an empty page.
     private static func lastPage(_ total: Int, _ request: ListRequest) -> Int {
         max(0, min(request.page - 1, (total + request.size - 1) / request.size - 1))
     }
@@ -90,7 +107,8 @@ extension Console {
         let export = visit.address(with: ["page": nil]).replacing(
             "/\(entity.entitySetName)", with: "/\(entity.entitySetName)/export.csv", maxReplacements: 1)
         var values: [String: Any] = [
-            "title": visit.text(entity.logicalName), "set": entity.entitySetName, "q": request.q ?? "", "isFiltered": isFiltered,
+            "title": visit.text(entity.logicalName), "set": entity.entitySetName, "q": request.q ?? "",
+            "searched": orFalse(visit.texts.optional("searched:\(entity.logicalName)")), "isFiltered": isFiltered,
             "lead": orFalse(visit.texts.optional("lead:\(entity.logicalName)")),
             "mayCreate": mayCreate, "newText": visit.text("new:\(entity.logicalName)"), "mayConnect": isMailbox && mayCreate,
             "emptyText": emptyText(entity, isFiltered: isFiltered, visit),
@@ -252,7 +270,7 @@ extension Console {
             let value = try record.value(of: name)
             var cell: [String: Any] = [
                 "label": label(name, request.entity, visit), "href": false, "badge": false, "time": false, "text": "",
-                "kind": kind(name, index, request, visit), "parts": [[String: Any]](),
+                "kind": kind(name, index, request, visit), "parts": [[String: Any]](), "above": false,
             ]
             if name == "state" {
                 let state = try MailboxState(record)
@@ -269,6 +287,11 @@ extension Console {
                 case .id(let id): cell["text"] = ActorName.shown(systemUser: names.shown(id, visit.texts), visit.texts)
                 case .text(let text) where request.entity.logicalName == "tracelog" && name == "text" || name == "lastsyncerror":
                     cell["text"] = visit.texts.toldReport(text)
+                case .text(let text) where name == "sender" && request.entity.logicalName == EntityDefinition.email.logicalName:
+                    cell["text"] = text
+                    let sender = try Self.text(Self.senderName, of: record)
+                    let isOther = !sender.isEmpty && sender.lowercased() != text.lowercased()
+                    cell["above"] = orFalse(isOther ? sender.withoutDirections : nil)
                 case .text(let text) where name == "torecipients": cell["text"] = RecipientList(text).short
                 default: cell["text"] = visit.texts.shown(value, attribute)
                 }
@@ -323,7 +346,7 @@ extension Console {
     @Sendable func exportRecords(_ visit: Visit) async throws -> PageResponse {
         let entity = try entity(visit)
         let session = try visit.session()
-        let request = try listRequest(visit, entity)
+        let request = try await listRequest(visit, entity)
         var query = request.query
         query.pageSize = 1_000
         let columns = ExportColumn.all(request)

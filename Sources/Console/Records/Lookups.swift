@@ -26,8 +26,17 @@ extension Console {
     /// The records that a lookup offers: all, or those whose names contain a text.
     func offers(_ entity: EntityDefinition, matching text: String?, _ visit: Visit) async throws -> [RecordOffer] {
         guard let primary = entity.primaryName else { return [] }
+        // A disabled user gets nothing new. Its name can be typed, and is refused with the reason.
+        let isNamed: Filter? = text.map { .like(.init(primary), .holding($0)) }
+        let conditions = [isNamed, Self.isEnabled(entity)].compactMap(\.self)
         return try await RecordOffer.read(
-            entity, where: text.map { .like(.init(primary), .holding($0)) }, limit: Self.offered, try visit.session(), visit.texts)
+            entity, where: conditions.isEmpty ? nil : .all(conditions), limit: Self.offered, try visit.session(), visit.texts)
+    }
+
+    /// The condition for users who are not disabled; nil for other records.
+    private static func isEnabled(_ entity: EntityDefinition) -> Filter? {
+        guard entity.logicalName == EntityDefinition.systemUser.logicalName else { return nil }
+        return .any([.isNull(.init("isdisabled")), .compare(.init("isdisabled"), .equal, .bool(false))])
     }
 
     /// Suggestions of mailboxes that e-mails can be sent from.
@@ -75,6 +84,12 @@ extension Console {
                     entity, where: condition, limit: Self.offered, session, visit.texts, unnamed: "")
                 if found.count == 1 { return (entity, found[0].id) }
                 guard found.count > 1 else { continue }
+                // Of two users of one name, the one who is not disabled.
+                if let isEnabled = Self.isEnabled(entity) {
+                    let enabled = try await RecordOffer.read(
+                        entity, where: .all([condition, isEnabled]), limit: 2, session, visit.texts, unnamed: "")
+                    if enabled.count == 1 { return (entity, enabled[0].id) }
+                }
                 let choices = found.prefix(Self.toldChoices).map(\.text).joined(separator: "; ")
                 throw FieldsealError(.invalidArgument, visit.text("lookupSeveral", ["name": text, "choices": choices]))
             }

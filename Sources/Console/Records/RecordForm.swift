@@ -44,12 +44,22 @@ struct RecordForm {
                 PrivilegeTable.mayWrite(attribute.logicalName, of: entity, roles)
             else { return false }
             switch attribute.type {
+            // Who may create a record may choose its owner. Another one needs the right to assign.
+            case .owner where use == .update && PrivilegeTable.depth(of: .assign, on: entity, for: roles) == .none: return false
             case .string, .picklist, .boolean, .integer: return true
             case .memo(let length): return length <= 4_000
             case .lookup, .owner, .dateTime: return layout.contains(attribute.logicalName)
             default: return false
             }
         }
+    }
+
+    /// The owner of a record, for a person who may read it and not change it.
+    static func shownOwner(_ entity: EntityDefinition, _ roles: RoleSet) -> AttributeDefinition? {
+        guard let owner = entity["ownerid"], RecordLayout.of(entity).fields.contains(owner.logicalName),
+            PrivilegeTable.depth(of: .assign, on: entity, for: roles) == .none
+        else { return nil }
+        return owner
     }
 
     /// A field's text for a record's value. An unedited field sends it back.
@@ -103,7 +113,7 @@ struct RecordForm {
             try names.compactMap { name in try fields.first { $0.logicalName == name }.map { try field($0, loaded, isRaw: false) } }
         }
         let sections = try layout.sections.compactMap { section -> [String: Any]? in
-            let fields = try shown(section.fields)
+            let fields = try shown(section.fields) + shownOwner(in: section)
             guard !fields.isEmpty else { return nil }
             return [
                 "title": visit.text(section.title), "fields": fields,
@@ -138,6 +148,7 @@ struct RecordForm {
         ]
         values["belongs"] = orFalse(
             Console.belongingChoice(entity, isNew: record == nil, typed: typed?["belongs"], visit).map { ["choices": $0] })
+        values["withoutMailbox"] = orFalse(withoutMailbox)
         if let record { values["links"] = links(record) } else { values["links"] = false }
         values["pending"] = orFalse(pending)
         values["maySave"] = !isDeleted || Console.may(.create, entity, visit)
@@ -155,6 +166,24 @@ struct RecordForm {
             "text": visit.text("actionWaits", name), "button": visit.text("saveThen", name), "do": action.rawValue,
             "approves": approves, "action": "\(visit.root)/records/mailboxes/\(record.id.text)/do",
         ]
+    }
+
+    /// The owner as a text in its section, where it is no field.
+    private func shownOwner(in section: RecordLayout.Section) throws -> [[String: Any]] {
+        guard let record, let owner = Self.shownOwner(entity, visit.roles), section.fields.contains(owner.logicalName),
+            case .id(let id) = try record.value(of: owner.logicalName)
+        else { return [] }
+        return [["isShown": true, "label": texts.label(owner, of: entity), "value": names.shown(id, texts)]]
+    }
+
+    /// What a queue with an address and without a mailbox says; nil for other records.
+    private var withoutMailbox: [String: Any]? {
+        guard let record, entity.logicalName == EntityDefinition.queue.logicalName,
+            case .null? = try? record.value(of: "defaultmailbox"),
+            case .text(let address)? = try? record.value(of: "emailaddress"), !address.isEmpty
+        else { return nil }
+        let mayConnect: Bool = Console.may(.create, .mailbox, visit) && Console.may(.create, .queue, visit)
+        return ["connect": orFalse(mayConnect ? "\(visit.root)/connect" : nil)]
     }
 
     /// The addresses of a record's history, e-mails and alerts.
@@ -192,7 +221,8 @@ struct RecordForm {
         var values: [String: Any] = [
             "name": name, "label": isRaw ? name : texts.label(attribute, of: entity), "isRaw": isRaw,
             "error": orFalse(errors[name]), "isNeeded": isNeeded, "help": orFalse(help),
-            "value": text, "isText": false, "isNumber": false, "isMemo": false, "isChoice": false, "isCheck": false,
+            "value": text, "isShown": false, "isText": false, "isNumber": false, "isMemo": false, "isChoice": false,
+            "isCheck": false,
             "isDate": false,
             "isLookup": false, "isSecret": false, "isWide": false, "isFocused": name == firstError,
         ]

@@ -123,6 +123,7 @@ struct RecordLayout {
 
     private static let email = RecordLayout(
         sections: [], columns: ["subject", "sender", "torecipients", "statuscode", "createdon"], filter: "statuscode",
+        searched: ["emailsendername"],
         filters: ["directioncode", "sender", "torecipients", "createdon", "prioritycode"],
         views: [
             .init(key: "email.unanswered", query: "answer=none"),

@@ -11,6 +11,34 @@ struct RecordMention {
     /// The attribute after the record, if there is one.
     let attribute: String?
 
+    private init(_ entity: EntityDefinition, _ id: UUID) {
+        (self.entity, self.id, attribute) = (entity, id, nil)
+    }
+
+    /// The record that an event is about. Events about users have had the id alone.
+    init?(of event: RecordedEvent) {
+        guard let details = event.details else { return nil }
+        let kinds = [SecurityEvent.Kind.systemUserDisabled, .systemUserEnabled].map(\.rawValue)
+        if kinds.contains(event.kind), let id = UUID(text: details) {
+            self.init(.systemUser, id)
+        } else {
+            self.init(in: details)
+        }
+    }
+
+    /// The other records that an event about links names, such as the users of `team ID, systemuser ID, ID`.
+    static func linked(by event: RecordedEvent) -> [RecordMention] {
+        guard SecurityEvent.Kind.ofLinks.map(\.rawValue).contains(event.kind), let details = event.details else { return [] }
+        var (entity, found): (EntityDefinition?, [RecordMention]) = (nil, [])
+        for part in details.components(separatedBy: ", ").dropFirst() {
+            let words = part.split(separator: " ")
+            guard let id = words.last.flatMap({ UUID(text: String($0)) }) else { continue }
+            if words.count == 2 { entity = EntityCatalog.entity(String(words[0])) }
+            if let entity { found.append(RecordMention(entity, id)) }
+        }
+        return found
+    }
+
     /// The first record in a text.
     init?(in text: String) {
         let characters = Array(text.utf8)

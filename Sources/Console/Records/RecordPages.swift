@@ -79,6 +79,9 @@ extension Console {
                 offers[attribute.logicalName, default: []] += try await self.offers(target, matching: nil, visit)
             }
         }
+        if let owner = RecordForm.shownOwner(entity, visit.roles), case .id(let id)? = try record?.value(of: owner.logicalName) {
+            for target in owner.type.targets { references[target, default: []].insert(id) }
+        }
         if entity.logicalName == "usersettings", let record { references["systemuser", default: []].insert(record.id) }
         var names = try await RecordNames(references, session)
         names.tellApart(offers.values.joined())

@@ -103,7 +103,8 @@ extension Console {
             return try await visit.session().write(.upsert(entity, .id(record.id), members, .version(version))).id
         }
         if Self.makesQueue(entity, visit) { return try await madeWithQueue(members, visit) }
-        return try await made(entity, members, visit).id
+        let own = try FormOnce(visit, deployment.kek)?.id(entity.logicalName)
+        return try await made(entity, as: own, members, visit).id
     }
 
     /// Whether a save confirms the settings that decide where passwords are sent. It then writes all of them, also unedited
@@ -162,12 +163,13 @@ extension Console {
         }
     }
 
-    /// Creates a record, or finds the one that this form has already made.
+    /// Creates a record, or finds the one that this form made already.
+    ///
+    /// - Parameter own: The id of what this form makes; nil for a form that may make several.
     func made(
-        _ entity: EntityDefinition, _ members: [JSONValue.Member], _ visit: Visit
+        _ entity: EntityDefinition, as own: UUID?, _ members: [JSONValue.Member], _ visit: Visit
     ) async throws -> (id: UUID, isNew: Bool) {
         let session = try visit.session()
-        let own = try FormOnce(visit, deployment.kek)?.id(entity.logicalName)
         do {
             return (try await session.write(.create(entity, id: own, members)).id, true)
         } catch let error as FieldsealError where error.code == .duplicateRecord {

@@ -24,12 +24,12 @@ struct TeamAdministration {
 
     /// Makes a team that owns a record, such as a queue and its mailbox.
     ///
-    /// - Parameter member: Its first member, the former owner.
+    /// - Parameter member: Its first member: the owner of before. A disabled user becomes none.
     func make(_ name: String, for record: Record, of entity: EntityDefinition, member: UUID) async throws {
         let team = UUID()
         try await session.write(.create(.team, id: team, [.init("name", .string(name))]))
         do {
-            try await add(member, to: team)
+            do { try await add(member, to: team) } catch let error as FieldsealError where error.code == .userDisabled {}
             let owned = JSONValue.Member("ownerid@odata.bind", .string("/teams(\(team.text))"))
             if case .id(let mailbox) = try record.value(of: "defaultmailbox") {
                 try await session.write(.upsert(.mailbox, .id(mailbox), [owned], .mustExist))

@@ -5,6 +5,7 @@ package enum ErrorCode: String, Sendable, CaseIterable {
     case objectDoesNotExist = "0x80040217"
     case notImplemented = "0x80040219"
     case privilegeDenied = "0x80040220"
+    case userDisabled = "0x80040225"
     case duplicateRecord = "0x80040237"
     case readOnly = "0x8004022E"
     case outcomeUnknown = "0x80044150"
@@ -54,7 +55,7 @@ package enum ErrorCode: String, Sendable, CaseIterable {
     package var httpStatus: Int {
         switch self {
         case .accessDenied, .signInTooOld: 401
-        case .privilegeDenied, .httpsRequired, .organizationDisabled, .notAUser, .approvalAwaited: 403
+        case .privilegeDenied, .userDisabled, .httpsRequired, .organizationDisabled, .notAUser, .approvalAwaited: 403
         case .objectDoesNotExist, .noResource, .recordNotFoundByKey: 404
         case .keySourceMissing, .keyRequired: 409
         case .duplicateRecord, .concurrencyVersionMismatch, .duplicateRecordKey: 412

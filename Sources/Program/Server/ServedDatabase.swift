@@ -126,8 +126,9 @@ final class ServedDatabase: ServiceLifecycle.Service {
         let tokens = TokenIssuer(served, addresses: settings.addresses, providers: surroundings.providers)
         try await tokens.prepare()
         let certificates = surroundings.certificates
+        let mail = MailService(tokens: try settings.mailTokens(), sendingAttempts: settings.mailAttempts)
         let console = try Console(
-            served, baseURL: settings.baseURL, providers: surroundings.providers,
+            served, mail: mail.tokens, baseURL: settings.baseURL, providers: surroundings.providers,
             doctor: Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
                 kekCopyFile: settings.kekCopy, besides: { CertificateFindings.findings(certificates.current) }),
@@ -135,7 +136,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
                 eventDays: settings.eventDays, auditDays: settings.auditDays, emailDays: settings.emailDays))
         return Opened(
             deployment: deployment, served: served,
-            mail: MailService(tokens: try settings.mailTokens(), sendingAttempts: settings.mailAttempts), tokens: tokens,
+            mail: mail, tokens: tokens,
             console: console, events: try settings.eventReceiver())
     }
 

@@ -36,6 +36,7 @@ extension Session {
             let changed = try change.keepingAnAdministrator(evenIfLast: areLinked, on: connection) { change in
                 try others.filter { other in
                     try requireRecord(association.other, other, on: connection)
+                    if areLinked { try requireEnabledMember(association, id, other, on: connection) }
                     let link = try Link(association, id, other, in: organization, on: connection)
                     return areLinked
                         ? try add(link, &change, on: connection)
@@ -164,6 +165,20 @@ extension Session {
         let rows = try connection.query(
             "SELECT FROM \(organization.qualified(entity.logicalName)) WHERE \(entity.idColumn) = $1", [.uuid(id)])
         if rows.isEmpty { throw FieldsealError.noSuchRecord(entity, id.text) }
+    }
+
+    /// Refuses a disabled user as a new member of a team. Members who are disabled later stay.
+    private func requireEnabledMember(
+        _ association: Association, _ id: UUID, _ other: UUID, on connection: isolated PostgresConnection
+    ) throws {
+        guard association.relationship.schemaName == ManyToManyRelationship.teamMembership.schemaName else { return }
+        let (team, user) = association.own === association.relationship.first ? (id, other) : (other, id)
+        guard let name = try DisabledUsers.name(of: user, self, on: connection) else { return }
+        let members = try connection.query(
+            "SELECT FROM \(organization.qualified("teammembership")) WHERE teamid = $1 AND systemuserid = $2",
+            [.uuid(team), .uuid(user)])
+        guard members.isEmpty else { return }
+        throw FieldsealError(.userDisabled, "The user \(name) is disabled and becomes a member of no team. Enable the user first.")
     }
 
     /// A record's name in an event: the name of a role, the id of others.

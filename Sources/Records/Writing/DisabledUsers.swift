@@ -10,6 +10,16 @@ enum DisabledUsers {
     /// Whether a write disables or enables a systemuser.
     static func isTouched(by input: ParsedValues) -> Bool { change(in: input) != nil }
 
+    /// The name of a user who is disabled; nil for another.
+    static func name(of user: UUID, _ session: Session, on connection: isolated PostgresConnection) throws -> String? {
+        let rows = try connection.query(
+            "SELECT coalesce(isdisabled, false), fullname FROM \(session.organization.qualified("systemuser")) WHERE systemuserid = $1",
+            [.uuid(user)])
+        guard let row = rows.first else { return nil }
+        guard try row.decode(0, as: Bool.self) || session.state.isDisabled(systemUser: user) else { return nil }
+        return try row.decodeIfPresent(1, as: String.self).flatMap { $0.isEmpty ? nil : $0 } ?? user.text
+    }
+
     private static func change(in input: ParsedValues) -> Bool? {
         guard input.entity.logicalName == EntityDefinition.systemUser.logicalName, let value = input.values["isdisabled"] else {
             return nil
@@ -46,7 +56,9 @@ enum DisabledUsers {
                     guard try change.grants.names(grant.name) != isDisabled else { return outcome }
                     if isDisabled { _ = try change.grant(grant) } else { try change.remove(grant.name) }
                     try change.append(
-                        SecurityEvent(isDisabled ? .systemUserDisabled : .systemUserEnabled, .succeeded, details: id.text),
+                        SecurityEvent(
+                            isDisabled ? .systemUserDisabled : .systemUserEnabled, .succeeded,
+                            details: "\(EntityDefinition.systemUser.logicalName) \(id.text)"),
                         by: session.caller, on: connection)
                     return outcome
                 }

@@ -94,6 +94,31 @@ extension PreparedWrite {
         }
     }
 
+    /// Refuses a disabled user as the owner. A record that has this owner already may keep it.
+    ///
+    /// - Parameter record: The record that is updated; nil for a new one.
+    /// - Throws: ``FieldsealError`` `.userDisabled` naming the user; `.objectDoesNotExist` for a record that the caller may not read.
+    func requireEnabledOwner(_ input: ParsedValues, of record: UUID? = nil, on connection: isolated PostgresConnection) throws {
+        guard case .id(let owner) = input.values["ownerid"], input.values["owneridtype"] == .text("systemuser"),
+            let name = try DisabledUsers.name(of: owner, session, on: connection)
+        else { return }
+        if let record {
+            let table = organization.qualified(entity.logicalName)
+            let owners = try connection.query("SELECT ownerid FROM \(table) WHERE \(entity.idColumn) = $1", [.uuid(record)])
+            // An upsert may create the record.
+            guard let row = owners.first else { return }
+            // Who may not read the record does not learn who owns it.
+            let depth = caller.depth(of: .retrieve, on: entity)
+            guard depth != .none, try !ids(of: entity, .id(record), readable: depth, on: connection).isEmpty else {
+                throw FieldsealError.noSuchRecord(entity, record.text)
+            }
+            guard try row.decodeIfPresent(0, as: UUID.self) != owner else { return }
+        }
+        throw FieldsealError(
+            .userDisabled, "The user \(name) is disabled and gets no records. Choose another owner, or enable the user first."
+        ).about("ownerid")
+    }
+
     /// Whether the record is a file of an e-mail.
     var isAttachment: Bool { entity === EntityDefinition.activityMimeAttachment }
 

@@ -90,6 +90,7 @@ extension PreparedWrite {
         _ changes: inout DestinationChanges,
         on connection: isolated PostgresConnection
     ) throws -> WriteOutcome? {
+        try requireEnabledOwner(input, of: id, on: connection)
         if parts.namesParties {
             return try connection.atomically {
                 let outcome = try updateRow(input, id: id, condition, depth, key, on: connection)

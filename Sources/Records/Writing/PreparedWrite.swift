@@ -266,6 +266,7 @@ struct PreparedWrite: Sendable {
     ) throws -> WriteOutcome {
         let input = try resolveReferences(input, on: connection)
         try requireOwner(input, on: connection)
+        try requireEnabledOwner(input, on: connection)
         try requireParties(on: connection)
         try requireEmail(of: input, on: connection)
         try changes.begin(input, id: id, isNew: true, in: session, on: connection)

@@ -28,7 +28,11 @@ extension EventReading {
             let holdsText = "position(lower(\(bind(.text(details)))) in \(lowered)) > 0"
             // The first id in the details is that of the record that the event is about.
             let isAbout = "substring(details from '\(Self.idPattern)') = ANY(\(bind(.texts(filter.records.map(\.text)))))"
-            conditions.append(filter.records.isEmpty ? holdsText : "(\(holdsText) OR \(isAbout))")
+            // Events about members and roles name several.
+            let names =
+                "kind = ANY(\(bind(.texts(SecurityEvent.Kind.ofLinks.map(\.rawValue))))) AND EXISTS (SELECT FROM regexp_matches(details, "
+                + "'\(Self.idPattern)', 'g') AS named (ids) WHERE ids[1] = ANY(\(bind(.texts(filter.records.map(\.text))))))"
+            conditions.append(filter.records.isEmpty ? holdsText : "(\(holdsText) OR \(isAbout) OR \(names))")
         }
         if let from = filter.from { conditions.append("occurred_on >= \(bind(.timestamp(from)))") }
         if let until = filter.until { conditions.append("occurred_on < \(bind(.timestamp(until)))") }

@@ -73,6 +73,9 @@ package struct SecurityEvent: Sendable {
         case approvalGiven = "approval given"
         case approvalRefused = "approval refused"
         case approvalUsed = "approval used"
+
+        /// Those of links between records, whose details name several records.
+        package static let ofLinks: [Kind] = [.memberAdded, .memberRemoved, .roleGiven, .roleTaken]
     }
 
     /// The outcome.

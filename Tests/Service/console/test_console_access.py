@@ -227,6 +227,7 @@ def test_the_link_that_waits_is_shown_replaced_and_withdrawn(console):
     # Another link replaces it.
     second = invite()
     assert (status(first), status(second)) == (404, 200)
+    assert "was used already, was withdrawn or replaced, or has expired" in text(admin.get(f"invitation?token={first}"))
     # Only System Administrators see and withdraw it.
     assert email_admin.get(f"access/people/{id}").status_code == 403
     assert email_admin.send("access/withdraw-invitation", id=id, confirmed="1").status_code == 403 and status(second) == 200

@@ -109,6 +109,32 @@ def test_text_waits_for_a_sign_in_and_files_are_named(console, box):
     assert again.status_code == 200 and attached(console, "after the end") == [("of mine.txt", "text/plain", b"secret of a file")]
 
 
+def test_what_was_sent_with_its_files_is_not_sent_again_by_going_back(console, box):
+    """The pages before it still say that files are missing, and can be sent again."""
+    admin, visitor, file = console.dev["console"], Visitor(console), ("label.csv", b"a,b", "text/csv")
+    page = visitor.get("compose")
+    once, csrf = hidden(page, "once"), hidden(page, "csrf")
+    visitor.send("sign-out")
+    asked = compose(visitor, box, [file], csrf=csrf, once=once, subject="went back")
+    offered = visitor.session.post(f"{console.pages}/sign-in", {"name": admin["username"], "password": admin["password"], "kept": hidden(asked, "kept")})
+
+    def resume():
+        return visitor.session.post(f"{console.pages}/compose", unseen(offered) | {"csrf": hidden(offered, "csrf")})
+    lost = resume()
+    fields = {k: v for k, v in compose_form(lost).items() if k != "csrf"} | {"subject": "went back"}
+    assert lost.status_code == 413 and fields["once"] == once and fields["files.missing"] == "label.csv"
+    first = compose(visitor, box, [file], **fields)
+    assert "done=sent" in first.url and sent(console, "went back") == 1
+    # Back to the page that asks, and to the form.
+    assert resume().url == first.url and compose(visitor, box, [], **fields).url == first.url and compose(visitor, box, [file], **fields).url == first.url
+    assert sent(console, "went back") == 1 and attached(console, "went back") == [("label.csv", "text/csv", b"a,b")]
+    # Another file makes another e-mail, and so does none.
+    other = compose(visitor, box, [("label.csv", b"c,d", "text/csv")], **fields)
+    assert "done=sent" in other.url and other.url != first.url and sent(console, "went back") == 2
+    without = compose(visitor, box, [], **fields | {"files.without": "1"})
+    assert "done=sent" in without.url and without.url not in (first.url, other.url) and sent(console, "went back") == 3
+
+
 @pytest.mark.parametrize("body", [b"", b"--x", b"--x\r\n", b"--x\r\nContent-Disposition: form-data\r\n\r\nv\r\n--x--", b"--x\r\nContent-Disposition: form-data; name=\"to\"\r\n\r\nv", b"--x\r\nContent-Disposition: form-data; name=\"to\"\r\n\r\n\xff\r\n--x--"])
 def test_a_form_that_can_t_be_read_is_refused(console, body):
     visitor = Visitor(console)

@@ -60,6 +60,20 @@ def test_a_form_is_shown_to_who_may_send_it(console, visitors, role, table):
     assert_links_lead_somewhere(visitor, page)
 
 
+def test_an_owner_is_a_text_for_who_may_not_assign(console, visitors):
+    """Assigning is refused to a Basic User, so the owner of their mailbox is no field for them."""
+    visitor, user = visitors["Basic User"]
+    id = record(console, "mailboxes", user)
+    page = visitor.get(f"records/mailboxes/{id}")
+    assert 'name="ownerid"' not in page.text and "Owner walks as Basic User" in text(page)
+    assert 'name="ownerid"' in visitors["Email Administrator"][0].get(f"records/mailboxes/{id}").text
+    # A team is made by others, which is said.
+    queue = record(console, "queues", user)
+    said = "A System Administrator creates teams."
+    assert said in text(visitors["Email Administrator"][0].get(f"records/queues/{queue}")) and said not in text(visitors["System Administrator"][0].get(f"records/queues/{queue}"))
+
+
+
 def assert_links_lead_somewhere(visitor, page):
     main = page.text.split("<main")[1]
     for link in set(re.findall(r'href="/contoso/([^"#]+)"', main)):

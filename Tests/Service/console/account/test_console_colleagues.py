@@ -1,8 +1,10 @@
 """Colleagues who leave and never signed in here: what is theirs, who gets it, and that nobody acts as them any more."""
 
+import csv
+import io
 import re
 
-from html_forms import answer_of
+from html_forms import answer_of, forms
 from test_console_access import Visitor, fields_of_question, password, person, text
 
 
@@ -93,3 +95,68 @@ def test_a_hand_over_is_an_entry_on_the_page_of_the_person(console):
     german.session.headers["Accept-Language"] = "de"
     assert "handed-eve: 2 Datensätze an heir-finn übergeben" in text(german.get(f"access/people/{id}"))
     assert console.sql("SELECT details, actor FROM org_contoso.security_event WHERE details LIKE 'handed-eve: %%'") == [("handed-eve: 2 records handed over to heir-finn", "user:admin")]
+
+
+def test_a_disabled_user_is_not_offered_and_gets_nothing(console):
+    user, queue = colleague(console, "Doro Disabled")
+    other, admin = console.create("queues", {"name": "Not of Doro"}), Visitor(console)
+    assert admin.get("lookup/systemuser?q=Doro").json()["names"] == ["Doro Disabled"] and "Doro Disabled" in admin.get(f"records/queues/{other}").text
+    assert console.request("PATCH", f"systemusers({user})", {"isdisabled": True}).status_code == 204
+    assert admin.get("lookup/systemuser?q=Doro&also=team").json()["names"] == [] and "Doro Disabled" not in admin.get(f"records/queues/{other}").text
+
+    def saved(id, **typed):
+        fields = next(form for form in forms(admin.get(f"records/queues/{id}").text) if form.action.endswith(f"/queues/{id}")).fields
+        return admin.send(f"records/queues/{id}", **fields | typed)
+    refused = saved(other, ownerid="Doro Disabled")
+    assert refused.status_code == 403 and "The user Doro Disabled is disabled and gets no records." in text(refused) and owner(console, other) != user
+    admin.session.headers["Accept-Language"] = "de"
+    german = saved(other, ownerid="Doro Disabled")
+    admin.session.headers["Accept-Language"] = "en"
+    assert "Doro Disabled ist deaktiviert und bekommt keine Datensätze." in text(german)
+    # A form about what she has keeps her.
+    assert "Saved." in text(saved(queue, description="kept")) and owner(console, queue) == user
+    # Of two users of one name, the name is that of the other one.
+    second, _ = colleague(console, "Doro Disabled 2")
+    assert console.request("PATCH", f"systemusers({second})", {"fullname": "Doro Disabled"}).status_code == 204
+    assert "Saved." in text(saved(other, ownerid="Doro Disabled")) and owner(console, other) == second
+
+
+def test_a_team_for_a_queue_of_a_disabled_user_has_no_member(console):
+    user, queue = colleague(console, "Emil Disabled")
+    assert console.request("PATCH", f"systemusers({user})", {"isdisabled": True}).status_code == 204
+    admin = Visitor(console)
+    made = admin.send("access/team", **{"set": "queues", "record": queue, "do": "make", "name": "Team of Emil"})
+    assert "The team was created" in text(made) and "The team has no members." in text(made) and owner(console, queue) != user
+    added = admin.send("access/team", **{"set": "queues", "record": queue, "do": "add", "member": "Emil Disabled"})
+    assert added.status_code == 403 and "The user Emil Disabled is disabled and becomes a member of no team." in text(added)
+
+
+def test_events_name_the_users_they_are_about(console):
+    user, _ = colleague(console, "Trailed Tom")
+    team = console.create("teams", {"name": "Trailed team"})
+    members = {"Members": [{"@odata.type": "Microsoft.Dynamics.CRM.systemuser", "systemuserid": user}]}
+    assert console.request("POST", f"teams({team})/Microsoft.Dynamics.CRM.AddMembersTeam", members).status_code == 204
+    [(role,)] = console.sql("SELECT roleid::text FROM org_contoso.role WHERE name = 'Basic User'")
+    assert console.request("POST", f"systemusers({user})/systemuserroles_association/$ref", {"@odata.id": f"{console.api}/roles({role})"}).status_code == 204
+    for value in (True, False):
+        assert console.request("PATCH", f"systemusers({user})", {"isdisabled": value}).status_code == 204
+    admin = Visitor(console)
+    found = admin.get("events?record=Trailed+Tom")
+    for said in ("CRM user disabled User Trailed Tom", "CRM user enabled User Trailed Tom", "Role given User Trailed Tom Basic User", "Team member added Team Trailed team User Trailed Tom"):
+        assert said in text(found), (said, text(found))
+    assert f'href="/contoso/records/usersettingscollection/{user}"' in found.text and "Team member added" in text(admin.get("events?record=Trailed+team"))
+    rows = {row["kind"]: row for row in csv.DictReader(io.StringIO(admin.get("events.csv?record=Trailed+Tom").content.decode("utf-8-sig")))}
+    assert (rows["systemuser disabled"]["recordid"], rows["systemuser disabled"]["recordname"]) == (user, "Trailed Tom")
+    assert (rows["team member added"]["recordname"], rows["team member added"]["detailsname"]) == ("Trailed team", "Trailed Tom")
+    assert (rows["role given"]["recordname"], rows["role given"]["detailsname"]) == ("Trailed Tom", "Basic User")
+
+
+def test_access_says_where_colleagues_without_a_sign_in_are(console):
+    user, _ = colleague(console, "Uwe Unsigned")
+    admin = Visitor(console)
+    assert "Colleagues without a sign-in" in text(admin.get("access?q=Uwe")) and "Colleagues without a sign-in" not in text(admin.get("access?q=admin"))
+    assert 'href="/contoso/records/usersettingscollection"' in admin.get("access?q=Uwe").text.split("<main")[1]
+    # The list of users finds them by name, and says who is disabled.
+    assert re.search(r"Uwe Unsigned</a>(?! <span)", admin.get("records/usersettingscollection?q=uwe").text)
+    assert console.request("PATCH", f"systemusers({user})", {"isdisabled": True}).status_code == 204
+    assert re.search(r'Uwe Unsigned</a> <span class="badge">disabled</span>', admin.get("records/usersettingscollection?q=uwe").text)

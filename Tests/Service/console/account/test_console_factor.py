@@ -88,7 +88,8 @@ def test_a_code_that_was_used_already_is_told_from_a_wrong_one(console):
     used = one_time_password(secret, 1)
     codes = codes_of(visitor.send("account/confirm", sealed=sealed, code=used))
     for action, code, said in (("end", used, "was used already, and nothing was changed"), ("end", "000000", "The code is wrong"),
-                               ("codes", used, "was used already, and nothing was changed"), ("codes", "AAAA-BBBB-CCCC-DDDD", "The code is wrong")):
+                               ("codes", used, "was used already, and nothing was changed"),
+                               ("codes", "AAAA-BBBB-CCCC-DDDD", "The code is wrong, and the recovery codes stay as they are.")):
         answer = visitor.send(f"account/{action}", code=code)
         assert answer.status_code == 400 and said in text(answer) and not codes_of(answer), (action, code, text(answer))
     # Before a person is signed in, nothing is told of that kind.
@@ -115,7 +116,7 @@ def test_recovery_codes_are_counted_and_replaced(console):
     # Sent again, as a reload does, the form changes nothing.
     code = replaced.request.body.rsplit("code=", 1)[1]
     again = visitor.send("account/codes", code=code)
-    assert again.status_code == 400 and "used already" in text(again) and not codes_of(again)
+    assert again.status_code == 400 and "used already, and nothing was changed. The recovery codes that were shown last count." in text(again) and not codes_of(again)
     assert "Recovery codes replaced" in text(Visitor(console).get("events?kind=signIns"))
     assert console.sql("SELECT outcome FROM org_contoso.security_event WHERE kind = 'recovery codes replaced' AND actor = 'user:of few codes'") == [("succeeded",)]
     # The old ones are void, the new ones count.

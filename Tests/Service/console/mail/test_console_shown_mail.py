@@ -1,12 +1,13 @@
 """What the page of an e-mail shows: what was cut, the words of a text that can't be read, and the way from an alert to its e-mail."""
 
 import re
+import unicodedata
 
 import pytest
 from console_browser import press, resize, wait
 from html_forms import form
 from selenium.webdriver.common.by import By
-from test_console_access import Visitor, text
+from test_console_access import Visitor, password, person, text
 from test_console_ended import hidden
 
 BASE64 = "iVBORw0KGgo" * 200_000
@@ -218,3 +219,62 @@ def test_the_view_of_unanswered_e_mails_has_those_alone_that_nobody_answers(cons
     assert 'name="answer" value="none"' in shown.text
     exported = visitor.get(f"{view}&q=of+the+view".replace("emails?", "emails/export.csv?")).text
     assert "open of the view" in exported and "replied of the view" not in exported
+
+
+# Conversations and lists
+
+
+def answers(console, box, subject, parent=None, owner=None):
+    id = received(console, box, "<p>of a thread</p>", subject=subject)
+    console.sql("UPDATE org_contoso.email SET parentactivityid = %s WHERE activityid = %s", [parent, id])
+    if owner:
+        console.sql("UPDATE org_contoso.email SET ownerid = %s, owninguser = %s, owningteam = NULL, owneridtype = 'systemuser' WHERE activityid = %s", [owner, owner, id])
+    return id
+
+
+def thread(visitor, id):
+    page = visitor.get(f"records/emails/{id}")
+    part = re.search(r'(?s)<section class="card" aria-labelledby="thread">.*?</section>', page.text)[0]
+    return [text_of for _, text_of in re.findall(r"<li><(a [^>]*|b [^>]*)>([^<]*)<", part)], " ".join(re.sub("<[^>]*>", " ", part).split())
+
+
+def test_a_conversation_has_all_its_e_mails(console, box):
+    name = "reader of a thread"
+    person(console, name)
+    [(user,)] = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = %s", [name])
+    first = answers(console, box, "1 question", owner=user)
+    second = answers(console, box, "2 answer", first)
+    third = answers(console, box, "3 question", second, owner=user)
+    fourth, other = answers(console, box, "4 answer", third), answers(console, box, "5 other branch", first)
+    admin, reader = Visitor(console), Visitor(console, name, password(name))
+    subjects = ["1 question", "2 answer", "3 question", "4 answer", "5 other branch"]
+    for id in (first, second, third, fourth, other):
+        assert thread(admin, id)[0] == subjects, id
+    shown, said = thread(reader, third)
+    assert shown == ["1 question", "3 question"] and "3 other e-mails of this conversation are not shown" in said and "no other message" not in said
+    alone = answers(console, box, "alone")
+    assert thread(admin, alone) == ([], "Conversation There is no other message of this conversation.")
+    # What a client links in a circle ends, and what is very long is cut.
+    console.sql("UPDATE org_contoso.email SET parentactivityid = %s WHERE activityid = %s", [fourth, first])
+    assert sorted(thread(admin, third)[0]) == subjects
+    console.sql("INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, parentactivityid, createdon) "
+                "SELECT gen_random_uuid(), 'of many ' || n, false, 4, 1, %s, now() FROM generate_series(1, 250) AS n", [alone])
+    shown, said = thread(admin, alone)
+    assert len(shown) == 200 and "The conversation is longer: 200 of its e-mails are looked at." in said
+
+
+def test_the_list_of_e_mails_names_and_finds_senders(console, box):
+    visitor, id = Visitor(console), received(console, box, "<p>named</p>", subject="of a named sender")
+    console.sql("UPDATE org_contoso.email SET emailsendername = 'J\u00f6rg \u00c5ngstr\u00f6m' WHERE activityid = %s", [id])
+    page = visitor.get("records/emails?q=named+sender")
+    assert "J\u00f6rg \u00c5ngstr\u00f6m customer@elsewhere.test" in " ".join(re.sub("<[^>]*>", " ", re.sub("<wbr[^>]*>", "", page.text)).split()) and 'placeholder="Subject, sender, recipient"' in page.text
+    # By the name too, also as keyboards type it that send a letter and its accent as two characters.
+    for typed in ("\u00e5ngstr\u00f6m", unicodedata.normalize("NFD", "\u00e5ngstr\u00f6m")):
+        assert "of a named sender" in visitor.session.get(f"{visitor.pages}/records/emails", params={"q": typed}).text, typed
+    assert "of a named sender" not in visitor.get("records/emails?q=nowhere-to-be-found").text
+
+
+def test_an_answer_to_an_e_mail_without_a_subject_has_no_empty_one(console, box):
+    visitor, id = Visitor(console), received(console, box, "<p>nothing</p>", subject="")
+    assert form(visitor.get(f"records/emails/{id}/reply").text, "/reply").fields["subject"] == "Re:"
+    assert form(visitor.get(f"records/emails/{id}/forward").text, "/forward").fields["subject"] == "Fwd:"

@@ -57,6 +57,31 @@ def test_an_answered_question_is_not_asked_again_after_an_error(console, taken):
     assert console.sql(COUNTS)[0] == (before[0] + 1, before[1] + 1)
 
 
+def test_an_address_whose_mailbox_was_deleted_is_asked_about(console):
+    """Its queue is still there. Connecting would make a second one."""
+    admin, address = Visitor(console), "again@contoso.example"
+    queue = console.create("queues", {"name": "Connected before", "emailaddress": address})
+    assert "has no mailbox" not in text(admin.get(f"records/queues/{queue}"))
+    [(box,)] = console.sql("SELECT defaultmailbox::text FROM org_contoso.queue WHERE queueid = %s", [queue])
+    assert console.request("DELETE", f"mailboxes({box})").status_code == 204
+    page = admin.get(f"records/queues/{queue}")
+    assert "This queue has no mailbox" in text(page) and 'href="/contoso/connect"' in page.text.split("<main")[1]
+    before = console.sql(COUNTS)[0]
+    asked = admin.send("connect", **MAILBOX | {"emailaddress": address})
+    assert asked.status_code == 409 and f"{address} already has a queue, without a mailbox: Connected before" in text(asked) and console.sql(COUNTS)[0] == before
+    assert f'href="/contoso/records/queues/{queue}"' in asked.text
+    assert "/records/mailboxes/" in admin.send("connect", **form(asked.text, "/connect").fields | {"second": address}).url
+    assert console.sql(COUNTS)[0] == (before[0] + 1, before[1] + 1)
+
+
+def test_an_application_that_is_missing_is_said_before_a_secret_is_asked_for(console):
+    admin = Visitor(console)
+    page = admin.get("connect?provider=exchange-online")
+    said = "No application is registered here for outlook.office365.com yet"
+    assert said in text(page) and page.text.index(said) < page.text.index('name="password"')
+    assert "No application is registered" not in text(admin.get("connect?provider=gmail"))
+
+
 @pytest.mark.parametrize("belongs", ["queue", "none"])
 def test_a_new_mailbox_asks_about_an_address_that_is_taken(console, taken, belongs):
     admin = Visitor(console)

@@ -1,3 +1,4 @@
+import Foundation
 import MailFormat
 import Records
 
@@ -17,13 +18,16 @@ struct MailText {
         hasMore = ["<img", "<table", "<hr", "<style"].contains { lower.contains($0) }
     }
 
-    /// Whether a small frame shows the whole e-mail, also on a phone.
-    var isShort: Bool {
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-        return !hasMore && lines.reduce(0) { $0 + 1 + $1.utf8.count / Self.lineLength } <= Self.shortLines
+    /// The classes of the smallest frame that shows all of it, also on a phone.
+    var frame: String {
+        let lines = text.trimmingCharacters(in: .whitespacesAndNewlines).split(separator: "\n", omittingEmptySubsequences: false)
+        let count = lines.reduce(0) { $0 + 1 + $1.utf8.count / Self.lineLength }
+        let size = hasMore ? nil : Self.sizes.first { count <= $0.lines }
+        return size.map { "mail \($0.name)" } ?? "mail"
     }
 
-    /// The characters of a line on a phone, and the lines of the small frame.
+    /// The characters of a line on a phone.
     private static let lineLength = 40
-    private static let shortLines = 6
+    /// The small frames, each with its lines.
+    private static let sizes = [(name: "short", lines: 6), (name: "brief", lines: 11)]
 }

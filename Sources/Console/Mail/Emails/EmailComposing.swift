@@ -110,7 +110,9 @@ extension Console {
             "lookup": "\(visit.root)/lookup/mailbox?for=sending&q=",
             "to": typed["to"] ?? (answered + (before[.to] ?? [])).map(named).joined(separator: ", "),
             "toWhy": orFalse(try answersElsewhere(record, answered, visit)),
-            "cc": recipients("cc", .cc), "bcc": recipients("bcc", .bcc), "once": FormOnce.text(),
+            "cc": recipients("cc", .cc), "bcc": recipients("bcc", .bcc),
+            // A form that comes back is the same one: it sends one e-mail.
+            "once": typed[FormOnce.field] ?? FormOnce.text(),
             "subject": typed["subject"] ?? Self.marked(subject, composing),
             "body": try typed["body"] ?? (composing == .again ? record.map { try MailText(of: $0).text } : nil) ?? "",
             "keepsFormat": composing == .again, "lost": lost.joined(separator: "\n"), "hasLost": !lost.isEmpty,
@@ -179,7 +181,7 @@ extension Console {
         guard try !Self.text("description", of: record).isEmpty else { return [:] }
         return [
             "original": "\(path)/body", "originalLabel": visit.text(composing.isReply ? "answeredText" : "forwardedText"),
-            "frame": try MailText(of: record).isShort ? "mail short" : "mail", "mayQuote": composing.isReply,
+            "frame": try MailText(of: record).frame, "mayQuote": composing.isReply,
         ]
     }
 
@@ -210,6 +212,7 @@ extension Console {
 
     private static func marked(_ subject: String, _ composing: Composing) -> String {
         let mark = composing.mark
+        if subject.isEmpty { return mark.trimmingCharacters(in: .whitespaces) }
         return subject.lowercased().hasPrefix(mark.lowercased().trimmingCharacters(in: .whitespaces)) ? subject : mark + subject
     }
 
@@ -251,12 +254,16 @@ extension Console {
             return try await composePage(visit, composing, record, problem: problem + names, lost: lost, status: status)
         }
         if let lost = visit.form[Visit.lostFilesField]?.split(whereSeparator: \.isNewline).map(String.init) {
+            if let reply = try await sentEarlier(withFiles: lost, visit) { return reply }
             let problem = visit.text("filesLost", ["names": lost.joined(separator: ", ")])
             return try await composePage(
                 visit, composing, record, problem: problem, lost: missing.filter { !lost.contains($0) } + lost,
                 status: .contentTooLarge)
         }
-        guard missing.isEmpty else { return try await again(visit.text("filesMissing")) }
+        guard missing.isEmpty else {
+            if files.isEmpty, let reply = try await sentEarlier(withFiles: missing, visit) { return reply }
+            return try await again(visit.text("filesMissing"))
+        }
         do {
             let recipients = try [("to", Participation.to), ("cc", .cc), ("bcc", .bcc)].flatMap {
                 try self.recipients($0.0, $0.1, visit)
@@ -277,7 +284,7 @@ extension Console {
                 if let record, composing.takesAttachments { try await takenAlong(record.id, visit) } else { [] }
             let attached = try attached(besides: taken, visit)
             if !attached.isEmpty { members.append(.init("email_activity_mime_attachment", .array(attached))) }
-            return .redirect("\(visit.root)/records/emails/\(try await submit(members, visit).text)?done=sent")
+            return Self.sentReply(try await submit(members, as: try await emailID(visit, attached: attached), visit), visit)
         } catch {
             guard let (message, status) = Self.refusal(error) else { throw error }
             return try await again(visit.texts.told(message), status)
@@ -285,9 +292,9 @@ extension Console {
     }
 
     /// Creates an e-mail and submits it. Both succeed or neither.
-    private func submit(_ members: [JSONValue.Member], _ visit: Visit) async throws -> UUID {
+    private func submit(_ members: [JSONValue.Member], as own: UUID?, _ visit: Visit) async throws -> UUID {
         let session = try visit.session()
-        let (id, isNew) = try await made(.email, members, visit)
+        let (id, isNew) = try await made(.email, as: own, members, visit)
         guard isNew else { return id }
         do {
             try await session.write(.message(.email, id, .sendEmail(issue: true, token: nil)))

@@ -26,10 +26,11 @@ extension Console {
             "isBlocked": try Self.isHTML(record) && Self.mayLoad(try text("description")),
             "mayForward": maySend, "mayReply": isIncoming && maySend, "mayDelete": Self.may(.delete, entity, visit),
             "headers": try headers(record, visit),
-            "thread": try await thread(record, visit), "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
+            "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
         ]
         values["mayReplyAll"] = isIncoming && maySend ? try await !otherRecipients(record, visit).isEmpty : false
         values.merge(try shownText(record, path, visit)) { _, new in new }
+        values.merge(try await conversationValues(record, visit)) { _, new in new }
         values["cut"] = orFalse(try Self.cutNotice(record, values["attachments"] as? [[String: Any]] ?? [], visit))
         values["failure"] = try await failure(record, path, maySend: maySend, visit)
         if case .int(let status) = try record.value(of: "statuscode"), let attribute = entity["statuscode"] {
@@ -75,7 +76,7 @@ extension Console {
         ]
         return [
             "body": "\(path)/body\(isPlain ? words : "")", "otherShape": orFalse(try Self.isHTML(record) ? other : nil),
-            "frame": try MailText(of: record).isShort ? "mail short" : "mail",
+            "frame": try MailText(of: record).frame,
         ]
     }
 
@@ -273,33 +274,6 @@ extension Console {
             guard let attribute = EntityDefinition.email[name] else { return nil }
             let shown = visit.texts.shown(try record.value(of: name), attribute)
             return shown.isEmpty ? nil : ["label": visit.texts.label(attribute, of: .email), "value": shown]
-        }
-    }
-
-    /// The e-mail that this one answers, and the answers to this one.
-    private func thread(_ record: Record, _ visit: Visit) async throws -> [[String: Any]] {
-        var conditions: [Filter] = [.compare(.init("parentactivityid"), .equal, .text(record.id.text))]
-        if case .id(let parent) = try record.value(of: "parentactivityid") {
-            conditions += [
-                .compare(.init("activityid"), .equal, .text(parent.text)),
-                .compare(.init("parentactivityid"), .equal, .text(parent.text)),
-            ]
-        }
-        var query = RecordQuery()
-        query.outputs = ["subject", "sender", "createdon"].map { .init(.column(.init($0))) }
-        query.filter = .any(conditions)
-        query.order = [.init(.column(.init("createdon")))]
-        query.pageSize = 50
-        return try await visit.session().list(.email, query).records.filter { $0.id != record.id }.map { other in
-            let subject: String =
-                if case .text(let text) = try other.value(of: "subject"), !text.isEmpty { text } else { visit.text("noSubject") }
-            let sender: String = if case .text(let text) = try other.value(of: "sender") { text } else { "" }
-            var values: [String: Any] = [
-                "subject": subject.withoutDirections, "sender": sender.withoutDirections,
-                "href": "\(visit.root)/records/emails/\(other.id.text)", "when": false,
-            ]
-            if case .date(let date) = try other.value(of: "createdon") { values["when"] = visit.texts.timeAgo(date) }
-            return values
         }
     }
 

@@ -1,0 +1,46 @@
+package import Foundation
+import Model
+import PostgresClient
+package import Tenancy
+
+/// The e-mails of a conversation: the first one, and all that answer it, directly or not.
+package struct Conversation: Sendable {
+    /// Also those that the caller may not read.
+    package let ids: [UUID]
+    /// Whether the conversation has more e-mails than are looked at.
+    package let isCut: Bool
+}
+
+extension Session {
+    /// How many e-mails of a conversation are looked at.
+    package static let conversationLimit = 200
+
+    /// The conversation of an e-mail. An e-mail that was deleted divides it.
+    package func conversation(of email: UUID) async throws -> Conversation {
+        _ = try caller.require(.retrieveMultiple, on: .email)
+        let table = organization.qualified("email")
+        let limit = Self.conversationLimit
+        return try await deployment.pool.withConnection { connection in
+            // No index leads from an e-mail to its answers, so the table is read once and not once for each of them.
+            let rows = try connection.query(
+                """
+                WITH RECURSIVE up (activityid, parentactivityid, height) AS (
+                    SELECT activityid, parentactivityid, 0 FROM \(table) WHERE activityid = $1
+                    UNION ALL
+                    SELECT p.activityid, p.parentactivityid, up.height + 1
+                      FROM up JOIN \(table) AS p ON p.activityid = up.parentactivityid WHERE up.height < $2
+                ), answers AS MATERIALIZED (
+                    SELECT activityid, parentactivityid FROM \(table) WHERE parentactivityid IS NOT NULL
+                ), down (activityid) AS (
+                    (SELECT activityid FROM up ORDER BY height DESC LIMIT 1)
+                    UNION
+                    SELECT a.activityid FROM down JOIN answers AS a ON a.parentactivityid = down.activityid
+                )
+                SELECT activityid, (SELECT max(height) FROM up) AS height FROM down LIMIT $2 + 1
+                """, [.uuid(email), .int32(Int32(limit))])
+            let ids = try rows.map { try $0.decode("activityid", as: UUID.self) }
+            let isBelow = try rows.first.map { try $0.decode("height", as: Int.self) >= limit } ?? false
+            return Conversation(ids: Array(ids.prefix(limit)), isCut: isBelow || ids.count > limit)
+        }
+    }
+}
