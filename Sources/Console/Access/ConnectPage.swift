@@ -21,7 +21,6 @@ extension Console {
     )
         async throws -> [String: Any]
     {
-        let session = try visit.session()
         for entity in [EntityDefinition.emailServerProfile, .queue, .mailbox] { try Self.require(.create, entity, visit) }
         let chosen = typed["provider"] ?? visit.query("provider")
         let preset = provider(chosen)

@@ -190,7 +190,7 @@ def test_what_a_forwarder_wrote_is_not_deleted(routed):
         until(lambda: set(server.messages) == {1, 2, 5, 6}, what=lambda: f"{set(server.messages)} {routed.log().decode()[-3000:]}")
         # A bounce is no message of the customer to whom it says something.
         assert subjects(routed, box) == [f"message {n}" for n in (1, 2, 3, 4, 7)]
-        assert [a for a in alerts(routed, box) if "UIDL unique-5," in a]
+        until(lambda: [a for a in alerts(routed, box) if "UIDL unique-5," in a], "the alert, which comes with the report of the turn")
         turn(routed, box)
         assert set(server.messages) == {1, 2, 5, 6}
     finally:

@@ -162,7 +162,7 @@ extension Console {
     /// The addresses to which answers to a received e-mail go instead of its sender (RFC 5322 section 3.6.2).
     static func replyAddresses(of record: Record) throws -> [String] {
         guard try record.value(of: "directioncode") == .bool(false) else { return [] }
-        return try ReplyAddresses.read(try text("activityadditionalparams", of: record)).filter(TypedRecord.isAddress)
+        return ReplyAddresses.read(try text("activityadditionalparams", of: record)).filter(TypedRecord.isAddress)
     }
 
     /// The sender and the recipients of an e-mail, each as `Name <address>` if both are known.

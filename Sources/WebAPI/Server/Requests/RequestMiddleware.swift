@@ -153,7 +153,7 @@ final class RequestMiddleware: RouterMiddleware {
     private static func withoutValues(_ path: String) -> Substring {
         let bytes = path.utf8
         let end = bytes.firstIndex { $0 == UInt8(ascii: "'") } ?? bytes.endIndex
-        let encoded = path[..<end].range(of: "%27")?.lowerBound ?? end
+        let encoded = path[..<end].firstRange(of: "%27")?.lowerBound ?? end
         return path[..<encoded]
     }
 }
