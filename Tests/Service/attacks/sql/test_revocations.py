@@ -177,6 +177,56 @@ def test_a_name_ends_no_other_issuer_in_place_of_the_one_that_sql_put_aside(plac
 
 # Secrets of clients
 
+# Sessions of clients that a server remembers
+
+
+STATE = "config.attested_state"
+#: What SQL puts back of the attested state, beside the client's row: columns, or all but some.
+FORMER = {
+    "the revision and the digest": ["revision", "grants_digest"], "with the tag": ["revision", "grants_digest", "tag"],
+    "all but the events": ["revision", "grants_digest", "grants", "tag", "key_version", "fingerprint", "kek_id"],
+    "all": ["revision", "grants_digest", "grants", "tag", "key_version", "fingerprint", "kek_id", "events", "newest_event", "head"],
+}
+
+
+def put(sql, table, condition, id, row):
+    sql.execute(f"UPDATE {table} SET {', '.join(f'{n} = %s' for n in row)} WHERE {condition} = %s", [*row.values(), id])
+
+
+@pytest.mark.parametrize("former", FORMER)
+@pytest.mark.parametrize("way", [("disable",), ("role", "Basic User")], ids=lambda way: way[0])
+def test_no_session_that_a_server_remembers_outlasts_a_revocation(place, way, former):
+    """SQL puts the client's row back, and the part of the attested state with which a server compares what it remembers."""
+    client, other = place.add_client(name("remembered")), place.add_client(name("other"))
+    token, others = (place.token(each).json()["access_token"] for each in (client, other))
+
+    def administers(of=token):
+        return place.get("emailserverprofiles?$top=1", of).status_code == 200, place.get("emailserverprofiles", of, method="POST", json={"name": "made"}).status_code == 204
+
+    for _ in range(3):
+        assert administers() == (True, True)
+    [(organization,)] = place.sql("SELECT organization_id FROM config.organization WHERE name = 'contoso'")
+    with connect(place) as sql:
+        [state] = read(sql, STATE, "organization_id = %s", [organization])
+        [row] = read(sql, "config.api_client", "client_id = %s", [client["clientId"]])
+        place.run("client", way[0], client["clientId"], *way[1:], *ORG)
+        [state_now] = read(sql, STATE, "organization_id = %s", [organization])
+        [row_now] = read(sql, "config.api_client", "client_id = %s", [client["clientId"]])
+        put(sql, STATE, "organization_id", organization, {n: state[n] for n in FORMER[former]})
+        put(sql, "config.api_client", "client_id", client["clientId"], {n: row[n] for n in ("role", "disabled_on", "tag")})
+        try:
+            for _ in range(3):
+                assert administers() == (False, False)
+        finally:
+            put(sql, STATE, "organization_id", organization, {n: state_now[n] for n in FORMER["all"]})
+        # Nor with the present state, whatever the row says.
+        assert administers() == (False, False)
+        put(sql, "config.api_client", "client_id", client["clientId"], {n: row_now[n] for n in ("role", "disabled_on", "tag")})
+    assert administers() == (False, False)
+    # The control: another client goes on.
+    assert administers(others) == (True, True)
+
+
 
 def rotated(place, client, *options):
     return json.loads(place.run("client", "rotate", client["clientId"], *options, *ORG, "--json").stdout)
