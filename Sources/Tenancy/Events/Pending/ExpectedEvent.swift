@@ -45,7 +45,7 @@ package struct ExpectedEvent: Sendable {
 
     /// The event that is recorded for a missing one.
     var lost: SecurityEvent {
-        let time = ISO8601.text(Date(timeIntervalSince1970: Double(since) / 1e6))
+        let time = ISO8601.text(PostgresMoment(microsecondsSince1970: since).date)
         let request = key.requestID.map { ", request \($0)" } ?? ""
         return SecurityEvent(
             .eventLost, .failed, details: "password set or replaced, by \(key.actor) at \(time)\(request): \(key.details)")

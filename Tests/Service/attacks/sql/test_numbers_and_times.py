@@ -125,3 +125,11 @@ def test_a_wrapped_key_that_sql_destroyed_is_missed(service):
     purged = versions(service)[-2]
     service.run("key", "purge", str(purged), "--yes", "--org", "contoso")
     assert [f"version {retired}" in each for each in findings(service, "key-row-missing")] == [True]
+@pytest.mark.parametrize("time", ["'infinity'", "'-infinity'", "'294276-12-31'", "'10000-01-01'", "'4000-01-01 BC'"])
+def test_no_event_has_a_time_without_a_date(service, time):
+    with pytest.raises(psycopg.Error) as refused:
+        as_service(service, f"INSERT INTO org_contoso.security_event (occurred_on, kind, outcome, actor, details) VALUES ({time}, 'client disabled', 'refused', 'x', 'y')")
+    # The hash covers whole microseconds, which infinity has none of.
+    assert refused.value.sqlstate in ("23514", "0A000", "22003"), refused.value
+
+
