@@ -16,6 +16,8 @@ package struct AttestationReport: Sendable {
     /// Rows that grant access afterwards.
     package let authentic: [String]
     package let keyVersion: Int
+    /// The attested key version, if the schema names a later one that this service never stored; nil otherwise.
+    package let replacedVersion: Int?
     package let events: Int
     /// Whether the list of attested rows verifies. Without it, what was revoked can't be told from what was not.
     package let isListed: Bool
