@@ -5,7 +5,7 @@ import json
 import pytest
 from place import Place, name
 
-TIMES = ["294276-12-31", "10000-01-01", "9999-12-31 23:59:59", "0400-01-01", "4000-01-01 BC"]
+TIMES = ["290000-12-31", "10000-01-01", "9999-12-31 23:59:59", "0400-01-01", "4000-01-01 BC"]
 
 
 @pytest.fixture(scope="module")
