@@ -379,7 +379,8 @@ def recovery_codes(answer):
     return re.findall(r"<li><code>([A-Z2-7-]{19})</code>", answer.text)
 
 
-def test_recovery_codes_that_sql_put_aside_end_with_the_others(place):
+def test_recovery_codes_that_sql_put_aside_end_with_the_others(own_place):
+    place = own_place
     who, id = person(place)
     visitor = place.visit(who)
     csrf = visitor.csrf()
