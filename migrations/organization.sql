@@ -5,7 +5,7 @@
 -- PostgreSQL looks a function up among those of its name in all schemas. So each has a name that no other has, until everything
 -- that needs it is made. The program replaces "new" after the dollar sign with something random.
 --
--- Of the migrations 07c1e974dd70251c4a3bed0d290dcbc8807cd1e48346ea00d769764c27db7089
+-- Of the migrations a2edbaca93837e68ea0bfe47a804ae1fd28c4abe29a110bc5bda85956fc00615
 
 CREATE FUNCTION announce_change$new() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -427,6 +427,11 @@ BEGIN
     END IF;
     IF TG_OP = 'DELETE' THEN
         RETURN OLD;
+    END IF;
+    -- Versions only grow. A key change takes the next one that is free.
+    IF TG_OP = 'UPDATE' AND NEW.key_version::bigint - OLD.key_version > 1000000 THEN
+        RAISE EXCEPTION 'key version % is too far from %, which is in force', NEW.key_version, OLD.key_version USING ERRCODE = 'FS001',
+            HINT = 'No version would be left for later keys.';
     END IF;
     RETURN NEW;
 END
@@ -1716,6 +1721,7 @@ ALTER TABLE ONLY teammembership ADD CONSTRAINT teammembership_systemuserid_fkey 
 ALTER TABLE ONLY teammembership ADD CONSTRAINT teammembership_teamid_fkey FOREIGN KEY (teamid) REFERENCES team(teamid) ON DELETE CASCADE;
 ALTER TABLE ONLY teamroles ADD CONSTRAINT teamroles_roleid_fkey FOREIGN KEY (roleid) REFERENCES role(roleid) ON DELETE CASCADE;
 ALTER TABLE ONLY teamroles ADD CONSTRAINT teamroles_teamid_fkey FOREIGN KEY (teamid) REFERENCES team(teamid) ON DELETE CASCADE;
+ALTER TABLE security_event ADD CONSTRAINT security_event_occurred_on_check CHECK (((occurred_on >= '2000-01-01 00:00:00+00'::timestamp with time zone) AND (occurred_on <= '9999-12-31 00:00:00+00'::timestamp with time zone))) NOT VALID;
 CREATE TRIGGER audits AFTER INSERT OR DELETE OR UPDATE ON emailserverprofile FOR EACH ROW EXECUTE FUNCTION audit_change$new('emailserverprofileid', 'isincomingpasswordset', 'incomingpassword', 'isoutgoingpasswordset', 'outgoingpassword');
 CREATE TRIGGER audits AFTER INSERT OR DELETE OR UPDATE ON mailbox FOR EACH ROW EXECUTE FUNCTION audit_change$new('mailboxid', 'ispasswordset', 'password');
 CREATE TRIGGER audits AFTER INSERT OR DELETE OR UPDATE ON queue FOR EACH ROW EXECUTE FUNCTION audit_change$new('queueid', 'isemailpasswordset', 'emailpassword');

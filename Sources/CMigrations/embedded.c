@@ -356,6 +356,12 @@ static const unsigned char org_0030[] = {
 static const unsigned char org_0030_down[] = {
 #embed "../../migrations/org/0030_one_index.down.sql"
 };
+static const unsigned char org_0031[] = {
+#embed "../../migrations/org/0031_bounds.sql"
+};
+static const unsigned char org_0031_down[] = {
+#embed "../../migrations/org/0031_bounds.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -476,6 +482,8 @@ static const struct embedded_file files[] = {
     {"org/0029_event_times.down.sql", org_0029_down, sizeof org_0029_down},
     {"org/0030_one_index.sql", org_0030, sizeof org_0030},
     {"org/0030_one_index.down.sql", org_0030_down, sizeof org_0030_down},
+    {"org/0031_bounds.sql", org_0031, sizeof org_0031},
+    {"org/0031_bounds.down.sql", org_0031_down, sizeof org_0031_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

@@ -105,15 +105,19 @@ struct Texts: Sendable {
     func moment(_ date: Date) -> String { moment(date, "format:moment") }
 
     private func moment(_ date: Date, _ format: String) -> String {
-        let iso = ISO8601.text(date)
-        let month = Int(iso.dropFirst(5).prefix(2)) ?? 1
+        let parts = CivilMoment(date)
         let months = self["format:months"].split(separator: " ").map(String.init)
         return text(
             format,
             [
-                "year": String(iso.prefix(4)), "month": month <= months.count ? months[month - 1] : "",
-                "day": "\(Int(iso.dropFirst(8).prefix(2)) ?? 1)", "time": String(iso.dropFirst(11).prefix(8)),
+                "year": Self.padded(parts.year, to: 4), "day": "\(parts.day)",
+                "month": months.indices.contains(parts.month - 1) ? months[parts.month - 1] : "",
+                "time": [parts.hour, parts.minute, parts.second].map { Self.padded($0, to: 2) }.joined(separator: ":"),
             ])
+    }
+
+    private static func padded(_ number: Int, to digits: Int) -> String {
+        String(repeating: "0", count: max(0, digits - "\(number)".count)) + "\(number)"
     }
 
     /// A time relative to now, such as "3 minutes ago".

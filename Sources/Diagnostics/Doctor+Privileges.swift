@@ -6,7 +6,8 @@ extension Doctor {
     /// Reports such rights of roles other than superusers.
     func privileges(on connection: isolated PostgresConnection) throws -> [Finding] {
         try parameterGrants(on: connection) + catalogGrants(on: connection) + definerFunctions(on: connection)
-            + recoveryFunctions(on: connection) + serviceLogins(on: connection) + defaultPrivileges(on: connection)
+            + foreignViews(on: connection) + recoveryFunctions(on: connection) + serviceLogins(on: connection)
+            + defaultPrivileges(on: connection)
     }
 
     /// SQL for the program's roles.
@@ -95,6 +96,33 @@ extension Doctor {
             return Finding(
                 .notice, "definer-function", "\(words) and belongs to the extension \(name)",
                 advice: "REVOKE EXECUTE ON FUNCTION \(function) FROM PUBLIC, unless \(name) is known to make it so")
+        }
+    }
+
+    /// Views over tables of `config` that let a role read what it has no right to. Views that a role reads with its own rights don't.
+    private func foreignViews(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT DISTINCT v.oid::regclass::text, t.oid::regclass::text, coalesce(r.rolname, 'PUBLIC')
+              FROM pg_class AS t JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid
+              JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
+              JOIN pg_class AS v ON v.oid = w.ev_class AND v.relkind IN ('v', 'm') AND v.oid <> t.oid
+              CROSS JOIN LATERAL aclexplode(v.relacl) AS x LEFT JOIN pg_roles AS r ON r.oid = x.grantee
+             WHERE t.relnamespace = 'config'::regnamespace AND v.relnamespace NOT IN (
+                   SELECT oid FROM pg_namespace WHERE nspname IN ('config', 'cell')
+                   UNION ALL SELECT to_regnamespace(quote_ident(schema_name)) FROM config.organization WHERE to_regnamespace(quote_ident(schema_name)) IS NOT NULL)
+               AND x.grantee <> v.relowner AND x.privilege_type = 'SELECT' AND NOT coalesce(r.rolsuper, false)
+               AND NOT EXISTS (
+                   SELECT FROM pg_options_to_table(v.reloptions) AS o WHERE o.option_name = 'security_invoker' AND o.option_value::boolean)
+               AND NOT has_table_privilege(coalesce(r.rolname, 'public'), t.oid, 'SELECT')
+             ORDER BY 1, 2, 3
+            """)
+        return try rows.map { row in
+            let (view, table): (String, String) = (try row.decode(0), try row.decode(1))
+            let role: String = try row.decode(2)
+            return Finding(
+                .error, "foreign-view", "\(role) may read the view \(view), and through it \(table), to which it has no right",
+                advice: "REVOKE ALL ON \(view) FROM \(role); or drop the view; and find out who made it")
         }
     }
 

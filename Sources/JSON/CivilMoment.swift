@@ -1,6 +1,6 @@
 package import Foundation
 
-/// A date as calendar and clock parts in UTC, to the second.
+/// A date as calendar and clock parts in UTC, to the second. Every date has them: one beyond half a million years is the last of those.
 package struct CivilMoment {
     package let year: Int
     package let month: Int
@@ -9,8 +9,12 @@ package struct CivilMoment {
     package let minute: Int
     package let second: Int
 
+    /// The seconds from 1970 that are converted, before and after.
+    private static let reach = 1.6e13
+
     package init(_ date: Date) {
-        var seconds = Int(date.timeIntervalSince1970.rounded(.down))
+        let since1970 = date.timeIntervalSince1970.rounded(.down)
+        var seconds = since1970.isNaN ? 0 : Int(min(max(since1970, -Self.reach), Self.reach))
         let days = (seconds >= 0 ? seconds : seconds - 86_399) / 86_400
         seconds -= days * 86_400
         // Converts days to a civil date, in eras of 400 years that begin in March.

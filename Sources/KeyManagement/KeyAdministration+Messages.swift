@@ -23,8 +23,7 @@ extension KeyAdministration {
     ) async throws -> OrganizationKeyText {
         try await session.requireControl(
             of: .showKey, "show the key of version \(state.keyVersion), fingerprint \(state.fingerprint)")
-        return try await deployment.pool.withConnection { connection in
-            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+        return try await reading { state, connection in
             _ = try deployment.keyring.requiredKey(of: state)
             guard let stored = try storedKeys(state.keyVersion, state.fingerprint, on: connection).first else {
                 throw FieldsealError.keyRequired
@@ -33,7 +32,7 @@ extension KeyAdministration {
             let key = try DataKey(derivedFrom: text, salt: state.salt, iterations: state.iterations)
             guard key.fingerprint == state.fingerprint, KeyCheck.isOpened(state.keyCheck, by: key, organization: organization.id)
             else { throw FieldsealError.notTheKeysText(state.keyVersion, state.fingerprint) }
-            try recordReading(of: stored, isCopy: isCopy, on: connection) { try deliver(text) }
+            try recordReading(of: stored, in: state, isCopy: isCopy, on: connection) { try deliver(text) }
             return text
         }
     }

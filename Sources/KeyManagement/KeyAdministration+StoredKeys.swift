@@ -21,8 +21,7 @@ extension KeyAdministration {
         }
         try await session.requireControl(
             of: .showKey, "show the retired key of version \(version)\(fingerprint.map { ", fingerprint \($0)" } ?? "")")
-        return try await deployment.pool.withConnection { connection in
-            let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
+        return try await reading { state, connection in
             let keys = try storedKeys(version, fingerprint, on: connection)
             guard let stored = keys.first else {
                 throw FieldsealError(
@@ -42,7 +41,7 @@ extension KeyAdministration {
             guard data?.fingerprint == stored.fingerprint else {
                 throw FieldsealError.notTheKeysText(version, stored.fingerprint)
             }
-            try recordReading(of: stored, on: connection) { try deliver(text) }
+            try recordReading(of: stored, in: state, on: connection) { try deliver(text) }
             return text
         }
     }
@@ -65,13 +64,43 @@ extension KeyAdministration {
         return text
     }
 
-    /// Records that a key is read, delivers it, and then marks it as copied if `isCopy` is true.
+    /// Reads a key in the state that the organization has now. If rights change before the reading is recorded, it begins again.
+    ///
+    /// - Throws: ``FieldsealError`` `.accessDenied` for a client that is no System Administrator any more.
+    func reading(
+        _ body: @Sendable (OrganizationState, isolated PostgresConnection) throws -> OrganizationKeyText
+    ) async throws -> OrganizationKeyText {
+        for _ in 0..<Self.readAttempts {
+            do {
+                return try await deployment.pool.withConnection { connection in
+                    let state = try OrganizationState.read(
+                        organization.name, client: caller.clientID, in: deployment, on: connection)
+                    if caller.clientID != nil, try !state.rolesOfClient(under: deployment.kek).contains(.systemAdministrator) {
+                        throw FieldsealError.mayNotAct
+                    }
+                    return try body(state, connection)
+                }
+            } catch is StaleSession {}
+        }
+        throw FieldsealError(
+            .unexpected, "Rights in the organization changed \(Self.readAttempts) times while a secret was read. Try again.",
+            retryAfter: 1)
+    }
+
+    /// Each attempt fails only when a change of what is attested was committed meanwhile.
+    private static let readAttempts = 4
+
+    /// Records that a key leaves the server, hands it over, and then marks that a copy exists, if it does.
+    ///
+    /// - Throws: ``StaleSession`` if rights changed since `state` was read. Then nothing was done.
     func recordReading(
-        of stored: StoredKey, isCopy: Bool = true, on connection: isolated PostgresConnection, deliver: () throws -> Void
+        of stored: StoredKey, in state: OrganizationState, isCopy: Bool = true, on connection: isolated PostgresConnection,
+        deliver: () throws -> Void
     ) throws {
         try connection.transaction {
-            try record(
-                SecurityEvent(.keyRead, .succeeded, keyVersion: stored.version, fingerprint: stored.fingerprint), on: connection)
+            try session.record(
+                SecurityEvent(.keyRead, .succeeded, keyVersion: stored.version, fingerprint: stored.fingerprint),
+                ifUnchangedSince: state, on: connection)
         }
         try deliver()
         if isCopy { try markCopied(stored.version, stored.fingerprint, on: connection) }

@@ -243,7 +243,7 @@ package struct SecondFactor: Sendable {
         }
     }
 
-    /// Deletes a person's recovery codes, and removes them from the attested list.
+    /// Deletes a person's recovery codes, and ends all that there were, also those whose rows SQL put aside.
     static func removeCodes(
         of user: UUID,
         _ change: inout AttestedChange,
@@ -252,13 +252,17 @@ package struct SecondFactor: Sendable {
         let removed = try connection.query(
             "DELETE FROM config.console_recovery_code WHERE user_id = $1 RETURNING hash", [.uuid(user)])
         for row in removed { try change.remove(name(user, try row.decode(0, as: PostgresBytes.self).bytes)) }
+        try change.end(codes(of: user))
     }
 
     static func name(_ user: UUID, _ hash: [UInt8]) -> Grant.Name { Grant.Name(.recoveryCode, [user.bytes, hash]) }
 
+    /// All recovery codes of a person.
+    private static func codes(of user: UUID) -> Grant.Name { Grant.Name(.codes, [user.bytes]) }
+
     /// The attested contents of a recovery code. They include the sealed seed, so codes of an earlier seed have no effect.
     package static func grant(_ hash: [UInt8], of user: ConsoleUsers.Row) -> Grant {
-        Grant(name(user.id, hash), [Grant.field(user.totp)])
+        Grant(name(user.id, hash), [Grant.field(user.totp)], in: codes(of: user.id))
     }
 
     /// The result of checking a code. Only a signed-in person is told that a code was used before.

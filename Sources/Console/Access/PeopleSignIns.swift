@@ -30,8 +30,7 @@ struct PeopleSignIns {
             guard let end = [Self.isWithdrawn, Self.isUsed].first(where: { details.hasSuffix($0) }) else { continue }
             let name = String(details.dropLast(end.count))
             guard ends[name] == nil else { continue }
-            let date = Date(timeIntervalSince1970: Double(event.microseconds) / 1_000_000)
-            ends.updateValue(end == Self.isWithdrawn ? date : nil, forKey: name)
+            ends.updateValue(end == Self.isWithdrawn ? event.occurredOn : nil, forKey: name)
         }
         withdrawn = ends.compactMapValues(\.self)
     }

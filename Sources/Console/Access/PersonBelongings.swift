@@ -112,9 +112,7 @@ extension Console {
         filter.outcome = SecurityEvent.Outcome.succeeded.rawValue
         filter.actor = "user:\(name)"
         filter.from = try await KeyAdministration(session, to: .see).encryptionStatus().setOn
-        return try await EventReading(session).events(filter, limit: 1).first.map {
-            Date(timeIntervalSince1970: Double($0.microseconds) / 1_000_000)
-        }
+        return try await EventReading(session).events(filter, limit: 1).first?.occurredOn
     }
 
     // MARK: Handing over

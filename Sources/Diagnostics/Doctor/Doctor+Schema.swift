@@ -117,7 +117,8 @@ extension Doctor {
                        WHERE k.organization_id = e.organization_id),
                    c.relispartition AND c.relname !~ ('_k' || e.key_version || '$') AND NOT EXISTS (SELECT FROM pg_trigger AS t
                        JOIN pg_proc AS p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND t.tgname = 'a_retired'
-                       AND t.tgenabled IN ('O', 'A') AND p.proname = 'refuse_retired' AND p.pronamespace = c.relnamespace)
+                       AND t.tgenabled IN ('O', 'A') AND p.proname = 'refuse_retired' AND p.pronamespace = c.relnamespace),
+                   substring(c.relname FROM '_k([0-9]+)$')::numeric > e.key_version
               FROM pg_class AS c, \(organization.qualified("encryption")) AS e
              WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND c.relkind = 'r' AND c.relname ~ '_cell_k[0-9]+$'
             """, [.text(quoteIdentifier(schema))])
@@ -139,10 +140,18 @@ extension Doctor {
                     "the trigger a_retired of \(partition) is missing or disabled: cells can be written under a retired key",
                     "wait for the service's next sweep, which drops \(partition), and find out who changed it")
             }
-            if try row.decode(3, as: Bool.self) {
+            guard try row.decode(3, as: Bool.self) else { continue }
+            if try row.decode(5, as: Bool.self) {
+                say(
+                    .notice, "later-generation",
+                    "\(partition) is of a later key version than the one in force, and no key change is under way",
+                    "find out who made it; key changes pass over it, and sweeps drop it once a later key is in force. After a restore it may have "
+                        + "the newer passwords")
+            } else {
                 say(
                     .notice, "old-generation", "\(partition) is an old generation",
-                    "the service's next sweep drops it once no transaction needs it any more")
+                    "the service's next sweep drops it once no transaction needs it any more, if this service stored the key in force"
+                )
             }
         }
         return findings

@@ -17,8 +17,17 @@ extension MailboxLeases {
         _ mailbox: UUID, _ direction: MailDirection, host: String, allowsPlaintext: Bool, for session: Session, _ mail: MailService
     ) async throws -> Credential {
         do throws(any Error) {
-            let leases = try MailboxLeases(session, mail)
-            return try await leases.authorized(try await leases.release(mailbox, direction, host, allowsPlaintext))
+            var leases = try MailboxLeases(session, mail)
+            for _ in 0..<readAttempts {
+                do {
+                    return try await leases.authorized(try await leases.release(mailbox, direction, host, allowsPlaintext))
+                } catch is StaleSession {
+                    leases = try MailboxLeases(try await leases.session.renewed(), mail)
+                }
+            }
+            throw FieldsealError(
+                .unexpected, "Rights in the organization changed \(readAttempts) times while a secret was read. Try again.",
+                retryAfter: 1)
         } catch let refusal as CredentialSource.NotAuthorized {
             try await session.recordRefusal(mailbox, direction, refusal.error, alerts: true)
             throw refusal.error
@@ -64,14 +73,13 @@ extension MailboxLeases {
             retryAfter: 1)
     }
 
-    /// Each attempt but one fails only when another key change was committed meanwhile.
+    /// Each attempt but one fails only when a key change, or another change of what is attested, was committed meanwhile.
     private static let readAttempts = 4
 
     private func release(
         _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool, _ settings: AuthorizedSettings,
         on connection: isolated PostgresConnection
     ) throws -> ReleasedCredential {
-        try session.confirm(on: connection)
         try session.renewLease(mailbox, host, for: .signingIn(direction), on: connection)
         let (source, key) = try authorizedSource(of: mailbox, direction, settings, on: connection)
         let released = try source.released(with: key.key, allowsPlaintext: allowsPlaintext, in: organization)
@@ -89,7 +97,7 @@ extension MailboxLeases {
                 .credentialReleased, .succeeded, keyVersion: key.version,
                 details:
                     "\(direction.rawValue), mailbox \(mailbox.text), from \(released.source?.entity ?? "none"), for \(credential.server):\(credential.port)"
-            ), on: connection)
+            ), ifUnchangedSince: session.state, on: connection)
         return released
     }
 

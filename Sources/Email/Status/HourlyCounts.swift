@@ -22,7 +22,8 @@ package struct HourlyCounts: Sendable {
         let sql = """
             SELECT is_second, (extract(epoch FROM date_trunc('hour', now()) - date_trunc('hour', moment)) / 3600)::integer AS age,
                    count(*)::integer AS number
-              FROM (\(rows)) AS figures (is_second, moment) WHERE isfinite(moment) GROUP BY 1, 2
+              FROM (\(rows)) AS figures (is_second, moment)
+             WHERE moment >= \(start) AND moment < date_trunc('hour', now()) + interval '1 hour' GROUP BY 1, 2
             """
         return try await deployment.pool.withConnection { connection in
             var counts = HourlyCounts()

@@ -137,11 +137,10 @@ extension KeyAdministration {
 
     // MARK: Conditions
 
-    /// The version of a new key. It is higher than that of the key in force and of all keys that this service stored in `config`,
-    /// and no row has it. So an organization whose schema was restored from an older dump does not reuse a version.
+    /// The version of a new key: the first one after the key in force, and after all keys that this service stored in `config`, that
+    /// no row and no table of cells has. A schema that was restored from an older dump must not reuse a version.
     ///
-    /// - Throws: ``FieldsealError`` when there is none. A row that SQL inserted only makes its own version unusable, not the
-    ///   versions below it.
+    /// - Throws: ``FieldsealError`` when there is none. A row or table that SQL made is passed over, but does not use up the versions.
     func nextKeyVersion(after current: OrganizationState, on connection: isolated PostgresConnection) throws -> Int {
         let rows = try connection.query(
             "SELECT key_version, fingerprint FROM config.organization_key WHERE organization_id = $1", [.uuid(organization.id)])
@@ -150,7 +149,7 @@ extension KeyAdministration {
             try current.grants.names(Grant.organizationKeyName(version: $0.version, fingerprint: $0.fingerprint))
         }
         let newest = max(current.keyVersion, current.attested?.keyVersion ?? 0, stored.map(\.version).max() ?? 0)
-        let taken = Set(known.map(\.version))
+        let taken = try Set(known.map(\.version) + generations(on: connection))
         guard newest < Int(Int32.max), let next = (newest + 1...Int(Int32.max)).first(where: { !taken.contains($0) }) else {
             throw FieldsealError(.unexpected, "No version is left for another key. Nothing was changed.")
         }
@@ -229,22 +228,29 @@ extension KeyAdministration {
         return swept != nil
     }
 
+    /// The key versions that tables of cells are named after.
+    private func generations(on connection: isolated PostgresConnection) throws -> [Int] {
+        try connection.query(
+            """
+            SELECT DISTINCT substring(relname FROM '_cell_k([0-9]{1,10})$')::bigint FROM pg_class
+            WHERE oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND relkind = 'r'
+              AND relname ~ '_cell_k[0-9]{1,10}$'
+            """,
+            [.text(quoteIdentifier(organization.schema))]
+        ).map { try $0.decode(0) }
+    }
+
+    /// Drops generations before that of the key in force. If SQL put another key into force, another generation has the cells. So the
+    /// schema must name the attested key, and this service must have stored that key. After `org attach` the schema may name a key that
+    /// no one has; then nothing is dropped until the key was activated.
+    ///
     /// - Returns: Whether no old generation is left.
     private func dropGenerations() async -> Bool {
         let dropped = try? await deployment.pool.withConnection { connection -> [Bool]? in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)
-            // Does nothing if SQL put a retired key back: the newer generation holds the cells and must not be dropped.
-            guard state.isKeyAttested else { return nil }
-            let current = state.keyVersion
-            let rows = try connection.query(
-                """
-                SELECT DISTINCT substring(relname FROM '_cell_k([0-9]{1,9})$')::integer FROM pg_class
-                WHERE oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace")) AND relkind = 'r'
-                  AND relname ~ '_cell_k[0-9]{1,9}$'
-                """,
-                [.text(quoteIdentifier(organization.schema))]
-            )
-            return try rows.map { try $0.decode(0, as: Int.self) }.filter { $0 < current }.map { version in
+            let key = Grant.organizationKeyName(version: state.keyVersion, fingerprint: state.fingerprint)
+            guard state.isKeyAttested, try state.grants.names(key) else { return nil }
+            return try generations(on: connection).filter { $0 < state.keyVersion }.map { version in
                 try connection.query(
                     "SELECT \(organization.qualified("drop_generation"))($1)", [.int32(Int32(version))])[0].decode(0, as: Bool.self)
             }

@@ -16,6 +16,8 @@ package struct AttestationReport: Sendable {
     /// Rows that grant access after `org attach`.
     package let authentic: [String]
     package let keyVersion: Int
+    /// The attested key version, if the schema names a later one that this service never stored; nil otherwise.
+    package let replacedVersion: Int?
     package let events: Int
     /// Whether the list of attested rows verifies. Without a valid list, revoked rows can't be told from others.
     package let isListed: Bool

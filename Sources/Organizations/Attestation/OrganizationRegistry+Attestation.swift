@@ -195,10 +195,19 @@ extension OrganizationRegistry {
         notHonoured += try RoleGrants(of: organization, on: connection).keep(from: former, in: &grants, under: kek)
         let report = AttestationReport(
             differences: differences, notHonoured: notHonoured, authentic: authentic, keyVersion: state.keyVersion,
-            events: state.newestEvent, isListed: former != nil, auditDifference: audit.first)
-        // Without a list, another state may have been written within this second. So the new revision is in the next second.
+            replacedVersion: try former.flatMap { try replacedVersion(state, $0) }, events: state.newestEvent,
+            isListed: former != nil, auditDifference: audit.first)
+        // Without a list, another state may have been written in this second. Revisions begin with the next one then.
         let lastOfSecond = AttestedState.freshRevision(after: nil) | 0xF_FFFF
         return (report, grants, former == nil ? lastOfSecond : state.attested?.revision, disabled)
+    }
+
+    /// The attested version, if the schema names a later key that the list does not have: SQL can put any such key in force.
+    private func replacedVersion(_ state: OrganizationState, _ former: GrantList) throws -> Int? {
+        guard let attested = state.attested, state.keyVersion > attested.keyVersion,
+            try !former.names(Grant.organizationKeyName(version: state.keyVersion, fingerprint: state.fingerprint))
+        else { return nil }
+        return attested.keyVersion
     }
 
     /// How many problems of the audit are named.

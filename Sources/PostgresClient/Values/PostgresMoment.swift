@@ -15,6 +15,12 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
         microseconds = (Int64(seconds) - 946_684_800) * 1_000_000
     }
 
+    /// - Parameter microseconds: Microseconds since 1970-01-01 UTC, as SQL computes them from a time.
+    public init(microsecondsSince1970 microseconds: Int) {
+        let (since2000, overflow) = Int64(microseconds).subtractingReportingOverflow(946_684_800_000_000)
+        self.microseconds = overflow ? .min : since2000
+    }
+
     /// - Parameters:
     ///   - bytes: The eight bytes of PostgreSQL's binary format.
     ///   - type: The OID of the value's type; nil is returned for all but `timestamptz`.

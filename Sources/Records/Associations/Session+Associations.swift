@@ -205,8 +205,9 @@ extension Session {
                 try releaseOwner(entity, id, on: connection)
                 for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
                 for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
-                // Links that SQL hides at this moment must grant nothing later, also to another team that gets this id.
-                if try change.names(Grant.rolesWereGiven.name) { try change.end(Grant.links(of: id)) }
+                // Links that SQL hides for this moment give nothing later, also to another team that gets this id and the
+                // organization's first role.
+                try change.end(Grant.links(of: id))
                 return result
             }
         }

@@ -85,8 +85,13 @@ package struct Approval: Sendable {
 
     /// Deletes a request that was used, refused or has expired. If SQL restores its row later, the row approves nothing.
     func end(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws {
+        try Self.end(id, &change, on: connection)
+    }
+
+    /// The same by the id, for a request whose row may be away.
+    static func end(_ id: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws {
         _ = try connection.query("DELETE FROM config.approval WHERE approval_id = $1", [.uuid(id)])
-        try change.remove(Self.name(id))
+        try change.remove(name(id))
     }
 }
 

@@ -84,16 +84,26 @@ package struct ApprovalAdministration: Sendable {
         }
     }
 
-    /// Refuses a request, or withdraws the caller's own approval or request.
+    /// Refuses a request, or withdraws the caller's own approval or request. A request that the list has ends also while SQL hides or
+    /// changes its row.
     package func refuse(_ id: UUID) async throws {
-        try await decide(id) { approval, change, connection in
-            try approval.end(&change, on: connection)
-            try change.append(
-                SecurityEvent(
-                    .approvalRefused, .succeeded,
-                    details: "\(approval.id.text): \(approval.subject), asked by \(approval.requester)"
-                ), by: caller, on: connection)
+        try await deployment.pool.withConnection { connection in
+            try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
+                let approval = try change.approvals(on: connection).first { $0.id == id }
+                guard try change.names(Approval.name(id)) else { throw Self.noRequest(id) }
+                try Approval.end(id, &change, on: connection)
+                let words =
+                    approval.map { "\($0.subject), asked by \($0.requester)" } ?? "its row was changed or deleted past the service"
+                try change.append(
+                    SecurityEvent(.approvalRefused, .succeeded, details: "\(id.text): \(words)"), by: caller, on: connection)
+            }
         }
+    }
+
+    private static func noRequest(_ id: UUID) -> FieldsealError {
+        FieldsealError(
+            .objectDoesNotExist,
+            "There is no open request for approval \(id.text): it was used or refused, or it has expired.")
     }
 
     private func decide<Result: Sendable>(
@@ -102,9 +112,7 @@ package struct ApprovalAdministration: Sendable {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
                 guard let approval = try change.approvals(on: connection).first(where: { $0.id == id }) else {
-                    throw FieldsealError(
-                        .objectDoesNotExist,
-                        "There is no open request for approval \(id.text): it was used or refused, or it has expired.")
+                    throw Self.noRequest(id)
                 }
                 return try body(approval, &change, connection)
             }

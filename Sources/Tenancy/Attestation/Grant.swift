@@ -42,9 +42,9 @@ package struct Grant: Sendable {
         case approval
         /// Says that the organization has granted roles.
         case rolesWereGiven = "roles were given"
-        /// Groups of rows that end together (``GrantList/end(_:)``): secrets of a client, sessions of a person, keys of a
-        /// version, links of a team.
-        case secrets, sessions, keys, links
+        /// Groups of rows that were ended together: secrets of a client, sessions and recovery codes of a person, keys of a version, links
+        /// of a team.
+        case secrets, sessions, codes, keys, links
     }
 
     /// The name of a row in the list.

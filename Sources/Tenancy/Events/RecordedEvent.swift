@@ -22,7 +22,8 @@ package struct RecordedEvent: Sendable {
     /// SHA-256 that links the event to the one before it.
     package let hash: [UInt8]
 
-    package var occurredOn: Date { Date(timeIntervalSince1970: Double(microseconds) / 1e6) }
+    /// The time of the event. SQL can write one that has no year of four digits; it is the nearest one that has.
+    package var occurredOn: Date { PostgresMoment(microsecondsSince1970: microseconds).date }
 
     static let operatorPrefix = "operator:"
 

@@ -12,7 +12,22 @@ extension Session {
         try event.insert(for: organization, by: caller, under: deployment.kek, on: connection)
     }
 
-    /// Links waiting events, so that a reader of the chain sees those of the last seconds. If that fails, the chain's
-    /// verification reports why.
+    /// Appends the event of a secret that leaves the server, in the open transaction, if the caller's rights are still those of `state`.
+    ///
+    /// The attested state is locked and verified for it. So SQL can't show an earlier state for the moment in which `state` was read.
+    ///
+    /// - Throws: ``StaleSession`` when the key or a row that grants access was changed since `state` was read.
+    package func record(
+        _ event: SecurityEvent, ifUnchangedSince state: OrganizationState, on connection: isolated PostgresConnection
+    ) throws {
+        try AttestedState.changeEvents(of: organization, under: deployment.kek, on: connection) { change in
+            guard let known = state.attested, state.problem == nil, known.revision == change.state.revision,
+                known.grantsDigest == change.state.grantsDigest
+            else { throw StaleSession() }
+            try change.append(event, by: caller, on: connection)
+        }
+    }
+
+    /// Links events of the last seconds, so that a reader sees them. If that fails, the chain's verification reports why.
     package func linkPendingEvents() async { try? await chainPendingEvents() }
 }

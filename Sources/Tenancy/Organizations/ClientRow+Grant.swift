@@ -29,6 +29,12 @@ extension OrganizationState.ClientRow {
 }
 
 extension OrganizationState {
+    /// The roles of the client that was read; none for a client that may not act.
+    package func rolesOfClient(under kek: KeyEncryptionKey) throws -> RoleSet {
+        guard let client, let role = Role(rawValue: client.role), try mayAct(client, under: kek) else { return [] }
+        return grantedRoles.union(RoleSet(role))
+    }
+
     /// Whether this service wrote the client's row, and the client and its systemuser are enabled.
     package func mayAct(_ client: ClientRow, under kek: KeyEncryptionKey) throws -> Bool {
         try client.disabledOn == nil && grants.authenticates(client.grant(in: organization), tag: client.tag, under: kek)

@@ -67,12 +67,7 @@ package struct Session: Sendable {
         }
         guard let row = kept.state.client, let role = Role(rawValue: row.role),
             try known != nil || kept.state.mayAct(row, under: deployment.kek)
-        else {
-            throw FieldsealError(
-                .accessDenied,
-                "This client may not act in the organization: it is unknown or disabled, its systemuser is disabled, or its row was "
-                    + "not made by this service. An administrator can add one: fieldseal client add.")
-        }
+        else { throw FieldsealError.mayNotAct }
         var caller = Caller(
             actor: "client:\(row.name)", clientID: client, systemUserID: row.systemUserID, role: role,
             granted: kept.state.grantedRoles, address: address, requestID: requestID)

@@ -44,22 +44,23 @@ final class SessionCache: Sendable {
         _ client: UUID,
         _ row: OrganizationState.ClientRow
     ) -> SharedStatement {
-        // The revision covers everything that is attested: the key in force, the client and its systemuser. If the newest event is
-        // not the attested one, or a key or client is missing, the session begins again and reports the reason.
+        // The tag covers the whole attested state: the key in force, the list with the client and its systemuser, and the newest event.
+        // SQL can write a row with an earlier tag, but not one with today's newest event. So the row must have the tag that was
+        // verified, and what that tag covers. Then nothing needs to be computed. Otherwise the session begins again, which verifies the
+        // row and reports the reason.
         let attested = state.attested
         return SharedStatement(
             """
             SELECT CASE WHEN EXISTS (
-                SELECT FROM config.attested_state AS a
-                  JOIN config.organization AS o USING (organization_id)
+                SELECT FROM config.attested_state AS a JOIN config.organization AS o USING (organization_id)
                   JOIN \(state.organization.qualified("encryption")) AS e
                     ON (e.organization_id, e.key_version, e.fingerprint) = (a.organization_id, a.key_version, a.fingerprint)
                   JOIN config.organization_key AS k
                     ON (k.organization_id, k.key_version, k.fingerprint) = (a.organization_id, a.key_version, a.fingerprint)
                   JOIN config.api_client AS c ON c.client_id = $1 AND c.organization_id = a.organization_id
                   LEFT JOIN \(state.organization.qualified("systemuser")) AS u ON u.systemuserid = $2
-                 WHERE a.organization_id = $3 AND a.revision = $4 AND a.grants_digest = $5
-                   AND a.newest_event = (SELECT max(security_event_id) FROM \(state.organization.qualified("security_event")))
+                 WHERE a.organization_id = $3 AND (a.tag, a.revision, a.grants_digest, a.key_version, a.fingerprint, a.newest_event)
+                       = ($9, $4, $5, $10, $11, $12) AND $12 = (SELECT max(security_event_id) FROM \(state.organization.qualified("security_event")))
                    AND o.name = $6 AND o.schema_version = $7 AND k.wrapped_data IS NOT NULL
                    AND c.tag = $8 AND c.disabled_on IS NULL AND u.isdisabled IS NOT TRUE)
             THEN NULL ELSE config.refuse_session() END
@@ -67,7 +68,8 @@ final class SessionCache: Sendable {
             [
                 .uuid(client), .uuid(row.systemUserID), .uuid(state.organization.id), .int64(attested.map { Int64($0.revision) }),
                 .bytes(attested?.grantsDigest), .text(state.organization.name), .text(OrganizationState.schemaVersion),
-                .bytes(row.tag),
+                .bytes(row.tag), .bytes(attested?.tag), .int32(attested.map { Int32($0.keyVersion) }), .text(attested?.fingerprint),
+                .int64(attested.map { Int64($0.newestEvent) }),
             ])
     }
 }

@@ -127,7 +127,7 @@ extension Doctor {
         case .link: "link-not-made-here"
         case .approval: "approval-not-made-here"
         case .organizationKey, .disabledSystemUser, .suspension, .secondFactorPolicy, .mailServer, .keyDerivation, .keyControl,
-            .invitation, .secrets, .sessions, .keys, .links:
+            .invitation, .secrets, .sessions, .codes, .keys, .links:
             "row-not-made-here"
         case .userRole, .teamRole, .teamMember, .role, .rolesWereGiven: "role-not-given-here"
         }
@@ -142,12 +142,19 @@ extension Doctor {
              WHERE organization_id = $1 AND key_version = $2 AND fingerprint = $3 AND retired_on IS NOT NULL
             """, [.uuid(state.organization.id), .int32(Int32(state.keyVersion)), .text(state.fingerprint)])
         let isRetired = !retired.isEmpty || state.keyVersion < attested.keyVersion
+        let name = Grant.organizationKeyName(version: state.keyVersion, fingerprint: state.fingerprint)
+        let wasStored = try state.grants.names(name)
+        let schema = state.organization.schema
         return [
             Finding(
                 .error, isRetired ? "retired-key-in-force" : "key-not-attested", state.organization.name,
                 "the schema names key version \(state.keyVersion), fingerprint \(state.fingerprint)\(isRetired ? ", which is retired" : ""), "
                     + "and this service put version \(attested.keyVersion), fingerprint \(attested.fingerprint), in force; passwords can't be set",
-                advice: "restore the schema; or, after a restore, accept it: fieldseal org attach \(state.organization.name)")
+                advice: wasStored || isRetired
+                    ? "restore the schema; or, after a restore, accept it: fieldseal org attach \(state.organization.name)"
+                    : "this service never stored that key, and the passwords are still in the tables of version \(attested.keyVersion): "
+                        + "restore the schema; or, as a superuser with fieldseal.maintenance on, restore the row of \(schema).encryption from a "
+                        + "backup, and drop the triggers a_retired of those tables")
         ]
     }
 

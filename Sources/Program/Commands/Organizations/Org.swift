@@ -86,6 +86,9 @@ struct Org: AsyncParsableCommand {
         @Flag(help: "Accept what differs without asking.") var yes = false
         @Flag(help: "Without a list, honour each row with a valid tag, also one that was revoked. For a restore on purpose.")
         var trustTags = false
+        @Option(
+            help: "Accept this key version, though this service never stored it. For an older config that was restored on purpose.")
+        var keyVersion: Int?
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
@@ -115,6 +118,13 @@ struct Org: AsyncParsableCommand {
 
         private func attestAgain(_ registry: OrganizationRegistry) async throws {
             let found = try await registry.attestationReport(of: name, trustingTags: trustTags)
+            if let replaced = found.replacedVersion, keyVersion != found.keyVersion {
+                throw CommandFailure(
+                    "Nothing was changed. \(name) names key version \(found.keyVersion), which this service never stored, and version "
+                        + "\(replaced) was in force. If SQL did that, the passwords are still in the tables of version \(replaced): restore "
+                        + "the schema, or as a superuser its row of encryption. If config was restored on purpose and is older, add "
+                        + "--key-version \(found.keyVersion).")
+            }
             if !yes {
                 FileHandle.standardError.write(Data("\(found.text(name))\nType \(name) to accept this state: ".utf8))
                 guard Swift.readLine(strippingNewline: true) == name else {

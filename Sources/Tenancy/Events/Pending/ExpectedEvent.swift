@@ -46,7 +46,7 @@ package struct ExpectedEvent: Sendable {
 
     /// The security event that records that this event is missing.
     var lost: SecurityEvent {
-        let time = ISO8601.text(Date(timeIntervalSince1970: Double(since) / 1e6))
+        let time = ISO8601.text(PostgresMoment(microsecondsSince1970: since).date)
         let request = key.requestID.map { ", request \($0)" } ?? ""
         return SecurityEvent(
             .eventLost, .failed, details: "password set or replaced, by \(key.actor) at \(time)\(request): \(key.details)")

@@ -9,6 +9,7 @@ import pytest
 from cluster import Cluster
 from mailroom import EVIL, GOOD, Mailroom, refusal
 from place import SQL_ROLES
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -623,6 +624,82 @@ def test_a_router_that_was_disabled_is_given_nothing_more(room, message):
         assert room.call("ReleaseCredential", client="second", **{name: body[name] for name in wanted["ReleaseCredential"]}).status_code == 200
     room.run("client", "disable", made["clientId"], "--org", "contoso")
     refusal(room.call(message, client="second", **{name: body[name] for name in wanted[message]}), 401)
+    assert room.release(box, host=host).status_code == 200
+
+
+ATTESTED = "WHERE organization_id = (SELECT organization_id FROM config.organization WHERE name = 'contoso')"
+
+
+def standing(run, names, client):
+    """What a client's rights are decided by: columns of the attested state, and of the client's row. The state is locked."""
+    return (
+        run(f"SELECT {', '.join(names)} FROM config.attested_state {ATTESTED} FOR UPDATE").fetchone(),
+        run("SELECT disabled_on, tag FROM config.api_client WHERE client_id = %s", [client]).fetchone())
+
+
+def put(run, names, client, stand):
+    run(f"UPDATE config.attested_state SET ({', '.join(names)}) = ({', '.join(['%s'] * len(names))}) {ATTESTED}", stand[0])
+    run("UPDATE config.api_client SET disabled_on = %s, tag = %s WHERE client_id = %s", [*stand[1], client])
+
+
+def is_waiting(room, what, count=1):
+    [(waiting,)] = room.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s", [f"%{what}%"])
+    return waiting >= count
+
+
+def disabled_and_put_back(room, client, names, before, has_no_event):
+    """Disables a client. As soon as that is done, before the server looks, SQL puts the state of before back: what then stood, and the event."""
+    present = []
+
+    def swap():
+        with psycopg.connect(room.dev["postgres"]) as sql:
+            if has_no_event:
+                sql.execute("SET session_replication_role = replica")
+            present.append(standing(sql.execute, names, client))
+            if has_no_event:
+                present.append(sql.execute(
+                    "DELETE FROM org_contoso.security_event WHERE security_event_id = (SELECT max(security_event_id) FROM org_contoso.security_event) RETURNING *").fetchone())
+            put(sql.execute, names, client, before)
+
+    threads = [threading.Thread(target=lambda: room.run("client", "disable", client, "--org", "contoso")), threading.Thread(target=swap)]
+    with psycopg.connect(room.dev["postgres"]) as holder:
+        holder.execute(f"SELECT FROM config.attested_state {ATTESTED} FOR UPDATE")
+        for count, thread in enumerate(threads, 1):
+            thread.start()
+            until(lambda count=count: is_waiting(room, "attested_state", count))
+    for thread in threads:
+        thread.join()
+    return present
+
+
+@pytest.mark.parametrize("has_no_event", [False, True], ids=["by the service", "by the owner, without the event"])
+def test_no_moment_of_a_former_state_releases_a_password(room, has_no_event):
+    """While the release waits for the mailbox, SQL puts the present state back, in which the router is disabled."""
+    made = room.json("client", "add", f"router {uuid.uuid4()}", "--org", "contoso", "--role", "Email Router")
+    room.dev["clients"]["moment"], client = made, made["clientId"]
+    room.tokens.pop("moment", None)
+    _, box = room.queue_box(room.profile())
+    host = room.lease(box)
+    body = {"HostId": host, "MailboxId": box, "Direction": "Incoming"}
+    for _ in range(2):
+        assert room.call("ReleaseCredential", client="moment", **body).status_code == 200
+    names, answers = ["revision", "grants_digest", *(["grants", "tag", "events", "newest_event", "head"] if has_no_event else [])], []
+    with psycopg.connect(room.dev["postgres"], autocommit=True) as sql, psycopg.connect(room.dev["postgres"]) as holder:
+        holder.execute("SELECT FROM org_contoso.mailbox WHERE mailboxid = %s FOR UPDATE", [box])
+        present, *event = disabled_and_put_back(room, client, names, standing(sql.execute, names, client), has_no_event)
+        release = threading.Thread(target=lambda: answers.append(room.call("ReleaseCredential", client="moment", **body)))
+        release.start()
+        # It waits, or was refused: a server that has seen the present state takes no former one.
+        until(lambda: answers or is_waiting(room, "mailbox"))
+        for row in event:
+            sql.execute("SET session_replication_role = replica")
+            sql.execute(f"INSERT INTO org_contoso.security_event OVERRIDING SYSTEM VALUE VALUES ({', '.join(['%s'] * len(row))})", row)
+        put(sql.execute, names, client, present)
+        holder.rollback()
+        release.join()
+    assert room.sql("SELECT disabled_on IS NOT NULL FROM config.api_client WHERE client_id = %s", [client]) == [(True,)]
+    assert answers[0].status_code in (401, 403) and "Password" not in answers[0].text, answers[0].text
+    # The control: the other router, whose mailbox it is, is given the password.
     assert room.release(box, host=host).status_code == 200
 
 

@@ -236,3 +236,35 @@ def test_a_rule_that_sql_changed_is_not_replaced_by_a_weaker_one(server, second)
     finally:
         other = caller(server, server.client)
         off(server, other)
+
+
+@pytest.mark.parametrize("way", ["message", "command"])
+@pytest.mark.parametrize("attack", ["hidden", "changed"])
+def test_an_approval_is_taken_back_though_its_row_is_away(server, controlled, second, attack, way):
+    id = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
+    assert approve(second, id).status_code == 204
+    row = ("config.approval", "approval_id = %s", [id])
+
+    def refuse(of):
+        if way == "message":
+            return second("POST", "fieldseal.RefuseRequest", {"ApprovalId": of}).status_code == 204
+        return server.cluster.run("approval", "refuse", of, check=False).returncode == 0
+
+    with connect(server) as sql:
+        columns = [name for name, in sql.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'config.approval'::regclass AND attnum > 0 AND attgenerated = ''")]
+        [kept] = sql.execute(f"SELECT {', '.join(columns)} FROM {row[0]} WHERE {row[1]}", row[2]).fetchall()
+        sql.execute(f"DELETE FROM {row[0]} WHERE {row[1]}" if attack == "hidden" else f"UPDATE {row[0]} SET subject = 'another' WHERE {row[1]}", row[2])
+        assert refuse(id)
+        sql.execute(f"DELETE FROM {row[0]} WHERE {row[1]}", row[2])
+        sql.execute(f"INSERT INTO {row[0]} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(kept))})", kept)
+    # The approval counts for nothing: another one is awaited.
+    other = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
+    assert other != id and not refuse(id) and not refuse(str(uuid.uuid4()))
+    assert server.cluster.sql("SELECT outcome FROM security_event WHERE kind = 'approval refused' AND details LIKE %s", [f"{id}: its row was %"]) == [("succeeded",)]
+    server.cluster.sql(f"DELETE FROM {row[0]} WHERE {row[1]}", row[2])
+    # The control: what is not taken back is used, and what is taken back is not.
+    assert approve(second, other).status_code == 204
+    assert server.request("GET", "RetrieveDataEncryptionKey()").status_code == 200
+    last = awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
+    assert approve(second, last).status_code == 204 and refuse(last)
+    assert awaited(server.request("GET", "RetrieveDataEncryptionKey()")) != last

@@ -53,6 +53,37 @@ def test_a_row_of_another_key_uses_up_no_version(service, version):
     service.sql("SET session_replication_role = replica; DELETE FROM config.organization_key WHERE fingerprint = '0123456789abcdef'")
 
 
+@pytest.mark.parametrize("version", ["next", 2**31 - 1])
+def test_tables_of_a_version_that_sql_made_hold_up_no_key_change(service, version):
+    service.create("mailboxes", {"name": "kept", "password": "x"})
+    current = service.json("key", "status", "--org", "contoso")["keyVersion"]
+    made = current + 1 if version == "next" else version
+    assert not findings(service, "later-generation")
+    as_service(service, f"SELECT org_contoso.create_generation({made}), org_contoso.finish_generation({made})")
+    (_, found, *_) = findings(service, "later-generation")
+    assert f"_cell_k{made}" in found
+    service.run("key", "rehearse", "--org", "contoso")
+    service.run("key", "change", "--org", "contoso")
+    now = service.json("key", "status", "--org", "contoso")["keyVersion"]
+    assert now == (current + 2 if version == "next" else current + 1)
+    tables = [f"org_contoso.{name}" for name, in service.sql(f"SELECT relname FROM pg_class WHERE relnamespace = 'org_contoso'::regnamespace AND relkind = 'r' AND relname ~ '_cell_k{made}$'")]
+    if version == "next":
+        # The next sweep drops them, as the doctor says.
+        service.sql("UPDATE config.sweep SET swept_on = '-infinity'")
+        until(lambda: not findings(service, "old-generation") and not findings(service, "later-generation"))
+    else:
+        assert tables
+        # No key of that version comes into force: no later one could follow it.
+        [(organization,)] = service.sql("SELECT organization_id FROM org_contoso.encryption")
+        with pytest.raises(psycopg.Error, match="too far") as refused:
+            as_service(
+                service, f"SELECT org_contoso.switch_generation({made}, %s, 1, %s, %s, gen_random_uuid(), %s)",
+                [bytes(32), b"\x01" + made.to_bytes(4, "big") + bytes(64), "f" * 16, organization])
+        assert refused.value.sqlstate == "FS001"
+        service.sql(f"SET fieldseal.maintenance = 'on'; DROP TABLE {', '.join(tables)}")
+    service.run("verify", "--org", "contoso")
+
+
 @pytest.mark.parametrize(("cells", "total", "phase"), [
     (2**63 - 1, 1, "copying"), (2**63 - 1, -(2**63 - 1), "switching"), (-(2**63), 2**63 - 1, "copying"), (0, 0, "announcing"),
 ])
@@ -102,6 +133,14 @@ def test_an_event_of_no_time_keeps_no_other_out_of_the_chain(service, time):
             VALUES ({time}, 'password set', 'succeeded', 'x', 'y', sha256(''))""")
     id = service.create("mailboxes", {"name": "has an event", "password": "x"})
     until(lambda: service.sql("SELECT count(*) FROM org_contoso.security_event WHERE kind = 'password set' AND details LIKE %s", [f"%{id}%"]) == [(1,)])
+
+
+@pytest.mark.parametrize("time", ["'infinity'", "'-infinity'", "'294276-12-31'", "'10000-01-01'", "'4000-01-01 BC'"])
+def test_no_event_has_a_time_without_a_date(service, time):
+    with pytest.raises(psycopg.Error) as refused:
+        as_service(service, f"INSERT INTO org_contoso.security_event (occurred_on, kind, outcome, actor, details) VALUES ({time}, 'client disabled', 'refused', 'x', 'y')")
+    # The hash covers whole microseconds, which infinity has none of.
+    assert refused.value.sqlstate in ("23514", "0A000", "22003"), refused.value
 
 
 @pytest.mark.parametrize("time", ["'infinity'", "now() + interval '10 years'"])

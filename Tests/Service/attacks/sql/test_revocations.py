@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import re
 import uuid
 
 import psycopg
 import pytest
 from html_forms import subject
-from place import name
+from one_time import one_time_password
+from place import PASSWORD, name
 from test_rotation_under_attack import configure
 from test_roles import ROLES, TEAM_ROLES, TEAMS, Client, admin, link, made, role_id
 
@@ -175,6 +177,56 @@ def test_a_name_ends_no_other_issuer_in_place_of_the_one_that_sql_put_aside(plac
     assert issuer not in place.visit("nobody").answer.text and issuer not in str(place.doctor())
 
 
+# Sessions of clients that a server remembers
+
+
+STATE = "config.attested_state"
+#: What SQL puts back of the attested state, beside the client's row: columns, or all but some.
+FORMER = {
+    "the revision and the digest": ["revision", "grants_digest"], "with the tag": ["revision", "grants_digest", "tag"],
+    "all but the events": ["revision", "grants_digest", "grants", "tag", "key_version", "fingerprint", "kek_id"],
+    "all": ["revision", "grants_digest", "grants", "tag", "key_version", "fingerprint", "kek_id", "events", "newest_event", "head"],
+}
+
+
+def put(sql, table, condition, id, row):
+    sql.execute(f"UPDATE {table} SET {', '.join(f'{n} = %s' for n in row)} WHERE {condition} = %s", [*row.values(), id])
+
+
+@pytest.mark.parametrize("former", FORMER)
+@pytest.mark.parametrize("way", [("disable",), ("role", "Basic User")], ids=lambda way: way[0])
+def test_no_session_that_a_server_remembers_outlasts_a_revocation(place, way, former):
+    """SQL puts the client's row back, and the part of the attested state with which a server compares what it remembers."""
+    client, other = place.add_client(name("remembered")), place.add_client(name("other"))
+    token, others = (place.token(each).json()["access_token"] for each in (client, other))
+
+    def administers(of=token):
+        return place.get("emailserverprofiles?$top=1", of).status_code == 200, place.get("emailserverprofiles", of, method="POST", json={"name": "made"}).status_code == 204
+
+    for _ in range(3):
+        assert administers() == (True, True)
+    [(organization,)] = place.sql("SELECT organization_id FROM config.organization WHERE name = 'contoso'")
+    with connect(place) as sql:
+        [state] = read(sql, STATE, "organization_id = %s", [organization])
+        [row] = read(sql, "config.api_client", "client_id = %s", [client["clientId"]])
+        place.run("client", way[0], client["clientId"], *way[1:], *ORG)
+        [state_now] = read(sql, STATE, "organization_id = %s", [organization])
+        [row_now] = read(sql, "config.api_client", "client_id = %s", [client["clientId"]])
+        put(sql, STATE, "organization_id", organization, {n: state[n] for n in FORMER[former]})
+        put(sql, "config.api_client", "client_id", client["clientId"], {n: row[n] for n in ("role", "disabled_on", "tag")})
+        try:
+            for _ in range(3):
+                assert administers() == (False, False)
+        finally:
+            put(sql, STATE, "organization_id", organization, {n: state_now[n] for n in FORMER["all"]})
+        # Nor with the present state, whatever the row says.
+        assert administers() == (False, False)
+        put(sql, "config.api_client", "client_id", client["clientId"], {n: row_now[n] for n in ("role", "disabled_on", "tag")})
+    assert administers() == (False, False)
+    # The control: another client goes on.
+    assert administers(others) == (True, True)
+
+
 # Secrets of clients
 
 
@@ -320,6 +372,34 @@ def test_what_ended_stays_so_under_another_key_encryption_key(own_place):
     assert later.page().status_code == 303 and place.visit(who).page().status_code == 200
 
 
+# Recovery codes
+
+
+def recovery_codes(answer):
+    return re.findall(r"<li><code>([A-Z2-7-]{19})</code>", answer.text)
+
+
+def test_recovery_codes_that_sql_put_aside_end_with_the_others(own_place):
+    place = own_place
+    who, id = person(place)
+    visitor = place.visit(who)
+    csrf = visitor.csrf()
+    offered = visitor.page("account/offer", csrf=csrf).text
+    secret, sealed = re.search(r'class="secret">([A-Z2-7 ]{39})<', offered)[1].replace(" ", ""), re.search(r'name="sealed" value="([\w-]+)"', offered)[1]
+    old = recovery_codes(visitor.page("account/confirm", csrf=csrf, sealed=sealed, code=one_time_password(secret, -1)))
+    with aside(place, ("config.console_recovery_code", "user_id = %s", [id])):
+        new = recovery_codes(visitor.page("account/codes", csrf=csrf, code=one_time_password(secret)))
+    assert len(old) == len(new) == 10 and not set(old) & set(new)
+    place.everywhere(lambda server: not place.visit(who, code=old[0], server=server).is_in or pytest.fail("a former code counts"))
+    assert who in place.doctor()["row-put-back"]
+    # Nor is one of those that stayed aside accepted for anything else.
+    assert visitor.page("account/end", csrf=csrf, code=old[1]).status_code == 400
+    # The control: each of the new ones counts once.
+    assert place.visit(who, code=new[0]).is_in and not place.visit(who, code=new[0]).is_in and place.visit(who, code=new[1]).is_in
+    place.run("user", "reset", who, *ORG, stdin=f"{PASSWORD}\n")
+    assert place.visit(who).is_in and who not in str(place.doctor())
+
+
 # Roles and teams
 
 
@@ -384,3 +464,26 @@ def test_a_role_that_is_taken_away_while_sql_put_its_row_aside_stays_away(place,
     assert client.administers()
     admin(place, "DELETE", f"{path}({role})/$ref")
     assert not client.administers()
+
+
+def test_a_member_whom_sql_put_aside_before_any_role_was_given_gets_none(own_place):
+    """An organization that never gave a role ends the links of a team as well."""
+    place = own_place
+    client, team = Client(place), made(place, name("team"))
+    link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
+    member = ("org_contoso.teammembership", "teamid = %s", [team])
+    with connect(place) as sql:
+        kept = read(sql, *member)
+        sql.execute(f"DELETE FROM {member[0]} WHERE {member[1]}", member[2])
+        admin(place, "DELETE", f"teams({team})")
+        assert place.get("teams", place.server.token, method="POST", json={"teamid": team, "name": name("again")}).status_code == 204
+        link(place, f"teams({team})/{TEAM_ROLES}", f"roles({role_id(place, 'System Administrator')})")
+        for row in kept:
+            insert(sql, member[0], row)
+    place.everywhere(lambda server: not client.administers(server) or pytest.fail("a former member has the role"))
+    assert client.user in place.doctor()["role-not-given-here"]
+    # The control: a member whom an administrator adds has the role.
+    with connect(place) as sql:
+        sql.execute(f"DELETE FROM {member[0]} WHERE {member[1]}", member[2])
+    link(place, f"teams({team})/{TEAMS}", f"systemusers({client.user})")
+    assert client.administers()

@@ -65,6 +65,13 @@ RIGHTS = [
      "ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner IN SCHEMA org_contoso REVOKE ALL ON SEQUENCES FROM back_door", "default-grant", "in the schema org_contoso"),
     ("ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC", "ALTER DEFAULT PRIVILEGES FOR ROLE fieldseal_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
      "default-grant", "PUBLIC does not get EXECUTE"),
+    # The control is beside the view: one that is read with the reader's own rights, and one that nobody else may read.
+    ("CREATE SCHEMA evil AUTHORIZATION fieldseal_owner; CREATE VIEW evil.own WITH (security_invoker = true) AS SELECT wrapped_text FROM config.organization_key; "
+     "CREATE VIEW evil.kept AS SELECT wrapped_text FROM config.organization_key; GRANT SELECT ON evil.own TO PUBLIC; "
+     "CREATE VIEW evil.leak AS SELECT wrapped_text FROM config.organization_key; GRANT SELECT ON evil.leak TO PUBLIC", "DROP SCHEMA evil CASCADE",
+     "foreign-view", "PUBLIC may read the view evil.leak, and through it config.organization_key"),
+    ("CREATE SCHEMA evil; CREATE MATERIALIZED VIEW evil.leak AS SELECT * FROM config.console_user; GRANT SELECT ON evil.leak TO back_door", "DROP SCHEMA evil CASCADE",
+     "foreign-view", "back_door may read the view evil.leak, and through it config.console_user"),
     ("ALTER ROLE fieldseal_service BYPASSRLS", "ALTER ROLE fieldseal_service NOBYPASSRLS", "role-attributes", "BYPASSRLS"),
     ("GRANT fieldseal_service TO back_door", "REVOKE fieldseal_service FROM back_door", "may-act-as-service", "back_door may act as fieldseal_service"),
     ("GRANT pg_write_all_data TO back_door", "REVOKE pg_write_all_data FROM back_door", "may-act-as-service", "back_door may act as pg_write_all_data"),
