@@ -5,7 +5,7 @@
 -- PostgreSQL looks a function up among those of its name in all schemas. So each has a name that no other has, until everything
 -- that needs it is made. The program replaces "new" after the dollar sign with something random.
 --
--- Of the migrations a2edbaca93837e68ea0bfe47a804ae1fd28c4abe29a110bc5bda85956fc00615
+-- Of the migrations 2551eab9dafa74b676d918a1d22ebbb0929a5fe0e7715d117c5b9437c563dae6
 
 CREATE FUNCTION announce_change$new() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1684,6 +1684,7 @@ CREATE INDEX email_createdon ON email USING btree (createdon NULLS FIRST);
 CREATE INDEX email_failed ON email USING btree (sendermailboxid) WHERE (statuscode = 8);
 CREATE INDEX email_lower_idx ON email USING btree (lower(messageid)) WHERE (messageid IS NOT NULL);
 CREATE INDEX email_ownerid_idx ON email USING btree (ownerid);
+CREATE INDEX email_parentactivityid ON email USING btree (parentactivityid) WHERE (parentactivityid IS NOT NULL);
 CREATE INDEX email_receivingmailboxid_createdon_idx ON email USING btree (receivingmailboxid, createdon);
 CREATE INDEX email_sendermailboxid_deliveryprioritycode_createdon_idx ON email USING btree (sendermailboxid, deliveryprioritycode DESC, createdon) WHERE (statuscode = ANY (ARRAY[6, 7]));
 CREATE INDEX email_subject_key_createdon_idx ON email USING btree (subject_key$new(subject), createdon);

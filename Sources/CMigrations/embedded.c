@@ -362,6 +362,12 @@ static const unsigned char org_0031[] = {
 static const unsigned char org_0031_down[] = {
 #embed "../../migrations/org/0031_bounds.down.sql"
 };
+static const unsigned char org_0032[] = {
+#embed "../../migrations/org/0032_answers.sql"
+};
+static const unsigned char org_0032_down[] = {
+#embed "../../migrations/org/0032_answers.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -484,6 +490,8 @@ static const struct embedded_file files[] = {
     {"org/0030_one_index.down.sql", org_0030_down, sizeof org_0030_down},
     {"org/0031_bounds.sql", org_0031, sizeof org_0031},
     {"org/0031_bounds.down.sql", org_0031_down, sizeof org_0031_down},
+    {"org/0032_answers.sql", org_0032, sizeof org_0032},
+    {"org/0032_answers.down.sql", org_0032_down, sizeof org_0032_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

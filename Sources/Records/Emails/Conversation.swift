@@ -21,7 +21,6 @@ extension Session {
         let table = organization.qualified("email")
         let limit = Self.conversationLimit
         return try await deployment.pool.withConnection { connection in
-            // No index leads from an e-mail to its answers, so the table is read once and not once for each of them.
             let rows = try connection.query(
                 """
                 WITH RECURSIVE up (activityid, parentactivityid, height) AS (
@@ -29,12 +28,10 @@ extension Session {
                     UNION ALL
                     SELECT p.activityid, p.parentactivityid, up.height + 1
                       FROM up JOIN \(table) AS p ON p.activityid = up.parentactivityid WHERE up.height < $2
-                ), answers AS MATERIALIZED (
-                    SELECT activityid, parentactivityid FROM \(table) WHERE parentactivityid IS NOT NULL
                 ), down (activityid) AS (
                     (SELECT activityid FROM up ORDER BY height DESC LIMIT 1)
                     UNION
-                    SELECT a.activityid FROM down JOIN answers AS a ON a.parentactivityid = down.activityid
+                    SELECT a.activityid FROM down JOIN \(table) AS a ON a.parentactivityid = down.activityid
                 )
                 SELECT activityid, (SELECT max(height) FROM up) AS height FROM down LIMIT $2 + 1
                 """, [.uuid(email), .int32(Int32(limit))])

@@ -14,7 +14,7 @@ extension Console {
         case replyAll = "reply-all"
 
         /// Whether the earlier e-mail is answered.
-        fileprivate var isReply: Bool { self == .reply || self == .replyAll }
+        var isReply: Bool { self == .reply || self == .replyAll }
 
         /// The key of the page's title.
         var title: String {
@@ -37,15 +37,15 @@ extension Console {
         }
 
         /// Whether the new e-mail gets the attachments of the earlier one.
-        fileprivate var takesAttachments: Bool { self == .forward || self == .again }
+        var takesAttachments: Bool { self == .forward || self == .again }
     }
 
     /// How many bytes of base64 an e-mail's attachments have at most.
-    private static let attachedBytes = 34_000_000
-    private static let attachmentField = "attachment."
+    static let attachedBytes = 34_000_000
+    static let attachmentField = "attachment."
     /// The fields with the names of files that were sent but not kept, and with the person's choice to send without them.
-    private static let missingFilesField = "files.missing"
-    private static let withoutFilesField = "files.without"
+    static let missingFilesField = "files.missing"
+    static let withoutFilesField = "files.without"
     /// Up to this number, mailboxes are a list to choose from. If there are more, the person types a part of the name.
     private static let chosenFromList = 20
 
