@@ -120,7 +120,6 @@ extension MailboxLeases {
     ///   ends all the same, because a turn that succeeds shows that the key is back.
     /// - If the turn did not fetch, the time of the next poll stays.
     /// - If a test was requested during another turn, the test stays requested.
-    /// - If the mailbox is enabled or disabled, it gets a new version. A write that names the earlier version is then refused.
     private var writing: String {
         let (success, failure) = (MailOutcome.success.sql, MailOutcome.failure.sql)
         return """
@@ -133,8 +132,6 @@ extension MailboxLeases {
                    mailboxstatus = CASE WHEN old.clears THEN \(success) WHEN $8 IS NULL THEN mailboxstatus ELSE \(failure) END,
                    enabledforincomingemail = CASE WHEN $7 AND $5 = \(failure) THEN false WHEN old.ends_test AND $5 = \(success) THEN true ELSE enabledforincomingemail END,
                    enabledforoutgoingemail = CASE WHEN $7 AND $6 = \(failure) THEN false WHEN old.ends_test AND $6 = \(success) THEN true ELSE enabledforoutgoingemail END,
-                   versionnumber = CASE WHEN old.switches THEN nextval('\(organization.qualified("version_number"))') ELSE versionnumber END,
-                   modifiedon = CASE WHEN old.switches THEN now() ELSE modifiedon END,
                    testmailboxaccesscompletedon = CASE WHEN old.ends_test THEN now() ELSE testmailboxaccesscompletedon END,
                    testemailconfigurationscheduled = testemailconfigurationscheduled AND NOT old.ends_test,
                    lastsyncerror = CASE WHEN old.clears THEN NULL ELSE coalesce(left($8, 2048), lastsyncerror) END,
@@ -152,14 +149,11 @@ extension MailboxLeases {
                            CASE WHEN $11 > 0 THEN (SELECT 60 * p.minpollingintervalinminutes FROM \(organization.qualified("emailserverprofile")) AS p
                                WHERE p.emailserverprofileid = m.emailserverprofile) END) END
               FROM (SELECT o.mailboxid, o.incoming, o.outgoing, o.ends_test,
-                           coalesce($7 AND ($5 = \(failure) AND o.receives OR $6 = \(failure) AND o.sends)
-                               OR o.ends_test AND ($5 = \(success) AND NOT o.receives OR $6 = \(success) AND NOT o.sends), false) AS switches,
                            $8 IS NULL
                            AND NOT ($5 IS NULL AND coalesce(o.incomingemaildeliverymethod IN \(DeliveryMethod.receiving.sql) AND o.incoming = \(failure), false))
                            AND NOT ($6 IS NULL AND coalesce(o.outgoingemaildeliverymethod = \(DeliveryMethod.serverSide.sql) AND o.outgoing = \(failure), false)) AS clears
                       FROM (SELECT m.mailboxid, m.incomingemaildeliverymethod, m.outgoingemaildeliverymethod,
                                    \(awaiting("m.incomingemailstatus")) AS incoming, \(awaiting("m.outgoingemailstatus")) AS outgoing,
-                                   coalesce(m.enabledforincomingemail, false) AS receives, coalesce(m.enabledforoutgoingemail, false) AS sends,
                                    coalesce(m.testemailconfigurationscheduled, false) AND $13 AS ends_test
                               FROM \(organization.qualified("mailbox")) AS m WHERE m.mailboxid = $1) AS o) AS old
              WHERE m.mailboxid = old.mailboxid

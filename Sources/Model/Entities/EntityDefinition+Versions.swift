@@ -9,13 +9,14 @@ extension EntityDefinition {
         }
     }
 
-    /// What a router's lease and its report write. A report that enables or disables a mailbox gives it a new version.
+    /// What a router's lease and its report write.
     private static let reported: Set<String> = [
-        "forcedunlockcount", "hostid", "incomingemailstatus", "itemsfailedforlastsync", "itemsprocessedforlastsync",
-        "lastduration", "lastmailboxforcedunlockoccurredon", "lastsuccessfulsynccompletedon", "lastsyncerror",
-        "lastsyncerrorcode", "lastsyncerrorcount", "lastsyncerrormachinename", "lastsyncerroroccurredon",
-        "lastsyncstartedon", "mailboxstatus", "noemailcount", "outgoingemailstatus", "postponemailboxprocessinguntil",
-        "processedtimes", "processinglastattemptedon", "processingstatecode", "testemailconfigurationscheduled",
-        "testmailboxaccesscompletedon", "transientfailurecount",
+        "enabledforincomingemail", "enabledforoutgoingemail", "forcedunlockcount", "hostid", "incomingemailstatus",
+        "itemsfailedforlastsync", "itemsprocessedforlastsync", "lastduration", "lastmailboxforcedunlockoccurredon",
+        "lastsuccessfulsynccompletedon", "lastsyncerror", "lastsyncerrorcode", "lastsyncerrorcount",
+        "lastsyncerrormachinename", "lastsyncerroroccurredon", "lastsyncstartedon", "mailboxstatus", "noemailcount",
+        "outgoingemailstatus", "postponemailboxprocessinguntil", "processedtimes", "processinglastattemptedon",
+        "processingstatecode", "testemailconfigurationscheduled", "testmailboxaccesscompletedon",
+        "transientfailurecount",
     ]
 }

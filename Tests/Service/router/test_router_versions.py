@@ -15,31 +15,6 @@ def report(room, box, **what):
     assert answer.status_code == 200 or answer.status_code == 204, answer.text
 
 
-def refused(text="The password is wrong."):
-    return {"IncomingIsWell": False, "Error": {"Text": text, "Code": 5, "IsPermanent": True}}
-
-
-def test_a_mailbox_that_a_report_disables_or_enables_has_a_new_version(room):
-    _, box = room.queue_box(room.profile())
-    path = f"mailboxes({box})?$select=name,enabledforincomingemail,modifiedon"
-    before = room.get(path)
-    report(room, box, **refused())
-    after = room.get(path, If_None_Match=before.headers["ETag"])
-    assert after.status_code == 200 and after.headers["ETag"] != before.headers["ETag"]
-    assert not after.json()["enabledforincomingemail"] and after.json()["modifiedon"] >= before.json()["modifiedon"]
-    # Who did not see that does not enable it again by the way.
-    body = {"enabledforincomingemail": True, "processanddeleteemails": False}
-    assert room.request("PATCH", f"mailboxes({box})", body, If_Match=before.headers["ETag"]).status_code == 412
-    assert room.sql("SELECT count(*) FROM org_contoso.mailbox WHERE mailboxid = %s AND enabledforincomingemail", [box]) == [(0,)]
-    assert room.request("PATCH", f"mailboxes({box})", {"testemailconfigurationscheduled": True}).status_code == 204
-    tested = room.get(path)
-    report(room, box, IncomingIsWell=True, OutgoingIsWell=True, Tests=True)
-    enabled = room.get(path, If_None_Match=tested.headers["ETag"])
-    assert enabled.status_code == 200 and enabled.json()["enabledforincomingemail"]
-    report(room, box, IncomingIsWell=True)
-    assert room.get(path, If_None_Match=enabled.headers["ETag"]).status_code == 304
-
-
 def test_what_changes_without_a_version_is_sent_anew(room):
     _, box = room.queue_box(room.profile())
     report(room, box, IncomingIsWell=True, OutgoingIsWell=True, Tests=True, Processed=1)
