@@ -82,9 +82,7 @@ extension KeyAdministration {
                 }
             } catch is StaleSession {}
         }
-        throw FieldsealError(
-            .unexpected, "Rights in the organization changed \(Self.readAttempts) times while a secret was read. Try again.",
-            retryAfter: 1)
+        throw FieldsealError.rightsChanged(times: Self.readAttempts)
     }
 
     /// Each attempt fails only when a change of what is attested was committed meanwhile.

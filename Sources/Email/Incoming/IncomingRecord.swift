@@ -143,9 +143,7 @@ struct IncomingRecord {
 extension IncomingEmail.Person {
     /// The name that a record has; nil for none, or for one in which nothing can be seen.
     fileprivate var shownName: String? {
-        name.map { $0.cut(to: 400) }.flatMap { name in
-            name.unicodeScalars.contains { !$0.properties.isWhitespace && String($0).isVisible } ? name : nil
-        }
+        name.map { $0.cut(to: EmailNameRule.limit) }.flatMap { EmailNameRule.isSeen($0) ? $0 : nil }
     }
 }
 

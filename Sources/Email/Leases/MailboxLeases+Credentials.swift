@@ -25,9 +25,7 @@ extension MailboxLeases {
                     leases = try MailboxLeases(try await leases.session.renewed(), mail)
                 }
             }
-            throw FieldsealError(
-                .unexpected, "Rights in the organization changed \(readAttempts) times while a secret was read. Try again.",
-                retryAfter: 1)
+            throw FieldsealError.rightsChanged(times: readAttempts)
         } catch let refusal as CredentialSource.NotAuthorized {
             try await session.recordRefusal(mailbox, direction, refusal.error, alerts: true)
             throw refusal.error

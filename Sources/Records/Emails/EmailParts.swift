@@ -14,17 +14,6 @@ package struct EmailParts: Sendable {
         /// The values of the file's attributes, apart from those that come from the e-mail.
         fileprivate let values: [String: AttributeValue]
 
-        /// - Parameters:
-        ///   - body: Base64.
-        ///   - size: Bytes before base64.
-        ///   - subject: The reason for which the original message is kept.
-        package init(name: String, type: String?, body: String, size: Int, subject: String? = nil) {
-            var values: [String: AttributeValue] = ["filename": .text(name), "body": .text(body), "filesize": .int(Int64(size))]
-            values["mimetype"] = type.map(AttributeValue.text)
-            values["subject"] = subject.map(AttributeValue.text)
-            self.values = values
-        }
-
         fileprivate init(_ parsed: ParsedValues) {
             values = parsed.values
         }

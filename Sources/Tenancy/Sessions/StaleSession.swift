@@ -5,6 +5,12 @@ package import Model
 package struct StaleSession: Error, Sendable {}
 
 extension FieldsealError {
+    /// The error of a secret's reader that began anew so often because of ``StaleSession``.
+    package static func rightsChanged(times attempts: Int) -> FieldsealError {
+        FieldsealError(
+            .unexpected, "Rights in the organization changed \(attempts) times while a secret was read. Try again.", retryAfter: 1)
+    }
+
     /// The refusal of a client without rights.
     package static let mayNotAct = FieldsealError(
         .accessDenied,

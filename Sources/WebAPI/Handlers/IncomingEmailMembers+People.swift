@@ -11,8 +11,6 @@ extension IncomingEmailMembers {
     private static let idLimit = 100
     /// The longest Message-ID in a record, in UTF-16 units.
     private static let idUnits = 320
-    /// The longest name in a record, in UTF-16 units.
-    private static let nameUnits = 400
 
     private static let addressForm = "addresses with ; between them"
     private static let visibleForm = "addresses without invisible characters and those that change the direction of text"
@@ -111,7 +109,7 @@ extension IncomingEmailMembers {
             guard EmailAddressRule.isUsable(person.address), !(person.name?.changesDirection ?? false) else {
                 throw FieldsealError.misfit(member, Self.visibleForm)
             }
-            try requireFit(person.name ?? "", of: "A name in \(member)", Self.nameUnits)
+            try requireFit(person.name ?? "", of: "A name in \(member)", EmailNameRule.limit)
         }
     }
 
