@@ -290,12 +290,16 @@ package struct SecondFactor: Sendable {
         }
         let grant = Self.grant(try Self.hash(code), of: user)
         return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-            let used = try connection.query(
-                "DELETE FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2 RETURNING tag",
-                [.uuid(user.id), .bytes(try Self.hash(code))])
-            guard let row = used.first, !row.isNull(0),
+            let hash = try Self.hash(code)
+            let rows = try connection.query(
+                "SELECT tag FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2 AND tag IS NOT NULL FOR UPDATE",
+                [.uuid(user.id), .bytes(hash)])
+            // A row that is not honoured stays, as evidence for the doctor.
+            guard let row = rows.first,
                 try change.grants.authenticates(grant, tag: row.decode(0, as: PostgresBytes.self).bytes, under: deployment.kek)
             else { return .wrong }
+            _ = try connection.query(
+                "DELETE FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2", [.uuid(user.id), .bytes(hash)])
             try change.remove(grant.name)
             return .right
         }
