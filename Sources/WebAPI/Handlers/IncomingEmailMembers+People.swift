@@ -106,7 +106,7 @@ extension IncomingEmailMembers {
     /// Refuses addresses and names that look like others when displayed, and names that are too long for a record.
     private func require(_ people: [Person], of member: String) throws(FieldsealError) {
         for person in people {
-            guard EmailAddressRule.isUsable(person.address), !(person.name?.changesDirection ?? false) else {
+            guard EmailAddressRule.isUsable(person.address), person.name.map(EmailNameRule.isUsable) ?? true else {
                 throw FieldsealError.misfit(member, Self.visibleForm)
             }
             try requireFit(person.name ?? "", of: "A name in \(member)", EmailNameRule.limit)
