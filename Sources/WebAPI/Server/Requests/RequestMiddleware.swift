@@ -152,8 +152,14 @@ final class RequestMiddleware: RouterMiddleware {
     /// A path up to its first quoted value, such as that of an alternate key. A client may write any value there, also a password.
     private static func withoutValues(_ path: String) -> Substring {
         let bytes = path.utf8
-        let end = bytes.firstIndex { $0 == UInt8(ascii: "'") } ?? bytes.endIndex
-        let encoded = path[..<end].firstRange(of: "%27")?.lowerBound ?? end
-        return path[..<encoded]
+        let encodedQuote: StaticString = "%27"
+        let end = bytes.indices.first { index in
+            switch bytes[index] {
+            case UInt8(ascii: "'"): true
+            case UInt8(ascii: "%"): encodedQuote.withUTF8Buffer { bytes[index...].starts(with: $0) }
+            default: false
+            }
+        }
+        return path[..<(end ?? path.endIndex)]
     }
 }
