@@ -21,9 +21,9 @@ PART = 100
 #: Files whose tests go on from where the test before ended. They are never parted.
 WHOLE = {"test_doctor_whole", "test_kek", "test_kek_sources"}
 #: A unit of more seconds waits for its turn.
-ALWAYS = 10
+ALWAYS = 5
 #: A unit that waits has its turn in one of so many runs.
-TURNS = 24
+TURNS = 48
 #: A test that runs alone has its turn in one of so many runs.
 TURNS_ALONE = 8
 
