@@ -130,16 +130,14 @@ extension Console {
         post(router, "records/:set/:id/do", instead: "records/mailboxes", changeMailbox)
         get(router, "records/:set/:id/body", [Self.shape], emailBody)
         get(router, "records/:set/:id/attachments/:attachment", emailAttachment)
-        get(router, "records/:set/:id/reply", replyPage)
-        post(router, "records/:set/:id/reply", instead: nil, sendReply)
-        get(router, "records/:set/:id/reply-all", replyAllPage)
-        post(router, "records/:set/:id/reply-all", instead: nil, sendReplyAll)
-        get(router, "records/:set/:id/forward", forwardPage)
-        post(router, "records/:set/:id/forward", instead: nil, sendForward)
-        get(router, "records/:set/:id/again", againPage)
-        post(router, "records/:set/:id/again", instead: nil, sendAgain)
-        get(router, "compose", [.id("from")], newEmailPage)
-        post(router, "compose", instead: nil, sendNewEmail)
+        for composing in Composing.allCases {
+            get(router, composing.path, composing == .new ? [.id("from")] : []) { visit in
+                try await composePage(visit, composing, try await earlierEmail(for: composing, visit))
+            }
+            post(router, composing.path, instead: nil) { visit in
+                try await sendEmail(visit, composing, try await earlierEmail(for: composing, visit))
+            }
+        }
     }
 
     /// Adds a page for signed-in people whose address has no parameters.

@@ -70,23 +70,16 @@ extension KeyAdministration {
     func reading(
         _ body: @Sendable (OrganizationState, isolated PostgresConnection) throws -> OrganizationKeyText
     ) async throws -> OrganizationKeyText {
-        for _ in 0..<Self.readAttempts {
-            do {
-                return try await deployment.pool.withConnection { connection in
-                    let state = try OrganizationState.read(
-                        organization.name, client: caller.clientID, in: deployment, on: connection)
-                    if caller.clientID != nil, try !state.rolesOfClient(under: deployment.kek).contains(.systemAdministrator) {
-                        throw FieldsealError.mayNotAct
-                    }
-                    return try body(state, connection)
+        try await StaleSession.retrying { _ in
+            try await deployment.pool.withConnection { connection in
+                let state = try OrganizationState.read(organization.name, client: caller.clientID, in: deployment, on: connection)
+                if caller.clientID != nil, try !state.rolesOfClient(under: deployment.kek).contains(.systemAdministrator) {
+                    throw FieldsealError.mayNotAct
                 }
-            } catch is StaleSession {}
+                return try body(state, connection)
+            }
         }
-        throw FieldsealError.rightsChanged(times: Self.readAttempts)
     }
-
-    /// Each attempt fails only when a change of what is attested was committed meanwhile.
-    private static let readAttempts = 4
 
     /// Records that a key leaves the server, hands it over, and then marks that a copy exists, if it does.
     ///

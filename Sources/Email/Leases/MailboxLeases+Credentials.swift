@@ -17,15 +17,10 @@ extension MailboxLeases {
         _ mailbox: UUID, _ direction: MailDirection, host: String, allowsPlaintext: Bool, for session: Session, _ mail: MailService
     ) async throws -> Credential {
         do throws(any Error) {
-            var leases = try MailboxLeases(session, mail)
-            for _ in 0..<readAttempts {
-                do {
-                    return try await leases.authorized(try await leases.release(mailbox, direction, host, allowsPlaintext))
-                } catch is StaleSession {
-                    leases = try MailboxLeases(try await leases.session.renewed(), mail)
-                }
+            return try await StaleSession.retrying { wasStale in
+                let leases = try MailboxLeases(wasStale ? try await session.renewed() : session, mail)
+                return try await leases.authorized(try await leases.release(mailbox, direction, host, allowsPlaintext))
             }
-            throw FieldsealError.rightsChanged(times: readAttempts)
         } catch let refusal as CredentialSource.NotAuthorized {
             try await session.recordRefusal(mailbox, direction, refusal.error, alerts: true)
             throw refusal.error
@@ -71,7 +66,7 @@ extension MailboxLeases {
             retryAfter: 1)
     }
 
-    /// Each attempt but one fails only when a key change, or another change of what is attested, was committed meanwhile.
+    /// Each attempt but one fails only when a key change was committed meanwhile.
     private static let readAttempts = 4
 
     private func release(

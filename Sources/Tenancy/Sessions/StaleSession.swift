@@ -2,15 +2,26 @@ import Foundation
 package import Model
 
 /// The state that the session reused is stale. Nothing was changed. Begin a new session.
-package struct StaleSession: Error, Sendable {}
+package struct StaleSession: Error, Sendable {
+    /// Each attempt but the first begins after another change of rights was committed.
+    private static let attempts = 4
 
-extension FieldsealError {
-    /// The error of a secret's reader that began anew so often because of ``StaleSession``.
-    package static func rightsChanged(times attempts: Int) -> FieldsealError {
-        FieldsealError(
+    /// Reads a secret, and begins again if rights change before the reading is recorded.
+    ///
+    /// - Parameter read: Its argument says whether an earlier attempt found the session stale. It throws ``StaleSession`` before
+    ///   the secret leaves the server.
+    package static func retrying<Secret>(_ read: (_ wasStale: Bool) async throws -> Secret) async throws -> Secret {
+        for attempt in 0..<attempts {
+            do {
+                return try await read(attempt > 0)
+            } catch is StaleSession {}
+        }
+        throw FieldsealError(
             .unexpected, "Rights in the organization changed \(attempts) times while a secret was read. Try again.", retryAfter: 1)
     }
+}
 
+extension FieldsealError {
     /// The refusal of a client without rights.
     package static let mayNotAct = FieldsealError(
         .accessDenied,

@@ -157,6 +157,11 @@ def routes():
             continue
         for ending in ("disable", "remove") if "\\(ending)" in path else ("",):
             yield path.replace("\\(ending)", ending)
+    assert "get(router, composing.path" in source
+    [kinds] = re.findall(r"enum Composing: String, CaseIterable \{\n(.*?)\n\n", (ROOT / "Sources/Console/Mail/Emails/EmailComposing.swift").read_text(), re.S)
+    for kind in re.findall(r'case replyAll = "([\w-]+)"|(\w+)(?=[,\n])', kinds.replace("case new, ", "")):
+        yield f"records/:set/:id/{kind[0] or kind[1]}"
+    yield "compose"
 
 
 def test_every_page_is_among_those_that_are_measured(console):

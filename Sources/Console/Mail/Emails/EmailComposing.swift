@@ -9,9 +9,12 @@ import Tenancy
 // Writing e-mails: new ones, answers, forwarded ones, and failed ones again.
 extension Console {
     /// The kind of a new e-mail.
-    enum Composing: String {
+    enum Composing: String, CaseIterable {
         case new, reply, forward, again
         case replyAll = "reply-all"
+
+        /// The path of the page, below the console's root.
+        var path: String { self == .new ? "compose" : "records/:set/:id/\(rawValue)" }
 
         /// Whether the earlier e-mail is answered.
         var isReply: Bool { self == .reply || self == .replyAll }
@@ -49,31 +52,13 @@ extension Console {
     /// Up to this number, mailboxes are a list to choose from. If there are more, the person types a part of the name.
     private static let chosenFromList = 20
 
-    @Sendable func newEmailPage(_ visit: Visit) async throws -> PageResponse { try await composePage(visit, .new, nil) }
-    @Sendable func replyPage(_ visit: Visit) async throws -> PageResponse {
-        try await composePage(visit, .reply, try await email(visit))
-    }
-    @Sendable func replyAllPage(_ visit: Visit) async throws -> PageResponse {
-        try await composePage(visit, .replyAll, try await email(visit))
-    }
-    @Sendable func forwardPage(_ visit: Visit) async throws -> PageResponse {
-        try await composePage(visit, .forward, try await email(visit))
-    }
-    @Sendable func againPage(_ visit: Visit) async throws -> PageResponse {
-        try await composePage(visit, .again, try await failedEmail(visit))
-    }
-    @Sendable func sendNewEmail(_ visit: Visit) async throws -> PageResponse { try await sendEmail(visit, .new, nil) }
-    @Sendable func sendReply(_ visit: Visit) async throws -> PageResponse {
-        try await sendEmail(visit, .reply, try await email(visit))
-    }
-    @Sendable func sendReplyAll(_ visit: Visit) async throws -> PageResponse {
-        try await sendEmail(visit, .replyAll, try await email(visit))
-    }
-    @Sendable func sendForward(_ visit: Visit) async throws -> PageResponse {
-        try await sendEmail(visit, .forward, try await email(visit))
-    }
-    @Sendable func sendAgain(_ visit: Visit) async throws -> PageResponse {
-        try await sendEmail(visit, .again, try await failedEmail(visit))
+    /// The e-mail that is answered, forwarded or sent again; nil for a new one.
+    func earlierEmail(for composing: Composing, _ visit: Visit) async throws -> Record? {
+        switch composing {
+        case .new: nil
+        case .reply, .replyAll, .forward: try await email(visit)
+        case .again: try await failedEmail(visit)
+        }
     }
 
     // MARK: The page
