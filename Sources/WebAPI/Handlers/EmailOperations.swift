@@ -187,6 +187,7 @@ extension DataAPI {
     /// `CheckIncomingEmail` and `DeliverIncomingEmail`, bound to the collection of e-mails.
     func incomingEmail(_ name: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
+        let delivery = try delivery
         let body = JSONValue.object(try Self.original(of: name, try request.members()))
         let email = try IncomingEmailMembers.read(body, from: .client)
         let mailbox = try mailbox(body)

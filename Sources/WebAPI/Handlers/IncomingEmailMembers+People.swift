@@ -141,8 +141,9 @@ extension IncomingEmailMembers {
         email.inReplyTo = try ids("InReplyTo")
         // The last id of References is that of the nearest e-mail, so it comes first. A router has merged both lists in this
         // order already.
-        for id in email.references.reversed() where author == .client && !email.inReplyTo.contains(id) {
-            email.inReplyTo.append(id)
+        if author == .client {
+            var known = Set(email.inReplyTo)
+            for id in email.references.reversed() where known.insert(id).inserted { email.inReplyTo.append(id) }
         }
         email.references = Array(email.references.suffix(Self.idLimit))
     }
@@ -167,6 +168,9 @@ extension IncomingEmailMembers {
     private func ids(_ name: String) throws(FieldsealError) -> [String] {
         let texts = try texts(name, "Message-IDs with white space between them")
         let ids = author == .router ? texts : texts.flatMap { MessageIDList($0).ids }
+        guard ids.count <= Self.textLimit else {
+            throw FieldsealError.misfit(name, "at most \(Self.textLimit) Message-IDs")
+        }
         for id in ids { try requireFit(id, of: name, Self.idUnits) }
         return ids
     }

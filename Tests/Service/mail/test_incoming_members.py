@@ -340,3 +340,20 @@ def test_answers_are_found_by_the_ids_of_both_fields(service, box, answer):
         return [filled(v) for v in value] if isinstance(value, list) else value.replace("%s", id)
 
     assert record(service, box, **{n: filled(v) for n, v in answer.items()})["_parentactivityid_value"] == parent
+
+
+@pytest.mark.parametrize("name", ["References", "InReplyTo"])
+def test_the_ids_of_a_message_are_bounded(service, box, name):
+    """Comparing each id with each other one took minutes for a text of a few hundred KiB."""
+    members = {name: " ".join(f"<{number}@x.test>" for number in range(10_000))}
+    assert record(service, box, **members)["activityid"]
+    answer = deliver(service, box, **{name: members[name] + " <more@x.test>"})
+    assert answer.status_code == 400 and f"{name} is missing or invalid. It must be at most 10000 Message-IDs" in answer.text, answer.text
+
+
+def test_who_may_not_deliver_is_told_so_before_the_e_mail_is_read(service):
+    made = service.json("client", "add", f"reader{uuid.uuid4().hex[:8]}", "--org", "contoso", "--role", "Basic User")
+    token = service.token_response(made["clientId"], made["clientSecret"]).json()["access_token"]
+    for message in ("CheckIncomingEmail", "DeliverIncomingEmail"):
+        answer = service.request("POST", f"emails/Microsoft.Dynamics.CRM.{message}", {"From": 5}, token=token)
+        assert answer.status_code == 403, answer.text
