@@ -149,14 +149,14 @@ final class RequestMiddleware: RouterMiddleware {
         context.logger.info("request", metadata: metadata)
     }
 
-    /// A path up to its first quoted value, such as that of an alternate key. A client may write any value there, also a password.
+    /// A path up to its first quote or equals sign, encoded or not. A value follows, such as that of an alternate key. A client
+    /// may write any value there, also a password.
     private static func withoutValues(_ path: String) -> Substring {
         let bytes = path.utf8
-        let encodedQuote: StaticString = "%27"
         let end = bytes.indices.first { index in
             switch bytes[index] {
-            case UInt8(ascii: "'"): true
-            case UInt8(ascii: "%"): encodedQuote.withUTF8Buffer { bytes[index...].starts(with: $0) }
+            case UInt8(ascii: "'"), UInt8(ascii: "\""), UInt8(ascii: "="): true
+            case UInt8(ascii: "%"): ["%27", "%22", "%3d", "%3D"].contains { bytes[index...].starts(with: $0.utf8) }
             default: false
             }
         }
