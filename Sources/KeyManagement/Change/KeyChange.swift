@@ -222,8 +222,7 @@ final class KeyChange {
                 throw FieldsealError(.encryptionTestFailed, "The new key did not open what it sealed. Nothing was changed.")
             }
             let walStart = try Self.walPosition(on: connection)
-            _ = try connection.query(
-                "SELECT \(organization.qualified("create_generation"))($1)", [.int32(Int32(newVersion))])
+            try Self.createGeneration(newVersion, of: organization, on: connection)
             return Preparation(
                 keys: KeyPair(oldVersion: state.keyVersion, old: old, newVersion: newVersion, new: new),
                 newKey: GenerationKey(
@@ -231,6 +230,23 @@ final class KeyChange {
                     changeID: changeID),
                 backend: connection.backendID, walStart: walStart)
         }
+    }
+
+    /// Makes the tables of a key version. An open transaction may have made tables of the same names.
+    private static func createGeneration(
+        _ version: Int, of organization: Organization, on connection: isolated PostgresConnection
+    ) throws {
+        try connection.execute("SET LOCAL lock_timeout = '\(tablesTimeout)'")
+        do {
+            _ = try connection.query(
+                "SELECT \(organization.qualified("create_generation"))($1)", [.int32(Int32(version))])
+        } catch let error as PostgresError where error.state == .lockNotAvailable {
+            throw FieldsealError(
+                .encryption,
+                "Another transaction locks the tables of passwords, or makes tables for the same key version. Nothing was changed. "
+                    + "Find it in pg_stat_activity, end it, and try again.")
+        }
+        try connection.execute("SET LOCAL lock_timeout = 0")
     }
 
     /// The error for a key change if another key was put into force after it began.
@@ -265,6 +281,8 @@ final class KeyChange {
 
     /// How long one attempt waits for each table's lock. Later writers queue behind it.
     private static let lockTimeout = "20ms"
+    /// How long making the tables of a key version waits for other transactions.
+    private static let tablesTimeout = "10s"
     /// How long moving a cell to quarantine waits for a record that another transaction is changing. Meanwhile only writers of
     /// that record wait.
     private static let quarantineTimeout = "2s"

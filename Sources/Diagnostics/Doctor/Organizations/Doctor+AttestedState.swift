@@ -152,7 +152,7 @@ extension Doctor {
                     + "and this service put version \(attested.keyVersion), fingerprint \(attested.fingerprint), in force; passwords can't be set",
                 advice: wasStored || isRetired
                     ? "restore the schema; or, after a restore, accept it: fieldseal org attach \(state.organization.name)"
-                    : "this service never stored that key, and the passwords are still in the tables of version \(attested.keyVersion): "
+                    : "this service never stored that key, and the passwords are in the tables of version \(attested.keyVersion), unless SQL dropped these too: "
                         + "restore the schema; or, as a superuser with fieldseal.maintenance on, restore the row of \(schema).encryption from a "
                         + "backup, and drop the triggers a_retired of those tables")
         ]

@@ -121,8 +121,8 @@ struct Org: AsyncParsableCommand {
             if let replaced = found.replacedVersion, keyVersion != found.keyVersion {
                 throw CommandFailure(
                     "Nothing was changed. \(name) names key version \(found.keyVersion), which this service never stored, and version "
-                        + "\(replaced) was in force. If SQL did that, the passwords are still in the tables of version \(replaced): restore "
-                        + "the schema, or as a superuser its row of encryption. If config was restored on purpose and is older, add "
+                        + "\(replaced) was in force. If SQL did that, the passwords are in the tables of version \(replaced), unless SQL dropped "
+                        + "these too: restore the schema, or as a superuser its row of encryption. If config was restored on purpose and is older, add "
                         + "--key-version \(found.keyVersion).")
             }
             if !yes {

@@ -84,6 +84,18 @@ def test_tables_of_a_version_that_sql_made_hold_up_no_key_change(service, versio
     service.run("verify", "--org", "contoso")
 
 
+def test_an_open_transaction_holds_up_no_key_change_without_end(service):
+    current = service.json("key", "status", "--org", "contoso")["keyVersion"]
+    with psycopg.connect(service.dev["postgres"]) as other:
+        other.execute("SET ROLE fieldseal_service")
+        other.execute("SELECT org_contoso.create_generation(%s)", [current + 1])
+        ended = service.run("key", "change", "--org", "contoso", check=False)
+        assert ended.returncode == 1 and "Another transaction locks the tables of passwords" in ended.stderr, ended
+        other.rollback()
+    service.run("key", "change", "--org", "contoso")
+    assert service.json("key", "status", "--org", "contoso")["keyVersion"] == current + 1
+
+
 @pytest.mark.parametrize(("cells", "total", "phase"), [
     (2**63 - 1, 1, "copying"), (2**63 - 1, -(2**63 - 1), "switching"), (-(2**63), 2**63 - 1, "copying"), (0, 0, "announcing"),
 ])
