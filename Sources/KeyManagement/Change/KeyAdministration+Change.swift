@@ -5,8 +5,8 @@ import PostgresClient
 import Tenancy
 
 extension KeyAdministration {
-    /// Changes the key. One transaction writes a new generation of all cells beside the live one, and switches to it. Writers
-    /// continue meanwhile, and wait only for a few milliseconds at its end.
+    /// Changes the key. One transaction writes a new generation of all cells while the live one stays in use, and switches to
+    /// the new one. Writers continue meanwhile, and wait only for a few milliseconds at its end.
     ///
     /// Before the commit, nothing has changed for any session. After the commit, every cell is under the new key.
     ///
