@@ -137,8 +137,9 @@ extension KeyAdministration {
 
     // MARK: Conditions
 
-    /// The version of a new key: the first one after the key in force, and after all keys that this service stored in `config`, that
-    /// no row and no table of cells has. A schema that was restored from an older dump must not reuse a version.
+    /// The version of a new key. It is higher than that of the key in force, and than those of all keys that this service
+    /// stored in `config`. Of these versions it is the first that no row and no table of cells has. A schema that was restored
+    /// from an older dump must not reuse a version.
     ///
     /// - Throws: ``FieldsealError`` when there is none. A row or table that SQL made is passed over, but does not use up the versions.
     func nextKeyVersion(after current: OrganizationState, on connection: isolated PostgresConnection) throws -> Int {
