@@ -17,7 +17,7 @@ package final class MailOAuthTokens: Sendable {
         let clientID: String
         let grant: Grant
         let scope: String?
-        /// The application's own secret, if it has one beside the refresh tokens.
+        /// The application's own secret, if it has one in addition to the refresh tokens.
         let secret: SecretBytes?
 
         /// Distinguishes its tokens from those of another application or tenant.

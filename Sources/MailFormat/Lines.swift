@@ -60,7 +60,8 @@ extension UInt8 {
 }
 
 extension Unicode.Scalar {
-    /// Whether it can be seen: it is no control or format character, unassigned, for private use, or without a form of its own.
+    /// Whether the character is visible. Control and format characters, separators, unassigned and private-use characters, and
+    /// characters that are displayed as blank are not.
     package var isVisible: Bool {
         switch properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: false

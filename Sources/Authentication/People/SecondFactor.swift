@@ -243,7 +243,8 @@ package struct SecondFactor: Sendable {
         }
     }
 
-    /// Deletes a person's recovery codes, and ends all that there were, also those whose rows SQL put aside.
+    /// Deletes a person's recovery codes and ends the whole group. So a code whose row SQL had removed has no effect if SQL
+    /// restores the row.
     static func removeCodes(
         of user: UUID,
         _ change: inout AttestedChange,
@@ -265,7 +266,7 @@ package struct SecondFactor: Sendable {
         Grant(name(user.id, hash), [Grant.field(user.totp)], in: codes(of: user.id))
     }
 
-    /// The result of checking a code. Only a signed-in person is told that a code was used before.
+    /// The result of checking a code. The message about a used code is only shown to a person who is signed in.
     private enum Verdict {
         case right, used, wrong
     }

@@ -14,7 +14,7 @@ public struct Cell: Sendable, Hashable {
 
     /// Parses the bytes of a cell.
     ///
-    /// - Throws: ``CellError`` for any other bytes.
+    /// - Throws: ``CellError`` if the bytes are not a well-formed cell.
     public init(_ bytes: [UInt8]) throws(CellError) {
         guard bytes.withUnsafeBytes({ Cell.isWellFormed($0) }) else { throw CellError() }
         self.bytes = bytes

@@ -9,10 +9,10 @@ import Tenancy
 // Users without a sign-in to the console: what to do with their access and records when they leave. Shown on the page of their
 // settings.
 extension Console {
-    /// The address of the forms about such users.
+    /// The address of the forms about users without a sign-in.
     static let colleaguePath = "access/colleague"
 
-    /// What a form does to such a user.
+    /// What a form does to a user without a sign-in.
     private enum ColleagueChange: String {
         case disable, enable
         case handOver = "hand-over"
@@ -42,7 +42,7 @@ extension Console {
         return isFree ? (Holder(user: user, name: name), false) : nil
     }
 
-    /// Disables or enables such a user, or hands over what it owns.
+    /// Disables or enables a user without a sign-in, or assigns the user's records to another owner.
     @Sendable func changeColleague(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         _ = try PeopleAdministration(session)

@@ -48,7 +48,7 @@ extension Console {
     /// The parameters of an address that leave events out.
     private static let eventFilters = ["kind", "outcome", "actor", "record", "from", "until"]
 
-    /// Exports a table for spreadsheets, the newest event first. It has the words of the page beside the values.
+    /// Exports a table for spreadsheets, the newest event first. It has the page's words in addition to the values.
     @Sendable func exportEventTable(_ visit: Visit) async throws -> PageResponse {
         let reading = try EventReading(visit.session())
         let session = reading.session

@@ -18,8 +18,8 @@ struct FormOnce {
 
     /// Nil for a form without a text of its own.
     ///
-    /// - Parameter fields: The beginning of the names of fields about files; with it, neither they nor the files count, nor do
-    ///   empty fields, which a page that comes back may have more of.
+    /// - Parameter fields: The prefix of the names of fields about files. If it is given, the ids do not depend on these
+    ///   fields, on the files, or on empty fields. A page that is shown again may have more empty fields.
     init?(_ visit: Visit, _ kek: KeyEncryptionKey, withoutFiles fields: String? = nil) throws {
         guard let signed = visit.signed, visit.form[Self.field]?.isEmpty == false else { return nil }
         self.kek = kek

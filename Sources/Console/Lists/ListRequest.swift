@@ -79,7 +79,7 @@ extension Console {
     /// The attribute whose value a list shows with the sender's address.
     static let senderName = "emailsendername"
 
-    /// A received e-mail that no e-mail answers which was sent, or is on its way.
+    /// A received e-mail without a reply that was sent, or that is waiting to be sent.
     private static var isUnanswered: [Filter] {
         let sent: [EmailStatus] = [.completed, .sent, .pendingSend, .sending]
         let isReply = Filter.all([

@@ -7,7 +7,7 @@ import Tenancy
 
 // Views that a person stores: a list with its search, filters, order and size, under a name.
 extension Console {
-    /// Lists with stored views beside the lists of records, by their names in the path.
+    /// Lists that have stored views and are not lists of records, by their names in the path.
     private static let otherLists = ["events", "audit"]
     /// Parameters of a list's address that a view does not store.
     private static let passing: Set<String> = ["page", "before", "done", "result"]

@@ -2,7 +2,7 @@ import JSON
 import Model
 import Tenancy
 
-/// An action on a mailbox beside editing it.
+/// An action on a mailbox other than editing it.
 enum MailboxAction: String, CaseIterable {
     case test, approve, enable, disable, profile
 

@@ -13,7 +13,7 @@ extension Console {
             action != .profile
         else { throw FieldsealError.noPage }
         let path = "\(visit.root)/records/mailboxes/\(id.text)"
-        // The save before an action confirms no settings that were changed past the service.
+        // The save before an action does not confirm settings that SQL changed.
         if visit.form["loaded"] != nil, case .refused(let page) = try await saving(.mailbox, visit, confirms: false) {
             return page
         }

@@ -29,8 +29,7 @@ extension Console {
         }
     }
 
-    /// - Parameter confirms: Whether this save may confirm settings that were changed past the service, if a System
-    ///   Administrator sends it.
+    /// - Parameter confirms: Whether this save may confirm settings that SQL changed, if a System Administrator sends it.
     func saving(_ entity: EntityDefinition, _ visit: Visit, confirms: Bool = true) async throws -> Saving {
         guard !Navigation.isShownOnly(entity) else { throw FieldsealError.noPage }
         let session = try visit.session()
@@ -114,8 +113,8 @@ extension Console {
         return try await !session.isMailDestinationAuthorized(entity, record)
     }
 
-    /// The question before a save confirms settings that decide where passwords are sent, and that were changed past the
-    /// service; nil if there are none.
+    /// Asks a System Administrator to confirm settings that decide where passwords are sent, if SQL changed them. Nil if there
+    /// are no such settings.
     private func settingsQuestion(
         _ entity: EntityDefinition, _ record: Record?, _ typing: TypedRecord, _ confirms: Bool, _ visit: Visit
     ) async throws -> FormQuestion? {

@@ -77,7 +77,8 @@ extension EmailDelivery {
         return Set(try rows.map { try $0.decode(0) })
     }
 
-    /// Whether a record lacks a part of its message: it says that something is left out or cut, and the message is not beside it.
+    /// The SQL condition for an e-mail that lacks a part of its message. Its notifications say that files were left out or the
+    /// text was cut, and the original message is not attached.
     private static func isIncomplete(_ email: String, in organization: Organization) -> String {
         """
         (coalesce(\(email).notifications, 0) IN (\(IncomingRecord.Notification.lacksFiles.rawValue), \(IncomingRecord.Notification.isCut.rawValue))
@@ -87,8 +88,9 @@ extension EmailDelivery {
         """
     }
 
-    /// The records of messages that are there already, and whether the mailbox sent them, in order. $1 is the mailbox, $2 the ids of
-    /// the records, $3 those that versions before gave them, $4 the Message-IDs, $5 and $6 the forms of the senders' addresses.
+    /// For each message in order: its existing record, and whether the mailbox sent it. $1 is the mailbox, and $2 has the ids
+    /// of the records. $3 has the ids that earlier versions gave them. $4 has the Message-IDs, $5 and $6 the two forms of the
+    /// senders' addresses.
     private static func knownMessages(in organization: Organization) -> String {
         """
         SELECT known.activityid AS record, known.is_incomplete,

@@ -37,7 +37,7 @@ package struct IncomingEmail: Sendable {
     package struct Person: Sendable {
         /// Words in its place, for a sender without one.
         package var address: String
-        /// The name beside the address in this place.
+        /// The display name of the address at this position.
         package var name: String?
 
         package init(_ address: String, _ name: String? = nil) { (self.address, self.name) = (address, name) }

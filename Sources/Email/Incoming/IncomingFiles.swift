@@ -41,7 +41,7 @@ extension IncomingEmail {
 }
 
 extension IncomingEmail.Attachment {
-    /// The type of the whole message that a router keeps beside its record, with a note.
+    /// The media type of the original message, which a router attaches to the record with a note about what the record lacks.
     static let typeOfOriginal = "message/rfc822"
 
     fileprivate var isOriginal: Bool { note != nil && type == Self.typeOfOriginal }

@@ -9,10 +9,10 @@ package import Tenancy
 extension MailboxLeases {
     /// Releases the credential of a leased mailbox. No other function lets a plaintext leave the server.
     ///
-    /// - Throws: ``FieldsealError``: `.privilegeDenied` for any role but Email Router, and for settings that were not changed by
-    ///   the service; `.concurrencyVersionMismatch` for a mailbox that this router has not leased, or that is disabled;
-    ///   `.profileInactive` for a mailbox that is not approved; `.profileNotAssociated` when there is no credential;
-    ///   `.keyRequired`.
+    /// - Throws: ``FieldsealError``. `.privilegeDenied` for roles other than Email Router, and for settings that SQL changed.
+    ///   `.concurrencyVersionMismatch` for a mailbox that this router has not leased, or that is disabled. `.profileInactive`
+    ///   for a mailbox that is not approved. `.profileNotAssociated` when there is no credential. `.keyRequired` when the
+    ///   organization's key is missing.
     package static func releaseCredential(
         _ mailbox: UUID, _ direction: MailDirection, host: String, allowsPlaintext: Bool, for session: Session, _ mail: MailService
     ) async throws -> Credential {

@@ -116,8 +116,8 @@ extension MailboxLeases {
 
     /// The statement that writes a report.
     ///
-    /// - If the turn did not try the direction that failed last, that direction's error stays. An error about a missing key
-    ///   ends all the same, because a turn that succeeds shows that the key is back.
+    /// - If the turn did not try the direction that failed last, that direction's error stays. An error about a missing key is
+    ///   cleared in any case, because a turn that succeeds shows that the key is back.
     /// - If the turn did not fetch, the time of the next poll stays.
     /// - If a test was requested during another turn, the test stays requested.
     private var writing: String {

@@ -5,7 +5,7 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// What routers and the service know of a mailbox beside its record.
+/// What routers and the service know of a mailbox in addition to its record.
 package struct MailboxOutlook: Sendable {
     /// A message on the mail server that could not be fetched.
     package struct SetAside: Sendable {

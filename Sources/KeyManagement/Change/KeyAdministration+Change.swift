@@ -5,8 +5,8 @@ import PostgresClient
 import Tenancy
 
 extension KeyAdministration {
-    /// Changes the key. One transaction writes a new generation of all cells beside the live one, and switches to it. Writers
-    /// continue meanwhile, and wait only for a few milliseconds at its end.
+    /// Changes the key. One transaction writes a new generation of all cells while the live one stays in use, and switches to
+    /// the new one. Writers continue meanwhile, and wait only for a few milliseconds at its end.
     ///
     /// Before the commit, nothing has changed for any session. After the commit, every cell is under the new key.
     ///
@@ -137,8 +137,9 @@ extension KeyAdministration {
 
     // MARK: Conditions
 
-    /// The version of a new key: the first one after the key in force, and after all keys that this service stored in `config`, that
-    /// no row and no table of cells has. A schema that was restored from an older dump must not reuse a version.
+    /// The version of a new key. It is higher than that of the key in force, and than those of all keys that this service
+    /// stored in `config`. Of these versions it is the first that no row and no table of cells has. A schema that was restored
+    /// from an older dump must not reuse a version.
     ///
     /// - Throws: ``FieldsealError`` when there is none. A row or table that SQL made is passed over, but does not use up the versions.
     func nextKeyVersion(after current: OrganizationState, on connection: isolated PostgresConnection) throws -> Int {

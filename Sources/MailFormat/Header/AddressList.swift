@@ -7,16 +7,16 @@ package struct AddressList {
     /// How many addresses of one header are parsed.
     static let limit = 10_000
 
-    /// The addresses in order, each with the name beside it.
+    /// The addresses in order, each with its display name.
     private(set) var entries: [Entry] = []
-    /// Texts that name people but have no readable address, without names beside addresses.
+    /// Texts that name people but have no readable address. Display names of addresses are not among them.
     private(set) var unreadable: [String] = []
     /// How a text is read: as a field of a message, as a field without encoded words, or exactly as a program wrote it.
     private enum Manner {
         case field, decoded, exact
     }
 
-    /// An address of a list, with the name beside it.
+    /// An address of a list, with its display name.
     package typealias Entry = (address: String, name: String?)
 
     /// Whether there are more addresses than the limit.
@@ -26,11 +26,12 @@ package struct AddressList {
     /// The whole field, without encoded words.
     private let whole: String
 
-    /// Whether a text that is read exactly has a part in which an address could be lost.
+    /// Whether the list is rejected, because an address in one of its parts could be lost. Only lists that are read exactly are
+    /// rejected.
     private var isDoubtful = false
     /// The name of a group that has not ended yet, and how many addresses were found before the group.
     private var group: (name: [Unicode.Scalar], start: Int)?
-    /// How much of the text was before the brackets.
+    /// How many characters of the text were before the brackets.
     private var phraseCount = 0
 
     private let manner: Manner
@@ -298,8 +299,8 @@ package struct AddressList {
         }
     }
 
-    /// Ends an address of a program's list. A part that is no address makes the list doubtful, and so does a part with a second
-    /// address.
+    /// Ends an address of a list that a program wrote. A part without an address, or with a second address, sets
+    /// ``isDoubtful``.
     private mutating func finishExactly(isEnd: Bool) {
         defer { (text, paths, comments, hasAddress, phraseCount) = ([], [], [], false, 0) }
         let isOpen = isEnd && group != nil
@@ -307,7 +308,7 @@ package struct AddressList {
             if isOpen { isDoubtful = true }
             return
         }
-        // A colon in a name before brackets begins no group.
+        // A colon in a display name before brackets does not begin a group.
         let isPhrase = !paths.isEmpty
         let address = Self.trimmed(paths.first ?? text)
         let beside = isPhrase ? Self.trimmed(text) : ""

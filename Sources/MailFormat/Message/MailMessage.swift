@@ -30,7 +30,7 @@ package struct MailMessage: Sendable {
     /// The parts of the message that the other properties do not show: see ``original(of:)``.
     package private(set) var notes: [Note] = []
 
-    /// The names beside addresses, for each in its place.
+    /// The display names of the addresses, in the order of the addresses.
     package struct Names: Sendable, Equatable {
         package var from: String?
         package var to: [String?] = []

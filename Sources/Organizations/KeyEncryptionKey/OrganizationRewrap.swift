@@ -12,9 +12,9 @@ import Tenancy
 /// A row that does not verify under the old key-encryption key gets no new tag. It stays unchanged, and grants nothing.
 struct OrganizationRewrap {
     private let organization: Organization
-    /// The new key-encryption key. It also opens and verifies what is under the old one.
+    /// The new key-encryption key. It also opens and verifies data that is still under the old one.
     private let new: KeyEncryptionKey
-    /// The new key-encryption key, which accepts nothing that is under the old one.
+    /// The new key-encryption key without the old one. It accepts only data that is already under the new one.
     private let alone: KeyEncryptionKey
     /// The organization's old key-encryption key.
     private let former: KeyEncryptionKey

@@ -4,8 +4,8 @@ package import JSON
 import Model
 import Tenancy
 
-/// The description of an export beside its dump. Without a database it shows the organization, the time of the export, and the key
-/// that opens it.
+/// The description of an export, stored after its dump. Without a database it shows the organization, the time of the export,
+/// and the key that opens it.
 package struct ExportManifest: Sendable, Equatable {
     /// The organization's name, id and schema at the time of the export.
     package var organization: String

@@ -12,7 +12,7 @@ package struct OrganizationImport: Sendable {
     package let manifest: ExportManifest
     /// The organization's new name.
     package let name: String
-    /// Whether it gets a new id and a new key, for a clone beside its original. It needs ``key``.
+    /// Whether it gets a new id and a new key, for a clone in the same deployment as its original. It needs ``key``.
     package let isNew: Bool
     /// The key of the export's cells, if it was given.
     package let key: OrganizationKeyText?

@@ -13,7 +13,8 @@ extension Deployment {
     ///
     /// - Parameters:
     ///   - rest: How long ago the last sweep of an organization must be, by any server.
-    ///   - note: Told for each organization why its sweep failed, or nil. Without an organization, it is told the same of finding them.
+    ///   - note: Called for each organization, with the error of its sweep or nil. Also called with nil as the organization,
+    ///     and with the error of finding the organizations, or nil.
     package func sweepOrganizations(
         by caller: Caller, restingFor rest: Duration, noting note: (_ organization: String?, (any Error)?) -> Void
     ) async {
@@ -39,7 +40,7 @@ extension Deployment {
         }
     }
 
-    /// What fails now stays marked, and is tried again.
+    /// An organization whose sweep fails keeps its mark, so its sweep is retried.
     private func sweep(_ name: String, by caller: Caller) async throws {
         let session = try await Session.begin(self, organization: name, caller: caller)
         let isSwept = try await KeyAdministration(session, to: .change).sweepGenerations()

@@ -47,7 +47,7 @@ struct Settings: Sendable {
     var httpsPort = 8443
     var certificateFile = ""
     var privateKeyFile = ""
-    /// PEM files by host, beside ``certificateFile`` and ``privateKeyFile`` for all other hosts.
+    /// PEM files by host. All other hosts use ``certificateFile`` and ``privateKeyFile``.
     var hostCertificateFiles: [String: String] = [:]
     var hostPrivateKeyFiles: [String: String] = [:]
     /// Whether clients may use certificates, and the CA certificates in PEM for them.

@@ -128,7 +128,7 @@ extension Session {
         throw FieldsealError(.objectDoesNotExist, "The two records are not linked by \(link.relationship.schemaName).")
     }
 
-    /// Whether the user has the role through a client or a console user that acts as it.
+    /// Whether a client or a console user with this role acts as the user.
     private func isOwnRole(_ role: String, of user: UUID, on connection: isolated PostgresConnection) throws -> Bool {
         try connection.query(
             """

@@ -7,12 +7,12 @@ package import Tenancy
 package struct Conversation: Sendable {
     /// Also those that the caller may not read.
     package let ids: [UUID]
-    /// Whether the conversation has more e-mails than are looked at.
+    /// Whether the conversation has more e-mails than the limit, so that ``ids`` lacks some.
     package let isCut: Bool
 }
 
 extension Session {
-    /// How many e-mails of a conversation are looked at.
+    /// How many e-mails of a conversation are read at most.
     package static let conversationLimit = 200
 
     /// The conversation of an e-mail. An e-mail that was deleted divides it.

@@ -6,10 +6,10 @@ import Tenancy
 /// Only `SendEmail` makes a draft or a failed e-mail *Pending Send* (or *Sent*, if it was sent by other means). Only a router's
 /// messages lead from *Pending Send* to *Sending*, *Sent*, *Failed*, and back to *Pending Send*.
 struct EmailTransition: Sendable {
-    /// The callers that may make it: all that may update the e-mail, or only a System Administrator.
+    /// The callers that may make the change: all that may update the e-mail, or only a System Administrator.
     enum Actor { case writer, administrator }
 
-    /// The statuses before; nil means a new e-mail.
+    /// The statuses that an e-mail may have before the change; nil for a new e-mail.
     let from: Set<EmailStatus>?
     let to: EmailStatus
     let by: Actor

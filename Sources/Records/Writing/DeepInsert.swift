@@ -93,7 +93,8 @@ package struct DeepInsert: Sendable {
 
     /// The address in an object that refers to a record (OData JSON Format 4.01, section 8.5); nil for the values of a new record.
     ///
-    /// - Throws: ``FieldsealError`` for an address beside values, of which one would be lost, and for one that is not text.
+    /// - Throws: ``FieldsealError`` if the object has both an address and values, because one of the two would be lost, or if
+    ///   the address is not text.
     private static func address(
         in object: [JSONValue.Member], _ property: String, _ entity: EntityDefinition
     ) throws(FieldsealError) -> JSONValue? {

@@ -31,9 +31,9 @@ package enum IncomingDelivery {
         package var cc: [String] = []
         /// Where the author wants answers to go.
         package var replyTo: [String] = []
-        /// The name beside the sender's address; nil for none.
+        /// The sender's display name; nil for none.
         package var fromName: String?
-        /// The names beside the addresses of To and of Cc, for each of them a name or nil; nil where none has a name.
+        /// The display names of the addresses in To and in Cc: a name or nil for each address. Nil if no address has a name.
         package var toNames: [String?]?
         package var ccNames: [String?]?
         /// The Message-IDs that it may answer, the likeliest first.

@@ -29,7 +29,7 @@ package struct LeftOutFiles: Sendable {
         return "Attachments that are too large for the record, and are left in the mailbox:\r\n\r\n\(lines.joined())\(rest)"
     }
 
-    /// The file that stands in the record for them.
+    /// The text file that the record has in place of them. It lists their names.
     package var attachment: IncomingDelivery.Attachment {
         let names = files.prefix(5).map(\.name).joined(separator: ", ")
         return .init(

@@ -4,16 +4,16 @@ import PostgresClient
 /// Reads attested states that changed, even if no request needs them. So a restored older state is also noticed in an
 /// organization without requests.
 ///
-/// The first look reads the state of each organization. Each later look reads only what transactions wrote since the one before, so
-/// organizations without changes cost nothing.
+/// The first call of ``look()`` reads the state of each organization. Each later call reads only the states that transactions
+/// wrote since the previous call, so organizations without changes cost nothing.
 package struct AttestationWatch: Sendable {
     private let deployment: Deployment
-    /// The snapshot of the last look, as `pg_current_snapshot()` returns it; nil until the first look has ended.
+    /// The snapshot of the last call of ``look()``, as `pg_current_snapshot()` returns it; nil until the first call has ended.
     private var snapshot: String?
 
     package init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// How many states one statement of the first look reads.
+    /// How many states one statement reads, in the first call of ``look()``.
     private static let batch = 1_000
 
     /// Remembers new states. One that does not verify is reported by the next request that needs it.
@@ -45,8 +45,8 @@ package struct AttestationWatch: Sendable {
         return snapshot
     }
 
-    /// - Returns: The snapshot of this look; nil if transaction numbers are lower than at the last look, because the database was
-    ///   replaced by another. Then the caller reads everything again.
+    /// - Returns: The snapshot of this call; nil if transaction numbers are lower than in the previous call, because the
+    ///   database was replaced by another. Then the caller reads everything again.
     private func readChanges(since last: String) async throws -> String? {
         try await deployment.pool.withConnection { connection in
             let rows = try connection.query(

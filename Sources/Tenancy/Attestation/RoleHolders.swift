@@ -13,7 +13,7 @@ package struct RoleHolders {
     private var teams: Set<UUID> = []
     private let change: AttestedChange
 
-    /// - Throws: ``FieldsealError`` that names the row which was changed past the service, or says that rows were deleted.
+    /// - Throws: ``FieldsealError`` that names the row that SQL changed, or says that SQL deleted rows.
     init(_ change: AttestedChange, on connection: isolated PostgresConnection) throws {
         self.change = change
         var listed = try ListedNames(
@@ -113,7 +113,7 @@ package struct RoleHolders {
 extension AttestedChange {
     /// The holders of the rights of a System Administrator.
     ///
-    /// - Throws: ``FieldsealError`` if rows that grant access are missing, or were changed past the service.
+    /// - Throws: ``FieldsealError`` if rows that grant access are missing, or SQL changed them.
     func roleHolders(on connection: isolated PostgresConnection) throws -> RoleHolders {
         try RoleHolders(self, on: connection)
     }

@@ -10,8 +10,8 @@ package struct AttestedAnchor {
     /// How many events are read at a time.
     private static let rangeLength = 20_000
     /// The kinds of events that an organization has after it came from another database, or was attached after a restore.
-    /// Transaction numbers from before such an event can't be compared with later ones. An attach that found no difference does
-    /// not count.
+    /// Transaction numbers from before such an event can't be compared with later ones. An `org attach` that found no
+    /// difference is not such an event.
     private static let arrivals: [SecurityEvent.Kind] = [
         .organizationAttached, .organizationImported, .organizationCloned, .organizationMoved,
     ]

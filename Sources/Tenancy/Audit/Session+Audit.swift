@@ -24,7 +24,7 @@ extension Session {
             count += batch.entries
             isFirst = false
             guard batch.isDue else { return count }
-            // During the walk, entries with older times may have been committed. So a walk of several batches is followed by
+            // During the pass, entries with older times may have been committed. So a pass of several batches is followed by
             // another one.
             if batch.pass == nil, begun == nil { return count }
             pass = batch.pass

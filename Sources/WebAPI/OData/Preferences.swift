@@ -11,7 +11,7 @@ struct Preferences: Sendable {
     private(set) var continuesOnError = false
     /// Names and patterns of requested annotations. A minus before one excludes it.
     private(set) var annotations: [String] = []
-    /// Whether errors should have details beside their message.
+    /// Whether errors should have details in addition to their message.
     private(set) var includesInnerErrors = false
     /// The reason for which the request is refused: a documented preference is not supported, or its value is invalid.
     private(set) var refusal: FieldsealError?

@@ -9,7 +9,7 @@ package import Tenancy
 /// Access tokens that were revoked or sent without encryption. Every server refuses them until they expire.
 ///
 /// A token is identified by the SHA-256 of the part that its signature covers. The hash leaves the signature out, because that
-/// has several valid forms: (r, n − s) beside (r, s) with ECDSA, and unused bits at the end of base64url.
+/// has several valid forms: (r, n − s) as well as (r, s) with ECDSA, and unused bits at the end of base64url.
 ///
 /// Other servers learn of a token within ``interval``. A server remembers it until it expires, even if the table loses it.
 package final class ExposedTokens: Sendable {

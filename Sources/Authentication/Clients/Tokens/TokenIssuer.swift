@@ -178,7 +178,7 @@ package final class TokenIssuer: Sendable {
 
     /// Reads the signing keys and the exposed tokens. Makes a new signing key if there is none, or the newest is too old.
     ///
-    /// - Throws: ``WrongKeyEncryptionKey`` when they were sealed under another key-encryption key.
+    /// - Throws: ``WrongKeyEncryptionKey`` if the signing keys were sealed under another key-encryption key.
     package func prepare() async throws {
         try await refresh(unlessYoungerThan: .zero)
         try await exposed.read()

@@ -121,7 +121,7 @@ extension Console {
         return .page("compose", values, status: status)
     }
 
-    /// The recipients that an e-mail takes over from an earlier one, beside those whom it answers.
+    /// The recipients that an e-mail copies from an earlier one, in addition to those whom it answers.
     private func recipientsBefore(
         _ record: Record?, _ composing: Composing, _ visit: Visit
     ) async throws -> [Participation: [String]] {

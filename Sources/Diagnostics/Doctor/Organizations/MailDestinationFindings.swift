@@ -5,7 +5,7 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// Findings about profiles and mailboxes whose settings SQL changed past the service.
+/// Findings about profiles, mailboxes, queues and users whose settings SQL changed.
 enum MailDestinationFindings {
     /// How many records get a finding of their own. The rest are counted.
     private static let named = 20

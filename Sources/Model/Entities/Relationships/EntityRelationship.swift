@@ -136,7 +136,7 @@ extension EntityDefinition {
     /// Whether the attribute with this logical name has a record's id.
     package func isID(_ logicalName: String) -> Bool { self[logicalName].map(isID) ?? false }
 
-    /// The attributes that identify a record beside its id.
+    /// The attributes that identify a record in addition to its id.
     package var alternateKeys: [AttributeDefinition] {
         switch logicalName {
         case "systemuser": [self["domainname"]].compactMap { $0 }

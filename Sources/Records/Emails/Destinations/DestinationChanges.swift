@@ -182,7 +182,7 @@ struct DestinationChanges {
                 try requireReview(stored, to: after, start, session, on: connection)
             }
             let credentials = try credentials(behind: place, in: organization, on: connection)
-            // If the settings were changed past the service, or name a new profile, any attribute may have changed.
+            // If SQL changed the settings, or they name a new profile, any attribute may have changed.
             let moved = isForeign || isRemade ? nil : start.destination.map(after.changes)
             let kept = credentials.filter { !renewed.contains($0) && Self.isConcerned($0, by: moved, of: place) }
             let authors = start.authors(of: moved)
@@ -232,7 +232,7 @@ struct DestinationChanges {
     }
 
     /// Settings that the service did not write are authorized only by writes that name all of them. Writing back a record as it
-    /// was read does not count: it names all settings, but the caller may not have looked at them.
+    /// was read does not count: it names all settings, but the caller may not have checked them.
     private func requireReview(
         _ stored: MailDestination, to after: MailDestination, _ start: Start, _ session: Session,
         on connection: isolated PostgresConnection

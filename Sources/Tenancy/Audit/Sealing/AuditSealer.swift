@@ -14,7 +14,7 @@ struct AuditSealer {
 
     /// How many entries a batch and a block have at most.
     static let limit = 2_000
-    /// How many doubted entries an event names.
+    /// How many entries the event `audit entries doubted` names. It also says how many there are.
     private static let namedDoubts = 5
 
     private var audit: String { organization.qualified("audit") }
@@ -25,7 +25,7 @@ struct AuditSealer {
     /// How long a server waits for a lock. It is short, because the server tries again later and has other organizations to seal.
     private static let serverLockTimeout = "1s"
 
-    /// A walk in several batches through all unsealed entries, in order of their times. When it ends, every entry that was
+    /// A pass in several batches through all unsealed entries, in order of their times. When it ends, every entry that was
     /// committed before it began is sealed.
     struct Pass {
         fileprivate let beginning: AuditSnapshot
@@ -36,14 +36,14 @@ struct AuditSealer {
     /// The result of sealing one batch.
     struct Batch {
         var entries = 0
-        /// The state of the walk, to continue it; nil if no more entries wait.
+        /// The state of the pass, to continue it; nil if no more entries wait.
         var pass: Pass?
         /// False if no entry was unsealed, or another block was sealed within the last `rest` seconds.
         var isDue = true
     }
 
     /// - Parameters:
-    ///   - pass: The walk to continue; nil to begin one.
+    ///   - pass: The pass to continue; nil to begin one.
     ///   - rest: Seals only if the last block is at least this many seconds old.
     ///   - waits: Whether to wait while another server seals.
     /// - Throws: ``FieldsealError`` that says why the audit can't be sealed.
@@ -105,9 +105,9 @@ struct AuditSealer {
         return Batch(entries: entries.count, pass: isEnd ? nil : Pass(beginning: beginning, last: last.createdOn))
     }
 
-    /// The snapshot to store with the last new block. At the end of a walk it is the snapshot from the walk's beginning; before
-    /// the end it is the previous block's. So every transaction that the stored snapshot shows as ended has all its entries
-    /// sealed.
+    /// The snapshot to store with the last new block. At the end of a pass it is the snapshot from the beginning of the pass;
+    /// before the end it is the previous block's. So every transaction that the stored snapshot shows as ended has all its
+    /// entries sealed.
     private func snapshot(_ beginning: AuditSnapshot?, after former: AuditSnapshot?) -> AuditSnapshot? {
         guard let beginning else { return former }
         // Another server may have sealed meanwhile.

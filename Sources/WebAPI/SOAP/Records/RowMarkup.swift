@@ -19,7 +19,7 @@ struct RowMarkup: Sendable {
         var isFormatted: Bool { if case .none = formatted { false } else { true } }
     }
 
-    /// The parts of an `EntityReference` beside the id.
+    /// The parts of an `EntityReference` other than the id.
     struct Reference: Sendable {
         /// The indexes of the entity and the name of the referenced record.
         let kind: RowShape.Place?
