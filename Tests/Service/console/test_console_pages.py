@@ -147,6 +147,16 @@ NO_PAGES = {
     "records/:set/:id/attachments/:attachment", "sign-in/with/:issuer", "sign-in/back"}
 
 
+def composing_routes():
+    """The path of every page on which an e-mail is written, and of its form: one for each case of an enumeration."""
+    assert "router, composing.path" in (ROOT / "Sources/Console/Console+Routes.swift").read_text()
+    source = (ROOT / "Sources/Console/Mail/Emails/EmailComposing.swift").read_text()
+    [cases] = re.findall(r"enum Composing: String, CaseIterable \{\n(.*?)\n\n", source, re.S)
+    for case in re.findall(r'case \w+ = "([\w-]+)"|\b(\w+)(?=[,\n])', cases):
+        name = case[0] or case[1]
+        yield "compose" if name == "new" else f"records/:set/:id/{name}"
+
+
 def routes():
     """The path of every page that the console adds, as its source has them."""
     source = (ROOT / "Sources/Console/Console+Routes.swift").read_text()
@@ -157,11 +167,7 @@ def routes():
             continue
         for ending in ("disable", "remove") if "\\(ending)" in path else ("",):
             yield path.replace("\\(ending)", ending)
-    assert "get(router, composing.path" in source
-    [kinds] = re.findall(r"enum Composing: String, CaseIterable \{\n(.*?)\n\n", (ROOT / "Sources/Console/Mail/Emails/EmailComposing.swift").read_text(), re.S)
-    for kind in re.findall(r'case replyAll = "([\w-]+)"|(\w+)(?=[,\n])', kinds.replace("case new, ", "")):
-        yield f"records/:set/:id/{kind[0] or kind[1]}"
-    yield "compose"
+    yield from composing_routes()
 
 
 def test_every_page_is_among_those_that_are_measured(console):

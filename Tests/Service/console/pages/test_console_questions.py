@@ -134,6 +134,7 @@ def routes():
     for path in re.findall(r'(?:\bpost\(router, |open\(router, \.post, )"([^"]*)"', source):
         place, _, action = path.rpartition("/")
         yield from (f"{place}/{name}" for name in actions[place]) if action == "\\(action)" else [path]
+    yield from test_console_pages.composing_routes()
 
 
 def route(action):
