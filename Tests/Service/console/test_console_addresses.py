@@ -6,6 +6,7 @@ import re
 
 import pytest
 import requests
+from test_console_pages import composing_routes
 
 ROOT = pathlib.Path(__file__).parents[3]
 NOBODY = "00000000-0000-4000-8000-00000000dead"
@@ -30,7 +31,7 @@ def routes():
     source = (ROOT / "Sources/Console/Console+Routes.swift").read_text()
     found = re.findall(r'^        get\(\s*router, (?:"([^"]*)"|path|Self\.approvalsPath)', source, re.MULTILINE)
     assert len(found) > 25
-    for path in found:
+    for path in [*found, *composing_routes()]:
         path = path.replace("\\(path)", "settings/data-encryption") or "settings/data-encryption"
         yield re.sub(r":\w+", NOBODY, path.replace(":set", "mailboxes").replace(":entity", "mailbox"))
 
