@@ -289,9 +289,9 @@ package struct SecondFactor: Sendable {
                 [.uuid(user.id), .int64(Int64(step))])
             return taken.isEmpty ? .used : .right
         }
-        let grant = Self.grant(try Self.hash(code), of: user)
+        let hash = try Self.hash(code)
+        let grant = Self.grant(hash, of: user)
         return try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-            let hash = try Self.hash(code)
             let rows = try connection.query(
                 "SELECT tag FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2 AND tag IS NOT NULL FOR UPDATE",
                 [.uuid(user.id), .bytes(hash)])

@@ -14,24 +14,47 @@ extension KeyChange {
 
     /// Describes the session that holds a lock on the cells, for an administrator.
     func holder() async -> String {
-        let organization = organization
+        let schema = quoteIdentifier(organization.schema)
+        return await Self.session(
+            """
+            FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_class AS c ON c.oid = l.relation
+             WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace"))
+               AND c.relname ~ '_cell(_k[0-9]+)?$' AND l.granted
+               AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
+               AND coalesce(a.application_name, '') NOT LIKE 'fieldseal key change%'
+            """, .text(schema), in: deployment) ?? "some transaction held a lock on the cells"
+    }
+
+    /// Describes the session that a connection waits for.
+    static func blocker(of backend: Int32, in deployment: Deployment) async -> String {
+        await session("FROM pg_stat_activity AS a WHERE a.pid = ANY (pg_blocking_pids($1))", .int32(backend), in: deployment)
+            ?? "some transaction held a lock on the cells"
+    }
+
+    /// Describes the session of the longest transaction that SQL finds.
+    private static func session(
+        _ found: String, _ parameter: PostgresParameter, in deployment: Deployment
+    ) async -> String? {
         let text = try? await deployment.pool.withConnection { connection in
             try connection.query(
                 """
                 SELECT format('process %s (%s, %s) holds a lock on the cells since %s', a.pid,
                               coalesce(nullif(a.application_name, ''), a.backend_type), a.state,
                               to_char(coalesce(a.xact_start, a.backend_start), 'YYYY-MM-DD HH24:MI:SS'))
-                  FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_class AS c ON c.oid = l.relation
-                 WHERE c.oid IN \(SchemaMembers.relations(of: "$1::text::regnamespace"))
-                   AND c.relname ~ '_cell(_k[0-9]+)?$' AND l.granted
-                   AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
-                   AND coalesce(a.application_name, '') NOT LIKE 'fieldseal key change%'
+                  \(found)
                  ORDER BY a.xact_start LIMIT 1
-                """, [.text(quoteIdentifier(organization.schema))]
+                """, [parameter]
             )
             .first?.decode(0, as: String.self)
         }
-        return text.flatMap { $0 } ?? "some transaction held a lock on the cells"
+        return text.flatMap { $0 }
+    }
+
+    /// The error for a change that waited so long for the lock of another transaction.
+    static func heldUp(for duration: Duration, by holder: String) -> FieldsealError {
+        FieldsealError(
+            .encryption,
+            "The key was not changed: for \(duration.components.seconds) seconds, \(holder). End that transaction, and try again.")
     }
 
     /// The error to report for a failure. A change that `pg_cancel_backend` cancelled gets the same error as one that the service

@@ -127,10 +127,7 @@ final class KeyChange {
             do throws(KeyChangeSteps.Failure) {
                 step = try steps.next(after: outcome, waited: .now - start)
             } catch .heldUp {
-                throw FieldsealError(
-                    .encryption,
-                    "The key was not changed: for \(deployment.policy.patience.components.seconds) seconds, \(await holder()). "
-                        + "End that transaction, and try again.")
+                throw Self.heldUp(for: deployment.policy.patience, by: await holder())
             } catch .outrun {
                 throw FieldsealError(
                     .encryption,
@@ -196,7 +193,7 @@ final class KeyChange {
         let (text, isRehearsal, changeID) = (text, isRehearsal, changeID)
         let (administration, organization, deployment) = (administration, organization, deployment)
         let version = options.version
-        return try await writer.run { connection in
+        let preparation = try await writer.run { connection in
             try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             try connection.execute(
                 """
@@ -221,32 +218,36 @@ final class KeyChange {
             guard KeyCheck.isOpened(keyCheck, by: new, organization: organization.id) else {
                 throw FieldsealError(.encryptionTestFailed, "The new key did not open what it sealed. Nothing was changed.")
             }
-            let walStart = try Self.walPosition(on: connection)
-            try Self.createGeneration(newVersion, of: organization, on: connection)
             return Preparation(
                 keys: KeyPair(oldVersion: state.keyVersion, old: old, newVersion: newVersion, new: new),
                 newKey: GenerationKey(
                     version: newVersion, salt: salt, iterations: iterations, keyCheck: keyCheck, fingerprint: new.fingerprint,
                     changeID: changeID),
-                backend: connection.backendID, walStart: walStart)
+                backend: connection.backendID, walStart: try Self.walPosition(on: connection))
         }
+        try await createGeneration(preparation, on: writer)
+        return preparation
     }
 
-    /// Makes the tables of a key version. An open transaction may have made tables of the same names.
-    private static func createGeneration(
-        _ version: Int, of organization: Organization, on connection: isolated PostgresConnection
-    ) throws {
-        try connection.execute("SET LOCAL lock_timeout = '\(tablesTimeout)'")
-        do {
-            _ = try connection.query(
-                "SELECT \(organization.qualified("create_generation"))($1)", [.int32(Int32(version))])
-        } catch let error as PostgresError where error.state == .lockNotAvailable {
-            throw FieldsealError(
-                .encryption,
-                "Another transaction locks the tables of passwords, or makes tables for the same key version. Nothing was changed. "
-                    + "Find it in pg_stat_activity, end it, and try again.")
+    /// Makes the tables of the new key version. An open transaction that has made tables of the same names holds this up.
+    private func createGeneration(_ preparation: Preparation, on writer: PostgresConnection) async throws {
+        let (organization, deployment, timeout) = (organization, deployment, Self.tablesTimeout)
+        let (version, backend) = (preparation.keys.newVersion, preparation.backend)
+        let blocker = Task { @Sendable in
+            try? await Task.sleep(for: timeout - .seconds(1))
+            return await Self.blocker(of: backend, in: deployment)
         }
-        try connection.execute("SET LOCAL lock_timeout = 0")
+        defer { blocker.cancel() }
+        let outcome = try await writer.run { connection in
+            try connection.execute("SET LOCAL lock_timeout = '\(timeout.components.seconds)s'")
+            let outcome = try Self.unlessHeldUp {
+                _ = try connection.query(
+                    "SELECT \(organization.qualified("create_generation"))($1)", [.int32(Int32(version))])
+            }
+            if outcome == .done { try connection.execute("SET LOCAL lock_timeout = 0") }
+            return outcome
+        }
+        if outcome != .done { throw Self.heldUp(for: timeout, by: await blocker.value) }
     }
 
     /// The error for a key change if another key was put into force after it began.
@@ -281,8 +282,8 @@ final class KeyChange {
 
     /// How long one attempt waits for each table's lock. Later writers queue behind it.
     private static let lockTimeout = "20ms"
-    /// How long making the tables of a key version waits for other transactions.
-    private static let tablesTimeout = "10s"
+    /// How long making the tables of a key version waits. An open transaction may have made tables of the same names.
+    private static let tablesTimeout = Duration.seconds(10)
     /// How long moving a cell to quarantine waits for a record that another transaction is changing. Meanwhile only writers of
     /// that record wait.
     private static let quarantineTimeout = "2s"

@@ -90,7 +90,8 @@ def test_an_open_transaction_holds_up_no_key_change_without_end(service):
         other.execute("SET ROLE fieldseal_service")
         other.execute("SELECT org_contoso.create_generation(%s)", [current + 1])
         ended = service.run("key", "change", "--org", "contoso", check=False)
-        assert ended.returncode == 1 and "Another transaction locks the tables of passwords" in ended.stderr, ended
+        assert ended.returncode == 1 and f"for 10 seconds, process {other.info.backend_pid} " in ended.stderr, ended
+        assert "End that transaction, and try again." in ended.stderr
         other.rollback()
     service.run("key", "change", "--org", "contoso")
     assert service.json("key", "status", "--org", "contoso")["keyVersion"] == current + 1
