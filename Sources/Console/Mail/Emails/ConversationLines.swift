@@ -6,7 +6,8 @@ import Tenancy
 
 // The conversation on the page of an e-mail: what it answers, and all answers.
 extension Console {
-    /// The values about the conversation of an e-mail, the oldest first. Those that the person may not read are counted.
+    /// The values about the conversation of an e-mail, the oldest first. A person who may not read every e-mail doesn't learn whether
+    /// the conversation has others.
     func conversationValues(_ record: Record, _ visit: Visit) async throws -> [String: Any] {
         let session = try visit.session()
         let conversation = try await session.conversation(of: record.id)
@@ -16,14 +17,14 @@ extension Console {
         query.order = [.init(.column(.init("createdon")))]
         query.pageSize = Session.conversationLimit
         let found = conversation.ids.isEmpty ? [] : try await session.list(.email, query).records
-        let hidden = conversation.ids.count - found.count
+        let seesAll = session.caller.depth(of: .retrieve, on: .email) == .organization
+        let limit = ["n": visit.texts.number(Session.conversationLimit)]
         let others = found.filter { $0.id != record.id }
         return [
             "thread": others.isEmpty ? [] : try found.map { try line($0, isThis: $0.id == record.id, visit) },
-            "isAlone": others.isEmpty && hidden == 0,
-            "hiddenMails": orFalse(hidden > 0 ? visit.texts.count("hiddenMails", hidden) : nil),
-            "threadCut": orFalse(
-                conversation.isCut ? visit.text("threadCut", ["n": visit.texts.number(Session.conversationLimit)]) : nil),
+            "isAlone": others.isEmpty && seesAll,
+            "onlyVisible": orFalse(seesAll ? nil : visit.text("visibleMails", limit)),
+            "threadCut": orFalse(seesAll && conversation.isCut ? visit.text("threadCut", limit) : nil),
         ]
     }
 

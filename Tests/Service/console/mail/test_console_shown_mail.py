@@ -251,7 +251,11 @@ def test_a_conversation_has_all_its_e_mails(console, box):
     for id in (first, second, third, fourth, other):
         assert thread(admin, id)[0] == subjects, id
     shown, said = thread(reader, third)
-    assert shown == ["1 question", "3 question"] and "3 other e-mails of this conversation are not shown" in said and "no other message" not in said
+    assert shown == ["1 question", "3 question"] and "no other message" not in said
+    # It says the same of a conversation without others: a reader does not learn that somebody else answered.
+    only = "Only e-mails that you may see are shown, and at most 200."
+    unanswered = answers(console, box, "6 question", owner=user)
+    assert said.endswith(only) and thread(reader, unanswered) == ([], f"Conversation {only}")
     alone = answers(console, box, "alone")
     assert thread(admin, alone) == ([], "Conversation There is no other message of this conversation.")
     # What a client links in a circle ends, and what is very long is cut.
