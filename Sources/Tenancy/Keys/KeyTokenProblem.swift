@@ -43,7 +43,8 @@ package enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
     /// Codes of a token that is busy or was removed. Others, also `CKR_GENERAL_ERROR`, come for a file that does not open.
     private static let passingCodes: Set<UInt> = [
         CKR_HOST_MEMORY, CKR_FUNCTION_FAILED, CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED, CKR_FUNCTION_CANCELED,
-        CKR_SESSION_CLOSED, CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT,
+        CKR_SESSION_CLOSED, CKR_SESSION_COUNT, CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED,
+        CKR_USER_NOT_LOGGED_IN,
     ]
 
     package var description: String {
