@@ -62,8 +62,8 @@ class Deployment:
         self.output = open(self.home / "service.log", "ab")
         deadline = time.monotonic() + PATIENCE
         while said := self.started(deadline):
-            # While it was away, a connection of another program may have come from its port.
-            if "Address already in use" not in said or time.monotonic() > deadline:
+            # A connection of another program may have come from its port meanwhile.
+            if not re.search(r"port \d+ is taken", said) or time.monotonic() > deadline:
                 raise AssertionError(f"the service does not start:\n{said}")
             time.sleep(1)
         self.dev = json.loads((self.home / "dev.json").read_text())
