@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-RUN_PACKAGES := libcurl4-openssl-dev libicu-dev libpq-dev libssl-dev postgresql postgresql-contrib zlib1g-dev
+RUN_PACKAGES := libcurl4-openssl-dev libicu-dev libjemalloc-dev libpq-dev libssl-dev postgresql postgresql-contrib zlib1g-dev
 MAIL_PACKAGES := dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix openssl python3
 TEST_PACKAGES := $(RUN_PACKAGES) $(MAIL_PACKAGES) age awscli clevis isync python3-venv jq curl openssl nghttp2-client postgresql-client gcc rsyslog rsyslog-openssl prometheus sasl2-bin socat softhsm2 tang opensc libsasl2-modules chromium chromium-driver pgbouncer haproxy patroni etcd-server python3-etcd iproute2 procps $(PACKAGING_PACKAGES) lintian man-db systemd zsh fish
 PACKAGING_PACKAGES := binutils dpkg-dev

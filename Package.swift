@@ -183,7 +183,10 @@ let package = Package(
                 .product(name: "X509", package: "swift-certificates"),
                 .product(name: "Yams", package: "Yams"),
             ],
-            swiftSettings: settings
+            swiftSettings: settings,
+            // Replaces the allocator of the C library. Event loops and connections free each other's memory all the time, which jemalloc
+            // does with less waiting.
+            linkerSettings: [.linkedLibrary("jemalloc", .when(platforms: [.linux]))]
         ),
         .executableTarget(
             name: "CellBenchmark", dependencies: ["CellCrypto"], path: "Benchmarks/CellBenchmark", swiftSettings: settings),
