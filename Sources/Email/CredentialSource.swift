@@ -123,7 +123,7 @@ struct CredentialSource {
                     error: FieldsealError(
                         .privilegeDenied,
                         "The settings of the \(destination.place.entity) \(destination.place.id.text) that say where credentials go were "
-                            + "changed past the service, so no credential is released. A System Administrator checks them and saves them "
+                            + "changed by SQL, and not by the service, so no credential is released. A System Administrator checks them and saves them "
                             + "all: \(destination.present.joined(separator: ", "))."))
             }
         }

@@ -248,12 +248,12 @@ struct DestinationChanges {
             start.isSentAsRead
             ? FieldsealError(
                 .privilegeDenied,
-                "The settings of this \(entity) that say where credentials go were changed past the service, and a record that is written "
+                "The settings of this \(entity) that say where credentials go were changed by SQL, and not by the service, and a record that is written "
                     + "back as it was read does not confirm them. Check them, and name all of them in an update without anything that only "
                     + "a read gives, such as createdon or @odata.etag: \(names).")
             : FieldsealError(
                 .privilegeDenied,
-                "The settings of this \(entity) that say where credentials go were changed past the service. Check "
+                "The settings of this \(entity) that say where credentials go were changed by SQL, and not by the service. Check "
                     + "them, and name all of them in one request: \(names).")
         throw Refusal(
             error: error,

@@ -15,7 +15,7 @@ from test_people_and_secrets import Person
 from waiting import until
 
 __all__ = ["administrator", "by_their_user", "controlled", "people", "roles", "second", "server", "team"]
-DELETED, CHANGED = "were deleted past the service", "was changed past this service"
+DELETED, CHANGED = "were deleted by SQL", "was changed by SQL"
 
 
 def connect(server):
