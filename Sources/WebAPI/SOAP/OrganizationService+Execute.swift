@@ -25,7 +25,7 @@ extension OrganizationService {
         case "ExecuteMultiple": return try await executeMultiple(request)
         case "ExecuteTransaction": return try await executeTransaction(request)
         case _ where Self.metadataRequests.contains(request.name):
-            return try await WorkBeside.run { try metadata(request) }
+            return try await BackgroundQueue.run { try metadata(request) }
         default:
             throw FieldsealError(.notImplemented, "This service has no request \(request.name.quotedForFault).")
         }

@@ -15,7 +15,7 @@ struct AuditSealer {
     /// How many entries a batch and a block have at most.
     static let limit = 2_000
     /// How many entries the event `audit entries doubted` names. It also says how many there are.
-    private static let namedDoubts = 5
+    private static let maxListedEntries = 5
 
     private var audit: String { organization.qualified("audit") }
     private var table: String { organization.qualified("audit_block") }
@@ -198,7 +198,8 @@ struct AuditSealer {
         try change.append(
             SecurityEvent(.auditSealed, .succeeded, details: RecordedSealing.details(blocks, anchor)), by: caller, on: connection)
         guard !doubts.isEmpty else { return }
-        let named = doubts.prefix(Self.namedDoubts).joined(separator: "; ") + (doubts.count > Self.namedDoubts ? "; …" : "")
+        let named =
+            doubts.prefix(Self.maxListedEntries).joined(separator: "; ") + (doubts.count > Self.maxListedEntries ? "; …" : "")
         try change.append(
             SecurityEvent(.auditDoubted, .refused, details: "\(doubts.count) up to block \(last.number): \(named)"), by: caller,
             on: connection)
