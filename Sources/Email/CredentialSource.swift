@@ -227,8 +227,8 @@ struct CredentialSource {
         guard let cell = cells[name] else {
             throw FieldsealError(
                 .unexpected,
-                "The \(place.entity.logicalName) \(place.record.text) says that its \(place.attribute) is set, and there is no cell of "
-                    + "it: fieldseal verify names what is missing.")
+                "The \(place.entity.logicalName) \(place.record.text) says that its \(place.attribute) is set, but no password is stored for it. fieldseal verify lists the missing passwords."
+            )
         }
         return try key.open(cell, at: CellAddress(organization: organization.id, record: place.record, attribute: name))
     }

@@ -57,7 +57,8 @@ struct AuditSealer {
             throw FieldsealError(
                 .organizationDisabled,
                 "The audit of \(organization.name) can't be sealed, because it is not as this service left it (\(problem.description)). "
-                    + "fieldseal org attach \(organization.name) shows what differs, and has the audit sealed anew when told to.")
+                    + "fieldseal org attach \(organization.name) shows the differences, and has the audit sealed again if you accept them."
+            )
         } catch let error as PostgresError where error.state == .lockNotAvailable {
             throw isLocked
         }
@@ -73,7 +74,7 @@ struct AuditSealer {
     private var isOvertaken: FieldsealError {
         FieldsealError(
             .concurrencyVersionMismatch,
-            "The audit of \(organization.name) was not sealed: meanwhile it was archived, or what differs in it was accepted. Run it again."
+            "The audit of \(organization.name) was not sealed: meanwhile the audit was archived, or an administrator accepted its differences. Run the command again."
         )
     }
 

@@ -541,7 +541,7 @@ def test_a_sealing_tells_of_an_acceptance_that_came_in_between(own_cluster):
     refused = own_cluster.run("events", "seal", "--org", "contoso", settings="proxied", check=False)
     own_cluster.proxy.reset()
     assert "was taken out" in accepted[0]
-    assert refused.returncode == 1 and "what differs in it was accepted. Run it again." in refused.stdout, refused
+    assert refused.returncode == 1 and "accepted its differences. Run the command again." in refused.stdout, refused
     assert seal(own_cluster) > 0 and problems(own_cluster) == []
 
 
