@@ -68,8 +68,8 @@ extension Console {
             "done",
             [
                 "saved", "nothingChanged", "passwordSaved", "passwordTested", "passwordWaits", "testing", "approved",
-                "disabledDone", "enabledDone", "sent", "team-add", "team-remove", "team-make", "colleague-disable",
-                "colleague-enable", "colleague-hand-over",
+                "disabledDone", "enabledDone", "sent", "team-add", "team-remove", "team-make", "user-without-sign-in-disable",
+                "user-without-sign-in-enable", "user-without-sign-in-hand-over",
             ]),
         shape,
     ]

@@ -99,7 +99,7 @@ extension Console {
         get(router, "access/rules", [.choice("done", ["rulesSaved", "nothingChanged"])], signInRules)
         post(router, "access/rules", instead: nil, saveSignInRules)
         post(router, "access/team", instead: "access", changeTeam)
-        post(router, "access/colleague", instead: "access", changeColleague)
+        post(router, "access/user-without-sign-in", instead: "access", changeUserWithoutSignIn)
         get(router, "retention", retentionPage)
         for action in Self.accessActions {
             post(router, "access/\(action)", instead: "access") { try await changeAccess(action, $0) }

@@ -239,7 +239,7 @@ package final class MailOAuthTokens: Sendable {
         }
         return FieldsealError(
             .profileNotAssociated,
-            "The authorization server of \(application.clientID.quotedForMessage) refuses what is sealed as the password (\(reason)). Set a new "
+            "The authorization server of \(application.clientID.quotedForMessage) refuses the stored password (\(reason)). Set a new "
                 + "\(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
     }
 

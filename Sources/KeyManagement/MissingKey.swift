@@ -64,7 +64,7 @@ extension KeyAdministration {
                             SecurityEvent(
                                 .keyPurged, .succeeded, keyVersion: key.version, fingerprint: key.fingerprint,
                                 details: key.hasRow
-                                    ? "the wrapped key was deleted past this service" : "the row was deleted past this service"),
+                                    ? "the wrapped key was deleted by SQL" : "the row was deleted by SQL"),
                             by: caller, on: connection)
                     }
                 }

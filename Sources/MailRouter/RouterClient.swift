@@ -131,7 +131,7 @@ final class RouterClient {
                 if code == .concurrencyVersionMismatch { throw ServiceError.leaseLost }
                 // The service lost its database connection during a commit. The action is repeated, and the response then says what
                 // was stored.
-                if code == .outcomeUnknown { throw ServiceError.away("it does not know whether it saved") }
+                if code == .outcomeUnknown { throw ServiceError.away("the service does not know whether the change was saved") }
                 throw ServiceError.refused(
                     status: answer.status, code: failure?.code ?? "", message: failure?.message ?? "status \(answer.status)")
             }

@@ -267,11 +267,11 @@ package struct WebAPI: Sendable {
         let unread = try begin(borrower, context)
         return try await PoolBorrower.$current.withValue(borrower) {
             let pause = RequestPause(client: borrower, quota: quota, requests: requests)
-            guard BesideExecutor.isNeeded(by: request) else {
+            guard BackgroundExecutor.isNeeded(by: request) else {
                 return try await data(request, context, address, version, token, (pause, unread), context.peer)
             }
-            return try await withTaskExecutorPreference(BesideExecutor.shared) {
-                try await data(request, context, address, version, token, (pause, unread), context.peer.beside)
+            return try await withTaskExecutorPreference(BackgroundExecutor.shared) {
+                try await data(request, context, address, version, token, (pause, unread), context.peer.inBackground)
             }
         }
     }

@@ -25,7 +25,7 @@ DELETE FROM mailbox WHERE mailboxid = '00000000-0000-4000-8000-000000000001';
 SELECT results_eq(
     $$SELECT operation, useridname FROM audit WHERE objectid = '00000000-0000-4000-8000-000000000001' ORDER BY createdon$$,
     $$VALUES (1, 'Ada'), (2, 'Ada'), (2, NULL), (2, NULL), (2, NULL), (3, 'Ada')$$,
-    'created, changed, changed three times past the service, deleted; a change of nothing is none');
+    'created, changed, changed three times by SQL, deleted; a change of nothing is none');
 SELECT is((SELECT changedata::jsonb FROM audit WHERE attributemask = 'name' AND operation = 2),
     '{"changedAttributes": [{"logicalName": "name", "oldValue": "old name", "newValue": "new name"}]}', 'what was changed');
 SELECT is((SELECT databaserole FROM audit WHERE attributemask = 'username'), session_user::text, 'and by which role');
@@ -33,7 +33,7 @@ SELECT is_empty($$SELECT * FROM audit WHERE changedata ~ 'x0100' OR objecttypeco
 SELECT results_eq(
     $$SELECT changedata::jsonb FROM audit WHERE attributemask = 'password'$$,
     $$VALUES ('{"changedAttributes": [{"logicalName": "password", "operation": "cleared"}]}'::jsonb)$$,
-    'a password that was cleared past the service, without a value');
+    'a password that was cleared by SQL, without a value');
 SELECT is_empty($$
     SELECT t.tgrelid::regclass FROM pg_trigger AS t JOIN pg_proc AS f ON f.oid = t.tgfoid
      WHERE f.proname = 'audit_change' AND t.tgrelid::regclass::text LIKE '%\_cell%'

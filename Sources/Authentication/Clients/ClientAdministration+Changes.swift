@@ -23,8 +23,8 @@ extension ClientAdministration {
                 guard let row = try ClientRegistry.row(toEnd: nameOrID, among: rows, change) else {
                     throw FieldsealError(
                         .objectDoesNotExist,
-                        "\(organization.name) has no client \(nameOrID); see `fieldseal client list`. A client whose row was deleted past "
-                            + "this service is disabled by its id.")
+                        "\(organization.name) has no client \(nameOrID); see `fieldseal client list`. A client whose row was deleted by "
+                            + "SQL is disabled by its id.")
                 }
                 let disabledOn = row.disabledOn ?? change.now
                 let disabled = OrganizationState.ClientRow.grant(
@@ -55,7 +55,7 @@ extension ClientAdministration {
         }
         try change.revoke(name)
         try change.append(
-            SecurityEvent(.clientDisabled, .succeeded, details: "\(id), whose row was deleted past this service"), by: caller,
+            SecurityEvent(.clientDisabled, .succeeded, details: "\(id), whose row was deleted by SQL"), by: caller,
             on: connection)
         return true
     }

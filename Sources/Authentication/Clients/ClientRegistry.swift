@@ -89,7 +89,8 @@ package struct ClientRegistry: Sendable {
     static func foreign(_ name: String) -> FieldsealError {
         FieldsealError(
             .accessDenied,
-            "The row of the client \(name.quotedForMessage) was changed past this service. Remove the client, and add another.")
+            "The row of the client \(name.quotedForMessage) was changed by SQL, and not by the service. Remove the client, and add another."
+        )
     }
 
     /// Whether a client authenticated with one of its valid secrets or keys, is enabled, and has an attested row.

@@ -91,7 +91,10 @@ package final class OpenIDProviders: Sendable {
             let base = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
             let metadata = try await get("\(base)/.well-known/openid-configuration", as: Metadata.self)
             // Discovery section 4.3. Otherwise one provider could impersonate another.
-            guard metadata.issuer == issuer else { throw Self.unusable("says that it is \(metadata.issuer.quotedForMessage)") }
+            guard metadata.issuer == issuer else {
+                throw Self.unusable(
+                    "says that its issuer is \(metadata.issuer.quotedForMessage), and not the one that was added here")
+            }
             let keys = try await get(metadata.jwksURI, as: KeySet.self).keys.compactMap(\.key)
             let provider = Provider(metadata: metadata, keys: keys, readOn: Date())
             known.withLock { $0[issuer] = Known(provider: provider) }
@@ -130,12 +133,14 @@ package final class OpenIDProviders: Sendable {
     private static func away(_ why: String, seconds: Int) -> FieldsealError {
         FieldsealError(
             .unexpected,
-            "The OpenID provider \(why). Try again in \(seconds) seconds; if it stays so, an administrator has to look into it.",
+            "The OpenID provider \(why). Try again in \(seconds) seconds; if that does not help, ask an administrator to check the provider.",
             retryAfter: seconds)
     }
 
     private static func unusable(_ why: String) -> FieldsealError {
-        FieldsealError(.unexpected, "The OpenID provider \(why). Try again; if it stays so, an administrator has to look into it.")
+        FieldsealError(
+            .unexpected, "The OpenID provider \(why). Try again; if that does not help, ask an administrator to check the provider."
+        )
     }
 
     /// The contents of a verified token.

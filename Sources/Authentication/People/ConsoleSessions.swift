@@ -127,7 +127,7 @@ package struct ConsoleSessions: Sendable {
 
     private static let endedAlone = FieldsealError(
         .organizationDisabled,
-        "This session ended, but your others did not: its row was changed past this service. Let an administrator end your sessions."
+        "This session ended, but your other sessions did not, because SQL changed this session's row. Let an administrator end your sessions."
     )
 
     /// Ends the session of a token that is not valid now, because the session expired, or SQL hid or changed its row.
@@ -173,7 +173,7 @@ package struct ConsoleSessions: Sendable {
             guard try Self.endOne(hash, &change, on: connection) else { return false }
             let caller = Caller(
                 actor: "user:unknown", clientID: nil, systemUserID: nil, role: .basicUser, address: address, requestID: requestID)
-            let details = wasHidden ? "its row was deleted or changed past this service" : nil
+            let details = wasHidden ? "its row was deleted or changed by SQL" : nil
             try change.append(SecurityEvent(.signedOut, .succeeded, details: details), by: caller, on: connection)
             return wasHidden
         }

@@ -201,7 +201,10 @@ package struct SecondFactor: Sendable {
         }
     }
 
-    private static let notHonoured = FieldsealError(.accessDenied, "This account is not honoured.")
+    private static let notHonoured = FieldsealError(
+        .accessDenied,
+        "The row of this account was not written by the service, so the account is not accepted. Ask an administrator to run fieldseal doctor."
+    )
 
     private static func newCodes() throws -> [String] {
         try (0..<recoveryCodeCount).map { _ in grouped(base32(try randomBytes(count: 10))) }

@@ -40,7 +40,7 @@ extension Console {
                     "href": "\(visit.root)/connect?provider=\(id)#form",
                 ]
             },
-            "once": FormOnce.text(), "provider": chosen ?? "",
+            "once": FormRecordIDs.text(), "provider": chosen ?? "",
             "note": orFalse(chosen.flatMap { visit.texts.optional("providerNote:\($0)") }),
             "profiles": try await lookupNames(.emailServerProfile, nil, visit), "profile": value("profile"),
             "incomingserver": incoming,
@@ -114,20 +114,20 @@ extension Console {
                 "connect", try await connectValues(visit, form, problem: problem, errors: errors, kept: kept), status: status)
         }
         guard errors.isEmpty, let password else { return try await again(nil, errors, .badRequest) }
-        let once = try FormOnce(visit, deployment.kek)
-        if let mailbox = try await mailbox(of: once?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
+        let recordIDs = try FormRecordIDs(visit, deployment.kek)
+        if let mailbox = try await mailbox(of: recordIDs?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
         if form["second"] != text("emailaddress"), let taken = try await taken(text("emailaddress"), visit) {
             // The same form may have made the mailbox already.
-            if let mailbox = try await mailbox(of: once?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
+            if let mailbox = try await mailbox(of: recordIDs?.id("queue"), session) { return Self.connectedReply(mailbox, visit) }
             let kept = try secrets.sealed(password, for: "password")
             return .page("connect", try await connectValues(visit, form, kept: kept, taken: taken), status: .conflict)
         }
         do {
-            return Self.connectedReply(try await connected(visit, session, password, once, text), visit)
+            return Self.connectedReply(try await connected(visit, session, password, recordIDs, text), visit)
         } catch {
             // The same form may have been sent twice at the same moment.
             if let error = error as? FieldsealError, error.code == .duplicateRecord,
-                let mailbox = try await mailbox(of: once?.id("queue"), session)
+                let mailbox = try await mailbox(of: recordIDs?.id("queue"), session)
             {
                 return Self.connectedReply(mailbox, visit)
             }
@@ -212,7 +212,7 @@ extension Console {
     /// Creates the needed records, sets the mailbox's password and requests the test. If the last step is refused, the earlier
     /// ones are undone.
     private func connected(
-        _ visit: Visit, _ session: Session, _ password: String, _ once: FormOnce?, _ text: (String) -> String
+        _ visit: Visit, _ session: Session, _ password: String, _ recordIDs: FormRecordIDs?, _ text: (String) -> String
     ) async throws -> UUID {
         let profile: UUID
         var writes: [RecordWrite] = []
@@ -223,12 +223,12 @@ extension Console {
             if let equal = try await typed.equal(session) {
                 profile = equal
             } else {
-                profile = try once?.id("profile") ?? UUID()
+                profile = try recordIDs?.id("profile") ?? UUID()
                 writes.append(.create(.emailServerProfile, id: profile, try await typed.named(session)))
             }
         }
         let isNewProfile = !writes.isEmpty
-        let queue = try once?.id("queue") ?? UUID()
+        let queue = try recordIDs?.id("queue") ?? UUID()
         writes.append(
             .create(
                 .queue, id: queue,

@@ -214,7 +214,7 @@ extension Console {
         var handlers: [String: Handler] = [
             "\(Self.encryptionPath)/key": showKey, "\(Self.encryptionPath)/change": changeKey,
             "\(Self.encryptionPath)/activate": activate, "access/rules": saveSignInRules, Self.teamPath: changeTeam,
-            Self.colleaguePath: changeColleague,
+            Self.userWithoutSignInPath: changeUserWithoutSignIn,
         ]
         for action in Self.accessActions { handlers["access/\(action)"] = { try await changeAccess(action, $0) } }
         for action in Self.approvalActions {

@@ -120,7 +120,7 @@ extension Console {
     /// queue is deleted again.
     func madeWithQueue(_ members: [JSONValue.Member], _ visit: Visit) async throws -> UUID {
         let session = try visit.session()
-        let queue = try FormOnce(visit, deployment.kek)?.id("queue") ?? UUID()
+        let queue = try FormRecordIDs(visit, deployment.kek)?.id("queue") ?? UUID()
         if let mailbox = try await mailbox(of: queue, session) { return mailbox }
         let shared = members.filter { ["name", "emailaddress"].contains($0.name) || $0.name.hasPrefix("ownerid") }
         do {

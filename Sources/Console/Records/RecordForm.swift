@@ -144,7 +144,7 @@ struct RecordForm {
             "isRawOpen": isRawOpen, "mayDelete": mayDelete, "hasErrors": !errors.isEmpty, "errors": problems,
             "errorsTitle": texts.count("errorsTitle", errors.count), "status": false, "shared": false, "conflict": false,
             "question": false,
-            "once": record == nil ? FormOnce.text() : "",
+            "once": record == nil ? FormRecordIDs.text() : "",
         ]
         values["belongs"] = orFalse(
             Console.belongingChoice(entity, isNew: record == nil, typed: typed?["belongs"], visit).map { ["choices": $0] })

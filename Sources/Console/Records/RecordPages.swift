@@ -36,12 +36,12 @@ extension Console {
         if entity.logicalName == EntityDefinition.userSettings.logicalName, visit.isAdministrator {
             let links = values["links"] as? [[String: Any]] ?? []
             values["links"] = links + [try await signInLink(of: record.id, visit)]
-            values["colleague"] = try await colleague(record.id, visit)
+            values["userWithoutSignIn"] = try await userWithoutSignIn(record.id, visit)
         }
         if let done = visit.query("done"),
             [
                 "saved", "nothingChanged", "testing", "approved", "disabledDone", "enabledDone", "team-add", "team-remove",
-                "team-make", "colleague-disable", "colleague-enable", "colleague-hand-over",
+                "team-make", "user-without-sign-in-disable", "user-without-sign-in-enable", "user-without-sign-in-hand-over",
             ].contains(done),
             !(done == "testing" && isTested)
         {

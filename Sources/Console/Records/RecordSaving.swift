@@ -102,7 +102,7 @@ extension Console {
             return try await visit.session().write(.upsert(entity, .id(record.id), members, .version(version))).id
         }
         if Self.makesQueue(entity, visit) { return try await madeWithQueue(members, visit) }
-        let own = try FormOnce(visit, deployment.kek)?.id(entity.logicalName)
+        let own = try FormRecordIDs(visit, deployment.kek)?.id(entity.logicalName)
         return try await made(entity, as: own, members, visit).id
     }
 
@@ -148,9 +148,9 @@ extension Console {
     ///
     /// Without this, a form that is sent twice would ask about its own record, for example because the address is taken now.
     private func madeAlready(_ entity: EntityDefinition, _ visit: Visit) async throws -> UUID? {
-        let (session, once) = (try visit.session(), try FormOnce(visit, deployment.kek))
-        if Self.makesQueue(entity, visit) { return try await mailbox(of: once?.id("queue"), session) }
-        guard let own = try once?.id(entity.logicalName) else { return nil }
+        let (session, recordIDs) = (try visit.session(), try FormRecordIDs(visit, deployment.kek))
+        if Self.makesQueue(entity, visit) { return try await mailbox(of: recordIDs?.id("queue"), session) }
+        guard let own = try recordIDs?.id(entity.logicalName) else { return nil }
         return try await isThere(entity, own, session) ? own : nil
     }
 

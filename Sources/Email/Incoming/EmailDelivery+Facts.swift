@@ -72,14 +72,14 @@ extension EmailDelivery {
         let rows = try connection.query(
             """
             SELECT e.activityid FROM \(organization.qualified("email")) AS e
-             WHERE e.activityid = ANY ($1) AND NOT \(Self.isIncomplete("e", in: organization))
+             WHERE e.activityid = ANY ($1) AND NOT \(Self.incompleteCondition("e", in: organization))
             """, [.uuids(ids)])
         return Set(try rows.map { try $0.decode(0) })
     }
 
     /// The SQL condition for an e-mail that lacks a part of its message. Its notifications say that files were left out or the
     /// text was cut, and the original message is not attached.
-    private static func isIncomplete(_ email: String, in organization: Organization) -> String {
+    private static func incompleteCondition(_ email: String, in organization: Organization) -> String {
         """
         (coalesce(\(email).notifications, 0) IN (\(IncomingRecord.Notification.lacksFiles.rawValue), \(IncomingRecord.Notification.isCut.rawValue))
             AND NOT EXISTS (SELECT FROM \(organization.qualified("activitymimeattachment")) AS a
@@ -100,7 +100,7 @@ extension EmailDelivery {
                           AND lower(m.emailaddress) IN (asked.sender, asked.other)) AS is_own
           FROM unnest($2, $3, $4, $5, $6) WITH ORDINALITY AS asked (id, earlier, messageid, sender, other, number)
           LEFT JOIN LATERAL (
-                SELECT e.activityid, \(isIncomplete("e", in: organization)) AS is_incomplete
+                SELECT e.activityid, \(incompleteCondition("e", in: organization)) AS is_incomplete
                   FROM \(organization.qualified("email")) AS e WHERE e.activityid IN (asked.id, asked.earlier)
                  ORDER BY e.activityid <> asked.id LIMIT 1) AS known ON true
          ORDER BY asked.number

@@ -83,7 +83,7 @@ extension MailboxLeases {
             throw FieldsealError(
                 .profileNotAssociated,
                 "The profile signs in by OAuth, and mail.applicationsFile names no application for \(credential.server.quotedForMessage): "
-                    + "what is sealed is exchanged for an access token, and is not released itself.")
+                    + "the stored password can only be exchanged for an access token, and is not released itself.")
         }
         try session.record(
             SecurityEvent(

@@ -30,7 +30,8 @@ extension MailboxLeases {
             }
         } catch is AdmissionGate<UUID>.Full {
             throw FieldsealError(
-                .concurrentRequestsExceeded, "As many routers as may wait for work already do. Wait, then ask again.",
+                .concurrentRequestsExceeded,
+                "The largest number of routers that may wait for work is reached. Wait, then send the request again.",
                 retryAfter: 30)
         }
     }

@@ -14,8 +14,8 @@ package struct FlagMismatch: Sendable {
     /// The problem, as the end of a sentence that begins with the address.
     package var description: String {
         hasCell
-            ? "there is a sealed password, and the record says that none is set"
-            : "the record says that a password is set, and there is none"
+            ? "a password is stored, but the record says that none is set"
+            : "the record says that a password is set, but none is stored"
     }
 
     /// How many mismatches are listed at most.

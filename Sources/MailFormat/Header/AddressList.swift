@@ -28,7 +28,7 @@ package struct AddressList {
 
     /// Whether the list is rejected, because an address in one of its parts could be lost. Only lists that are read exactly are
     /// rejected.
-    private var isDoubtful = false
+    private var mayLoseAddress = false
     /// The name of a group that has not ended yet, and how many addresses were found before the group.
     private var group: (name: [Unicode.Scalar], start: Int)?
     /// How many characters of the text were before the brackets.
@@ -62,7 +62,7 @@ package struct AddressList {
     /// - Returns: Nil if an address in it could be lost: its quotes, brackets or groups have no end, or a part is no address.
     package static func exactly(_ text: String) -> [Entry]? {
         let list = AddressList(exact: text)
-        return list.isDoubtful ? nil : list.entries
+        return list.mayLoseAddress ? nil : list.entries
     }
 
     /// Whether a text has an address anywhere, as senders write it.
@@ -74,7 +74,7 @@ package struct AddressList {
         (whole, manner) = (text, .exact)
         scalars = Array(text.unicodeScalars)
         while index < scalars.count, entries.count < Self.limit { step() }
-        isDoubtful = isDoubtful || index < scalars.count
+        mayLoseAddress = mayLoseAddress || index < scalars.count
         finishExactly(isEnd: true)
     }
 
@@ -158,7 +158,7 @@ package struct AddressList {
             hasQuotes = false
             return copyQuoted()
         }
-        if manner == .exact, mayEncloseAddress(end) { isDoubtful = true }
+        if manner == .exact, mayEncloseAddress(end) { mayLoseAddress = true }
         text += scalars[index...end]
         index = end + 1
     }
@@ -240,11 +240,11 @@ package struct AddressList {
         }
         if manner == .exact, !path.contains("@") {
             // Brackets around a word belong to the name.
-            if path.contains(";") { isDoubtful = true }
+            if path.contains(";") { mayLoseAddress = true }
             text += ["<"] + Self.escaped(path[...]) + (isClosed ? [">"] : [])
             return
         }
-        if manner == .exact, !isClosed || !paths.isEmpty { isDoubtful = true }
+        if manner == .exact, !isClosed || !paths.isEmpty { mayLoseAddress = true }
         phraseCount = text.count
         if path.contains("@") { hasAddress = true }
         if !path.isEmpty { paths.append(path) }
@@ -300,12 +300,12 @@ package struct AddressList {
     }
 
     /// Ends an address of a list that a program wrote. A part without an address, or with a second address, sets
-    /// ``isDoubtful``.
+    /// ``mayLoseAddress``.
     private mutating func finishExactly(isEnd: Bool) {
         defer { (text, paths, comments, hasAddress, phraseCount) = ([], [], [], false, 0) }
         let isOpen = isEnd && group != nil
         guard !Self.isBlank(text) || !paths.isEmpty || !comments.isEmpty else {
-            if isOpen { isDoubtful = true }
+            if isOpen { mayLoseAddress = true }
             return
         }
         // A colon in a display name before brackets does not begin a group.
@@ -316,7 +316,7 @@ package struct AddressList {
             !Self.holdsAddress(text) || !isPhrase || beside.lowercased() == address.lowercased(),
             !comments.contains(where: { Self.holdsAddress($0, isComment: true) })
         else {
-            isDoubtful = true
+            mayLoseAddress = true
             return
         }
         var words = isPhrase ? [Self.string(Self.withoutQuotes(text))] : []

@@ -88,7 +88,8 @@ extension FieldsealError {
         FieldsealError(
             .keySourceMissing,
             "The organization's encryption key is wrapped under the key-encryption key \(id), and this server has \(given). "
-                + "Give the server that one back, or activate the organization with its key: it is wrapped anew then.")
+                + "Put the missing key-encryption key back into the server's settings, or activate the organization with its key, which wraps the key anew."
+        )
     }
 
     /// `config` has no key for an organization, or a wrong one.

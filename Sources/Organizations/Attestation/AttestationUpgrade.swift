@@ -154,7 +154,7 @@ package struct AttestationUpgrade: Sendable {
         }
         if count < length { return "\(length - count) of its \(length) security events are missing" }
         guard count == length, constantTimeEqual(try bytes(1), try bytes(4)) else {
-            return "security events were written past this service"
+            return "security events were written by SQL, and not by the service"
         }
         return nil
     }

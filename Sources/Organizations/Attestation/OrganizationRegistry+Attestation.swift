@@ -50,7 +50,9 @@ extension OrganizationRegistry {
                 of: organization, trustingTags: trustingTags, on: connection)
             guard report.grantsSame(as: shown) else {
                 throw FieldsealError(
-                    .invalidArgument, "What would grant power changed since it was shown, so nothing was accepted. Look again.")
+                    .invalidArgument,
+                    "The rows that would grant access changed since they were shown, so nothing was accepted. Run the command again."
+                )
             }
             for row in disabled { try row.row.disable(at: row.moment, tag: row.tag, on: connection) }
             _ = try connection.query(

@@ -15,7 +15,7 @@ struct OrganizationRewrap {
     /// The new key-encryption key. It also opens and verifies data that is still under the old one.
     private let new: KeyEncryptionKey
     /// The new key-encryption key without the old one. It accepts only data that is already under the new one.
-    private let alone: KeyEncryptionKey
+    private let newOnly: KeyEncryptionKey
     /// The organization's old key-encryption key.
     private let former: KeyEncryptionKey
     private let list: GrantList
@@ -29,7 +29,7 @@ struct OrganizationRewrap {
     init(_ change: AttestedChange, under new: KeyEncryptionKey) throws {
         organization = change.organization
         self.new = new
-        alone = new.each[0]
+        newOnly = new.each[0]
         former = change.kek
         list = change.grants
         grants = change.grants
@@ -72,15 +72,15 @@ struct OrganizationRewrap {
             } else if let issuer = row.issuer {
                 grant = try reseal(issuer, on: connection).grant
             }
-            let tag = try grant.tag(under: alone)
+            let tag = try grant.tag(under: newOnly)
             if !constantTimeEqual(tag, row.tag) {
                 try row.store(tag, on: connection)
                 count += 1
             }
             if standing == .authentic {
-                try grants.set(grant, under: alone)
+                try grants.set(grant, under: newOnly)
             } else {
-                try grants.revoke(grant.name, tag: tag, under: alone)
+                try grants.revoke(grant.name, tag: tag, under: newOnly)
             }
         }
     }
@@ -89,10 +89,10 @@ struct OrganizationRewrap {
     ///
     /// - Returns: Nil if it is sealed under the new key already, or can't be opened.
     private func resealed(_ cell: [UInt8]?, at address: CellAddress) throws -> [UInt8]? {
-        guard let cell, (try? alone.open(cell, at: address)) == nil, let secret = try? new.open(cell, at: address) else {
+        guard let cell, (try? newOnly.open(cell, at: address)) == nil, let secret = try? new.open(cell, at: address) else {
             return nil
         }
-        return try alone.seal(secret, at: address).bytes
+        return try newOnly.seal(secret, at: address).bytes
     }
 
     /// Seals the secrets of a verified person.
@@ -108,12 +108,12 @@ struct OrganizationRewrap {
         }
         guard isFirst else { return user }
         let layers = try VerifierLayers.read(of: user, under: new, on: connection)
-        user.verifier = try PasswordHashing.verifier(of: user.verifier, salt: user.salt, under: alone)
+        user.verifier = try PasswordHashing.verifier(of: user.verifier, salt: user.salt, under: newOnly)
         // A trigger deletes the layers of the old verifier.
         _ = try connection.query(
             "UPDATE config.console_user SET verifier = $2 WHERE user_id = $1", [.uuid(user.id), .bytes(user.verifier)])
         try VerifierLayers.store(
-            layers + [former.tagKey(label: PasswordHashing.tagLabel)], of: user, under: alone, on: connection)
+            layers + [former.tagKey(label: PasswordHashing.tagLabel)], of: user, under: newOnly, on: connection)
         count += 1
         return user
     }
@@ -140,10 +140,10 @@ struct OrganizationRewrap {
     private mutating func rewrapKeys(on connection: isolated PostgresConnection) throws {
         for key in try StoredKey.all(of: organization.id, on: connection) where try list.holds(key.grant, under: new) {
             let (id, version) = (organization.id, UInt32(key.version))
-            if (try? alone.unwrapData(key.wrappedData, organization: id, keyVersion: version)) != nil,
-                (try? alone.unwrapText(key.wrappedText, organization: id, keyVersion: version)) != nil
+            if (try? newOnly.unwrapData(key.wrappedData, organization: id, keyVersion: version)) != nil,
+                (try? newOnly.unwrapText(key.wrappedText, organization: id, keyVersion: version)) != nil
             {
-                try grants.set(key.grant, under: alone)
+                try grants.set(key.grant, under: newOnly)
                 continue
             }
             guard let data = try? new.unwrapData(key.wrappedData, organization: id, keyVersion: version),
@@ -151,10 +151,10 @@ struct OrganizationRewrap {
             else { continue }
             let rewrapped = StoredKey(
                 version: key.version, fingerprint: key.fingerprint,
-                wrappedText: try alone.wrap(text, organization: id, keyVersion: version).bytes,
-                wrappedData: try alone.wrap(data, organization: id, keyVersion: version).bytes)
-            try rewrapped.replace(in: id, under: alone, on: connection)
-            try grants.set(rewrapped.grant, under: alone)
+                wrappedText: try newOnly.wrap(text, organization: id, keyVersion: version).bytes,
+                wrappedData: try newOnly.wrap(data, organization: id, keyVersion: version).bytes)
+            try rewrapped.replace(in: id, under: newOnly, on: connection)
+            try grants.set(rewrapped.grant, under: newOnly)
             count += 1
         }
     }
@@ -162,22 +162,22 @@ struct OrganizationRewrap {
     /// Keeps the entries of the list that are about no tagged row.
     private mutating func carryOver(on connection: isolated PostgresConnection) throws {
         let state = try OrganizationState.read(organization.name, on: connection)
-        if try list.holds(state.keyDerivation, under: new) { try grants.set(state.keyDerivation, under: alone) }
+        if try list.holds(state.keyDerivation, under: new) { try grants.set(state.keyDerivation, under: newOnly) }
         let users = try connection.query("SELECT systemuserid FROM \(organization.qualified("systemuser"))")
         for user in users {
             let grant = Grant.disabledSystemUser(try user.decode(0))
-            if try list.names(grant.name) { try grants.set(grant, under: alone) }
+            if try list.names(grant.name) { try grants.set(grant, under: newOnly) }
         }
         let marks = [Grant.suspension, Grant.rolesWereGiven] + SecondFactorPolicy.roles.map(SecondFactorPolicy.grant)
-        for grant in marks where try list.names(grant.name) { try grants.set(grant, under: alone) }
+        for grant in marks where try list.names(grant.name) { try grants.set(grant, under: newOnly) }
         // The name of a rule that SQL changed stays in the list. The strict rule then applies.
         if let control = try KeyControl.row(of: organization, on: connection), try list.holds(control.grant, under: new) {
-            try grants.set(control.grant, under: alone)
+            try grants.set(control.grant, under: newOnly)
         }
         let links = try RoleGrants(of: organization, on: connection)
         let invitations = try Invitation.all(of: organization, on: connection).map(\.grant)
         for grant in links.roles + links.rows.map(\.grant) + invitations where try list.holds(grant, under: new) {
-            try grants.set(grant, under: alone)
+            try grants.set(grant, under: newOnly)
         }
     }
 
@@ -186,10 +186,10 @@ struct OrganizationRewrap {
     private mutating func retagDestinations(on connection: isolated PostgresConnection) throws {
         for (destination, stored) in try MailDestination.all(in: organization, on: connection) {
             guard let stored, try destination.fits(stored, in: organization, under: new) else { continue }
-            let tag = try destination.tag(in: organization, under: alone)
+            let tag = try destination.tag(in: organization, under: newOnly)
             let grant = Grant.mailServer(destination.place.id, tag: stored)
             if destination.isProfile, try list.holds(grant, under: new) {
-                try grants.set(.mailServer(destination.place.id, tag: tag), under: alone)
+                try grants.set(.mailServer(destination.place.id, tag: tag), under: newOnly)
             }
             guard !constantTimeEqual(tag, stored) else { continue }
             _ = try connection.query(
@@ -198,13 +198,13 @@ struct OrganizationRewrap {
                  WHERE entity = $1 AND record_id = $2 AND tag = $5
                 """,
                 [
-                    .text(destination.place.entity), .uuid(destination.place.id), .bytes(tag), .text(alone.id), .bytes(stored),
+                    .text(destination.place.entity), .uuid(destination.place.id), .bytes(tag), .text(newOnly.id), .bytes(stored),
                 ])
             count += 1
         }
         // The other rows match no tag, so neither key-encryption key authorizes them.
         _ = try connection.query(
-            "UPDATE \(organization.qualified("mail_destination")) SET kek_id = $1 WHERE kek_id <> $1", [.text(alone.id)])
+            "UPDATE \(organization.qualified("mail_destination")) SET kek_id = $1 WHERE kek_id <> $1", [.text(newOnly.id)])
     }
 
     /// Tags the e-mails that wait to be sent.
@@ -218,9 +218,9 @@ struct OrganizationRewrap {
             let submission = try Submission(row, at: 0)
             let stored = try row.decode(Submission.columnCount, as: PostgresBytes.self).bytes
             guard try submission.isAuthentic(by: stored, in: organization, under: new),
-                try !submission.isAuthentic(by: stored, in: organization, under: alone)
+                try !submission.isAuthentic(by: stored, in: organization, under: newOnly)
             else { continue }
-            try submission.store(in: organization, under: alone, on: connection)
+            try submission.store(in: organization, under: newOnly, on: connection)
             count += 1
         }
     }
@@ -233,12 +233,12 @@ struct OrganizationRewrap {
             return try rows.first.map { try $0.decode(0, as: String.self) != kekID } ?? false
         }
         if try isOther("event_archive"), let position = try? EventArchivePosition.read(organization, under: new, on: connection) {
-            try position.write(organization, under: alone, on: connection)
+            try position.write(organization, under: newOnly, on: connection)
             count += 1
         }
         guard try isOther("event_checkpoint") else { return }
         if let mark = try? EventCheckpoint.read(organization, under: new, on: connection) {
-            try mark.write(organization, under: alone, on: connection)
+            try mark.write(organization, under: newOnly, on: connection)
         } else {
             // The checkpoint only makes the next verification shorter.
             _ = try connection.query("DELETE FROM config.event_checkpoint WHERE organization_id = $1", [.uuid(id)])

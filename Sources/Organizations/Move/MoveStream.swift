@@ -46,7 +46,7 @@ enum MoveStream {
         }
         guard try arrived.get() == left else {
             throw FieldsealError(
-                .unexpected, "\(left) rows of \(table) left, and another number arrived. Nothing was changed.")
+                .unexpected, "\(left) rows of \(table) were sent, and another number of rows arrived. Nothing was changed.")
         }
         return left
     }

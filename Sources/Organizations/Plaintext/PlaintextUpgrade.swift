@@ -122,8 +122,8 @@ struct PlaintextUpgrade: Sendable {
         let options = losses.map { "--discard '\($0.name)'" }.joined(separator: " ")
         return FieldsealError(
             .invalidArgument,
-            "The upgrade does not take over: \(losses.map(\.description).joined(separator: "; ")). Nothing was changed. "
-                + "Copy it elsewhere; or lose it on purpose: \(options)")
+            "The upgrade would lose: \(losses.map(\.description).joined(separator: "; ")). Nothing was changed. "
+                + "Copy this data elsewhere, or accept its loss: \(options)")
     }
 
     /// The `text` columns with the names of encrypted attributes, by table.

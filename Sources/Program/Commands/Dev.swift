@@ -81,7 +81,7 @@ struct Dev: AsyncParsableCommand {
         try file.write(home)
         var logger = Logger(label: "fieldseal")
         logger.logLevel = settings.logLevel
-        try await HTTPService(settings: settings, logger: logger).run(beside: RouterProcess()) { say(welcome(file, home)) }
+        try await HTTPService(settings: settings, logger: logger).run(with: RouterProcess()) { say(welcome(file, home)) }
         say("Stopping PostgreSQL …")
     }
 

@@ -19,7 +19,7 @@ struct Serve: AsyncParsableCommand {
             let settings = try await Settings.read(settings)
             logger.logLevel = settings.logLevel
             try await HTTPService(settings: settings, logger: logger).run(
-                allowSuperuser: allowSuperuser, beside: SystemdWatchdog(), onRunning: { SystemdNotice.ready.send() })
+                allowSuperuser: allowSuperuser, with: SystemdWatchdog(), onRunning: { SystemdNotice.ready.send() })
         } catch {
             logger.critical("the service ends", metadata: ["error": "\(error)"])
             // systemd does not restart a service that ended with EX_CONFIG.

@@ -23,7 +23,7 @@ struct HTTPService: Sendable {
     ///   - companion: A service that ends before this one.
     ///   - onRunning: Called once both listeners accept connections.
     func run(
-        allowSuperuser: Bool = false, beside companion: (any ServiceLifecycle.Service)? = nil,
+        allowSuperuser: Bool = false, with companion: (any ServiceLifecycle.Service)? = nil,
         onRunning: @escaping @Sendable () async -> Void = {}
     ) async throws {
         // Tasks run on the event loops, so that a request changes threads only for the database. Nothing blocks there: PostgreSQL

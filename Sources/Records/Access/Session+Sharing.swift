@@ -30,7 +30,8 @@ extension Session {
             let excess = rights.subtracting(try ownRights(of: caller, on: entity, id, on: connection))
             guard excess.isEmpty else {
                 throw FieldsealError(
-                    .privilegeDenied, "A caller shares the rights that it has on the record. It does not have \(excess.names).")
+                    .privilegeDenied,
+                    "A caller can share only rights that it has on the record itself. This caller does not have \(excess.names).")
             }
             let update = replacing ? "excluded.rights" : "a.rights | excluded.rights"
             _ = try connection.query(

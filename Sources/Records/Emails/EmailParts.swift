@@ -59,7 +59,7 @@ package struct EmailParts: Sendable {
         }
         guard parts.namesParties || !namesKinds else {
             throw FieldsealError(
-                .payloadDoesNotFit, "\(replacedProperty) says which of \(partiesProperty) are replaced, and these are missing.")
+                .payloadDoesNotFit, "\(replacedProperty) says which of \(partiesProperty) are replaced, and the request has none.")
         }
         let replaced = parts.replaced
         guard parts.parties.allSatisfy({ replaced.contains(Int64($0.participation)) }) else {
@@ -132,7 +132,7 @@ package struct EmailParts: Sendable {
             """, [.uuid(email)])
         guard !isOpen.isEmpty else {
             throw FieldsealError(
-                .readOnly, "Whom an e-mail is from and to can be changed while it is a draft, or failed, and outgoing.")
+                .readOnly, "The sender and the recipients can be changed only in an outgoing e-mail that is a draft or failed.")
         }
     }
 

@@ -240,7 +240,7 @@ struct SelectWriter {
         }
         try Self.requireNames(columns)
         guard !columns.allSatisfy(\.isHidden) else {
-            throw FieldsealError(.queryDoesNotFit, "A grouped query needs columns to give.")
+            throw FieldsealError(.queryDoesNotFit, "A grouped query needs at least one column in its result.")
         }
         let conditions = try condition()
         let results = columns.indices.map { "c\($0)" }.joined(separator: ", ")
@@ -293,11 +293,12 @@ struct SelectWriter {
             if query.isDistinct, query.groups.isEmpty {
                 throw FieldsealError(
                     .queryDoesNotFit,
-                    "Distinct rows are sorted by what they give. Add \(name.quotedForMessage) to the attributes, or sort by another."
+                    "Distinct rows can be sorted only by columns of their result. Add \(name.quotedForMessage) to the attributes, or sort by another."
                 )
             }
             throw FieldsealError(
-                .queryDoesNotFit, "A grouped query is sorted by what it gives, and not by \(name.quotedForMessage).")
+                .queryDoesNotFit,
+                "A grouped query can be sorted only by columns of its result, and not by \(name.quotedForMessage).")
         }
         return index
     }

@@ -130,7 +130,7 @@ struct PreparedWrite: Sendable {
             guard condition != .mustNotExist else {
                 throw FieldsealError(
                     .concurrencyVersionMismatch,
-                    "If-None-Match: * says that there is no such \(entity.logicalName), so none is deleted. Leave it out.")
+                    "If-None-Match: * says that there is no such \(entity.logicalName), so none is deleted. Omit the header.")
             }
             _ = try key.filter(entity)
             action = .delete(key, condition, depth)

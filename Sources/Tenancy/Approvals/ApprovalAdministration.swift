@@ -93,7 +93,7 @@ package struct ApprovalAdministration: Sendable {
                 guard try change.names(Approval.name(id)) else { throw Self.noRequest(id) }
                 try Approval.end(id, &change, on: connection)
                 let words =
-                    approval.map { "\($0.subject), asked by \($0.requester)" } ?? "its row was changed or deleted past the service"
+                    approval.map { "\($0.subject), asked by \($0.requester)" } ?? "its row was changed or deleted by SQL"
                 try change.append(
                     SecurityEvent(.approvalRefused, .succeeded, details: "\(id.text): \(words)"), by: caller, on: connection)
             }

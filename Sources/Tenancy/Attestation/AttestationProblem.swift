@@ -46,7 +46,7 @@ package enum AttestationProblem: Error, Sendable, Equatable {
             "its attested state differs from the one that this server has seen: the database was restored, or a replica that lagged "
                 + "behind was promoted"
         case .events(let attested, let newest) where newest > attested:
-            "security events after number \(attested) were written past this service"
+            "security events after number \(attested) were written by SQL, and not by the service"
         case .events(let attested, let newest):
             "security events are missing: the newest is number \(newest), and the attested one is number \(attested)"
         case .eventChanged(let number): "the newest security event, number \(number), is not the one that this service wrote"
@@ -64,11 +64,11 @@ extension FieldsealError {
         if case .otherKeyEncryptionKey = problem {
             return FieldsealError(
                 .keySourceMissing,
-                "The organization \(name) is refused: \(problem.description), and this program has \(kek). Give it that one back. "
-                    + "If it is lost: fieldseal org attach \(name), then fieldseal key activate.")
+                "The organization \(name) is refused: \(problem.description), and this program has \(kek). Put the missing key-encryption key back into the settings. If that key is lost: fieldseal org attach \(name), then fieldseal key activate."
+            )
         } else {
             rest =
-                "Find out who changed the database. `fieldseal org attach \(name)` shows what differs, and accepts it when told to."
+                "Find out who changed the database. `fieldseal org attach \(name)` shows the differences, and accepts the state if you confirm it."
         }
         return FieldsealError(.organizationDisabled, "The organization \(name) is refused: \(problem.description). \(rest)")
     }

@@ -4,20 +4,20 @@ import PostgresClient
 /// Reads attested states that changed, even if no request needs them. So a restored older state is also noticed in an
 /// organization without requests.
 ///
-/// The first call of ``look()`` reads the state of each organization. Each later call reads only the states that transactions
+/// The first call of ``poll()`` reads the state of each organization. Each later call reads only the states that transactions
 /// wrote since the previous call, so organizations without changes cost nothing.
 package struct AttestationWatch: Sendable {
     private let deployment: Deployment
-    /// The snapshot of the last call of ``look()``, as `pg_current_snapshot()` returns it; nil until the first call has ended.
+    /// The snapshot of the last call of ``poll()``, as `pg_current_snapshot()` returns it; nil until the first call has ended.
     private var snapshot: String?
 
     package init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// How many states one statement reads, in the first call of ``look()``.
+    /// How many states one statement reads, in the first call of ``poll()``.
     private static let batch = 1_000
 
     /// Remembers new states. One that does not verify is reported by the next request that needs it.
-    package mutating func look() async throws {
+    package mutating func poll() async throws {
         guard let last = snapshot else {
             snapshot = try await readAll()
             return

@@ -69,7 +69,7 @@ struct AuditWalk {
         if block.number < anchor.first {
             report.add("audit block \(block.number): it was archived, and was put back")
         } else if block.number > anchor.last {
-            report.add("audit block \(block.number): it was written past this service, no security event records it")
+            report.add("audit block \(block.number): SQL wrote it, and no security event records it")
         } else {
             addMissing(through: block.number - 1)
             if try !block.follows(former) { report.add("audit block \(block.number): it was changed, or is another one") }

@@ -30,7 +30,7 @@ extension DataAPI {
         // Assembling a long response would block the event loop, so another thread does it.
         let finished = run
         guard run.size.isLarge else { return isJSON ? finished.json() : finished.multipart() }
-        return try await WorkBeside.run { isJSON ? finished.json() : finished.multipart() }
+        return try await BackgroundQueue.run { isJSON ? finished.json() : finished.multipart() }
     }
 }
 

@@ -190,7 +190,7 @@ extension DataAPI {
             return named
         }
         guard let address = try ODataQuery(request.query, for: entity, .disassociation).others["$id"] else {
-            throw FieldsealError(.badRequest, "Which record is to be taken off? \(property)(ID)/$ref, or $id.")
+            throw FieldsealError(.badRequest, "The request does not say which record to remove. Send \(property)(ID)/$ref, or $id.")
         }
         return try key(of: address, entity)
     }

@@ -111,7 +111,7 @@ struct DataAPI: Sendable {
         -> APIResponse
     {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
-        return try await WorkBeside.run(answer)
+        return try await BackgroundQueue.run(answer)
     }
 
     /// The service document (OData JSON Format 4.0, section 5).

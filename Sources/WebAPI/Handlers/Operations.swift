@@ -31,7 +31,7 @@ extension DataAPI {
         case ("GrantAccess", _), ("ModifyAccess", _), ("RevokeAccess", _): return try await share(name, request)
         case ("RetrieveSharedPrincipalsAndAccess", _): return try await sharedPrincipals(arguments, request)
         case ("RetrieveMetadataChanges", .get):
-            return try await WorkBeside.run { try metadataChanges(arguments, request) }
+            return try await BackgroundQueue.run { try metadataChanges(arguments, request) }
         case ("CreateEntities", _), ("CreateAttribute", _): throw Self.schemaIsFixed
         case ("WhoAmI", .get):
             let (user, unit, organization) = try await session.whoAmI()

@@ -251,7 +251,8 @@ struct FetchParser {
         let kinds = ["inner", "exists", "in", "any", "not any", "all", "not all", Self.firstRow]
         _ = try element.choice("link-type", kinds)
         guard !element.children.contains(where: { ["attribute", "all-attributes", "order"].contains($0.name) }) else {
-            throw FieldsealError(.queryDoesNotFit, "A link that only must exist gives no attributes.")
+            throw FieldsealError(
+                .queryDoesNotFit, "A link of this type only tests whether records exist, so it returns no attributes.")
         }
         aliases += 1
         var link = RecordQuery.Link(entity.logicalName, from: from, to: to, alias: try Self.alias(of: element) ?? "x\(aliases)")

@@ -77,8 +77,8 @@ extension WebAPI {
     }
 
     func organizationService(_ request: Request, _ context: APIContext) async -> APIResponse {
-        guard BesideExecutor.isNeeded(by: request) else { return await serve(request, context) }
-        return await withTaskExecutorPreference(BesideExecutor.shared) { await serve(request, context) }
+        guard BackgroundExecutor.isNeeded(by: request) else { return await serve(request, context) }
+        return await withTaskExecutorPreference(BackgroundExecutor.shared) { await serve(request, context) }
     }
 
     private func serve(_ request: Request, _ context: APIContext) async -> APIResponse {
@@ -175,7 +175,7 @@ extension WebAPI {
             let isLong = OrganizationService.isLong(message.body)
             let body =
                 isLong
-                ? try await WorkBeside.run { try message.envelope(action, write) } : try message.envelope(action, write)
+                ? try await BackgroundQueue.run { try message.envelope(action, write) } : try message.envelope(action, write)
             return APIResponse(
                 status: .ok, headers: [.contentType: message.version.contentType, .cacheControl: "no-store"], body: body)
         }

@@ -25,7 +25,7 @@ extension OrganizationService {
         case "ExecuteMultiple": return try await executeMultiple(request)
         case "ExecuteTransaction": return try await executeTransaction(request)
         case _ where Self.metadataRequests.contains(request.name):
-            return try await WorkBeside.run { try metadata(request) }
+            return try await BackgroundQueue.run { try metadata(request) }
         default:
             throw FieldsealError(.notImplemented, "This service has no request \(request.name.quotedForFault).")
         }
@@ -166,7 +166,7 @@ extension OrganizationService {
         let entity = reference.entity
         let isUser = entity.logicalName == EntityDefinition.userSettings.logicalName
         guard isUser || ["systemuser", "team"].contains(entity.logicalName) else {
-            throw FieldsealError(.payloadDoesNotFit, "Access is a systemuser's or a team's, not \(entity.withArticle)'s.")
+            throw FieldsealError(.payloadDoesNotFit, "The principal must be a systemuser or a team, and not \(entity.withArticle).")
         }
         return Principal(
             entity: isUser ? EntityDefinition.systemUser.logicalName : entity.logicalName, id: try await id(of: reference))

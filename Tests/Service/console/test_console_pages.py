@@ -694,5 +694,5 @@ def test_pages_stay_fast_with_many_records(console):
             older = re.search(r'<a href="([^"]+)" rel="next">', page)
             pages, address = pages + 1, older and f"{console.base}{html.unescape(older[1])}"
         assert pages == 6, (path, pages)
-    # Each mailbox was inserted past the service. The overview says so as soon as all were looked at, beside the page.
+    # Each mailbox was inserted by SQL. The overview says so as soon as all were looked at, beside the page.
     until(lambda: "Mail servers were changed directly in the database." in session.get(f"{console.pages}/overview").text)

@@ -1,4 +1,4 @@
-"""Rows that SQL wrote or deleted past the service: the doctor names them, and an import takes none that clients can't read."""
+"""Rows that SQL wrote or deleted: the doctor names them, and an import takes none that clients can't read."""
 
 import json
 import uuid

@@ -9,7 +9,7 @@ PAGES = (
 
 
 def fill(deployment):
-    """Adds them past the service."""
+    """Adds them by SQL."""
     # The events come before a checkpoint: the service did not write them, and refuses an organization with such events after its own.
     deployment.run("events", "verify", "--org", "contoso")
     deployment.sql(f"""

@@ -39,7 +39,7 @@ extension PeopleAdministration {
 
     /// How events name a person. If SQL changed the row, its name may be another person's, so the id is added.
     static func title(of user: ConsoleUsers.Row, isOwn: Bool) -> String {
-        isOwn ? user.name : "\(user.name), \(user.id.text), whose row was changed past this service"
+        isOwn ? user.name : "\(user.name), \(user.id.text), whose row was changed by SQL"
     }
 
     /// Disables a person whose row SQL deleted. If the row is restored, it grants nothing.
@@ -53,7 +53,7 @@ extension PeopleAdministration {
         try Invitation.end(of: person, &change, on: connection)
         try ConsoleSessions.endAll(of: person, &change, on: connection)
         try change.append(
-            SecurityEvent(.userDisabled, .succeeded, details: "\(person.text), whose row was deleted past this service"),
+            SecurityEvent(.userDisabled, .succeeded, details: "\(person.text), whose row was deleted by SQL"),
             by: caller, on: connection)
     }
 }
@@ -89,7 +89,7 @@ extension FieldsealError {
     static func notTheNamedRow(_ name: String, _ id: UUID) -> FieldsealError {
         FieldsealError(
             .accessDenied,
-            "The row with the name \(name.quotedForMessage) was made or changed past this service, so the name may be another's. See "
+            "The row with the name \(name.quotedForMessage) was made or changed by SQL, and not by the service, so the name may be that of another row. See "
                 + "fieldseal doctor. To end what this row gives, name it by its id: \(id.text).")
     }
 }

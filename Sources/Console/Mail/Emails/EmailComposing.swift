@@ -97,7 +97,7 @@ extension Console {
             "toWhy": orFalse(try answersElsewhere(record, answered, visit)),
             "cc": recipients("cc", .cc), "bcc": recipients("bcc", .bcc),
             // A form that comes back is the same one: it sends one e-mail.
-            "once": typed[FormOnce.field] ?? FormOnce.text(),
+            "once": typed[FormRecordIDs.field] ?? FormRecordIDs.text(),
             "subject": typed["subject"] ?? Self.marked(subject, composing),
             "body": try typed["body"] ?? (composing == .again ? record.map { try MailText(of: $0).text } : nil) ?? "",
             "keepsFormat": composing == .again, "lost": lost.joined(separator: "\n"), "hasLost": !lost.isEmpty,

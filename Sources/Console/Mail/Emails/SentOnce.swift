@@ -13,7 +13,8 @@ extension Console {
 
     /// The e-mail of a form, if there is one, and the names of its files.
     private func earlier(_ visit: Visit) async throws -> (id: UUID, files: [String])? {
-        guard let id = try FormOnce(visit, deployment.kek, withoutFiles: Self.fileFields)?.id(EntityDefinition.email.logicalName)
+        guard
+            let id = try FormRecordIDs(visit, deployment.kek, withoutFiles: Self.fileFields)?.id(EntityDefinition.email.logicalName)
         else { return nil }
         var query = RecordQuery()
         query.outputs = [.init(.column(.init("activityid")))]
@@ -42,7 +43,7 @@ extension Console {
     func emailID(_ visit: Visit, attached: [JSONValue]) async throws -> UUID? {
         let name = EntityDefinition.email.logicalName
         guard let (id, _) = try await earlier(visit) else {
-            return try FormOnce(visit, deployment.kek, withoutFiles: Self.fileFields)?.id(name)
+            return try FormRecordIDs(visit, deployment.kek, withoutFiles: Self.fileFields)?.id(name)
         }
         var query = RecordQuery()
         query.outputs = ["filename", "body"].map { .init(.column(.init($0))) }
@@ -53,6 +54,6 @@ extension Console {
         }
         let sent = attached.map { file in ["filename", "body"].map { file[$0]?.string ?? "" } }
         let isSame = Set(stored) == Set(sent) && stored.count == sent.count
-        return isSame ? id : try FormOnce(visit, deployment.kek)?.id(name)
+        return isSame ? id : try FormRecordIDs(visit, deployment.kek)?.id(name)
     }
 }

@@ -164,7 +164,7 @@ extension Doctor {
             guard try !state.grants.holds(key.grant, under: deployment.kek) else { return nil }
             return Finding(
                 .error, "key-row-changed", state.organization.name,
-                "the wrapped key of version \(key.version), fingerprint \(key.fingerprint), was changed past this service, and is not shown",
+                "the wrapped key of version \(key.version), fingerprint \(key.fingerprint), was changed by SQL, and is not shown",
                 advice: "change the key (fieldseal key change), copy the new one, and purge the old one: fieldseal key purge")
         }
     }
@@ -180,7 +180,7 @@ extension Doctor {
         return [
             Finding(
                 .error, "key-derivation-changed", state.organization.name,
-                "the salt, the iterations or the key check in its table encryption were changed past this service: the key's text alone "
+                "the salt, the iterations or the key check in its table encryption were changed by SQL: the key's text alone "
                     + "opens no cell",
                 advice: "restore that row from a backup; or change the key: fieldseal key change")
         ]

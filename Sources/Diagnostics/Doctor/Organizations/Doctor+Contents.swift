@@ -30,7 +30,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .error, "organization-record-missing", organization.name,
-                    "the table organization has no record of it: its settings, such as those for e-mail, were deleted past the service",
+                    "the table organization has no record of it: its settings, such as those for e-mail, were deleted by SQL",
                     advice: "find out who did it, and restore the row from a backup"))
         }
         let users: Int = try row.decode(1)
@@ -38,7 +38,7 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "user-settings-missing", organization.name,
-                    "\(users) users have no row in usersettings, such as \(try row.decode(2, as: String.self)): their settings and passwords were deleted past the service",
+                    "\(users) users have no row in usersettings, such as \(try row.decode(2, as: String.self)): their settings and passwords were deleted by SQL",
                     advice: "find out who did it, and restore the rows and their cells from a backup"))
         }
         return findings

@@ -21,7 +21,7 @@ extension Doctor {
                 : [
                     Finding(
                         .error, "role-record-changed", state.organization.name,
-                        "the names of \(changed.count) records in its table role were changed past this service; these roles can't be given",
+                        "the names of \(changed.count) records in its table role were changed by SQL; these roles can't be given",
                         advice: "restore the table role from a backup")
                 ])
     }

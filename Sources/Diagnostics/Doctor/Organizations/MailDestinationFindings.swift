@@ -32,11 +32,13 @@ enum MailDestinationFindings {
             finding(
                 organization,
                 "the settings of \(place.entity) \(place.id.text) that say where credentials go were changed "
-                    + "past the service: no credential is released under them")
+                    + "by SQL, and not by the service: no credential is released under them")
         }
         if count > named {
             findings.append(
-                finding(organization, "\(count - named) more profiles, mailboxes, queues and users were changed past the service"))
+                finding(
+                    organization,
+                    "\(count - named) more profiles, mailboxes, queues and users have such settings that were changed by SQL"))
         }
         return findings
     }

@@ -45,8 +45,9 @@ struct EventVerification {
             notCompared == 0
             ? ""
             : " \(notCompared) events of the export were archived since, and were not compared: name their files with --archive."
-        let waiting = audit.unsealed == 0 ? "" : "; \(audit.unsealed) are not sealed yet"
-        let sealed = "Of the audit, \(audit.entries) entries in \(audit.blocks) blocks are as they were sealed\(waiting)."
+        let waiting = audit.unsealed == 0 ? "" : "; \(audit.unsealed) entries are not sealed yet"
+        let sealed =
+            "In the audit, \(audit.entries) entries in \(audit.blocks) blocks are unchanged since they were sealed\(waiting)."
         return
             "\(organization): \(verified + archived) events\(archivedAudit) were verified. \(sealed) The chain of security events is whole.\(omission)"
     }

@@ -19,17 +19,17 @@ struct SettingsNotes {
         guard !host.isEmpty, !certificate.isFor(host) else { return nil }
         let names = certificate.names.isEmpty ? "no name" : certificate.names.joined(separator: ", ")
         return
-            "baseURL: the certificate \(certificate.file) is for \(names), and not for \(host): clients refuse it, unless a proxy in front "
-            + "of the service shows another one"
+            "baseURL: the certificate \(certificate.file) is for \(names), and not for the host \(host). Clients "
+            + "reject this certificate, unless a proxy in front of the service presents another one"
     }
 
     /// The note that the server's limit of connections leaves too few for the service.
     func connections(limit: Int, reserved: Int) -> String? {
-        // Beside the pool: notices, short statements of many requests, and a key change (operations.md, Settings).
+        // In addition to the pool: notices, short statements of many requests, and a key change (operations.md, Settings).
         let wanted = settings.connections + 10
         guard wanted > limit - reserved else { return nil }
         return "connections: the service may open \(wanted) connections, and PostgreSQL has \(limit - reserved) for all programs "
-            + "(max_connections); raise one, or lower the other"
+            + "(max_connections). Raise max_connections, or lower connections"
     }
 
     /// The host of ``Settings/baseURL``; empty for an address of IPv6.

@@ -12,7 +12,7 @@ struct EventChainer: ServiceLifecycle.Service {
             var watch = AttestationWatch(deployment)
             while !Task.isCancelled {
                 await chain()
-                try? await watch.look()
+                try? await watch.poll()
                 try await Task.sleep(for: .seconds(1))
             }
         }

@@ -248,12 +248,11 @@ struct DestinationChanges {
             start.isSentAsRead
             ? FieldsealError(
                 .privilegeDenied,
-                "The settings of this \(entity) that say where credentials go were changed past the service, and a record that is written "
-                    + "back as it was read does not confirm them. Check them, and name all of them in an update without anything that only "
-                    + "a read gives, such as createdon or @odata.etag: \(names).")
+                "The settings of this \(entity) that say where credentials go were changed by SQL, and not by the service. Sending the record back as it was read does not confirm them. Check these settings, and send all of them in an update without values that only a read returns, such as createdon or @odata.etag: \(names)."
+            )
             : FieldsealError(
                 .privilegeDenied,
-                "The settings of this \(entity) that say where credentials go were changed past the service. Check "
+                "The settings of this \(entity) that say where credentials go were changed by SQL, and not by the service. Check "
                     + "them, and name all of them in one request: \(names).")
         throw Refusal(
             error: error,
@@ -267,8 +266,8 @@ struct DestinationChanges {
         return Refusal(
             error: FieldsealError(
                 .privilegeDenied,
-                "This would change where stored credentials go, or as which account they sign in: \(names)\(rest). Set each of them anew in the same request, or ask a "
-                    + "System Administrator."),
+                "This request would change the server that stored credentials are sent to, or the account that they sign in to: \(names)\(rest). Set each of these credentials again in the same request, or ask a System Administrator."
+            ),
             details: "\(place.entity) \(place.id.text): \(kept.count) credentials", session: author)
     }
 

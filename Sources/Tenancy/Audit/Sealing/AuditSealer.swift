@@ -15,7 +15,7 @@ struct AuditSealer {
     /// How many entries a batch and a block have at most.
     static let limit = 2_000
     /// How many entries the event `audit entries doubted` names. It also says how many there are.
-    private static let namedDoubts = 5
+    private static let maxListedEntries = 5
 
     private var audit: String { organization.qualified("audit") }
     private var table: String { organization.qualified("audit_block") }
@@ -57,7 +57,8 @@ struct AuditSealer {
             throw FieldsealError(
                 .organizationDisabled,
                 "The audit of \(organization.name) can't be sealed, because it is not as this service left it (\(problem.description)). "
-                    + "fieldseal org attach \(organization.name) shows what differs, and has the audit sealed anew when told to.")
+                    + "fieldseal org attach \(organization.name) shows the differences, and has the audit sealed again if you accept them."
+            )
         } catch let error as PostgresError where error.state == .lockNotAvailable {
             throw isLocked
         }
@@ -73,7 +74,7 @@ struct AuditSealer {
     private var isOvertaken: FieldsealError {
         FieldsealError(
             .concurrencyVersionMismatch,
-            "The audit of \(organization.name) was not sealed: meanwhile it was archived, or what differs in it was accepted. Run it again."
+            "The audit of \(organization.name) was not sealed: meanwhile the audit was archived, or an administrator accepted its differences. Run the command again."
         )
     }
 
@@ -198,7 +199,8 @@ struct AuditSealer {
         try change.append(
             SecurityEvent(.auditSealed, .succeeded, details: RecordedSealing.details(blocks, anchor)), by: caller, on: connection)
         guard !doubts.isEmpty else { return }
-        let named = doubts.prefix(Self.namedDoubts).joined(separator: "; ") + (doubts.count > Self.namedDoubts ? "; …" : "")
+        let named =
+            doubts.prefix(Self.maxListedEntries).joined(separator: "; ") + (doubts.count > Self.maxListedEntries ? "; …" : "")
         try change.append(
             SecurityEvent(.auditDoubted, .refused, details: "\(doubts.count) up to block \(last.number): \(named)"), by: caller,
             on: connection)

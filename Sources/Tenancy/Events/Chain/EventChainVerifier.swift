@@ -52,7 +52,7 @@ package struct EventChainVerifier {
             let count: Int = try again.decode(0)
             if count > 0 {
                 report.problems.append(
-                    "\(count) events up to number \(archived.lastID), which were archived, were written past this service")
+                    "\(count) events up to number \(archived.lastID), which were archived, were written again by SQL")
             }
         }
         let beginning = EventCheckpoint(lastID: archived?.lastID ?? 0, head: archived?.head ?? [])
@@ -74,7 +74,7 @@ package struct EventChainVerifier {
                 report.problems.append("\(attested.events - count) of \(attested.events) security events are missing")
             }
             if count > attested.events {
-                report.problems.append("\(count - attested.events) security events were written past this service")
+                report.problems.append("\(count - attested.events) security events were written by SQL, and not by the service")
             }
         }
         return last == start || last.head.isEmpty ? nil : last
@@ -102,7 +102,7 @@ package struct EventChainVerifier {
             ]
         }
         if newest.id > attested.newestEvent {
-            return ["security events after number \(attested.newestEvent) were written past this service"]
+            return ["security events after number \(attested.newestEvent) were written by SQL, and not by the service"]
         }
         return newest.hash == attested.head
             ? [] : ["the newest security event, number \(newest.id), is not the one that this service wrote"]

@@ -295,7 +295,8 @@ struct QueryReader {
         guard !(columns?.isAll ?? false), columns?.columns.isEmpty ?? true, columns?.expressions.isEmpty ?? true,
             !(parts.members["Orders"]?.hasChildren ?? false)
         else {
-            throw FieldsealError(.queryDoesNotFit, "A link that only must exist gives no columns, and sorts nothing.")
+            throw FieldsealError(
+                .queryDoesNotFit, "A link of this type only tests whether records exist, so it has no columns and no orders.")
         }
         let alias = parts.alias ?? "x\(links)"
         var link = RecordQuery.Link(parts.entity.logicalName, from: parts.from, to: parts.to, toAlias: toAlias, alias: alias)

@@ -41,8 +41,8 @@ final class LargeBodies: Sendable {
             guard !isHeld else { return }
             throw FieldsealError(
                 .unexpected,
-                "The server is working on as many large requests as it may, or as this client may have. Nothing of this one was done. "
-                    + "Wait, then send it again.", retryAfter: LargeBodies.delay)
+                "The server's limit of large requests at a time, or this client's, is reached. The request was not processed. Wait, then send it again.",
+                retryAfter: LargeBodies.delay)
         }
 
         /// Releases the held bytes after the response.

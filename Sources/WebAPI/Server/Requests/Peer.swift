@@ -11,9 +11,9 @@ struct Peer: Sendable {
     var isGone: Bool { !channel.isActive }
 
     /// The same client, for work that runs outside of the event loops.
-    var beside: Peer {
+    var inBackground: Peer {
         var peer = self
-        peer.executor = BesideExecutor.shared
+        peer.executor = BackgroundExecutor.shared
         return peer
     }
 

@@ -146,7 +146,7 @@ class Mailroom(Deployment):
         output = self.run("doctor", "--json", "--settings", str(self.home / "fieldseal.yaml"), check=False).stdout
         return [json.dumps(finding) for finding in json.loads(output)["findings"] if finding["code"] == code]
 
-    # SQL past the service
+    # Changes by SQL
 
     def sql_as(self, role, statement, parameters=None, triggers=True):
         """Without triggers, as only a superuser can, nothing that guards a table sees the change."""

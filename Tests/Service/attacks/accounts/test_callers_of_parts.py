@@ -96,7 +96,7 @@ def test_a_change_of_several_is_allowed_if_each_may_make_it(room, victim, send):
 def test_a_users_part_keeps_the_account_of_their_mailbox(room, send):
     mailbox = room.user_box(room.users["user"], room.profile(), f"own{uuid.uuid4().hex[:8]}@contoso.test")
     status, text = send(room, ("PATCH", f"mailboxes({mailbox})", {"username": "chief"}, "user"))
-    assert status == 403 and "as which account" in text, text
+    assert status == 403 and "the account that they sign in to" in text, text
     status, text = send(room, ("PATCH", f"mailboxes({mailbox})", {"username": "chief", "password": "the chief's"}, "user"))
     assert status == 204, text
     assert room.released(mailbox)[1:] == ("chief", "the chief's")

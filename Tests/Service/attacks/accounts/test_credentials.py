@@ -278,7 +278,7 @@ def test_a_binding_waits_for_a_change_of_its_profile(room):
     assert answers[0].status_code == 204, answers[0].text
 
 
-# SQL past the service
+# Changes by SQL
 
 
 #: A superuser attacks without triggers.
@@ -316,7 +316,7 @@ def test_sql_does_not_bring_a_password_elsewhere(room, role, statement):
         attack(room, role, part, {k: v for k, v in names.items() if f"%({k})s" in part})
     host = room.lease(box)
     answer = room.release(box, host=host)
-    assert answer.status_code == 403 and "past the service" in answer.json()["error"]["message"], answer.text
+    assert answer.status_code == 403 and "changed by SQL" in answer.json()["error"]["message"], answer.text
     assert "victim's secret" not in answer.text
     assert room.events("credential released", "refused", f"{box}: settings not authorized") == 1
     (alert,) = room.alerts(box, 25)
@@ -408,7 +408,7 @@ def put_back(room, role, name, profile, box):
 
 def is_kept(room, box, profile):
     answer = room.release(box)
-    assert answer.status_code == 403 and "past the service" in answer.json()["error"]["message"], answer.text
+    assert answer.status_code == 403 and "changed by SQL" in answer.json()["error"]["message"], answer.text
     assert "victim's secret" not in answer.text
     assert any(profile in line for line in room.findings("mail-settings-not-authorized"))
 
@@ -762,7 +762,7 @@ def test_sql_does_not_use_a_password_for_another_account(room, role, holder):
     for statement in (f"UPDATE {table} SET emailusername = 'chief' WHERE {key} = %(record)s", "DELETE FROM mail_destination WHERE record_id = %(record)s"):
         attack(room, role, statement, {"record": record})
         answer = room.release(box)
-        assert answer.status_code == 403 and "past the service" in answer.text and "secret" not in answer.text
+        assert answer.status_code == 403 and "changed by SQL" in answer.text and "secret" not in answer.text
         assert any(str(record) in line for line in room.findings("mail-settings-not-authorized"))
     assert room.request("PATCH", path, {"emailusername": holder}).status_code == 204
     assert room.released(box) == (GOOD, holder, "secret")

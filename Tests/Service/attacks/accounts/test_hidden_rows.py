@@ -15,7 +15,7 @@ from test_people_and_secrets import Person
 from waiting import until
 
 __all__ = ["administrator", "by_their_user", "controlled", "people", "roles", "second", "server", "team"]
-DELETED, CHANGED = "were deleted past the service", "was changed past this service"
+DELETED, CHANGED = "were deleted by SQL", "was changed by SQL"
 
 
 def connect(server):
@@ -77,7 +77,7 @@ def test_no_member_joins_a_team_whose_role_is_hidden(server, team, basic, contro
         assert answer.status_code == 403 and DELETED in answer.text, answer.text
     assert server.cluster.sql("SELECT teamid FROM teammembership WHERE teamid = %s", [team]) == []
     answer = add_member(server, team, basic)
-    assert answer.status_code == 403 and "give the rights of one" in answer.text
+    assert answer.status_code == 403 and "give the role System Administrator" in answer.text
     # A team without that role takes the member.
     other = made_team(server, "other")
     assert add_member(server, other, basic).status_code == 204
@@ -87,7 +87,7 @@ def test_no_member_joins_a_team_whose_role_is_hidden(server, team, basic, contro
 def test_no_member_joins_a_team_whose_role_has_another_name(server, team, basic, controlled):
     with renamed(server):
         answer = add_member(server, team, basic)
-        assert answer.status_code == 403 and "give the rights of one" in answer.text, answer.text
+        assert answer.status_code == 403 and "give the role System Administrator" in answer.text, answer.text
     assert server.cluster.sql("SELECT teamid FROM teammembership WHERE teamid = %s", [team]) == []
 
 
@@ -127,7 +127,7 @@ def test_no_user_is_enabled_whose_disabled_row_is_shown_with_another_role(server
             assert answer.status_code == 403 and CHANGED in answer.text, answer.text
         assert server.cluster.sql("SELECT isdisabled FROM systemuser WHERE systemuserid = %s", [user]) == [(True,)]
     # As it is, it is known for an administrator's. The disabled row of a Basic User is no reason to refuse.
-    assert "give the rights of one" in server.request("PATCH", f"systemusers({user})", {"isdisabled": False}).text
+    assert "give the role System Administrator" in server.request("PATCH", f"systemusers({user})", {"isdisabled": False}).text
     [(other,)] = server.cluster.sql("SELECT systemuser_id FROM config.console_user WHERE name = %s", [people[1]])
     server.cluster.run("user", "disable", people[1])
     for isdisabled in (True, False):

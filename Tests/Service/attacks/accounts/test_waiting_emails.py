@@ -38,9 +38,9 @@ DELETIONS = {
 @pytest.mark.parametrize("way", DELETIONS)
 def test_it_is_not_deleted(room, waiting, way):
     response = DELETIONS[way](room, waiting)
-    assert response.status_code == 400 and "Cancel it" in response.text and "0x8004022e" in response.text.lower(), response.text
+    assert response.status_code == 400 and "Cancel the e-mail" in response.text and "0x8004022e" in response.text.lower(), response.text
     status, text = in_change_set(room, "DELETE", f"emails({waiting})")
-    assert status == 400 and "Cancel it" in text
+    assert status == 400 and "Cancel the e-mail" in text
     assert stored(room, waiting) == [(6, False)]
     # Cancelled, it is.
     assert room.request("PATCH", f"emails({waiting})", {"statuscode": 5}, client="user").status_code == 204
@@ -129,7 +129,7 @@ def test_it_is_written_back_as_it_was_read(room, client):
     assert room.sql("SELECT versionnumber FROM org_contoso.email WHERE activityid = %s", [id]) == version
     for more in ({"subject": "changed"}, {"statuscode": 7}, {"email_activity_parties": []}):
         assert back(**more).status_code in (400, 403)
-    assert "Cancel it first" in back(subject="changed").json()["error"]["message"]
+    assert "Cancel the e-mail first" in back(subject="changed").json()["error"]["message"]
     assert id in [each["EmailId"] for each in room.take(room.box)]
     # The router has it now, and what it sends can't be canceled.
     assert "Wait until the router is done" in back(subject="changed").json()["error"]["message"] and room.request("PATCH", f"emails({id})", {"statuscode": 5}, client=client).status_code == 403

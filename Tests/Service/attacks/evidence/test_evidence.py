@@ -170,7 +170,7 @@ def test_who_changed_a_password_and_when_is_answered_in_sql(evidence):
     id = evidence.create("mailboxes", {"name": "audited", "password": SECRET})
     for value in ("another", None):
         assert evidence.request("PATCH", f"mailboxes({id})", {"password": value}).status_code == 204
-    # Past the service: no person, and the database's role.
+    # A change by SQL: no person, and the database's role.
     other = evidence.create("mailboxes", {"name": "other", "password": SECRET})
     evidence.sql("UPDATE org_contoso.mailbox_cell SET password = NULL WHERE mailboxid = %s", [other])
     third = evidence.create("mailboxes", {"name": "third", "password": SECRET})

@@ -192,7 +192,7 @@ ATTACKS = {
     "a block more": (
         ["INSERT INTO audit (action, operation, objectid, objecttypecode, block) VALUES (3, 3, gen_random_uuid(), 'mailbox', 4)",
          "INSERT INTO audit_block SELECT 4, now(), 1, uuid_send(auditid) || sha256('x'), NULL, sha256('x') FROM audit WHERE block = 4"],
-        "block 4: it was written past this service"),
+        "block 4: SQL wrote it"),
     "an entry of no block": (
         ["INSERT INTO audit (action, operation, objectid, objecttypecode, block) VALUES (3, 3, gen_random_uuid(), 'mailbox', 99)"], "block 99: it is not there"),
     "the event deleted": ([f"DELETE FROM security_event WHERE security_event_id >= {SEALED_EVENT}"], "security events are missing"),
@@ -295,8 +295,8 @@ def test_what_the_service_s_role_can_write_is_named(cluster):
     unsealed = "UPDATE audit SET block = {} WHERE block IS NULL"
     forged = "INSERT INTO audit_block SELECT {}, now(), 1, decode(repeat('00', 48), 'hex'), NULL, sha256('x')"
     for statement, words in [
-        (unsealed.format(2), "was put into it"), (unsealed.format(99), "block 99: it is not there"), (forged.format(4), "written past this service"),
-        (forged.format(9), "written past this service"), (forged.format(2**63 - 1), "written past this service"),
+        (unsealed.format(2), "was put into it"), (unsealed.format(99), "block 99: it is not there"), (forged.format(4), "SQL wrote it"),
+        (forged.format(9), "SQL wrote it"), (forged.format(2**63 - 1), "SQL wrote it"),
         (unsealed.format(2**63 - 1), f"block {2**63 - 1}: it is not there"), (unsealed.format(-2**63), "is not there"),
     ]:
         with tampered(cluster, statement, role="fieldseal_service"):
@@ -541,7 +541,7 @@ def test_a_sealing_tells_of_an_acceptance_that_came_in_between(own_cluster):
     refused = own_cluster.run("events", "seal", "--org", "contoso", settings="proxied", check=False)
     own_cluster.proxy.reset()
     assert "was taken out" in accepted[0]
-    assert refused.returncode == 1 and "what differs in it was accepted. Run it again." in refused.stdout, refused
+    assert refused.returncode == 1 and "accepted its differences. Run the command again." in refused.stdout, refused
     assert seal(own_cluster) > 0 and problems(own_cluster) == []
 
 

@@ -171,4 +171,4 @@ def test_a_receivers_file_of_several_organizations_is_compared(cluster, tmp_path
     result = compared(cluster, tmp_path, "first", forged)
     assert result.returncode == 1 and "2: this event is another one" in result.stdout, result.stdout
     result = compared(cluster, tmp_path, "first", last)
-    assert result.returncode == 1 and "attests no state of first" in result.stderr, result.stderr
+    assert result.returncode == 1 and "has no attested state of first" in result.stderr, result.stderr

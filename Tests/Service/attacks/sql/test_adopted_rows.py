@@ -44,7 +44,7 @@ def test_a_person_s_former_row_that_sql_put_back_is_not_signed(place, role, what
         run(place, "user", "role", person, WEAK)
         restore(role)
         answer = run(place, "user", what[0], person, *what[1:], check=False)
-        assert answer.returncode == 1 and "changed past this service" in answer.stderr
+        assert answer.returncode == 1 and "changed by SQL" in answer.stderr
         assert not administers(place, person)
         # An administrator disables the row that the doctor names. What is there afterwards gives nothing either.
         assert person in place.doctor()["row-put-back"]
@@ -72,7 +72,7 @@ def test_a_disabled_person_s_former_row_that_sql_put_back_is_not_signed(place, r
         with place.put_back("console_user", f"name = '{person}'") as mend:
             restore(role)
             answer = run(place, "user", what[0], person, *what[1:], check=False)
-            assert answer.returncode == 1 and "changed past this service" in answer.stderr
+            assert answer.returncode == 1 and "changed by SQL" in answer.stderr
             assert not administers(place, person)
             # The control: the row that was disabled is enabled, with its role.
             mend(role)
@@ -104,7 +104,7 @@ def test_a_disabled_client_s_former_row_that_sql_put_back_is_not_signed(place, r
         with place.put_back("api_client", f"client_id = '{id}'") as mend:
             restore(role)
             answer = run(place, "client", what[0], id, *what[1:], check=False)
-            assert answer.returncode == 1 and "changed past this service" in answer.stderr
+            assert answer.returncode == 1 and "changed by SQL" in answer.stderr
             assert not client_administers(place, id, secret)
             mend(role)
             # A client that is disabled gets no role and no secret.
@@ -140,7 +140,7 @@ def test_the_last_row_with_a_change_by_sql_is_not_signed(place, kind, table, key
         place.sql(f"UPDATE config.{table} SET {change} WHERE {key} = %s", [who])
         for what in acts:
             answer = run(place, kind, what[0], who, *what[1:], check=False)
-            assert answer.returncode == 1 and "changed past this service" in answer.stderr, (what, answer)
+            assert answer.returncode == 1 and "changed by SQL" in answer.stderr, (what, answer)
             assert not is_powerful(), what
         # The control: as it was, it is enabled with its role.
         mend()
@@ -178,7 +178,7 @@ def test_a_former_row_is_not_signed_after_it_was_disabled_once_more(place, kind,
                 place.run("org", "attach", "contoso", "--yes")
             for what in acts:
                 answer = run(place, kind, what[0], who, *what[1:], check=False)
-                assert answer.returncode == 1 and "changed past this service" in answer.stderr, (what, answer)
+                assert answer.returncode == 1 and "changed by SQL" in answer.stderr, (what, answer)
                 assert not is_powerful(), what
             # The control: a row that was disabled once more has its way back. One that was not accepted has none.
             mend()

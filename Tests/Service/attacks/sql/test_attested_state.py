@@ -140,7 +140,7 @@ def test_a_session_that_sql_hid_while_it_ended_does_not_begin_again(place, role)
         assert other.page().status_code == 200
         assert "row-put-back" in place.doctor()
     [(actor, details)] = place.sql("SELECT actor, details FROM security_event WHERE kind = 'signed out' ORDER BY security_event_id DESC LIMIT 1")
-    assert actor == "user:unknown" and "deleted or changed past this service" in details
+    assert actor == "user:unknown" and "deleted or changed by SQL" in details
     place.sql("DELETE FROM config.console_session")
     place.run("org", "attach", "contoso", "--yes")
 
@@ -730,7 +730,7 @@ def test_an_event_that_sql_inserts_is_not_signed(place, role):
         assert place.token(client, server).status_code == 403
 
     place.everywhere(no_next_event)
-    assert "past this service" in place.doctor()["event-chain-cut"]
+    assert "written by SQL" in place.doctor()["event-chain-cut"]
     # Finding B: the length is counted up as well.
     place.sql_as(role, "UPDATE config.attested_state SET events = events + 1, newest_event = newest_event + 1")
     place.everywhere(no_next_event)

@@ -37,7 +37,7 @@ def test_no_command_takes_a_client_by_a_name_that_sql_gave_it(place, tmp_path):
     swap(place, "api_client", small, strong)
     for command in commands:
         answer = place.run(*command, "--org", "contoso", check=False)
-        assert answer.returncode == 1 and "was changed past this service" in answer.stderr, (command, answer)
+        assert answer.returncode == 1 and "was changed by SQL" in answer.stderr, (command, answer)
     swap(place, "api_client", small, strong)
     assert place.sql("SELECT count(*) FROM config.api_client_key WHERE client_id = %s", [made["clientId"]]) == [(0,)]
     assert place.token(made).status_code == 200
@@ -55,7 +55,7 @@ def test_no_command_takes_a_person_by_a_name_that_sql_gave_them(place):
     swap(place, "console_user", small, strong)
     for command in commands:
         answer = place.run(*command, "--org", "contoso", check=False)
-        assert answer.returncode == 1 and "was changed past this service" in answer.stderr, (command, answer)
+        assert answer.returncode == 1 and "was changed by SQL" in answer.stderr, (command, answer)
     swap(place, "console_user", small, strong)
     for command in commands:
         place.run(*command, "--org", "contoso")

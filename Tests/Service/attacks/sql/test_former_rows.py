@@ -26,7 +26,7 @@ def user_row(place, person):
 
 def fails(place, *command, stdin=""):
     answer = place.run(*command, "--org", "contoso", check=False, stdin=stdin)
-    return answer.returncode == 1 and "was changed past this service" in answer.stderr
+    return answer.returncode == 1 and "was changed by SQL" in answer.stderr
 
 
 @pytest.mark.parametrize("was_disabled", [False, True])

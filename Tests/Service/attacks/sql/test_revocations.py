@@ -337,7 +337,7 @@ def test_a_session_that_sql_put_aside_or_gave_to_another_is_signed_out(place, fo
         answer = visitor.page("sign-out", csrf=csrf, **form)
     if form:
         # Whose it was is not known, and that is said.
-        assert answer.status_code == 403 and "your others did not" in answer.text, answer.text
+        assert answer.status_code == 403 and "your other sessions did not" in answer.text, answer.text
     else:
         assert answer.status_code == 303 and "/sign-in" in answer.headers["Location"]
 

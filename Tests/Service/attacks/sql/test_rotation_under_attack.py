@@ -123,7 +123,7 @@ def test_a_rotation_makes_nothing_good_that_is_changed_meanwhile(attacked):
     # And what was disabled is enabled as it was, or not at all.
     for name, client in (("raised", place.raised), ("former", place.former)):
         answer = place.run("client", "enable", name, "--org", "contoso", check=False)
-        assert answer.returncode == 1 and "changed past this service" in answer.stderr, (name, answer)
+        assert answer.returncode == 1 and "changed by SQL" in answer.stderr, (name, answer)
         assert place.token(client).status_code == 401
     place.run("client", "enable", "rested", "--org", "contoso")
     assert place.token(place.rested).status_code == 200

@@ -24,8 +24,8 @@ def owner(console, queue):
 
 def handed_over(admin, user, to):
     """Hands over what a user without a sign-in owns: what the question said, and the page afterwards."""
-    asked = admin.send("access/colleague", user=user, to=to, **{"do": "hand-over"})
-    return text(asked), admin.send("access/colleague", user=user, to=to, **{"do": "hand-over", "confirmed": answer_of(asked.text)})
+    asked = admin.send("access/user-without-sign-in", user=user, to=to, **{"do": "hand-over"})
+    return text(asked), admin.send("access/user-without-sign-in", user=user, to=to, **{"do": "hand-over", "confirmed": answer_of(asked.text)})
 
 
 def test_a_user_without_a_sign_in_is_disabled_after_a_question(console):
@@ -33,23 +33,23 @@ def test_a_user_without_a_sign_in_is_disabled_after_a_question(console):
     admin, path = Visitor(console), f"records/usersettingscollection/{user}"
     page = admin.get(path)
     assert "Anna Leaves has no sign-in here" in text(page) and "1 queue." in text(page) and "2 e-mails are theirs. They stay" in text(page)
-    asked = admin.send("access/colleague", user=user, **{"do": "disable"})
+    asked = admin.send("access/user-without-sign-in", user=user, **{"do": "disable"})
     assert "Disable Anna Leaves?" in text(asked) and "1 queue." in text(asked) and "you can enable the user again" in text(asked)
     assert console.sql("SELECT isdisabled FROM org_contoso.systemuser WHERE systemuserid = %s", [user])[0][0] is not True
-    done = admin.send("access/colleague", user=user, **{"do": "disable", "confirmed": answer_of(asked.text)})
+    done = admin.send("access/user-without-sign-in", user=user, **{"do": "disable", "confirmed": answer_of(asked.text)})
     assert "The user is disabled." in text(done) and "the user is disabled" in text(done)
     assert console.get(f"systemusers({user})?$select=isdisabled").json()["isdisabled"] is True
     assert console.sql("SELECT count(*) FROM org_contoso.security_event WHERE kind = 'systemuser disabled' AND details LIKE %s", [f"%{user}%"]) == [(1,)]
     assert "Anna Leaves" not in admin.get("access/people/new").text
-    assert "The user is enabled." in text(admin.send("access/colleague", user=user, **{"do": "enable"}))
+    assert "The user is enabled." in text(admin.send("access/user-without-sign-in", user=user, **{"do": "enable"}))
     assert console.get(f"systemusers({user})?$select=isdisabled").json()["isdisabled"] is False
     # Others may not, and a person who signs in has a page of their own.
     person(console, "colleague-mail", "Email Administrator")
     other = Visitor(console, "colleague-mail", password("colleague-mail"))
-    assert other.send("access/colleague", user=user, **{"do": "disable"}).status_code == 403 and "/access/colleague" not in other.get(path).text
+    assert other.send("access/user-without-sign-in", user=user, **{"do": "disable"}).status_code == 403 and "/access/user-without-sign-in" not in other.get(path).text
     own = console.sql("SELECT systemuser_id::text FROM config.console_user WHERE name = 'colleague-mail'")[0][0]
-    assert "/access/colleague" not in admin.get(f"records/usersettingscollection/{own}").text
-    assert admin.send("access/colleague", user=own, **{"do": "disable"}).status_code == 404
+    assert "/access/user-without-sign-in" not in admin.get(f"records/usersettingscollection/{own}").text
+    assert admin.send("access/user-without-sign-in", user=own, **{"do": "disable"}).status_code == 404
     assert owner(console, queue) == user
 
 
@@ -71,7 +71,7 @@ def test_records_are_handed_over_to_people_to_other_users_and_to_teams(console):
         assert console.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({user})"}).status_code == 204
     # The mails stay where they were.
     assert "2 e-mails are theirs" in text(admin.get(f"records/usersettingscollection/{user}"))
-    assert admin.send("access/colleague", user=user, to="user:" + dora, **{"do": "hand-over"}).status_code in (404, 409)
+    assert admin.send("access/user-without-sign-in", user=user, to="user:" + dora, **{"do": "hand-over"}).status_code in (404, 409)
     # The page of a person offers them, too.
     assert console.request("PATCH", f"queues({queue})", {"ownerid@odata.bind": f"/systemusers({dora})"}).status_code == 204
     asked = admin.send("access/hand-over-user", id=id, to=f"team:{team}")

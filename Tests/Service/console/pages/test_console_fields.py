@@ -252,7 +252,7 @@ def test_a_form_writes_only_what_was_changed_in_it(console, entity_set, table, k
     others = {name: f"NOT coalesce({name}, false)" for name in loaded if isinstance(row().get(name), bool)}
     if table == "mailbox":
         others |= {"incomingemailstatus": "1", "outgoingemailstatus": "2", "mailboxstatus": "1", "lastsyncerror": "'of the router'", "processedtimes": "77"}
-    # Changes of servers past the service are another matter: a save confirms what its form shows.
+    # Changes of servers by SQL are another matter: a save confirms what its form shows.
     others = {name: value for name, value in others.items() if name in loaded and name not in SERVERS}
     assert len(others) >= (1 if table == "emailserverprofile" else 2)
     console.sql(

@@ -47,7 +47,7 @@ HARMLESS = {
     "access/invite-user": "shows a link; the former password holds until it is used",
     "access/add-client": "adds a client, which can be removed",
     "access/enable-client": "gives access back that can be ended again",
-    "access/colleague?do=enable": "the user can be disabled again",
+    "access/user-without-sign-in?do=enable": "the user can be disabled again",
     "access/rotate-client": "the former secret is accepted for as long as the form says; that it ends at once is asked",
     "access/rules": "requires more; that less is required is asked",
     "connect": "adds a mailbox, which can be deleted",
@@ -79,8 +79,8 @@ ASKS = {
     "access/disable-user": (None, "access/people/{grace}/disable", ("Disable grace?", "you can enable the person again")),
     "access/remove-user": (None, "access/people/{grace}/remove", ("Remove grace?", "can't be undone")),
     "access/team?do=remove": ("queue-team", {}, ("Remove grace from the team Front desk?", "adds members again")),
-    "access/colleague?do=disable": ("colleague", {}, ("Disable Anna Leaves?", "you can enable the user again")),
-    "access/colleague?do=hand-over": ("colleague", {"to": "{admin}"}, ("Hand over what belongs to Anna Leaves to admin?", "There is no way back in one step", "1 queue")),
+    "access/user-without-sign-in?do=disable": ("colleague", {}, ("Disable Anna Leaves?", "you can enable the user again")),
+    "access/user-without-sign-in?do=hand-over": ("colleague", {"to": "{admin}"}, ("Hand over what belongs to Anna Leaves to admin?", "There is no way back in one step", "1 queue")),
     "access/role-client": ("client", {"role": "Basic User"}, ("Give dev-admin another role?", "sets the earlier role")),
     "access/disable-client": (None, "access/clients/{client}/disable", ("Disable dev-admin?", "enable it again")),
     "access/remove-client": (None, "access/clients/{client}/remove", ("Remove dev-admin?", "can't be undone")),
@@ -176,7 +176,7 @@ def test_each_button_of_each_page_is_harmless_or_asks(console, ids):
     rare = {
         "sign-in", "sign-in/kept", "fresh", "account/waits", "account/confirm", "account/end", "account/codes", "settings/data-encryption/strength", "settings/data-encryption/kept",
         "settings/data-encryption/change?do=change", "settings/data-encryption/gone", "settings/data-encryption/cancel", "settings/data-encryption/activate", "settings/approvals/approve",
-        "settings/approvals/refuse", "access/enable-user", "access/enable-client", "access/colleague?do=enable", "views/remove", "records/:set/:id/do?do=approve", "records/:set/:id/do?do=enable",
+        "settings/approvals/refuse", "access/enable-user", "access/enable-client", "access/user-without-sign-in?do=enable", "views/remove", "records/:set/:id/do?do=approve", "records/:set/:id/do?do=enable",
         "records/:set/bulk", "records/:set/:id/reply-all"}
     assert seen | rare == HARMLESS.keys() | ASKS.keys(), (HARMLESS.keys() | ASKS.keys()) ^ (seen | rare)
 

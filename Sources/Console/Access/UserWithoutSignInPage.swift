@@ -10,21 +10,21 @@ import Tenancy
 // settings.
 extension Console {
     /// The address of the forms about users without a sign-in.
-    static let colleaguePath = "access/colleague"
+    static let userWithoutSignInPath = "access/user-without-sign-in"
 
     /// What a form does to a user without a sign-in.
-    private enum ColleagueChange: String {
+    private enum UserWithoutSignInChange: String {
         case disable, enable
         case handOver = "hand-over"
     }
 
     /// The card about a user without a sign-in; false for a person, and for the user of a program.
-    func colleague(_ user: UUID, _ visit: Visit) async throws -> Any {
+    func userWithoutSignIn(_ user: UUID, _ visit: Visit) async throws -> Any {
         guard let (holder, isDisabled) = try await withoutSignIn(user, visit) else { return false }
         var values = try await belongings(holder, visit)
         values["isDisabled"] = isDisabled
         values["user"] = user.text
-        values["why"] = visit.text(isDisabled ? "colleagueDisabled" : "colleagueWhy", ["name": holder.name])
+        values["why"] = visit.text(isDisabled ? "userWithoutSignInDisabled" : "userWithoutSignInWhy", ["name": holder.name])
         values["heirs"] = try await heirs(besides: holder, visit)
         return values
     }
@@ -43,14 +43,14 @@ extension Console {
     }
 
     /// Disables or enables a user without a sign-in, or assigns the user's records to another owner.
-    @Sendable func changeColleague(_ visit: Visit) async throws -> PageResponse {
+    @Sendable func changeUserWithoutSignIn(_ visit: Visit) async throws -> PageResponse {
         let session = try visit.session()
         _ = try PeopleAdministration(session)
-        guard let change = visit.form["do"].flatMap(ColleagueChange.init(rawValue:)) else { throw FieldsealError.noPage }
+        guard let change = visit.form["do"].flatMap(UserWithoutSignInChange.init(rawValue:)) else { throw FieldsealError.noPage }
         guard let user = UUID(text: visit.form["user"] ?? ""), let (holder, _) = try await withoutSignIn(user, visit) else {
             throw FieldsealError.noSuchRecord(.systemUser)
         }
-        if let reply = try await requireReauthentication(visit, for: Self.colleaguePath) { return reply }
+        if let reply = try await requireReauthentication(visit, for: Self.userWithoutSignInPath) { return reply }
         let page = "records/\(EntityDefinition.userSettings.entitySetName)/\(user.text)"
         let sent = ["user": user.text, "do": change.rawValue]
         var problem: String?
@@ -61,7 +61,8 @@ extension Console {
                     let links = try await belongings(holder, visit)["belongings"] ?? false
                     let more: [String: Any] = ["linksTitle": visit.text("belongsToPerson", ["name": holder.name]), "links": links]
                     if let question = try unanswered(
-                        ("disableTitle", "disableColleagueWhy", "disable"), ["name": holder.name], Self.colleaguePath, sent, page,
+                        ("disableTitle", "disableUserWithoutSignInWhy", "disable"), ["name": holder.name],
+                        Self.userWithoutSignInPath, sent, page,
                         about: [user.text], visit, more)
                     {
                         return question
@@ -70,14 +71,16 @@ extension Console {
                 let members = [JSONValue.Member("isdisabled", .bool(change == .disable))]
                 try await session.write(.upsert(.systemUser, .id(user), members, .mustExist))
             case .handOver:
-                if let question = try await handOverQuestion(holder, Self.colleaguePath, sent, page, visit) { return question }
+                if let question = try await handOverQuestion(holder, Self.userWithoutSignInPath, sent, page, visit) {
+                    return question
+                }
                 let failed = try await handOver(from: holder, visit).failed
                 if failed > 0 { problem = visit.texts.count("notHandedOver", failed) }
             }
         } catch let error as FieldsealError where error.code.httpStatus < 500 && error.code != .privilegeDenied {
             problem = visit.texts.told(error.message)
         }
-        guard let problem else { return .redirect("\(visit.root)/\(page)?done=colleague-\(change.rawValue)") }
+        guard let problem else { return .redirect("\(visit.root)/\(page)?done=user-without-sign-in-\(change.rawValue)") }
         let (record, secrets) = try await read(.userSettings, user, visit)
         var reply = try await recordPage(visit, .userSettings, record, secrets)
         if case .page(let template, var values, _) = reply.content {

@@ -7,9 +7,9 @@ import Synchronization
 ///
 /// At most half as many closures run at a time as there are processors. The others wait in a queue, and the client of each
 /// waits for its result.
-enum WorkBeside {
+enum BackgroundQueue {
     private static let queues = (0..<max(1, ProcessInfo.processInfo.activeProcessorCount / 2)).map {
-        DispatchQueue(label: "fieldseal.beside.\($0)")
+        DispatchQueue(label: "fieldseal.background.\($0)")
     }
     private static let next = Atomic<UInt>(0)
 

@@ -2,10 +2,10 @@ import Dispatch
 import HTTPTypes
 import Hummingbird
 
-/// Runs a task on the threads of ``WorkBeside``, from one suspension point to the next. Reading a large body and processing it
+/// Runs a task on the threads of ``BackgroundQueue``, from one suspension point to the next. Reading a large body and processing it
 /// take long, and meanwhile the event loops serve all clients.
-final class BesideExecutor: TaskExecutor {
-    static let shared = BesideExecutor()
+final class BackgroundExecutor: TaskExecutor {
+    static let shared = BackgroundExecutor()
 
     /// A longer body, in bytes, is large.
     private static let largeLength = 32 << 10
@@ -21,6 +21,6 @@ final class BesideExecutor: TaskExecutor {
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
-        WorkBeside.queue.async { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+        BackgroundQueue.queue.async { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
     }
 }

@@ -9,7 +9,7 @@ import Tenancy
 /// Each form has a random text of its own. The ids are derived from it and from everything that was typed, under the
 /// key-encryption key. So a form that is sent twice makes its records once. A form that is changed and sent again makes other
 /// records.
-struct FormOnce {
+struct FormRecordIDs {
     /// The field with the form's random text.
     static let field = "once"
 
