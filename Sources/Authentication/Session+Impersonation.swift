@@ -54,7 +54,8 @@ extension Session {
         guard !roles.isEmpty else {
             throw FieldsealError(
                 .privilegeDenied,
-                "The user to act for has no role: neither the user nor a team of the user has one, and no enabled client or person of the "
+                "The user to act for has no role: neither the user nor a team of the user has one, and no enabled client or person "
+                    + "of the "
                     + "organization acts as this systemuser. Associate it with a role (systemuserroles_association).")
         }
         return FoundUser(id: id, unit: unit, roles: roles)

@@ -123,7 +123,8 @@ struct CredentialSource {
                     error: FieldsealError(
                         .privilegeDenied,
                         "The settings of the \(destination.place.entity) \(destination.place.id.text) that say where credentials go were "
-                            + "changed by SQL, and not by the service, so no credential is released. A System Administrator checks them and saves them "
+                            + "changed by SQL, and not by the service, so no credential is released. A System Administrator checks "
+                            + "them and saves them "
                             + "all: \(destination.present.joined(separator: ", "))."))
             }
         }
@@ -227,7 +228,8 @@ struct CredentialSource {
         guard let cell = cells[name] else {
             throw FieldsealError(
                 .unexpected,
-                "The \(place.entity.logicalName) \(place.record.text) says that its \(place.attribute) is set, but no password is stored for it. fieldseal verify lists the missing passwords."
+                "The \(place.entity.logicalName) \(place.record.text) says that its \(place.attribute) is set, but no password is "
+                    + "stored for it. fieldseal verify lists the missing passwords."
             )
         }
         return try key.open(cell, at: CellAddress(organization: organization.id, record: place.record, attribute: name))

@@ -239,7 +239,8 @@ package final class MailOAuthTokens: Sendable {
         }
         return FieldsealError(
             .profileNotAssociated,
-            "The authorization server of \(application.clientID.quotedForMessage) refuses the stored password (\(reason)). Set a new "
+            "The authorization server of \(application.clientID.quotedForMessage) refuses the stored password (\(reason)). Set a "
+                + "new "
                 + "\(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
     }
 

@@ -40,7 +40,8 @@ package struct OrganizationRegistry: Sendable {
             } catch let error as PostgresError where error.state == .duplicateSchema {
                 throw FieldsealError(
                     .duplicateRecord,
-                    "The schema \(organization.schema) exists already. Another organization has this name, or one that differs only by - and _. If a DBA restored the schema without config, register it (`fieldseal org attach \(name)`)."
+                    "The schema \(organization.schema) exists already. Another organization has this name, or one that differs only "
+                        + "by - and _. If a DBA restored the schema without config, register it (`fieldseal org attach \(name)`)."
                 )
             }
             try fill(organization, key, by: caller, on: connection)

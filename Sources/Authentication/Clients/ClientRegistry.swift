@@ -89,7 +89,8 @@ package struct ClientRegistry: Sendable {
     static func foreign(_ name: String) -> FieldsealError {
         FieldsealError(
             .accessDenied,
-            "The row of the client \(name.quotedForMessage) was changed by SQL, and not by the service. Remove the client, and add another."
+            "The row of the client \(name.quotedForMessage) was changed by SQL, and not by the service. Remove the client, and add "
+                + "another."
         )
     }
 

@@ -133,7 +133,8 @@ package final class OpenIDProviders: Sendable {
     private static func away(_ why: String, seconds: Int) -> FieldsealError {
         FieldsealError(
             .unexpected,
-            "The OpenID provider \(why). Try again in \(seconds) seconds; if that does not help, ask an administrator to check the provider.",
+            "The OpenID provider \(why). Try again in \(seconds) seconds; if that does not help, ask an administrator to check the "
+                + "provider.",
             retryAfter: seconds)
     }
 

@@ -127,7 +127,8 @@ package struct ConsoleSessions: Sendable {
 
     private static let endedAlone = FieldsealError(
         .organizationDisabled,
-        "This session ended, but your other sessions did not, because SQL changed this session's row. Let an administrator end your sessions."
+        "This session ended, but your other sessions did not, because SQL changed this session's row. Let an administrator end your "
+            + "sessions."
     )
 
     /// Ends the session of a token that is not valid now, because the session expired, or SQL hid or changed its row.

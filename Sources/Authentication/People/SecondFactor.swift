@@ -203,7 +203,8 @@ package struct SecondFactor: Sendable {
 
     private static let notHonoured = FieldsealError(
         .accessDenied,
-        "The row of this account was not written by the service, so the account is not accepted. Ask an administrator to run fieldseal doctor."
+        "The row of this account was not written by the service, so the account is not accepted. Ask an administrator to run "
+            + "fieldseal doctor."
     )
 
     private static func newCodes() throws -> [String] {

@@ -82,7 +82,8 @@ extension MailboxLeases {
     }
 
     private static let notSubmitted =
-        "The e-mail is not as it was submitted. It, a recipient or an attachment was changed later, or SQL stored it, and not the service. Send it again."
+        "The e-mail is not as it was submitted. It, a recipient or an attachment was changed later, or SQL stored it, and not the "
+        + "service. Send it again."
 
     /// Whether the tag of an e-mail matches its contents, and its sender is the one that ``SenderRule`` allowed.
     private func isSubmitted(_ row: PostgresRow, _ content: SubmittedContent) throws -> Bool {

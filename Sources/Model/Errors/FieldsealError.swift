@@ -88,7 +88,8 @@ extension FieldsealError {
         FieldsealError(
             .keySourceMissing,
             "The organization's encryption key is wrapped under the key-encryption key \(id), and this server has \(given). "
-                + "Put the missing key-encryption key back into the server's settings, or activate the organization with its key, which wraps the key anew."
+                + "Put the missing key-encryption key back into the server's settings, or activate the organization with its key, "
+                + "which wraps the key anew."
         )
     }
 

@@ -51,7 +51,8 @@ extension OrganizationRegistry {
             guard report.grantsSame(as: shown) else {
                 throw FieldsealError(
                     .invalidArgument,
-                    "The rows that would grant access changed since they were shown, so nothing was accepted. Run the command again."
+                    "The rows that would grant access changed since they were shown, so nothing was accepted. Run the command "
+                        + "again."
                 )
             }
             for row in disabled { try row.row.disable(at: row.moment, tag: row.tag, on: connection) }

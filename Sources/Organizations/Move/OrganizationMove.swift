@@ -219,7 +219,8 @@ package struct OrganizationMove: Sendable {
             guard let mark = settled else {
                 throw FieldsealError(
                     .unexpected,
-                    "The connection to \(source.name) was lost while the move was committed, so it is not known which database has the organization now. When the database can be reached again, run fieldseal org move again."
+                    "The connection to \(source.name) was lost while the move was committed, so it is not known which database has "
+                        + "the organization now. When the database can be reached again, run fieldseal org move again."
                 )
             }
             if mark.id != id { throw error }

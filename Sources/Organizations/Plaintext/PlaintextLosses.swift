@@ -168,7 +168,8 @@ struct PlaintextLosses: Sendable {
     private static func notDropped(_ error: PostgresError?) -> FieldsealError {
         FieldsealError(
             .unexpected,
-            "The old tables can't be dropped: \(error.map { "\($0)" } ?? "something depends on them"). A new object depends on the tables, or they can't be dropped one by one. Nothing was changed. Drop what depends on them, and try again."
+            "The old tables can't be dropped: \(error.map { "\($0)" } ?? "something depends on them"). A new object depends on the "
+                + "tables, or they can't be dropped one by one. Nothing was changed. Drop what depends on them, and try again."
         )
     }
 }

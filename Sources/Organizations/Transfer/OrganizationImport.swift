@@ -161,7 +161,8 @@ private struct ImportSteps: Sendable {
         if let original = try taken.decodeIfPresent(0, as: String.self) {
             throw FieldsealError(
                 .duplicateRecord,
-                "The organization with this id is here already, as \(original). To import a second one as a clone, add --as-new and the key."
+                "The organization with this id is here already, as \(original). To import a second one as a clone, add --as-new and "
+                    + "the key."
             )
         }
         guard try !taken.decode(1, as: Bool.self) else {

@@ -150,7 +150,8 @@ extension Session {
         guard let role = Role(rawValue: name), try change.grants.holds(Grant.role(id, name), under: kek) else {
             throw FieldsealError(
                 .privilegeDenied,
-                "The record of this role was changed by SQL, and not by the service, so the role can't be given. See fieldseal doctor."
+                "The record of this role was changed by SQL, and not by the service, so the role can't be given. See fieldseal "
+                    + "doctor."
             )
         }
         guard role != .emailRouter else {

@@ -98,7 +98,8 @@ struct EmailWriteRule: Sendable {
         }
         return FieldsealError(
             .readOnly,
-            "This e-mail is \(name), and can't be changed or deleted until it was sent. Cancel the e-mail first, with a request that sets only statuscode to 5."
+            "This e-mail is \(name), and can't be changed or deleted until it was sent. Cancel the e-mail first, with a request "
+                + "that sets only statuscode to 5."
         )
     }
 

@@ -293,7 +293,8 @@ struct SelectWriter {
             if query.isDistinct, query.groups.isEmpty {
                 throw FieldsealError(
                     .queryDoesNotFit,
-                    "Distinct rows can be sorted only by columns of their result. Add \(name.quotedForMessage) to the attributes, or sort by another."
+                    "Distinct rows can be sorted only by columns of their result. Add \(name.quotedForMessage) to the attributes, "
+                        + "or sort by another."
                 )
             }
             throw FieldsealError(

@@ -102,7 +102,8 @@ package struct DeepInsert: Sendable {
         guard object.allSatisfy({ $0.name.hasPrefix("@") }) else {
             throw FieldsealError(
                 .payloadDoesNotFit,
-                "\(property.quotedForMessage) has both @odata.id, the address of a record, and other values. To create a new record, leave @odata.id out. To refer to an existing record, send only @odata.id."
+                "\(property.quotedForMessage) has both @odata.id, the address of a record, and other values. To create a new "
+                    + "record, leave @odata.id out. To refer to an existing record, send only @odata.id."
             )
         }
         guard case .string = address else {

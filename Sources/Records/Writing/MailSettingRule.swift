@@ -35,7 +35,8 @@ package enum MailSettingRule {
         guard text.trimmingCharacters(in: .whitespaces).uppercased() != "INBOX" else {
             throw FieldsealError(
                 .invalidArgument,
-                "\(attribute.logicalName) can't be the inbox, because the router would find each e-mail that it moved there, and move it again."
+                "\(attribute.logicalName) can't be the inbox, because the router would find each e-mail that it moved there, and "
+                    + "move it again."
             )
         }
         guard text.isOneLine else {

@@ -65,7 +65,8 @@ extension AttestedChange {
         guard try controlsAccess(of: caller, on: connection), try gives(roleHolders(on: connection)) else { return }
         throw FieldsealError(
             .privilegeDenied,
-            "While the use of the key needs an approval, records can't give the role System Administrator. Give the role in the console, which asks for the approval, or on the command line."
+            "While the use of the key needs an approval, records can't give the role System Administrator. Give the role in the "
+                + "console, which asks for the approval, or on the command line."
         )
     }
 

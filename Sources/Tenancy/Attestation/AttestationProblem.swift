@@ -64,11 +64,14 @@ extension FieldsealError {
         if case .otherKeyEncryptionKey = problem {
             return FieldsealError(
                 .keySourceMissing,
-                "The organization \(name) is refused: \(problem.description), and this program has \(kek). Put the missing key-encryption key back into the settings. If that key is lost: fieldseal org attach \(name), then fieldseal key activate."
+                "The organization \(name) is refused: \(problem.description), and this program has \(kek). Put the missing "
+                    + "key-encryption key back into the settings. If that key is lost: fieldseal org attach \(name), then fieldseal "
+                    + "key activate."
             )
         } else {
             rest =
-                "Find out who changed the database. `fieldseal org attach \(name)` shows the differences, and accepts the state if you confirm it."
+                "Find out who changed the database. `fieldseal org attach \(name)` shows the differences, and accepts the state if "
+                + "you confirm it."
         }
         return FieldsealError(.organizationDisabled, "The organization \(name) is refused: \(problem.description). \(rest)")
     }

@@ -24,7 +24,8 @@ package struct RoleHolders {
         guard try listed.missingWithoutUsers(in: change.grants, on: connection) == 0 else {
             throw FieldsealError(
                 .organizationDisabled,
-                "Rows that grant access were deleted by SQL, and not by the service, so it is not known who is a System Administrator. Restore them, or "
+                "Rows that grant access were deleted by SQL, and not by the service, so it is not known who is a System "
+                    + "Administrator. Restore them, or "
                     + "accept that they are gone: fieldseal org attach. See fieldseal doctor.")
         }
     }
@@ -77,7 +78,8 @@ package struct RoleHolders {
         guard try change.grants.isNewest(grant, tag: tag, isDisabled: isDisabled, under: change.kek) else {
             throw FieldsealError(
                 .organizationDisabled,
-                "The row of \(name.quotedForMessage) was changed by SQL, and not by the service, so it is not known who is a System Administrator. Remove "
+                "The row of \(name.quotedForMessage) was changed by SQL, and not by the service, so it is not known who is a System "
+                    + "Administrator. Remove "
                     + "that person or client, and add another. See fieldseal doctor.")
         }
         if role == Role.systemAdministrator.rawValue { users.insert(user) }

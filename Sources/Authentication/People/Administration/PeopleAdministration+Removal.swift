@@ -89,7 +89,8 @@ extension FieldsealError {
     static func notTheNamedRow(_ name: String, _ id: UUID) -> FieldsealError {
         FieldsealError(
             .accessDenied,
-            "The row with the name \(name.quotedForMessage) was made or changed by SQL, and not by the service, so the name may be that of another row. See "
+            "The row with the name \(name.quotedForMessage) was made or changed by SQL, and not by the service, so the name may be "
+                + "that of another row. See "
                 + "fieldseal doctor. To end what this row gives, name it by its id: \(id.text).")
     }
 }

@@ -6,8 +6,9 @@ import Tenancy
 
 // The conversation on the page of an e-mail: what it answers, and all answers.
 extension Console {
-    /// The values about the conversation of an e-mail, the oldest first. A person who may not read every e-mail doesn't learn whether
-    /// the conversation has others.
+    /// The values about the conversation of an e-mail, the oldest first.
+    ///
+    /// A person who may not read every e-mail doesn't learn whether the conversation has others.
     func conversationValues(_ record: Record, _ visit: Visit) async throws -> [String: Any] {
         let session = try visit.session()
         let conversation = try await session.conversation(of: record.id)

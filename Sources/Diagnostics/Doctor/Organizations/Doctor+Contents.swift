@@ -38,7 +38,8 @@ extension Doctor {
             findings.append(
                 Finding(
                     .warning, "user-settings-missing", organization.name,
-                    "\(users) users have no row in usersettings, such as \(try row.decode(2, as: String.self)): their settings and passwords were deleted by SQL",
+                    "\(users) users have no row in usersettings, such as \(try row.decode(2, as: String.self)): their settings and "
+                        + "passwords were deleted by SQL",
                     advice: "find out who did it, and restore the rows and their cells from a backup"))
         }
         return findings

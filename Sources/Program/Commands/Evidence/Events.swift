@@ -189,7 +189,8 @@ struct Events: AsyncParsableCommand {
                 throw CommandFailure("\(path) does not end like a file that `events export` wrote.")
             }
             throw CommandFailure(
-                "\(path) has no attested state of \(reading.session.organization.name): the file is from another organization, or its last line is damaged."
+                "\(path) has no attested state of \(reading.session.organization.name): the file is from another organization, or "
+                    + "its last line is damaged."
             )
         }
     }

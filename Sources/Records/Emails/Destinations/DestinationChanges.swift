@@ -248,7 +248,9 @@ struct DestinationChanges {
             start.isSentAsRead
             ? FieldsealError(
                 .privilegeDenied,
-                "The settings of this \(entity) that say where credentials go were changed by SQL, and not by the service. Sending the record back as it was read does not confirm them. Check these settings, and send all of them in an update without values that only a read returns, such as createdon or @odata.etag: \(names)."
+                "The settings of this \(entity) that say where credentials go were changed by SQL, and not by the service. Sending "
+                    + "the record back as it was read does not confirm them. Check these settings, and send all of them in an "
+                    + "update without values that only a read returns, such as createdon or @odata.etag: \(names)."
             )
             : FieldsealError(
                 .privilegeDenied,
@@ -266,7 +268,8 @@ struct DestinationChanges {
         return Refusal(
             error: FieldsealError(
                 .privilegeDenied,
-                "This request would change the server that stored credentials are sent to, or the account that they sign in to: \(names)\(rest). Set each of these credentials again in the same request, or ask a System Administrator."
+                "This request would change the server that stored credentials are sent to, or the account that they sign in to: "
+                    + "\(names)\(rest). Set each of these credentials again in the same request, or ask a System Administrator."
             ),
             details: "\(place.entity) \(place.id.text): \(kept.count) credentials", session: author)
     }

@@ -110,7 +110,9 @@ package struct ParsedValues: Sendable {
         guard !names.subtracting(createOnly).isSubset(of: nulls) else {
             throw FieldsealError(
                 .attributeCannotBeUpdated,
-                "\(first) is null in a request with values that only a read returns, such as createdon or @odata.etag. Such a null changes nothing, and the request updates nothing else. To clear the attribute, send null without those values, or an empty text."
+                "\(first) is null in a request with values that only a read returns, such as createdon or @odata.etag. Such a null "
+                    + "changes nothing, and the request updates nothing else. To clear the attribute, send null without those "
+                    + "values, or an empty text."
             ).about(first)
         }
         for attribute in nulls { secrets[attribute] = nil }

@@ -57,7 +57,8 @@ struct AuditSealer {
             throw FieldsealError(
                 .organizationDisabled,
                 "The audit of \(organization.name) can't be sealed, because it is not as this service left it (\(problem.description)). "
-                    + "fieldseal org attach \(organization.name) shows the differences, and has the audit sealed again if you accept them."
+                    + "fieldseal org attach \(organization.name) shows the differences, and has the audit sealed again if you "
+                    + "accept them."
             )
         } catch let error as PostgresError where error.state == .lockNotAvailable {
             throw isLocked
@@ -74,7 +75,8 @@ struct AuditSealer {
     private var isOvertaken: FieldsealError {
         FieldsealError(
             .concurrencyVersionMismatch,
-            "The audit of \(organization.name) was not sealed: meanwhile the audit was archived, or an administrator accepted its differences. Run the command again."
+            "The audit of \(organization.name) was not sealed: meanwhile the audit was archived, or an administrator accepted its "
+                + "differences. Run the command again."
         )
     }
 

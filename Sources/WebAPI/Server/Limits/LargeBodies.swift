@@ -41,7 +41,8 @@ final class LargeBodies: Sendable {
             guard !isHeld else { return }
             throw FieldsealError(
                 .unexpected,
-                "The server's limit of large requests at a time, or this client's, is reached. The request was not processed. Wait, then send it again.",
+                "The server's limit of large requests at a time, or this client's, is reached. The request was not processed. Wait, "
+                    + "then send it again.",
                 retryAfter: LargeBodies.delay)
         }
 

@@ -91,7 +91,8 @@ struct APIResponse: Sendable, ResponseGenerator {
             return (self.error(error.refusal, status: .init(code: error.refusalStatus)), error.refusalStatus >= 500)
         case PoolError.shareExhausted:
             let message =
-                "This caller's requests use as many database connections as one caller may use. Wait for their responses, then try again."
+                "This caller's requests use as many database connections as one caller may use. Wait for their responses, then try "
+                + "again."
             return (self.error(FieldsealError(.concurrentRequestsExceeded, message, retryAfter: 2)), false)
         case let error as PostgresError where error.isCancelledStatement:
             let message = "The database did not finish this in the time that the service allows. Nothing was changed."
