@@ -83,7 +83,7 @@ extension MailboxLeases {
         let (id, report) = told
         let rows = try connection.query(
             """
-            SELECT coalesce(deliveryattempts, 0) AS attempts, coalesce(left(subject, 100), '') AS subject FROM \(organization.qualified("email"))
+            SELECT coalesce(deliveryattempts, 0) AS attempts FROM \(organization.qualified("email"))
              WHERE activityid = $1 AND sendermailboxid = $2 AND statuscode = \(EmailStatus.sending.sql) FOR UPDATE
             """, [.uuid(id), .uuid(mailbox)])
         guard let row = rows.first else { return try requireTold(told, mailbox, on: connection) }
@@ -107,14 +107,14 @@ extension MailboxLeases {
         try session.alert(
             .mailbox, mailbox, level: isRetried ? .warning : .error,
             code: isExhausted ? AlertCode.attemptsExhausted : report.code ?? 0,
-            text: Self.alert(try row.decode("subject"), isRetried ? .pendingSend : .failed, text),
+            text: Self.alert(isRetried ? .pendingSend : .failed, text),
             details: "e-mail \(id.text), attempt \(attempts)", on: connection)
     }
 
-    /// The text of an alert about an e-mail that was not sent.
-    private static func alert(_ subject: String, _ status: EmailStatus, _ reason: String) -> String {
-        let email = subject.isEmpty ? "An e-mail without a subject" : "The e-mail \"\(subject.onOneLine)\""
-        return status == .failed
-            ? "\(email) was not sent. \(reason)" : "\(email) could not be sent yet, and will be tried again. \(reason)"
+    /// The text of an alert about an e-mail that was not sent. It lacks the subject, because readers of alerts may not be allowed to read
+    /// the e-mail.
+    private static func alert(_ status: EmailStatus, _ reason: String) -> String {
+        status == .failed
+            ? "An e-mail was not sent. \(reason)" : "An e-mail could not be sent yet, and will be tried again. \(reason)"
     }
 }

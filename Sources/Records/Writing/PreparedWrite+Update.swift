@@ -199,13 +199,11 @@ extension PreparedWrite {
             ),
         ]
         let result = try session.forgettingRoles(of: entity, id, on: connection) {
-            try MailDestination.revoking(entity, id, session, on: connection) {
-                guard !removedLinks.isEmpty else { return try connection.pipeline(statements)[1] }
-                return try connection.atomically {
-                    let result = try connection.pipeline(statements)[1]
-                    if result.affectedRows > 0 { try removeLinks(to: id, on: connection) }
-                    return result
-                }
+            guard !removedLinks.isEmpty else { return try connection.pipeline(statements)[1] }
+            return try connection.atomically {
+                let result = try connection.pipeline(statements)[1]
+                if result.affectedRows > 0 { try removeLinks(to: id, on: connection) }
+                return result
             }
         }
         if result.affectedRows == 0 {

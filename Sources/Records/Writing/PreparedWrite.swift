@@ -52,7 +52,7 @@ struct PreparedWrite: Sendable {
         case .upsert(let input, let key, _, let condition, _):
             DestinationChanges.isTouched(by: input, isNew: condition == .none) || input.isGivenToTeam
                 || key.isAlternate && condition == .none || condition == .none && isAttachment
-        case .delete: false
+        case .delete: entity === EntityDefinition.emailServerProfile
         case .message: true
         }
     }

@@ -632,9 +632,9 @@ def test_each_report_of_a_mailbox_has_words_in_each_language(console):
             ("imap.x.test:993 refuses the user name or the password of the mailbox a@x.test. Set the password again. The mailbox is disabled until it is tested and enabled again.",
              "imap.x.test:993 weist den Benutzernamen oder das Passwort ab (Postfach a@x.test). Setzen Sie das Passwort neu. Das Postfach bleibt deaktiviert, bis es erneut getestet und aktiviert wird.",
              "imap.x.test:993 refuse le nom d’utilisateur ou le mot de passe (boîte a@x.test)."),
-            ('The e-mail "Your order" could not be sent yet, and will be tried again. smtp.x.test:587 can\'t be reached for sending, or does not answer. The router tries again.',
-             "Die E-Mail „Your order“ konnte noch nicht gesendet werden und wird wieder versucht. smtp.x.test:587 ist nicht erreichbar oder antwortet nicht (Senden).",
-             "L’e-mail « Your order » n’a pas encore pu être envoyé et sera réessayé. smtp.x.test:587 est injoignable ou ne répond pas (envoi)."),
+            ("An e-mail could not be sent yet, and will be tried again. smtp.x.test:587 can't be reached for sending, or does not answer. The router tries again.",
+             "Eine E-Mail konnte noch nicht gesendet werden und wird wieder versucht. smtp.x.test:587 ist nicht erreichbar oder antwortet nicht (Senden).",
+             "Un e-mail n’a pas encore pu être envoyé et sera réessayé. smtp.x.test:587 est injoignable ou ne répond pas (envoi)."),
             ("Messages of a@x.test could not be moved to the folder Bad, and stay in the inbox: UID 5, UID 7. Set another folder in undeliverablefolder, or let the account write to it. The server says: NO. Really not.",
              "Nachrichten im Postfach a@x.test konnten nicht in den Ordner Bad verschoben werden und bleiben im Posteingang: UID 5, UID 7. Geben Sie in undeliverablefolder einen anderen Ordner an",
              "Le serveur dit : NO. Really not.")):

@@ -161,7 +161,11 @@ struct DestinationChanges {
         }
     }
 
-    /// Checks the changes, authorizes the new settings, and records the changes that concern credentials.
+    /// Checks the changes, authorizes the new settings, and records the changes that concern credentials. The servers of deleted
+    /// profiles are no longer authorized.
+    ///
+    /// This comes last in the transaction, and what locks the attested state comes last here: everyone who signs in waits for that
+    /// lock, and a change set may take long.
     ///
     /// - Parameter session: The session of the transaction. Rights are those of the sessions that made the changes.
     /// - Throws: ``Refusal`` if a credential would be sent elsewhere and a caller may not decide that, or if this service did not
@@ -169,6 +173,7 @@ struct DestinationChanges {
     func settle(in session: Session, on connection: isolated PostgresConnection) throws {
         let (organization, kek, grants) = (session.organization, session.kek, session.state.grants)
         var changed: [Grant] = []
+        var events: [(event: SecurityEvent, author: Caller)] = []
         for place in order {
             guard let start = starts[place],
                 let after = try MailDestination.read(place, grants, in: organization, under: kek, locks: false, on: connection)?
@@ -195,13 +200,14 @@ struct DestinationChanges {
             // New settings with only new credentials send no stored credential elsewhere.
             let isMoved = start.destination.map(\.namesPlace) ?? false
             guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
-            for author in authors {
-                try SecurityEvent(.mailDestinationChanged, .succeeded, details: "\(place.entity) \(place.id.text)")
-                    .insert(for: organization, by: author.caller, under: kek, on: connection)
+            events += authors.map {
+                (.init(.mailDestinationChanged, .succeeded, details: "\(place.entity) \(place.id.text)"), $0.caller)
             }
         }
-        guard !changed.isEmpty else { return }
+        for (event, author) in events { try event.insert(for: organization, by: author, under: kek, on: connection) }
+        guard !changed.isEmpty || !deletedProfiles.isEmpty else { return }
         try AttestedState.change(of: organization, under: kek, on: connection) { change in
+            for profile in deletedProfiles { try change.revoke(Grant.mailServer(profile, tag: []).name) }
             for grant in changed { _ = try change.grant(grant) }
         }
     }

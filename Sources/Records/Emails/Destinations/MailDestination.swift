@@ -189,23 +189,6 @@ package struct MailDestination: Sendable, Equatable {
             """, [.text(place.entity), .uuid(place.id), .text(kek.id), .bytes(try tag(in: organization, under: kek))])
     }
 
-    /// Deletes a record, and records in its transaction that a profile's servers are no longer authorized.
-    static func revoking(
-        _ entity: EntityDefinition, _ id: UUID, _ session: Session, on connection: isolated PostgresConnection,
-        _ delete: () throws -> PostgresResult
-    ) throws -> PostgresResult {
-        guard entity.logicalName == EntityDefinition.emailServerProfile.logicalName else { return try delete() }
-        return try connection.atomically {
-            let result = try delete()
-            if result.affectedRows > 0 {
-                try AttestedState.change(of: session.organization, under: session.deployment.kek, on: connection) {
-                    try $0.revoke(Grant.mailServer(id, tag: []).name)
-                }
-            }
-            return result
-        }
-    }
-
     /// Reads the next settings of an entity that are not empty, with their tags, in the order of their ids.
     package static func part(
         of entity: EntityDefinition, after last: UUID?, in organization: Organization, on connection: isolated PostgresConnection

@@ -37,9 +37,9 @@ extension QueryScope {
             }
             try statement.count(pattern, for: column)
             if pattern.isRegularExpression || column.attribute.type.isLongText {
-                return "\(column.comparable) ~ lower(\(statement.bind(.text(pattern.regularExpression))))"
+                return column.ifReadable("\(column.comparable) ~ lower(\(statement.bind(.text(pattern.regularExpression))))")
             }
-            return "\(column.comparable) LIKE lower(\(statement.bind(.text(pattern.pattern))))"
+            return column.ifReadable("\(column.comparable) LIKE lower(\(statement.bind(.text(pattern.pattern))))")
         case .within(let column, let from, let to):
             let column = try resolve(column, &statement)
             guard case .dateTime = column.attribute.type else { throw Self.mismatch(column.attribute, "a range of dates") }

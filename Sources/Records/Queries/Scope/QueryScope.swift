@@ -15,6 +15,8 @@ struct QueryScope {
         /// The alias that the client chose.
         let name: String?
         let traits: Traits
+        /// The condition in SQL that a row is readable by the caller; nil if each is.
+        var restriction: String?
 
         /// How a table's rows and its name relate to those of the other tables.
         struct Traits: OptionSet {
@@ -54,6 +56,14 @@ struct QueryScope {
         var sortable: String { attribute.type.isText ? "lower(\(sql))" : sql }
         /// The expression to compare: dates to the second, as clients read them. Every use is counted in the same way.
         var comparable: String { attribute.type.kind == .date ? "date_trunc('second', \(sql))" : sortable }
+
+        /// A condition that is not evaluated for rows that the caller may not read.
+        ///
+        /// PostgreSQL evaluates cheap conditions first, and takes a pattern for a cheap one. The time of a query would tell whether
+        /// texts match that the caller may not read. PostgreSQL doesn't reorder the parts of CASE (its documentation, 4.2.14).
+        func ifReadable(_ condition: String) -> String {
+            table.restriction.map { "CASE WHEN \($0) THEN \(condition) END" } ?? condition
+        }
     }
 
     private(set) var tables: [Table]
@@ -66,11 +76,12 @@ struct QueryScope {
 
     init(_ entity: EntityDefinition, name: String?, outer: [Table] = [], _ statement: inout StatementBuilder) throws(FieldsealError)
     {
-        let table = Table(entity: entity, alias: try statement.nextTable(), name: name, traits: .multiplies)
+        var table = Table(entity: entity, alias: try statement.nextTable(), name: name, traits: .multiplies)
+        table.restriction = try statement.restriction(of: table)
         tables = [table]
         from = "\(statement.qualified(entity)) AS \(table.alias)"
         self.outer = outer
-        if let own = try statement.restriction(of: table) { conditions.append(own) }
+        if let own = table.restriction { conditions.append(own) }
     }
 
     var main: Table { tables[0] }
@@ -173,10 +184,11 @@ struct QueryScope {
         filter: (inout QueryScope, inout StatementBuilder) throws(FieldsealError) -> String? = { (_, _) in nil },
         _ statement: inout StatementBuilder
     ) throws(FieldsealError) -> Table {
-        let table = Table(entity: entity, alias: try statement.nextTable(), name: name, traits: traits)
+        var table = Table(entity: entity, alias: try statement.nextTable(), name: name, traits: traits)
+        table.restriction = try statement.restriction(of: table)
         tables.append(table)
         var on = [condition(table)]
-        if let own = try statement.restriction(of: table) { on.append(own) }
+        if let own = table.restriction { on.append(own) }
         if let more = try filter(&self, &statement) { on.append(more) }
         let condition = on.joined(separator: " AND ")
         let source = "\(statement.qualified(entity)) AS \(table.alias)"

@@ -1,5 +1,6 @@
 """Where a credential may be sent: only a System Administrator can change the server of a stored password, and SQL can't either."""
 
+import concurrent.futures
 import pathlib
 import threading
 import uuid
@@ -686,6 +687,8 @@ def test_no_moment_of_a_former_state_releases_a_password(room, has_no_event):
     names, answers = ["revision", "grants_digest", *(["grants", "tag", "events", "newest_event", "head"] if has_no_event else [])], []
     with psycopg.connect(room.dev["postgres"], autocommit=True) as sql, psycopg.connect(room.dev["postgres"]) as holder:
         holder.execute("SELECT FROM org_contoso.mailbox WHERE mailboxid = %s FOR UPDATE", [box])
+        # Events of the releases above would take the number of the one that is put back.
+        until(lambda: room.sql("SELECT count(*) FROM org_contoso.pending_security_event") == [(0,)])
         present, *event = disabled_and_put_back(room, client, names, standing(sql.execute, names, client), has_no_event)
         release = threading.Thread(target=lambda: answers.append(room.call("ReleaseCredential", client="moment", **body)))
         release.start()
@@ -815,3 +818,17 @@ def test_user_names_from_before_they_were_bound_go_on():
         assert str(bad) in "".join(findings) and str(good) not in "".join(findings)
     finally:
         cluster.remove()
+
+
+def test_a_long_change_set_holds_up_nobody_who_signs_in(room):
+    """Sign-ins, tokens and releases of passwords lock the attested state. A change set that deletes a profile locks it at its end."""
+    profile = room.profile("mailadmin")
+    _, box = room.queue_box(room.profile())
+    with psycopg.connect(room.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        holder.execute("SELECT FROM org_contoso.mailbox WHERE mailboxid = %s FOR UPDATE", [box])
+        sent = pool.submit(
+            room.change_set, ("DELETE", f"emailserverprofiles({profile})", {}), ("PATCH", f"mailboxes({box})", {"name": "renamed meanwhile"}))
+        room.until_one_waits()
+        assert room.sql("SELECT 1 FROM config.attested_state FOR UPDATE NOWAIT")
+        holder.rollback()
+        assert sent.result()[0] == [204, 204]
