@@ -11,9 +11,10 @@ package struct Deployment: Sendable {
     package let conninfo: String
     package let kek: KeyEncryptionKey
     package let policy: KeyPolicy
-    /// Whether suspended organizations are accessible: to the command line and the sweeps of a server, but not to its requests.
+    /// Whether suspended organizations are accessible. True for the command line and the sweeps of a server, false for a server's
+    /// requests.
     private(set) var servesSuspended = true
-    /// The other databases of the deployment; nil for the only one.
+    /// The databases of the deployment, and which of them this one is; nil if it is the only one.
     var place: Place?
     package let keyring: Keyring
     let sessions = SessionCache()
@@ -22,12 +23,12 @@ package struct Deployment: Sendable {
     package let pendingEvents = PendingEventList()
     package let sweepMarks = SweepMarks()
     package let hashing: PasswordHashing
-    /// Running sign-ins with a password. Their key is the network.
+    /// Limits how many sign-ins with a password run at once, in total and for each network.
     package let signIns = AdmissionGate<String>(.init(running: 64, runningPerKey: 8))
     /// Shared connections for short statements of many callers: lookups of records, and writes that need no earlier read.
     let readers: [SharedConnection]
     let writers: [SharedConnection]
-    /// Runs lists; nil if the primary runs them.
+    /// The standby that runs the queries of lists; nil if the primary runs them.
     package let standby: Standby?
 
     package init(

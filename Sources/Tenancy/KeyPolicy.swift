@@ -11,7 +11,7 @@ package struct KeyPolicy: Sendable {
     package var passwordDerivation = PasswordVerifier.Derivation.scrypt
     /// How often one organization's key may be changed within ``quotaInterval`` seconds; nil for no limit.
     package var changeQuota: Int?
-    /// Seconds.
+    /// The interval of ``changeQuota``, in seconds.
     package var quotaInterval = 3_600
     /// How long a key change tries to get the lock that its switch needs, before it gives up.
     package var patience = Duration.seconds(60)
@@ -20,8 +20,8 @@ package struct KeyPolicy: Sendable {
     package var failureLimit = 10
     /// Failures of all accounts from one network, counted in the same way, after which the network is locked.
     package var networkFailureLimit = 100
-    /// Failures of an account from all networks, counted in the same way, after which its sign-ins are delayed. They never lock it,
-    /// because attackers could lock users out.
+    /// Failures of an account from all networks, counted in the same way, after which its sign-ins are delayed. They never lock the
+    /// account, because attackers could then lock users out.
     package var accountFailures = 20
     /// Seconds without a failure after which counting starts anew.
     package var failureInterval = 900

@@ -2,7 +2,8 @@ package import Foundation
 import JSON
 package import PostgresClient
 
-/// A request of a System Administrator that a second one has to approve. It allows one operation of one caller, once.
+/// A System Administrator's request for one operation, which a second System Administrator has to approve. An approved request
+/// allows the operation once.
 package struct Approval: Sendable {
     /// The kind of the requested operation.
     package enum Operation: String, Sendable, CaseIterable {
@@ -31,7 +32,7 @@ package struct Approval: Sendable {
     var approverID: UUID?
 
     package var createdOn: Date { created.date }
-    /// The time until which it can be approved and used.
+    /// The time until which the request can be approved and used.
     package var expiresOn: Date { expires.date }
 
     static func name(_ id: UUID) -> Grant.Name { Grant.Name(.approval, [id.bytes]) }
@@ -88,7 +89,7 @@ package struct Approval: Sendable {
         try Self.end(id, &change, on: connection)
     }
 
-    /// The same by the id, for a request whose row may be away.
+    /// Deletes the request with this id, even if its row is missing or was changed by SQL.
     static func end(_ id: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws {
         _ = try connection.query("DELETE FROM config.approval WHERE approval_id = $1", [.uuid(id)])
         try change.remove(name(id))
@@ -96,7 +97,7 @@ package struct Approval: Sendable {
 }
 
 extension AttestedChange {
-    /// The requests that this service wrote. Expired ones are deleted.
+    /// Returns the open and approved requests that this service wrote, and deletes expired requests.
     mutating func approvals(on connection: isolated PostgresConnection) throws -> [Approval] {
         var valid: [Approval] = []
         for (approval, tag) in try Approval.all(of: organization, on: connection) {

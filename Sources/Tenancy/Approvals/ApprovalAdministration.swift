@@ -84,8 +84,8 @@ package struct ApprovalAdministration: Sendable {
         }
     }
 
-    /// Refuses a request, or withdraws the caller's own approval or request. A request that the list has ends also while SQL hides or
-    /// changes its row.
+    /// Refuses a request, or withdraws the caller's own approval or request. A request that the attested list names is ended even
+    /// if SQL hid or changed its row.
     package func refuse(_ id: UUID) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in

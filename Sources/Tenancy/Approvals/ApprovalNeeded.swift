@@ -31,21 +31,22 @@ extension AttestedChange {
 
     // MARK: What gives access
 
-    /// Whether giving the rights of a System Administrator needs the approval of a second one. The command line needs no
-    /// approval, because its operator has the key-encryption key.
+    /// Whether giving the rights of a System Administrator needs the approval of a second System Administrator. The command line
+    /// needs no approval, because its operator has the key-encryption key.
     private func controlsAccess(of caller: Caller, on connection: isolated PostgresConnection) throws -> Bool {
         guard caller.systemUserID != nil else { return false }
         return try KeyControl.read(organization, grants, under: kek, on: connection).approvalSeconds != nil
     }
 
     /// Throws if the operation gives the rights of a System Administrator, approvals are required, and it is not approved.
-    /// Otherwise a caller could add a second administrator, and approve their own requests with it. An approval is used up.
+    /// Without this check, a caller could add a second administrator, and approve their own requests with it. If the operation is
+    /// approved, its approval is used up.
     ///
     /// The check and the operation are one change under a lock, so SQL can't change the rules between them.
     ///
     /// - Parameters:
     ///   - subject: A complete description of the operation for the approver.
-    ///   - gives: Whether the operation gives these rights. It is called only if approvals are required.
+    ///   - gives: Whether the operation gives these rights. The closure is called only if approvals are required.
     package mutating func requireAccessControl(
         _ subject: String, by caller: Caller, on connection: isolated PostgresConnection,
         if gives: (RoleHolders) -> Bool = { _ in true }
@@ -55,10 +56,10 @@ extension AttestedChange {
         guard try useApproval(needed, by: caller, on: connection) else { throw needed }
     }
 
-    /// Throws if a change of records gives the rights of a System Administrator while approvals are required. The console and the
-    /// command line can give them.
+    /// Throws if a change of records gives the rights of a System Administrator while approvals are required. Only the console and
+    /// the command line can give these rights then.
     ///
-    /// - Parameter gives: Whether the change of records gives them.
+    /// - Parameter gives: Whether the change of records gives these rights.
     package func refuseGivingAccess(
         by caller: Caller, on connection: isolated PostgresConnection, if gives: (RoleHolders) -> Bool = { _ in true }
     ) throws {
@@ -81,7 +82,7 @@ extension AttestedChange {
             ])
     }
 
-    /// The caller's requests, and the one for an operation.
+    /// All requests of the caller (`own`), and the one among them for this operation (`known`).
     private mutating func requests(
         for needed: ApprovalNeeded, by caller: Caller, on connection: isolated PostgresConnection
     ) throws -> (own: [Approval], known: Approval?) {

@@ -7,8 +7,8 @@ package struct KeyControl: Sendable, Equatable {
     /// Seconds within which a second System Administrator must approve a request, and the caller must repeat it. Nil if no
     /// approval is needed.
     package var approvalSeconds: Int?
-    /// Seconds after its sign-in within which a client may use the API's key messages. Nil if only the token's lifetime limits
-    /// that.
+    /// For how many seconds after its sign-in a client may use the API's key messages. Nil if only the access token's lifetime
+    /// limits the use.
     package var signInSeconds: Int?
     /// False if SQL changed the organization's rule, so that the strict rule applies.
     private(set) var isKnown = true
@@ -36,10 +36,10 @@ package struct KeyControl: Sendable, Equatable {
         return Grant(Self.name, [text(approvalSeconds), text(signInSeconds)])
     }
 
-    /// Whether there is any rule.
+    /// Whether an approval or a recent sign-in is required.
     package var isOn: Bool { approvalSeconds != nil || signInSeconds != nil }
 
-    /// Whether another rule is less strict.
+    /// Whether `other` is less strict than this rule.
     func isWeakened(by other: KeyControl) -> Bool {
         func isWeaker(_ new: Int?, than old: Int?) -> Bool { old.map { (new ?? .max) > $0 } ?? false }
         return isWeaker(other.approvalSeconds, than: approvalSeconds) || isWeaker(other.signInSeconds, than: signInSeconds)
@@ -53,7 +53,7 @@ package struct KeyControl: Sendable, Equatable {
 
     /// The organization's rule.
     ///
-    /// - Parameter grants: The attested list. A row without an entry in it has no effect.
+    /// - Parameter grants: The attested list. A row without an entry in this list has no effect.
     package static func read(
         _ organization: Organization, _ grants: GrantList, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> KeyControl {
@@ -64,7 +64,7 @@ package struct KeyControl: Sendable, Equatable {
         return control
     }
 
-    /// The row, unverified.
+    /// Reads the rule's row without verifying it.
     package static func row(of organization: Organization, on connection: isolated PostgresConnection) throws -> KeyControl? {
         try connection.query(
             "SELECT approval_seconds, sign_in_seconds FROM config.key_control WHERE organization_id = $1", [.uuid(organization.id)]

@@ -49,8 +49,8 @@ package struct KeyControlAdministration: Sendable {
             )
         }
         let old = try await session.currentKeyControl()
-        // If SQL changed the rule, the original may have been stricter than any, so a new rule always needs approval. The command
-        // line is exempt, because its operator has the key-encryption key.
+        // If SQL changed the rule, the original may have been stricter than any new rule, so each new rule needs approval. The
+        // command line is exempt, because its operator has the key-encryption key.
         if old.isWeakened(by: new) || !old.isKnown && caller.systemUserID != nil {
             try await session.requireControl(of: .setKeyControl, "ask for less before the key is used: \(new.words)")
         }
@@ -68,7 +68,7 @@ package struct KeyControlAdministration: Sendable {
         }
     }
 
-    /// Throws if there is no second administrator who could approve, or if rows of administrators may be hidden.
+    /// Throws if there is no second administrator who could approve, or if SQL may have hidden or changed rows of administrators.
     private func requireSecondAdministrator(_ change: AttestedChange, on connection: isolated PostgresConnection) throws {
         guard try change.administrators(on: connection) > 1 else {
             throw FieldsealError(

@@ -7,7 +7,7 @@ package import PostgresClient
 enum Administrators: CaseIterable {
     /// People of the console who are System Administrators.
     case people
-    /// API clients that are System Administrators. They count only if no person is one.
+    /// API clients that are System Administrators. They count only if no person is a System Administrator.
     case clients
 
     fileprivate var refusal: FieldsealError {
@@ -30,12 +30,12 @@ extension AttestedChange {
     /// Makes a change, and throws if it removed the last System Administrator. The attested state's row is locked, so two
     /// administrators can't disable each other at the same moment.
     ///
-    /// Each change that disables a person, a client or a systemuser, or removes a role or a membership, is made here.
+    /// Each change that disables a person, a client or a systemuser, or removes a role or a membership, is made with this function.
     ///
-    /// This prevents accidents, not attacks. If SQL hides rows, it counts the rows that it finds, because revoking access must
-    /// always be possible.
+    /// This prevents accidents, not attacks. If SQL hides rows, only the rows that are found are counted, because revoking access
+    /// must always be possible.
     ///
-    /// - Parameter evenIfLast: Whether to make the change even then.
+    /// - Parameter evenIfLast: Whether to make the change even if it removes the last System Administrator.
     /// - Throws: ``FieldsealError`` `.invalidArgument` that says what to do first.
     package mutating func keepingAnAdministrator<Result>(
         evenIfLast: Bool = false, on connection: isolated PostgresConnection,
@@ -48,7 +48,7 @@ extension AttestedChange {
         return result
     }
 
-    /// The numbers of people and clients who are System Administrators.
+    /// The number of System Administrators, people and clients together.
     func administrators(on connection: isolated PostgresConnection) throws -> Int {
         try Administrators.allCases.reduce(0) { try $0 + count($1, on: connection) }
     }
@@ -91,8 +91,8 @@ extension AttestedChange {
         }
     }
 
-    /// The end of a statement over people or clients. It selects those that are enabled, act as an enabled systemuser, and have the
-    /// role `$2` by records. Whether the records are attested is checked for each.
+    /// The end of a statement over people or clients. It selects the people or clients that are enabled, act as an enabled
+    /// systemuser, and have the role `$2`, directly or by records. Callers check whether each row is attested.
     private func mayAdministrate(_ alias: String) -> String {
         func table(_ name: String) -> String { organization.qualified(name) }
         return """
@@ -107,7 +107,8 @@ extension AttestedChange {
             """
     }
 
-    /// Whether this service did not disable a systemuser, and it has the role directly or by records that this service wrote.
+    /// Whether a systemuser is a System Administrator, directly or by records that this service wrote, and this service did not
+    /// disable it.
     private func isAdministrator(_ user: UUID, _ role: String, on connection: isolated PostgresConnection) throws -> Bool {
         guard try !grants.names(Grant.disabledSystemUser(user).name) else { return false }
         let name = Role.systemAdministrator.rawValue

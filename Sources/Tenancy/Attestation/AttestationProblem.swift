@@ -3,7 +3,7 @@ package import Model
 
 /// The reason for which an organization's attested state does not verify.
 package enum AttestationProblem: Error, Sendable, Equatable {
-    /// It was not verified yet.
+    /// The state was not verified yet.
     case unverified
     /// The row is missing.
     case missing
@@ -13,7 +13,7 @@ package enum AttestationProblem: Error, Sendable, Equatable {
     case otherKeyEncryptionKey(String)
     /// This server has seen a newer state.
     case older(than: Int)
-    /// This server has seen another state with the same revision, or more events than there are.
+    /// This server has seen another state with the same revision, or a state with more events.
     case otherHistory
     /// The newest security event is not the attested one.
     case events(attested: Int, newest: Int)
@@ -24,7 +24,8 @@ package enum AttestationProblem: Error, Sendable, Equatable {
     /// The list of grants is not the attested one.
     case grants
 
-    /// Whether the problem is a difference from a state that this server remembers. Other programs do not see such a problem.
+    /// Whether the problem is a difference from a state that this server remembers. A program that does not remember that state
+    /// does not see the problem.
     package var isOfMemory: Bool {
         switch self {
         case .older, .otherHistory: true
@@ -58,7 +59,7 @@ package enum AttestationProblem: Error, Sendable, Equatable {
 }
 
 extension FieldsealError {
-    /// The error for an organization whose attested state does not verify. Nothing in it is trusted.
+    /// The error for an organization whose attested state does not verify. Nothing in that state is trusted.
     static func notAttested(_ name: String, _ problem: AttestationProblem, given kek: String) -> FieldsealError {
         let rest: String
         if case .otherKeyEncryptionKey = problem {

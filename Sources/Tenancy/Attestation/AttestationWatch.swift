@@ -16,7 +16,7 @@ package struct AttestationWatch: Sendable {
     /// How many states one statement reads, in the first call of ``poll()``.
     private static let batch = 1_000
 
-    /// Remembers new states. One that does not verify is reported by the next request that needs it.
+    /// Remembers new states that verify. A state that does not verify is reported by the next request that needs it.
     package mutating func poll() async throws {
         guard let last = snapshot else {
             snapshot = try await readAll()

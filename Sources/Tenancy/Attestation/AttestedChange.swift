@@ -54,7 +54,7 @@ package struct AttestedChange {
         return try grant.tag(under: kek)
     }
 
-    /// Revokes a row permanently. SQL can't undo that.
+    /// Revokes a row permanently. SQL can't undo the revocation.
     ///
     /// - Parameter tag: The tag that the row has from now on; nil if the row keeps its last tag.
     package mutating func revoke(_ name: Grant.Name, tag: [UInt8]? = nil) throws {
@@ -106,8 +106,8 @@ package struct AttestedChange {
 
     /// Appends the first event of a new organization. Runs as the database owner.
     ///
-    /// The statement computes the hash itself, so the trigger for that does not fire. This saves time: to compile the trigger,
-    /// PL/pgSQL would read the functions of its name in all schemas.
+    /// The statement computes the hash itself, so the trigger that computes hashes does not fire. This saves time: to compile the
+    /// trigger's function, PL/pgSQL would read the functions with that name in all schemas.
     package mutating func begin(_ event: SecurityEvent, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try append(
             event, by: caller,

@@ -15,9 +15,9 @@ package struct AttestedState: Sendable, Equatable {
     var grantsDigest: [UInt8]
     /// The number of security events.
     var events: Int
-    /// The newest event's number; 0 without one.
+    /// The newest event's number; 0 if there is no event.
     var newestEvent: Int
-    /// The newest event's hash; empty without one.
+    /// The newest event's hash; empty if there is no event.
     var head: [UInt8]
     var kekID: String
     private(set) var tag: [UInt8] = []
@@ -72,7 +72,8 @@ package struct AttestedState: Sendable, Equatable {
         try kek.tag(label: "attested_state", over: fields)
     }
 
-    /// - Throws: ``AttestationProblem`` if the row's tag does not match any of these key-encryption keys.
+    /// - Throws: ``AttestationProblem`` if `kek` does not have the key-encryption key that the row names, or the row's tag does not
+    /// match.
     func verify(under kek: KeyEncryptionKey) throws {
         guard let kek = kek.member(kekID) else { throw AttestationProblem.otherKeyEncryptionKey(kekID) }
         guard constantTimeEqual(tag, try expectedTag(under: kek)) else { throw AttestationProblem.forged }

@@ -58,7 +58,7 @@ package struct Grant: Sendable {
             self.key = key
         }
 
-        /// The name in the list.
+        /// The digest that stands for the name in the list.
         package func digest() throws -> GrantList.Digest {
             var message = Array(kind.rawValue.utf8) + [0]
             for field in key { message += Self.length(field.count) + field }
@@ -71,7 +71,8 @@ package struct Grant: Sendable {
 
         private static func length(_ count: Int) -> [UInt8] { withUnsafeBytes(of: UInt64(count).bigEndian) { Array($0) } }
 
-        /// The list's entry for a revoked row, without the row's last tag. No row can have this tag.
+        /// The list's entry for a revoked row as earlier versions of the program wrote it: it does not depend on the row's last
+        /// tag. No row can have this entry as its tag.
         func revocation(under kek: KeyEncryptionKey) throws -> GrantList.Digest {
             GrantList.Digest(try kek.tag(label: "revoked \(kind.rawValue)", over: key))
         }
@@ -87,7 +88,7 @@ package struct Grant: Sendable {
     package let name: Name
     /// The row's contents apart from the primary key, in a fixed number of fields.
     package let content: [[UInt8]]
-    /// The rows that end together with this one (see ``GrantList/end(_:)``); nil for none.
+    /// The group that the row belongs to, whose rows ``GrantList/end(_:)`` ends together; nil if the row is in no group.
     package let group: Name?
 
     package init(_ name: Name, _ content: [[UInt8]] = [], in group: Name? = nil) {
@@ -128,7 +129,8 @@ package struct Grant: Sendable {
     /// - Parameter tag: The tag in `mail_destination`.
     package static func mailServer(_ profile: UUID, tag: [UInt8]) -> Grant { Grant(Name(.mailServer, [profile.bytes]), [tag]) }
 
-    /// Grants no access. It lets the doctor detect that SQL changed these values, so that disaster recovery would fail.
+    /// Grants no access. With this entry, the doctor detects that SQL changed the values for key derivation, so that disaster
+    /// recovery would fail.
     package static func keyDerivation(salt: [UInt8], iterations: Int, keyCheck: [UInt8]) -> Grant {
         Grant(Name(.keyDerivation, []), [salt, field("\(iterations)"), keyCheck])
     }

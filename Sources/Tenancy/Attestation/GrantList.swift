@@ -27,7 +27,7 @@ package struct GrantList: Sendable, Equatable {
     package enum Standing: Sendable, Equatable {
         /// The row has the contents that this service wrote last.
         case authentic
-        /// This service revoked it.
+        /// This service revoked the row.
         case revoked
         /// This service wrote these contents, but not as the last ones. SQL restored them.
         case putBack
@@ -41,7 +41,7 @@ package struct GrantList: Sendable, Equatable {
 
     /// Parses ``bytes``.
     ///
-    /// - Returns: Nil for anything else.
+    /// - Returns: Nil if the bytes are not a list.
     init?(_ bytes: [UInt8]) {
         let length = 2 * Digest.length
         guard bytes.count % length == 0 else { return nil }
@@ -90,7 +90,8 @@ package struct GrantList: Sendable, Equatable {
         try kek.each.contains { try entry.high == name.revocation(under: $0).high }
     }
 
-    /// Whether a row has the contents and the tag that this service wrote last, before or when it revoked the row.
+    /// Whether a row has the contents and the tag that this service wrote last. For a revoked row, these are from before the
+    /// revocation or from the revocation itself.
     ///
     /// - Parameter isDisabled: Whether the row says that it is disabled. It must be true for a revoked row, and false for any
     ///   other.
@@ -103,7 +104,7 @@ package struct GrantList: Sendable, Equatable {
     }
 
     /// Whether a tag is the last one of a row, revoked or not. Also true if an earlier version of the program wrote the
-    /// revocation, because that does not tell the tag.
+    /// revocation, because such a revocation does not depend on the tag.
     package func isLast(_ tag: [UInt8], of grant: Grant, under kek: KeyEncryptionKey) throws -> Bool {
         guard let entry = entries[try grant.name.digest()] else { return false }
         if try entry == self.entry(of: grant, tag: tag) { return true }
@@ -136,7 +137,7 @@ package struct GrantList: Sendable, Equatable {
     package mutating func revoke(_ name: Grant.Name, tag: [UInt8]?, under kek: KeyEncryptionKey) throws {
         let digest = try name.digest()
         if tag == nil, let entry = entries[digest], try isRevocation(entry, of: name, under: kek) { return }
-        // The list has no entry for this row. A random tag stands for its last one.
+        // If neither the caller nor the list has the row's last tag, a random tag takes its place.
         let last = try tag.map { Digest($0) } ?? entries[digest] ?? Digest(randomBytes(count: Digest.length))
         entries[digest] = try name.revocation(of: last, under: kek)
     }

@@ -31,7 +31,8 @@ struct GrantedRole: Sendable {
         }
     }
 
-    /// Whether this service granted the role, and made the user a member of the team.
+    /// Whether this service granted the role. If the user has the role through a team: also whether this service made the user a
+    /// member.
     func isAuthentic(in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
         guard let team else { return try grants.holds(Grant.userRole(roleID, name, of: user), under: kek) }
         return try grants.holds(Grant.teamRole(roleID, name, of: team), under: kek)

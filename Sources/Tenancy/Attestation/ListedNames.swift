@@ -3,8 +3,8 @@ import Foundation
 import JSON
 package import PostgresClient
 
-/// The names of all rows that exist now and belong in an organization's attested list. If the list has another name, SQL
-/// deleted the row of that name, and could restore it.
+/// The names of all rows that exist now and belong in an organization's attested list. If the list has a name that is not among
+/// these, SQL deleted the row of that name, and could restore it.
 package struct ListedNames {
     private let organization: Organization
     private var digests: Set<GrantList.Digest> = []

@@ -6,7 +6,7 @@ package import PostgresClient
 
 /// The rows of an organization that give roles, for code that checks all of them.
 package struct RoleGrants {
-    /// A row and its title for people.
+    /// A row, with a title for messages.
     package struct Row: Sendable {
         package let grant: Grant
         package let title: String
@@ -54,7 +54,7 @@ package struct RoleGrants {
 
     /// Copies the entries of these rows from an earlier list.
     ///
-    /// - Returns: The titles of the rows that give nothing.
+    /// - Returns: The titles of the rows that would grant something, but do not, because the earlier list does not attest them.
     package func keep(from former: GrantList?, in grants: inout GrantList, under kek: KeyEncryptionKey) throws -> [String] {
         for role in roles {
             if let former, try former.names(role.name) {

@@ -4,7 +4,7 @@ import Model
 import PostgresClient
 
 /// The systemusers and teams with the rights of a System Administrator. They are read only from rows that the attested list
-/// verifies, and only if none of its rows is missing.
+/// verifies, and only if no row of that list is missing.
 ///
 /// So SQL can't hide an administrator's row for a moment and restore it afterwards. Callers decide and write while the list is
 /// locked.
@@ -30,8 +30,8 @@ package struct RoleHolders {
         }
     }
 
-    /// Whether a systemuser has the role System Administrator, by its client, its person or its records. Being disabled does not
-    /// matter.
+    /// Whether a systemuser has the role System Administrator, by its client, its person or its records. A disabled systemuser
+    /// counts too.
     package func isAdministrator(_ user: UUID) -> Bool { users.contains(user) }
 
     /// Whether members of a team are System Administrators.

@@ -43,7 +43,8 @@ package final class SeenStates: Sendable {
         let list: GrantList
     }
 
-    /// What was seen at one moment. Take it before a state is read, because later entries may be newer.
+    /// What was seen at one moment. Take the snapshot before a state is read, because entries made later may be newer than that
+    /// state.
     struct Snapshot: Sendable {
         fileprivate var marks: [UUID: Mark] = [:]
 
@@ -80,7 +81,7 @@ package final class SeenStates: Sendable {
 
 extension Deployment {
     /// False if this server has seen a newer revision than the one in `state`. Then `state` must not be reused. So a revocation
-    /// takes effect here even if SQL defeats the session's own check.
+    /// takes effect on this server even if SQL defeats the session's own check.
     func isNewest(_ state: OrganizationState) -> Bool {
         guard let attested = state.attested else { return false }
         return seenStates.snapshot.newest(of: attested.organizationID)?.revision == attested.revision

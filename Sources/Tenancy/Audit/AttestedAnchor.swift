@@ -5,7 +5,7 @@ package import PostgresClient
 ///
 /// The database owner can change an event and compute its hash again. But the hashes of the later events then no longer match,
 /// and the last hash is attested. So all events from the newest one about the audit to the end of the chain are verified. Each
-/// sealing adds an event about the audit, so the next one verifies only the events after it.
+/// sealing adds an event about the audit, so the next sealing verifies only the events after that one.
 package struct AttestedAnchor {
     /// How many events are read at a time.
     private static let rangeLength = 20_000
@@ -21,7 +21,8 @@ package struct AttestedAnchor {
     private let organization: Organization
     /// The blocks that the newest event about the audit names; nil while nothing was sealed.
     package private(set) var anchor: AuditAnchor?
-    /// Whether the organization came from another database after that event.
+    /// Whether the organization came from another database, or was attached after a restore, after the newest event about the
+    /// audit.
     private(set) var hasArrived = false
     /// The last event that was read.
     private var place: (id: Int, hash: [UInt8]?)
@@ -33,14 +34,14 @@ package struct AttestedAnchor {
         if let event = try AuditAnchor.newestEvent(of: organization, on: connection) {
             try self.init(event, of: organization)
         } else {
-            // There is no event about the audit. Then the chain is verified from its first event that is not archived.
+            // Without an event about the audit, the chain is verified from its first event that is not archived.
             let archived = try EventArchivePosition.read(organization, under: kek, on: connection)
             self.init(of: organization, anchor: nil, behind: (archived?.lastID ?? 0, archived?.head))
         }
         try follow(on: connection)
     }
 
-    /// - Parameter event: The newest one about the audit.
+    /// - Parameter event: The newest event about the audit.
     init(_ event: RecordedEvent, of organization: Organization) throws {
         guard event.hash == (try event.computedHash()) else {
             throw EventChainProblem("\(event.id): this event, the newest about the audit, was changed")
@@ -111,7 +112,8 @@ package struct AttestedAnchor {
         }
     }
 
-    /// Which transactions had ended when the newest block was sealed. An archive records this text, because it removes the block.
+    /// Which transactions had ended when the newest block was sealed. An archive records this text, because archiving removes the
+    /// block that had it.
     ///
     /// - Throws: ``EventChainProblem`` if the newest block is not the recorded one.
     package func endedTransactions(on connection: isolated PostgresConnection) throws -> String? {

@@ -2,8 +2,8 @@ package import CellCrypto
 package import PostgresClient
 
 extension AuditAnchor {
-    /// Appends an event about an archive. It repeats the range of the audit's blocks, because the event that recorded it may now
-    /// be in the archive.
+    /// Appends an event about an archive. The event repeats the range of the audit's blocks, because the event that recorded the
+    /// range before may now be in the archive.
     ///
     /// - Parameters:
     ///   - known: The anchor, as read before the archive removed events.
@@ -23,7 +23,8 @@ extension AuditAnchor {
         }
     }
 
-    /// The highest block number after which numbers continue. It has 16 digits, and the details of an event have room for 18.
+    /// A block number above this one is not continued: new blocks then get the numbers after this one. It has 16 digits, and the
+    /// details of an event have room for 18.
     private static let highestLast = 1_000_000_000_000_000
 
     /// Makes the service seal the whole audit again as it is now, and records that. Runs as the database owner.

@@ -7,8 +7,8 @@ import PostgresClient
 struct AuditBlock {
     let number: Int
     let sealedOn: PostgresMoment
-    /// The transactions whose entries are all sealed in this block or earlier ones (see ``AuditSnapshot``); nil if it records
-    /// none.
+    /// The transactions whose entries are all sealed in this block or earlier ones (see ``AuditSnapshot``); nil if the block
+    /// records none.
     let snapshot: String?
     /// For each entry, the 16 bytes of its id and the 32 bytes of its digest, sorted.
     let members: [UInt8]
@@ -40,7 +40,7 @@ struct AuditBlock {
         sealedOn = try row.decode(1)
         snapshot = try row.decodeIfPresent(2)
         digest = try row.decode(3, as: PostgresBytes.self).bytes
-        // No sealed block has a longer list.
+        // The statement returns a longer list as empty, because no sealed block has a longer list.
         members = try row.decode(4, as: PostgresBytes.self).bytes
     }
 
@@ -55,7 +55,7 @@ struct AuditBlock {
         try constantTimeEqual(digest, Self.digest(number, sealedOn, snapshot, members, after: previous))
     }
 
-    /// The digests of its entries, by their ids.
+    /// The digests of the block's entries, by the entries' ids.
     var digests: [UUID: [UInt8]] {
         var digests: [UUID: [UInt8]] = [:]
         for start in stride(from: 0, to: entries * Self.memberLength, by: Self.memberLength) {

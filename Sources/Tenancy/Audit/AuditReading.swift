@@ -15,10 +15,10 @@ package struct AuditReading: Sendable {
         self.session = session
     }
 
-    /// The time of the oldest among the newest `number` entries of the audit.
+    /// The time of the newest entry of the audit that is older than the newest `number` entries.
     ///
     /// - Parameter before: Only entries before this time count.
-    /// - Returns: Nil if there are fewer.
+    /// - Returns: Nil if there is no such entry.
     package func momentOfChange(_ number: Int, before: Date?) async throws -> Date? {
         try await session.deployment.pool.withConnection { connection in
             try connection.query(

@@ -11,8 +11,8 @@ package struct AuditVerifier {
 
     /// Unsealed entries of this age are overdue, because a running server would have sealed them.
     private static let overdueAge = "15 minutes"
-    /// How far the database's clock may be ahead. An unsealed entry with a later time is reported too: SQL could date it so to
-    /// hide that it waits.
+    /// How far the database's clock may be ahead. An unsealed entry with a later time is reported too: SQL could have written that
+    /// time to hide that the entry waits to be sealed.
     private static let tolerance = "1 minute"
     private static let waitingLimit = 100_000
     /// How many events are read at a time.
@@ -32,7 +32,7 @@ package struct AuditVerifier {
     /// Verifies in the open transaction.
     package func verifyWithin(_ extent: AuditExtent, on connection: isolated PostgresConnection) throws -> AuditReport {
         var report = AuditReport()
-        // Before its migration, an organization's schema has no blocks.
+        // A schema that is not migrated yet has no table of blocks.
         guard try connection.query("SELECT to_regclass($1) IS NOT NULL", [.text(table)])[0].decode(0) else { return report }
         try verify(extent, &report, on: connection)
         let waiting = try connection.query(
@@ -81,7 +81,8 @@ package struct AuditVerifier {
         try compareEvents(from: start ?? anchor.first, after: after, &report, on: connection)
     }
 
-    /// Verifies the chain from the newest event about the audit to its end. If that fails, sealing fails too.
+    /// Verifies the chain from the newest event about the audit to its end. Each sealing does the same first, so if this
+    /// verification fails, sealing fails too.
     private func follow(
         _ event: RecordedEvent, _ extent: AuditExtent, _ report: inout AuditReport, on connection: isolated PostgresConnection
     ) throws {

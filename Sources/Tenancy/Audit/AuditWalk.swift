@@ -1,8 +1,8 @@
 import JSON
 import PostgresClient
 
-/// Reads the audit's blocks and their entries in parallel, in the open transaction. Reports blocks and entries that differ from
-/// what was sealed.
+/// Reads the audit's blocks and their entries side by side, both in order, in the open transaction. Reports blocks and entries that
+/// differ from what was sealed.
 struct AuditWalk {
     /// How many blocks are read at a time.
     private static let pageLength = 50

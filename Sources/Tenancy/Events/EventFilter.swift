@@ -9,11 +9,11 @@ package struct EventFilter: Sendable {
     package var actor: String?
     /// A text in the details, such as a record's id.
     package var details: String?
-    /// Ids of records. An event also matches if its details name one of them, even without the text.
+    /// Ids of records. An event also matches if its details name one of these records, even without the text.
     package var records: [UUID] = []
     package var from: Date?
     package var until: Date?
-    /// Only events before this one, for the next page.
+    /// The number of an event. Only earlier events match, for the next page.
     package var before: Int?
 
     package init() {}

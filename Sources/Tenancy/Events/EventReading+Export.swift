@@ -61,8 +61,8 @@ extension EventReading {
         return (Array(problems.prefix(Self.exportProblems)), notCompared)
     }
 
-    /// The newest attested end of the organization's chain in a file; nil if there is none. A receiver's file may also have those
-    /// of other organizations.
+    /// The newest attested end of the organization's chain in a file; nil if there is none. A receiver's file may also have the
+    /// ends of other organizations' chains.
     package func newestAttested(in lines: [JSONValue?]) -> JSONValue? {
         ExportedEvents.attested(in: lines, of: organization.id)
             .max { ExportedEvents.number($0, "revision") ?? 0 < ExportedEvents.number($1, "revision") ?? 0 }

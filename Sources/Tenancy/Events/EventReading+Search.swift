@@ -3,7 +3,7 @@ import JSON
 import PostgresClient
 
 extension EventReading {
-    /// How many of the newest events are read in a search for details or a person.
+    /// How many of the newest events are read in a search for an actor, details or an outcome.
     private static let searchedEvents = 200_000
     private static let idPattern = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
@@ -28,7 +28,7 @@ extension EventReading {
             let holdsText = "position(lower(\(bind(.text(details)))) in \(lowered)) > 0"
             // The first id in the details is that of the record that the event is about.
             let isAbout = "substring(details from '\(Self.idPattern)') = ANY(\(bind(.texts(filter.records.map(\.text)))))"
-            // Events about members and roles name several.
+            // The details of events about members and roles name several records.
             let names =
                 "kind = ANY(\(bind(.texts(SecurityEvent.Kind.ofLinks.map(\.rawValue))))) AND EXISTS (SELECT FROM regexp_matches(details, "
                 + "'\(Self.idPattern)', 'g') AS named (ids) WHERE ids[1] = ANY(\(bind(.texts(filter.records.map(\.text))))))"

@@ -24,7 +24,7 @@ package struct EventReading: Sendable {
     /// Security events in order.
     ///
     /// - Parameters:
-    ///   - id: Only events after this one.
+    ///   - id: The number of an event. Only later events are returned.
     ///   - limit: How many events are returned at most.
     package func events(after id: Int = 0, limit: Int) async throws -> [RecordedEvent] {
         try await deployment.pool.withConnection { connection in

@@ -22,7 +22,7 @@ package struct RecordedEvent: Sendable {
     /// SHA-256 that links the event to the one before it.
     package let hash: [UInt8]
 
-    /// The time of the event. SQL can write one that has no year of four digits; it is the nearest one that has.
+    /// The time of the event. If SQL wrote a time whose year does not have four digits, returns the nearest time whose year has.
     package var occurredOn: Date { PostgresMoment(microsecondsSince1970: microseconds).date }
 
     static let operatorPrefix = "operator:"

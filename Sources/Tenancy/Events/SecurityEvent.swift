@@ -74,7 +74,7 @@ package struct SecurityEvent: Sendable {
         case approvalRefused = "approval refused"
         case approvalUsed = "approval used"
 
-        /// Those of links between records, whose details name several records.
+        /// The kinds of events about links between records. The details of such an event name several records.
         package static let ofLinks: [Kind] = [.memberAdded, .memberRemoved, .roleGiven, .roleTaken]
     }
 
@@ -110,7 +110,7 @@ package struct SecurityEvent: Sendable {
         try AttestedState.append(self, to: organization, by: caller, under: kek, on: connection)
     }
 
-    /// Inserts the first event of a new organization, as the owner.
+    /// Inserts the first event of a new organization, as the database owner.
     package func insertFirst(
         for organization: Organization,
         by caller: Caller,

@@ -14,7 +14,8 @@ extension Session {
 
     /// Appends the event of a secret that leaves the server, in the open transaction, if the caller's rights are still those of `state`.
     ///
-    /// The attested state is locked and verified for it. So SQL can't show an earlier state for the moment in which `state` was read.
+    /// To compare, the attested state is locked and verified. So it does not help an attacker if SQL showed an earlier state while
+    /// `state` was read.
     ///
     /// - Throws: ``StaleSession`` when the key or a row that grants access was changed since `state` was read.
     package func record(

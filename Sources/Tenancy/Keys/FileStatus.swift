@@ -1,4 +1,4 @@
-// For `stat`. The compiler attributes it to the first module that imports it.
+// This import is for `stat`, which the compiler attributes to the first module that imports it.
 import CDispatch
 import CoreFoundation
 import Glibc

@@ -3,11 +3,11 @@ package import PostgresClient
 
 /// Compares key-encryption keys with the one that seals a deployment's secrets.
 package enum KeyEncryptionKeyCheck {
-    /// Finds the key-encryption key in force among those that the program has. The returned key also accepts the others, except
-    /// retired ones.
+    /// Finds the key-encryption key in force among those that the program has. The returned key also accepts what the program's
+    /// other keys sealed or tagged, except retired keys.
     ///
-    /// If there is no deployment yet, it is the program's own. Only one sealed secret is checked here. The doctor checks whether
-    /// each organization's keys open.
+    /// If there is no deployment yet, returns the program's own key. Only one sealed secret is checked here. The doctor checks
+    /// whether each organization's keys open.
     ///
     /// - Throws: ``WrongKeyEncryptionKey`` when another key seals the deployment's secrets; ``RetiredKeyEncryptionKey`` when the
     ///   program has only retired ones.

@@ -30,7 +30,7 @@ package enum KeyEncryptionKeyCommand {
 
     /// Seconds that the program may run.
     package static let limitSeconds = 30
-    /// Bytes that it may print.
+    /// The output is rejected if it has this many bytes or more.
     private static let outputLimit = 256
 
     /// Runs the program.

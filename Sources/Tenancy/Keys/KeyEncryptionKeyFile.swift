@@ -17,7 +17,7 @@ package enum KeyEncryptionKeyFile {
         case noCredentials(String)
         case noCredentialName(String)
 
-        /// The user's name; the number of an unknown one.
+        /// The user's name; the number if the user is unknown.
         private static func user(_ id: Int) -> String {
             getpwuid(uid_t(id)).flatMap { String(cString: $0.pointee.pw_name) } ?? "#\(id)"
         }

@@ -6,7 +6,7 @@ import PostgresClient
 /// Seals new entries of an organization's audit in blocks, each batch in one transaction with the security event that records it.
 ///
 /// Entries are read and assigned to blocks before the attested state is locked. So the lock is held only while the blocks are
-/// inserted, and other code that appends security events waits no longer. Writers of records never wait for sealing.
+/// inserted, and other code that appends security events waits only during that time. Writers of records never wait for sealing.
 struct AuditSealer {
     let organization: Organization
     let kek: KeyEncryptionKey
@@ -14,7 +14,7 @@ struct AuditSealer {
 
     /// How many entries a batch and a block have at most.
     static let limit = 2_000
-    /// How many entries the event `audit entries doubted` names. It also says how many there are.
+    /// How many entries the event `audit entries doubted` names at most. The event also says how many doubted entries there are.
     private static let maxListedEntries = 5
 
     private var audit: String { organization.qualified("audit") }
@@ -91,7 +91,7 @@ struct AuditSealer {
         let known = try AttestedAnchor(of: organization, under: kek, on: connection)
         let former = try FormerSealing(known, of: organization, at: present, now, on: connection)
         if let sealedOn = former.sealedOn, rest > 0, sealedOn.isWithin(seconds: rest, before: now) { return Batch(isDue: false) }
-        // One more than a batch has shows whether there are more.
+        // One entry more than a batch may have is read, to know whether more entries wait.
         let found = try unsealed(after: pass?.last, on: connection)
         let entries = Array(found.prefix(Self.limit))
         guard let last = entries.last else { return Batch() }
@@ -133,7 +133,8 @@ struct AuditSealer {
     }
 
     private func unsealed(after: PostgresMoment?, on connection: isolated PostgresConnection) throws -> [AuditEntry] {
-        // A cursor takes no parameters here: the number is the program's own.
+        // DECLARE takes no parameters here, so the SQL contains the time. It is safe, because the program makes its text from a
+        // number.
         let bound = after.map { " AND a.createdon >= \(Self.literal($0))" } ?? ""
         var rows = try AuditRows(
             "unsealed_audit", in: organization,
@@ -155,8 +156,8 @@ struct AuditSealer {
         }
     }
 
-    /// Starts a new block for each day in UTC. Archiving goes by age and removes whole blocks, so a block with newer entries
-    /// would delay older ones.
+    /// Starts a new block for each day in UTC. Archiving goes by age and removes whole blocks, so newer entries in a block would
+    /// delay the archiving of its older ones.
     private func blocks(
         of entries: [AuditEntry], at moment: PostgresMoment, _ snapshot: AuditSnapshot?, after former: FormerSealing
     ) throws -> [AuditBlock] {

@@ -2,8 +2,8 @@ import PostgresClient
 
 /// Which transactions had ended at a moment, and on which database cluster. It exposes audit entries that SQL inserted later.
 ///
-/// Sealing seals every entry of the ended transactions. If an unsealed entry names one of them later, that transaction did not
-/// write it. An entry of a transaction that had not ended can't be older than the transaction.
+/// Sealing seals every entry of the ended transactions. If a later unsealed entry names one of those transactions, that transaction
+/// did not write the entry. An entry of a transaction that had not ended can't be older than the transaction.
 struct AuditSnapshot {
     private let system: String
     private let first: UInt64
@@ -73,7 +73,7 @@ struct AuditSnapshot {
         return AuditSnapshot(system: system, first: first, next: next, running: known, moment: moment)
     }
 
-    /// A moment before a transaction began that had not ended; nil if none is known.
+    /// For a transaction that had not ended, returns a moment before it began; nil if no such moment is known.
     private func begin(of transaction: UInt64) -> PostgresMoment? {
         transaction >= next ? moment : running.first { $0.transaction == transaction }?.begin
     }

@@ -8,8 +8,8 @@ package struct AuditTurns: Sendable {
     /// After this many failed turns in a row, a security event records that entries wait.
     package static let patience = 15
 
-    /// After which organization's id the next turn begins its check of organizations without a note. Each server starts at a
-    /// random one.
+    /// The id after which the next turn begins its check of organizations without a note (see ``UnsealedAudit``). Each server
+    /// starts at a random id.
     private var place: UUID? = UUID.random()
     /// How many turns in a row an organization's entries could not be sealed.
     private var failures: [String: Int] = [:]
@@ -65,8 +65,8 @@ package struct AuditTurns: Sendable {
 }
 
 extension Session {
-    /// Records that entries of the audit could not be sealed, unless another server recorded that already, or sealed entries
-    /// within that time.
+    /// Records that entries of the audit could not be sealed, unless another server recorded that already, or sealed entries within
+    /// the last `seconds`.
     fileprivate func recordUnsealed(for seconds: Int, because reason: String) async throws {
         try await deployment.pool.withConnection { connection in
             let newest = EventsOfKind.newest(of: [.auditSealed, .auditNotSealed], in: organization)

@@ -5,9 +5,10 @@ struct FormerSealing {
     /// The newest block and its digest; 0 and nil while nothing was sealed.
     let last: Int
     let digest: [UInt8]?
-    /// When it was sealed; nil if there is no block, or all were archived.
+    /// When the newest block was sealed; nil if there is no block, or all blocks were archived.
     let sealedOn: PostgresMoment?
-    /// The transactions that had ended then; nil if transaction numbers can't be compared, as after a move to another cluster.
+    /// The transactions that had ended at that sealing; nil if transaction numbers can't be compared, as after a move to another
+    /// cluster.
     let snapshot: AuditSnapshot?
 
     /// - Throws: ``EventChainProblem`` if the newest block is not the recorded one.

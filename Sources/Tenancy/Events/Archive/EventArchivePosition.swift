@@ -49,7 +49,7 @@ package struct EventArchivePosition: Sendable, Equatable {
         return position
     }
 
-    /// The position, for a command that needs it.
+    /// Reads the position. If this service did not write the row, throws a ``FieldsealError`` that says what the operator can do.
     package static func require(
         _ organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> EventArchivePosition? {
@@ -83,7 +83,7 @@ package struct EventArchivePosition: Sendable, Equatable {
             ])
     }
 
-    /// The first event of the table: its id, the hash before it, and its time; nil without one.
+    /// The first event of the table: its id, the hash before it, and its time; nil if the table is empty.
     private static func beginning(
         of organization: Organization, on connection: isolated PostgresConnection
     ) throws -> (id: Int, previousHash: [UInt8], microseconds: Int)? {

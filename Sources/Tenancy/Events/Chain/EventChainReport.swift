@@ -3,9 +3,9 @@ import PostgresClient
 
 /// The result of verifying the chain of an organization's security events.
 package struct EventChainReport: Sendable {
-    /// Each broken link, and a wrong end.
+    /// Each broken link of the chain, and an end that is not the attested one.
     package var problems: [String] = []
-    /// How many more broken links there are.
+    /// How many more broken links there are than `problems` lists.
     package var omitted = 0
     /// How many events were verified.
     package var verified = 0

@@ -3,8 +3,8 @@ package import PostgresClient
 
 /// Verifies an organization's chain of security events.
 ///
-/// PostgreSQL computes the hashes of a range of events at a time, by an expression that this program sends. The database owner
-/// could replace a function.
+/// PostgreSQL computes the hashes of a range of events at a time, by an expression that this program sends. A function in the
+/// database would not be reliable, because the database owner could replace it.
 package struct EventChainVerifier {
     package let organization: Organization
     package let kek: KeyEncryptionKey
@@ -38,7 +38,7 @@ package struct EventChainVerifier {
         return report
     }
 
-    /// - Returns: The last event up to which the chain is intact.
+    /// - Returns: The last event that was verified; nil if no event after the start was.
     private func verify(
         _ extent: EventChainExtent, _ report: inout EventChainReport, on connection: isolated PostgresConnection
     ) throws -> EventCheckpoint? {

@@ -19,7 +19,7 @@ package struct ExpectedEvent: Sendable {
     let since: Int
 
     /// - Parameters:
-    ///   - details: The password, such as `mailbox(01a2…).password`.
+    ///   - details: The record and the attribute of the password, such as `mailbox(01a2…).password`.
     ///   - date: A moment before the write, by this server's clock.
     package init(_ details: String, by caller: Caller, since date: Date) {
         key = Key(details: details, actor: caller.actor, requestID: caller.requestID)
@@ -31,8 +31,8 @@ package struct ExpectedEvent: Sendable {
         self.since = since
     }
 
-    /// Microseconds by which the clock may have been set back between ``since`` and the event. Earlier events of the same
-    /// password differ by the request's id.
+    /// Microseconds by which the clock may have been set back between ``since`` and the event. An earlier event of the same
+    /// password is not mistaken for this one, because its request's id differs.
     enum Slack: Int {
         case usual = 5_000_000
         case longest = 3_600_000_000

@@ -11,7 +11,7 @@ package struct PasswordEvents: Sendable {
         /// The column that says whether the password was set before; nil for a new record.
         let flag: String?
         let isCleared: Bool
-        /// The event to insert if the password was not set before, and the one if it was.
+        /// The event to insert if the password was not set before, and the event to insert if it was.
         let set: PendingEvent
         let replaced: PendingEvent
     }
@@ -20,7 +20,7 @@ package struct PasswordEvents: Sendable {
     private let kek: KeyEncryptionKey
     private let changes: [Change]
 
-    /// - Parameter secrets: New values by attribute; nil clears.
+    /// - Parameter secrets: New values by attribute; nil clears the password.
     package init(_ entity: EntityDefinition, _ id: UUID, _ secrets: [String: String?], in session: Session) {
         organization = session.organization
         kek = session.kek
@@ -63,7 +63,7 @@ package struct PasswordEvents: Sendable {
     ///
     /// - Parameters:
     ///   - updated: The name of the updated row. It has the earlier values of ``flags``, with the prefix `was_`.
-    ///   - parameters: The statement's parameters, to which this adds.
+    ///   - parameters: The statement's parameters. This method appends those of the events.
     package func insertion(of updated: String, _ parameters: inout [PostgresParameter]) throws -> String {
         let rows = try changes.map { change in
             let wasSet = change.flag.map { quoteIdentifier("was_\($0)") } ?? "false"

@@ -4,8 +4,8 @@ import JSON
 import Model
 import PostgresClient
 
-/// A security event that a write inserts into `unchained_event`. It needs no lock of the chain, and is part of the write's
-/// transaction.
+/// A security event that a write inserts into `unchained_event`. The insertion needs no lock of the chain, and is part of the
+/// write's transaction.
 ///
 /// The service links it into the chain within seconds (``Session/chainPendingEvents()``). Until then a tag of the KEK shows that
 /// the service wrote it.
@@ -61,7 +61,7 @@ package struct PendingEvent: Sendable {
         try kek.accepts(tag, label: Self.label, over: fields(organization))
     }
 
-    /// The event's hash for an id and the hash before it.
+    /// The hash that the event gets in the chain, from its number there and the hash of the event before it.
     func hash(id: Int, after previous: [UInt8]?) throws -> [UInt8] {
         try EventHash.of(
             [
@@ -70,7 +70,8 @@ package struct PendingEvent: Sendable {
             ], after: previous)
     }
 
-    /// The event to link in place of one that the service did not write. The SQL function `chain_events` builds the same details.
+    /// The event to link in place of this one, if the service did not write it, or SQL copied it. The SQL function `chain_events`
+    /// builds the same details.
     var refused: PendingEvent {
         PendingEvent(
             microseconds: microseconds, kind: SecurityEvent.Kind.eventRefused.rawValue,

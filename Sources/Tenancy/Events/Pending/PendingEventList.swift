@@ -2,7 +2,7 @@ import Foundation
 import PostgresClient
 import Synchronization
 
-/// Organizations with events that wait to be linked into the chain, and the events that this server expects there.
+/// Organizations with events that wait to be linked into the chain, and the events that this server expects in the chain.
 package final class PendingEventList: Sendable {
     /// The events of one organization that were committed and are not yet seen in the chain.
     private struct Expected {
@@ -75,8 +75,8 @@ package final class PendingEventList: Sendable {
         }
     }
 
-    /// Counts a failed look-up of an organization's events. After ``attempts`` failures they are forgotten, as for an
-    /// organization that was removed or renamed.
+    /// Counts a failed look-up of an organization's events. After ``attempts`` failures the events are forgotten, because the
+    /// organization may have been removed or renamed.
     func postpone(_ name: String) {
         contents.withLock { contents in
             for (id, expected) in contents.expected where expected.name == name {
