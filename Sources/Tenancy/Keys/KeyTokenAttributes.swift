@@ -1,6 +1,6 @@
 internal import CPKCS11
 
-/// Attributes of an object in a PKCS#11 token, in the form of the token's functions.
+/// Attributes of an object in a PKCS#11 token, in the form in which PKCS#11 functions take them.
 struct KeyTokenAttributes {
     /// One attribute with its value.
     enum Attribute {

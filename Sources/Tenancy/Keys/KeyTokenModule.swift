@@ -8,8 +8,8 @@ enum KeyTokenModule {
 
     /// The functions of the module at a path. A module stays loaded, because many can't be unloaded.
     ///
-    /// - Throws: ``KeyTokenProblem`` for a file that another user could replace. Its code runs in this process and can reach all
-    ///   keys.
+    /// - Throws: ``KeyTokenProblem`` for a file that another user could replace. The module's code runs in this process and can
+    ///   reach all keys.
     static func functions(_ path: String) throws -> CK_FUNCTION_LIST {
         guard path.hasPrefix("/") else { throw KeyTokenProblem.module(path, "its path is not absolute") }
         guard let status = FileStatus(path: path) else { throw KeyTokenProblem.module(path, String(cString: strerror(errno))) }

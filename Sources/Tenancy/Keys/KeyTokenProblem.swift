@@ -40,7 +40,8 @@ package enum KeyTokenProblem: Error, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Codes of a token that is busy or was removed. Others, also `CKR_GENERAL_ERROR`, come for a file that does not open.
+    /// Codes of a token that is busy or was removed. For a sealed file that can't be opened, tokens return other codes, such as
+    /// `CKR_GENERAL_ERROR`.
     private static let passingCodes: Set<UInt> = [
         CKR_HOST_MEMORY, CKR_FUNCTION_FAILED, CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED, CKR_FUNCTION_CANCELED,
         CKR_SESSION_CLOSED, CKR_SESSION_COUNT, CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT, CKR_TOKEN_NOT_RECOGNIZED,

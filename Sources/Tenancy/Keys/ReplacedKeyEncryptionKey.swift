@@ -11,7 +11,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
     let archiveKey: [UInt8]
     let sealedUnder: String
 
-    /// Whether it is no longer accepted.
+    /// Whether the key is no longer accepted.
     package var isRetired: Bool { retiredOn != nil }
 
     /// All replaced key-encryption keys, the newest first; empty if the database lacks the migration.
@@ -30,7 +30,8 @@ package struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// The keys that tagged archives under replaced key-encryption keys, by those keys' ids. Old archives still verify with them.
+    /// The keys that tagged archives under replaced key-encryption keys, by the ids of those key-encryption keys. Old archives are
+    /// verified with them.
     package static func archiveKeys(_ deployment: Deployment) async throws -> [String: SecretBytes] {
         try await deployment.pool.withConnection { connection in
             try all(on: connection).reduce(into: [:]) { keys, replaced in
@@ -39,9 +40,10 @@ package struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// Records that key-encryption keys are replaced. Seals the archive keys of all earlier ones under the new one.
+    /// Records that key-encryption keys are replaced. Seals the archive keys of all replaced key-encryption keys under the new one.
     ///
-    /// - Parameter new: The new key-encryption key. It must accept the replaced ones too, to open archive keys that they sealed.
+    /// - Parameter new: The new key-encryption key. It must also open cells under the replaced keys, because they sealed earlier
+    /// archive keys.
     package static func record(
         _ replaced: [KeyEncryptionKey], by new: KeyEncryptionKey, _ caller: Caller, on connection: isolated PostgresConnection
     ) throws {
@@ -61,8 +63,8 @@ package struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// The address of a replaced key's cell. The key belongs to the deployment, so the ids of organization and record are all
-    /// zeros. The attribute has the KEK's id.
+    /// The address of the cell that holds a replaced key's archive key. The key belongs to the deployment, so the ids of
+    /// organization and record are all zeros. The attribute has the KEK's id.
     private static func address(_ id: String) -> CellAddress {
         let zeros = UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         return CellAddress(organization: zeros, record: zeros, attribute: "replacedkek.\(id)")

@@ -4,7 +4,7 @@ import Synchronization
 ///
 /// Waiting tasks hold no thread. They run in order, except that tasks of other keys overtake those of a key at its limit.
 package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
-    /// How many tasks may run at a time.
+    /// How many tasks may run and wait at a time.
     package struct Limits: Sendable {
         package var running: Int
         package var runningPerKey: Int
@@ -44,7 +44,7 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
 
     /// Runs `body` when there is room.
     ///
-    /// - Throws: ``Full`` without running `body`; the errors of `body`.
+    /// - Throws: ``Full`` if the task may neither run nor wait; `body` is not run then. The errors of `body`.
     package func run<Result>(_ key: Key, _ body: () async throws -> Result) async throws -> Result {
         try await enter(key)
         defer { leave(key) }

@@ -155,7 +155,7 @@ package struct AttemptLimiter {
             [.texts(rows.map(\.account)), .texts(rows.map(\.network)), .bool(clearing), .text(Self.every)])
     }
 
-    /// How many rows the table has at most. Beyond that the oldest are deleted.
+    /// How many rows the table has at most. If it has more, the oldest rows are deleted.
     private static let rowLimit = 50_000
 
     /// Deletes counts that no limit uses any more.

@@ -3,7 +3,7 @@ import Glibc
 /// A range of addresses, such as `10.0.0.0/8`, or one address.
 package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
     private let base: [UInt8]
-    /// How many bits of `base` an address must share.
+    /// How many leading bits an address in the network has in common with `base`.
     private let length: Int
 
     /// Parses a network; nil for anything else. Bits after the prefix are ignored.
@@ -33,7 +33,7 @@ package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
         return rest == 0 || (base[whole] ^ address.bytes[whole]) >> (8 - rest) == 0
     }
 
-    /// Whether it contains every address of its family.
+    /// Whether the network contains every address of its family.
     package var isEverything: Bool { length == 0 }
 
     package var description: String { "\(IPAddress(bytes: base)?.description ?? "")/\(length)" }

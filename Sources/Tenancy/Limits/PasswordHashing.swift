@@ -24,7 +24,7 @@ package final class PasswordHashing: Sendable {
             .init(running: Self.running, runningPerKey: 1, waiting: Self.waiting, waitingPerKey: Self.waitingPerNetwork))
     }
 
-    /// A salt for a new password. It includes the derivation to use.
+    /// A salt for a new password. The salt also says which derivation to use.
     ///
     /// - Throws: ``FieldsealError`` if libcrypto lacks the algorithm in the settings.
     package func newSalt() throws -> [UInt8] {
@@ -62,12 +62,12 @@ package final class PasswordHashing: Sendable {
     /// How a password matches the stored form.
     package enum Match: Sendable {
         case none, current
-        /// It matches an earlier form. The caller stores it in the current form.
+        /// The password matches an earlier form. The caller has to store the current form.
         case outdated
     }
 
-    /// Compares a password with the stored form. An earlier version stored the result of scrypt,
-    /// and a rotation of the key-encryption key adds a layer for each earlier key.
+    /// Compares a password with the stored form. An earlier version of the program stored the result of scrypt, and a rotation of
+    /// the key-encryption key adds a layer for each earlier key.
     ///
     /// - Parameters:
     ///   - derived: The result of ``derive(_:salt:for:)``.
@@ -89,7 +89,7 @@ package final class PasswordHashing: Sendable {
         return .none
     }
 
-    /// Runs `work` when it is its turn.
+    /// Runs `work` as soon as the limits for all networks and for this one allow it.
     package func compute<Result: Sendable>(for network: String, _ work: @escaping @Sendable () throws -> Result) async throws
         -> Result
     {

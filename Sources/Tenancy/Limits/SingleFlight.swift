@@ -1,8 +1,8 @@
 import Synchronization
 
-/// Runs one task at a time for each key. Callers that ask for the same key meanwhile share its result.
+/// Runs one task at a time for each key. Callers that ask for a key while its task runs share the result of that task.
 ///
-/// Cancelling a caller does not end the task, because others may wait for it.
+/// Cancelling a caller does not end the task, because other callers may wait for it.
 package final class SingleFlight<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private struct Flight {
         let task: Task<Value, any Error>

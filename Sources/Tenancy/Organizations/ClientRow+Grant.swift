@@ -12,7 +12,7 @@ extension OrganizationState.ClientRow {
         Self.grant(id, organization, name: name, systemUser: systemUserID, role: role, disabledOn: disabledOn)
     }
 
-    /// Whether this is the last row of the client that this service wrote.
+    /// Whether the client's row is as this service wrote it last.
     package func isNewest(in grants: GrantList, of organization: Organization, under kek: KeyEncryptionKey) throws -> Bool {
         try grants.isNewest(grant(in: organization), tag: tag, isDisabled: disabledOn != nil, under: kek)
     }

@@ -25,7 +25,7 @@ package final class OrganizationPlaces: Sendable {
         /// The time at which the lists were last read for an unknown name.
         var lastSearch: ContinuousClock.Instant?
 
-        /// The number of organizations, updated with each change of a list.
+        /// Finds the database of each organization again. Called after each change of a list.
         mutating func arrange() {
             var places: [String: (database: String, since: Date)] = [:]
             for (database, list) in lists.sorted(by: { $0.key < $1.key }) {
@@ -43,7 +43,8 @@ package final class OrganizationPlaces: Sendable {
     private let state = Mutex(State())
     private let reads = SingleFlight<String, Bool>()
 
-    /// The shortest time between two reads of the lists for unknown names. It limits the cost of requests with such names.
+    /// The shortest time between two reads of the lists for unknown names. The interval limits the cost of requests with such
+    /// names.
     private static let searchInterval = Duration.seconds(1)
     /// How long after an organization disappears from a database's list it may still appear in another's. A move needs that time,
     /// because the lists are read at different times.
@@ -114,7 +115,7 @@ package final class OrganizationPlaces: Sendable {
 
     /// Refuses an organization that a database does not have, without a query.
     ///
-    /// - Throws: ``FieldsealError``. It says to retry if another database has the organization or may have it.
+    /// - Throws: ``FieldsealError``. The error says to retry if another database has the organization or may have it.
     func require(_ organization: String, in database: String) throws {
         let (place, unread) = state.withLock { state in
             (state.places[organization], databases.filter { state.lists[$0] == nil })
@@ -151,7 +152,7 @@ extension Deployment {
     }
 
     /// The registration times of organizations in this database, by name. An organization that is being moved away gets a time
-    /// far in the future. So as soon as the other database lists it too, that one is used.
+    /// far in the future. So as soon as the other database lists the organization too, the other database is used.
     package func organizationList() async throws -> OrganizationPlaces.List {
         try await pool.withConnection { connection in
             let rows = try connection.query(
@@ -164,10 +165,11 @@ extension Deployment {
         }
     }
 
-    /// Throws if the organization is known to be in another database, or in none.
+    /// Throws if this database is one of several, and its list does not have the organization.
     func requirePlace(of organization: String) throws { try place?.places.require(organization, in: place?.name ?? "") }
 
-    /// The error for an organization that the database does not have.
+    /// The error to report in place of `error`. If `error` says that this database does not have the organization, it may have been
+    /// moved.
     func absence(of organization: String, _ error: FieldsealError) -> FieldsealError {
         guard let place, error.code == .noResource else { return error }
         return place.places.lost(organization, in: place.name)

@@ -4,7 +4,7 @@ import Migrations
 import Model
 package import PostgresClient
 
-/// The state of an organization in the database at one moment: its key version, and its key in `config`.
+/// The state of an organization in the database at one moment: its key version, its key in `config`, and its attested state.
 package struct OrganizationState: Sendable {
     package let organization: Organization
     package let keyVersion: Int
@@ -15,7 +15,7 @@ package struct OrganizationState: Sendable {
     package let changedOn: Date
     /// The wrapped data key; nil if `config` has none, so that a key is required.
     let wrappedData: [UInt8]?
-    /// The id of the wrapping key, as 16 hexadecimal digits.
+    /// The id of the key-encryption key that wrapped the data key, as 16 hexadecimal digits.
     let kekID: String?
     private let newestHash: [UInt8]
     /// The row of the requested client in `api_client`, if it exists.
@@ -24,7 +24,7 @@ package struct OrganizationState: Sendable {
     package let attested: AttestedState?
     /// The attested list of rows that grant access.
     package let grants: GrantList
-    /// The number of the newest security event; 0 without one.
+    /// The number of the newest security event; 0 if there is none.
     package let newestEvent: Int
     /// The reason for which ``attested`` must not be trusted.
     package private(set) var problem: AttestationProblem? = .unverified
@@ -71,7 +71,7 @@ package struct OrganizationState: Sendable {
     /// Whether the schema names the attested key.
     package var isKeyAttested: Bool { problem == nil && namesAttestedKey }
 
-    /// Whether the schema names the key in ``attested``, even if that was not verified.
+    /// Whether the schema names the key in ``attested``, even if ``attested`` was not verified.
     package var namesAttestedKey: Bool { attested?.keyVersion == keyVersion && attested?.fingerprint == fingerprint }
 
     /// What is needed to derive the data key from the organization key's text: salt and iterations, with the key check. From the

@@ -20,8 +20,8 @@ package enum OrganizationTables {
 
     /// The error for a statement that found a table missing.
     ///
-    /// - Returns: ``FieldsealError`` `.noResource` without the organization or its schema; else `.organizationDisabled` with the
-    ///   names of the tables.
+    /// - Returns: ``FieldsealError`` `.noResource` if the organization or its schema is missing; else `.organizationDisabled` with
+    ///   the names of the missing tables.
     static func problem(of name: String, on connection: isolated PostgresConnection) throws -> FieldsealError {
         let row = try connection.query(
             """

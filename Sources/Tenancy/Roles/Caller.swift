@@ -1,9 +1,9 @@
 package import Foundation
 package import Model
 
-/// The caller of an operation: its roles and its address. Only authentication and the command line make one.
+/// The caller of an operation: its roles and its address. Only authentication and the command line create callers.
 package struct Caller: Sendable {
-    /// The name in security events: `client:NAME` or `cli:USER`, followed by ` as systemuser:ID` under impersonation.
+    /// The name in security events: `client:NAME`, `user:NAME` or `cli:USER`, followed by ` as systemuser:ID` under impersonation.
     package let actor: String
     package let clientID: UUID?
     /// The systemuser that the caller acts as.
@@ -22,7 +22,7 @@ package struct Caller: Sendable {
 
     /// The administrator that sent a request in the name of another user.
     package struct Impersonation: Sendable {
-        /// The systemuser as which the administrator acts.
+        /// The administrator's own systemuser.
         package let systemUserID: UUID
         package let roles: RoleSet
         /// The business unit of the user in whose name the request is.
@@ -64,7 +64,7 @@ package struct Caller: Sendable {
 
     /// An administrator on the command line, with the server's own settings.
     ///
-    /// - Parameter operatorClaim: The person who signed in to the machine, if that is another name.
+    /// - Parameter operatorClaim: The name of the person who signed in to the machine, if it is not `user`.
     package static func commandLine(user: String, operatorClaim: String? = nil) -> Caller {
         var caller = Caller(
             actor: "cli:\(user)", clientID: nil, systemUserID: nil, role: .systemAdministrator, address: nil, requestID: nil)

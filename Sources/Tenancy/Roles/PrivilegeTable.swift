@@ -26,7 +26,7 @@ package enum PrivilegeTable {
 
     /// Whether `role` may write an attribute of records that it may create or update.
     ///
-    /// An attribute without a row may be written by every role that may write the record.
+    /// An attribute that the cases below do not name may be written by every role that may write the record.
     package static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ role: Role) -> Bool {
         switch (role, entity.logicalName) {
         case (.systemAdministrator, _): true

@@ -13,13 +13,13 @@ package struct RoleSet: OptionSet, Sendable {
     /// The roles, in the order of ``Role/allCases``.
     package var roles: [Role] { Role.allCases.filter(contains) }
 
-    /// Whether a role is among them.
+    /// Whether the set has a role.
     package func contains(_ role: Role) -> Bool { rawValue & role.bit != 0 }
 
     /// Adds a role.
     package mutating func insert(_ role: Role) { formUnion(RoleSet(role)) }
 
-    /// The first of them in the order of ``Role/allCases``.
+    /// The first role of the set, in the order of ``Role/allCases``.
     package var leading: Role? { Role.allCases.first(where: contains) }
 }
 
@@ -59,7 +59,7 @@ extension PrivilegeTable {
         return deepest
     }
 
-    /// Whether a caller with these roles may write an attribute of any record.
+    /// Whether at least one of these roles may write an attribute of the records that the role may create or update.
     package static func mayWrite(_ attribute: String, of entity: EntityDefinition, _ roles: RoleSet) -> Bool {
         Role.allCases.contains { roles.contains($0) && mayWrite(attribute, of: entity, $0) }
     }

@@ -8,7 +8,7 @@ extension Session {
     /// The business unit of the user as whom the session acts.
     package var callersUnit: UUID? { caller.impersonation?.businessUnitID ?? state.callersUnit }
 
-    /// Tells the audit trigger in whose name this transaction's statements run, and who sent them.
+    /// A statement that tells the audit trigger in whose name this transaction's statements run, and which user sent them.
     package var callerSettings: (sql: String, parameters: [PostgresParameter]) { caller.auditSettings }
 
     /// Refuses an operation that a caller must not do for another user.
@@ -21,7 +21,8 @@ extension Session {
 }
 
 extension Caller {
-    /// Tells the audit trigger in whose name this transaction's statements run, and who sent them. A command has a name, but no user.
+    /// A statement that tells the audit trigger in whose name this transaction's statements run, and which user sent them. For a
+    /// command, it sets a name in place of a user.
     package var auditSettings: (sql: String, parameters: [PostgresParameter]) {
         (
             """

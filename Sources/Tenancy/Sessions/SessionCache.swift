@@ -24,10 +24,10 @@ final class SessionCache: Sendable {
         entries.withLock { $0.value(of: Name(organization: organization, client: client)) }
     }
 
-    /// Stores the state of an organization that has its key.
+    /// Stores the state that a session read. Only for an organization whose key this server has.
     ///
-    /// A state without a key is not kept. With it, a password would be refused before any statement runs, so no check could
-    /// notice that the key was set meanwhile.
+    /// A state without a key is not kept. With such a state, a password would be refused before any statement runs, so no check
+    /// could notice that the key was set meanwhile.
     func keep(_ kept: KeptState, of client: UUID) {
         let state = kept.state
         guard let row = state.client else { return }
@@ -45,9 +45,9 @@ final class SessionCache: Sendable {
         _ row: OrganizationState.ClientRow
     ) -> SharedStatement {
         // The tag covers the whole attested state: the key in force, the list with the client and its systemuser, and the newest event.
-        // SQL can write a row with an earlier tag, but not one with today's newest event. So the row must have the tag that was
-        // verified, and what that tag covers. Then nothing needs to be computed. Otherwise the session begins again, which verifies the
-        // row and reports the reason.
+        // SQL can write a row with an earlier tag, but not one with today's newest event. So the check compares the row's tag, and
+        // the columns that the tag covers, with the verified state, and computes no tag. If they differ, the session begins again,
+        // which verifies the row and reports the reason.
         let attested = state.attested
         return SharedStatement(
             """
@@ -77,7 +77,7 @@ final class SessionCache: Sendable {
 extension Session {
     /// Runs statements in one round trip and one transaction, after checking that the reused state is current.
     ///
-    /// - Throws: ``StaleSession`` when it is stale. Then nothing was done.
+    /// - Throws: ``StaleSession`` when the reused state is stale. Then nothing was done.
     package func run(
         _ statements: [(sql: String, parameters: [PostgresParameter])],
         on connection: isolated PostgresConnection

@@ -8,8 +8,8 @@ package struct StaleSession: Error, Sendable {
 
     /// Reads a secret, and begins again if rights change before the reading is recorded.
     ///
-    /// - Parameter read: Its argument says whether an earlier attempt found the session stale. It throws ``StaleSession`` before
-    ///   the secret leaves the server.
+    /// - Parameter read: Reads the secret. The argument says whether an earlier attempt found the session stale. If rights changed,
+    ///   the closure throws ``StaleSession`` before the secret leaves the server.
     package static func retrying<Secret>(_ read: (_ wasStale: Bool) async throws -> Secret) async throws -> Secret {
         for attempt in 0..<attempts {
             do {

@@ -37,7 +37,7 @@ extension DataAPI {
 /// A running batch: the responses so far, and the records that their ids refer to.
 private struct BatchRun {
     let api: DataAPI
-    /// The request that contains the others.
+    /// The request that contains the requests of the batch.
     let batch: APIRequest
     private var continuesOnError: Bool { batch.preferences.continuesOnError }
     private var answers: [(isSet: Bool, items: [(id: String?, answer: APIResponse)])] = []
@@ -72,10 +72,10 @@ private struct BatchRun {
         }
     }
 
-    /// One response for a whole change set that failed. Nothing was changed.
+    /// Adds one response for a whole change set that failed. The change set has changed nothing.
     private mutating func fail(_ items: [BatchItem], with answer: APIResponse) -> Bool {
-        // In JSON each response has the id of a request, so this one gets the id of the group's first request. In multipart it
-        // has none.
+        // In JSON each response has the id of a request, so this one gets the id of the group's first request. In multipart the
+        // response has no id.
         answers.append((false, [(items.first?.group == nil ? nil : items.first?.id, answer)]))
         for id in items.compactMap(\.id) + items.compactMap(\.group) { forget(id) }
         return continuesOnError
@@ -168,8 +168,8 @@ private struct BatchRun {
             let writer = try await session(for: try user(of: request))
             let change = try await dataAPI(of: writer).change(request)
             if let id = item.id {
-                // A Content-ID is unique within its change set only: Microsoft's sample client numbers the requests of each one
-                // from 1.
+                // A Content-ID is unique within its change set only: Microsoft's sample client numbers the requests of each change
+                // set from 1.
                 guard ids.insert(id).inserted else {
                     throw FieldsealError(.badRequest, "Two requests of the change set have the Content-ID \(id.prefix(50)).")
                 }
@@ -188,7 +188,8 @@ private struct BatchRun {
         return answers
     }
 
-    /// Resolves the URL. It may be absolute, relative to the service or its host, or refer to an earlier request's id.
+    /// Makes the request that an item describes, and resolves its URL. The URL may be absolute, relative to the service or its
+    /// host, or refer to an earlier request's id.
     private func request(_ item: BatchItem) throws(FieldsealError) -> APIRequest {
         try checkSender(item.headers)
         guard let method = HTTPRequest.Method(rawValue: item.method) else {
@@ -289,7 +290,8 @@ private struct BatchRun {
         return answers.flatMap { $0.items.map { $0.answer.status } }.first { $0.code >= 400 } ?? .ok
     }
 
-    /// A body by its type: JSON as it is, texts as a string, and others in base64url (OData JSON Format 4.01, section 19.2).
+    /// A body by its type: JSON as it is, a text as a string, and any other body in base64url (OData JSON Format 4.01, section
+    /// 19.2).
     private static func body(of answer: APIResponse) -> JSONValue {
         let type = answer.headers[.contentType]?.lowercased() ?? ""
         if type.hasPrefix("application/json"), let value = try? JSONParser.parse(answer.body) { return value }

@@ -9,7 +9,7 @@ struct BatchItem {
     var url: String
     var headers: HTTPFields
     var body: [UInt8]
-    /// The id of the item, in its response and as `$ID` in the URLs and bodies of later ones.
+    /// The id of the item, in its response and as `$ID` in the URLs and bodies of later items.
     var id: String?
     /// The `atomicityGroup` of a request in JSON.
     var group: String?

@@ -17,7 +17,7 @@ struct BatchSize {
     private var records = 0
     private var bytes = 0
 
-    /// Counts the response to a read.
+    /// Counts the response to a request of the batch.
     ///
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the exceeded limit. A write is never refused for its response.
     mutating func add(_ answer: APIResponse, to request: APIRequest, _ unread: UnreadResponses.Share?) throws(FieldsealError) {

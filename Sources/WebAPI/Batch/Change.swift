@@ -86,7 +86,8 @@ extension DataAPI {
             insert.writes, address: address(entity, insert.id), response: try recordResponse(entity, insert.main, request))
     }
 
-    /// Creates a record that refers to the record before a collection-valued navigation property.
+    /// Creates a record through a collection-valued navigation property. The new record refers to the record that the path names
+    /// before the property.
     func creation(in navigation: ODataPath.Navigation, _ members: [JSONValue.Member], _ request: APIRequest) throws -> Change {
         let relationship = navigation.relationship
         try ParsedValues.requireWritable(relationship.attribute)
@@ -181,7 +182,7 @@ extension DataAPI {
         }
     }
 
-    /// The record to remove from a collection. Its key is in the address, or its address in the option `$id`.
+    /// The record to remove from a collection. The path has its key, or the option `$id` has its address.
     func linkedMember(_ named: RecordKey?, of entity: EntityDefinition, _ property: String, _ request: APIRequest)
         throws(FieldsealError) -> RecordKey
     {
@@ -224,7 +225,7 @@ extension APIRequest {
 }
 
 extension JSONValue.Member {
-    /// Whether the value has related records, or the addresses of several.
+    /// Whether the value has related records, or the addresses of several records.
     var isNested: Bool {
         switch value {
         case .array, .object: true
@@ -234,7 +235,7 @@ extension JSONValue.Member {
 }
 
 extension ODataPath.Navigation {
-    /// Whether a `POST` creates a record here.
+    /// Whether a `POST` to the path creates a record.
     var isCreation: Bool { isWholeCollection && relationship.referencing.has(.create) }
 
     /// Whether the path names all parties of an e-mail, which a `PUT` replaces.

@@ -3,8 +3,8 @@ import Hummingbird
 import Model
 
 extension WebAPI {
-    /// Responds with the methods that an address of the data API accepts (RFC 9110 section 9.3.7). It needs no token, because the
-    /// addresses are public.
+    /// Responds with the methods that an address of the data API accepts (RFC 9110 section 9.3.7). The request needs no token,
+    /// because the addresses are public.
     func options(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         let version = try context.parameters.require("version")
         guard DirectResponder.isVersion(version[...].utf8) else { throw ODataPath.unknown(version) }

@@ -11,7 +11,7 @@ struct DataAPI: Sendable {
     var session: Session
     /// Begins a session for each part of a batch. So a right that is revoked during the batch is missing from the next part on.
     let sessions: ClientSessions
-    /// The user in whose name the client makes this request; nil for its own.
+    /// The user in whose name the client makes this request; nil if the client acts in its own name.
     let user: ImpersonatedUser?
     /// The address of the API with its version.
     let serviceRoot: String
@@ -23,15 +23,16 @@ struct DataAPI: Sendable {
     var peer: Peer?
     /// Stops counting the request toward the limits while it waits; nil for a part of a batch.
     var pause: RequestPause?
-    /// Counts the response.
+    /// Counts the response toward the limit of unread responses.
     var unread: UnreadResponses.Share?
 
-    /// Whether a request only reads or writes records. Then its session may reuse what an earlier session read: PostgreSQL
-    /// checks in the same transaction that it still holds.
+    /// Whether a request's session may reuse the state that an earlier session read: for reads and writes of records, and most
+    /// messages of routers. The request's transaction checks that the state is current.
     static func mayAssume(_ path: ODataPath) -> Bool {
         switch path {
         case .entitySet, .entity: true
-        // A router's messages check it themselves first. A credential is released in a session of its own.
+        // A router's messages check the reused state before they do anything else. A credential is released in a session that reads
+        // the state anew.
         case .operation(let name, _):
             name.hasPrefix("fieldseal.") && !keyControlNames.contains(name) && name != "fieldseal.ReleaseCredential"
         default: false
@@ -53,7 +54,7 @@ struct DataAPI: Sendable {
         return try await peer.cancellingOnHangUp { try await run(request, at: path) }
     }
 
-    /// Whether a read may take long: every read but that of one record without expanded ones.
+    /// Whether a read may take long: every read, except that of a single record without expanded records.
     private static func mayTakeLong(_ request: APIRequest, _ path: ODataPath) -> Bool {
         switch path {
         case .entitySet, .count, .references, .boundFunction, .navigation, .association, .operation, .definitions: true
@@ -176,13 +177,13 @@ extension ODataPath {
 }
 
 extension APIRequest {
-    /// Refuses all query options, except those without an effect. Functions accept `$format` too.
+    /// Refuses all query options, except those without an effect. A GET request may have `$format` too.
     func requireNoOptions() throws(FieldsealError) {
         guard query != nil else { return }
         try QueryOptions.check(try ODataQuery.options(query).filter { $0.name != "$format" || method != .get }, for: .none)
     }
 
-    /// The media type that `$format` requests; nil without one, and for `json`.
+    /// The media type that `$format` requests; nil if there is no `$format`. `json` means `application/json`.
     fileprivate func format() throws(FieldsealError) -> String? {
         guard let query, query.contains(ascii: "format") || query.contains(ascii: "%") else { return nil }
         let format = try ODataQuery.options(query).first { $0.name == "$format" }?.value

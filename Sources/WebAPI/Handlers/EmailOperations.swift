@@ -8,7 +8,7 @@ import Records
 import RouterProtocol
 import Tenancy
 
-// Operations of e-mail: Dataverse's messages, and those of routers.
+// Operations of e-mail: Dataverse's messages, and the messages of routers.
 extension DataAPI {
     private var leases: MailboxLeases { get throws { try MailboxLeases(session, mail) } }
     private var delivery: EmailDelivery { get throws { try EmailDelivery(session) } }
@@ -90,7 +90,7 @@ extension DataAPI {
                 }))
     }
 
-    /// Responds when there is work for the router, or after a while.
+    /// Responds when there is work for the router, or after the time that the router asked for.
     private func waitForWork(_ body: JSONValue) async throws -> APIResponse {
         let request: WaitForWork.Request = try Self.message(
             body, "WaitForWork takes HostId, Seconds, WantsWork, Watching (an array of MailboxId and Revision) and IsLeaving.")
@@ -206,8 +206,8 @@ extension DataAPI {
         return answer(id, verdict)
     }
 
-    /// The members without two parameters of Dataverse's message. They can only ask for what is always done: each e-mail is
-    /// checked before it becomes a record.
+    /// Removes two parameters of Dataverse's message. Only values that have no effect are accepted for them: each e-mail is checked
+    /// before it becomes a record in any case.
     private static func original(of message: String, _ members: [JSONValue.Member]) throws(FieldsealError) -> [JSONValue.Member] {
         guard message == "DeliverIncomingEmail" else { return members }
         var others: [JSONValue.Member] = []

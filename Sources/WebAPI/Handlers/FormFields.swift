@@ -3,7 +3,7 @@ package enum FormFields {
     /// Why a form can't be read.
     package enum Problem: Error {
         case tooManyFields, notUTF8
-        /// A field contains U+0000. Its name is nil if the name itself does.
+        /// A field contains U+0000. The field's name is nil if the name itself contains U+0000.
         case zero(field: String?)
     }
 

@@ -74,7 +74,8 @@ extension IncomingEmailMembers {
         }
     }
 
-    /// The people of a member, with their names. A router sends an array of parsed addresses; a single text is parsed here.
+    /// The people that a member of the body lists, with their names. A router sends an array of parsed addresses; a single text is
+    /// parsed here.
     private func list(_ name: String) throws(FieldsealError) -> [Person] {
         let texts = try texts(name, Self.addressForm)
         guard author == .client || body[name]?.string != nil else { return texts.map { Person($0) } }

@@ -18,8 +18,8 @@ struct IncomingEmailMembers {
     private static let ofRouters: Set<String> = [
         "BodyIsCut", "CcNames", "FromName", "Names", "OmittedAttachments", "ToNames",
     ]
-    /// The members of an attachment: the attributes of `activitymimeattachment`, in any case. The number is the length of the
-    /// longest text that a record stores, in UTF-16 units.
+    /// The members of an attachment: the attributes of `activitymimeattachment`. Upper and lower case do not differ. The number is
+    /// the length of the longest text that a record stores, in UTF-16 units.
     private static let attachmentMembers = [
         "filename": 255, "mimetype": 256, "body": Int.max, "subject": 2_000, "attachmentcontentinfo": 300,
     ]
@@ -27,7 +27,7 @@ struct IncomingEmailMembers {
     private static let attachmentMembersOfRouters = [
         "filename": 255, "mimetype": 256, "body": Int.max, "note": 2_000, "contentid": 300,
     ]
-    /// Who sends the e-mail to the service. A router sends the date as the message has it, and that may be any text.
+    /// Who sends the e-mail to the service. A router sends the date as the message has it. Such a date may be any text.
     enum Author {
         case client, router
     }
@@ -68,8 +68,8 @@ struct IncomingEmailMembers {
 
     // MARK: Members
 
-    /// - Parameter limit: The length of the longest text that a record stores, in UTF-16 units. A router's text is cut later,
-    ///   because the router also sends the header itself.
+    /// - Parameter limit: The length of the longest text that a record stores, in UTF-16 units. A client's longer text is refused.
+    ///   A router's longer text is cut later.
     func text(_ name: String, limit: Int = .max) throws(FieldsealError) -> String? {
         switch body[name] {
         case .string(let text)?:

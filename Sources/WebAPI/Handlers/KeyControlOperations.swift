@@ -6,8 +6,7 @@ import Tenancy
 
 // The rules for the use of the key, and the approvals of a second System Administrator. They are additions to Dataverse.
 extension DataAPI {
-    /// Operations for which the caller's roles are always read anew. They do not check whether what an earlier session read
-    /// still holds.
+    /// Operations for which the session always reads the caller's roles anew, because these operations do not check a reused state.
     static let keyControlNames: Set = [
         "fieldseal.RetrieveKeyControl", "fieldseal.RetrieveApprovals", "fieldseal.SetKeyControl", "fieldseal.ApproveRequest",
         "fieldseal.RefuseRequest",

@@ -72,7 +72,7 @@ extension DataAPI {
         }
     }
 
-    /// The progress of a running key change. Dataverse does not have it.
+    /// The progress of a running key change. Dataverse has no such function.
     private func keyChange(_ representation: Representation) async throws -> JSONValue {
         let progress = try await KeyAdministration(session, to: .see).keyChangeProgress()
         func number(_ value: Double?) -> JSONValue { value.map { .number(String(format: "%.1f", $0)) } ?? .null }

@@ -8,7 +8,7 @@ import Tenancy
 // Functions that clients of Dataverse call when they connect: the organization, its version and languages, and the numbers of
 // records.
 extension DataAPI {
-    /// The functions without a record, with their parameters in the order of Dataverse's reference.
+    /// The functions that are not bound to a record, with their parameters in the order of Dataverse's reference.
     static let startupFunctions: [String: [String]] = [
         "RetrieveVersion": [], "RetrieveCurrentOrganization": ["AccessType"], "RetrieveTotalRecordCount": ["EntityNames"],
         "RetrieveAvailableLanguages": [], "RetrieveProvisionedLanguages": [], "RetrieveDeprovisionedLanguages": [],
@@ -48,7 +48,7 @@ extension DataAPI {
         }
     }
 
-    /// Dataverse's type `OrganizationDetail`. Members that exist only in its cloud are null.
+    /// Dataverse's type `OrganizationDetail`. Members that exist only in Dataverse's cloud are null.
     private func organizationDetail() async throws -> JSONValue {
         let organization = session.organization
         let root =

@@ -22,7 +22,7 @@ struct AttributeMetadataType {
         name = segment.name.strippingNamespace
     }
 
-    /// Whether this is the type, or one of its base types.
+    /// Whether this is the metadata type of `type`, or a base type of that metadata type.
     func includes(_ type: AttributeType) -> Bool {
         switch name {
         case "AttributeMetadata": true

@@ -56,7 +56,7 @@ extension DataAPI {
             + (kind == .oneToMany ? [] : EntityCatalog.manyToMany.map(MetadataJSON.relationship))
     }
 
-    /// The relationships of one member of an entity; nil for another member.
+    /// The relationships in one member of an entity's metadata, such as `OneToManyRelationships`; nil if the member holds none.
     private static func relationships(_ member: String, of entity: EntityDefinition) -> [JSONValue]? {
         switch member {
         case "OneToManyRelationships": entity.oneToMany.map(MetadataJSON.relationship)
@@ -155,7 +155,7 @@ extension DataAPI {
         return APIResponse.noContent()
     }
 
-    /// The attributes that a cast selects; all of them without a cast.
+    /// Returns a test for the attributes that a cast selects. Without a cast, each attribute passes.
     ///
     /// - Throws: ``FieldsealError`` `.noResource` for an unknown type.
     private static func isOfType(_ cast: ODataPath.Segment?) throws(FieldsealError) -> (AttributeDefinition) -> Bool {
@@ -222,8 +222,8 @@ extension DataAPI {
     }
 
     /// - Parameters:
-    ///   - expandable: The navigation properties of such values.
-    ///   - members: The members of such values, for a list that may be empty.
+    ///   - expandable: The navigation properties of these values.
+    ///   - members: The members that these values may have, for a list that may be empty.
     private func list(
         _ values: [JSONValue], _ view: MetadataView, _ context: String, expandable: [String] = [], members known: Set<String> = []
     ) throws(FieldsealError) -> APIResponse {

@@ -69,7 +69,7 @@ private struct EntityMetadataQuery {
         }
     }
 
-    /// The entity with the parts that the query asks for; nil where its criteria do not match.
+    /// The entity with the parts that the query asks for; nil if the query's criteria do not match.
     func selected(_ entity: EntityDefinition) throws(FieldsealError) -> JSONValue? {
         let value = MetadataJSON.entity(entity)
         let names = MetadataView.requestedNames(query["Properties"])
@@ -93,8 +93,8 @@ private struct EntityMetadataQuery {
         return .object(kept)
     }
 
-    /// Whether the response has a part: if `Properties` names it or asks for all, or if the query has a query for it. Without
-    /// `Properties`, the response has the attributes.
+    /// Whether the response has a part: if `Properties` names it or asks for all, or if the query contains a query for that part.
+    /// Without `Properties`, the response has the attributes.
     private func gives(_ part: String, by name: String) -> Bool {
         if let own = query[name], own != .null { return true }
         guard let properties = query["Properties"], properties != .null else { return part == "Attributes" }

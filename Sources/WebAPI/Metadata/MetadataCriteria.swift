@@ -47,7 +47,7 @@ extension MetadataView {
         guard let given = condition["Value"] else {
             throw misfit("A condition of a metadata query has a Value; null stands for none.")
         }
-        // A managed property is compared by its value.
+        // A managed property is compared by its member `Value`.
         let own = value[name]?["Value"] ?? value[name] ?? .null
         let wanted = try MetadataOperand(given, comparedWith: name)
         switch condition["ConditionOperator"].flatMap({ $0 == .null ? nil : word($0) ?? "" }) {
@@ -67,7 +67,7 @@ private struct MetadataOperand {
     private let name: String
     private let wanted: JSONValue
 
-    /// - Throws: ``FieldsealError`` for a value that is not of its type.
+    /// - Throws: ``FieldsealError`` for a value that is not of the type that it names.
     init(_ value: JSONValue, comparedWith name: String) throws(FieldsealError) {
         self.name = name
         wanted = try TypedValue.value(value, comparedWith: name)

@@ -68,7 +68,7 @@ enum MetadataDocument {
         default: break
         }
         if attribute.column == entity.idColumn { facets += " Nullable=\"false\"" }
-        // Lookups are represented by their navigation properties.
+        // Clients set a lookup through its navigation property, so the lookup's own property is declared as computed.
         let isComputed =
             attribute.type.isReference || !attribute.validFor.contains(.create) && !attribute.validFor.contains(.update)
         var annotations = isComputed ? "<Annotation Term=\"Org.OData.Core.V1.Computed\" Bool=\"true\"/>" : ""

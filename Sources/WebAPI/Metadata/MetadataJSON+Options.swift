@@ -54,8 +54,8 @@ extension MetadataJSON {
         }
     }
 
-    /// The state of a status. For an e-mail it follows from the delivery; elsewhere the statuses 1 and 2 belong to the states 0 and
-    /// 1.
+    /// The state of a status. For an e-mail, the state follows from the delivery. For other records, the statuses 1 and 2 belong to
+    /// the states 0 and 1.
     private static func state(of status: Int64, _ entity: EntityDefinition) -> Int64 {
         guard entity.logicalName == EntityDefinition.email.logicalName else { return max(0, status - 1) }
         switch status {

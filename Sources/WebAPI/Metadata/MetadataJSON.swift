@@ -122,7 +122,7 @@ enum MetadataJSON {
     /// The version that introduced every part of the schema.
     static let introducedVersion: JSONValue = "9.2.0.0"
 
-    /// The lookup whose record's name this attribute holds.
+    /// The lookup for which this attribute holds the name of the referenced record; nil for another attribute.
     static func nameOf(_ attribute: AttributeDefinition, _ entity: EntityDefinition) -> String? {
         for suffix in ["yominame", "name"] where attribute.logicalName.hasSuffix(suffix) {
             let lookup = String(attribute.logicalName.dropLast(suffix.count))
@@ -187,7 +187,7 @@ extension AttributeType {
         }
     }
 
-    /// The type code's name.
+    /// The value of `AttributeType` in metadata.
     var attributeType: String {
         switch self {
         case .owner: "Owner"

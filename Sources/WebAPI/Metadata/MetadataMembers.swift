@@ -117,7 +117,7 @@ enum MetadataMembers {
         "AttributeQuery", "Criteria", "KeyQuery", "LabelQuery", "Properties", "RelationshipQuery",
     ]
 
-    /// Refuses a part of a query that is not an object, and members that it does not have.
+    /// Refuses a part of a query that is not an object, and members that such a part can't have.
     private static func requireMembers(_ value: JSONValue?, _ known: Set<String>, _ what: String) throws(FieldsealError) {
         guard let value, value != .null else { return }
         guard case .object(let members) = value else { throw FieldsealError(.badRequest, "\(what) is an object.") }

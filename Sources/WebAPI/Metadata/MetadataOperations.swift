@@ -2,21 +2,21 @@ import Model
 
 /// The functions and actions of the Web API, as `$metadata` declares them.
 enum MetadataOperations {
-    /// Whether an operation is Dataverse's, or an addition for routers.
+    /// Whether an operation is Dataverse's, or an addition of Fieldseal.
     enum Namespace {
         case dataverse, fieldseal
     }
 
-    /// A name with its type. A `?` after the type means that it may be null or missing.
+    /// A name with its type. A `?` after the type means that the value may be null or missing.
     private typealias Field = (name: String, type: String)
 
     private struct Operation {
         let name: String
         var isAction = false
-        /// The type that it is bound to.
+        /// The type that the operation is bound to; nil for an unbound operation.
         var binding: String?
         var parameters: [Field] = []
-        /// The members of its response; none for an action without one.
+        /// The members of the response; empty for an action whose response has no content.
         var results: [Field] = []
         var namespace = Namespace.dataverse
     }
@@ -118,7 +118,7 @@ enum MetadataOperations {
         ("Digest", "Edm.String?"), ("SubmittedBy", "Edm.String?"), ("ReplyTo", "Edm.String?"),
     ]
 
-    /// The operations of a router. Lists without a declared type are open.
+    /// The operations of a router. Elements of lists have the open type `fieldseal.Item`, which declares no members.
     private static let routerActions: [Operation] = [
         Operation(
             name: "WaitForWork", isAction: true,
@@ -166,7 +166,7 @@ enum MetadataOperations {
             results: [("value", "Collection(fieldseal.Item)")], namespace: .fieldseal),
     ]
 
-    /// The rules for the use of the key.
+    /// The operations for key control and approvals.
     private static let keyControlOperations: [Operation] = [
         Operation(
             name: "RetrieveKeyControl", results: [("ApprovalSeconds", "Edm.Int32?"), ("SignInSeconds", "Edm.Int32?")],
@@ -201,7 +201,7 @@ enum MetadataOperations {
         "CreateMultipleResponse": [("Ids", "Collection(Edm.Guid)")],
     ]
 
-    /// Open types. Some of their members are not declared: they have several forms, or are those of records.
+    /// Open types. Some of their members are not declared, because these have several forms, or are the attributes of a record.
     private static let openTypes: KeyValuePairs<String, [Field]> = [
         "PrincipalAccess": [("AccessMask", text)], "QueryExpression": [("EntityName", text)], "EntityQueryExpression": [],
         "ComplexEntityMetadata": [("LogicalName", text)],
@@ -274,13 +274,13 @@ enum MetadataOperations {
         }
         for parameter in operation.parameters { xml += "<Parameter Name=\"\(parameter.name)\" \(typed(parameter.type))/>" }
         if let type = returns ?? (operation.results.isEmpty ? nil : "\(prefix).\(operation.name)Response") {
-            // Null if no mailbox is due.
+            // LeaseMailbox returns null if no mailbox is due.
             xml += "<ReturnType Type=\"\(type)\" Nullable=\"\(operation.name == "LeaseMailbox")\"/>"
         }
         return xml + "</\(kind)>\n"
     }
 
-    /// Operations that are called by their unqualified names. A router's operations need the namespace.
+    /// Declares the operations that are called by their unqualified names. The additions of Fieldseal need their namespace.
     static var imports: String {
         operations(in: .dataverse).filter { $0.binding == nil }.map { operation in
             let kind = operation.isAction ? "Action" : "Function"

@@ -46,7 +46,7 @@ struct MetadataView {
         }
     }
 
-    /// The options of an expanded property. They are those of a list.
+    /// The options of an expanded property. Such a property takes the options of a list.
     private init(_ expansion: Expansion) throws(FieldsealError) {
         guard expansion.query.order.isEmpty, expansion.query.top == nil, !expansion.isReference else {
             throw FieldsealError(
@@ -78,7 +78,7 @@ struct MetadataView {
 
     /// The values that match, with the selected members.
     ///
-    /// - Parameter members: The members of such values, for a list that may be empty.
+    /// - Parameter members: The members that such values may have, for a list that may be empty.
     func listed(_ values: [JSONValue], _ members: Set<String> = []) throws(FieldsealError) -> [JSONValue] {
         try requireMembers(of: values, members)
         var listed: [JSONValue] = []
@@ -90,7 +90,7 @@ struct MetadataView {
 
     /// Refuses `$select` and `$filter` with members that no value has.
     ///
-    /// - Parameter members: The members of such values, for a list that may be empty.
+    /// - Parameter members: The members that such values may have, for a list that may be empty.
     func requireMembers(of values: [JSONValue], _ members: Set<String> = []) throws(FieldsealError) {
         guard !values.isEmpty || !members.isEmpty else { return }
         var known = members.union(expansions.map(\.property))
@@ -151,7 +151,7 @@ struct MetadataView {
         }
     }
 
-    /// Members of some option sets: those of booleans have two named options, others a list.
+    /// Members of option sets. The option set of a boolean has two named options, and any other option set has a list.
     private static let options: JSONValue = ["Options": nil, "TrueOption": nil, "FalseOption": nil]
 
     /// A single value of an expanded property, with the members of its own `$select`.
@@ -168,7 +168,7 @@ struct MetadataView {
         Self.selected(value, select.isEmpty ? nil : select.union(expansions.map(\.property)))
     }
 
-    /// - Parameter names: Of the members to keep; nil for all.
+    /// - Parameter names: The names of the members to keep; nil to keep all.
     static func selected(_ value: JSONValue, _ names: Set<String>?) -> JSONValue {
         guard let names, case .object(let members) = value else { return value }
         return .object(members.filter { names.contains($0.name) || $0.name == "@odata.type" || $0.name == "MetadataId" })
@@ -197,7 +197,7 @@ struct MetadataView {
         }
     }
 
-    /// The value of a property, or of a nested one such as `IsCustomizable/Value`; nil for none, and for JSON's null.
+    /// The value of a property, or of a nested one such as `IsCustomizable/Value`; nil if it is missing, or is JSON's null.
     private static func value(_ column: RecordQuery.Column, _ value: JSONValue) -> JSONValue? {
         var current = value
         for step in column.path + [column.name] {

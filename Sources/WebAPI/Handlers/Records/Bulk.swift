@@ -4,7 +4,7 @@ import JSON
 import Model
 import Records
 
-// Actions on many records at once. All of them succeed or none.
+// Actions on many records at once. Either all records are written, or none is.
 extension DataAPI {
     func collectionAction(_ name: String, _ entity: EntityDefinition, _ request: APIRequest) async throws -> APIResponse {
         if entity.logicalName == "email", Self.incomingMessages.contains(name) {
@@ -88,7 +88,8 @@ extension DataAPI {
         return members
     }
 
-    /// The version in a target's `@odata.etag`, which counts as `If-Match` does for one record; nil for none.
+    /// The version in a target's `@odata.etag`, which has the effect that `If-Match` has for one record; nil if the target has
+    /// none.
     private func version(_ members: [JSONValue.Member]) throws(FieldsealError) -> WriteCondition? {
         guard let value = members.first(where: { $0.name == "@odata.etag" })?.value, value != .null else { return nil }
         guard let tag = value.string, let version = EntityTags.version(tag) else {
@@ -114,7 +115,7 @@ extension DataAPI {
         return .id(id)
     }
 
-    /// `BulkDelete`: deletes the records that its query expressions match. It responds when they are deleted.
+    /// `BulkDelete`: deletes the records that its query expressions match. The response comes when the records are deleted.
     func bulkDelete(_ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
@@ -153,7 +154,7 @@ extension DataAPI {
     ]
 
     private func areUsers(_ values: [JSONValue], _ name: String) async throws -> Bool {
-        // Finding each of them may take a query.
+        // Finding each user may take a query.
         guard values.count <= APILimits.bulkCount else { return false }
         for value in values where try await principal(value, name).entity != "systemuser" { return false }
         return true

@@ -6,7 +6,7 @@ import Tenancy
 
 // The privileges of a user's roles, by Dataverse's names.
 extension DataAPI {
-    /// The functions of a systemuser, with their parameters.
+    /// The functions that are bound to a systemuser, with their parameters.
     static let privilegeFunctions: [String: [String]] = [
         "RetrieveUserPrivileges": [], "RetrieveUserPrivilegeByPrivilegeName": ["PrivilegeName"],
         "RetrieveUserPrivilegeByPrivilegeId": ["PrivilegeId"], "RetrieveUserSetOfPrivilegesByNames": ["PrivilegeNames"],

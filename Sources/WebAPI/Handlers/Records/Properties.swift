@@ -4,7 +4,7 @@ import JSON
 import Model
 import Records
 
-// Single attributes, and navigation from a record to others.
+// Single attributes, and navigation from a record to related records.
 extension DataAPI {
     func property(
         _ attribute: AttributeDefinition,
@@ -74,7 +74,8 @@ extension DataAPI {
     private func single(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIResponse {
         let (relationship, entity, key) = (navigation.relationship, navigation.entity, navigation.key)
         var outputs: [RecordQuery.Output] = [.init(.column(.init(relationship.attribute.logicalName)))]
-        // A lookup that may refer to several entities has another attribute, with the name of the record's entity.
+        // A lookup that may refer to several entities has another attribute, with the name of the entity of the record that it
+        // refers to.
         let type = relationship.attribute.typeAttribute(in: entity)?.logicalName
         if let type { outputs.append(.hidden(.init(type))) }
         let page = try await session.retrieve(entity, key, outputs)
@@ -124,8 +125,8 @@ extension DataAPI {
         return record.id
     }
 
-    /// The id of a record that is to be linked. An id is checked later, with the link itself, because an earlier request of the
-    /// change set may create the record.
+    /// The id of a record that is to be linked. If the key is an id, it is checked later, with the link itself, because an earlier
+    /// request of the change set may create the record.
     func linkedID(of entity: EntityDefinition, _ key: RecordKey) async throws -> UUID {
         if case .id(let id) = key { return id }
         return try await id(of: entity, key)

@@ -68,7 +68,7 @@ extension DataAPI {
             expanding: named(query.expansions, entity, request.preferences))
     }
 
-    /// Adds the names of annotated lookups.
+    /// If the client requests annotations, adds outputs for the names of the records that lookups refer to.
     private func named(
         _ outputs: [RecordQuery.Output],
         _ entity: EntityDefinition,
@@ -77,7 +77,7 @@ extension DataAPI {
         preferences.annotations.isEmpty ? outputs : outputs + RecordQuery.Output.names(of: outputs, in: entity)
     }
 
-    /// Adds the names of annotated lookups to expanded records, at every depth.
+    /// Adds the same outputs to expanded records, at every depth.
     private func named(_ expansions: [Expansion], _ entity: EntityDefinition, _ preferences: Preferences) -> [Expansion] {
         guard !preferences.annotations.isEmpty else { return expansions }
         return expansions.map { expansion in
@@ -182,7 +182,8 @@ extension DataAPI {
 extension APIRequest {
     /// Parses `If-Match` and `If-None-Match` (RFC 9110 section 13.1).
     ///
-    /// - Throws: ``FieldsealError`` `.concurrencyVersionNotProvided` (428, RFC 6585 section 3) for an empty one; `.badRequest`.
+    /// - Throws: ``FieldsealError`` `.concurrencyVersionNotProvided` (428, RFC 6585 section 3) for an empty `If-Match`;
+    /// `.badRequest` for a value that is not supported.
     func condition() throws(FieldsealError) -> WriteCondition {
         // Microsoft's clients write null if they have no tag.
         let tags = headers[.ifNoneMatch].flatMap { $0 == "null" ? nil : $0 }
@@ -253,8 +254,8 @@ extension RecordQuery.Output {
         of outputs: [RecordQuery.Output], in entity: EntityDefinition, links: [String: EntityDefinition] = [:],
         isGrouped: Bool = false
     ) -> [RecordQuery.Output] {
-        // Without named outputs every attribute is returned, and with them the names that the entity stores. Only names that
-        // are read from the referenced record are added.
+        // If the query names no outputs, every attribute is returned, also the names that the entity itself stores. So only names
+        // that are read from the referenced record are added.
         guard !outputs.allSatisfy(\.isHidden) else {
             return entity.attributes.filter { $0.isNamedByRecord(in: entity) }.map {
                 .hidden(.name(of: $0.logicalName), name: "\($0.logicalName)name")

@@ -126,7 +126,7 @@ extension DataAPI {
 
     /// The record that a parameter names.
     ///
-    /// - Parameter example: The address of such a record, for the message.
+    /// - Parameter example: The address of such a record, for the error text.
     private func record(_ value: JSONValue?, _ name: String, such example: String = "mailboxes(ID)") async throws
         -> (EntityDefinition, UUID)
     {
@@ -159,7 +159,8 @@ extension DataAPI {
         return first
     }
 
-    /// The entity whose key is this member. `ownerid` is the key of users and of teams; the type or the address says of which.
+    /// The entity whose key is this member. `ownerid` is the key of users and of teams; the type or the address says which of the
+    /// two it is.
     private static func entity(withID member: String, type: String?, _ addressed: EntityDefinition?) -> EntityDefinition? {
         guard member == "ownerid" else {
             return EntityCatalog.all.first { $0.primaryID == member && (type == nil || type == $0.logicalName) }

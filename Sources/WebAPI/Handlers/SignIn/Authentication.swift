@@ -39,7 +39,8 @@ extension WebAPI {
 
     /// Revokes a token that arrived on the listener without TLS. An invalid token is ignored.
     ///
-    /// - Parameter addressed: The organization of the request's address. A token that names another one is revoked there.
+    /// - Parameter addressed: The organization of the request's address. A token that names another organization is revoked in that
+    /// organization.
     func noteExposure(of token: String, for addressed: String?, _ context: APIContext, address: String?) async {
         guard let organization = tokens.claimedOrganization(of: token) ?? addressed else { return }
         do {

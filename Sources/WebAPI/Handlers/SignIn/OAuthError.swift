@@ -25,7 +25,8 @@ struct OAuthError: Error {
     }
 }
 
-// Converts all other errors at these addresses, such as those of limits, to the form that OAuth clients parse.
+// At the addresses of the token and revocation endpoints, converts all other errors, such as those of limits, to the form that
+// OAuth clients parse.
 extension OAuthError {
     /// Whether a path is that of a token or a revocation endpoint, also for an organization that does not exist.
     static func answers(_ path: String) -> Bool {

@@ -36,7 +36,7 @@ extension WebAPI {
                 .init("expires_in", .integer(Int64(TokenIssuer.lifetime))),
             ]
             if version == .v1 {
-                // Seconds since 1970 as a text, as its clients expect.
+                // Seconds since 1970 as a text, as clients of the older endpoint expect.
                 members.append(.init("expires_on", .string("\(Int(Date().timeIntervalSince1970) + TokenIssuer.lifetime)")))
                 members.append(.init("resource", .string(try form["resource"] ?? address.url)))
             }
@@ -96,9 +96,9 @@ extension WebAPI {
         return tokens.addresses.organization(of: url) == address.organization || url == base || url == "\(base)/"
     }
 
-    /// Authenticates the client by the form or its header.
+    /// Authenticates the client by the form, the request's Authorization header or the connection's certificate.
     ///
-    /// - Returns: Its id, and SHA-256 of the certificate that its tokens are bound to; nil for bearer tokens.
+    /// - Returns: The client's id, and SHA-256 of the certificate to which its tokens are bound; nil for bearer tokens.
     /// - Throws: ``OAuthError``; 429 after too many failures.
     private func authenticated(_ form: OAuthForm, _ request: Request, _ context: APIContext, _ organization: Organization)
         async throws -> (client: UUID, boundTo: [UInt8]?)
