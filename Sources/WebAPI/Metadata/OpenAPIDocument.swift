@@ -2,7 +2,7 @@ import Foundation
 import JSON
 import Model
 
-/// The service's OpenAPI 3.0.3 description, for the records of the four tables with passwords and their references.
+/// The service's description in OpenAPI 3.0.3: the requests for records of every entity, and a few functions.
 struct OpenAPIDocument {
     let serviceRoot: String
 

@@ -19,7 +19,8 @@ enum FormattedValue {
         case .date(let date): return date.formatted(style).replacing("\u{202F}", with: " ").replacing(",", with: "")
         case .text(let entity) where attribute.type.isEntityName: return EntityCatalog.entity(entity)?.displayName
         case .id where attribute.type.isReference:
-            // For a renamed lookup, or that of a link, the record's name is read under the column's own name.
+            // For a renamed lookup, or the lookup of a linked entity, the referenced record's name is read under the column's own
+            // name.
             let own = column.isRenamed ? RecordQuery.Output.hiddenName(column.name) : "\(attribute.logicalName)name"
             guard case .text(let name) = try record.value(of: own) else { return nil }
             return name

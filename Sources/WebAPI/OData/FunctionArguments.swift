@@ -11,7 +11,7 @@ struct FunctionArguments {
     ///   - text: The text in the parentheses.
     ///   - parameters: The required parameters of the function.
     ///   - optional: The optional parameters.
-    /// - Throws: ``FieldsealError`` for another parameter, one that occurs twice, and an invalid value.
+    /// - Throws: ``FieldsealError`` for an unknown parameter, a parameter that occurs twice, and an invalid value.
     init(_ text: String, _ query: String?, of function: String, _ parameters: [String], optional: [String] = [])
         throws(FieldsealError)
     {

@@ -33,7 +33,7 @@ enum ODataPath: Sendable {
 
     /// A navigation property of a record.
     struct Navigation: Sendable {
-        /// The record that it starts from.
+        /// The record from which the path starts.
         let entity: EntityDefinition
         let key: RecordKey
         let relationship: EntityRelationship
@@ -61,7 +61,7 @@ enum ODataPath: Sendable {
 
     /// The navigation property of a many-to-many relationship of a record.
     struct AssociationPath: Sendable {
-        /// The record that it starts from.
+        /// The record from which the path starts.
         let key: RecordKey
         let association: Association
         /// Whether `$ref` follows. Then the path names the links, not the records.

@@ -79,7 +79,7 @@ struct ODataQuery: Sendable {
         }
     }
 
-    /// The query with the size of its pages. If the client asked for a page by its number, the query skips the pages before it.
+    /// The query with pages of this size. If the client asked for a page by its number, the query skips the pages before it.
     func paged(_ query: RecordQuery, size: Int) -> RecordQuery {
         var query = query
         query.pageSize = size
@@ -163,7 +163,7 @@ struct ODataQuery: Sendable {
 }
 
 extension String {
-    /// The text escaped for a URL's query: everything but RFC 3986's unreserved characters.
+    /// The text escaped for a URL's query: everything but RFC 3986's unreserved characters, `$` and `@`.
     var percentEncoded: String {
         addingPercentEncoding(withAllowedCharacters: Self.unreserved) ?? ""
     }

@@ -9,7 +9,7 @@ struct Preferences: Sendable {
     private(set) var maxPageSize: Int?
     private(set) var returnsRepresentation = false
     private(set) var continuesOnError = false
-    /// Names and patterns of requested annotations. A minus before one excludes it.
+    /// Names and patterns of requested annotations. A minus before a name or pattern excludes its annotations.
     private(set) var annotations: [String] = []
     /// Whether errors should have details in addition to their message.
     private(set) var includesInnerErrors = false
@@ -33,7 +33,7 @@ struct Preferences: Sendable {
         guard let header else { return }
         var seen: Set<String> = []
         for part in Self.split(header, at: ",") {
-            // Parameters of a preference follow a semicolon. None is defined.
+            // Parameters of a preference follow a semicolon. They are ignored, because no parameter is defined.
             let pair = (Self.split(part, at: ";").first ?? "").split(separator: "=", maxSplits: 1)
             let name = pair.first.map { $0.trimmed.lowercased() } ?? ""
             let value = pair.count > 1 ? pair[1].filter { $0 != "\"" && $0 != " " } : ""

@@ -14,7 +14,7 @@ struct RecordAddresses: Sendable {
 
     /// Addresses of the organization, such as `https://crm.example/contoso`, in lower case.
     ///
-    /// If the organization has its own host, it is also reachable below its name there.
+    /// If the organization has its own host, it is also reachable below its name on that host.
     private var roots: [String] {
         let roots = ([asked.url] + all.all(of: asked.organization)).map { $0.lowercased() }
         let suffix = "/\(asked.organization.lowercased())"

@@ -69,7 +69,7 @@ struct RecordWriter {
             try members(record, expanded)
             output.append(UInt8(ascii: "}"))
             guard index == 0 else { continue }
-            // Reserves a little more than the first record's size for each. Appending alone would double the buffer again and
+            // Reserves for each record a little more than the size of the first. Appending alone would double the buffer again and
             // again.
             let expected = start + (output.count - start) * records.count * 9 / 8
             if expected > 2 * output.capacity { output.reserveCapacity(expected) }
@@ -89,7 +89,7 @@ struct RecordWriter {
             try record.writeJSON(column, to: &output)
         }
         if isIdentified, !shape.givesID { member(shape.entity.primaryID, .string(record.id.text)) }
-        // In the metadata, the key of users and teams is that of their base type.
+        // In the metadata, the key of users and teams is `ownerid`, the key of their base type.
         if isIdentified, shape.entity.isPrincipal, !shape.givesOwnerID { member("ownerid", .string(record.id.text)) }
         for property in expanded {
             let (records, inner) = try property.records(of: record)
@@ -104,7 +104,7 @@ struct RecordWriter {
                     continue
                 }
                 output.append(UInt8(ascii: "{"))
-                // The declared type is abstract, and the record has another.
+                // The declared type of an owner is abstract, so the type of the record itself is written.
                 if property.isOfOwner { member("@odata.type", .string(Representation.type(of: first.shape.entity))) }
                 try members(first, inner)
                 output.append(UInt8(ascii: "}"))
@@ -119,7 +119,7 @@ struct RecordWriter {
         member(property.name, property.isCollection ? .array(addresses) : addresses.first ?? .null)
     }
 
-    /// One value, as `value`.
+    /// Writes one value as the member `value`.
     mutating func value(_ column: RowShape.Column, _ record: Record) throws {
         key("value")
         try record.writeJSON(column, to: &output)

@@ -42,7 +42,7 @@ enum Condition {
         }
         switch name.lowercased().replacing("-", with: "") {
         case "in", "notin":
-            // A condition without values would be none.
+            // Without values, the condition would compare with nothing.
             guard !values.isEmpty else { throw FieldsealError(.queryDoesNotFit, "\(name.prefix(50)) takes at least one value.") }
             return name.lowercased() == "in" ? .isIn(column, values) : .not(.isIn(column, values))
         case "between", "notbetween":

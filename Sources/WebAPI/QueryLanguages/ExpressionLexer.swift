@@ -53,7 +53,7 @@ struct ExpressionLexer {
         return true
     }
 
-    /// Consumes the token if it is that word, in any case.
+    /// Consumes the token if it is that word, in upper or lower case.
     mutating func take(word: String) throws(FieldsealError) -> Bool {
         guard case .word(let text) = token, text.lowercased() == word else { return false }
         try advance()

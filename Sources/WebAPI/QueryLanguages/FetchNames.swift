@@ -87,7 +87,7 @@ enum FetchNames {
 }
 
 extension XMLTree {
-    /// A boolean attribute in XML Schema's notation (`xs:boolean`), in any case; false if it is missing.
+    /// A boolean attribute in XML Schema's notation (`xs:boolean`), in upper or lower case; false if it is missing.
     ///
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for anything else.
     func flag(_ attribute: String) throws(FieldsealError) -> Bool {
@@ -99,7 +99,7 @@ extension XMLTree {
         }
     }
 
-    /// An attribute that accepts one of several words, in any case.
+    /// An attribute that accepts one of several words, in upper or lower case.
     func choice(_ attribute: String, _ words: [String]) throws(FieldsealError) -> String? {
         guard let text = self[attribute]?.trimmed.lowercased() else { return nil }
         guard words.contains(text) else {

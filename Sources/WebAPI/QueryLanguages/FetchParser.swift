@@ -16,7 +16,7 @@ struct FetchParser {
     private(set) var isAggregate = false
     private var aliases = 0
     private var allColumns = false
-    /// Whether the entity itself returns only its ids.
+    /// Whether the entity itself has `no-attrs`. If the query has no other output, only the entity's ids are returned.
     private var isBare = false
     /// The sort orders of links. They apply after those of the entity, regardless of their order in the text.
     private var linkOrder: [RecordQuery.Order] = []
@@ -60,8 +60,9 @@ struct FetchParser {
             throw FieldsealError(.queryDoesNotFit, "An aggregate query names its attributes, each with an aggregate or groupby.")
         }
         if allColumns, let definition = EntityCatalog.entity(self.entity) {
-            // If links return attributes, those of the entity have to be listed too; without any, all of them are the default.
-            // Rows of a distinct query are compared, and encrypted attributes and pictures can't be.
+            // If links return attributes, the entity's own attributes have to be listed too. A query without a list returns all
+            // attributes of the entity. A distinct query compares its rows, and encrypted attributes and pictures can't be
+            // compared.
             let isDistinct = query.isDistinct
             let all = definition.attributes.filter {
                 ($0.validFor.contains(.read) || $0.isEncrypted) && !(isDistinct && ($0.isEncrypted || $0.type.isImage))
@@ -279,7 +280,7 @@ struct FetchParser {
         }
     }
 
-    /// - Returns: Nil for a filter without conditions. In Dataverse it has no effect, with `and` and with `or`.
+    /// - Returns: Nil for a filter without conditions. In Dataverse such a filter has no effect, with `and` and with `or`.
     private mutating func filter(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter? {
         var parts: [Filter] = []
         for child in element.children {

@@ -173,8 +173,8 @@ struct FilterParser {
         guard let first = word.unicodeScalars.first else { return nil }
         if UUID(text: word) != nil { return .text(word) }
         if word.wholeMatch(of: /-?\d+(\.\d+)?([eE][+-]?\d+)?/) != nil { return .number(word) }
-        // Dates and ids. A minus before a name would be a negation, which is not supported. It makes the word an unknown
-        // attribute.
+        // A word that begins with a digit or a brace is a date or an id. A minus before a name would be a negation, which is not
+        // supported: such a word is an unknown attribute.
         return ("0"..."9").contains(first) || first == "{" ? .text(word) : nil
     }
 

@@ -13,7 +13,7 @@ enum OutputName {
         return name
     }
 
-    /// Checks an optional name. An empty one counts as missing.
+    /// Checks an optional name. An empty name counts as missing.
     static func checked(optional name: String?, _ what: String) throws(FieldsealError) -> String? {
         guard let name, !name.isEmpty else { return nil }
         return try checked(name, what)

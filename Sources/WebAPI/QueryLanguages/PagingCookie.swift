@@ -20,7 +20,7 @@ enum PagingCookie {
     /// - Parameters:
     ///   - page: The page that the query asks for.
     ///   - mark: The query's mark.
-    /// - Throws: ``FieldsealError`` for the cookie of another query, and for one that is not of the previous page.
+    /// - Throws: ``FieldsealError`` for the cookie of another query, and for a cookie that is not from the previous page.
     static func read(_ text: String, page: Int, of mark: String) throws(FieldsealError) -> RecordQuery.PageToken {
         guard let cookie = try? XMLTree.parse(text), cookie.name == "cookie", let token = cookie["token"],
             let before = cookie["page"].flatMap({ Int($0) }), let (made, read) = try? SkipToken.parts(token)

@@ -32,12 +32,12 @@ struct SQLLexer {
 
     var isAtEnd: Bool { token == .end }
 
-    /// The next word in lower case; nil for another token.
+    /// The current token in lower case, if it is a word; nil for another token.
     var word: String? { if case .word(let word) = token { word.lowercased() } else { nil } }
 
     func isSymbol(_ symbol: String) -> Bool { token == .symbol(symbol) }
 
-    /// Whether the token after the next one is that symbol.
+    /// Whether the token after the current one is that symbol.
     func isFollowed(by symbol: String) throws(FieldsealError) -> Bool {
         var copy = self
         try copy.advance()
@@ -96,7 +96,7 @@ struct SQLLexer {
         throw FieldsealError(.queryDoesNotFit, "A quote that begins at character \(start + 1) is not closed.")
     }
 
-    /// Consumes the token if it is that keyword, in any case, or that symbol.
+    /// Consumes the token if it is that symbol, or that keyword in upper or lower case.
     mutating func take(_ text: String) throws(FieldsealError) -> Bool {
         guard token == .symbol(text) || word == text else { return false }
         try advance()

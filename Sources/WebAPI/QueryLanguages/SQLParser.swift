@@ -71,7 +71,7 @@ struct SQLParser {
         guard lexer.isAtEnd else { throw lexer.unexpected("end, or a clause that this SELECT may have") }
         try requireTables()
         for item in items {
-            // A column's name in the response is as the client wrote it.
+            // A column without an alias has the name in the response that it has in the query, in lower case.
             var name = item.name
             if name == nil, case .column(let column) = item.value { name = column.name }
             query.outputs.append(.init(item.value, name: name))
@@ -161,7 +161,7 @@ struct SQLParser {
         return RecordQuery.Column(try lexer.requireName().lowercased(), alias: first)
     }
 
-    /// Refuses a column that is named without a table and that another table than the first one has. It would be read as a
+    /// Refuses a column that is named without a table and that a table other than the first has. Such a column would be read as a
     /// column of the first table.
     private func requireTables() throws(FieldsealError) {
         guard tables.count > 1 else { return }

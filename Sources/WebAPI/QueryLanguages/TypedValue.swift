@@ -5,7 +5,7 @@ import Model
 /// A value of a condition: by itself, or as `{"Type": "System.Int32", "Value": "2020"}`, whose value may be a text of any type.
 enum TypedValue {
     /// - Parameter name: The name of what is compared, for messages.
-    /// - Throws: ``FieldsealError`` for a value that is not of its type.
+    /// - Throws: ``FieldsealError`` for a value that is not of the type that it names.
     static func value(_ value: JSONValue, comparedWith name: String) throws(FieldsealError) -> JSONValue {
         guard case .object(let members) = value else { return value }
         if let other = members.first(where: { !["Type", "Value"].contains($0.name) && !$0.name.contains("@") }) {

@@ -81,7 +81,7 @@ struct MetadataQuery {
                     default: nil
                     }
                 })
-        // An enumeration's value, such as AttributeTypeCode.
+        // A value of an enumeration, such as AttributeTypeCode.
         case .other(let element): return .string(element.text)
         default: throw FieldsealError(.badRequest, "A condition of a metadata query has a value that is not supported.")
         }
@@ -97,7 +97,7 @@ struct MetadataQuery {
 
     static func selected(_ value: JSONValue, _ names: Set<String>?) -> JSONValue {
         guard let names, case .object(let members) = value else { return value }
-        // The type of a value is always written.
+        // The type, the id and the names of a value are always written.
         return .object(
             members.filter {
                 names.contains($0.name) || ["@odata.type", "MetadataId", "LogicalName", "SchemaName"].contains($0.name)

@@ -17,7 +17,7 @@ struct OrganizationDetail: Sendable {
         self.root = root
     }
 
-    /// - Parameter namespace: The namespace of the contract. The Discovery service has its own.
+    /// - Parameter namespace: The namespace of the contract. The Discovery service has its own contract.
     func write(to writer: inout ContractWriter, namespace: String = Contract.organization) {
         let suffix = namespace == Contract.discovery ? "ztYlk6OT" : "yDL0RVHi"
         let pair = "KeyValuePairOfEndpointTypestring\(suffix)"

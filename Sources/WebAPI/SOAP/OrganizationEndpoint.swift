@@ -14,7 +14,7 @@ extension WebAPI {
         "XRMServices/2011/Organization.svc", "XRMServices/2011/organization.svc", "xrmservices/2011/organization.svc",
     ]
 
-    /// Adds the service's routes. They need a token.
+    /// Adds the service's routes. SOAP requests need a token; the service's description and OPTIONS do not.
     func addOrganizationService(to router: Router<APIContext>) {
         for path in Self.paths.flatMap({ [$0, "\($0)/web"] }) {
             let path = RouterPath(":organization/\(path)")
@@ -33,8 +33,8 @@ extension WebAPI {
         return SOAPFault.fault(for: error).fault.answer(version, activity: activity)
     }
 
-    /// Responds to a GET: with the description for `?wsdl`, and otherwise with a refusal. Without a token, it says where
-    /// to get one.
+    /// Responds to a GET: with the description for `?wsdl`, and otherwise with a refusal. If there is no valid token, the refusal
+    /// says where to get one.
     private func describeOrganizationService(_ request: Request, _ context: APIContext) async -> APIResponse {
         do {
             let organization = try context.parameters.require("organization")
@@ -50,7 +50,7 @@ extension WebAPI {
         }
     }
 
-    /// The description of a service, which needs no token.
+    /// Responds with the description of a service. Such a request needs no token.
     func description(_ address: String, _ context: APIContext, _ make: () -> [UInt8]) -> APIResponse {
         do {
             try begin(.network(context.network), context)

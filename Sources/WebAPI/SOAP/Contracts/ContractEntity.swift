@@ -14,7 +14,7 @@ struct ContractEntity: Sendable {
     let isRetrieved: Bool
 
     init(_ element: XMLElement) throws(FieldsealError) {
-        // Clients send these members back as they received them.
+        // Clients may send a record back as they received it, with the members of a response.
         let members = try ContractMembers(
             element, of: "Entity",
             ["Attributes", "FormattedValues", "Id", "KeyAttributes", "LogicalName", "RelatedEntities", "RowVersion"],

@@ -9,7 +9,7 @@ struct ContractMembers {
     /// - Parameters:
     ///   - known: The members that this service supports.
     ///   - ignored: Members that have no meaning here and are ignored.
-    /// - Throws: ``FieldsealError`` naming an unknown member with a value, or one that occurs twice.
+    /// - Throws: ``FieldsealError`` naming an unknown member with a value, or a member that occurs twice.
     init(_ element: XMLElement, of contract: String, _ known: [String], ignoring ignored: [String] = [])
         throws(FieldsealError)
     {

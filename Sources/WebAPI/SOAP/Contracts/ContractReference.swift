@@ -63,7 +63,7 @@ struct ContractReference: Sendable {
         return keys
     }
 
-    /// - Throws: ``FieldsealError`` if it names no record.
+    /// - Throws: ``FieldsealError`` if the reference names no record.
     func key() throws(FieldsealError) -> RecordKey {
         if let id { return RecordKey(id, keys, of: entity) }
         guard !keys.isEmpty else {
@@ -75,7 +75,7 @@ struct ContractReference: Sendable {
 
     /// Refuses a reference to a record of an entity that a lookup does not refer to.
     ///
-    /// - Parameter lookup: The lookup's name, for the message.
+    /// - Parameter lookup: The lookup's name, for the error text.
     func require(oneOf targets: [String], in lookup: String) throws(FieldsealError) {
         // If none of the lookup's entities exists here, the check of the values refuses the lookup.
         guard !targets.contains(entity.logicalName), targets.contains(where: { EntityCatalog.entity($0) != nil }) else { return }

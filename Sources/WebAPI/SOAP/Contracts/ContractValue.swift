@@ -25,8 +25,8 @@ enum ContractValue: Sendable {
 
     /// - Parameters:
     ///   - name: The name of the value, for a message.
-    /// - Throws: ``FieldsealError`` naming the value, for an unknown type and for a text that is not of its type. It never quotes
-    ///   the text.
+    /// - Throws: ``FieldsealError`` naming the value, for an unknown type and for a text that is not of its type. The error never
+    ///   quotes the text.
     init(_ element: XMLElement, of name: String) throws(FieldsealError) {
         if element.isNil {
             self = .null
@@ -131,7 +131,7 @@ enum ContractValue: Sendable {
         }
     }
 
-    /// The name of its type in the contract, for a message.
+    /// The name of the value's type in the contract, for an error text.
     var kind: String {
         switch self {
         case .null: "null"

@@ -93,7 +93,7 @@ struct PartyLists {
             "A party takes partyid, an EntityReference, or addressused, a string; not \(name.quotedForFault).")
     }
 
-    /// The lists in the form that writes accept. Named lists are replaced, and the others stay.
+    /// The lists in the form that writes accept. Lists that the request names are replaced, and the e-mail's other lists stay.
     var members: [JSONValue.Member] {
         guard !named.isEmpty else { return [] }
         return [

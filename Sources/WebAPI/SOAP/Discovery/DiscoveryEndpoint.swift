@@ -177,7 +177,7 @@ extension WebAPI {
 
     // MARK: OData
 
-    /// ``instances(_:_:version:)``, or a refusal that says where to get a token.
+    /// Responds as ``instances(_:_:version:)`` does, or with a refusal that says where to get a token.
     private func discovery(_ request: Request, _ context: APIContext, version: String) async throws -> APIResponse {
         do {
             return try await instances(request, context, version: version)

@@ -3,9 +3,10 @@ import Foundation
 import HTTPTypes
 import Model
 
-// For whom a SOAP request acts: the user that its envelope names, or its HTTP headers, which are those of the Web API.
+// The user for whom a SOAP request acts. Its envelope names the user, or one of the HTTP headers that the Web API also has.
 extension RequestHeaders {
-    /// - Throws: ``FieldsealError`` `.badRequest` for a malformed id, and for two that name a user.
+    /// - Throws: ``FieldsealError`` `.badRequest` for a malformed id, and if more than one of the headers and the envelope name a
+    /// user.
     static func impersonatedUser(_ headers: HTTPFields, _ message: SOAPMessage) throws(FieldsealError) -> ImpersonatedUser? {
         if let field = headers.first(where: { $0.name.canonicalName == "callerid" }) {
             throw FieldsealError(

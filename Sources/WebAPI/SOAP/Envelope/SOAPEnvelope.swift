@@ -3,7 +3,7 @@ import Model
 
 /// Writes envelopes.
 enum SOAPEnvelope {
-    /// - Parameter action: For the WS-Addressing headers; nil for none.
+    /// - Parameter action: The action in the WS-Addressing headers; nil for an envelope without these headers.
     static func write(
         _ version: SOAPVersion, action: String?, relatesTo: String?, _ body: (inout ContractWriter) throws -> Void
     ) rethrows -> [UInt8] {

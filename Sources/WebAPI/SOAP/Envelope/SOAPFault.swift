@@ -6,7 +6,7 @@ import Model
 
 /// A refusal: an `OrganizationServiceFault` in a fault of either version of SOAP.
 struct SOAPFault: Error, Sendable {
-    /// The fault's code, if SOAP defines one for it.
+    /// The fault's code in SOAP.
     private enum Kind {
         case client, server, versionMismatch, notUnderstood(XMLName)
     }
@@ -44,7 +44,7 @@ struct SOAPFault: Error, Sendable {
             let code = told?["code"]?.string.flatMap(ErrorCode.init) ?? .unexpected
             let refusal = FieldsealError(
                 code, told?["message"]?.string ?? "", retryAfter: answer.headers[.retryAfter].flatMap { Int($0) })
-            // The client has to change a request for something that is not supported.
+            // If something is not supported, the client has to change the request, so this is no fault of the server.
             let isServer = answer.status.code >= 500 && code != .notImplemented
             return (SOAPFault(refusal, isServer), isInternal && code != .notImplemented)
         }
@@ -71,7 +71,7 @@ struct SOAPFault: Error, Sendable {
     /// The response with the fault.
     ///
     /// - Parameters:
-    ///   - action: For the WS-Addressing headers; nil for none.
+    ///   - action: The action in the WS-Addressing headers; nil for a response without these headers.
     ///   - activity: The request's id.
     func answer(_ version: SOAPVersion, action: String? = nil, relatesTo: String? = nil, activity: String) -> APIResponse {
         let body = SOAPEnvelope.write(version, action: action, relatesTo: relatesTo) { writer in

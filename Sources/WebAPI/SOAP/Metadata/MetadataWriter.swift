@@ -4,7 +4,7 @@ import JSON
 struct MetadataWriter {
     private static let metadata = Contract.metadata
 
-    /// The namespaces of contract members that are not in the metadata's own namespace.
+    /// The namespace of a contract's member. Most members are in the metadata's own namespace.
     private static func namespace(of name: String, in contract: String) -> String {
         switch contract {
         case "Image" where MetadataShapes.tail("Image").contains(name): Contract.metadata2013
