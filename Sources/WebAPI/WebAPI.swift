@@ -32,15 +32,15 @@ package struct WebAPI: Sendable {
     private let requests: RequestMiddleware
     private let logger: Logger
     private var pages: @Sendable (Router<APIContext>) -> Void
-    /// Nil if there is one database.
+    /// Routes requests to several databases; nil if there is only one.
     private let databases: DatabaseRouting?
 
     /// - Parameters:
     ///   - places: Finds the database of an organization, if there are several. ``serve(_:_:mail:tokens:pages:)`` adds each
     ///     database.
-    ///   - absence: Why the database with a name was not added yet; nil if the service could not connect to it.
+    ///   - absence: Why a database was not added yet, by its name; nil if the service could not connect to it.
     ///   - pages: Adds routes of other parts of the service.
-    ///   - errorPage: Makes the pages of errors that browsers get.
+    ///   - errorPage: Makes the error pages that browsers get.
     package init(
         _ deployment: Deployment,
         mail: MailService,
@@ -190,7 +190,7 @@ package struct WebAPI: Sendable {
             secure: responder())
     }
 
-    /// Adds the servers' counters.
+    /// Writes the figures of the service's listeners and requests as metrics.
     package func write(to text: inout MetricsText) {
         requests.figures.write(to: &text)
         text.gauge("fieldseal_http_requests_in_flight", "Requests that are worked on.", [.init([:], Double(requests.running))])
@@ -251,7 +251,8 @@ package struct WebAPI: Sendable {
         router.get(":organization/v2.0/.well-known/openid-configuration", use: openIDConfiguration)
         router.get(":organization/.well-known/openid-configuration", use: olderConfiguration)
         router.get(":organization/.well-known/oauth-authorization-server", use: olderConfiguration)
-        // MSAL asks no other server about an authority whose path has `adfs`. Many programs have no other setting for that.
+        // MSAL asks no other server about an authority whose path has `adfs`. Many programs have no other setting that prevents
+        // such a request.
         router.get(":organization/adfs/.well-known/openid-configuration", use: openIDConfiguration)
         router.get(":organization/discovery/v2.0/keys", use: keySet)
         router.get(":organization/discovery/keys", use: keySet)

@@ -2,7 +2,7 @@ import Foundation
 import JSON
 import Model
 
-// Requests for metadata. Every caller may read it, as in the Web API.
+// Requests for metadata. Every caller may read metadata, as in the Web API.
 extension OrganizationService {
     func metadata(_ request: OrganizationRequest) throws(FieldsealError) -> OrganizationResponse {
         switch request.name {

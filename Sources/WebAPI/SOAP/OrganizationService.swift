@@ -5,7 +5,8 @@ import Model
 import Records
 import Tenancy
 
-/// The Organization service for one caller: its eight operations, each an element in a request's body and one in the response's.
+/// The Organization service for one caller: its eight operations. Each is an element in the body of a request, and has an element
+/// in the body of the response.
 ///
 /// It converts contracts to the same values as the Web API converts JSON, and uses the same session.
 struct OrganizationService: Sendable {
@@ -13,7 +14,7 @@ struct OrganizationService: Sendable {
     /// Begins a session for each request of ExecuteMultiple. So a right that is revoked meanwhile is missing from the next
     /// request on.
     let sessions: ClientSessions
-    /// The user in whose name the client makes this request; nil for its own.
+    /// The user in whose name the client makes this request; nil if the client acts in its own name.
     let user: ImpersonatedUser?
     /// The organization's address, such as `https://…/contoso`.
     let organizationRoot: String
@@ -125,7 +126,7 @@ struct OrganizationService: Sendable {
         try ContractMembers(operation, of: operation.local, names)
     }
 
-    /// - Throws: ``FieldsealError`` for an unknown entity, and for one that does not have the message.
+    /// - Throws: ``FieldsealError`` for an unknown entity, and for an entity that does not have the message.
     static func entity(_ name: String?, _ message: EntityDefinition.Message? = nil) throws(FieldsealError) -> EntityDefinition {
         guard let name, let entity = EntityCatalog.entity(name.lowercased()) else { throw ContractReference.unknown(name) }
         if let message { try require(message, of: entity) }

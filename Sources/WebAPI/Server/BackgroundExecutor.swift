@@ -7,7 +7,7 @@ import Hummingbird
 final class BackgroundExecutor: TaskExecutor {
     static let shared = BackgroundExecutor()
 
-    /// A longer body, in bytes, is large.
+    /// A body with more bytes than this is large.
     private static let largeLength = 32 << 10
 
     /// Whether the body of a request is large or of unknown length.

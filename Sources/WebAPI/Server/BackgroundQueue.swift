@@ -5,8 +5,8 @@ import Synchronization
 /// Runs work that takes long and never suspends, such as making metadata, on threads of its own. Meanwhile the event loops
 /// serve all clients.
 ///
-/// At most half as many closures run at a time as there are processors. The others wait in a queue, and the client of each
-/// waits for its result.
+/// At most half as many closures run at a time as there are processors. Further closures wait in a queue, and the client of each
+/// waits for the result.
 enum BackgroundQueue {
     private static let queues = (0..<max(1, ProcessInfo.processInfo.activeProcessorCount / 2)).map {
         DispatchQueue(label: "fieldseal.background.\($0)")

@@ -23,7 +23,7 @@ final class Readiness: Sendable {
     private let databases: Mutex<[String: Database]>
     /// The names of several databases; nil where there is one.
     private let names: [String]?
-    /// Why the database with a name was not added yet; nil if the service could not connect to it.
+    /// Why a database was not added yet, by its name; nil if the service could not connect to it.
     private let absence: @Sendable (String) -> String?
     private let last = Mutex<Answered?>(nil)
     private let checks = SingleFlight<Bool, APIResponse>()
@@ -37,7 +37,7 @@ final class Readiness: Sendable {
 
     /// - Parameters:
     ///   - names: The names of several databases, which ``add(_:_:_:)`` adds.
-    ///   - absence: Why the database with a name was not added yet; nil if the service could not connect to it.
+    ///   - absence: Why a database was not added yet, by its name; nil if the service could not connect to it.
     init(
         _ deployment: Deployment, _ tokens: TokenIssuer, among names: [String]?, absence: @escaping @Sendable (String) -> String?
     ) {
@@ -72,7 +72,7 @@ final class Readiness: Sendable {
             guard let only = databases.values.first else { return Self.notReady(Self.away) }
             return await Self.reason(only).map(Self.notReady) ?? APIResponse.json(["status": .string(Self.ready)])
         }
-        // The server is ready for the organizations of reachable databases.
+        // A server of several databases is ready if at least one of them can be served.
         let reasons = await withTaskGroup(of: (name: String, reason: String?).self) { group in
             for name in names {
                 group.addTask {

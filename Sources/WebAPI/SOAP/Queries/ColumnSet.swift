@@ -17,7 +17,7 @@ struct ColumnSet {
         let isGroup: Bool
     }
 
-    /// Only the record's id.
+    /// The set that selects only the record's id.
     static let empty = ColumnSet()
 
     private init() {}

@@ -10,7 +10,7 @@ struct QueryReader {
     private(set) var page = 1
     /// Identifies the query in its paging cookies.
     let mark: String
-    /// Names that conditions use for links: their aliases, and the entities of links without one.
+    /// The alias of each link, by the names that conditions may use for it: the alias itself, and the name of the linked entity.
     private var aliases: [String: String] = [:]
     private var links = 0
     private var conditions = 0
@@ -149,7 +149,7 @@ struct QueryReader {
         return literals
     }
 
-    /// - Parameter link: The alias of the criteria's link; nil for the query's own.
+    /// - Parameter link: The alias of the criteria's link; nil for the criteria of the query itself.
     /// - Returns: Nil for criteria without conditions.
     private mutating func filter(_ element: XMLElement, _ link: String?, depth: Int) throws(FieldsealError) -> Filter? {
         guard depth < Self.depthLimit else {

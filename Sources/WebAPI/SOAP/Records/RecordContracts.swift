@@ -107,7 +107,7 @@ struct RecordContracts: Sendable {
 
     // MARK: The parties of an e-mail
 
-    /// The attributes of parties that are returned, and their queries.
+    /// The expansion that reads the parties of an e-mail, and the columns of its rows.
     static func partyExpansion() throws(FieldsealError) -> (expansion: Expansion, columns: ResultColumns) {
         var query = RecordQuery()
         let names = ["participationtypemask", "partyid", "addressused", "partyidname", "activitypartyid", "activityid"]
@@ -151,7 +151,7 @@ struct RecordContracts: Sendable {
     struct Page {
         var cookie: String?
         var hasMore = false
-        /// The rows of all pages; -1 if they were not requested.
+        /// The number of rows on all pages; -1 if it was not requested.
         var total = -1
     }
 

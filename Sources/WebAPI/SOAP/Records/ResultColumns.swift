@@ -31,7 +31,7 @@ struct ResultColumns: Sendable {
         case none
         /// The query names no attribute to group by. There is one row for all records, or one for each set of equal records.
         case unnamed
-        /// Each row is of the records with the same values of the attributes to group by.
+        /// Each row represents the records that have the same values of the attributes to group by.
         case named
     }
 

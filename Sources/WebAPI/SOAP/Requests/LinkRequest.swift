@@ -3,7 +3,7 @@ import JSON
 import Model
 import Records
 
-/// A request to associate a record with others, or to disassociate them.
+/// A request to associate a record with other records, or to disassociate it from them.
 struct LinkRequest {
     let target: ContractReference
     let related: [ContractReference]
@@ -72,7 +72,7 @@ struct LinkRequest {
 }
 
 extension OrganizationService {
-    /// Links records, or removes the links. All of them succeed or none.
+    /// Links records, or removes the links. Either all links are changed, or none is.
     func link(_ request: LinkRequest, isRemoved: Bool) async throws {
         if let association = try request.association() {
             var others: [UUID] = []

@@ -6,10 +6,10 @@ import Tenancy
 
 // Several requests in one.
 extension OrganizationService {
-    /// How many records the responses of one request have at most.
+    /// How many records the responses of one ExecuteMultiple have at most.
     private static let recordLimit = 50_000
 
-    /// Runs requests one after the other. A refused one does not undo the others.
+    /// Runs requests one after the other. A request that is refused does not undo the requests before it.
     func executeMultiple(_ request: OrganizationRequest) async throws -> OrganizationResponse {
         try request.take("Requests", "Settings")
         guard let settings = request.element("Settings") else { throw request.mismatch("Settings", "ExecuteMultipleSettings") }
@@ -78,7 +78,7 @@ extension OrganizationService {
         }
     }
 
-    /// Runs requests that only write records in one transaction. All of them succeed or none.
+    /// Runs requests in one transaction, so that either all of them succeed, or none does. Each must only write records.
     func executeTransaction(_ request: OrganizationRequest) async throws -> OrganizationResponse {
         try request.take("Requests", "ReturnResponses")
         let returns = try request.bool("ReturnResponses") ?? false
@@ -113,7 +113,7 @@ extension OrganizationService {
         return response
     }
 
-    /// Writes the records of all plans. A refusal names the request of the transaction.
+    /// Writes the records of all plans. A refusal has the index of the refused request.
     private func write(_ plans: [PlannedWrites]) async throws -> [WriteOutcome] {
         let progress = WriteProgress()
         do {

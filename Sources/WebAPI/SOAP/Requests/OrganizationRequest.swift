@@ -13,7 +13,7 @@ struct OrganizationRequest: Sendable {
         "suppresscallbackregistrationexpanderjob", "tag", "returnnotifications", "performparentingoperations",
     ]
 
-    /// - Throws: ``FieldsealError`` for a request without a name, or with two.
+    /// - Throws: ``FieldsealError`` for a request without a name, or with two different names.
     init(_ element: XMLElement) throws(FieldsealError) {
         let members = try ContractMembers(
             element, of: "OrganizationRequest", ["Parameters", "RequestName"], ignoring: ["RequestId"])

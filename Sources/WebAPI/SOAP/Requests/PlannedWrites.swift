@@ -151,7 +151,7 @@ extension OrganizationService {
 
     private static func upsert(_ target: ContractEntity) throws(FieldsealError) -> RecordWrite {
         try require(.update, of: target.entity)
-        // Without an id or a key it can only create a record.
+        // Without an id or a key, the request can only create a record.
         if try target.recordID() == nil, target.keys.isEmpty { return try create(target) }
         return .upsert(target.entity, try target.key(), try target.members())
     }

@@ -17,7 +17,7 @@ enum XMLCharacter {
         }
     }
 
-    /// The character of a reference with a number, such as `#8211` or `#x2013`; nil for one that XML does not allow.
+    /// The character of a reference with a number, such as `#8211` or `#x2013`; nil for a character that XML does not allow.
     ///
     /// - Parameter digits: The text after `#`.
     static func scalar(digits: ArraySlice<UInt8>) -> Unicode.Scalar? {

@@ -9,7 +9,8 @@ enum XMLEncoding {
     /// The document as UTF-8, without a byte order mark.
     ///
     /// - Parameter charset: The `charset` of the message's content type.
-    /// - Throws: ``XMLSyntaxError`` for an unknown encoding, for two that differ, and for bytes that it does not allow.
+    /// - Throws: ``XMLSyntaxError`` for an unknown encoding, for two different encodings, and for bytes that the encoding does not
+    /// allow.
     static func utf8(_ bytes: [UInt8], charset: String?) throws(XMLSyntaxError) -> [UInt8] {
         let (encoding, mark) = try Self.encoding(of: bytes, charset: charset)
         switch encoding {

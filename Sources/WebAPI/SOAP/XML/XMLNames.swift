@@ -95,7 +95,7 @@ struct XMLNames {
     /// Whether a name is of the namespace of `xsi:type`.
     func isOfInstance(_ name: Int32) -> Bool { owners[Int(name)] == Self.instance }
 
-    /// Letters, `_`, and everything beyond ASCII.
+    /// Whether a name may begin with a byte: with a letter, `_`, or any byte beyond ASCII.
     static func isNameStart(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "_"), 0x80...: true

@@ -69,7 +69,7 @@ struct XMLReader {
         position += literal.utf8CodeUnitCount
     }
 
-    /// - Returns: Whether there was any.
+    /// - Returns: Whether there was any white space.
     @discardableResult
     private mutating func skipSpace() -> Bool {
         let start = position
@@ -119,7 +119,7 @@ struct XMLReader {
         try take("-->")
     }
 
-    /// Reads a tag, or text up to the next one.
+    /// Reads a tag, or text up to the next tag.
     private mutating func content() throws(XMLSyntaxError) {
         guard let byte = next else { throw error("the document ends within an element") }
         guard byte == UInt8(ascii: "<") else { return try characters() }

@@ -17,8 +17,8 @@ package final class ServerIdentities: Sendable {
     private let state: Mutex<State>
 
     /// - Parameters:
-    ///   - main: For clients that name no host, or a host without its own certificate.
-    ///   - hosts: By host in lower case, for clients that name the host in the handshake (RFC 6066 section 3).
+    ///   - main: The certificate for clients that name no host, or a host without its own certificate.
+    ///   - hosts: The certificates by host in lower case, for clients that name the host in the handshake (RFC 6066 section 3).
     ///   - clientAuthorities: The issuers of clients' certificates, if the limits require authorities.
     package init(
         _ main: WebAPI.Identity, hosts: [String: WebAPI.Identity], clientAuthorities: [NIOSSLCertificate] = []

@@ -70,7 +70,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // In HTTP/1.1 the client closed the connection and can't read the response. In HTTP/2 only its request has ended.
+        // In HTTP/1.1, the client has closed at least its sending side, and counts as gone. In HTTP/2, only its request has ended.
         if event as? ChannelEvent == .inputClosed, headGuard != nil { peerIsGone() }
         context.fireUserInboundEventTriggered(event)
     }
@@ -200,8 +200,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// Sends 100 (Continue) to a client that waits for it before it sends the body (RFC 9110 section 10.1.1). A declared length
-    /// that no address accepts gets none, because the request is refused without its body.
+    /// Sends 100 (Continue) to a client that waits for it before it sends the body (RFC 9110 section 10.1.1). If no address accepts
+    /// the declared length, nothing is sent, because the request is refused without its body.
     private func invite(_ head: HTTPRequest) {
         let length = head.headerFields[.contentLength].flatMap(Int.init) ?? 0
         guard length <= APILimits.bulkLength else { return }
@@ -213,8 +213,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         head.headerFields.reduce(head.path?.utf8.count ?? 0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
     }
 
-    /// Whether a request names exactly one host (RFC 9112 section 3.2). With several, a proxy may have routed it by another
-    /// one.
+    /// Whether a request names exactly one host (RFC 9112 section 3.2). If it names several, a proxy may have routed it by another
+    /// host than this service uses.
     private static func hasOneHost(_ head: HTTPRequest) -> Bool {
         guard let name = HTTPField.Name("Host") else { return true }
         // The codec uses the first host as the authority, and leaves the others among the fields.

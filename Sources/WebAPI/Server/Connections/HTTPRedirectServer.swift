@@ -9,8 +9,8 @@ import Model
 import NIOCore
 import ServiceLifecycle
 
-/// The listener without TLS. It refuses the API with the code that clients know, and redirects everything else to HTTPS. Requests
-/// that a trusted proxy received over TLS are served as by the HTTPS service.
+/// The listener without TLS. It refuses requests to the API with the error ``ErrorCode/httpsRequired``, and redirects everything
+/// else to HTTPS. Requests that a trusted proxy received over TLS are served as by the HTTPS service.
 struct HTTPRedirectServer: Sendable {
     /// The HTTPS service's address, without a trailing slash.
     let baseURL: String
@@ -60,7 +60,7 @@ struct HTTPRedirectServer: Sendable {
     }
 
     private func respond(_ request: Request, _ context: APIContext) async throws -> Response {
-        // If a header has two values, the client may have written one of them.
+        // If `X-Forwarded-Proto` has two values, the client may have written one of them.
         let isTrusted = Listeners.isLocal(context.channel) || listeners.isTrusted(listeners.peer(of: context.channel))
         if isTrusted, request.headers[values: .xForwardedProto] == ["https"] {
             return try await secure.respond(to: request, context: context)
@@ -85,7 +85,7 @@ struct HTTPRedirectServer: Sendable {
             let answer = APIResponse.error(error)
             return (OAuthError.answers(request.uri.path) ? OAuthError.told(answer) : answer).response
         }
-        // The new address contains the requested path only if the path certainly belongs to this service.
+        // The new address contains the requested path only if its segments consist of ASCII letters, digits and hyphens.
         let path =
             segments.allSatisfy { $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") } }
             ? request.uri.path : "/"

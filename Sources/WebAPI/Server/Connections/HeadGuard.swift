@@ -52,8 +52,8 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let count = unwrapInboundIn(data).readableBytes
-        // The decoder runs at once, so after this line it is known whether the head ended within these bytes. If a request
-        // ended within them, all of them count for it, and none for the next head.
+        // The decoder runs at once, so after this line it is known whether the head ended within these bytes. If a request ended
+        // within these bytes, all of them count for that request, and none for the next head.
         let before = requests
         context.fireChannelRead(data)
         if isInHead, requests == before {

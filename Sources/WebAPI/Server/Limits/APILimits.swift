@@ -14,7 +14,7 @@ package struct APILimits: Sendable {
     static let partURLLength = 64 << 10
     /// How many values a condition has at most.
     static let valueCount = 2_000
-    /// How many requests a batch has at most, and how many records a request for many.
+    /// How many requests a batch has at most, and how many records a request for many records has at most.
     static let bulkCount = 1_000
     /// Seconds for which the requests of a server that stops may run on.
     package static let endSeconds = 60
@@ -38,7 +38,7 @@ package struct APILimits: Sendable {
     package var takesProxyProtocol = false
     /// How many requests are processed at a time. Further ones get 503.
     package var requests = 500
-    /// How many requests one client sends within ``clientSeconds``; nil for no limit.
+    /// How many requests one client may send within ``clientSeconds``; nil for no limit.
     package var clientRequests: Int?
     package var clientSeconds = 300
     /// How many requests of one client, or of one network without a token, are processed at a time; nil for a quarter of

@@ -11,7 +11,7 @@ final class RequestHold: Sendable {
 
     private let state = Mutex(State())
 
-    /// The bytes of the response; nil if no client is counted yet.
+    /// Counts the bytes of the response; nil until the request is counted for a client or a network.
     var share: UnreadResponses.Share? { state.withLock(\.share) }
 
     /// Whether the request changes nothing, although its method could. Then its response can be refused.

@@ -3,8 +3,8 @@ import Model
 import PostgresClient
 import Synchronization
 
-/// Limits the requests of one client: within an interval, and at a time. For a network without a token only the number at a time is
-/// limited.
+/// Limits the requests of one client: within an interval, and at a time. For requests of a network without a token, only the number
+/// at a time is limited.
 ///
 /// Each server counts for itself, as in Dataverse. Counting in the database would take longer than most requests.
 final class RequestQuota: Sendable {

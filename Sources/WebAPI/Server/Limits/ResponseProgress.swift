@@ -1,6 +1,7 @@
 import NIOCore
 
-/// Whether the connection has taken all of a response. It is used on the connection's event loop only.
+/// Follows the writes of one response, and runs actions when the connection has taken all of it. It is used on the connection's
+/// event loop only.
 final class ResponseProgress {
     private var actions: [() -> Void]
     private var pending = 0

@@ -37,7 +37,8 @@ struct APIResponse: Sendable, ResponseGenerator {
         Response(status: status, headers: headers, body: .init(byteBuffer: document ?? ByteBuffer(bytes: body)))
     }
 
-    /// Requests a token. ``RequestMiddleware`` adds the address of the token endpoint of the requested organization.
+    /// The challenge that requests a token. ``RequestMiddleware`` adds the address of the token endpoint of the requested
+    /// organization.
     static let challenge = "Bearer"
 
     /// The envelope that Dataverse clients parse: `{"error": {"code": …, "message": …}}`.

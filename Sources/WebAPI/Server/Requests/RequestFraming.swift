@@ -4,12 +4,12 @@ import NIOHTTP1
 
 /// Checks that a request ends where its header says.
 package enum RequestFraming {
-    /// Whether an error means that a request does not end there. ``RequestMiddleware`` responds with 400 and closes the
-    /// connection.
+    /// Whether an error means that a request does not end where its header says. ``RequestMiddleware`` responds with 400 and closes
+    /// the connection.
     package static func isBroken(_ error: any Error) -> Bool { error is HTTPParserError }
 
-    /// Refuses a transfer coding before `chunked`, which would be read as the body itself (RFC 9112 section 6.1). Where `chunked`
-    /// is not the last one, the parser refuses the request, because its end is not known (section 6.3).
+    /// Refuses a transfer coding before `chunked`, because the encoded bytes would be read as the body itself (RFC 9112 section
+    /// 6.1). If `chunked` is not the last coding, the parser refuses the request, because its end is not known (section 6.3).
     static func check(_ headers: HTTPFields) throws(FieldsealError) {
         guard let codings = headers[.transferEncoding]?.split(separator: ","), codings.count > 1,
             codings.last?.trimmed.lowercased() == "chunked"

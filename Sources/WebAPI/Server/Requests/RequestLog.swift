@@ -1,6 +1,6 @@
 /// Which requests are logged.
 package struct RequestLog: Sendable {
-    /// Whether all requests are logged, or only those that failed.
+    /// Which requests may be logged: all, only those that failed, or none.
     package enum Extent: String, Sendable, CaseIterable {
         case all
         /// Requests that were answered with a status of 400 or more.

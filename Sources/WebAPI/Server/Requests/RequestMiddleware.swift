@@ -43,7 +43,8 @@ final class RequestMiddleware: RouterMiddleware {
 
     func resume() { inFlight.add(1, ordering: .relaxed) }
 
-    /// If a schema disappears during a statement, its organization was moved to another database.
+    /// The error to report in place of `error`. If a schema or table disappears during a statement, its organization is being moved
+    /// to another database.
     private static func told(_ error: any Error) -> any Error {
         guard let state = (error as? PostgresError)?.state, [.undefinedTable, .undefinedSchema].contains(state) else {
             return error
@@ -120,7 +121,7 @@ final class RequestMiddleware: RouterMiddleware {
             : told(APIResponse.answer(to: error).answer, request, context)
     }
 
-    /// Runs `body`. Requests that it makes to other services belong to the trace of this request.
+    /// Runs `body`. Requests that `body` makes to other services belong to the trace of this request.
     private static func traced(_ trace: TraceContext?, _ body: () async throws -> Response) async throws -> Response {
         guard let trace else { return try await body() }
         return try await OutgoingTrace.with(trace.outgoing, body)
@@ -149,8 +150,8 @@ final class RequestMiddleware: RouterMiddleware {
         context.logger.info("request", metadata: metadata)
     }
 
-    /// A path up to its first quote or equals sign, encoded or not. A value follows, such as that of an alternate key. A client
-    /// may write any value there, also a password.
+    /// A path up to its first quote or equals sign, encoded or not. The rest may be a value, such as that of an alternate key. A
+    /// client may write any value there, even a password.
     private static func withoutValues(_ path: String) -> Substring {
         let bytes = path.utf8
         let end = bytes.indices.first { index in

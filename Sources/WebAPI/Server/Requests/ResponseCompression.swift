@@ -30,8 +30,8 @@ enum ResponseCompression {
 
     /// Compresses on a separate thread.
     ///
-    /// - Returns: Nil also if as many responses are being compressed as there are processors. Waiting responses would hold their
-    ///   bodies in memory, so the response is sent uncompressed.
+    /// - Returns: Nil if compression does not make the body shorter, or as many responses are being compressed as there are
+    ///   processors. Waiting responses would hold their bodies in memory, so the response is sent uncompressed.
     private static func compressedBeside(_ body: [UInt8]) async -> [UInt8]? {
         let isAdmitted = running.withLock { running in
             guard running < limit else { return false }

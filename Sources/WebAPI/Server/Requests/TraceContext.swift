@@ -10,13 +10,13 @@ struct TraceContext {
     let spanID = Self.digits(of: UInt64.random(in: 1...UInt64.max))
     /// Whether the caller may have recorded its span.
     private let isSampled: Bool
-    /// What other systems added to the trace, as it came.
+    /// The request's `tracestate`, unchanged: what other systems added to the trace.
     private let state: String?
 
     /// The longest `tracestate` that is passed on.
     private static let longestState = 512
 
-    /// - Returns: Nil if the header is missing or malformed. Section 3.2.2.3 requires a server to ignore it then.
+    /// - Returns: Nil if the header is missing or malformed. Section 3.2.2.3 requires a server to ignore a malformed header.
     init?(_ headers: HTTPFields) {
         guard headers.contains(.traceparent) else { return nil }
         let fields = headers[values: .traceparent]
@@ -33,7 +33,7 @@ struct TraceContext {
         self.state = state.isEmpty || state.utf8.count > Self.longestState || !isPlain ? nil : state
     }
 
-    /// The header lines of requests to other services for this one. Its own span is their parent.
+    /// The header lines of requests that this request causes to other services. This request's own span is their parent.
     var outgoing: [String] {
         ["traceparent: 00-\(traceID)-\(spanID)-\(isSampled ? "01" : "00")"] + (state.map { ["tracestate: \($0)"] } ?? [])
     }

@@ -4,8 +4,8 @@ import Hummingbird
 import Model
 import Tenancy
 
-/// Refuses the requests of organizations whose database is unavailable, in the form of errors that the address has. The
-/// console's pages refuse theirs themselves.
+/// Refuses requests for organizations whose database is unavailable. Requests of browsers pass, because the console's pages refuse
+/// them themselves.
 struct RefusedOrganizations: RouterMiddleware {
     typealias Context = APIContext
 
