@@ -20,7 +20,7 @@ struct AuditBlock {
 
     var entries: Int { members.count / Self.memberLength }
 
-    /// Seals entries, after the block with the given digest; nil for an organization's first.
+    /// Seals entries in a new block. `previous` is the digest of the block before it; nil for an organization's first block.
     init(_ number: Int, _ entries: [AuditEntry], at moment: PostgresMoment, _ snapshot: String?, after previous: [UInt8]?) throws {
         self.number = number
         sealedOn = moment

@@ -9,7 +9,8 @@ package struct EventFilter: Sendable {
     package var actor: String?
     /// A text in the details, such as a record's id.
     package var details: String?
-    /// Ids of records. An event also matches if its details name one of these records, even without the text.
+    /// Ids of records. An event also matches if its details name one of these records, even if they do not contain the text in
+    /// ``details``.
     package var records: [UUID] = []
     package var from: Date?
     package var until: Date?

@@ -22,12 +22,12 @@ package struct RecordedEvent: Sendable {
     /// SHA-256 that links the event to the one before it.
     package let hash: [UInt8]
 
-    /// The time of the event. If SQL wrote a time whose year does not have four digits, returns the nearest time whose year has.
+    /// The time of the event. If SQL wrote a time whose year does not have four digits, returns the nearest time with such a year.
     package var occurredOn: Date { PostgresMoment(microsecondsSince1970: microseconds).date }
 
     static let operatorPrefix = "operator:"
 
-    /// The person who ran a command, as the operating system reported them. It is no proof.
+    /// The person who ran a command, as the operating system reported them. The report is no proof.
     package var operatorClaim: String? {
         address.flatMap { $0.hasPrefix(Self.operatorPrefix) ? String($0.dropFirst(Self.operatorPrefix.count)) : nil }
     }

@@ -30,7 +30,7 @@ package enum KeyEncryptionKeyFile {
             case .readableByOthers(let path, let mode):
                 "others than its owner may read the key-encryption key \(path) (mode \(String(mode, radix: 8))): chmod 0400 \(path)"
             case .othersFile(let path, let owner) where geteuid() == 0:
-                // Do not advise to give the file to root. The service could not read it any more.
+                // The text does not advise to give the file to root, because the service could then not read the file any more.
                 "the key-encryption key \(path) belongs to \(Self.user(owner)), who could replace it, so root does not use it; run this command as that "
                     + "user: runuser -u \(Self.user(owner)) -- fieldseal …"
             case .othersFile(let path, let owner):

@@ -138,7 +138,7 @@ package struct AttemptLimiter {
             [.text(Self.every), .text(network)])
     }
 
-    /// Removes an attempt from the counts, because it was not made.
+    /// Removes an attempt from the counts, because the entered password or key could not be checked.
     package func withdraw(on connection: isolated PostgresConnection) throws {
         try takeBack(clearing: false, on: connection)
     }

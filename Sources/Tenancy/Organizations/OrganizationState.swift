@@ -74,8 +74,8 @@ package struct OrganizationState: Sendable {
     /// Whether the schema names the key in ``attested``, even if ``attested`` was not verified.
     package var namesAttestedKey: Bool { attested?.keyVersion == keyVersion && attested?.fingerprint == fingerprint }
 
-    /// What is needed to derive the data key from the organization key's text: salt and iterations, with the key check. From the
-    /// schema.
+    /// What is needed to derive the data key from the organization key's text: salt and iterations, with the key check. All of them
+    /// come from the schema.
     package var keyDerivation: Grant { Grant.keyDerivation(salt: salt, iterations: iterations, keyCheck: keyCheck) }
 
     /// Whether this service suspended the organization, regardless of its row in `config`.

@@ -13,7 +13,7 @@ package struct Caller: Sendable {
     /// The address of the request, if it came over a network.
     package let address: String?
     package let requestID: String?
-    /// The person who ran a command, as the operating system reports them. It is no proof, and gives no right.
+    /// The person who ran a command, as the operating system reports them. The report is no proof, and gives no right.
     package private(set) var operatorClaim: String?
     /// The caller that sent the request, if it acts for another user. Then ``systemUserID`` and ``roles`` are that user's.
     package var impersonation: Impersonation?
@@ -76,7 +76,8 @@ package struct Caller: Sendable {
     /// and the person's name.
     var recordedAddress: String? { address ?? operatorClaim.map { RecordedEvent.operatorPrefix + $0 } }
 
-    /// The depth to which the caller may send `message` to records of `entity`. Under impersonation both users must have it.
+    /// The depth to which the caller may send `message` to records of `entity`. Under impersonation, both users must have that
+    /// depth.
     package func depth(of message: EntityDefinition.Message, on entity: EntityDefinition) -> PrivilegeDepth {
         let depth = PrivilegeTable.depth(of: message, on: entity, for: roles)
         guard let impersonation else { return depth }

@@ -32,7 +32,7 @@ package enum PrivilegeTable {
         case (.systemAdministrator, _): true
         // This attribute backdates a record's creation, so no role may write it.
         case (_, _) where attribute == "overriddencreatedon": false
-        // Administrators write a mailbox's approval, enabling, servers, schedules and states, and the results of mail.
+        // Only administrators write a mailbox's approval, enabling, servers, schedules and states, and the results of mail.
         case (.basicUser, "mailbox"): mailboxAttributesOfUsers.contains(attribute)
         // Only the service, the router and System Administrators write these attributes of an e-mail.
         case (_, "email"): !emailAttributesOfAdministrators.contains(attribute)

@@ -74,8 +74,8 @@ private struct BatchRun {
 
     /// Adds one response for a whole change set that failed. The change set has changed nothing.
     private mutating func fail(_ items: [BatchItem], with answer: APIResponse) -> Bool {
-        // In JSON each response has the id of a request, so this one gets the id of the group's first request. In multipart the
-        // response has no id.
+        // In JSON each response has the id of a request, so this response gets the id of the group's first request. In multipart
+        // the response has no id.
         answers.append((false, [(items.first?.group == nil ? nil : items.first?.id, answer)]))
         for id in items.compactMap(\.id) + items.compactMap(\.group) { forget(id) }
         return continuesOnError

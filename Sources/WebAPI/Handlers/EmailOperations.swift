@@ -206,8 +206,8 @@ extension DataAPI {
         return answer(id, verdict)
     }
 
-    /// Removes two parameters of Dataverse's message. Only values that have no effect are accepted for them: each e-mail is checked
-    /// before it becomes a record in any case.
+    /// Removes two parameters of Dataverse's message. Only values that have no effect are accepted for them, because the service
+    /// always checks an e-mail before it becomes a record.
     private static func original(of message: String, _ members: [JSONValue.Member]) throws(FieldsealError) -> [JSONValue.Member] {
         guard message == "DeliverIncomingEmail" else { return members }
         var others: [JSONValue.Member] = []

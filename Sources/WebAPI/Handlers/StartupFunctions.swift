@@ -20,7 +20,7 @@ extension DataAPI {
     /// Texts of the Web API are in US English.
     private static let languages: JSONValue = [1033]
 
-    /// Answers one of ``startupFunctions``.
+    /// Responds to one of ``startupFunctions``.
     func startupFunction(_ name: String, _ arguments: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         let given = try FunctionArguments(arguments, request.query, of: name, Self.startupFunctions[name] ?? [])

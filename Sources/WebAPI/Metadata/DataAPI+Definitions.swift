@@ -56,7 +56,8 @@ extension DataAPI {
             + (kind == .oneToMany ? [] : EntityCatalog.manyToMany.map(MetadataJSON.relationship))
     }
 
-    /// The relationships in one member of an entity's metadata, such as `OneToManyRelationships`; nil if the member holds none.
+    /// The relationships in one member of an entity's metadata, such as `OneToManyRelationships`; nil for a member that does not
+    /// hold relationships.
     private static func relationships(_ member: String, of entity: EntityDefinition) -> [JSONValue]? {
         switch member {
         case "OneToManyRelationships": entity.oneToMany.map(MetadataJSON.relationship)

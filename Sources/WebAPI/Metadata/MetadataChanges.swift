@@ -24,7 +24,7 @@ extension DataAPI {
         }
         let query = try EntityMetadataQuery(given["Query"] ?? .null)
         var entities: [JSONValue] = []
-        // A client with the current stamp has everything.
+        // A client with the current stamp already has all metadata.
         for entity in isKnown ? [] : EntityCatalog.all {
             if let value = try query.selected(entity) { entities.append(value) }
         }

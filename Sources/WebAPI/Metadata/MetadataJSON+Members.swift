@@ -67,7 +67,8 @@ extension MetadataJSON {
 
     private static func privileges(of entity: EntityDefinition) -> [JSONValue] {
         entity.privileges.map { message, name in
-            // Parts of a record, and the settings of a user, have no owner of their own.
+            // Parts of a record, and the settings of a user, have no owner of their own, but roles may have the depth `own` for
+            // them.
             let isOwn = Role.allCases.contains { PrivilegeTable.depth(of: message, on: entity, for: $0) == .own }
             let type =
                 switch message {

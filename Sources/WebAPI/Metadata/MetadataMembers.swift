@@ -76,7 +76,7 @@ enum MetadataMembers {
 
     // MARK: Queries of RetrieveMetadataChanges
 
-    /// Refuses members in a metadata query that its kind of metadata does not have.
+    /// Refuses members in a metadata query that the queried kind of metadata does not have.
     static func check(_ query: JSONValue?, of known: Set<String>) throws(FieldsealError) {
         guard let query, query != .null else { return }
         try requireMembers(query, queryMembers, "A query of metadata")

@@ -204,7 +204,7 @@ struct MetadataView {
             guard let next = current[step] else { return nil }
             current = next
         }
-        // Split in two, because nil in one expression would become JSON's null.
+        // These are two statements, because nil in a single expression would become JSON's null.
         if case .null = current { return nil }
         return current
     }

@@ -14,7 +14,7 @@ enum FormattedValue {
             if let options = attribute.type.options { return options.options.first { $0.value == number }?.label }
             return number.formatted(.number.locale(Locale(identifier: "en_US")))
         case .bool(let flag): return flag ? "Yes" : "No"
-        // Newer libraries write a narrow space before AM and PM. Dataverse's texts have a normal one, and no comma.
+        // Newer libraries write a narrow space before AM and PM. Dataverse's texts have a normal space, and no comma.
         case .date(let date) where attribute.isDateOnly: return date.formatted(dateStyle)
         case .date(let date): return date.formatted(style).replacing("\u{202F}", with: " ").replacing(",", with: "")
         case .text(let entity) where attribute.type.isEntityName: return EntityCatalog.entity(entity)?.displayName

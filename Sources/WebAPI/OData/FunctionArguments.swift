@@ -41,7 +41,7 @@ struct FunctionArguments {
 
     subscript(name: String) -> JSONValue? { values[name] }
 
-    /// A list of names.
+    /// The argument of a parameter that takes a list of names.
     ///
     /// - Throws: ``FieldsealError`` for an argument of another form.
     func names(_ name: String) throws(FieldsealError) -> [String] {

@@ -13,7 +13,7 @@ enum MediaTypes {
 
     /// The form of JSON that `Accept` requests.
     ///
-    /// - Throws: ``UnsupportedForm`` if it accepts no form that the service supports.
+    /// - Throws: ``UnsupportedForm`` if `Accept` allows no form that the service supports.
     static func metadata(accepting header: String?) throws -> Metadata {
         guard let header, !header.isEmpty, header != "application/json", header != "*/*" else { return .minimal }
         var best: (quality: Double, metadata: Metadata)?

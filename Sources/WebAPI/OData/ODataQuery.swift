@@ -9,7 +9,7 @@ struct ODataQuery: Sendable {
     private(set) var expansions: [Expansion] = []
     /// The media type that `$format` requests instead of `Accept`.
     private(set) var format: String?
-    /// Options that are not part of the query, such as the id of `$ref`.
+    /// Options that are not part of the query, such as `$id`.
     private(set) var others: [String: String] = [:]
     /// The number of the page, from 1, if the client asks for a page by its number.
     private var pageNumber: Int?

@@ -8,8 +8,7 @@ enum LinkCondition: String, CaseIterable {
     case all
     case notAll = "not all"
 
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for `all` without a filter. Dataverse does not document `all` without a
-    /// filter.
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for `all` without a filter, which Dataverse does not document.
     func filter(_ link: RecordQuery.Link) throws(FieldsealError) -> Filter {
         switch self {
         // Dataverse documents `not all` as equivalent to `any`, despite its name.

@@ -68,7 +68,7 @@ extension WebAPI {
         return "\(try context.organizationAddress().url)/XRMServices/2011/Organization.svc\(path)"
     }
 
-    /// The response to a request without a valid token names the source of tokens.
+    /// If `answer` refuses a request because it has no valid token, adds where to get one.
     private func challenged(_ answer: APIResponse, _ context: APIContext) -> APIResponse {
         guard answer.status == .unauthorized, let address = context.address else { return answer }
         var answer = answer

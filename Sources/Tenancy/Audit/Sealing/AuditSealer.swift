@@ -133,8 +133,8 @@ struct AuditSealer {
     }
 
     private func unsealed(after: PostgresMoment?, on connection: isolated PostgresConnection) throws -> [AuditEntry] {
-        // DECLARE takes no parameters here, so the SQL contains the time. It is safe, because the program makes its text from a
-        // number.
+        // DECLARE takes no parameters here, so the SQL contains the time. The time's text is safe, because the program makes it
+        // from a number.
         let bound = after.map { " AND a.createdon >= \(Self.literal($0))" } ?? ""
         var rows = try AuditRows(
             "unsealed_audit", in: organization,

@@ -66,7 +66,7 @@ struct AuditSnapshot {
     /// can't be compared.
     func isLater(than former: AuditSnapshot) -> Bool { former.system == system && former.next <= next }
 
-    /// This snapshot, with the moments that a former one knows for transactions that still run.
+    /// This snapshot, with the moments that an earlier snapshot has for transactions that still run.
     func continuing(_ former: AuditSnapshot?) -> AuditSnapshot {
         guard let former, isLater(than: former) else { return self }
         let known = running.map { (transaction: $0.transaction, begin: former.begin(of: $0.transaction)) }

@@ -48,7 +48,7 @@ package struct AuditTurns: Sendable {
                     notices.append(Notice(organization: name, reason: nil))
                 }
             } catch {
-                // The organization is refused as a whole. The log and the doctor report that already.
+                // Without a session, the organization is refused as a whole. The log and the doctor report that already.
                 if session == nil, error is FieldsealError {
                     failures[name] = nil
                     continue

@@ -149,7 +149,8 @@ package struct EventArchiveFile: Sendable {
 
     /// Verifies every line: the digest, the tag, and for security events the chain of their hashes.
     ///
-    /// - Parameter replaced: The keys that tagged archives under earlier key-encryption keys, by those keys' ids.
+    /// - Parameter replaced: The keys that tagged archives under earlier key-encryption keys, by the ids of those key-encryption
+    /// keys.
     /// - Throws: ``FieldsealError`` that describes the problem.
     package func verify(under kek: KeyEncryptionKey, replaced: [String: SecretBytes] = [:]) throws -> Summary {
         let data = try content()

@@ -3,11 +3,11 @@ import PostgresClient
 
 /// The extent of a verification of security events.
 package enum EventChainExtent: Sendable {
-    /// Every event, and their number.
+    /// Every event of the chain, and whether their number is the attested one.
     case whole
-    /// The end, and at most this number of events. A chain with no more events is verified from its beginning, a longer chain
-    /// from the checkpoint.
+    /// The end of the chain, and at most this number of events. A chain with at most this number is verified from its beginning,
+    /// and a longer chain from the checkpoint.
     case recent(limit: Int)
-    /// The end, and every event since the checkpoint.
+    /// The end of the chain, and every event since the checkpoint.
     case sinceCheckpoint
 }

@@ -6,7 +6,7 @@ package import PostgresClient
 
 /// The events of the passwords that one write sets, replaces or clears.
 package struct PasswordEvents: Sendable {
-    /// One password.
+    /// The change of one password.
     private struct Change {
         /// The column that says whether the password was set before; nil for a new record.
         let flag: String?

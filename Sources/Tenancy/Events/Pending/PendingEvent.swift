@@ -46,7 +46,7 @@ package struct PendingEvent: Sendable {
     private static let label = "unchained_event"
 
     private func fields(_ organization: Organization) -> [[UInt8]] {
-        // A missing field differs from an empty one.
+        // A missing field is encoded differently from an empty one.
         let optional = [address, requestID, details].map { text -> [UInt8] in text.map { [1] + Array($0.utf8) } ?? [0] }
         return [organization.id.bytes, Array("\(microseconds)".utf8), Array(kind.utf8), Array(outcome.utf8), Array(actor.utf8)]
             + optional
@@ -56,7 +56,7 @@ package struct PendingEvent: Sendable {
         try kek.tag(label: Self.label, over: fields(organization))
     }
 
-    /// Whether the service wrote the event with this tag.
+    /// Whether the tag shows that the service wrote the event.
     func isAuthentic(by tag: [UInt8], _ organization: Organization, _ kek: KeyEncryptionKey) throws -> Bool {
         try kek.accepts(tag, label: Self.label, over: fields(organization))
     }

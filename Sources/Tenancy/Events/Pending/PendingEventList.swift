@@ -45,7 +45,7 @@ package final class PendingEventList: Sendable {
         }
     }
 
-    /// The events that are not known to be in the chain.
+    /// The expected events that are not known to be in the chain.
     func expected(of organization: Organization) -> [ExpectedEvent] {
         contents.withLock { $0.expected[organization.id]?.since.map { ExpectedEvent($0.key, since: $0.value) } ?? [] }
     }

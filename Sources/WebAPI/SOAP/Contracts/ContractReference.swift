@@ -9,7 +9,7 @@ struct ContractReference: Sendable {
     let id: UUID?
     let keys: [(name: String, value: Literal)]
     let rowVersion: String?
-    /// The name of the record, as a client retrieved it. It identifies nothing.
+    /// The name of the record, as a client retrieved it. The name identifies nothing.
     let name: String?
 
     init(_ entity: EntityDefinition, id: UUID) {

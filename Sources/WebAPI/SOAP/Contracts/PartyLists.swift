@@ -68,7 +68,7 @@ struct PartyLists {
         }
         let isGiven: Bool =
             switch (name, value) {
-            // A party that is written again gets a new id and version, so old ones are accepted.
+            // A party that is written again gets a new id and version, so old ids and versions are accepted.
             case ("activitypartyid", .text(let id)): UUID(clientText: id) != nil
             case ("activitypartyid", _), ("versionnumber", _): true
             case ("activityid", .reference(let reference)):

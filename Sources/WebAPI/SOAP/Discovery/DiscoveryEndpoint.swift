@@ -8,8 +8,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-// The Discovery service, over SOAP and as OData: the organizations that a caller may use. Each
-// client belongs to one organization.
+// The Discovery service, over SOAP and as OData: the organizations that a caller may use. Each client belongs to one organization.
 extension WebAPI {
     /// Adds the service's routes: at the root, where the token names the organization, and below an organization.
     func addDiscoveryService(to router: Router<APIContext>) {

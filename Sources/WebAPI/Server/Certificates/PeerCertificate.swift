@@ -13,8 +13,8 @@ enum PeerCertificate {
             let bytes = try? await candidate.eventLoop.submit { () -> [UInt8]? in
                 let tls = try? candidate.pipeline.syncOperations.handler(type: NIOSSLServerHandler.self)
                 guard let certificate = tls?.peerCertificate else { return nil }
-                // The end of its validity is checked against the client's registration. A certificate that is not valid yet
-                // proves nothing.
+                // The end of the certificate's validity is checked against the client's registration. A certificate that is not
+                // valid yet proves nothing.
                 guard Double(certificate.notValidBefore) <= Date().timeIntervalSince1970 else { return nil }
                 return try certificate.toDERBytes()
             }.get()

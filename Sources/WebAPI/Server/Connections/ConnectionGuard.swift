@@ -213,8 +213,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         head.headerFields.reduce(head.path?.utf8.count ?? 0) { $0 + $1.name.rawName.utf8.count + $1.value.utf8.count + 4 }
     }
 
-    /// Whether a request names exactly one host (RFC 9112 section 3.2). If it names several, a proxy may have routed it by another
-    /// host than this service uses.
+    /// Whether a request names exactly one host (RFC 9112 section 3.2). If a request names several hosts, a proxy may have routed
+    /// it by another host than this service uses.
     private static func hasOneHost(_ head: HTTPRequest) -> Bool {
         guard let name = HTTPField.Name("Host") else { return true }
         // The codec uses the first host as the authority, and leaves the others among the fields.

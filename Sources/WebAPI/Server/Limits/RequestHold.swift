@@ -1,7 +1,7 @@
 import NIOCore
 import Synchronization
 
-/// What a request counts toward the limits, until its response has been written or its connection is gone.
+/// What is counted toward the limits for a request, until its response has been written or its connection is gone.
 final class RequestHold: Sendable {
     private struct State {
         var share: UnreadResponses.Share?
@@ -20,7 +20,7 @@ final class RequestHold: Sendable {
         set { state.withLock { $0.isRead = newValue } }
     }
 
-    /// Counts the request's response as one of a client.
+    /// Counts the request's response for the client or network of `share`.
     ///
     /// - Parameter action: Releases what else the request holds.
     func begin(_ share: UnreadResponses.Share, releasing action: @escaping @Sendable () -> Void) {

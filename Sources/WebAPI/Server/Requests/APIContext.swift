@@ -24,7 +24,7 @@ package struct APIContext: RequestContext {
     package internal(set) var refusal: FieldsealError?
     /// The caller, for the log.
     package let principal = Principal()
-    /// What the request counts toward the limits.
+    /// What is counted toward the limits for the request.
     let hold = RequestHold()
     /// The request's id in the log, in security events and in the response.
     package let requestID: String

@@ -21,7 +21,8 @@ struct DirectResponder: HTTPResponder {
 
     /// The supported versions, as in the path. Further numbers may follow, such as those of `v9.2.21051.00140`.
     private static let versions = ["v9.0", "v9.1", "v9.2"]
-    /// Methods that the routes handle. The data API refuses other methods, and lists the ones that the address accepts.
+    /// Methods that the routes handle. If an address does not accept another method, the data API refuses the request, and lists
+    /// the methods that the address accepts.
     private static let methodsOfRoutes: Set<HTTPRequest.Method> = [.head, .options]
     private static let root: StaticString = "/api/data/"
     private static let service: StaticString = "/XRMServices/2011/Organization.svc"
