@@ -31,6 +31,9 @@ BEGIN
         CREATE ROLE fieldseal_inspector NOLOGIN;
     END IF;
     EXECUTE format('GRANT CREATE ON DATABASE %I TO fieldseal_owner', current_database());
+    -- The service needs no temporary tables. Types and casts of its own would be a way to have its code run by others.
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO fieldseal_owner, fieldseal_inspector', current_database());
     -- An old generation of cells may be dropped only when no snapshot is older than the switch. Seeing other sessions' snapshots
     -- needs this right.
     GRANT pg_read_all_stats TO fieldseal_owner;

@@ -5,7 +5,7 @@
 -- PostgreSQL looks a function up among those of its name in all schemas. So each has a name that no other has, until everything
 -- that needs it is made. The program replaces "new" after the dollar sign with something random.
 --
--- Of the migrations 2551eab9dafa74b676d918a1d22ebbb0929a5fe0e7715d117c5b9437c563dae6
+-- Of the migrations 34694d062e72a692874a6fa311c82fe9ed6b41c9b5139a74426a4f1ed8700ea2
 
 CREATE FUNCTION announce_change$new() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1812,20 +1812,13 @@ REVOKE ALL ON FUNCTION announce_change$new(), attachment_is_counted$new(), audit
     switch_generation$new(version integer, new_salt bytea, new_iterations integer, new_key_check bytea, new_fingerprint text, new_rotation_id uuid, of_organization uuid),
     usersettings_cell_needs_record$new(), usersettings_notes_change$new(), usersettings_takes_cells_along$new(),
     verify_security_events$new() FROM PUBLIC;
-GRANT ALL ON FUNCTION announce_change$new(), attachment_is_counted$new(), audit_change$new(), audit_password$new(),
+GRANT ALL ON FUNCTION announce_change$new(),
     chain_events$new(ids bigint[], refused boolean[], previous_hashes bytea[], hashes bytea[], first_id bigint),
-    chain_security_event$new(), create_generation$new(version integer), drop_generation$new(version integer),
-    email_keeps_state$new(), emailserverprofile_cell_needs_record$new(), emailserverprofile_notes_change$new(),
-    emailserverprofile_takes_cells_along$new(), end_change$new(), finish_generation$new(version integer),
-    fiscal_period_count$new(), fiscal_ranges$new(kind text, x integer, p integer, y integer),
-    fiscal_start$new(place integer), forget_access$new(), forget_destination$new(), forget_mailbox_messages$new(),
-    forget_mailbox_watch$new(), keep_encryption$new(), lock_generations$new(), mailbox_cell_needs_record$new(),
-    mailbox_notes_change$new(), mailbox_takes_cells_along$new(), note_audit$new(), notify_routers$new(),
-    queue_cell_needs_record$new(), queue_notes_change$new(), queue_takes_cells_along$new(), refuse_audit_change$new(),
-    refuse_encrypted_setting$new(), refuse_event_change$new(), refuse_new_id$new(), refuse_retired$new(),
-    refuse_truncate$new(), security_event_hash$new(event security_event), subject_key$new(subject text),
+    create_generation$new(version integer), drop_generation$new(version integer), end_change$new(),
+    finish_generation$new(version integer), fiscal_period_count$new(),
+    fiscal_ranges$new(kind text, x integer, p integer, y integer), fiscal_start$new(place integer), lock_generations$new(),
+    security_event_hash$new(event security_event), subject_key$new(subject text),
     switch_generation$new(version integer, new_salt bytea, new_iterations integer, new_key_check bytea, new_fingerprint text, new_rotation_id uuid, of_organization uuid),
-    usersettings_cell_needs_record$new(), usersettings_notes_change$new(), usersettings_takes_cells_along$new(),
     verify_security_events$new() TO fieldseal_service;
 GRANT SELECT ON TABLE security_event, audit, audit_setting, cell_table, encryption, event_archive, migration, sdkmessagefilter, sdkmessage,
     unchained_event TO fieldseal_service;

@@ -188,6 +188,12 @@ static const unsigned char config_0033[] = {
 static const unsigned char config_0033_down[] = {
 #embed "../../migrations/config/0033_audit_sealing.down.sql"
 };
+static const unsigned char config_0034[] = {
+#embed "../../migrations/config/0034_trigger_functions.sql"
+};
+static const unsigned char config_0034_down[] = {
+#embed "../../migrations/config/0034_trigger_functions.down.sql"
+};
 static const unsigned char org_0001[] = {
 #embed "../../migrations/org/0001_entities.sql"
 };
@@ -368,6 +374,12 @@ static const unsigned char org_0032[] = {
 static const unsigned char org_0032_down[] = {
 #embed "../../migrations/org/0032_answers.down.sql"
 };
+static const unsigned char org_0033[] = {
+#embed "../../migrations/org/0033_trigger_functions.sql"
+};
+static const unsigned char org_0033_down[] = {
+#embed "../../migrations/org/0033_trigger_functions.down.sql"
+};
 
 static const struct embedded_file files[] = {
     {"bootstrap.sql", bootstrap, sizeof bootstrap},
@@ -432,6 +444,8 @@ static const struct embedded_file files[] = {
     {"config/0032_lookups.down.sql", config_0032_down, sizeof config_0032_down},
     {"config/0033_audit_sealing.sql", config_0033, sizeof config_0033},
     {"config/0033_audit_sealing.down.sql", config_0033_down, sizeof config_0033_down},
+    {"config/0034_trigger_functions.sql", config_0034, sizeof config_0034},
+    {"config/0034_trigger_functions.down.sql", config_0034_down, sizeof config_0034_down},
     {"org/0001_entities.sql", org_0001, sizeof org_0001},
     {"org/0002_generations.sql", org_0002, sizeof org_0002},
     {"org/0003_access.sql", org_0003, sizeof org_0003},
@@ -492,6 +506,8 @@ static const struct embedded_file files[] = {
     {"org/0031_bounds.down.sql", org_0031_down, sizeof org_0031_down},
     {"org/0032_answers.sql", org_0032, sizeof org_0032},
     {"org/0032_answers.down.sql", org_0032_down, sizeof org_0032_down},
+    {"org/0033_trigger_functions.sql", org_0033, sizeof org_0033},
+    {"org/0033_trigger_functions.down.sql", org_0033_down, sizeof org_0033_down},
 };
 
 const struct embedded_file *embedded_migrations(size_t *count) {

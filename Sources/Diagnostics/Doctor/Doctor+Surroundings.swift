@@ -5,8 +5,8 @@ import PostgresClient
 extension Doctor {
     /// Checks that roles, settings and PostgreSQL's own objects do not disable the guards.
     func surroundings(on connection: isolated PostgresConnection) throws -> [Finding] {
-        try guardSettings(on: connection) + roleAttributes(on: connection) + memberships(on: connection)
-            + databaseRights(on: connection) + publications(on: connection) + systemObjects(on: connection)
+        try guardSettings(on: connection) + serviceSettings(on: connection) + roleAttributes(on: connection)
+            + memberships(on: connection) + databaseRights(on: connection) + temporaryObjects(on: connection) + publications(on: connection) + systemObjects(on: connection)
             + privileges(on: connection)
     }
 
@@ -30,6 +30,25 @@ extension Doctor {
             return Finding(
                 .error, "guard-setting", "\(place) sets \(name), which switches guards off in every session",
                 advice: "ALTER … RESET \(name), and find out who set it")
+        }
+    }
+
+    /// Reports settings of the service's role that keep it from writing, or from connecting. A login may change its own role's
+    /// settings.
+    private func serviceSettings(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT DISTINCT split_part(c, '=', 1) FROM pg_db_role_setting AS s, unnest(s.setconfig) AS c
+             WHERE s.setrole = (SELECT oid FROM pg_roles WHERE rolname = 'fieldseal_service')
+               AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+               AND c ~ '^(default_transaction_read_only|default_transaction_deferrable|local_preload_libraries|session_preload_libraries|role)='
+             ORDER BY 1
+            """)
+        return try rows.map { row in
+            let name: String = try row.decode(0)
+            return Finding(
+                .error, "role-setting", "the role fieldseal_service has a setting of its own, \(name), which can stop the service",
+                advice: "ALTER ROLE fieldseal_service RESET \(name), and find out who set it")
         }
     }
 
@@ -95,6 +114,22 @@ extension Doctor {
             return Finding(
                 isOurs ? .error : .notice, "foreign-grant", "CREATE on \(place) is granted to \(role)",
                 advice: "REVOKE CREATE ON \(place.dropFirst("the ".count)) FROM \(role)")
+        }
+    }
+
+    /// Reports the right of the service's role to make temporary objects. With types and casts of its own, SQL under that login
+    /// could have its code run by functions of the owner.
+    private func temporaryObjects(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let rows = try connection.query(
+            """
+            SELECT current_database() FROM pg_roles
+             WHERE rolname = 'fieldseal_service' AND has_database_privilege(oid, current_database(), 'TEMPORARY')
+            """)
+        return try rows.map { row in
+            let database = quoteIdentifier(try row.decode(0))
+            return Finding(
+                .warning, "foreign-grant", "fieldseal_service may make temporary tables and types in the database, and needs none",
+                advice: "fieldseal migrate bootstrap, or: REVOKE TEMPORARY ON DATABASE \(database) FROM PUBLIC")
         }
     }
 

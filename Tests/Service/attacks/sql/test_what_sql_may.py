@@ -83,8 +83,35 @@ def test_the_service_does_what_it_may(cluster):
     assert cluster.sql("SELECT count(*) FROM audit WHERE objecttypecode = 'team' AND databaserole = 'fieldseal_service'") == [(1,)]
 
 
+@pytest.mark.parametrize("role", ["fieldseal_service", "fieldseal_inspector"])
+def test_no_role_makes_triggers_of_the_owner_s_functions(cluster, role):
+    """On a table of its own, and with a cast of a type of its own, its code would run as the owner."""
+    functions = cluster.sql(
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE prorettype = 'trigger'::regtype AND pronamespace IN ('config'::regnamespace, 'org_contoso'::regnamespace)")
+    assert len(functions) > 30
+    cluster.sql(f"CREATE SCHEMA spare AUTHORIZATION {role}")
+    try:
+        with psycopg.connect(cluster.superuser, autocommit=True) as connection:
+            connection.execute(f"SET ROLE {role}; CREATE TABLE spare.own (id uuid)")
+            for function, in functions:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(f"CREATE TRIGGER own AFTER INSERT ON spare.own FOR EACH ROW EXECUTE FUNCTION {function.replace('()', '')}()")
+    finally:
+        cluster.sql("DROP SCHEMA spare CASCADE")
+
+
+@pytest.mark.parametrize("statement", [
+    "CREATE TEMPORARY TABLE own (id uuid)", "CREATE TYPE pg_temp.own AS ENUM ('x')", "CREATE FUNCTION pg_temp.own() RETURNS integer LANGUAGE sql RETURN 1",
+])
+def test_the_service_makes_no_temporary_objects(cluster, statement):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        as_service(cluster, statement)
+
+
 # (what is done, what undoes it, code, words)
 AROUND = [
+    ("GRANT TEMPORARY ON DATABASE fieldseal TO PUBLIC", "REVOKE TEMPORARY ON DATABASE fieldseal FROM PUBLIC", "foreign-grant", "temporary tables"),
+    ("ALTER ROLE fieldseal_service SET default_transaction_read_only = on", "ALTER ROLE fieldseal_service RESET default_transaction_read_only", "role-setting", "default_transaction_read_only"),
     ("ALTER DATABASE fieldseal SET fieldseal.maintenance = 'on'", "ALTER DATABASE fieldseal RESET fieldseal.maintenance", "guard-setting", "fieldseal.maintenance"),
     ("ALTER DATABASE fieldseal SET fieldseal.evidence = 'move'", "ALTER DATABASE fieldseal RESET fieldseal.evidence", "guard-setting", "fieldseal.evidence"),
     ("ALTER ROLE fieldseal_service SET fieldseal.switch = 'on'", "ALTER ROLE fieldseal_service RESET fieldseal.switch", "guard-setting", "fieldseal_service"),
