@@ -79,7 +79,8 @@ package struct Console: Sendable {
     private func answer(
         _ visit: inout Visit, _ method: HTTPRequest.Method, refusal: FieldsealError?, _ body: Handler
     ) async throws -> PageResponse {
-        // If a foreign host name resolves to this server, it must not get its pages (DNS rebinding).
+        // A foreign host name may resolve to this server (DNS rebinding). Requests for that name must not get this server's
+        // pages.
         guard visit.request.head.authority.map({ "https://\($0)".lowercased() == baseURL.lowercased() }) ?? false else {
             return visit.message("wrongHost", baseURL, status: .misdirectedRequest)
         }

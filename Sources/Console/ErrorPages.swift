@@ -16,7 +16,7 @@ extension Console {
     private static func isForPage(_ request: Request, _ context: APIContext) -> Bool {
         guard request.headers[.accept]?.contains("text/html") == true else { return false }
         let segments = request.uri.path.split(separator: "/")
-        // An organization's own name may be one of those of programs.
+        // The name of an organization may be one of ``programs``.
         let isNamed = segments.first.map { $0 == context.address?.organization ?? "" && !Organization.isOfService(String($0)) }
         return !segments.prefix(2).dropFirst(isNamed == true ? 1 : 0).contains(where: programs.contains)
     }
@@ -36,7 +36,7 @@ extension Console {
         }
     }
 
-    /// Adds a page for forms that are sent to addresses without one. All other routes must have been added before.
+    /// Adds a page for forms that are sent to addresses which accept no form. All other routes must have been added before.
     func addRefusedForms(to router: Router<APIContext>) {
         let forms = Set(router.routes.filter { $0.method == .post }.map { "\($0.path)" })
         for route in router.routes where route.method == .get && !forms.contains("\(route.path)") {

@@ -67,12 +67,13 @@ struct Visit: Sendable {
 
     /// A typed filter text, trimmed; nil when empty. ``check(_:)`` refuses texts that are too long.
     func filter(_ name: String) -> String? {
-        // Some keyboards type a letter and its accent as two characters. Texts that are found have them as one.
+        // Some keyboards type a letter and its accent as two characters. The stored texts, among which the filter searches,
+        // have one character for both.
         let text = (query(name) ?? "").trimmingCharacters(in: .whitespacesAndNewlines).precomposedStringWithCanonicalMapping
         return text.isEmpty ? nil : text
     }
 
-    /// The address to open after signing in: this page with its query, or nothing.
+    /// The address to open after signing in: this page with its query. Empty if this is no page to return to.
     var then: String {
         let path = String(request.uri.path.dropFirst(root.count + 1))
         guard Self.isPath(path) else { return "" }

@@ -198,7 +198,7 @@ extension Console {
         ]
     }
 
-    /// The part of an address that names the former role.
+    /// The part of an address that names the role before the change.
     private static func was(_ role: String) -> String {
         "&was=\(role.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? "")"
     }

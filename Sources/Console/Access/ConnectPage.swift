@@ -186,7 +186,8 @@ extension Console {
         }
     }
 
-    /// The values of the template about the oldest mailbox with an address, or else queue; nil if there is none.
+    /// The values of the template about the oldest mailbox with an address, or else about the oldest queue with it; nil if
+    /// there is neither.
     private func taken(_ address: String, _ visit: Visit) async throws -> [String: String]? {
         var query = RecordQuery()
         query.outputs = [.init(.column(.init("name")))]

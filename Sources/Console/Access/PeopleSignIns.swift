@@ -6,8 +6,9 @@ import Tenancy
 
 /// Who has signed in, and what happened to the links of people who have not.
 struct PeopleSignIns {
-    /// The last sign-ins by actor, and the time since which every sign-in is known.
+    /// The last sign-ins by actor.
     let last: [String: Date]
+    /// The time since which every sign-in is known.
     private let since: Date
     /// When links were withdrawn, by the names of people who have used no link since then.
     private let withdrawn: [String: Date]

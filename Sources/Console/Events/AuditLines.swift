@@ -24,7 +24,7 @@ struct AuditLines {
         let operation: String?
     }
 
-    /// The database role of the service, which also writes without a person: for example what the router reports.
+    /// The service's database role. The service also writes without a person, for example what the router reports.
     private static let serviceRole = "fieldseal_service"
 
     /// An entry of the audit, with names for its ids.
@@ -137,7 +137,7 @@ struct AuditLines {
             else { return nil }
             let role = try text("databaserole")
             let person = try text("useridname")
-            // A change by SQL has no person, so the database's role is shown.
+            // A change by SQL has no person, so the database role is shown.
             let who: String =
                 !person.isEmpty
                 ? ActorName.shown(systemUser: person, texts)

@@ -72,7 +72,7 @@ extension Console {
         return visit.endOfChanges.map { end < $0 } ?? true ? end : nil
     }
 
-    /// How many pages are counted from the newest change.
+    /// How many pages are found by an offset from the newest change. Later pages are found by a time.
     static let offsetPages = 100
     /// The last page that an address may name.
     static let mostPages = 20_000

@@ -45,7 +45,7 @@ extension Console {
         events.flatMap { $0.json(session.organization.name).utf8 + [UInt8(ascii: "\n")] }
     }
 
-    /// The parameters of an address that leave events out.
+    /// The parameters of an address that filter the events.
     private static let eventFilters = ["kind", "outcome", "actor", "record", "from", "until"]
 
     /// Exports a table for spreadsheets, the newest event first. It has the page's words in addition to the values.

@@ -55,8 +55,8 @@ struct BreakableText {
         return parts
     }
 
-    /// The parts of a text without spaces. It is divided before a full stop and after other punctuation, and parts that are
-    /// still too long every few characters.
+    /// The parts of a text without spaces. It is divided before a full stop and after other punctuation. Parts that are still
+    /// too long are divided every few characters.
     private static func fine(_ word: String, isAlways: Bool) -> [Part] {
         var pieces = [""]
         for letter in word {

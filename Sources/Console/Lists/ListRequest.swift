@@ -19,7 +19,7 @@ extension Console {
         var query = RecordQuery()
     }
 
-    /// The list of an address. That of user settings is searched for the names of their users, too.
+    /// The list of an address. A search among user settings also looks at the names of their users.
     func listRequest(_ visit: Visit, _ entity: EntityDefinition) async throws -> ListRequest {
         let isOfUsers = entity.logicalName == EntityDefinition.userSettings.logicalName
         guard isOfUsers, let q = visit.filter("q"), let name = EntityDefinition.systemUser.primaryName,

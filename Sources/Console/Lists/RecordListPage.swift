@@ -67,7 +67,7 @@ extension Console {
         return .page("list", values)
     }
 
-    /// Those of a list's user settings whose users are disabled.
+    /// The user settings in a list whose users are disabled.
     private func disabledUsers(_ records: [Record], _ entity: EntityDefinition, _ session: Session) async throws -> Set<UUID> {
         guard entity.logicalName == EntityDefinition.userSettings.logicalName, !records.isEmpty,
             Navigation.mayList(.systemUser, session.caller.roles)
@@ -166,7 +166,7 @@ extension Console {
         return visit.text(isForOthers ? "noMailboxOfYours" : "empty:\(entity.logicalName)")
     }
 
-    /// Whether e-mails can be written from their list; otherwise the person to ask.
+    /// Whether a person can write e-mails from the list of e-mails; if not, whom to ask.
     private func mayComposeValues(_ entity: EntityDefinition, _ visit: Visit) async throws -> [String: Any] {
         guard entity.logicalName == "email", Self.may(.create, entity, visit) else { return ["mayCompose": false] }
         if try await maySend(visit) {

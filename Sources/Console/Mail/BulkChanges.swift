@@ -13,7 +13,7 @@ extension Console {
     /// How many mailboxes with the same reason are shown at once. The others are in a section that can be opened.
     private static let shownNames = 20
 
-    /// What the list's form chose.
+    /// What the person chose in the list's form.
     private struct Choice {
         let action: MailboxAction
         /// The mailboxes, in the order of their names in the list.

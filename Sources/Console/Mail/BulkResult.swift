@@ -19,7 +19,7 @@ struct BulkResult {
     var changed = 0
     var unchanged = 0
     var failures: [Failure] = []
-    /// What was missing, in the reader's language. Then no change was tried.
+    /// What was missing, in the reader's language, so that no change was tried; nil if nothing was missing.
     var problem: String?
     /// The mailboxes that stay ticked: those that were not changed.
     var ticked: [UUID] = []
@@ -49,8 +49,8 @@ struct BulkResult {
             + failures.indices.filter { !firsts.contains($0) }.map { failures[$0] }
     }
 
-    /// The fields of a sealed form. A reason that occurs several times is in it once. Mailboxes that it does not name have
-    /// their names in the database.
+    /// The fields of a sealed form. The form has each reason once. It does not name all mailboxes: the page reads the other
+    /// names from the database.
     var fields: [String: String] {
         let ordered = ordered
         let ticked = ordered.isEmpty ? ticked : ordered.map(\.id)

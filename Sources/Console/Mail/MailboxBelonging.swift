@@ -15,7 +15,8 @@ extension Record {
     }
 }
 
-// The queue or the user that a mailbox belongs to. They own its e-mails, and the mailbox sends in their name.
+// The queue or the user that a mailbox belongs to. That queue or user owns the mailbox's e-mails, and the mailbox sends in the
+// name of that queue or user.
 extension Console {
     /// For the question before a mailbox's settings are confirmed: whose stored password the mailbox may use, and at which
     /// servers. The result has this as settings and in words.
@@ -98,7 +99,8 @@ extension Console {
 
     // MARK: A new mailbox
 
-    /// Whether a new mailbox is made by way of a queue. The queue makes the mailbox from its address, so one must have been typed.
+    /// Whether a new mailbox is made by way of a queue. The queue makes the mailbox from the queue's address, so an address
+    /// must have been typed.
     static func makesQueue(_ entity: EntityDefinition, _ visit: Visit) -> Bool {
         let address = (visit.form["emailaddress"] ?? "").trimmingCharacters(in: .whitespaces)
         return entity.logicalName == EntityDefinition.mailbox.logicalName && visit.form["belongs"] == "queue" && !address.isEmpty

@@ -44,7 +44,7 @@ struct RecordForm {
                 PrivilegeTable.mayWrite(attribute.logicalName, of: entity, roles)
             else { return false }
             switch attribute.type {
-            // Who may create a record may choose its owner. Another one needs the right to assign.
+            // A person who may create a record may choose its owner. Choosing another owner later needs the right to assign.
             case .owner where use == .update && PrivilegeTable.depth(of: .assign, on: entity, for: roles) == .none: return false
             case .string, .picklist, .boolean, .integer: return true
             case .memo(let length): return length <= 4_000
@@ -155,7 +155,8 @@ struct RecordForm {
         return values
     }
 
-    /// The action whose button sent this form. It waits until the form is saved. A button then does both.
+    /// The action whose button sent this form. It waits until the form is saved: the page shows a button that saves the form
+    /// and then acts.
     private var pending: [String: Any]? {
         guard let record, entity.logicalName == EntityDefinition.mailbox.logicalName,
             let action = visit.form["do"].flatMap(MailboxAction.init(rawValue:)), action != .profile
@@ -176,7 +177,7 @@ struct RecordForm {
         return [["isShown": true, "label": texts.label(owner, of: entity), "value": names.shown(id, texts)]]
     }
 
-    /// What a queue with an address and without a mailbox says; nil for other records.
+    /// The notice on the page of a queue that has an address and no mailbox; nil for other records.
     private var withoutMailbox: [String: Any]? {
         guard let record, entity.logicalName == EntityDefinition.queue.logicalName,
             case .null? = try? record.value(of: "defaultmailbox"),

@@ -15,7 +15,7 @@ struct RecordMention {
         (self.entity, self.id, attribute) = (entity, id, nil)
     }
 
-    /// The record that an event is about. Events about users have had the id alone.
+    /// The record that an event is about. An event about a disabled or enabled user may have only the user's id.
     init?(of event: RecordedEvent) {
         guard let details = event.details else { return nil }
         let kinds = [SecurityEvent.Kind.systemUserDisabled, .systemUserEnabled].map(\.rawValue)

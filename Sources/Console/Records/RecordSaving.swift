@@ -164,7 +164,7 @@ extension Console {
 
     /// Creates a record, or finds the one that this form made already.
     ///
-    /// - Parameter own: The id of what this form makes; nil for a form that may make several.
+    /// - Parameter own: The id of the record that this form makes; nil for a form that may make several records.
     func made(
         _ entity: EntityDefinition, as own: UUID?, _ members: [JSONValue.Member], _ visit: Visit
     ) async throws -> (id: UUID, isNew: Bool) {

@@ -24,7 +24,7 @@ struct TeamAdministration {
 
     /// Makes a team that owns a record, such as a queue and its mailbox.
     ///
-    /// - Parameter member: Its first member: the owner of before. A disabled user becomes none.
+    /// - Parameter member: The team's first member: the record's former owner. A disabled user does not become a member.
     func make(_ name: String, for record: Record, of entity: EntityDefinition, member: UUID) async throws {
         let team = UUID()
         try await session.write(.create(.team, id: team, [.init("name", .string(name))]))

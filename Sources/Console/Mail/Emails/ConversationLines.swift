@@ -8,7 +8,8 @@ import Tenancy
 extension Console {
     /// The values about the conversation of an e-mail, the oldest first.
     ///
-    /// A person who may not read every e-mail doesn't learn whether the conversation has others.
+    /// A person who may not read every e-mail of the organization doesn't learn whether the conversation has e-mails that they
+    /// may not read.
     func conversationValues(_ record: Record, _ visit: Visit) async throws -> [String: Any] {
         let session = try visit.session()
         let conversation = try await session.conversation(of: record.id)

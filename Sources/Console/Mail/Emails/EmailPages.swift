@@ -171,8 +171,8 @@ extension Console {
         let isReceived = try record.value(of: "directioncode") == .bool(false)
         for party in try await participants(record, visit) {
             guard let kind = Participation(rawValue: Int(party.kind)) else { continue }
-            // For an address in a received e-mail, the name in that e-mail is shown, not the name of a record that has the same
-            // address.
+            // If an address in a received e-mail is that of a record, the party's name is the record's and not the one in the
+            // e-mail. So only the address is shown.
             let (address, name) = (party.address, isReceived && party.recordID != nil && party.address != nil ? nil : party.name)
             let shown: String? =
                 if let name, let address, name.lowercased() != address.lowercased() { "\(name) <\(address)>" } else {

@@ -8,7 +8,8 @@ import Tenancy
 //
 // The id of an e-mail is made of what was typed, without the files. A browser does not send those again by itself.
 extension Console {
-    /// What a form with files says about those that did not arrive is not typed.
+    /// The prefix of the fields about files that did not arrive. No person types these fields, so the e-mail's id does not
+    /// depend on them.
     private static let fileFields = "files."
 
     /// The e-mail of a form, if there is one, and the names of its files.
@@ -39,7 +40,8 @@ extension Console {
         .redirect("\(visit.root)/records/emails/\(id.text)?done=sent")
     }
 
-    /// The id for the e-mail of a form: its own, unless an e-mail with other files has that one.
+    /// The id for the e-mail of a form: the one that is made of what was typed, unless an e-mail with other files has that id
+    /// already.
     func emailID(_ visit: Visit, attached: [JSONValue]) async throws -> UUID? {
         let name = EntityDefinition.email.logicalName
         guard let (id, _) = try await earlier(visit) else {
