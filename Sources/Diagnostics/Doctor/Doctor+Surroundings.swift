@@ -6,8 +6,8 @@ extension Doctor {
     /// Checks that roles, settings and PostgreSQL's own objects do not disable the guards.
     func surroundings(on connection: isolated PostgresConnection) throws -> [Finding] {
         try guardSettings(on: connection) + serviceSettings(on: connection) + roleAttributes(on: connection)
-            + memberships(on: connection) + databaseRights(on: connection) + temporaryObjects(on: connection) + publications(on: connection) + systemObjects(on: connection)
-            + privileges(on: connection)
+            + memberships(on: connection) + databaseRights(on: connection) + temporaryObjects(on: connection)
+            + publications(on: connection) + systemObjects(on: connection) + privileges(on: connection)
     }
 
     /// Reports settings of roles, databases or the server that switch guards off. Only single sessions may switch them off, for
