@@ -26,7 +26,7 @@ BUSY, ALL = 100, int(os.environ.get("FIELDSEAL_BENCH_ORGANIZATIONS", "1000"))
 CELLS = int(os.environ.get("FIELDSEAL_BENCH_MOVE", "500000"))
 CONNECTIONS, SECONDS = 16, 5
 #: After these seconds autovacuum looks at every table again, as docs/scaling.md recommends it for many organizations.
-NAP_SECONDS = 300
+NAP_SECONDS = 600
 #: Two times that, and what autovacuum takes then.
 IDLE_SECONDS = 2 * NAP_SECONDS + 10
 #: Of the organization that is moved.
