@@ -291,10 +291,7 @@ package struct EvidenceArchiver: Sendable {
     }
 
     private static func rename(_ partial: String, to path: String) throws {
-        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
-        let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        defer { close(descriptor) }
-        guard descriptor >= 0, Glibc.rename(partial, path) == 0, fsync(descriptor) == 0 else {
+        guard Glibc.rename(partial, path) == 0, FolderSync.waitForEntry(of: path) else {
             throw FieldsealError(
                 .invalidArgument, "The file \(path.quotedPath) can't be written: \(String(cString: strerror(errno))).")
         }

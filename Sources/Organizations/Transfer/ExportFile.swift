@@ -95,6 +95,7 @@ package final class ExportFile: Sendable {
                 : failed()
         }
         if !replacing { unlink(path) }
+        guard FolderSync.waitForEntry(of: name) else { throw failed() }
     }
 
     /// Deletes an unfinished file.

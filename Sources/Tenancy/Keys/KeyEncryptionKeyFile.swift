@@ -156,7 +156,8 @@ package enum KeyEncryptionKeyFile {
         var text = key.withBytes { Array(Data($0).base64EncodedData()) } + [UInt8(ascii: "\n")]
         defer { text.withUnsafeMutableBytes { secureWipe($0) } }
         let written = text.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-        guard written == text.count, fchmod(descriptor, 0o400) == 0, fsync(descriptor) == 0 else {
+        guard written == text.count, fchmod(descriptor, 0o400) == 0, fsync(descriptor) == 0, FolderSync.waitForEntry(of: path)
+        else {
             unlink(path)
             throw Problem.unwritable(path: path, reason: "writing failed")
         }

@@ -92,7 +92,9 @@ package enum SealedKeyEncryptionKey {
             close(descriptor)
             unlink(partial)
         }
-        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0, link(partial, path) == 0 else {
+        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0, link(partial, path) == 0,
+            FolderSync.waitForEntry(of: path)
+        else {
             throw KeyTokenProblem.sealedFile(path, "writing failed: \(String(cString: strerror(errno)))")
         }
     }

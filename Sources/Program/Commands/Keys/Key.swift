@@ -313,7 +313,7 @@ private struct KeyOutput {
         do {
             try file.closeAfter {
                 try key.withString { _ = try file.writeAll("\($0)\n".utf8) }
-                guard fsync(file.rawValue) == 0 else { throw Errno(rawValue: errno) }
+                guard fsync(file.rawValue) == 0, FolderSync.waitForEntry(of: path) else { throw Errno(rawValue: errno) }
             }
         } catch let error as Errno {
             discard()

@@ -5,6 +5,7 @@ import Glibc
 import JSON
 import Migrations
 import PostgresClient
+import Tenancy
 
 /// Creates the roles of a deployment in PostgreSQL, as a superuser, for `setup`.
 struct SetupRoles {
@@ -118,7 +119,9 @@ private struct PasswordFile {
         guard descriptor >= 0 else { throw failed() }
         defer { close(descriptor) }
         let bytes = Array(text.utf8)
-        guard write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0, rename(partial, path) == 0 else {
+        guard write(descriptor, bytes, bytes.count) == bytes.count, fsync(descriptor) == 0, rename(partial, path) == 0,
+            FolderSync.waitForEntry(of: path)
+        else {
             throw failed()
         }
     }
