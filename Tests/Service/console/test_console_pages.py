@@ -480,6 +480,8 @@ def test_many_mailboxes_are_changed_at_once(console, browser):
     browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
     count = len(browser.find_elements(By.CSS_SELECTOR, "input[name^='id.']:checked"))
     press(browser, By.CSS_SELECTOR, "button[value=approve]")
+    says(browser, f"Approve {count} addresses?")
+    press(browser, By.CSS_SELECTOR, "button.danger")
     says(browser, f"{count} addresses were approved.")
     assert console.sql("SELECT count(*) FROM org_contoso.mailbox WHERE emailserverprofile IS NOT NULL AND emailrouteraccessapproval <> 1") == [(0,)]
     browser.get(f"{console.pages}/records/mailboxes?q=Ada+King")

@@ -54,7 +54,6 @@ HARMLESS = {
     "views/keep": "stores a name for the address of a list",
     "views/remove": "the view is there again as soon as it is kept again",
     "records/:set/bulk": "does nothing without a button",
-    "records/:set/bulk?do=approve": "is an approval; the form of a mailbox can take it back",
     "records/:set/bulk?do=test": "a test changes no mail; that it approves addresses is asked",
     "records/:set/bulk?do=enable": "a mailbox can be disabled again",
     "records/:set/:id": "can be typed again, and *Changes* has the former values; that a password is deleted is asked",
@@ -88,6 +87,7 @@ ASKS = {
     "settings/data-encryption/change?do=change": (None, None, ()),
     "settings/data-encryption/gone": (None, None, ()),
     "records/:set/bulk?do=disable": ("mailboxes", {"id.{box}": "Ada King"}, ("Disable 1 mailbox?", "until you enable it again", "Ada King")),
+    "records/:set/bulk?do=approve": ("mailboxes", {"id.{unapproved}": "x"}, ("Approve 1 address?", "routers get the stored passwords")),
     "records/:set/bulk?do=profile": (
         "mailboxes", {"id.{box}": "Ada King", "profile": "Own servers"},
         ("Give 1 mailbox the server profile “Own servers”?", "The former profiles are not remembered", "Ada King")),
