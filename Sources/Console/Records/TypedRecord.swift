@@ -74,7 +74,14 @@ struct TypedRecord {
                     ["from": visit.texts.number(Int(range.lowerBound)), "to": visit.texts.number(Int(range.upperBound))])
             }
         case .picklist:
-            if text.isEmpty { clear(attribute) } else if let number = Int64(text) { members.append(.init(name, .integer(number))) }
+            // A profile that never had a type stays as it is, until a person chooses one.
+            if text.isEmpty, RecordForm.needsOption(attribute), isNew || loaded[name]?.isEmpty == false {
+                errors[name] = visit.text("isNeeded")
+            } else if text.isEmpty {
+                clear(attribute)
+            } else if let number = Int64(text) {
+                members.append(.init(name, .integer(number)))
+            }
         case .dateTime:
             if text.isEmpty {
                 clear(attribute)
