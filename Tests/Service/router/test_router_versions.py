@@ -55,9 +55,8 @@ def test_an_alert_that_is_renewed_has_a_new_version(room):
 
 
 def test_a_failure_of_a_profile_without_a_type_says_so(room):
-    server = {"name": "typeless", "incomingserverlocation": "imap.typeless.test", "outgoingserverlocation": "smtp.typeless.test"}
-    _, bare = room.queue_box(room.create("emailserverprofiles", server))
-    _, typed = room.queue_box(room.create("emailserverprofiles", server | {"servertype": 4}))
+    _, bare = room.queue_box(room.profile(servertype=None))
+    _, typed = room.queue_box(room.profile())
     for box, side, isSaid in ((bare, "IncomingIsWell", True), (bare, "OutgoingIsWell", False), (typed, "IncomingIsWell", False)):
         report(room, box, Error={"Text": "The server is away.", "Code": 1}, **{side: False})
         error = room.get(f"mailboxes({box})?$select=lastsyncerror").json()["lastsyncerror"]
