@@ -139,7 +139,7 @@ def routes():
 
 def route(action):
     """The route of a form's address."""
-    path = action.removeprefix("/contoso/").split("?")[0]
+    path = re.split("[?#]", action.removeprefix("/contoso/"))[0]
     for pattern in sorted(set(routes()), key=lambda pattern: pattern.count(":")):
         if re.fullmatch(re.sub(r":\w+", "[^/]+", pattern), path):
             return pattern
