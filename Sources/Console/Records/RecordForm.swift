@@ -266,7 +266,9 @@ struct RecordForm {
                     }, chosen: text)
         case .integer:
             values["isNumber"] = true
-            values["placeholder"] = texts.optional("placeholder:\(name)") ?? ""
+            let type = typed?["servertype"] ?? loaded["servertype"]
+            let isPOP: Bool = name == "incomingportnumber" && ["", "1"].contains(type)
+            values["placeholder"] = isPOP ? "995" : texts.optional("placeholder:\(name)") ?? ""
         case .dateTime: values["isDate"] = true
         case .lookup, .owner:
             values["isLookup"] = true
