@@ -317,7 +317,11 @@ def test_forms_and_events_name_what_they_show(console, browser):
     Select(browser.find_element(By.NAME, "kind")).select_by_value("password replaced")
     press(browser, By.CSS_SELECTOR, "form.filters button")
     says(browser, "Password replaced", "Mailbox Ada King", "dev-admin (client)")
+    # A marker shows that the line opens.
+    marker = "return getComputedStyle(document.querySelector('.lines summary > span'), '::before').content"
+    assert browser.execute_script(marker) == '"▸"'
     browser.find_element(By.CSS_SELECTOR, ".lines summary").click()
+    assert browser.execute_script(marker) == '"▾"'
     press(browser, By.LINK_TEXT, "Open Ada King")
     assert browser.current_url.endswith(console.ids["mailbox"])
     browser.get(f"{console.pages}/events?actor=cli:root&kind=user+disabled")
