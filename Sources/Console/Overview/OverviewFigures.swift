@@ -1,5 +1,6 @@
 import Email
 import Model
+import Records
 import Tenancy
 
 /// The figures of the overview that take time to count, as far as a role may see them.
