@@ -37,7 +37,7 @@ const shown = location.href;
 {
     const address = new URL(shown);
     // What could not be done stays on the page until it is tried again.
-    for (const name of document.querySelector("[data-stays]") ? ["done"] : ["done", "result"]) address.searchParams.delete(name);
+    for (const name of document.querySelector("[data-stays]") ? ["done", "own"] : ["done", "own", "result"]) address.searchParams.delete(name);
     if (address.search !== location.search) history.replaceState(history.state, "", address);
 }
 
