@@ -85,13 +85,13 @@ extension Console {
     ) async throws -> PageResponse {
         var filter = EventFilter()
         filter.kinds = [SecurityEvent.Kind.secondFactorPolicySet.rawValue]
-        let who = try await EventReading(visit.session()).events(filter, limit: 1).first.map {
-            ActorName.shown($0.actor, visit.texts)
-        }
+        let actor = try await EventReading(visit.session()).events(filter, limit: 1).first?.actor
+        let who = actor.map { ActorName.shown($0, visit.texts) } ?? visit.text("anotherPerson")
+        let isYou = actor == visit.signed.map { "user:\($0.name)" }
         let changed = SecondFactorPolicy.roles.filter { loaded.contains($0) != now.contains($0) }
         var values = try await signInRuleValues(visit, ticked: ticked)
         values["conflict"] = [
-            "text": visit.text("rulesConflictBy", ["who": who ?? visit.text("anotherPerson")]),
+            "text": isYou ? visit.text("rulesConflictByYou") : visit.text("rulesConflictBy", ["who": who]),
             "changes": changed.map { role in
                 [
                     "label": visit.text("role:\(role.rawValue)"),
