@@ -37,7 +37,7 @@ const shown = location.href;
 {
     const address = new URL(shown);
     // What could not be done stays on the page until it is tried again.
-    for (const name of document.querySelector("[data-stays]") ? ["done"] : ["done", "result"]) address.searchParams.delete(name);
+    for (const name of document.querySelector("[data-stays]") ? ["done", "own"] : ["done", "own", "result"]) address.searchParams.delete(name);
     if (address.search !== location.search) history.replaceState(history.state, "", address);
 }
 
@@ -188,6 +188,14 @@ for (const input of document.querySelectorAll("[data-lookup]")) {
 // A password of the mailbox's own is used when the box above it says so: typing one ticks it.
 const own = document.querySelector("input[type=checkbox][name=allowemailconnectortousecredentials]");
 if (own) own.form.elements.password?.addEventListener("input", (event) => { if (event.target.value) own.checked = true; });
+// The usual port of incoming mail follows the type of the server. Without a type it is POP3.
+for (const type of document.querySelectorAll("select[name=protocol], select[name=servertype]")) {
+    const port = type.form.elements.incomingport ?? type.form.elements.incomingportnumber;
+    const show = () => { if (port) port.placeholder = ["pop3", "1", ""].includes(type.value) ? "995" : "993"; };
+    type.addEventListener("change", show);
+    // The browser may have chosen another type when it came back to the page.
+    addEventListener("pageshow", show);
+}
 // Files that are too large together are refused before they are sent.
 for (const input of document.querySelectorAll("[data-most]")) {
     input.addEventListener("change", () => {

@@ -71,8 +71,11 @@ extension Console {
                 "disabledDone", "enabledDone", "sent", "team-add", "team-remove", "team-make", "user-without-sign-in-disable",
                 "user-without-sign-in-enable", "user-without-sign-in-hand-over",
             ]),
-        shape,
+        shape, ownSignIn,
     ]
+
+    /// Whether a save made a mailbox sign in with its own user name and password.
+    static let ownSignIn = AddressParameter.choice("own", ["1"])
 
     /// Whether the text of an e-mail is shown without its layout.
     static let shape = AddressParameter.choice("as", ["text"])

@@ -14,8 +14,10 @@ extension Texts {
 
     /// A router's report about a mailbox, in this language if it is translated; otherwise the original.
     func toldReport(_ text: String) -> String {
-        guard let cause = Self.cause(text) else { return report(text) ?? told(text) }
-        return "\(toldReport(cause)) \(told(MailboxLeases.disabledNote))"
+        for note in [MailboxLeases.disabledNote, MailboxLeases.noTypeNote] where text.hasSuffix(" \(note)") {
+            return "\(toldReport(String(text.dropLast(note.count + 1)))) \(told(note))"
+        }
+        return report(text) ?? told(text)
     }
 
     /// The translation of a report. Its values may be reports and errors too.

@@ -1,3 +1,4 @@
+import Foundation
 import Model
 
 /// The passwords that people may choose, by NIST SP 800-63B: long ones that attackers don't try first. No rule requires kinds of
@@ -10,6 +11,8 @@ package enum PasswordRules {
     private static let minimumRest = 6
     /// Shorter names are ignored, because they occur in any text.
     private static let shortestName = 4
+    /// The shortest part of a person's name that counts.
+    private static let shortestPart = 3
 
     /// - Parameters:
     ///   - name: The person's name.
@@ -30,19 +33,51 @@ package enum PasswordRules {
             throw FieldsealError(
                 .invalidArgument, "This password only repeats or counts characters, so it is easily guessed. Choose another one.")
         }
-        var rest = lower
-        for word in [name.lowercased(), organization, "fieldseal"] where word.count >= shortestName {
-            rest = rest.replacing(word, with: "")
-        }
-        guard rest.count >= minimumRest else {
+        let rest = rest(of: password, without: names(name, organization))
+        guard rest >= minimumRest else {
             let message =
-                rest.count == 1
+                rest == 1
                 ? "Apart from names that anyone knows, such as the person's or the organization's, this password has only 1 character. "
                     + "Choose another one."
-                : "Apart from names that anyone knows, such as the person's or the organization's, this password has only \(rest.count) "
+                : "Apart from names that anyone knows, such as the person's or the organization's, this password has only \(rest) "
                     + "characters. Choose another one."
             throw FieldsealError(.invalidArgument, message)
         }
+    }
+
+    // MARK: Names
+
+    /// Letters and digits without case and accents.
+    private static func plain(_ text: some StringProtocol) -> [Unicode.Scalar] {
+        text.lowercased().decomposedStringWithCompatibilityMapping.unicodeScalars.filter {
+            $0.properties.isAlphabetic || $0.properties.numericType != nil
+        }
+    }
+
+    /// The names that are easy to guess: the person's, as a whole and each part of it, the organization's and the product's.
+    private static func names(_ name: String, _ organization: String) -> [[Unicode.Scalar]] {
+        let parts = name.split { !$0.isLetter && !$0.isNumber }.map(plain).filter { $0.count >= shortestPart }
+        return parts + [name, organization, "fieldseal"].map(plain).filter { $0.count >= shortestName }
+    }
+
+    /// How many characters a password has besides names. Case, accents, blanks and punctuation hide no name.
+    private static func rest(of password: String, without names: [[Unicode.Scalar]]) -> Int {
+        let characters = Array(password)
+        // The letters and digits, each with its place in the password.
+        let letters = characters.indices.flatMap { place in plain(String(characters[place])).map { (place, $0) } }
+        var isOfName = letters.map { _ in false }
+        for name in names where name.count <= letters.count {
+            for start in 0...letters.count - name.count
+            where letters[start..<start + name.count].lazy.map(\.1).elementsEqual(name) {
+                for index in start..<start + name.count { isOfName[index] = true }
+            }
+        }
+        // What is between two letters of names does not count either.
+        var taken = Set(zip(letters, isOfName).filter(\.1).map(\.0.0))
+        for index in letters.indices.dropLast() where isOfName[index] && isOfName[index + 1] {
+            taken.formUnion(letters[index].0...letters[index + 1].0)
+        }
+        return characters.count - taken.count
     }
 
     /// The maximum number of characters that are removed from the end of a password before it is compared.

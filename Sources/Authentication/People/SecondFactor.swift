@@ -121,9 +121,19 @@ package struct SecondFactor: Sendable {
 
     /// Replaces the recovery codes, after checking a code as ``end(_:for:)`` does.
     ///
+    /// - Parameter marks: The ``marks(of:)`` of the person's recovery codes when the form was loaded, if it has them. If it is sent
+    ///   again, they show that it has replaced the codes already.
     /// - Returns: The new recovery codes. The old ones are not accepted any more.
-    package func replaceRecoveryCodes(_ code: String, for signed: ConsoleSessions.AuthenticatedUser) async throws -> [String] {
-        let checked = try await confirmed(code, of: signed, toReplaceCodes: true)
+    package func replaceRecoveryCodes(
+        _ code: String, marks: [String]?, for signed: ConsoleSessions.AuthenticatedUser
+    ) async throws -> [String] {
+        let checked: ConsoleUsers.Row
+        do {
+            checked = try await confirmed(code, of: signed, toReplaceCodes: true)
+        } catch let error as FieldsealError where error.code == .invalidArgument {
+            guard let marks, try await !Set(self.marks(of: signed)).isSubset(of: marks) else { throw error }
+            throw Self.codesReplaced
+        }
         guard checked.totp != nil else {
             throw FieldsealError(.invalidArgument, "One-time passwords are off, so there are no recovery codes.")
         }
@@ -180,6 +190,23 @@ package struct SecondFactor: Sendable {
                     + "For others, wait until the authenticator shows the next code."
                 : "The code is wrong, and the recovery codes stay as they are. "
                     + "Type the code that the authenticator shows now, or a recovery code.")
+    }
+
+    private static let codesReplaced = FieldsealError(
+        .invalidArgument,
+        "The recovery codes were replaced since this page was opened, and those that were shown then count. Now nothing was changed: "
+            + "this code is wrong, or was used already. For other recovery codes, type another one.")
+
+    /// A short mark of each recovery code that a person has left. It tells nothing about the code.
+    package func marks(of signed: ConsoleSessions.AuthenticatedUser) async throws -> [String] {
+        let rows = try await deployment.pool.withConnection { connection in
+            try connection.query(
+                "SELECT hash FROM config.console_recovery_code WHERE user_id = $1 AND tag IS NOT NULL", [.uuid(signed.userID)])
+        }
+        return try rows.map { row in
+            let hash = try row.decode(0, as: PostgresBytes.self).bytes
+            return Data(try sha256(Array("mark".utf8) + hash).prefix(6)).base64URL
+        }
     }
 
     /// The number of recovery codes that a person has left.

@@ -31,7 +31,9 @@ extension Console {
         let texts = ending.texts
         let why: String = isPerson ? (isYou ? texts.yourself : texts.person) : texts.client
         // The question lists what a person still owns, before their access ends.
-        let left: Any = isPerson ? try await belongings(try await entry(id, visit), visit)["belongings"] ?? false : false
+        let page = "access/people/\(id)#belongings"
+        let left: Any =
+            isPerson ? try await belongings(try await entry(id, visit), handOver: page, visit)["belongings"] ?? false : false
         return .page(
             "confirm",
             [

@@ -36,6 +36,7 @@ extension Console {
                     "invitedUntil": orFalse(signIns.waiting(entry).map { visit.texts.time($0) }),
                     "factor": visit.text(entry.hasSecondFactor ? "on" : "off"), "factorStyle": entry.hasSecondFactor ? "good" : "",
                     "last": lastUse(signIns.last(entry), visit),
+                    "noLast": visit.text(signIns.none(addedOn: entry.createdOn, sessions: entry.sessions)),
                 ]
             },
             "clients": clients.filter { isWanted($0.name) }.map { entry -> [String: Any] in
@@ -43,6 +44,7 @@ extension Console {
                     "name": entry.name, "href": "\(visit.root)/access/clients/\(entry.id.text)", "id": entry.id.text,
                     "role": visit.text("role:\(entry.role)"), "status": badge(entry.isAuthentic, entry.disabledOn, visit),
                     "last": lastUse(last["client:\(entry.name)"], visit),
+                    "noLast": visit.text(signIns.none(addedOn: entry.createdOn)),
                 ]
             },
         ]
@@ -123,7 +125,9 @@ extension Console {
             "factor": visit.text(entry.hasSecondFactor ? "on" : "off"), "sessions": visit.texts.number(entry.sessions),
             "hasSessions": entry.sessions > 0, "createdOn": visit.texts.time(entry.createdOn),
             "disabledOn": orFalse(entry.disabledOn.map { visit.texts.time($0) }),
-            "last": lastUse(signIns.last(entry), visit), "link": orFalse(try await shownLink(entry, visit)),
+            "last": lastUse(signIns.last(entry), visit),
+            "noLast": visit.text(signIns.none(addedOn: entry.createdOn, sessions: entry.sessions)),
+            "link": orFalse(try await shownLink(entry, visit)),
             "settings": Navigation.mayList(.userSettings, visit.roles)
                 ? "\(visit.root)/records/usersettingscollection/\(entry.systemUserID.text)" : false as Any,
             "lines": try await EventLines(visit, session).lines(events), "hasLines": !events.isEmpty,
@@ -215,12 +219,14 @@ extension Console {
             throw FieldsealError(.objectDoesNotExist, "There is no such client here.")
         }
         let role = Role(rawValue: entry.role) ?? .basicUser
+        let signIns = try await PeopleSignIns(session)
         var values: [String: Any] = [
             "title": entry.name, "id": entry.id.text, "name": entry.name, "isEnabled": entry.disabledOn == nil,
             "status": badge(entry.isAuthentic, entry.disabledOn, visit), "roleText": visit.text("role:\(entry.role)"),
             "roles": roles(Self.clientRoles, chosen: role, visit), "createdOn": visit.texts.time(entry.createdOn),
             "disabledOn": orFalse(entry.disabledOn.map { visit.texts.time($0) }),
-            "last": lastUse(try await EventReading(session).lastSignIns().last["client:\(entry.name)"], visit),
+            "last": lastUse(signIns.last["client:\(entry.name)"], visit),
+            "noLast": visit.text(signIns.none(addedOn: entry.createdOn)),
             "secret": orFalse(try shownSecret(of: entry.id, visit)),
             "tokenAddress": "\(baseURL)\(visit.root)/oauth2/v2.0/token",
             "all":

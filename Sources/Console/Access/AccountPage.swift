@@ -24,6 +24,7 @@ extension Console {
             "title": visit.text("account"), "name": signed.name, "roleText": visit.text("role:\(visit.role.rawValue)"),
             "roleWhy": visit.text("roleWhy:\(visit.role.rawValue)"), "isOn": codes != nil,
             "codesLeft": orFalse(codes.map { visit.texts.count("codesLeft", $0) }),
+            "codeMarks": codes == nil ? "" : try await SecondFactor(deployment).marks(of: signed).joined(separator: " "),
             "secret": false, "hasCodes": false, "codeProblem": false, "passwordProblem": false,
             "firstStep": orFalse(firstStepText(visit)), "waits": orFalse(visit.form["waits"].flatMap { $0.isEmpty ? nil : $0 }),
             "sessions": running.map { entry -> [String: Any] in
@@ -105,7 +106,9 @@ extension Console {
             }
         case "codes":
             do {
-                let codes = try await factor.replaceRecoveryCodes(visit.form["code"] ?? "", for: signed)
+                let marks = visit.form["marks"]?.split(separator: " ").map(String.init)
+                let codes = try await factor.replaceRecoveryCodes(
+                    visit.form["code"] ?? "", marks: marks, for: signed)
                 return try await accountPage(visit, ["codes": codes, "hasCodes": true])
             } catch let error as FieldsealError where [.invalidArgument, .requestQuotaExceeded].contains(error.code) {
                 return try await accountPage(visit, ["codeProblem": visit.texts.told(error.message)], status: .badRequest)

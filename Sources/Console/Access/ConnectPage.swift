@@ -12,6 +12,19 @@ extension Console {
         .page("connect", try await connectValues(visit, [:]))
     }
 
+    /// The form for another provider, with what was typed about the mailbox.
+    private func connectPage(
+        to provider: String, _ password: String?, _ secrets: KeptSecrets, _ visit: Visit
+    ) async throws -> PageResponse {
+        let typed = visit.form.filter { ["name", "emailaddress", "username", "profile", "second"].contains($0.key) }
+        // A password is no refresh token.
+        let isSameKind = (visit.form["oauth"] == "true") == (self.provider(provider)?["oauth"] == .bool(true))
+        let kept = try isSameKind ? password.map { try secrets.sealed($0, for: "password") } : nil
+        var values = try await connectValues(visit, typed.merging(["provider": provider]) { _, new in new }, kept: kept)
+        values["answerAt"] = "\(visit.root)/connect?provider=\(provider)"
+        return .page("connect", values)
+    }
+
     /// A mail provider whose servers are known.
     private func provider(_ name: String?) -> JSONValue? { files.providers.first { $0["id"]?.string == name } }
 
@@ -100,6 +113,7 @@ extension Console {
         let typed = form["password"].flatMap { $0.isEmpty ? nil : $0 }
         let sealed = form[KeptSecrets.field("password")]
         let password = typed ?? sealed.flatMap { secrets.opened($0, for: "password") }
+        if let next = form["to"], provider(next) != nil { return try await connectPage(to: next, password, secrets, visit) }
         var errors: [String: String] = [:]
         if text("name").isEmpty { errors["name"] = visit.text("isNeeded") }
         if !TypedRecord.isAddress(text("emailaddress")) { errors["emailaddress"] = visit.text("notAnAddress") }

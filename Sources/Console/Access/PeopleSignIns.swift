@@ -41,6 +41,11 @@ struct PeopleSignIns {
         last["user:\(entry.name)"].flatMap { $0 >= entry.createdOn ? $0 : nil }
     }
 
+    /// The key of the text about a person or a client without a known sign-in: none at all, or none among the newest.
+    func none(addedOn created: Date, sessions: Int = 0) -> String {
+        created >= since && sessions == 0 ? "neverSignedIn" : "notLately"
+    }
+
     /// Whether a person could sign in, and there is no sign that they ever did.
     private func mayBeNew(_ entry: PeopleAdministration.Entry) -> Bool {
         entry.isAuthentic && entry.disabledOn == nil && last(entry) == nil && entry.sessions == 0

@@ -43,12 +43,16 @@ extension Console {
         init(_ entry: PeopleAdministration.Entry) { self.init(user: entry.systemUserID, name: entry.name, signsIn: true) }
     }
 
-    func belongings(_ entry: PeopleAdministration.Entry, _ visit: Visit) async throws -> [String: Any] {
-        try await belongings(Holder(entry), visit)
+    func belongings(
+        _ entry: PeopleAdministration.Entry, handOver page: String? = nil, _ visit: Visit
+    ) async throws -> [String: Any] {
+        try await belongings(Holder(entry), handOver: page, visit)
     }
 
     /// The lines about a person's records and the key. Each may have a link.
-    func belongings(_ holder: Holder, _ visit: Visit) async throws -> [String: Any] {
+    ///
+    /// - Parameter page: The page on which the records are handed over; nil on that page itself.
+    func belongings(_ holder: Holder, handOver page: String? = nil, _ visit: Visit) async throws -> [String: Any] {
         var lines: [[String: Any]] = []
         func line(_ text: String, _ link: String? = nil, _ href: String = "", isWarning: Bool = false) {
             lines.append([
@@ -66,7 +70,7 @@ extension Console {
             line("\(text)\(more)", visit.text("showThem"), "records/\(entity.entitySetName)?owner=\(holder.user.text)")
         }
         let going = try await records(.mailbox, of: holder.user, where: Self.isUsed, visit).count
-        if going > 0 { line(visit.texts.count("ownedGoOn", going)) }
+        if going > 0 { line(visit.texts.count("ownedGoOn", going), page.map { _ in visit.text("handOver") }, page ?? "") }
         let settings = try await records(.userSettings, of: holder.user, visit).ids
         if try await sealed(.userSettings, settings, visit) > 0 {
             line(visit.text("ownedSettings"), visit.text("showThem"), "records/usersettingscollection/\(holder.user.text)")

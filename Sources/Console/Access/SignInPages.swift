@@ -136,7 +136,7 @@ extension Console {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         guard !signed.isFresh else { return nil }
         let kept = try KeptForm(deployment.kek, signed).sealed(visit.form, path: path)
-        var page = try await freshPage(visit, kept: kept, asksCode: Self.needsCode(signed, for: path))
+        var page = try await freshPage(visit, kept: kept, of: path, asksCode: Self.needsCode(signed, for: path))
         // The form may contain a new key or another person's password.
         page.hasNoAddress = !visit.form.keys.allSatisfy(Self.fieldsWithoutSecrets.contains)
         return page
@@ -150,10 +150,13 @@ extension Console {
         signed.hasSecondFactor && !["account/end", "account/codes"].contains(path)
     }
 
-    private func freshPage(_ visit: Visit, kept: String?, asksCode: Bool, problem: String? = nil) async throws -> PageResponse {
+    /// - Parameter path: The address of the form that waits.
+    private func freshPage(
+        _ visit: Visit, kept: String?, of path: String?, asksCode: Bool, problem: String? = nil
+    ) async throws -> PageResponse {
         var values: [String: Any] = [
             "title": visit.text("freshTitle"), "lead": visit.text(asksCode ? "freshCodeWhy" : "freshWhy"), "kept": orFalse(kept),
-            "asksCode": asksCode,
+            "asksCode": asksCode, "isTyped": Self.isTyped(path),
         ]
         if let problem { values["problem"] = problem }
         let page = Visit.page(Self.formPage(visit).removingPercentEncoding)
@@ -171,6 +174,7 @@ extension Console {
         let kept = visit.form[KeptForm.field].flatMap { $0.isEmpty ? nil : $0 }
         let waiting = kept.flatMap { KeptForm(deployment.kek, signed).opened($0)?.path }
         let asksCode = Self.needsCode(signed, for: waiting)
+        if visit.form["cancel"] != nil { return try await cancelled(kept, by: signed, visit) }
         do {
             let new = try await sessions.reauthenticate(
                 token, password: visit.form["password"] ?? "", code: asksCode ? visit.form["code"] ?? "" : nil,
@@ -203,7 +207,8 @@ extension Console {
             }
             return reply
         } catch let error as FieldsealError where [.accessDenied, .requestQuotaExceeded].contains(error.code) {
-            var page = try await freshPage(visit, kept: kept, asksCode: asksCode, problem: visit.texts.told(error.message))
+            var page = try await freshPage(
+                visit, kept: kept, of: waiting, asksCode: asksCode, problem: visit.texts.told(error.message))
             page.hasNoAddress = kept != nil
             return page
         }

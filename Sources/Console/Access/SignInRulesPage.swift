@@ -45,6 +45,17 @@ extension Console {
         ]
     }
 
+    /// The page with the boxes as a form had them that was not sent.
+    func tickedSignInRules(_ visit: Visit) async throws -> [String: Any] {
+        var values = try await signInRuleValues(visit, ticked: Self.ticked(visit))
+        values["loaded"] = visit.form["loaded"] ?? ""
+        return values
+    }
+
+    private static func ticked(_ visit: Visit) -> Set<Role> {
+        Set(SecondFactorPolicy.roles.filter { visit.form["role.\($0.rawValue)"] == "1" })
+    }
+
     /// The value of a hidden field: the roles that the page showed as required.
     private static func list(_ roles: [Role]) -> String { roles.map(\.rawValue).joined(separator: ",") }
 
@@ -53,7 +64,7 @@ extension Console {
         let administration = try SecondFactorAdministration(session)
         if let reply = try await requireReauthentication(visit, for: "access/rules") { return reply }
         let required = Set(try session.rolesWithSecondFactor())
-        let ticked = Set(SecondFactorPolicy.roles.filter { visit.form["role.\($0.rawValue)"] == "1" })
+        let ticked = Self.ticked(visit)
         let loaded =
             visit.form["loaded"].map { Set($0.split(separator: ",").compactMap { Role(rawValue: String($0)) }) } ?? required
         // Only roles that were ticked or unticked on the page are this person's change.
@@ -74,13 +85,13 @@ extension Console {
     ) async throws -> PageResponse {
         var filter = EventFilter()
         filter.kinds = [SecurityEvent.Kind.secondFactorPolicySet.rawValue]
-        let who = try await EventReading(visit.session()).events(filter, limit: 1).first.map {
-            ActorName.shown($0.actor, visit.texts)
-        }
+        let actor = try await EventReading(visit.session()).events(filter, limit: 1).first?.actor
+        let who = actor.map { ActorName.shown($0, visit.texts) } ?? visit.text("anotherPerson")
+        let isYou = actor == visit.signed.map { "user:\($0.name)" }
         let changed = SecondFactorPolicy.roles.filter { loaded.contains($0) != now.contains($0) }
         var values = try await signInRuleValues(visit, ticked: ticked)
         values["conflict"] = [
-            "text": visit.text("rulesConflictBy", ["who": who ?? visit.text("anotherPerson")]),
+            "text": isYou ? visit.text("rulesConflictByYou") : visit.text("rulesConflictBy", ["who": who]),
             "changes": changed.map { role in
                 [
                     "label": visit.text("role:\(role.rawValue)"),

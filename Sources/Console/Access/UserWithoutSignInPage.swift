@@ -58,7 +58,7 @@ extension Console {
             switch change {
             case .disable, .enable:
                 if change == .disable {
-                    let links = try await belongings(holder, visit)["belongings"] ?? false
+                    let links = try await belongings(holder, handOver: "\(page)#without-sign-in", visit)["belongings"] ?? false
                     let more: [String: Any] = ["linksTitle": visit.text("belongsToPerson", ["name": holder.name]), "links": links]
                     if let question = try unanswered(
                         ("disableTitle", "disableUserWithoutSignInWhy", "disable"), ["name": holder.name],

@@ -1,3 +1,4 @@
+import Authentication
 import Foundation
 import JSON
 import Model
@@ -37,7 +38,7 @@ extension Console {
             "title": visit.text("audit"), "lead": visit.text("auditLead"),
             "tables": Self.options(tables, chosen: table?.logicalName),
             "operations": Self.options(operations, chosen: operation.map { "\($0)" }),
-            "person": visit.filter("person") ?? "",
+            "person": visit.filter("person") ?? "", "people": try await actorNames(session),
             "lines": try await AuditLines(visit, session).lines(found.records), "isFiltered": isFiltered, "export": export,
         ]
         values.merge(try await ownViews(of: "audit", visit)) { own, _ in own }
@@ -63,6 +64,12 @@ extension Console {
         }
         values["hasPages"] = values["next"] != nil || values["previous"] != nil
         return .page("audit", values)
+    }
+
+    /// The names of people and clients, which the filter offers.
+    private func actorNames(_ session: Session) async throws -> [String] {
+        let people = try await PeopleAdministration(session).list().map(\.name)
+        return people + (try await ClientAdministration(session).list().map(\.name))
     }
 
     /// The upper limit of the times on the next page; nil if this page has the same limit, because more changes than a page
@@ -93,8 +100,7 @@ extension Console {
         if let id { conditions.append(.compare(.init("objectid"), .equal, .text(id.text))) }
         if let operation { conditions.append(.compare(.init("operation"), .equal, .number("\(operation)"))) }
         if let person = visit.filter("person") {
-            // The name of a client's systemuser begins with a number sign.
-            conditions.append(.isIn(.init("useridname"), [.text(person), .text("# \(person)")]))
+            conditions.append(.like(.init("useridname"), .holding(person)))
         }
         let from = [visit.period.from, oldest].compactMap { $0 }.max()
         let end = visit.endOfChanges

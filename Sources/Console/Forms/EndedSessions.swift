@@ -148,7 +148,7 @@ extension Console {
             if then.isEmpty, why != nil { values["back"] = "\(visit.root)/\(Visit.page(form.path))" }
             values["title"] = visit.text(hasEnded ? "keptFormTitle" : "keptFreshTitle")
             values["caution"] = visit.text(why ?? (hasEnded ? "keptFormWhy" : "keptFreshWhy"))
-            values["send"] = visit.text(hasEnded ? "keptFormSend" : "goOn")
+            values["send"] = visit.text(hasEnded ? Self.sendText(form.path) : "goOn")
             values["backText"] = visit.text("keptFormDrop")
             values["action"] = "\(visit.root)/\(form.path)"
             values["what"] = orFalse(try await subject(of: form, visit))
@@ -161,6 +161,15 @@ extension Console {
             values["back"] = "\(visit.root)/\(Visit.page(then.isEmpty ? path : then))"
             return .page("kept-form", values, status: .gone)
         }
+    }
+
+    /// The key of the text of the button that sends a form.
+    private static func sendText(_ path: String) -> String {
+        let parts = path.split(separator: "/")
+        let isEmail = path == Composing.new.path || parts.count == 4 && parts[1] == "emails" && parts[3] != "delete"
+        if isEmail { return "keptFormSend" }
+        return parts.count == 3 && parts[0] == "records" && parts[2] != "bulk" || path == "access/rules"
+            ? "keptFormSave" : "keptFormGoOn"
     }
 
     /// The record that a form is about, in words; nil for other forms.

@@ -14,6 +14,7 @@ extension Console {
     /// The notices that the page may show about the step before.
     static let encryptionNotices = [
         "freshDone", "changedDone", "activatedDone", "cancelledDone", "keptDone", "cutDone", "goneDone", "keyNotKept",
+        "copyNotNoted",
     ]
 
     @Sendable func encryption(_ visit: Visit) async throws -> PageResponse {
@@ -62,7 +63,8 @@ extension Console {
             "hasHistory": !history.isEmpty, "missing": missing.map { texts.missingKey($0) }, "hasMissing": !missing.isEmpty,
             "typed": typed, "progress": orFalse(progress.map { running($0, visit) }),
         ]
-        values["notice"] = notice
+        // A copy may have been noted meanwhile.
+        values["notice"] = visit.query("done") == "copyNotNoted" && !isNeverCopied ? nil : notice
         values["problem"] = problem
         return .page("encryption", values, status: code)
     }

@@ -72,6 +72,10 @@ extension Console {
         guard text != nil || !isTyped else {
             return try await changePage(visit, problem: visit.text("typeKeyAgain"), isTyped: true, status: .badRequest)
         }
+        // A mistake in a hidden field would be found only when the key is needed.
+        if step == .review, let typed, visit.form["again"] != typed {
+            return try await changePage(visit, problem: visit.text("keysDiffer"), isTyped: true, status: .badRequest)
+        }
         let judgement = text.map { KeyJudgement($0, visit.texts) }
         if step != .change, let judgement, !judgement.isAccepted {
             return try await changePage(visit, problem: judgement.text, isTyped: true, status: .badRequest)

@@ -16,7 +16,10 @@ struct KeyJudgement {
             level = violations.count > 2 ? 0 : 1
             warning = nil
             let parts = violations.map { texts["violation:\($0.rawValue)"] }.joined(separator: ", ")
-            text = texts.text("keyTooWeak", ["why": parts])
+            // What the rule forbids is not weak for that.
+            let weak: Set<KeyStrength.Violation> = [.tooShort, .noNumeral, .noLetter, .noSymbol]
+            let isWeak: Bool = violations.allSatisfy(weak.contains)
+            text = texts.text(isWeak ? "keyTooWeak" : "keyNotAllowed", ["why": parts])
             return
         }
         guard let weakness = KeyStrength.weakness(of: key) else {

@@ -90,6 +90,10 @@ extension Console {
             var asked = question
             asked.fields.append(("profile", profile))
             return asked.assign(profile, named(others).map(\.name), subject, visit)
+        case .approve where MailboxAction.approve.isAllowed(for: visit.roles):
+            let open = choice.ids.compactMap { facts[$0] }.filter { !$0.isDone(.approve, nil) }
+            guard !open.isEmpty, try visit.form["confirmed"] != MailboxQuestion.approval(of: open) else { return nil }
+            return try question.approve(open, visit)
         case .test where visit.form["approves"] != "0" && MailboxAction.approve.isAllowed(for: visit.roles):
             let open = choice.ids.compactMap { facts[$0] }.filter(\.lacksApproval)
             guard !open.isEmpty, try visit.form["approves"] != MailboxQuestion.approval(of: open) else { return nil }

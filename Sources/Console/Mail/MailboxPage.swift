@@ -95,6 +95,11 @@ extension Console {
 
     /// The notice about a password that was just saved; nil on other visits.
     func passwordNotice(_ record: Record, _ visit: Visit) async throws -> String? {
+        let notice = try await outcomeOfPassword(record, visit)
+        return visit.query("own") == nil ? notice : notice.map { "\($0) \(visit.text("ownSignInNow"))" }
+    }
+
+    private func outcomeOfPassword(_ record: Record, _ visit: Visit) async throws -> String? {
         switch visit.query("done") {
         case "passwordSaved": visit.text(try await isTryingPassword(of: record, visit) ? "passwordSaved" : "saved")
         case "passwordTested": visit.text(try MailboxState(record) == .testing ? "passwordTested" : "saved")

@@ -26,6 +26,13 @@ struct MailboxQuestion {
             [("danger", "confirmed", subject, visit.text("assign"))], visit)
     }
 
+    /// Asks before addresses are approved, and nothing else.
+    func approve(_ open: [MailboxFacts], _ visit: Visit) throws -> PageResponse {
+        page(
+            visit.texts.count("approveMany", open.count), visit.text("approveManyWhy"), open.map(\.shownName),
+            [("danger", "confirmed", try Self.approval(of: open), visit.text("approveNow"))], visit)
+    }
+
     /// What an answer confirms: the mailboxes with their present addresses, and the server profile to assign.
     static func subject(_ action: MailboxAction, _ boxes: [(id: UUID, name: String)], _ profile: UUID? = nil) throws -> String {
         let parts = boxes.map { "\($0.id.text) \($0.name)" }.sorted()

@@ -1,5 +1,6 @@
 import Email
 import Model
+import Records
 import Tenancy
 
 /// The figures of the overview that take time to count, as far as a role may see them.
@@ -11,13 +12,28 @@ struct OverviewFigures: Sendable {
     /// Counts of released passwords and refused sign-ins.
     let events: HourlyCounts?
     let sealed: [SealedValues]?
+    /// How many e-mails of the last seven days were not sent.
+    let failedMail: Int?
 
     static func count(for session: Session) async throws -> OverviewFigures {
         let statistics = session.caller.role == .systemAdministrator ? try StatisticsReading(session) : nil
         return OverviewFigures(
             mail: try await session.recentMail(), alerts: try await session.recentAlerts(),
             events: try await statistics?.recentEvents(),
-            sealed: try await statistics?.sealedValues())
+            sealed: try await statistics?.sealedValues(), failedMail: try await session.recentFailures())
+    }
+
+    /// What needs attention: e-mails that were not sent.
+    func findings(_ visit: Visit) -> [[String: Any]] {
+        guard let failedMail, failedMail > 0 else { return [] }
+        return [
+            [
+                "severity": "warn", "level": visit.text("severity:warning"),
+                "text": visit.texts.count("attention:failedMail", failedMail), "what": visit.text("do:failedMail"),
+                "href": "\(visit.root)/records/emails?status=\(EmailStatus.failed.rawValue)&f.createdon=within-7d",
+                "button": visit.text("showThem"), "message": false,
+            ]
+        ]
     }
 
     // MARK: Drawing

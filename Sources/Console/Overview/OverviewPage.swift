@@ -40,6 +40,7 @@ extension Console {
             found += mailboxFindings(counts, visit)
             if let missing = try await missingRouter(counts, visit) { found.insert(missing, at: 0) }
         }
+        found += counted?.value.findings(visit) ?? []
         values["findings"] = found
         values["hasFindings"] = !found.isEmpty
         return .page("overview", values)

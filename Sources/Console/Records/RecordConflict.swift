@@ -33,11 +33,14 @@ extension Console {
         }
         var values = try form.values()
         var who = visit.text("anotherPerson")
+        var isYou = false
         if case .id(let id) = try record.value(of: "modifiedby") {
             who = try await RecordNames(["systemuser": [id]], try visit.session())[id] ?? who
+            isYou = try visit.session().caller.systemUserID == id
         }
+        let by = ActorName.shown(systemUser: who, visit.texts)
         var conflict: [String: Any] = [
-            "text": visit.text("conflictBy", ["who": ActorName.shown(systemUser: who, visit.texts)]),
+            "text": isYou ? visit.text("conflictByYou") : visit.text("conflictBy", ["who": by]),
             "contested": comparison.contested.compactMap(row),
             "hasContested": !comparison.contested.isEmpty, "taken": taken.compactMap(row), "hasTaken": !taken.isEmpty,
         ]

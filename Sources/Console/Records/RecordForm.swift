@@ -83,9 +83,24 @@ struct RecordForm {
             }
             let value =
                 try record.map { try $0.value(of: attribute.logicalName) } ?? attribute.defaultValue
-                ?? attribute.initialOption.map { .int($0) } ?? .null
+                ?? (preset(attribute) ?? attribute.initialOption).map { .int($0) } ?? .null
             texts[attribute.logicalName] = Self.text(value, names, self.texts)
         }
+    }
+
+    /// The usual options of a new server profile. The service takes profiles without them, and uses POP3 then.
+    private static let presets: [String: Int64] = [
+        "servertype": 4, "incomingauthenticationprotocol": 0, "incomingcredentialretrieval": 0,
+        "outgoingauthenticationprotocol": 0, "outgoingcredentialretrieval": 0,
+    ]
+
+    private func preset(_ attribute: AttributeDefinition) -> Int64? {
+        entity === EntityDefinition.emailServerProfile ? Self.presets[attribute.logicalName] : nil
+    }
+
+    /// Whether a person has to choose one of the options.
+    static func needsOption(_ attribute: AttributeDefinition) -> Bool {
+        attribute.type.options != nil && attribute.required == .application
     }
 
     /// The fields that refer to deleted records.
@@ -217,7 +232,8 @@ struct RecordForm {
     private func field(_ attribute: AttributeDefinition, _ loaded: [String: String], isRaw: Bool) throws -> [String: Any] {
         let name = attribute.logicalName
         let text = typed?[name] ?? loaded[name] ?? ""
-        let isNeeded: Bool = attribute.required != .none && !isRaw && name == entity.primaryName
+        let isNeeded: Bool =
+            !isRaw && (attribute.required != .none && name == entity.primaryName || Self.needsOption(attribute))
         let help: String? = isRaw ? nil : texts.optional("help:\(entity.logicalName).\(name)") ?? texts.optional("help:\(name)")
         var values: [String: Any] = [
             "name": name, "label": isRaw ? name : texts.label(attribute, of: entity), "isRaw": isRaw,
@@ -243,7 +259,7 @@ struct RecordForm {
             values["options"] = Console.options([("", ""), ("true", visit.text("yes")), ("false", visit.text("no"))], chosen: text)
         case .picklist(let labels):
             values["isChoice"] = true
-            let empty = attribute.required == .system ? [] : [("", "")]
+            let empty = attribute.required == .system || Self.needsOption(attribute) && !text.isEmpty ? [] : [("", "")]
             values["options"] = Console.options(
                 empty
                     + labels.options.map {
@@ -251,7 +267,9 @@ struct RecordForm {
                     }, chosen: text)
         case .integer:
             values["isNumber"] = true
-            values["placeholder"] = texts.optional("placeholder:\(name)") ?? ""
+            let type = typed?["servertype"] ?? loaded["servertype"]
+            let isPOP: Bool = name == "incomingportnumber" && ["", "1"].contains(type)
+            values["placeholder"] = isPOP ? "995" : texts.optional("placeholder:\(name)") ?? ""
         case .dateTime: values["isDate"] = true
         case .lookup, .owner:
             values["isLookup"] = true

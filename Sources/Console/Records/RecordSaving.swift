@@ -23,7 +23,8 @@ extension Console {
         switch try await saving(entity, visit) {
         case .saved(let id, let setsPassword):
             let isTried: Bool = setsPassword && entity.logicalName == EntityDefinition.mailbox.logicalName
-            return .redirect("\(path)/\(id.text)?done=\(isTried ? try await tryPassword(of: id, visit) : "saved")")
+            let own: String = isTried && TypedRecord.chose("allowemailconnectortousecredentials", visit) ? "&own=1" : ""
+            return .redirect("\(path)/\(id.text)?done=\(isTried ? try await tryPassword(of: id, visit) : "saved")\(own)")
         case .unchanged(let id): return .redirect("\(path)/\(id.text)?done=nothingChanged")
         case .refused(let page): return page
         }

@@ -28,17 +28,25 @@ struct TypedRecord {
         self.record = record
         confirmed = confirms ? Set(MailDestination.attributes(of: entity.logicalName)) : []
         fields = RecordForm.fields(entity, for: isNew ? .create : .update, visit.roles)
-        var loaded: [String: String] = [:]
-        if let text = visit.form["loaded"], case .object(let members)? = try? JSONParser.parse(Array(text.utf8)) {
-            for member in members { loaded[member.name] = member.value.string }
-        }
-        self.loaded = loaded
+        loaded = Self.loaded(visit)
         typed = visit.form
         for attribute in fields where !attribute.isEncrypted && isTheirs(attribute.logicalName) {
             typed[attribute.logicalName] = loaded[attribute.logicalName]
         }
         for attribute in fields where !attribute.isEncrypted { readPlain(attribute) }
         if confirms { confirmHolder() }
+    }
+
+    private static func loaded(_ visit: Visit) -> [String: String] {
+        guard let text = visit.form["loaded"], case .object(let members)? = try? JSONParser.parse(Array(text.utf8)) else {
+            return [:]
+        }
+        return members.reduce(into: [:]) { $0[$1.name] = $1.value.string }
+    }
+
+    /// Whether a form turns a flag on that was off.
+    static func chose(_ flag: String, _ visit: Visit) -> Bool {
+        visit.form[flag] == "true" && loaded(visit)[flag] != "true"
     }
 
     /// Adds the queue or the user of a mailbox, which no form edits, so that the save confirms it.
@@ -74,7 +82,14 @@ struct TypedRecord {
                     ["from": visit.texts.number(Int(range.lowerBound)), "to": visit.texts.number(Int(range.upperBound))])
             }
         case .picklist:
-            if text.isEmpty { clear(attribute) } else if let number = Int64(text) { members.append(.init(name, .integer(number))) }
+            // A profile that never had a type stays as it is, until a person chooses one.
+            if text.isEmpty, RecordForm.needsOption(attribute), isNew || loaded[name]?.isEmpty == false {
+                errors[name] = visit.text("isNeeded")
+            } else if text.isEmpty {
+                clear(attribute)
+            } else if let number = Int64(text) {
+                members.append(.init(name, .integer(number)))
+            }
         case .dateTime:
             if text.isEmpty {
                 clear(attribute)

@@ -13,6 +13,7 @@ extension MailboxLeases {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
                 try session.renewLease(id, host, for: .reporting, on: connection)
+                let report = try explained(report, id, on: connection)
                 let verdict = try verdict(on: report, id, on: connection)
                 try write(report, verdict, id, host, on: connection)
                 for problem in report.alerts ?? [] {
@@ -34,6 +35,26 @@ extension MailboxLeases {
 
     /// The sentence that is added to the report of a failure that disables a mailbox.
     package static let disabledNote = "The mailbox is disabled until it is tested and enabled again."
+
+    /// The sentence that is added to the report of a failure of incoming mail if the server profile names no type.
+    package static let noTypeNote = "The server profile names no server type, so POP3 is used."
+
+    /// The report, which names a missing server type as a likely reason of a failure.
+    private func explained(
+        _ report: MailboxReport, _ id: UUID, on connection: isolated PostgresConnection
+    ) throws -> MailboxReport {
+        guard let error = report.error, report.incomingIsWell == false else { return report }
+        let typeless = try connection.query(
+            """
+            SELECT FROM \(organization.qualified("mailbox")) AS m
+              JOIN \(organization.qualified("emailserverprofile")) AS p ON p.emailserverprofileid = m.emailserverprofile
+             WHERE m.mailboxid = $1 AND p.servertype IS NULL
+            """, [.uuid(id)])
+        guard !typeless.isEmpty else { return report }
+        var explained = report
+        explained.error?.text = "\(error.text) \(Self.noTypeNote)"
+        return explained
+    }
 
     /// Seconds until a mailbox is due again if the report gives none, and the longest time that a report may give.
     private static let defaultInterval = 300

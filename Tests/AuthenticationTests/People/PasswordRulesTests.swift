@@ -25,6 +25,31 @@ struct PasswordRulesTests {
         #expect(error?.message.contains(password) == false)
     }
 
+    @Test(
+        "Names are found without case, accents, blanks and punctuation, and part by part",
+        arguments: [
+            ("John Smithson", "johnsmithson"), ("John Smithson", "john.smithson"), ("John Smithson", "Smithson-John-1"),
+            ("john.smithson", "SmithsonJohn12"), ("John Smithson", "s.m.i.t.h.s.o.n 1234"),
+            ("John Smithson", "john      smithson"),
+            ("Zoë Lefèvre Bär", "zoe lefevre bar"), ("zoe lefevre", "Zoë_Lefèvre_99"), ("Jo Li Anderson", "joli-anderson"),
+            ("Ada", "ada contoso 12"),
+        ])
+    func namesInDisguise(name: String, password: String) {
+        let error = #expect(throws: FieldsealError.self) { try PasswordRules.check(password, of: name, in: "contoso") }
+        #expect(error?.message.contains("Apart from names") == true, "\(error?.message ?? "")")
+    }
+
+    @Test(
+        "A name within a longer text is allowed",
+        arguments: [
+            ("John Smithson", "johnny was smithson's brother"), ("John Smithson", "john !§$%&/()="),
+            ("Zoë Bär", "barbara in zoetermeer"),
+            ("Al Li", "alliteration"), ("Ada", "adagio for strings"),
+        ])
+    func longerThanNames(name: String, password: String) throws {
+        try PasswordRules.check(password, of: name, in: "contoso")
+    }
+
     @Test("The length is of characters, and the limit of bytes")
     func length() throws {
         #expect(throws: FieldsealError.self) { try PasswordRules.check("ä1ö2ü3ß4é", of: "anna", in: "contoso") }

@@ -266,3 +266,31 @@ def test_an_address_is_checked_before_files_are_sent(console, box, browser, tmp_
     to.send_keys('"Carla, C." <c@elsewhere.test>')
     press(browser, By.XPATH, "//button[text()='Send']")
     assert "/records/emails/" in browser.current_url and attached(console, "checked first") == [("label.csv", "text/csv", b"a,b")]
+
+
+def test_attachments_keep_the_order_of_the_sender(console, box):
+    [(id,)] = console.sql(
+        "INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sender, receivingmailboxid) "
+        "VALUES (gen_random_uuid(), 'in order', false, 4, 1, %s, %s) RETURNING activityid::text", [TO, box])
+    for number in (3, 1, 2):
+        console.sql("""
+            INSERT INTO org_contoso.activitymimeattachment (activitymimeattachmentid, objectid, objecttypecode, filename, attachmentnumber, body, filesize)
+            VALUES (overlay(gen_random_uuid()::text placing %s from 1 for 1)::uuid, %s, 'email', %s, %s, 'YQ==', 1)""", [str(9 - number), id, f"part {number}.txt", number])
+    visitor = Visitor(console)
+    page = visitor.get(f"records/emails/{id}")
+    [card] = re.findall(r'(?s)<section class="card" aria-labelledby="attached">.*?</section>', page.text)
+    assert re.findall(r">(part \d\.txt)<", card) == ["part 1.txt", "part 2.txt", "part 3.txt"] and text(page).count("Attachments") == 1
+    offered = visitor.get(f"records/emails/{id}/forward").text
+    fields = re.findall(r'name="(attachment\.[-0-9a-f]+)" value="1" checked> (part \d)', offered)
+    assert [name for _, name in fields] == ["part 1", "part 2", "part 3"]
+    # One of them is left out.
+    taken = {name: "1" for name, part in reversed(fields) if part != "part 2"}
+    assert compose(visitor, box, [("last.txt", b"x", "text/plain")], f"records/emails/{id}/forward", subject="Fwd: in order", **taken).status_code == 200
+    order = console.sql(
+        "SELECT a.filename FROM org_contoso.activitymimeattachment AS a JOIN org_contoso.email AS e ON e.activityid = a.objectid "
+        "WHERE starts_with(e.subject, 'Fwd: in order') ORDER BY attachmentnumber")
+    assert order == [("part 1.txt",), ("part 3.txt",), ("last.txt",)]
+    # An e-mail without attachments has no such card.
+    [(bare,)] = console.sql(
+        "INSERT INTO org_contoso.email (activityid, subject, directioncode, statuscode, statecode, sender) VALUES (gen_random_uuid(), 'bare', false, 4, 1, %s) RETURNING activityid::text", [TO])
+    assert "Attachments" not in text(visitor.get(f"records/emails/{bare}"))

@@ -74,7 +74,11 @@ def test_what_was_so_already_is_not_counted_as_changed(console):
         return text(answered(**form))
 
     before = console.sql("SELECT versionnumber FROM org_contoso.mailbox WHERE mailboxid = %s", [boxes[0]])
-    assert "2 addresses were approved. 1 was approved already." in said(do="approve")
+    # Approving asks too, and names the addresses of which it is new.
+    asked = answered(do="approve")
+    assert "Approve 2 addresses?" in text(asked) and "same 1" in text(asked) and "<li>same 0" not in asked, text(asked)
+    assert stored(console, "emailrouteraccessapproval", boxes) == [1, 0, 0]
+    assert "2 addresses were approved. 1 was approved already." in said(do="approve", confirmed=answer_of(asked))
     assert console.sql("SELECT versionnumber FROM org_contoso.mailbox WHERE mailboxid = %s", [boxes[0]]) == before
     assert "3 were approved already." in said(do="approve")
     asked = said(do="disable")
@@ -159,6 +163,18 @@ def test_a_test_approves_no_address_without_a_word(console, browser):
     assert "2 tests" not in send(approves=answer_of(answered(), "approves")) and stored(console, "emailrouteraccessapproval", boxes) == [1, 1, 1]
     browser.get(f"{console.pages}/records/mailboxes/{approved}")
     assert not browser.find_elements(By.XPATH, "//button[text()='Approve, test & enable']")
+
+
+def test_enter_in_the_field_of_the_server_profile_assigns_it_and_approves_nothing(console, browser):
+    box = console.create("mailboxes", {"name": "entered box"})
+    browser.get(f"{console.pages}/records/mailboxes?q=entered+box")
+    browser.find_element(By.CSS_SELECTOR, "tbody input[name^='id.']").click()
+    browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
+    browser.find_element(By.CSS_SELECTOR, ".bulk [name=profile]").send_keys("IONOS\n")
+    says(browser, "Give 1 mailbox the server profile “IONOS”?")
+    assert stored(console, "emailrouteraccessapproval", [box]) == [0]
+    press(browser, By.CSS_SELECTOR, "button.danger")
+    says(browser, "1 mailbox was given the server profile.")
 
 
 def test_the_number_of_ticked_rows_is_said(console, browser):

@@ -317,7 +317,11 @@ def test_forms_and_events_name_what_they_show(console, browser):
     Select(browser.find_element(By.NAME, "kind")).select_by_value("password replaced")
     press(browser, By.CSS_SELECTOR, "form.filters button")
     says(browser, "Password replaced", "Mailbox Ada King", "dev-admin (client)")
+    # A marker shows that the line opens.
+    marker = "return getComputedStyle(document.querySelector('.lines summary > span'), '::before').content"
+    assert browser.execute_script(marker) == '"▸"'
     browser.find_element(By.CSS_SELECTOR, ".lines summary").click()
+    assert browser.execute_script(marker) == '"▾"'
     press(browser, By.LINK_TEXT, "Open Ada King")
     assert browser.current_url.endswith(console.ids["mailbox"])
     browser.get(f"{console.pages}/events?actor=cli:root&kind=user+disabled")
@@ -480,6 +484,8 @@ def test_many_mailboxes_are_changed_at_once(console, browser):
     browser.find_element(By.CSS_SELECTOR, ".bulk-box summary").click()
     count = len(browser.find_elements(By.CSS_SELECTOR, "input[name^='id.']:checked"))
     press(browser, By.CSS_SELECTOR, "button[value=approve]")
+    says(browser, f"Approve {count} addresses?")
+    press(browser, By.CSS_SELECTOR, "button.danger")
     says(browser, f"{count} addresses were approved.")
     assert console.sql("SELECT count(*) FROM org_contoso.mailbox WHERE emailserverprofile IS NOT NULL AND emailrouteraccessapproval <> 1") == [(0,)]
     browser.get(f"{console.pages}/records/mailboxes?q=Ada+King")

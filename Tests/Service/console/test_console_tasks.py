@@ -222,7 +222,13 @@ def test_evidence_is_filtered_by_time_record_and_person(console):
     changes = lines(f"audit?id={box}")
     assert len(changes) >= 2 and all("evident" in text(line) for line in changes)
     assert len(lines(f"audit?id={box}&operation=1")) == 1 and lines(f"audit?id={box}&from={tomorrow}") == []
-    assert len(lines(f"audit?id={box}&person=dev-admin")) == len(changes) and lines(f"audit?id={box}&person=nobody") == []
+    # A part of a name is enough, and names are offered.
+    for name in ("dev-admin", "%23+dev-admin", "EV-ADM"):
+        assert len(lines(f"audit?id={box}&person={name}")) == len(changes), name
+    assert lines(f"audit?id={box}&person=nobody") == []
+    page = admin.get("audit").text
+    assert {"admin", "dev-admin"} <= set(re.findall(r'<option value="([^"]*)">', re.search(r'(?s)<datalist id="people">.*?</datalist>', page)[0]))
+    assert "E-mails are not recorded here." in text(page)
     # The exported rows are those of the filters.
     head, *created = rows(admin.get(f"audit.csv?id={box}&operation=1"))
     assert {row[head.index("objectidname")] for row in created} == {"evident"} and {row[head.index("operationname")] for row in created} == {"Created"}
@@ -407,8 +413,9 @@ def test_days_of_filters_are_the_readers_and_utc_is_said_without_script(console,
         assert "GMT" in browser.find_element(By.CSS_SELECTOR, ".sheet").text, "the zone stands on paper"
     finally:
         browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
-    reversed_days = text(admin.get("events?from=2026-02-01&until=2026-01-01").text)
-    assert "“From” is after “To”." in reversed_days
+    for page in ("events", "audit", f"audit?id={box}"):
+        reversed_days = text(admin.get(f"{page}{'&' if '?' in page else '?'}from=2026-02-01&until=2026-01-01").text)
+        assert "“From” is after “To”." in reversed_days, page
     # Moments that are not those of the days are not taken.
     assert "Nothing matches" in text(admin.get(f"audit?id={box}&from=2020-01-01&fromTime=2020-01-01T10:00:00Z&until=2020-01-02&untilTime=2099-01-01T00:00:00Z").text)
 

@@ -236,7 +236,12 @@ def test_a_key_on_the_screen_is_a_copy_when_the_person_says_so(console, browser)
     browser.get(f"{console.pages}/settings/data-encryption")
     press(browser, By.CSS_SELECTOR, "button[name=sheet][value='1']")
     assert not copied(console) and readings(console) == before + 2
-    press(browser, By.XPATH, "//button[text()='I have kept it']")
+    # Done alone says that nothing is noted. The button is beside Print, at the top.
+    press(browser, By.LINK_TEXT, "Done")
+    says(browser, "No copy of the key is noted, because you have not pressed “I have kept it”.")
+    press(browser, By.CSS_SELECTOR, "button[name=sheet][value='1']")
+    before += 1
+    press(browser, By.CSS_SELECTOR, ".actions button[form=kept]")
     says(browser, "A backup copy of the key is noted.")
     assert copied(console) and readings(console) == before + 2 and "No backup copy" not in main(browser)
     # The event records who confirmed the copy.
@@ -245,6 +250,8 @@ def test_a_key_on_the_screen_is_a_copy_when_the_person_says_so(console, browser)
     assert console.sql(kept) == [("user:admin", "succeeded", *in_force)]
     press(browser, By.CSS_SELECTOR, "button[name=sheet][value='1']")
     assert not browser.find_elements(By.XPATH, "//button[text()='I have kept it']")
+    press(browser, By.LINK_TEXT, "Done")
+    assert "No copy" not in main(browser)
 
 
 def test_only_who_has_read_the_key_can_say_that_it_is_kept(console):

@@ -52,3 +52,12 @@ def test_an_alert_that_is_renewed_has_a_new_version(room):
     report(room, box, **away)
     again = newest()
     assert again["tracelogid"] == first["tracelogid"] and again["@odata.etag"] != first["@odata.etag"]
+
+
+def test_a_failure_of_a_profile_without_a_type_says_so(room):
+    _, bare = room.queue_box(room.profile(servertype=None))
+    _, typed = room.queue_box(room.profile())
+    for box, side, isSaid in ((bare, "IncomingIsWell", True), (bare, "OutgoingIsWell", False), (typed, "IncomingIsWell", False)):
+        report(room, box, Error={"Text": "The server is away.", "Code": 1}, **{side: False})
+        error = room.get(f"mailboxes({box})?$select=lastsyncerror").json()["lastsyncerror"]
+        assert error == "The server is away." + " The server profile names no server type, so POP3 is used." * isSaid, (side, error)

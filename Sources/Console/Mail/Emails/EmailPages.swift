@@ -28,6 +28,7 @@ extension Console {
             "headers": try headers(record, visit),
             "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
         ]
+        values["hasAttachments"] = (values["attachments"] as? [Any])?.isEmpty == false
         values["mayReplyAll"] = isIncoming && maySend ? try await !otherRecipients(record, visit).isEmpty : false
         values.merge(try shownText(record, path, visit)) { _, new in new }
         values.merge(try await conversationValues(record, visit)) { _, new in new }
@@ -244,10 +245,12 @@ extension Console {
         }
     }
 
+    /// The attachments in the order that the sender gave them.
     func attachments(_ id: UUID, _ visit: Visit, _ path: String) async throws -> [[String: Any]] {
         var query = RecordQuery()
         query.outputs = ["filename", "filesize", "subject"].map { .init(.column(.init($0))) }
         query.filter = .compare(.init("objectid"), .equal, .text(id.text))
+        query.order = ["attachmentnumber", "activitymimeattachmentid"].map { .init(.column(.init($0))) }
         query.pageSize = 200
         return try await visit.session().list(.activityMimeAttachment, query).records.map { attachment in
             let name: String =

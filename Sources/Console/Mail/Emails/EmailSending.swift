@@ -192,14 +192,17 @@ extension Console {
         return attached
     }
 
-    /// The chosen attachments of the earlier e-mail.
+    /// The chosen attachments of the earlier e-mail, in its order.
     ///
     /// - Throws: ``FieldsealError`` when they are too large together, or one no longer exists. None is left out silently.
     private func takenAlong(_ email: UUID, _ visit: Visit) async throws -> [JSONValue] {
         var taken: [JSONValue] = []
         var size = 0
-        for field in visit.form.keys.filter({ $0.hasPrefix(Self.attachmentField) }).sorted() {
-            guard let id = UUID(text: String(field.dropFirst(Self.attachmentField.count))),
+        let order = try await attachments(email, visit, "").compactMap { $0["id"] as? String }
+        let chosen = visit.form.keys.filter { $0.hasPrefix(Self.attachmentField) }
+            .map { String($0.dropFirst(Self.attachmentField.count)) }
+        for name in chosen.sorted(by: { (order.firstIndex(of: $0) ?? .max, $0) < (order.firstIndex(of: $1) ?? .max, $1) }) {
+            guard let id = UUID(text: name),
                 let found = try await visit.session().retrieve(.activityMimeAttachment, .id(id)).records.first,
                 try found.value(of: "objectid") == .id(email)
             else { throw FieldsealError.noSuchRecord(.activityMimeAttachment) }

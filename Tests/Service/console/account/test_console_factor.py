@@ -2,6 +2,7 @@
 
 import re
 
+import html_forms
 from one_time import one_time_password
 from test_console_access import Visitor, password, person, text
 
@@ -113,8 +114,16 @@ def test_recovery_codes_are_counted_and_replaced(console):
     replaced = visitor.send("account/codes", code=one_time_password(secret))
     new = codes_of(replaced)
     assert len(new) == 10 and not set(new) & set(codes) and "They are not shown again" in text(replaced) and "10 recovery codes are left." in text(replaced)
-    # Sent again, as a reload does, the form changes nothing.
+    # Sent again, as a reload does, the form changes nothing. What the page had then tells that it has done so before.
+    marks = html_forms.form(page.text, "account/codes").fields["marks"]
     code = replaced.request.body.rsplit("code=", 1)[1]
+    for sent in (code, codes[9]):
+        again = visitor.send("account/codes", code=sent, marks=marks)
+        assert again.status_code == 400 and not codes_of(again), text(again)
+        assert "replaced since this page was opened, and those that were shown then count. Now nothing was changed" in text(again), text(again)
+    # Without it, and after a mistake in a page that is new, it does not.
+    mistaken = visitor.send("account/codes", code="AAAA-BBBB-CCCC-DDDD", marks=html_forms.form(replaced.text, "account/codes").fields["marks"])
+    assert mistaken.status_code == 400 and "the recovery codes stay as they are" in text(mistaken), text(mistaken)
     again = visitor.send("account/codes", code=code)
     assert again.status_code == 400 and "used already, and nothing was changed. The recovery codes that were shown last count." in text(again) and not codes_of(again)
     assert "Recovery codes replaced" in text(Visitor(console).get("events?kind=signIns"))

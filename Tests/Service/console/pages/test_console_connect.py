@@ -10,6 +10,7 @@ from console_browser import chromium, main, measured, press, resize, sign_in
 from html_forms import form
 from selenium.webdriver.common.by import By
 from test_console_access import Visitor, text
+from waiting import until
 
 SERVERS = {"incomingserver": "imap.contoso.example", "outgoingserver": "smtp.contoso.example", "incomingport": "993", "outgoingport": "587"}
 MAILBOX = {"name": "Desk", "emailaddress": "desk-of-connect@contoso.example", "username": "", "password": "typed-once", "provider": "other", **SERVERS}
@@ -191,3 +192,48 @@ def test_refused_forms_fit_a_phone_in_each_language(console, taken):
         finally:
             driver.quit()
     assert found == [], "\n".join(map(str, found[:20]))
+
+
+def test_another_provider_keeps_what_was_typed_about_the_mailbox(console):
+    for script in (True, False):
+        address = f"kept-{'with' if script else 'without'}-script@contoso.example"
+        driver = chromium(script=script)
+        try:
+            sign_in(driver, console, "connect?provider=other")
+            for name, value in {"name": "Kept desk", "emailaddress": address, "password": "typed before", "incomingserver": "imap.typed.example"}.items():
+                driver.find_element(By.NAME, name).send_keys(value)
+            press(driver, By.XPATH, "//button[text()='Gmail (Google Workspace)']")
+            shown = {name: driver.find_element(By.NAME, name).get_attribute("value") for name in ("name", "emailaddress", "incomingserver", "password", "provider")}
+            assert shown == {"name": "Kept desk", "emailaddress": address, "incomingserver": "imap.gmail.com", "password": "", "provider": "gmail"}
+            assert "The password is kept until you connect" in main(driver) and "typed before" not in driver.page_source
+            assert driver.find_element(By.CSS_SELECTOR, ".tabs [aria-current]").text == "Gmail (Google Workspace)"
+            # A password is not kept as a token.
+            press(driver, By.XPATH, "//button[text()='Exchange Online (Microsoft 365)']")
+            assert driver.find_element(By.NAME, "emailaddress").get_attribute("value") == address
+            assert "The password is kept" not in main(driver)
+            # Enter connects, and chooses no provider.
+            press(driver, By.XPATH, "//button[text()='Gmail (Google Workspace)']")
+            before = console.sql(COUNTS)
+            driver.find_element(By.NAME, "password").send_keys("typed\n")
+            until(lambda: "/records/mailboxes/" in driver.current_url, seconds=30, what=lambda: main(driver))
+            assert console.sql(COUNTS) == [(before[0][0] + 1, before[0][1] + 1)]
+        finally:
+            driver.quit()
+
+
+def test_the_usual_port_follows_the_type_of_the_server(console):
+    driver = chromium()
+    try:
+        sign_in(driver, console, "connect?provider=other")
+        for path, type, choices in (("connect?provider=other", "protocol", ("imap", "pop3")), ("records/emailserverprofiles/new", "servertype", ("4", "1"))):
+            driver.get(f"{console.pages}/{path}")
+            port = driver.find_element(By.CSS_SELECTOR, "[name^=incomingport]")
+            assert port.get_attribute("placeholder") == "993"
+            for choice, number in zip(reversed(choices), ("995", "993")):
+                driver.find_element(By.CSS_SELECTOR, f"select[name={type}] option[value='{choice}']").click()
+                assert port.get_attribute("placeholder") == number
+    finally:
+        driver.quit()
+    # The service knows it too.
+    again = Visitor(console).send("connect", **MAILBOX | {"protocol": "pop3", "incomingport": "", "emailaddress": "nothing"})
+    assert 'name="incomingport" value="" inputmode="numeric" placeholder="995"' in again.text

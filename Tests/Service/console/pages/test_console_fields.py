@@ -388,3 +388,43 @@ def test_an_error_that_names_its_field_names_it_once(console):
     assert told.status_code == 400
     [line] = re.findall(r'(?s)<section class="problem".*?<li>(.*?)</li>', told.text)
     assert re.fullmatch(r'<a href="#incomingserverlocation">Server for incoming mail</a> takes the name or the address of a host.*', html.unescape(line)), line
+
+
+# Server profiles
+
+
+def test_a_new_server_profile_has_its_usual_options_and_needs_a_type(console):
+    admin, path = Visitor(console), "records/emailserverprofiles/new"
+    page = admin.get(path).text
+    new = form(page, path)
+    usual = {"servertype": "4"} | {f"{side}{name}": "0" for side in ("incoming", "outgoing") for name in ("authenticationprotocol", "credentialretrieval")}
+    assert usual.items() <= new.fields.items(), new.fields
+    assert '<option value=""' not in re.search(r'(?s)<select id="servertype".*?</select>', page)[0]
+    refused = admin.send(path, **new.fields | {"name": "without a type", "servertype": ""})
+    assert refused.status_code == 400 and re.search(r"Server type ?: Fill in this field\.", text(refused)), text(refused)
+    assert console.sql("SELECT 1 FROM org_contoso.emailserverprofile WHERE name = 'without a type'") == []
+    assert admin.send(path, **new.fields | {"name": "with a type"}).status_code == 200
+    assert console.sql("SELECT servertype, incomingcredentialretrieval FROM org_contoso.emailserverprofile WHERE name = 'with a type'") == [(4, 0)]
+    [(typed,)] = console.sql("SELECT emailserverprofileid::text FROM org_contoso.emailserverprofile WHERE name = 'with a type'")
+    emptied = form(admin.get(f"records/emailserverprofiles/{typed}").text, f"/{typed}").fields | {"servertype": ""}
+    assert admin.send(f"records/emailserverprofiles/{typed}", **emptied).status_code == 400
+    # The Web API takes one without. Its page can be saved as it is, and says that a type is needed.
+    bare = console.create("emailserverprofiles", {"name": "bare", "incomingserverlocation": "imap.bare.test"})
+    page = admin.get(f"records/emailserverprofiles/{bare}")
+    assert '<label for="servertype" class="needed">' in page.text
+    assert admin.send(f"records/emailserverprofiles/{bare}", **form(page.text, f"/{bare}").fields | {"description": "as it was"}).status_code == 200
+    assert console.sql("SELECT servertype, description FROM org_contoso.emailserverprofile WHERE name = 'bare'") == [(None, "as it was")]
+
+
+def test_a_failure_with_a_profile_without_a_type_says_so_in_each_language(console):
+    error = "imap.bare.test:995 can't be reached for the mailbox bare@contoso.example, or does not answer. The router tries again."
+    box = console.create("mailboxes", {"name": "typeless"})
+    [(alert,)] = console.sql(
+        """INSERT INTO org_contoso.tracelog (tracelogid, level, tracecode, text, regardingobjectid, regardingobjecttypecode, createdon, modifiedon)
+           VALUES (gen_random_uuid(), 2, 12, %s, %s, 'mailbox', now(), now()) RETURNING tracelogid::text""",
+        [f"{error} The server profile names no server type, so POP3 is used. The mailbox is disabled until it is tested and enabled again.", box])
+    for language, said in (("en", "so POP3 is used"), ("de", "darum wird POP3 verwendet. Das Postfach bleibt deaktiviert"), ("fr", "POP3 est donc utilisé. La boîte reste")):
+        visitor = Visitor(console)
+        visitor.session.headers["Accept-Language"] = language
+        page = text(visitor.get(f"records/tracelogs/{alert}"))
+        assert said in page and (language == "en" or "can't be reached" not in page), page

@@ -1,6 +1,7 @@
 """The figures of the overview and of the key's page, compared with the database; what needs attention; and lists without records."""
 
 import html
+import itertools
 import json
 import os
 import pathlib
@@ -11,7 +12,8 @@ import types
 import pytest
 from selenium.webdriver.common.by import By
 from console_browser import press, says, sign_in
-from test_console_access import Visitor, text
+from test_console_access import Visitor, password, person, text
+from test_console_pages import shown_rows
 from waiting import until
 
 ROOT = pathlib.Path(__file__).parents[4]
@@ -41,6 +43,9 @@ def place(console):
     for set, values in (("mailboxes", {"password": "1"}), ("mailboxes", {"password": "2"}), ("queues", {"emailpassword": "3"}),
                         ("emailserverprofiles", {"incomingpassword": "4", "outgoingpassword": "5"}), ("emailserverprofiles", {"outgoingpassword": "6"})):
         console.create(set, {"name": "figured", **values})
+    for days in (8, 6, 0):
+        console.sql("INSERT INTO org_contoso.email (activityid, directioncode, statuscode, statecode, createdon) "
+                    "VALUES (gen_random_uuid(), true, 8, 0, now() - %s * interval '1 day')", [days])
     yield console
     os.kill(router, signal.SIGCONT)
 
@@ -244,6 +249,40 @@ def test_findings_are_shown_with_their_buttons(place):
     finally:
         place.sql("ALTER TABLE org_contoso.queue ENABLE TRIGGER keeps_id")
         place.request("DELETE", f"emailserverprofiles({profile})")
+
+
+def test_e_mails_that_were_not_sent_need_attention(place):
+    admin = Visitor(place)
+    what, button, href = attention(admin.get("overview").text)["2 e-mails of the last 7 days were not sent"]
+    assert what == MESSAGES["en"]["do:failedMail"] and button == "Show them"
+    assert shown_rows(admin.get(href.removeprefix("/contoso/")).text) == 2
+
+def test_solved_alerts_are_not_counted(place):
+    box = place.create("mailboxes", {"name": "alerted", "emailrouteraccessapproval": 1})
+    alert = """INSERT INTO org_contoso.tracelog (tracelogid, level, tracecode, text, regardingobjectid, regardingobjecttypecode, createdon, modifiedon)
+               VALUES (gen_random_uuid(), %s, %s, 'counted', %s, 'mailbox', now() - interval '1 minute', now() - interval '1 minute')"""
+    place.sql("DELETE FROM org_contoso.tracelog")
+    for level, code in ((3, 10), (2, 12), (2, 18)):
+        place.sql(alert, [level, code, box])
+    names = (f"alerted {number}" for number in itertools.count())
+
+    def counted():
+        # Figures are kept for a while, for each person.
+        name = next(names)
+        person(place, name, "Email Administrator")
+        visitor = Visitor(place, name, password(name))
+        number, _, _, legend = card(visitor.get("overview").text, "Alerts")
+        return number, legend, visitor.get("records/tracelogs").text.count(">Solved<")
+
+    assert counted() == (3, {"Errors": "1", "Warnings": "2"}, 0)
+    # A message that was set aside is not solved by what follows.
+    place.sql("UPDATE org_contoso.mailbox SET incomingemailstatus = 1, lastsuccessfulsynccompletedon = now() WHERE mailboxid = %s", [box])
+    assert counted() == (1, {"Errors": "0", "Warnings": "1"}, 2)
+    for state in ("outgoingemailstatus = 2", "testemailconfigurationscheduled = true", "lastsyncerror = 'away'", "statecode = 1"):
+        place.sql(f"UPDATE org_contoso.mailbox SET {state} WHERE mailboxid = %s", [box])
+        assert counted()[::2] == (3, 0), state
+        place.sql("UPDATE org_contoso.mailbox SET outgoingemailstatus = 0, testemailconfigurationscheduled = false, lastsyncerror = NULL, statecode = 0 WHERE mailboxid = %s", [box])
+    assert counted()[0] == 1
 
 
 # Lists without records

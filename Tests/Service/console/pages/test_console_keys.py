@@ -18,7 +18,7 @@ def version(console):
 def confirming(admin, **typed):
     """The form that confirms a change."""
     first = form(admin.get(f"{PAGE}/change").text, f"{PAGE}/change").fields
-    return form(admin.send(f"{PAGE}/change", **first | typed, do="review").text, f"{PAGE}/change").fields
+    return form(admin.send(f"{PAGE}/change", **first | typed | {"again": typed.get("key", "")}, do="review").text, f"{PAGE}/change").fields
 
 
 @pytest.mark.parametrize("typed", [{}, {"key": "A-key-that-was-typed-12345"}])
@@ -53,11 +53,28 @@ def test_a_confirmed_password_that_is_sent_again_says_what_may_be_done(console):
     assert admin.session.get(f"{console.dev['baseURL']}{html.unescape(back)}").url.split("?")[0].endswith(PAGE)
 
 
+def test_a_typed_key_is_typed_twice_and_the_rule_is_said_before(console):
+    admin, before, key = Visitor(console), version(console), "A-key-that-was-typed-12345"
+    page = admin.get(f"{PAGE}/change")
+    assert "with a letter, a digit and a symbol, and without spaces." in text(page) and "Your own key once more" in text(page)
+    fields = form(page.text, f"{PAGE}/change").fields
+    for again in ("", key.lower(), f"{key} "):
+        refused = admin.send(f"{PAGE}/change", **fields | {"key": key, "again": again}, do="review")
+        assert refused.status_code == 400 and "The two keys are different." in text(refused) and key not in refused.text, text(refused)
+        assert re.search(r'<input id="newkey-again"[^>]* required', refused.text)
+    assert "The new key is the one that you typed." in text(admin.send(f"{PAGE}/change", **fields | {"key": key, "again": key}, do="review"))
+    # A key that the rule forbids is not weak for that.
+    for key, said in (("A key with blanks 1!", "This key can't be used: it has white space"), ("A-key-of-101-" + "x" * 90, "This key can't be used"), ("weak", "This key is too weak")):
+        refused = text(admin.send(f"{PAGE}/change", **fields | {"key": key, "again": key}, do="review"))
+        assert said in refused and (said.endswith("weak") or "too weak" not in refused), refused
+    assert version(console) == before
+
+
 def test_a_test_run_judges_the_typed_key_as_the_change_does(console):
     admin, before = Visitor(console), version(console)
     fields = form(admin.get(f"{PAGE}/change").text, f"{PAGE}/change").fields
     for do in ("rehearse", "review"):
-        refused = admin.send(f"{PAGE}/change", **fields | {"key": "weak"}, do=do)
+        refused = admin.send(f"{PAGE}/change", **fields | {"key": "weak", "again": "weak"}, do=do)
         said = text(refused)
         assert refused.status_code == 400 and "This key is too weak" in said and "A change would succeed" not in said, (do, said)
         assert "The key that you typed was not kept" in said

@@ -122,7 +122,7 @@ def test_no_page_shows_an_english_message_with_values(console, language):
             "a wrong value": (f"records/queues/{console.ids['queue']}", {"emailaddress": "no value", "name": ""}),
             "a second factor": ("account/offer", {}),
             "a test run": ("settings/data-encryption/change", {"do": "rehearse"}),
-            "a weak key": ("settings/data-encryption/change", {"do": "review", "key": "weak"}),
+            "a weak key": ("settings/data-encryption/change", {"do": "review", "key": "weak", "again": "weak"}),
             "signing out": ("sign-out", {"everywhere": "1"})}.items():
         answers[name] = admin.send(path, **fields).text
     found = []

@@ -35,13 +35,13 @@ def test_people_and_clients_are_listed_with_role_last_use_factor_and_state(conso
     assert cells == {"Name": "listed-hedy", "Role": "Basic User", "Last sign-in": cells["Last sign-in"], "Two-step sign-in": "on", "Status": "active"}, cells
     assert abs((now - moment).total_seconds()) < 120 and cells["Last sign-in"] != "none lately"
     cells, moment = row(page, "listed-off")
-    assert cells == {"Name": "listed-off", "Role": "Email Administrator", "Last sign-in": "none lately", "Two-step sign-in": "off", "Status": "disabled"} and moment is None
+    assert cells == {"Name": "listed-off", "Role": "Email Administrator", "Last sign-in": "never", "Two-step sign-in": "off", "Status": "disabled"} and moment is None
     cells, _ = row(page, "listed-sql")
     assert cells["Status"] == "ignored: not created by Fieldseal", cells
     cells, moment = row(page, "listed client")
     assert cells == {"Name": "listed client", "Role": "Email Router", "Last sign-in": cells["Last sign-in"], "Client ID": client["clientId"], "Status": "active"}, cells
     assert abs((now - moment).total_seconds()) < 120
-    assert row(page, "listed idle")[0]["Last sign-in"] == "none lately" and idle["clientId"] in row(page, "listed idle")[0]["Client ID"]
+    assert row(page, "listed idle")[0]["Last sign-in"] == "never" and idle["clientId"] in row(page, "listed idle")[0]["Client ID"]
 
 
 def test_the_smallest_role_is_selected_at_first(console):

@@ -54,7 +54,6 @@ HARMLESS = {
     "views/keep": "stores a name for the address of a list",
     "views/remove": "the view is there again as soon as it is kept again",
     "records/:set/bulk": "does nothing without a button",
-    "records/:set/bulk?do=approve": "is an approval; the form of a mailbox can take it back",
     "records/:set/bulk?do=test": "a test changes no mail; that it approves addresses is asked",
     "records/:set/bulk?do=enable": "a mailbox can be disabled again",
     "records/:set/:id": "can be typed again, and *Changes* has the former values; that a password is deleted is asked",
@@ -88,6 +87,7 @@ ASKS = {
     "settings/data-encryption/change?do=change": (None, None, ()),
     "settings/data-encryption/gone": (None, None, ()),
     "records/:set/bulk?do=disable": ("mailboxes", {"id.{box}": "Ada King"}, ("Disable 1 mailbox?", "until you enable it again", "Ada King")),
+    "records/:set/bulk?do=approve": ("mailboxes", {"id.{unapproved}": "x"}, ("Approve 1 address?", "routers get the stored passwords")),
     "records/:set/bulk?do=profile": (
         "mailboxes", {"id.{box}": "Ada King", "profile": "Own servers"},
         ("Give 1 mailbox the server profile “Own servers”?", "The former profiles are not remembered", "Ada King")),
@@ -139,7 +139,7 @@ def routes():
 
 def route(action):
     """The route of a form's address."""
-    path = action.removeprefix("/contoso/").split("?")[0]
+    path = re.split("[?#]", action.removeprefix("/contoso/"))[0]
     for pattern in sorted(set(routes()), key=lambda pattern: pattern.count(":")):
         if re.fullmatch(re.sub(r":\w+", "[^/]+", pattern), path):
             return pattern
@@ -399,3 +399,27 @@ def test_back_leads_to_a_page_wherever_a_form_was_answered(console, script):
         wait(driver, lambda d: d.find_elements(By.CSS_SELECTOR, "body[data-locale]"))
     finally:
         driver.quit()
+
+
+def test_cancel_leads_back_to_what_was_typed_and_to_no_secret(console):
+    visitor = Visitor(console)
+    typed = {
+        "access/add-user": ("access/people/new", {"name": "typed person", "role": "Email Administrator", "how": "password", "password": "a typed secret"}),
+        "access/add-client": ("access/clients/new", {"name": "typed client", "role": "Email Router", "expires": "90"}),
+        "access/rules": ("access/rules", {"loaded": "", "role.Basic User": "1"})}
+    people = console.sql("SELECT count(*) FROM config.console_user")
+    for action, (page, fields) in typed.items():
+        Attestor(console).age_sessions(fresh="10 minutes")
+        asked = form(visitor.send(action, **fields).text, "/fresh")
+        assert ("cancel", "1") in asked.buttons, action
+        # A wrong password keeps that button.
+        asked = form(visitor.send("fresh", **asked.fields | {"password": "wrong"}).text, "/fresh")
+        back = visitor.send("fresh", **asked.fields | {"password": "", "cancel": "1"})
+        assert back.status_code == 200 and f'data-answer="/contoso/{page}"' in back.text, back.text
+        shown = form(back.text, f"/{action}").fields
+        assert {**fields, "password": ""}.items() >= {name: shown[name] for name in fields if name in shown}.items() and "a typed secret" not in back.text, shown
+        assert ("type it again" in text(back)) == ("password" in fields)
+    assert console.sql("SELECT count(*) FROM config.console_user") == people
+    # Where nothing is typed it is a link.
+    Attestor(console).age_sessions(fresh="10 minutes")
+    assert form(visitor.send("settings/data-encryption/key").text, "/fresh").buttons == [("", "")]
