@@ -104,7 +104,9 @@ package struct Doctor: Sendable {
     }
 
     func connect() async throws -> PostgresConnection {
-        try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
+        let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
+        try await connection.limitLocks(to: Self.lockLimit)
+        return connection
     }
 
     /// Findings about the deployment and one organization's guards, as the service's own role sees them. The cost does not depend
