@@ -181,3 +181,20 @@ def test_an_open_transaction_holds_up_no_doctor(cluster, table):
     with psycopg.connect(f"host={cluster.home} user=fieldseal_service dbname=fieldseal") as other:
         other.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         assert doctor(cluster) == []
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM config.key_control", "UPDATE config.key_control SET approval_seconds = 604800, sign_in_seconds = NULL"])
+def test_a_rule_of_the_key_that_sql_takes_away_is_no_less_strict(change):
+    cluster = Cluster()
+    try:
+        cluster.run("key", "show")
+        for name in ("first", "second"):
+            cluster.run("client", "add", name, "--role", "System Administrator", "--org", "contoso")
+        cluster.run("key", "control", "--approval", "60", "--sign-in", "10", "--org", "contoso")
+        strictest = {"approvalSeconds": 60, "signInSeconds": 10}
+        assert json.loads(cluster.run("key", "control", "--org", "contoso", "--json").stdout) == strictest
+        as_service(cluster, change)
+        assert "key-control-changed" in [f["code"] for f in doctor(cluster)]
+        assert json.loads(cluster.run("key", "control", "--org", "contoso", "--json").stdout) == strictest
+    finally:
+        cluster.remove()
