@@ -179,7 +179,10 @@ package struct Doctor: Sendable {
         try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }
         try await look("its lost passwords") { try await connection.run { try lostPasswords(of: organization, on: $0) } }
         try await look("its records") {
-            try await connection.run { try missingRecords(of: organization, on: $0) + moments(of: organization, on: $0) }
+            try await connection.run {
+                try missingRecords(of: organization, on: $0) + missingRoles(of: organization, on: $0)
+                    + moments(of: organization, on: $0)
+            }
         }
         try await look("its key-encryption key") {
             try await connection.run { try retiredKeyEncryptionKey(of: organization, on: $0) }
