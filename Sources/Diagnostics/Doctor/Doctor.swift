@@ -89,7 +89,7 @@ package struct Doctor: Sendable {
         findings += try await part("the running servers") { try await deployment.pool.withConnection { try refusals(on: $0) } }
         findings += try await part("the moves") { try await deployment.pool.withConnection { try moves(on: $0) } }
         findings += try await part("the token-signing keys") {
-            try await deployment.pool.withConnection { try signingKeys(on: $0) }
+            try await deployment.pool.withConnection { try signingKeys(on: $0) + archiveKeys(on: $0) }
         }
         findings += try await part("the migrations") { try await migrations(of: name) }
         findings += try await part("the files and settings") { try await keyFiles.findings() + connectionStrings() + besides() }
@@ -176,6 +176,7 @@ package struct Doctor: Sendable {
         try await look("its quarantine") { try await connection.run { try quarantined(of: organization, on: $0) } }
         try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }
         try await look("its clients") { try await connection.run { try clientSecrets(of: organization, on: $0) } }
+        try await look("its people") { try await connection.run { try verifierLayers(of: organization, on: $0) } }
         try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }
         try await look("its lost passwords") { try await connection.run { try lostPasswords(of: organization, on: $0) } }
         try await look("its records") {
