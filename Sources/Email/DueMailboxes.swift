@@ -78,6 +78,8 @@ struct DueMailboxes {
     private static let isChanged =
         "greatest(m.modifiedon, p.modifiedon, q.modifiedon, u.modifiedon) > coalesce(m.lastsyncstartedon, '-infinity')"
 
+    private static let failures = StoredCount("m.transientfailurecount").value
+
     private var hasSetAside: String {
         """
         EXISTS (SELECT FROM \(organization.qualified("mailbox_message")) AS s WHERE s.mailboxid = m.mailboxid AND s.next_attempt <= now())
@@ -108,7 +110,7 @@ struct DueMailboxes {
     private var sendingIsDue: String {
         """
         (\(Self.sends) AND \(hasPending)
-            AND (coalesce(m.transientfailurecount, 0) = 0 OR \(Self.isRested) OR \(Self.isChanged)))
+            AND (\(Self.failures) = 0 OR \(Self.isRested) OR \(Self.isChanged)))
         """
     }
 
@@ -167,7 +169,7 @@ struct DueMailboxes {
         SELECT extract(epoch FROM min(t.moment) - now())::double precision FROM (
             SELECT m.postponemailboxprocessinguntil AS moment FROM \(organization.qualified("mailbox")) AS m
              WHERE m.statecode = \(RecordState.active.sql) AND m.emailserverprofile IS NOT NULL AND m.postponemailboxprocessinguntil > now()
-               AND (\(Self.receives) AND NOT \(isWatched) OR \(Self.sends) AND coalesce(m.transientfailurecount, 0) > 0)
+               AND (\(Self.receives) AND NOT \(isWatched) OR \(Self.sends) AND \(Self.failures) > 0)
             UNION ALL
             SELECT greatest(e.delayedemailsendtime, e.postponeemailprocessinguntil)
               FROM \(organization.qualified("email")) AS e

@@ -52,11 +52,14 @@ package struct StoredKey: Sendable {
             SELECT key_version, fingerprint, wrapped_text, wrapped_data FROM config.organization_key
              WHERE organization_id = $1 AND wrapped_text IS NOT NULL AND wrapped_data IS NOT NULL ORDER BY key_version, fingerprint
             """, [.uuid(organization)]
-        ).map { row in
-            StoredKey(
-                version: try row.decode(0), fingerprint: try row.decode(1),
-                wrappedText: try row.decode(2, as: PostgresBytes.self).bytes,
-                wrappedData: try row.decode(3, as: PostgresBytes.self).bytes)
-        }
+        ).map(StoredKey.init)
+    }
+
+    /// Reads `key_version, fingerprint, wrapped_text, wrapped_data`.
+    package init(_ row: PostgresRow) throws {
+        self.init(
+            version: try row.decode(0), fingerprint: try row.decode(1),
+            wrappedText: try row.decode(2, as: PostgresBytes.self).bytes,
+            wrappedData: try row.decode(3, as: PostgresBytes.self).bytes)
     }
 }

@@ -235,6 +235,12 @@ package struct OrganizationRegistry: Sendable {
                 (transactioncurrencyid, currencyname, isocurrencycode, currencysymbol)
             SELECT $1, 'US Dollar', 'USD', '$' WHERE NOT EXISTS (SELECT FROM \(organization.qualified("transactioncurrency")))
             """, [.uuid(.timeOrdered())])
+        try seedRoles(of: organization, on: connection)
+    }
+
+    /// Creates the records of roles that are missing.
+    func seedRoles(of organization: Organization, on connection: isolated PostgresConnection) throws {
+        let units = organization.qualified("businessunit")
         for role in Role.allCases {
             _ = try connection.query(
                 """

@@ -10,8 +10,31 @@ package import PostgresClient
 package struct VerifierLayers {
     private static let subkeyLength = 64
 
-    /// The subkeys of a person, the oldest first; none if the verifier was made under the current key-encryption key.
+    /// The subkeys of a person, the oldest first; none if the verifier was made under the current key-encryption key. Also none if
+    /// the row does not open, because SQL wrote it.
     package static func read(
+        of user: ConsoleUsers.Row, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
+    ) throws -> [SecretBytes] {
+        do {
+            return try stored(of: user, under: kek, on: connection)
+        } catch is CellError {
+            return []
+        }
+    }
+
+    /// Whether a person has a row that does not open.
+    package static func isUnreadable(
+        of user: ConsoleUsers.Row, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
+    ) throws -> Bool {
+        do {
+            _ = try stored(of: user, under: kek, on: connection)
+            return false
+        } catch is CellError {
+            return true
+        }
+    }
+
+    private static func stored(
         of user: ConsoleUsers.Row, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> [SecretBytes] {
         let rows = try connection.query("SELECT layers FROM config.verifier_layer WHERE user_id = $1", [.uuid(user.id)])

@@ -42,6 +42,8 @@ extension Doctor {
             return try await body()
         } catch let error as PostgresError where error.isConnectionLoss {
             throw error
+        } catch let error as PostgresError where error.state == .lockNotAvailable {
+            return [await heldUp(what, of: subject)]
         } catch {
             return [
                 Finding(

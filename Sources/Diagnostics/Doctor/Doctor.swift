@@ -89,7 +89,7 @@ package struct Doctor: Sendable {
         findings += try await part("the running servers") { try await deployment.pool.withConnection { try refusals(on: $0) } }
         findings += try await part("the moves") { try await deployment.pool.withConnection { try moves(on: $0) } }
         findings += try await part("the token-signing keys") {
-            try await deployment.pool.withConnection { try signingKeys(on: $0) }
+            try await deployment.pool.withConnection { try signingKeys(on: $0) + archiveKeys(on: $0) }
         }
         findings += try await part("the migrations") { try await migrations(of: name) }
         findings += try await part("the files and settings") { try await keyFiles.findings() + connectionStrings() + besides() }
@@ -104,7 +104,9 @@ package struct Doctor: Sendable {
     }
 
     func connect() async throws -> PostgresConnection {
-        try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
+        let connection = try await PostgresConnection.connect(administrativeConninfo, applicationName: "fieldseal doctor")
+        try await connection.limitLocks(to: Self.lockLimit)
+        return connection
     }
 
     /// Findings about the deployment and one organization's guards, as the service's own role sees them. The cost does not depend
@@ -174,10 +176,14 @@ package struct Doctor: Sendable {
         try await look("its quarantine") { try await connection.run { try quarantined(of: organization, on: $0) } }
         try await look("what is attested") { try await connection.run { try attestation(of: organization, on: $0) } }
         try await look("its clients") { try await connection.run { try clientSecrets(of: organization, on: $0) } }
+        try await look("its people") { try await connection.run { try verifierLayers(of: organization, on: $0) } }
         try await look("its flags") { try await connection.run { try passwordFlags(of: organization, on: $0) } }
         try await look("its lost passwords") { try await connection.run { try lostPasswords(of: organization, on: $0) } }
         try await look("its records") {
-            try await connection.run { try missingRecords(of: organization, on: $0) + moments(of: organization, on: $0) }
+            try await connection.run {
+                try missingRecords(of: organization, on: $0) + missingRoles(of: organization, on: $0)
+                    + moments(of: organization, on: $0)
+            }
         }
         try await look("its key-encryption key") {
             try await connection.run { try retiredKeyEncryptionKey(of: organization, on: $0) }

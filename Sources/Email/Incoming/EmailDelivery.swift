@@ -98,7 +98,7 @@ package struct EmailDelivery: Sendable {
         let row = try connection.query(
             """
             SELECT m.mailboxid, m.ownerid, m.owneridtype, m.owningbusinessunit, coalesce(o.emailcorrelationenabled, true) AS correlates,
-                   coalesce(o.enablesmartmatching, false) AS matches, coalesce(o.maxuploadfilesize, 5242880) AS attachment_limit
+                   coalesce(o.enablesmartmatching, false) AS matches, greatest(coalesce(o.maxuploadfilesize, 5242880), 0) AS attachment_limit
               FROM \(organization.qualified("organization")) AS o
               LEFT JOIN \(organization.qualified("mailbox")) AS m ON m.mailboxid = $1 LIMIT 1
             """, [.uuid(mailbox)]

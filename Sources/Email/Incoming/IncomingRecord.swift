@@ -167,7 +167,7 @@ extension EmailDelivery {
         let organization = session.organization
         let row = try connection.query(
             """
-            UPDATE \(organization.qualified("email")) SET replycount = coalesce(replycount, 0) + 1,
+            UPDATE \(organization.qualified("email")) SET replycount = \(StoredCount("replycount").increased()),
                    versionnumber = nextval('\(organization.qualified("version_number").replacing("'", with: "''"))')
              WHERE activityid = $1
             RETURNING regardingobjectid, regardingobjecttypecode

@@ -64,14 +64,15 @@ extension MailboxLeases {
                        \(due.sendsNow) AS sends,
                        coalesce(m.processemailreceivedafter, p.processemailsreceivedafter) AS after,
                        CASE WHEN p.moveundeliveredemails THEN coalesce(nullif(m.undeliverablefolder, ''), 'Undeliverable') END AS folder,
-                       CASE WHEN p.timeoutmailboxconnection THEN (nullif(p.timeoutmailboxconnectionafteramount, 0) + 999) / 1000 END AS timeout
+                       CASE WHEN p.timeoutmailboxconnection AND p.timeoutmailboxconnectionafteramount > 0
+                            THEN (p.timeoutmailboxconnectionafteramount::bigint + 999) / 1000 END AS timeout
                   FROM \(due.source)
                  WHERE \(due.condition(wanted))
                  ORDER BY \(due.order)
                  LIMIT 1 FOR UPDATE OF m SKIP LOCKED)
             UPDATE \(organization.qualified("mailbox")) AS m
                SET hostid = $1, processingstatecode = \(ProcessingState.leased.sql), processinglastattemptedon = now(), lastsyncstartedon = now(),
-                   forcedunlockcount = coalesce(forcedunlockcount, 0) + due.wasleft::int,
+                   forcedunlockcount = \(StoredCount("forcedunlockcount").increased("due.wasleft::integer")),
                    lastmailboxforcedunlockoccurredon = CASE WHEN due.wasleft THEN now() ELSE lastmailboxforcedunlockoccurredon END
               FROM due
              WHERE m.mailboxid = due.mailboxid
@@ -81,7 +82,7 @@ extension MailboxLeases {
                 coalesce(m.processanddeleteemails, false)
                     AND (coalesce(m.isforwardmailbox, false) OR m.regardingobjecttypecode = 'queue') AS deletes,
                 due.after, coalesce(due.timeout, 60) AS timeout, m.router_state, due.folder,
-                (SELECT coalesce(max(maxuploadfilesize), 5242880) FROM \(organization.qualified("organization"))) AS attachment_limit,
+                (SELECT greatest(coalesce(max(maxuploadfilesize), 5242880), 0) FROM \(organization.qualified("organization"))) AS attachment_limit,
                 (SELECT string_agg(uid, E'\\n') FROM (SELECT uid FROM \(organization.qualified("mailbox_message")) AS s
                     WHERE s.mailboxid = m.mailboxid AND s.next_attempt <= now() ORDER BY s.next_attempt LIMIT 50) AS due) AS set_aside,
                 due.revision, \(DueMailboxes.usesIncoming) AS uses_incoming,

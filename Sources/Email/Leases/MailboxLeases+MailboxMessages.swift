@@ -52,9 +52,9 @@ extension MailboxLeases {
             """
             INSERT INTO \(organization.qualified("mailbox_message")) AS m (mailboxid, uid, attempts, next_attempt, reason, message_id)
             VALUES ($1, $2, 1, now() + interval '5 minutes', left($3, 500), nullif($4, ''))
-            ON CONFLICT (mailboxid, uid) DO UPDATE SET attempts = m.attempts + 1, reason = excluded.reason,
+            ON CONFLICT (mailboxid, uid) DO UPDATE SET attempts = \(StoredCount("m.attempts").increased()), reason = excluded.reason,
                 message_id = coalesce(excluded.message_id, m.message_id),
-                next_attempt = now() + least(interval '1 day', interval '5 minutes' * power(2, least(m.attempts, 10)))
+                next_attempt = now() + least(interval '1 day', interval '5 minutes' * power(2, least(\(StoredCount("m.attempts").value), 10)))
             RETURNING attempts, to_char(next_attempt AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"') AS next,
                 coalesce(message_id, 'unknown') AS id,
                 (SELECT coalesce(emailaddress, name) FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1) AS address

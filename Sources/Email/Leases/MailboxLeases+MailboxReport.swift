@@ -78,8 +78,9 @@ extension MailboxLeases {
             return Verdict(failures: 0, isPermanent: false, needsPerson: false, wait: interval)
         }
         let failures: Int = try connection.query(
-            "SELECT coalesce(transientfailurecount, 0) + 1 FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1",
-            [.uuid(id)]
+            """
+            SELECT \(StoredCount("transientfailurecount").increased()) FROM \(organization.qualified("mailbox")) WHERE mailboxid = $1
+            """, [.uuid(id)]
         )[0].decode(0)
         // Not the mailbox but the organization lacks its key, so the mailbox is not disabled.
         let waitsForKey = error.code == AlertCode.keyRequired
@@ -146,8 +147,8 @@ extension MailboxLeases {
         return """
             UPDATE \(organization.qualified("mailbox")) AS m
                SET hostid = NULL, processingstatecode = \(ProcessingState.idle.sql), router_state = coalesce($2, router_state),
-                   itemsprocessedforlastsync = $3, itemsfailedforlastsync = $4, processedtimes = coalesce(processedtimes, 0) + 1,
-                   noemailcount = CASE WHEN $3 = 0 THEN coalesce(noemailcount, 0) + 1 ELSE 0 END,
+                   itemsprocessedforlastsync = $3, itemsfailedforlastsync = $4, processedtimes = \(StoredCount("processedtimes").increased()),
+                   noemailcount = CASE WHEN $3 = 0 THEN \(StoredCount("noemailcount").increased()) ELSE 0 END,
                    lastduration = least(greatest(CASE WHEN isfinite(lastsyncstartedon) THEN extract(epoch FROM now() - lastsyncstartedon) * 1000 END, 0), 2147483647)::integer,
                    incomingemailstatus = coalesce($5, old.incoming), outgoingemailstatus = coalesce($6, old.outgoing),
                    mailboxstatus = CASE WHEN old.clears THEN \(success) WHEN $8 IS NULL THEN mailboxstatus ELSE \(failure) END,
@@ -157,7 +158,7 @@ extension MailboxLeases {
                    testemailconfigurationscheduled = testemailconfigurationscheduled AND NOT old.ends_test,
                    lastsyncerror = CASE WHEN old.clears THEN NULL ELSE coalesce(left($8, 2048), lastsyncerror) END,
                    lastsyncerrorcode = CASE WHEN old.clears THEN NULL ELSE coalesce($9, lastsyncerrorcode) END,
-                   lastsyncerrorcount = CASE WHEN old.clears THEN 0 WHEN $8 IS NULL THEN lastsyncerrorcount ELSE coalesce(lastsyncerrorcount, 0) + 1 END,
+                   lastsyncerrorcount = CASE WHEN old.clears THEN 0 WHEN $8 IS NULL THEN lastsyncerrorcount ELSE \(StoredCount("lastsyncerrorcount").increased()) END,
                    lastsyncerroroccurredon = CASE WHEN $8 IS NULL THEN lastsyncerroroccurredon ELSE now() END,
                    lastsyncerrormachinename = CASE WHEN $8 IS NULL THEN lastsyncerrormachinename ELSE left($12, 320) END,
                    lastsuccessfulsynccompletedon = CASE WHEN $8 IS NULL THEN now() ELSE lastsuccessfulsynccompletedon END,
@@ -167,7 +168,7 @@ extension MailboxLeases {
                        ELSE now() + interval '1 second' * greatest(
                            -- After a test that succeeded, mail is fetched at once.
                            CASE WHEN ($8 IS NULL OR $7) AND old.ends_test AND $5 = \(success) THEN 0 ELSE $11 END,
-                           CASE WHEN $11 > 0 THEN (SELECT 60 * p.minpollingintervalinminutes FROM \(organization.qualified("emailserverprofile")) AS p
+                           CASE WHEN $11 > 0 THEN (SELECT 60 * p.minpollingintervalinminutes::double precision FROM \(organization.qualified("emailserverprofile")) AS p
                                WHERE p.emailserverprofileid = m.emailserverprofile) END) END
               FROM (SELECT o.mailboxid, o.incoming, o.outgoing, o.ends_test,
                            $8 IS NULL

@@ -47,7 +47,7 @@ extension MailboxLeases {
             UPDATE \(organization.qualified("email")) AS e
                SET statuscode = CASE WHEN due.problem IS NULL THEN \(EmailStatus.sending.sql) ELSE \(EmailStatus.failed.sql) END,
                    failure = due.problem,
-                   deliveryattempts = coalesce(e.deliveryattempts, 0) + (due.problem IS NULL)::integer, is_handed_over = false,
+                   deliveryattempts = \(StoredCount("e.deliveryattempts").increased("(due.problem IS NULL)::integer")), is_handed_over = false,
                    messageid = coalesce(e.messageid, '<' || e.activityid || '@' || due.domain || '>'),
                    message_references = CASE WHEN parent.messageid IS NULL THEN e.message_references
                       ELSE concat_ws(' ', right(parent.message_references, 30000), parent.messageid) END,

@@ -83,7 +83,7 @@ extension MailboxLeases {
         let (id, report) = told
         let rows = try connection.query(
             """
-            SELECT coalesce(deliveryattempts, 0) AS attempts FROM \(organization.qualified("email"))
+            SELECT greatest(\(StoredCount("deliveryattempts").value), 1) AS attempts FROM \(organization.qualified("email"))
              WHERE activityid = $1 AND sendermailboxid = $2 AND statuscode = \(EmailStatus.sending.sql) FOR UPDATE
             """, [.uuid(id), .uuid(mailbox)])
         guard let row = rows.first else { return try requireTold(told, mailbox, on: connection) }

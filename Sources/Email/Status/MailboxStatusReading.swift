@@ -66,7 +66,7 @@ package struct MailboxStatusReading: Sendable {
                    coalesce(m.outgoingemailstatus, \(MailOutcome.notRun.sql)) AS outgoing_status,
                    CASE WHEN \(DueMailboxes.isLeased("m")) THEN m.hostid END AS leased_to, r.router AS watched_by,
                    m.lastsuccessfulsynccompletedon AS last_sync, m.postponemailboxprocessinguntil AS next_turn,
-                   coalesce(m.transientfailurecount, 0) AS failures, coalesce(sending.pending, 0) AS pending,
+                   \(StoredCount("m.transientfailurecount").value) AS failures, coalesce(sending.pending, 0) AS pending,
                    sending.next AS next_sending, coalesce(sending.failed, 0) AS failed, m.lastsyncerror AS error,
                    CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerrorcode END AS error_code,
                    CASE WHEN m.lastsyncerror IS NOT NULL THEN m.lastsyncerroroccurredon END AS error_since,

@@ -24,7 +24,10 @@ extension OrganizationRegistry {
         try await asOwner { connection in
             let organization = try registered(name, on: connection)
             return try under(keyOf: organization, on: connection)
-                .reattestation(of: organization, trustingTags: trustingTags, on: connection).report
+                .reattestation(
+                    of: organization, lacking: RoleGrants.missing(in: organization, on: connection), trustingTags: trustingTags,
+                    on: connection
+                ).report
         }
     }
 
@@ -46,8 +49,10 @@ extension OrganizationRegistry {
             _ = try connection.query(
                 "SELECT FROM config.attested_state WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
             let registry = try under(keyOf: organization, on: connection)
+            let roles = try RoleGrants.missing(in: organization, on: connection)
+            try seedRoles(of: organization, on: connection)
             let (report, grants, revision, disabled) = try registry.reattestation(
-                of: organization, trustingTags: trustingTags, on: connection)
+                of: organization, lacking: roles, trustingTags: trustingTags, on: connection)
             guard report.grantsSame(as: shown) else {
                 throw FieldsealError(
                     .invalidArgument,
@@ -154,9 +159,11 @@ extension OrganizationRegistry {
 
     /// The new attested state of a registered organization, and its differences from the old one.
     ///
-    /// - Parameter trustingTags: Whether a valid tag is enough if no list verifies.
+    /// - Parameters:
+    ///   - roles: The roles that SQL deleted, and that are put back.
+    ///   - trustingTags: Whether a valid tag is enough if no list verifies.
     private func reattestation(
-        of organization: Organization, trustingTags: Bool, on connection: isolated PostgresConnection
+        of organization: Organization, lacking roles: [Role], trustingTags: Bool, on connection: isolated PostgresConnection
     ) throws -> (report: AttestationReport, grants: GrantList, revision: Int?, disabled: [Disabled]) {
         let state = try OrganizationState.read(organization.name, on: connection)
         let (former, found) = try formerGrants(of: state)
@@ -167,6 +174,11 @@ extension OrganizationRegistry {
         let audit = try auditProblems(of: organization, on: connection)
         differences += audit.prefix(Self.namedAuditProblems)
         if former == nil { differences += Self.unknown }
+        if !roles.isEmpty {
+            differences.append(
+                "SQL deleted or renamed the roles \(roles.map(\.rawValue).joined(separator: ", ")); they are put back, with new ids and without those who "
+                    + "had them")
+        }
         var grants = GrantList()
         var (authentic, notHonoured, disabled): ([String], [String], [Disabled]) = ([], [], [])
         let now: PostgresMoment = try connection.query("SELECT clock_timestamp()")[0].decode(0)

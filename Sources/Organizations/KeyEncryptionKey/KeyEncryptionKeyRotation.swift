@@ -72,6 +72,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
         }
         let mailServers = try await KeyEncryptionKeyStatus.mailServers(conninfo: deployment.conninfo)
         return try await registry.asOwner { connection in
+            _ = try moveSigningKeys(on: connection)
             let status = try KeyEncryptionKeyStatus.read(on: connection)
             let others = status.replaced.filter { !$0.isRetired && $0.id != new.id }.map(\.id)
             if let left = (status.uses + mailServers).first(where: { others.contains($0.kekID) }) {
@@ -159,27 +160,35 @@ package struct KeyEncryptionKeyRotation: Sendable {
     ///
     /// - Returns: How many signing keys were sealed anew.
     private func moveDeployment(by caller: Caller) async throws -> Int {
-        let (alone, replaced) = (new.each[0], Array(new.each.dropFirst()))
+        let replaced = Array(new.each.dropFirst())
         return try await registry.asOwner { connection in
-            // Servers use the key-encryption key of the newest signing key for the next one, under the same lock.
-            try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
-            let rows = try connection.query(
-                "SELECT signing_key_id, private_key, retired_on IS NULL FROM config.signing_key WHERE kek_id <> $1", [.text(new.id)]
-            )
-            for row in rows {
-                let id: UUID = try row.decode(0)
-                guard let secret = try? new.open(row.decode(1, as: PostgresBytes.self).bytes, at: TokenIssuer.address(id)) else {
-                    guard try !row.decode(2, as: Bool.self) else { throw UnreadableSigningKey(id: id) }
-                    // SQL wrote this key. No server can open it, so no token that servers accept was signed with it.
-                    _ = try connection.query("DELETE FROM config.signing_key WHERE signing_key_id = $1", [.uuid(id)])
-                    continue
-                }
-                _ = try connection.query(
-                    "UPDATE config.signing_key SET private_key = $2, kek_id = $3 WHERE signing_key_id = $1",
-                    [.uuid(id), .bytes(try alone.seal(secret, at: TokenIssuer.address(id)).bytes), .text(alone.id)])
-            }
+            let count = try moveSigningKeys(on: connection)
             try ReplacedKeyEncryptionKey.record(replaced, by: new, caller, on: connection)
-            return rows.count
+            return count
         }
+    }
+
+    /// Seals the token-signing keys whose rows name another key-encryption key. SQL may have written that name.
+    ///
+    /// - Returns: How many there were.
+    private func moveSigningKeys(on connection: isolated PostgresConnection) throws -> Int {
+        let alone = new.each[0]
+        // Servers use the key-encryption key of the newest signing key for the next one, under the same lock.
+        try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
+        let rows = try connection.query(
+            "SELECT signing_key_id, private_key, retired_on IS NULL FROM config.signing_key WHERE kek_id <> $1", [.text(new.id)])
+        for row in rows {
+            let id: UUID = try row.decode(0)
+            guard let secret = try? new.open(row.decode(1, as: PostgresBytes.self).bytes, at: .signingKey(id)) else {
+                if try row.decode(2, as: Bool.self) { try TokenIssuer.addKey(under: alone, on: connection) }
+                // SQL wrote this key. No server can open it, so no token that servers accept was signed with it.
+                _ = try connection.query("DELETE FROM config.signing_key WHERE signing_key_id = $1", [.uuid(id)])
+                continue
+            }
+            _ = try connection.query(
+                "UPDATE config.signing_key SET private_key = $2, kek_id = $3 WHERE signing_key_id = $1",
+                [.uuid(id), .bytes(try alone.seal(secret, at: .signingKey(id)).bytes), .text(alone.id)])
+        }
+        return rows.count
     }
 }

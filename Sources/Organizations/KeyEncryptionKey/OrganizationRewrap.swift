@@ -137,7 +137,27 @@ struct OrganizationRewrap {
 
     // MARK: Keys
 
+    /// Seals the keys that this service wrote, and names the new key-encryption key in rows whose `kek_id` SQL wrote.
     private mutating func rewrapKeys(on connection: isolated PostgresConnection) throws {
+        try rewrapOwnKeys(on: connection)
+        let others = try connection.query(
+            """
+            SELECT key_version, fingerprint, wrapped_text, wrapped_data, kek_id IN (SELECT kek_id FROM config.replaced_kek)
+              FROM config.organization_key
+             WHERE organization_id = $1 AND kek_id <> $2 AND wrapped_text IS NOT NULL AND wrapped_data IS NOT NULL
+            """, [.uuid(organization.id), .text(newOnly.id)])
+        for row in others {
+            let key = try StoredKey(row)
+            let (id, version) = (organization.id, UInt32(key.version))
+            let isMoved = (try? newOnly.unwrapData(key.wrappedData, organization: id, keyVersion: version)) != nil
+            // A row that SQL made grants nothing, and must not keep a key-encryption key from being retired.
+            guard try isMoved || row.decode(4, as: Bool.self) && !list.holds(key.grant, under: new) else { continue }
+            try key.replace(in: id, under: newOnly, on: connection)
+            count += 1
+        }
+    }
+
+    private mutating func rewrapOwnKeys(on connection: isolated PostgresConnection) throws {
         for key in try StoredKey.all(of: organization.id, on: connection) where try list.holds(key.grant, under: new) {
             let (id, version) = (organization.id, UInt32(key.version))
             if (try? newOnly.unwrapData(key.wrappedData, organization: id, keyVersion: version)) != nil,

@@ -18,6 +18,8 @@ public final class ConnectionPool: Sendable {
         public var share: Int?
         /// The time limit of a statement (`statement_timeout`); nil for the role's setting.
         public var statementLimit: Duration?
+        /// How long a statement waits for a lock (`lock_timeout`); nil for no limit.
+        public var lockLimit: Duration?
 
         /// Makes a configuration. All but the connection string have defaults.
         public init(
@@ -27,7 +29,8 @@ public final class ConnectionPool: Sendable {
             waitLimit: Duration = .seconds(10),
             applicationName: String = "fieldseal",
             share: Int? = nil,
-            statementLimit: Duration? = nil
+            statementLimit: Duration? = nil,
+            lockLimit: Duration? = nil
         ) {
             self.conninfo = conninfo
             self.limit = limit
@@ -36,6 +39,7 @@ public final class ConnectionPool: Sendable {
             self.applicationName = applicationName
             self.share = share
             self.statementLimit = statementLimit
+            self.lockLimit = lockLimit
         }
     }
 
@@ -117,6 +121,7 @@ public final class ConnectionPool: Sendable {
             let connection = try await PostgresConnection.connect(
                 configuration.conninfo, applicationName: configuration.applicationName)
             if let limit = configuration.statementLimit { try await connection.limitStatements(to: limit) }
+            if let limit = configuration.lockLimit { try await connection.limitLocks(to: limit) }
             opened.withLock { opened in
                 opened.removeAll { $0.canceller == nil }
                 opened.append(Opened(canceller: connection.canceller))

@@ -61,7 +61,7 @@ struct DoctorCommand: AsyncParsableCommand {
     /// - Returns: The findings, and whether the database was reachable.
     private func look(_ options: CommandOptions, _ name: String?) async throws -> (FindingReport, Bool) {
         do {
-            let (deployment, settings) = try await options.deployment(comparesKey: false)
+            let (deployment, settings) = try await options.deployment(comparesKey: false, lockLimit: Doctor.lockLimit)
             var report = try await Doctor(
                 deployment, administrativeConninfo: settings.migrationDatabase, kekFile: settings.kekSource.file,
                 kekCopyFile: settings.kekCopy, allowedLag: replicaLag,

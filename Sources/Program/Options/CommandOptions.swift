@@ -22,13 +22,16 @@ struct CommandOptions: ParsableArguments {
 
     /// The named database, or the only one.
     ///
-    /// - Parameter comparesKey: Whether to end the command if the key-encryption key is not the deployment's, before it reads or
+    /// - Parameters:
+    ///   - comparesKey: Whether to end the command if the key-encryption key is not the deployment's, before it reads or
     ///   writes anything under it. The doctor reports that itself.
+    ///   - lockLimit: How long a statement waits for a lock; nil for no limit.
     /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, after printing a message.
-    func deployment(comparesKey: Bool = true) async throws -> (Deployment, Settings) {
+    func deployment(comparesKey: Bool = true, lockLimit: Duration? = nil) async throws -> (Deployment, Settings) {
         let settings = try await readSettings()
         var kek = try settings.startingKeyEncryptionKey()
-        let pool = ConnectionPool(.init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command"))
+        let pool = ConnectionPool(
+            .init(conninfo: settings.database, limit: 4, applicationName: "fieldseal command", lockLimit: lockLimit))
         try await PoolerCheck.refuseTransactionPooling(settings.database)
         // The watch runs as long as the process.
         if let watch = PrimaryWatch(conninfo: settings.database) {

@@ -21,10 +21,10 @@ package struct KeyControl: Sendable, Equatable {
     package static let approvalRange = 60...604_800
     package static let signInRange = 10...3_600
 
-    /// The rule to apply if SQL changed the row. It requires an approval and a recent sign-in, because the organization's own
-    /// rule may have required both.
+    /// The rule to apply if SQL changed the row: the strictest one that can be set. So no rule that the organization may have had
+    /// was stricter.
     private static let strict: KeyControl = {
-        var control = KeyControl(approvalSeconds: 3_600, signInSeconds: 300)
+        var control = KeyControl(approvalSeconds: approvalRange.lowerBound, signInSeconds: signInRange.lowerBound)
         control.isKnown = false
         return control
     }()

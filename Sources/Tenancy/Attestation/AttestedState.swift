@@ -75,8 +75,18 @@ package struct AttestedState: Sendable, Equatable {
     /// - Throws: ``AttestationProblem`` if `kek` does not have the key-encryption key that the row names, or the row's tag does not
     /// match.
     func verify(under kek: KeyEncryptionKey) throws {
-        guard let kek = kek.member(kekID) else { throw AttestationProblem.otherKeyEncryptionKey(kekID) }
+        guard let kek = kek.member(kekID) else {
+            // SQL may have written the id of another key-encryption key. Nothing is under that one.
+            throw try kek.each.contains(where: isSigned) ? AttestationProblem.forged : .otherKeyEncryptionKey(kekID)
+        }
         guard constantTimeEqual(tag, try expectedTag(under: kek)) else { throw AttestationProblem.forged }
+    }
+
+    /// Whether the tag was made under this key-encryption key, also if the row names another one.
+    func isSigned(by kek: KeyEncryptionKey) throws -> Bool {
+        var state = self
+        state.kekID = kek.id
+        return constantTimeEqual(tag, try state.expectedTag(under: kek))
     }
 
     /// Computes the tag again.

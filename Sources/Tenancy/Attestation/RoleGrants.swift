@@ -52,6 +52,14 @@ package struct RoleGrants {
         rows = users + teams + members
     }
 
+    /// The roles of the program that the table `role` lacks.
+    package static func missing(in organization: Organization, on connection: isolated PostgresConnection) throws -> [Role] {
+        let names = try connection.query("SELECT name FROM \(organization.qualified("role"))").map {
+            try $0.decode(0, as: String.self)
+        }
+        return Role.allCases.filter { !names.contains($0.rawValue) }
+    }
+
     /// Copies the entries of these rows from an earlier list.
     ///
     /// - Returns: The titles of the rows that would grant something, but do not, because the earlier list does not attest them.

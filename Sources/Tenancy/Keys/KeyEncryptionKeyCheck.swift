@@ -7,24 +7,29 @@ package enum KeyEncryptionKeyCheck {
     /// other keys sealed or tagged, except retired keys.
     ///
     /// If there is no deployment yet, returns the program's own key. Only one sealed secret is checked here. The doctor checks
-    /// whether each organization's keys open.
+    /// whether each organization's keys open. If that secret's row names a key-encryption key that the program does not have,
+    /// ``KeyEncryptionKeyEvidence`` decides, because SQL may have written the name.
     ///
     /// - Throws: ``WrongKeyEncryptionKey`` when another key seals the deployment's secrets; ``RetiredKeyEncryptionKey`` when the
     ///   program has only retired ones.
     @discardableResult
     package static func check(_ kek: KeyEncryptionKey, on pool: ConnectionPool) async throws -> KeyEncryptionKey {
-        let found: (ids: [String], replaced: [ReplacedKeyEncryptionKey])
+        let found: (wanted: String?, replaced: [ReplacedKeyEncryptionKey], shown: KeyEncryptionKey?)
         do {
             found = try await pool.withConnection { connection in
                 // The service's token-signing key is sealed too, and is checked first.
-                let ids = try connection.query(
+                let wanted = try connection.query(
                     """
                     SELECT kek_id FROM (
                         SELECT 1 AS place, kek_id FROM config.signing_key WHERE retired_on IS NULL
-                        UNION SELECT 2, kek_id FROM config.organization_key WHERE retired_on IS NULL) AS k ORDER BY place
+                        UNION SELECT 2, kek_id FROM config.organization_key WHERE retired_on IS NULL) AS k ORDER BY place LIMIT 1
                     """
-                ).map { try $0.decode(0, as: String.self) }
-                return (ids, try ReplacedKeyEncryptionKey.all(on: connection))
+                ).first?.decode(0, as: String.self)
+                let replaced = try ReplacedKeyEncryptionKey.all(on: connection)
+                guard let wanted, let accepted = accepted(kek, replaced), accepted.member(wanted) == nil else {
+                    return (wanted, replaced, nil)
+                }
+                return (wanted, replaced, try KeyEncryptionKeyEvidence.keyInForce(accepted, besides: wanted, on: connection))
             }
         } catch let error as PostgresError
             where [.undefinedTable, .undefinedSchema, .insufficientPrivilege, .undefinedColumn].contains(error.state)
@@ -32,13 +37,21 @@ package enum KeyEncryptionKeyCheck {
             // There is no deployment yet, or the role may not read it. The command reports that itself.
             return kek
         }
-        guard let accepted = kek.remaining(without: Set(found.replaced.filter(\.isRetired).map(\.id))) else {
+        guard let accepted = accepted(kek, found.replaced) else {
             throw RetiredKeyEncryptionKey(id: kek.id, successorID: successor(of: kek.id, in: found.replaced))
         }
-        guard let wanted = found.ids.first else { return accepted }
-        guard let current = accepted.member(wanted) else { throw WrongKeyEncryptionKey(given: accepted.id, wanted: wanted) }
+        guard let wanted = found.wanted else { return accepted }
+        guard let current = accepted.member(wanted) ?? found.shown else {
+            throw WrongKeyEncryptionKey(given: accepted.id, wanted: wanted)
+        }
         return current
     }
+
+    /// The program's key-encryption keys that are not retired; nil if all are.
+    private static func accepted(_ kek: KeyEncryptionKey, _ replaced: [ReplacedKeyEncryptionKey]) -> KeyEncryptionKey? {
+        kek.remaining(without: Set(replaced.filter(\.isRetired).map(\.id)))
+    }
+
     /// The key that replaced another one, followed to the last replacement.
     private static func successor(of id: String, in replaced: [ReplacedKeyEncryptionKey]) -> String {
         var current = id

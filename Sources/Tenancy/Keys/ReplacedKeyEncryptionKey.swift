@@ -9,7 +9,8 @@ package struct ReplacedKeyEncryptionKey: Sendable {
     package let replacedOn: Date
     package let retiredOn: Date?
     let archiveKey: [UInt8]
-    let sealedUnder: String
+    /// The id of the key-encryption key that seals ``archiveKey``.
+    package let sealedUnder: String
 
     /// Whether the key is no longer accepted.
     package var isRetired: Bool { retiredOn != nil }
@@ -56,11 +57,18 @@ package struct ReplacedKeyEncryptionKey: Sendable {
                 """, [.text(kek.id), .text(new.id), .text(caller.actor), .bytes(archiveKey.bytes)])
         }
         for former in try all(on: connection) where former.sealedUnder != new.id {
-            let archiveKey = try new.seal(new.open(former.archiveKey, at: address(former.id)), at: address(former.id))
+            // A cell that SQL wrote opens under no key. It stays, and the doctor names it.
+            let opened = try? new.open(former.archiveKey, at: address(former.id))
+            let archiveKey = try opened.map { try new.seal($0, at: address(former.id)).bytes } ?? former.archiveKey
             _ = try connection.query(
                 "UPDATE config.replaced_kek SET archive_key = $2, sealed_under = $3 WHERE kek_id = $1",
-                [.text(former.id), .bytes(archiveKey.bytes), .text(new.id)])
+                [.text(former.id), .bytes(archiveKey), .text(new.id)])
         }
+    }
+
+    /// Whether the key that tagged archives opens.
+    package func isReadable(under kek: KeyEncryptionKey) -> Bool {
+        (try? kek.open(archiveKey, at: Self.address(id))) != nil
     }
 
     /// The address of the cell that holds a replaced key's archive key. The key belongs to the deployment, so the ids of

@@ -9,7 +9,7 @@ package struct SigningKeyRow: Sendable {
     package let id: UUID
     /// The private key, sealed under the key-encryption key ``kekID``.
     private let sealed: [UInt8]
-    let kekID: String
+    package let kekID: String
     /// Whether new tokens are signed with it.
     package let isCurrent: Bool
     /// Whether it is to be replaced.
@@ -36,12 +36,12 @@ package struct SigningKeyRow: Sendable {
     /// - Throws: ``WrongKeyEncryptionKey`` if this program does not have the key-encryption key; ``UnreadableSigningKey`` if the
     ///   sealed key does not open.
     package func open(under kek: KeyEncryptionKey) throws -> P256.Signing.PrivateKey {
-        guard kek.member(kekID) != nil else { throw WrongKeyEncryptionKey(given: kek.id, wanted: kekID) }
         do {
-            return try kek.open(sealed, at: TokenIssuer.address(id)).withBytes { bytes throws(any Error) in
+            return try kek.open(sealed, at: .signingKey(id)).withBytes { bytes throws(any Error) in
                 try P256.Signing.PrivateKey(rawRepresentation: bytes)
             }
         } catch {
+            guard kek.member(kekID) != nil else { throw WrongKeyEncryptionKey(given: kek.id, wanted: kekID) }
             throw UnreadableSigningKey(id: id)
         }
     }

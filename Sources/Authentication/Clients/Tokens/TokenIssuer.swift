@@ -191,15 +191,27 @@ package final class TokenIssuer: Sendable {
         let others = try connection.query(
             "SELECT kek_id FROM config.signing_key WHERE retired_on IS NULL AND kek_id <> ALL ($1) LIMIT 1",
             [.texts(deployment.kek.ids)])
-        if let other = others.first {
-            throw WrongKeyEncryptionKey(given: deployment.kek.id, wanted: try other.decode(0))
+        guard let other: String = try others.first?.decode(0) else { return }
+        if try KeyEncryptionKeyEvidence.keyInForce(deployment.kek, besides: other, on: connection) == nil {
+            throw WrongKeyEncryptionKey(given: deployment.kek.id, wanted: other)
         }
     }
 
     private func refresh(unlessYoungerThan age: Duration) async throws {
         let now = ContinuousClock.now
         if let readOn = keys.withLock(\.readOn), now - readOn < age { return }
-        let rows = try await deployment.pool.withConnection { connection in
+        let rows = try await rows()
+        guard let current = rows.first(where: \.isCurrent), (try? current.open(under: deployment.kek)) == nil else {
+            return try await read(rows, at: now)
+        }
+        // SQL wrote the key in force. Another one replaces it, if this program has the right key-encryption key.
+        try await replace(current)
+        try await read(self.rows(), at: now)
+    }
+
+    /// Reads the rows. Makes a new signing key if there is none, or the newest is too old.
+    private func rows() async throws -> [SigningKeyRow] {
+        return try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 let rows = try SigningKeyRow.all(on: connection)
                 if let current = rows.first(where: \.isCurrent), !current.isDue { return rows }
@@ -207,10 +219,33 @@ package final class TokenIssuer: Sendable {
                 try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
                 let again = try SigningKeyRow.all(on: connection)
                 if let current = again.first(where: \.isCurrent), !current.isDue { return again }
-                try addKey(after: again.first(where: \.isCurrent), on: connection)
+                // The new one is sealed under the same key-encryption key as the one that it replaces.
+                let kek = again.first(where: \.isCurrent).flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek
+                try Self.addKey(under: kek, on: connection)
                 return try SigningKeyRow.all(on: connection)
             }
         }
+    }
+
+    /// Replaces the signing key in force, which does not open.
+    ///
+    /// - Throws: ``WrongKeyEncryptionKey`` if the row names another key-encryption key, and nothing shows that SQL wrote it.
+    private func replace(_ current: SigningKeyRow) async throws {
+        try await deployment.pool.withConnection { connection in
+            try connection.transaction {
+                if deployment.kek.member(current.kekID) == nil {
+                    try checkKeyEncryptionKey(on: connection)
+                }
+                try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
+                // Another server may have replaced it.
+                let again = try SigningKeyRow.all(on: connection).first(where: \.isCurrent)
+                guard again?.id == current.id else { return }
+                try Self.addKey(under: deployment.kek, on: connection)
+            }
+        }
+    }
+
+    private func read(_ rows: [SigningKeyRow], at now: ContinuousClock.Instant) async throws {
         var fresh = Keys()
         fresh.readOn = now
         for row in rows {
@@ -231,9 +266,8 @@ package final class TokenIssuer: Sendable {
         keys.withLock { $0 = read }
     }
 
-    /// - Parameter former: The key that the new one replaces. The new one is sealed under the same key-encryption key.
-    private func addKey(after former: SigningKeyRow?, on connection: isolated PostgresConnection) throws {
-        let kek = former.flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek
+    /// Makes a new signing key, and retires the one in force.
+    package static func addKey(under kek: KeyEncryptionKey, on connection: isolated PostgresConnection) throws {
         let id = UUID()
         let key = P256.Signing.PrivateKey()
         let secret = key.rawRepresentation.withUnsafeBytes { SecretBytes(copying: $0) }
@@ -242,13 +276,8 @@ package final class TokenIssuer: Sendable {
             "INSERT INTO config.signing_key (signing_key_id, public_key, private_key, kek_id) VALUES ($1, $2, $3, $4)",
             [
                 .uuid(id), .bytes(Array(key.publicKey.x963Representation)),
-                .bytes(try kek.seal(secret, at: Self.address(id)).bytes), .text(kek.id),
+                .bytes(try kek.seal(secret, at: .signingKey(id)).bytes), .text(kek.id),
             ])
-    }
-
-    /// Signing keys belong to the deployment, so their organization id is all zeros.
-    package static func address(_ id: UUID) -> CellAddress {
-        CellAddress(organization: UUID(uuid: zeros), record: id, attribute: "signingkey.private")
     }
 
     private struct Header: Decodable {
@@ -276,8 +305,6 @@ package final class TokenIssuer: Sendable {
         FieldsealError(.accessDenied, "The access token \(why). Ask the token endpoint for a new one.")
     }
 }
-
-private let zeros: uuid_t = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 /// The claims of an access token.
 private struct Claims: JWTPayload {

@@ -8,25 +8,57 @@ extension Doctor {
     ///
     /// - Parameter organization: The organization to check; nil for all.
     func config(of organization: Organization? = nil, on connection: isolated PostgresConnection) throws -> [Finding] {
-        try foreignKeys(of: organization?.id, on: connection) + deadChanges(of: organization?.id, on: connection)
+        try foreignKeys(of: organization?.id, on: connection).flatMap(Self.findings)
+            + deadChanges(of: organization?.id, on: connection)
             + notServed(organization?.id, on: connection)
     }
 
-    /// Keys that are wrapped under another key-encryption key.
-    private func foreignKeys(of id: UUID?, on connection: isolated PostgresConnection) throws -> [Finding] {
-        var findings: [Finding] = []
-        let foreign = try connection.query(
+    /// The versions of an organization's key whose rows name a key-encryption key that this program does not have.
+    private struct ForeignKeys {
+        let organization: String
+        var wrapped = 0
+        /// How many open under the key-encryption key of this program.
+        var renamed = 0
+    }
+
+    private func foreignKeys(of id: UUID?, on connection: isolated PostgresConnection) throws -> [ForeignKeys] {
+        let rows = try connection.query(
             """
-            SELECT o.name, count(*), bool_or(k.retired_on IS NULL) FROM config.organization_key AS k JOIN config.organization AS o USING (organization_id)
-             WHERE k.kek_id <> ALL ($1) AND k.purged_on IS NULL AND ($2 IS NULL OR o.organization_id = $2) GROUP BY 1
+            SELECT o.name, k.organization_id, k.key_version, k.wrapped_data
+              FROM config.organization_key AS k JOIN config.organization AS o USING (organization_id)
+             WHERE k.kek_id <> ALL ($1) AND k.purged_on IS NULL AND ($2 IS NULL OR o.organization_id = $2) ORDER BY 1
             """, [.texts(deployment.kek.ids), .uuid(id)])
-        for row in foreign {
+        return try rows.reduce(into: []) { all, row in
+            let name: String = try row.decode(0)
+            if all.last?.organization != name { all.append(ForeignKeys(organization: name)) }
+            let version = try UInt32(clamping: row.decode(2, as: Int.self))
+            let data = try row.decodeIfPresent(3, as: PostgresBytes.self)?.bytes ?? []
+            let organization: UUID = try row.decode(1)
+            if (try? deployment.kek.unwrapData(data, organization: organization, keyVersion: version)) != nil {
+                all[all.count - 1].renamed += 1
+            } else {
+                all[all.count - 1].wrapped += 1
+            }
+        }
+    }
+
+    private static func findings(of keys: ForeignKeys) -> [Finding] {
+        var findings: [Finding] = []
+        if keys.wrapped > 0 {
             findings.append(
                 Finding(
-                    .warning, "wrapped-under-another-kek", try row.decode(0, as: String.self),
-                    "\(try row.decode(1, as: Int.self)) versions of its key are wrapped under a key-encryption key that is not this one",
+                    .warning, "wrapped-under-another-kek", keys.organization,
+                    "\(keys.wrapped) versions of its key are wrapped under a key-encryption key that is not this one",
                     advice:
                         "put the other one back; or activate the current version, and purge the retired ones: fieldseal key purge"))
+        }
+        if keys.renamed > 0 {
+            findings.append(
+                Finding(
+                    .warning, "kek-id-changed", keys.organization,
+                    "the rows of \(keys.renamed) versions of its key name a key-encryption key that does not seal them: SQL wrote that "
+                        + "id. The keys open, and nothing stops",
+                    advice: "find out who changed config.organization_key; the next fieldseal kek rotate writes the right id"))
         }
         return findings
     }

@@ -16,6 +16,19 @@ extension Doctor {
         }
     }
 
+    /// Reports roles of the program that SQL deleted.
+    func missingRoles(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
+        let missing = try RoleGrants.missing(in: organization, on: connection)
+        guard !missing.isEmpty else { return [] }
+        return [
+            Finding(
+                .error, "roles-missing", organization.name,
+                "its table role lacks \(missing.map(\.rawValue).joined(separator: ", ")): SQL deleted or renamed them, and no user or team has "
+                    + "them by a record any more",
+                advice: "find out who did it; fieldseal org attach \(organization.name) puts them back; then give them again")
+        ]
+    }
+
     /// Reports missing records that the service needs. Clients can't delete such records, so SQL did.
     func missingRecords(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         let row = try connection.query(

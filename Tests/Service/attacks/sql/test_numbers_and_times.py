@@ -4,6 +4,7 @@ import json
 
 import psycopg
 import pytest
+from mailroom import Mailroom
 from service import Deployment
 from waiting import until
 
@@ -177,3 +178,84 @@ def test_a_wrapped_key_that_sql_destroyed_is_missed(service):
     purged = versions(service)[-2]
     service.run("key", "purge", str(purged), "--yes", "--org", "contoso")
     assert [f"version {retired}" in each for each in findings(service, "key-row-missing")] == [True]
+
+
+@pytest.fixture(scope="module")
+def mailroom():
+    with Mailroom.made() as room:
+        room.queue, room.leased = room.queue_box(room.profile(timeoutmailboxconnection=True, timeoutmailboxconnectionafteramount=5_000, minpollingintervalinminutes=1))
+        yield room
+
+
+#: The tables whose numbers the messages of routers read, and the pages of the records.
+COUNTED = {"mailbox": "mailboxes", "emailserverprofile": "emailserverprofiles", "email": "emails", "queue": "queues", "usersettings": "usersettingscollection", "organization": "organizations"}
+#: What decides whether there is work at all, rather than counting it.
+STATES = ["statecode", "statuscode", "emailrouteraccessapproval", "incomingemaildeliverymethod", "outgoingemaildeliverymethod", "maxconcurrentconnections"]
+
+
+def submitted(room):
+    """An e-mail that waits for the next turn of a router."""
+    email = room.drafted(room.queue, client="admin")
+    assert room.send(email, client="admin").status_code == 200
+    return email
+
+
+@pytest.mark.parametrize("number", [2**31 - 1, -(2**31), -1])
+@pytest.mark.parametrize("table", COUNTED)
+def test_a_number_that_sql_wrote_stops_no_mail(mailroom, table, number):
+    room, box = mailroom, mailroom.leased
+    columns = [name for name, in room.sql(
+        "SELECT column_name::text FROM information_schema.columns WHERE table_schema = 'org_contoso' AND table_name = %s AND data_type = 'integer' "
+        "AND is_generated = 'NEVER' ORDER BY 1", [table]) if name not in STATES]
+    assert columns
+    for column in columns:
+        email = submitted(room)
+        [(before,)] = room.sql(f"SELECT jsonb_agg(to_jsonb(t) -> '{column}') FROM org_contoso.{table} AS t")
+        try:
+            room.sql_as("fieldseal_service", f"UPDATE {table} SET {column} = {number}")
+        except psycopg.errors.CheckViolation:
+            continue
+        # A mailbox whose last router ended without a report.
+        room.sql("UPDATE org_contoso.mailbox SET processingstatecode = 1, processinglastattemptedon = now() - interval '1 hour', postponemailboxprocessinguntil = NULL WHERE mailboxid = %s", [box])
+        said = (table, column, number)
+        leased = room.call("LeaseMailbox", HostId="numbers", MailboxId=box)
+        assert leased.status_code == 200 and leased.json()["MailboxId"] == box and leased.json()["Timeout"] > 0, (said, leased.text)
+        taken = room.call("TakePendingEmails", MailboxId=box, HostId="numbers", Limit=50)
+        assert taken.status_code == 200, (said, taken.text)
+        if table != "email":
+            assert email in [m["EmailId"] for m in taken.json()["value"]], (said, taken.text)
+        for taken_email in taken.json()["value"]:
+            reported = room.call("ReportEmails", MailboxId=box, HostId="numbers", Reports=[{"EmailId": taken_email["EmailId"], "Outcome": "Temporary", "Reason": "x", "Code": 20}])
+            assert reported.status_code == 204, (said, reported.text)
+        problem = {"Code": 12, "Text": "refused", "Details": "", "IsPermanent": False}
+        for error in (problem, None):
+            room.sql("UPDATE org_contoso.mailbox SET hostid = 'numbers', processingstatecode = 1, processinglastattemptedon = now() WHERE mailboxid = %s", [box])
+            reported = room.call("ReportMailbox", MailboxId=box, HostId="numbers", Processed=0, IncomingIsWell=error is None, **({"Error": error} if error else {}))
+            assert reported.status_code in (200, 204), (said, reported.text)
+            if error:
+                # It rests.
+                [(seconds,)] = room.sql("SELECT extract(epoch FROM postponemailboxprocessinguntil - now())::double precision FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+                assert seconds > 20, (said, seconds)
+        waited = room.call("WaitForWork", HostId="numbers", Seconds=0, WantsWork=True, Watching=[], IsLeaving=False)
+        assert waited.status_code == 200, (said, waited.text)
+        listed = room.get(f"{COUNTED[table]}?$top=5")
+        assert listed.status_code == 200, (said, listed.text)
+        if all(value is None for value in before or [None]):
+            room.sql(f"UPDATE org_contoso.{table} SET {column} = NULL")
+        else:
+            room.sql(f"UPDATE org_contoso.{table} SET {column} = %s", [next(value for value in before if value is not None)])
+        room.sql("DELETE FROM org_contoso.email")
+
+
+@pytest.mark.parametrize("count", [-2_000_000_000, -1, None, 0])
+def test_refused_passwords_are_counted_from_nought(mailroom, count):
+    room, box = mailroom, mailroom.leased
+    room.sql_as("fieldseal_service", "UPDATE mailbox SET transientfailurecount = %s, enabledforincomingemail = true WHERE mailboxid = %s", [count, box])
+    for attempt in range(10):
+        [(enabled,)] = room.sql("SELECT enabledforincomingemail FROM org_contoso.mailbox WHERE mailboxid = %s", [box])
+        assert enabled, attempt
+        room.sql("UPDATE org_contoso.mailbox SET hostid = 'numbers', processingstatecode = 1, processinglastattemptedon = now() WHERE mailboxid = %s", [box])
+        reported = room.call("ReportMailbox", MailboxId=box, HostId="numbers", IncomingIsWell=False, Error={"Code": 10, "Text": "refused", "Details": "", "IsPermanent": False})
+        assert reported.status_code in (200, 204), reported.text
+    assert room.sql("SELECT enabledforincomingemail FROM org_contoso.mailbox WHERE mailboxid = %s", [box]) == [(False,)]
+    room.enable(box)

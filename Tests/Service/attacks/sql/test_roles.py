@@ -175,3 +175,20 @@ def test_attaching_again_keeps_what_the_service_gave_and_nothing_else(place):
     said = place.run("org", "attach", "contoso", "--yes")
     assert given.administers() and not forged.administers(), said.stdout
     place.sql("DELETE FROM org_contoso.systemuserroles WHERE systemuserid = %s", [forged.user])
+
+
+def test_roles_that_sql_deletes_are_named_and_put_back(own_place):
+    place = own_place
+    client = Client(place)
+    assert "roles-missing" not in place.doctor()
+    place.sql_as("fieldseal_service", "DELETE FROM org_contoso.role WHERE name = 'Email Router'")
+    assert "lacks Email Router:" in place.doctor()["roles-missing"]
+    place.sql_as("fieldseal_service", "DELETE FROM org_contoso.role")
+    assert all(name in place.doctor()["roles-missing"] for name in ("System Administrator", "Email Administrator", "Email Router", "Basic User"))
+    said = place.run("org", "attach", "contoso", "--yes").stdout
+    assert "SQL deleted or renamed the roles" in said and "Nothing differs" not in said
+    assert not {"roles-missing", "role-record-changed", "attested-rows-missing"} & place.doctor().keys()
+    # They can be given again, and attaching once more changes nothing.
+    link(place, f"systemusers({client.user})/{ROLES}", f"roles({role_id(place)})")
+    assert client.administers()
+    assert "Nothing differs" in place.run("org", "attach", "contoso", "--yes").stdout

@@ -127,3 +127,106 @@ def test_a_rotation_makes_nothing_good_that_is_changed_meanwhile(attacked):
         assert place.token(client).status_code == 401
     place.run("client", "enable", "rested", "--org", "contoso")
     assert place.token(place.rested).status_code == 200
+
+
+JUNK = r"'\x01'::bytea || '\x00000001'::bytea || decode(repeat('ab', 64), 'hex')"
+
+
+def test_rows_that_do_not_open_hold_up_no_sign_in_and_no_rotation(own_place):
+    place, service = own_place, "fieldseal_service"
+    for name in ("ada", "bob", "carol"):
+        place.add_user(name, "Basic User")
+    client = place.add_client("lasting", "Basic User")
+    place.sql_as(service, f"INSERT INTO config.verifier_layer SELECT user_id, {JUNK} FROM config.console_user WHERE name IN ('ada', 'bob')")
+    assert place.visit("ada").is_in
+    assert not place.visit("ada", "another password").is_in
+    named = place.doctor()["verifier-layers-unreadable"]
+    assert "ada" in named and "bob" in named and "carol" not in named
+    # What else is sealed or named: the token-signing key, and an organization's keys.
+    place.sql_as(service, "UPDATE config.signing_key SET private_key = set_byte(private_key, 40, get_byte(private_key, 40) # 1)")
+    assert "signing-key-unreadable" in place.doctor()
+    place.run("kek", "create", str(place.home / "kek.new"), settings=None)
+    configure(place, kekFile=str(place.home / "kek"), newKek={"file": str(place.home / "kek.new")})
+    place.server.stop()
+    place.server.start()
+    assert place.token(client).status_code == 200
+    place.sql_as(service, "UPDATE config.signing_key SET private_key = set_byte(private_key, 40, get_byte(private_key, 40) # 1)")
+    [(old,)] = place.sql("SELECT DISTINCT kek_id FROM config.attested_state")
+    assert json.loads(place.run("kek", "rotate", "--json").stdout)["done"]
+    place.sql_as(service, "SELECT config.rewrap_organization_key(organization_id, key_version, fingerprint, wrapped_text, wrapped_data, %s) FROM config.organization_key", [old])
+    place.sql_as(service, """
+        INSERT INTO config.organization_key (organization_id, key_version, wrapped_text, wrapped_data, kek_id, fingerprint, rotation_id, origin, created_by, retired_on)
+        SELECT organization_id, 9, wrapped_text, wrapped_data, %s, '0123456789abcdef', gen_random_uuid(), origin, created_by, now() FROM config.organization_key""", [old])
+    configure(place, kekFile=str(place.home / "kek.new"))
+    place.server.stop()
+    place.server.start()
+    place.sql_as(service, "UPDATE config.signing_key SET kek_id = %s", [old])
+    assert json.loads(place.run("kek", "retire", "--json").stdout)["retired"] == [old]
+    # bob and carol sign in for the first time since.
+    assert all(place.visit(name).is_in for name in ("ada", "bob", "carol"))
+    assert place.token(client).status_code == 200
+    assert not {"verifier-layers-unreadable", "wrapped-under-another-kek", "kek-id-changed"} & place.doctor().keys()
+    place.run("key", "show")
+
+
+def test_a_layer_of_a_person_who_needs_it_costs_that_password_alone(own_place):
+    place = own_place
+    for name in ("ada", "carol"):
+        place.add_user(name, "Basic User")
+    place.run("kek", "create", str(place.home / "kek.new"), settings=None)
+    for keks in ({"kekFile": str(place.home / "kek"), "newKek": {"file": str(place.home / "kek.new")}}, {"kekFile": str(place.home / "kek.new")}):
+        configure(place, **keks)
+        if "newKek" in keks:
+            place.server.stop()
+            place.server.start()
+            assert json.loads(place.run("kek", "rotate", "--json").stdout)["done"]
+    place.sql_as("fieldseal_service", f"UPDATE config.verifier_layer SET layers = {JUNK} WHERE user_id = (SELECT user_id FROM config.console_user WHERE name = 'ada')")
+    answer = place.visit("ada").answer
+    assert answer.status_code == 403, (answer.status_code, answer.text)
+    assert place.visit("carol").is_in
+    assert "ada" in place.doctor()["verifier-layers-unreadable"]
+    # The way out that the doctor names.
+    place.run("user", "reset", "ada", "--org", "contoso", stdin="another long password\n")
+    assert place.visit("ada", "another long password").answer.status_code == 303
+    assert "verifier-layers-unreadable" not in place.doctor()
+
+
+def test_an_id_that_sql_wrote_has_no_other_key_encryption_key_looked_for(own_place):
+    place, service, foreign = own_place, "fieldseal_service", "0123456789abcdef"
+    client = place.add_client("lasting", "Basic User")
+    place.add_user("bob", "Basic User")
+    [(kek,)] = place.sql("SELECT DISTINCT kek_id FROM config.attested_state")
+
+    def works(number):
+        ready = place.connections.session.get(f"{place.server.base}/readyz", timeout=60)
+        assert ready.status_code == 200, ready.text
+        place.run("user", "enable" if number % 2 else "disable", "bob", "--org", "contoso")
+        place.run("client", "enable" if number % 2 else "disable", "lasting", "--org", "contoso")
+        with place.fresh_server() as server:
+            assert place.token(client, server).status_code == (200 if number % 2 else 401)
+        return place.doctor()
+
+    place.sql_as(service, "UPDATE config.signing_key SET kek_id = %s WHERE retired_on IS NULL", [foreign])
+    found = works(0)
+    assert foreign in found["kek-id-changed"] and "wrong-key-encryption-key" not in found
+    # Nor an organization's key, whose row a function of the service writes.
+    place.sql_as(service, "SELECT config.rewrap_organization_key(organization_id, key_version, fingerprint, wrapped_text, wrapped_data, %s) FROM config.organization_key", [foreign])
+    found = works(1)
+    assert "1 versions" in found["kek-id-changed"] and not {"wrong-key-encryption-key", "wrapped-under-another-kek"} & found.keys()
+    # Nor when the key in the row does not open any more: a server makes another one.
+    place.sql_as(service, "UPDATE config.signing_key SET private_key = set_byte(private_key, 40, get_byte(private_key, 40) # 1)")
+    place.run("user", "disable", "bob", "--org", "contoso")
+    place.run("org", "attach", "contoso", "--yes")
+    assert "signing-key-unreadable" in place.doctor()
+    place.run("user", "enable", "bob", "--org", "contoso")
+    works(2)
+    # The organization's own row is not under another one either.
+    place.sql_as(service, "UPDATE config.attested_state SET kek_id = %s", [foreign])
+    assert foreign not in place.doctor()["state-not-attested"]
+    place.sql_as(service, "UPDATE config.attested_state SET kek_id = %s", [kek])
+    # The control: a program that has another one.
+    place.run("kek", "create", str(place.home / "other"), settings=None)
+    (place.home / "other.yaml").write_text((place.home / "direct.yaml").read_text().replace(f"{place.home}/kek", f"{place.home}/other"))
+    refused = place.run("user", "list", "--org", "contoso", check=False, settings="other")
+    assert refused.returncode == 78 and kek in refused.stderr and "restore that one from its backup" in refused.stderr
+    assert list(json.loads(place.run("doctor", "--json", check=False, settings="other").stdout)["findings"][0].values()).count("wrong-key-encryption-key") == 1

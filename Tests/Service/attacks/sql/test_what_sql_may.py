@@ -187,3 +187,42 @@ def test_a_recovery_that_would_fail_is_named_before_it_is_needed(cluster, change
             connection.execute("SET fieldseal.maintenance = 'on'")
             connection.execute("UPDATE org_contoso.encryption SET salt = %s, iterations = %s, key_check = %s", before)
     assert doctor(cluster) == [] and cluster.run("key", "show").returncode == 0
+
+
+@pytest.mark.parametrize("table", ["config.attested_state", "org_contoso.mailbox"])
+def test_an_open_transaction_holds_up_no_doctor(cluster, table):
+    # What another part finds.
+    cluster.sql("ALTER ROLE fieldseal_service VALID UNTIL 'tomorrow'")
+    try:
+        with psycopg.connect(f"host={cluster.home} user=fieldseal_service dbname=fieldseal application_name=intruder") as other:
+            other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            found = doctor(cluster)
+            held = [f for f in found if f["code"] == "not-checked"]
+            name = table.removeprefix("org_contoso.")
+            assert held and all(f"process {other.info.backend_pid} (intruder, idle in transaction) holds a lock on" in f["message"] and name in f["message"] for f in held), found
+            assert all(f"pg_terminate_backend({other.info.backend_pid})" in f["advice"] for f in held)
+            # The rest goes on.
+            assert "role-password-expires" in [f["code"] for f in found]
+    finally:
+        cluster.sql("ALTER ROLE fieldseal_service VALID UNTIL 'infinity'")
+    # The control: a lock that readers share.
+    with psycopg.connect(f"host={cluster.home} user=fieldseal_service dbname=fieldseal") as other:
+        other.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+        assert doctor(cluster) == []
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM config.key_control", "UPDATE config.key_control SET approval_seconds = 604800, sign_in_seconds = NULL"])
+def test_a_rule_of_the_key_that_sql_takes_away_is_no_less_strict(change):
+    cluster = Cluster()
+    try:
+        cluster.run("key", "show")
+        for name in ("first", "second"):
+            cluster.run("client", "add", name, "--role", "System Administrator", "--org", "contoso")
+        cluster.run("key", "control", "--approval", "60", "--sign-in", "10", "--org", "contoso")
+        strictest = {"approvalSeconds": 60, "signInSeconds": 10}
+        assert json.loads(cluster.run("key", "control", "--org", "contoso", "--json").stdout) == strictest
+        as_service(cluster, change)
+        assert "key-control-changed" in [f["code"] for f in doctor(cluster)]
+        assert json.loads(cluster.run("key", "control", "--org", "contoso", "--json").stdout) == strictest
+    finally:
+        cluster.remove()
