@@ -76,7 +76,7 @@ def on_pages():
 REPORTS = (
     r"MailboxProblem\(\s*AlertCode\.\w+,\s*", r"\binit\(\s*AlertCode\.\w+,\s*", r"\btext:\s*", r"progress\.note\(\s*[^\"\n]*", r"\bwhat: ", r"\bstay\(\s*\w+, ",
     r"\bstay\(\s*[\w.]+, \"[^\"]*\",\s*", r"\.(?:refused|partly)\(\s*(?:isPermanent: \w+, )?", r"undeliverableFolder\.map \{ ", r"\?\? (?=\"It )", r"refusals\.isEmpty \? ",
-    r"\blet email = \w+\.isEmpty \? ", r"without a subject\" : ", r"return status == \.failed\s*\? ", r": (?=\"\\\(email\))", r"(?:let notSubmitted|deliveryUnknownMessage) =\s*")
+    r"status == \.failed\s*\? ", r"\(reason\)\" : ", r"(?:let notSubmitted|deliveryUnknownMessage) =\s*")
 
 
 def reports():
