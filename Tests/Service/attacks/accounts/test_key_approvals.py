@@ -157,6 +157,8 @@ def test_an_attachment_takes_no_rule_that_sql_wrote(server, controlled):
     for rule in ("approval_seconds = NULL, sign_in_seconds = 3600", "approval_seconds = NULL", "approval_seconds = 604800"):
         sql(f"UPDATE config.key_control SET {rule}")
         run("org", "attach", "contoso", "--yes")
+        # The strictest rule applies, which takes a young sign-in alone.
+        server.token = server.sign_in().json()["access_token"]
         awaited(server.request("GET", "RetrieveDataEncryptionKey()"))
         assert "key-control-changed" in {f["code"] for f in json.loads(run("doctor", "--json", check=False).stdout)["findings"]}, rule
         sql("UPDATE config.key_control SET approval_seconds = 600, sign_in_seconds = NULL")
