@@ -240,8 +240,7 @@ package final class MailOAuthTokens: Sendable {
         return FieldsealError(
             .profileNotAssociated,
             "The authorization server of \(application.clientID.quotedForMessage) refuses the stored password (\(reason)). Set a "
-                + "new "
-                + "\(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
+                + "new \(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
     }
 
     /// The error code in the response (RFC 6749 section 5.2). The rest is left out, because a server might copy the request

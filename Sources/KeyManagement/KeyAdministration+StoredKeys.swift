@@ -128,7 +128,6 @@ extension FieldsealError {
         FieldsealError(
             .encryptionTestFailed,
             "The text that config holds for key version \(version) is not the text of the key with the fingerprint \(fingerprint): "
-                + "SQL "
-                + "changed it. It is not shown. Change the key (fieldseal key change), then copy the new one.")
+                + "SQL changed it. It is not shown. Change the key (fieldseal key change), then copy the new one.")
     }
 }

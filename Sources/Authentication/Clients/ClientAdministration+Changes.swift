@@ -24,8 +24,7 @@ extension ClientAdministration {
                     throw FieldsealError(
                         .objectDoesNotExist,
                         "\(organization.name) has no client \(nameOrID); see `fieldseal client list`. A client whose row was "
-                            + "deleted by "
-                            + "SQL is disabled by its id.")
+                            + "deleted by SQL is disabled by its id.")
                 }
                 let disabledOn = row.disabledOn ?? change.now
                 let disabled = OrganizationState.ClientRow.grant(
