@@ -24,14 +24,14 @@ package final class OpenIDProviders: Sendable {
     private static let keyInterval = 30.0
     /// How many requests may wait for one provider's response.
     private static let waiterLimit = 50
-    /// Seconds for which a failure is remembered: doubled with each further one, up to the second value.
+    /// Seconds for which the first failure is remembered. The time doubles with each further failure, up to ``longestBackoff``.
     private static let firstBackoff = 2.0
     private static let longestBackoff = 60.0
 
     /// The cached data of a provider.
     private struct Known {
         var provider: Provider?
-        /// Failures since its last response.
+        /// Failures since the provider's last response.
         var failures = 0
         var failedUntil = Date.distantPast
     }
@@ -72,8 +72,8 @@ package final class OpenIDProviders: Sendable {
 
     func metadata(of issuer: String) async throws -> Metadata { try await provider(issuer, maximumAge: Self.lifetime).metadata }
 
-    /// A provider's data, at most `maximumAge` seconds old. For each provider one fetch runs at a time, and none for a while
-    /// after a failure. So an unreachable provider delays only a few requests; the others fail at once.
+    /// A provider's data, at most `maximumAge` seconds old. For each provider one fetch runs at a time, and none for a while after
+    /// a failure. So an unreachable provider delays only a few requests; the other requests fail at once.
     private func provider(_ issuer: String, maximumAge: Double) async throws -> Provider {
         let known = known.withLock { $0[issuer] }
         if let provider = known?.provider, Date().timeIntervalSince(provider.readOn) < maximumAge { return provider }
@@ -170,7 +170,7 @@ package final class OpenIDProviders: Sendable {
             try nbf?.verifyNotBefore(currentDate: Date().addingTimeInterval(clockSkew))
         }
 
-        /// One or several (RFC 7519 section 4.1.3). The library's own type ends the program if the claim is missing.
+        /// One audience or several (RFC 7519 section 4.1.3). The library's own type ends the program if the claim is missing.
         struct Audience: Codable {
             let values: [String]
 

@@ -31,7 +31,7 @@ public final class KeyEncryptionKey: Sendable {
         self.others = others
     }
 
-    /// This KEK, which then also opens what `other` sealed, and accepts its tags.
+    /// A copy of this KEK that also opens what `other` sealed, and accepts the tags of `other`.
     public func accepting(_ other: KeyEncryptionKey) -> KeyEncryptionKey {
         KeyEncryptionKey(own, others + ([other.own] + other.others).filter { !ids.contains($0.id) })
     }

@@ -56,7 +56,7 @@ public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, Cu
     public var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
-/// Whether two byte strings are equal, in time that depends only on the length of the shorter one.
+/// Whether two byte strings are equal, in time that depends only on their lengths.
 public func constantTimeEqual(_ left: some ContiguousBytes, _ right: some ContiguousBytes) -> Bool {
     left.withUnsafeBytes { left in
         right.withUnsafeBytes { right in

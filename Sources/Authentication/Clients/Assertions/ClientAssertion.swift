@@ -13,7 +13,7 @@ package struct ClientAssertion: Sendable {
 
     /// The id of the client that the assertion names, in lower case.
     package let client: String
-    /// Its expiry, with a tolerance for clocks.
+    /// The time from which the assertion is refused: its `exp`, and the tolerance for clocks.
     let expiresOn: Date
     /// The assertion's unique name: SHA-256 of its client and its `jti`.
     let replayKey: [UInt8]
@@ -22,7 +22,7 @@ package struct ClientAssertion: Sendable {
     private let algorithm: SignatureAlgorithm
 
     private static let lengthLimit = 16_384
-    /// Seconds until its expiry at most.
+    /// How many seconds from now an assertion may expire at most.
     private static let longest = 3_600.0
     /// The tolerance for clocks in seconds.
     private static let clockSkew = 60.0
@@ -68,8 +68,8 @@ package struct ClientAssertion: Sendable {
         return value
     }
 
-    /// Rejects an assertion that is not for this organization's token endpoint, and one with a second audience, because that recipient
-    /// could replay it here.
+    /// Rejects an assertion that is not for this organization. Also rejects an assertion with a second audience, because that
+    /// audience could replay it here.
     private static func checkAudience(_ value: JSONValue?, _ organization: String, _ addresses: ServiceAddresses)
         throws(AssertionProblem)
     {

@@ -26,7 +26,8 @@ extension PeopleAdministration {
                     "give the person \(id.text) the role System Administrator", by: caller, on: connection)
             }
             let grant = new.grant
-            // With the link, its holder could sign in as the new administrator, and approve another administrator's requests.
+            // A holder of an unused invitation could sign in as the new administrator, and approve another administrator's
+            // requests.
             if role == .systemAdministrator { try Invitation.end(of: id, &change, on: connection) }
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query(

@@ -60,7 +60,7 @@ extension PeopleAdministration {
 
 extension ConsoleUsers {
     /// Locks and returns the row of a person whose access is to end. A name only finds a row that this service wrote last. An id
-    /// also finds a changed one.
+    /// also finds a row that SQL changed.
     ///
     /// - Throws: ``FieldsealError`` for a name on a row that SQL wrote or changed.
     static func row(
@@ -73,7 +73,7 @@ extension ConsoleUsers {
             if let (user, tag) = try rows.first.flatMap(row) {
                 return (user, tag, try change.grants.standing(of: user.grant, tag: tag, under: change.kek))
             }
-            // The row is hidden, and another person may have this id as their name.
+            // SQL hid the row with this id. It is not looked up as a name, because another person may have the id as their name.
             if try change.names(name(id)) { return nil }
         }
         guard let found = try row(named: nameOrID, &change, on: connection) else { return nil }
