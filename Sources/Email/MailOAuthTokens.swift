@@ -49,7 +49,7 @@ package final class MailOAuthTokens: Sendable {
         }
     }
 
-    /// The place of the password. Its token is cached under it.
+    /// The place of a stored password. The access token for the password is cached under this place.
     struct Source: Hashable, Sendable {
         let organization: UUID
         let entity: String
@@ -57,7 +57,7 @@ package final class MailOAuthTokens: Sendable {
         let attribute: String
     }
 
-    /// A token, with the server that it was issued for. It is not sent to another server.
+    /// A token, with the application and the tenant that it was issued for. It is not used for others.
     private struct Remembered {
         let token: SecretBytes
         let audience: String
@@ -172,8 +172,8 @@ package final class MailOAuthTokens: Sendable {
 
     /// Exchanges a stored password for an access token.
     ///
-    /// - Throws: ``FieldsealError``: `.profileNotAssociated` when the authorization server refuses it; `.unexpected` when it is
-    ///   unreachable.
+    /// - Throws: ``FieldsealError``: `.profileNotAssociated` when the authorization server refuses the password; `.unexpected` when
+    ///   the server is unreachable.
     func exchange(_ password: SecretBytes, by application: Application, tenant: String?) async throws -> Answer {
         var endpoint = application.tokenEndpoint
         if endpoint.contains("{tenant}") {

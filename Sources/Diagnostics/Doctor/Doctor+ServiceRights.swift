@@ -72,7 +72,8 @@ private struct ServiceRight {
         "{\(texts.map { "\"\($0.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\"" }.joined(separator: ","))}"
     }
 
-    /// Leaves out the cell tables of generations, whose names contain the key version. The doctor compares those elsewhere.
+    /// SQL for the rights that are missing. It leaves out the cell tables of generations, whose names contain the key version. The
+    /// doctor compares those tables elsewhere.
     private static let statement = """
         WITH wanted AS (
             SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w (privilege, schema, object, col) WHERE object !~ '@'

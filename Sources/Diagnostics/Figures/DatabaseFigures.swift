@@ -94,7 +94,8 @@ final class DatabaseFigures: Sendable {
         }
     }
 
-    /// The organizations to visit next: half of them had recent writes, and the others follow in turn.
+    /// The organizations to visit next: at most half of them are chosen for recent writes, and the rest follow in alphabetical
+    /// order.
     ///
     /// - Parameter names: All names, in alphabetical order.
     private static func next(

@@ -26,7 +26,7 @@ package struct IncomingVerdict: Sendable, Equatable {
         case badSender = 7
     }
 
-    /// How its related e-mail was found (`email.correlationmethod`).
+    /// How the answered e-mail was found (`email.correlationmethod`).
     package enum Correlation: Int, Sendable {
         case none = 0
         case inReplyTo = 3

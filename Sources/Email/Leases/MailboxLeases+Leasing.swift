@@ -36,7 +36,7 @@ extension MailboxLeases {
                 }
                 let id: UUID = try row.decode("mailboxid")
                 let lease = try lease(id, row)
-                // Deletes the watch of a router that ended. Otherwise the mailbox would stay due because of it.
+                // Deletes the watch of a router that ended. Otherwise the mailbox would stay due because of the old watch.
                 _ = try connection.query(
                     """
                     DELETE FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.mailboxid = $1 AND NOT EXISTS (

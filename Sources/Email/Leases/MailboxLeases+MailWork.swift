@@ -116,7 +116,7 @@ extension MailboxLeases {
         }
     }
 
-    /// Makes the mailboxes due that a router watched, because the router ends. $1 is the router.
+    /// When a router ends, makes the mailboxes that it watched due. $1 is the router.
     private var freeing: String {
         """
         UPDATE \(organization.qualified("mailbox")) AS m SET postponemailboxprocessinguntil = now()

@@ -4,7 +4,7 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// How an organization's mailboxes and routers are. For System Administrators, also without the right to a mailbox's record.
+/// Reads the status of an organization's mailboxes and routers, for System Administrators.
 package struct MailboxStatusReading: Sendable {
     private let session: Session
 
