@@ -31,7 +31,7 @@ package struct RouterConfiguration: Sendable {
     /// How many messages one turn processes at most, so that a large mailbox does not hold up the others.
     package var turnLimit = RouterConfiguration.defaultTurnLimit
     package static let defaultTurnLimit = 2_000
-    /// A turn ends before that limit once it has processed this many messages and taken this many seconds.
+    /// A turn ends before ``turnLimit`` once it has processed this many messages and taken this many seconds.
     static let fairTurn = (messages: 500, seconds: 10)
     /// The largest message in bytes.
     package var messageLimit = 50 << 20

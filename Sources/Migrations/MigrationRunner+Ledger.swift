@@ -54,7 +54,7 @@ extension MigrationRunner {
         )
     }
 
-    /// The first of the two integers of the advisory lock. Any number will do that no other program uses in this database.
+    /// The first of the two integers of the advisory lock. Any number that no other program uses in this database would do.
     private static let lockClass = 0x0F5_0001
 
     private static func prepareLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {

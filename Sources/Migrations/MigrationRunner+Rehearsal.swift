@@ -4,7 +4,7 @@ import PostgresClient
 extension MigrationRunner {
     /// A lock on a table that conflicts with writing or reading.
     package struct Lock: Sendable, Hashable {
-        /// With its schema.
+        /// The table's name, with its schema.
         package let table: String
         /// PostgreSQL's name of the lock mode, such as `AccessExclusiveLock`.
         package let mode: String

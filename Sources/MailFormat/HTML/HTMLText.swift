@@ -27,7 +27,7 @@ enum HTMLText {
             case .text(let text): if hasWords(text) { return .words }
             case .raw("textarea", let text), .raw("xmp", let text): if hasWords(text) { return .words }
             case .raw: break
-            // The text after it counts as displayed.
+            // The text after markup without an end counts as displayed.
             case .open: break
             }
         }
@@ -88,7 +88,8 @@ enum HTMLText {
             case .tag(let name, let text): if !isFragment || !frame.contains(name) { result += text }
             case .raw(let name, let text): if !isFragment || name != "title" { result += text }
             case .text(let text): result += text
-            // If a tag has no end, its text is displayed without it. A `<` that begins no tag is literal.
+            // The `<` of a tag or a comment without an end is literal. The start tag of a raw element without an end is left out,
+            // and its contents are displayed.
             case .open(let text): if text.utf8.count == 1 { result += "&lt;" }
             }
         }

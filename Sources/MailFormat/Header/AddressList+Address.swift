@@ -3,7 +3,7 @@ extension AddressList {
     static func address(_ scalars: [Unicode.Scalar]) -> String? {
         guard scalars.count <= 2_000 else { return nil }
         var text = withoutBlanks(scalars)[...]
-        // An encoded domain is decoded first.
+        // The caller decodes an encoded domain, and then reads the decoded text.
         if let at = text.firstIndex(of: "@"), text[at...].firstRange(of: ["=", "?"] as [Unicode.Scalar]) != nil { return nil }
         for prefix in ["mailto:", "smtp:"] where string(Array(text.prefix(prefix.count))).lowercased() == prefix {
             text = text.dropFirst(prefix.count)

@@ -1,6 +1,6 @@
 /// Selects the text and the attachments of a message (RFC 2046 section 5.1, RFC 2183, RFC 2387).
 struct BodySelection {
-    /// A displayed text with its position.
+    /// A displayed text, plain or HTML.
     struct Segment {
         let text: String
         let isHTML: Bool
@@ -12,7 +12,7 @@ struct BodySelection {
         }
     }
 
-    /// The relation of a part to the others.
+    /// The relation of a part to the other parts.
     private enum Place {
         case root
         case independent

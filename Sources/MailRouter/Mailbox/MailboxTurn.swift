@@ -186,7 +186,8 @@ struct MailboxTurn {
 
     func connect(_ login: MailLogin, _ scheme: MailServer.Scheme, implicitPort: Int) throws -> CurlConnection {
         let server = "\(login.server):\(login.port)"
-        // Ports for implicit TLS use TLS from the first byte, others use STARTTLS. TLS is off only if the service allows it.
+        // A connection to a port for implicit TLS uses TLS from the first byte. A connection to any other port uses STARTTLS. TLS
+        // is off only if the service allows it.
         let isImplicit = login.useSSL && (login.port == implicitPort || probesImplicitTLS(login))
         do {
             return try CurlConnection(
@@ -224,8 +225,9 @@ struct MailboxTurn {
     /// Ports on which servers use STARTTLS.
     private static let knownPorts = [143, 110, 25, 587]
 
-    /// Other ports are probed. With implicit TLS a server sends nothing before the handshake, so a server that greets within a
-    /// moment uses STARTTLS. In both cases no password is sent before TLS.
+    /// Whether the server uses implicit TLS at a port that is not one of ``knownPorts``: the port is probed. With implicit TLS a
+    /// server sends nothing before the handshake, so a server that greets within a moment uses STARTTLS. In both cases no password
+    /// is sent before TLS.
     private func probesImplicitTLS(_ login: MailLogin) -> Bool {
         guard !Self.knownPorts.contains(login.port) else { return false }
         return !STARTTLSProbe.isGiven(by: login.server, login.port)

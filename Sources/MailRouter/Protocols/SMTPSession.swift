@@ -15,7 +15,7 @@ final class SMTPSession {
     private let takes8Bit: Bool
     /// The largest message in bytes: 0 if the server does not say; nil if it does not support SIZE.
     private let sizeLimit: Int?
-    /// How many recipients the server accepts in one transaction (RFC 9422); nil if it does not say.
+    /// How many recipients the server accepts in one transaction (RFC 9422); `Int.max` if it does not say.
     private let recipientLimit: Int
     /// The last reply, if the server ends the session after it (code 421, RFC 5321 section 3.8).
     private var farewell: String?
