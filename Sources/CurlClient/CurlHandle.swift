@@ -36,7 +36,7 @@ package final class CurlHandle {
     }
 
     private func prepare() {
-        // Timeouts without signals, for a program with many threads.
+        // libcurl must not use signals for timeouts, because this program has many threads.
         set(CURLOPT_NOSIGNAL, 1)
         curl_set_pointer(handle, CURLOPT_ERRORBUFFER, errorBuffer)
     }
@@ -65,7 +65,7 @@ package final class CurlHandle {
         return code
     }
 
-    /// The socket of a connection without transfers.
+    /// The socket of a handle that only connects (`CURLOPT_CONNECT_ONLY`), for a caller that sends and receives itself.
     var socket: Int32 {
         var socket: curl_socket_t = -1
         curl_get_socket(handle, &socket)

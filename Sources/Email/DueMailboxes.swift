@@ -27,8 +27,8 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether a router works on the mailbox now. A lease that begins further in the future than leases last was written by
-    /// SQL, and does not count.
+    /// Whether a router works on the mailbox now. If a lease begins in the future, by more than the duration of a lease, SQL wrote
+    /// it, and it does not count.
     static func isLeased(_ mailbox: String) -> String {
         """
         (coalesce(\(mailbox).processingstatecode, \(ProcessingState.idle.sql)) = \(ProcessingState.leased.sql)

@@ -20,7 +20,7 @@ package final class MailOAuthTokens: Sendable {
         /// The application's own secret, if it has one in addition to the refresh tokens.
         let secret: SecretBytes?
 
-        /// Distinguishes its tokens from those of another application or tenant.
+        /// A text that distinguishes this application's tokens for a tenant from those of another application or tenant.
         func audience(tenant: String?) -> String { "\(tokenEndpoint) \(clientID) \(scope ?? "") \(tenant ?? "")" }
     }
 
@@ -74,7 +74,7 @@ package final class MailOAuthTokens: Sendable {
     let requests = AdmissionGate<String>(
         .init(running: 32, runningPerKey: 8, waiting: 256, waitingPerKey: 128))
 
-    /// Seconds before its expiry at which a cached token is no longer used. A mailbox's turn needs some time.
+    /// A cached token is not used any more from this many seconds before its expiry on. A mailbox's turn needs some time.
     private static let margin = 120.0
 
     /// Without applications nothing is exchanged, and a stored password is an access token itself.

@@ -19,7 +19,7 @@ extension MigrationRunner {
             [.uuid(id)])
     }
 
-    /// The migrations of a target. The target is locked against other migrations until the transaction ends.
+    /// The applied migrations of a target. The target is locked against other migrations until the transaction ends.
     @discardableResult
     package static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws
         -> [AppliedMigration]
@@ -98,7 +98,7 @@ extension MigrationRunner {
         .map { try AppliedMigration($0) }
     }
 
-    /// The migrations of all targets, read in one statement. Under the key nil are the deployment's migrations.
+    /// The applied migrations of these targets, read in one statement. Under the key nil are the deployment's migrations.
     static func ledgers(
         of targets: [MigrationTarget], on connection: isolated PostgresConnection
     ) throws -> [UUID?: [AppliedMigration]] {

@@ -26,7 +26,7 @@ extension MigrationRunner {
         package var notes: [String] = []
     }
 
-    /// How long a rehearsal waits for a lock before it gives up, so that no statement queues behind it for long.
+    /// How long a rehearsal waits for a lock before it gives up, so that no statement queues behind the rehearsal for long.
     private static let lockPatience = "2s"
 
     /// Ends the transaction of a rehearsal by a rollback.

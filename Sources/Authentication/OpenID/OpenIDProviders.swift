@@ -63,7 +63,7 @@ package final class OpenIDProviders: Sendable {
     private struct KeySet: Decodable {
         let keys: [Lenient]
 
-        /// Keys of unknown kinds are ignored.
+        /// A key of the provider; nil for a key of an unknown kind, which is ignored.
         struct Lenient: Decodable {
             let key: JWK?
             init(from decoder: any Decoder) throws { key = try? JWK(from: decoder) }
@@ -90,7 +90,7 @@ package final class OpenIDProviders: Sendable {
         do {
             let base = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
             let metadata = try await get("\(base)/.well-known/openid-configuration", as: Metadata.self)
-            // Discovery section 4.3. Otherwise one provider could impersonate another.
+            // OpenID Connect Discovery section 4.3 requires this check. Otherwise one provider could impersonate another.
             guard metadata.issuer == issuer else {
                 throw Self.unusable(
                     "says that its issuer is \(metadata.issuer.quotedForMessage), and not the one that was added here")
@@ -242,7 +242,7 @@ package final class OpenIDProviders: Sendable {
         }
     }
 
-    /// The library needs a name for each key.
+    /// The key with a name, because the library needs one for each key.
     private static func named(_ key: JWK) -> JWK {
         var key = key
         key.keyIdentifier = key.keyIdentifier ?? JWKIdentifier(string: "only")

@@ -59,7 +59,7 @@ package struct OpenIDSignIn: Sendable {
         ).base64URL
     }
 
-    /// The address to which the browser is redirected, and the cookie to set in it.
+    /// The address to which the browser is redirected, and the cookie that the browser gets.
     ///
     /// - Parameters:
     ///   - then: The page to open afterwards.

@@ -9,7 +9,7 @@ import Synchronization
 /// During a rotation a program has two KEKs. One of them seals and makes tags. Both open cells and verify tags. ``member(_:)``
 /// selects the one that seals.
 public final class KeyEncryptionKey: Sendable {
-    /// Length in bytes.
+    /// The length of a KEK in bytes.
     public static let length = AuthenticatedCipher.keyLength
 
     private let own: Material

@@ -66,7 +66,7 @@ public func constantTimeEqual(_ left: some ContiguousBytes, _ right: some Contig
     }
 }
 
-/// Overwrites a buffer with a secret, in a way that no optimizer removes.
+/// Overwrites a buffer that holds a secret, in a way that no optimizer removes.
 public func secureWipe(_ buffer: UnsafeMutableRawBufferPointer) {
     if let base = buffer.baseAddress { OPENSSL_cleanse(base, buffer.count) }
 }

@@ -36,7 +36,7 @@ private struct ServiceRight {
     static let role = "fieldseal_service"
 
     let privilege: String
-    /// The schema; empty for those of organizations.
+    /// The schema's name; empty for an organization's schema.
     let schema: String
     /// The table, view, sequence or function; empty for the schema itself.
     let object: String

@@ -117,7 +117,8 @@ struct SchemaDescription: Sendable {
     /// because the foreign keys themselves are described.
     ///
     /// `pg_get_triggerdef` reads the functions of that name in all schemas, and the backend caches them. So it is used only for a
-    /// trigger's condition. It prints with the fewest parentheses, because a restored dump has fewer of them.
+    /// trigger's condition. It is told to print as few parentheses as possible, because a trigger from a restored dump has fewer of
+    /// them.
     private static let triggers = """
         SELECT 'trigger', r.relname || '.' || t.tgname,
                CASE WHEN t.tgqual IS NOT NULL THEN replace(pg_get_triggerdef(t.oid, true), ' ON ' || r.oid::regclass::text || ' ', ' ON its table ')

@@ -83,7 +83,7 @@ package struct EmailDelivery: Sendable {
 
     /// The owner of a mailbox's e-mails, and the organization's settings for e-mail.
     struct Place {
-        /// The mailbox that received them; nil for a check of recipients alone.
+        /// The mailbox that received the e-mails; nil for a check of recipients alone.
         let mailbox: UUID?
         let owner: UUID
         let ownerType: String?

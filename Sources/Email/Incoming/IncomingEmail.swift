@@ -28,7 +28,7 @@ package struct IncomingEmail: Sendable {
     package var bodyIsCut = false
     /// Attachments that the router omitted, because they are too large.
     package var omittedAttachments = 0
-    /// SHA-256 of the message's bytes on the mail server.
+    /// SHA-256 of the message's bytes on the mail server; ``wordsDigest`` if the bytes are unknown.
     package var digest: [UInt8] = []
     /// The digest that an earlier version of the program would have computed; nil if the caller gave ``digest``.
     package var earlierDigest: [UInt8]?
@@ -47,9 +47,9 @@ package struct IncomingEmail: Sendable {
     package struct Attachment: Sendable {
         package let name: String
         package let type: String?
-        /// Base64.
+        /// The contents in base64.
         package let body: String
-        /// Bytes before base64.
+        /// The size of the contents in bytes, without base64.
         package let size: Int
         /// If this attachment is the original message or its header: what the record does not show. Such an attachment is kept at
         /// any size.

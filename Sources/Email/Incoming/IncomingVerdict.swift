@@ -7,7 +7,7 @@ import JSON
 package struct IncomingVerdict: Sendable, Equatable {
     package let isDelivered: Bool
     package let reason: Reason
-    /// The e-mail that it answers.
+    /// The e-mail that this e-mail answers.
     package var parent: UUID?
     package var correlation = Correlation.none
     /// Whether its record lacks a part of the message, which the mail server has to keep.

@@ -55,7 +55,7 @@ extension MailboxLeases {
     private func leasing(_ mailbox: UUID?) -> String {
         let due = DueMailboxes(session)
         let wanted = mailbox.map { _ in "(m.mailboxid = $2 AND \(DueMailboxes.receives))" }
-        // A requested mailbox has new messages.
+        // A mailbox is requested because it has new messages.
         let receives = wanted == nil ? "(\(due.receivesNow) OR \(DueMailboxes.receives) AND \(DueMailboxes.wasLeft))" : "true"
         return """
             WITH due AS MATERIALIZED (

@@ -180,7 +180,7 @@ enum Charset {
         while true {
             var count: Int32 = 0
             var units = [UInt16](unsafeUninitializedCapacity: capacity) { units, filled in
-                // `assume_nonnull`: an empty slice has no address.
+                // The C function requires an address (`assume_nonnull`), and an empty slice has none.
                 var none: CChar = 0
                 guard let start = units.baseAddress else { return }
                 count = bytes.withUnsafeBytes { source in

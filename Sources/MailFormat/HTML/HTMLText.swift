@@ -52,7 +52,7 @@ enum HTMLText {
     }
 
     private static func hasWords(_ text: Substring) -> Bool {
-        // Entities of blanks are not text.
+        // Character references of blanks are not text.
         let words = String(text).replacing("&nbsp;", with: "").replacing("&#160;", with: "").replacing("&zwnj;", with: "")
         return words.unicodeScalars.contains { !$0.properties.isWhitespace && !blanks.contains($0) }
     }
@@ -74,10 +74,10 @@ enum HTMLText {
         return "<div style=\"white-space: pre-wrap\">\(clean)</div>"
     }
 
-    /// The contents of a document, for embedding in another.
+    /// The contents of a document, for embedding in another document.
     static func fragment(_ html: String) -> String { repaired(html, isFragment: true) }
 
-    /// A document in which others can be embedded. No element in it stays open, because that would hide the embedded text.
+    /// A document in which other texts can be embedded. No element in it stays open, because that would hide the embedded text.
     static func closed(_ html: String) -> String { repaired(html, isFragment: false) }
 
     private static func repaired(_ html: String, isFragment: Bool) -> String {

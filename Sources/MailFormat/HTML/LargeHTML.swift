@@ -14,10 +14,10 @@ package struct LargeHTML {
     /// The Content-IDs of the pictures, by their addresses.
     private var known: [String: String] = [:]
 
-    /// Longer tags and styles, in bytes, are left out of a text that is too large.
+    /// The longest tag and the longest style in bytes. Longer ones are left out of a text that is too large.
     private static let longestTag = 8 << 10
     private static let longestStyle = 64 << 10
-    /// Shorter pictures, in bytes, are not made attachments.
+    /// A picture becomes an attachment if its tag is longer than this, in bytes.
     private static let shortestPicture = 1 << 10
     private static let pictureLimit = 200
     /// How many open elements are ended where the text is cut.

@@ -12,7 +12,7 @@ extension AddressList {
         // A source route (RFC 5321 section 4.1.2) is removed.
         if text.first == "@", let colon = text.firstIndex(of: ":") { text = text[(colon + 1)...] }
         text = withoutEnd(text)
-        // This bracket ends `[mailto:`.
+        // A bracket without its beginning ends `[mailto:`.
         if text.last == "]", !text.contains("[") { text = text.dropLast() }
         if text.count > 2, text.first == "'" && text.last == "'" || text.first == "[" && text.last == "]" {
             text = text.dropFirst().dropLast()

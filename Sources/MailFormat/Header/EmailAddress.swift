@@ -73,7 +73,7 @@ package enum EmailAddress {
         return String(view)
     }
 
-    /// Other characters that separate the labels of a domain (RFC 3490 section 3.1).
+    /// The characters that separate the labels of a domain in addition to the dot (RFC 3490 section 3.1).
     private static let dots: Set<Character> = ["\u{3002}", "\u{FF0E}", "\u{FF61}"]
 
     /// The usual form of an address: without needless quotes, with plain dots in its domain, and without a dot at the end.

@@ -161,7 +161,8 @@ final class Delivery {
     /// message is skipped because of it.
     private static let refusalsOfContent = [400, 413]
 
-    /// Sends messages to the service. A message that the service rejects is skipped, so that it does not hold up the others.
+    /// Sends messages to the service. A message that the service rejects is skipped, so that it does not hold up the other
+    /// messages.
     private static func submit(_ emails: [Email], _ turn: MailboxTurn) throws -> Outcome {
         var outcome = Outcome()
         do {

@@ -10,7 +10,7 @@ struct IMAPSession {
     var idleTag = ""
     /// Whether the server notified of messages since the inbox was opened. The list may lack them.
     var hasNews = false
-    /// The inbox when it was opened.
+    /// How the inbox numbered its messages when it was opened.
     private(set) var opened: Folder?
     /// The largest literal in bytes.
     let limit: Int

@@ -102,7 +102,7 @@ struct POP3Receiver {
 
     private mutating func settle() throws {
         for message in delivery.settled() {
-            // POP3 has only one folder, so messages that can't be delivered stay in it.
+            // POP3 has only one folder, so messages that can't become records stay in it.
             if turn.mailbox.deletesAfterProcessing, message.fate == .recorded {
                 try delete(Int(message.source))
             }

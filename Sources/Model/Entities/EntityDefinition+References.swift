@@ -1,4 +1,4 @@
-// The entities that profiles, mailboxes, queues and user settings refer to, with the few attributes that references need.
+// The entities that profiles, mailboxes, queues and user settings refer to, roles, and the audit. They have few attributes.
 
 extension EntityDefinition {
     /// A person or a program in the organization.

@@ -6,7 +6,7 @@ import Model
 /// A JWT with which a client authenticates instead of a secret (RFC 7523 section 3). This type parses it and checks its claims. Its
 /// signature is checked against the client's keys.
 package struct ClientAssertion: Sendable {
-    /// The `client_assertion_type` of such assertions.
+    /// The `client_assertion_type` with which a client sends a JWT.
     package static let type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     /// The accepted signature algorithms.
     package static var algorithms: [String] { SignatureAlgorithm.allCases.map(\.rawValue) }
@@ -37,7 +37,7 @@ package struct ClientAssertion: Sendable {
         guard token.utf8.count <= Self.lengthLimit, parts.count == 3, let header = Self.object(parts[0]),
             let claims = Self.object(parts[1]), let signature = Data(base64URL: parts[2]), !signature.isEmpty
         else { throw AssertionProblem("is malformed: it takes a signed JWT") }
-        // Checked before the verification, because the client must not choose another algorithm.
+        // The algorithm is checked before the signature, because the client must not choose another algorithm.
         guard let name = header["alg"]?.string, let algorithm = SignatureAlgorithm(rawValue: name) else {
             throw AssertionProblem(
                 "is signed with an algorithm that is not accepted; use one of \(Self.algorithms.joined(separator: ", "))")

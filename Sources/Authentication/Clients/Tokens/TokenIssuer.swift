@@ -203,7 +203,7 @@ package final class TokenIssuer: Sendable {
             try connection.transaction {
                 let rows = try SigningKeyRow.all(on: connection)
                 if let current = rows.first(where: \.isCurrent), !current.isDue { return rows }
-                // One server makes the new key. The others wait and read it.
+                // One server makes the new key. The other servers wait, and then read the key.
                 try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
                 let again = try SigningKeyRow.all(on: connection)
                 if let current = again.first(where: \.isCurrent), !current.isDue { return again }
@@ -246,7 +246,7 @@ package final class TokenIssuer: Sendable {
             ])
     }
 
-    /// Signing keys belong to the deployment, so their organization id is all zeros.
+    /// The place of a sealed signing key. Signing keys belong to the deployment, so their organization id is all zeros.
     package static func address(_ id: UUID) -> CellAddress {
         CellAddress(organization: UUID(uuid: zeros), record: id, attribute: "signingkey.private")
     }

@@ -8,7 +8,8 @@ package import Tenancy
 extension PeopleAdministration {
     /// Gives a person another role, from their next page on.
     ///
-    /// - Throws: ``FieldsealError`` for the last System Administrator, and for a row that this service did not write.
+    /// - Throws: ``FieldsealError`` for the last System Administrator unless `evenIfLast` is true, and for a row that this service
+    ///   did not write.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may get another role.
     package func setRole(_ role: Role, of id: UUID, evenIfLast: Bool = false) async throws {

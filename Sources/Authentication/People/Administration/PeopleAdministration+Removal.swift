@@ -11,7 +11,8 @@ extension PeopleAdministration {
     /// - Parameters:
     ///   - name: The name, or the id. A person whose row SQL changed is removed by the id.
     ///   - evenIfLast: Whether the last System Administrator may be removed.
-    /// - Throws: ``FieldsealError`` when there is no such person, or no other System Administrator.
+    /// - Throws: ``FieldsealError`` when there is no such person; and for the last System Administrator unless `evenIfLast` is
+    ///   true.
     package func remove(_ name: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
