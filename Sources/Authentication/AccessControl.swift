@@ -3,8 +3,8 @@ import JSON
 import PostgresClient
 import Tenancy
 
-// If approvals are required, giving a System Administrator a way to sign in needs one. The same holds for a person or client that
-// gets that role.
+// If the organization requires approvals, giving a System Administrator a way to sign in needs an approval. So does giving a person
+// or a client the role System Administrator.
 extension AttestedChange {
     /// Requires an approval for an operation on a client, if the client is a System Administrator.
     ///

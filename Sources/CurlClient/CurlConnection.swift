@@ -101,7 +101,7 @@ package final class CurlConnection {
     /// Waits until the server sends something.
     ///
     /// - Parameters:
-    ///   - seconds: The time limit in seconds. If ``timeout`` is longer, it applies instead.
+    ///   - seconds: The time limit in seconds. If ``timeout`` is longer, ``timeout`` applies instead.
     ///   - interval: Seconds between two calls of `body` during the wait.
     package func wait(seconds: Int, every interval: Int, _ body: () -> Void) throws(CurlError) {
         let patience = timeout

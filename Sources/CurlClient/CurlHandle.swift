@@ -36,22 +36,22 @@ package final class CurlHandle {
     }
 
     private func prepare() {
-        // Timeouts without signals, for a program with many threads.
+        // libcurl must not use signals for timeouts, because this program has many threads.
         set(CURLOPT_NOSIGNAL, 1)
         curl_set_pointer(handle, CURLOPT_ERRORBUFFER, errorBuffer)
     }
 
-    /// A number, or 1 and 0 for on and off.
+    /// Sets an option to a number. For a switch, 1 is on and 0 is off.
     func set(_ option: CURLoption, _ value: Int) { curl_set_long(handle, option, value) }
-    /// libcurl copies the text.
+    /// Sets an option to a text, which libcurl copies.
     func set(_ option: CURLoption, _ value: String) { curl_set_string(handle, option, value) }
 
-    /// libcurl copies the bytes up to the terminating zero. The caller has to wipe the original.
+    /// Sets an option to the bytes before the terminating zero, which libcurl copies. The caller has to wipe the original.
     func set(_ option: CURLoption, bytes: UnsafeRawBufferPointer) {
         curl_set_string(handle, option, bytes.baseAddress?.assumingMemoryBound(to: CChar.self))
     }
 
-    /// A list of lines, such as request headers or recipients.
+    /// Sets an option to a list of lines, such as request headers or recipients.
     func set(_ option: CURLoption, _ lines: [String]) {
         let list = lines.reduce(nil as UnsafeMutablePointer<curl_slist>?) { curl_slist_append($0, $1) }
         lists.append(list)
@@ -65,7 +65,7 @@ package final class CurlHandle {
         return code
     }
 
-    /// The socket of a connection without transfers.
+    /// The socket of a handle that only connects (`CURLOPT_CONNECT_ONLY`), for a caller that sends and receives itself.
     var socket: Int32 {
         var socket: curl_socket_t = -1
         curl_get_socket(handle, &socket)

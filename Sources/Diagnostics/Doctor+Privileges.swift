@@ -3,7 +3,7 @@ import PostgresClient
 // Rights with which a role could bypass the guards: to settings, to PostgreSQL's own functions and tables, and to functions that
 // run as a role with more rights.
 extension Doctor {
-    /// Reports such rights of roles other than superusers.
+    /// Reports the rights with which a role other than a superuser could bypass the guards.
     func privileges(on connection: isolated PostgresConnection) throws -> [Finding] {
         try parameterGrants(on: connection) + catalogGrants(on: connection) + definerFunctions(on: connection)
             + foreignViews(on: connection) + recoveryFunctions(on: connection) + serviceLogins(on: connection)
@@ -99,7 +99,8 @@ extension Doctor {
         }
     }
 
-    /// Views over tables of `config` that let a role read what it has no right to. Views that a role reads with its own rights don't.
+    /// Reports views over tables of `config` that let a role read a table to which it has no right. Views with `security_invoker`
+    /// are not reported, because they check the rights of the role that reads.
     private func foreignViews(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """
@@ -129,7 +130,7 @@ extension Doctor {
     /// Extensions that the program uses.
     static let ownExtensions = ["pgcrypto", "plpgsql"]
 
-    /// SQL for the extension to which the function `p` belongs; null for one that belongs to none.
+    /// SQL for the extension to which the function `p` belongs; null for a function of no extension.
     private static let extensionName = """
         (SELECT e.extname::text FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
           WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')

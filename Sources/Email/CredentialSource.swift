@@ -27,7 +27,7 @@ struct CredentialSource {
     private let values: [String: String]
     private let cells: [String: [UInt8]]
 
-    /// Further attributes, which do not decide where credentials are sent: the name of each in the statement, and its column.
+    /// Attributes that do not decide where credentials are sent: the name of each attribute in the statement, and its column.
     private static let facts: [(name: String, column: String)] = [
         ("incomingusername", "p.incomingusername"), ("outgoingusername", "p.outgoingusername"),
         ("allows", "m.allowemailconnectortousecredentials"), ("username", "m.username"),

@@ -27,8 +27,8 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether a router works on the mailbox now. A lease that begins further in the future than leases last was written by
-    /// SQL, and does not count.
+    /// Whether a router works on the mailbox now. If a lease begins in the future, by more than the duration of a lease, SQL wrote
+    /// it, and it does not count.
     static func isLeased(_ mailbox: String) -> String {
         """
         (coalesce(\(mailbox).processingstatecode, \(ProcessingState.idle.sql)) = \(ProcessingState.leased.sql)
@@ -70,9 +70,9 @@ struct DueMailboxes {
     static let isActive =
         "m.statecode = \(RecordState.active.sql) AND p.statecode = \(RecordState.active.sql)"
     static let tests = "coalesce(m.testemailconfigurationscheduled, false)"
-    /// Whether a router that ended without a report left its lease.
+    /// Whether the mailbox is marked as leased. If its lease has ended, the router ended without a report.
     static let wasLeft = "coalesce(m.processingstatecode = \(ProcessingState.leased.sql), false)"
-    /// Whether the pause after a failed turn is over.
+    /// Whether the time of the next poll has come, or the pause after a failed turn is over.
     private static let isRested = "coalesce(m.postponemailboxprocessinguntil, '-infinity') <= now()"
     /// Whether settings or credentials were changed since the last turn began.
     private static let isChanged =

@@ -20,7 +20,7 @@ package final class MailOAuthTokens: Sendable {
         /// The application's own secret, if it has one in addition to the refresh tokens.
         let secret: SecretBytes?
 
-        /// Distinguishes its tokens from those of another application or tenant.
+        /// A text that distinguishes this application's tokens for a tenant from those of another application or tenant.
         func audience(tenant: String?) -> String { "\(tokenEndpoint) \(clientID) \(scope ?? "") \(tenant ?? "")" }
     }
 
@@ -49,7 +49,7 @@ package final class MailOAuthTokens: Sendable {
         }
     }
 
-    /// The place of the password. Its token is cached under it.
+    /// The place of a stored password. The access token for the password is cached under this place.
     struct Source: Hashable, Sendable {
         let organization: UUID
         let entity: String
@@ -57,7 +57,7 @@ package final class MailOAuthTokens: Sendable {
         let attribute: String
     }
 
-    /// A token, with the server that it was issued for. It is not sent to another server.
+    /// A token, with the application and the tenant that it was issued for. It is not used for others.
     private struct Remembered {
         let token: SecretBytes
         let audience: String
@@ -74,7 +74,7 @@ package final class MailOAuthTokens: Sendable {
     let requests = AdmissionGate<String>(
         .init(running: 32, runningPerKey: 8, waiting: 256, waitingPerKey: 128))
 
-    /// Seconds before its expiry at which a cached token is no longer used. A mailbox's turn needs some time.
+    /// A cached token is not used any more from this many seconds before its expiry on. A mailbox's turn needs some time.
     private static let margin = 120.0
 
     /// Without applications nothing is exchanged, and a stored password is an access token itself.
@@ -172,8 +172,8 @@ package final class MailOAuthTokens: Sendable {
 
     /// Exchanges a stored password for an access token.
     ///
-    /// - Throws: ``FieldsealError``: `.profileNotAssociated` when the authorization server refuses it; `.unexpected` when it is
-    ///   unreachable.
+    /// - Throws: ``FieldsealError``: `.profileNotAssociated` when the authorization server refuses the password; `.unexpected` when
+    ///   the server is unreachable.
     func exchange(_ password: SecretBytes, by application: Application, tenant: String?) async throws -> Answer {
         var endpoint = application.tokenEndpoint
         if endpoint.contains("{tenant}") {

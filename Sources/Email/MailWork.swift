@@ -6,8 +6,8 @@ import Tenancy
 
 /// Wakes routers' requests that wait for work. One connection of the service listens for all of them.
 package final class MailWork: Sendable {
-    /// Two counters of wake-ups, read when a request begins to look for work: of all organizations' routers, and of one
-    /// organization's.
+    /// Two counters of wake-ups: of the routers of all organizations, and of the routers of one organization. A request reads them
+    /// when it begins to look for work.
     struct Mark: Equatable {
         fileprivate let all: UInt64
         fileprivate let own: UInt64

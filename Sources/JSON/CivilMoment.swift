@@ -1,6 +1,7 @@
 package import Foundation
 
-/// A date as calendar and clock parts in UTC, to the second. Every date has them: one beyond half a million years is the last of those.
+/// A date as calendar and clock parts in UTC, to the second. A date more than half a million years from 1970 becomes the last date
+/// within that time.
 package struct CivilMoment {
     package let year: Int
     package let month: Int
@@ -9,7 +10,7 @@ package struct CivilMoment {
     package let minute: Int
     package let second: Int
 
-    /// The seconds from 1970 that are converted, before and after.
+    /// How many seconds before and after 1970 are converted.
     private static let reach = 1.6e13
 
     package init(_ date: Date) {

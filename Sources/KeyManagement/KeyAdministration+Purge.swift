@@ -33,8 +33,8 @@ extension KeyAdministration {
         }
     }
 
-    /// Removes the wrapped keys of a version, also from the attested list. So if SQL restores one, from a backup or a hidden row,
-    /// it is not returned.
+    /// Removes the wrapped keys of a version, also from the attested list. So a wrapped key that SQL restores, from a backup or a
+    /// hidden row, is not returned.
     private func purge(
         _ version: Int, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> [KeyPurgeSummary] {

@@ -64,7 +64,8 @@ extension KeyAdministration {
         return text
     }
 
-    /// Reads a key in the state that the organization has now. If rights change before the reading is recorded, it begins again.
+    /// Reads a key in the state that the organization has now. If rights change before the reading is recorded, the reading begins
+    /// again.
     ///
     /// - Throws: ``FieldsealError`` `.accessDenied` for a client that is no System Administrator any more.
     func reading(
@@ -81,7 +82,7 @@ extension KeyAdministration {
         }
     }
 
-    /// Records that a key leaves the server, hands it over, and then marks that a copy exists, if it does.
+    /// Records that a key leaves the server, hands it over, and then, if `isCopy` is true, marks that a copy exists.
     ///
     /// - Throws: ``StaleSession`` if rights changed since `state` was read. Then nothing was done.
     func recordReading(

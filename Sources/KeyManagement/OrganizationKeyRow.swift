@@ -56,7 +56,7 @@ package struct OrganizationKeyRow: Sendable {
         try insert(after: nil, on: connection)
     }
 
-    /// - Parameter change: The key change that made the key; nil if none did. Its start is the start of the open transaction.
+    /// - Parameter change: The key change that made the key; nil if none did. The key change began with the open transaction.
     func insert(after change: Change?, on connection: isolated PostgresConnection) throws {
         // `now()` is the start of the transaction.
         _ = try connection.query(

@@ -35,7 +35,7 @@ extension ArraySlice<UInt8> {
         return lines[...]
     }
 
-    /// Without blanks at both ends.
+    /// The bytes without the blanks at both ends.
     var trimmed: ArraySlice<UInt8> {
         var slice = self
         while let first = slice.first, first.isBlank { slice.removeFirst() }
@@ -45,7 +45,7 @@ extension ArraySlice<UInt8> {
 }
 
 extension UInt8 {
-    /// Space, tab, CR or LF.
+    /// Whether the byte is a space, a tab, CR or LF.
     var isBlank: Bool { self == 0x20 || self == 0x09 || self == 0x0D || self == 0x0A }
 
     /// The value of a hexadecimal digit.
@@ -69,6 +69,6 @@ extension Unicode.Scalar {
         }
     }
 
-    /// A control character, or one that ends a line.
+    /// Whether the character is a control character, or ends a line.
     var isControl: Bool { value < 0x20 || (0x7F...0x9F).contains(value) || value == 0x2028 || value == 0x2029 }
 }

@@ -4,7 +4,7 @@ extension String {
 
     /// The beginning of the text with a number of UTF-16 units. Characters are not split, unless they have very many marks.
     package func prefix(units limit: Int) -> String {
-        // A unit of UTF-16 takes one byte or more.
+        // Each UTF-16 unit takes at least one byte of UTF-8, so a text with few bytes is not counted.
         guard utf8.count > limit, utf16.count > limit else { return self }
         var result = ""
         var length = 0

@@ -68,7 +68,7 @@ package final class Router: Sendable {
 
     // MARK: Waiting
 
-    /// Seconds between two requests for work while all workers are busy. They show that the router is alive.
+    /// Seconds between two requests for work while all workers are busy. The requests show that the router is alive.
     private static let busyInterval = 30.0
     /// Seconds to wait until the workers know whether there is a mailbox for them.
     private static let decisionSeconds = 60.0

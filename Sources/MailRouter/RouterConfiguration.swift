@@ -9,12 +9,12 @@ package struct RouterConfiguration: Sendable {
     package var organization: String
     package var clientID: String
     package var secret: String
-    /// The CA certificates in PEM for the service; nil for the system's.
+    /// The file with CA certificates in PEM for the service; nil for the system's.
     package var serviceAuthorityFile: String?
     /// The file with CA certificates in PEM for mail servers; nil for the system's.
     package var mailAuthorityFile: String?
-    /// The CA certificates of a development deployment's test mail servers. Used if ``mailAuthorityFile`` is nil and this file
-    /// exists.
+    /// The file with the CA certificates of a development deployment's test mail servers. Used if ``mailAuthorityFile`` is nil and
+    /// this file exists.
     package var laterMailAuthorityFile: String?
     /// How many mailboxes are processed at a time.
     package var workers = 4
@@ -28,10 +28,10 @@ package struct RouterConfiguration: Sendable {
     package var idleRefresh = 600
     /// Seconds between two attempts while the service is unavailable: the first pause, doubled up to the longest.
     static let pauses = (first: 1.0, longest: 60.0)
-    /// How many messages one turn processes at most, so that a large mailbox does not hold up the others.
+    /// How many messages one turn processes at most, so that a large mailbox does not hold up other mailboxes.
     package var turnLimit = RouterConfiguration.defaultTurnLimit
     package static let defaultTurnLimit = 2_000
-    /// A turn ends before that limit once it has processed this many messages and taken this many seconds.
+    /// A turn ends before ``turnLimit`` once it has processed this many messages and taken this many seconds.
     static let fairTurn = (messages: 500, seconds: 10)
     /// The largest message in bytes.
     package var messageLimit = 50 << 20

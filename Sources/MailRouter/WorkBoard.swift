@@ -18,7 +18,7 @@ final class WorkBoard: @unchecked Sendable {
     enum Work {
         /// Ask the service for any mailbox.
         case any
-        /// Ask it for this mailbox, because its mail server has new messages.
+        /// Ask the service for this mailbox, because its mail server has new messages.
         case mailbox(String)
     }
 
@@ -75,7 +75,7 @@ final class WorkBoard: @unchecked Sendable {
 
     /// Waits until all workers with a permit know whether there is a mailbox for them.
     ///
-    /// - Returns: Whether there was one for any of them.
+    /// - Returns: Whether the service had a mailbox for any of them.
     func waitForDecision(seconds: Double) -> Bool {
         wait(seconds) { undecided == 0 }
         condition.lock()
@@ -85,7 +85,7 @@ final class WorkBoard: @unchecked Sendable {
 
     /// Waits until a worker is free.
     ///
-    /// - Returns: Whether one is.
+    /// - Returns: Whether a worker is free.
     func waitForWorker(seconds: Double) -> Bool { wait(seconds) { waiting > permits } }
 
     /// Makes ``next()`` return nil from now on.

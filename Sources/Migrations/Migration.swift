@@ -17,7 +17,7 @@ package struct Migration: Sendable, Equatable {
     /// The file's name without its extension, such as `0001_entities`. The order of the names is the order of application.
     package let name: String
     package let sql: String
-    /// The SQL that undoes it; nil if that would delete evidence or cells.
+    /// The SQL that undoes the migration; nil if undoing it would delete evidence or cells.
     package let down: String?
     /// SHA-256 of the file's bytes, as 64 hexadecimal digits.
     package let checksum: String

@@ -5,7 +5,7 @@ import PostgresClient
 
 /// The migrations in this program.
 package enum MigrationCatalog {
-    /// All, in the order of application.
+    /// All migrations, in the order of application.
     package static let all: [Migration] = files.compactMap { path, sql -> Migration? in
         let parts = path.split(separator: "/")
         guard parts.count == 2, !path.hasSuffix(".down.sql"), let scope = Migration.Scope(rawValue: String(parts[0])) else {

@@ -19,7 +19,7 @@ extension MigrationRunner {
             [.uuid(id)])
     }
 
-    /// The migrations of a target. The target is locked against other migrations until the transaction ends.
+    /// The applied migrations of a target. The target is locked against other migrations until the transaction ends.
     @discardableResult
     package static func lockedLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws
         -> [AppliedMigration]
@@ -54,7 +54,7 @@ extension MigrationRunner {
         )
     }
 
-    /// The first of the two integers of the advisory lock. Any number will do that no other program uses in this database.
+    /// The first of the two integers of the advisory lock. Any number that no other program uses in this database would do.
     private static let lockClass = 0x0F5_0001
 
     private static func prepareLedger(of target: MigrationTarget, on connection: isolated PostgresConnection) throws {
@@ -98,7 +98,7 @@ extension MigrationRunner {
         .map { try AppliedMigration($0) }
     }
 
-    /// The migrations of all targets, read in one statement. Under the key nil are the deployment's migrations.
+    /// The applied migrations of these targets, read in one statement. Under the key nil are the deployment's migrations.
     static func ledgers(
         of targets: [MigrationTarget], on connection: isolated PostgresConnection
     ) throws -> [UUID?: [AppliedMigration]] {

@@ -4,7 +4,7 @@ package import PostgresClient
 extension MigrationRunner {
     /// Applies all of a target's migrations in the caller's transaction, for a new schema or one from elsewhere.
     ///
-    /// - Parameter last: The newest one to apply; nil for all.
+    /// - Parameter last: The newest migration to apply; nil for all.
     package static func applyAll(
         to target: MigrationTarget,
         through last: String? = nil,

@@ -4,7 +4,7 @@ import PostgresClient
 extension MigrationRunner {
     /// A lock on a table that conflicts with writing or reading.
     package struct Lock: Sendable, Hashable {
-        /// With its schema.
+        /// The table's name, with its schema.
         package let table: String
         /// PostgreSQL's name of the lock mode, such as `AccessExclusiveLock`.
         package let mode: String
@@ -26,7 +26,7 @@ extension MigrationRunner {
         package var notes: [String] = []
     }
 
-    /// How long a rehearsal waits for a lock before it gives up, so that no statement queues behind it for long.
+    /// How long a rehearsal waits for a lock before it gives up, so that no statement queues behind the rehearsal for long.
     private static let lockPatience = "2s"
 
     /// Ends the transaction of a rehearsal by a rollback.

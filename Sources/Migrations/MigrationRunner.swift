@@ -212,7 +212,7 @@ package struct MigrationRunner: Sendable {
         return []
     }
 
-    /// - Returns: Whether it was applied by this call.
+    /// - Returns: Whether this call applied the migration.
     private static func apply(
         _ migration: Migration,
         to target: MigrationTarget,

@@ -8,7 +8,8 @@ package struct MigrationStatus: Sendable {
     package let applied: [AppliedMigration]
     /// The names of the pending migrations.
     package let pending: [String]
-    /// The problem: a changed file, or a database newer than the program.
+    /// Why ledgers and program do not agree, such as a changed file or a database that is newer than the program; nil if they
+    /// agree.
     package let problem: MigrationError?
 
     /// The text of the problem without the target's name, which callers print before it.

@@ -4,7 +4,7 @@ package struct MigrationTables: Sendable, Equatable {
     package private(set) var tables: Set<String> = ["migration"]
     /// Tables whose rows are in their partitions.
     package private(set) var partitioned: Set<String> = []
-    /// Tables whose rows a dump may leave out: they are lost in a crash anyway.
+    /// Tables whose rows a dump may leave out, because a crash loses the rows anyway.
     package private(set) var unlogged: Set<String> = []
     package private(set) var views: Set<String> = []
     package private(set) var sequences: Set<String> = []

@@ -6,14 +6,14 @@ import PostgresClient
 /// PostgreSQL resolves the name of a function among all functions of that name, in all schemas. With many organizations that is
 /// slow. So the statements give the functions temporary names, and rename them at the end.
 struct NewOrganizationSchema {
-    /// Tables, functions, triggers and rights.
+    /// The statements for tables, functions, triggers and rights.
     private let schema: Substring
-    /// The empty cell tables of key version 1, in force.
+    /// The statements that make empty cell tables of key version 1, and put them in force.
     private let firstGeneration: Substring
-    /// Gives the functions their own names.
+    /// The statements that give the functions their own names.
     private let names: Substring
 
-    /// `migrations/organization.sql`.
+    /// The statements of `migrations/organization.sql`.
     static let embedded: NewOrganizationSchema = {
         guard let text = MigrationCatalog.files.first(where: { $0.path == "organization.sql" })?.sql,
             let first = text.firstRange(of: "\n-- First generation\n"), let second = text.firstRange(of: "\n-- Names\n")

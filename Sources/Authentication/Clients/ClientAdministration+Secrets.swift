@@ -14,7 +14,7 @@ extension ClientAdministration {
     package struct SecretEntry: Sendable {
         package let id: UUID
         package let createdOn: Date
-        /// Its expiry; nil if it does not expire.
+        /// The secret's expiry; nil if the secret does not expire.
         package let expiresOn: Date?
         /// Whether this service wrote the row.
         package let isAuthentic: Bool
@@ -86,7 +86,8 @@ extension ClientAdministration {
         return secret
     }
 
-    /// Ends the secrets of a client: the newest one after some seconds, unless SQL changed it, and the others at once.
+    /// Ends all secrets of a client at once, except the newest one that this service wrote. That secret ends after `overlap`
+    /// seconds.
     private func endSecrets(
         of id: UUID, keepingNewestFor overlap: Int, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
@@ -95,7 +96,7 @@ extension ClientAdministration {
             "DELETE FROM config.api_client_secret WHERE client_id = $1 AND secret_id IS DISTINCT FROM $2 RETURNING secret_id",
             [.uuid(id), .uuid(ending?.id)])
         for row in ended { try change.remove(ClientRegistry.SecretRow.name(try row.decode(0))) }
-        // This also ends secrets whose rows SQL hides.
+        // This also ends secrets whose rows were hidden by SQL.
         try change.end(ClientRegistry.SecretRow.all(of: id))
         guard let ending else { return }
         _ = try connection.query(
@@ -103,7 +104,7 @@ extension ClientAdministration {
             [.uuid(ending.id), .moment(ending.expiresOn), .bytes(try change.grant(ending.grant))])
     }
 
-    /// The newest secret of a client that this service wrote, with an expiry of at most `seconds` from now.
+    /// The newest of a client's secrets that this service wrote, with an expiry at most `seconds` from now.
     private func newestSecret(
         of client: UUID, endingAfter seconds: Int, _ change: AttestedChange, on connection: isolated PostgresConnection
     ) throws -> ClientRegistry.SecretRow? {
@@ -135,7 +136,7 @@ extension ClientAdministration {
                     """, [.uuid(id)]
                 ).map { (id: try $0.decode(0, as: UUID.self), isValid: try $0.decode(1, as: Bool.self)) }
                 let found = secrets.first { $0.id == secret }
-                // A secret whose row SQL hides ends too.
+                // A secret whose row was hidden by SQL can be ended too.
                 guard try found != nil || change.names(ClientRegistry.SecretRow.name(secret)) else {
                     throw FieldsealError(.objectDoesNotExist, "The client has no such secret. It may have ended already.")
                 }

@@ -84,7 +84,7 @@ extension ClientRegistry {
         return true
     }
 
-    /// The client's row for its certificate in the TLS handshake; nil for another certificate.
+    /// The key row of a client for this certificate of the TLS handshake; nil if the client has no such certificate.
     func row(
         of certificate: [UInt8], of client: UUID, in state: OrganizationState, on connection: isolated PostgresConnection
     ) throws -> KeyRow? {
@@ -103,7 +103,7 @@ extension ClientRegistry {
         return nil
     }
 
-    /// Whether tokens for a client's certificate are bound to it.
+    /// Whether tokens for a client's certificate are bound to the certificate.
     package func bindsTokens(_ certificate: [UInt8], client: UUID, of organization: Organization) async throws -> Bool {
         try await deployment.pool.withConnection { connection in
             let state = try OrganizationState.read(organization.name, in: deployment, on: connection)

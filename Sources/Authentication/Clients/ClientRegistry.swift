@@ -67,8 +67,8 @@ package struct ClientRegistry: Sendable {
         return row
     }
 
-    /// The row of a client whose access is to end. A name only finds a row that this service wrote last. An id also finds a
-    /// changed one.
+    /// The row of a client whose access is to end. A name only finds a row that this service wrote last. An id also finds a row
+    /// that SQL changed.
     ///
     /// - Throws: ``FieldsealError`` for a name on a row that SQL wrote or changed.
     static func row(

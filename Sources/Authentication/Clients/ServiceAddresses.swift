@@ -15,7 +15,8 @@ package struct ServiceAddresses: Sendable {
         hostsOfOrganizations = Dictionary(grouping: hosts.keys.sorted()) { hosts[$0] ?? "" }
     }
 
-    /// Paths below an organization. At the root of its own host, an organization must not have one of these names.
+    /// The first segments of paths below an organization. An organization at the root of its own host must not have one of these
+    /// names.
     static let reserved: Set<Substring> = ["adfs", "api", "oauth2", "discovery", "v2.0", ".well-known", "XRMServices"]
     /// Paths of the service that belong to no organization.
     private static let shared: Set<Substring> = ["healthz", "readyz", "assets"]

@@ -26,7 +26,7 @@ package struct IssuerAdministration: Sendable {
     /// Trusts a provider.
     ///
     /// - Parameters:
-    ///   - issuer: Its issuer identifier: an https URL without query and fragment.
+    ///   - issuer: The provider's issuer identifier: an https URL without query and fragment.
     ///   - secret: The secret of this service at the provider; nil for a public client.
     /// - Throws: ``FieldsealError`` for a name or issuer that exists already, or is malformed.
     package func add(name: String, issuer: String, clientID: String, secret: String?, claim: String) async throws {

@@ -24,14 +24,14 @@ package final class OpenIDProviders: Sendable {
     private static let keyInterval = 30.0
     /// How many requests may wait for one provider's response.
     private static let waiterLimit = 50
-    /// Seconds for which a failure is remembered: doubled with each further one, up to the second value.
+    /// Seconds for which the first failure is remembered. The time doubles with each further failure, up to ``longestBackoff``.
     private static let firstBackoff = 2.0
     private static let longestBackoff = 60.0
 
     /// The cached data of a provider.
     private struct Known {
         var provider: Provider?
-        /// Failures since its last response.
+        /// Failures since the provider's last response.
         var failures = 0
         var failedUntil = Date.distantPast
     }
@@ -63,7 +63,7 @@ package final class OpenIDProviders: Sendable {
     private struct KeySet: Decodable {
         let keys: [Lenient]
 
-        /// Keys of unknown kinds are ignored.
+        /// A key of the provider; nil for a key of an unknown kind, which is ignored.
         struct Lenient: Decodable {
             let key: JWK?
             init(from decoder: any Decoder) throws { key = try? JWK(from: decoder) }
@@ -72,8 +72,8 @@ package final class OpenIDProviders: Sendable {
 
     func metadata(of issuer: String) async throws -> Metadata { try await provider(issuer, maximumAge: Self.lifetime).metadata }
 
-    /// A provider's data, at most `maximumAge` seconds old. For each provider one fetch runs at a time, and none for a while
-    /// after a failure. So an unreachable provider delays only a few requests; the others fail at once.
+    /// A provider's data, at most `maximumAge` seconds old. For each provider one fetch runs at a time, and none for a while after
+    /// a failure. So an unreachable provider delays only a few requests; the other requests fail at once.
     private func provider(_ issuer: String, maximumAge: Double) async throws -> Provider {
         let known = known.withLock { $0[issuer] }
         if let provider = known?.provider, Date().timeIntervalSince(provider.readOn) < maximumAge { return provider }
@@ -90,7 +90,7 @@ package final class OpenIDProviders: Sendable {
         do {
             let base = issuer.hasSuffix("/") ? String(issuer.dropLast()) : issuer
             let metadata = try await get("\(base)/.well-known/openid-configuration", as: Metadata.self)
-            // Discovery section 4.3. Otherwise one provider could impersonate another.
+            // OpenID Connect Discovery section 4.3 requires this check. Otherwise one provider could impersonate another.
             guard metadata.issuer == issuer else {
                 throw Self.unusable(
                     "says that its issuer is \(metadata.issuer.quotedForMessage), and not the one that was added here")
@@ -170,7 +170,7 @@ package final class OpenIDProviders: Sendable {
             try nbf?.verifyNotBefore(currentDate: Date().addingTimeInterval(clockSkew))
         }
 
-        /// One or several (RFC 7519 section 4.1.3). The library's own type ends the program if the claim is missing.
+        /// One audience or several (RFC 7519 section 4.1.3). The library's own type ends the program if the claim is missing.
         struct Audience: Codable {
             let values: [String]
 
@@ -242,7 +242,7 @@ package final class OpenIDProviders: Sendable {
         }
     }
 
-    /// The library needs a name for each key.
+    /// The key with a name, because the library needs one for each key.
     private static func named(_ key: JWK) -> JWK {
         var key = key
         key.keyIdentifier = key.keyIdentifier ?? JWKIdentifier(string: "only")

@@ -22,7 +22,7 @@ package struct OpenIDSignIn: Sendable {
 
     /// Seconds within which a person must return from the provider.
     package static let patience = 600
-    /// Seconds since the person's authentication at the provider within which keys are shown.
+    /// Keys are shown for this many seconds after the person authenticated at the provider.
     private static let freshness = 120.0
 
     /// The issuers on the organization's sign-in page.
@@ -59,7 +59,7 @@ package struct OpenIDSignIn: Sendable {
         ).base64URL
     }
 
-    /// The address to which the browser is redirected, and its cookie.
+    /// The address to which the browser is redirected, and the cookie that the browser gets.
     ///
     /// - Parameters:
     ///   - then: The page to open afterwards.

@@ -103,7 +103,7 @@ extension ConsoleSessions {
                 if wait > .zero { try await Task.sleep(for: wait) }
                 let derived: [UInt8]
                 do {
-                    // For an unknown name a hash is computed too, so that the response takes as long.
+                    // For an unknown name a hash is computed too, so that the response takes as long as for a known one.
                     derived = try await deployment.hashing.derive(attempt.password, salt: user?.salt ?? decoy, for: network)
                 } catch {
                     try? await deployment.pool.withConnection { try failures.withdraw(on: $0) }
@@ -125,8 +125,9 @@ extension ConsoleSessions {
         return try users.find("lower(u.name) = lower($2)", [.text(attempt.name)], in: state, on: connection)
     }
 
-    /// A salt for an unknown name. Its derivation is that of an existing person, chosen by the name. So response times do not
-    /// reveal which names exist, even while some passwords are stored with scrypt and others with PBKDF2.
+    /// A salt for an unknown name. It is the salt of an existing person, whom a hash of the name chooses, so that the same
+    /// derivation runs. So response times do not reveal which names exist, even while some passwords are stored with scrypt and
+    /// others with PBKDF2.
     private func decoySalt(_ attempt: SignInAttempt, on connection: isolated PostgresConnection) throws -> [UInt8] {
         let rows = try connection.query(
             """
@@ -139,8 +140,8 @@ extension ConsoleSessions {
         return try deployment.hashing.newSalt()
     }
 
-    /// Writes the result of an attempt. For an unknown name the same is written, and the event is rolled back. So response times
-    /// do not reveal which names exist, and attackers can't fill the event chain.
+    /// Writes the result of an attempt. For an unknown name the same rows are written, and the event is then rolled back. So
+    /// response times do not reveal which names exist, and attackers can't fill the event chain.
     ///
     /// - Returns: The result of `body`; nil when the attempt is refused.
     private func conclude(

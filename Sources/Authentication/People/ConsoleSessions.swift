@@ -15,13 +15,13 @@ package struct ConsoleSessions: Sendable {
         users = ConsoleUsers(deployment)
     }
 
-    /// Seconds after its last use, and seconds after its begin, at which a session ends.
+    /// A session ends this many seconds after its last use (``idleLimit``), and this many after its begin (``absoluteLimit``).
     package static let idleLimit = 30 * 60
     package static let absoluteLimit = 12 * 3_600
     /// The condition in SQL under which a row `s` of `config.console_session` has not ended.
     static let isRunning =
         "s.used_on > now() - interval '\(idleLimit) seconds' AND s.created_on > now() - interval '\(absoluteLimit) seconds'"
-    /// Seconds after entering the password within which keys are shown and set.
+    /// Keys can be shown and set for this many seconds after the password was entered.
     package static let reauthenticationLimit = 5 * 60
 
     /// A signed-in person, found by the token in the browser's cookie.
@@ -115,7 +115,7 @@ package struct ConsoleSessions: Sendable {
                     _ = try Self.endOne(hash, &change, on: connection)
                     if let person { try Self.endAll(of: person, &change, on: connection) }
                     isWhole = isWhole && (!everywhere || person != nil)
-                    // If SQL restores an older attested state, this event is missing from its chain, which shows it.
+                    // If SQL restores an older attested state, this event is missing from its chain, which shows that SQL did so.
                     try change.append(
                         SecurityEvent(.signedOut, .succeeded, details: person == nil ? nil : "everywhere"), by: caller,
                         on: connection)
@@ -247,7 +247,7 @@ package struct ConsoleSessions: Sendable {
         for row in ended { try change.remove(name(try row.decode(0, as: PostgresBytes.self).bytes)) }
     }
 
-    /// Ends all sessions of a person, also those whose rows SQL hides.
+    /// Ends all sessions of a person, also those whose rows were hidden by SQL.
     static func endAll(
         of person: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {

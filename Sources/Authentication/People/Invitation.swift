@@ -85,7 +85,7 @@ package struct Invitation: Sendable {
         return (id, try sha256(Array(bytes.dropFirst(16))))
     }
 
-    /// Whether the hash is that of its secret, it has not ended, and the attested list has it.
+    /// Whether `hash` is that of the invitation's secret, the invitation has not ended, and the attested list has it.
     func isValid(for hash: [UInt8], in grants: GrantList, under kek: KeyEncryptionKey) throws -> Bool {
         try !hasEnded && constantTimeEqual(self.hash, hash) && grants.holds(grant, under: kek)
     }

@@ -181,7 +181,8 @@ package struct SecondFactor: Sendable {
                     + "Type the code that the authenticator shows now, or a recovery code.")
     }
 
-    /// A page with new recovery codes that is loaded again sends the code a second time.
+    /// The error for a code that was not accepted to replace the recovery codes. A browser sends a used code again when the page
+    /// with the new recovery codes is reloaded.
     private static func codesStay(_ verdict: Verdict) -> FieldsealError {
         FieldsealError(
             .invalidArgument,
@@ -274,8 +275,8 @@ package struct SecondFactor: Sendable {
         }
     }
 
-    /// Deletes a person's recovery codes and ends the whole group. So a code whose row SQL had removed has no effect if SQL
-    /// restores the row.
+    /// Deletes a person's recovery codes, and ends all of them in the attested list. So a code whose row SQL had removed has no
+    /// effect if SQL restores the row.
     static func removeCodes(
         of user: UUID,
         _ change: inout AttestedChange,
@@ -326,7 +327,7 @@ package struct SecondFactor: Sendable {
             let rows = try connection.query(
                 "SELECT tag FROM config.console_recovery_code WHERE user_id = $1 AND hash = $2 AND tag IS NOT NULL FOR UPDATE",
                 [.uuid(user.id), .bytes(hash)])
-            // A row that is not honoured stays, as evidence for the doctor.
+            // A row that does not verify stays, as evidence for the doctor.
             guard let row = rows.first,
                 try change.grants.authenticates(grant, tag: row.decode(0, as: PostgresBytes.self).bytes, under: deployment.kek)
             else { return .wrong }

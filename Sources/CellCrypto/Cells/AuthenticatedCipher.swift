@@ -38,7 +38,7 @@ final class AuthenticatedCipher {
     }
 
     deinit {
-        // Both frees cleanse the key schedules.
+        // Both calls cleanse the key schedules.
         EVP_CIPHER_CTX_free(encryption)
         EVP_CIPHER_CTX_free(decryption)
     }

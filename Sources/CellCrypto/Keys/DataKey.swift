@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// It can't be printed, compared with `==` or encoded.
 public final class DataKey: Sendable {
-    /// Length in bytes.
+    /// The length of a data key in bytes.
     public static let length = AuthenticatedCipher.keyLength
 
     private let bytes: SecretBytes

@@ -9,7 +9,7 @@ import Synchronization
 /// During a rotation a program has two KEKs. One of them seals and makes tags. Both open cells and verify tags. ``member(_:)``
 /// selects the one that seals.
 public final class KeyEncryptionKey: Sendable {
-    /// Length in bytes.
+    /// The length of a KEK in bytes.
     public static let length = AuthenticatedCipher.keyLength
 
     private let own: Material
@@ -31,7 +31,7 @@ public final class KeyEncryptionKey: Sendable {
         self.others = others
     }
 
-    /// This KEK, which then also opens what `other` sealed, and accepts its tags.
+    /// A copy of this KEK that also opens what `other` sealed, and accepts the tags of `other`.
     public func accepting(_ other: KeyEncryptionKey) -> KeyEncryptionKey {
         KeyEncryptionKey(own, others + ([other.own] + other.others).filter { !ids.contains($0.id) })
     }

@@ -3,8 +3,8 @@ import Foundation
 
 /// The organization key: a text that an administrator chooses or the server generates, in NFC and UTF-8.
 ///
-/// With a dump, it is the only secret that an attacker lacks: the dump has the salt, and a guess can be tested with any cell. The
-/// type can't be printed or compared.
+/// It is the only secret that an attacker with a dump lacks: the dump has the salt, and any cell shows whether a guess is right.
+/// The type can't be printed or compared.
 public final class OrganizationKeyText: Sendable {
     private let utf8: SecretBytes
 

@@ -56,7 +56,7 @@ public final class SecretBytes: @unchecked Sendable, CustomStringConvertible, Cu
     public var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
-/// Whether two byte strings are equal, in time that depends only on the length of the shorter one.
+/// Whether two byte strings are equal, in time that depends only on their lengths.
 public func constantTimeEqual(_ left: some ContiguousBytes, _ right: some ContiguousBytes) -> Bool {
     left.withUnsafeBytes { left in
         right.withUnsafeBytes { right in
@@ -66,7 +66,7 @@ public func constantTimeEqual(_ left: some ContiguousBytes, _ right: some Contig
     }
 }
 
-/// Overwrites a buffer with a secret, in a way that no optimizer removes.
+/// Overwrites a buffer that holds a secret, in a way that no optimizer removes.
 public func secureWipe(_ buffer: UnsafeMutableRawBufferPointer) {
     if let base = buffer.baseAddress { OPENSSL_cleanse(base, buffer.count) }
 }

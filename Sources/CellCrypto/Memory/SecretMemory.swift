@@ -63,7 +63,7 @@ public enum SecretMemory {
         return index
     }
 
-    /// Whole pages.
+    /// The number of bytes, rounded up to whole pages.
     private static func length(_ count: Int) -> Int { (count + 4_095) & ~4_095 }
 
     private static func pages(_ length: Int) -> UnsafeMutableRawPointer {

@@ -39,7 +39,7 @@ extension Doctor {
         return try findings + passwordExpiry(on: connection)
     }
 
-    /// Reports if the connected role's password has an expiry date. From that date on, the role can't connect.
+    /// Reports if the connected role's password has expired or expires within 30 days. The role then can't connect.
     func passwordExpiry(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(
             """

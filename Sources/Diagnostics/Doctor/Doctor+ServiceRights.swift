@@ -36,7 +36,7 @@ private struct ServiceRight {
     static let role = "fieldseal_service"
 
     let privilege: String
-    /// The schema; empty for those of organizations.
+    /// The schema's name; empty for an organization's schema.
     let schema: String
     /// The table, view, sequence or function; empty for the schema itself.
     let object: String
@@ -72,7 +72,8 @@ private struct ServiceRight {
         "{\(texts.map { "\"\($0.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\"" }.joined(separator: ","))}"
     }
 
-    /// Leaves out the cell tables of generations, whose names contain the key version. The doctor compares those elsewhere.
+    /// SQL for the rights that are missing. It leaves out the cell tables of generations, whose names contain the key version. The
+    /// doctor compares those tables elsewhere.
     private static let statement = """
         WITH wanted AS (
             SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS w (privilege, schema, object, col) WHERE object !~ '@'

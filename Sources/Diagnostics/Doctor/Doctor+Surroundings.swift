@@ -1,7 +1,7 @@
 import PostgresClient
 
-// Checks of objects outside of the program's schemas that affect these: roles, settings, rights to the database, publications,
-// and functions of PostgreSQL itself.
+// Checks of objects that are outside of the program's schemas and affect the schemas: roles, settings, rights to the database,
+// publications, and functions of PostgreSQL itself.
 extension Doctor {
     /// Checks that roles, settings and PostgreSQL's own objects do not disable the guards.
     func surroundings(on connection: isolated PostgresConnection) throws -> [Finding] {
@@ -171,8 +171,8 @@ extension Doctor {
          ORDER BY 2
         """
 
-    /// Reports functions, operators and casts between PostgreSQL's own types that are not part of PostgreSQL. Also reports
-    /// functions that evidence depends on and that were replaced.
+    /// Reports functions and operators of `pg_catalog`, and casts between PostgreSQL's own types, that are not part of PostgreSQL.
+    /// Also reports replaced functions of PostgreSQL on which evidence depends.
     private func systemObjects(on connection: isolated PostgresConnection) throws -> [Finding] {
         let rows = try connection.query(Self.foreignObjects)
         return try rows.map { row in

@@ -145,7 +145,7 @@ package struct Doctor: Sendable {
         return Self.sorted(findings)
     }
 
-    /// Examines one organization. A problem there does not end the examination of the others.
+    /// Examines one organization. A problem there does not end the examination of the other organizations.
     func everything(
         of entry: OrganizationEntry,
         _ reference: SchemaReference?,

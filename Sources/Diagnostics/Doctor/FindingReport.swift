@@ -56,7 +56,7 @@ package struct FindingReport: Sendable {
         }
     }
 
-    /// Keeps a finding. If there is no room, it may replace a finding of the subject that has the most.
+    /// Keeps a finding. If there is no room, it may replace a finding of the subject that has the most findings.
     private mutating func keep(_ finding: Finding) {
         var findings = kept[finding.code, default: []]
         guard !findings.contains(finding) else { return }

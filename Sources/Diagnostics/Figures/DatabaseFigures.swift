@@ -9,7 +9,8 @@ import Tenancy
 /// The metrics of one database: keys, events, queues. The database is queried at most once in ten seconds.
 ///
 /// One statement reads the figures of all organizations from `config`. Figures in the organizations' own schemas are read for
-/// ``visitLimit`` organizations at a time, first for those with recent writes. The others keep their last figures.
+/// ``visitLimit`` organizations at a time, first for organizations with recent writes. All other organizations keep their last
+/// figures.
 final class DatabaseFigures: Sendable {
     /// The figures of an organization in `config`.
     struct Entry: Sendable {
@@ -49,7 +50,7 @@ final class DatabaseFigures: Sendable {
 
     let deployment: Deployment
     private let last = Mutex<Reading?>(nil)
-    /// The name of the organization that was visited last, in alphabetical order.
+    /// The name after which the next reading continues to visit organizations, in alphabetical order.
     private let cursor = Mutex("")
     private let reads = SingleFlight<Bool, Reading>()
 
@@ -94,7 +95,8 @@ final class DatabaseFigures: Sendable {
         }
     }
 
-    /// The organizations to visit next: half of them had recent writes, and the others follow in turn.
+    /// The organizations to visit next: at most half of them are chosen for recent writes, and the rest follow in alphabetical
+    /// order.
     ///
     /// - Parameter names: All names, in alphabetical order.
     private static func next(

@@ -170,7 +170,7 @@ package final class DeploymentFigures: Sendable {
         gauge("mailboxes_failing", "Mailboxes that no mail is fetched for or sent from.", of: lines, to: &text, first: >) {
             $0.content.map { Double($0.failingMailboxes) }
         }
-        // This figure is read from the database, because that also has the events of commands, which no server counts.
+        // This figure is read from the database, because the database also has the events of commands, which no server counts.
         gauge("key_shown_timestamp_seconds", "When the key was shown last.", of: lines, to: &text, first: >) {
             $0.content?.keyShownOn?.timeIntervalSince1970
         }

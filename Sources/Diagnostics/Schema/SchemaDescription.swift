@@ -11,7 +11,7 @@ struct SchemaDescription: Sendable {
 
     /// A digest over all lines.
     let digest: String
-    /// The lines, each with its object's kind; nil when only the digest was asked for.
+    /// The definition of each line; nil when only the digest was asked for.
     let lines: [Line: String]?
 
     /// Describes a schema.
@@ -113,11 +113,12 @@ struct SchemaDescription: Sendable {
           FROM relation AS r JOIN pg_policy AS p ON p.polrelid = r.oid
         """
 
-    /// Leaves out generations that a key change makes and drops, and triggers of foreign keys, because their constraints are
-    /// described.
+    /// The triggers, without those of generations that a key change makes and drops. Triggers of foreign keys are left out too,
+    /// because the foreign keys themselves are described.
     ///
     /// `pg_get_triggerdef` reads the functions of that name in all schemas, and the backend caches them. So it is used only for a
-    /// trigger's condition. It prints with the fewest parentheses, because a restored dump has fewer of them.
+    /// trigger's condition. It is told to print as few parentheses as possible, because a trigger from a restored dump has fewer of
+    /// them.
     private static let triggers = """
         SELECT 'trigger', r.relname || '.' || t.tgname,
                CASE WHEN t.tgqual IS NOT NULL THEN replace(pg_get_triggerdef(t.oid, true), ' ON ' || r.oid::regclass::text || ' ', ' ON its table ')

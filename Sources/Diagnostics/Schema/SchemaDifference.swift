@@ -7,7 +7,7 @@ struct SchemaDifference: Sendable {
 
     let line: SchemaDescription.Line
     let problem: Problem
-    /// The actual line, where the expected one differs.
+    /// The actual definition of a line that was changed; nil for a missing or a foreign line.
     let actual: String?
 
     /// All differences, by name. A table that is missing or foreign as a whole is one difference.

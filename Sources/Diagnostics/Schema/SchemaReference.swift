@@ -163,8 +163,8 @@ extension Doctor {
         }
     }
 
-    /// Reports objects that lack the row in `pg_depend` with their schema. The comparisons find objects by that row, and a
-    /// superuser can delete it.
+    /// Reports objects that lack the row in `pg_depend` that ties them to their schema. The comparisons find objects by that row,
+    /// and a superuser can delete it.
     private func hiddenObjects(on connection: isolated PostgresConnection) throws -> [Finding] {
         func without(_ catalog: String, _ schema: String) -> String {
             """

@@ -6,8 +6,8 @@ import Tenancy
 
 /// Which e-mail an incoming one answers.
 ///
-/// The sender of a mail chooses its headers and its subject, and could name any e-mail there. An answer shows the subject of
-/// the e-mail that it answers, inherits its regarding record, and is counted at it. So only e-mails of the answer's own
+/// The sender of a mail chooses its headers and its subject, and could name any e-mail there. An answer shows the subject of the
+/// e-mail that it answers, inherits its regarding record, and raises its number of replies. So only e-mails of the answer's own
 /// mailbox, or e-mails that the mailbox's owner may read, can be the answered e-mail.
 extension EmailDelivery {
     /// Finds the e-mail that this one answers: by In-Reply-To and References, then by the tracking token in the subject. If the

@@ -7,11 +7,11 @@ import Tenancy
 extension EmailDelivery {
     /// The database's data about an e-mail.
     struct Facts {
-        /// Its record, if it was delivered before.
+        /// The e-mail's record, if it was delivered before.
         let record: StoredRecord?
-        /// Whether the mailbox sent it.
+        /// Whether the mailbox sent the e-mail.
         let isOwn: Bool
-        /// The filters of its recipients; empty if it has none here.
+        /// The filters of the recipients here, and of the mailbox; empty if there are none.
         let filters: Set<Filter>
     }
 
@@ -22,8 +22,8 @@ extension EmailDelivery {
         let isIncomplete: Bool
     }
 
-    /// `incomingemailfilteringmethod`: which e-mails of a user or a queue become records. A queue that ignores
-    /// unsolicited mail (`ignoreunsolicitedemail`) does not take all of them.
+    /// `incomingemailfilteringmethod`: which e-mails of a user or a queue become records. A queue that ignores unsolicited mail
+    /// (`ignoreunsolicitedemail`) has at least the filter ``answers``.
     enum Filter: Int {
         case all = 0
         case answers, knownRecords, knownSenders

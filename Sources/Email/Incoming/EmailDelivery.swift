@@ -41,7 +41,7 @@ package struct EmailDelivery: Sendable {
     /// The result for an e-mail: the id of its record, if there is one, and the verdict.
     package typealias Delivery = (id: UUID?, verdict: IncomingVerdict)
 
-    /// Makes a record of all of an e-mail. A second delivery is a duplicate, and changes nothing.
+    /// Makes a record of a whole e-mail. A second delivery is a duplicate, and changes nothing.
     ///
     /// - Parameters:
     ///   - mailbox: The mailbox that received it.
@@ -51,7 +51,8 @@ package struct EmailDelivery: Sendable {
         try await deliver([email], of: .program, mailbox: mailbox, host: host)[0]
     }
 
-    /// The same for several e-mails of one mailbox, in one transaction. What does not fit is left out, and the verdict says so.
+    /// Makes records of several e-mails of one mailbox, in one transaction. What does not fit into a record is left out, and the
+    /// verdict says so.
     package func deliverIncomingEmails(_ emails: [IncomingEmail], mailbox: UUID, host: String) async throws -> [Delivery] {
         try await deliver(emails, of: .router, mailbox: mailbox, host: host)
     }
@@ -82,7 +83,7 @@ package struct EmailDelivery: Sendable {
 
     /// The owner of a mailbox's e-mails, and the organization's settings for e-mail.
     struct Place {
-        /// The mailbox that received them; nil for a check of recipients alone.
+        /// The mailbox that received the e-mails; nil for a check of recipients alone.
         let mailbox: UUID?
         let owner: UUID
         let ownerType: String?

@@ -13,7 +13,7 @@ struct IncomingBatch {
     private let delivery: EmailDelivery
     private let mailbox: UUID?
     private let place: EmailDelivery.Place
-    /// Whether an e-mail of which a record would lack something is refused.
+    /// Whether to refuse an e-mail if its record would lack a part of the e-mail.
     private let refusesLoss: Bool
     private var results: [EmailDelivery.Delivery] = []
     /// Records that are not written yet.
@@ -48,7 +48,7 @@ struct IncomingBatch {
         }
         guard verdict.isDelivered else { return results.append((nil, verdict)) }
         guard ids.insert(id).inserted else {
-            // It came in this batch before.
+            // The same e-mail came earlier in this batch.
             let isIncomplete = results.first { $0.id == id }?.verdict.isIncomplete ?? true
             return results.append(Self.duplicate(id, isIncomplete: isIncomplete))
         }
@@ -65,7 +65,7 @@ struct IncomingBatch {
         guard !unwritten.isEmpty else { return }
         let statements = IncomingRecord.statements(for: unwritten, in: delivery.session.organization)
         let made = Set(try connection.pipeline(statements)[0].map { try $0.decode(0, as: UUID.self) })
-        // Another router delivered these first, and may have left out more.
+        // Another router delivered these e-mails first, and may have left out more.
         let others = Set(unwritten.map(\.id)).subtracting(made)
         if !others.isEmpty {
             let complete = try delivery.complete(Array(others), on: connection)

@@ -28,14 +28,14 @@ package struct IncomingEmail: Sendable {
     package var bodyIsCut = false
     /// Attachments that the router omitted, because they are too large.
     package var omittedAttachments = 0
-    /// SHA-256 of the message's bytes on the mail server.
+    /// SHA-256 of the message's bytes on the mail server; ``wordsDigest`` if the bytes are unknown.
     package var digest: [UInt8] = []
-    /// The digest by which a version before would have found its record; nil for a digest that was given.
+    /// The digest that an earlier version of the program would have computed; nil if the caller gave ``digest``.
     package var earlierDigest: [UInt8]?
 
     /// A sender or recipient.
     package struct Person: Sendable {
-        /// Words in its place, for a sender without one.
+        /// The address. For a sender without an address, the words in its place.
         package var address: String
         /// The display name of the address at this position.
         package var name: String?
@@ -47,11 +47,12 @@ package struct IncomingEmail: Sendable {
     package struct Attachment: Sendable {
         package let name: String
         package let type: String?
-        /// Base64.
+        /// The contents in base64.
         package let body: String
-        /// Bytes before base64.
+        /// The size of the contents in bytes, without base64.
         package let size: Int
-        /// What the record does not show, if this attachment is the original message or its header. It is kept at any size.
+        /// If this attachment is the original message or its header: what the record does not show. Such an attachment is kept at
+        /// any size.
         package let note: String?
         /// The `subject` of the attachment, if a client gives one.
         package let subject: String?
@@ -70,7 +71,7 @@ package struct IncomingEmail: Sendable {
 
     package init() {}
 
-    /// Replaces the message's bytes if they are unknown: a digest of all that a record keeps.
+    /// A digest of everything that a record keeps. It is used if the message's bytes are unknown.
     package var wordsDigest: [UInt8] {
         func list(_ words: [String]) -> [String] { ["\(words.count)"] + words }
         var words = [messageID, subject, date, body, bodyType, "\(importance)", submittedBy ?? ""]
@@ -84,9 +85,10 @@ package struct IncomingEmail: Sendable {
         return Self.digest(of: words)
     }
 
-    /// The same as versions before had it, without the kinds of recipients and other members. Records from then have ids of it.
+    /// The digest that earlier versions of the program computed, without the kinds of recipients and other members. The ids of
+    /// their records come from it.
     ///
-    /// - Parameter messageID: As those versions read it.
+    /// - Parameter messageID: The Message-ID as those versions read it.
     package func earlierWordsDigest(messageID: String) -> [UInt8] {
         var words = [messageID, from.address, subject, date, body]
         words += (to + cc + bcc).map(\.address)
@@ -102,14 +104,14 @@ package struct IncomingEmail: Sendable {
         Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
     }
 
-    /// The tracking token in its subject.
+    /// The tracking token in the subject.
     var trackingToken: String? { TrackingToken.last(in: subject) }
 
-    /// The id of its record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message. So the same message always has
-    /// the same record, by any router and under any UID.
+    /// The id of the e-mail's record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message. So the same message
+    /// always has the same record, by any router and under any UID.
     func recordID(organization: UUID, mailbox: UUID) -> UUID { Self.recordID(of: digest, organization, mailbox) }
 
-    /// The id of its record, if a version before made it.
+    /// The id of the e-mail's record, if an earlier version of the program made it.
     func earlierRecordID(organization: UUID, mailbox: UUID) -> UUID {
         Self.recordID(of: earlierDigest ?? digest, organization, mailbox)
     }

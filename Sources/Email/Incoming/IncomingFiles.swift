@@ -5,14 +5,14 @@ import RouterProtocol
 
 /// The files that a record has of an incoming e-mail.
 struct IncomingFiles {
-    /// Those of the e-mail, and a list of those that are left out.
+    /// The e-mail's files that fit, and one file that lists the files that are left out.
     private(set) var kept: [IncomingEmail.Attachment] = []
-    /// Whether some are left out, here or by the router.
+    /// Whether some files are left out, here or by the router.
     let lacksSome: Bool
-    /// Whether the whole message is one of them, with all that is left out.
+    /// Whether one of the files is the original message, which has everything that is left out.
     let hasOriginal: Bool
 
-    /// - Parameter limit: Bytes of a file that the organization keeps.
+    /// - Parameter limit: The largest file that the organization keeps, in bytes.
     init(_ email: IncomingEmail, limit: Int) {
         var omitted: [LeftOutFiles.File] = []
         for file in email.attachments {
@@ -46,7 +46,8 @@ extension IncomingEmail.Attachment {
 
     fileprivate var isOriginal: Bool { note != nil && type == Self.typeOfOriginal }
 
-    /// Whether an organization keeps the file. What a router adds to a record that does not show all is always kept.
+    /// Whether an organization keeps the file. A file that a router adds because the record does not show everything, such as the
+    /// original message, is always kept.
     fileprivate func fits(_ limit: Int) -> Bool { note != nil || LeftOutFiles.keeps(size, limit: limit) }
 
     fileprivate init(listing files: LeftOutFiles) {

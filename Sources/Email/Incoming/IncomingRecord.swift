@@ -148,7 +148,7 @@ extension IncomingEmail.Person {
 }
 
 extension IncomingEmail {
-    /// The recipients that fit into a record's attribute, with `;` between them. The parties have all of them.
+    /// The recipients that fit into a record's attribute, with `;` between them. The parties have all recipients.
     fileprivate var shownRecipients: String {
         var text = to.first?.address ?? ""
         for address in to.dropFirst().map(\.address) {
@@ -160,7 +160,7 @@ extension IncomingEmail {
 }
 
 extension EmailDelivery {
-    /// Counts an answer at the e-mail that it answers.
+    /// Adds 1 to the number of replies of the e-mail that was answered.
     ///
     /// - Returns: The regarding record of that e-mail.
     func countAnswer(to parent: UUID, on connection: isolated PostgresConnection) throws -> (id: UUID, type: String)? {

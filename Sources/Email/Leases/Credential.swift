@@ -16,6 +16,6 @@ package struct Credential: Sendable {
     package let usesTLS: Bool
     /// A value of ``AuthenticationProtocol``.
     package let authentication: Int
-    /// 1 is POP3, 4 is IMAP; SMTP for outgoing mail.
+    /// The protocol of incoming mail: 1 is POP3, 4 is IMAP. Outgoing mail uses SMTP.
     package let serverType: Int
 }

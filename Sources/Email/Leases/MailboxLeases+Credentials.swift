@@ -41,8 +41,8 @@ extension MailboxLeases {
     /// Which list of authorized settings decides.
     private enum AuthorizedSettings { case ofSession, readAgain }
 
-    /// Reads the cells once in each transaction. A second read in the same one might not see the generation that a key change made in
-    /// between: PostgreSQL looks for new partitions when a transaction takes its first lock of a table.
+    /// Reads the cells once in each transaction. A second read in the same transaction might not see the generation that a key
+    /// change made in between: PostgreSQL looks for new partitions when a transaction takes its first lock of a table.
     private func release(
         _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool
     ) async throws -> ReleasedCredential {
@@ -66,7 +66,7 @@ extension MailboxLeases {
             retryAfter: 1)
     }
 
-    /// Each attempt but one fails only when a key change was committed meanwhile.
+    /// How many times a release is tried. Each attempt but one fails only when a key change was committed meanwhile.
     private static let readAttempts = 4
 
     private func release(
@@ -128,7 +128,7 @@ extension Session {
                         .mailbox, mailbox, level: .error, code: AlertCode.notAuthorized, text: error.message,
                         details: error.code.rawValue, on: connection)
                 }
-                // The mailbox shows the message of what its settings lack. The event gives the same reason.
+                // If the settings lack something, the mailbox shows the error's message. The event gives the same reason.
                 let lacksSettings = [.profileNotAssociated, .sslRequired, .notImplemented].contains(error.code)
                 let reason = alerts ? "settings not authorized" : lacksSettings ? error.message : error.code.rawValue
                 try record(

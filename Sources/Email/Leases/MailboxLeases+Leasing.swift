@@ -36,7 +36,7 @@ extension MailboxLeases {
                 }
                 let id: UUID = try row.decode("mailboxid")
                 let lease = try lease(id, row)
-                // Deletes the watch of a router that ended. Otherwise the mailbox would stay due because of it.
+                // Deletes the watch of a router that ended. Otherwise the mailbox would stay due because of the old watch.
                 _ = try connection.query(
                     """
                     DELETE FROM \(organization.qualified("mailbox_watch")) AS w WHERE w.mailboxid = $1 AND NOT EXISTS (
@@ -55,7 +55,7 @@ extension MailboxLeases {
     private func leasing(_ mailbox: UUID?) -> String {
         let due = DueMailboxes(session)
         let wanted = mailbox.map { _ in "(m.mailboxid = $2 AND \(DueMailboxes.receives))" }
-        // A requested mailbox has new messages.
+        // A mailbox is requested because it has new messages.
         let receives = wanted == nil ? "(\(due.receivesNow) OR \(DueMailboxes.receives) AND \(DueMailboxes.wasLeft))" : "true"
         return """
             WITH due AS MATERIALIZED (

@@ -116,7 +116,7 @@ extension MailboxLeases {
         }
     }
 
-    /// Makes the mailboxes due that a router watched, because the router ends. $1 is the router.
+    /// When a router ends, makes the mailboxes that it watched due. $1 is the router.
     private var freeing: String {
         """
         UPDATE \(organization.qualified("mailbox")) AS m SET postponemailboxprocessinguntil = now()
@@ -169,7 +169,7 @@ extension MailboxLeases {
              WHERE router = $1 AND seen_on = $2
             """
         let age = RouterLimits.presenceSeconds - RouterLimits.presenceSecondsAfterHangUp
-        // If this fails, the router counts as ended a minute later.
+        // If this fails, the router counts as ended 90 seconds after it was seen.
         _ = try? await deployment.pool.withConnection { connection in
             _ = try connection.query(statement, [.text(router), .moment(seen), .double(Double(age))])
         }
@@ -204,7 +204,7 @@ extension MailboxLeases {
     }
 
     /// Watched mailboxes that were changed, or that another router has. The query covers the mailboxes in the request, and
-    /// mailboxes that the router began to watch since then. $1 is the router, $2 the request's mailboxes.
+    /// mailboxes that the router began to watch since the request began. $1 is the router, $2 the request's mailboxes.
     private func changed(_ due: DueMailboxes) -> String {
         """
         SELECT i.id FROM (

@@ -7,7 +7,7 @@ import Tenancy
 extension MailboxLeases {
     /// Finds the messages of a leased mailbox that were inspected or set aside before.
     ///
-    /// - Returns: The known ones of `ids`, and the number of all known messages.
+    /// - Returns: Those of `ids` whose messages are known, and the number of all known messages.
     package func knownMessages(_ ids: [String], mailbox: UUID, host: String) async throws -> (known: [String], total: Int) {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {

@@ -86,7 +86,7 @@ extension MailboxLeases {
         let waitsForKey = error.code == AlertCode.keyRequired
         // An administrator has to check settings that the service did not write. After that the mailbox continues by itself.
         let waitsForReview = error.code == AlertCode.notAuthorized
-        // Any other failure may be the fault of a server, a network or the deployment, and may last long. So it disables no
+        // A temporary failure may be the fault of a server, a network or the deployment, and may last long. So it disables no
         // mailbox. Only a password that was refused ten times in a row counts as wrong.
         let isRefused = error.code == AlertCode.wrongPassword && failures >= Self.transientLimit
         let isPermanent = !waitsForKey && !waitsForReview && (error.isPermanent == true || isRefused)
@@ -94,7 +94,7 @@ extension MailboxLeases {
         // Waits longer after each failure, up to an hour.
         let wait =
             isPermanent && report.incomingIsWell == true
-            // The direction that failed is disabled; the other one continues.
+            // The direction that failed is disabled; the other direction continues.
             ? interval
             : waitsForKey
                 ? min(30, interval) : min(3_600, max(interval, 30) << min(failures - 1, 7))

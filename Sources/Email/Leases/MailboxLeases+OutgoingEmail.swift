@@ -133,7 +133,7 @@ extension MailboxLeases {
     }
 
     private func email(_ row: PostgresRow, _ content: SubmittedContent) throws -> PendingEmail {
-        // The attribute may end in the middle of an id, which is left out.
+        // The attribute may end within an id. An incomplete id is left out.
         let references = (try row.decodeIfPresent("answered_references", as: String.self) ?? "").split(separator: " ")
             .filter { $0.hasPrefix("<") && $0.hasSuffix(">") }.map(String.init)
         var email = PendingEmail(

@@ -5,9 +5,10 @@ import PostgresClient
 import Tenancy
 
 // Exchanges a stored secret for an access token. A refresh token may be valid for one use only, so one server at a time exchanges
-// it. An authorization server may be slow, so the exchange holds no database connection.
+// it: the server that has claimed the secret, by a row in `config.token_exchange`. An authorization server may be slow, so the
+// exchange holds no database connection.
 extension MailboxLeases {
-    /// Seconds after which a claim expires, in case its server ended. An exchange takes less time.
+    /// Seconds after which a claim expires, in case the server that made it has ended. An exchange takes less time.
     private static let claimSeconds = 45.0
     /// How long a request waits for another server's exchange.
     private static let claimPatience = Duration.seconds(15)

@@ -87,7 +87,7 @@ extension Session {
         }
     }
 
-    /// Writes an alert, or updates the time of the newest one if it is equal.
+    /// Writes an alert. If the record's newest alert has the same code, level and text, updates that alert instead.
     func alert(
         _ entity: EntityDefinition,
         _ id: UUID,

@@ -9,6 +9,6 @@ package struct MailRouterStatus: Sendable {
     package let name: String
     package let startedOn: Date
     package let seenOn: Date
-    /// How many mailboxes it waits for on their servers.
+    /// For how many mailboxes the router waits for new messages on their mail servers.
     package let watching: Int
 }

@@ -20,11 +20,11 @@ package struct MailboxOutlook: Sendable {
     package let watchedSince: Date?
     /// Whether a router works on the mailbox now.
     package let isWorkedOn: Bool
-    /// E-mails that are to be sent from it.
+    /// How many e-mails are to be sent from the mailbox.
     package let waiting: Int
     /// When the first of these e-mails is due; nil if one is due now.
     package let nextSending: Date?
-    /// E-mails that were not sent.
+    /// How many e-mails were not sent.
     package let failed: Int
     /// The messages that will be fetched again first.
     package let setAside: [SetAside]

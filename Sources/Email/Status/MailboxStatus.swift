@@ -13,7 +13,7 @@ package struct MailboxStatus: Sendable {
     package let address: String
     package let receives: Bool
     package let sends: Bool
-    /// 0 not run, 1 success, 2 failure.
+    /// The outcomes of the newest attempts to fetch and to send: 0 not run, 1 success, 2 failure.
     package let incomingStatus: Int
     package let outgoingStatus: Int
     /// The router that works on the mailbox now; nil for none.

@@ -4,7 +4,7 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// How an organization's mailboxes and routers are. For System Administrators, also without the right to a mailbox's record.
+/// Reads the status of an organization's mailboxes and routers, for System Administrators.
 package struct MailboxStatusReading: Sendable {
     private let session: Session
 
@@ -49,7 +49,7 @@ package struct MailboxStatusReading: Sendable {
         }
     }
 
-    /// $1 is the mailbox; null for all.
+    /// SQL for the statuses of mailboxes. $1 is the mailbox; null for all.
     private var statuses: String {
         func table(_ name: String) -> String { organization.qualified(name) }
         return """
@@ -86,7 +86,7 @@ package struct MailboxStatusReading: Sendable {
             """
     }
 
-    /// ``MailboxStatus/Obstacle``, in the order in which a person removes them.
+    /// SQL for a mailbox's ``MailboxStatus/Obstacle``. If there are several, it is the one that a person removes first.
     private var obstacle: String {
         """
         CASE WHEN NOT (coalesce(m.enabledforincomingemail, false) OR coalesce(m.enabledforoutgoingemail, false) OR \(DueMailboxes.tests)) THEN NULL

@@ -8,6 +8,6 @@ package struct SendingFailure: Sendable {
         [MailboxLeases.deliveryUnknownMessage, Self.partly].contains { text.hasPrefix($0) }
     }
 
-    /// How the router's report of a message that some recipients got begins.
+    /// The beginning of the router's report of a message that only some recipients got.
     private static let partly = "The mail server took the message for "
 }

@@ -137,11 +137,12 @@ extension KeyAdministration {
 
     // MARK: Conditions
 
-    /// The version of a new key. It is higher than that of the key in force, and than those of all keys that this service
-    /// stored in `config`. Of these versions it is the first that no row and no table of cells has. A schema that was restored
-    /// from an older dump must not reuse a version.
+    /// The version of a new key. It is higher than that of the key in force, and than those of all keys that this service stored in
+    /// `config`. It is the first such version that no row in `config` and no table of cells has. A schema that was restored from an
+    /// older dump must not reuse a version.
     ///
-    /// - Throws: ``FieldsealError`` when there is none. A row or table that SQL made is passed over, but does not use up the versions.
+    /// - Throws: ``FieldsealError`` when no version is left. A row or a table that SQL made takes away only its own version, and
+    ///   not all lower ones.
     func nextKeyVersion(after current: OrganizationState, on connection: isolated PostgresConnection) throws -> Int {
         let rows = try connection.query(
             "SELECT key_version, fingerprint FROM config.organization_key WHERE organization_id = $1", [.uuid(organization.id)])

@@ -31,7 +31,7 @@ extension KeyChange {
             ?? "some transaction held a lock on the cells"
     }
 
-    /// Describes the session of the longest transaction that SQL finds.
+    /// Describes the session with the longest transaction among those that the SQL in `found` selects.
     private static func session(
         _ found: String, _ parameter: PostgresParameter, in deployment: Deployment
     ) async -> String? {
@@ -50,7 +50,7 @@ extension KeyChange {
         return text.flatMap { $0 }
     }
 
-    /// The error for a change that waited so long for the lock of another transaction.
+    /// The error for a change that waited for `duration` for a lock that another transaction holds.
     static func heldUp(for duration: Duration, by holder: String) -> FieldsealError {
         FieldsealError(
             .encryption,

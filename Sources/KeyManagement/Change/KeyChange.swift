@@ -82,7 +82,8 @@ final class KeyChange {
         _ conclude: (Preparation, PostgresConnection) async throws -> Summary
     ) async throws -> Summary {
         let name = "fieldseal key change \(organization.name)"
-        // This comes before the announcement, so that a server sweeps the announcement if this process is killed.
+        // The organization is marked for the sweep before the announcement, so that a server sweeps the announcement if this
+        // process is killed.
         try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
         func connect() async throws -> PostgresConnection {
             try await PostgresConnection.connect(deployment.conninfo, applicationName: String(name.prefix(63)))
@@ -358,7 +359,7 @@ final class KeyChange {
             var pause = Duration.zero
             try connection.execute("SAVEPOINT switch_over; SET LOCAL lock_timeout = '\(Self.quarantineTimeout)'")
             let outcome = try Self.unlessHeldUp {
-                // This comes before the lock, because there may be many cells.
+                // The cells are moved before the tables are locked, because there may be many of them.
                 try statements.quarantine(statements.unreadable, on: connection)
                 try connection.execute("SET LOCAL lock_timeout = '\(Self.lockTimeout)'")
                 _ = try connection.query("SELECT \(statements.organization.qualified("lock_generations"))()")

@@ -7,7 +7,7 @@ enum Charset {
 
     /// - Parameters:
     ///   - label: The declared charset; nil for none.
-    ///   - hint: A charset declared elsewhere in the message, for bytes without a declared one.
+    ///   - hint: A charset that another part of the message declares, for bytes without a declared charset.
     static func decode(_ bytes: ArraySlice<UInt8>, label: String?, hint: String? = nil) -> String {
         let text: String
         let meaning = label.map(CharsetLabels.meaning) ?? .undeclared
@@ -180,7 +180,7 @@ enum Charset {
         while true {
             var count: Int32 = 0
             var units = [UInt16](unsafeUninitializedCapacity: capacity) { units, filled in
-                // `assume_nonnull`: an empty slice has no address.
+                // The C function requires an address (`assume_nonnull`), and an empty slice has none.
                 var none: CChar = 0
                 guard let start = units.baseAddress else { return }
                 count = bytes.withUnsafeBytes { source in
@@ -196,7 +196,7 @@ enum Charset {
                 capacity = Int(count) + 1
                 continue
             }
-            // ICU's replacement for one bad byte, and control characters where a table has no character.
+            // ICU writes 0x1A for one bad byte, and a control character where its table has no character.
             for index in units.indices where units[index] == 0x1A || (0x80...0x9F).contains(units[index]) && units[index] != 0x85 {
                 units[index] = 0xFFFD
             }

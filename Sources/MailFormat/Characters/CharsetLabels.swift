@@ -16,7 +16,7 @@ enum CharsetLabels {
     static func meaning(of label: String) -> Meaning {
         let key = key(of: label)
         if let known = known(key) { return known }
-        // x-windows-1252, x-cp1251, x-iso-8859-1
+        // Some labels have a prefix, such as x-windows-1252, x-cp1251 and x-iso-8859-1.
         if key.hasPrefix("x"), let known = known(String(key.dropFirst())) { return known }
         // A label may contain other parameters within its quotes, as in "iso-8859-1; format=flowed", or its name, as in
         // "charset=utf-8".

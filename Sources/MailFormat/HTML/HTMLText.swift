@@ -27,7 +27,7 @@ enum HTMLText {
             case .text(let text): if hasWords(text) { return .words }
             case .raw("textarea", let text), .raw("xmp", let text): if hasWords(text) { return .words }
             case .raw: break
-            // The text after it counts as displayed.
+            // The text after markup without an end counts as displayed.
             case .open: break
             }
         }
@@ -52,7 +52,7 @@ enum HTMLText {
     }
 
     private static func hasWords(_ text: Substring) -> Bool {
-        // Entities of blanks are not text.
+        // Character references of blanks are not text.
         let words = String(text).replacing("&nbsp;", with: "").replacing("&#160;", with: "").replacing("&zwnj;", with: "")
         return words.unicodeScalars.contains { !$0.properties.isWhitespace && !blanks.contains($0) }
     }
@@ -74,10 +74,10 @@ enum HTMLText {
         return "<div style=\"white-space: pre-wrap\">\(clean)</div>"
     }
 
-    /// The contents of a document, for embedding in another.
+    /// The contents of a document, for embedding in another document.
     static func fragment(_ html: String) -> String { repaired(html, isFragment: true) }
 
-    /// A document in which others can be embedded. No element in it stays open, because that would hide the embedded text.
+    /// A document in which other texts can be embedded. No element in it stays open, because that would hide the embedded text.
     static func closed(_ html: String) -> String { repaired(html, isFragment: false) }
 
     private static func repaired(_ html: String, isFragment: Bool) -> String {
@@ -88,7 +88,8 @@ enum HTMLText {
             case .tag(let name, let text): if !isFragment || !frame.contains(name) { result += text }
             case .raw(let name, let text): if !isFragment || name != "title" { result += text }
             case .text(let text): result += text
-            // If a tag has no end, its text is displayed without it. A `<` that begins no tag is literal.
+            // The `<` of a tag or a comment without an end is literal. The start tag of a raw element without an end is left out,
+            // and its contents are displayed.
             case .open(let text): if text.utf8.count == 1 { result += "&lt;" }
             }
         }

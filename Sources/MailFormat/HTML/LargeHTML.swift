@@ -2,11 +2,11 @@ import Foundation
 
 /// HTML of a message that is too large for its record.
 ///
-/// The pictures inside of it become attachments. If the text is still too large, it is cut at a place outside of tags. The rest
-/// follows as text without markup.
+/// The pictures inside of the HTML become attachments. If the text is still too large, it is cut at a place outside of tags. The
+/// rest follows as text without markup.
 package struct LargeHTML {
     package private(set) var text = ""
-    /// The pictures that were inside of it. The text refers to them by their Content-ID.
+    /// The pictures that were inside of the HTML. The text refers to them by their Content-ID.
     package private(set) var pictures: [MailMessage.Attachment] = []
     /// Whether something was left out, or lost its layout.
     package private(set) var isCut = false
@@ -14,16 +14,16 @@ package struct LargeHTML {
     /// The Content-IDs of the pictures, by their addresses.
     private var known: [String: String] = [:]
 
-    /// Longer tags and styles, in bytes, are left out of a text that is too large.
+    /// The longest tag and the longest style in bytes. Longer ones are left out of a text that is too large.
     private static let longestTag = 8 << 10
     private static let longestStyle = 64 << 10
-    /// Shorter pictures, in bytes, are not made attachments.
+    /// A picture becomes an attachment if its tag is longer than this, in bytes.
     private static let shortestPicture = 1 << 10
     private static let pictureLimit = 200
     /// How many open elements are ended where the text is cut.
     private static let openLimit = 1_000
 
-    /// - Parameter limit: The bytes of the text at most.
+    /// - Parameter limit: The maximum length of the text in bytes.
     package init(_ html: String, limit: Int) {
         guard html.utf8.count > limit else {
             text = html
@@ -35,7 +35,7 @@ package struct LargeHTML {
             case .tag(let name, let tag): take(name, tag)
             case .raw(let name, let content): take(contents: content, of: name)
             case .text(let words): text += words
-            // A `<` that begins no tag is literal.
+            // The `<` of a tag or a comment without an end is literal.
             case .open(let begin): if begin.utf8.count == 1 { text += "&lt;" }
             }
         }
@@ -132,7 +132,7 @@ package struct LargeHTML {
         text = head + (length > 0 ? tail : "")
     }
 
-    /// The last place within the first bytes where no tag is open, and the elements that are open there.
+    /// The last place within the first `size` bytes that is not inside of a tag, and the elements that are open at that place.
     private static func lastPlace(in html: String, within size: Int) -> (end: String.Index, open: [Substring]) {
         let limit = html.utf8.index(html.startIndex, offsetBy: size)
         var (end, open) = (html.startIndex, OpenElements())

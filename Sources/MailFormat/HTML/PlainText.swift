@@ -16,7 +16,8 @@ package struct PlainText {
     /// How many quoted blocks the current line is in, and how many each line before it was in.
     private var depth = 0
     private var depths: [Int] = []
-    /// The element in which line breaks and blanks are kept, and how many elements of that name are open inside of it.
+    /// The element in which line breaks and blanks are kept, and how many elements of that name are open: itself, and those inside
+    /// of it.
     private var kept: (name: String, open: Int)?
     /// A link that is open, with its words so far.
     private var link: (address: String, words: String)?
@@ -29,7 +30,7 @@ package struct PlainText {
             switch token {
             case .tag(let name, let tag): text.take(name, tag)
             case .text(let words), .raw("textarea", let words), .raw("xmp", let words): text.add(words)
-            // A `<` that begins no tag is literal.
+            // The `<` of a tag or a comment without an end is literal.
             case .open(let begin): if begin.utf8.count == 1 { text.add(begin) }
             case .raw: break
             }

@@ -15,7 +15,8 @@ package enum SafeHTML {
             case .raw("textarea", let text), .raw("xmp", let text): result += escaped(text)
             case .raw: break
             case .text(let text): result += escaped(text)
-            // A `<` that begins no tag is literal. The contents of a tag without an end are displayed without it.
+            // The `<` of a tag or a comment without an end is literal. The start tag of a raw element without an end is left out,
+            // and its contents are displayed.
             case .open(let text): if text.utf8.count == 1 { result += "&lt;" }
             }
         }

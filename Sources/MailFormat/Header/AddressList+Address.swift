@@ -3,7 +3,7 @@ extension AddressList {
     static func address(_ scalars: [Unicode.Scalar]) -> String? {
         guard scalars.count <= 2_000 else { return nil }
         var text = withoutBlanks(scalars)[...]
-        // An encoded domain is decoded first.
+        // The caller decodes an encoded domain, and then reads the decoded text.
         if let at = text.firstIndex(of: "@"), text[at...].firstRange(of: ["=", "?"] as [Unicode.Scalar]) != nil { return nil }
         for prefix in ["mailto:", "smtp:"] where string(Array(text.prefix(prefix.count))).lowercased() == prefix {
             text = text.dropFirst(prefix.count)
@@ -12,7 +12,7 @@ extension AddressList {
         // A source route (RFC 5321 section 4.1.2) is removed.
         if text.first == "@", let colon = text.firstIndex(of: ":") { text = text[(colon + 1)...] }
         text = withoutEnd(text)
-        // This bracket ends `[mailto:`.
+        // A bracket without its beginning ends `[mailto:`.
         if text.last == "]", !text.contains("[") { text = text.dropLast() }
         if text.count > 2, text.first == "'" && text.last == "'" || text.first == "[" && text.last == "]" {
             text = text.dropFirst().dropLast()

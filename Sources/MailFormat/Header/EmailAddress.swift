@@ -9,7 +9,7 @@ package enum EmailAddress {
     /// Whether a text is exactly one address, without characters that end a line or a path in SMTP.
     package static func isOne(_ text: String) -> Bool { split(text) != nil }
 
-    /// Whether a text is one word in the place of an address, because mail systems use their bare names as senders.
+    /// Whether a text is one word that is accepted in the place of an address. Mail systems use their bare names as senders.
     static func isBareName(_ text: String) -> Bool {
         (1...64).contains(text.utf8.count) && text.unicodeScalars.allSatisfy(isPlain)
     }
@@ -17,7 +17,7 @@ package enum EmailAddress {
     /// The longest text of a sender without a readable address, in UTF-16 units.
     package static let wordsLimit = 200
 
-    /// Whether a text may name a sender without an address, because mail systems use names, and some addresses are unreadable.
+    /// Whether a text may name a sender without an address. Mail systems use names as senders, and some addresses are unreadable.
     package static func isWords(_ text: String) -> Bool {
         text.utf16.count <= wordsLimit && text.unicodeScalars.allSatisfy { !$0.isControl }
             && text.unicodeScalars.contains {
@@ -73,7 +73,7 @@ package enum EmailAddress {
         return String(view)
     }
 
-    /// Other characters that separate the labels of a domain (RFC 3490 section 3.1).
+    /// The characters that separate the labels of a domain in addition to the dot (RFC 3490 section 3.1).
     private static let dots: Set<Character> = ["\u{3002}", "\u{FF0E}", "\u{FF61}"]
 
     /// The usual form of an address: without needless quotes, with plain dots in its domain, and without a dot at the end.

@@ -63,7 +63,7 @@ struct WrittenDate {
 
     private typealias Clock = (hour: Int, minute: Int, second: Int, begin: Int, end: Int)
 
-    /// `10:15`, `10:15:30`, `10:15:30.5`, else `10.15.30`.
+    /// The time, such as `10:15`, `10:15:30` or `10:15:30.5`. If there is none, a time such as `10.15.30`.
     private var clock: Clock? {
         clock(separator: ":", needsSeconds: false) ?? clock(separator: ".", needsSeconds: true)
     }
@@ -88,7 +88,7 @@ struct WrittenDate {
         return nil
     }
 
-    /// Takes `AM` or `PM` after the time.
+    /// Removes `AM` or `PM` after the time, and returns the hour of the day.
     private static func takeHalf(_ rest: inout [Token], _ hour: Int) -> Int {
         guard let index = rest.firstIndex(where: { $0 != .sign(" ") }), case .word(let word) = rest[index], (1...12).contains(hour)
         else { return hour }
@@ -103,7 +103,7 @@ struct WrittenDate {
         }
     }
 
-    /// Takes the zone: `+0100`, `-05:00`, `GMT+2`, or a name. Returns it in seconds east of Greenwich.
+    /// Removes the zone: `+0100`, `-05:00`, `GMT+2`, or a name. Returns the zone in seconds east of Greenwich.
     private static func takeZone(_ rest: inout [Token]) -> Double {
         for index in rest.indices {
             if case .word(let word) = rest[index], let hours = names[word] {

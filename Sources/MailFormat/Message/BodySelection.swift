@@ -1,6 +1,6 @@
 /// Selects the text and the attachments of a message (RFC 2046 section 5.1, RFC 2183, RFC 2387).
 struct BodySelection {
-    /// A displayed text with its position.
+    /// A displayed text, plain or HTML.
     struct Segment {
         let text: String
         let isHTML: Bool
@@ -12,7 +12,7 @@ struct BodySelection {
         }
     }
 
-    /// The relation of a part to the others.
+    /// The relation of a part to the other parts.
     private enum Place {
         case root
         case independent
@@ -287,7 +287,7 @@ struct BodySelection {
                 said.dropLast().map { $0.text.hasSuffix("\n") ? $0.text : "\($0.text)\r\n" }.joined() + (said.last?.text ?? "")
             return Segment(text: text, isHTML: false)
         }
-        // The first HTML document encloses the others. They are put before and after its contents.
+        // The first HTML document encloses the other texts. These are put before and after the document's own contents.
         func inner(_ segments: ArraySlice<Segment>) -> String {
             segments.map { "\($0.isHTML ? HTMLText.fragment($0.text) : HTMLText.escaped($0.text))\r\n" }.joined()
         }

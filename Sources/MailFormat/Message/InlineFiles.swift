@@ -67,7 +67,7 @@ struct InlineFiles {
     private static func decoded(_ line: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         guard line.allSatisfy({ (0x20...0x60).contains($0) }) else { return nil }
         let letters = (TransferEncoding.uuLength(line) + 2) / 3 * 4
-        // Beside the data, a line has a character for the length and may have one for a checksum.
+        // Besides the data, a line has a character for the length and may have one for a checksum.
         guard line.count <= letters + 2 else { return nil }
         return TransferEncoding.uudecoded(line: line)
     }

@@ -16,7 +16,7 @@ enum SignedContent {
     private static let octets: UInt8 = 0x04
     private static let octetsInPieces: UInt8 = 0x24
     private static let context: UInt8 = 0xA0
-    /// 1.2.840.113549.1.7.2 and 1.2.840.113549.1.7.1.
+    /// The object identifiers of signed data and of data: 1.2.840.113549.1.7.2 and 1.2.840.113549.1.7.1.
     private static let signedData: [UInt8] = [0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x02]
     private static let data: [UInt8] = [0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x07, 0x01]
 

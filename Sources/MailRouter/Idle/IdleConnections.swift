@@ -26,7 +26,7 @@ final class IdleConnections: Sendable {
     private let wakeReader: Int32
     private let wakeWriter: Int32
 
-    /// A server that ends a connection sooner than this is polled instead.
+    /// If a server ends a connection sooner than this, the mailbox is polled instead.
     private static let shortLife = Duration.seconds(60)
     /// Seconds for which a mailbox with such a server is polled.
     private static let unfitSeconds = 1_800.0
@@ -64,8 +64,8 @@ final class IdleConnections: Sendable {
         Array(HMAC<SHA256>.authenticationCode(for: Data((password ?? "").utf8), using: tagKey))
     }
 
-    /// Handles a refused sign-in. If the same password signed in before, the server limits the connections of a user. Then half
-    /// of this user's waiting connections are ended.
+    /// Handles a refused sign-in. If a connection with the same password is waiting, the password is right, and the server limits
+    /// the connections of a user. Then half of this user's waiting connections are ended.
     ///
     /// - Returns: Whether any connection with that password was waiting.
     func signInWasRefused(_ user: String, _ password: String?, at server: String) -> Bool {

@@ -100,8 +100,8 @@ final class Delivery {
     /// Notes that there are more messages than the turn has time for.
     func leaveRest() { counts.isUnfinished = true }
 
-    /// Whether the turn ends soon, because a report holds a limited number of alerts. The other half is kept for requests under
-    /// way.
+    /// Whether the alerts fill half of a report, so that the turn has to end. The other half is kept for the alerts of requests
+    /// under way.
     var isFullOfAlerts: Bool { counts.problems.count >= MailboxReport.alertLimit / 2 }
 
     /// Counts a message that could not be fetched.
@@ -153,7 +153,7 @@ final class Delivery {
         underWay = nil
         let outcome = try task.result()
         counts += outcome.counts
-        // One message may have parts in several requests.
+        // The e-mails of one message may be in several requests.
         fates.merge(outcome.fates) { $0.rawValue > $1.rawValue ? $0 : $1 }
     }
 
@@ -161,7 +161,8 @@ final class Delivery {
     /// message is skipped because of it.
     private static let refusalsOfContent = [400, 413]
 
-    /// Sends messages to the service. A message that the service rejects is skipped, so that it does not hold up the others.
+    /// Sends messages to the service. A message that the service rejects is skipped, so that it does not hold up the other
+    /// messages.
     private static func submit(_ emails: [Email], _ turn: MailboxTurn) throws -> Outcome {
         var outcome = Outcome()
         do {

@@ -8,7 +8,7 @@ final class IncomingAccess {
     private var login: MailLogin?
     private var user = ""
     private var passwordTag: [UInt8] = []
-    /// Host and port; empty until they are known.
+    /// Host and port; words in their place until they are known.
     private(set) var server = "the mail server"
 
     init(_ turn: MailboxTurn) { self.turn = turn }

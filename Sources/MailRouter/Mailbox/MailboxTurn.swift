@@ -111,7 +111,7 @@ struct MailboxTurn {
         report.routerState = String(decoding: try JSONEncoder().encode(state), as: UTF8.self)
         report.processed = counts.processed
         report.failed = counts.failed + counts.lost
-        // A mailbox with messages left over is due again at once, after the others.
+        // A mailbox with messages left over is due again at once, after the other due mailboxes.
         let hasMore = counts.isUnfinished || max(counts.inspected, counts.sent) >= configuration.turnLimit
         report.interval = hasMore ? 0 : configuration.interval
         if !counts.problems.isEmpty { report.alerts = Self.alerts(counts.problems) }
@@ -141,7 +141,7 @@ struct MailboxTurn {
             && ContinuousClock.now - start > .seconds(RouterConfiguration.fairTurn.seconds)
     }
 
-    /// Retries while the service is unavailable, at most for the duration of the lease.
+    /// Retries while the service is unavailable, for at most 15 minutes, and not after the router was told to stop.
     func persistently(_ body: () throws -> Void) throws {
         var wait = 0.2
         let deadline = Date().addingTimeInterval(900)
@@ -176,9 +176,9 @@ struct MailboxTurn {
                 case .profileNotAssociated, .sslRequired, .notImplemented: AlertCode.noCredential
                 default: AlertCode.unreachable
                 }
-            // Only settings of the mailbox and its profile disable it. Other refusals end the turn and change nothing: the key
-            // is missing, the organization is suspended, or the deployment does not allow connections without TLS. An
-            // authorization server may have failed, or an administrator has to check settings.
+            // Only wrong settings of the mailbox or its profile disable the mailbox. Any other refusal ends the turn and changes
+            // nothing: the key is missing, the organization is suspended, the deployment does not allow connections without TLS, an
+            // authorization server failed, or settings have to be checked.
             let needsChange = [AlertCode.notApproved, AlertCode.noCredential].contains(kind) && known != .sslRequired
             throw MailboxProblem(kind, message, code, isPermanent: needsChange)
         }
@@ -186,7 +186,8 @@ struct MailboxTurn {
 
     func connect(_ login: MailLogin, _ scheme: MailServer.Scheme, implicitPort: Int) throws -> CurlConnection {
         let server = "\(login.server):\(login.port)"
-        // Ports for implicit TLS use TLS from the first byte, others use STARTTLS. TLS is off only if the service allows it.
+        // A connection to a port for implicit TLS uses TLS from the first byte. A connection to any other port uses STARTTLS. TLS
+        // is off only if the service allows it.
         let isImplicit = login.useSSL && (login.port == implicitPort || probesImplicitTLS(login))
         do {
             return try CurlConnection(
@@ -224,8 +225,9 @@ struct MailboxTurn {
     /// Ports on which servers use STARTTLS.
     private static let knownPorts = [143, 110, 25, 587]
 
-    /// Other ports are probed. With implicit TLS a server sends nothing before the handshake, so a server that greets within a
-    /// moment uses STARTTLS. In both cases no password is sent before TLS.
+    /// Whether the server uses implicit TLS at a port that is not one of ``knownPorts``: the port is probed. With implicit TLS a
+    /// server sends nothing before the handshake, so a server that greets within a moment uses STARTTLS. In both cases no password
+    /// is sent before TLS.
     private func probesImplicitTLS(_ login: MailLogin) -> Bool {
         guard !Self.knownPorts.contains(login.port) else { return false }
         return !STARTTLSProbe.isGiven(by: login.server, login.port)

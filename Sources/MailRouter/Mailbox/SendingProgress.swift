@@ -1,7 +1,7 @@
 import Foundation
 import RouterProtocol
 
-/// The progress of the e-mails that a router took, and the part that the service knows.
+/// The progress of the e-mails that a router took, and how much of it the service knows.
 ///
 /// The service must know that e-mails are being handed over before a mail server gets their first byte. One request announces
 /// several e-mails: one at first, then twice as many each time. It also carries the mail server's responses so far. If the router
@@ -23,7 +23,7 @@ final class SendingProgress {
     /// - Parameter tell: Sends reports to the service.
     init(_ tell: @escaping ([SendingReport]) throws -> Void) { self.tell = tell }
 
-    /// Starts with other e-mails.
+    /// Starts again, with these e-mails.
     func begin(_ emails: [PendingEmail]) {
         self.emails = emails
         announced = []

@@ -5,7 +5,7 @@ import RouterProtocol
 
 /// A message in the form that the service receives. If a record can't show all of it, the original is attached.
 struct IncomingParameters {
-    /// The size of all attachments of one message in bytes, at most.
+    /// The maximum size of all attachments of one message, in bytes.
     private static let attachmentsLimit = 8 << 20
 
     private(set) var content = IncomingDelivery.Email()
@@ -21,7 +21,7 @@ struct IncomingParameters {
     /// - Parameters:
     ///   - bytes: The original message.
     ///   - arrivedOn: When the message was delivered, according to the mail server.
-    ///   - attachmentLimit: Bytes of an attachment that the organization keeps.
+    ///   - attachmentLimit: The largest attachment that the organization keeps, in bytes.
     init(_ message: MailMessage, _ bytes: [UInt8], arrivedOn: Date?, attachmentLimit: Int) {
         var message = message
         let (body, isCut) = Self.cut(&message, attachmentLimit)

@@ -136,7 +136,7 @@ struct IMAPAnswer {
                 if !isSection, byte == 0x20 || byte == UInt8(ascii: "(") || byte == UInt8(ascii: ")") { break }
                 index += 1
             }
-            // A closing bracket in the place of a value.
+            // A closing bracket is in the place of a value.
             if index == start { return nil }
             return .atom(Array(line[start..<index]))
         }

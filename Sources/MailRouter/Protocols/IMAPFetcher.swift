@@ -1,7 +1,8 @@
 import CurlClient
 import Foundation
 
-/// Fetches messages. If the server refuses one, returns nothing for it, or disconnects at it, only that message is not fetched.
+/// Fetches messages. If the server refuses a message, returns nothing for it, or disconnects instead of sending it, only that
+/// message is not fetched.
 struct IMAPFetcher {
     /// How many connections may end during a fetch before the server counts as failed.
     private static let lossLimit = 5

@@ -10,7 +10,7 @@ struct IMAPSession {
     var idleTag = ""
     /// Whether the server notified of messages since the inbox was opened. The list may lack them.
     var hasNews = false
-    /// The inbox when it was opened.
+    /// How the inbox numbered its messages when it was opened.
     private(set) var opened: Folder?
     /// The largest literal in bytes.
     let limit: Int
@@ -162,7 +162,8 @@ struct IMAPSession {
         else { return }
         while answer.hasOpenQuote {
             let line = try connection.line(limit: limit)
-            // No quote is open after all. The command has consumed its own tagged response, so it ends here.
+            // A line with the command's tag shows that the string has no end. This was the command's last response, so the session
+            // is given up.
             guard !line.starts(with: "\(tag) ".utf8), answer.line.count + line.count <= limit else {
                 throw MailError.goodbye("the server's quoted string has no end")
             }

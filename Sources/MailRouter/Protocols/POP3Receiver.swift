@@ -67,7 +67,7 @@ struct POP3Receiver {
                 delivery.passTooLarge(UInt32(position), message.size, "UIDL \(message.uidl)")
             } else {
                 let bytes = try session.fetch(message.number)
-                // POP3 gives no time of delivery, so the message's own headers have to.
+                // POP3 gives no time of delivery, so it is read from the message's own headers.
                 if let after = turn.receivedAfter, let date = MailMessage.arrival(of: bytes), date < after {
                     delivery.skip(UInt32(position))
                 } else {
@@ -102,7 +102,7 @@ struct POP3Receiver {
 
     private mutating func settle() throws {
         for message in delivery.settled() {
-            // POP3 has only one folder, so messages that can't be delivered stay in it.
+            // POP3 has only one folder, so messages that can't become records stay in it.
             if turn.mailbox.deletesAfterProcessing, message.fate == .recorded {
                 try delete(Int(message.source))
             }
@@ -119,8 +119,8 @@ struct POP3Receiver {
         }
     }
 
-    /// A session that does not end with QUIT deletes nothing (RFC 1939 section 6). The next turn inspects these messages again and
-    /// deletes them. Their records exist already.
+    /// Forgets the deletions of a session that did not end with QUIT, because such a session deletes nothing (RFC 1939 section 6).
+    /// The next turn inspects these messages again and deletes them. Their records exist already.
     private mutating func forgetDeleted() {
         for message in delivery.settled() {
             if turn.mailbox.deletesAfterProcessing, message.fate == .recorded {

@@ -20,8 +20,8 @@ struct POP3Session {
         /// The server's unique id (UIDL); its digest if it is longer than RFC 1939 allows.
         let uidl: String
         let size: Int
-        /// The id under which the service knows the message. A server that was restored from a backup may give a unique id
-        /// again, to another message. The size tells them apart. If the server gives several messages the same id, against the
+        /// The id under which the service knows the message. A server that was restored from a backup may give a unique id again,
+        /// to another message. The size tells the two messages apart. If the server gives several messages the same id, against the
         /// standard, each one after the first also has its position among them.
         fileprivate(set) var id: String
 

@@ -15,7 +15,7 @@ final class SMTPSession {
     private let takes8Bit: Bool
     /// The largest message in bytes: 0 if the server does not say; nil if it does not support SIZE.
     private let sizeLimit: Int?
-    /// How many recipients the server accepts in one transaction (RFC 9422); nil if it does not say.
+    /// How many recipients the server accepts in one transaction (RFC 9422); `Int.max` if it does not say.
     private let recipientLimit: Int
     /// The last reply, if the server ends the session after it (code 421, RFC 5321 section 3.8).
     private var farewell: String?
@@ -25,7 +25,7 @@ final class SMTPSession {
         case accepted
         /// Refused temporarily or permanently. Nothing was sent.
         case refused(isPermanent: Bool, String)
-        /// Accepted for some recipients, then refused for the others.
+        /// Accepted for some recipients, then refused for the others in a later transaction.
         case partly(String)
         /// The connection broke before the response to the last byte.
         case unknown(String)
@@ -152,7 +152,7 @@ final class SMTPSession {
         var refusals: [(isPermanent: Bool, text: String)] = []
         var accepted = 0
         var isFull = false
-        // Sent in groups, so that neither side blocks while the other writes.
+        // The commands are sent in groups, so that neither side blocks while the other side writes.
         let width = pipelines ? 100 : 1
         for start in stride(from: 0, to: commands.count, by: width) where !isFull && refusals.count <= 20 {
             let piece = commands[start..<min(start + width, commands.count)]

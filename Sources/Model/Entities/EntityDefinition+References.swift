@@ -1,4 +1,4 @@
-// The entities that the four entities refer to, with the few attributes that references need.
+// The entities that profiles, mailboxes, queues and user settings refer to, roles, and the audit. They have few attributes.
 
 extension EntityDefinition {
     /// A person or a program in the organization.
@@ -17,7 +17,7 @@ extension EntityDefinition {
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system),
             .init("AzureActiveDirectoryObjectId", .uniqueIdentifier),
             .init("IsDisabled", .boolean, required: .system, default: .bool(false)),
-            // PostgreSQL computes these from the names above.
+            // PostgreSQL computes these four attributes from `FullName` and `DomainName`.
             .init("FirstName", .string(200), validFor: [.read]),
             .init("LastName", .string(200), validFor: [.read]),
             .init("AccessMode", .picklist([0: "Read-Write", 4: "Non-interactive"]), validFor: [.read]),
@@ -135,13 +135,14 @@ extension EntityDefinition {
             .init("BusinessUnitId", .lookup(["businessunit"]), required: .system, validFor: [.read]),
             .init("IsManaged", .boolean, required: .system, validFor: [.read], default: .bool(true)),
             .init("ParentRootRoleId", .lookup(["role"]), validFor: [.read]),
-            // Tools recognize the System Administrator by it. There are no role templates here.
+            // Tools recognize the System Administrator by this attribute. There are no role templates here.
             .init("RoleTemplateId", .lookup(["roletemplate"]), validFor: [.read]),
             .init("VersionNumber", .bigInt, validFor: [.read]),
         ]
     )
 
-    /// The changes of records. PostgreSQL's triggers write it, and it never has encrypted attributes.
+    /// The entries of the audit: changes of records. PostgreSQL's triggers write them, and they never have the values of encrypted
+    /// attributes.
     package static let audit = EntityDefinition(
         schemaName: "Audit",
         entitySetName: "audits",

@@ -6,14 +6,14 @@ import Model
 /// A JWT with which a client authenticates instead of a secret (RFC 7523 section 3). This type parses it and checks its claims. Its
 /// signature is checked against the client's keys.
 package struct ClientAssertion: Sendable {
-    /// The `client_assertion_type` of such assertions.
+    /// The `client_assertion_type` with which a client sends a JWT.
     package static let type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     /// The accepted signature algorithms.
     package static var algorithms: [String] { SignatureAlgorithm.allCases.map(\.rawValue) }
 
     /// The id of the client that the assertion names, in lower case.
     package let client: String
-    /// Its expiry, with a tolerance for clocks.
+    /// The time from which the assertion is refused: its `exp`, and the tolerance for clocks.
     let expiresOn: Date
     /// The assertion's unique name: SHA-256 of its client and its `jti`.
     let replayKey: [UInt8]
@@ -22,7 +22,7 @@ package struct ClientAssertion: Sendable {
     private let algorithm: SignatureAlgorithm
 
     private static let lengthLimit = 16_384
-    /// Seconds until its expiry at most.
+    /// How many seconds from now an assertion may expire at most.
     private static let longest = 3_600.0
     /// The tolerance for clocks in seconds.
     private static let clockSkew = 60.0
@@ -37,7 +37,7 @@ package struct ClientAssertion: Sendable {
         guard token.utf8.count <= Self.lengthLimit, parts.count == 3, let header = Self.object(parts[0]),
             let claims = Self.object(parts[1]), let signature = Data(base64URL: parts[2]), !signature.isEmpty
         else { throw AssertionProblem("is malformed: it takes a signed JWT") }
-        // Checked before the verification, because the client must not choose another algorithm.
+        // The algorithm is checked before the signature, because the client must not choose another algorithm.
         guard let name = header["alg"]?.string, let algorithm = SignatureAlgorithm(rawValue: name) else {
             throw AssertionProblem(
                 "is signed with an algorithm that is not accepted; use one of \(Self.algorithms.joined(separator: ", "))")
@@ -68,8 +68,8 @@ package struct ClientAssertion: Sendable {
         return value
     }
 
-    /// Rejects an assertion that is not for this organization's token endpoint, and one with a second audience, because that recipient
-    /// could replay it here.
+    /// Rejects an assertion that is not for this organization. Also rejects an assertion with a second audience, because that
+    /// audience could replay it here.
     private static func checkAudience(_ value: JSONValue?, _ organization: String, _ addresses: ServiceAddresses)
         throws(AssertionProblem)
     {

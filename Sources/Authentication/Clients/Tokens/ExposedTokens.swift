@@ -8,10 +8,10 @@ package import Tenancy
 
 /// Access tokens that were revoked or sent without encryption. Every server refuses them until they expire.
 ///
-/// A token is identified by the SHA-256 of the part that its signature covers. The hash leaves the signature out, because that
-/// has several valid forms: (r, n − s) as well as (r, s) with ECDSA, and unused bits at the end of base64url.
+/// A token is identified by the SHA-256 of the part that its signature covers. The hash leaves the signature out, because a
+/// signature has several valid forms: (r, n − s) as well as (r, s) with ECDSA, and unused bits at the end of base64url.
 ///
-/// Other servers learn of a token within ``interval``. A server remembers it until it expires, even if the table loses it.
+/// Other servers learn of a token within ``interval``. A server remembers it until it expires, even if the table loses its row.
 package final class ExposedTokens: Sendable {
     /// The reason for which a token is refused before it expires.
     enum Reason {
@@ -36,7 +36,7 @@ package final class ExposedTokens: Sendable {
     private let state = Mutex(State())
     /// How old the list may be before it is read again.
     private static let interval = Duration.seconds(5)
-    /// Seconds for which a token is refused at most. Also used for a token without an expiry.
+    /// The longest time for which a token is refused, in seconds. A token without an expiry is refused for this time.
     private static let longest = 30 * 86_400.0
     private static let limit = 100_000
 

@@ -12,7 +12,7 @@ package struct SigningKeyRow: Sendable {
     package let kekID: String
     /// Whether new tokens are signed with it.
     package let isCurrent: Bool
-    /// Whether it is to be replaced.
+    /// Whether the key is so old that it is to be replaced.
     let isDue: Bool
 
     /// The rows that servers read.

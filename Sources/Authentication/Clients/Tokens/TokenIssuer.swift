@@ -80,7 +80,7 @@ package final class TokenIssuer: Sendable {
 
     /// The contents of a token that was verified before; nil for any other token.
     ///
-    /// - Throws: ``FieldsealError`` `.accessDenied` for an exposed token.
+    /// - Throws: ``FieldsealError`` `.accessDenied` for a token that was revoked or sent without encryption.
     package func known(_ token: String, for organization: String) async throws -> VerifiedToken? {
         if let reason = try await exposed.reason(token) { throw Self.refusal(reason) }
         var token = token
@@ -108,7 +108,7 @@ package final class TokenIssuer: Sendable {
             return try await client(of: token, from: other, for: organization)
         }
         let header = try Self.header(of: token)
-        // The library would use the algorithm in the header. Only one is accepted here.
+        // The library would use any algorithm that the header names. Only ES256 is accepted here.
         guard header.alg == "ES256" else { throw Self.refused("is not signed with ES256") }
         if keys.withLock({ $0.publicKeys[header.kid] == nil }) { try await refresh(unlessYoungerThan: .seconds(5)) }
         guard keys.withLock({ $0.publicKeys[header.kid] != nil }) else { throw Self.refused("is signed with an unknown key") }
@@ -215,7 +215,7 @@ package final class TokenIssuer: Sendable {
             try connection.transaction {
                 let rows = try SigningKeyRow.all(on: connection)
                 if let current = rows.first(where: \.isCurrent), !current.isDue { return rows }
-                // One server makes the new key. The others wait and read it.
+                // One server makes the new key. The other servers wait, and then read the key.
                 try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
                 let again = try SigningKeyRow.all(on: connection)
                 if let current = again.first(where: \.isCurrent), !current.isDue { return again }

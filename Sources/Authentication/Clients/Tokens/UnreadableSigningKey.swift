@@ -1,7 +1,7 @@
 package import Foundation
 import JSON
 
-/// The token-signing key in force does not open.
+/// A token-signing key does not open.
 package struct UnreadableSigningKey: Error, CustomStringConvertible {
     private let id: UUID
 

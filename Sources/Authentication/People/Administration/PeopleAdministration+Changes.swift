@@ -8,7 +8,8 @@ package import Tenancy
 extension PeopleAdministration {
     /// Gives a person another role, from their next page on.
     ///
-    /// - Throws: ``FieldsealError`` for the last System Administrator, and for a row that this service did not write.
+    /// - Throws: ``FieldsealError`` for the last System Administrator unless `evenIfLast` is true, and for a row that this service
+    ///   did not write.
     ///
     /// - Parameter evenIfLast: Whether the last System Administrator may get another role.
     package func setRole(_ role: Role, of id: UUID, evenIfLast: Bool = false) async throws {
@@ -26,7 +27,8 @@ extension PeopleAdministration {
                     "give the person \(id.text) the role System Administrator", by: caller, on: connection)
             }
             let grant = new.grant
-            // With the link, its holder could sign in as the new administrator, and approve another administrator's requests.
+            // A holder of an unused invitation could sign in as the new administrator, and approve another administrator's
+            // requests.
             if role == .systemAdministrator { try Invitation.end(of: id, &change, on: connection) }
             try change.keepingAnAdministrator(evenIfLast: evenIfLast, on: connection) { change in
                 _ = try connection.query(

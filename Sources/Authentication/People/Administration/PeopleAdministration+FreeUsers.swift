@@ -10,7 +10,8 @@ extension PeopleAdministration {
     package struct FreeUser: Sendable {
         package let id: UUID
         package let name: String
-        /// Distinguishes it from others with the same name: the e-mail address or the domain name; empty if it has neither.
+        /// Distinguishes the systemuser from others with the same name: the e-mail address or the domain name; empty if it has
+        /// neither.
         package let detail: String
     }
 
@@ -28,7 +29,7 @@ extension PeopleAdministration {
     ///
     /// - Parameters:
     ///   - name: Only systemusers with this name, in any case.
-    ///   - id: Only the one with this id.
+    ///   - id: Only the systemuser with this id.
     package func free(named name: String? = nil, id: UUID? = nil, limit: Int) async throws -> [FreeUser] {
         try await deployment.pool.withConnection { connection in
             let rows = try connection.query(

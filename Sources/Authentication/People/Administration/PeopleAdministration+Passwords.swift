@@ -10,7 +10,7 @@ extension PeopleAdministration {
     package static let invitationDays = 7
 
     /// Makes a token with which a person chooses a password once. It is valid for a week, or until the password changes. It
-    /// replaces an unused one.
+    /// replaces an earlier token that was not used.
     package func invite(_ id: UUID) async throws -> String {
         try await change(id) { user, change, connection in
             guard user.disabledOn == nil else {
@@ -36,8 +36,8 @@ extension PeopleAdministration {
         }
     }
 
-    /// Sets a password that the person must change at their next sign-in. It removes their one-time passwords, enables them, and
-    /// ends their sessions.
+    /// Sets a password that the person must change at their next sign-in. Also turns their one-time passwords off, enables the
+    /// person, and ends their sessions.
     ///
     /// - Returns: The person's role, which stays.
     /// - Throws: ``FieldsealError`` when there is no such person, or this service did not write the row.

@@ -11,7 +11,8 @@ extension PeopleAdministration {
     /// - Parameters:
     ///   - name: The name, or the id. A person whose row SQL changed is removed by the id.
     ///   - evenIfLast: Whether the last System Administrator may be removed.
-    /// - Throws: ``FieldsealError`` when there is no such person, or no other System Administrator.
+    /// - Throws: ``FieldsealError`` when there is no such person; and for the last System Administrator unless `evenIfLast` is
+    ///   true.
     package func remove(_ name: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
@@ -60,7 +61,7 @@ extension PeopleAdministration {
 
 extension ConsoleUsers {
     /// Locks and returns the row of a person whose access is to end. A name only finds a row that this service wrote last. An id
-    /// also finds a changed one.
+    /// also finds a row that SQL changed.
     ///
     /// - Throws: ``FieldsealError`` for a name on a row that SQL wrote or changed.
     static func row(
@@ -73,7 +74,7 @@ extension ConsoleUsers {
             if let (user, tag) = try rows.first.flatMap(row) {
                 return (user, tag, try change.grants.standing(of: user.grant, tag: tag, under: change.kek))
             }
-            // The row is hidden, and another person may have this id as their name.
+            // SQL hid the row with this id. It is not looked up as a name, because another person may have the id as their name.
             if try change.names(name(id)) { return nil }
         }
         guard let found = try row(named: nameOrID, &change, on: connection) else { return nil }

@@ -15,8 +15,8 @@ package struct SecondFactorAdministration: Sendable {
         self.session = session
     }
 
-    /// Requires one-time passwords of people in the added roles, and no longer in the removed ones. People without them must turn
-    /// them on before they can open another page.
+    /// Requires one-time passwords of people in the added roles, and no longer in the removed ones. People in these roles without
+    /// one-time passwords must turn them on before they can open another page.
     package func change(adding added: Set<Role>, removing removed: Set<Role>) async throws {
         try await session.deployment.pool.withConnection { connection in
             try SecondFactorPolicy.change(

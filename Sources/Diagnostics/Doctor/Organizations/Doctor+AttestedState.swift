@@ -31,7 +31,7 @@ extension Doctor {
         findings += try keyInForce(state, on: connection)
         for row in try GrantRow.all(of: organization, on: connection) {
             let standing = try state.grants.standing(of: row.grant, tag: row.tag, under: deployment.kek)
-            // A tag that does not match the row is not from an older version of the row.
+            // A row whose tag does not match it is a changed row, and not an older version of the row.
             let isNewest =
                 try !row.grant.fits(row.tag, under: deployment.kek)
                 || state.grants.isLast(row.tag, of: row.grant, under: deployment.kek)
@@ -51,8 +51,8 @@ extension Doctor {
     /// Reports rows of the attested list that SQL deleted: keys, by name, and the number of other rows.
     ///
     /// - Parameters:
-    ///   - count: How many names of the list belong to no row.
-    ///   - names: The names that belong to no row. May also contain names of existing systemusers.
+    ///   - count: How many names of the list belong to no row, not counting the names of systemusers.
+    ///   - names: These names, and the names of systemusers.
     private func missingRows(
         _ state: OrganizationState, _ count: Int, among names: [GrantList.Digest], on connection: isolated PostgresConnection
     ) throws -> [Finding] {
@@ -169,8 +169,7 @@ extension Doctor {
         }
     }
 
-    /// Checks that the schema still has the values with which the organization key opens cells, as needed for recovery without
-    /// `config`.
+    /// Checks that the schema still has the values from which the data key is derived. Recovery without `config` needs them.
     private func keyDerivation(_ state: OrganizationState) throws -> [Finding] {
         let grant = state.keyDerivation
         guard state.namesAttestedKey, try state.grants.names(grant.name), try !state.grants.holds(grant, under: deployment.kek)

@@ -2,7 +2,7 @@ import PostgresClient
 import Tenancy
 
 extension Doctor {
-    /// Days before its expiry at which a secret is reported.
+    /// A secret is reported from this many days before its expiry on.
     private static let noticeDays = 14
 
     /// Reports clients whose last secret or key has expired or will expire soon.

@@ -6,7 +6,7 @@ extension Doctor {
     /// Reports passwords that SQL removed without the triggers: a security event records that the password was set, it is gone,
     /// and the audit does not show who removed it.
     ///
-    /// Entities whose audit is off are left out. So are events that are older than the archived part of the audit.
+    /// Entities whose audit is off are left out. So are events from the time whose audit entries were archived.
     func lostPasswords(of organization: Organization, on connection: isolated PostgresConnection) throws -> [Finding] {
         var lost: [String] = []
         for entity in EntityCatalog.withCells {

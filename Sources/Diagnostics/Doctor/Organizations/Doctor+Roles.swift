@@ -4,7 +4,7 @@ import Tenancy
 
 extension Doctor {
     /// Reports roles of users and teams, and members of teams with roles, that this service did not write. Also reports roles whose
-    /// records differ from those at the first grant.
+    /// names in the table `role` were changed since the first grant.
     func grantedRoles(_ state: OrganizationState, on connection: isolated PostgresConnection) throws -> [Finding] {
         let all = try RoleGrants(of: state.organization, on: connection)
         let changed = try all.roles.filter { try state.grants.names($0.name) && !state.grants.holds($0, under: deployment.kek) }

@@ -111,7 +111,7 @@ package final class AttributeDefinition: Sendable {
     /// Whether formatted values show only the date. The values themselves have a time.
     package var isDateOnly: Bool { logicalName == "overriddencreatedon" }
 
-    /// Whether a client may set the attribute in such a write.
+    /// Whether a client may set the attribute in a create or an update.
     package func isWritable(by use: Operations) -> Bool {
         validFor.contains(use) && (!type.isReference || !knownTargets.isEmpty)
     }

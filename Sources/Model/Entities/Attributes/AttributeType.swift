@@ -21,7 +21,7 @@ package enum AttributeType: Sendable {
     case entityName
     case image
 
-    /// Whether it refers to a record.
+    /// Whether values refer to records.
     package var isReference: Bool {
         switch self {
         case .lookup, .owner: true
@@ -32,7 +32,7 @@ package enum AttributeType: Sendable {
     /// Whether values are pictures.
     package var isImage: Bool { if case .image = self { true } else { false } }
 
-    /// Whether it is the logical name of an entity.
+    /// Whether values are logical names of entities.
     package var isEntityName: Bool { if case .entityName = self { true } else { false } }
 
     /// The logical names of the entities that the attribute may refer to.

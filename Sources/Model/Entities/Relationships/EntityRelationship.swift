@@ -10,7 +10,8 @@ package struct EntityRelationship: Sendable {
     package let schemaName: String
     /// The single-valued navigation property, such as `emailserverprofile`.
     package let navigationProperty: String
-    /// The collection-valued navigation property at the other end. That of an owner is the same for users and teams.
+    /// The collection-valued navigation property at the other end. For an owner, the property has the same name on users and on
+    /// teams.
     package let collectionProperty: String
     /// Every name that a request may give ``navigationProperty`` and ``collectionProperty``, in lower case.
     fileprivate let singleNames: Set<String>
