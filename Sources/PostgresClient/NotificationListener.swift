@@ -32,7 +32,7 @@ public final class NotificationListener: Sendable {
     /// Listens until ``stop()``, and reconnects when the connection breaks.
     ///
     /// - Parameters:
-    ///   - onStart: Called each time a connection listens.
+    ///   - onStart: Called each time a new connection has begun to listen.
     ///   - onNotice: Called with a notification's payload.
     public func run(
         onStart: @escaping @Sendable () -> Void, onNotice: @escaping @Sendable (String) -> Void

@@ -38,8 +38,8 @@ extension PostgresConnection {
         take(reader.report, servers, nil)
     }
 
-    /// Looks for a newer primary, even though the former one still responds. If there is one, closes the connections to the
-    /// former.
+    /// Looks for a newer primary, even though the former one still responds. If there is one, closes the connections to the former
+    /// primary.
     static func findNewerPrimary(_ conninfo: String) async {
         guard let servers = KnownServers.of(conninfo) else { return }
         await PostgresConnection().findNewerPrimary(conninfo, among: servers)

@@ -139,9 +139,9 @@ public actor PostgresConnection {
 
     // MARK: State
 
-    /// Whether no transaction is open, and the connection is not known to be broken. No system call.
+    /// Whether no transaction is open, and the connection is not known to be broken. It costs no system call.
     var isReady: Bool {
-        // A broken pipeline can leave its mode on, in which nothing else can run.
+        // A broken pipeline can leave the connection in pipeline mode, in which nothing else can run.
         handle != nil && PQtransactionStatus(handle) == PQTRANS_IDLE && PQpipelineStatus(handle) == PQ_PIPELINE_OFF
             && PQstatus(handle) == CONNECTION_OK
     }
@@ -224,8 +224,8 @@ public actor PostgresConnection {
     ///
     /// Within an open transaction they are part of it. Outside of one they are retried as ``query(_:_:)`` is.
     ///
-    /// - Throws: The first statement's error; the others did not run. ``PostgresError`` of kind `unknownOutcome` as in
-    ///   ``query(_:_:)``.
+    /// - Throws: The error of the first statement that failed. Those after it did not run. ``PostgresError`` of kind
+    ///   `unknownOutcome` as in ``query(_:_:)``.
     public func pipeline(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
         try retrying {
             try Task.checkCancellation()
@@ -307,7 +307,7 @@ public actor PostgresConnection {
 
     /// Reads the rest of a pipeline after the statements' results: the outcome of its commit, which may fail.
     ///
-    /// - Returns: The error if it was not committed, or may not have been.
+    /// - Returns: The error if the transaction was not committed, or may not have been.
     private func endOfTransaction() -> PostgresError? {
         var failure: PostgresError?
         var ends = 0

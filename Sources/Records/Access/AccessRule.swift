@@ -79,8 +79,8 @@ package struct AccessRule {
 }
 
 extension EntityDefinition {
-    /// The entity whose records contain these, if there is one. A caller may use a part if it may use the record that
-    /// contains it.
+    /// The entity whose records contain the records of this entity, if there is one. A caller may use a part if it may use the
+    /// record that contains it.
     fileprivate var parent: (entity: EntityDefinition, lookup: String)? {
         switch logicalName {
         case "activityparty": (.email, "activityid")
