@@ -26,7 +26,7 @@ struct Program: AsyncParsableCommand {
     )
 
     static func main() async {
-        // libdispatch writes a line of its own to the log when it may not raise a thread's priority, as in a unit.
+        // libdispatch writes a line of its own to the log when it may not raise a thread's priority, as in a systemd unit.
         setenv("LIBDISPATCH_LOG", "NO", 0)
         CryptoLibrary.keepUntilExit()
         // A disconnected peer is an error of that connection, and must not end the program.

@@ -28,8 +28,8 @@ extension Session {
         return try await deployment.pool.withConnection { try run($0) }
     }
 
-    /// The WAL position of the primary after it checked the session. A standby that has replayed the WAL up to it grants no
-    /// revoked right, and has every acknowledged write.
+    /// The WAL position of the primary after it checked the session. A standby that has replayed the WAL up to this position grants
+    /// no revoked right, and has every acknowledged write.
     ///
     /// - Returns: Nil if the server does not report it.
     private func position(for standby: Standby) async throws -> Standby.Position? {
@@ -185,7 +185,7 @@ extension RecordKey {
     }
 }
 
-/// What determines the statement for one record, apart from its id, if the caller may read every record.
+/// The key under which the statement for one record is cached, if the caller may read every record. It is the same for every id.
 private struct RetrieveStatement: Hashable {
     private let schema: String
     private let entity: String
@@ -194,7 +194,7 @@ private struct RetrieveStatement: Hashable {
 
     static let readings = BoundedCache<RetrieveStatement, RetrieveOperation>()
 
-    /// - Returns: Nil for a caller who may not read every record.
+    /// - Returns: Nil for a caller that may not read every record, and for outputs other than plain attributes of the record.
     init?(_ entity: EntityDefinition, _ outputs: [RecordQuery.Output], for session: Session) throws(FieldsealError) {
         guard try session.require(.retrieveMultiple, on: entity) == .organization else { return nil }
         schema = session.organization.schema

@@ -23,7 +23,7 @@ struct CommandOptions: ParsableArguments {
     /// The named database, or the only one.
     ///
     /// - Parameter comparesKey: Whether to end the command if the key-encryption key is not the deployment's, before it reads or
-    ///   writes anything under it. The doctor reports that itself.
+    ///   writes anything under it. The doctor does not, because it reports a wrong key as a finding.
     /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, after printing a message.
     func deployment(comparesKey: Bool = true) async throws -> (Deployment, Settings) {
         let settings = try await readSettings()
@@ -69,7 +69,7 @@ struct CommandOptions: ParsableArguments {
         }
     }
 
-    /// The error of one of several organizations.
+    /// The text of an error that concerns one of several organizations.
     ///
     /// - Throws: The error itself when the database is unreachable, because it concerns all of them.
     func words(for error: any Error) throws -> String {
@@ -107,7 +107,7 @@ struct CommandOptions: ParsableArguments {
 }
 
 extension CommandOptions {
-    /// Names for a message. If there are many, it has only the first ones.
+    /// Names for a message. If there are many, only the first ones are listed.
     static func listed(_ names: [String]) -> String {
         let more = names.count - listLimit
         return names.prefix(listLimit).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")

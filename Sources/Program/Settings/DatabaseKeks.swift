@@ -13,7 +13,7 @@ struct DatabaseKeks: Sendable {
     /// Whether no database has a key-encryption key of its own, or gets one in a rotation.
     var isEmpty: Bool { keySettings.allSatisfy(\.names.isEmpty) }
 
-    /// Each setting with the names in it.
+    /// Each setting with the names of the databases in it.
     var settings: [(key: String, names: [String])] { keySettings + [("kekCopyFiles", copyFiles.keys.sorted())] }
 
     /// The settings of keys, without those of copies.

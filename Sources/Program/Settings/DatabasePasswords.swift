@@ -14,7 +14,7 @@ enum DatabasePasswords {
     /// Where libpq looks for a password file if the connection string names none.
     private static let variable = "PGPASSFILE"
     private static let lengthLimit = 1 << 16
-    /// The file in memory; nil if the settings name no credential. A program has one at most.
+    /// The file in memory; nil if the settings name no credential. A process has at most one such file.
     private static let opened = Mutex<Opened?>(nil)
 
     private struct Opened {
@@ -106,7 +106,7 @@ enum DatabasePasswords {
         return users
     }
 
-    /// Checks that each role of the settings has a password, and that the service's connection has no other one.
+    /// Checks that each role of the settings has a password, and that the connection string of the service has no other password.
     ///
     /// The connection for migrations may have its own password file, such as a superuser's for `migrate bootstrap`.
     private static func check(_ users: Set<String>, _ settings: Settings, _ path: String) throws(SettingsError) {
@@ -127,7 +127,8 @@ enum DatabasePasswords {
 
     // MARK: The file in memory
 
-    /// A file in memory with a text. Only this program, and the programs that it starts with it, can open the file.
+    /// A file in memory with a text. Only this program, and the programs to which it passes the file's descriptor, can open the
+    /// file.
     private static func keep(_ text: [UInt8], _ path: String) throws(SettingsError) -> Int32 {
         // The file is unlinked before the passwords are written to it, so no other process can open it by name.
         let name = "/fieldseal-\(UUID().uuidString)"

@@ -71,7 +71,7 @@ struct Settings: Sendable {
     var issuerAuthorityFile: String?
     /// The time limit of a request's statement in seconds.
     var statementSeconds = 30
-    /// How far the standby may be behind the primary.
+    /// How many milliseconds a list waits for the standby to replay what the primary has written.
     var standbyMilliseconds = 100
     /// Seconds for which a stopping server continues to serve, while `/readyz` reports that it stops.
     var drainSeconds = 0

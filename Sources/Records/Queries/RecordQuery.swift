@@ -26,7 +26,7 @@ package struct RecordQuery: Sendable {
     package var after: PageToken?
     /// Whether to count all rows too.
     package var countsRows = false
-    /// Whether sorting by a lookup sorts by the name of the record that it refers to. SQL sorts by its id.
+    /// Whether sorting by a lookup sorts by the name of the record that it refers to. Queries in SQL sort by the record's id.
     package var sortsLookupsByName = true
     /// The alias of the query's own entity, if it has one.
     package var alias: String?
@@ -71,7 +71,7 @@ package struct RecordQuery: Sendable {
         package var name: String
         /// Whether the attribute must be a text, because a text function is applied to it.
         package var isText = false
-        /// Whether it is the name of the record that the attribute, a lookup, refers to.
+        /// Whether the attribute is a lookup, and the column is the name of the record that it refers to.
         package private(set) var isName = false
 
         /// The name of the record that a lookup refers to.

@@ -135,7 +135,7 @@ struct SelectWriter {
             }
         }
         try Self.requireNames(columns)
-        // The response has the id of a record under its own name.
+        // The response has a record's id under the name of the id attribute, so no other column may have that name.
         let id = scope.main.entity.primaryID
         guard !query.identifiesRecords || !columns.contains(where: { $0.isRenamed && !$0.isHidden && $0.name == id }) else {
             throw FieldsealError(

@@ -109,7 +109,7 @@ struct ConfigTrial {
         }
     }
 
-    /// Hosts of organizations that no database has.
+    /// Reports hosts in the settings whose organization is in no database.
     private mutating func tryHosts() {
         guard hasAllOrganizations else { return }
         for (host, organization) in settings.hosts.sorted(by: { $0.key < $1.key }) where !organizations.contains(organization) {

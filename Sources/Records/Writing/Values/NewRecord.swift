@@ -22,7 +22,7 @@ package struct NewRecord: Sendable {
         /// The caller's systemuser; nil for a command.
         package let user: UUID?
         package let businessUnit: UUID
-        /// The user that sent the request, if it is in the name of another.
+        /// The user that sent the request, if it was sent in the name of another user.
         package var delegate: UUID?
 
         package init(organization: Organization, user: UUID?, businessUnit: UUID, delegate: UUID? = nil) {
@@ -43,7 +43,7 @@ package struct NewRecord: Sendable {
         self.origin = origin
         takeOriginalDate()
         for (name, serverDefault) in entity.serverDefaults where self.values[name] == nil {
-            // What clients write has no fractions of a second. So writing back what was read changes nothing.
+            // Dates that clients may write have no fractions of a second. So writing back what was read changes nothing.
             let isWritten = entity[name]?.validFor.contains(.update) ?? false
             sources[name] = if case .now = serverDefault { isWritten ? .own : .now } else { .shared }
             self.values[name] =
