@@ -31,7 +31,7 @@ struct Program: AsyncParsableCommand {
         CryptoLibrary.keepUntilExit()
         // A disconnected peer is an error of that connection, and must not end the program.
         signal(SIGPIPE, SIG_IGN)
-        // A core dump would contain keys, and so could a process of the same user that reads this one's memory.
+        // A core dump would contain keys, and another process of the same user could read them in this process's memory.
         ProcessProtection.apply()
         CommandOutput.occupyClosedDescriptors()
         let code = await run()

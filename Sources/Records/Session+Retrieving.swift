@@ -45,8 +45,8 @@ extension Session {
     /// One record as a page.
     ///
     /// - Parameter outputs: The attributes to return; empty for all that may be read.
-    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when it does not exist for the caller; `.recordNotFoundByKey` and
-    ///   `.duplicateRecordKey` for an alternate key.
+    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when the record does not exist, or the caller may not read it;
+    ///   `.recordNotFoundByKey` and `.duplicateRecordKey` for an alternate key.
     package func retrieve(
         _ entity: EntityDefinition,
         _ key: RecordKey,
@@ -149,7 +149,7 @@ extension RecordKey {
                     throw FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) is encrypted, and can't be a key.")
                 }
             }
-            // If an id is given too, both must belong to the same record.
+            // If the client gives an id too, the id and the key must belong to the same record.
             let named = values.filter { $0.name.lowercased() != entity.primaryID }
             guard named.count == 1, values.count - named.count <= 1,
                 entity.alternateKeys.contains(where: { $0.logicalName == named[0].name.lowercased() })
@@ -212,7 +212,7 @@ private struct RetrieveStatement: Hashable {
     }
 }
 
-/// A planned query, with its expansions. They are queried later, because their queries need the records of this one.
+/// A planned query, with its expansions. The expansions are queried later, because their queries need the records of this query.
 private final class RetrieveOperation: Sendable {
     private let plan: QueryPlan
     private let query: RecordQuery
@@ -264,7 +264,7 @@ private final class RetrieveOperation: Sendable {
         self.session = session
         plan = try QueryPlan(query, of: entity, session.organization, session.caller)
         lookup = SharedStatement(plan.sql, Array(plan.parameters.dropFirst()))
-        // Checked before anything is read, so that the error does not depend on the records.
+        // Expansions are checked before anything is read, so that the error does not depend on the records.
         for (request, way) in expansions { _ = try Self.child(request, way, keys: [], session, depth: depth + 1) }
     }
 

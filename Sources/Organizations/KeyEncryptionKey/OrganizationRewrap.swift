@@ -202,7 +202,7 @@ struct OrganizationRewrap {
                 ])
             count += 1
         }
-        // The other rows match no tag, so neither key-encryption key authorizes them.
+        // The tags of the remaining rows are not valid under either key-encryption key, so another `kek_id` authorizes nothing.
         _ = try connection.query(
             "UPDATE \(organization.qualified("mail_destination")) SET kek_id = $1 WHERE kek_id <> $1", [.text(newOnly.id)])
     }

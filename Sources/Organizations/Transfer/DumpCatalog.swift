@@ -20,7 +20,7 @@ package struct DumpCatalog: Sendable {
 
     package init(list: String) {
         for line in list.split(separator: "\n") where line.first?.isNumber == true {
-            // Such a line is `266; 1259 17038 TABLE org_contoso encryption fieldseal_owner`.
+            // A line is, for example, `266; 1259 17038 TABLE org_contoso encryption fieldseal_owner`.
             let words = line.split(separator: " ", maxSplits: 9).map(String.init)
             guard words.count > 6 else { continue }
             if words[3] == "SCHEMA" { schemas.insert(words[5]) }

@@ -72,7 +72,7 @@ extension PostgresConnection {
         return String(cString: text)
     }
 
-    /// Whether the server was the primary, and another one is now.
+    /// Whether the server was the primary, and another server is now.
     var isOnFormerPrimary: Bool { servers?.isFormer(timeline) ?? false }
 
     /// Shuts the connection down, from any thread. Calls that wait for the server fail at once.

@@ -3,13 +3,14 @@ import Foundation
 
 /// One connection to PostgreSQL, on its own thread.
 ///
-/// Its methods are synchronous inside the actor. To run several without another caller in between, pass a closure with the
+/// Its methods are synchronous inside the actor. To run several methods without another caller in between, pass a closure with the
 /// connection as an isolated parameter to ``run(_:)``. All of the closure then runs on the connection's thread.
 public actor PostgresConnection {
     private nonisolated let thread = ConnectionThread()
     nonisolated let canceller = Canceller()
     var handle: OpaquePointer?
-    /// The process id of the backend, as `pg_backend_pid()` returns it. Behind a pooler, the one in the protocol is different.
+    /// The process id of the backend, as `pg_backend_pid()` returns it. Behind a pooler, the process id in the protocol is a
+    /// different one.
     private var backend: Int32 = 0
     /// The time at which the session was found to be read-only; nil while it can write.
     private var readOnlySince: ContinuousClock.Instant?
@@ -305,7 +306,7 @@ public actor PostgresConnection {
         return results
     }
 
-    /// Reads the rest of a pipeline after the statements' results: the outcome of its commit, which may fail.
+    /// Reads the rest of a pipeline after the statements' results: the outcome of the transaction's commit, which may fail.
     ///
     /// - Returns: The error if the transaction was not committed, or may not have been.
     private func endOfTransaction() -> PostgresError? {

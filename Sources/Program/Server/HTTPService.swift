@@ -68,7 +68,7 @@ struct HTTPService: Sendable {
                 })
         }
         services += watches(certificates, keyFile)
-        // These are added last, so that they end first: waiting requests must not delay the end of the servers.
+        // The services below are added last, so that they end first: waiting requests must not delay the end of the servers.
         services += databases
         services.append(StatementEnd(databases: databases, after: statementEnd))
         if settings.drainSeconds > 0 { services.append(Drain(api: api, duration: .seconds(settings.drainSeconds))) }

@@ -38,7 +38,7 @@ struct DatabaseKeks: Sendable {
         ])
     }
 
-    /// The source of the key-encryption key that replaces the one of a database; nil if none is set.
+    /// The source of the new key-encryption key for a database's own; nil if none is set.
     func newSource(of name: String) throws(SettingsError) -> KeyEncryptionKeySource? {
         try Self.only([
             ("newKekFiles.\(name)", newFiles[name].map { .file($0) }),

@@ -2,7 +2,7 @@ import Tenancy
 
 /// One setting: its name, its kind, and its property.
 ///
-/// ``Settings/table`` has all settings. Reading, `config check` and the test of the documentation use it.
+/// ``Settings/table`` has all settings. Reading, `config check` and the test of the documentation use this table.
 struct Setting {
     /// The kind of a setting's value.
     enum Kind {

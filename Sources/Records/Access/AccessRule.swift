@@ -5,8 +5,8 @@ package import Tenancy
 
 /// The records of an entity that a caller may access: all of them, those of the caller's business unit, or the caller's own.
 ///
-/// A record is the caller's own if the caller or one of their teams owns it, or if it was shared with one of these. Every other
-/// right to a record requires the right to read it as well.
+/// A record is the caller's own if the caller or one of their teams owns it, or if it was shared with the caller or with one of
+/// these teams. Every other right to a record requires the right to read it as well.
 package struct AccessRule {
     private let entity: EntityDefinition
     private let organization: Organization

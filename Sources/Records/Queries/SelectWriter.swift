@@ -324,7 +324,7 @@ struct SelectWriter {
         switch output.value {
         case .column(let column):
             let resolved = try scope.resolve(column, &statement)
-            // One text represents its group, and the groups are sorted by it: two uses.
+            // One text represents its group, and the groups are sorted by this text, so the attribute is used twice.
             try statement.count(resolved, uses: 2)
             let isGroup = groupColumns.contains { $0.sql == resolved.sql }
             if !isGroup, query.isDistinct, query.groups.isEmpty {

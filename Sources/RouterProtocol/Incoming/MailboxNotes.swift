@@ -17,7 +17,7 @@ package struct MailboxNotes: Codable, Sendable {
 
     /// A message that could not be fetched.
     package struct SetAside: Codable, Sendable {
-        /// Its UID with UIDVALIDITY, or its unique id of POP3.
+        /// The message's IMAP UID with UIDVALIDITY, or its POP3 unique id.
         package var uid: String
         /// What an alert calls the message.
         package var name: String?

@@ -10,7 +10,7 @@ import Tenancy
 struct WriteResolution: Sendable {
     let session: Session
     let traces: [WriteTrace]
-    /// The start of the writes, by both clocks.
+    /// The start of the writes, on the monotonic clock and as a date.
     let start: (instant: ContinuousClock.Instant, date: Date)
 
     /// How long to look for the outcome.

@@ -51,7 +51,7 @@ struct AttributeParser {
                 guard date < ISO8601.ofRecords.upperBound else {
                     throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes dates up to 9999-12-31 in UTC.")
                 }
-                // Rounded down to the second, as clients read it.
+                // The date is rounded down to the second, as clients read it.
                 return .date(Date(timeIntervalSince1970: date.timeIntervalSince1970.rounded(.down)))
             }
         case (.uniqueIdentifier, .string(let text)), (.lookup, .string(let text)), (.owner, .string(let text)):

@@ -393,8 +393,8 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Refuses to write a single attribute that the service maintains. Together with others it would be ignored, but here there
-    /// is nothing else to write.
+    /// Refuses a write of one attribute alone, if the service maintains it. Among other values its value would be ignored, but here
+    /// there is nothing else to write.
     ///
     /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the attribute.
     package static func requireWritable(_ attribute: AttributeDefinition) throws(FieldsealError) {
