@@ -10,8 +10,8 @@ struct MoveCatchUp: Sendable {
     let journal: MoveJournal
     let tables: [MoveTable]
 
-    /// A round looks up single rows by their keys, so scans are off. That raises the estimated costs, which must not start JIT
-    /// compilation.
+    /// A round looks up single rows by their keys, so scans are off. Without scans the estimated costs are high, which must not
+    /// start JIT compilation.
     private static let planner =
         "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 

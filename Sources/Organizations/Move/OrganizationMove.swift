@@ -8,8 +8,8 @@ package import Tenancy
 /// Moves an organization to another database of its deployment.
 ///
 /// Readers and writers continue while rows are copied and compared. A journal notes later writes, and rounds copy them. Writers
-/// wait only for the last round. One commit, in the old database, decides which copy is in force: before it the old one, after
-/// it the new one. So one copy is in force however a move is interrupted. Moving again completes or undoes the move.
+/// wait only for the last round. One commit, in the old database, decides which copy is in force: before the commit the old copy,
+/// after it the new one. So one copy is in force however a move is interrupted. Moving again completes or undoes the move.
 package struct OrganizationMove: Sendable {
     /// A database of the deployment.
     package struct Place: Sendable {

@@ -17,7 +17,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// The objects for a reachable database.
     struct Opened: Sendable {
         let deployment: Deployment
-        /// The same deployment for requests.
+        /// The same deployment as requests use it: it refuses suspended organizations, and those that are in another database.
         let served: Deployment
         let mail: MailService
         let tokens: TokenIssuer

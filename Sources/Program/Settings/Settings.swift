@@ -41,7 +41,7 @@ struct Settings: Sendable {
     /// The database that was selected, if one was.
     var selectedDatabase: String?
     var baseURL = ""
-    /// Organizations by the host at whose root they are.
+    /// Organizations with a host of their own, by that host. At the host, an organization's addresses begin at the root.
     var hosts: [String: String] = [:]
     var httpsHost = "::"
     var httpsPort = 8443

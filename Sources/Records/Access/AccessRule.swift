@@ -20,7 +20,7 @@ package struct AccessRule {
 
     /// - Parameters:
     ///   - principal: A systemuser or a team.
-    ///   - reading: How far it may read.
+    ///   - reading: How far the principal may read.
     package init(_ entity: EntityDefinition, _ organization: Organization, principal: UUID?, reading: PrivilegeDepth) {
         self.entity = entity
         self.organization = organization

@@ -172,7 +172,7 @@ extension EmailParts.Party {
             && (self.address == nil || self.address == address)
     }
 
-    /// The record of a navigation property of `partyid`.
+    /// The record that a navigation property of `partyid` refers to.
     private static func record(_ property: String, _ value: JSONValue) throws(FieldsealError) -> (EntityDefinition, RecordKey) {
         guard let relationship = entity.singleValued(property), relationship.attribute.logicalName == "partyid" else {
             throw refusal(of: "\(property)@odata.bind")

@@ -18,7 +18,7 @@ extension Session {
             try requireSendable(row)
             if issue { try requireActiveSender(row) }
             let (subject, mark) = try subject(row, token: token, on: connection)
-            // The From header is the sender's current address.
+            // The message's From header will have the sender's current address.
             _ = try connection.query(
                 """
                 UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = \(Participation.sender.sql)

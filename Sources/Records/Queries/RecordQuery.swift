@@ -22,7 +22,7 @@ package struct RecordQuery: Sendable {
     package var offset = 0
     /// How many rows one page has.
     package var pageSize = RecordQuery.pageLimit
-    /// The end of an earlier page of the same query.
+    /// The end of the page before this one; nil for the first page.
     package var after: PageToken?
     /// Whether to count all rows too.
     package var countsRows = false
@@ -33,7 +33,7 @@ package struct RecordQuery: Sendable {
 
     /// The error code for an unknown attribute.
     package var unknownAttributeCode = ErrorCode.queryDoesNotFit
-    /// How many rows to return for each value of a reference, if the query returns the records of several at once.
+    /// How many rows to return for each value of a reference, if the query returns the records for several values.
     var limitPerReference: (column: Column, rows: Int)?
     /// The greatest allowed `pageSize`.
     var pageSizeLimit = RecordQuery.pageLimit

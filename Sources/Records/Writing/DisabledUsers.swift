@@ -4,8 +4,8 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// Systemusers that are disabled with the Web API. Their clients and people lose access. If SQL enables such a systemuser again,
-/// that has no effect.
+/// Systemusers that are disabled with the Web API. The clients and people that act as such a systemuser lose access. If SQL enables
+/// such a systemuser again, that has no effect.
 enum DisabledUsers {
     /// Whether a write disables or enables a systemuser.
     static func isTouched(by input: ParsedValues) -> Bool { change(in: input) != nil }

@@ -5,7 +5,7 @@ package struct MailboxLease: Codable, Sendable {
     package var address: String
     /// Whether it is a forward mailbox: its messages contain the messages to deliver as attachments.
     package var isForward: Bool
-    /// The work: fetch, send, or test directions that are not enabled yet.
+    /// What the router does in this turn: fetch, send, or test the directions that are not enabled yet.
     package var receives: Bool
     package var sends: Bool
     package var tests: Bool

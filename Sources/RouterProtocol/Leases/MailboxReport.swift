@@ -16,7 +16,7 @@ package struct MailboxReport: Codable, Sendable {
     package var alerts: [Problem]?
     /// Seconds after which the mailbox is due again.
     package var interval: Int?
-    /// Whether the turn was a test, or ends one.
+    /// Whether the turn was a test. The report of such a turn ends a requested test. Nil counts as true.
     package var tests: Bool?
     /// The name of the router and the lease's revision, if the router wants to wait for new messages on its connection. Otherwise
     /// both are nil.

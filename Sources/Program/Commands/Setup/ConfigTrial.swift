@@ -15,7 +15,7 @@ struct ConfigTrial {
     private(set) var notes: [String] = []
     /// Whether a database did not answer.
     private(set) var isDatabaseAway = false
-    /// The organizations of the databases, and whether all databases could be asked.
+    /// The organizations of the databases that responded, and whether all databases responded.
     private var organizations: [String] = []
     private var hasAllOrganizations = true
 

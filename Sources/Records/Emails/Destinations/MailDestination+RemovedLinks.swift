@@ -4,8 +4,8 @@ import Model
 import PostgresClient
 import Tenancy
 
-// A deleted profile leaves mailboxes without servers. No credential is released without a server, so every caller that may
-// delete a profile may do that.
+// A deleted profile leaves mailboxes without servers. No credential is released without a server, so a caller that may delete a
+// profile needs no other right to remove it from mailboxes.
 extension MailDestination {
     /// Runs `clear`, which removes a deleted profile from its mailboxes. Settings that the service wrote stay authorized without
     /// the profile. Other settings stay unauthorized, so that they still have to be reviewed.
