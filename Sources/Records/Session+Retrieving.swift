@@ -108,8 +108,8 @@ extension Session {
         }
     }
 
-    /// A mark of each encrypted attribute that has a value, for a record that the caller may read: the key version, and a keyed hash
-    /// of the cell. It differs after each write of the value, also of an equal one, and after a key change.
+    /// A mark of each encrypted attribute that has a value, for a record that the caller may read: the key version, and a keyed
+    /// hash of the cell. It differs after each write of the value, also of an equal one, and after a key change.
     package func secretMarks(_ entity: EntityDefinition, _ id: UUID) async throws -> [String: String] {
         let names = entity.encryptedAttributes.map(\.logicalName)
         guard !names.isEmpty else { return [:] }

@@ -7,8 +7,8 @@ import KeyManagement
 import Model
 package import Tenancy
 
-/// A file that `org export` writes: a dump in pg_dump's custom format, then the manifest in JSON, then the manifest's length (8
-/// bytes, big-endian) and 16 bytes that mark the end. `pg_restore` reads the dump and ignores the rest.
+/// A file that `org export` writes: a dump in pg_dump's custom format, then the manifest in JSON. The manifest's length (8 bytes,
+/// big-endian) and 16 bytes that mark the end follow. `pg_restore` reads the dump and ignores the rest.
 ///
 /// It is opened once, so that checks and reads use the same file, even if the path names another file meanwhile.
 package final class ExportFile: Sendable {

@@ -97,7 +97,8 @@ extension PreparedWrite {
     /// Refuses a disabled user as the owner. A record that has this owner already may keep it.
     ///
     /// - Parameter record: The record that is updated; nil for a new one.
-    /// - Throws: ``FieldsealError`` `.userDisabled` naming the user; `.objectDoesNotExist` for a record that the caller may not read.
+    /// - Throws: ``FieldsealError`` `.userDisabled` naming the user; `.objectDoesNotExist` for a record that the caller may not
+    ///   read.
     func requireEnabledOwner(_ input: ParsedValues, of record: UUID? = nil, on connection: isolated PostgresConnection) throws {
         guard case .id(let owner) = input.values["ownerid"], input.values["owneridtype"] == .text("systemuser"),
             let name = try DisabledUsers.name(of: owner, session, on: connection)

@@ -38,8 +38,8 @@ extension PreparedWrite {
     /// write back what it read.
     ///
     /// - Returns: Nil when there is no such record.
-    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first that differs; `.objectDoesNotExist` where the caller
-    ///   may not read the record.
+    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first that differs; `.objectDoesNotExist` where the
+    ///   caller may not read the record.
     private func changeable(_ input: ParsedValues, of id: UUID, on connection: isolated PostgresConnection) throws -> ParsedValues?
     {
         let fixed = input.unchangeable

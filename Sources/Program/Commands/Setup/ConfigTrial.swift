@@ -6,7 +6,8 @@ import PostgresClient
 import Tenancy
 import WebAPI
 
-/// Tests the settings for `config check`: the key-encryption key, the roles and their rights, TLS to the database, files, listeners.
+/// Tests the settings for `config check`: the key-encryption key, the roles and their rights, TLS to the database, files,
+/// listeners.
 struct ConfigTrial {
     private let settings: Settings
     /// Problems that prevent the service from working.

@@ -131,8 +131,8 @@ package struct NewRecord: Sendable {
         Origin(organization: organization, user: origin.user, businessUnit: unit, delegate: origin.delegate)
     }
 
-    /// The statements for the initial mailbox of a user or a queue with an e-mail address: its row, the tag that binds it to
-    /// the user or queue, and for a queue the reference to the mailbox.
+    /// The statements for the initial mailbox of a user or a queue with an e-mail address. They write the mailbox's row, the tag
+    /// that binds it to the user or queue, and a queue's reference to it.
     func mailbox(
         in organization: Organization, under kek: KeyEncryptionKey
     ) throws -> [(sql: String, parameters: [PostgresParameter])]? {
