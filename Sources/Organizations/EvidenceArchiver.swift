@@ -94,7 +94,7 @@ package struct EvidenceArchiver: Sendable {
             first: first,
             last: lastID, previousHash: start?.head, hash: try end.decode(0, as: PostgresBytes.self).bytes)
         var last: RecordedEvent?
-        // There are events to archive, so this file is needed.
+        // An archive of events that are still in the database comes from an interrupted run, and may be overwritten.
         try refuseOverwriting(path) { $0.content == "security events" && $0.first > start?.lastID ?? 0 }
         let digest = try writing(to: path, summary) { writer in
             var hash = start?.head
@@ -125,7 +125,8 @@ package struct EvidenceArchiver: Sendable {
 
     // MARK: The audit
 
-    /// Archives old blocks of the audit. A block is archived if all its entries are older than the given time.
+    /// Archives old blocks of the audit. A block is archived if all entries in it, and in the blocks before it, are older than the
+    /// given time.
     package func archiveAudit(before date: Date, to path: String) async throws -> Summary {
         let (summary, digest, entries) = try await asOwner(isolation: .repeatableRead) {
             try writeAudit(before: date, to: path, on: $0)

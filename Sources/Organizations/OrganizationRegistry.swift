@@ -49,7 +49,7 @@ package struct OrganizationRegistry: Sendable {
         }
     }
 
-    /// Creates an organization in one transaction, for a caller that rolls it back.
+    /// Creates an organization in the caller's transaction, which the caller rolls back.
     package func make(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         let key = firstKey(of: organization)
         try connection.execute("CREATE SCHEMA \(quoteIdentifier(organization.schema))")
@@ -119,7 +119,7 @@ package struct OrganizationRegistry: Sendable {
     /// Makes a schema from elsewhere part of this deployment.
     func settle(_ organization: Organization, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try register(organization, by: caller, attached: true, on: connection)
-        // The schema may have unfinished work of its source.
+        // The schema may contain work that was unfinished where it comes from, such as a sweep.
         try SweepMarks.mark(organization, on: connection)
         let target = MigrationTarget.organization(id: organization.id, name: organization.name, schema: organization.schema)
         try MigrationRunner.adoptLedger(of: target, on: connection)

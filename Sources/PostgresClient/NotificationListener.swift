@@ -14,7 +14,7 @@ public final class NotificationListener: Sendable {
     private static let stopInterval: Int32 = 500
     /// How often a silent connection is tested, because a dead one is silent too.
     private static let checkInterval = Duration.seconds(30)
-    /// The pause after a failed connection: doubled each time, up to the second value.
+    /// The pause after the first failed connection, and the longest pause. The pause doubles with each failure.
     private static let pauses = (first: Duration.milliseconds(250), longest: Duration.seconds(5))
 
     /// Makes a listener, which connects in ``run(onStart:onNotice:)``.
@@ -32,7 +32,7 @@ public final class NotificationListener: Sendable {
     /// Listens until ``stop()``, and reconnects when the connection breaks.
     ///
     /// - Parameters:
-    ///   - onStart: Called each time a connection listens.
+    ///   - onStart: Called each time a new connection has begun to listen.
     ///   - onNotice: Called with a notification's payload.
     public func run(
         onStart: @escaping @Sendable () -> Void, onNotice: @escaping @Sendable (String) -> Void

@@ -25,6 +25,6 @@ public enum SQLState: String, Sendable {
 }
 
 extension PostgresError {
-    /// The error code, if it is one of these.
+    /// The error code as an ``SQLState``; nil for all other codes.
     public var state: SQLState? { SQLState(rawValue: sqlState) }
 }

@@ -4,7 +4,7 @@ import JSON
 
 /// The doctor's findings about certificates.
 enum CertificateFindings {
-    /// Days before its expiry at which a certificate is a warning, and an error.
+    /// How many days before its expiry a certificate becomes a warning, and an error.
     private static let (warningDays, errorDays) = (30, 7)
 
     /// Certificates that have expired or will expire soon.

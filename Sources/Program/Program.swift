@@ -26,12 +26,12 @@ struct Program: AsyncParsableCommand {
     )
 
     static func main() async {
-        // libdispatch writes a line of its own to the log when it may not raise a thread's priority, as in a unit.
+        // libdispatch writes a line of its own to the log when it may not raise a thread's priority, as in a systemd unit.
         setenv("LIBDISPATCH_LOG", "NO", 0)
         CryptoLibrary.keepUntilExit()
         // A disconnected peer is an error of that connection, and must not end the program.
         signal(SIGPIPE, SIG_IGN)
-        // A core dump would contain keys, and so could a process of the same user that reads this one's memory.
+        // A core dump would contain keys, and another process of the same user could read them in this process's memory.
         ProcessProtection.apply()
         CommandOutput.occupyClosedDescriptors()
         let code = await run()

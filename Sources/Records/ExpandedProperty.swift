@@ -14,7 +14,7 @@ package struct ExpandedProperty: Sendable {
     private let reference: String
     private let asked: [String]?
     let page: RecordPage
-    /// For an owner, the same property with the records of the other entity: users or teams.
+    /// For an owner, who is a user or a team: the same property with the records of the entity that ``referenced`` is not.
     var alternatives: [ExpandedProperty] = []
     private let byKey: [UUID: [Record]]
 

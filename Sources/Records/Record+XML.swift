@@ -47,7 +47,7 @@ extension [UInt8] {
 
 /// Characters that need an escape or a replacement in the text of an XML element.
 private enum XMLMarkup {
-    /// Whether a byte may begin one.
+    /// For each byte, whether it may begin such a character.
     static let isMarkup: [Bool] = (0..<256).map { byte in
         byte < 0x20 && byte != 0x09 && byte != 0x0A || [0x26, 0x3C, 0x3E, 0xEF].contains(byte)
     }

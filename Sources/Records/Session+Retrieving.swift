@@ -28,8 +28,8 @@ extension Session {
         return try await deployment.pool.withConnection { try run($0) }
     }
 
-    /// The WAL position of the primary after it checked the session. A standby that has replayed the WAL up to it grants no
-    /// revoked right, and has every acknowledged write.
+    /// The WAL position of the primary after it checked the session. A standby that has replayed the WAL up to this position grants
+    /// no revoked right, and has every acknowledged write.
     ///
     /// - Returns: Nil if the server does not report it.
     private func position(for standby: Standby) async throws -> Standby.Position? {
@@ -45,8 +45,8 @@ extension Session {
     /// One record as a page.
     ///
     /// - Parameter outputs: The attributes to return; empty for all that may be read.
-    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when it does not exist for the caller; `.recordNotFoundByKey` and
-    ///   `.duplicateRecordKey` for an alternate key.
+    /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when the record does not exist, or the caller may not read it;
+    ///   `.recordNotFoundByKey` and `.duplicateRecordKey` for an alternate key.
     package func retrieve(
         _ entity: EntityDefinition,
         _ key: RecordKey,
@@ -108,8 +108,8 @@ extension Session {
         }
     }
 
-    /// A mark of each encrypted attribute that has a value, for a record that the caller may read: the key version, and a keyed hash
-    /// of the cell. It differs after each write of the value, also of an equal one, and after a key change.
+    /// A mark of each encrypted attribute that has a value, for a record that the caller may read: the key version, and a keyed
+    /// hash of the cell. It differs after each write of the value, also of an equal one, and after a key change.
     package func secretMarks(_ entity: EntityDefinition, _ id: UUID) async throws -> [String: String] {
         let names = entity.encryptedAttributes.map(\.logicalName)
         guard !names.isEmpty else { return [:] }
@@ -149,7 +149,7 @@ extension RecordKey {
                     throw FieldsealError(.queryDoesNotFit, "\(attribute.logicalName) is encrypted, and can't be a key.")
                 }
             }
-            // If an id is given too, both must belong to the same record.
+            // If the client gives an id too, the id and the key must belong to the same record.
             let named = values.filter { $0.name.lowercased() != entity.primaryID }
             guard named.count == 1, values.count - named.count <= 1,
                 entity.alternateKeys.contains(where: { $0.logicalName == named[0].name.lowercased() })
@@ -185,7 +185,7 @@ extension RecordKey {
     }
 }
 
-/// What determines the statement for one record, apart from its id, if the caller may read every record.
+/// The key under which the statement for one record is cached, if the caller may read every record. It is the same for every id.
 private struct RetrieveStatement: Hashable {
     private let schema: String
     private let entity: String
@@ -194,7 +194,7 @@ private struct RetrieveStatement: Hashable {
 
     static let readings = BoundedCache<RetrieveStatement, RetrieveOperation>()
 
-    /// - Returns: Nil for a caller who may not read every record.
+    /// - Returns: Nil for a caller that may not read every record, and for outputs other than plain attributes of the record.
     init?(_ entity: EntityDefinition, _ outputs: [RecordQuery.Output], for session: Session) throws(FieldsealError) {
         guard try session.require(.retrieveMultiple, on: entity) == .organization else { return nil }
         schema = session.organization.schema
@@ -212,7 +212,7 @@ private struct RetrieveStatement: Hashable {
     }
 }
 
-/// A planned query, with its expansions. They are queried later, because their queries need the records of this one.
+/// A planned query, with its expansions. The expansions are queried later, because their queries need the records of this query.
 private final class RetrieveOperation: Sendable {
     private let plan: QueryPlan
     private let query: RecordQuery
@@ -264,7 +264,7 @@ private final class RetrieveOperation: Sendable {
         self.session = session
         plan = try QueryPlan(query, of: entity, session.organization, session.caller)
         lookup = SharedStatement(plan.sql, Array(plan.parameters.dropFirst()))
-        // Checked before anything is read, so that the error does not depend on the records.
+        // Expansions are checked before anything is read, so that the error does not depend on the records.
         for (request, way) in expansions { _ = try Self.child(request, way, keys: [], session, depth: depth + 1) }
     }
 

@@ -1,12 +1,13 @@
 /// Limits that the service and its routers share, in seconds and counts.
 package enum RouterLimits {
-    /// Seconds after its router's last request at which a lease expires.
+    /// A lease expires this many seconds after its router's last request.
     package static let leaseSeconds = 120
     /// Seconds that ``WaitForWork`` waits at most, because proxies end requests after a minute.
     package static let waitSeconds = 50
-    /// Seconds without a request for work after which a router counts as ended, and other routers poll its mailboxes.
+    /// After this many seconds without a request for work, a router counts as ended, and other routers poll its mailboxes.
     package static let presenceSeconds = 90
-    /// The shorter limit if the router's last request for work was cut off, because the router has probably ended.
+    /// As ``presenceSeconds``, for a router whose last request for work was cut off. It is shorter, because that router has
+    /// probably ended.
     package static let presenceSecondsAfterHangUp = 15
     /// How many mailboxes one router watches at most.
     package static let watchedMailboxes = 5_000

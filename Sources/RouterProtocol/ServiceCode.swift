@@ -11,9 +11,9 @@ package enum ServiceCode: String, CaseIterable, Sendable {
     case keyRequired = "0x8004852E"
     /// The deployment does not allow a connection without TLS.
     case sslRequired = "0x8005E201"
-    /// No server, account or password.
+    /// The mailbox has no mail server, account or password.
     case profileNotAssociated = "0x8005E222"
-    /// The address is not approved.
+    /// The mailbox's address is not approved.
     case profileInactive = "0x8005E228"
     /// Another router has leased the mailbox.
     case concurrencyVersionMismatch = "0x80060882"

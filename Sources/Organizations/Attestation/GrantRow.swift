@@ -20,10 +20,10 @@ package struct GrantRow: Sendable {
     let formerTag: (label: String, fields: [[UInt8]])?
     /// The role of a client or a person, or the dates of a secret, for people.
     var detail: String?
-    /// Returns the row's grant after it is disabled at a moment; nil for rows that can't be disabled.
+    /// Returns the grant that the row has once it is disabled at the given moment; nil for rows that can't be disabled.
     var disabled: (@Sendable (PostgresMoment) -> Grant)?
-    /// For a row that belongs to a person: the person's own row, and a function that returns this row's grant for a changed
-    /// one. Nil for other rows.
+    /// For a row that belongs to a person: the person's own row, and a function that returns this row's grant once the person's row
+    /// has changed. Nil for other rows.
     var person: (row: ConsoleUsers.Row, grant: @Sendable (ConsoleUsers.Row) -> Grant)?
     /// The OpenID provider, if the row is a provider's; nil for other rows.
     var issuer: TrustedIssuers.Entry?

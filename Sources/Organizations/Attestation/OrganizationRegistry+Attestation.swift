@@ -82,7 +82,7 @@ extension OrganizationRegistry {
         }
     }
 
-    /// The registry with the organization's key-encryption key, if this program has it.
+    /// This registry under the organization's key-encryption key; unchanged if this program does not have that key.
     private func under(keyOf organization: Organization, on connection: isolated PostgresConnection) throws -> OrganizationRegistry
     {
         let ids = try connection.query(
@@ -212,12 +212,13 @@ extension OrganizationRegistry {
             differences: differences, notHonoured: notHonoured, authentic: authentic, keyVersion: state.keyVersion,
             replacedVersion: try former.flatMap { try replacedVersion(state, $0) }, events: state.newestEvent,
             isListed: former != nil, auditDifference: audit.first)
-        // Without a list, another state may have been written in this second. Revisions begin with the next one then.
+        // Without a list, another state may have been written in this second. So the revisions continue in the next second.
         let lastOfSecond = AttestedState.freshRevision(after: nil) | 0xF_FFFF
         return (report, grants, former == nil ? lastOfSecond : state.attested?.revision, disabled)
     }
 
-    /// The attested version, if the schema names a later key that the list does not have: SQL can put any such key in force.
+    /// The attested key version, if the schema names a later key that is not on the list; nil otherwise. The service did not put
+    /// such a key in force: SQL did.
     private func replacedVersion(_ state: OrganizationState, _ former: GrantList) throws -> Int? {
         guard let attested = state.attested, state.keyVersion > attested.keyVersion,
             try !former.names(Grant.organizationKeyName(version: state.keyVersion, fingerprint: state.fingerprint))

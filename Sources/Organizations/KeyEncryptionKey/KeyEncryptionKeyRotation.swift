@@ -40,7 +40,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
     package func run(by caller: Caller, report: (Outcome) -> Void) async throws -> Bool {
         try await requireUnused()
         try await requireServers()
-        // Each round finds organizations that were created during the one before it, and rows that servers wrote then.
+        // Each round finds organizations that were created during the one before it, and rows that servers wrote during that time.
         for round in 1...Self.rounds {
             var (count, isWhole) = (0, true)
             try await moveAll(by: caller) { outcome in

@@ -55,7 +55,7 @@ struct OrganizationRewrap {
     /// Tags the rows that this service wrote. Each row is read once, and its new tag is computed from the values that were
     /// verified. So if SQL changes a row meanwhile, the row does not match its tag.
     private mutating func retagRows(on connection: isolated PostgresConnection) throws {
-        // The layers of a verifier are stored with its person, whose row must not be deleted meanwhile.
+        // The layers of a person's verifier refer to the person's row, which must not be deleted meanwhile.
         _ = try connection.query(
             "SELECT FROM config.console_user WHERE organization_id = $1 FOR UPDATE", [.uuid(organization.id)])
         var people: [UUID: ConsoleUsers.Row] = [:]
@@ -222,7 +222,7 @@ struct OrganizationRewrap {
                 ])
             count += 1
         }
-        // The other rows match no tag, so neither key-encryption key authorizes them.
+        // The tags of the remaining rows are not valid under either key-encryption key, so another `kek_id` authorizes nothing.
         _ = try connection.query(
             "UPDATE \(organization.qualified("mail_destination")) SET kek_id = $1 WHERE kek_id <> $1", [.text(newOnly.id)])
     }
@@ -245,7 +245,7 @@ struct OrganizationRewrap {
         }
     }
 
-    /// Tags the beginning of the chain of events, and deletes the mark of the last verified event.
+    /// Tags the beginning of the chain of events, and the mark of the last verified event. Deletes a mark that does not verify.
     private mutating func retagMarks(on connection: isolated PostgresConnection) throws {
         let (id, kekID) = (organization.id, new.id)
         func isOther(_ table: String) throws -> Bool {

@@ -22,9 +22,9 @@ package struct OrganizationOverview: Sendable {
     package let entry: OrganizationEntry
     package private(set) var status: Status
     package let suspendedOn: Date?
-    /// The missing tables that it needs.
+    /// The tables that the organization needs and that are missing.
     package let missingTables: [String]
-    /// The size of its tables and indexes on disk; nil without a schema.
+    /// The size of the organization's tables and indexes on disk; nil without a schema.
     package let bytes: Int?
     /// The part of that size for cell tables.
     package let cellBytes: Int?
@@ -118,8 +118,8 @@ package struct OrganizationOverview: Sendable {
         }
     }
 
-    /// The SQL condition that the organization `o` is under a retired key-encryption key. It is false for all organizations
-    /// while one of its tables is missing: the list names missing tables anyway.
+    /// The SQL condition that the organization `o` is under a retired key-encryption key. It is false for all organizations while a
+    /// table that it reads is missing.
     private static func underRetiredKEK(on connection: isolated PostgresConnection) throws -> String {
         let isThere: Bool = try connection.query(
             "SELECT to_regclass('config.attested_state') IS NOT NULL AND to_regclass('config.replaced_kek') IS NOT NULL")[0].decode(

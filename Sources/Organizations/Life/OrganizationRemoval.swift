@@ -123,7 +123,7 @@ package struct OrganizationRemoval: Sendable {
                 + "pg_stat_activity, end those sessions, and run this again.")
     }
 
-    /// Refuses to drop objects that do not belong to the organization along with its schema.
+    /// Throws if something outside of the organization's schema depends on it, because dropping the schema would drop that too.
     private func refuseDependents(of organization: Organization, on connection: isolated PostgresConnection) throws {
         let rows = try connection.query(
             """

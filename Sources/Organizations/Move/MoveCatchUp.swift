@@ -10,8 +10,8 @@ struct MoveCatchUp: Sendable {
     let journal: MoveJournal
     let tables: [MoveTable]
 
-    /// A round looks up single rows by their keys, so scans are off. That raises the estimated costs, which must not start JIT
-    /// compilation.
+    /// A round looks up single rows by their keys, so scans are off. Without scans the estimated costs are high, which must not
+    /// start JIT compilation.
     private static let planner =
         "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 
@@ -28,7 +28,7 @@ struct MoveCatchUp: Sendable {
         }
     }
 
-    /// Drops that schema, and restores the guards.
+    /// Drops the schema that ``prepare(_:)`` created, and restores the guards.
     func end(_ guards: DeferredGuards, _ to: PostgresConnection) async throws {
         try await to.run { connection in
             try guards.restore(on: connection)
@@ -38,7 +38,7 @@ struct MoveCatchUp: Sendable {
 
     /// Runs one round in the open transactions, and deletes the notes that it read.
     ///
-    /// - Returns: The number of notes. A row that was written several times has several.
+    /// - Returns: The number of notes. A row that was written several times has several notes.
     func run(_ from: PostgresConnection, _ to: PostgresConnection) async throws -> Int {
         let noted = try await from.run { connection -> [(table: MoveTable, notes: Int)] in
             try connection.execute("\(Self.planner); \(MoveComparison.formats)")

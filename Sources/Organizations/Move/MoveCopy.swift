@@ -16,7 +16,7 @@ final class MoveCopy: Sendable {
         (self.organization, self.source, self.target, self.caller) = (organization, source, target, caller)
     }
 
-    /// Creates the empty schema with the same version.
+    /// Creates the organization's schema in the target, empty and with the same version as in the source.
     func prepare(_ from: PostgresConnection, _ to: PostgresConnection) async throws {
         let rows = try await from.run { (connection: isolated PostgresConnection) throws -> [String] in
             try connection.execute(MoveComparison.formats)
@@ -47,7 +47,7 @@ final class MoveCopy: Sendable {
         let version = try await keyVersion(from)
         let made = try await to.run { [self] in try MoveTable.list(of: organization, keyVersion: version, on: $0) }
         let own = try await from.run { [self] in try MoveTable.list(of: organization, keyVersion: version, on: $0) }
-        // Primary keys are not compared, because a generation gets its own when it is filled.
+        // Primary keys are not compared, because a generation gets its primary key only when it is filled.
         func shapes(_ tables: [MoveTable]) -> Set<[String]> { Set(tables.map { [$0.name] + $0.columns }) }
         let differing = Set(shapes(made).symmetricDifference(shapes(own)).compactMap(\.first))
             .union(own.filter(\.keys.isEmpty).map(\.name)).sorted()

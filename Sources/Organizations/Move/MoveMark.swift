@@ -15,7 +15,8 @@ struct MoveMark: Sendable {
     /// The other database.
     let other: String?
 
-    /// Reads the row and locks it until the transaction ends; nil without such an organization.
+    /// Reads an organization's state; nil without such an organization. With `isKept`, locks the organization's row until the
+    /// transaction ends.
     static func read(_ name: String, isKept: Bool = true, on connection: isolated PostgresConnection) throws -> MoveMark? {
         try connection.query(
             """
@@ -42,7 +43,7 @@ struct MoveMark: Sendable {
             """, [.uuid(organization.id), .uuid(id), .text(state.rawValue), .text(other), .text(caller.actor)])
     }
 
-    /// The schema of a copy that is not in force.
+    /// The schema's name while the copy in this database is not in force.
     static func schema(of organization: Organization, _ state: State) -> String {
         "\(state.rawValue)_\(organization.schema.dropFirst("org_".count))"
     }

@@ -8,8 +8,8 @@ package import Tenancy
 /// Moves an organization to another database of its deployment.
 ///
 /// Readers and writers continue while rows are copied and compared. A journal notes later writes, and rounds copy them. Writers
-/// wait only for the last round. One commit, in the old database, decides which copy is in force: before it the old one, after
-/// it the new one. So one copy is in force however a move is interrupted. Moving again completes or undoes the move.
+/// wait only for the last round. One commit, in the old database, decides which copy is in force: before the commit the old copy,
+/// after it the new one. So one copy is in force however a move is interrupted. Moving again completes or undoes the move.
 package struct OrganizationMove: Sendable {
     /// A database of the deployment.
     package struct Place: Sendable {
@@ -178,8 +178,8 @@ package struct OrganizationMove: Sendable {
         return mark
     }
 
-    /// Creates the empty schema before writers wait. Removes what an earlier move left, which has ended, because this move has
-    /// its lock.
+    /// Creates the empty schema before writers wait. First removes what an earlier move left. That move has ended, because this one
+    /// holds its lock.
     func prepare(_ copy: MoveCopy, _ journal: MoveJournal, _ from: PostgresConnection, _ to: PostgresConnection) async throws {
         try await journal.remove(at: source.registry, isLocked: true)
         let left = try await target.registry.asOwner { try MoveMark.read(name, on: $0) }
@@ -227,12 +227,12 @@ package struct OrganizationMove: Sendable {
         }
     }
 
-    /// Puts the copy into force if it is not yet, and removes the original.
+    /// Puts the copy into force, unless it is in force already, and removes the original.
     private func finish(_ organization: Organization) async throws {
         try await target.registry.asOwner { connection in
             guard let mark = try MoveMark.read(name, on: connection), mark.state == .arriving else { return }
             try MoveMark.show(organization, .arriving, on: connection)
-            // The schema may have unfinished work of its source.
+            // The schema may contain work that was unfinished in the source database, such as a sweep.
             try SweepMarks.mark(organization, on: connection)
             try UnsealedAudit.note(organization, on: connection)
         }

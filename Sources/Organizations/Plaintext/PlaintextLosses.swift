@@ -6,7 +6,7 @@ import PostgresClient
 struct PlaintextLosses: Sendable {
     /// One thing that is lost.
     struct Loss: Sendable, Hashable {
-        /// Its name for `--discard`.
+        /// The name by which `--discard` accepts the loss.
         let name: String
         /// A description: the kind of object, or how many values there are.
         let description: String
@@ -114,7 +114,7 @@ struct PlaintextLosses: Sendable {
         }
     }
 
-    /// Columns of copied tables with values, which the new tables do not have.
+    /// Columns of copied tables that contain values and that the new tables do not have.
     private func columns(on connection: isolated PostgresConnection) throws -> [Loss] {
         let rows = try connection.query(
             """
@@ -149,7 +149,7 @@ struct PlaintextLosses: Sendable {
                     try connection.execute("\(statement); RELEASE SAVEPOINT one")
                 } catch let error as PostgresError where error.kind == .server {
                     try connection.execute("ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one")
-                    // It was dropped together with another one.
+                    // The object was dropped together with another one.
                     if [.undefinedTable, .undefinedObject, .undefinedFunction, .undefinedSchema].contains(error.state) { continue }
                     problem = error
                     left.append(statement)

@@ -4,7 +4,7 @@ import Foundation
 package struct PlaintextScan: Sendable {
     /// Values by their first bytes.
     private var values: [UInt64: [[UInt8]]] = [:]
-    /// Whether any value has these first two bytes. It excludes nearly every position in a file.
+    /// For each pair of bytes, whether a value begins with it. This check excludes nearly every position in a file.
     private var beginnings = [Bool](repeating: false, count: 1 << 16)
     /// How many values are searched for.
     package private(set) var count = 0

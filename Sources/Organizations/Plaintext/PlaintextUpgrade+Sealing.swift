@@ -40,7 +40,7 @@ extension PlaintextUpgrade {
         let target = CellRows(of: entity, attributes, in: organization, keyVersion: 1)
         let names = attributes.map(quoteIdentifier)
         var cells = 0
-        // Each statement has its own name, because a prepared statement for one does not match the next.
+        // Each entity's cursor has its own name. With a common name, the prepared FETCH of one cursor would not fit the next.
         let cursor = "\(entity.logicalName)_plaintext"
         try connection.execute(
             """
@@ -79,7 +79,7 @@ extension PlaintextUpgrade {
         }
     }
 
-    /// Also refuses values that the service would refuse: such a password could not be set again.
+    /// Refuses values that are too long for the service, because such a password could not be set again.
     private func requireShort(
         _ entity: EntityDefinition,
         _ attributes: [String],

@@ -107,7 +107,7 @@ struct PlaintextUpgrade: Sendable {
         try SecurityEvent(
             .organizationUpgraded, .succeeded, keyVersion: 1, fingerprint: key.keyFingerprint, details: "\(cells) cells"
         ).insert(for: organization, by: caller, under: registry.kek, on: connection)
-        // Its files are deleted at the commit.
+        // The files of the dropped schema are deleted at the commit.
         try connection.execute("SET LOCAL ROLE NONE")
         if unaccepted.isEmpty {
             try PlaintextLosses(schema: old, copied: Dictionary(uniqueKeysWithValues: copies.map { ($0.table, $0.columns) }))
@@ -161,7 +161,7 @@ struct PlaintextUpgrade: Sendable {
         return columns
     }
 
-    /// Locks all old tables, and renames them out of the way of the new ones.
+    /// Locks all old tables, and renames their schema, so that the new schema can have its name.
     private func putAside(on connection: isolated PostgresConnection) throws {
         let names = try connection.query(
             """
@@ -251,7 +251,7 @@ struct PlaintextUpgrade: Sendable {
     private struct Copy {
         let table: String
         let count: Int
-        /// The copied old columns, by the new columns or cells.
+        /// The old columns whose values were copied into new columns or into cells.
         let columns: Set<String>
     }
 
@@ -266,7 +266,7 @@ struct PlaintextUpgrade: Sendable {
         let ours = try columns(of: table, in: schema, on: connection)
         let allFlags = EntityCatalog.withCells.first { $0.logicalName == table }?.isSetColumns ?? [:]
         let isSetColumns = allFlags.filter { sealed.contains($0.key) }
-        // A flag says that there is a cell, regardless of the old table's flag.
+        // A flag says whether there is a cell. It is computed from the old value, and not copied from the old table.
         let flags = Set(allFlags.values)
         var names: [String] = []
         var values: [String] = []

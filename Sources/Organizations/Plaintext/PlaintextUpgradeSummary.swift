@@ -14,7 +14,7 @@ package struct PlaintextUpgradeSummary: Sendable {
     package let records: [(table: String, count: Int)]
     package let cells: Int
     package let duration: Duration
-    /// The values, for the search for remains.
+    /// The values that were encrypted, to search files for copies of them.
     package let plaintexts: PlaintextScan
     /// Everything that an upgrade would lose: its name for `--discard`, and a description.
     package let losses: [(name: String, description: String)]

@@ -15,17 +15,17 @@ package struct BackupContents: Sendable {
         package let fingerprint: String?
         /// The key-encryption key that wraps the key; nil if `config` lacks the key.
         package let kekID: String?
-        /// Whether the given key-encryption key opens it; nil without one.
+        /// Whether the given key-encryption key opens the organization's key; nil if either key is missing.
         package let isOpened: Bool?
         /// Whether `config` has the state that the service attested, without which servers refuse the organization.
         let isAttested: Bool
-        /// The migrations of its schema.
+        /// The migrations that were applied to the organization's schema.
         let applied: Set<String>
     }
 
     package let entries: [Entry]
     private let catalog: DumpCatalog
-    /// The migrations of `config`.
+    /// The migrations that were applied to `config`.
     private let applied: Set<String>
 
     /// The tables whose rows are needed, by schema.
@@ -71,7 +71,7 @@ package struct BackupContents: Sendable {
         }
     }
 
-    /// The reasons for which the backup is of no use.
+    /// The reasons why a restore of the backup would not give a working deployment; empty if there are none.
     package var problems: [String] {
         var problems = keyProblems
         if catalog.schemas.contains("config") {
@@ -95,7 +95,7 @@ package struct BackupContents: Sendable {
         return problems
     }
 
-    /// Which organizations no key opens.
+    /// The problems of organizations whose cells can't be opened.
     private var keyProblems: [String] {
         entries.compactMap { entry in
             let name = entry.name ?? entry.schema

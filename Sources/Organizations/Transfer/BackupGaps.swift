@@ -22,8 +22,8 @@ struct BackupGaps {
         let cells = Set(keyVersion.map { version in wanted.partitioned.map { "\($0)_k\(version)" } } ?? [])
         let (tables, sequences) = (catalog.names(.table, in: schema), catalog.names(.sequence, in: schema))
         let lackingTables = wanted.tables.union(wanted.partitioned).union(wanted.unlogged).union(cells).subtracting(tables)
-        // Each table that is there should have its rows, also those that a DBA added. A partition's rows are listed under the
-        // partition.
+        // For each table in the dump, the dump should have the rows, also if a DBA added the table. A partition's rows are listed
+        // under the partition.
         let lackingRows = tables.subtracting(wanted.partitioned).subtracting(wanted.unlogged).subtracting(
             catalog.names(.rows, in: schema))
         let lackingValues = sequences.subtracting(catalog.names(.sequenceValue, in: schema))

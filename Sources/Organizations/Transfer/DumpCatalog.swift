@@ -14,13 +14,13 @@ package struct DumpCatalog: Sendable {
         case rights = "ACL"
     }
 
-    /// The schemas that it makes.
+    /// The schemas that a restore of the dump creates.
     package private(set) var schemas: Set<String> = []
     private var names: [String: [Kind: Set<String>]] = [:]
 
     package init(list: String) {
         for line in list.split(separator: "\n") where line.first?.isNumber == true {
-            // Such as `266; 1259 17038 TABLE org_contoso encryption fieldseal_owner`.
+            // A line is, for example, `266; 1259 17038 TABLE org_contoso encryption fieldseal_owner`.
             let words = line.split(separator: " ", maxSplits: 9).map(String.init)
             guard words.count > 6 else { continue }
             if words[3] == "SCHEMA" { schemas.insert(words[5]) }
@@ -36,6 +36,6 @@ package struct DumpCatalog: Sendable {
         names[schema, default: [:]][kind, default: []].insert(name)
     }
 
-    /// The names of a schema's entries of a kind. An entry of rights has the kind of object that they apply to as its name.
+    /// The names of a schema's entries of a kind. The name of an entry of rights is the kind of object that the rights apply to.
     func names(_ kind: Kind, in schema: String) -> Set<String> { names[schema]?[kind] ?? [] }
 }

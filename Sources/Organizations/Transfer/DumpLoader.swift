@@ -4,21 +4,21 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// Loads the rows of an export into a schema that the program's own migrations made, at the level of the export.
+/// Loads the rows of an export into a schema that the program's own migrations made, at the schema version of the export.
 struct DumpLoader: Sendable {
     let organization: Organization
     let manifest: ExportManifest
-    /// Unknown tables, and columns as `table.column`, that are left out on purpose.
+    /// Tables, and columns written as `table.column`, that this program does not know and that are left out on purpose.
     let discards: Set<String>
 
     /// Tables that the program fills itself, or that have no meaning outside of a key change.
     private static let passedOver: Set = ["migration", "cell_change"]
     /// A table that holds the row of `encryption` until it is checked.
     private var staged: String { organization.qualified("imported_encryption") }
-    /// The greatest value of a loaded sequence, far below the end of its numbers.
+    /// The greatest value that a loaded sequence may have. It leaves enough numbers for later use.
     private static let sequenceLimit = Int64.max / 2
 
-    /// Loads everything. The generation of the export's key version exists and is empty.
+    /// Loads everything. The generation of the export's key version must exist and be empty.
     func load(_ reader: DumpReader, on connection: isolated PostgresConnection) throws {
         let known = try columns(on: connection)
         try connection.execute("CREATE TABLE \(staged) (LIKE \(organization.qualified("encryption")))")

@@ -27,7 +27,7 @@ final class DumpReader {
     private static let columnLimit = 1_600
 
     /// - Parameters:
-    ///   - schema: The schema of the tables in the text. Rows of another are refused.
+    ///   - schema: The schema of the tables in the text. Rows of another schema are refused.
     ///   - source: Fills a buffer with the next bytes and returns their number; 0 at the end.
     init(schema: String, source: @escaping (UnsafeMutableRawBufferPointer) throws -> Int) {
         self.schema = schema
@@ -102,8 +102,7 @@ final class DumpReader {
         return count > 0
     }
 
-    /// Consumes the line `
-    /// .` if it is next, and returns whether it was.
+    /// Consumes the line `\.`, which ends the rows, if it is next. Returns whether it was.
     private func isAtEndOfRows() throws -> Bool {
         while end - start < 3 {
             guard try fill() else { throw Self.cutOff }
@@ -231,10 +230,10 @@ private struct SQLNames {
 private struct ColumnFilter {
     private let keeps: [Bool]
     private var column = 0
-    /// Whether a column of this row was kept. The next one then has a tab before it.
+    /// Whether a column of this row was kept. The next column that is kept then has a tab before it.
     private var hasKept: Bool
 
-    /// - Parameter keeps: Not empty.
+    /// - Parameter keeps: Whether to keep each column; not empty.
     init(_ keeps: [Bool]) {
         self.keeps = keeps
         hasKept = keeps[0]

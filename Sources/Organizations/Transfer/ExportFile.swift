@@ -7,10 +7,10 @@ import KeyManagement
 import Model
 package import Tenancy
 
-/// A file that `org export` writes: a dump in pg_dump's custom format, then the manifest in JSON, then its length (8 bytes,
-/// big-endian) and 16 bytes that mark the end. `pg_restore` reads the dump and ignores the rest.
+/// A file that `org export` writes: a dump in pg_dump's custom format, then the manifest in JSON. The manifest's length (8 bytes,
+/// big-endian) and 16 bytes that mark the end follow. `pg_restore` reads the dump and ignores the rest.
 ///
-/// It is opened once, so that checks and reads use the same file, even if the path names another one meanwhile.
+/// It is opened once, so that checks and reads use the same file, even if the path names another file meanwhile.
 package final class ExportFile: Sendable {
     /// For reading, or for reading and writing.
     package let descriptor: Int32

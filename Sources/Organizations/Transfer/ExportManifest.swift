@@ -28,7 +28,8 @@ package struct ExportManifest: Sendable, Equatable {
     /// The length and SHA-256 of the dump.
     package var dumpLength: Int = 0
     package var dumpDigest: String = ""
-    /// A tag over the manifest under the data key of ``keyVersion``; nil in exports without one, such as those of older programs.
+    /// A tag over the manifest under the data key of ``keyVersion``; nil if the export has no tag, such as an export by an older
+    /// program.
     package internal(set) var authentication: [UInt8]?
     /// The members that were read, in order. The tag covers them.
     private var members: [JSONValue.Member]?

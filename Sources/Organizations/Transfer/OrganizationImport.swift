@@ -12,11 +12,12 @@ package struct OrganizationImport: Sendable {
     package let manifest: ExportManifest
     /// The organization's new name.
     package let name: String
-    /// Whether it gets a new id and a new key, for a clone in the same deployment as its original. It needs ``key``.
+    /// Whether the organization gets a new id and a new key, for a clone in the same deployment as its original. A clone needs
+    /// ``key``.
     package let isNew: Bool
     /// The key of the export's cells, if it was given.
     package let key: OrganizationKeyText?
-    /// Unknown tables, and columns as `table.column`, of the file that are left out on purpose.
+    /// Tables, and columns written as `table.column`, that this program does not know and that are left out on purpose.
     package let discards: Set<String>
 
     package init(_ manifest: ExportManifest, as name: String, isNew: Bool, key: OrganizationKeyText?, discards: [String] = []) {
@@ -35,7 +36,7 @@ extension OrganizationRegistry {
     /// - Parameters:
     ///   - rows: The output of `pg_restore --data-only`: fills a buffer, and returns the number of bytes; 0 at the end.
     ///   - confirm: Called before the commit. It throws if `rows` was not the whole file, or the file changed meanwhile.
-    /// - Throws: ``FieldsealError`` when the name or the id is taken, or the file is refused. Then nothing is left.
+    /// - Throws: ``FieldsealError`` when the name or the id is taken, or the file is refused. The database is then unchanged.
     package func importOrganization(
         _ request: OrganizationImport,
         rows: @escaping @Sendable (UnsafeMutableRawBufferPointer) throws -> Int,
@@ -68,7 +69,7 @@ extension OrganizationRegistry {
         return organization
     }
 
-    /// Whether a commit with a lost response registered an organization.
+    /// Finds out whether a commit whose response was lost registered an organization, and throws `loss` if it did not.
     private func lookUp(_ organization: Organization, after loss: PostgresError) async throws {
         let isThere: Bool
         do {
@@ -231,7 +232,7 @@ private struct ImportSteps: Sendable {
             entity, organization: organization.id, origin: manifest.organizationID, keys: keys, toleratesUnreadable: false)
         let old = CellRows(of: entity, in: organization, keyVersion: keys.oldVersion)
         let new = CellRows(of: entity, in: organization, keyVersion: keys.newVersion)
-        // Each statement has its own name, because a prepared statement for one does not match the next.
+        // Each entity's cursor has its own name. With a common name, the prepared FETCH of one cursor would not fit the next.
         let cursor = "\(entity.logicalName)_imported"
         try connection.execute("DECLARE \(cursor) NO SCROLL CURSOR FOR \(old.query)")
         while true {

@@ -86,7 +86,7 @@ package struct OrganizationSnapshot: Sendable {
     /// Each attempt fails only when another table was dropped meanwhile.
     private static let lockAttempts = 100
 
-    /// Checks that the organization has each table of its migrations. An import refuses a file without one.
+    /// Checks that the organization has each table of its migrations. An import refuses a file that lacks one of them.
     private static func requireTables(_ names: [String], of organization: Organization) throws(FieldsealError) {
         let ours = MigrationTables(.organization, applied: Set(MigrationCatalog.migrations(.organization).map(\.name)))
         let missing = ours.tables.union(ours.partitioned).union(ours.unlogged).subtracting(names).sorted()

@@ -1,8 +1,8 @@
 import PostgresClient
 
-/// Triggers and foreign keys of a schema that are disabled while rows are loaded in bulk, in one transaction. Rows arrive in
-/// any order and in their original form, events with their hashes, and the load is not audited. Foreign keys are checked over
-/// all rows when they are restored.
+/// Triggers and foreign keys of a schema that are disabled while rows are loaded in bulk, in one transaction. So rows can be loaded
+/// in any order and unchanged, such as events with their hashes, and the load is not audited. Foreign keys are checked over all
+/// rows when they are restored.
 ///
 /// Indexes are dropped too, because building them afterwards is faster. That includes the indexes of primary keys and unique
 /// constraints if the rows are known to be unique.

@@ -19,7 +19,7 @@ package struct UnreadableMoment: Sendable {
     ) throws -> [UnreadableMoment] {
         let columns = try columns(of: organization, on: connection)
         guard !columns.isEmpty else { return [] }
-        // Each value is found with the number of its column, so that no name is a literal.
+        // Each value is selected with the number of its column in this list, so that no column name becomes a literal in SQL.
         var tables: [String: (key: String, values: [String])] = [:]
         for (number, column) in columns.enumerated() {
             let value = "(\(number), r.\(quoteIdentifier(column.name))::timestamptz)"

@@ -5,16 +5,16 @@ package import Tenancy
 extension Deployment {
     /// How often an organization with possible remains is swept.
     package static let sweepInterval = Duration.seconds(15)
-    /// How many organizations a server reserves at a time. Other servers can take the others.
+    /// How many organizations a server reserves at a time. Other servers can take the rest.
     private static let sweepBatch = 50
 
-    /// Drops what interrupted key changes and long readers left, and links the events that ended servers left. It sweeps only the
-    /// organizations in ``SweepMarks``.
+    /// Drops what interrupted key changes and long readers left, and links the security events that stopped servers left unlinked.
+    /// It sweeps only the organizations in ``SweepMarks``.
     ///
     /// - Parameters:
     ///   - rest: How long ago the last sweep of an organization must be, by any server.
-    ///   - note: Called for each organization, with the error of its sweep or nil. Also called with nil as the organization,
-    ///     and with the error of finding the organizations, or nil.
+    ///   - note: Called for each organization, with the error of its sweep or nil. Also called for each search for organizations,
+    ///     with nil as the organization, and the error of the search or nil.
     package func sweepOrganizations(
         by caller: Caller, restingFor rest: Duration, noting note: (_ organization: String?, (any Error)?) -> Void
     ) async {
@@ -22,7 +22,7 @@ extension Deployment {
         while !Task.isCancelled {
             let names: [String]
             do {
-                // Excludes organizations of this round, so that none is swept twice.
+                // Excludes the organizations that this call has swept, so that none is swept twice.
                 names = try await SweepMarks.claim(restingFor: rest + (.now - start), limit: Self.sweepBatch, in: pool)
                 note(nil, nil)
             } catch {

@@ -21,7 +21,7 @@ final class Canceller: Sendable {
         deinit { PQfreeCancel(pointer) }
     }
 
-    /// A duplicate of the socket's descriptor, because libpq may close its own and the system may reuse the number.
+    /// A duplicate of the socket's descriptor, because libpq may close its own descriptor and the system may reuse the number.
     private final class Socket: Sendable {
         let descriptor: Int32
 

@@ -5,7 +5,8 @@ import Foundation
 public enum ConnectionParameters {
     /// The keywords and values of a connection string or URI, without libpq's defaults.
     ///
-    /// - Throws: ``PostgresError`` of kind `usage` when it is malformed. libpq's message quotes the string, so it is not kept.
+    /// - Throws: ``PostgresError`` of kind `usage` when it is malformed. libpq's message quotes the string, so the error does not
+    ///   contain that message.
     public static func parse(_ conninfo: String) throws -> [(keyword: String, value: String)] {
         guard let options = PQconninfoParse(conninfo, nil) else {
             throw PostgresError(kind: .usage, message: "the connection string is malformed")
@@ -42,7 +43,7 @@ public enum ConnectionParameters {
 
     /// One host of a connection string.
     struct Host: Sendable {
-        /// For messages.
+        /// What messages call the host.
         let name: String
         fileprivate let values: [(String, String)]
     }

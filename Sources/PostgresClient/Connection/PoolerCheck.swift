@@ -8,8 +8,8 @@ public enum PoolerCheck {
         let first = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal pooler check")
         guard await first.isPooled else { return await first.close() }
         let second = try await PostgresConnection.connect(conninfo, applicationName: "fieldseal pooler check")
-        // Both connections are idle. A pooler in transaction mode has taken their server processes back, and uses the same one
-        // for both.
+        // Both connections are idle. A pooler in transaction mode has taken their server processes back, and uses the same process
+        // for both connections.
         let (one, other) = (await first.backendID, await second.backendID)
         await first.close()
         await second.close()

@@ -14,7 +14,7 @@ extension PostgresConnection {
         try copyStarted(PQexec(handle, sql), PGRES_COPY_OUT)
         var failure: (any Error)?
         var data: UnsafeMutablePointer<CChar>?
-        // Bounded: after an error it only reads the rest of the copy, which is cancelled.
+        // Bounded: after an error the loop only reads the rest of the copy, which is being cancelled.
         while true {
             let length = PQgetCopyData(handle, &data, 0)
             guard length > 0 else { break }

@@ -38,8 +38,8 @@ extension PostgresConnection {
         take(reader.report, servers, nil)
     }
 
-    /// Looks for a newer primary, even though the former one still responds. If there is one, closes the connections to the
-    /// former.
+    /// Looks for a newer primary, even though the former one still responds. If there is one, closes the connections to the former
+    /// primary.
     static func findNewerPrimary(_ conninfo: String) async {
         guard let servers = KnownServers.of(conninfo) else { return }
         await PostgresConnection().findNewerPrimary(conninfo, among: servers)
@@ -72,7 +72,7 @@ extension PostgresConnection {
         return String(cString: text)
     }
 
-    /// Whether the server was the primary, and another one is now.
+    /// Whether the server was the primary, and another server is now.
     var isOnFormerPrimary: Bool { servers?.isFormer(timeline) ?? false }
 
     /// Shuts the connection down, from any thread. Calls that wait for the server fail at once.

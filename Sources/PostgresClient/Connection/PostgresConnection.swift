@@ -3,13 +3,14 @@ import Foundation
 
 /// One connection to PostgreSQL, on its own thread.
 ///
-/// Its methods are synchronous inside the actor. To run several without another caller in between, pass a closure with the
+/// Its methods are synchronous inside the actor. To run several methods without another caller in between, pass a closure with the
 /// connection as an isolated parameter to ``run(_:)``. All of the closure then runs on the connection's thread.
 public actor PostgresConnection {
     private nonisolated let thread = ConnectionThread()
     nonisolated let canceller = Canceller()
     var handle: OpaquePointer?
-    /// The process id of the backend, as `pg_backend_pid()` returns it. Behind a pooler, the one in the protocol is different.
+    /// The process id of the backend, as `pg_backend_pid()` returns it. Behind a pooler, the process id in the protocol is a
+    /// different one.
     private var backend: Int32 = 0
     /// The time at which the session was found to be read-only; nil while it can write.
     private var readOnlySince: ContinuousClock.Instant?
@@ -139,9 +140,9 @@ public actor PostgresConnection {
 
     // MARK: State
 
-    /// Whether no transaction is open, and the connection is not known to be broken. No system call.
+    /// Whether no transaction is open, and the connection is not known to be broken. It costs no system call.
     var isReady: Bool {
-        // A broken pipeline can leave its mode on, in which nothing else can run.
+        // A broken pipeline can leave the connection in pipeline mode, in which nothing else can run.
         handle != nil && PQtransactionStatus(handle) == PQTRANS_IDLE && PQpipelineStatus(handle) == PQ_PIPELINE_OFF
             && PQstatus(handle) == CONNECTION_OK
     }
@@ -224,8 +225,8 @@ public actor PostgresConnection {
     ///
     /// Within an open transaction they are part of it. Outside of one they are retried as ``query(_:_:)`` is.
     ///
-    /// - Throws: The first statement's error; the others did not run. ``PostgresError`` of kind `unknownOutcome` as in
-    ///   ``query(_:_:)``.
+    /// - Throws: The error of the first statement that failed. Those after it did not run. ``PostgresError`` of kind
+    ///   `unknownOutcome` as in ``query(_:_:)``.
     public func pipeline(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
         try retrying {
             try Task.checkCancellation()
@@ -305,9 +306,9 @@ public actor PostgresConnection {
         return results
     }
 
-    /// Reads the rest of a pipeline after the statements' results: the outcome of its commit, which may fail.
+    /// Reads the rest of a pipeline after the statements' results: the outcome of the transaction's commit, which may fail.
     ///
-    /// - Returns: The error if it was not committed, or may not have been.
+    /// - Returns: The error if the transaction was not committed, or may not have been.
     private func endOfTransaction() -> PostgresError? {
         var failure: PostgresError?
         var ends = 0

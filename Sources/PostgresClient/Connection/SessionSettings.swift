@@ -25,7 +25,7 @@ enum SessionSettings {
 
     /// The state of a session.
     struct Report {
-        /// The server process that runs the statements. Behind a pooler it differs from the one in the protocol.
+        /// The server process that runs the statements. Behind a pooler it differs from the process that the protocol names.
         let backend: Int32
         /// Whether the session is read-only, because its server is a standby or a setting forbids writes.
         let isReadOnly: Bool

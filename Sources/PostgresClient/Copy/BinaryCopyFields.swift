@@ -15,7 +15,7 @@ package struct BinaryCopyFields {
 
     /// Begins the next row.
     ///
-    /// - Throws: ``MalformedCopy`` when it has another number of fields.
+    /// - Throws: ``MalformedCopy`` when the row does not have `count` fields.
     package mutating func begin(fields count: Int) throws {
         guard Int(try integer(Int16.self)) == count else { throw MalformedCopy() }
     }

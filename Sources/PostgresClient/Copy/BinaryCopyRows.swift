@@ -1,7 +1,7 @@
 package import Foundation
 
-/// Rows in the binary format of COPY, as they are written (PostgreSQL, COPY, "Binary Format"). Each row has a field count, and each
-/// field its length and bytes.
+/// Builds rows in the binary format of COPY (PostgreSQL, COPY, "Binary Format"). A row is its number of fields, then the length and
+/// the bytes of each field.
 package struct BinaryCopyRows: Sendable {
     /// The rows, without the stream's header and trailer.
     package private(set) var bytes: [UInt8] = []
@@ -11,7 +11,7 @@ package struct BinaryCopyRows: Sendable {
         bytes.reserveCapacity(capacity)
     }
 
-    /// Begins a row. As many fields follow.
+    /// Begins a row of `count` fields, which must be appended next.
     package mutating func begin(fields count: Int) {
         bytes.append(bigEndian: Int16(count))
     }
@@ -34,7 +34,8 @@ package struct BinaryCopyRows: Sendable {
         bytes += value ?? []
     }
 
-    /// Appends the bytes that `body` appends to its argument; NULL if it returns false, and then it must have appended nothing.
+    /// Appends a field with the bytes that `body` appends to its argument. If `body` returns false, it must have appended nothing,
+    /// and the field is NULL.
     package mutating func append(_ body: (inout [UInt8]) throws -> Bool) rethrows {
         let start = bytes.count
         bytes.append(bigEndian: Int32(-1))

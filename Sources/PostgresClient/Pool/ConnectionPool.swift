@@ -76,7 +76,7 @@ public final class ConnectionPool: Sendable {
         _ body: @Sendable (isolated PostgresConnection) async throws -> Result
     ) async throws -> Result {
         let borrower = PoolBorrower.current
-        // Each attempt removes one connection that the server closed. The last attempt uses a new one.
+        // Each attempt removes one connection that the server closed. The last attempt uses a new connection.
         for _ in 0...configuration.limit {
             let connection = try await acquire(for: borrower)
             let (result, isReusable) = await connection.lend(body)

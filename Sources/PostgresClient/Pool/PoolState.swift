@@ -1,4 +1,4 @@
-/// The bookkeeping of a pool. It has no connections, so it is tested without a database.
+/// The bookkeeping of a pool. The type of connections is a parameter, so tests need no database.
 struct PoolState<Connection, Waiter> {
     /// The pool's next action.
     enum Action {
@@ -45,7 +45,7 @@ struct PoolState<Connection, Waiter> {
         waiters.append((id, waiter, borrower))
     }
 
-    /// Handles a returned connection: passes it to the first waiter that may have one.
+    /// Handles a returned connection. Returns the first waiter that may have it.
     mutating func release(_ connection: Connection, by borrower: PoolBorrower? = nil) -> Waiter? {
         drop(borrower)
         guard let waiter = next() else {
@@ -55,7 +55,7 @@ struct PoolState<Connection, Waiter> {
         return waiter
     }
 
-    /// Handles a closed connection. The first waiter that may have one may open another.
+    /// Handles a connection that was closed. Returns the first waiter that may open a new connection in its place.
     mutating func discard(by borrower: PoolBorrower? = nil) -> Waiter? {
         drop(borrower)
         guard let waiter = next() else {

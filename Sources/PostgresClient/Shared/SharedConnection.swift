@@ -65,7 +65,8 @@ public final class SharedConnection: Sendable {
     /// - Parameter check: A statement that runs first, once for all callers that share the transaction. If it fails, nothing is
     ///   done.
     /// - Returns: The results without that of the check; nil when nothing was done and the caller needs a separate connection.
-    /// - Throws: ``PostgresError`` of the first statement that failed; the others did not run.
+    /// - Throws: ``PostgresError`` of the first statement that failed. Those before it are rolled back, and those after it do not
+    ///   run.
     public func run(_ statements: [Statement], after check: SharedStatement? = nil) async throws -> [PostgresResult]? {
         try await run(.statements(statements), after: check)
     }
@@ -108,7 +109,7 @@ public final class SharedConnection: Sendable {
         wake.signal()
     }
 
-    /// - Returns: Whether a running task will do it.
+    /// - Returns: Whether the work was queued. If not, the caller needs a separate connection.
     private func enqueue(_ add: (inout Batch) -> Void) -> Bool {
         enum Step { case refuse, open, wake, wait }
         let step = state.withLock { state -> Step in
@@ -140,7 +141,7 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Waits for work on the connection's thread, which has nothing else to do, and returns it.
+    /// Waits for work, and returns it. It blocks the connection's thread, which has nothing else to do.
     ///
     /// - Returns: Nil when the connection was closed.
     fileprivate func next() -> Batch? {
@@ -279,7 +280,7 @@ extension PostgresConnection {
             let parts = isUsable ? transaction.separated(after: result) : []
             answers += parts.isEmpty ? [(transaction, result)] : Array(zip(parts, pipelines(parts.map(\.statements))))
         }
-        // This comes before the callers get their results. Otherwise their next statements would come here again.
+        // The connection rests before the callers get their results. Otherwise their next statements would be queued here again.
         if answers.contains(where: { $0.1.metLock }) || results.contains(where: \.metLock) || !isUsable {
             callers.backOff(isConnectionLost: !isUsable)
         }

@@ -2,7 +2,7 @@ import Dispatch
 public import Foundation
 import Glibc
 
-/// A statement that many callers send. Equality is identity of the object.
+/// A statement that many callers send. Two objects are two statements, even with the same SQL.
 public final class SharedStatement: Sendable {
     /// The SQL and its own parameters.
     public let statement: SharedConnection.Statement
@@ -12,7 +12,7 @@ public final class SharedStatement: Sendable {
         statement = (sql, parameters)
     }
 
-    /// The statement with the ids as its first parameter, before its own.
+    /// The statement with the ids as its first parameter, before the statement's own parameters.
     public func statement(for ids: [UUID]) -> SharedConnection.Statement {
         (statement.sql, [.uuids(ids)] + statement.parameters)
     }

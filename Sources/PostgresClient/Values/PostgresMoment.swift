@@ -35,7 +35,7 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
     /// Whether a moment is before another; negative infinity is before all others.
     public static func < (one: PostgresMoment, other: PostgresMoment) -> Bool { one.microseconds < other.microseconds }
 
-    /// Whether this is less than `seconds` before `now`. False for a time in the future.
+    /// Whether this moment is less than `seconds` before `now`. False for a time in the future.
     public func isWithin(seconds: Int, before now: PostgresMoment) -> Bool {
         guard self <= now, microseconds != .min else { return false }
         let (age, overflow) = now.microseconds.subtractingReportingOverflow(microseconds)

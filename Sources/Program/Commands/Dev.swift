@@ -100,7 +100,7 @@ struct Dev: AsyncParsableCommand {
             do {
                 _ = try await registry.create(name: name, by: commandLineCaller)
             } catch let error as FieldsealError where error.code == .duplicateRecord {
-                // The schema is left without its `config`. The user then has to attach it.
+                // The schema exists, and `config` does not list it. The user then has to attach it.
                 say("The schema of \(name) is there and config does not know it: fieldseal org attach \(name)")
             }
         }

@@ -99,7 +99,7 @@ struct DoctorCommand: AsyncParsableCommand {
         }
     }
 
-    /// Problems across several databases.
+    /// A finding for each organization that is in several databases.
     private static func across(_ settings: Settings) async -> [Finding] {
         let lists = await DatabaseLists(settings)
         return lists.duplicates.sorted { $0.key < $1.key }.map { name, databases in
@@ -112,7 +112,7 @@ struct DoctorCommand: AsyncParsableCommand {
         }
     }
 
-    /// Whether libcrypto has the algorithm for people's passwords.
+    /// A finding if libcrypto lacks the algorithm for people's passwords.
     private static func derivation(_ settings: Settings) -> [Finding] {
         let name = settings.policy.passwordDerivation.rawValue
         let source = CryptoLibrary.sources.first { $0.algorithm.lowercased() == name }
@@ -127,7 +127,7 @@ struct DoctorCommand: AsyncParsableCommand {
         ]
     }
 
-    /// Problems of libcrypto itself.
+    /// A finding if libcrypto's self-test fails.
     private static func selfTest() -> [Finding] {
         do {
             try CryptoLibrary.selfTest()

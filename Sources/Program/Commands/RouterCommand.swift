@@ -75,7 +75,7 @@ struct RouterCommand: AsyncParsableCommand {
             }
         }
 
-        /// RFC 2177: servers may end IDLE after 30 minutes.
+        /// The largest `--idle-refresh` in seconds. Servers may end IDLE after 30 minutes (RFC 2177).
         private static let idleRefreshLimit = 1_740
 
         private var metricsAddress: (host: String, port: Int)? {

@@ -4,7 +4,7 @@ import Foundation
 import JSON
 import Model
 
-/// The status of mailboxes and routers: problems first, and one line for the others.
+/// The status of mailboxes and routers: mailboxes with problems first, and one line for all other mailboxes.
 struct RouterStatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",

@@ -35,7 +35,8 @@ struct DevelopmentHome: Sendable {
         try requireEntry()
     }
 
-    /// The target of a link that this user or root made. The link of another user is returned itself, and refused later.
+    /// The target of a link that this user or root made. For a link of another user, returns the link's own path, which is refused
+    /// later.
     private static func followed(_ path: String) -> String {
         guard let link = try? FileManager.default.attributesOfItem(atPath: path),
             link[.type] as? FileAttributeType == .typeSymbolicLink,
@@ -80,7 +81,7 @@ struct DevelopmentHome: Sendable {
         return folder
     }
 
-    /// Removes the folder of the socket if it is elsewhere, and empty.
+    /// Removes the folder of the socket if it is in `/tmp`, and empty.
     func removeSocketFolder(_ folder: String) {
         if folder != nearSocketFolder { rmdir(folder) }
     }
@@ -110,7 +111,8 @@ struct DevelopmentHome: Sendable {
         guard rename(temporary, file(name)) == 0 else { throw DevelopmentError.cannotWrite(file(name)) }
     }
 
-    /// A command that runs as the database's user, in this session and process group, with the child's process id.
+    /// A command that runs as the database's user. The program runs in this session and process group, and its process id is that
+    /// of the child.
     ///
     /// The child changes its user after exec. Between fork and exec, glibc's setuid would wait for threads that the child does not
     /// have.

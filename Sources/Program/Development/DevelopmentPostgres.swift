@@ -16,7 +16,8 @@ struct DevelopmentPostgres: Sendable {
     private var data: String { home.file("pg") }
     var isInitialized: Bool { FileManager.default.fileExists(atPath: data) }
 
-    /// Connects as the cluster's superuser, from any local user.
+    /// A connection string, by default for the cluster's superuser. Any user of this machine who has the password can connect with
+    /// it.
     func conninfo(database: String, user: String = "postgres", password: String? = nil) -> String {
         "host=\(socketFolder) port=5432 dbname=\(database) user=\(user) password=\(password ?? self.password)"
     }

@@ -29,11 +29,12 @@ extension CommandOptions {
         return located
     }
 
-    /// Runs a command in the database of the organization. Without one, it runs in the named database, or in all of them.
+    /// Runs a command in the database of the organization. Without an organization, it runs in the named database, or in all
+    /// databases.
     ///
     /// Several databases are processed at the same time, and each failure is reported by itself.
     ///
-    /// - Throws: `ExitCode`: the highest of the databases.
+    /// - Throws: `ExitCode`: the highest exit code of all databases.
     func inDatabases(
         of organization: String? = nil, _ body: @escaping @Sendable (CommandOptions) async throws -> Void
     ) async throws {

@@ -72,7 +72,7 @@ struct CommandOptions: ParsableArguments {
         }
     }
 
-    /// The error of one of several organizations.
+    /// The text of an error that concerns one of several organizations.
     ///
     /// - Throws: The error itself when the database is unreachable, because it concerns all of them.
     func words(for error: any Error) throws -> String {
@@ -110,7 +110,7 @@ struct CommandOptions: ParsableArguments {
 }
 
 extension CommandOptions {
-    /// Names for a message. If there are many, it has only the first ones.
+    /// Names for a message. If there are many, only the first ones are listed.
     static func listed(_ names: [String]) -> String {
         let more = names.count - listLimit
         return names.prefix(listLimit).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")

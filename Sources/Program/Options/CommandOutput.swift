@@ -20,7 +20,7 @@ enum CommandOutput {
     /// would get that number, and then the output.
     static func occupyClosedDescriptors() {
         for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) == -1 {
-            // It is open for reading only, so that writing fails as with a closed one.
+            // It is opened for reading only, so that writing fails as with a closed descriptor.
             let null = open("/dev/null", O_RDONLY)
             guard null >= 0, null != descriptor else { continue }
             dup2(null, descriptor)

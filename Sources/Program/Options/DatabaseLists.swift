@@ -47,7 +47,7 @@ struct DatabaseLists: Sendable {
         return answer
     }
 
-    /// Names of several databases, each with the organizations that are also in another one.
+    /// The organizations that are in several databases, each with the names of these databases.
     var duplicates: [String: [String]] {
         let all = lists.flatMap { database, list in list.keys.map { ($0, database) } }
         return Dictionary(grouping: all, by: \.0).mapValues { $0.map(\.1).sorted() }.filter { $0.value.count > 1 }

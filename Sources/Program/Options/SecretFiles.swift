@@ -25,7 +25,7 @@ enum SecretFiles {
         guard !path.isEmpty, let status = FileStatus(path: path) else { return nil }
         let mode = status.mode
         guard mode & 0o027 != 0 else { return nil }
-        // The service reads a file of another user as one of its group.
+        // The service reads a file of another user as a member of the file's group.
         let proper = status.owner == geteuid() ? "0400" : mode & 0o040 != 0 ? "0640" : "0600"
         return Finding(
             .warning, "secret-file-exposed",

@@ -21,7 +21,7 @@ struct HTTPService: Sendable {
     ///
     /// - Parameters:
     ///   - companion: A service that ends before this one.
-    ///   - onRunning: Called once both listeners accept connections.
+    ///   - onRunning: Called once all listeners for clients accept connections.
     func run(
         allowSuperuser: Bool = false, with companion: (any ServiceLifecycle.Service)? = nil,
         onRunning: @escaping @Sendable () async -> Void = {}
@@ -68,7 +68,7 @@ struct HTTPService: Sendable {
                 })
         }
         services += watches(certificates, keyFile)
-        // These are added last, so that they end first: waiting requests must not delay the end of the servers.
+        // The services below are added last, so that they end first: waiting requests must not delay the end of the servers.
         services += databases
         services.append(StatementEnd(databases: databases, after: statementEnd))
         if settings.drainSeconds > 0 { services.append(Drain(api: api, duration: .seconds(settings.drainSeconds))) }
@@ -147,7 +147,7 @@ struct HTTPService: Sendable {
         return services
     }
 
-    /// Called once a listener accepts connections.
+    /// Returns a closure for a listener to call once it accepts connections.
     private func listening(_ scheme: String, _ running: Countdown) -> @Sendable (Int) async -> Void {
         let logger = logger
         return { port in

@@ -17,7 +17,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// The objects for a reachable database.
     struct Opened: Sendable {
         let deployment: Deployment
-        /// The same deployment for requests.
+        /// The same deployment as requests use it: it refuses suspended organizations, and those that are in another database.
         let served: Deployment
         let mail: MailService
         let tokens: TokenIssuer
@@ -105,8 +105,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// Whether the other databases are served when this one's key-encryption key can't be used.
     private var mayLackKey: Bool { !settings.databaseKeks.isEmpty }
 
-    /// What clients may read of an error of the key-encryption key; nil for another error. Problems of tokens are not included,
-    /// because the server does not start with one.
+    /// What clients may read of an error of the key-encryption key; nil for another error. Problems of PKCS#11 tokens are not
+    /// included, because the server does not start with such a problem.
     private static func keyProblem(_ error: any Error) -> String? {
         switch error {
         case is WrongKeyEncryptionKey, is RetiredKeyEncryptionKey: "\(error)"

@@ -20,7 +20,7 @@ enum SystemdNotice {
         }
     }
 
-    /// Sends the notification. A failure is ignored: systemd then treats the program as hanging.
+    /// Sends the notification. A failure is ignored. If no notification arrives for a while, systemd treats the program as hanging.
     ///
     /// It never waits, because it runs on a thread that serves requests. If systemd does not read for a while, for example while it
     /// reloads, the service continues.

@@ -13,7 +13,7 @@ struct DatabaseKeks: Sendable {
     /// Whether no database has a key-encryption key of its own, or gets one in a rotation.
     var isEmpty: Bool { keySettings.allSatisfy(\.names.isEmpty) }
 
-    /// Each setting with the names in it.
+    /// Each setting with the names of the databases in it.
     var settings: [(key: String, names: [String])] { keySettings + [("kekCopyFiles", copyFiles.keys.sorted())] }
 
     /// The settings of keys, without those of copies.
@@ -38,7 +38,7 @@ struct DatabaseKeks: Sendable {
         ])
     }
 
-    /// The source of the key-encryption key that replaces the one of a database; nil if none is set.
+    /// The source of the new key-encryption key for a database's own; nil if none is set.
     func newSource(of name: String) throws(SettingsError) -> KeyEncryptionKeySource? {
         try Self.only([
             ("newKekFiles.\(name)", newFiles[name].map { .file($0) }),

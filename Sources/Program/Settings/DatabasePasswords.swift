@@ -7,14 +7,14 @@ import Tenancy
 
 /// The passwords of the database as a systemd credential: a libpq password file that only this program reads.
 ///
-/// libpq ignores a password file that a group may read, and the mode of a credential shows such a group. So the credential is
-/// copied to a file without a name in memory, which libpq and PostgreSQL's own programs read. No password is in an argument, a
-/// connection string or a variable.
+/// libpq ignores a password file whose mode lets a group read it, and the mode of a credential does. So the credential is copied to
+/// a file without a name in memory, which libpq and PostgreSQL's own programs read. No password is in an argument, a connection
+/// string or a variable.
 enum DatabasePasswords {
     /// Where libpq looks for a password file if the connection string names none.
     private static let variable = "PGPASSFILE"
     private static let lengthLimit = 1 << 16
-    /// The file in memory; nil if the settings name no credential. A program has one at most.
+    /// The file in memory; nil if the settings name no credential. A process has at most one such file.
     private static let opened = Mutex<Opened?>(nil)
 
     private struct Opened {
@@ -24,7 +24,8 @@ enum DatabasePasswords {
 
     /// Makes every later connection use the credential of the settings, if they name one.
     ///
-    /// - Throws: ``SettingsError`` when it is missing or malformed, others may read it, or it has no password for a role of the settings.
+    /// - Throws: ``SettingsError`` when it is missing or malformed, others may read it, or it has no password for a role of the
+    ///   settings.
     static func use(_ settings: Settings) throws(SettingsError) {
         guard let name = settings.databasePasswordsCredential else { return }
         try opened.withLock { opened throws(SettingsError) in
@@ -106,7 +107,7 @@ enum DatabasePasswords {
         return users
     }
 
-    /// Checks that each role of the settings has a password, and that the service's connection has no other one.
+    /// Checks that each role of the settings has a password, and that the connection string of the service has no other password.
     ///
     /// The connection for migrations may have its own password file, such as a superuser's for `migrate bootstrap`.
     private static func check(_ users: Set<String>, _ settings: Settings, _ path: String) throws(SettingsError) {
@@ -127,7 +128,8 @@ enum DatabasePasswords {
 
     // MARK: The file in memory
 
-    /// A file in memory with a text. Only this program, and the programs that it starts with it, can open the file.
+    /// A file in memory with a text. Only this program, and the programs to which it passes the file's descriptor, can open the
+    /// file.
     private static func keep(_ text: [UInt8], _ path: String) throws(SettingsError) -> Int32 {
         // The file is unlinked before the passwords are written to it, so no other process can open it by name.
         let name = "/fieldseal-\(UUID().uuidString)"

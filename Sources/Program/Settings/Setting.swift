@@ -2,7 +2,7 @@ import Tenancy
 
 /// One setting: its name, its kind, and its property.
 ///
-/// ``Settings/table`` has all settings. Reading, `config check` and the test of the documentation use it.
+/// ``Settings/table`` has all settings. Reading, `config check` and the test of the documentation use this table.
 struct Setting {
     /// The kind of a setting's value.
     enum Kind {
@@ -77,7 +77,7 @@ struct Setting {
         return name
     }
 
-    /// The unit of a bare number; nil for a plain number.
+    /// The unit of a number that the operator wrote without a unit; nil if the setting is not a time.
     var unit: Quantity.Unit? {
         guard case .integer = kind else { return nil }
         return key.hasSuffix("Seconds") ? .seconds : key.hasSuffix("Days") ? .days : nil

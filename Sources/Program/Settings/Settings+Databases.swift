@@ -11,7 +11,7 @@ extension Settings {
         let standbyConninfo: String
     }
 
-    /// The name of the only database, which the setting `database` gives no name. Messages and `--database` use it.
+    /// The name of the only database, because the setting `database` gives it none. Messages and `--database` use it.
     private static let onlyName = "main"
 
     /// All databases, by name.
@@ -56,7 +56,7 @@ extension Settings {
         return selecting(one)
     }
 
-    /// Checks that the databases are configured in one way, and fills in the derived values.
+    /// Checks that the settings name either `database` or `databases`, and fills in the derived values.
     mutating func completeDatabases() throws(SettingsError) {
         guard !databases.isEmpty else {
             guard !database.isEmpty else { throw .required("database") }

@@ -41,7 +41,7 @@ struct Settings: Sendable {
     /// The database that was selected, if one was.
     var selectedDatabase: String?
     var baseURL = ""
-    /// Organizations by the host at whose root they are.
+    /// Organizations with a host of their own, by that host. At the host, an organization's addresses begin at the root.
     var hosts: [String: String] = [:]
     var httpsHost = "::"
     var httpsPort = 8443
@@ -71,7 +71,7 @@ struct Settings: Sendable {
     var issuerAuthorityFile: String?
     /// The time limit of a request's statement in seconds.
     var statementSeconds = 30
-    /// How far the standby may be behind the primary.
+    /// How many milliseconds a list waits for the standby to replay what the primary has written.
     var standbyMilliseconds = 100
     /// Seconds for which a stopping server continues to serve, while `/readyz` reports that it stops.
     var drainSeconds = 0

@@ -104,7 +104,7 @@ struct SettingsFile {
 
     private func place(_ node: Node) -> String { node.mark.map { "\(path) line \($0.line)" } ?? path }
 
-    /// The parser's own description quotes the file, which may contain a password.
+    /// The message for an error of the YAML parser. The parser's own description quotes the file, which may contain a password.
     private static func problem(_ error: YamlError, _ path: String, _ text: String) -> String {
         switch error {
         case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):

@@ -8,7 +8,7 @@ struct SettingsFiles {
 
     init(_ settings: Settings) { self.settings = settings }
 
-    /// Problems with files that the service reads or writes later. It starts all the same, and logs them.
+    /// Problems with files that the service reads or writes later. The service starts despite the problems, and logs them.
     var problems: [String] {
         [
             Self.authority("issuers.authorityFile", settings.issuerAuthorityFile),

@@ -9,7 +9,7 @@ struct SettingsVariables {
     ]
     private static let otherPrefixes = ["FIELDSEAL_TEST_", "FIELDSEAL_BENCH_", "FIELDSEAL_FUZZ_"]
 
-    /// Reads the environment's settings. Refuses a variable with a similar name.
+    /// Reads the environment's settings. Refuses a variable that begins with `FIELDSEAL_` and is not known.
     ///
     /// - Throws: ``SettingsError``.
     init(_ environment: [String: String], _ table: [Setting]) throws(SettingsError) {

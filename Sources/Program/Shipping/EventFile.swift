@@ -11,7 +11,7 @@ struct EventFile: EventReceiver {
 
     func send(_ batch: EventShipment.Batch) async throws {
         let lines = batch.objects.flatMap { $0.utf8 + [UInt8(ascii: "\n")] }
-        // A file system may be slow.
+        // A file system may be slow, and a thread of Swift's concurrency pool must not wait for it.
         try await BlockingWork.run { try append(lines) }
     }
 

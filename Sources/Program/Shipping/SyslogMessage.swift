@@ -4,7 +4,7 @@ import Tenancy
 
 /// A security event as a message of syslog (RFC 5424), in a frame that begins with its length (RFC 5425 section 4.3).
 enum SyslogMessage {
-    /// "Log audit".
+    /// The facility "log audit" (RFC 5424 section 6.2.1).
     private static let facility = 13
     private static let longestID = 32
 

@@ -18,7 +18,7 @@ struct NameReservation {
     static func with<Result: Sendable>(
         _ name: String, _ settings: Settings, in database: String, _ body: () async throws -> Result
     ) async throws -> Result {
-        // Each database itself refuses a name that is taken in it.
+        // A single database needs no reservation, because it refuses a name that is taken in it.
         guard settings.allDatabases.count > 1 else { return try await body() }
         let reservation = try await NameReservation(name, settings, in: database)
         do {

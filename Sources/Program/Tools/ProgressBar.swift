@@ -38,7 +38,7 @@ final class ProgressBar: Sendable {
         if isTerminal { write("\r\u{1B}[K") }
     }
 
-    /// For example `copying: 210000 cells, 300000 a second, 2 s left`.
+    /// The progress as text, for example `copying: 210000 cells, 300000 a second, 2 s left`.
     private static func text(_ progress: KeyChangeProgress) -> String {
         var text = progress.phase.rawValue
         guard progress.cells > 0 else { return text }

@@ -5,8 +5,8 @@ package import Tenancy
 
 /// The records of an entity that a caller may access: all of them, those of the caller's business unit, or the caller's own.
 ///
-/// A record is the caller's own if the caller or one of their teams owns it, or if it was shared with one of these. Every other
-/// right to a record requires the right to read it as well.
+/// A record is the caller's own if the caller or one of their teams owns it, or if it was shared with the caller or with one of
+/// these teams. Every other right to a record requires the right to read it as well.
 package struct AccessRule {
     private let entity: EntityDefinition
     private let organization: Organization
@@ -20,7 +20,7 @@ package struct AccessRule {
 
     /// - Parameters:
     ///   - principal: A systemuser or a team.
-    ///   - reading: How far it may read.
+    ///   - reading: How far the principal may read.
     package init(_ entity: EntityDefinition, _ organization: Organization, principal: UUID?, reading: PrivilegeDepth) {
         self.entity = entity
         self.organization = organization
@@ -79,8 +79,8 @@ package struct AccessRule {
 }
 
 extension EntityDefinition {
-    /// The entity whose records contain these, if there is one. A caller may use a part if it may use the record that
-    /// contains it.
+    /// The entity whose records contain the records of this entity, if there is one. A caller may use a part if it may use the
+    /// record that contains it.
     fileprivate var parent: (entity: EntityDefinition, lookup: String)? {
         switch logicalName {
         case "activityparty": (.email, "activityid")

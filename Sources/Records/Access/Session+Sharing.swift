@@ -94,7 +94,8 @@ extension Session {
 
     /// Runs `body` in a transaction if the caller may share the record.
     ///
-    /// The record's row is locked first. So the right to share is checked after other transactions have changed the shares.
+    /// The record's row is locked first. So the right to share is checked after concurrent transactions that change shares have
+    /// ended.
     private func withSharable<Result>(
         _ entity: EntityDefinition,
         _ id: UUID,
@@ -141,7 +142,7 @@ extension AccessRights {
         }
     }
 
-    /// The names in the form of messages.
+    /// The names of the rights, separated by commas, as Dataverse's messages write them.
     package var names: String {
         isEmpty ? "None" : Self.named.filter { contains($0.right) }.map(\.name).joined(separator: ",")
     }

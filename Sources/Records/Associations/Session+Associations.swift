@@ -142,7 +142,7 @@ extension Session {
         _ id: UUID, _ name: String, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
         let kek = deployment.kek
-        // Checks all roles, so that SQL can't rename roles that are given later.
+        // Attests every role that is not attested yet, so that SQL can't rename roles that are given later.
         for row in try connection.query("SELECT roleid, name FROM \(organization.qualified("role"))") {
             let grant = Grant.role(try row.decode("roleid"), try row.decode("name"))
             if try !change.grants.names(grant.name) { _ = try change.grant(grant) }
@@ -207,8 +207,8 @@ extension Session {
                 try releaseOwner(entity, id, on: connection)
                 for row in members { try change.remove(Grant.member(try row.decode(0), of: id).name) }
                 for row in roles { try change.remove(Grant.teamRole(try row.decode(0), "", of: id).name) }
-                // Links that SQL hides for this moment give nothing later, also to another team that gets this id and the
-                // organization's first role.
+                // SQL may hide rows of links during this deletion and restore them later. This entry ensures that they grant
+                // nothing then, not even to a new team with the same id.
                 try change.end(Grant.links(of: id))
                 return result
             }

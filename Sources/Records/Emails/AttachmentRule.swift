@@ -1,7 +1,7 @@
 import Foundation
 import Model
 
-/// What `body` of an attachment is: a file in base64, as it is sent.
+/// The rule for `body` of an attachment: it is the file in base64, in the form in which it is sent.
 enum AttachmentRule {
     /// - Throws: ``FieldsealError`` for a text that is not base64. It would be sent as another file, or as none.
     static func check(_ text: String) throws(FieldsealError) {
@@ -11,7 +11,7 @@ enum AttachmentRule {
         }
     }
 
-    /// The bytes of the file.
+    /// The size of the file in bytes; 0 if the text is not base64.
     static func size(of value: AttributeValue) -> AttributeValue {
         guard case .text(let text) = value, let bytes = Data(base64Encoded: text) else { return .int(0) }
         return .int(Int64(bytes.count))

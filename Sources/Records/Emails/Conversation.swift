@@ -5,7 +5,7 @@ package import Tenancy
 
 /// The e-mails of a conversation: the first one, and all that answer it, directly or not.
 package struct Conversation: Sendable {
-    /// Also those that the caller may not read.
+    /// The ids of the e-mails, including those that the caller may not read.
     package let ids: [UUID]
     /// Whether the conversation has more e-mails than the limit, so that ``ids`` lacks some.
     package let isCut: Bool
@@ -15,7 +15,7 @@ extension Session {
     /// How many e-mails of a conversation are read at most.
     package static let conversationLimit = 200
 
-    /// The conversation of an e-mail. An e-mail that was deleted divides it.
+    /// The conversation of an e-mail. A deleted e-mail divides its conversation into several.
     package func conversation(of email: UUID) async throws -> Conversation {
         _ = try caller.require(.retrieveMultiple, on: .email)
         let table = organization.qualified("email")

@@ -9,13 +9,13 @@ extension EmailParts {
     struct Party: Sendable {
         /// 1 from, 2 To, 3 Cc, 4 Bcc.
         let participation: Int
-        /// A systemuser or a queue, and what names it: its id, once alternate keys are resolved.
+        /// The systemuser or queue, and the key by which the client names it. After ``EmailParts/resolved(_:)`` the key is an id.
         let record: (entity: EntityDefinition, key: RecordKey)?
         let address: String?
         /// The name for an address that belongs to no record.
         var name: String?
 
-        /// The id of a record of the entity; nil for another record.
+        /// The id of the party's record if it is one of this entity; nil otherwise.
         func id(of entity: EntityDefinition) -> UUID? {
             guard let record, record.entity === entity, case .id(let id) = record.key else { return nil }
             return id
@@ -28,8 +28,8 @@ extension EmailParts {
     /// Whether an alternate key names a party.
     var namesPartiesByKey: Bool { parties.contains { $0.record?.key.isAlternate ?? false } }
 
-    /// Refuses a sender without an address, a sender's name, and an address or a name that looks like another when displayed. Only
-    /// an incoming e-mail may have such parties, and it keeps them.
+    /// Refuses words in place of a sender's address, such as `MAILER-DAEMON`, and a sender's name. Refuses an address or a name
+    /// that looks like another when displayed. Only an incoming e-mail may have such parties, and it keeps them.
     ///
     /// - Parameter kept: The parties that the e-mail has.
     func requireUsable(besides kept: Set<Place> = []) throws(FieldsealError) {
@@ -72,9 +72,9 @@ extension EmailParts {
             })
     }
 
-    /// The same parts, with the ids of the parties that alternate keys name.
+    /// The same parts, with an id in place of each alternate key of a party.
     ///
-    /// - Parameter id: Finds the record.
+    /// - Parameter id: Returns the id of the record that an alternate key names.
     func resolved(_ id: (EntityDefinition, RecordKey) throws -> UUID) throws -> EmailParts {
         var parts = self
         parts.parties = try parties.map { party in
@@ -172,7 +172,7 @@ extension EmailParts.Party {
             && (self.address == nil || self.address == address)
     }
 
-    /// The record of a navigation property of `partyid`.
+    /// The record that a navigation property of `partyid` refers to.
     private static func record(_ property: String, _ value: JSONValue) throws(FieldsealError) -> (EntityDefinition, RecordKey) {
         guard let relationship = entity.singleValued(property), relationship.attribute.logicalName == "partyid" else {
             throw refusal(of: "\(property)@odata.bind")

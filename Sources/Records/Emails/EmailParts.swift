@@ -8,7 +8,7 @@ package import Tenancy
 package struct EmailParts: Sendable {
     /// A file that comes with an e-mail.
     package struct Attachment: Sendable {
-        /// The name of a file without one.
+        /// The name that a file gets if the client gives none.
         package static let defaultName = "attachment"
 
         /// The values of the file's attributes, apart from those that come from the e-mail.
@@ -99,7 +99,7 @@ package struct EmailParts: Sendable {
         return Attachment(try ParsedValues(.activityMimeAttachment, members, for: .part))
     }
 
-    /// Whether an e-mail whose parties can't be changed has these already.
+    /// Whether an e-mail whose parties can't be changed has exactly these parties already.
     func areKept(in email: UUID, of organization: Organization, on connection: isolated PostgresConnection) throws -> Bool {
         let stored = try connection.query(
             """

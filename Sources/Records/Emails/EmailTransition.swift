@@ -38,7 +38,7 @@ struct EmailTransition: Sendable {
         table.contains { $0.from == nil && $0.to == status && $0.isMade(by: role) }
     }
 
-    /// The statuses from which a role may change an e-mail to another.
+    /// The statuses from which a role may change an e-mail to `status`.
     static func sources(of status: EmailStatus, _ role: Role) -> Set<EmailStatus> {
         table.filter { $0.to == status && $0.isMade(by: role) }.reduce(into: []) { $0.formUnion($1.from ?? []) }
     }

@@ -1,7 +1,7 @@
 import Model
 import Tenancy
 
-/// The condition of a client's write on the e-mail's status and direction.
+/// What a client's write requires of the e-mail's status and direction.
 struct EmailWriteRule: Sendable {
     /// The statuses that the e-mail may have before an update; nil for any.
     private(set) var sources: Set<EmailStatus>?
@@ -61,7 +61,7 @@ struct EmailWriteRule: Sendable {
         return refusals
     }
 
-    /// The rule of a deletion; nil where none applies.
+    /// The rule of a deletion; nil for a System Administrator, who may delete any e-mail.
     init?(deletionBy role: Role) {
         guard role != .systemAdministrator else { return nil }
         sources = Self.unsubmitted

@@ -38,7 +38,7 @@ package enum SenderRule {
 
     /// Whether a systemuser may send as the sender.
     ///
-    /// - Parameter user: An SQL expression.
+    /// - Parameter user: An SQL expression for the id of the systemuser.
     static func allows(_ user: String, in organization: Organization) -> String {
         """
         coalesce(su.systemuserid = \(user) OR us.issendasallowed OR sq.ownerid = \(user)

@@ -8,7 +8,7 @@ extension Session {
     /// Submits an e-mail: it is *Pending Send* until a router takes it.
     ///
     /// - Parameters:
-    ///   - issue: False to record that it was sent by other means.
+    ///   - issue: Whether to send the e-mail. False only records that it was sent by other means.
     ///   - token: The tracking token; nil to keep the one that the e-mail has, or else to make one. Empty for none.
     /// - Returns: The subject with the token.
     func sendEmail(_ id: UUID, issue: Bool, token: String?, on connection: isolated PostgresConnection) throws -> String {
@@ -18,7 +18,7 @@ extension Session {
             try requireSendable(row)
             if issue { try requireActiveSender(row) }
             let (subject, mark) = try subject(row, token: token, on: connection)
-            // The From header is the sender's current address.
+            // The message's From header will have the sender's current address.
             _ = try connection.query(
                 """
                 UPDATE \(organization.qualified("activityparty")) SET addressused = $2 WHERE activityid = $1 AND participationtypemask = \(Participation.sender.sql)
@@ -82,7 +82,7 @@ extension Session {
         return row
     }
 
-    /// The users and queues with mailboxes as which the caller may send.
+    /// The users and queues that have mailboxes, and as which the caller may send.
     ///
     /// - Returns: Nil if the caller may send as all of them.
     package func permittedSenders() async throws -> [UUID]? {
@@ -189,8 +189,8 @@ extension Session {
         return (marked, mark)
     }
 
-    /// The sequence's number makes the token unique. Its last six digits are random, so tokens of other e-mails do not reveal
-    /// it.
+    /// The sequence's number makes the token unique. The token's last six digits are random, so tokens of other e-mails do not
+    /// reveal it.
     private func newToken(on connection: isolated PostgresConnection) throws -> String {
         try connection.query(
             "SELECT 'CRM:' || lpad(nextval($1::text::regclass)::text, 7, '0') || lpad($2::text, 6, '0')",

@@ -1,7 +1,7 @@
 import Foundation
 
-/// The tracking token of an e-mail: `CRM:` and 4 to 20 digits. It is in the subject, and a reply is matched to the e-mail by
-/// it.
+/// The tracking token of an e-mail: `CRM:` and 4 to 20 digits. It is in the subject. By it the service finds the e-mail that a
+/// message replies to.
 package enum TrackingToken {
     /// What `SendEmail` accepts as a token.
     package static let form = "CRM: and 4 to 20 digits, such as CRM:0012345, or an empty text for none"

@@ -19,7 +19,7 @@ struct QueryPlan {
     enum Paging {
         /// The columns whose values, as texts, the rows are sorted by.
         case keys([Int])
-        /// The number of rows that were returned, including a full page now.
+        /// The number of rows that were returned so far, if this page is full.
         case offset(Int)
     }
 

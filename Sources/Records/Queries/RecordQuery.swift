@@ -22,18 +22,18 @@ package struct RecordQuery: Sendable {
     package var offset = 0
     /// How many rows one page has.
     package var pageSize = RecordQuery.pageLimit
-    /// The end of an earlier page of the same query.
+    /// The end of the page before this one; nil for the first page.
     package var after: PageToken?
     /// Whether to count all rows too.
     package var countsRows = false
-    /// Whether sorting by a lookup sorts by the name of the record that it refers to. SQL sorts by its id.
+    /// Whether sorting by a lookup sorts by the name of the record that it refers to. Queries in SQL sort by the record's id.
     package var sortsLookupsByName = true
     /// The alias of the query's own entity, if it has one.
     package var alias: String?
 
     /// The error code for an unknown attribute.
     package var unknownAttributeCode = ErrorCode.queryDoesNotFit
-    /// How many rows to return for each value of a reference, if the query returns the records of several at once.
+    /// How many rows to return for each value of a reference, if the query returns the records for several values.
     var limitPerReference: (column: Column, rows: Int)?
     /// The greatest allowed `pageSize`.
     var pageSizeLimit = RecordQuery.pageLimit
@@ -71,7 +71,7 @@ package struct RecordQuery: Sendable {
         package var name: String
         /// Whether the attribute must be a text, because a text function is applied to it.
         package var isText = false
-        /// Whether it is the name of the record that the attribute, a lookup, refers to.
+        /// Whether the attribute is a lookup, and the column is the name of the record that it refers to.
         package private(set) var isName = false
 
         /// The name of the record that a lookup refers to.

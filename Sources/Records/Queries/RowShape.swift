@@ -59,7 +59,7 @@ package final class RowShape: Sendable {
         package let type: AttributeType
         /// Its column in the result; nil for an encrypted attribute, which is not read.
         let index: Int?
-        /// Whether the client chose the name, or it belongs to an entity other than the rows'.
+        /// Whether the client chose the name, or the attribute belongs to an entity other than the rows'.
         package let isRenamed: Bool
         /// Whether only the service uses the value.
         package let isHidden: Bool
@@ -71,11 +71,11 @@ package final class RowShape: Sendable {
         /// The value's position in a row; nil if it is not read.
         package var place: Place? { index.map { Place(index: $0, kind: kind) } }
 
-        /// Who chose the column.
+        /// How the column differs from one that is returned under its attribute's own name.
         struct Traits: OptionSet {
             let rawValue: Int
 
-            /// The client chose the name, or it belongs to an entity other than the rows'.
+            /// The client chose the name, or the attribute belongs to an entity other than the rows'.
             static let renamed = Traits(rawValue: 1)
             /// Only the service uses the value.
             static let hidden = Traits(rawValue: 2)

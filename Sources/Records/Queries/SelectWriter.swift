@@ -135,7 +135,7 @@ struct SelectWriter {
             }
         }
         try Self.requireNames(columns)
-        // The response has the id of a record under its own name.
+        // The response has a record's id under the name of the id attribute, so no other column may have that name.
         let id = scope.main.entity.primaryID
         guard !query.identifiesRecords || !columns.contains(where: { $0.isRenamed && !$0.isHidden && $0.name == id }) else {
             throw FieldsealError(
@@ -324,7 +324,7 @@ struct SelectWriter {
         switch output.value {
         case .column(let column):
             let resolved = try scope.resolve(column, &statement)
-            // One text represents its group, and the groups are sorted by it: two uses.
+            // One text represents its group, and the groups are sorted by this text, so the attribute is used twice.
             try statement.count(resolved, uses: 2)
             let isGroup = groupColumns.contains { $0.sql == resolved.sql }
             if !isGroup, query.isDistinct, query.groups.isEmpty {

@@ -5,7 +5,8 @@ package import Model
 /// A new record with related records nested in it (OData 4.0 Part 1, sections 11.4.2.1 and 11.4.2.2).
 ///
 /// An object under a single-valued navigation property becomes a record before the record that refers to it. Objects under a
-/// collection-valued one become records after it. Records in `collection@odata.bind` are updated to refer to it.
+/// collection-valued property become records after the record that they refer to. Records in `collection@odata.bind` are updated to
+/// refer to the new record.
 package struct DeepInsert: Sendable {
     /// The writes, in the order in which they are done.
     package private(set) var writes: [RecordWrite] = []

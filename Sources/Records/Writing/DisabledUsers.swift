@@ -4,13 +4,13 @@ import Model
 import PostgresClient
 import Tenancy
 
-/// Systemusers that are disabled with the Web API. Their clients and people lose access. If SQL enables such a systemuser again,
-/// that has no effect.
+/// Systemusers that are disabled with the Web API. The clients and people that act as such a systemuser lose access. If SQL enables
+/// such a systemuser again, that has no effect.
 enum DisabledUsers {
     /// Whether a write disables or enables a systemuser.
     static func isTouched(by input: ParsedValues) -> Bool { change(in: input) != nil }
 
-    /// The name of a user who is disabled; nil for another.
+    /// The name of a user who is disabled; nil if the user is not disabled.
     static func name(of user: UUID, _ session: Session, on connection: isolated PostgresConnection) throws -> String? {
         let rows = try connection.query(
             "SELECT coalesce(isdisabled, false), fullname FROM \(session.organization.qualified("systemuser")) WHERE systemuserid = $1",
@@ -27,7 +27,7 @@ enum DisabledUsers {
         return value == .bool(true)
     }
 
-    /// Runs a write, and attests in its transaction whether it disables or enables a systemuser.
+    /// Runs a write. If it disables or enables a systemuser, attests that in the write's transaction.
     ///
     /// - Parameter write: Returns nil when there is no such record.
     static func attesting<Outcome>(
@@ -66,7 +66,7 @@ enum DisabledUsers {
         }
     }
 
-    /// Runs a write that always has an outcome, and attests whether it disables or enables a systemuser.
+    /// Runs a write that always has an outcome. If it disables or enables a systemuser, attests that in the write's transaction.
     static func attesting<Outcome>(
         _ input: ParsedValues,
         _ id: UUID,

@@ -25,8 +25,8 @@ extension PreparedWrite {
         throw rule.refusal(try row.decodeIfPresent(0, as: Int.self).flatMap { EmailStatus(rawValue: Int64($0)) })
     }
 
-    /// Marks values of an e-mail that the caller may not write, so that they are compared instead. Returns the error for each
-    /// one that differs.
+    /// Marks the values that the caller may not write to an e-mail. They are compared with the stored values instead. Returns the
+    /// error of each, for the case that it differs.
     static func withhold(_ input: inout ParsedValues, from caller: Caller) -> [String: FieldsealError] {
         guard input.entity === EntityDefinition.email else { return [:] }
         let withheld = EmailWriteRule.withheld(input, from: caller)
@@ -34,7 +34,7 @@ extension PreparedWrite {
         return withheld
     }
 
-    /// The outcome of an update that the e-mail's status does not allow, if the e-mail already has all of its values. So a
+    /// The outcome of an update that the e-mail's status does not allow, if the e-mail already has all values of the update. So a
     /// client can write back what it read. Nil if there is something to change.
     func unchanged(
         _ input: ParsedValues, _ id: UUID, _ rule: EmailWriteRule, _ condition: WriteCondition, _ depth: PrivilegeDepth,

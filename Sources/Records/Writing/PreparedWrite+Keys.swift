@@ -59,9 +59,9 @@ extension RecordKey {
         }
     }
 
-    /// The key of the address, together with the key in the body's own `@odata.id`.
+    /// Combines the key in the request's address with the key in the body's own `@odata.id`.
     ///
-    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` where the two can't be one record.
+    /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` if the two keys can't name one record.
     func joined(with other: RecordKey?, of entity: EntityDefinition) throws(FieldsealError) -> RecordKey {
         switch (self, other) {
         case (_, nil): return self

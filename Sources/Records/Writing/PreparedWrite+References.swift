@@ -75,8 +75,8 @@ extension PreparedWrite {
         return try rows.map { try $0.decode(0) }
     }
 
-    /// Checks that the caller may make a record for this owner. Allowed are the caller itself, and its teams within the depth of
-    /// its create privilege. With create and assign privileges for the whole organization, every owner is allowed.
+    /// Checks that the caller may make a record for this owner. The caller may name itself, and its teams within the depth of its
+    /// create privilege. With create and assign privileges for the whole organization, every owner is allowed.
     func requireOwner(_ input: ParsedValues, on connection: isolated PostgresConnection) throws {
         guard case .id(let owner) = input.values["ownerid"], owner != caller.systemUserID else { return }
         let isOrganizationWide =
@@ -97,7 +97,8 @@ extension PreparedWrite {
     /// Refuses a disabled user as the owner. A record that has this owner already may keep it.
     ///
     /// - Parameter record: The record that is updated; nil for a new one.
-    /// - Throws: ``FieldsealError`` `.userDisabled` naming the user; `.objectDoesNotExist` for a record that the caller may not read.
+    /// - Throws: ``FieldsealError`` `.userDisabled` naming the user; `.objectDoesNotExist` for a record that the caller may not
+    ///   read.
     func requireEnabledOwner(_ input: ParsedValues, of record: UUID? = nil, on connection: isolated PostgresConnection) throws {
         guard case .id(let owner) = input.values["ownerid"], input.values["owneridtype"] == .text("systemuser"),
             let name = try DisabledUsers.name(of: owner, session, on: connection)
@@ -107,7 +108,7 @@ extension PreparedWrite {
             let owners = try connection.query("SELECT ownerid FROM \(table) WHERE \(entity.idColumn) = $1", [.uuid(record)])
             // An upsert may create the record.
             guard let row = owners.first else { return }
-            // Who may not read the record does not learn who owns it.
+            // A caller that may not read the record must not learn who owns it.
             let depth = caller.depth(of: .retrieve, on: entity)
             guard depth != .none, try !ids(of: entity, .id(record), readable: depth, on: connection).isEmpty else {
                 throw FieldsealError.noSuchRecord(entity, record.text)
@@ -122,11 +123,11 @@ extension PreparedWrite {
     /// Whether the record is a file of an e-mail.
     var isAttachment: Bool { entity === EntityDefinition.activityMimeAttachment }
 
-    /// Checks that the caller may write the e-mail that gets a file, and that its status allows that. Its row stays locked, so that it
-    /// is not sent in between.
+    /// Checks that the caller may write the e-mail that gets a file, and that the e-mail's status allows that. The e-mail's row
+    /// stays locked, so that it is not sent in between.
     ///
-    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for one that the caller
-    ///   may only read; `.objectDoesNotExist` for another.
+    /// - Throws: ``FieldsealError`` `.readOnly` for an e-mail that waits to be sent; `.privilegeDenied` for one that the caller may
+    ///   only read; `.objectDoesNotExist` for one that the caller may not read.
     func requireEmail(of input: ParsedValues, on connection: isolated PostgresConnection) throws {
         guard isAttachment, case .id(let email) = input.values["objectid"] else { return }
         var statement = StatementBuilder(organization, caller)
@@ -163,7 +164,7 @@ extension PreparedWrite {
     }
 
     /// Checks the parties of an e-mail. The caller must be able to read each user and queue, or own the queue. Each address and
-    /// name must be valid. Parties that the e-mail already has are accepted, even a sender without an address.
+    /// name must be valid. Parties that the e-mail already has are accepted, even a sender with words in place of an address.
     ///
     /// - Parameter email: The e-mail whose parties are replaced; nil for a new one.
     func requireParties(of email: UUID? = nil, on connection: isolated PostgresConnection) throws {

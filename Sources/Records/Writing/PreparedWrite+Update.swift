@@ -38,8 +38,8 @@ extension PreparedWrite {
     /// write back what it read.
     ///
     /// - Returns: Nil when there is no such record.
-    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first that differs; `.objectDoesNotExist` where the caller
-    ///   may not read the record.
+    /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the first that differs; `.objectDoesNotExist` where the
+    ///   caller may not read the record.
     private func changeable(_ input: ParsedValues, of id: UUID, on connection: isolated PostgresConnection) throws -> ParsedValues?
     {
         let fixed = input.unchangeable
@@ -70,8 +70,8 @@ extension PreparedWrite {
         guard let row = rows.first else { return nil }
         for (index, item) in fixed.enumerated() where try !row.decode(index, as: Bool.self) { try refuse(item.attribute) }
         let changed = input.changeable()
-        // Without other values the update would change only the version, so it is refused. It is not if it may confirm whose
-        // credential a mailbox uses.
+        // Without other values the update would change only the version, so it is refused. An update that may confirm whose
+        // credential a mailbox uses is not refused.
         if changed.names.isEmpty, !parts.namesParties,
             changed.agreed.isEmpty || !DestinationChanges.isTouched(by: changed, isNew: false)
         {
@@ -121,8 +121,8 @@ extension PreparedWrite {
         var conditions = ["\(entity.idColumn) = $\(update.bind(.uuid(id)))"]
         let rule = try isEmail ? EmailWriteRule(update: input, caller.role) : nil
         if let rule { conditions.append(rule.condition) }
-        // Assigning a record to another owner needs a privilege of its own. A client that writes back a record names its
-        // present owner.
+        // Assigning a record to another owner needs a privilege of its own. A client that writes back a record names the present
+        // owner, which needs no such privilege.
         let isAssigned = input.values["ownerid"] != nil
         if case .id(let owner) = input.values["ownerid"] {
             var rights: [String] = []
@@ -190,7 +190,7 @@ extension PreparedWrite {
         restrict(condition, depth, .delete, &conditions, &parameters)
         let rule = isEmail ? EmailWriteRule(deletionBy: caller.role) : nil
         if let rule { conditions.append(rule.condition) }
-        // The audit can't read the actor from a deleted row, so it is set before.
+        // The audit can't read the actor from a deleted row, so the actor is set before.
         let statements: [(sql: String, parameters: [PostgresParameter])] = [
             session.callerSettings,
             (
@@ -272,7 +272,8 @@ extension PreparedWrite {
 }
 
 extension AttributeDefinition {
-    /// The comparison of the stored value with another, as a client reads it: dates to the second, and an empty text as null.
+    /// Compares the stored value, in the form in which a client reads it, with another. In that form dates end at the second, and
+    /// an empty text is null.
     func equals(_ other: String) -> String {
         let stored =
             switch type.kind {

@@ -68,8 +68,8 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// The events of the passwords that the write sets. Clearing a password has an event only if it was set, and the write does
-    /// not know that.
+    /// The events of the passwords that the write sets. Cleared passwords are left out: they have an event only if they were set,
+    /// which is not known here.
     func expectedEvents(of id: UUID, since date: Date) -> [ExpectedEvent] {
         let secrets: [String: String?]
         switch action {
@@ -280,8 +280,8 @@ struct PreparedWrite: Sendable {
         return created
     }
 
-    /// The statement that tells the caller's name to the audit, for rows that do not tell it: rows without `modifiedby`, and
-    /// rows that are written twice.
+    /// The statement that gives the audit the caller's name, if it can't read the name in a row: in rows without `modifiedby`, and
+    /// in rows that are written twice.
     ///
     /// - Parameter others: The statements that follow those of the new record itself.
     func naming(others: [SharedConnection.Statement] = []) -> [SharedConnection.Statement] {

@@ -43,7 +43,7 @@ extension Session {
                 try await refusal.session.record(SecurityEvent(.mailDestinationChanged, .refused, details: refusal.details))
                 throw refusal.error
             } catch let error as PostgresError where error.state == .uniqueViolation && attempt < Self.upsertAttempts {
-                // Another request created the record in between, so this becomes an update.
+                // Another request created the record in between, so this write becomes an update.
                 attempt += 1
             } catch let error as UncertainCommit {
                 let resolution = WriteResolution(session: self, traces: prepared.map(\.trace), start: start)

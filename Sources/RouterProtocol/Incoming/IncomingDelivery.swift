@@ -36,7 +36,7 @@ package enum IncomingDelivery {
         /// The display names of the addresses in To and in Cc: a name or nil for each address. Nil if no address has a name.
         package var toNames: [String?]?
         package var ccNames: [String?]?
-        /// The Message-IDs that it may answer, the likeliest first.
+        /// The Message-IDs of the messages that this e-mail may reply to, the likeliest first.
         package var inReplyTo: [String] = []
         package var references: [String] = []
         /// Low, Normal or High.
@@ -46,7 +46,7 @@ package enum IncomingDelivery {
         package var bodyType = "text/plain"
         /// SHA-256 over the message's bytes, in base64.
         package var digest = ""
-        /// Attachments that were left out.
+        /// How many attachments the router left out.
         package var omittedAttachments = 0
         package var bodyIsCut = false
         /// ISO 8601.
@@ -78,14 +78,14 @@ package enum IncomingDelivery {
         }
     }
 
-    /// A part that is not the text.
+    /// An attachment: a part of the message other than its text.
     package struct Attachment: Encodable, Sendable {
         package var fileName: String
         package var mimeType: String
         /// Base64.
         package var body: String
-        /// Set if the router attached the original message or its header: says what the record does not show. Nil for the
-        /// message's own attachments.
+        /// Why the router added this file, which is the original message, its header or a list of files that were left out. Nil for
+        /// the message's own attachments.
         package var note: String?
         /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
         package var contentId: String?
@@ -117,7 +117,8 @@ package enum IncomingDelivery {
         /// Dataverse's reason code.
         package var reasonCode: Int
         package var emailId: String?
-        /// Whether the record lacks a part of the message, so that the mail server has to keep it. Nil from an earlier service.
+        /// Whether the record lacks a part of the message, so that the mail server has to keep the message. Nil if the service has
+        /// an earlier version.
         package var isIncomplete: Bool?
 
         package init(shouldDeliver: Bool, reasonCode: Int, emailId: String?, isIncomplete: Bool) {

@@ -1,6 +1,6 @@
 /// `fieldseal.KnownMessages`: the messages of a leased mailbox that were inspected or set aside before.
 package enum KnownMessages {
-    /// The router's request. Without ids it only renews the lease.
+    /// The router's request. A request without ids only renews the lease.
     package struct Request: Codable, Sendable {
         package var mailboxId: String
         package var hostId: String
@@ -14,7 +14,7 @@ package enum KnownMessages {
     /// The service's response.
     package struct Answer: Codable, Sendable {
         package var value: [String]
-        /// How many messages of the mailbox it knows in total.
+        /// How many messages of the mailbox the service knows in total.
         package var total: Int
 
         package init(value: [String], total: Int) { (self.value, self.total) = (value, total) }

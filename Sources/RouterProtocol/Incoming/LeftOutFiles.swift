@@ -2,7 +2,7 @@ import Foundation
 
 /// The files of a message that its record lacks. The router and the service decide by the same rule which these are.
 package struct LeftOutFiles: Sendable {
-    /// What a person has to know of a file.
+    /// A file's name, media type and size, which ``text`` shows.
     package struct File: Sendable {
         let name: String
         let type: String
@@ -17,10 +17,10 @@ package struct LeftOutFiles: Sendable {
 
     /// Whether an organization keeps a file of so many bytes.
     ///
-    /// - Parameter limit: Its `maxuploadfilesize`.
+    /// - Parameter limit: The organization's `maxuploadfilesize`.
     package static func keeps(_ bytes: Int, limit: Int) -> Bool { bytes <= limit }
 
-    /// Names the files for a person.
+    /// A text that lists the files for the reader of the record.
     package var text: String {
         let lines = files.prefix(100).map { file in
             "\(file.name), \(file.bytes) bytes\(file.type.isEmpty ? "" : ", ")\(file.type)\r\n"
@@ -29,7 +29,7 @@ package struct LeftOutFiles: Sendable {
         return "Attachments that are too large for the record, and are left in the mailbox:\r\n\r\n\(lines.joined())\(rest)"
     }
 
-    /// The text file that the record has in place of them. It lists their names.
+    /// The text file that the record has in place of the files. Its contents are ``text``.
     package var attachment: IncomingDelivery.Attachment {
         let names = files.prefix(5).map(\.name).joined(separator: ", ")
         return .init(

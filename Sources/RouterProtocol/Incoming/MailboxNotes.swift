@@ -2,12 +2,12 @@
 package struct MailboxNotes: Codable, Sendable {
     package var mailboxId: String
     package var hostId: String
-    /// Inspected messages: unique ids of POP3.
+    /// The POP3 unique ids of messages that the router has inspected.
     package var seen: [String]?
     package var setAside: [SetAside]?
     /// Messages that are no longer set aside.
     package var settled: [String]?
-    /// Whether the service deletes earlier inspected messages first.
+    /// Whether the service first forgets the messages that were noted as inspected before.
     package var forgetsSeen: Bool?
 
     package init(mailboxId: String, hostId: String) { (self.mailboxId, self.hostId) = (mailboxId, hostId) }
@@ -17,9 +17,9 @@ package struct MailboxNotes: Codable, Sendable {
 
     /// A message that could not be fetched.
     package struct SetAside: Codable, Sendable {
-        /// Its UID with UIDVALIDITY, or its unique id of POP3.
+        /// The message's IMAP UID with UIDVALIDITY, or its POP3 unique id.
         package var uid: String
-        /// The message's name for people.
+        /// What an alert calls the message.
         package var name: String?
         package var messageId: String?
         /// The mail server's words.

@@ -5,7 +5,7 @@ package struct MailboxLease: Codable, Sendable {
     package var address: String
     /// Whether it is a forward mailbox: its messages contain the messages to deliver as attachments.
     package var isForward: Bool
-    /// The work: fetch, send, or test directions that are not enabled yet.
+    /// What the router does in this turn: fetch, send, or test the directions that are not enabled yet.
     package var receives: Bool
     package var sends: Bool
     package var tests: Bool
@@ -15,7 +15,7 @@ package struct MailboxLease: Codable, Sendable {
     /// 0 is Exchange, 1 is POP3/SMTP, 4 is IMAP/SMTP. Exchange is used with IMAP/SMTP.
     package var serverType: Int
     package var deletesAfterProcessing: Bool
-    /// Older messages are ignored. ISO 8601.
+    /// Messages that were received before this time are ignored. ISO 8601.
     package var processesReceivedAfter: String?
     /// The time limit in seconds for the mail server's responses.
     package var timeout: Int
@@ -23,7 +23,7 @@ package struct MailboxLease: Codable, Sendable {
     package var routerState: String?
     /// The folder to which undeliverable messages are moved; nil if they stay.
     package var undeliverableFolder: String?
-    /// The largest attachment in bytes that is kept.
+    /// The size in bytes up to which a record keeps an attachment.
     package var attachmentLimit: Int
     /// Messages that could not be fetched before and are due again.
     package var setAside: [String]?
@@ -59,7 +59,7 @@ package struct MailboxLease: Codable, Sendable {
     package struct Request: Codable, Sendable {
         /// The router's name for this lease, new each time.
         package var hostId: String
-        /// The requested mailbox; nil for the one that is due.
+        /// The requested mailbox; nil to lease one that is due.
         package var mailboxId: String?
 
         package init(hostId: String, mailboxId: String?) { (self.hostId, self.mailboxId) = (hostId, mailboxId) }

@@ -16,9 +16,10 @@ package struct MailboxReport: Codable, Sendable {
     package var alerts: [Problem]?
     /// Seconds after which the mailbox is due again.
     package var interval: Int?
-    /// Whether the turn was a test, or ends one.
+    /// Whether the turn was a test. The report of such a turn ends a requested test. Nil counts as true.
     package var tests: Bool?
-    /// The router that wants to wait for new messages on its connection, and the lease's revision; nil for none.
+    /// The name of the router and the lease's revision, if the router wants to wait for new messages on its connection. Otherwise
+    /// both are nil.
     package var watcher: String?
     package var revision: String?
 
@@ -45,7 +46,7 @@ package struct MailboxReport: Codable, Sendable {
 
     /// The response to a router that wants to wait for new messages on its connection.
     package struct Answer: Codable, Sendable {
-        /// Whether it may wait: the mailbox did not change since the lease, and its profile allows another connection.
+        /// Whether the router may wait: the mailbox did not change since the lease, and its profile allows another connection.
         package var mayWatch: Bool
 
         package init(mayWatch: Bool) { self.mayWatch = mayWatch }

@@ -1,4 +1,4 @@
-/// `fieldseal.WaitForWork`: a router requests work. The service responds when there is some, or after a while.
+/// `fieldseal.WaitForWork`: a router requests work. The service responds when there is some, or after ``Request/seconds``.
 ///
 /// The request also says that the router is alive, and which mailboxes it watches. Each request lists all of them, so the next
 /// request repairs the effect of a lost one.
@@ -11,7 +11,7 @@ package enum WaitForWork {
         package var seconds: Int
         /// Whether the router has a free worker. Without one it only asks for changes of watched mailboxes.
         package var wantsWork: Bool
-        /// Mailboxes on whose servers it waits for new messages.
+        /// The mailboxes that the router watches: it waits for new messages on a connection to their mail server.
         package var watching: [Watched]
         /// Whether the router ends. Then other routers poll its mailboxes.
         package var isLeaving: Bool
@@ -41,7 +41,7 @@ package enum WaitForWork {
         /// router has them.
         package var ended: [String]
 
-        /// The greatest count of due mailboxes.
+        /// The largest value of ``due``.
         package static let dueLimit = 200
 
         package init(due: Int, ended: [String]) { (self.due, self.ended) = (due, ended) }

@@ -8,7 +8,7 @@ package struct PendingEmail: Codable, Sendable {
         package init(name: String, address: String) { (self.name, self.address) = (name, address) }
     }
 
-    /// A part that is not the text.
+    /// An attachment: a part of the e-mail other than its text.
     package struct Attachment: Codable, Sendable {
         package var fileName: String
         package var mimeType: String
@@ -27,7 +27,7 @@ package struct PendingEmail: Codable, Sendable {
     package var body: String
     package var messageId: String
     package var inReplyTo: String?
-    /// The References of the e-mail that it answers, oldest first.
+    /// The References header of the e-mail that this one replies to, oldest first.
     package var references: [String]
     /// `email.mimetype`; nil if the e-mail has none.
     package var bodyType: String?
@@ -36,7 +36,7 @@ package struct PendingEmail: Codable, Sendable {
     /// ISO 8601.
     package var createdOn: String
     package var readReceiptRequested: Bool
-    /// One person, as a list like the recipients.
+    /// The sender, as a list of one person. It is a list because the recipients are lists.
     package var from: [Person]
     package var to: [Person]
     package var cc: [Person]

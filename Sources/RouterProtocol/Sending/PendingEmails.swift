@@ -1,4 +1,4 @@
-/// `fieldseal.TakePendingEmails`: a router takes e-mails of a leased mailbox that are due.
+/// `fieldseal.TakePendingEmails`: a router takes those e-mails of a leased mailbox that are due to be sent.
 package enum PendingEmails {
     /// The router's request.
     package struct Request: Codable, Sendable {

@@ -2,13 +2,14 @@
 package struct SendingReport: Codable, Sendable {
     /// The outcome.
     package enum Outcome: String, Codable, Sendable, CaseIterable {
-        /// The mail server may get the message. From now on the outcome is unknown until it responds.
+        /// The router is about to send the message. From now on the outcome is unknown until the mail server responds.
         case handingOver = "HandingOver"
         case sent = "Sent"
-        /// Refused temporarily. It is tried again after 1, 2, 4, 8 … minutes, at most an hour, as often as the deployment allows.
+        /// The mail server refused the message temporarily. It is tried again after 1, 2, 4, 8 … minutes, at most an hour, as often
+        /// as the deployment allows.
         case temporary = "Temporary"
         case permanent = "Permanent"
-        /// The connection broke before the response to the last byte.
+        /// The connection broke while the message was sent, or before the mail server's final response.
         case unknown = "Unknown"
     }
 
@@ -16,7 +17,7 @@ package struct SendingReport: Codable, Sendable {
     package var outcome: Outcome
     /// The mail server's words.
     package var reason: String?
-    /// The code of its alert (``AlertCode``).
+    /// The code of the alert about a failure (``AlertCode``).
     package var code: Int?
 
     package init(emailId: String, outcome: Outcome, reason: String? = nil, code: Int? = nil) {

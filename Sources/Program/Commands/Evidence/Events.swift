@@ -94,7 +94,7 @@ struct Events: AsyncParsableCommand {
         @OptionGroup var options: CommandOptions
 
         func run() async throws {
-            // An archive or export has one organization.
+            // An archive or an export belongs to one organization.
             let isOne = organizations.name != nil || !archive.isEmpty || against != nil
             let chosen = try await isOne ? options.located(organizations.name) : options
             try await chosen.inDatabases(of: organizations.name, look)

@@ -210,8 +210,8 @@ struct Kek: AsyncParsableCommand {
             try await options.inDatabases(look)
         }
 
-        /// Checks all databases before a key is retired in one of them. A retired key no longer opens
-        /// organizations that are moved there.
+        /// Checks all databases before a key is retired in one of them. A database in which a key is retired could not open an
+        /// organization that is still under it and is moved there.
         private func checkAll() async throws {
             let databases = try await Settings.read(options.settings).allDatabases
             guard databases.count > 1 else { return }

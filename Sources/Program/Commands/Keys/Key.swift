@@ -54,7 +54,7 @@ struct Key: AsyncParsableCommand {
 
         func run() async throws {
             let session = try await organization.session(options)
-            // Checked before the key is read, because reading is recorded.
+            // The file is checked before the key is read, because reading the key is recorded.
             let output = try file.map { try KeyOutput($0, replacing: force) }
             let keys = try await KeyAdministration(session, to: .read)
             // The key counts as copied only once all of it is written.

@@ -32,7 +32,7 @@ struct Verify: AsyncParsableCommand {
                 failed = failed || !report.isClean
                 options.report(report.json, report.text)
             } catch {
-                // Verifies one organization. A problem there does not prevent the verification of the others.
+                // A problem in one organization does not prevent the verification of the others.
                 failed = true
                 let words = try options.words(for: error)
                 options.report(["organization": .string(name), "error": .string(words)], "\(name): \(words)")

@@ -190,12 +190,13 @@ struct Migrate: AsyncParsableCommand {
 }
 
 extension MigrationRunner.Outcome {
-    /// Whether it is an organization without changes.
+    /// Whether the target is an organization to which no migration was applied, and without an error.
     fileprivate var isIdle: Bool { target != .config && applied.isEmpty && error == nil }
 }
 
 extension Settings {
-    /// Attests the organizations of an older deployment; nil if the key-encryption key can't be read.
+    /// What a migration runner calls to attest the organizations of an older deployment; nil if the key-encryption key can't be
+    /// read.
     func attestationUpgrade() -> MigrationCompletion? {
         guard let kek = try? keyEncryptionKey() else { return nil }
         return AttestationUpgrade(OrganizationRegistry(conninfo: migrationDatabase, kek: kek, policy: policy)).completion

@@ -165,7 +165,7 @@ private struct RowsOfExport: Sendable {
     init(_ export: ExportFile, schema: String) throws {
         let tools = try PostgresTools()
         let (output, input) = try FileDescriptor.pipe()
-        // The child process must not inherit the reading end. It ends when that end is closed everywhere.
+        // The child process must not inherit the reading end. The child ends when that end is closed everywhere.
         _ = fcntl(output.rawValue, F_SETFD, FD_CLOEXEC)
         self.output = output
         tool = Task { try await tools.printRows(schema: schema, of: export, to: input) }
@@ -195,7 +195,7 @@ private enum Authenticity {
 }
 
 extension ExportManifest {
-    /// Whether the file is known to be authentic, for people.
+    /// A sentence that says whether the file is known to be authentic.
     fileprivate func authenticity(_ known: Authenticity) -> String {
         if known == .shown { return "It is authentic: it was not changed since it was exported, except by a holder of the key." }
         if known == .underAnotherKey, authentication != nil {

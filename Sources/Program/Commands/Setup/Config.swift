@@ -67,7 +67,7 @@ struct Config: AsyncParsableCommand {
             if trial.isDatabaseAway { throw ExitCode(3) }
         }
 
-        /// Days before its expiry at which a certificate is reported.
+        /// How many days before its expiry a certificate is reported.
         private static let expiryNotice = 30
 
         private static func checkExpiry(

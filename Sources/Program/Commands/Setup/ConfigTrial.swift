@@ -6,7 +6,8 @@ import PostgresClient
 import Tenancy
 import WebAPI
 
-/// Tests the settings for `config check`: the key-encryption key, the roles and their rights, TLS to the database, files, listeners.
+/// Tests the settings for `config check`: the key-encryption key, the roles and their rights, TLS to the database, files,
+/// listeners.
 struct ConfigTrial {
     private let settings: Settings
     /// Problems that prevent the service from working.
@@ -15,7 +16,7 @@ struct ConfigTrial {
     private(set) var notes: [String] = []
     /// Whether a database did not answer.
     private(set) var isDatabaseAway = false
-    /// The organizations of the databases, and whether all databases could be asked.
+    /// The organizations of the databases that responded, and whether all databases responded.
     private var organizations: [String] = []
     private var hasAllOrganizations = true
 
@@ -109,7 +110,7 @@ struct ConfigTrial {
         }
     }
 
-    /// Hosts of organizations that no database has.
+    /// Reports hosts in the settings whose organization is in no database.
     private mutating func tryHosts() {
         guard hasAllOrganizations else { return }
         for (host, organization) in settings.hosts.sorted(by: { $0.key < $1.key }) where !organizations.contains(organization) {

@@ -89,7 +89,7 @@ struct SetupRoles {
                 ]
             }
             let password = Data(try randomBytes(count: Self.passwordLength)).base64URL
-            // The file comes first, because a password that is not in a file would be useless.
+            // The password is written to the file first, because a password that is in no file would be useless.
             try PasswordFile(passfile).set(login.prefix, password)
             let verifier = try connection.verifier(ofPassword: password, forRole: login.role)
             try connection.execute("ALTER ROLE \(role) PASSWORD '\(verifier.replacing("'", with: "''"))'")
@@ -106,7 +106,7 @@ private struct PasswordFile {
 
     init(_ path: String) { self.path = path }
 
-    /// Replaces the line with a prefix, or adds one.
+    /// Replaces the line that begins with `prefix`, or adds one.
     func set(_ prefix: String, _ password: String) throws {
         let former = FileManager.default.fileExists(atPath: path) ? try String(contentsOfFile: path, encoding: .utf8) : ""
         let kept = former.split(separator: "\n").filter { !$0.hasPrefix(prefix) }

@@ -62,7 +62,7 @@ struct KeyFileWatch: ServiceLifecycle.Service {
         )
     }
 
-    /// Adds the databases whose key-encryption key is in a file.
+    /// Log metadata with the names of the databases whose key-encryption key is in the file at `path`.
     private func metadata(_ path: String, _ others: Logger.Metadata = [:]) -> Logger.Metadata {
         let names = files.filter { $0.path == path }.compactMap(\.database)
         return names.isEmpty ? others : others.merging(["databases": "\(names.joined(separator: ", "))"]) { first, _ in first }

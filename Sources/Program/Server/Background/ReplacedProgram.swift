@@ -18,7 +18,7 @@ struct ReplacedProgram: ServiceLifecycle.Service {
         }
     }
 
-    /// Linux appends these words to the path of a program whose file has another name, or none.
+    /// Linux appends this word to the path of a program whose file was deleted, or replaced by another file.
     private static var isReplaced: Bool {
         let path = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         return path?.hasSuffix(" (deleted)") == true

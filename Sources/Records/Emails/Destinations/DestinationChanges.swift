@@ -26,7 +26,7 @@ struct DestinationChanges {
         let session: Session
         /// The attributes that the caller named in writes that count as a confirmation.
         var named: Set<String> = []
-        /// The attributes that the caller gave another value than the one before the first write.
+        /// The attributes to which the caller gave a value that differs from the one before the first write.
         var changed: Set<String> = []
     }
 
@@ -164,7 +164,7 @@ struct DestinationChanges {
     /// Checks the changes, authorizes the new settings, and records the changes that concern credentials. The servers of deleted
     /// profiles are no longer authorized.
     ///
-    /// This comes last in the transaction, and what locks the attested state comes last here: everyone who signs in waits for that
+    /// Call it last in the transaction. The step that locks the attested state comes last here, because all sign-ins wait for that
     /// lock, and a change set may take long.
     ///
     /// - Parameter session: The session of the transaction. Rights are those of the sessions that made the changes.
@@ -245,7 +245,7 @@ struct DestinationChanges {
     ) throws {
         let missing = stored.present.filter { !start.named.contains($0) }
         guard !missing.isEmpty else { return }
-        // Other roles may not read to which servers profiles lead.
+        // Callers with other roles may not read which servers a profile names.
         let isAdministrator = start.parts.allSatisfy { $0.session.caller.role == .systemAdministrator }
         let whose = isAdministrator ? try stored.whose(at: after, in: session.organization, on: connection) : ""
         let names = missing.map { $0 == "regardingobjectid" && !whose.isEmpty ? "\($0) (\(whose))" : $0 }.joined(separator: ", ")
@@ -280,8 +280,8 @@ struct DestinationChanges {
             details: "\(place.entity) \(place.id.text): \(kept.count) credentials", session: author)
     }
 
-    /// The credentials that can be released under a record's settings, regardless of its current retrieval settings. Their rows
-    /// stay locked. So a password that is set at the same moment is seen, or its writer waits.
+    /// The credentials that can be released under a record's settings, regardless of its current retrieval settings. The rows of
+    /// these credentials stay locked. So a password that is set at the same moment is seen, or its writer waits.
     private func credentials(
         behind place: MailDestination.Place, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> [Credential] {

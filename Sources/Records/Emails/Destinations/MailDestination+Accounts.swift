@@ -23,7 +23,7 @@ extension MailDestination {
         try renewGrants(of: profiles, in: organization, under: kek, on: connection)
     }
 
-    /// The attested list has the tags of profiles that were changed after their creation.
+    /// Replaces the tags of profiles in the attested list, which has the tags of those that were changed after their creation.
     private static func renewGrants(
         of profiles: [MailDestination], in organization: Organization, under kek: KeyEncryptionKey,
         on connection: isolated PostgresConnection

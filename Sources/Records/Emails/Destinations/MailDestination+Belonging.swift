@@ -7,7 +7,8 @@ package import Tenancy
 
 // The queue or the user that a mailbox belongs to, and whose stored credential it may use.
 extension MailDestination {
-    /// The settings of the mailbox that a new queue or user gets. They bind it to the queue or user before it has a server.
+    /// The settings of the mailbox that a new queue or user gets. They bind the mailbox to the queue or user before the mailbox has
+    /// a server.
     static func belonging(_ mailbox: UUID, to holder: UUID, of entity: EntityDefinition) -> MailDestination {
         let known = ["regardingobjectid": holder.text, "regardingobjecttypecode": entity.logicalName]
         let place = Place(entity: EntityDefinition.mailbox.logicalName, id: mailbox)
@@ -24,7 +25,8 @@ extension MailDestination {
         )
     }
 
-    /// The attributes of a reference that an update can't write, if a write names them with the same values as these settings.
+    /// The attributes that say whose mailbox it is, if a write names the same queue or user as these settings; empty otherwise. An
+    /// update can't write these attributes.
     func agreed(with input: ParsedValues) -> Set<String> {
         guard let holder = input.agreed["regardingobjectid"], value("regardingobjectid") == holder.id.text,
             value("regardingobjecttypecode") == holder.entity.logicalName

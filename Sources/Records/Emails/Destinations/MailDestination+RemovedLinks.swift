@@ -4,11 +4,11 @@ import Model
 import PostgresClient
 import Tenancy
 
-// A deleted profile leaves mailboxes without servers. No credential is released without a server, so every caller that may
-// delete a profile may do that.
+// A deleted profile leaves mailboxes without servers. No credential is released without a server, so a caller that may delete a
+// profile needs no other right to remove it from mailboxes.
 extension MailDestination {
-    /// Removes a deleted profile from its mailboxes by `clear`. Settings that the service wrote stay authorized without the
-    /// profile. Other settings stay unauthorized, so that they still have to be reviewed.
+    /// Runs `clear`, which removes a deleted profile from its mailboxes. Settings that the service wrote stay authorized without
+    /// the profile. Other settings stay unauthorized, so that they still have to be reviewed.
     static func removing(
         profile: UUID, from session: Session, on connection: isolated PostgresConnection, _ clear: () throws -> Void
     ) throws {

@@ -62,7 +62,7 @@ package struct MailDestination: Sendable, Equatable {
     /// Whether the settings name a server or an account.
     var namesPlace: Bool { isProfile || ["emailserverprofile", "username", "emailusername"].contains { value($0) != nil } }
 
-    /// The attributes in which the settings differ from others of the same record.
+    /// The attributes in which the settings differ from `other`, earlier settings of the same record.
     func changes(since other: MailDestination) -> Set<String> {
         Set(zip(Self.attributes(of: place.entity), zip(values, other.values)).filter { $0.1.0 != $0.1.1 }.map(\.0))
     }
@@ -105,7 +105,7 @@ package struct MailDestination: Sendable, Equatable {
         try kek.accepts(tag, label: Self.label, over: fields(in: organization, withAccounts: false))
     }
 
-    /// Whether the service authorized these settings, and no later ones of the record.
+    /// Whether the service authorized these settings, and has authorized no later settings of the record.
     ///
     /// - Parameter grants: The attested list. It has the newest tag of each profile that was changed or deleted. So an older state
     ///   that SQL restores with its tag is not authorized.
@@ -189,7 +189,7 @@ package struct MailDestination: Sendable, Equatable {
             """, [.text(place.entity), .uuid(place.id), .text(kek.id), .bytes(try tag(in: organization, under: kek))])
     }
 
-    /// Reads the next settings of an entity that are not empty, with their tags, in the order of their ids.
+    /// Reads the next batch of an entity's settings that are not empty, with their tags, in the order of the records' ids.
     package static func part(
         of entity: EntityDefinition, after last: UUID?, in organization: Organization, on connection: isolated PostgresConnection
     ) throws -> [(destination: MailDestination, tag: [UInt8]?)] {

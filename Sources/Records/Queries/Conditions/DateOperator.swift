@@ -56,7 +56,8 @@ package struct DateOperator: Sendable {
 
     /// The range of dates, in UTC, from the first (inclusive) to the second (exclusive), within the years 1 to 9999.
     ///
-    /// - Parameter number: How many units, 1 to 10,000; 7 for operators that take no number.
+    /// - Parameter number: How many units, 1 to 10,000. For operators that take no number, such as `Last7Days`, the default is
+    ///   right.
     package func range(_ number: Int = 7, now: Date = Date()) -> (from: Date?, to: Date?) {
         let (from, to) = unbounded(number, now)
         func bounded(_ date: Date) -> Date { min(max(date, Self.allDates.lowerBound), Self.allDates.upperBound) }

@@ -11,14 +11,14 @@ package indirect enum Filter: Sendable {
     case compareColumns(RecordQuery.Column, Comparison, RecordQuery.Column)
     case isNull(RecordQuery.Column)
     case isIn(RecordQuery.Column, [Literal])
-    /// A pattern for the whole text, regardless of case.
+    /// Whether the whole text matches a pattern, regardless of case.
     case like(RecordQuery.Column, TextPattern)
-    /// From one moment (inclusive) to another (exclusive).
+    /// Whether a date is in a range: from one moment (inclusive) to another (exclusive). Nil for an open end.
     case within(RecordQuery.Column, Date?, Date?)
     case fiscal(RecordQuery.Column, FiscalCondition)
-    /// A record's id by its position in the hierarchy of its entity.
+    /// Whether the record with the id in the column is above or under another one in the hierarchy of its entity.
     case hierarchy(RecordQuery.Column, HierarchyPlace, Literal)
-    /// A reference to the caller, or to the caller's business unit or teams.
+    /// Whether the column refers to the caller, or to the caller's business unit or teams.
     case isCallers(RecordQuery.Column, CallersOwn)
     /// Whether a linked record exists or, with `negated`, does not.
     case exists(RecordQuery.Link, negated: Bool)

@@ -15,7 +15,7 @@ package struct TextPattern: Sendable, Equatable {
         return TextPattern(pattern: parts.map(\.like).joined(), isRegularExpression: false)
     }
 
-    /// Parses a pattern of SQL, in which `[%]` matches the character itself.
+    /// Parses a pattern of SQL, in which `[%]` matches the character `%`.
     ///
     /// - Returns: Nil for a range that ends before it begins.
     package static func sql(_ text: String) -> TextPattern? {
@@ -74,7 +74,7 @@ package struct TextPattern: Sendable, Equatable {
                 ? escaped(range.lowerBound) : "[\(escaped(range.lowerBound))-\(escaped(range.upperBound))]"
         }
 
-        /// Letters, digits and characters beyond ASCII are literal. Others are escaped by their numbers.
+        /// Letters, digits and characters beyond ASCII are literal. Other characters are escaped by their numbers.
         private static func escaped(_ character: Character) -> String {
             character.unicodeScalars.map { scalar in
                 if !scalar.isASCII || scalar.properties.isAlphabetic || scalar.properties.numericType != nil {
@@ -115,7 +115,7 @@ package struct TextPattern: Sendable, Equatable {
         var rest = isExcluded ? text.dropFirst() : text
         var ranges: [ClosedRange<Character>] = []
         while let first = rest.popFirst() {
-            // In lower case, like the values that it is compared with.
+            // The set is in lower case, like the values that the pattern is compared with.
             let low = lowercased(first)
             guard rest.first == "-", rest.count > 1 else {
                 ranges.append(low...low)

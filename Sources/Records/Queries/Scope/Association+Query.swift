@@ -12,7 +12,7 @@ extension Association {
         return .exists(link, negated: false)
     }
 
-    /// The link rows of the other entity's records, which have ``ownID``.
+    /// Joins the other entity's records with their link rows. The link rows have ``ownID``.
     var link: RecordQuery.Link {
         RecordQuery.Link(
             relationship.intersect.logicalName, from: other.primaryID, to: other.primaryID, alias: Self.alias)

@@ -15,7 +15,7 @@ struct QueryScope {
         /// The alias that the client chose.
         let name: String?
         let traits: Traits
-        /// The condition in SQL that a row is readable by the caller; nil if each is.
+        /// The condition in SQL that the caller may read a row; nil if the caller may read every row.
         var restriction: String?
 
         /// How a table's rows and its name relate to those of the other tables.
@@ -45,8 +45,8 @@ struct QueryScope {
         let attribute: AttributeDefinition
         /// The SQL that is read instead of the attribute's column: the name of another record.
         var expression: String?
-        /// Whether the attribute is the owner's id, reached by a path through the owner. Users and teams have only this one in
-        /// common.
+        /// Whether the attribute is the owner's id, reached by a path through the owner. Users and teams have only this attribute
+        /// in common.
         var isOwnersID = false
 
         var sql: String { expression ?? table.sql(attribute) }
@@ -57,10 +57,10 @@ struct QueryScope {
         /// The expression to compare: dates to the second, as clients read them. Every use is counted in the same way.
         var comparable: String { attribute.type.kind == .date ? "date_trunc('second', \(sql))" : sortable }
 
-        /// A condition that is not evaluated for rows that the caller may not read.
+        /// Makes a condition that PostgreSQL evaluates only for rows that the caller may read.
         ///
-        /// PostgreSQL evaluates cheap conditions first, and takes a pattern for a cheap one. The time of a query would tell whether
-        /// texts match that the caller may not read. PostgreSQL doesn't reorder the parts of CASE (its documentation, 4.2.14).
+        /// PostgreSQL evaluates cheap conditions first, and considers a pattern cheap. So the time of a query would reveal whether
+        /// a text that the caller may not read matches. PostgreSQL doesn't reorder the parts of CASE (its documentation, 4.2.14).
         func ifReadable(_ condition: String) -> String {
             table.restriction.map { "CASE WHEN \($0) THEN \(condition) END" } ?? condition
         }

@@ -10,7 +10,7 @@ import Tenancy
 struct WriteResolution: Sendable {
     let session: Session
     let traces: [WriteTrace]
-    /// The start of the writes, by both clocks.
+    /// The start of the writes, on the monotonic clock and as a date.
     let start: (instant: ContinuousClock.Instant, date: Date)
 
     /// How long to look for the outcome.
@@ -96,7 +96,7 @@ struct WriteResolution: Sendable {
         case .create(let isOwnID):
             let outcome = WriteOutcome(id: id, versionNumber: version, isCreated: true)
             if isOwnID { return .happened(outcome) }
-            // The record existed before, so this write did not create it.
+            // If the record existed before the write, the write did not create it.
             guard let isNew = try row.decodeIfPresent("is_new", as: Bool.self) else { return .unclear(outcome) }
             return isNew ? .happened(outcome) : .didNotHappen
         default:

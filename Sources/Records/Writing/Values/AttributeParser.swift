@@ -47,11 +47,11 @@ struct AttributeParser {
                 guard date >= ISO8601.ofRecords.lowerBound else {
                     throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes dates from 1753-01-01 on.")
                 }
-                // The offset may lead past the last year that can be written.
+                // In UTC, a date with an offset may be after the last year that can be written.
                 guard date < ISO8601.ofRecords.upperBound else {
                     throw FieldsealError(.invalidArgument, "\(attribute.logicalName) takes dates up to 9999-12-31 in UTC.")
                 }
-                // Rounded down to the second, as clients read it.
+                // The date is rounded down to the second, as clients read it.
                 return .date(Date(timeIntervalSince1970: date.timeIntervalSince1970.rounded(.down)))
             }
         case (.uniqueIdentifier, .string(let text)), (.lookup, .string(let text)), (.owner, .string(let text)):
@@ -67,7 +67,7 @@ struct AttributeParser {
         throw mismatch(json)
     }
 
-    /// A value to encrypt, or nil to clear. Null and the empty string both clear it.
+    /// A value to encrypt, or nil to clear. Null and the empty string both clear the attribute.
     ///
     /// - Throws: ``FieldsealError`` that quotes no part of the value.
     func secret(_ json: JSONValue) throws(FieldsealError) -> String? {
@@ -76,7 +76,7 @@ struct AttributeParser {
         case .null: return nil
         case .string(let text):
             try text.checkLength(limit, attribute)
-            // PostgreSQL's own decryption, which recovery uses, can't return this character.
+            // PostgreSQL's own decryption, which recovery uses, can't return the character U+0000.
             try text.checkCharacters(attribute)
             return text.isEmpty ? nil : text
         default: throw mismatch(json)

@@ -13,7 +13,7 @@ struct DerivedName {
     init?(_ attribute: AttributeDefinition, of entity: EntityDefinition, isTeam: Bool = false) {
         guard attribute.type.isReference, let derived = entity["\(attribute.logicalName)name"] else { return nil }
         let all = attribute.namedTargets
-        // An owner is a user or a team, so only the name of one is read.
+        // An owner is either a user or a team, so the name is read in only one of the two tables.
         let owners = all.filter { ($0.target === EntityDefinition.team) == isTeam }
         named = owners.isEmpty || !attribute.type.targets.contains("team") ? all : owners
         guard !named.isEmpty else { return nil }

@@ -22,7 +22,7 @@ package struct NewRecord: Sendable {
         /// The caller's systemuser; nil for a command.
         package let user: UUID?
         package let businessUnit: UUID
-        /// The user that sent the request, if it is in the name of another.
+        /// The user that sent the request, if it was sent in the name of another user.
         package var delegate: UUID?
 
         package init(organization: Organization, user: UUID?, businessUnit: UUID, delegate: UUID? = nil) {
@@ -43,7 +43,7 @@ package struct NewRecord: Sendable {
         self.origin = origin
         takeOriginalDate()
         for (name, serverDefault) in entity.serverDefaults where self.values[name] == nil {
-            // What clients write has no fractions of a second. So writing back what was read changes nothing.
+            // Dates that clients may write have no fractions of a second. So writing back what was read changes nothing.
             let isWritten = entity[name]?.validFor.contains(.update) ?? false
             sources[name] = if case .now = serverDefault { isWritten ? .own : .now } else { .shared }
             self.values[name] =
@@ -131,8 +131,8 @@ package struct NewRecord: Sendable {
         Origin(organization: organization, user: origin.user, businessUnit: unit, delegate: origin.delegate)
     }
 
-    /// The statements for the initial mailbox of a user or a queue with an e-mail address: its row, the tag that binds it to
-    /// the user or queue, and for a queue the reference to the mailbox.
+    /// The statements for the initial mailbox of a user or a queue with an e-mail address. They write the mailbox's row, the tag
+    /// that binds it to the user or queue, and a queue's reference to it.
     func mailbox(
         in organization: Organization, under kek: KeyEncryptionKey
     ) throws -> [(sql: String, parameters: [PostgresParameter])]? {

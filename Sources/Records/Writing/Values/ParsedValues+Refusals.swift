@@ -65,7 +65,7 @@ extension ParsedValues {
 }
 
 extension AttributeType {
-    /// The names of the primitive types that a value may have in JSON, the metadata's first.
+    /// The names of the primitive types that a value may have in JSON. The type in the metadata comes first.
     fileprivate var valueTypes: [String] {
         switch self {
         case .string, .memo, .entityName: ["String"]
@@ -87,8 +87,9 @@ extension EntityDefinition {
         return if case .value(.text(""))? = attribute.serverDefault { true } else { false }
     }
 
-    /// The lookup of a navigation property. A lookup whose entities do not exist here has no such property in the metadata. It
-    /// is found by the names that Dataverse gives it: LOOKUP, LOOKUP_ENTITY, and both followed by the own entity's name.
+    /// The lookup of a navigation property. A lookup whose entities do not exist here has no such property in the metadata. Such a
+    /// lookup is found by the names that Dataverse gives the property: LOOKUP, LOOKUP_ENTITY, and both followed by the own entity's
+    /// name.
     func lookup(boundBy property: String) -> AttributeDefinition? {
         if let relationship = singleValued(property) { return relationship.attribute }
         let name = property.lowercased()

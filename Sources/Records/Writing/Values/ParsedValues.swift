@@ -24,7 +24,7 @@ package struct ParsedValues: Sendable {
     private var nulls: Set<String> = []
     /// Whether the client sent anything that only a read returns: values that no update writes, or annotations.
     private(set) var isAsRead = false
-    /// Whether it is a record that a client of SOAP retrieved. Such a record has only the nulls that the client set.
+    /// Whether the values are a record that a client of SOAP retrieved. Such a record has only the nulls that the client set.
     private var isRetrieved = false
 
     /// Whether the client may be writing back a record as it read it, without having looked at each value. References are no
@@ -218,7 +218,7 @@ package struct ParsedValues: Sendable {
             }
             ownKey = key
         }
-        // Names of other vocabularies contain a dot. OData 4.01 writes its own without a prefix.
+        // Names of other vocabularies contain a dot. OData 4.01 writes the names of its own annotations without a prefix.
         let isOData = annotation.lowercased().hasPrefix("@odata.") || !annotation.contains(".")
         let isHarmless =
             Self.harmlessAnnotations.contains(annotation) && (isOfRecord || !Self.annotationsOfRecords.contains(annotation))
@@ -331,7 +331,7 @@ package struct ParsedValues: Sendable {
         set == "activitypointers" ? .email : EntityCatalog.entity(set: String(set))
     }
 
-    /// Whether the attribute is used. Values of attributes that the server maintains are ignored, as in Dataverse.
+    /// Whether the value of an attribute is used. Values of attributes that the server maintains are ignored, as in Dataverse.
     private func isTaken(_ attribute: AttributeDefinition, for purpose: Purpose) throws(FieldsealError) -> Bool {
         if Self.stamps.contains(attribute.logicalName) { return false }
         if entity.isID(attribute) { return true }
@@ -393,8 +393,8 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Refuses to write a single attribute that the service maintains. Together with others it would be ignored, but here there
-    /// is nothing else to write.
+    /// Refuses a write of one attribute alone, if the service maintains it. Among other values its value would be ignored, but here
+    /// there is nothing else to write.
     ///
     /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` naming the attribute.
     package static func requireWritable(_ attribute: AttributeDefinition) throws(FieldsealError) {

@@ -67,7 +67,7 @@ struct RecordInsert: Hashable {
             """
     }
 
-    /// How many arrays there are: one for the time, and one for each value of a record's own.
+    /// How many arrays there are: one for the time, and one for each column with the source ``Source/own``.
     private var arrays: Int { 1 + sources.count { $0 == .own } }
 
     /// The expression of each attribute's value.
