@@ -3,7 +3,7 @@ import Model
 import PostgresClient
 import Tenancy
 
-// The data for the verdict on incoming e-mails.
+// The data that decides whether an incoming e-mail becomes a record.
 extension EmailDelivery {
     /// The database's data about an e-mail.
     struct Facts {

@@ -79,7 +79,8 @@ extension PlaintextUpgrade {
         }
     }
 
-    /// Also refuses values that the service would refuse: such a password could not be set again.
+    /// Refuses values that are longer than their attribute. The service would refuse them, so such a password could not be set
+    /// again.
     private func requireShort(
         _ entity: EntityDefinition,
         _ attributes: [String],

@@ -5,7 +5,8 @@ import Tenancy
 
 /// The tables of one SELECT, and the names of their columns.
 ///
-/// Every name of every query is resolved here. Only this type refuses encrypted attributes and adds the caller's read access.
+/// Every name of every query is resolved here. This type adds the caller's read access, and refuses encrypted attributes. Three
+/// more places refuse them too (docs/architecture.md).
 struct QueryScope {
     /// A table in a FROM clause.
     struct Table {
