@@ -17,9 +17,9 @@ package struct TrustedIssuers: Sendable {
     /// A provider in a list and on the sign-in page.
     package struct Entry: Sendable {
         package let id: UUID
-        /// Its display name.
+        /// The provider's display name.
         package let name: String
-        /// Its issuer identifier, a URL.
+        /// The provider's issuer identifier, a URL.
         package let issuer: String
         /// The client id of this service at the provider.
         package let clientID: String

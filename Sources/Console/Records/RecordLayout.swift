@@ -4,7 +4,7 @@ import Model
 struct RecordLayout {
     /// A part of a form.
     struct Section {
-        /// The key of its heading.
+        /// The key of the heading's text.
         let title: String
         /// The attributes' names.
         let fields: [String]

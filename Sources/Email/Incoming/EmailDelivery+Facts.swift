@@ -7,18 +7,18 @@ import Tenancy
 extension EmailDelivery {
     /// The database's data about an e-mail.
     struct Facts {
-        /// Its record, if it was delivered before.
+        /// The e-mail's record, if the e-mail was delivered before.
         let record: StoredRecord?
-        /// Whether the mailbox sent it.
+        /// Whether the mailbox sent the e-mail.
         let isOwn: Bool
-        /// The filters of its recipients; empty if it has none here.
+        /// The filters of the e-mail's recipients; empty if none of them is in this organization.
         let filters: Set<Filter>
     }
 
     /// A record that exists.
     struct StoredRecord {
         let id: UUID
-        /// Whether it lacks a part of the message.
+        /// Whether the record lacks a part of the message.
         let isIncomplete: Bool
     }
 

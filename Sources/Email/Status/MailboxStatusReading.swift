@@ -4,7 +4,7 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// How an organization's mailboxes and routers are. For System Administrators, also without the right to a mailbox's record.
+/// The states of an organization's mailboxes and routers. System Administrators read them without the right to a mailbox's record.
 package struct MailboxStatusReading: Sendable {
     private let session: Session
 

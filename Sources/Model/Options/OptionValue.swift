@@ -2,10 +2,10 @@
 package protocol OptionValue: RawRepresentable, Hashable, CaseIterable, Sendable where RawValue: FixedWidthInteger {}
 
 extension OptionValue {
-    /// As SQL writes it.
+    /// The option's number as text of SQL.
     package var sql: String { "\(rawValue)" }
 
-    /// As the value of an attribute.
+    /// The option as the value of an attribute.
     package var value: AttributeValue { .int(Int64(rawValue)) }
 }
 

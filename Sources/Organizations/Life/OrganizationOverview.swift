@@ -22,9 +22,9 @@ package struct OrganizationOverview: Sendable {
     package let entry: OrganizationEntry
     package private(set) var status: Status
     package let suspendedOn: Date?
-    /// The missing tables that it needs.
+    /// The tables that the organization needs and that are missing.
     package let missingTables: [String]
-    /// The size of its tables and indexes on disk; nil without a schema.
+    /// The size of the organization's tables and indexes on disk; nil without a schema.
     package let bytes: Int?
     /// The part of that size for cell tables.
     package let cellBytes: Int?

@@ -14,7 +14,7 @@ package enum KnownMessages {
     /// The service's response.
     package struct Answer: Codable, Sendable {
         package var value: [String]
-        /// How many messages of the mailbox it knows in total.
+        /// How many messages of the mailbox the service knows in total.
         package var total: Int
 
         package init(value: [String], total: Int) { (self.value, self.total) = (value, total) }

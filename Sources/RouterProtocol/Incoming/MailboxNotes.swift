@@ -17,7 +17,7 @@ package struct MailboxNotes: Codable, Sendable {
 
     /// A message that could not be fetched.
     package struct SetAside: Codable, Sendable {
-        /// Its UID with UIDVALIDITY, or its unique id of POP3.
+        /// The message's UID with UIDVALIDITY, or its unique id of POP3.
         package var uid: String
         /// The message's name for people.
         package var name: String?

@@ -190,7 +190,7 @@ struct Migrate: AsyncParsableCommand {
 }
 
 extension MigrationRunner.Outcome {
-    /// Whether it is an organization without changes.
+    /// Whether the target is an organization, and nothing was changed.
     fileprivate var isIdle: Bool { target != .config && applied.isEmpty && error == nil }
 }
 

@@ -11,7 +11,7 @@ struct QueryScope {
     /// A table in a FROM clause.
     struct Table {
         let entity: EntityDefinition
-        /// Its alias in the statement, chosen by the service.
+        /// The table's alias in the statement, chosen by the service.
         let alias: String
         /// The alias that the client chose.
         let name: String?
@@ -36,7 +36,7 @@ struct QueryScope {
     /// How a table is joined.
     enum JoinKind {
         case inner, outer
-        /// Only the first of the rows, by id.
+        /// Joins only the first of the rows, by id.
         case first
     }
 
@@ -51,7 +51,7 @@ struct QueryScope {
         var isOwnersID = false
 
         var sql: String { expression ?? table.sql(attribute) }
-        /// Whether it is the record's id.
+        /// Whether the attribute is the record's id.
         var isID: Bool { attribute.column == table.entity.idColumn }
         /// The expression to sort by: texts regardless of case. Every use is counted by ``StatementBuilder/count(_:uses:)``.
         var sortable: String { attribute.type.isText ? "lower(\(sql))" : sql }
