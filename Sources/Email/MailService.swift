@@ -1,4 +1,4 @@
-/// What all routers' operations share on one server.
+/// What the operations of all routers have in common on one server.
 package struct MailService: Sendable {
     package let tokens: MailOAuthTokens
     /// Wakes routers that wait for work.

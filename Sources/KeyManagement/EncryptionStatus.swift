@@ -12,6 +12,6 @@ package struct EncryptionStatus: Sendable {
     package let origin: String?
     /// When the organization key was first copied; nil if never.
     package let copiedOn: Date?
-    /// One year after the key was set.
+    /// When the key should be changed: one year after it was set.
     package let nextChangeDue: Date
 }

@@ -5,10 +5,10 @@ package import Tenancy
 package struct MissingKey: Sendable, Equatable {
     package let version: Int
     package let fingerprint: String
-    /// Whether its row still exists, without the wrapped key.
+    /// Whether the key's row still exists, without the wrapped key.
     package let hasRow: Bool
 
-    /// The name of its row in the attested list.
+    /// The name of the key's row in the attested list.
     package var name: Grant.Name { Grant.organizationKeyName(version: version, fingerprint: fingerprint) }
 
     /// The kinds of events that have the version and the fingerprint of a key.

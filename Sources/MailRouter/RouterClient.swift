@@ -13,7 +13,7 @@ final class RouterClient {
 
     private static var newTraceID: String { digits(16) }
 
-    /// This many random bytes in hexadecimal digits.
+    /// Random bytes in hexadecimal digits.
     private static func digits(_ count: Int) -> String {
         (0..<count).map { _ in String(format: "%02x", UInt8.random(in: 1...255)) }.joined()
     }

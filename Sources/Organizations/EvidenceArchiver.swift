@@ -16,7 +16,7 @@ package struct EvidenceArchiver: Sendable {
     private let caller: Caller
     private let kek: KeyEncryptionKey
 
-    /// What was moved, or would be moved.
+    /// The file to which events or audit entries were moved, or would be moved.
     package struct Summary: Sendable {
         package let file: EventArchiveFile.Summary
         package let path: String

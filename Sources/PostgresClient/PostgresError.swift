@@ -5,7 +5,7 @@ import CLibPQ
 /// It has the SQLSTATE and the names of the objects, and never a parameter's or a row's value. The server's DETAIL may quote such
 /// values, so it is not kept.
 public struct PostgresError: Error, Sendable, CustomStringConvertible {
-    /// What kind of failure it is.
+    /// The kinds of failures, as callers distinguish them.
     public enum Kind: Sendable, Equatable {
         /// The server refused a statement.
         case server
@@ -18,7 +18,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         case usage
     }
 
-    /// What failed.
+    /// The kind of the failure.
     public let kind: Kind
     /// The five characters of the SQLSTATE (PostgreSQL, Appendix A); empty when there is none.
     public let sqlState: String

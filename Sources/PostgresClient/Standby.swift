@@ -34,7 +34,7 @@ public final class Standby: Sendable {
         }
     }
 
-    /// How many reads ran where, since the start.
+    /// How many reads the standby ran, and how many it left to the primary, since the start.
     public struct Counts: Sendable {
         /// Reads that the standby ran.
         public fileprivate(set) var served = 0
@@ -210,9 +210,9 @@ extension Standby.Mark {
 /// Whether a standby has replayed a position.
 private enum Replay {
     case done
-    /// It has not replayed the position yet.
+    /// The standby has not replayed the position yet.
     case ahead
-    /// It is not a standby of the position's server.
+    /// The server is not a standby of the position's server.
     case never
 }
 

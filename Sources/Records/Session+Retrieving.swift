@@ -42,7 +42,7 @@ extension Session {
         }
     }
 
-    /// One record as a page.
+    /// Retrieves one record, as a page.
     ///
     /// - Parameter outputs: The attributes to return; empty for all that may be read.
     /// - Throws: ``FieldsealError`` `.objectDoesNotExist` when the record does not exist, or the caller may not read it;

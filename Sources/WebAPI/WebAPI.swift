@@ -16,8 +16,8 @@ import PostgresClient
 package import ServiceLifecycle
 package import Tenancy
 
-/// The HTTPS service. A request goes through these steps: bytes → path and query → session → SQL → response. Each route is one line
-/// of ``router(_:)``.
+/// The HTTPS service. A request goes through these steps: bytes → path and query → session → SQL → response. ``router(_:)``
+/// registers the addresses. ``DataAPI`` dispatches the requests below the address of the data API.
 package struct WebAPI: Sendable {
     private(set) var deployment: Deployment
     private(set) var mail: MailService

@@ -14,7 +14,7 @@ extension ClientAdministration {
     package struct SecretEntry: Sendable {
         package let id: UUID
         package let createdOn: Date
-        /// The secret's expiry; nil if the secret does not expire.
+        /// When the secret expires; nil if it does not.
         package let expiresOn: Date?
         /// Whether this service wrote the row.
         package let isAuthentic: Bool

@@ -170,7 +170,7 @@ package final class OpenIDProviders: Sendable {
             try nbf?.verifyNotBefore(currentDate: Date().addingTimeInterval(clockSkew))
         }
 
-        /// One audience or several (RFC 7519 section 4.1.3). The library's own type ends the program if the claim is missing.
+        /// One audience or several (RFC 7519 section 4.1.3). The library's type ends the program if the claim is missing.
         struct Audience: Codable {
             let values: [String]
 

@@ -12,7 +12,7 @@ extension ConsoleSessions {
         package let address: String?
         package let createdOn: Date
         package let usedOn: Date
-        /// Whether it is the current session.
+        /// Whether the session is the current one.
         package let isCurrent: Bool
     }
 

@@ -115,7 +115,7 @@ package struct ConsoleSessions: Sendable {
                     _ = try Self.endOne(hash, &change, on: connection)
                     if let person { try Self.endAll(of: person, &change, on: connection) }
                     isWhole = isWhole && (!everywhere || person != nil)
-                    // If SQL restores an older attested state, this event is missing from its chain, which shows that SQL did so.
+                    // An older attested state that SQL restores ends before this event. So verification finds the difference.
                     try change.append(
                         SecurityEvent(.signedOut, .succeeded, details: person == nil ? nil : "everywhere"), by: caller,
                         on: connection)

@@ -5,7 +5,7 @@ import Foundation
 /// Characters are Unicode scalars after NFC. A letter is of category L, a numeral of Nd, and a symbol anything else. White space,
 /// control characters, and characters that can't be seen or typed are refused, because a key may have to be typed from paper.
 public enum KeyStrength {
-    /// One part of the rule.
+    /// A part of the rule that a key does not meet, as a message says it.
     public enum Violation: String, Sendable, CaseIterable {
         case tooShort = "it has fewer than 10 characters"
         case tooLong = "it has more than 100 characters"

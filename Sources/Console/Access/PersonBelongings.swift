@@ -31,7 +31,7 @@ extension Console {
     struct Holder {
         let user: UUID
         let name: String
-        /// Whether they sign in to the console, where keys are shown.
+        /// Whether the owner signs in to the console, where keys are shown.
         let signsIn: Bool
 
         init(user: UUID, name: String, signsIn: Bool = false) {

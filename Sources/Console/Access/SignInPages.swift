@@ -118,7 +118,7 @@ extension Console {
                 token, of: organization, everywhere: visit.form["everywhere"] != nil, address: visit.address,
                 requestID: visit.requestID)
         }
-        // The page keeps a form that waits for the next person.
+        // Another person's form may wait in this page. The sign-in page keeps it until that person signs in.
         if let kept = visit.form["waits"], !kept.isEmpty {
             var reply = PageResponse.page("sign-in", try await signInValues(visit, then: "", kept: kept))
             reply.cookies = [Visit.cookie(nil)]

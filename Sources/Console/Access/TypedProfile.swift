@@ -59,6 +59,6 @@ struct TypedProfile {
         return members.map { $0.name == "name" ? .init("name", .string(free)) : $0 }
     }
 
-    /// How many characters of a name stay before its number.
+    /// How many characters of a profile's name are kept when a number is appended to it.
     private static let nameLimit = 90
 }

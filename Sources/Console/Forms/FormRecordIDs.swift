@@ -16,7 +16,7 @@ struct FormRecordIDs {
     private let kek: KeyEncryptionKey
     private let typed: [[UInt8]]
 
-    /// Nil for a form without a text of its own.
+    /// Reads a form; nil for one without a random text.
     ///
     /// - Parameter fields: The prefix of the names of fields about files. If it is given, the ids do not depend on these
     ///   fields, on the files, or on empty fields. A page that is shown again may have more empty fields.

@@ -6,7 +6,7 @@ import Records
 /// The first columns are those of the list. Then there are the record's id, and the ids and numbers that belong to names and
 /// words.
 struct ExportColumn {
-    /// How a value is written.
+    /// How a column's values are written.
     private enum Form {
         /// The value as programs read it.
         case plain

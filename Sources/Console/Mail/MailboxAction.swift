@@ -25,7 +25,7 @@ enum MailboxAction: String, CaseIterable {
         }
     }
 
-    /// The key of its button's text.
+    /// The key of the text on the action's button.
     var text: String {
         switch self {
         case .test: "testAndEnable"

@@ -18,8 +18,9 @@ extension Record {
 // The queue or the user that a mailbox belongs to. That queue or user owns the mailbox's e-mails, and the mailbox sends in the
 // name of that queue or user.
 extension Console {
-    /// For the question before a mailbox's settings are confirmed: whose stored password the mailbox may use, and at which
-    /// servers. The result has this as settings and in words.
+    /// Says, for the question before a mailbox's settings are confirmed, whose stored password it may use, and at which servers.
+    ///
+    /// - Returns: The lines that a confirmation is compared with (`settings`), and the sentences that the page shows.
     func holderSettings(
         _ record: Record?, _ typing: TypedRecord, _ visit: Visit
     ) async throws -> (settings: [String], sentences: [String]) {

@@ -154,8 +154,7 @@ extension Console {
             let label = visit.texts.label(attribute, of: .mailbox)
             switch try record.value(of: name) {
             case .date where name == "postponemailboxprocessinguntil" && !isDue: return nil
-            // A time in the past is not that of the next attempt: either that attempt was made, or no router works on the
-            // mailbox.
+            // A past time is not shown: the attempt was made, or the mailbox has nothing to do.
             case .date(let date) where name == "postponemailboxprocessinguntil" && date <= Date(): return nil
             case .date(let date): return ["label": label, "time": visit.texts.timeAgo(date), "value": false, "href": false]
             case .int(let number) where number != 0 || name == "itemsprocessedforlastsync":

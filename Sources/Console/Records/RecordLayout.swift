@@ -4,7 +4,7 @@ import Model
 struct RecordLayout {
     /// A part of a form.
     struct Section {
-        /// The key of its heading.
+        /// The key of the heading's text.
         let title: String
         /// The attributes' names.
         let fields: [String]
@@ -100,7 +100,7 @@ struct RecordLayout {
             .init(title: "section:delivery", fields: ["incomingemailfilteringmethod"]),
             .init(title: "section:signIn", fields: ["allowemailcredentials", "emailusername", "emailpassword"]),
         ],
-        // The queue's view type has no effect: a queue is seen by its owner, or by the members of the team that owns it.
+        // `queueviewtype` is not shown, because it has no effect. The rights of a caller's role decide which queues it reads.
         columns: ["name", "emailaddress", "ownerid", "modifiedon"], filter: nil, searched: ["emailusername"],
         filters: ["emailaddress", "allowemailcredentials", "modifiedon"],
         views: [

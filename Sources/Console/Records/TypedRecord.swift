@@ -67,7 +67,7 @@ struct TypedRecord {
         if !isNew, !confirmed.contains(name), loaded[name]?.replacing("\r\n", with: "\n") == text { return }
         switch attribute.type {
         case .boolean:
-            // An unchecked box leaves a flag that was never set unchanged.
+            // If a flag was never set, an unchecked box leaves it unset.
             if !text.isEmpty, !(loaded[name]?.isEmpty == true && text == "false") {
                 members.append(.init(name, .bool(text == "true")))
             }

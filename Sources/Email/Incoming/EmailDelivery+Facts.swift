@@ -3,22 +3,22 @@ import Model
 import PostgresClient
 import Tenancy
 
-// The data for the verdict on incoming e-mails.
+// The data that decides whether an incoming e-mail becomes a record.
 extension EmailDelivery {
     /// The database's data about an e-mail.
     struct Facts {
-        /// The e-mail's record, if it was delivered before.
+        /// The e-mail's record, if the e-mail was delivered before.
         let record: StoredRecord?
         /// Whether the mailbox sent the e-mail.
         let isOwn: Bool
-        /// The filters of the recipients here, and of the mailbox; empty if there are none.
+        /// The filters of the e-mail's recipients; empty if none of them is in this organization.
         let filters: Set<Filter>
     }
 
     /// A record that exists.
     struct StoredRecord {
         let id: UUID
-        /// Whether it lacks a part of the message.
+        /// Whether the record lacks a part of the message.
         let isIncomplete: Bool
     }
 

@@ -83,10 +83,10 @@ struct IncomingBatch {
 }
 
 extension IncomingEmail {
-    /// The Message-IDs that it may answer, in lower case.
+    /// The Message-IDs that this e-mail may answer, in lower case.
     var answeredIDs: [String] { inReplyTo.prefix(100).map { $0.lowercased() } }
 
-    /// Whether it may answer another e-mail of the same batch.
+    /// Whether this e-mail may answer another one of the same batch.
     fileprivate func mayAnswer(_ other: IncomingEmail, in place: EmailDelivery.Place) -> Bool {
         if place.matchesSubjects { return true }
         if place.correlatesHeaders, !inReplyTo.isEmpty, answeredIDs.contains(other.messageID.lowercased()) { return true }

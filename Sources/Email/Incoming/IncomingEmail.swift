@@ -104,14 +104,14 @@ package struct IncomingEmail: Sendable {
         Array(SHA256.hash(data: Data(words.map { "\($0.utf8.count) \($0)" }.joined().utf8)))
     }
 
-    /// The tracking token in the subject.
+    /// The tracking token in the e-mail's subject.
     var trackingToken: String? { TrackingToken.last(in: subject) }
 
     /// The id of the e-mail's record: a UUIDv8 (RFC 9562 section 5.8) of organization, mailbox and message. So the same message
     /// always has the same record, by any router and under any UID.
     func recordID(organization: UUID, mailbox: UUID) -> UUID { Self.recordID(of: digest, organization, mailbox) }
 
-    /// The id of the e-mail's record, if an earlier version of the program made it.
+    /// The id of the e-mail's record, if a version before made it.
     func earlierRecordID(organization: UUID, mailbox: UUID) -> UUID {
         Self.recordID(of: earlierDigest ?? digest, organization, mailbox)
     }

@@ -12,7 +12,7 @@ struct IncomingRecord {
     let draft: NewRecord
     let files: IncomingFiles
 
-    /// Whether it lacks a part of the message.
+    /// Whether the record lacks a part of the message.
     var isIncomplete: Bool { !files.hasOriginal && (files.lacksSome || email.bodyIsCut) }
 
     /// `notifications` of a record.

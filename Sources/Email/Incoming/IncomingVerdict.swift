@@ -7,7 +7,7 @@ import JSON
 package struct IncomingVerdict: Sendable, Equatable {
     package let isDelivered: Bool
     package let reason: Reason
-    /// The e-mail that this e-mail answers.
+    /// The e-mail that the incoming one answers.
     package var parent: UUID?
     package var correlation = Correlation.none
     /// Whether its record lacks a part of the message, which the mail server has to keep.
@@ -26,7 +26,7 @@ package struct IncomingVerdict: Sendable, Equatable {
         case badSender = 7
     }
 
-    /// How the answered e-mail was found (`email.correlationmethod`).
+    /// How the e-mail was found that an incoming one answers (`email.correlationmethod`).
     package enum Correlation: Int, Sendable {
         case none = 0
         case inReplyTo = 3

@@ -9,6 +9,6 @@ package struct MailRouterStatus: Sendable {
     package let name: String
     package let startedOn: Date
     package let seenOn: Date
-    /// For how many mailboxes the router waits for new messages on their mail servers.
+    /// How many mailboxes the router waits for on their servers.
     package let watching: Int
 }

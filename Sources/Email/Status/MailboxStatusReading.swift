@@ -4,7 +4,7 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// Reads the status of an organization's mailboxes and routers, for System Administrators.
+/// The states of an organization's mailboxes and routers. System Administrators read them without the right to a mailbox's record.
 package struct MailboxStatusReading: Sendable {
     private let session: Session
 

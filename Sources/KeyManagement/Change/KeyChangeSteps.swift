@@ -1,7 +1,7 @@
 /// The order of a key change's steps: returns the next step for the outcome of the last one. It uses no database and no clock, so
 /// tests can take every path through it. `docs/key-change.md` explains the protocol.
 struct KeyChangeSteps: Sendable {
-    /// One step.
+    /// A step of a key change.
     enum Step: Sendable, Equatable {
         /// Announce the change: every later write of a cell leaves a note. First wait for `pause`.
         case announce(pause: Duration)

@@ -14,7 +14,7 @@ struct EncodedWords {
     private var charset: String?
     private var bytes: [UInt8] = []
     private var base64: [UInt8] = []
-    /// The last words in their original form, for the case that they can't be decoded.
+    /// The last words in their original form, if they can't be decoded.
     private var undecoded: [UInt8] = []
 
     /// What is wrong with the text of a value.

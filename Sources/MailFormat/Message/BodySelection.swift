@@ -12,11 +12,11 @@ struct BodySelection {
         }
     }
 
-    /// The relation of a part to the other parts.
+    /// The relation of a part to the message's other parts.
     private enum Place {
         case root
         case independent
-        /// One of several forms of the same contents.
+        /// The part is one of several forms of the same contents.
         case alternative
         /// Displayed within another part that refers to it.
         case resource
@@ -28,7 +28,7 @@ struct BodySelection {
     private(set) var attachments: [MailMessage.Attachment] = []
     /// Forwarded messages, each as a whole.
     private(set) var messages: [[UInt8]] = []
-    /// What could not be represented.
+    /// Sentences about parts of the message that could not be represented.
     private(set) var notes: [String] = []
     /// Parts that became files, and may be the text if there is no other.
     private var files: [MessagePart] = []

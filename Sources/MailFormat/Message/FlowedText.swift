@@ -1,7 +1,7 @@
 /// Text whose lines a reader joins to paragraphs (RFC 3676).
 enum FlowedText {
     private struct Line {
-        /// How many `>` it begins with.
+        /// How many `>` the line begins with.
         let quotes: Int
         var text: Substring
         let isSignature: Bool

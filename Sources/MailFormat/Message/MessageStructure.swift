@@ -6,7 +6,7 @@ struct MessageStructure {
     private static let partLimit = 1_000
 
     private var parts = 0
-    /// What could not be represented.
+    /// Sentences about parts of the message that could not be represented.
     private(set) var notes: [String] = []
     private(set) var root: MessagePart
 

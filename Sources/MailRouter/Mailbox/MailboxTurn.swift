@@ -225,9 +225,10 @@ struct MailboxTurn {
     /// Ports on which servers use STARTTLS.
     private static let knownPorts = [143, 110, 25, 587]
 
-    /// Whether the server uses implicit TLS at a port that is not one of ``knownPorts``: the port is probed. With implicit TLS a
-    /// server sends nothing before the handshake, so a server that greets within a moment uses STARTTLS. In both cases no password
-    /// is sent before TLS.
+    /// Whether to begin with TLS at once.
+    ///
+    /// Ports outside of ``knownPorts`` are probed: with implicit TLS a server sends nothing before the handshake. So a server that
+    /// greets within a moment uses STARTTLS. In both cases no password is sent before TLS.
     private func probesImplicitTLS(_ login: MailLogin) -> Bool {
         guard !Self.knownPorts.contains(login.port) else { return false }
         return !STARTTLSProbe.isGiven(by: login.server, login.port)

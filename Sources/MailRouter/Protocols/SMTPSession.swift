@@ -25,7 +25,7 @@ final class SMTPSession {
         case accepted
         /// Refused temporarily or permanently. Nothing was sent.
         case refused(isPermanent: Bool, String)
-        /// Accepted for some recipients, then refused for the others in a later transaction.
+        /// The server accepted the message for some recipients, and refused it for the other ones.
         case partly(String)
         /// The connection broke before the response to the last byte.
         case unknown(String)

@@ -9,7 +9,7 @@ extension String {
     /// A client's own text in a message, cut to 100 characters.
     package var quotedForMessage: String { "'\(String(prefix(100)).onOneLine)'" }
 
-    /// Whether it has no control characters and no ends of lines.
+    /// Whether the text has no control characters and no ends of lines.
     package var isOneLine: Bool { unicodeScalars.allSatisfy { !Self.endsOrControls($0) } }
 
     /// Whether each character is visible. Control and format characters are not, nor are unassigned and private-use ones, and

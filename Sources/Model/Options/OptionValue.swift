@@ -2,7 +2,7 @@
 package protocol OptionValue: RawRepresentable, Hashable, CaseIterable, Sendable where RawValue: FixedWidthInteger {}
 
 extension OptionValue {
-    /// The option's number, for SQL.
+    /// The option's number as text of SQL.
     package var sql: String { "\(rawValue)" }
 
     /// The option as the value of an attribute.

@@ -18,7 +18,7 @@ package struct AttestationUpgrade: Sendable {
 
     package init(_ registry: OrganizationRegistry) { self.registry = registry }
 
-    /// Called by the migration runner. Returns what was left out, and why.
+    /// Called by the migration runner. Returns a line for each row or organization that was not attested, with the reason.
     package var completion: MigrationCompletion {
         { migration, target, connection in
             switch (target, migration.name) {
@@ -65,7 +65,7 @@ package struct AttestationUpgrade: Sendable {
         }
     }
 
-    /// - Returns: What was left out.
+    /// - Returns: A line for each row that was not attested, or one line for the organization.
     private func attest(_ organization: Organization, on connection: isolated PostgresConnection) throws -> [String] {
         let there = try connection.query(
             """

@@ -16,7 +16,7 @@ package struct GrantRow: Sendable {
     package let isDisabled: Bool
     /// The values of the primary key.
     let key: [PostgresParameter]
-    /// The input of its tag before the attested state existed; nil for rows that had no tag.
+    /// The input of the row's tag before the attested state existed; nil for rows that had no tag.
     let formerTag: (label: String, fields: [[UInt8]])?
     /// The role of a client or a person, or the dates of a secret, for people.
     var detail: String?

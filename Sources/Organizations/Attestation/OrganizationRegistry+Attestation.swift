@@ -229,7 +229,7 @@ extension OrganizationRegistry {
     /// How many problems of the audit are named.
     private static let namedAuditProblems = 5
 
-    /// What remains unknown without a list that verifies.
+    /// What remains unknown if no list of grants verifies.
     private static let unknown = [
         "the end of the chain of security events could not be compared: compare it with an export (fieldseal events verify --against)",
         "no list says which rows were ended or replaced: former secrets, passwords, roles and servers can't be told from present ones",

@@ -68,7 +68,9 @@ package struct KeyEncryptionKeyRotation: Sendable {
         try await moveAll(by: caller, isSweep: true) { if $0.problem != nil { failed = $0 } }
         if let failed {
             throw FieldsealError(
-                .encryption, "\(failed.organization) can't be moved, so nothing was retired: \(failed.problem ?? "")")
+                .encryption,
+                "\(failed.organization) is not completely under the new key-encryption key, so nothing was retired: "
+                    + (failed.problem ?? ""))
         }
         let mailServers = try await KeyEncryptionKeyStatus.mailServers(conninfo: deployment.conninfo)
         return try await registry.asOwner { connection in

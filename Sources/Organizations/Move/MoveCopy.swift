@@ -16,7 +16,7 @@ final class MoveCopy: Sendable {
         (self.organization, self.source, self.target, self.caller) = (organization, source, target, caller)
     }
 
-    /// Creates the organization's schema in the target, empty and with the same version as in the source.
+    /// Creates the empty schema at the target, with the source's version.
     func prepare(_ from: PostgresConnection, _ to: PostgresConnection) async throws {
         let rows = try await from.run { (connection: isolated PostgresConnection) throws -> [String] in
             try connection.execute(MoveComparison.formats)

@@ -6,7 +6,7 @@ import PostgresClient
 struct PlaintextLosses: Sendable {
     /// One thing that is lost.
     struct Loss: Sendable, Hashable {
-        /// The name by which `--discard` accepts the loss.
+        /// The name of the loss for `--discard`.
         let name: String
         /// A description: the kind of object, or how many values there are.
         let description: String

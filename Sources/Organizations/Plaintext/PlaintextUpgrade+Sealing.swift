@@ -79,7 +79,8 @@ extension PlaintextUpgrade {
         }
     }
 
-    /// Refuses values that are too long for the service, because such a password could not be set again.
+    /// Refuses values that are longer than their attribute. The service would refuse them, so such a password could not be set
+    /// again.
     private func requireShort(
         _ entity: EntityDefinition,
         _ attributes: [String],

@@ -19,7 +19,7 @@ package struct BackupContents: Sendable {
         package let isOpened: Bool?
         /// Whether `config` has the state that the service attested, without which servers refuse the organization.
         let isAttested: Bool
-        /// The migrations that were applied to the organization's schema.
+        /// The migrations of the organization's schema.
         let applied: Set<String>
     }
 

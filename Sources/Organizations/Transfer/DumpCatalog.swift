@@ -14,7 +14,7 @@ package struct DumpCatalog: Sendable {
         case rights = "ACL"
     }
 
-    /// The schemas that a restore of the dump creates.
+    /// The schemas that the dump makes.
     package private(set) var schemas: Set<String> = []
     private var names: [String: [Kind: Set<String>]] = [:]
 

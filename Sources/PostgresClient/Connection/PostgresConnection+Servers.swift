@@ -21,11 +21,12 @@ extension PostgresConnection {
                     PQfinish(reader?.handle)
                     return take(report, servers, timeline)
                 } else {
+                    let name = servers.hosts[place].name
                     failure = PostgresError(
                         kind: .connection,
                         message:
-                            "\(servers.hosts[place].name) takes writes on timeline \(timeline ?? 0), and another server was the "
-                            + "primary on timeline \(servers.newest): it is a former primary. Stop it, and make it a standby")
+                            "\(name) accepts writes on timeline \(timeline ?? 0), but another server was the primary on the newer "
+                            + "timeline \(servers.newest). So \(name) is a former primary. Stop \(name), and make it a standby")
                 }
             } catch let error as PostgresError {
                 failure = error

@@ -158,7 +158,7 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Opens another connection for waiting and later callers.
+    /// Opens another connection if callers wait. Otherwise the next caller opens it.
     fileprivate func renew() {
         let isWanted = state.withLock { state in
             state.isBusy = false

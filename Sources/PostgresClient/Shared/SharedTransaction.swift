@@ -92,7 +92,7 @@ private struct WriteGroup {
         return true
     }
 
-    /// How many statements there are.
+    /// How many statements the group has.
     var count: Int {
         switch writes[0].content {
         case .statements(let statements): statements.count

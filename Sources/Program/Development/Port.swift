@@ -55,7 +55,7 @@ enum Port {
 
     /// The reason for which the service can't listen at an address.
     struct Obstacle {
-        /// Whether a program listens there already.
+        /// Whether a program listens at the address already.
         let isTaken: Bool
         let reason: String
     }

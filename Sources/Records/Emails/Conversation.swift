@@ -5,7 +5,7 @@ package import Tenancy
 
 /// The e-mails of a conversation: the first one, and all that answer it, directly or not.
 package struct Conversation: Sendable {
-    /// The ids of the e-mails, including those that the caller may not read.
+    /// The ids of the e-mails, with those that the caller may not read.
     package let ids: [UUID]
     /// Whether the conversation has more e-mails than the limit, so that ``ids`` lacks some.
     package let isCut: Bool

@@ -91,7 +91,7 @@ package struct RecordQuery: Sendable {
     /// One column of the result.
     package struct Output: Sendable {
         package var value: Value
-        /// Its name in the response; nil for the attribute's own.
+        /// The column's name in the response; nil for the name of the attribute.
         package var name: String?
         /// Whether the column is read but not returned.
         package internal(set) var isHidden = false

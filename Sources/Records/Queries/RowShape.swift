@@ -52,12 +52,12 @@ package final class RowShape: Sendable {
 
     /// One value of each row.
     package final class Column: Sendable {
-        /// Its name in the response.
+        /// The column's name in the response.
         package let name: String
-        /// Its attribute; nil for an aggregate or a part of a date.
+        /// The column's attribute; nil for an aggregate or a part of a date.
         package let attribute: AttributeDefinition?
         package let type: AttributeType
-        /// Its column in the result; nil for an encrypted attribute, which is not read.
+        /// The column's index in the result; nil for an encrypted attribute, which is not read.
         let index: Int?
         /// Whether the client chose the name, or the attribute belongs to an entity other than the rows'.
         package let isRenamed: Bool

@@ -217,7 +217,7 @@ struct SelectWriter {
             "This paging token does not belong to this query. Send the next link, or the paging cookie, as the service gave it.")
     }
 
-    /// One row for each group.
+    /// The statement that returns one row for each group.
     mutating func grouped(limit: Int?) throws(FieldsealError) -> (sql: String, RowShape) {
         var groups: [String] = []
         var groupColumns: [QueryScope.Resolved] = []

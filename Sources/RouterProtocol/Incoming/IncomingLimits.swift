@@ -2,7 +2,7 @@
 package enum IncomingLimits {
     /// UTF-16 units of a subject.
     package static let subjectUnits = 800
-    /// How many parties: sender and recipients together.
+    /// How many parties an e-mail has at most: sender and recipients together.
     package static let parties = 10_000
     /// Bytes of the text that a router sends.
     package static let bodyBytes = 2 << 20

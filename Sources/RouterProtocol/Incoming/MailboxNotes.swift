@@ -17,7 +17,7 @@ package struct MailboxNotes: Codable, Sendable {
 
     /// A message that could not be fetched.
     package struct SetAside: Codable, Sendable {
-        /// The message's IMAP UID with UIDVALIDITY, or its POP3 unique id.
+        /// The message's UID with UIDVALIDITY, or its unique id of POP3.
         package var uid: String
         /// What an alert calls the message.
         package var name: String?

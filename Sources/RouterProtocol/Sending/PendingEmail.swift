@@ -36,7 +36,7 @@ package struct PendingEmail: Codable, Sendable {
     /// ISO 8601.
     package var createdOn: String
     package var readReceiptRequested: Bool
-    /// The sender, as a list of one person. It is a list because the recipients are lists.
+    /// The sender, as a list of one person.
     package var from: [Person]
     package var to: [Person]
     package var cc: [Person]

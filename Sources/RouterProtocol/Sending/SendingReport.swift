@@ -17,7 +17,7 @@ package struct SendingReport: Codable, Sendable {
     package var outcome: Outcome
     /// The mail server's words.
     package var reason: String?
-    /// The code of the alert about a failure (``AlertCode``).
+    /// The code of the alert about the failure (``AlertCode``).
     package var code: Int?
 
     package init(emailId: String, outcome: Outcome, reason: String? = nil, code: Int? = nil) {

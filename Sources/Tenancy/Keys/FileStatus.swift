@@ -11,7 +11,7 @@ package struct FileStatus: Sendable, Equatable {
     package let mode: Int
     /// The id of the owner.
     package let owner: UInt32
-    /// How many hard links it has.
+    /// How many hard links the file has.
     package let links: Int
     /// The size in bytes.
     package let length: Int

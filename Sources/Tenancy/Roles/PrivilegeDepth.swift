@@ -5,7 +5,7 @@ package enum PrivilegeDepth: Int, Sendable, Comparable {
     case none
     /// The caller's own records, those of their teams, and those that were shared with them.
     case own
-    /// Also records of users in the caller's business unit.
+    /// The records of ``own``, and those of users in the caller's business unit.
     case businessUnit
     /// Every record of the organization.
     case organization

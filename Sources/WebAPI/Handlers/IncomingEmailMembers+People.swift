@@ -116,7 +116,7 @@ extension IncomingEmailMembers {
 
     /// The texts of an array, or one text.
     ///
-    /// - Parameter form: What a text of the member holds, for a message.
+    /// - Parameter form: What each text must be, as the error says it, such as `addresses with ; between them`.
     private func texts(_ name: String, _ form: String) throws(FieldsealError) -> [String] {
         var texts: [String]?
         switch body[name] {

@@ -125,7 +125,7 @@ extension DataAPI {
         }
     }
 
-    /// One attribute, or its options.
+    /// Returns the definition of one attribute, or of its options.
     private func attribute(
         _ key: String, _ rest: ArraySlice<ODataPath.Segment>, of entity: EntityDefinition, _ view: MetadataView, _ context: String
     ) throws -> APIResponse {

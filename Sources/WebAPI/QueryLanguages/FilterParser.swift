@@ -371,7 +371,7 @@ extension FilterParser {
 }
 
 extension Filter.Comparison {
-    /// The comparison with its sides swapped.
+    /// The comparison with swapped sides.
     var flipped: Filter.Comparison {
         switch self {
         case .less: .greater

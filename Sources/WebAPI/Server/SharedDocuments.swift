@@ -4,7 +4,7 @@ import Synchronization
 /// Documents that are the same for each client. All responses share one copy in memory.
 final class SharedDocuments: Sendable {
     private let documents = Mutex<[String: ByteBuffer]>([:])
-    /// How many documents are kept. Addresses that clients invent must not fill the memory.
+    /// How many documents are kept. So addresses that clients invent don't fill the memory.
     private static let limit = 16
 
     func document(_ name: String, _ make: () -> [UInt8]) -> ByteBuffer {

@@ -220,7 +220,7 @@ def test_what_can_not_be_used_of_a_token_is_named(cluster, server, token, home, 
     shutil.copy(MODULE, loose)
     loose.chmod(0o777)
     library = next(pathlib.Path("/usr/lib").glob("*/libz.so.1"))
-    try_("module.so can't be used: another user could replace it", module=str(loose))
+    try_("module.so can't be used: a user other than root and the program's own could replace it", module=str(loose))
     try_("it has no function C_GetFunctionList, so it is no PKCS#11 module", module=str(library))
     try_("invalid ELF header", module=str(home / "direct.yaml"))
     try_("No such file", module="/nowhere.so")

@@ -13,7 +13,7 @@ package struct ClientAssertion: Sendable {
 
     /// The id of the client that the assertion names, in lower case.
     package let client: String
-    /// The time from which the assertion is refused: its `exp`, and the tolerance for clocks.
+    /// When the assertion expires, with a tolerance for clocks.
     let expiresOn: Date
     /// The assertion's unique name: SHA-256 of its client and its `jti`.
     let replayKey: [UInt8]

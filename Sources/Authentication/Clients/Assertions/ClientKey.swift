@@ -10,9 +10,9 @@ import X509
 package struct ClientKey: Sendable {
     /// The key as a SubjectPublicKeyInfo in DER (RFC 5280 section 4.1).
     let der: [UInt8]
-    /// The expiry of its certificate; nil for a bare key.
+    /// When the key's certificate expires; nil for a bare key.
     package let expiresOn: Date?
-    /// SHA-256 of its certificate; nil for a bare key.
+    /// SHA-256 of the key's certificate; nil for a bare key.
     let certificateHash: [UInt8]?
     /// The use of the key.
     package var use = Use.assertions

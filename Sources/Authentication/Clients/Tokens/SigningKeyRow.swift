@@ -10,9 +10,9 @@ package struct SigningKeyRow: Sendable {
     /// The private key, sealed under the key-encryption key ``kekID``.
     private let sealed: [UInt8]
     package let kekID: String
-    /// Whether new tokens are signed with it.
+    /// Whether new tokens are signed with the key.
     package let isCurrent: Bool
-    /// Whether the key is so old that it is to be replaced.
+    /// Whether the key is to be replaced.
     let isDue: Bool
 
     /// The rows that servers read.

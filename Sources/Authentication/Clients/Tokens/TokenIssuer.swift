@@ -134,7 +134,7 @@ package final class TokenIssuer: Sendable {
         OpenIDProviders.claimedIssuer(of: token).flatMap(organization(ofIssuer:))
     }
 
-    /// The organization whose tokens have this issuer, under any of its addresses; nil for a provider's issuer.
+    /// The organization that issues tokens as `issuer`; each of its addresses (host or path) is an issuer. Nil for a provider.
     private func organization(ofIssuer issuer: String) -> String? {
         issuer.strippingSuffix(OrganizationAddress.issuerPath).flatMap { addresses.organization(of: $0) }
     }

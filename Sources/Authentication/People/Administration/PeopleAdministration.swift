@@ -33,9 +33,9 @@ package struct PeopleAdministration: Sendable {
         package let hasSecondFactor: Bool
         /// The number of running sessions.
         package let sessions: Int
-        /// Whether they must choose another password at their next sign-in.
+        /// Whether the person must choose another password at the next sign-in.
         package let mustChangePassword: Bool
-        /// The invitation with which they may choose a password; nil if there is none.
+        /// The invitation with which the person may choose a password; nil if there is none.
         package let invitation: Invitation?
         /// When an unused invitation expired; nil if none did.
         package let invitationEnded: Date?

@@ -16,7 +16,7 @@ extension Console {
         /// The path of the page, below the console's root.
         var path: String { self == .new ? "compose" : "records/:set/:id/\(rawValue)" }
 
-        /// Whether the earlier e-mail is answered.
+        /// Whether the new e-mail is an answer to an earlier one.
         var isReply: Bool { self == .reply || self == .replyAll }
 
         /// The key of the page's title.

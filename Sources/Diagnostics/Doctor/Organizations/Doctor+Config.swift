@@ -17,7 +17,7 @@ extension Doctor {
     private struct ForeignKeys {
         let organization: String
         var wrapped = 0
-        /// How many open under the key-encryption key of this program.
+        /// How many of these rows open under the key-encryption key of this program.
         var renamed = 0
     }
 

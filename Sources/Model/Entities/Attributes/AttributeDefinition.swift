@@ -22,11 +22,11 @@ package final class AttributeDefinition: Sendable {
         case system
     }
 
-    /// The name in its original case, such as `EmailServerProfile`.
+    /// The attribute's name in its original case, such as `EmailServerProfile`.
     package let schemaName: String
     /// The name in lower case: the column's, and the one that clients use.
     package let logicalName: String
-    /// The name of its column, quoted for SQL. It is the logical name, unless the attribute is another name of the id.
+    /// The name of the column, quoted for SQL. It is the logical name, unless the attribute is another name of the id.
     package let column: String
     package let type: AttributeType
     package let required: RequiredLevel

@@ -21,7 +21,7 @@ package enum AttributeType: Sendable {
     case entityName
     case image
 
-    /// Whether values refer to records.
+    /// Whether a value refers to a record.
     package var isReference: Bool {
         switch self {
         case .lookup, .owner: true
@@ -32,7 +32,7 @@ package enum AttributeType: Sendable {
     /// Whether values are pictures.
     package var isImage: Bool { if case .image = self { true } else { false } }
 
-    /// Whether values are logical names of entities.
+    /// Whether a value is the logical name of an entity.
     package var isEntityName: Bool { if case .entityName = self { true } else { false } }
 
     /// The logical names of the entities that the attribute may refer to.
@@ -52,7 +52,7 @@ package enum AttributeType: Sendable {
         return known.count == 1 ? known[0] : nil
     }
 
-    /// The labels of its options, for types with options.
+    /// The labels of the type's options; nil for a type without options.
     package var options: OptionLabels? {
         switch self {
         case .picklist(let options), .state(let options), .status(let options): options

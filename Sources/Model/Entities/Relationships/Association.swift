@@ -1,7 +1,7 @@
 /// A many-to-many relationship, seen from one of its ends.
 package struct Association: Sendable {
     package let relationship: ManyToManyRelationship
-    /// The entity that it is seen from.
+    /// The entity at the end from which the relationship is seen.
     package let own: EntityDefinition
     package let other: EntityDefinition
 

@@ -3,7 +3,7 @@ package struct EntityRelationship: Sendable {
     /// The entity with the lookup attribute ("many").
     package let referencing: EntityDefinition
     package let attribute: AttributeDefinition
-    /// The entity that it refers to ("one").
+    /// The entity that is referred to ("one").
     package let referenced: EntityDefinition
 
     /// The unique name in its original case.

@@ -15,7 +15,7 @@ struct EventVerification {
     /// How many events of an export were not compared, because they were archived.
     var notCompared = 0
     var problems: [String]
-    /// How many more problems there are, which are not listed.
+    /// How many problems are not listed.
     let omitted: Int
 
     init(verified: Int, audit: AuditReport = AuditReport(), problems: [String], omitted: Int = 0) {

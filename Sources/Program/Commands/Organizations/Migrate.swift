@@ -190,7 +190,7 @@ struct Migrate: AsyncParsableCommand {
 }
 
 extension MigrationRunner.Outcome {
-    /// Whether the target is an organization to which no migration was applied, and without an error.
+    /// Whether the target is an organization, and nothing was changed.
     fileprivate var isIdle: Bool { target != .config && applied.isEmpty && error == nil }
 }
 

@@ -120,10 +120,11 @@ struct Org: AsyncParsableCommand {
             let found = try await registry.attestationReport(of: name, trustingTags: trustTags)
             if let replaced = found.replacedVersion, keyVersion != found.keyVersion {
                 throw CommandFailure(
-                    "Nothing was changed. \(name) names key version \(found.keyVersion), which this service never stored, and version "
-                        + "\(replaced) was in force. If SQL did that, the passwords are in the tables of version \(replaced), unless SQL dropped "
-                        + "these too: restore the schema, or as a superuser its row of encryption. If config was restored on purpose and is older, add "
-                        + "--key-version \(found.keyVersion).")
+                    "Nothing was changed. \(name) names key version \(found.keyVersion), which this service never stored; version "
+                        + "\(replaced) was in force. If SQL changed the version, the passwords are still under version "
+                        + "\(replaced), unless its tables were dropped: restore the schema from a backup or, as a superuser, the row of "
+                        + "the table encryption. If you restored an older config on purpose, run this again with --key-version "
+                        + "\(found.keyVersion).")
             }
             if !yes {
                 FileHandle.standardError.write(Data("\(found.text(name))\nType \(name) to accept this state: ".utf8))

@@ -25,8 +25,10 @@ struct SettingsNotes {
 
     /// The note that the server's limit of connections leaves too few for the service.
     func connections(limit: Int, reserved: Int) -> String? {
-        // In addition to the pool: notices, short statements of many requests, and a key change (operations.md, Settings).
-        let wanted = settings.connections + 10
+        // Besides the pool: five for short statements, two for notices and three for a key change. A single database needs one for
+        // notices, so the tenth may watch the primary (operations.md, Settings).
+        let watchesBesides = settings.databases.count > 1 && PrimaryWatch(conninfo: settings.database) != nil
+        let wanted = settings.connections + (watchesBesides ? 11 : 10)
         guard wanted > limit - reserved else { return nil }
         return "connections: the service may open \(wanted) connections, and PostgreSQL has \(limit - reserved) for all programs "
             + "(max_connections). Raise max_connections, or lower connections"

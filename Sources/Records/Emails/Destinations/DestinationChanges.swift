@@ -197,7 +197,8 @@ struct DestinationChanges {
             try after.authorize(in: organization, under: kek, on: connection)
             let grant = Grant.mailServer(place.id, tag: try after.tag(in: organization, under: kek))
             if after.isProfile, try isRemade || start.destination != nil || grants.names(grant.name) { changed.append(grant) }
-            // New settings with only new credentials send no stored credential elsewhere.
+            // No event if the earlier settings named no server and no account, and the same request renewed every credential: no
+            // stored one goes to another server.
             let isMoved = start.destination.map(\.namesPlace) ?? false
             guard !kept.isEmpty || isMoved && !credentials.isEmpty else { continue }
             events += authors.map {

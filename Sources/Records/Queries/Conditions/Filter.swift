@@ -31,7 +31,7 @@ package indirect enum Filter: Sendable {
         case equal = "="
         /// Null differs from every value.
         case notEqual = "IS DISTINCT FROM"
-        /// As in SQL: unknown for null.
+        /// The operator of SQL, whose result is unknown for null.
         case differs = "<>"
         case less = "<"
         case lessOrEqual = "<="

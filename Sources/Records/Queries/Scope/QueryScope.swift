@@ -5,12 +5,13 @@ import Tenancy
 
 /// The tables of one SELECT, and the names of their columns.
 ///
-/// Every name of every query is resolved here. Only this type refuses encrypted attributes and adds the caller's read access.
+/// Every name of every query is resolved here. This type adds the caller's read access, and refuses encrypted attributes. Three
+/// more places refuse them too (docs/architecture.md).
 struct QueryScope {
     /// A table in a FROM clause.
     struct Table {
         let entity: EntityDefinition
-        /// Its alias in the statement, chosen by the service.
+        /// The table's alias in the statement, chosen by the service.
         let alias: String
         /// The alias that the client chose.
         let name: String?
@@ -35,7 +36,7 @@ struct QueryScope {
     /// How a table is joined.
     enum JoinKind {
         case inner, outer
-        /// Only the first of the rows, by id.
+        /// Joins only the first of the rows, by id.
         case first
     }
 
@@ -50,7 +51,7 @@ struct QueryScope {
         var isOwnersID = false
 
         var sql: String { expression ?? table.sql(attribute) }
-        /// Whether it is the record's id.
+        /// Whether the attribute is the record's id.
         var isID: Bool { attribute.column == table.entity.idColumn }
         /// The expression to sort by: texts regardless of case. Every use is counted by ``StatementBuilder/count(_:uses:)``.
         var sortable: String { attribute.type.isText ? "lower(\(sql))" : sql }

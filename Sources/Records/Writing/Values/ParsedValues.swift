@@ -24,7 +24,7 @@ package struct ParsedValues: Sendable {
     private var nulls: Set<String> = []
     /// Whether the client sent anything that only a read returns: values that no update writes, or annotations.
     private(set) var isAsRead = false
-    /// Whether the values are a record that a client of SOAP retrieved. Such a record has only the nulls that the client set.
+    /// Whether the values are a record that a client of SOAP retrieved. It has only the nulls that the client set.
     private var isRetrieved = false
 
     /// Whether the client may be writing back a record as it read it, without having looked at each value. References are no

@@ -16,7 +16,9 @@ enum KeyTokenModule {
         guard status.isRegular else { throw KeyTokenProblem.module(path, "it is no regular file") }
         guard status.owner == 0 || status.owner == geteuid(), status.mode & othersWrite == 0 else {
             throw KeyTokenProblem.module(
-                path, "another user could replace it; it must belong to root, and only root may write to it")
+                path,
+                "a user other than root and the program's own could replace it: let root own it, and let no group or others write "
+                    + "to it (chown root, chmod go-w)")
         }
         guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
             throw KeyTokenProblem.module(path, dlerror().map { String(cString: $0) } ?? "it can't be loaded")

@@ -39,7 +39,7 @@ struct ResultPage: Sendable {
 }
 
 extension OrganizationService {
-    /// One record, by its key.
+    /// The page with one record, found by its key.
     func record(_ entity: EntityDefinition, _ key: RecordKey, _ set: ColumnSet) async throws -> ResultPage {
         guard set.expressions.isEmpty else {
             throw FieldsealError(.queryDoesNotFit, "The ColumnSet of Retrieve has no AttributeExpressions.")

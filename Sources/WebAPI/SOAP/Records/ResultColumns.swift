@@ -3,7 +3,7 @@ import Records
 
 /// The results of a query as attributes of an `Entity`: their keys, and the positions of their values in a row.
 struct ResultColumns: Sendable {
-    /// One attribute.
+    /// A column of the result, as an attribute.
     struct Column: Sendable {
         let key: String
         /// The attribute and the entity of an aliased value; nil for an attribute of the query's entity under its own name.

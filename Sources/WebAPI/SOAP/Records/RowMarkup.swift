@@ -28,7 +28,7 @@ struct RowMarkup: Sendable {
         let target: Range<Int>
     }
 
-    /// The form of the formatted value. Labels are in a range of ``labels``.
+    /// The form of the formatted value. `label` has the range of ``labels`` in which this attribute's labels are.
     enum Formatted: Sendable {
         case none, label(Range<Int>), flag, number, date, name(RowShape.Place)
     }

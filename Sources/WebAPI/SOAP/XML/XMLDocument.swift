@@ -2,7 +2,7 @@
 ///
 /// The elements are in one array, each before its children, so that each needs few bytes.
 final class XMLDocument: Sendable {
-    /// One element.
+    /// An element of the document.
     struct Node: Sendable {
         var name: Int32
         /// The name in `xsi:type`; negative if there is none.

@@ -19,10 +19,10 @@ struct XMLElement: Sendable {
     var isEmpty: Bool { node.text.isEmpty && !hasChildren }
     var hasChildren: Bool { Int(node.end) > index + 1 }
 
-    /// Its child elements in order.
+    /// The child elements in order.
     var children: XMLChildren { XMLChildren(document: document, position: index + 1, end: Int(node.end)) }
 
-    /// Its first child element with a name.
+    /// The first child element with a name.
     func first(_ local: String) -> XMLElement? { children.first { $0.local == local } }
 
     /// The names and values of its attributes in order.

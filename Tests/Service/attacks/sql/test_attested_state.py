@@ -558,7 +558,7 @@ def test_a_newer_generation_under_a_key_of_the_attacker_is_not_used(own_place):
     # To accept that key is not offered as a way back, and it is not done without its version.
     for arguments in ([], ["--key-version", "8"], ["--trust-tags"]):
         refused = place.run("org", "attach", "contoso", "--yes", *arguments, check=False)
-        assert refused.returncode == 1 and "are in the tables of version 1, unless SQL dropped" in refused.stderr, refused
+        assert refused.returncode == 1 and "are still under version 1, unless its tables were dropped" in refused.stderr, refused
     place.run("org", "attach", "contoso", "--yes", "--key-version", "9")
     # No sweep drops the passwords, though the state is attested now.
     place.sql("INSERT INTO config.sweep (organization_id) SELECT organization_id FROM config.organization ON CONFLICT DO NOTHING")
