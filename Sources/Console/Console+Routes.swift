@@ -132,10 +132,14 @@ extension Console {
         get(router, "records/:set/:id/attachments/:attachment", emailAttachment)
         for composing in Composing.allCases {
             get(router, composing.path, composing == .new ? [.id("from")] : []) { visit in
-                try await composePage(visit, composing, try await earlierEmail(for: composing, visit))
+                try await Self.inBackground {
+                    try await composePage(visit, composing, try await earlierEmail(for: composing, visit))
+                }
             }
             post(router, composing.path, instead: nil) { visit in
-                try await sendEmail(visit, composing, try await earlierEmail(for: composing, visit))
+                try await Self.inBackground {
+                    try await sendEmail(visit, composing, try await earlierEmail(for: composing, visit))
+                }
             }
         }
     }

@@ -56,8 +56,16 @@ package enum PasswordRules {
 
     /// The names that are easy to guess: the person's, as a whole and each part of it, the organization's and the product's.
     private static func names(_ name: String, _ organization: String) -> [[Unicode.Scalar]] {
-        let parts = name.split { !$0.isLetter && !$0.isNumber }.map(plain).filter { $0.count >= shortestPart }
-        return parts + [name, organization, "fieldseal"].map(plain).filter { $0.count >= shortestName }
+        let spellings = [name, transcribed(name)]
+        let parts = spellings.flatMap { $0.split { !$0.isLetter && !$0.isNumber } }.map(plain).filter { $0.count >= shortestPart }
+        return parts + (spellings + [organization, "fieldseal"]).map(plain).filter { $0.count >= shortestName }
+    }
+
+    /// A name as it is written without the letters of German, Danish, Norwegian and Swedish.
+    private static func transcribed(_ name: String) -> String {
+        [("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("å", "aa"), ("æ", "ae"), ("ø", "oe")].reduce(
+            name.lowercased().precomposedStringWithCanonicalMapping
+        ) { $0.replacing($1.0, with: $1.1) }
     }
 
     /// How many characters a password has besides names. Case, accents, blanks and punctuation hide no name.

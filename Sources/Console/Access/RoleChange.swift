@@ -9,12 +9,13 @@ import Tenancy
 extension Console {
     /// What a role allows, in the order of the question.
     private enum Ability: String, CaseIterable {
-        case mailboxes, ownMail, key, access, credentials
+        case mailboxes, ownMail, emails, key, access, credentials
 
         func belongs(to role: Role) -> Bool {
             switch self {
             case .mailboxes: role == .systemAdministrator || role == .emailAdministrator
             case .ownMail: role != .emailRouter
+            case .emails: role == .systemAdministrator || role == .basicUser
             case .key, .access: role == .systemAdministrator
             case .credentials: role == .emailRouter
             }

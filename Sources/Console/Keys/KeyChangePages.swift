@@ -73,7 +73,8 @@ extension Console {
             return try await changePage(visit, problem: visit.text("typeKeyAgain"), isTyped: true, status: .badRequest)
         }
         // A mistake in a hidden field would be found only when the key is needed.
-        if step == .review, let typed, visit.form["again"] != typed {
+        let again = visit.form["again"] ?? ""
+        if let typed, again != typed, step == .review || step == .rehearse && !again.isEmpty {
             return try await changePage(visit, problem: visit.text("keysDiffer"), isTyped: true, status: .badRequest)
         }
         let judgement = text.map { KeyJudgement($0, visit.texts) }

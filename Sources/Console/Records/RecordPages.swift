@@ -16,7 +16,7 @@ extension Console {
         }
         let (record, secrets) = try await read(visit, entity)
         switch entity.logicalName {
-        case "email": return try await emailPage(visit, record)
+        case "email": return try await Self.inBackground { try await emailPage(visit, record) }
         case "tracelog": return try await alertPage(visit, record)
         default: return try await recordPage(visit, entity, record, secrets)
         }

@@ -32,11 +32,21 @@ enum ConfigRows {
         Table("event_shipment"),
         // Issued tokens stay valid, and revoked ones stay refused.
         Table("signing_key", "$1::uuid IS NOT NULL"), Table("exposed_token", "expires_on > now() AND $1::uuid IS NOT NULL"),
+        // Assertions that were used are not accepted again; servers' clocks may differ by five minutes.
+        Table("used_assertion", "expires_on > now() - interval '5 minutes' AND $1::uuid IS NOT NULL"),
     ]
     /// Tables whose rows belong to one database, or to running work in it.
     private static let left: Set = ["migration", "key_change", "token_exchange", "sweep", "organization_move", "audit_sealing"]
-    /// Tables of which both databases may have the same row. Then the existing row stays.
-    private static let shared: Set = ["signing_key", "exposed_token"]
+    /// What happens to rows that both databases have. A refusal is never shortened, also if SQL wrote a shorter one in the target.
+    private static let shared = [
+        "signing_key": " ON CONFLICT DO NOTHING",
+        "exposed_token": """
+         ON CONFLICT (token_hash) DO UPDATE
+        SET expires_on = greatest(t.expires_on, excluded.expires_on), is_revoked = t.is_revoked OR excluded.is_revoked
+        """,
+        "used_assertion":
+            " ON CONFLICT (assertion_hash) DO UPDATE SET expires_on = greatest(t.expires_on, excluded.expires_on)",
+    ]
 
     /// Each table's rows as JSON.
     static func read(_ tables: [Table], of organization: Organization, on connection: isolated PostgresConnection) throws
@@ -58,9 +68,7 @@ enum ConfigRows {
                     "(SELECT signing_key_id, public_key, private_key, kek_id, created_on, coalesce(retired_on, now()) FROM \(source)) AS k"
             }
             _ = try connection.query(
-                "INSERT INTO config.\(table.name) SELECT * FROM \(source)"
-                    + (shared.contains(table.name) ? " ON CONFLICT DO NOTHING" : ""),
-                [.text(json)])
+                "INSERT INTO config.\(table.name) AS t SELECT * FROM \(source) \(shared[table.name] ?? "")", [.text(json)])
         }
     }
 

@@ -4,8 +4,8 @@ import Hummingbird
 
 /// Runs a task on the threads of ``BackgroundQueue``, from one suspension point to the next. Reading a large body and processing it
 /// take long, and meanwhile the event loops serve all clients.
-final class BackgroundExecutor: TaskExecutor {
-    static let shared = BackgroundExecutor()
+package final class BackgroundExecutor: TaskExecutor {
+    package static let shared = BackgroundExecutor()
 
     /// A body with more bytes than this is large.
     private static let largeLength = 32 << 10
@@ -19,7 +19,7 @@ final class BackgroundExecutor: TaskExecutor {
         return length > largeLength
     }
 
-    func enqueue(_ job: consuming ExecutorJob) {
+    package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         BackgroundQueue.queue.async { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
     }

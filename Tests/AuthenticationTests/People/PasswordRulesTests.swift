@@ -31,6 +31,7 @@ struct PasswordRulesTests {
             ("John Smithson", "johnsmithson"), ("John Smithson", "john.smithson"), ("John Smithson", "Smithson-John-1"),
             ("john.smithson", "SmithsonJohn12"), ("John Smithson", "s.m.i.t.h.s.o.n 1234"),
             ("John Smithson", "john      smithson"),
+            ("Jürgen Größe", "Juergen.Groesse"), ("Jürgen Größe", "jurgengrösse"),
             ("Zoë Lefèvre Bär", "zoe lefevre bar"), ("zoe lefevre", "Zoë_Lefèvre_99"), ("Jo Li Anderson", "joli-anderson"),
             ("Ada", "ada contoso 12"),
         ])

@@ -74,6 +74,20 @@ def test_everything_comes_along(deployment, server):
     assert place(deployment, "contoso") == ["main"] and "all of them open" in deployment.run("verify", "--org", "contoso").stdout
 
 
+def test_refusals_come_along_and_none_is_shortened(deployment, server):
+    """A token that was revoked, and an assertion that was used, also where SQL wrote them into the other database before."""
+    token = "INSERT INTO config.exposed_token (token_hash, expires_on, is_revoked) VALUES (sha256('token'), now() + interval '{}', {})"
+    assertion = "INSERT INTO config.used_assertion (assertion_hash, expires_on) VALUES (sha256('{}'), now() + interval '{}')"
+    deployment.sql("main", f"{token.format('1 hour', True)}; {assertion.format('both', '1 hour')}; {assertion.format('one', '1 hour')}")
+    deployment.sql("west", f"{token.format('45 seconds', False)}; {assertion.format('both', '45 seconds')}")
+    move(deployment, "contoso", "west")
+    later = "expires_on > now() + interval '30 minutes'"
+    assert deployment.sql("west", f"SELECT is_revoked AND {later} FROM config.exposed_token WHERE token_hash = sha256('token')") == [(True,)]
+    kept = f"SELECT count(*) FROM config.used_assertion WHERE {later} AND assertion_hash IN (sha256('both'), sha256('one'))"
+    assert deployment.sql("west", kept) == [(2,)]
+    move(deployment, "contoso", "main")
+
+
 def test_what_can_not_be_moved_is_said(deployment):
     for arguments, words in [(("contoso", "main"), "in the database main already"), (("contoso", "north"), "no database north"),
                              (("nobody", "east"), "no organization")]:

@@ -6,6 +6,7 @@ import MailFormat
 import Model
 import Records
 import Tenancy
+import WebAPI
 
 // E-mails as mail: senders and recipients, the text in a separate frame, attachments, and the conversation.
 extension Console {
@@ -23,7 +24,7 @@ extension Console {
             "action": path,
             "parties": try await parties(record, visit), "hasBody": try !text("description").isEmpty,
             "attachments": try await attachments(record.id, visit, path), "status": false, "isLive": false,
-            "isBlocked": try Self.isHTML(record) && Self.mayLoad(try text("description")),
+            "isBlocked": try Self.isHTML(record) && Self.mayLoad(Self.shownText(of: record)),
             "mayForward": maySend, "mayReply": isIncoming && maySend, "mayDelete": Self.may(.delete, entity, visit),
             "headers": try headers(record, visit),
             "direction": visit.text(isIncoming ? "received" : "sent"), "mailbox": false,
@@ -32,7 +33,10 @@ extension Console {
         values["mayReplyAll"] = isIncoming && maySend ? try await !otherRecipients(record, visit).isEmpty : false
         values.merge(try shownText(record, path, visit)) { _, new in new }
         values.merge(try await conversationValues(record, visit)) { _, new in new }
-        values["cut"] = orFalse(try Self.cutNotice(record, values["attachments"] as? [[String: Any]] ?? [], visit))
+        let isShortened = try text("description").utf8.count > Self.shownLength
+        values["cut"] = orFalse(
+            try Self.cutNotice(record, values["attachments"] as? [[String: Any]] ?? [], visit)
+                ?? (isShortened ? visit.text("textShortened") : nil))
         values["failure"] = try await failure(record, path, maySend: maySend, visit)
         if case .int(let status) = try record.value(of: "statuscode"), let attribute = entity["statuscode"] {
             values["status"] = [
@@ -99,11 +103,24 @@ extension Console {
     /// Routers of earlier versions cut texts at 2 MiB, less a part of a character.
     private static let cutLength = (2 << 20) - 4
 
-    /// The text of an e-mail. If HTML was cut within a tag, the incomplete tag is left out.
+    /// How many bytes of a text are shown and quoted at most. Reading markup takes seconds for some megabytes.
+    private static let shownLength = 1 << 20
+
+    /// The text of an e-mail, or its beginning. If HTML was cut within a tag, the incomplete tag is left out.
     static func shownText(of record: Record) throws -> String {
         let body = try text("description", of: record)
+        guard body.utf8.count <= shownLength else {
+            let end = body.utf8.index(body.startIndex, offsetBy: shownLength)
+            let beginning = String(body.unicodeScalars[..<body.unicodeScalars.index(before: end)])
+            return try isHTML(record) ? LargeHTML.withoutOpenEnd(beginning) : beginning
+        }
         let isCut = try isHTML(record) && isIncomplete(record) && body.utf8.count > cutLength
         return isCut ? LargeHTML.withoutOpenEnd(body) : body
+    }
+
+    /// Runs work with the text of an e-mail apart from the event loops, which serve all clients meanwhile.
+    static func inBackground<Value>(_ work: () async throws -> Value) async throws -> Value {
+        try await withTaskExecutorPreference(BackgroundExecutor.shared, operation: work)
     }
 
     /// The notice after an e-mail was written; nil once the e-mail could not be sent, because the notice would then be wrong.
@@ -290,11 +307,15 @@ extension Console {
     /// The text of an e-mail for the frame in its page.
     @Sendable func emailBody(_ visit: Visit) async throws -> PageResponse {
         let record = try await email(visit)
-        let body = try Self.shownText(of: record)
+        return try await Self.inBackground { try Self.emailBody(record, visit) }
+    }
+
+    private static func emailBody(_ record: Record, _ visit: Visit) throws -> PageResponse {
+        let body = try shownText(of: record)
         guard !body.isEmpty else { return PageResponse(content: .foreign(html: [])) }
         let head =
             "<!DOCTYPE html><meta charset=\"utf-8\"><base target=\"_blank\"><style>body{font:16px/1.5 system-ui,sans-serif;margin:16px;color:#17212b;background:#fff;overflow-wrap:anywhere}img{max-width:100%}td,th{overflow-wrap:break-word}</style>"
-        let isHTML = try Self.isHTML(record) && !Self.wantsWords(visit)
+        let isHTML = try isHTML(record) && !wantsWords(visit)
         let content =
             isHTML
             ? SafeHTML.rewritten(body)

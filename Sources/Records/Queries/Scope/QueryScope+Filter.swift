@@ -26,7 +26,9 @@ extension QueryScope {
             }
             try statement.count(left)
             try statement.count(right)
-            return "\(left.comparable) \(comparison.rawValue) \(right.comparable)"
+            let condition = "\(left.comparable) \(comparison.rawValue) \(right.comparable)"
+            let isLong = left.attribute.type.isLongText || right.attribute.type.isLongText
+            return isLong ? right.ifReadable(left.ifReadable(condition)) : condition
         case .isIn(let column, let literals):
             return try isIn(try resolve(column, &statement), literals, &statement)
         case .like(let column, let pattern):
@@ -91,7 +93,8 @@ extension QueryScope {
         let value = try column.attribute.type.value(of: literal, for: column.attribute)
         if case .date(let date) = value { return compare(column, comparison, date, &statement) }
         try statement.count(column)
-        return "\(column.comparable) \(comparison.rawValue) \(statement.bind(value, column.attribute.type))"
+        let condition = "\(column.comparable) \(comparison.rawValue) \(statement.bind(value, column.attribute.type))"
+        return column.attribute.type.isLongText ? column.ifReadable(condition) : condition
     }
 
     /// Compares dates to the second, as clients read them, by ranges that an index supports.
@@ -137,7 +140,8 @@ extension QueryScope {
         case let type: elements = "\(statement.bind(.texts(values.map(\.plainText))))::\(type.rawValue)[]"
         }
         try statement.count(column)
-        let condition = "\(column.comparable) = ANY (\(elements))"
+        let isEqual = "\(column.comparable) = ANY (\(elements))"
+        let condition = column.attribute.type.isLongText ? column.ifReadable(isEqual) : isEqual
         return hasNull ? "(\(condition) OR \(column.sql) IS NULL)" : condition
     }
 

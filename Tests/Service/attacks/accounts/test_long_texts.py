@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import os
+import re
 import signal
 import time
 import urllib.parse
@@ -166,6 +167,25 @@ def kept(hurried):
     mine = hurried.create("emails", {"subject": "mine"}, client="user")
     hurried.sql("UPDATE org_contoso.email SET parentactivityid = %s WHERE activityid = %s", [id, mine])
     return hurried
+
+
+#: Comparisons of long texts: the text is read whole, and put into lower case.
+COMPARED = ["description eq 'x'", "description ne 'x'", "description gt 'x'", "description in ('x','y')"]
+
+
+@pytest.mark.parametrize("condition", COMPARED)
+def test_no_comparison_reads_long_texts_that_the_caller_may_not_read(kept, condition):
+    """Seen in the statement itself: it compares the text only for rows that the caller may read."""
+    waiting = "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'fieldseal_service' AND query LIKE '%%description%%'"
+    with psycopg.connect(kept.dev["postgres"]) as holder, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        holder.execute("LOCK TABLE org_contoso.email IN ACCESS EXCLUSIVE MODE")
+        asked = pool.submit(kept.get, odata(select="subject", filter=condition), client="user")
+        until(lambda: asked.done() or kept.sql(waiting))
+        [(query,)] = kept.sql(waiting) or pytest.fail(asked.result().text)
+        holder.rollback()
+        assert asked.result().status_code == 200
+    before = re.split(r'lower\(t0\."?description', query)[0]
+    assert before != query and "CASE WHEN" in before and "END" not in before, query
 
 
 @pytest.mark.parametrize("kind", KEPT)
