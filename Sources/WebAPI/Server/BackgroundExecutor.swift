@@ -19,6 +19,7 @@ package final class BackgroundExecutor: TaskExecutor {
         return length > largeLength
     }
 
+    /// Runs a job on one of the queues, in turn.
     package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         BackgroundQueue.queue.async { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
