@@ -49,7 +49,7 @@ package enum PasswordRules {
 
     /// Letters and digits without case and accents.
     private static func plain(_ text: some StringProtocol) -> [Unicode.Scalar] {
-        text.lowercased().decomposedStringWithCompatibilityMapping.unicodeScalars.filter {
+        text.lowercased().replacing("ß", with: "ss").decomposedStringWithCompatibilityMapping.unicodeScalars.filter {
             $0.properties.isAlphabetic || $0.properties.numericType != nil
         }
     }
@@ -63,7 +63,7 @@ package enum PasswordRules {
 
     /// A name as it is written without the letters of German, Danish, Norwegian and Swedish.
     private static func transcribed(_ name: String) -> String {
-        [("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("å", "aa"), ("æ", "ae"), ("ø", "oe")].reduce(
+        [("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("å", "aa"), ("æ", "ae"), ("ø", "oe")].reduce(
             name.lowercased().precomposedStringWithCanonicalMapping
         ) { $0.replacing($1.0, with: $1.1) }
     }
