@@ -235,7 +235,7 @@ final class KeyChange {
         let (organization, deployment, timeout) = (organization, deployment, Self.tablesTimeout)
         let (version, backend) = (preparation.keys.newVersion, preparation.backend)
         let blocker = Task { @Sendable in
-            try? await Task.sleep(for: timeout - .seconds(1))
+            try await Task.sleep(for: timeout - .seconds(1))
             return await Self.blocker(of: backend, in: deployment)
         }
         defer { blocker.cancel() }
@@ -248,7 +248,7 @@ final class KeyChange {
             if outcome == .done { try connection.execute("SET LOCAL lock_timeout = 0") }
             return outcome
         }
-        if outcome != .done { throw Self.heldUp(for: timeout, by: await blocker.value) }
+        if outcome != .done { throw Self.heldUp(for: timeout, by: try await blocker.value) }
     }
 
     /// The error for a key change if another key was put into force after it began.

@@ -211,7 +211,7 @@ package final class TokenIssuer: Sendable {
 
     /// Reads the rows. Makes a new signing key if there is none, or the newest is too old.
     private func rows() async throws -> [SigningKeyRow] {
-        return try await deployment.pool.withConnection { connection in
+        try await deployment.pool.withConnection { connection in
             try connection.transaction {
                 let rows = try SigningKeyRow.all(on: connection)
                 if let current = rows.first(where: \.isCurrent), !current.isDue { return rows }
