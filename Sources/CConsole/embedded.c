@@ -77,6 +77,9 @@ static const unsigned char templates_key_mustache[] = {
 static const unsigned char templates_kept_form_mustache[] = {
 #embed "Templates/kept-form.mustache"
 };
+static const unsigned char templates_kept_offer_mustache[] = {
+#embed "Templates/kept-offer.mustache"
+};
 static const unsigned char templates_kept_other_mustache[] = {
 #embed "Templates/kept-other.mustache"
 };
@@ -179,6 +182,7 @@ static const struct console_file files[] = {
     {"Templates/key-change.mustache", templates_key_change_mustache, sizeof templates_key_change_mustache},
     {"Templates/key.mustache", templates_key_mustache, sizeof templates_key_mustache},
     {"Templates/kept-form.mustache", templates_kept_form_mustache, sizeof templates_kept_form_mustache},
+    {"Templates/kept-offer.mustache", templates_kept_offer_mustache, sizeof templates_kept_offer_mustache},
     {"Templates/kept-other.mustache", templates_kept_other_mustache, sizeof templates_kept_other_mustache},
     {"Templates/layout.mustache", templates_layout_mustache, sizeof templates_layout_mustache},
     {"Templates/list.mustache", templates_list_mustache, sizeof templates_list_mustache},
