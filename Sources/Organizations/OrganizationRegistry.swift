@@ -174,17 +174,23 @@ package struct OrganizationRegistry: Sendable {
         _ body: @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
         let connection = try await PostgresConnection.connect(conninfo)
-        return try await connection.run { connection in
-            do {
-                return try connection.transaction(isolation: isolation) {
+        try await connection.limitLocks(to: Self.lockLimit)
+        do {
+            return try await connection.run { connection in
+                try connection.transaction(isolation: isolation) {
                     try begin(on: connection)
                     return try body(connection)
                 }
-            } catch let error as PostgresError where [.undefinedTable, .undefinedSchema].contains(error.state) {
-                throw FieldsealError.lostTable(error.message)
             }
+        } catch let error as PostgresError where [.undefinedTable, .undefinedSchema].contains(error.state) {
+            throw FieldsealError.lostTable(error.message)
+        } catch let error as PostgresError where error.state == .lockNotAvailable {
+            throw await LockHolder.explain(error, after: Self.lockLimit, in: conninfo)
         }
     }
+
+    /// How long a statement of ``asOwner(isolation:_:)`` waits for a lock of another transaction.
+    private static let lockLimit = Duration.seconds(10)
 
     /// Acts as the owner until the transaction ends.
     package func begin(on connection: isolated PostgresConnection) throws {

@@ -128,6 +128,15 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         PostgresError(kind: .unknownOutcome, sqlState: sqlState, message: message, backend: backend)
     }
 
+    /// The error of a statement that waited for a lock. Its transaction changed nothing.
+    func heldUp(for limit: Duration, by holder: LockHolder?) -> PostgresError {
+        let advice = holder?.ending ?? "fieldseal doctor names sessions that hold locks"
+        let words = holder?.words ?? "another transaction held a lock"
+        return PostgresError(
+            kind: kind, sqlState: sqlState,
+            message: "nothing was changed: for \(limit.components.seconds) seconds, \(words); \(advice)")
+    }
+
     /// This error, or `unknownOutcome` if the connection was lost after a whole writing transaction, including its commit, was
     /// sent.
     func afterSending(_ statements: [String], to backend: Int32) -> PostgresError {

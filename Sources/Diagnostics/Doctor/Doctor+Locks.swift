@@ -4,37 +4,42 @@ extension Doctor {
     /// How long a statement waits for a lock of another transaction. Many statements may wait for the same one.
     package static let lockLimit = Duration.seconds(3)
 
+    /// How long a transaction has held locks when it is reported.
+    private static let longHeld = Duration.seconds(10)
+
     /// Describes a part that waited for a lock too long, with the process that holds it.
     func heldUp(_ what: String, of subject: String) async -> Finding {
-        let holder = try? await lockHolder()
+        let holder = try? await connect().run { try LockHolder.list(.againstReaders, for: .zero, limit: 1, on: $0) }.first
         return Finding(
             .error, "not-checked", subject,
             "\(what) could not be checked: for \(Self.lockLimit.components.seconds) seconds, "
                 + (holder?.words ?? "some transaction held a lock on it"),
-            advice: holder.map {
-                "find out who opened that transaction, and end it: SELECT pg_terminate_backend(\($0.process)); then run fieldseal doctor again"
-            } ?? "run fieldseal doctor again")
+            advice: holder.map { "\($0.ending); then run fieldseal doctor again" } ?? "run fieldseal doctor again")
     }
 
-    /// The session that keeps others from reading a table of the program; nil if there is none any more.
-    private func lockHolder() async throws -> (process: Int, words: String)? {
-        let connection = try await connect()
-        let row = try await connection.run { connection in
-            try connection.query(
-                """
-                SELECT a.pid, format('process %s (%s, %s) holds a lock on %s since %s', a.pid,
-                                     coalesce(nullif(a.application_name, ''), a.backend_type), a.state, c.oid::regclass,
-                                     to_char(coalesce(a.xact_start, a.backend_start), 'YYYY-MM-DD HH24:MI:SS'))
-                  FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) JOIN pg_class AS c ON c.oid = l.relation
-                  JOIN pg_namespace AS n ON n.oid = c.relnamespace
-                 WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND c.relkind IN ('r', 'p')
-                   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                   AND (n.nspname IN ('config', 'cell', 'pg_catalog') OR starts_with(n.nspname, 'org_'))
-                 ORDER BY a.xact_start LIMIT 1
-                """
-            ).first.map { (process: try $0.decode(0, as: Int.self), words: try $0.decode(1, as: String.self)) }
+    /// Reports transactions, open or prepared, that have held locks for long. E-mail, key changes, moves, migrations and commands
+    /// may wait for them.
+    func longHeldLocks(on connection: isolated PostgresConnection) throws -> [Finding] {
+        let sessions = try LockHolder.list(.againstWriters, for: Self.longHeld, limit: 20, on: connection).map { holder in
+            Finding(
+                .warning, "lock-held", "\(holder.words), so the service or its commands may wait",
+                advice: "let a key change, a move, an import or a migration finish; otherwise \(holder.ending)")
         }
-        await connection.close()
-        return row
+        let prepared = try connection.query(
+            """
+            SELECT gid, owner::text, to_char(prepared, 'YYYY-MM-DD HH24:MI:SS')
+              FROM pg_prepared_xacts
+             WHERE database = current_database() AND prepared < clock_timestamp() - $1 * interval '1 ms' ORDER BY prepared LIMIT 20
+            """, [.double(Self.longHeld / .milliseconds(1))]
+        ).map { row in
+            let (name, owner, since): (String, String, String) = (try row.decode(0), try row.decode(1), try row.decode(2))
+            return Finding(
+                .warning, "transaction-prepared",
+                "the prepared transaction \(name) of the login \(owner) has held its locks since \(since), also without a session",
+                advice:
+                    "Fieldseal prepares no transactions: find out who did, then ROLLBACK PREPARED '\(name.replacing("'", with: "''"))' "
+                    + "as that login or as a superuser")
+        }
+        return sessions + prepared
     }
 }

@@ -8,6 +8,7 @@ extension Doctor {
         try guardSettings(on: connection) + serviceSettings(on: connection) + roleAttributes(on: connection)
             + memberships(on: connection) + databaseRights(on: connection) + temporaryObjects(on: connection)
             + publications(on: connection) + systemObjects(on: connection) + privileges(on: connection)
+            + longHeldLocks(on: connection)
     }
 
     /// Reports settings of roles, databases or the server that switch guards off. Only single sessions may switch them off, for

@@ -35,19 +35,9 @@ extension KeyChange {
     private static func session(
         _ found: String, _ parameter: PostgresParameter, in deployment: Deployment
     ) async -> String? {
-        let text = try? await deployment.pool.withConnection { connection in
-            try connection.query(
-                """
-                SELECT format('process %s (%s, %s) holds a lock on the cells since %s', a.pid,
-                              coalesce(nullif(a.application_name, ''), a.backend_type), a.state,
-                              to_char(coalesce(a.xact_start, a.backend_start), 'YYYY-MM-DD HH24:MI:SS'))
-                  \(found)
-                 ORDER BY a.xact_start LIMIT 1
-                """, [parameter]
-            )
-            .first?.decode(0, as: String.self)
+        try? await deployment.pool.withConnection { connection in
+            try LockHolder.first(found, parameter, holds: "the cells", on: connection)?.words
         }
-        return text.flatMap { $0 }
     }
 
     /// The error for a change that waited for `duration` for a lock that another transaction holds.

@@ -44,6 +44,11 @@ extension OrganizationMove {
                 }
         }
         guard let other = all.first(where: { !target.registry.kek.ids.contains($0) }) else { return }
+        guard source.registry.kek.ids.contains(other) else {
+            throw Self.refusal(
+                "A row of config in the database \(source.name) names the key-encryption key \(other), which neither database has. Nothing was "
+                    + "changed. SQL may have written that id: fieldseal doctor names the row, and says what corrects it.")
+        }
         throw Self.refusal(
             "\(name) is under the key-encryption key \(other), and the database \(target.name) has another one, \(target.registry.kek.id). An "
                 + "organization is moved between databases with the same key only. Nothing was changed. Give both the same key first (kek "

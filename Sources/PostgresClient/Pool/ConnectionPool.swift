@@ -18,7 +18,7 @@ public final class ConnectionPool: Sendable {
         public var share: Int?
         /// The time limit of a statement (`statement_timeout`); nil for the role's setting.
         public var statementLimit: Duration?
-        /// How long a statement waits for a lock (`lock_timeout`); nil for no limit.
+        /// How long a statement waits for a lock (`lock_timeout`); nil for no limit. Its error names a session that holds locks.
         public var lockLimit: Duration?
 
         /// Makes a configuration. All but the connection string have defaults.
@@ -81,7 +81,12 @@ public final class ConnectionPool: Sendable {
             let connection = try await acquire(for: borrower)
             let (result, isReusable) = await connection.lend(body)
             giveBack(connection, isReusable, by: borrower)
-            if let result = try result.get() { return result }
+            do {
+                if let result = try result.get() { return result }
+            } catch let error as PostgresError where error.state == .lockNotAvailable {
+                guard let limit = configuration.lockLimit else { throw error }
+                throw await LockHolder.explain(error, after: limit, in: configuration.conninfo)
+            }
         }
         throw PostgresError(kind: .connection, message: "PostgreSQL closes each connection at once")
     }

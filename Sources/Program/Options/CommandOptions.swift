@@ -25,9 +25,9 @@ struct CommandOptions: ParsableArguments {
     /// - Parameters:
     ///   - comparesKey: Whether to end the command if the key-encryption key is not the deployment's, before it reads or
     ///   writes anything under it. The doctor reports that itself.
-    ///   - lockLimit: How long a statement waits for a lock; nil for no limit.
+    ///   - lockLimit: How long a statement waits for a lock.
     /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, after printing a message.
-    func deployment(comparesKey: Bool = true, lockLimit: Duration? = nil) async throws -> (Deployment, Settings) {
+    func deployment(comparesKey: Bool = true, lockLimit: Duration = lockLimit) async throws -> (Deployment, Settings) {
         let settings = try await readSettings()
         var kek = try settings.startingKeyEncryptionKey()
         let pool = ConnectionPool(
@@ -117,6 +117,9 @@ extension CommandOptions {
     }
 
     private static let listLimit = 20
+
+    /// How long a statement of a command waits for a lock of another transaction.
+    static let lockLimit = Duration.seconds(10)
 }
 
 /// The caller in whose name commands act.

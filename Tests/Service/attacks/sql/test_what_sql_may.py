@@ -199,7 +199,7 @@ def test_an_open_transaction_holds_up_no_doctor(cluster, table):
             found = doctor(cluster)
             held = [f for f in found if f["code"] == "not-checked"]
             name = table.removeprefix("org_contoso.")
-            assert held and all(f"process {other.info.backend_pid} (intruder, idle in transaction) holds a lock on" in f["message"] and name in f["message"] for f in held), found
+            assert held and all(f"process {other.info.backend_pid} (fieldseal_service, intruder, idle in transaction) holds a lock on" in f["message"] and name in f["message"] for f in held), found
             assert all(f"pg_terminate_backend({other.info.backend_pid})" in f["advice"] for f in held)
             # The rest goes on.
             assert "role-password-expires" in [f["code"] for f in found]
