@@ -1,6 +1,6 @@
 /// `fieldseal.ReleaseCredential`: the credential with which a router signs in to a mail server.
 package struct MailLogin: Codable, Sendable {
-    /// Nil to sign in without a user name.
+    /// Nil if the router does not sign in to the server.
     package var userName: String?
     package var password: String?
     package var server: String

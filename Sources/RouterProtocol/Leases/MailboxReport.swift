@@ -2,9 +2,10 @@
 package struct MailboxReport: Codable, Sendable {
     package var mailboxId: String
     package var hostId: String
-    /// The position for the next turn, as the router writes it.
+    /// The position at which the next turn continues, in a format that only the router reads.
     package var routerState: String?
-    /// The number of messages that became records, and of messages that can't become records.
+    /// `processed` counts the messages that became records. `failed` counts those that did not because of an error, and e-mails
+    /// whose sending failed or has an unknown result.
     package var processed: Int?
     package var failed: Int?
     /// Whether each direction succeeded; nil if it was not tried.

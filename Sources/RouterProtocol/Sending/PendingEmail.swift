@@ -12,7 +12,7 @@ package struct PendingEmail: Codable, Sendable {
     package struct Attachment: Codable, Sendable {
         package var fileName: String
         package var mimeType: String
-        /// Base64.
+        /// The file's bytes in base64.
         package var body: String
         /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
         package var contentId: String?
