@@ -128,8 +128,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         PostgresError(kind: .unknownOutcome, sqlState: sqlState, message: message, backend: backend)
     }
 
-    /// This error, or `unknownOutcome` if the connection was lost after a whole writing transaction, including its commit, was
-    /// sent.
+    /// This error. If the connection was lost after a whole transaction that writes was sent, with its commit, the kind becomes
+    /// `unknownOutcome`.
     func afterSending(_ statements: [String], to backend: Int32) -> PostgresError {
         guard isConnectionLoss, kind != .unknownOutcome, statements.contains(where: Self.writes) else { return self }
         return outcomeUnknown(backend)

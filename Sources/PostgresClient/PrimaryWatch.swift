@@ -15,8 +15,8 @@ public struct PrimaryWatch: Sendable {
     /// The time limit of a response.
     private static let patience = Duration.seconds(3)
 
-    /// - Returns: Nil when there is no choice of a primary: the connection string names one host without requesting the primary,
-    ///   or requests other servers.
+    /// - Returns: Nil when there is no choice of a primary: the connection string names one host without requesting the primary, or
+    ///   it allows or requires other servers.
     public init?(conninfo: String) {
         guard KnownServers.of(conninfo) != nil else { return nil }
         self.conninfo = conninfo

@@ -12,7 +12,7 @@ public final class Standby: Sendable {
 
         /// - Parameters:
         ///   - expression: An SQL expression for a text that the primary changes from time to time; null if there is none yet.
-        ///   - condition: An SQL condition: whether a server has the text `$1`, or had it before.
+        ///   - condition: An SQL condition that is true if a server has the text `$1`, or had it before.
         public init(_ expression: String, holdsIf condition: String) { (self.expression, self.condition) = (expression, condition) }
     }
 
@@ -61,7 +61,7 @@ public final class Standby: Sendable {
     private static let pause = Duration.milliseconds(2)
     /// How long reads do not try the standby after it was unreachable or too far behind.
     private static let rest = Duration.seconds(1)
-    /// The time between two checks whether it responds.
+    /// The time between two checks whether the standby responds.
     private static let interval = Duration.milliseconds(500)
     /// How long ``isStandby(_:of:mark:)`` waits for a standby that is behind.
     private static let trialLimit = Duration.seconds(3)
@@ -92,8 +92,8 @@ public final class Standby: Sendable {
     /// Closes all connections. Running statements end with an error.
     public func closeAtOnce() async { await pool.closeAtOnce() }
 
-    /// Checks every 500 ms whether the standby responds, until the task is cancelled. If it does not, running reads on it end,
-    /// and the primary runs them.
+    /// Checks every 500 ms whether the standby responds, until the task is cancelled. If it does not respond, the reads that are
+    /// running on it end, and the primary runs them.
     public func run() async {
         var connection: PostgresConnection?
         while !Task.isCancelled {
@@ -127,8 +127,8 @@ public final class Standby: Sendable {
     ///
     /// - Parameter position: What the primary had written when the read began.
     /// - Returns: Nil when the standby could not run the read. The caller then runs it on the primary.
-    /// - Throws: The errors of `body`, except PostgreSQL's. After one of these the result is nil, and the primary runs the read
-    ///   again.
+    /// - Throws: The errors of `body`, except errors of PostgreSQL. After an error of PostgreSQL the result is nil, and the primary
+    ///   runs the read again.
     public func read<Result: Sendable>(
         after position: Position, _ body: @escaping @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result? {

@@ -43,7 +43,7 @@ public enum ConnectionParameters {
 
     /// One host of a connection string.
     struct Host: Sendable {
-        /// What messages call the host.
+        /// The host's name in messages.
         let name: String
         fileprivate let values: [(String, String)]
     }
@@ -70,7 +70,7 @@ public enum ConnectionParameters {
         }
     }
 
-    /// The parameters for one of the hosts, whether it accepts writes or not.
+    /// The parameters that connect to one of the hosts, even if it does not accept writes.
     static func attempt(_ conninfo: String, applicationName: String, host: Host) -> Attempt {
         let before = [("fallback_application_name", applicationName)] + defaults + [("connect_timeout", secondsForOneOfSeveral)]
         let all = before + [("dbname", conninfo)] + host.values + [("target_session_attrs", "any")]

@@ -33,7 +33,8 @@ final class KnownServers: Sendable {
         (self.hosts, self.allowsReading) = (hosts, allowsReading)
     }
 
-    /// The servers of a connection string; nil if it names one host without requesting the primary, or requests other servers.
+    /// The servers of a connection string; nil if it names one host without requesting the primary, or if its
+    /// `target_session_attrs` allows or requires other servers.
     static func of(_ conninfo: String) -> KnownServers? {
         if let known = all.withLock({ $0[conninfo] }) { return known }
         guard let parameters = try? ConnectionParameters.parse(conninfo) else { return nil }
@@ -55,8 +56,8 @@ final class KnownServers: Sendable {
         return [primary] + hosts.indices.filter { $0 != primary }
     }
 
-    /// Whether a server that accepts writes is the primary, as far as this process knows. If its timeline is new, connections to
-    /// former primaries are closed, because their servers may be paused or isolated and would never respond.
+    /// Decides whether a server that accepts writes is the primary, as far as this process knows. If its timeline is new,
+    /// connections to former primaries are closed, because their servers may be paused or isolated and would never respond.
     ///
     /// - Parameters:
     ///   - system: The identifier of the database cluster. Another cluster has its own timelines, for example after an upgrade.

@@ -9,8 +9,8 @@ extension PostgresConnection {
     /// Runs a transaction. Retries it if PostgreSQL rolled it back because of concurrent transactions, or a prepared plan was
     /// stale.
     ///
-    /// Within an open transaction `body` runs only once: its failure also rolls back earlier statements, which `body` does not
-    /// contain.
+    /// Within an open transaction `body` runs only once. Its failure also rolls back the earlier statements of the transaction,
+    /// which `body` could not repeat.
     func retrying<Result>(_ body: () throws -> Result) throws -> Result {
         guard isReady else { return try body() }
         var attempt = 1

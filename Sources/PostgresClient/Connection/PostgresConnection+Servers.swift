@@ -65,7 +65,7 @@ extension PostgresConnection {
         return (text("SELECT system_identifier FROM pg_catalog.pg_control_system()"), timeline.flatMap { UInt32($0, radix: 16) })
     }
 
-    /// The single value that a statement returns; nil when the server refuses it.
+    /// The single value that a statement returns; nil when the server refuses the statement.
     private func text(_ sql: String) -> String? {
         let result = PQexec(handle, sql)
         defer { PQclear(result) }
@@ -73,7 +73,7 @@ extension PostgresConnection {
         return String(cString: text)
     }
 
-    /// Whether the server was the primary, and another server is now.
+    /// True if the connected server is a former primary: another server has become the primary since.
     var isOnFormerPrimary: Bool { servers?.isFormer(timeline) ?? false }
 
     /// Shuts the connection down, from any thread. Calls that wait for the server fail at once.

@@ -30,7 +30,7 @@ extension PostgresConnection {
         }
     }
 
-    /// Runs `body` in the open transaction, or in a new one.
+    /// Runs `body` in the open transaction, or in a new one if none is open.
     public func atomically<Result>(_ body: () throws -> Result) throws -> Result {
         PQtransactionStatus(handle) == PQTRANS_IDLE ? try transaction(body) : try body()
     }
@@ -50,7 +50,7 @@ extension PostgresConnection {
         if failed { throw PostgresError(kind: .usage, message: "the transaction had failed and was rolled back") }
     }
 
-    /// Rolls back the open transaction, if there is one and a connection.
+    /// Rolls back the open transaction. Does nothing if there is no transaction or no connection.
     public func rollBack() {
         guard let handle, PQtransactionStatus(handle) != PQTRANS_IDLE else { return }
         PQclear(PQexec(handle, "ROLLBACK"))
@@ -63,7 +63,8 @@ extension PostgresConnection {
     /// then lose it. So call this before relying on such a commit. It writes a logical message, which no program reads, into the
     /// write-ahead log. Committing this message waits for all earlier records.
     ///
-    /// - Throws: ``PostgresError``. Always on a standby, because it may not have replayed the commit, and can't wait for it.
+    /// - Throws: ``PostgresError``. A standby always causes this error, because it may not have replayed the commit, and can't wait
+    ///   for it.
     public func settleCommits() throws {
         _ = try query("SELECT pg_logical_emit_message(true, 'fieldseal', '')")
     }

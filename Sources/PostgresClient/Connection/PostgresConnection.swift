@@ -140,14 +140,15 @@ public actor PostgresConnection {
 
     // MARK: State
 
-    /// Whether no transaction is open, and the connection is not known to be broken. It costs no system call.
+    /// Whether no transaction is open, and the connection is not known to be broken. The check needs no system call.
     var isReady: Bool {
         // A broken pipeline can leave the connection in pipeline mode, in which nothing else can run.
         handle != nil && PQtransactionStatus(handle) == PQTRANS_IDLE && PQpipelineStatus(handle) == PQ_PIPELINE_OFF
             && PQstatus(handle) == CONNECTION_OK
     }
 
-    /// Whether no transaction is open and the server did not close the connection. It costs one system call and no round trip.
+    /// Whether no transaction is open and the server did not close the connection. The check needs one system call and no round
+    /// trip.
     public var isIdle: Bool {
         guard isReady else { return false }
         var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
@@ -221,11 +222,11 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs statements in one round trip and one transaction (libpq's pipeline mode). All of them succeed or none.
+    /// Runs statements in one round trip and one transaction (libpq's pipeline mode). Either all of them take effect or none.
     ///
     /// Within an open transaction they are part of it. Outside of one they are retried as ``query(_:_:)`` is.
     ///
-    /// - Throws: The error of the first statement that failed. Those after it did not run. ``PostgresError`` of kind
+    /// - Throws: The error of the first statement that failed. The statements after it did not run. ``PostgresError`` of kind
     ///   `unknownOutcome` as in ``query(_:_:)``.
     public func pipeline(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
         try retrying {
@@ -257,9 +258,9 @@ public actor PostgresConnection {
         }
     }
 
-    /// Sends statements and the end of their transaction.
+    /// Sends statements, then the synchronization point that ends their transaction.
     ///
-    /// - Returns: For each message that was sent, whether it was a preparation.
+    /// - Returns: One entry for each message that was sent: true if it prepares a statement, false if it runs one.
     private func send(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [Bool] {
         let handle = try open()
         var sent: [Bool] = []
@@ -349,10 +350,10 @@ public actor PostgresConnection {
         }
     }
 
-    /// The error of a result. Also records if the error shows that the session has become read-only.
+    /// The error of a result. If the error shows that the session has become read-only, the connection records that.
     func error(of result: OpaquePointer?) -> PostgresError {
         let error = PostgresError(result: result, connection: handle)
-        // The time is in the past, so that the pool closes the connection at once. The next one then goes to a server that
+        // The time is in the past, so that the pool closes the connection at once. The next connection then goes to a server that
         // accepts writes.
         if error.isReadOnly { readOnlySince = ContinuousClock.now - Self.readOnlyLifetime * 2 }
         return error

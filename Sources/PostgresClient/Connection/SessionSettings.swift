@@ -3,7 +3,7 @@ import CLibPQ
 /// The settings of every session.
 ///
 /// This program's statements, and the parsing of their results, rely on these values. A role, a database, the server's
-/// configuration or the connection string may set others, so each session sets them itself.
+/// configuration or the connection string may set other values, so each session applies these.
 enum SessionSettings {
     /// Applies the settings, and reads the session's state. It takes one round trip, once for each connection.
     ///

@@ -20,7 +20,7 @@ package struct BinaryCopyFields {
         guard Int(try integer(Int16.self)) == count else { throw MalformedCopy() }
     }
 
-    /// The next field; nil for NULL. It points into the bytes, and is valid as long as they are.
+    /// The next field; nil for NULL. The returned pointer refers to the rows' bytes, and is valid as long as they are.
     package mutating func field() throws -> UnsafeRawBufferPointer? {
         let length = Int(try integer(Int32.self))
         guard length >= 0 else { return nil }

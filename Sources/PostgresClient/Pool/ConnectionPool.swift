@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A pool of shared connections, up to a limit.
+/// A pool of connections that callers borrow. At most ``Configuration/limit`` of them are open.
 public final class ConnectionPool: Sendable {
     /// A pool's limits.
     public struct Configuration: Sendable {
@@ -21,7 +21,7 @@ public final class ConnectionPool: Sendable {
         /// How long a statement waits for a lock (`lock_timeout`); nil for no limit.
         public var lockLimit: Duration?
 
-        /// Makes a configuration. All but the connection string have defaults.
+        /// Makes a configuration. Every parameter except the connection string has a default.
         public init(
             conninfo: String,
             limit: Int = 16,

@@ -1,4 +1,4 @@
-/// An INSERT of one row. A shared connection sends it together with those of other callers, as one statement.
+/// An INSERT of one row. A shared connection combines it with the inserts of other callers into one statement.
 public struct RowInsert: Sendable {
     private let sql: String
     private let own: [PostgresParameter]

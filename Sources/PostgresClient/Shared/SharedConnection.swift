@@ -6,9 +6,9 @@ import Synchronization
 /// One connection for short statements of many callers. Statements that arrive while the connection is busy are sent together, in
 /// the next round trip.
 ///
-/// PostgreSQL runs the statements one after the other, so use it only for statements that take microseconds. A statement that
-/// waits for a lock is cancelled after ``Configuration/lockLimit``. Its caller, and for a while every caller, then uses a
-/// separate connection.
+/// PostgreSQL runs the statements one after the other, so use a shared connection only for statements that take microseconds. A
+/// statement that waits for a lock is cancelled after ``Configuration/lockLimit``. Its caller, and for a while every caller, then
+/// uses a separate connection.
 public final class SharedConnection: Sendable {
     /// One statement and its parameters.
     public typealias Statement = (sql: String, parameters: [PostgresParameter])
@@ -57,16 +57,18 @@ public final class SharedConnection: Sendable {
     /// The number of waiting callers, plus one while a round trip is running.
     public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
 
-    /// Runs statements: all of them or none. They may share their transaction with statements of callers that have the same check.
+    /// Runs statements: all of them or none. They may share their transaction with statements of other callers that have the same
+    /// check.
     ///
     /// If a shared transaction fails, each caller's statements are repeated in a separate transaction. So use only statements
     /// whose effects a rollback undoes.
     ///
     /// - Parameter check: A statement that runs first, once for all callers that share the transaction. If it fails, nothing is
     ///   done.
-    /// - Returns: The results without that of the check; nil when nothing was done and the caller needs a separate connection.
-    /// - Throws: ``PostgresError`` of the first statement that failed. Those before it are rolled back, and those after it do not
-    ///   run.
+    /// - Returns: The results of `statements`, without the result of the check. Nil when nothing was done and the caller needs a
+    ///   separate connection.
+    /// - Throws: ``PostgresError`` of the first statement that failed. The statements before it are rolled back, and the statements
+    ///   after it do not run.
     public func run(_ statements: [Statement], after check: SharedStatement? = nil) async throws -> [PostgresResult]? {
         try await run(.statements(statements), after: check)
     }
@@ -196,7 +198,7 @@ private struct Batch {
 
     var count: Int { writes.count + lookups.count }
 
-    /// Takes all lookups, and a limited number of writes.
+    /// Removes all lookups and the first `limit` writes, and returns them.
     mutating func removeFirst(_ limit: Int) -> Batch {
         let batch = Batch(writes: Array(writes.prefix(limit)), lookups: lookups)
         writes.removeFirst(batch.writes.count)
@@ -258,15 +260,15 @@ extension PostgresConnection {
     /// Whether the connection can carry the next round trip.
     private var isUsable: Bool { isReady && !isOutdated }
 
-    /// Gives this thread the scheduling policy for batch work. Otherwise it would preempt other threads for each response under
-    /// load, and send smaller batches.
+    /// Gives this thread the scheduling policy for batch work. Otherwise, under load, this thread would preempt other threads for
+    /// each response, and send smaller batches.
     private func waitForItsTurn() {
         var parameters = sched_param(sched_priority: 0)
         // If the system refuses this policy, the connection works, but is slower.
         sched_setscheduler(0, Self.batchPolicy, &parameters)
     }
 
-    /// `SCHED_BATCH` of sched(7), a macro that is not imported.
+    /// The value of `SCHED_BATCH` in sched(7), a C macro that Swift does not import.
     private static let batchPolicy: Int32 = 3
 
     private func flush(_ batch: Batch, for callers: SharedConnection) {
@@ -280,7 +282,7 @@ extension PostgresConnection {
             let parts = isUsable ? transaction.separated(after: result) : []
             answers += parts.isEmpty ? [(transaction, result)] : Array(zip(parts, pipelines(parts.map(\.statements))))
         }
-        // The connection rests before the callers get their results. Otherwise their next statements would be queued here again.
+        // The pause begins before the callers get their results. Otherwise their next statements would be queued here again.
         if answers.contains(where: { $0.1.metLock }) || results.contains(where: \.metLock) || !isUsable {
             callers.backOff(isConnectionLost: !isUsable)
         }

@@ -10,7 +10,7 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
     /// - Parameter microseconds: Microseconds since 2000-01-01, as PostgreSQL counts them.
     public init(microseconds: Int64) { self.microseconds = microseconds }
 
-    /// - Parameter seconds: Seconds since 1970-01-01 UTC. Fractions are cut.
+    /// - Parameter seconds: Seconds since 1970-01-01 UTC. Fractions of a second are dropped.
     public init(seconds: Double) {
         microseconds = (Int64(seconds) - 946_684_800) * 1_000_000
     }
@@ -29,7 +29,7 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
         microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
     }
 
-    /// Earlier than every date.
+    /// Negative infinity, which is earlier than every date.
     public static let distantPast = PostgresMoment(microseconds: .min)
 
     /// Whether a moment is before another; negative infinity is before all others.
