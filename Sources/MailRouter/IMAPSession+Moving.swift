@@ -17,7 +17,7 @@ extension IMAPSession {
         try delete(uids)
     }
 
-    /// - Returns: Nil if the server does not give the numbers.
+    /// - Returns: The folder's UIDVALIDITY and UIDNEXT; nil if the server does not give them.
     private mutating func numbers(of folder: String) throws -> Folder? {
         var found: Folder?
         do {

@@ -14,7 +14,7 @@ package final class Router: Sendable {
     package let metrics = RouterMetrics()
     private let board = WorkBoard()
     private let idle: IdleConnections
-    /// The router's name until it ends.
+    /// The router's name, which stays the same until the router ends.
     private let name: String
     private let stopped = Atomic<Bool>(false)
 
@@ -72,7 +72,8 @@ package final class Router: Sendable {
     private static let busyInterval = 30.0
     /// Seconds to wait until the workers know whether there is a mailbox for them.
     private static let decisionSeconds = 60.0
-    /// Pauses after the service announced work and then had none: the first pause, doubled up to the longest.
+    /// Pauses in seconds after the service announced work and then had none. The first pause is doubled each time, up to the
+    /// longest.
     private static let vainPauses = (first: 0.5, longest: 10.0)
 
     private func waitForWork() {

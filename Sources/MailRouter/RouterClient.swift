@@ -88,7 +88,7 @@ final class RouterClient {
 
     private func tokenError(_ answer: HTTPSRequest.Answer) -> ServiceError {
         let status = answer.status
-        // The organization is suspended or refused. The client's credentials are not the cause.
+        // The organization is suspended, or the service refuses it for another reason. The client's credentials are not the cause.
         if status == 403, let failure = try? JSONDecoder().decode(TokenFailure.self, from: Data(answer.body)) {
             return .refused(status: status, code: failure.code, message: failure.message)
         }
@@ -139,7 +139,7 @@ final class RouterClient {
         throw ServiceError.refused(status: 401, code: "", message: "the service does not accept the router's token")
     }
 
-    /// Waits until the service has work.
+    /// Waits until the service has work, or the request's time is over.
     func wait(_ request: WaitForWork.Request) throws -> WaitForWork.Answer {
         let bytes = Array(try RouterCoding.encoder.encode(request))
         let data = try call("fieldseal.WaitForWork", bytes, patience: request.seconds + Self.patience / 2)

@@ -9,9 +9,10 @@ import Synchronization
 final class IdleConnections: Sendable {
     private struct State {
         var connections: [String: IdleConnection] = [:]
-        /// Mailboxes whose servers end such connections soon, each with the time until which it is polled.
+        /// Mailboxes whose servers ended such a connection soon after its beginning, each with the time until which the mailbox is
+        /// polled instead.
         var unfit: [String: Date] = [:]
-        /// How many connections a user may have at a server, by user and server. Set after the server refused one.
+        /// How many connections a user may have at a server, by user and server. Set after the server refused a sign-in.
         var userLimits: [String: Int] = [:]
         var isStopped = false
     }
@@ -20,7 +21,7 @@ final class IdleConnections: Sendable {
     private let configuration: RouterConfiguration
     private let board: WorkBoard
     private let logger: Logger
-    /// A random key of this process.
+    /// The key of ``tag(of:)``, which is random for each process.
     private let tagKey = SymmetricKey(size: .bits256)
     /// A pipe: writing a byte to it wakes the thread.
     private let wakeReader: Int32
@@ -28,7 +29,7 @@ final class IdleConnections: Sendable {
 
     /// If a server ends a connection sooner than this, the mailbox is polled instead.
     private static let shortLife = Duration.seconds(60)
-    /// Seconds for which a mailbox with such a server is polled.
+    /// Seconds for which such a mailbox is polled, before a connection is tried again.
     private static let unfitSeconds = 1_800.0
     /// Milliseconds between two checks whether `IDLE` has to be issued again.
     private static let lookInterval: Int32 = 5_000
@@ -82,7 +83,7 @@ final class IdleConnections: Sendable {
         return !excess.isEmpty
     }
 
-    /// Whether one more connection of this user may wait.
+    /// Whether one more connection of this user may wait for new messages.
     func hasRoom(for mailbox: String, user: String, at server: String) -> Bool {
         state.withLock { state in
             state.unfit = state.unfit.filter { $0.value > Date() }
@@ -92,7 +93,7 @@ final class IdleConnections: Sendable {
         }
     }
 
-    /// Polls a mailbox for a while, because its server ends waiting connections.
+    /// Makes the mailbox be polled for ``unfitSeconds``, because its server ends waiting connections.
     func giveUp(_ mailbox: String) {
         state.withLock { $0.unfit[mailbox] = Date().addingTimeInterval(Self.unfitSeconds) }
     }
@@ -171,7 +172,7 @@ final class IdleConnections: Sendable {
         for (connection, why) in lost { lose(connection, why) }
     }
 
-    /// Schedules a mailbox whose connection ended. If connections end soon each time, the mailbox is polled.
+    /// Schedules a turn at a mailbox whose connection ended. If the connection was short, the mailbox is polled for a while.
     private func lose(_ connection: IdleConnection, _ why: String) {
         let isShort = ContinuousClock.now - connection.since < Self.shortLife
         logger.info(

@@ -12,13 +12,14 @@ final class Delivery {
         let fate: Fate
     }
 
-    /// Where a message is now. If a message contains several e-mails, the last of their cases in this list counts.
+    /// What became of a message. If a message contains several e-mails, the case that is last in this list counts.
     enum Fate: Int {
         /// A record holds all of it, so it may be deleted from the server.
         case recorded
-        /// Only the server has it, because it is older than wanted or a filter refuses it.
+        /// It stays on the server without an alert: it was skipped, a filter refuses it, or it is a forwarding message with
+        /// contents of its own.
         case left
-        /// The server has it, and an alert names it, because no record can hold all of it.
+        /// It stays on the server, or is moved there, because no record can hold all of it. An alert names it.
         case undeliverable
     }
 
@@ -64,7 +65,7 @@ final class Delivery {
     func enqueue(_ source: UInt32, _ bytes: [UInt8], named name: String, arrivedOn: Date? = nil) throws {
         counts.fetched += 1
         let message = MailMessage(bytes, keepsMessages: turn.mailbox.isForward)
-        // Messages of a forward mailbox contain the messages to process as attachments.
+        // In a forward mailbox, the messages to process are attachments of the messages that arrive.
         let wrapped = turn.mailbox.isForward ? message.messages : []
         // The forwarding author's own text and attachments are in none of these messages, so the outer message stays on the
         // server.
@@ -234,7 +235,8 @@ final class Delivery {
 }
 
 extension IncomingDelivery.Verdict {
-    /// Dataverse's reasons: a record exists already, no recipient is here, the mailbox itself is the sender, or there is no sender.
+    /// Dataverse's reasons: a record exists already, no recipient belongs to the organization, the mailbox itself is the sender, or
+    /// there is no sender.
     private static let duplicate = 0
     private static let noRecipient = 3
     private static let ownMessage = 4

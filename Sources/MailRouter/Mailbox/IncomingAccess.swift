@@ -8,7 +8,7 @@ final class IncomingAccess {
     private var login: MailLogin?
     private var user = ""
     private var passwordTag: [UInt8] = []
-    /// Host and port; words in their place until they are known.
+    /// The server's host and port. Before they are known, the words `the mail server`.
     private(set) var server = "the mail server"
 
     init(_ turn: MailboxTurn) { self.turn = turn }
@@ -25,7 +25,7 @@ final class IncomingAccess {
     /// The session that waited for new messages, with the inbox open again; nil if there is none, or it is dead.
     func keptSession(writes: Bool) -> (IMAPSession, IMAPSession.Folder)? {
         guard let kept = turn.idle.take(turn.mailbox.mailboxId) else { return nil }
-        // The mailbox may have another credential or server meanwhile.
+        // The mailbox's credential or server may have changed since the connection was opened.
         guard kept.revision == turn.mailbox.revision, !turn.mailbox.tests, var session = try? kept.finish(),
             let folder = try? session.open(writes: writes)
         else { return nil }

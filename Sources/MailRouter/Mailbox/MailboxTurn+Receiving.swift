@@ -10,7 +10,7 @@ extension MailboxTurn {
 
     /// Fetches new messages.
     ///
-    /// - Returns: The connection that waits for more; nil for none.
+    /// - Returns: The connection that waits for further messages; nil if there is none.
     func receive(_ state: inout State, _ counts: inout Counts) throws -> IdleConnection? {
         let access = IncomingAccess(self)
         let delivery = Delivery(self)
@@ -131,8 +131,8 @@ extension MailboxTurn {
             if isOver { delivery.leaveRest() }
             if isLast || isOver || isStopped() { try delivery.finish() }
             try settle(delivery.settled(), &fetcher, delivery, &unfinished)
-            // The position moves past messages that are records, were set aside or were skipped, if all messages before them are
-            // too.
+            // The position moves past a message only if that message and all messages before it are records, were set aside, or
+            // were skipped.
             let past = unfinished.min().map { $0 - 1 } ?? message.uid
             state.uid = max(state.uid ?? 0, min(past, message.uid))
             if isOver || isStopped() { break }
@@ -164,7 +164,7 @@ extension MailboxTurn {
         let due = (mailbox.setAside ?? []).prefix(Self.retryLimit)
         for name in due where !isStopped() {
             let parts = name.split(separator: ":")
-            // After a change of UIDVALIDITY all messages were inspected again.
+            // A name from before a change of UIDVALIDITY is settled, because all messages were inspected again after the change.
             guard parts.count == 2, UInt32(parts[0]) == validity, let uid = UInt32(parts[1]) else {
                 notes.settled.append(name)
                 continue

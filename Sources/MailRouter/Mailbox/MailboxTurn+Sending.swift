@@ -7,7 +7,7 @@ import RouterProtocol
 extension MailboxTurn {
     /// How many connections may end while e-mails are sent before the server counts as failed.
     private static let lossLimit = 5
-    /// How many e-mails are taken at a time.
+    /// How many e-mails one request takes from the service.
     private static let takenLimit = 50
 
     /// - Returns: Whether the turn signed in to the server.
@@ -44,8 +44,8 @@ extension MailboxTurn {
                     return true
                 } catch let error where error is CurlError || error is MailError || error is MailboxProblem {
                     let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
-                    // If the server disconnects once, only that e-mail fails. If it disconnects repeatedly, the server counts as
-                    // failed. An e-mail that was being handed over has been reported already.
+                    // If the server disconnects once, only the e-mail that was being sent fails. If it disconnects repeatedly, the
+                    // server counts as failed. An e-mail that was being handed over has been reported already.
                     if !(error is MailboxProblem) { progress.note(emails[index], .temporary, problem.text, problem.code) }
                     losses += 1
                     do {

@@ -52,8 +52,8 @@ extension MailboxTurn {
     /// How many messages one alert names at most.
     private static let namesLimit = 100
 
-    /// The alerts of a turn, cut to the limit of one report. Messages that contain many others can cause more alerts. Then the
-    /// last alert names the messages that the omitted alerts are about.
+    /// The alerts of a turn, cut to the limit of one report. Messages that contain many other messages can cause more alerts than
+    /// that. Then the last alert names the messages of the omitted alerts.
     static func alerts(_ problems: [MailboxProblem]) -> [MailboxReport.Problem] {
         guard problems.count > MailboxReport.alertLimit else { return problems.map(\.told) }
         let rest = problems[(MailboxReport.alertLimit - 1)...]

@@ -25,12 +25,13 @@ struct MailboxTurn {
         var isUnfinished = false
         /// Messages that became records.
         var processed = 0
-        /// Messages that did not become records, by Dataverse's ReasonCode.
+        /// How many messages the service did not make records of, for each ReasonCode of Dataverse.
         var refused: [Int: Int] = [:]
-        /// Messages that can't become records.
+        /// Messages that failed: the service refused the request or found no sender or recipient, the message was too large, or it
+        /// could not be fetched.
         var failed = 0
         var sent = 0
-        /// E-mails that the mail server did not accept: temporarily, permanently, or with an unknown result.
+        /// How many e-mails were not sent, by result: `temporary`, `permanent` or `unknown`.
         var unsent: [String: Int] = [:]
         /// The problems of single messages.
         var problems: [MailboxProblem] = []
@@ -162,7 +163,7 @@ struct MailboxTurn {
         try asking { try client.credential(mailbox, direction, host) }
     }
 
-    /// Requests the credential from the service, and translates a refusal to a problem of the mailbox.
+    /// Runs a request to the service, and translates a refusal to a problem of the mailbox.
     func asking<Answer>(_ body: () throws -> Answer) throws -> Answer {
         do {
             return try body()
@@ -225,7 +226,7 @@ struct MailboxTurn {
     /// Ports on which servers use STARTTLS.
     private static let knownPorts = [143, 110, 25, 587]
 
-    /// Whether to begin with TLS at once.
+    /// True if the connection has to begin with TLS, false if it begins with STARTTLS.
     ///
     /// Ports outside of ``knownPorts`` are probed: with implicit TLS a server sends nothing before the handshake. So a server that
     /// greets within a moment uses STARTTLS. In both cases no password is sent before TLS.

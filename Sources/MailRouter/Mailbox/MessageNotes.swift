@@ -8,7 +8,7 @@ struct MessageNotes {
     var setAside: [(uid: String, name: String, messageID: String?, reason: String)] = []
     /// Messages that are no longer set aside.
     var settled: [String] = []
-    /// Whether the service forgets inspected messages, because most of them are gone.
+    /// True if the service has to delete its notes of inspected messages, because most of these messages no longer exist.
     var forgetsSeen = false
 
     var isEmpty: Bool { seen.isEmpty && setAside.isEmpty && settled.isEmpty && !forgetsSeen }

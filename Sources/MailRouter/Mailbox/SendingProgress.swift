@@ -23,13 +23,14 @@ final class SendingProgress {
     /// - Parameter tell: Sends reports to the service.
     init(_ tell: @escaping ([SendingReport]) throws -> Void) { self.tell = tell }
 
-    /// Starts again, with these e-mails.
+    /// Starts with new e-mails. None of them counts as announced.
     func begin(_ emails: [PendingEmail]) {
         self.emails = emails
         announced = []
     }
 
-    /// Ensures that the service knows that an e-mail is being handed over. After this a crash makes its result unknown.
+    /// Ensures that the service knows that an e-mail is being handed over. If the router crashes after that, the e-mail's result is
+    /// unknown.
     func announce(_ index: Int) throws {
         guard !announced.contains(emails[index].emailId) || Date().timeIntervalSince(announcedOn) > Self.announcementSeconds else {
             return

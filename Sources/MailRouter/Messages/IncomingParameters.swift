@@ -11,9 +11,9 @@ struct IncomingParameters {
     private(set) var content = IncomingDelivery.Email()
     /// The number of bytes that the message takes in a request.
     private(set) var size: Int
-    /// What neither the record nor its attachments show, so that the message has to stay on the server; nil for nothing.
+    /// What neither the record nor its attachments show; nil if they show all. If it is set, the message has to stay on the server.
     private(set) var loss: String?
-    /// Whether something is lost, or attachments are left out.
+    /// True if ``loss`` is set, or attachments are left out.
     private(set) var isIncomplete = false
     /// Whether the original message is attached.
     private var hasMessage = false
@@ -34,7 +34,7 @@ struct IncomingParameters {
         content.replyTo = message.replyTo
         (content.inReplyTo, content.references) = (message.references, message.thread)
         content.fromName = message.names.from
-        // Recipients beyond the limit are cut away.
+        // Recipients beyond the limit are left out, and so are their names.
         content.toNames = Self.names(message.names.to.prefix(message.to.count))
         content.ccNames = Self.names(message.names.cc.prefix(message.cc.count))
         size += ([message.names.from] + message.names.to + message.names.cc).reduce(0) { $0 + 6 * ($1 ?? "").utf8.count + 5 }
@@ -88,7 +88,7 @@ struct IncomingParameters {
         return (String(message.body.unicodeScalars[..<bytes.endIndex]), true)
     }
 
-    /// The names of recipients; nil for none, as in most messages of programs.
+    /// The names of recipients; nil if no recipient has a name, as in most messages that programs send.
     private static func names(_ names: ArraySlice<String?>) -> [String?]? {
         names.contains { $0 != nil } ? Array(names) : nil
     }

@@ -47,8 +47,8 @@ struct MessageComposer {
         return writer.message
     }
 
-    /// Adds the text. Before HTML, the same words are added as plain text: the last part is the best one (RFC 2046 section 5.1.4).
-    /// HTML that displays no words is added alone.
+    /// Adds the text. Before HTML, the same words are added as plain text: of such alternatives, the last one is preferred (RFC
+    /// 2046 section 5.1.4). HTML that displays no words is added alone.
     private func addText(to writer: inout MessageWriter) {
         let plain = isHTML ? PlainText.of(html: email.body) : ""
         guard !plain.isEmpty, plain.utf8.count <= Self.longestText else { return writer.add(body: email.body, isHTML: isHTML) }

@@ -2,17 +2,17 @@ import CurlClient
 import Foundation
 import MailFormat
 
-/// The commands of IMAP4rev1 (RFC 3501) that a router needs, on a signed-in connection. They mark no message as read.
+/// The commands of IMAP4rev1 (RFC 3501) that a router needs, on a signed-in connection. These commands mark no message as read.
 struct IMAPSession {
     let connection: CurlConnection
     var number = 0
-    /// The tag of the current `IDLE`.
+    /// The tag of the current `IDLE`, or of the `STATUS` between two of them.
     var idleTag = ""
-    /// Whether the server notified of messages since the inbox was opened. The list may lack them.
+    /// Whether the server notified of messages since the inbox was opened. A list that was read before may lack these messages.
     var hasNews = false
     /// How the inbox numbered its messages when it was opened.
     private(set) var opened: Folder?
-    /// The largest literal in bytes.
+    /// The largest literal that is accepted, in bytes.
     let limit: Int
 
     init(_ connection: CurlConnection, limit: Int) {
@@ -77,8 +77,8 @@ struct IMAPSession {
         return Array(found.values.sorted { $0.uid < $1.uid }.prefix(limit))
     }
 
-    /// Fetches the messages with these UIDs, and passes each one to `body` as it arrives, with its time of delivery. The server
-    /// may omit some.
+    /// Fetches the messages with these UIDs, and passes each one to `body` as it arrives, with its time of delivery. The server may
+    /// omit some messages.
     ///
     /// - Throws: ``MailError/refused(_:)`` when the server refuses; ``MailError/goodbye(_:)`` when it ends the session.
     mutating func fetch(_ uids: [UInt32], _ body: (UInt32, [UInt8], Date?) throws -> Void) throws {
@@ -162,8 +162,8 @@ struct IMAPSession {
         else { return }
         while answer.hasOpenQuote {
             let line = try connection.line(limit: limit)
-            // A line with the command's tag shows that the string has no end. This was the command's last response, so the session
-            // is given up.
+            // A line with the command's tag shows that the string has no end. That line was the command's last response, so the
+            // session can't be used further.
             guard !line.starts(with: "\(tag) ".utf8), answer.line.count + line.count <= limit else {
                 throw MailError.goodbye("the server's quoted string has no end")
             }

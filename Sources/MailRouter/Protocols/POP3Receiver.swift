@@ -5,8 +5,8 @@ import Logging
 import MailFormat
 import RouterProtocol
 
-/// Fetches new messages of a POP3 mailbox. The turn's state marks a beginning of the server's list as inspected. The service
-/// stores the unique ids of other inspected messages.
+/// Fetches new messages of a POP3 mailbox. The turn's state says how much of the beginning of the server's list was inspected. The
+/// service stores the unique ids of the other inspected messages.
 struct POP3Receiver {
     /// How many connections may end during a fetch before the server counts as failed.
     private static let lossLimit = 5
@@ -22,7 +22,7 @@ struct POP3Receiver {
     /// Positions of messages that the server deletes when the open session ends.
     private var deleted: Set<Int> = []
     private var losses = 0
-    /// The last error that ended a connection and did not end the fetch.
+    /// The last error after which the fetch continued on a new connection; nil if there was none.
     private(set) var loss: (any Error)?
     private(set) var notes = MessageNotes()
 
@@ -36,7 +36,7 @@ struct POP3Receiver {
         due = Set((turn.mailbox.setAside ?? []).prefix(MailboxTurn.retryLimit))
     }
 
-    /// Fetches the messages. The notes are complete even if this throws.
+    /// Fetches the messages. ``notes`` is complete even if this function throws.
     mutating func run(_ state: inout MailboxTurn.State) throws {
         guard turn.mailbox.receives else { return try session.close() }
         try learn(state)
@@ -59,7 +59,7 @@ struct POP3Receiver {
         state = MailboxTurn.State(known: .init(count: ids.count, digest: Self.digest(ids[...])))
     }
 
-    /// - Returns: False when the list has changed, which ends this turn.
+    /// - Returns: False when the server's list has changed, so that the turn can't continue.
     private mutating func fetch(_ position: Int) throws -> Bool {
         let message = there[position]
         do {

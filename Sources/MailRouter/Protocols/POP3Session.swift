@@ -22,7 +22,7 @@ struct POP3Session {
         let size: Int
         /// The id under which the service knows the message. A server that was restored from a backup may give a unique id again,
         /// to another message. The size tells the two messages apart. If the server gives several messages the same id, against the
-        /// standard, each one after the first also has its position among them.
+        /// standard, each message after the first also has its position among these messages.
         fileprivate(set) var id: String
 
         fileprivate init(number: Int, uidl: String, size: Int) {
