@@ -36,13 +36,15 @@ enum Charset {
         }
     }
 
-    /// Text by its declared charset, or UTF-8 if some bytes are not of that charset, and all are UTF-8.
+    /// Returns `text`, which was decoded by the declared charset. If some bytes do not fit that charset and all bytes are valid
+    /// UTF-8, decodes them as UTF-8.
     private static func fitting(_ text: String, _ bytes: ArraySlice<UInt8>) -> String {
         guard damage(text) > 0, bytes.contains(where: { $0 > 0x7F }), !bytes.contains(0) else { return text }
         return String(validating: bytes, as: UTF8.self) ?? text
     }
 
-    /// Whether a U+FFFD in a text replaces bytes without a character. An encoded U+FFFD does not count.
+    /// Whether a U+FFFD in a text replaces bytes without a character. A U+FFFD that the bytes themselves encode in UTF-8 does not
+    /// count.
     static func isDamaged(_ text: String, _ bytes: ArraySlice<UInt8>) -> Bool {
         guard text.unicodeScalars.contains("\u{FFFD}") else { return false }
         return !(String(validating: bytes, as: UTF8.self)?.unicodeScalars.contains("\u{FFFD}") ?? false)
@@ -166,7 +168,7 @@ enum Charset {
         return found?.text
     }
 
-    /// The number of characters for bytes that were not understood, and of private-use characters.
+    /// The number of U+FFFD, which replace bytes without a character, and of private-use characters.
     private static func damage(_ text: String) -> Int {
         text.unicodeScalars.lazy.filter { $0 == "\u{FFFD}" || ("\u{E000}"..."\u{F8FF}").contains($0) }.count
     }

@@ -51,7 +51,7 @@ enum LikelyCharset {
         0xC2, 0xC7, 0xCE, 0xD0, 0xD6, 0xDB, 0xDC, 0xDD, 0xDE, 0xE2, 0xE7, 0xEE, 0xF0, 0xF6, 0xFB, 0xFC, 0xFD, 0xFE,
     ]
 
-    /// A text is Turkish if it has `İ` or `ı`, and `ğ` or `ş`, and `ü` or `ç`. Icelandic lacks the last two.
+    /// A text is Turkish if it has `İ` or `ı`, and `ğ` or `ş`, and `ü` or `ç`. Icelandic lacks `ü` and `ç`.
     private static func isTurkish(_ bytes: ArraySlice<UInt8>) -> Bool {
         let letters = bytes.filter { $0 >= 0xC0 }
         guard letters.count >= 3, letters.allSatisfy(turkish.contains) else { return false }

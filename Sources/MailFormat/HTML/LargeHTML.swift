@@ -42,7 +42,7 @@ package struct LargeHTML {
         if text.utf8.count > limit { cut(to: limit) }
     }
 
-    /// HTML that was cut at any place, without the incomplete tag, comment or style at its end.
+    /// Removes the incomplete tag, comment or style at the end of HTML that was cut at any place.
     package static func withoutOpenEnd(_ html: String) -> String {
         var scanner = TagScanner(html)
         while let token = scanner.next() {

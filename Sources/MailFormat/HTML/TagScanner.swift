@@ -1,7 +1,7 @@
 /// Splits HTML at its tags. Each character is read once.
 struct TagScanner {
     enum Token {
-        /// A tag's name in lower case, with its slash, and the whole tag. A comment counts as a tag.
+        /// A tag's name in lower case, with a slash before it in an end tag, and the whole tag. A comment counts as a tag.
         case tag(String, Substring)
         case text(Substring)
         /// The contents of a `style`, `script` or other raw element, up to its end tag.

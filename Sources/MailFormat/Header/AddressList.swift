@@ -1,8 +1,8 @@
 import Foundation
 
 /// Reads From, To and Cc (RFC 5322 section 3.4) as senders really write them: with groups, comments, semicolons, `mailto:`,
-/// brackets in names, brackets as HTML entities, or wholly encoded. It also reads lists that programs wrote. In those it
-/// guesses nothing.
+/// brackets in names, brackets as HTML entities, or wholly encoded. It also reads lists that programs wrote, and guesses nothing in
+/// such lists.
 package struct AddressList {
     /// How many addresses of one header are parsed.
     static let limit = 10_000
@@ -31,15 +31,15 @@ package struct AddressList {
     private var mayLoseAddress = false
     /// The name of a group that has not ended yet, and how many addresses were found before the group.
     private var group: (name: [Unicode.Scalar], start: Int)?
-    /// How many characters of the text were before the brackets.
+    /// How many characters of ``text`` were before the last angle brackets.
     private var phraseCount = 0
 
     private let manner: Manner
     private let scalars: [Unicode.Scalar]
     private var index = 0
-    /// Whether `(` begins a comment. After a comment without an end it does not.
+    /// Whether `(` begins a comment. False after a comment without an end.
     private var hasComments = true
-    /// Whether `"` begins a quoted string. After a string without an end it does not.
+    /// Whether `"` begins a quoted string. False after a string without an end.
     private var hasQuotes = true
     /// The text outside of angle brackets, and inside of them.
     private var text: [Unicode.Scalar] = []
@@ -114,7 +114,7 @@ package struct AddressList {
         case "[": copyLiteral()
         case ":": copyColon()
         case ",", ";": copySeparator()
-        // East Asian commas separate addresses after an address. Within a name they are characters.
+        // After an address, an East Asian comma separates it from the next address. Within a name it is an ordinary character.
         case "\u{FF0C}" where hasAddress, "\u{3001}" where hasAddress, "\u{FF1B}" where hasAddress:
             index += 1
             finish()
@@ -145,7 +145,8 @@ package struct AddressList {
         if separator == ";" { group = nil }
     }
 
-    /// Copies a quoted string with its quotes. A single quote is skipped; in a program's list it is a character of the name.
+    /// Copies a quoted string with its quotes. A `"` without a second one is skipped; in a program's list it is a character of the
+    /// name.
     private mutating func copyQuoted() {
         guard hasQuotes else {
             if manner == .exact { text += Self.escaped(scalars[index...index]) }

@@ -7,7 +7,7 @@ enum AttachmentName {
     ///
     /// - Parameters:
     ///   - name: The original name; nil for none.
-    ///   - type: The content type, for a name if there is none.
+    ///   - type: The content type. If there is no name, it determines the safe name.
     static func safe(_ name: String?, type: String) -> String {
         guard let name else { return fallback(type) }
         var clean = Array(name.unicodeScalars).filter { !$0.isControl && !isInvisible($0) }

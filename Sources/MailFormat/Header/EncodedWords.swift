@@ -14,7 +14,7 @@ struct EncodedWords {
     private var charset: String?
     private var bytes: [UInt8] = []
     private var base64: [UInt8] = []
-    /// The last words in their original form, if they can't be decoded.
+    /// The last words in their original form, which is used if they can't be decoded.
     private var undecoded: [UInt8] = []
 
     /// What is wrong with the text of a value.
@@ -68,7 +68,7 @@ struct EncodedWords {
 
     /// The encoded word at an index, and its end.
     ///
-    /// - Parameter closing: The position of the next known `?=`, so that a value without one is searched only once.
+    /// - Parameter closing: The position of the next known `?=`. It is kept so that a value without `?=` is searched only once.
     private static func word(_ value: ArraySlice<UInt8>, _ start: Int, _ closing: inout Int) -> (Word, Int)? {
         let mark = UInt8(ascii: "?")
         guard let first = value[(start + 2)...].prefix(100).firstIndex(of: mark), first > start + 2, first + 2 < value.endIndex,

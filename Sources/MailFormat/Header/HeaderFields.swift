@@ -81,7 +81,7 @@ struct HeaderFields {
 
     private static let prefixes = ["x-", "list-", "arc-", "resent-", "authentication-", "received-", "auto-", "dkim-", "thread-"]
 
-    /// Whether a line is the `From ` line of a mailbox file, also quoted.
+    /// Whether a line is the `From ` line of a mailbox file, or that line quoted with `>`.
     private static func isEnvelope(_ line: ArraySlice<UInt8>) -> Bool {
         line.starts(with: "From ".utf8) || line.starts(with: ">From ".utf8)
     }
@@ -91,10 +91,10 @@ struct HeaderFields {
         "in-reply-to", "references", "dkim-signature", "delivered-to", "x-mailer", "user-agent", "importance", "x-priority",
     ]
 
-    /// The first field with a name in lower case.
+    /// The value of the first field with this name, which must be in lower case.
     func first(_ name: String) -> ArraySlice<UInt8>? { fields.first { $0.name == name }?.value }
 
-    /// All fields with a name in lower case.
+    /// The values of all fields with this name, which must be in lower case.
     func all(_ name: String) -> [ArraySlice<UInt8>] { fields.lazy.filter { $0.name == name }.map(\.value) }
 
     var isEmpty: Bool { fields.isEmpty }

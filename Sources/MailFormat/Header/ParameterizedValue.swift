@@ -194,7 +194,8 @@ extension ParameterizedValue {
             return Array(bytes[start..<index].trimmed)
         }
 
-        /// A quoted string. A backslash before another character belongs to a Windows path.
+        /// Reads a quoted string. A backslash escapes a quote or a backslash. Before any other character it is kept, because it
+        /// belongs to a Windows path.
         ///
         /// - Parameter mayHaveQuotes: Whether a quote before more text belongs to the value, as in `"a "b" c.pdf"`.
         private mutating func quoted(mayHaveQuotes: Bool) -> [UInt8] {
@@ -218,8 +219,8 @@ extension ParameterizedValue {
             return value
         }
 
-        /// Whether a value may end before an index. It may if nothing follows, or a separator, or another parameter, or no
-        /// further quote.
+        /// Whether a value may end before an index. It may if nothing follows, if a separator or another parameter follows, or if
+        /// no further quote follows.
         private func isEnd(_ index: Int) -> Bool {
             let rest = bytes[index...].prefix(Self.lookahead).drop(while: \.isBlank)
             guard let next = rest.first, !";,(".utf8.contains(next), rest.contains(UInt8(ascii: "\"")) else { return true }

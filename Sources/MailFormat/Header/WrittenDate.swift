@@ -162,8 +162,8 @@ struct WrittenDate {
     /// The beginning of a day in UTC. If several words are names of months, the last one counts, because `mar` before it is a
     /// Tuesday.
     ///
-    /// - Parameter beforeClock: How many tokens are before the time. Of these, a word between day and year is the month or
-    ///   unknown.
+    /// - Parameter beforeClock: How many tokens are before the time. Among these tokens, a word between day and year must be a
+    ///   month, or the text is not a date.
     private static func midnight(_ tokens: [Token], beforeClock: Int) -> Date? {
         var day: Int?
         var month: Int?

@@ -18,7 +18,7 @@ struct BodySelection {
         case independent
         /// The part is one of several forms of the same contents.
         case alternative
-        /// Displayed within another part that refers to it.
+        /// The part is displayed within another part that refers to it.
         case resource
     }
 
@@ -30,7 +30,7 @@ struct BodySelection {
     private(set) var messages: [[UInt8]] = []
     /// Sentences about parts of the message that could not be represented.
     private(set) var notes: [String] = []
-    /// Parts that became files, and may be the text if there is no other.
+    /// Parts that became files. One of them may also be displayed if the message has no text.
     private var files: [MessagePart] = []
 
     init(_ root: MessagePart, keepsMessages: Bool, hint: String?) {
@@ -50,7 +50,7 @@ struct BodySelection {
     private mutating func visit(_ part: MessagePart, _ place: Place) {
         if part.isEnveloped, let signed = part.children.first {
             visit(signed, place)
-            // The signature is kept with what it signs.
+            // The signature is kept as a file, together with the content that it signs.
             return visitLeaf(part, .independent)
         }
         guard part.type.main == "multipart", !part.children.isEmpty else { return visitLeaf(part, place) }
@@ -142,7 +142,7 @@ struct BodySelection {
         } else if part.isUnread {
             return
         } else if part.type.main == "multipart", !isAttachment {
-            // The content has no delimiters, so it is the text itself.
+            // A multipart without delimiters has no parts, so its content is the text.
             segments.append(Segment(text: text(of: part, content), isHTML: false))
         } else if keepsMessages, Self.isMessage(content, name) {
             messages.append(Array(content))
@@ -169,7 +169,7 @@ struct BodySelection {
     /// Parts whose content type says where the content is (RFC 2046 sections 5.2.2 and 5.2.3).
     private static let references: Set<String> = ["message/external-body", "message/partial"]
 
-    /// Subtypes of text that are files at any place, because they are for programs.
+    /// Subtypes of `text` that always become files, because only programs read them.
     private static let forPrograms: Set<String> = [
         "calendar", "vcard", "x-vcard", "directory", "csv", "comma-separated-values", "tab-separated-values", "xml", "rtf", "css",
         "javascript", "ecmascript", "json", "x-amp-html", "watch-html", "rfc822-headers", "x-patch", "x-diff", "x-python", "x-sh",

@@ -26,7 +26,7 @@ package struct MessageWriter {
     /// Adds a field whose value already consists of tokens, such as ids.
     package mutating func add(_ name: String, tokens: [String]) { add(name, words: tokens.map(Self.clean)) }
 
-    /// Adds a field with people, unless there are none.
+    /// Adds a field with people. Adds nothing for an empty list.
     package mutating func add(_ name: String, people: [(name: String, address: String)]) {
         guard !people.isEmpty else { return }
         var words: [String] = []
@@ -54,7 +54,7 @@ package struct MessageWriter {
         return calendar
     }()
 
-    /// Folds between words, without splitting a word.
+    /// Adds a field, folded between words. No word is split.
     private mutating func add(_ name: String, words: [String]) {
         var line = "\(name):"
         var isFirst = true
@@ -77,7 +77,7 @@ package struct MessageWriter {
         return ["\"\(name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""]
     }
 
-    /// Text in encoded words of Base64. None of them ends within a character.
+    /// Text in encoded words of Base64. No encoded word ends within a character.
     private static func encodedWords(_ text: String) -> [String] {
         var words: [String] = []
         var piece: [UInt8] = []
@@ -147,7 +147,7 @@ package struct MessageWriter {
         (1...300).contains(text.utf8.count) && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
     }
 
-    /// The type of a file with its parameters. A multipart or a message is not allowed.
+    /// The type of a file with its parameters. A multipart, a message or an invalid type becomes `application/octet-stream`.
     private static func mediaType(_ type: String) -> [String] {
         guard let media = MediaType(type), media.isOfFile else { return ["application/octet-stream"] }
         return media.lines
