@@ -27,8 +27,8 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether a router works on the mailbox now. If a lease begins in the future, by more than the duration of a lease, SQL wrote
-    /// it, and it does not count.
+    /// Whether a router works on the mailbox now. A lease whose beginning is in the future by more than the duration of a lease was
+    /// written by SQL. It does not count.
     static func isLeased(_ mailbox: String) -> String {
         """
         (coalesce(\(mailbox).processingstatecode, \(ProcessingState.idle.sql)) = \(ProcessingState.leased.sql)
@@ -86,7 +86,8 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether new messages are to be fetched. A mailbox that is watched is not polled, unless its next turn was cleared.
+    /// Whether new messages are to be fetched. A watched mailbox is polled only if its next poll was cleared, settings changed, or
+    /// messages that were set aside are due.
     var receivesNow: String {
         """
         (\(Self.receives) AND (m.postponemailboxprocessinguntil IS NULL OR \(Self.isChanged) OR \(isOrphaned)
@@ -117,7 +118,7 @@ struct DueMailboxes {
     /// Whether a person waits for the turn: for a test, or for an e-mail to be sent.
     var isUrgent: String { "(\(Self.tests) OR \(sendingIsDue))" }
 
-    /// Whether the profile allows one more connection to its servers. If it sets a limit, watched mailboxes count too.
+    /// Whether the profile allows one more connection to its servers. If the profile sets a limit, watched mailboxes count too.
     private var hasRoom: String {
         """
         ((SELECT count(*) FROM \(organization.qualified("mailbox")) AS o
@@ -144,8 +145,8 @@ struct DueMailboxes {
         (m.lastsyncerror IS NULL OR m.lastsyncerrorcode IS DISTINCT FROM \(AlertCode.keyRequired) OR \(tests) OR \(wasLeft))
         """
 
-    /// The order of leases: first mailboxes that are new or whose next turn was cleared, then turns that a person waits for. A
-    /// poll that is more than ten minutes late precedes the turns that a person waits for.
+    /// The order of leases: first mailboxes that are new or whose next poll was cleared, then turns that a person waits for. A poll
+    /// that is more than ten minutes late precedes the turns that a person waits for.
     var order: String {
         """
         CASE WHEN m.postponemailboxprocessinguntil IS NULL THEN '-infinity'
@@ -163,7 +164,7 @@ struct DueMailboxes {
     static let isAllowed =
         "coalesce(\(isActive) AND m.emailrouteraccessapproval = \(RouterApproval.approved.sql) AND \(receives), false)"
 
-    /// The seconds until the next mailbox becomes due, if no record changes; null if none will. $1 is the router that asks.
+    /// The seconds until the next mailbox becomes due, if no record changes; null if no mailbox will. $1 is the router that asks.
     var next: String {
         """
         SELECT extract(epoch FROM min(t.moment) - now())::double precision FROM (

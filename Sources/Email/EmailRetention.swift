@@ -5,7 +5,7 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// What the retention of e-mails does in the name of a System Administrator: it deletes old e-mails.
+/// Deletes old e-mails. Only a System Administrator may do that.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
 package struct EmailRetention: Sendable {

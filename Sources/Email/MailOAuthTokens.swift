@@ -57,7 +57,8 @@ package final class MailOAuthTokens: Sendable {
         let attribute: String
     }
 
-    /// A token, with the application and the tenant that it was issued for. It is not used for others.
+    /// A token, with the application and the tenant that it was issued for. The token is not used for another application or
+    /// tenant.
     private struct Remembered {
         let token: SecretBytes
         let audience: String
@@ -70,14 +71,14 @@ package final class MailOAuthTokens: Sendable {
     private let remembered = Mutex<[Source: Remembered]>([:])
     /// Running exchanges on this server, one for each password.
     let exchanges = SingleFlight<Source, SecretBytes>(waiterLimit: 64)
-    /// Running requests to authorization servers. Each blocks a thread.
+    /// Running requests to authorization servers. Each request blocks a thread.
     let requests = AdmissionGate<String>(
         .init(running: 32, runningPerKey: 8, waiting: 256, waitingPerKey: 128))
 
-    /// A cached token is not used any more from this many seconds before its expiry on. A mailbox's turn needs some time.
+    /// A cached token is no longer used if it expires within this many seconds, because a mailbox's turn needs some time.
     private static let margin = 120.0
 
-    /// Without applications nothing is exchanged, and a stored password is an access token itself.
+    /// Makes an object without applications. Then nothing is exchanged, and a stored password is an access token itself.
     package init() { (applications, authorityFile) = ([:], nil) }
 
     /// Reads the applications from a JSON file.

@@ -56,7 +56,7 @@ package final class MailWork: Sendable {
         }
     }
 
-    /// Ends all waits, now and later, because the service stops.
+    /// Ends all waits, because the service stops. Later waits end at once.
     package func close() {
         resume(
             state.withLock { state in
@@ -71,8 +71,8 @@ package final class MailWork: Sendable {
     /// The present counters, for ``wait(for:after:upTo:)``. A notification between the two calls is not missed.
     func mark(_ schema: String) -> Mark { state.withLock { $0.mark(schema) } }
 
-    /// Waits for a notification of an organization after `mark`, for the time limit, for cancellation of the task, or for
-    /// ``close()``.
+    /// Waits until a notification of an organization has arrived after `mark`, the time limit has passed, the task is cancelled, or
+    /// ``close()`` is called.
     func wait(for schema: String, after mark: Mark, upTo limit: Duration) async {
         let id = state.withLock { state in
             state.lastID += 1

@@ -4,7 +4,7 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// Which e-mail an incoming one answers.
+/// Finds the e-mail that an incoming e-mail answers.
 ///
 /// The sender of a mail chooses its headers and its subject, and could name any e-mail there. An answer shows the subject of the
 /// e-mail that it answers, inherits its regarding record, and raises its number of replies. So only e-mails of the answer's own

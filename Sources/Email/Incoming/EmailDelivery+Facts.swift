@@ -66,7 +66,7 @@ extension EmailDelivery {
         }
     }
 
-    /// The messages of these ids whose records are complete.
+    /// Those of these records that lack no part of their messages.
     func complete(_ ids: [UUID], on connection: isolated PostgresConnection) throws -> Set<UUID> {
         let organization = session.organization
         let rows = try connection.query(
@@ -88,8 +88,8 @@ extension EmailDelivery {
         """
     }
 
-    /// For each message in order: its existing record, and whether the mailbox sent it. $1 is the mailbox, and $2 has the ids
-    /// of the records. $3 has the ids that earlier versions gave them. $4 has the Message-IDs, $5 and $6 the two forms of the
+    /// For each message in order: its existing record, and whether the mailbox sent it. $1 is the mailbox, and $2 has the ids of
+    /// the records. $3 has the ids that earlier versions gave the records. $4 has the Message-IDs, $5 and $6 the two forms of the
     /// senders' addresses.
     private static func knownMessages(in organization: Organization) -> String {
         """

@@ -118,7 +118,7 @@ package struct EmailDelivery: Sendable {
 
     // MARK: The verdict
 
-    /// Decides about an e-mail.
+    /// Decides whether an e-mail becomes a record.
     func verdict(
         on email: IncomingEmail, _ facts: Facts, _ place: Place, on connection: isolated PostgresConnection
     ) throws -> IncomingVerdict {

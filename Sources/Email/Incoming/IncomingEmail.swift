@@ -22,7 +22,7 @@ package struct IncomingEmail: Sendable {
     package var body = ""
     package var bodyType = "text/plain"
     package var attachments: [Attachment] = []
-    /// The account from which it was submitted, if the client says so.
+    /// The account from which the e-mail was submitted, if the client names it.
     package var submittedBy: String?
     /// Whether the router cut the body.
     package var bodyIsCut = false
@@ -51,8 +51,8 @@ package struct IncomingEmail: Sendable {
         package let body: String
         /// The size of the contents in bytes, without base64.
         package let size: Int
-        /// If this attachment is the original message or its header: what the record does not show. Such an attachment is kept at
-        /// any size.
+        /// What the record does not show, if a router added this attachment for that reason. Such an attachment, for example the
+        /// original message, is kept at any size.
         package let note: String?
         /// The `subject` of the attachment, if a client gives one.
         package let subject: String?
@@ -111,7 +111,7 @@ package struct IncomingEmail: Sendable {
     /// always has the same record, by any router and under any UID.
     func recordID(organization: UUID, mailbox: UUID) -> UUID { Self.recordID(of: digest, organization, mailbox) }
 
-    /// The id of the e-mail's record, if a version before made it.
+    /// The id of the e-mail's record, if an earlier version of the program made it.
     func earlierRecordID(organization: UUID, mailbox: UUID) -> UUID {
         Self.recordID(of: earlierDigest ?? digest, organization, mailbox)
     }

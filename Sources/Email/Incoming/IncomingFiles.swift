@@ -29,7 +29,7 @@ struct IncomingFiles {
 }
 
 extension IncomingEmail {
-    /// Refuses an e-mail with a file that its record would lack.
+    /// Throws if the e-mail has a file that is too large for its record.
     func requireFit(in place: EmailDelivery.Place) throws(FieldsealError) {
         let limit = place.attachmentLimit
         guard let file = attachments.first(where: { !$0.fits(limit) }) else { return }

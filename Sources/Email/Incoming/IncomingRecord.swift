@@ -15,7 +15,7 @@ struct IncomingRecord {
     /// Whether the record lacks a part of the message.
     var isIncomplete: Bool { !files.hasOriginal && (files.lacksSome || email.bodyIsCut) }
 
-    /// `notifications` of a record.
+    /// The values of a record's attribute `notifications`.
     enum Notification: Int {
         case none = 0
         case lacksFiles, isCut
@@ -48,7 +48,7 @@ struct IncomingRecord {
         email.references.isEmpty ? nil : email.references.map(\.withoutNull).joined(separator: " ")
     }
 
-    /// The user or queue with the sender's address.
+    /// Adds the user or queue with the sender's address to each row.
     private static func addSender(to rows: inout RecordRows, _ records: [IncomingRecord], _ organization: Organization) {
         let forms = records.map { record in
             let address = record.email.from.address
@@ -141,7 +141,7 @@ struct IncomingRecord {
 }
 
 extension IncomingEmail.Person {
-    /// The name that a record has; nil for none, or for one in which nothing can be seen.
+    /// The name that a record keeps; nil if there is no name, or it has no visible character.
     fileprivate var shownName: String? {
         name.map { $0.cut(to: EmailNameRule.limit) }.flatMap { EmailNameRule.isSeen($0) ? $0 : nil }
     }

@@ -38,7 +38,7 @@ extension MailboxLeases {
         case settingsChanged
     }
 
-    /// Which list of authorized settings decides.
+    /// The list of authorized settings that is used: the session's, or one that is read again.
     private enum AuthorizedSettings { case ofSession, readAgain }
 
     /// Reads the cells once in each transaction. A second read in the same transaction might not see the generation that a key
@@ -66,7 +66,8 @@ extension MailboxLeases {
             retryAfter: 1)
     }
 
-    /// How many times a release is tried. Each attempt but one fails only when a key change was committed meanwhile.
+    /// How many attempts at a release are made. One may fail because the session's list is out of date. Any other fails only when a
+    /// key change was committed meanwhile.
     private static let readAttempts = 4
 
     private func release(

@@ -20,12 +20,12 @@ extension MailboxLeases {
     ///
     /// - Parameters:
     ///   - host: The router's name for this lease, new each time.
-    ///   - mailbox: The mailbox to lease, because its server has new messages; nil for any.
+    ///   - mailbox: The mailbox to lease, because its server has new messages; nil for any mailbox.
     /// - Returns: Nil when no mailbox is due.
     package func leaseMailbox(host: String, mailbox: UUID? = nil) async throws -> MailboxLease? {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
-                // Leases are serialized: a session that counts a profile's mailboxes must see the leases of a moment ago.
+                // Leases are serialized: a session that counts a profile's mailboxes must see all leases that were made before.
                 _ = try connection.pipeline([
                     caller.auditSettings,
                     ("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text("\(organization.id.text) lease")]),

@@ -68,11 +68,11 @@ extension MailboxLeases {
 
     /// The shortest time between the starts of two checks.
     private static let lookInterval = Duration.milliseconds(200)
-    /// The longest time between the starts of two checks. A notification may be lost, and there is none when this server loses
-    /// a key.
+    /// The longest time between the starts of two checks. A notification may be lost, and no notification is sent when this server
+    /// loses a key.
     private static let longestInterval = Duration.seconds(15)
 
-    /// Watched mailboxes as columns.
+    /// The watched mailboxes of a request, as two arrays for the parameters of a statement.
     private struct Watching {
         let ids: [UUID]
         let revisions: [String]
@@ -179,7 +179,7 @@ extension MailboxLeases {
 
     private struct Look {
         let answer: WaitForWork.Answer
-        /// Seconds until something becomes due; nil if nothing will.
+        /// Seconds until something becomes due; nil if nothing will become due.
         let next: Double?
     }
 

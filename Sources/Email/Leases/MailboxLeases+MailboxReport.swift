@@ -84,7 +84,8 @@ extension MailboxLeases {
         )[0].decode(0)
         // Not the mailbox but the organization lacks its key, so the mailbox is not disabled.
         let waitsForKey = error.code == AlertCode.keyRequired
-        // An administrator has to check settings that the service did not write. After that the mailbox continues by itself.
+        // An administrator has to check settings that the service did not write. After that the mailbox continues without being
+        // enabled again.
         let waitsForReview = error.code == AlertCode.notAuthorized
         // A temporary failure may be the fault of a server, a network or the deployment, and may last long. So it disables no
         // mailbox. Only a password that was refused ten times in a row counts as wrong.
@@ -126,8 +127,8 @@ extension MailboxLeases {
         ])
     }
 
-    /// The outcome of a direction before this report. A direction that failed for want of the key becomes *not run* once a turn
-    /// succeeds, because the key is back.
+    /// The outcome of a direction before this report. A direction that failed because the key was missing becomes *not run* once a
+    /// turn succeeds, because the key is back.
     private func awaiting(_ status: String) -> String {
         """
         CASE WHEN $8 IS NULL AND coalesce($5, $6) IS NOT NULL AND m.lastsyncerrorcode = \(AlertCode.keyRequired)

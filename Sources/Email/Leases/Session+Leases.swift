@@ -22,13 +22,13 @@ extension Session {
         }
     }
 
-    /// The purpose for which a lease is checked. Every purpose but a report needs a mailbox that is enabled and approved.
+    /// The purpose for which a lease is checked. Every purpose except a report requires that the mailbox is enabled and approved.
     enum LeaseUse {
         case reporting, delivering, taking, handingOver
         case signingIn(MailDirection)
 
-        /// The condition that the mailbox is enabled for this purpose. During a test it is enabled for each direction that has a
-        /// method.
+        /// The condition that the mailbox is enabled for this purpose. During a test, the mailbox counts as enabled for each
+        /// direction that has a delivery method.
         fileprivate var condition: String {
             let receives =
                 "(m.enabledforincomingemail OR m.testemailconfigurationscheduled) AND \(DueMailboxes.usesIncoming)"
@@ -59,7 +59,7 @@ extension Session {
             coalesce(m.emailaddress, '') AS address
             """
         func held(_ sql: String) throws -> PostgresRow? { try connection.query(sql, [.uuid(mailbox), .text(host)]).first }
-        // A recent lease is not written again: no router may take it over yet, and the write would cost time.
+        // A recent lease is not written again: no other router may take it over yet, and the write would cost time.
         let young = try held(
             "SELECT \(facts) FROM \(table) AS m \(condition) AND m.processinglastattemptedon > now() - interval '15 seconds' FOR SHARE"
         )

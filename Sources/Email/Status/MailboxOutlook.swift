@@ -10,7 +10,7 @@ package struct MailboxOutlook: Sendable {
     /// A message on the mail server that could not be fetched.
     package struct SetAside: Sendable {
         package let messageID: String?
-        /// The mail server's words.
+        /// The reason that the router reported, such as the mail server's response.
         package let reason: String
         package let attempts: Int
         package let nextAttempt: Date
@@ -24,7 +24,7 @@ package struct MailboxOutlook: Sendable {
     package let waiting: Int
     /// When the first of these e-mails is due; nil if one is due now.
     package let nextSending: Date?
-    /// How many e-mails were not sent.
+    /// How many e-mails of the mailbox have the status *Failed*.
     package let failed: Int
     /// The messages that will be fetched again first.
     package let setAside: [SetAside]

@@ -86,7 +86,8 @@ package struct MailboxStatusReading: Sendable {
             """
     }
 
-    /// SQL for a mailbox's ``MailboxStatus/Obstacle``. If there are several, it is the one that a person removes first.
+    /// SQL for a mailbox's ``MailboxStatus/Obstacle``. If there are several obstacles, it is the one that a person has to remove
+    /// first.
     private var obstacle: String {
         """
         CASE WHEN NOT (coalesce(m.enabledforincomingemail, false) OR coalesce(m.enabledforoutgoingemail, false) OR \(DueMailboxes.tests)) THEN NULL
