@@ -107,7 +107,8 @@ struct Dev: AsyncParsableCommand {
         var file = DevelopmentFile(
             baseURL: settings.baseURL, httpURL: "http://localhost:\(settings.httpPort ?? 0)", caFile: home.file("ca.pem"),
             organization: name, postgres: superuser, clients: before?.clients ?? [:], console: before?.console)
-        // An organization that is refused now, such as under another key-encryption key, may be served at the next start.
+        // A refused organization does not prevent the start. It may be served at the next one, for example if the key-encryption
+        // key was a wrong one.
         if let session = try? await Session.begin(deployment, organization: name, caller: commandLineCaller) {
             file.clients = try await prepareClients(session, before?.clients ?? [:])
             file.console = try await preparePerson(session, before?.console)
@@ -132,7 +133,7 @@ struct Dev: AsyncParsableCommand {
             if let client = before[name], known.contains(where: { $0.id.text == client.clientId }) {
                 clients[name] = client
             } else {
-                // The name of a client whose secret was lost is still taken.
+                // If a client's secret was lost, the client still has its name, and a new client gets another one.
                 let taken = try await administration.list().filter { $0.name.hasPrefix("dev-\(name)") }.count
                 let (id, secret) = try await administration.add(
                     name: taken == 0 ? "dev-\(name)" : "dev-\(name)-\(taken + 1)", role: role)

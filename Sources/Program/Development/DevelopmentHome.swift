@@ -93,7 +93,7 @@ struct DevelopmentHome: Sendable {
         try OwnFolder.prepare(path, mode: mode, owner: databaseUser)
     }
 
-    /// Writes a complete file that only its owner may read, or none.
+    /// Writes a file that only its owner may read. If that fails, a former file of this name stays as it was.
     func write(_ text: String, to name: String, owner: DatabaseUser? = nil) throws {
         let temporary = file("\(name).new")
         unlink(temporary)

@@ -7,7 +7,7 @@ import Tenancy
 
 /// The sample records of a new development organization: profiles, mailboxes, queues and users with passwords.
 ///
-/// Their ids are fixed, so a repetition after an interruption creates none twice.
+/// Their ids are fixed, so a repetition after an interruption creates no record twice.
 struct DevelopmentSamples: Sendable {
     let session: Session
     /// The client with the role Basic User, and its records.

@@ -81,7 +81,7 @@ extension Settings {
         }
     }
 
-    /// The key-encryption key in use. During a rotation it also accepts what is under the new one.
+    /// The key-encryption key in use. During a rotation it also opens and verifies values under the new key.
     func keyEncryptionKey() throws -> KeyEncryptionKey {
         let kek = try kekSource.read()
         return try newKekSource.map { try kek.accepting($0.read()) } ?? kek
@@ -117,7 +117,7 @@ extension Settings {
         return sources.first?.source
     }
 
-    /// Settings that operators may expect, with their replacements.
+    /// Settings that operators may expect and that do not exist, each with what to do instead.
     static let unsupported = [
         "keks": databaseTokens, "newKeks": databaseTokens, "kekTokens": databaseTokens, "newKekTokens": databaseTokens,
         "https.ocsp": "certificates are not stapled with OCSP responses; end TLS in a proxy that does, and set https.proxyProtocol",

@@ -99,7 +99,7 @@ struct HTTPService: Sendable {
         return watches.compactMap(\.self)
     }
 
-    /// How long statements may still run once the server stops.
+    /// How long statements may still run after the server has begun to stop.
     private var statementEnd: Duration { .seconds(min(APILimits.endSeconds, settings.statementSeconds + 5)) }
 
     /// Adds the reachable databases, and each of the others once it is reachable.

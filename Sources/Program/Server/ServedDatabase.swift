@@ -45,7 +45,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
     private let onReached = Mutex<(@Sendable (ServedDatabase, Opened) -> Void)?>(nil)
 
     /// The number of shared connections for short statements. One connection batches lookups best. With more connections for
-    /// writes, fewer writes share a round trip; with fewer, more writes wait for the disk.
+    /// writes, fewer writes share a round trip. With fewer connections for writes, more writes wait for the disk.
     private static let sharedReaders = 1
     private static let sharedWriters = 4
     /// The pause between two attempts at reaching a database that was unreachable at the start.

@@ -40,7 +40,8 @@ enum DatabasePasswords {
         }
     }
 
-    /// The standard input for a program of PostgreSQL, and the path of the password file on it; nil for none.
+    /// The standard input for a program of PostgreSQL, and the path at which the program finds the password file there; nil if
+    /// there is none.
     static func input() -> (descriptor: Int32, file: String?) {
         guard let passwords = opened.withLock({ $0?.passwords }) else { return (open("/dev/null", O_RDONLY | O_CLOEXEC), nil) }
         return (fcntl(passwords, F_DUPFD_CLOEXEC, 3), "/proc/self/fd/0")
@@ -128,8 +129,8 @@ enum DatabasePasswords {
 
     // MARK: The file in memory
 
-    /// A file in memory with a text. Only this program, and the programs to which it passes the file's descriptor, can open the
-    /// file.
+    /// Writes a text to a new file in memory. Only this program, and the programs to which it passes the file's descriptor, can
+    /// open the file.
     private static func keep(_ text: [UInt8], _ path: String) throws(SettingsError) -> Int32 {
         // The file is unlinked before the passwords are written to it, so no other process can open it by name.
         let name = "/fieldseal-\(UUID().uuidString)"

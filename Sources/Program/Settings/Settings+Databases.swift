@@ -5,9 +5,9 @@ extension Settings {
     struct Database: Sendable {
         let name: String
         let conninfo: String
-        /// Connects as a role that may act as the owner.
+        /// The connection string of a role that may act as the owner of the schemas.
         let migrationConninfo: String
-        /// Connects to a standby; empty for none.
+        /// The connection string of a standby; empty for none.
         let standbyConninfo: String
     }
 

@@ -13,7 +13,7 @@ struct Settings: Sendable {
     var file = ""
     var database = ""
     var migrationDatabase = ""
-    /// Connects to a standby that runs lists; empty for none.
+    /// The connection string of a standby that runs lists; empty for none.
     var standbyDatabase = ""
     /// Connection strings by the databases' names, instead of ``database`` if there are several.
     var databases: [String: String] = [:]
@@ -38,7 +38,7 @@ struct Settings: Sendable {
     var kekCopyFile: String?
     /// The key-encryption keys of databases that have their own.
     var databaseKeks = DatabaseKeks()
-    /// The database that was selected, if one was.
+    /// The name of the database that these settings are for; nil if none was selected.
     var selectedDatabase: String?
     var baseURL = ""
     /// Organizations with a host of their own, by that host. At the host, an organization's addresses begin at the root.
@@ -130,7 +130,7 @@ struct Settings: Sendable {
         return settings
     }
 
-    /// Where people of an organization sign in.
+    /// The address at which people of an organization sign in.
     func consoleAddress(of organization: String) -> String { "\(baseURL)/\(organization)/" }
 
     private init() {}

@@ -1,6 +1,6 @@
 import Tenancy
 
-/// The settings of a PKCS#11 token that opens the key-encryption key. All of them are required, or none.
+/// The settings of a PKCS#11 token that opens the key-encryption key. If one of them is set, all are required.
 struct TokenSettings: Sendable {
     var module: String?
     var token: String?

@@ -65,7 +65,7 @@ struct PostgresTools: Sendable {
 
     // MARK: Dumps of a whole database
 
-    /// What a dump holds.
+    /// The table of contents of a dump.
     func catalog(ofDump path: String) async throws -> DumpCatalog {
         DumpCatalog(list: try await restored(["--list", path], limit: Self.listLimit))
     }

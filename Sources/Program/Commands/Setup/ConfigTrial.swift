@@ -14,7 +14,7 @@ struct ConfigTrial {
     private(set) var problems: [String] = []
     /// Notes for an operator.
     private(set) var notes: [String] = []
-    /// Whether a database did not answer.
+    /// Whether a database did not respond.
     private(set) var isDatabaseAway = false
     /// The organizations of the databases that responded, and whether all databases responded.
     private var organizations: [String] = []

@@ -24,7 +24,7 @@ struct SetupRoles {
         let prefix: String
     }
 
-    /// - Throws: `ValidationError` for a connection string with a password, since arguments can be seen by others.
+    /// - Throws: `ValidationError` for a connection string with a password, since other users of the machine can see arguments.
     static func refusePassword(in superuser: String?) throws {
         guard superuser?.contains(#/password\s*=|://[^:/@]*:[^@]*@/#) != true else {
             throw ValidationError("--superuser has a password in it, which other users of this machine can see. Use passfile=FILE.")
