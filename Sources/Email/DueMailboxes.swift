@@ -86,8 +86,8 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether new messages are to be fetched. A watched mailbox is polled only if its next poll was cleared, settings changed, or
-    /// messages that were set aside are due.
+    /// Whether new messages are to be fetched. A watched mailbox is polled only if the time of its next poll is null, settings
+    /// changed, or messages that were set aside are due.
     var receivesNow: String {
         """
         (\(Self.receives) AND (m.postponemailboxprocessinguntil IS NULL OR \(Self.isChanged) OR \(isOrphaned)
@@ -145,8 +145,8 @@ struct DueMailboxes {
         (m.lastsyncerror IS NULL OR m.lastsyncerrorcode IS DISTINCT FROM \(AlertCode.keyRequired) OR \(tests) OR \(wasLeft))
         """
 
-    /// The order of leases: first mailboxes that are new or whose next poll was cleared, then turns that a person waits for. A poll
-    /// that is more than ten minutes late precedes the turns that a person waits for.
+    /// The order of leases: first mailboxes without a time of the next poll, then turns that a person waits for. A poll that is
+    /// more than ten minutes late precedes the turns that a person waits for.
     var order: String {
         """
         CASE WHEN m.postponemailboxprocessinguntil IS NULL THEN '-infinity'

@@ -1,4 +1,4 @@
-/// SQL for a count in a column. SQL may have written any number there, and no arithmetic on it may fail.
+/// SQL for a count in a column. SQL may have written any number there, and the expressions of this type fail for none of them.
 struct StoredCount {
     /// The count; 0 for null and for a negative number.
     let value: String

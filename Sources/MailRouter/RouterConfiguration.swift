@@ -2,7 +2,7 @@ import CurlClient
 import Foundation
 import RouterProtocol
 
-/// The service's address, the router's credentials, and the limits of its work.
+/// The service's address, the router's credentials, and the limits of the router's work.
 package struct RouterConfiguration: Sendable {
     /// The service's address, without a trailing slash.
     package var service: String

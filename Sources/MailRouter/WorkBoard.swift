@@ -43,7 +43,7 @@ final class WorkBoard: @unchecked Sendable {
         return nil
     }
 
-    /// Adds a mailbox for a worker. A mailbox that is in the list is not added twice.
+    /// Adds a mailbox for a worker. A mailbox that is already in the list is not added again.
     func add(_ mailbox: String, after seconds: Double = 0) {
         condition.lock()
         defer { condition.unlock() }

@@ -12,7 +12,7 @@ public final class NotificationListener: Sendable {
 
     /// Milliseconds between two checks whether to stop.
     private static let stopInterval: Int32 = 500
-    /// The time between two tests of a connection. A broken connection can't be told from one without notifications otherwise.
+    /// The time between two tests of a connection. Without a test, a broken connection looks like one without notifications.
     private static let checkInterval = Duration.seconds(30)
     /// The pause after the first failed connection, and the longest pause. The pause doubles with each failure.
     private static let pauses = (first: Duration.milliseconds(250), longest: Duration.seconds(5))

@@ -65,7 +65,7 @@ extension EmailDelivery {
     /// answers from the e-mail that the mailbox sent.
     private static let mailboxFirst = "\(isOfMailbox) IS NOT TRUE"
 
-    /// The first e-mail that an answer to the mailbox may be tied to. Only received and submitted e-mails are considered: a
+    /// The first e-mail to which an answer in the mailbox may be linked. Only received and submitted e-mails are considered: a
     /// draft has no answers.
     private func candidate(
         of place: Place, on connection: isolated PostgresConnection,

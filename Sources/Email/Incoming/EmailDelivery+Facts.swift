@@ -66,7 +66,7 @@ extension EmailDelivery {
         }
     }
 
-    /// Those of these records that lack no part of their messages.
+    /// The ids among `ids` whose records have every part of the message.
     func complete(_ ids: [UUID], on connection: isolated PostgresConnection) throws -> Set<UUID> {
         let organization = session.organization
         let rows = try connection.query(

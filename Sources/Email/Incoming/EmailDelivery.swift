@@ -57,7 +57,7 @@ package struct EmailDelivery: Sendable {
         try await deliver(emails, of: .router, mailbox: mailbox, host: host)
     }
 
-    /// Who delivers e-mails. A router keeps on the mail server what a record has no room for.
+    /// The kind of caller that delivers e-mails. A router keeps on the mail server what a record has no room for.
     private enum Deliverer {
         case program, router
     }

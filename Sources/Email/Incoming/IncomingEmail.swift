@@ -85,8 +85,8 @@ package struct IncomingEmail: Sendable {
         return Self.digest(of: words)
     }
 
-    /// The digest that earlier versions of the program computed, without the kinds of recipients and other members. The ids of
-    /// their records come from it.
+    /// The digest that earlier versions of the program computed, without the kinds of recipients and other members. Those versions
+    /// derived the ids of records from it.
     ///
     /// - Parameter messageID: The Message-ID as those versions read it.
     package func earlierWordsDigest(messageID: String) -> [UInt8] {

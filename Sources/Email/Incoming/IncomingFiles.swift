@@ -3,7 +3,7 @@ import Model
 import Records
 import RouterProtocol
 
-/// The files that a record has of an incoming e-mail.
+/// The files of an incoming e-mail that its record has.
 struct IncomingFiles {
     /// The e-mail's files that fit, and one file that lists the files that are left out.
     private(set) var kept: [IncomingEmail.Attachment] = []

@@ -39,7 +39,7 @@ extension MailboxLeases {
     /// The sentence that is added to the report of a failure of incoming mail if the server profile names no type.
     package static let noTypeNote = "The server profile names no server type, so POP3 is used."
 
-    /// The report, which names a missing server type as a likely reason of a failure.
+    /// The report, with a sentence about a missing server type if that is a likely reason of the failure.
     private func explained(
         _ report: MailboxReport, _ id: UUID, on connection: isolated PostgresConnection
     ) throws -> MailboxReport {
@@ -68,7 +68,7 @@ extension MailboxLeases {
         var isPermanent: Bool
         /// Whether a person has to act.
         var needsPerson: Bool
-        /// Seconds until it is due again.
+        /// Seconds until the mailbox is due again.
         var wait: Int
     }
 
@@ -127,8 +127,8 @@ extension MailboxLeases {
         ])
     }
 
-    /// The outcome of a direction before this report. A direction that failed because the key was missing becomes *not run* once a
-    /// turn succeeds, because the key is back.
+    /// SQL for the outcome that a direction had before this report. A direction that failed because the key was missing becomes
+    /// *not run* once a turn succeeds, because the key is back.
     private func awaiting(_ status: String) -> String {
         """
         CASE WHEN $8 IS NULL AND coalesce($5, $6) IS NOT NULL AND m.lastsyncerrorcode = \(AlertCode.keyRequired)

@@ -26,7 +26,7 @@ package struct MailboxOutlook: Sendable {
     package let nextSending: Date?
     /// How many e-mails of the mailbox have the status *Failed*.
     package let failed: Int
-    /// The messages that will be fetched again first.
+    /// The first messages that will be fetched again.
     package let setAside: [SetAside]
     /// How many messages were set aside.
     package let setAsideCount: Int

@@ -59,7 +59,7 @@ enum Charset {
         return other
     }
 
-    /// Whether the bytes begin with the byte order mark of UTF-16, and have the zeros of its Latin characters.
+    /// Whether the bytes begin with the byte order mark of UTF-16, and contain zeros, as Latin characters do in UTF-16.
     private static func isWide(_ bytes: ArraySlice<UInt8>) -> Bool { hasWideMark(bytes) && bytes.prefix(sampleLimit).contains(0) }
 
     /// Whether the bytes begin with the byte order mark of UTF-16.
@@ -156,7 +156,7 @@ enum Charset {
         return best(bytes, [isBigEndian ? "UTF-16BE" : "UTF-16LE"]) ?? ""
     }
 
-    /// The text by the converter that understands most of it; nil if no converter has one of these names.
+    /// The text from the converter that understands most of the bytes; nil if no converter has one of these names.
     private static func best(_ bytes: ArraySlice<UInt8>, _ names: [String]) -> String? {
         var found: (text: String, damage: Int)?
         for name in names {

@@ -1,6 +1,6 @@
 /// Functions for HTML of messages: whether it displays anything, and how several texts are combined.
 enum HTMLText {
-    /// What HTML displays, in ascending order.
+    /// What HTML displays, from the least to the most.
     enum Content: Int {
         case nothing
         /// Something that is loaded or drawn, and no text.

@@ -20,7 +20,7 @@ package struct LargeHTML {
     /// A picture becomes an attachment if its tag is longer than this, in bytes.
     private static let shortestPicture = 1 << 10
     private static let pictureLimit = 200
-    /// How many open elements are ended where the text is cut.
+    /// How many open elements get an end tag where the text is cut.
     private static let openLimit = 1_000
 
     /// - Parameter limit: The maximum length of the text in bytes.

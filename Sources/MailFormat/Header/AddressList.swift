@@ -240,7 +240,7 @@ package struct AddressList {
             index += 1
         }
         if manner == .exact, !path.contains("@") {
-            // Brackets around a word belong to the name.
+            // Angle brackets around a text without `@` belong to the name.
             if path.contains(";") { mayLoseAddress = true }
             text += ["<"] + Self.escaped(path[...]) + (isClosed ? [">"] : [])
             return
@@ -251,8 +251,8 @@ package struct AddressList {
         if !path.isEmpty { paths.append(path) }
     }
 
-    /// Handles a closing bracket without an opening one. If the text before it is an address, the opening bracket is missing.
-    /// Within a word the bracket is a character.
+    /// Handles a `>` without a `<`. At the end of a word, it is replaced by a blank, because the word may be an address whose `<`
+    /// is missing. Elsewhere it is an ordinary character.
     private mutating func copyLoneBracket() {
         let next = index + 1 < scalars.count ? scalars[index + 1] : " "
         if manner != .exact, next == "," || next == ";" || next.properties.isWhitespace {
@@ -270,7 +270,7 @@ package struct AddressList {
         index = end + 1
     }
 
-    /// Ends an address.
+    /// Ends the current part of the list, and adds its addresses.
     private mutating func finish() {
         guard manner != .exact else { return finishExactly(isEnd: false) }
         defer { (text, paths, comments, hasAddress) = ([], [], [], false) }

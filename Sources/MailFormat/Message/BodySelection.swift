@@ -287,7 +287,7 @@ struct BodySelection {
                 said.dropLast().map { $0.text.hasSuffix("\n") ? $0.text : "\($0.text)\r\n" }.joined() + (said.last?.text ?? "")
             return Segment(text: text, isHTML: false)
         }
-        // The first HTML document encloses the other texts. These are put before and after the document's own contents.
+        // The first HTML document encloses the other texts, which are put before and after the document's own contents.
         func inner(_ segments: ArraySlice<Segment>) -> String {
             segments.map { "\($0.isHTML ? HTMLText.fragment($0.text) : HTMLText.escaped($0.text))\r\n" }.joined()
         }

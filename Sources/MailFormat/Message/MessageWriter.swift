@@ -1,7 +1,7 @@
 package import Foundation
 
-/// Writes a message (RFC 5322, MIME). Lines end in CRLF. All bytes are 7-bit, except in addresses that need UTF-8. No text can
-/// add a header field.
+/// Writes a message (RFC 5322, MIME). Lines end in CRLF. All bytes are 7-bit, except in addresses that need UTF-8. No text of the
+/// caller can add another header field.
 package struct MessageWriter {
     /// The longest line in characters (RFC 5322 section 2.1.1), and the longest encoded word (RFC 2047 section 2).
     private static let lineLimit = 76

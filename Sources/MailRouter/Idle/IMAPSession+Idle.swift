@@ -31,7 +31,7 @@ extension IMAPSession {
         try connection.send("\(idleTag) IDLE")
     }
 
-    /// Ends ``beginIdle()``, and waits until the server has confirmed that.
+    /// Ends the `IDLE` that ``beginIdle()`` began, and waits until the server has confirmed the end.
     mutating func endIdle(sends: Bool = true) throws {
         if sends { try connection.send("DONE") }
         while try !noteIdle(try connection.line()) {}

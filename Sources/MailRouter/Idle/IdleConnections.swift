@@ -9,8 +9,8 @@ import Synchronization
 final class IdleConnections: Sendable {
     private struct State {
         var connections: [String: IdleConnection] = [:]
-        /// Mailboxes whose servers ended such a connection soon after its beginning, each with the time until which the mailbox is
-        /// polled instead.
+        /// Mailboxes whose servers ended a waiting connection soon after its beginning, each with the time until which the mailbox
+        /// is polled instead.
         var unfit: [String: Date] = [:]
         /// How many connections a user may have at a server, by user and server. Set after the server refused a sign-in.
         var userLimits: [String: Int] = [:]
@@ -29,7 +29,7 @@ final class IdleConnections: Sendable {
 
     /// If a server ends a connection sooner than this, the mailbox is polled instead.
     private static let shortLife = Duration.seconds(60)
-    /// Seconds for which such a mailbox is polled, before a connection is tried again.
+    /// Seconds for which a mailbox is polled after its server ended a waiting connection that soon.
     private static let unfitSeconds = 1_800.0
     /// Milliseconds between two checks whether `IDLE` has to be issued again.
     private static let lookInterval: Int32 = 5_000
@@ -93,7 +93,7 @@ final class IdleConnections: Sendable {
         }
     }
 
-    /// Makes the mailbox be polled for ``unfitSeconds``, because its server ends waiting connections.
+    /// From now on, the mailbox is polled for ``unfitSeconds``, because its server ends waiting connections.
     func giveUp(_ mailbox: String) {
         state.withLock { $0.unfit[mailbox] = Date().addingTimeInterval(Self.unfitSeconds) }
     }

@@ -14,12 +14,12 @@ final class Delivery {
 
     /// What became of a message. If a message contains several e-mails, the case that is last in this list counts.
     enum Fate: Int {
-        /// A record holds all of it, so it may be deleted from the server.
+        /// A record holds all of the message, so the message may be deleted from the server.
         case recorded
-        /// It stays on the server without an alert: it was skipped, a filter refuses it, or it is a forwarding message with
-        /// contents of its own.
+        /// The message stays on the server without an alert: it was skipped, a filter refuses it, or it has contents besides the
+        /// messages that it forwards.
         case left
-        /// It stays on the server, or is moved there, because no record can hold all of it. An alert names it.
+        /// The message stays on the server, or is moved there, because no record can hold all of it. An alert names it.
         case undeliverable
     }
 

@@ -13,7 +13,7 @@ final class IncomingAccess {
 
     init(_ turn: MailboxTurn) { self.turn = turn }
 
-    /// Signs in. A turn requests the credential once.
+    /// Signs in to the incoming server. A turn requests the credential from the service only once.
     func connect(_ scheme: MailServer.Scheme, implicitPort: Int) throws -> CurlConnection {
         let login = try self.login ?? turn.login(.incoming)
         self.login = login
@@ -22,7 +22,7 @@ final class IncomingAccess {
         return try turn.connect(login, scheme, implicitPort: implicitPort)
     }
 
-    /// The session that waited for new messages, with the inbox open again; nil if there is none, or it is dead.
+    /// The session that waited for new messages, with the inbox open again; nil if there is none, or its connection is broken.
     func keptSession(writes: Bool) -> (IMAPSession, IMAPSession.Folder)? {
         guard let kept = turn.idle.take(turn.mailbox.mailboxId) else { return nil }
         // The mailbox's credential or server may have changed since the connection was opened.

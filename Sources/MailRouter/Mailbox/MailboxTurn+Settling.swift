@@ -1,7 +1,7 @@
 import Logging
 import RouterProtocol
 
-// Moves and deletes messages on the mail server once the service has responded for them.
+// Moves and deletes messages on the mail server once the service has responded about them.
 extension MailboxTurn {
     /// Moves messages that can't become records, and deletes messages that are records. A message that the server refuses to
     /// move or to delete stays in the inbox and holds up no other message.

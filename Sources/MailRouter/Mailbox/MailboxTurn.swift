@@ -112,7 +112,7 @@ struct MailboxTurn {
         report.routerState = String(decoding: try JSONEncoder().encode(state), as: UTF8.self)
         report.processed = counts.processed
         report.failed = counts.failed + counts.lost
-        // A mailbox with messages left over is due again at once, after the other due mailboxes.
+        // A mailbox with messages left over is due again without a pause. Other due mailboxes come first.
         let hasMore = counts.isUnfinished || max(counts.inspected, counts.sent) >= configuration.turnLimit
         report.interval = hasMore ? 0 : configuration.interval
         if !counts.problems.isEmpty { report.alerts = Self.alerts(counts.problems) }
@@ -226,7 +226,7 @@ struct MailboxTurn {
     /// Ports on which servers use STARTTLS.
     private static let knownPorts = [143, 110, 25, 587]
 
-    /// True if the connection has to begin with TLS, false if it begins with STARTTLS.
+    /// True if the server expects TLS from the first byte, false if it uses STARTTLS.
     ///
     /// Ports outside of ``knownPorts`` are probed: with implicit TLS a server sends nothing before the handshake. So a server that
     /// greets within a moment uses STARTTLS. In both cases no password is sent before TLS.

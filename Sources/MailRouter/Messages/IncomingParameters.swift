@@ -131,7 +131,7 @@ struct IncomingParameters {
             size += count * 4 / 3 + count / 12 + attachment.name.utf8.count * 2 + 200
             kept.append(Self.attachment(attachment))
         }
-        // The original message has these attachments too.
+        // If the original message is attached, it contains these attachments too.
         if !omitted.isEmpty, !hasMessage {
             isIncomplete = true
             kept.append(LeftOutFiles(omitted.map { .init(name: $0.name, type: $0.type, bytes: $0.bytes.count) }).attachment)

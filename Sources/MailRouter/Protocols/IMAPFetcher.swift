@@ -35,7 +35,7 @@ struct IMAPFetcher {
     /// Fetches messages and passes each one to `take`. Then fetches one by one the messages that the server did not return.
     ///
     /// - Returns: The messages that exist and could not be fetched.
-    /// - Throws: The errors of `take`, and errors of a server that fails altogether.
+    /// - Throws: The errors of `take`, and errors of a server that fails repeatedly.
     mutating func fetch(
         _ uids: [UInt32], isStopped: () -> Bool, _ take: (UInt32, [UInt8], Date?) throws -> Void, gone: (UInt32) -> Void
     ) throws -> [Failure] {

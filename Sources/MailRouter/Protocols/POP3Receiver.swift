@@ -161,7 +161,7 @@ struct POP3Receiver {
         var seen = listed.isEmpty ? [] : Set(there.filter { listed.contains($0.uidl) }.map(\.id))
         notes.seen += seen
         var total = 0
-        // Each message has two names, so a request covers half as many messages as it may have names.
+        // Each message has two names, so a request covers only half as many messages as the limit of names.
         let limit = MailboxNotes.limit / 2
         for start in stride(from: first, to: ids.count, by: limit) {
             let end = min(start + limit, ids.count)

@@ -5,8 +5,8 @@ import Synchronization
 /// several hosts. Also used for a single host if the string requests the primary, because then the host may be a load balancer in
 /// front of several servers.
 ///
-/// Each promotion of a standby begins a new timeline. A server that accepts writes on an older timeline than one seen before is a
-/// former primary, and writes to it would be lost. So it is skipped, and connections to it are closed.
+/// Each promotion of a standby begins a new timeline. A server that accepts writes on an older timeline than the newest known one
+/// is a former primary, and writes to it would be lost. Such a server is skipped, and connections to it are closed.
 final class KnownServers: Sendable {
     private struct Member {
         weak var canceller: Canceller?
@@ -16,7 +16,7 @@ final class KnownServers: Sendable {
     private struct State {
         /// The identifier of the database cluster, also on its standbys; nil if servers do not report it.
         var system: String?
-        /// The newest timeline on which a server accepted writes; 0 before the first.
+        /// The newest timeline on which a server accepted writes; 0 before any server did.
         var timeline: UInt32 = 0
         /// The host that accepted writes last.
         var primary = 0

@@ -73,7 +73,7 @@ extension Date: PostgresDecodable {
         self = microseconds == .min ? Self.first : microseconds == .max ? Self.last : min(max(moment, Self.first), Self.last)
     }
 
-    /// The years 1 and 9999, in seconds since 1970.
+    /// The beginning of the year 1 and the end of the year 9999.
     private static let first = Date(timeIntervalSince1970: -62_135_596_800)
     private static let last = Date(timeIntervalSince1970: 253_402_300_799)
 }

@@ -107,8 +107,8 @@ struct Dev: AsyncParsableCommand {
         var file = DevelopmentFile(
             baseURL: settings.baseURL, httpURL: "http://localhost:\(settings.httpPort ?? 0)", caFile: home.file("ca.pem"),
             organization: name, postgres: superuser, clients: before?.clients ?? [:], console: before?.console)
-        // A refused organization does not prevent the start. It may be served at the next one, for example if the key-encryption
-        // key was a wrong one.
+        // The start continues if the organization is refused, for example under a wrong key-encryption key. A later start may serve
+        // it.
         if let session = try? await Session.begin(deployment, organization: name, caller: commandLineCaller) {
             file.clients = try await prepareClients(session, before?.clients ?? [:])
             file.console = try await preparePerson(session, before?.console)

@@ -10,7 +10,7 @@ import Tenancy
 /// Their ids are fixed, so a repetition after an interruption creates no record twice.
 struct DevelopmentSamples: Sendable {
     let session: Session
-    /// The client with the role Basic User, and its records.
+    /// The id of the client with the role Basic User, which owns some of the records.
     let user: UUID
 
     func create() async throws {

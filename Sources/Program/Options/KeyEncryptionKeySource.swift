@@ -89,8 +89,8 @@ extension Settings {
 
     /// The key-encryption key for the service or a command.
     ///
-    /// - Throws: An exit code of 78 (`EX_CONFIG`) for a PIN that a token refuses, after printing a message. systemd does not retry
-    ///   then.
+    /// - Throws: An exit code of 78 (`EX_CONFIG`) for a PIN that a token refuses, after printing a message. systemd does not
+    ///   restart a service that ended with this code.
     func startingKeyEncryptionKey() throws -> KeyEncryptionKey {
         do {
             return try keyEncryptionKey()

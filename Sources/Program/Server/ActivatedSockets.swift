@@ -47,7 +47,7 @@ struct ActivatedSockets {
         return true
     }
 
-    /// If the unit gives a socket no name, systemd names it after the unit.
+    /// The names that the HTTPS socket may have. If the unit names no socket, systemd uses the unit's name.
     private static let namesOfHTTPS: Set = ["https", "fieldseal.socket", "unknown", ""]
 
     /// The family of a listening stream socket; nil for anything else.

@@ -102,7 +102,7 @@ struct HTTPService: Sendable {
     /// How long statements may still run after the server has begun to stop.
     private var statementEnd: Duration { .seconds(min(APILimits.endSeconds, settings.statementSeconds + 5)) }
 
-    /// Adds the reachable databases, and each of the others once it is reachable.
+    /// Adds the databases that are reachable now. Adds each other database when it becomes reachable.
     private func serve(_ databases: [ServedDatabase], _ api: WebAPI, _ figures: DeploymentFigures) {
         let serve: @Sendable (ServedDatabase, ServedDatabase.Opened) -> Void = { database, opened in
             api.serve(database.name, opened.served, mail: opened.mail, tokens: opened.tokens, pages: opened.console.add)
@@ -156,7 +156,7 @@ struct HTTPService: Sendable {
         }
     }
 
-    /// Logs files that will not work, and refuses addresses at which the service can't listen.
+    /// Logs files that can't be used, and refuses addresses at which the service can't listen.
     private func checkSettings(_ activated: ActivatedSockets) throws {
         for problem in SettingsFiles(settings).problems {
             logger.error("setting can't be used", metadata: ["error": "\(problem)"])

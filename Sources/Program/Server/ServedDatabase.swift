@@ -32,7 +32,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         let allowsSuperuser: Bool
         let providers: OpenIDProviders
         let certificates: ServerCertificates
-        /// Nil if there is one database.
+        /// The organizations of all databases; nil if there is only one database.
         let places: OrganizationPlaces?
     }
 
@@ -156,7 +156,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         }
     }
 
-    /// Works on the database from when it is reachable until the server stops.
+    /// Runs the background work on the database, from the time at which it is reachable until the server stops.
     func run() async throws {
         if opened == nil {
             try? await cancelWhenGracefulShutdown { try await self.reach() }
@@ -208,7 +208,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
 
     func close() async { await opened?.deployment.close() }
 
-    /// Ends the statements of running requests, which get an error.
+    /// Ends the statements of running requests. The requests get an error.
     func endStatements() async { await opened?.deployment.endStatements() }
 
     /// Opens all databases at the same time.

@@ -7,8 +7,8 @@ import Tenancy
 
 /// The passwords of the database as a systemd credential: a libpq password file that only this program reads.
 ///
-/// libpq ignores a password file whose mode lets a group read it, and the mode of a credential does. So the credential is copied to
-/// a file without a name in memory, which libpq and PostgreSQL's own programs read. No password is in an argument, a connection
+/// libpq ignores a password file that its group may read, and a credential of systemd is such a file. So the credential is copied
+/// to a file without a name in memory, which libpq and PostgreSQL's own programs read. No password is in an argument, a connection
 /// string or a variable.
 enum DatabasePasswords {
     /// Where libpq looks for a password file if the connection string names none.

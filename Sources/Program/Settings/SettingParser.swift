@@ -161,7 +161,8 @@ struct SettingParser {
         return origins
     }
 
-    /// Databases by name. Names have the form of organizations' names, for messages, metrics and options.
+    /// Connection strings by the databases' names. These names have the form of organizations' names, because messages, metrics and
+    /// options contain them.
     private func connections(_ entries: [(host: String, text: String)]) throws(SettingsError) -> [String: String] {
         var table: [String: String] = [:]
         for (name, text) in entries {

@@ -33,7 +33,7 @@ package struct PendingEmail: Codable, Sendable {
     package var bodyType: String?
     /// 0 low, 1 normal, 2 high.
     package var priority: Int
-    /// ISO 8601.
+    /// When the e-mail was created, in ISO 8601.
     package var createdOn: String
     package var readReceiptRequested: Bool
     /// The sender, as a list of one person.

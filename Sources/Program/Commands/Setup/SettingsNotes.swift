@@ -34,7 +34,7 @@ struct SettingsNotes {
             + "(max_connections). Raise max_connections, or lower connections"
     }
 
-    /// The host of ``Settings/baseURL``; empty for an address of IPv6.
+    /// The host of ``Settings/baseURL``; empty if it is an IPv6 address.
     private var host: String {
         let rest = settings.baseURL.dropFirst("https://".count).lowercased()
         return rest.hasPrefix("[") ? "" : String(rest.prefix { $0 != ":" })
