@@ -44,8 +44,8 @@ struct CredentialSource {
         ("queue.emailpassword", "qc.emailpassword"), ("usersettings.emailpassword", "uc.emailpassword"),
     ]
 
-    /// The index of the first column of the two destinations. They are read by index, because their columns have the same
-    /// names.
+    /// The index of the first column of the two destinations. The destinations are read by index, because their columns have the
+    /// same names.
     private static let destinations = 5
 
     /// - Returns: Nil when there is no such mailbox, or it has no profile.

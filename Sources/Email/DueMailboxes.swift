@@ -28,7 +28,7 @@ struct DueMailboxes {
     }
 
     /// Whether a router works on the mailbox now. A lease whose beginning is in the future by more than the duration of a lease was
-    /// written by SQL. It does not count.
+    /// written by SQL, and does not count.
     static func isLeased(_ mailbox: String) -> String {
         """
         (coalesce(\(mailbox).processingstatecode, \(ProcessingState.idle.sql)) = \(ProcessingState.leased.sql)

@@ -25,7 +25,7 @@ package struct EmailRetention: Sendable {
     /// Deletes e-mails that were sent, received, completed or canceled before a time, with their parties and attachments.
     /// Drafts, failed e-mails and e-mails that wait to be sent stay.
     ///
-    /// - Returns: How many e-mails were deleted. One security event records all of them.
+    /// - Returns: How many e-mails were deleted. One security event records the deletion of all these e-mails.
     package func removeEmails(before date: Date) async throws -> Int {
         let emails = session.organization.qualified("email")
         var count = 0

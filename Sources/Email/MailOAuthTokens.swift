@@ -78,7 +78,8 @@ package final class MailOAuthTokens: Sendable {
     /// A cached token is no longer used if it expires within this many seconds, because a mailbox's turn needs some time.
     private static let margin = 120.0
 
-    /// Makes an object without applications. Then nothing is exchanged, and a stored password is an access token itself.
+    /// Makes an object without applications. Without applications nothing is exchanged, and a stored password is an access token
+    /// itself.
     package init() { (applications, authorityFile) = ([:], nil) }
 
     /// Reads the applications from a JSON file.
@@ -227,7 +228,7 @@ package final class MailOAuthTokens: Sendable {
             refreshToken: application.grant == .refreshToken ? reply.refreshToken.map(bytes) : nil)
     }
 
-    /// The error for a response without a token. It blames the stored password, the application, or an address that is no
+    /// The error for a response without a token. The error blames the stored password, the application, or an address that is no
     /// authorization server.
     private static func refusal(_ answer: HTTPSRequest.Answer, of application: Application) -> FieldsealError {
         let reason = reason(answer)

@@ -4,7 +4,7 @@ import RouterProtocol
 import Synchronization
 import Tenancy
 
-/// Wakes routers' requests that wait for work. One connection of the service listens for all of them.
+/// Wakes routers' requests that wait for work. One connection of the service listens for all requests.
 package final class MailWork: Sendable {
     /// Two counters of wake-ups: of the routers of all organizations, and of the routers of one organization. A request reads them
     /// when it begins to look for work.
@@ -29,7 +29,7 @@ package final class MailWork: Sendable {
     }
 
     private let state = Mutex(State())
-    /// How many requests may wait, in total and of one client. They hold no database connection, but each holds memory and a
+    /// How many requests may wait, in total and of one client. A waiting request holds no database connection, but memory and a
     /// socket.
     let gate = AdmissionGate<UUID>(.init(running: 2_000, runningPerKey: 500))
     /// The channel of ``NotificationListener``. The triggers of an organization's schema notify it.

@@ -108,7 +108,7 @@ final class RouterClient {
         }
     }
 
-    /// Sends an action. Its message type is declared in RouterProtocol.
+    /// Sends an action. The type of `message` is declared in RouterProtocol.
     ///
     /// - Returns: The response's body; empty for none.
     /// - Throws: ``ServiceError``.

@@ -2,8 +2,8 @@ import CLibPQ
 
 /// An error of PostgreSQL or of the connection to it.
 ///
-/// It has the SQLSTATE and the names of the objects, and never a parameter's or a row's value. The server's DETAIL may quote such
-/// values, so it is not kept.
+/// The error has the SQLSTATE and the names of the objects, and never a parameter's or a row's value. The server's DETAIL may quote
+/// such values, so it is not kept.
 public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// The kinds of failures, as callers distinguish them.
     public enum Kind: Sendable, Equatable {

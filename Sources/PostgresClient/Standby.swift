@@ -1,11 +1,12 @@
 import Synchronization
 
-/// A standby for reads of any length. It runs a read only after it has replayed all that the primary had written when the read began.
+/// A standby for reads of any length. The standby runs a read only after it has replayed all that the primary had written when the
+/// read began.
 ///
-/// Reads use it only while ``run()`` finds that it responds and follows the right primary.
+/// Reads use the standby only while ``run()`` finds that it responds and follows the right primary.
 public final class Standby: Sendable {
-    /// Distinguishes the primary from a copy of it that was started separately, such as a restored clone. Identifier, timeline
-    /// and position of both may be equal.
+    /// Distinguishes the primary from a copy of it that was started separately, such as a restored clone. The primary and the copy
+    /// may have the same identifier, timeline and position.
     public struct Mark: Sendable {
         fileprivate let expression: String
         fileprivate let condition: String
@@ -168,7 +169,7 @@ public final class Standby: Sendable {
 
     /// Whether a server is a standby of the one that accepts writes.
     ///
-    /// - Returns: Nil if it is so far behind that this can't be determined.
+    /// - Returns: Nil if the server is so far behind that this can't be determined.
     /// - Throws: ``PostgresError`` when one of the servers can't be queried.
     public static func isStandby(_ conninfo: String, of primary: String, mark: Mark) async throws -> Bool? {
         let position = try await ask(primary) { try Position($0.query(mark.positionStatement)) }
@@ -222,8 +223,9 @@ extension PostgresConnection {
 
     /// Whether this server has replayed a position.
     ///
-    /// The timeline distinguishes a standby of the primary from one that follows a former primary. It is read from the control
-    /// file, which may be out of date: after a failover, a standby may report the former timeline until its next restartpoint.
+    /// The timeline distinguishes a standby of the primary from one that follows a former primary. The timeline is read from the
+    /// control file, which may be out of date: after a failover, a standby may report the former timeline until its next
+    /// restartpoint.
     ///
     /// - Parameter mark: Nil if the mark was compared before.
     fileprivate func replay(of position: Standby.Position, _ mark: Standby.Mark?) throws -> Replay {

@@ -7,8 +7,8 @@ import Tenancy
 /// Finds the e-mail that an incoming e-mail answers.
 ///
 /// The sender of a mail chooses its headers and its subject, and could name any e-mail there. An answer shows the subject of the
-/// e-mail that it answers, inherits its regarding record, and raises its number of replies. So only e-mails of the answer's own
-/// mailbox, or e-mails that the mailbox's owner may read, can be the answered e-mail.
+/// e-mail that it answers, inherits its regarding record, and raises its number of replies. For this reason, only e-mails of the
+/// answer's own mailbox, or e-mails that the mailbox's owner may read, can be the answered e-mail.
 extension EmailDelivery {
     /// Finds the e-mail that this one answers: by In-Reply-To and References, then by the tracking token in the subject. If the
     /// organization allows it, also by subject and people.
@@ -61,8 +61,8 @@ extension EmailDelivery {
 
     /// Whether an e-mail was sent or received by the mailbox, which is the first parameter.
     private static let isOfMailbox = "(e.sendermailboxid = $1 OR e.receivingmailboxid = $1)"
-    /// Sorts the mailbox's own e-mails first. Otherwise a caller could share an e-mail with the mailbox's owner, and so divert
-    /// answers from the e-mail that the mailbox sent.
+    /// Sorts the mailbox's own e-mails first. Without this order, a caller could share an e-mail with the mailbox's owner, and so
+    /// divert answers from the e-mail that the mailbox sent.
     private static let mailboxFirst = "\(isOfMailbox) IS NOT TRUE"
 
     /// The first e-mail to which an answer in the mailbox may be linked. Only received and submitted e-mails are considered: a

@@ -77,8 +77,8 @@ extension EmailDelivery {
         return Set(try rows.map { try $0.decode(0) })
     }
 
-    /// The SQL condition for an e-mail that lacks a part of its message. Its notifications say that files were left out or the
-    /// text was cut, and the original message is not attached.
+    /// The SQL condition for an e-mail that lacks a part of its message. The condition is true if the e-mail's notifications say
+    /// that files were left out or the text was cut, and the original message is not attached.
     private static func incompleteCondition(_ email: String, in organization: Organization) -> String {
         """
         (coalesce(\(email).notifications, 0) IN (\(IncomingRecord.Notification.lacksFiles.rawValue), \(IncomingRecord.Notification.isCut.rawValue))

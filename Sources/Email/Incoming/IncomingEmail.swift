@@ -71,7 +71,7 @@ package struct IncomingEmail: Sendable {
 
     package init() {}
 
-    /// A digest of everything that a record keeps. It is used if the message's bytes are unknown.
+    /// A digest of everything that a record keeps. The digest is used if the message's bytes are unknown.
     package var wordsDigest: [UInt8] {
         func list(_ words: [String]) -> [String] { ["\(words.count)"] + words }
         var words = [messageID, subject, date, body, bodyType, "\(importance)", submittedBy ?? ""]
@@ -85,8 +85,8 @@ package struct IncomingEmail: Sendable {
         return Self.digest(of: words)
     }
 
-    /// The digest that earlier versions of the program computed, without the kinds of recipients and other members. Those versions
-    /// derived the ids of records from it.
+    /// The digest that earlier versions of the program computed, without the kinds of recipients and other members. Earlier
+    /// versions derived the ids of records from this digest.
     ///
     /// - Parameter messageID: The Message-ID as those versions read it.
     package func earlierWordsDigest(messageID: String) -> [UInt8] {

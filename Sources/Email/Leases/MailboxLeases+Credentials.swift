@@ -34,7 +34,7 @@ extension MailboxLeases {
     private enum Repetition: Error {
         /// A key change was committed between the reads of the key and of the cells.
         case keyChanged
-        /// The session's list does not authorize the settings. They may have changed after the session began.
+        /// The session's list does not authorize the settings. The settings may have changed after the session began.
         case settingsChanged
     }
 
@@ -66,8 +66,8 @@ extension MailboxLeases {
             retryAfter: 1)
     }
 
-    /// How many attempts at a release are made. One may fail because the session's list is out of date. Any other fails only when a
-    /// key change was committed meanwhile.
+    /// How many attempts at a release are made. One attempt may fail because the session's list is out of date. Any other attempt
+    /// fails only when a key change was committed meanwhile.
     private static let readAttempts = 4
 
     private func release(

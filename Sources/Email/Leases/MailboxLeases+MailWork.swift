@@ -108,7 +108,8 @@ extension MailboxLeases {
                 if !watching.ids.isEmpty {
                     _ = try connection.query(takingWatches, [name, .uuids(watching.ids), .texts(watching.revisions)])
                 }
-                // Deletes routers that stopped without telling the service. Their mailboxes stay due until they are leased.
+                // Deletes routers that stopped without telling the service. The mailboxes of such routers stay due until they are
+                // leased.
                 _ = try connection.query(
                     "DELETE FROM \(routers) WHERE seen_on < now() - interval '1 hour' OR seen_on > now() + interval '1 hour'", [])
                 return seen
@@ -162,7 +163,8 @@ extension MailboxLeases {
         return true
     }
 
-    /// After a request was cut off, makes the router count as ended 15 seconds later, unless it sends another request.
+    /// After a request was cut off, makes the router count as ended 15 seconds later, unless the router sends another request by
+    /// then.
     private func doubt(_ router: String, since seen: PostgresMoment) async {
         let statement = """
             UPDATE \(organization.qualified("mail_router")) SET seen_on = now() - $3 * interval '1 second'

@@ -84,11 +84,11 @@ extension MailboxLeases {
         )[0].decode(0)
         // Not the mailbox but the organization lacks its key, so the mailbox is not disabled.
         let waitsForKey = error.code == AlertCode.keyRequired
-        // An administrator has to check settings that the service did not write. After that the mailbox continues without being
-        // enabled again.
+        // An administrator has to check settings that the service did not write. After this check the mailbox continues without
+        // being enabled again.
         let waitsForReview = error.code == AlertCode.notAuthorized
-        // A temporary failure may be the fault of a server, a network or the deployment, and may last long. So it disables no
-        // mailbox. Only a password that was refused ten times in a row counts as wrong.
+        // A temporary failure may be the fault of a server, a network or the deployment, and may last long. For this reason, a
+        // temporary failure disables no mailbox. Only a password that was refused ten times in a row counts as wrong.
         let isRefused = error.code == AlertCode.wrongPassword && failures >= Self.transientLimit
         let isPermanent = !waitsForKey && !waitsForReview && (error.isPermanent == true || isRefused)
         let needsPerson = waitsForReview || error.code == AlertCode.certificate || !waitsForKey && failures >= Self.transientLimit

@@ -115,7 +115,7 @@ extension MailboxLeases {
 
     // MARK: The contents to send
 
-    /// The contents of ``taking``'s rows. One more round trip reads their senders, recipients and attachments.
+    /// The contents of ``taking``'s rows. One more round trip reads the senders, recipients and attachments of these e-mails.
     private func contents(
         of rows: [PostgresRow], on connection: isolated PostgresConnection
     ) throws -> [UUID: SubmittedContent] {

@@ -111,8 +111,8 @@ extension MailboxLeases {
             details: "e-mail \(id.text), attempt \(attempts)", on: connection)
     }
 
-    /// The text of an alert about an e-mail that was not sent. It lacks the subject, because readers of alerts may not be allowed to read
-    /// the e-mail.
+    /// The text of an alert about an e-mail that was not sent. The text lacks the subject, because readers of alerts may not be
+    /// allowed to read the e-mail.
     private static func alert(_ status: EmailStatus, _ reason: String) -> String {
         status == .failed
             ? "An e-mail was not sent. \(reason)" : "An e-mail could not be sent yet, and will be tried again. \(reason)"

@@ -78,8 +78,8 @@ extension MailboxLeases {
         return answer.token
     }
 
-    /// Stores the successor of a used refresh token. Without it the mailbox can't sign in again, so the write is retried for half
-    /// the time that the claim to the exchange is valid.
+    /// Stores the successor of a used refresh token. Without the new token the mailbox can't sign in again, so the write is retried
+    /// for half the time that the claim to the exchange is valid.
     private func seal(_ next: SecretBytes, after sealed: SecretBytes, in source: MailOAuthTokens.Source) async throws {
         let deadline = ContinuousClock.now + .seconds(Self.claimSeconds / 2)
         while true {

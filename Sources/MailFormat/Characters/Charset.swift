@@ -138,8 +138,8 @@ enum Charset {
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// UTF-16 by its byte order mark. Without one, the high byte of each pair is the byte that varies less, or that is zero
-    /// more often. If neither decides, it is the first byte (RFC 2781 section 4.3). UTF-8 without control characters is not
+    /// UTF-16 by its byte order mark. Without a mark, the high byte of each pair is the byte that varies less, or that is zero more
+    /// often. If neither decides, the high byte is the first byte (RFC 2781 section 4.3). UTF-8 without control characters is not
     /// UTF-16.
     private static func wide(_ bytes: ArraySlice<UInt8>) -> String {
         if bytes.starts(with: [0xFF, 0xFE]) { return best(bytes, ["UTF-16LE"]) ?? "" }

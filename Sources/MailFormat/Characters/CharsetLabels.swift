@@ -6,7 +6,7 @@ enum CharsetLabels {
         case undeclared
         case utf8
         case utf16
-        /// ICU's converters. If there are several, the one that understands most of the text is used.
+        /// ICU's converters. If there are several converters, the one that understands most of the text is used.
         case converters([String])
         /// The system's converter, because ICU has none.
         case system(String)

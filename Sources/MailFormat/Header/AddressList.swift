@@ -1,15 +1,15 @@
 import Foundation
 
 /// Reads From, To and Cc (RFC 5322 section 3.4) as senders really write them: with groups, comments, semicolons, `mailto:`,
-/// brackets in names, brackets as HTML entities, or wholly encoded. It also reads lists that programs wrote, and guesses nothing in
-/// such lists.
+/// brackets in names, brackets as HTML entities, or wholly encoded. The type also reads lists that programs wrote, and guesses
+/// nothing in such lists.
 package struct AddressList {
     /// How many addresses of one header are parsed.
     static let limit = 10_000
 
     /// The addresses in order, each with its display name.
     private(set) var entries: [Entry] = []
-    /// Texts that name people but have no readable address. Display names of addresses are not among them.
+    /// Texts that name people but have no readable address. Display names of addresses are not among these texts.
     private(set) var unreadable: [String] = []
     /// How a text is read: as a field of a message, as a field without encoded words, or exactly as a program wrote it.
     private enum Manner {
@@ -90,8 +90,8 @@ package struct AddressList {
         finish()
     }
 
-    /// The field with angle brackets in place of HTML entities. This is safe, because no address has a semicolon outside of
-    /// quotes.
+    /// The field with angle brackets in place of HTML entities. The replacement is safe, because no address has a semicolon outside
+    /// of quotes.
     private static func withBrackets(_ field: String) -> String {
         guard field.utf8.contains(UInt8(ascii: "&")) else { return field }
         let entities = [("&lt;", "<"), ("&gt;", ">"), ("&LT;", "<"), ("&GT;", ">"), ("&#60;", "<"), ("&#62;", ">")]
@@ -362,7 +362,8 @@ package struct AddressList {
     /// The longest name in UTF-16 units.
     private static let nameLimit = 160
 
-    /// Adds an address. Its name is before its brackets, or in the comment after it (RFC 5322 section 3.4).
+    /// Adds an address. The display name is before the address's brackets, or in the comment after the address (RFC 5322 section
+    /// 3.4).
     private mutating func keep(_ address: String) {
         let phrase =
             paths.isEmpty ? comments.first ?? [] : text.contains { !$0.properties.isWhitespace } ? text : comments.first ?? []

@@ -10,7 +10,7 @@ struct EncodedWords {
 
     private let hint: String?
     private var text = ""
-    /// The charset and bytes of the last words. They are kept while the next word may complete their last character.
+    /// The charset and bytes of the last words. The bytes are kept while the next word may complete their last character.
     private var charset: String?
     private var bytes: [UInt8] = []
     private var base64: [UInt8] = []
@@ -68,7 +68,8 @@ struct EncodedWords {
 
     /// The encoded word at an index, and its end.
     ///
-    /// - Parameter closing: The position of the next known `?=`. It is kept so that a value without `?=` is searched only once.
+    /// - Parameter closing: The position of the next known `?=`. The position is kept so that a value without `?=` is searched only
+    ///   once.
     private static func word(_ value: ArraySlice<UInt8>, _ start: Int, _ closing: inout Int) -> (Word, Int)? {
         let mark = UInt8(ascii: "?")
         guard let first = value[(start + 2)...].prefix(100).firstIndex(of: mark), first > start + 2, first + 2 < value.endIndex,

@@ -12,7 +12,7 @@ struct HeaderFields {
     static func split(_ bytes: ArraySlice<UInt8>) -> (header: HeaderFields, body: ArraySlice<UInt8>) {
         var header = HeaderFields()
         var (lines, end) = logicalLines(bytes)
-        // An invalid line is skipped if a known field follows it. Otherwise the body begins there.
+        // An invalid line is skipped if a known field follows it. If no known field follows, the body begins at the invalid line.
         let last = lines.lastIndex { name(of: $0).map(isOfMail) ?? false }
         // A line of blanks is skipped too if only fields follow up to the end of the header.
         let isEnded = lines.last.map { $0.endIndex < end } ?? false
@@ -41,7 +41,8 @@ struct HeaderFields {
             let end = bytes.lineEnd(from: start)
             let line = bytes[start..<end]
             if line.isEmptyLine { return (lines, end) }
-            // A line of blanks continues a field if the next line continues it too. Otherwise it may be the end of the header.
+            // A line of blanks continues a field if the next line continues the field too. If not, the line of blanks may end the
+            // header.
             let isContinuation = line.first.map { $0 == 0x20 || $0 == 0x09 } ?? false
             let endsField = isContinuation && line.trimmed.isEmpty && end < limit && bytes[end] != 0x20 && bytes[end] != 0x09
             if isContinuation, !endsField, let last = lines.indices.last {

@@ -63,7 +63,7 @@ struct WrittenDate {
 
     private typealias Clock = (hour: Int, minute: Int, second: Int, begin: Int, end: Int)
 
-    /// The time, such as `10:15`, `10:15:30` or `10:15:30.5`. If there is none, a time such as `10.15.30`.
+    /// The time, such as `10:15`, `10:15:30` or `10:15:30.5`. If no time has colons, a time such as `10.15.30`.
     private var clock: Clock? {
         clock(separator: ":", needsSeconds: false) ?? clock(separator: ".", needsSeconds: true)
     }
@@ -125,7 +125,7 @@ struct WrittenDate {
         return 0
     }
 
-    /// Whether a sign after a token begins a zone. In `26-Nov-2026` it does not.
+    /// Whether a sign after a token begins a zone. The signs in `26-Nov-2026` begin no zone.
     private static func mayPrecedeZone(_ token: Token?) -> Bool {
         switch token {
         case nil, .sign(" "), .word("gmt"), .word("utc"), .word("ut"), .word("z"): true

@@ -30,7 +30,7 @@ struct BodySelection {
     private(set) var messages: [[UInt8]] = []
     /// Sentences about parts of the message that could not be represented.
     private(set) var notes: [String] = []
-    /// Parts that became files. One of them may also be displayed if the message has no text.
+    /// Parts that became files. One of these parts may also be displayed if the message has no text.
     private var files: [MessagePart] = []
 
     init(_ root: MessagePart, keepsMessages: Bool, hint: String?) {
@@ -258,7 +258,7 @@ struct BodySelection {
             .init(name: name ?? AttachmentName.message(subject: subject), type: "message/rfc822", bytes: Array(content)))
     }
 
-    /// If there is no text, the first file that is inline is displayed (RFC 2183 section 2.1). It stays a file too.
+    /// If there is no text, the first file that is inline is displayed (RFC 2183 section 2.1). The displayed part stays a file too.
     private mutating func showFile() {
         guard segments.allSatisfy({ $0.content == .nothing }), messages.isEmpty else { return }
         for part in files where part.disposition.word == "inline" {

@@ -4,15 +4,15 @@ package import Foundation
 package struct MailMessage: Sendable {
     /// The subject, on one line.
     package var subject = ""
-    /// The sender: the first valid address of From, Sender, Reply-To and Return-Path. Without one, the first words in these fields,
-    /// such as `MAILER-DAEMON`; empty if there are none.
+    /// The sender: the first valid address of From, Sender, Reply-To and Return-Path. Without a valid address, the first words in
+    /// these fields, such as `MAILER-DAEMON`; empty if there are none.
     package var from = ""
     package var to: [String] = []
     package var cc: [String] = []
     /// The addresses of Reply-To: where the author wants answers to go.
     package var replyTo: [String] = []
     package private(set) var names = Names()
-    /// The Message-ID with its angle brackets. It is empty if the message has none.
+    /// The Message-ID with its angle brackets. Empty if the message has no Message-ID.
     package var messageID = ""
     /// In-Reply-To, then References from the newest to the oldest.
     package var references: [String] = []

@@ -84,7 +84,8 @@ enum TransferEncoding {
         return isURL ? urlValues : base64Values
     }
 
-    /// Decodes Base64 with both alphabets. Other characters are skipped, and decoding continues after padding.
+    /// Decodes Base64 with both alphabets. Characters that are in neither alphabet are skipped, and decoding continues after
+    /// padding.
     static func base64(_ bytes: ArraySlice<UInt8>, keepsRest: Bool) -> [UInt8] {
         var decoder = Base64Decoder(capacity: bytes.count / 4 * 3 + 3)
         var start = bytes.startIndex

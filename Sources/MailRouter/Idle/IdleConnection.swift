@@ -3,8 +3,8 @@ import Foundation
 
 /// A connection on which a mail server notifies of new messages of one mailbox (RFC 2177).
 ///
-/// `IDLE` is issued again at intervals, because servers end a connection that is silent for half an hour. This also detects
-/// dead connections. Before each new `IDLE`, `STATUS` asks for the next UID, because some servers announce no messages.
+/// `IDLE` is issued again at intervals, because servers end a connection that is silent for half an hour. Issuing `IDLE` again also
+/// detects broken connections. Before each new `IDLE`, `STATUS` asks for the next UID, because some servers announce no messages.
 final class IdleConnection: @unchecked Sendable {
     // Sendable: one thread at a time uses it: a worker, or the thread of IdleConnections under its lock.
     let mailbox: String

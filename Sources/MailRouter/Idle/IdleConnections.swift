@@ -5,7 +5,7 @@ import Logging
 import RouterProtocol
 import Synchronization
 
-/// The connections on which mail servers notify of new messages. One thread reads all of them.
+/// The connections on which mail servers notify of new messages. One thread reads all these connections.
 final class IdleConnections: Sendable {
     private struct State {
         var connections: [String: IdleConnection] = [:]
@@ -60,7 +60,7 @@ final class IdleConnections: Sendable {
 
     func holds(_ mailbox: String) -> Bool { state.withLock { $0.connections[mailbox] != nil } }
 
-    /// A tag that is equal for equal passwords. It is useless outside of this process, because its key is random.
+    /// A tag that is equal for equal passwords. The tag is useless outside of this process, because its key is random.
     func tag(of password: String?) -> [UInt8] {
         Array(HMAC<SHA256>.authenticationCode(for: Data((password ?? "").utf8), using: tagKey))
     }

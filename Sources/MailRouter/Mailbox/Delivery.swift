@@ -60,7 +60,7 @@ final class Delivery {
 
     /// Parses a message, and sends the gathered messages when they fill a request.
     ///
-    /// - Parameter arrivedOn: When the message was delivered, if the server says so. It replaces a missing Date header.
+    /// - Parameter arrivedOn: When the message was delivered, if the server says so. This time replaces a missing Date header.
     /// - Throws: ``ServiceError``.
     func enqueue(_ source: UInt32, _ bytes: [UInt8], named name: String, arrivedOn: Date? = nil) throws {
         counts.fetched += 1

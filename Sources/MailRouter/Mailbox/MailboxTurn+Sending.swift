@@ -44,8 +44,8 @@ extension MailboxTurn {
                     return true
                 } catch let error where error is CurlError || error is MailError || error is MailboxProblem {
                     let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
-                    // If the server disconnects once, only the e-mail that was being sent fails. If it disconnects repeatedly, the
-                    // server counts as failed. An e-mail that was being handed over has been reported already.
+                    // If the server disconnects once, only the e-mail that was being sent fails. If the server disconnects
+                    // repeatedly, it counts as failed. An e-mail that was being handed over has been reported already.
                     if !(error is MailboxProblem) { progress.note(emails[index], .temporary, problem.text, problem.code) }
                     losses += 1
                     do {

@@ -54,8 +54,8 @@ struct MailboxTurn {
         }
     }
 
-    /// The position at which the next turn continues. If it is lost, all messages are inspected again, and none becomes a second
-    /// record.
+    /// The position at which the next turn continues. If the position is lost, all messages are inspected again, and no message
+    /// becomes a second record.
     struct State: Codable {
         /// IMAP: UIDVALIDITY and the highest UID that was inspected.
         var validity: UInt32?
@@ -229,7 +229,7 @@ struct MailboxTurn {
     /// True if the server expects TLS from the first byte, false if it uses STARTTLS.
     ///
     /// Ports outside of ``knownPorts`` are probed: with implicit TLS a server sends nothing before the handshake. So a server that
-    /// greets within a moment uses STARTTLS. In both cases no password is sent before TLS.
+    /// sends a greeting within a moment uses STARTTLS. With either method, no password is sent before TLS.
     private func probesImplicitTLS(_ login: MailLogin) -> Bool {
         guard !Self.knownPorts.contains(login.port) else { return false }
         return !STARTTLSProbe.isGiven(by: login.server, login.port)

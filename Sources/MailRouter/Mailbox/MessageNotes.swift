@@ -4,7 +4,7 @@ import RouterProtocol
 struct MessageNotes {
     /// Messages of POP3 that were inspected.
     var seen: [String] = []
-    /// Messages that could not be fetched. They are fetched again later, and hold up no other messages.
+    /// Messages that could not be fetched. These messages are fetched again later, and hold up no other messages.
     var setAside: [(uid: String, name: String, messageID: String?, reason: String)] = []
     /// Messages that are no longer set aside.
     var settled: [String] = []

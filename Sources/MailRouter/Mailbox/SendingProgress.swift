@@ -4,8 +4,8 @@ import RouterProtocol
 /// The progress of the e-mails that a router took, and how much of it the service knows.
 ///
 /// The service must know that e-mails are being handed over before a mail server gets their first byte. One request announces
-/// several e-mails: one at first, then twice as many each time. It also carries the mail server's responses so far. If the router
-/// ends unexpectedly, the result for these e-mails is unknown, and their records say so.
+/// several e-mails: one at first, then twice as many each time. The request also carries the mail server's responses so far. If the
+/// router ends unexpectedly, the result for the announced e-mails is unknown, and their records say so.
 final class SendingProgress {
     /// How many e-mails one request announces at most. A crash leaves the result of at most this many e-mails unknown.
     static let handOverLimit = 16

@@ -11,7 +11,8 @@ struct IncomingParameters {
     private(set) var content = IncomingDelivery.Email()
     /// The number of bytes that the message takes in a request.
     private(set) var size: Int
-    /// What neither the record nor its attachments show; nil if they show all. If it is set, the message has to stay on the server.
+    /// What neither the record nor its attachments show; nil if they show all. If ``loss`` is set, the message has to stay on the
+    /// server.
     private(set) var loss: String?
     /// True if ``loss`` is set, or attachments are left out.
     private(set) var isIncomplete = false

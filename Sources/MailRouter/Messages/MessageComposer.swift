@@ -66,7 +66,7 @@ struct MessageComposer {
 
     private static func boundary() -> String { "=_\(UUID().uuidString)" }
 
-    /// The declared type of the body. Without one, a text with an HTML tag counts as HTML.
+    /// The declared type of the body. Without a declared type, a text with an HTML tag counts as HTML.
     private var isHTML: Bool {
         switch email.bodyType?.lowercased().prefix(while: { $0 != ";" }).trimmingCharacters(in: .whitespaces) {
         case "text/html"?: true

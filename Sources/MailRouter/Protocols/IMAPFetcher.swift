@@ -50,7 +50,7 @@ struct IMAPFetcher {
             } catch let error where Self.isLoss(error) {
                 try recover(from: error)
             } catch MailError.refused {
-                // One of these messages caused the refusal. They are fetched one by one below.
+                // One of these messages caused the refusal. The messages are fetched one by one below.
             }
         }
         var failures: [Failure] = []

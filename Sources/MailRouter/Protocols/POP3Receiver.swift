@@ -120,7 +120,7 @@ struct POP3Receiver {
     }
 
     /// Forgets the deletions of a session that did not end with QUIT, because such a session deletes nothing (RFC 1939 section 6).
-    /// The next turn inspects these messages again and deletes them. Their records exist already.
+    /// The next turn inspects these messages again and deletes them. Records of these messages exist already.
     private mutating func forgetDeleted() {
         for message in delivery.settled() {
             if turn.mailbox.deletesAfterProcessing, message.fate == .recorded {
@@ -187,7 +187,7 @@ struct POP3Receiver {
 }
 
 extension MailboxTurn {
-    /// An alert about messages without a unique id. It names the first of them.
+    /// An alert about messages without a unique id. The alert names the first of these messages.
     fileprivate func withoutID(_ numbers: [Int]) -> MailboxProblem {
         let names =
             numbers.prefix(10).map(String.init).joined(separator: ", ")

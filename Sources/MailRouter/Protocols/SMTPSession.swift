@@ -53,7 +53,7 @@ final class SMTPSession {
     /// Sends one message. If the server refuses a recipient, the message is sent to no recipient.
     ///
     /// - Parameters:
-    ///   - onReady: Called when the server is ready for the message. If it throws, nothing is sent.
+    ///   - onReady: Called when the server is ready for the message. If `onReady` throws, nothing is sent.
     ///   - onWait: Called repeatedly while the server's final response is pending.
     /// - Throws: ``MailError/ended(_:)`` with the server's last text, if it sent one before it ended the session; otherwise the
     ///   connection's error.

@@ -21,7 +21,7 @@ enum STARTTLSProbe {
     }
 
     /// Corrects a result after a connection failed. If the server responded to a TLS handshake with something else, it counts as a
-    /// server that sends a greeting before TLS, but late. Otherwise the result is deleted.
+    /// server that sends a greeting before TLS, but late. If the server responded with TLS, the result is deleted.
     static func correct(_ host: String, _ port: Int, answersTLS: Bool) {
         seen.withLock { $0["\(host):\(port)"] = answersTLS ? nil : (true, Date()) }
     }

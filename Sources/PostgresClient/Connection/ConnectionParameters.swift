@@ -34,7 +34,8 @@ public enum ConnectionParameters {
     }
 
     /// The default time limits: seconds for connecting to one host, and milliseconds for data without an acknowledgement. Without
-    /// them, libpq would wait without limit to connect, and TCP would report a broken connection only after about 15 minutes.
+    /// these limits, libpq would wait without limit to connect, and TCP would report a broken connection only after about 15
+    /// minutes.
     private static let defaults = [("client_encoding", "UTF8"), ("connect_timeout", "10"), ("tcp_user_timeout", "30000")]
 
     /// Seconds for connecting to one of several hosts, or to a standby. The limit is short, because another host or the primary

@@ -6,7 +6,7 @@ import Synchronization
 /// front of several servers.
 ///
 /// Each promotion of a standby begins a new timeline. A server that accepts writes on an older timeline than the newest known one
-/// is a former primary, and writes to it would be lost. Such a server is skipped, and connections to it are closed.
+/// is a former primary, and writes to it would be lost. A former primary is skipped, and connections to it are closed.
 final class KnownServers: Sendable {
     private struct Member {
         weak var canceller: Canceller?

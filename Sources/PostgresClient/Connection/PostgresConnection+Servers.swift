@@ -2,8 +2,8 @@ import CLibPQ
 
 // The choice of a server, if the connection string names several.
 extension PostgresConnection {
-    /// Connects to the server that accepts writes. If there is none, and the connection string allows it, connects to a read-only
-    /// server.
+    /// Connects to the server that accepts writes. If no server accepts writes, and the connection string allows it, connects to a
+    /// read-only server.
     ///
     /// - Throws: ``PostgresError`` of the last host that was tried.
     func open(_ conninfo: String, among servers: KnownServers, applicationName: String) throws {
@@ -39,8 +39,8 @@ extension PostgresConnection {
         take(reader.report, servers, nil)
     }
 
-    /// Looks for a newer primary, even though the former one still responds. If there is one, closes the connections to the former
-    /// primary.
+    /// Looks for a newer primary, even though the former one still responds. If there is a newer primary, closes the connections to
+    /// the former one.
     static func findNewerPrimary(_ conninfo: String) async {
         guard let servers = KnownServers.of(conninfo) else { return }
         await PostgresConnection().findNewerPrimary(conninfo, among: servers)
@@ -79,8 +79,8 @@ extension PostgresConnection {
     /// Shuts the connection down, from any thread. Calls that wait for the server fail at once.
     nonisolated func cut() { canceller.cut() }
 
-    /// Whether the server responds in time and `question` returns true. If it does not respond in time, the connection is shut
-    /// down.
+    /// Whether the server responds in time and `question` returns true. If the server does not respond in time, the connection is
+    /// shut down.
     nonisolated func responds(
         within limit: Duration, _ question: @Sendable (isolated PostgresConnection) throws -> Bool
     ) async -> Bool {

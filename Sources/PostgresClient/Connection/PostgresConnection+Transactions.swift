@@ -60,8 +60,8 @@ extension PostgresConnection {
     /// synchronous standby.
     ///
     /// If a connection broke during COMMIT, the commit may be visible on the primary before its standby has it. A failover would
-    /// then lose it. So call this before relying on such a commit. It writes a logical message, which no program reads, into the
-    /// write-ahead log. Committing this message waits for all earlier records.
+    /// then lose the commit. So call this function before relying on a commit whose connection broke. It writes a logical message,
+    /// which no program reads, into the write-ahead log. Committing this message waits for all earlier records.
     ///
     /// - Throws: ``PostgresError``. A standby always causes this error, because it may not have replayed the commit, and can't wait
     ///   for it.

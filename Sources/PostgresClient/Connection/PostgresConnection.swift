@@ -20,7 +20,8 @@ public actor PostgresConnection {
     private var preparedNames: [String: String] = [:]
     private var preparedCount = 0
 
-    /// The maximum number of prepared statements. When it is reached, all are discarded and prepared again as needed.
+    /// The maximum number of prepared statements. At this number, all statements are discarded, and prepared again when they are
+    /// used.
     private static let preparedLimit = 512
     /// After preparing this many statements, a connection is replaced (``isWorn``), because its backend caches catalog data for
     /// each table and grows.
@@ -36,7 +37,7 @@ public actor PostgresConnection {
     ///   - conninfo: A libpq connection string or URI with any of its parameters (several hosts, TLS, passfiles). Among several
     ///     hosts one that accepts writes is preferred, unless the string has `target_session_attrs`.
     ///   - applicationName: The name in `pg_stat_activity`, unless `conninfo` has one.
-    /// - Throws: ``PostgresError`` of kind `connection`, with libpq's message. It never quotes the password.
+    /// - Throws: ``PostgresError`` of kind `connection`, with libpq's message. The message never quotes the password.
     public static func connect(_ conninfo: String, applicationName: String = "fieldseal") async throws -> PostgresConnection {
         let connection = PostgresConnection()
         try await connection.open(conninfo, applicationName: applicationName)
@@ -191,10 +192,10 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs one statement with binary parameters. It is prepared at its first use on this connection.
+    /// Runs one statement with binary parameters. The statement is prepared at its first use on this connection.
     ///
-    /// Outside of a transaction it is its own transaction. It is retried a few times if PostgreSQL rolled it back because of
-    /// concurrent transactions (``PostgresError/isRetryable``).
+    /// Outside of a transaction the statement is its own transaction. That transaction is retried a few times if PostgreSQL rolled
+    /// it back because of concurrent transactions (``PostgresError/isRetryable``).
     ///
     /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the connection breaks during a statement that writes, outside of a
     ///   transaction.
@@ -224,7 +225,7 @@ public actor PostgresConnection {
 
     /// Runs statements in one round trip and one transaction (libpq's pipeline mode). Either all of them take effect or none.
     ///
-    /// Within an open transaction they are part of it. Outside of one they are retried as ``query(_:_:)`` is.
+    /// Within an open transaction the statements are part of it. Outside of a transaction they are retried as in ``query(_:_:)``.
     ///
     /// - Throws: The error of the first statement that failed. The statements after it did not run. ``PostgresError`` of kind
     ///   `unknownOutcome` as in ``query(_:_:)``.

@@ -5,7 +5,7 @@ package struct BinaryCopyFields {
     private let bytes: UnsafeRawBufferPointer
     private var offset = 0
 
-    /// - Parameter bytes: Rows without the stream's header and trailer. They must stay valid while they are read.
+    /// - Parameter bytes: Rows without the stream's header and trailer. The bytes must stay valid while they are read.
     package init(_ bytes: UnsafeRawBufferPointer) {
         self.bytes = bytes
     }

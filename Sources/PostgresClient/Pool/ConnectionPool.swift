@@ -54,7 +54,7 @@ public final class ConnectionPool: Sendable {
         weak var canceller: Canceller?
     }
 
-    /// Makes a pool without connections. They are opened when they are needed.
+    /// Makes a pool without connections. Connections are opened when they are needed.
     public init(_ configuration: Configuration) {
         self.configuration = configuration
         state = Mutex(
@@ -93,13 +93,13 @@ public final class ConnectionPool: Sendable {
         for connection in idle { await connection.close() }
     }
 
-    /// Closes the pool, and shuts down the connections whose statements run. Their callers get an error at once.
+    /// Closes the pool, and shuts down the connections whose statements run. The callers of these statements get an error at once.
     public func closeAtOnce() async {
         await close()
         cut()
     }
 
-    /// Shuts down all connections. Their callers get an error; later callers get new connections.
+    /// Shuts down all connections. Callers that use a connection get an error; later callers get new connections.
     func cut() {
         for connection in opened.withLock({ $0.compactMap(\.canceller) }) { connection.cut() }
     }

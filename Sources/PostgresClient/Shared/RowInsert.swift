@@ -5,8 +5,9 @@ public struct RowInsert: Sendable {
     private let shared: [PostgresParameter]
 
     /// - Parameters:
-    ///   - sql: Its first parameters are arrays, one for each of `own`. The parameters `shared` follow. It inserts a row for each
-    ///     array element. Each returned row must identify its inserted row, because every caller gets the rows of all callers.
+    ///   - sql: Its first parameters are arrays, one for each of `own`. The parameters `shared` follow. The statement inserts a row
+    ///     for each array element. Each returned row must identify its inserted row, because every caller gets the rows of all
+    ///     callers.
     ///   - own: At least one value of this row. The types are the same for all inserts with this SQL.
     ///   - shared: Values of this row and of each row that is inserted with it.
     public init(_ sql: String, own: [PostgresParameter], shared: [PostgresParameter]) {

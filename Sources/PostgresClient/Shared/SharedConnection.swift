@@ -7,8 +7,8 @@ import Synchronization
 /// the next round trip.
 ///
 /// PostgreSQL runs the statements one after the other, so use a shared connection only for statements that take microseconds. A
-/// statement that waits for a lock is cancelled after ``Configuration/lockLimit``. Its caller, and for a while every caller, then
-/// uses a separate connection.
+/// statement that waits for a lock is cancelled after ``Configuration/lockLimit``. The caller of that statement, and for a while
+/// every caller, then uses a separate connection.
 public final class SharedConnection: Sendable {
     /// One statement and its parameters.
     public typealias Statement = (sql: String, parameters: [PostgresParameter])
@@ -57,14 +57,14 @@ public final class SharedConnection: Sendable {
     /// The number of waiting callers, plus one while a round trip is running.
     public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
 
-    /// Runs statements: all of them or none. They may share their transaction with statements of other callers that have the same
-    /// check.
+    /// Runs statements: all of them or none. The statements may share their transaction with statements of other callers that have
+    /// the same check.
     ///
     /// If a shared transaction fails, each caller's statements are repeated in a separate transaction. So use only statements
     /// whose effects a rollback undoes.
     ///
-    /// - Parameter check: A statement that runs first, once for all callers that share the transaction. If it fails, nothing is
-    ///   done.
+    /// - Parameter check: A statement that runs first, once for all callers that share the transaction. If the check fails, nothing
+    ///   is done.
     /// - Returns: The results of `statements`, without the result of the check. Nil when nothing was done and the caller needs a
     ///   separate connection.
     /// - Throws: ``PostgresError`` of the first statement that failed. The statements before it are rolled back, and the statements
@@ -93,7 +93,7 @@ public final class SharedConnection: Sendable {
     ///
     /// - Parameters:
     ///   - statement: Takes an array of ids as its first parameter.
-    ///   - check: Runs first, once for all callers with the same check. If it fails, no rows are returned.
+    ///   - check: Runs first, once for all callers with the same check. If the check fails, no rows are returned.
     /// - Returns: Rows that include those of this id; nil when nothing could be read. The caller then runs the statement on a
     ///   separate connection, and gets the error there.
     public func lookUp(_ id: UUID, with statement: SharedStatement, after check: SharedStatement) async -> PostgresResult? {
@@ -111,7 +111,7 @@ public final class SharedConnection: Sendable {
         wake.signal()
     }
 
-    /// - Returns: Whether the work was queued. If not, the caller needs a separate connection.
+    /// - Returns: Whether the work was queued. If the work was not queued, the caller needs a separate connection.
     private func enqueue(_ add: (inout Batch) -> Void) -> Bool {
         enum Step { case refuse, open, wake, wait }
         let step = state.withLock { state -> Step in
@@ -143,7 +143,7 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Waits for work, and returns it. It blocks the connection's thread, which has nothing else to do.
+    /// Waits for work, and returns it. The wait blocks the connection's thread, which has nothing else to do.
     ///
     /// - Returns: Nil when the connection was closed.
     fileprivate func next() -> Batch? {
@@ -160,7 +160,7 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Opens another connection if callers wait. Otherwise the next caller opens it.
+    /// Opens another connection if callers wait. If no caller waits, the next caller opens it.
     fileprivate func renew() {
         let isWanted = state.withLock { state in
             state.isBusy = false
@@ -245,8 +245,8 @@ extension PostgresConnection {
     fileprivate func serve(_ callers: SharedConnection) {
         waitForItsTurn()
         while let batch = callers.next() {
-            // The server may have closed the idle connection. Without this check, a write would be sent, and its outcome would be
-            // unknown.
+            // The server may have closed the idle connection. Without this check, a write would be sent on a closed connection, and
+            // its outcome would be unknown.
             guard batch.writes.isEmpty || isIdle, !isOutdated else {
                 callers.backOff(isConnectionLost: true)
                 return batch.refuse()
@@ -282,7 +282,7 @@ extension PostgresConnection {
             let parts = isUsable ? transaction.separated(after: result) : []
             answers += parts.isEmpty ? [(transaction, result)] : Array(zip(parts, pipelines(parts.map(\.statements))))
         }
-        // The pause begins before the callers get their results. Otherwise their next statements would be queued here again.
+        // The pause begins before the callers get their results. Otherwise the callers' next statements would be queued here again.
         if answers.contains(where: { $0.1.metLock }) || results.contains(where: \.metLock) || !isUsable {
             callers.backOff(isConnectionLost: !isUsable)
         }

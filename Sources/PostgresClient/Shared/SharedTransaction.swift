@@ -1,6 +1,6 @@
 /// Statements of callers with the same check, as one transaction: the check once, then the statements of the callers.
 ///
-/// So PostgreSQL runs one check and one commit for all of them. Rows of several callers are inserted by one statement.
+/// So PostgreSQL runs one check and one commit for all callers. Rows of several callers are inserted by one statement.
 struct SharedTransaction {
     /// The statements of one caller.
     struct Write: Sendable {

@@ -2,7 +2,7 @@ public import Foundation
 
 /// A `timestamptz` with PostgreSQL's full precision: whole microseconds, and infinity.
 ///
-/// It is used for data under a tag or hash. A date that was rounded, or that `Date` can't hold, would change the tag.
+/// The type is used for data under a tag or hash. A date that was rounded, or that `Date` can't hold, would change the tag.
 public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable {
     /// Microseconds since 2000-01-01; the two extreme values are ±infinity.
     public let microseconds: Int64

@@ -3,7 +3,7 @@ public import Foundation
 
 /// The rows that a statement returned, in PostgreSQL's binary format.
 public final class PostgresResult: @unchecked Sendable, RandomAccessCollection {
-    // Sendable: libpq never changes a finished PGresult. It is freed once, here.
+    // Sendable: libpq never changes a finished PGresult. The PGresult is freed once, here.
     let pointer: OpaquePointer
 
     init(_ pointer: OpaquePointer) { self.pointer = pointer }
@@ -65,8 +65,8 @@ extension Date: PostgresDecodable {
     public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
         guard type == PostgresType.timestamptz.rawValue, bytes.count == 8 else { return nil }
         let microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
-        // ±infinity are the extreme values, which `Date` can't represent. Dates outside of the years 1 to 9999 can't be written
-        // as text. Both become the nearest date within these years.
+        // ±infinity are the extreme values, which `Date` can't represent. Dates outside of the years 1 to 9999 can't be written as
+        // text. Infinity and dates outside of these years become the nearest date within them.
         let moment = Date(
             timeIntervalSinceReferenceDate: Double(
                 microseconds.subtractingReportingOverflow(PostgresParameter.epochOffset).partialValue) / 1e6)

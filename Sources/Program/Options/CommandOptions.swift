@@ -110,7 +110,7 @@ struct CommandOptions: ParsableArguments {
 }
 
 extension CommandOptions {
-    /// Names for a message. If there are many, only the first ones are listed.
+    /// Names for a message. If there are many names, only the first ones are listed.
     static func listed(_ names: [String]) -> String {
         let more = names.count - listLimit
         return names.prefix(listLimit).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")

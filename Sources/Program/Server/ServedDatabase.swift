@@ -50,8 +50,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
     private static let sharedWriters = 4
     /// The pause between two attempts at reaching a database that was unreachable at the start.
     private static let retryInterval = Duration.seconds(2)
-    /// The pause if the database's key-encryption key could not be used. It is longer, because a program may have to print the
-    /// key.
+    /// The pause if the database's key-encryption key could not be used. This pause is longer, because a program may have to print
+    /// the key.
     private static let keyRetryInterval = Duration.seconds(10)
 
     init(_ database: Settings.Database, _ settings: Settings, _ surroundings: Surroundings) {

@@ -44,7 +44,7 @@ final class ServerCertificates: Sendable {
     /// Why the files could not be used at the last reading; nil if they could.
     var failure: String? { state.withLock(\.failure) }
 
-    /// Reads the files again. If one of them can't be used, the certificates in use stay.
+    /// Reads the files again. If one file can't be used, the certificates in use stay.
     ///
     /// - Throws: ``ServerCertificate/Problem``.
     func reload() throws {

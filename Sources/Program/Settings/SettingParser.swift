@@ -18,7 +18,7 @@ struct SettingParser {
     /// The place of the value, for messages: the file with the line, or the variable.
     let place: String
 
-    /// - Throws: ``SettingsError`` that says what the setting accepts. It quotes no connection string.
+    /// - Throws: ``SettingsError`` that says what the setting accepts. The error quotes no connection string.
     func value(_ text: String, _ form: Form) throws(SettingsError) -> Setting.Value {
         guard !text.unicodeScalars.contains("\0") else { throw misfit("a text with the character U+0000") }
         if form == .plain, ["", "~", "null", "Null", "NULL"].contains(text) { return try none() }

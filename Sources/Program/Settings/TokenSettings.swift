@@ -1,6 +1,6 @@
 import Tenancy
 
-/// The settings of a PKCS#11 token that opens the key-encryption key. If one of them is set, all are required.
+/// The settings of a PKCS#11 token that opens the key-encryption key. If one of these settings is set, all are required.
 struct TokenSettings: Sendable {
     var module: String?
     var token: String?

@@ -8,7 +8,7 @@ package struct MailLogin: Codable, Sendable {
     package var useSSL: Bool
     /// A value of ``AuthenticationProtocol``.
     package var authenticationProtocol: Int
-    /// A value of ``MailServerType``. It says how mail is fetched; outgoing mail always uses SMTP.
+    /// A value of ``MailServerType``. The type says how mail is fetched; outgoing mail always uses SMTP.
     package var serverType: Int
 
     package init(

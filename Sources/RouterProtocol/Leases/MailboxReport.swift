@@ -19,8 +19,8 @@ package struct MailboxReport: Codable, Sendable {
     package var interval: Int?
     /// Whether the turn was a test. The report of such a turn ends a requested test. Nil counts as true.
     package var tests: Bool?
-    /// The name of the router and the lease's revision, if the router wants to wait for new messages on its connection. Otherwise
-    /// both are nil.
+    /// The name of the router and the lease's revision, if the router wants to wait for new messages on its connection. Both are
+    /// nil if it does not want to wait.
     package var watcher: String?
     package var revision: String?
 

@@ -5,8 +5,8 @@ package struct SendingReport: Codable, Sendable {
         /// The router is about to send the message. From now on the outcome is unknown until the mail server responds.
         case handingOver = "HandingOver"
         case sent = "Sent"
-        /// The mail server refused the message temporarily. It is tried again after 1, 2, 4, 8 … minutes, at most an hour apart,
-        /// until the deployment's limit of attempts is reached.
+        /// The mail server refused the message temporarily. The message is tried again after 1, 2, 4, 8 … minutes, at most an hour
+        /// apart, until the deployment's limit of attempts is reached.
         case temporary = "Temporary"
         case permanent = "Permanent"
         /// The connection broke while the message was sent, or before the mail server's final response.
