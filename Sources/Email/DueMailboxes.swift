@@ -61,7 +61,7 @@ struct DueMailboxes {
         "coalesce(m.enabledforincomingemail AND m.incomingemaildeliverymethod IN \(DeliveryMethod.receiving.sql), false)"
     static let sends =
         "coalesce(m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = \(DeliveryMethod.serverSide.sql), false)"
-    /// Whether the delivery methods allow a router to fetch or send for the mailbox. A missing method allows it.
+    /// Whether the delivery methods allow a router to fetch or send for the mailbox. A missing method allows both.
     static let usesIncoming =
         "coalesce(m.incomingemaildeliverymethod, \(DeliveryMethod.serverSide.sql)) IN \(DeliveryMethod.receiving.sql)"
     static let usesOutgoing =

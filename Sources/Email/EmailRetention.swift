@@ -5,7 +5,7 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// Deletes old e-mails. Only a System Administrator may do that.
+/// Deletes old e-mails, for a System Administrator.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
 package struct EmailRetention: Sendable {

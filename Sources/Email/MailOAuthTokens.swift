@@ -245,8 +245,8 @@ package final class MailOAuthTokens: Sendable {
                 + "new \(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
     }
 
-    /// The error code in the response (RFC 6749 section 5.2). The rest is left out, because a server might copy the request
-    /// into it.
+    /// The error code in the response (RFC 6749 section 5.2). The rest is left out, because a server might copy the request into
+    /// its response.
     private static func reason(_ answer: HTTPSRequest.Answer) -> String {
         struct Failure: Decodable { let error: String }
         let code = (try? JSONDecoder().decode(Failure.self, from: Data(answer.body)))?.error ?? ""

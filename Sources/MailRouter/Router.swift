@@ -70,7 +70,7 @@ package final class Router: Sendable {
 
     /// Seconds between two requests for work while all workers are busy. The requests show that the router is alive.
     private static let busyInterval = 30.0
-    /// Seconds to wait until the workers know whether there is a mailbox for them.
+    /// Seconds to wait until the workers know whether the service has a mailbox for them.
     private static let decisionSeconds = 60.0
     /// Pauses in seconds after the service announced work and then had none. The first pause is doubled each time, up to the
     /// longest.

@@ -185,8 +185,8 @@ final class RouterClient {
         _ = try call("fieldseal.ReportEmails", SendingReport.Request(mailboxId: mailbox.mailboxId, hostId: host, reports: reports))
     }
 
-    /// Delivers e-mails. The request's type names its JSON keys itself, because a key strategy would run for each key of each
-    /// e-mail.
+    /// Delivers e-mails. The type of the request declares its JSON keys, because a key encoding strategy would run for each key of
+    /// each e-mail.
     func deliver(_ emails: [IncomingDelivery.Email], _ mailbox: MailboxLease, _ host: String) throws -> [IncomingDelivery.Verdict] {
         let request = IncomingDelivery.Request(mailboxId: mailbox.mailboxId, hostId: host, emails: emails)
         let bytes = Array(try JSONEncoder().encode(request))

@@ -3,7 +3,7 @@ import CLibPQ
 /// An error of PostgreSQL or of the connection to it.
 ///
 /// The error has the SQLSTATE and the names of the objects, and never a parameter's or a row's value. The server's DETAIL may quote
-/// such values, so it is not kept.
+/// such values, so the DETAIL is not kept.
 public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// The kinds of failures, as callers distinguish them.
     public enum Kind: Sendable, Equatable {
@@ -12,7 +12,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         /// There is no connection. A statement that was running changed nothing: its transaction was not committed, or it only
         /// read.
         case connection
-        /// A commit was sent, and its response did not arrive. The transaction was committed or it was not.
+        /// A commit was sent, and its response did not arrive. It is unknown whether the transaction was committed.
         case unknownOutcome
         /// The caller was cancelled, or used the connection wrongly.
         case usage
@@ -63,7 +63,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
 
     var isRetryable: Bool { isConflict || kind == .server && isStalePlan }
 
-    /// Whether the server is read-only at the moment: it is a standby, or a setting forbids writes. Nothing was changed.
+    /// Whether the server is read-only at the moment: it is a standby, or a setting forbids writes. The refused statement changed
+    /// nothing.
     public var isReadOnly: Bool {
         switch sqlState {
         case "25006": true

@@ -25,7 +25,7 @@ package struct EmailDelivery: Sendable {
 
     /// Returns whether an e-mail would become a record, and why.
     ///
-    /// - Parameter mailbox: The mailbox that received it; nil to check only the recipients.
+    /// - Parameter mailbox: The mailbox that received the e-mail; nil to check only the recipients.
     package func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?) async throws -> IncomingVerdict {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
@@ -44,7 +44,7 @@ package struct EmailDelivery: Sendable {
     /// Makes a record of a whole e-mail. A second delivery is a duplicate, and changes nothing.
     ///
     /// - Parameters:
-    ///   - mailbox: The mailbox that received it.
+    ///   - mailbox: The mailbox that received the e-mail.
     ///   - host: The router's name for its lease, which must still be valid. An administrator needs no lease and may pass nil.
     /// - Returns: The record's id, and the verdict.
     package func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> Delivery {

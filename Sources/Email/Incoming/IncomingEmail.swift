@@ -51,8 +51,8 @@ package struct IncomingEmail: Sendable {
         package let body: String
         /// The size of the contents in bytes, without base64.
         package let size: Int
-        /// What the record does not show, if a router added this attachment for that reason. Such an attachment, for example the
-        /// original message, is kept at any size.
+        /// What the record does not show, if a router added this attachment for that reason. An attachment with a note, for example
+        /// the original message, is kept at any size.
         package let note: String?
         /// The `subject` of the attachment, if a client gives one.
         package let subject: String?

@@ -42,7 +42,7 @@ extension MailboxLeases {
     private enum AuthorizedSettings { case ofSession, readAgain }
 
     /// Reads the cells once in each transaction. A second read in the same transaction might not see the generation that a key
-    /// change made in between: PostgreSQL looks for new partitions when a transaction takes its first lock of a table.
+    /// change made in between. PostgreSQL looks for new partitions only when a transaction takes its first lock of a table.
     private func release(
         _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool
     ) async throws -> ReleasedCredential {

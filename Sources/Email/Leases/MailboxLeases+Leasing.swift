@@ -14,8 +14,8 @@ extension MailboxLeases {
 
     /// Leases the mailbox that is due first.
     ///
-    /// If the mailbox's last router ended without a report, the e-mails that it took are settled too. E-mails that it had not
-    /// handed over become pending again. E-mails that it was handing over become *Failed*, because it is unknown whether they
+    /// If the mailbox's last router ended without a report, the e-mails that this router took are settled too. E-mails that it had
+    /// not handed over become pending again. E-mails that it was handing over become *Failed*, because it is unknown whether they
     /// were sent.
     ///
     /// - Parameters:

@@ -84,7 +84,7 @@ extension MailboxLeases {
         let deadline = ContinuousClock.now + .seconds(Self.claimSeconds / 2)
         while true {
             do {
-                // This is the program's own work, so no caller's share of the connections limits it.
+                // Storing the token is the program's own work, so no caller's share of the connections limits it.
                 return try await PoolBorrower.$current.withValue(nil) {
                     try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
                     try await deployment.pool.withConnection { try replace(sealed, with: next, in: source, on: $0) }

@@ -44,10 +44,10 @@ extension Session {
         }
     }
 
-    /// Renews a lease. Checks that the caller still has it, and that the mailbox may still be used.
+    /// Renews a lease. Checks that the caller still has the lease, and that the mailbox may still be used.
     ///
     /// - Throws: ``FieldsealError`` `.concurrencyVersionMismatch` when another router has the mailbox, or it was disabled or is no
-    ///   longer approved; `.profileInactive` when mail or a credential is requested for an address that is not approved.
+    ///   longer approved. `.profileInactive` when mail or a credential is requested for an address that is not approved.
     func renewLease(_ mailbox: UUID, _ host: String, for use: LeaseUse, on connection: isolated PostgresConnection) throws {
         let table = organization.qualified("mailbox")
         let condition =

@@ -36,8 +36,8 @@ enum LikelyCharset {
             && pairs.allSatisfy { (0xB0...0xC8).contains($0.lead) || $0.lead <= 0xA3 }
     }
 
-    /// Common characters of Big5 have the rows 0xA4 to 0xC6. The second byte of a Big5 character is below 0x80 in many characters,
-    /// and above 0x80 in many others.
+    /// Common characters of Big5 have the rows 0xA4 to 0xC6. In Big5, the second byte of many characters is below 0x80, and that of
+    /// many other characters is above 0x80.
     private static func isBig5(_ bytes: ArraySlice<UInt8>) -> Bool {
         guard let pairs = pairs(bytes, isTrail: { (0x40...0x7E).contains($0) || (0xA1...0xFE).contains($0) }) else { return false }
         let usual = pairs.count { (0xA1...0xC6).contains($0.lead) }

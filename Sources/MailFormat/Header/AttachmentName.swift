@@ -41,7 +41,7 @@ enum AttachmentName {
         return safe(id.lowercased().hasSuffix(ending) ? id : "\(id)\(ending)", type: type)
     }
 
-    /// Whether a name contains folders. If it does, only its last part is used.
+    /// Whether a name contains folders. If a name contains folders, only its last part is used.
     private static func isPath(_ name: [Unicode.Scalar]) -> Bool {
         guard let first = name.first, name.contains(where: isSeparator) else {
             return name.first == "." && name.allSatisfy { $0 == "." }

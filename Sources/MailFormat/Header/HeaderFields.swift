@@ -41,8 +41,8 @@ struct HeaderFields {
             let end = bytes.lineEnd(from: start)
             let line = bytes[start..<end]
             if line.isEmptyLine { return (lines, end) }
-            // A line of blanks continues a field if the next line continues the field too. If not, the line of blanks may end the
-            // header.
+            // A line of blanks continues a field if the next line continues the field too. If the next line does not, the line of
+            // blanks may end the header.
             let isContinuation = line.first.map { $0 == 0x20 || $0 == 0x09 } ?? false
             let endsField = isContinuation && line.trimmed.isEmpty && end < limit && bytes[end] != 0x20 && bytes[end] != 0x09
             if isContinuation, !endsField, let last = lines.indices.last {

@@ -16,7 +16,7 @@ package struct MailMessage: Sendable {
     package var messageID = ""
     /// In-Reply-To, then References from the newest to the oldest.
     package var references: [String] = []
-    /// References in their original order, oldest first. A reply repeats them.
+    /// References in their original order, oldest first. A reply repeats these ids.
     package var thread: [String] = []
     package var date: Date?
     package var importance = "Normal"

@@ -69,7 +69,7 @@ struct MessageStructure {
         let limit = Self.partLimit - parts + 1
         let boundary = part.type.value.raw("boundary")
         if let boundary, let sections = split(part.body, boundary, limit) { return sections }
-        // The whole multipart is encoded, although RFC 2045 section 6.4 forbids that.
+        // The whole multipart is encoded, although RFC 2045 section 6.4 forbids this encoding.
         let content = part.content
         if let boundary, content.count != part.body.count, let sections = split(content, boundary, limit) { return sections }
         // The boundary is missing or wrong, so a line that looks like a delimiter is used.

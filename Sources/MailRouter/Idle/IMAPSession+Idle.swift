@@ -79,7 +79,7 @@ extension IMAPAnswer {
         return .init(validity: validity, next: next)
     }
 
-    /// Whether the line gives the number of messages. Servers send such a line when a message arrives.
+    /// Whether the line gives the number of messages. Servers send this number when a message arrives.
     var tellsOfMessages: Bool {
         let words = line.prefix(40).split(separator: 0x20)
         guard words.count >= 3, words[0] == [UInt8(ascii: "*")], words[1].allSatisfy({ (0x30...0x39).contains($0) }) else {

@@ -110,7 +110,7 @@ final class IdleConnections: Sendable {
         wake()
     }
 
-    /// Removes a mailbox's connection and returns it; nil if there is none.
+    /// Removes a mailbox's connection and returns it; nil if the mailbox has no connection.
     func take(_ mailbox: String) -> IdleConnection? { state.withLock { $0.connections.removeValue(forKey: mailbox) } }
 
     /// Ends connections at the service's request.

@@ -19,7 +19,7 @@ final class Delivery {
         /// The message stays on the server without an alert: it was skipped, a filter refuses it, or it has contents besides the
         /// messages that it forwards.
         case left
-        /// The message stays on the server, or is moved there, because no record can hold all of it. An alert names it.
+        /// The message stays on the server, or is moved there, because no record can hold all of it. An alert names the message.
         case undeliverable
     }
 
@@ -60,7 +60,8 @@ final class Delivery {
 
     /// Parses a message, and sends the gathered messages when they fill a request.
     ///
-    /// - Parameter arrivedOn: When the message was delivered, if the server says so. This time replaces a missing Date header.
+    /// - Parameter arrivedOn: When the message was delivered, if the server gives the time. This time replaces a missing Date
+    ///   header.
     /// - Throws: ``ServiceError``.
     func enqueue(_ source: UInt32, _ bytes: [UInt8], named name: String, arrivedOn: Date? = nil) throws {
         counts.fetched += 1
@@ -162,8 +163,8 @@ final class Delivery {
     /// message is skipped because of it.
     private static let refusalsOfContent = [400, 413]
 
-    /// Sends messages to the service. A message that the service rejects is skipped, so that it does not hold up the other
-    /// messages.
+    /// Sends messages to the service. A message that the service rejects is skipped, so that the other messages are still
+    /// delivered.
     private static func submit(_ emails: [Email], _ turn: MailboxTurn) throws -> Outcome {
         var outcome = Outcome()
         do {

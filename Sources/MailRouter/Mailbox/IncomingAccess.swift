@@ -33,7 +33,7 @@ final class IncomingAccess {
         return (session, folder)
     }
 
-    /// Makes a session wait for new messages, or ends it.
+    /// Makes a session wait for new messages, or ends the session.
     ///
     /// - Parameter isComplete: Whether the turn processed all messages.
     func wait(on session: inout IMAPSession, isComplete: Bool) -> IdleConnection? {

@@ -87,7 +87,7 @@ extension MailboxTurn {
     }
 
     /// Inspects all messages again if the server is about to assign UIDs that the router has passed already. A server that was
-    /// restored from a backup assigns UIDs again. Without this check, new messages on such a server would be skipped.
+    /// restored from a backup assigns UIDs again. Without this check, new messages on a restored server would be skipped.
     private func restart(_ state: inout State, in folder: IMAPSession.Folder, _ access: IncomingAccess, _ delivery: Delivery) {
         // A server that has used the highest possible UID may still name it as the next one.
         guard let uid = state.uid, folder.next != 0, folder.next <= uid, folder.next != .max else { return }

@@ -53,7 +53,7 @@ extension MailboxTurn {
     private static let namesLimit = 100
 
     /// The alerts of a turn, cut to the limit of one report. Messages that contain many other messages can cause more alerts than
-    /// that. If alerts are omitted, the last alert names the messages that they are about.
+    /// this limit. If alerts are omitted, the last alert names the messages that they are about.
     static func alerts(_ problems: [MailboxProblem]) -> [MailboxReport.Problem] {
         guard problems.count > MailboxReport.alertLimit else { return problems.map(\.told) }
         let rest = problems[(MailboxReport.alertLimit - 1)...]

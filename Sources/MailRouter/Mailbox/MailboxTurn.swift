@@ -103,7 +103,7 @@ struct MailboxTurn {
         log(counts, problem, began)
     }
 
-    /// Returns the mailbox, and keeps its connection waiting for new messages if the service allows it.
+    /// Returns the mailbox. If the service allows it, the connection continues to wait for new messages.
     private func giveBack(
         _ report: MailboxReport, _ state: State, _ counts: Counts, _ problem: MailboxProblem?, _ waiting: IdleConnection?
     ) throws {
@@ -177,9 +177,9 @@ struct MailboxTurn {
                 case .profileNotAssociated, .sslRequired, .notImplemented: AlertCode.noCredential
                 default: AlertCode.unreachable
                 }
-            // Only wrong settings of the mailbox or its profile disable the mailbox. Any other refusal ends the turn and changes
-            // nothing: the key is missing, the organization is suspended, the deployment does not allow connections without TLS, an
-            // authorization server failed, or settings have to be checked.
+            // Only wrong settings of the mailbox or its profile disable the mailbox. Any other refusal only ends the turn. Examples
+            // are a missing key, a suspended organization, a connection without TLS, a failed authorization server, and settings
+            // that have to be checked.
             let needsChange = [AlertCode.notApproved, AlertCode.noCredential].contains(kind) && known != .sslRequired
             throw MailboxProblem(kind, message, code, isPermanent: needsChange)
         }

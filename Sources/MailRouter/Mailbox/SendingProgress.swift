@@ -23,14 +23,14 @@ final class SendingProgress {
     /// - Parameter tell: Sends reports to the service.
     init(_ tell: @escaping ([SendingReport]) throws -> Void) { self.tell = tell }
 
-    /// Starts with new e-mails. None of them counts as announced.
+    /// Starts with new e-mails. No e-mail counts as announced yet.
     func begin(_ emails: [PendingEmail]) {
         self.emails = emails
         announced = []
     }
 
-    /// Ensures that the service knows that an e-mail is being handed over. If the router crashes after that, the e-mail's result is
-    /// unknown.
+    /// Ensures that the service knows that an e-mail is being handed over. If the router crashes after this call, the e-mail's
+    /// result is unknown.
     func announce(_ index: Int) throws {
         guard !announced.contains(emails[index].emailId) || Date().timeIntervalSince(announcedOn) > Self.announcementSeconds else {
             return

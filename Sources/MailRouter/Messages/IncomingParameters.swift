@@ -3,7 +3,7 @@ import Foundation
 import MailFormat
 import RouterProtocol
 
-/// A message in the form that the service receives. If a record can't show all of it, the original is attached.
+/// A message in the form that the service receives. If a record can't show all of the message, the original is attached.
 struct IncomingParameters {
     /// The maximum size of all attachments of one message, in bytes.
     private static let attachmentsLimit = 8 << 20
@@ -11,8 +11,8 @@ struct IncomingParameters {
     private(set) var content = IncomingDelivery.Email()
     /// The number of bytes that the message takes in a request.
     private(set) var size: Int
-    /// What neither the record nor its attachments show; nil if they show all. If ``loss`` is set, the message has to stay on the
-    /// server.
+    /// The contents of the message that neither the record nor its attachments show; nil if they show everything. If ``loss`` is
+    /// set, the message has to stay on the server.
     private(set) var loss: String?
     /// True if ``loss`` is set, or attachments are left out.
     private(set) var isIncomplete = false
@@ -101,7 +101,7 @@ struct IncomingParameters {
         }
     }
 
-    /// Attaches the original message or its header, if a record can't represent all of it.
+    /// Attaches the original message or its header, if a record can't represent the whole message.
     private mutating func keep(_ original: MailMessage.Attachment?, _ notes: [MailMessage.Note]) {
         guard let original else { return }
         let note = notes.prefix(20).map(\.text).joined(separator: " ").prefix(units: 1_900)

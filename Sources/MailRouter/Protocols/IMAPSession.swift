@@ -6,7 +6,7 @@ import MailFormat
 struct IMAPSession {
     let connection: CurlConnection
     var number = 0
-    /// The tag of the current `IDLE`, or of the `STATUS` between two of them.
+    /// The tag of the current `IDLE`, or of the `STATUS` between two `IDLE` commands.
     var idleTag = ""
     /// Whether the server notified of messages since the inbox was opened. A list that was read before may lack these messages.
     var hasNews = false
@@ -156,7 +156,8 @@ struct IMAPSession {
         }
     }
 
-    /// Reads the rest of a message that the server sends as a quoted string over several lines. RFC 3501 section 4.3 forbids that.
+    /// Reads the rest of a message that the server sends as a quoted string over several lines. RFC 3501 section 4.3 forbids quoted
+    /// strings of several lines.
     private func finishQuoted(_ answer: inout IMAPAnswer, _ tag: String) throws {
         guard answer.starts(with: "* "), answer.hasOpenQuote, IMAPAnswer.uppercased(answer.line.prefix(40)).contains(" FETCH (")
         else { return }

@@ -145,8 +145,8 @@ struct POP3Receiver {
     /// Whether a message that was set aside is due. Earlier versions noted it without its size.
     private func isDue(_ message: POP3Session.Listed) -> Bool { due.contains(message.id) || due.contains(message.uidl) }
 
-    /// Finds the messages that were inspected before. If the beginning of the list is unchanged, no request is needed for it; the
-    /// service is asked about the rest.
+    /// Finds the messages that were inspected before. If the beginning of the list is unchanged, its messages are known without a
+    /// request. The service is asked about the other messages.
     private mutating func learn(_ state: MailboxTurn.State) throws {
         let (ids, uidls) = (there.map(\.id), there.map(\.uidl))
         var first = 0

@@ -25,7 +25,7 @@ final class SMTPSession {
         case accepted
         /// Refused temporarily or permanently, for all recipients.
         case refused(isPermanent: Bool, String)
-        /// The message was sent in several transactions. The server accepted the first ones, and refused a later one.
+        /// The message was sent in several transactions. The server accepted the first transactions, and refused a later one.
         case partly(String)
         /// The connection broke before the response to the last byte.
         case unknown(String)
@@ -161,7 +161,7 @@ final class SMTPSession {
             for (index, command) in piece.enumerated() {
                 let reply = try reply()
                 if reply.code / 100 == 2 {
-                    // Only recipients before the first refused one count, because the next transaction continues there.
+                    // Only recipients before the first refused recipient count, because the next transaction continues there.
                     if start + index > 0, !isFull { accepted += 1 }
                 } else if isFull || start + index > 0 && refusals.isEmpty && Self.isTooMany(reply, accepted) {
                     isFull = true

@@ -93,8 +93,8 @@ final class Canceller: Sendable {
         }
         guard let handle else { return false }
         DispatchQueue.global().async { [self] in
-            // The turn may have ended before this thread ran. Then there is nothing to cancel, and the connection is not lent
-            // again.
+            // The turn may have ended before this thread ran. If it has ended, there is nothing to cancel, and the connection is
+            // not lent again.
             guard state.withLock({ $0.turn == turn.number }) else { return }
             var message = [CChar](repeating: 0, count: 256)
             _ = PQcancel(handle.pointer, &message, Int32(message.count))

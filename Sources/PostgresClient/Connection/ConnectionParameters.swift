@@ -50,7 +50,7 @@ public enum ConnectionParameters {
     }
 
     /// The hosts that a connection string names. Empty if the lists of hosts, addresses and ports have different lengths; libpq
-    /// then reports that.
+    /// then reports the difference.
     static func hosts(_ parameters: [(keyword: String, value: String)]) -> [Host] {
         func list(_ keyword: String) -> [String] {
             let value = parameters.last { $0.keyword == keyword }?.value

@@ -24,7 +24,7 @@ final class KnownServers: Sendable {
     }
 
     let hosts: [ConnectionParameters.Host]
-    /// Whether to use a read-only server if none accepts writes.
+    /// Whether to use a read-only server if no server accepts writes.
     let allowsReading: Bool
     private let state = Mutex(State())
     private static let all = Mutex<[String: KnownServers]>([:])

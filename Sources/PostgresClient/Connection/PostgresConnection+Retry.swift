@@ -9,8 +9,8 @@ extension PostgresConnection {
     /// Runs a transaction. Retries it if PostgreSQL rolled it back because of concurrent transactions, or a prepared plan was
     /// stale.
     ///
-    /// Within an open transaction `body` runs only once. If `body` fails there, earlier statements of the transaction are rolled
-    /// back too, and `body` could not repeat them.
+    /// Within an open transaction `body` runs only once. If `body` fails in an open transaction, earlier statements are rolled back
+    /// too, and `body` could not repeat them.
     func retrying<Result>(_ body: () throws -> Result) throws -> Result {
         guard isReady else { return try body() }
         var attempt = 1

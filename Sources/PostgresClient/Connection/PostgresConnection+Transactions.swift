@@ -12,7 +12,7 @@ extension PostgresConnection {
     /// Runs `body` in a transaction, which is committed when it returns, and rolled back when it throws.
     ///
     /// If PostgreSQL rolls the transaction back because of concurrent transactions (``PostgresError/isRetryable``), `body` runs
-    /// again, up to a limit. So `body` must change nothing but the database.
+    /// again, up to a limit. So `body` may change only the database.
     ///
     /// - Throws: The errors of `body`; ``PostgresError`` of kind `unknownOutcome` when the connection breaks at COMMIT.
     public func transaction<Result>(isolation: Isolation = .readCommitted, _ body: () throws -> Result) throws -> Result {

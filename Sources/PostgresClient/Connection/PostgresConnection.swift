@@ -35,7 +35,7 @@ public actor PostgresConnection {
     ///
     /// - Parameters:
     ///   - conninfo: A libpq connection string or URI with any of its parameters (several hosts, TLS, passfiles). Among several
-    ///     hosts one that accepts writes is preferred, unless the string has `target_session_attrs`.
+    ///     hosts, a host that accepts writes is preferred, except if the string has `target_session_attrs`.
     ///   - applicationName: The name in `pg_stat_activity`, unless `conninfo` has one.
     /// - Throws: ``PostgresError`` of kind `connection`, with libpq's message. The message never quotes the password.
     public static func connect(_ conninfo: String, applicationName: String = "fieldseal") async throws -> PostgresConnection {
@@ -223,7 +223,8 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs statements in one round trip and one transaction (libpq's pipeline mode). Either all of them take effect or none.
+    /// Runs statements in one round trip and one transaction (libpq's pipeline mode). Either all statements take effect, or no
+    /// statement does.
     ///
     /// Within an open transaction the statements are part of it. Outside of a transaction they are retried as in ``query(_:_:)``.
     ///

@@ -45,7 +45,7 @@ struct PoolState<Connection, Waiter> {
         waiters.append((id, waiter, borrower))
     }
 
-    /// Handles a returned connection. Returns the first waiter that may have it.
+    /// Handles a returned connection. Returns the first waiter that may have the connection.
     mutating func release(_ connection: Connection, by borrower: PoolBorrower? = nil) -> Waiter? {
         drop(borrower)
         guard let waiter = next() else {
@@ -65,7 +65,7 @@ struct PoolState<Connection, Waiter> {
         return waiter
     }
 
-    /// Removes a waiter whose time limit passed or whose task was cancelled. Returns nil if it no longer waits.
+    /// Removes a waiter whose time limit passed or whose task was cancelled. Returns nil if this waiter no longer waits.
     mutating func remove(id: UInt64) -> Waiter? {
         guard let index = waiters.firstIndex(where: { $0.id == id }) else { return nil }
         return waiters.remove(at: index).waiter

@@ -57,8 +57,8 @@ public final class SharedConnection: Sendable {
     /// The number of waiting callers, plus one while a round trip is running.
     public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
 
-    /// Runs statements: all of them or none. The statements may share their transaction with statements of other callers that have
-    /// the same check.
+    /// Runs statements. Either all of them take effect, or no statement does. The statements may share their transaction with
+    /// statements of other callers that have the same check.
     ///
     /// If a shared transaction fails, each caller's statements are repeated in a separate transaction. So use only statements
     /// whose effects a rollback undoes.
@@ -73,7 +73,8 @@ public final class SharedConnection: Sendable {
         try await run(.statements(statements), after: check)
     }
 
-    /// Inserts rows: all of them or none. The rows of callers with the same check are inserted by the same statements.
+    /// Inserts rows. Either all rows are inserted, or no row is. The rows of callers with the same check are inserted by the same
+    /// statements.
     ///
     /// - Returns: As ``run(_:after:)``, but each result has the rows of all callers that were inserted together.
     public func insert(_ rows: [RowInsert], after check: SharedStatement) async throws -> [PostgresResult]? {
@@ -160,7 +161,7 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Opens another connection if callers wait. If no caller waits, the next caller opens it.
+    /// Opens another connection if callers wait. If no caller waits, the next caller opens a connection.
     fileprivate func renew() {
         let isWanted = state.withLock { state in
             state.isBusy = false

@@ -49,8 +49,8 @@ struct SharedTransaction {
 
     private var writes: [Write] { groups.flatMap(\.writes) }
 
-    /// Splits a failed transaction: one transaction for each caller, so that only the caller that caused the error gets it. Returns
-    /// an empty list if there was only one caller, or the connection was lost.
+    /// Splits a failed transaction: one transaction for each caller, so that only the caller whose statements failed gets the
+    /// error. Returns an empty list if there was only one caller, or the connection was lost.
     func separated(after result: Result<[PostgresResult], any Error>) -> [SharedTransaction] {
         let writes = writes
         guard writes.count > 1, case .failure(let error as PostgresError) = result, !error.isConnectionLoss else { return [] }

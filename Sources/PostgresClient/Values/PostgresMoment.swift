@@ -52,7 +52,7 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
     private static let writable: ClosedRange<Int64> = -63_082_281_600_000_000...252_455_615_999_000_000
 
     /// The date, as closely as `Date` holds it. Infinity, and a date outside of the years 1 to 9999, becomes the nearest date
-    /// within them.
+    /// within these years.
     public var date: Date {
         let moment = min(max(microseconds, Self.writable.lowerBound), Self.writable.upperBound)
         return Date(timeIntervalSinceReferenceDate: Double(moment - PostgresParameter.epochOffset) / 1e6)

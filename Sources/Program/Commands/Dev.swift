@@ -100,7 +100,7 @@ struct Dev: AsyncParsableCommand {
             do {
                 _ = try await registry.create(name: name, by: commandLineCaller)
             } catch let error as FieldsealError where error.code == .duplicateRecord {
-                // The schema exists, and `config` does not list it. The user then has to attach it.
+                // The schema exists, and `config` does not list it. The user has to attach the schema.
                 say("The schema of \(name) is there and config does not know it: fieldseal org attach \(name)")
             }
         }
@@ -108,7 +108,7 @@ struct Dev: AsyncParsableCommand {
             baseURL: settings.baseURL, httpURL: "http://localhost:\(settings.httpPort ?? 0)", caFile: home.file("ca.pem"),
             organization: name, postgres: superuser, clients: before?.clients ?? [:], console: before?.console)
         // The start continues if the organization is refused, for example under a wrong key-encryption key. A later start may serve
-        // it.
+        // the organization.
         if let session = try? await Session.begin(deployment, organization: name, caller: commandLineCaller) {
             file.clients = try await prepareClients(session, before?.clients ?? [:])
             file.console = try await preparePerson(session, before?.console)

@@ -24,7 +24,7 @@ struct DevelopmentHome: Sendable {
         path = Self.followed(URL(filePath: absolute).standardizedFileURL.path)
         try FileManager.default.createDirectory(
             atPath: URL(filePath: path).deletingLastPathComponent().path, withIntermediateDirectories: true)
-        // PostgreSQL's user may enter the folder. No other user may read it.
+        // PostgreSQL's user may enter the folder. No other user may list its files.
         try OwnFolder.prepare(path, mode: 0o711)
         guard getuid() == 0 else {
             databaseUser = nil

@@ -17,7 +17,7 @@ struct DevelopmentPostgres: Sendable {
     var isInitialized: Bool { FileManager.default.fileExists(atPath: data) }
 
     /// A connection string, by default for the cluster's superuser. Any user of this machine who has the password can connect with
-    /// it.
+    /// this string.
     func conninfo(database: String, user: String = "postgres", password: String? = nil) -> String {
         "host=\(socketFolder) port=5432 dbname=\(database) user=\(user) password=\(password ?? self.password)"
     }

@@ -10,7 +10,7 @@ struct ActivatedSockets {
 
     private static let first: CInt = 3
 
-    /// Takes the sockets over. Child processes do not inherit them.
+    /// Takes the sockets over. Child processes do not inherit the sockets.
     ///
     /// - Throws: ``StartError`` for a socket with another name or of another kind.
     static func take() throws -> ActivatedSockets {

@@ -26,8 +26,8 @@ struct HTTPService: Sendable {
         allowSuperuser: Bool = false, with companion: (any ServiceLifecycle.Service)? = nil,
         onRunning: @escaping @Sendable () async -> Void = {}
     ) async throws {
-        // Tasks run on the event loops, so that a request changes threads only for the database. Nothing blocks there: PostgreSQL
-        // and long computations have separate threads.
+        // Tasks run on the event loops, so that a request changes threads only for the database. Nothing blocks the event loops:
+        // PostgreSQL and long computations have separate threads.
         _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
         if !SecretMemory.isLocked {
             logger.warning("keys may be swapped out: RLIMIT_MEMLOCK is too small to lock their memory")
@@ -186,8 +186,8 @@ private struct Drain: ServiceLifecycle.Service {
     }
 }
 
-/// Ends the statements that still run some time after the server began to stop. PostgreSQL may take long to notice a cancel
-/// request or a statement timeout, and the server must not wait for that.
+/// Ends the statements that still run some time after the server began to stop. PostgreSQL may take long to notice a cancel request
+/// or a statement timeout, and the server must not wait so long.
 private struct StatementEnd: ServiceLifecycle.Service {
     let databases: [ServedDatabase]
     let duration: Duration

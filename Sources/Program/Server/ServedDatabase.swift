@@ -17,7 +17,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// The objects for a reachable database.
     struct Opened: Sendable {
         let deployment: Deployment
-        /// The same deployment as requests use it: it refuses suspended organizations, and those that are in another database.
+        /// The same deployment as requests use it: it refuses suspended organizations, and organizations that are in another
+        /// database.
         let served: Deployment
         let mail: MailService
         let tokens: TokenIssuer
@@ -213,7 +214,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
 
     /// Opens all databases at the same time.
     ///
-    /// - Returns: The reachable ones in order: at least one.
+    /// - Returns: The reachable databases in order: at least one.
     /// - Throws: The reason for which a reachable database can't be served, or for which none is reachable. If databases have
     ///   key-encryption keys of their own, a database whose key can't be used counts as unreachable.
     static func open(_ databases: [ServedDatabase], _ logger: Logger) async throws -> [ServedDatabase] {

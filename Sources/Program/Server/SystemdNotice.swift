@@ -51,8 +51,8 @@ enum SystemdNotice {
         return address
     }
 
-    /// The interval at which to notify systemd that the program is alive: half of the unit's `WatchdogSec`. Nil if the unit has
-    /// none.
+    /// The interval at which to notify systemd that the program is alive: half of the unit's `WatchdogSec`. Nil if the unit has no
+    /// `WatchdogSec`.
     static var interval: Duration? {
         let environment = ProcessInfo.processInfo.environment
         guard let text = environment["WATCHDOG_USEC"], let microseconds = Int64(text), microseconds > 0,

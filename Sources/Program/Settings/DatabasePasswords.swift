@@ -24,8 +24,8 @@ enum DatabasePasswords {
 
     /// Makes every later connection use the credential of the settings, if they name one.
     ///
-    /// - Throws: ``SettingsError`` when it is missing or malformed, others may read it, or it has no password for a role of the
-    ///   settings.
+    /// - Throws: ``SettingsError`` when the credential is missing or malformed, other users may read it, or it has no password for
+    ///   a role of the settings.
     static func use(_ settings: Settings) throws(SettingsError) {
         guard let name = settings.databasePasswordsCredential else { return }
         try opened.withLock { opened throws(SettingsError) in

@@ -9,7 +9,7 @@ struct Setting {
         case text
         /// A path. The code that uses the file checks whether it exists.
         case file
-        /// A libpq connection string. Messages never quote it, because it may contain a password.
+        /// A libpq connection string. Messages never quote the string, because it may contain a password.
         case connection
         /// Connection strings by the databases' names. In a variable they are a JSON object.
         case connections

@@ -24,7 +24,7 @@ struct SettingParser {
         if form == .plain, ["", "~", "null", "Null", "NULL"].contains(text) { return try none() }
         switch setting.kind {
         case .integer(let range):
-            // Numbers may be quoted, because template tools do that.
+            // Numbers may be quoted, because template tools quote them.
             let number =
                 if let unit = setting.unit { Quantity.number(text, in: unit) } else {
                     text.wholeMatch(of: /-?(0|[1-9][0-9]{0,17})/).flatMap { Int($0.0) }

@@ -1,6 +1,6 @@
 import PostgresClient
 
-/// The databases of a deployment. Each is complete in itself, with `config` and its organizations.
+/// The databases of a deployment. Each database is complete, with a schema `config` and its organizations.
 extension Settings {
     struct Database: Sendable {
         let name: String
@@ -11,7 +11,7 @@ extension Settings {
         let standbyConninfo: String
     }
 
-    /// The name of the only database, because the setting `database` gives it none. Messages and `--database` use it.
+    /// The name of the only database, because the setting `database` gives it none. Messages and `--database` use this name.
     private static let onlyName = "main"
 
     /// All databases, by name.

@@ -98,7 +98,7 @@ struct PostgresTools: Sendable {
     }
 
     /// The working folder of the programs. The folder is `/` if this user may not enter the present working folder, because the
-    /// programs would report that.
+    /// programs would report a folder that they can't enter.
     private static var workingFolder: FilePath? { access(".", X_OK) == 0 ? nil : "/" }
 
     private static func check(_ isSuccess: Bool, _ errors: String?) throws {

@@ -1,16 +1,17 @@
-/// The response to `fieldseal.LeaseMailbox`: a mailbox that a router works on until it returns it, or its lease expires.
+/// The response to `fieldseal.LeaseMailbox`: a mailbox that a router works on until the router returns the mailbox, or the lease
+/// expires.
 package struct MailboxLease: Codable, Sendable {
     package var mailboxId: String
     package var name: String
     package var address: String
-    /// True for a forward mailbox. The e-mails to deliver are attachments of the messages that arrive in it.
+    /// True for a forward mailbox. The e-mails to deliver are attachments of the messages that arrive in the mailbox.
     package var isForward: Bool
     /// What the router does in this turn: fetch, send, or test the directions that are not enabled yet.
     package var receives: Bool
     package var sends: Bool
     package var tests: Bool
-    /// Whether the mailbox has a delivery method for incoming mail, and for outgoing mail. A test tries only directions that have
-    /// one.
+    /// Whether the mailbox has a delivery method for incoming mail, and for outgoing mail. A test tries only directions with a
+    /// delivery method.
     package var usesIncoming: Bool?
     package var usesOutgoing: Bool?
     /// 0 is Exchange, 1 is POP3/SMTP, 4 is IMAP/SMTP. The router uses Exchange by IMAP/SMTP too.

@@ -17,10 +17,10 @@ package struct MailboxReport: Codable, Sendable {
     package var alerts: [Problem]?
     /// Seconds after which the mailbox is due again.
     package var interval: Int?
-    /// Whether the turn was a test. The report of such a turn ends a requested test. Nil counts as true.
+    /// Whether the turn was a test. The report of a test ends the test that was requested. Nil counts as true.
     package var tests: Bool?
     /// The name of the router and the lease's revision, if the router wants to wait for new messages on its connection. Both are
-    /// nil if it does not want to wait.
+    /// nil if the router does not want to wait.
     package var watcher: String?
     package var revision: String?
 

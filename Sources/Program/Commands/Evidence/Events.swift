@@ -121,7 +121,7 @@ struct Events: AsyncParsableCommand {
         /// has no checkpoint of its own.
         private static let recentEntries = 100_000
 
-        /// Verifies one organization. A problem there does not prevent the verification of the others.
+        /// Verifies one organization. A problem in this organization does not prevent the verification of other organizations.
         private func result(of name: String, _ deployment: Deployment) async throws -> EventVerification {
             do {
                 let reading = try await EventReading(organizations.session(of: name, deployment, isInspection: true))

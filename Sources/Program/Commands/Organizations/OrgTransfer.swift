@@ -176,7 +176,7 @@ private struct RowsOfExport: Sendable {
 
     /// Waits until everything was printed.
     ///
-    /// - Throws: ``ToolError`` when it was not.
+    /// - Throws: ``ToolError`` when `pg_restore` failed.
     func end() async throws {
         try await tool.value
         try output.close()

@@ -65,7 +65,7 @@ extension Org {
             if !summary.unaccepted.isEmpty { throw ExitCode.failure }
         }
 
-        /// Searches the database's files, if this program may read them.
+        /// Searches the database's files for passwords, if this program may read the files.
         private func scan(_ plaintexts: PlaintextScan, _ registry: OrganizationRegistry) async throws -> (JSONValue, String) {
             guard let folders = try await registry.settleFiles() else {
                 return (

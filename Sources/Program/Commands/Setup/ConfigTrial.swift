@@ -132,7 +132,7 @@ struct ConfigTrial {
         if let problem = files.archiveProblem { problems.append(problem) }
     }
 
-    /// Connects to the receiver of security events. The service starts without it, and tries again.
+    /// Connects to the receiver of security events. The service starts without the receiver, and tries to connect again.
     private mutating func tryReceiver() async {
         guard let receiver = try? settings.eventReceiver() as? SyslogReceiver else { return }
         do { try await receiver.check() } catch { notes.append("events.syslog: \(error)") }

@@ -68,7 +68,7 @@ struct SetupRoles {
         field.replacing("\\", with: "\\\\").replacing(":", with: "\\:")
     }
 
-    /// Creates the role. Gives it a password if it has none and the settings name a password file.
+    /// Creates the role. Gives the role a password if it has none and the settings name a password file.
     private func prepare(_ login: Login, isOwner: Bool) async throws -> [String] {
         let connection = try await PostgresConnection.connect(superuser, applicationName: "fieldseal setup")
         let lines = try await connection.run { connection in
