@@ -70,7 +70,7 @@ struct DueMailboxes {
     static let isActive =
         "m.statecode = \(RecordState.active.sql) AND p.statecode = \(RecordState.active.sql)"
     static let tests = "coalesce(m.testemailconfigurationscheduled, false)"
-    /// Whether the mailbox is marked as leased. If its lease has ended, the router ended without a report.
+    /// Whether the mailbox is marked as leased. If the lease of a marked mailbox has ended, its router ended without a report.
     static let wasLeft = "coalesce(m.processingstatecode = \(ProcessingState.leased.sql), false)"
     /// Whether the time of the next poll has come, or the pause after a failed turn is over.
     private static let isRested = "coalesce(m.postponemailboxprocessinguntil, '-infinity') <= now()"
@@ -138,8 +138,8 @@ struct DueMailboxes {
         return "\(Self.isActive) AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)" + (hasKey ? "" : " AND \(Self.isNews)")
     }
 
-    /// Whether a turn without the organization's key would report something new. Without the key no credential is released. If
-    /// the mailbox already shows that error, another turn would only write it again.
+    /// Whether a turn without the organization's key would report something new. Without the key no credential is released. If the
+    /// mailbox already shows the error about the missing key, another turn would only write the same error again.
     private static let isNews =
         """
         (m.lastsyncerror IS NULL OR m.lastsyncerrorcode IS DISTINCT FROM \(AlertCode.keyRequired) OR \(tests) OR \(wasLeft))

@@ -8,7 +8,7 @@ import Synchronization
 import Tenancy
 
 /// Access tokens for mail servers (RFC 6749). The stored password is a refresh token or a client secret, and never leaves the
-/// service. A router gets the access token that the service exchanged it for.
+/// service. A router gets the access token for which the service exchanged the stored password.
 package final class MailOAuthTokens: Sendable {
     /// An application that is registered with a mail server's authorization server.
     struct Application: Sendable {

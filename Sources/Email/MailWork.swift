@@ -6,8 +6,8 @@ import Tenancy
 
 /// Wakes routers' requests that wait for work. One connection of the service listens for all requests.
 package final class MailWork: Sendable {
-    /// Two counters of wake-ups: of the routers of all organizations, and of the routers of one organization. A request reads them
-    /// when it begins to look for work.
+    /// Two counters of wake-ups: of the routers of all organizations, and of the routers of one organization. A request reads both
+    /// counters when it begins to look for work.
     struct Mark: Equatable {
         fileprivate let all: UInt64
         fileprivate let own: UInt64
@@ -29,10 +29,10 @@ package final class MailWork: Sendable {
     }
 
     private let state = Mutex(State())
-    /// How many requests may wait, in total and of one client. A waiting request holds no database connection, but memory and a
-    /// socket.
+    /// How many requests may wait, in total and of one client. A waiting request holds memory and a socket, and no database
+    /// connection.
     let gate = AdmissionGate<UUID>(.init(running: 2_000, runningPerKey: 500))
-    /// The channel of ``NotificationListener``. The triggers of an organization's schema notify it.
+    /// The channel of ``NotificationListener``. The triggers of an organization's schema notify this channel.
     private static let channel = "fieldseal_mail_work"
 
     init() {}

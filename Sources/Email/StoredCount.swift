@@ -1,4 +1,5 @@
-/// SQL for a count in a column. SQL may have written any number there, and the expressions of this type fail for none of them.
+/// SQL for a count in a column. SQL may have written any number to the column, so the expressions of this type must not fail for
+/// any number.
 struct StoredCount {
     /// The count; 0 for null and for a negative number.
     let value: String

@@ -1,5 +1,5 @@
 extension String {
-    /// The longest character that is not cut, in UTF-16 units. Family emoji have about 30.
+    /// The longest character that is not cut, in UTF-16 units. Family emoji have about 30 units.
     private static let wholeUnits = 40
 
     /// The beginning of the text, with at most `limit` UTF-16 units. Characters are not split, unless they have very many marks.

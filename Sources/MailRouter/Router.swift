@@ -104,7 +104,7 @@ package final class Router: Sendable {
 
     /// Sends one request for work, and wakes workers.
     ///
-    /// - Returns: False if the response came at once and there was no work.
+    /// - Returns: False if the service responded without waiting, and there was no work.
     private func waitOnce(_ client: RouterClient) throws -> Bool {
         let hasWorker = board.waitForWorker(seconds: Self.busyInterval)
         guard !isStopped else { return true }

@@ -18,7 +18,7 @@ final class RouterClient {
         (0..<count).map { _ in String(format: "%02x", UInt8.random(in: 1...255)) }.joined()
     }
 
-    /// - Parameter isCancelled: Called about once a second. When it returns true, the current request is ended.
+    /// - Parameter isCancelled: Called about once a second. When `isCancelled` returns true, the current request is ended.
     init(_ configuration: RouterConfiguration, isCancelled: (@Sendable () -> Bool)? = nil) throws {
         self.configuration = configuration
         self.isCancelled = isCancelled

@@ -30,7 +30,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     public let schema: String?, table: String?, column: String?, constraint: String?
     /// The server process whose transaction has an unknown outcome; 0 otherwise.
     public let backend: Int32
-    /// The server's function that raised the error. Unlike the message, it is the same in every language.
+    /// The server's function that raised the error. Unlike the message, the function's name is the same in every language.
     private let routine: String?
 
     /// Whether the connection is lost, so that a new one may succeed.
@@ -46,8 +46,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         return !message.split(separator: "connection to server").allSatisfy { part in Self.absences.contains { part.contains($0) } }
     }
 
-    /// libpq's messages if no server responds, or the server is not ready. The program runs in the locale C, so they are not
-    /// translated.
+    /// libpq's messages if no server responds, or the server is not ready. The program runs in the locale C, so libpq's messages
+    /// are not translated.
     private static let absences = [
         "could not translate host name", "Connection refused", "timeout expired", "Connection timed out", "No route to host",
         "Network is unreachable", "Host is down", "Is the server running", "the database system is",
@@ -58,7 +58,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     var isStalePlan: Bool { sqlState == "26000" || sqlState == "0A000" && routine == "RevalidateCachedQuery" }
 
     /// Whether PostgreSQL rolled the whole transaction back because of concurrent transactions: a serialization failure or a
-    /// deadlock. Retrying it is safe.
+    /// deadlock. Retrying the transaction is safe.
     public var isConflict: Bool { kind == .server && (state == .serializationFailure || state == .deadlock) }
 
     var isRetryable: Bool { isConflict || kind == .server && isStalePlan }
@@ -102,8 +102,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     init(result: OpaquePointer?, connection: OpaquePointer?) {
         func field(_ code: Int32) -> String? { PQresultErrorField(result, code).map { String(cString: $0) } }
         let state = field(Self.field("C")) ?? ""
-        // An error of the server always has an SQLSTATE. An error of libpq, such as a failed write, has none, and may come before
-        // libpq itself considers the connection broken.
+        // An error of the server always has an SQLSTATE. An error of libpq, such as a failed write, has no SQLSTATE, and may occur
+        // before libpq considers the connection broken.
         kind = PQstatus(connection) == CONNECTION_BAD || state.isEmpty ? .connection : .server
         sqlState = state
         message = field(Self.field("M")) ?? Self.message(of: connection)

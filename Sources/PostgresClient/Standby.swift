@@ -115,7 +115,7 @@ public final class Standby: Sendable {
         await connection?.close()
     }
 
-    /// Whether the server is a standby. Once it has replayed the last known position, also records whether it follows the
+    /// Whether the server is a standby. Once the standby has replayed the last known position, also records whether it follows the
     /// primary.
     private func verify(_ connection: isolated PostgresConnection) throws -> Bool {
         guard let position = state.withLock(\.position) else { return try connection.isStandby() }
@@ -127,7 +127,7 @@ public final class Standby: Sendable {
     /// Runs a read.
     ///
     /// - Parameter position: What the primary had written when the read began.
-    /// - Returns: Nil when the standby could not run the read. The caller then runs it on the primary.
+    /// - Returns: Nil when the standby could not run the read. The caller then runs the read on the primary.
     /// - Throws: The errors of `body`, except errors of PostgreSQL. After an error of PostgreSQL the result is nil, and the primary
     ///   runs the read again.
     public func read<Result: Sendable>(
@@ -223,8 +223,8 @@ extension PostgresConnection {
 
     /// Whether this server has replayed a position.
     ///
-    /// The timeline distinguishes a standby of the primary from one that follows a former primary. The timeline is read from the
-    /// control file, which may be out of date: after a failover, a standby may report the former timeline until its next
+    /// The timeline distinguishes a standby of the primary from a standby that follows a former primary. The timeline is read from
+    /// the control file, which may be out of date: after a failover, a standby may report the former timeline until its next
     /// restartpoint.
     ///
     /// - Parameter mark: Nil if the mark was compared before.

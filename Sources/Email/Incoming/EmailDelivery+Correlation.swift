@@ -6,12 +6,12 @@ import Tenancy
 
 /// Finds the e-mail that an incoming e-mail answers.
 ///
-/// The sender of a mail chooses its headers and its subject, and could name any e-mail there. An answer shows the subject of the
-/// e-mail that it answers, inherits its regarding record, and raises its number of replies. For this reason, only e-mails of the
-/// answer's own mailbox, or e-mails that the mailbox's owner may read, can be the answered e-mail.
+/// The sender of an e-mail chooses its headers and its subject, and could name any other e-mail there. An answer shows the subject
+/// of the e-mail that it answers, inherits its regarding record, and raises its number of replies. For this reason, only e-mails of
+/// the answer's own mailbox, or e-mails that the mailbox's owner may read, can be the answered e-mail.
 extension EmailDelivery {
     /// Finds the e-mail that this one answers: by In-Reply-To and References, then by the tracking token in the subject. If the
-    /// organization allows it, also by subject and people.
+    /// organization allows that, the e-mail is also found by subject and people.
     func correlate(_ email: IncomingEmail, _ place: Place, on connection: isolated PostgresConnection) throws -> (
         UUID?, IncomingVerdict.Correlation, hasToken: Bool
     ) {

@@ -7,8 +7,8 @@ import Tenancy
 
 /// Delivers e-mails of one mailbox in one transaction, with as few round trips as possible.
 ///
-/// One round trip makes all lookups, and another one writes the records. An e-mail that may answer another e-mail of the batch
-/// waits until that e-mail is written.
+/// One round trip makes all lookups, and another round trip writes the records. An e-mail that may answer another e-mail of the
+/// batch waits until that e-mail is written.
 struct IncomingBatch {
     private let delivery: EmailDelivery
     private let mailbox: UUID?

@@ -35,7 +35,7 @@ package struct IncomingEmail: Sendable {
 
     /// A sender or recipient.
     package struct Person: Sendable {
-        /// The address. For a sender without an address, the words in its place.
+        /// The address. For a sender without an address, the words in the address's place.
         package var address: String
         /// The display name of the address at this position.
         package var name: String?

@@ -28,8 +28,8 @@ struct IncomingRecord {
         "submittedby", "torecipients", "activityadditionalparams",
     ]
 
-    /// The statements that write the records with their parties and attachments, in one round trip. The first one returns the ids
-    /// of the new records.
+    /// The statements that write the records with their parties and attachments, in one round trip. The first statement returns the
+    /// ids of the new records.
     ///
     /// Existing records do not change, because they have the same contents.
     static func statements(
@@ -162,7 +162,7 @@ extension IncomingEmail {
 extension EmailDelivery {
     /// Adds 1 to the number of replies of the e-mail that was answered.
     ///
-    /// - Returns: The regarding record of that e-mail.
+    /// - Returns: The regarding record of the e-mail that was answered.
     func countAnswer(to parent: UUID, on connection: isolated PostgresConnection) throws -> (id: UUID, type: String)? {
         let organization = session.organization
         let row = try connection.query(

@@ -129,7 +129,7 @@ extension Session {
                         .mailbox, mailbox, level: .error, code: AlertCode.notAuthorized, text: error.message,
                         details: error.code.rawValue, on: connection)
                 }
-                // If the settings lack something, the mailbox shows the error's message. The event gives the same reason.
+                // If the settings lack something, the mailbox shows the error's message. The security event gives the same reason.
                 let lacksSettings = [.profileNotAssociated, .sslRequired, .notImplemented].contains(error.code)
                 let reason = alerts ? "settings not authorized" : lacksSettings ? error.message : error.code.rawValue
                 try record(

@@ -189,7 +189,7 @@ extension MailboxLeases {
         let due = DueMailboxes(session)
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
-                // Without the key no credential is released. The next sign-in reports that as an alert.
+                // Without the key no credential is released. The router's next sign-in reports the missing key as an alert.
                 var ended = due.hasKey ? [] : watching.ids.map(\.text)
                 if due.hasKey {
                     ended = try connection.query(changed(due), [.text(request.hostId), .uuids(watching.ids)])

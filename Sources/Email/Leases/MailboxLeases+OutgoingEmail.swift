@@ -38,7 +38,7 @@ extension MailboxLeases {
 
     /// Marks due e-mails as *Sending*, or as *Failed* with a reason. $1 is the mailbox, $2 the number of e-mails.
     ///
-    /// UPDATE returns rows in the order of its plan, so they are sorted again. MATERIALIZED keeps the plan from selecting more
+    /// UPDATE returns rows in the order of its plan, so the rows are sorted again. MATERIALIZED keeps the plan from selecting more
     /// e-mails for each row that it visits.
     private var taking: String {
         """

@@ -41,7 +41,8 @@ extension MailboxLeases {
         for report in reports where !known.contains(report.email) { try requireTold(report, mailbox, on: connection) }
     }
 
-    /// Records progress. $1 is the mailbox, $2 the e-mails, $3 whether each one is being handed over; otherwise it was sent.
+    /// Records progress. $1 is the mailbox, $2 the e-mails, $3 says for each e-mail whether it is being handed over (true) or was
+    /// sent (false).
     ///
     /// E-mails that are reported together keep their order in the times of sending.
     private var progress: String {
@@ -68,7 +69,8 @@ extension MailboxLeases {
         }
     }
 
-    /// Accepts a report about an e-mail that is not being sent, if the same outcome was reported before.
+    /// Handles a report about an e-mail that is not being sent. Accepts the report if the same outcome was reported before,
+    /// otherwise throws.
     private func requireTold(_ report: EmailReport, _ mailbox: UUID, on connection: isolated PostgresConnection) throws {
         let rows = try connection.query(
             "SELECT statuscode FROM \(organization.qualified("email")) WHERE activityid = $1 AND sendermailboxid = $2",

@@ -11,8 +11,8 @@ extension Session {
     /// Runs `body` in a transaction with cached plans that use indexes.
     ///
     /// Planning takes longer than most of these statements, so a connection keeps its plans. A plan that was made for an empty
-    /// table would scan the whole table until it is analyzed, so sequential scans are off. Scans that remain then have a high
-    /// cost, which must not start JIT compilation, so `jit` is off too.
+    /// table would scan the whole table until it is analyzed, so sequential scans are off. A sequential scan that remains has a
+    /// high cost, which must not start JIT compilation, so `jit` is off too.
     func planned<Result>(on connection: isolated PostgresConnection, _ body: () throws -> Result) throws -> Result {
         try connection.transaction {
             try connection.execute(

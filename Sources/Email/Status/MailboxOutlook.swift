@@ -22,7 +22,7 @@ package struct MailboxOutlook: Sendable {
     package let isWorkedOn: Bool
     /// How many e-mails are to be sent from the mailbox.
     package let waiting: Int
-    /// When the first of these e-mails is due; nil if one is due now.
+    /// When the first waiting e-mail is due; nil if an e-mail is due now.
     package let nextSending: Date?
     /// How many e-mails of the mailbox have the status *Failed*.
     package let failed: Int

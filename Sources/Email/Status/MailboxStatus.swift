@@ -24,7 +24,7 @@ package struct MailboxStatus: Sendable {
     package let lastSync: Date?
     /// When the mailbox is due next; a mailbox that is watched is due when a message arrives.
     package let nextTurn: Date?
-    /// Consecutive turns with a temporary failure.
+    /// How many turns in a row failed temporarily.
     package let failures: Int
     /// E-mails that wait to be sent, the time of the next attempt, and e-mails that were not sent.
     package let pending: Int

@@ -118,8 +118,8 @@ enum Charset {
             }
     }
 
-    /// Text with JIS X 0213, by the system's converter. If that converter does not understand all of it, ICU's result is
-    /// compared and the better one is used.
+    /// Text with JIS X 0213, by the system's converter. If that converter does not understand all bytes, its result is compared
+    /// with ICU's, and the better result is used.
     private static func newerJapanese(_ bytes: ArraySlice<UInt8>) -> String? {
         let system = SystemCharset.decode(bytes, "ISO-2022-JP-3")
         if let system, damage(system) == 0 { return system }

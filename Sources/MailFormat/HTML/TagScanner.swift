@@ -6,7 +6,7 @@ struct TagScanner {
         case text(Substring)
         /// The contents of a `style`, `script` or other raw element, up to its end tag.
         case raw(String, Substring)
-        /// The beginning of a comment, a tag or a raw element without an end. A browser would hide everything after it.
+        /// The beginning of a comment, a tag or a raw element without an end. A browser would hide all text that follows.
         case open(Substring)
     }
 

@@ -21,7 +21,7 @@ extension AddressList {
         return EmailAddress.canonical(local: local, domain: domain)
     }
 
-    /// Decodes a local part that is one encoded word. If the decoded text has blanks, it is a name, and the word stays.
+    /// Decodes a local part that is one encoded word. If the decoded text has blanks, it is a name, and the word stays encoded.
     private static func withoutEncodedWord(_ text: ArraySlice<Unicode.Scalar>) -> ArraySlice<Unicode.Scalar> {
         guard let at = text.firstIndex(of: "@"), text[..<at].starts(with: ["=", "?"]), text[..<at].suffix(2) == ["?", "="] else {
             return text

@@ -59,13 +59,14 @@ package struct AddressList {
 
     /// Reads a list as a program wrote it.
     ///
-    /// - Returns: Nil if an address in it could be lost: its quotes, brackets or groups have no end, or a part is no address.
+    /// - Returns: Nil if an address could be lost, because quotes, brackets or groups have no end, or a part of the list is no
+    ///   address.
     package static func exactly(_ text: String) -> [Entry]? {
         let list = AddressList(exact: text)
         return list.mayLoseAddress ? nil : list.entries
     }
 
-    /// Whether a text has an address anywhere, as senders write it.
+    /// Whether a text contains an address, in any form in which senders write it.
     package static func hasAddress(_ text: String) -> Bool { !AddressList(text, .decoded).entries.isEmpty }
 
     var addresses: [String] { entries.map(\.address) }
@@ -114,7 +115,8 @@ package struct AddressList {
         case "[": copyLiteral()
         case ":": copyColon()
         case ",", ";": copySeparator()
-        // After an address, an East Asian comma separates it from the next address. Within a name it is an ordinary character.
+        // After an address, an East Asian comma separates it from the next address. Within a name an East Asian comma is an
+        // ordinary character.
         case "\u{FF0C}" where hasAddress, "\u{3001}" where hasAddress, "\u{FF1B}" where hasAddress:
             index += 1
             finish()
@@ -251,8 +253,8 @@ package struct AddressList {
         if !path.isEmpty { paths.append(path) }
     }
 
-    /// Handles a `>` without a `<`. At the end of a word, it is replaced by a blank, because the word may be an address whose `<`
-    /// is missing. Elsewhere it is an ordinary character.
+    /// Handles a `>` without a `<`. At the end of a word, `>` is replaced by a blank, because the word may be an address whose `<`
+    /// is missing. Elsewhere `>` is an ordinary character.
     private mutating func copyLoneBracket() {
         let next = index + 1 < scalars.count ? scalars[index + 1] : " "
         if manner != .exact, next == "," || next == ";" || next.properties.isWhitespace {

@@ -19,7 +19,7 @@ struct EncodedWords {
 
     /// What is wrong with the text of a value.
     struct Flaws {
-        /// The label of an unknown charset. Non-ASCII text in it is a guess.
+        /// The label of an unknown charset. Non-ASCII text in an unknown charset is a guess.
         var unknownCharset: String?
         /// Whether U+FFFD replaces bytes without a character.
         var isDamaged = false

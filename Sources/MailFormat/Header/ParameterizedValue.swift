@@ -195,8 +195,8 @@ extension ParameterizedValue {
             return Array(bytes[start..<index].trimmed)
         }
 
-        /// Reads a quoted string. A backslash escapes a quote or a backslash. Before any other character it is kept, because it
-        /// belongs to a Windows path.
+        /// Reads a quoted string. A backslash escapes a quote or a backslash. Before any other character the backslash is kept,
+        /// because it belongs to a Windows path.
         ///
         /// - Parameter mayHaveQuotes: Whether a quote before more text belongs to the value, as in `"a "b" c.pdf"`.
         private mutating func quoted(mayHaveQuotes: Bool) -> [UInt8] {

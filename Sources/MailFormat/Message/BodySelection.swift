@@ -62,8 +62,8 @@ struct BodySelection {
         }
     }
 
-    /// Visits a report about a message (RFC 6522). The message in it does not count as forwarded, because the report is what
-    /// matters.
+    /// Visits a report about a message (RFC 6522). The reported message does not count as forwarded, because the report is the
+    /// content for the reader.
     private mutating func visitReport(_ part: MessagePart) {
         var report = BodySelection(like: self, keepsMessages: false)
         report.visit(part, .independent)
@@ -73,8 +73,8 @@ struct BodySelection {
         notes += report.notes
     }
 
-    /// Chooses one of several forms of the same contents. HTML with words is best, then a text with words. If several are
-    /// equally good, the last one is chosen, because it is the richest. Attachments of all forms are kept. If a text is chosen,
+    /// Chooses one of several forms of the same contents. HTML with words is best, then a text with words. If several forms are
+    /// equally good, the last form is chosen, because it is the richest. Attachments of all forms are kept. If a text is chosen,
     /// HTML that has only pictures is kept too.
     private mutating func choose(among children: [MessagePart]) {
         var forms: [(rank: Int, segments: [Segment])] = []
@@ -88,7 +88,7 @@ struct BodySelection {
             if !form.segments.isEmpty { forms.append((form.rank, form.segments)) }
         }
         guard let best = forms.indices.max(by: { (forms[$0].rank, $0) < (forms[$1].rank, $1) }) else {
-            // None of the forms is for people. All are for specialized programs.
+            // None of the forms is for people. All forms are for specialized programs.
             for child in children where Self.twins.contains(child.type.name) { visit(child, .independent) }
             return
         }

@@ -115,7 +115,7 @@ package struct MessageWriter {
     /// How the parts of a multipart are related.
     package enum Multipart: String { case mixed, alternative }
 
-    /// Begins a multipart, as the whole body or as the next part. Call ``next(_:)`` before writing each of its parts.
+    /// Begins a multipart, as the whole body or as the next part. Call ``next(_:)`` before writing each part of the multipart.
     package mutating func begin(_ kind: Multipart, _ boundary: String) {
         bytes += Array("Content-Type: multipart/\(kind.rawValue); boundary=\"\(boundary)\"\r\n\r\n".utf8)
     }

@@ -66,7 +66,7 @@ final class IdleConnections: Sendable {
     }
 
     /// Handles a refused sign-in. If a connection with the same password is waiting, the password is right, and the server limits
-    /// the connections of a user. Then half of this user's waiting connections are ended.
+    /// the connections of a user. In that case, half of this user's waiting connections are ended.
     ///
     /// - Returns: Whether any connection with that password was waiting.
     func signInWasRefused(_ user: String, _ password: String?, at server: String) -> Bool {

@@ -12,7 +12,7 @@ final class Delivery {
         let fate: Fate
     }
 
-    /// What became of a message. If a message contains several e-mails, the case that is last in this list counts.
+    /// What became of a message. If a message contains several e-mails, the one of their fates that is declared last counts.
     enum Fate: Int {
         /// A record holds all of the message, so the message may be deleted from the server.
         case recorded

@@ -8,7 +8,7 @@ final class IncomingAccess {
     private var login: MailLogin?
     private var user = ""
     private var passwordTag: [UInt8] = []
-    /// The server's host and port. Before they are known, the words `the mail server`.
+    /// The server's host and port. Before host and port are known, the words `the mail server`.
     private(set) var server = "the mail server"
 
     init(_ turn: MailboxTurn) { self.turn = turn }

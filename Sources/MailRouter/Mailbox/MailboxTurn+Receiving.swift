@@ -70,7 +70,8 @@ extension MailboxTurn {
             session.close()
             return nil
         }
-        // The server numbered its messages anew. All are inspected again. Messages that are records already are not duplicated.
+        // The server numbered its messages anew. All messages are inspected again. Messages that are records already are not
+        // duplicated.
         if state.validity != folder.validity { state = State(validity: folder.validity, uid: 0) }
         restart(&state, in: folder, access, delivery)
         // The highest possible UID has no successor.
@@ -100,7 +101,7 @@ extension MailboxTurn {
         state.uid = 0
     }
 
-    /// Adds an alert that a connection ended. The turn continued on another connection, so this is no failure.
+    /// Adds an alert that a connection ended. The turn continued on another connection, so the turn has not failed.
     private func noteLoss(_ error: (any Error)?, _ access: IncomingAccess, _ delivery: Delivery) {
         guard let error else { return }
         delivery.note(MailboxProblem(error, server: access.server, what: "the mailbox \(mailbox.address)"))

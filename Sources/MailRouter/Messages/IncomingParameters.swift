@@ -51,7 +51,7 @@ struct IncomingParameters {
     /// Cuts what exceeds a record's limits, and adds a note for each cut. If the text is too large, pictures inside of it
     /// become attachments.
     ///
-    /// - Returns: The body, and whether it lacks something.
+    /// - Returns: The body, and whether a part of the body is left out.
     private static func cut(_ message: inout MailMessage, _ attachmentLimit: Int) -> (body: String, isCut: Bool) {
         let subject = message.subject.prefix(units: IncomingLimits.subjectUnits)
         if subject != message.subject {

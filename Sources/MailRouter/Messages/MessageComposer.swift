@@ -61,7 +61,8 @@ struct MessageComposer {
         writer.end(boundary)
     }
 
-    /// The longest plain text that is sent with HTML, in bytes. A longer one could make the e-mail too large for its receiver.
+    /// The longest plain text that is sent with HTML, in bytes. A longer plain text could make the e-mail too large for its
+    /// receiver.
     private static let longestText = 256 << 10
 
     private static func boundary() -> String { "=_\(UUID().uuidString)" }

@@ -20,7 +20,7 @@ struct IMAPSession {
         self.limit = limit
     }
 
-    /// How a folder numbers its messages. The next UID is 0 if it is unknown.
+    /// How a folder numbers its messages. `next` is the next UID, or 0 if that is unknown.
     struct Folder: Equatable {
         let validity: UInt32
         let next: UInt32
@@ -113,7 +113,7 @@ struct IMAPSession {
         return id.flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    /// Deletes messages permanently. Without UIDPLUS (RFC 4315) they are only marked as deleted.
+    /// Deletes messages permanently. Without UIDPLUS (RFC 4315) the messages are only marked as deleted.
     mutating func delete(_ uids: [UInt32]) throws {
         let set = uids.map(String.init).joined(separator: ",")
         try command("UID STORE \(set) +FLAGS.SILENT (\\Deleted)")

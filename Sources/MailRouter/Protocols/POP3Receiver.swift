@@ -142,7 +142,7 @@ struct POP3Receiver {
         notes.settled += due.intersection([there[position].id, there[position].uidl])
     }
 
-    /// Whether a message that was set aside is due. Earlier versions noted it without its size.
+    /// Whether a message that was set aside is due. Earlier versions noted a message without its size.
     private func isDue(_ message: POP3Session.Listed) -> Bool { due.contains(message.id) || due.contains(message.uidl) }
 
     /// Finds the messages that were inspected before. If the beginning of the list is unchanged, its messages are known without a

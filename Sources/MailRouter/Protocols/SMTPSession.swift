@@ -94,8 +94,8 @@ final class SMTPSession {
         return try send(message, command, addresses, by: first.accepted, onReady: onReady, onWait: onWait)
     }
 
-    /// Sends a message in several transactions, because the server limits the recipients of one transaction. First it asks the
-    /// server to accept all recipients, so that no recipient gets the message if another one is refused.
+    /// Sends a message in several transactions, because the server limits the recipients of one transaction. First asks the server
+    /// to accept all recipients, so that no recipient gets the message if another recipient is refused.
     private func send(
         _ message: [UInt8], _ command: String, _ addresses: [String], by size: Int, onReady: () throws -> Void, onWait: () -> Void
     ) throws -> Answer {
@@ -146,7 +146,7 @@ final class SMTPSession {
 
     /// Begins a transaction.
     ///
-    /// - Returns: The number of accepted recipients, which is smaller than requested if the server limits it. If the server
+    /// - Returns: The number of accepted recipients, which is smaller than requested if the server limits the number. If the server
     ///   refused a recipient, the reason; then no transaction is open.
     private func offer(_ command: String, _ addresses: [String]) throws -> (accepted: Int, refusal: Answer?) {
         let commands = [command] + addresses.map { "RCPT TO:<\($0)>" }
@@ -233,7 +233,7 @@ final class SMTPSession {
         var text: String { "\(code) \(lines.joined(separator: " "))" }
     }
 
-    /// Reads a reply. If the server ends the session after it, keeps the reply's text in ``farewell``.
+    /// Reads a reply. If the server ends the session after this reply, keeps the reply's text in ``farewell``.
     private func reply() throws -> Reply {
         let reply = try Self.reply(connection)
         farewell = reply.code == Self.farewellCode ? reply.text : nil

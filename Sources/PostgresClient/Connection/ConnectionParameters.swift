@@ -5,8 +5,8 @@ import Foundation
 public enum ConnectionParameters {
     /// The keywords and values of a connection string or URI, without libpq's defaults.
     ///
-    /// - Throws: ``PostgresError`` of kind `usage` when it is malformed. libpq's message quotes the string, so the error does not
-    ///   contain that message.
+    /// - Throws: ``PostgresError`` of kind `usage` when the string is malformed. libpq's message quotes the string, so the error
+    ///   does not contain that message.
     public static func parse(_ conninfo: String) throws -> [(keyword: String, value: String)] {
         guard let options = PQconninfoParse(conninfo, nil) else {
             throw PostgresError(kind: .usage, message: "the connection string is malformed")

@@ -1,12 +1,12 @@
 import Foundation
 import Synchronization
 
-/// The servers of a connection string, and which of them is the primary as far as this process knows. Used for strings with
-/// several hosts. Also used for a single host if the string requests the primary, because then the host may be a load balancer in
-/// front of several servers.
+/// The servers of a connection string, and which of them is the primary as far as this process knows. Used for connection strings
+/// with several hosts. Also used for a single host if the string requests the primary, because then the host may be a load balancer
+/// in front of several servers.
 ///
 /// Each promotion of a standby begins a new timeline. A server that accepts writes on an older timeline than the newest known one
-/// is a former primary, and writes to it would be lost. A former primary is skipped, and connections to it are closed.
+/// is a former primary. Writes to it would be lost. A former primary is skipped, and connections to it are closed.
 final class KnownServers: Sendable {
     private struct Member {
         weak var canceller: Canceller?

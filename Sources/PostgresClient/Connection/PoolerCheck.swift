@@ -1,7 +1,7 @@
 /// Detects a pooler that gives each transaction another server process, such as PgBouncer with `pool_mode = transaction`.
 ///
 /// Prepared statements, session settings, `pg_cancel_backend` and COPY belong to one server process. Behind a pooler in transaction
-/// mode, they would affect a server process that serves another client by then. A pooler in session mode works.
+/// mode, such statements would affect a server process that serves another client by then. A pooler in session mode works.
 public enum PoolerCheck {
     /// - Throws: ``PostgresError`` of kind `usage` when two open connections share a server process.
     public static func refuseTransactionPooling(_ conninfo: String) async throws {

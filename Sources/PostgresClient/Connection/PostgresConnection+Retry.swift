@@ -6,8 +6,8 @@ extension PostgresConnection {
     /// How many attempts at a transaction are made.
     static let attemptLimit = 8
 
-    /// Runs a transaction. Retries it if PostgreSQL rolled it back because of concurrent transactions, or a prepared plan was
-    /// stale.
+    /// Runs a transaction. Retries the transaction if PostgreSQL rolled it back because of concurrent transactions, or a prepared
+    /// plan was stale.
     ///
     /// Within an open transaction `body` runs only once. If `body` fails in an open transaction, earlier statements are rolled back
     /// too, and `body` could not repeat them.

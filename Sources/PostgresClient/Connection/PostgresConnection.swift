@@ -3,8 +3,8 @@ import Foundation
 
 /// One connection to PostgreSQL, on its own thread.
 ///
-/// Its methods are synchronous inside the actor. To run several methods without another caller in between, pass a closure with the
-/// connection as an isolated parameter to ``run(_:)``. All of the closure then runs on the connection's thread.
+/// The methods of the connection are synchronous inside the actor. To run several methods without another caller in between, pass a
+/// closure with the connection as an isolated parameter to ``run(_:)``. The whole closure then runs on the connection's thread.
 public actor PostgresConnection {
     private nonisolated let thread = ConnectionThread()
     nonisolated let canceller = Canceller()
@@ -228,8 +228,8 @@ public actor PostgresConnection {
     ///
     /// Within an open transaction the statements are part of it. Outside of a transaction they are retried as in ``query(_:_:)``.
     ///
-    /// - Throws: The error of the first statement that failed. The statements after it did not run. ``PostgresError`` of kind
-    ///   `unknownOutcome` as in ``query(_:_:)``.
+    /// - Throws: The error of the first statement that failed. The statements after the failed one did not run. ``PostgresError``
+    ///   of kind `unknownOutcome` as in ``query(_:_:)``.
     public func pipeline(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
         try retrying {
             try Task.checkCancellation()

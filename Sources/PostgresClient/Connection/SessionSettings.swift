@@ -3,13 +3,13 @@ import CLibPQ
 /// The settings of every session.
 ///
 /// This program's statements, and the parsing of their results, rely on the values of these settings. A role, a database, the
-/// server's configuration or the connection string may set other values, so each session applies these.
+/// server's configuration or the connection string may set other values, so each session applies these settings.
 enum SessionSettings {
     /// Applies the settings, and reads the session's state. The statement takes one round trip, once for each connection.
     ///
     /// `default_transaction_read_only` is not changed, because managed servers and administrators use it to stop writes, for
-    /// example when a disk is full. `synchronous_commit` is changed only if it is off, because a crash of PostgreSQL would then
-    /// lose acknowledged writes. `jit` is off, because compiling these short statements takes longer than it saves.
+    /// example when a disk is full. `synchronous_commit` is changed only if it is off, because with `off` a crash of PostgreSQL
+    /// would lose acknowledged writes. `jit` is off, because compiling these short statements takes longer than it saves.
     static let statement = """
         SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE;
         SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET search_path = public, pg_temp;
@@ -25,7 +25,8 @@ enum SessionSettings {
 
     /// The state of a session.
     struct Report {
-        /// The server process that runs the statements. Behind a pooler it differs from the process that the protocol names.
+        /// The server process that runs the statements. Behind a pooler this process differs from the process that the protocol
+        /// names.
         let backend: Int32
         /// Whether the session is read-only, because its server is a standby or a setting forbids writes.
         let isReadOnly: Bool

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A pool of connections that callers borrow. At most ``Configuration/limit`` of them are open.
+/// A pool of connections that callers borrow. At most ``Configuration/limit`` connections are open.
 public final class ConnectionPool: Sendable {
     /// A pool's limits.
     public struct Configuration: Sendable {
@@ -133,7 +133,7 @@ public final class ConnectionPool: Sendable {
         }
     }
 
-    /// Waits for a connection. Returns nil if the caller may open one instead.
+    /// Waits for a connection. Returns nil if the caller may open a new connection instead.
     private func wait(for borrower: PoolBorrower?) async throws -> PostgresConnection? {
         let id = lastWaiter.add(1, ordering: .relaxed).newValue
         let limit = configuration.waitLimit

@@ -57,7 +57,7 @@ public final class SharedConnection: Sendable {
     /// The number of waiting callers, plus one while a round trip is running.
     public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
 
-    /// Runs statements. Either all of them take effect, or no statement does. The statements may share their transaction with
+    /// Runs statements. Either all statements take effect, or no statement does. The statements may share their transaction with
     /// statements of other callers that have the same check.
     ///
     /// If a shared transaction fails, each caller's statements are repeated in a separate transaction. So use only statements
@@ -67,8 +67,8 @@ public final class SharedConnection: Sendable {
     ///   is done.
     /// - Returns: The results of `statements`, without the result of the check. Nil when nothing was done and the caller needs a
     ///   separate connection.
-    /// - Throws: ``PostgresError`` of the first statement that failed. The statements before it are rolled back, and the statements
-    ///   after it do not run.
+    /// - Throws: ``PostgresError`` of the first statement that failed. The statements before the failed one are rolled back, and
+    ///   the statements after it do not run.
     public func run(_ statements: [Statement], after check: SharedStatement? = nil) async throws -> [PostgresResult]? {
         try await run(.statements(statements), after: check)
     }
@@ -90,7 +90,7 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Reads the rows of an id. Lookups of several callers with the same statement are combined into one.
+    /// Reads the rows of an id. Lookups of several callers with the same statement are combined into one lookup.
     ///
     /// - Parameters:
     ///   - statement: Takes an array of ids as its first parameter.

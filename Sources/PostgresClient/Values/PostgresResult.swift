@@ -66,7 +66,7 @@ extension Date: PostgresDecodable {
         guard type == PostgresType.timestamptz.rawValue, bytes.count == 8 else { return nil }
         let microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
         // ±infinity are the extreme values, which `Date` can't represent. Dates outside of the years 1 to 9999 can't be written as
-        // text. Infinity and dates outside of these years become the nearest date within these years.
+        // text. Infinity, and dates before the year 1 or after the year 9999, become the nearest date that can be written.
         let moment = Date(
             timeIntervalSinceReferenceDate: Double(
                 microseconds.subtractingReportingOverflow(PostgresParameter.epochOffset).partialValue) / 1e6)

@@ -38,7 +38,7 @@ struct Dev: AsyncParsableCommand {
         try await postgres.run { try await Self.serve(home, postgres) }
     }
 
-    /// Locks a development folder for this process. The lock ends with the process, even if it is killed.
+    /// Locks a development folder for this process. The lock ends with the process, even if the process is killed.
     private static func lock(_ home: DevelopmentHome) throws -> Int32 {
         let descriptor = open(home.file("lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw DevelopmentError.running(home: home.path) }

@@ -18,7 +18,8 @@ extension CommandOptions {
 
     /// These options, with the database selected that has an organization.
     ///
-    /// - Parameter organization: The organization's name; nil if it may be omitted because there is only one.
+    /// - Parameter organization: The organization's name; nil if the command names none, which is allowed if there is only one
+    ///   organization.
     /// - Throws: ``CommandFailure`` when no reachable database has the organization, or several databases have it.
     func located(_ organization: String?) async throws -> CommandOptions {
         let settings = try await Settings.read(settings)
@@ -29,8 +30,8 @@ extension CommandOptions {
         return located
     }
 
-    /// Runs a command in the database of the organization. Without an organization, it runs in the named database, or in all
-    /// databases.
+    /// Runs a command in the database of the organization. Without an organization, the command runs in the named database, or in
+    /// all databases.
     ///
     /// Several databases are processed at the same time, and each failure is reported separately.
     ///

@@ -81,7 +81,7 @@ extension Settings {
         }
     }
 
-    /// The key-encryption key in use. During a rotation it also opens and verifies values under the new key.
+    /// The key-encryption key in use. During a rotation the returned key also opens and verifies values under the new key.
     func keyEncryptionKey() throws -> KeyEncryptionKey {
         let kek = try kekSource.read()
         return try newKekSource.map { try kek.accepting($0.read()) } ?? kek

@@ -23,7 +23,7 @@ enum SystemdNotice {
     /// Sends the notification. A failure is ignored. If no notification arrives for a while, systemd treats the program as hanging.
     ///
     /// The function never waits, because it runs on a thread that serves requests. If systemd does not read for a while, for
-    /// example while it reloads, the service continues.
+    /// example while systemd reloads, the service continues.
     func send() {
         guard let name = ProcessInfo.processInfo.environment["NOTIFY_SOCKET"], let address = Self.address(name) else { return }
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)

@@ -14,7 +14,7 @@ enum DatabasePasswords {
     /// Where libpq looks for a password file if the connection string names none.
     private static let variable = "PGPASSFILE"
     private static let lengthLimit = 1 << 16
-    /// The file in memory; nil if the settings name no credential. A process has at most one such file.
+    /// The file in memory; nil if the settings name no credential. A process has at most one password file in memory.
     private static let opened = Mutex<Opened?>(nil)
 
     private struct Opened {

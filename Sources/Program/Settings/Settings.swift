@@ -112,9 +112,9 @@ struct Settings: Sendable {
     /// - Throws: ``SettingsError`` for a missing file, an unknown key, or an invalid value.
     static func read(_ option: String? = nil, ports: (https: Int, http: Int)? = nil) async throws -> Settings {
         let candidates = candidates(option)
-        // If this user may not enter a folder, a file may exist there. Its path is chosen, so that the error says that the file
-        // can't be read, not that it is missing. The working folder is skipped in that case, because after `runuser` it often
-        // belongs to another user.
+        // If this user may not enter a folder, a file may exist there. That file's path is chosen, so that the error says that the
+        // file can't be read, not that it is missing. If this user may not enter the working folder, the file there is skipped,
+        // because after `runuser` the folder often belongs to another user.
         guard let path = candidates.first(where: { access($0, F_OK) == 0 || errno == EACCES && $0 != FoundSettings.path }) else {
             throw SettingsError.missing(candidates)
         }

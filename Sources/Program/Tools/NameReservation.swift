@@ -83,7 +83,8 @@ extension CommandOptions {
         return try await NameReservation.with(name, settings, in: database) { try await body(deployment, selected, database) }
     }
 
-    /// The database with the most room. PostgreSQL does not know the free disk space, so this is the one with the fewest bytes.
+    /// The database with the most room. PostgreSQL does not know the free disk space, so the database with the fewest bytes is
+    /// chosen.
     private static func roomiest(_ settings: Settings) async throws -> String {
         var smallest: (name: String, bytes: Int)?
         let databases = settings.allDatabases

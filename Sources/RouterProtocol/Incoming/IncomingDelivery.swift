@@ -85,7 +85,7 @@ package enum IncomingDelivery {
         /// The file's bytes in base64.
         package var body: String
         /// Set for a file that the router added: the original message, its header, or a list of files that were left out. The note
-        /// says why it was added. Nil for the message's own attachments.
+        /// says why the file was added. Nil for the message's own attachments.
         package var note: String?
         /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
         package var contentId: String?

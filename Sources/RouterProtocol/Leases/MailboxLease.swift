@@ -17,7 +17,7 @@ package struct MailboxLease: Codable, Sendable {
     /// 0 is Exchange, 1 is POP3/SMTP, 4 is IMAP/SMTP. The router uses Exchange by IMAP/SMTP too.
     package var serverType: Int
     package var deletesAfterProcessing: Bool
-    /// A time in ISO 8601. Messages that were received before it are ignored.
+    /// A time in ISO 8601. Messages that were received before this time are ignored.
     package var processesReceivedAfter: String?
     /// The time limit in seconds for the mail server's responses.
     package var timeout: Int

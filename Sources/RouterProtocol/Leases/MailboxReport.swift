@@ -4,8 +4,8 @@ package struct MailboxReport: Codable, Sendable {
     package var hostId: String
     /// The position at which the next turn continues, in a format that only the router reads.
     package var routerState: String?
-    /// `processed` counts the messages that became records. `failed` counts those that did not because of an error, and e-mails
-    /// whose sending failed or has an unknown result.
+    /// `processed` counts the messages that became records. `failed` counts messages that became no record because of an error, and
+    /// e-mails whose sending failed or has an unknown result.
     package var processed: Int?
     package var failed: Int?
     /// Whether each direction succeeded; nil if it was not tried.

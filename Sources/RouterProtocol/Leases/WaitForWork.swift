@@ -1,4 +1,4 @@
-/// `fieldseal.WaitForWork`: a router requests work. The service responds when there is some, or after ``Request/seconds``.
+/// `fieldseal.WaitForWork`: a router requests work. The service responds when there is work, or after ``Request/seconds``.
 ///
 /// The request also says that the router is alive, and which mailboxes it watches. Each request lists all watched mailboxes. So if
 /// a request is lost, the next request corrects what the service knows.
@@ -9,8 +9,8 @@ package enum WaitForWork {
         package var hostId: String
         /// Seconds to wait at most. 0 asks for the present state.
         package var seconds: Int
-        /// Whether the router has a free worker. A router without one only asks which connections of watched mailboxes it must
-        /// close.
+        /// Whether the router has a free worker. A router without a free worker only asks which connections of watched mailboxes it
+        /// must close.
         package var wantsWork: Bool
         /// The mailboxes that the router watches: it waits for new messages on a connection to their mail server.
         package var watching: [Watched]

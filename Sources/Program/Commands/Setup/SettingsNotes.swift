@@ -26,7 +26,7 @@ struct SettingsNotes {
     /// The note that the server's limit of connections leaves too few for the service.
     func connections(limit: Int, reserved: Int) -> String? {
         // Connections besides the pool: five for short statements, two for notices and three for a key change. With a single
-        // database, one for notices is enough, so the other one may watch the primary (operations.md, Settings).
+        // database, one connection for notices is enough, so the second one may watch the primary (operations.md, Settings).
         let watchesBesides = settings.databases.count > 1 && PrimaryWatch(conninfo: settings.database) != nil
         let wanted = settings.connections + (watchesBesides ? 11 : 10)
         guard wanted > limit - reserved else { return nil }

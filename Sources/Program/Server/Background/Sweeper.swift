@@ -4,8 +4,8 @@ import Organizations
 import ServiceLifecycle
 import Tenancy
 
-/// Drops what interrupted key changes and long transactions left. Runs at the start and every 15 seconds, in organizations that
-/// may have such remains.
+/// Drops what interrupted key changes and long transactions left. Runs at the start and every 15 seconds, in organizations that may
+/// have something to sweep.
 struct Sweeper: ServiceLifecycle.Service {
     let deployment: Deployment
     let logger: Logger
