@@ -24,7 +24,7 @@ extension MailboxLeases {
                 return try await withTaskCancellationHandler {
                     try await wait(request, watching, until: deadline, whileWaiting)
                 } onCancel: {
-                    // The router may have ended, and its connections with it.
+                    // The router may have ended, which also closes its connections to mail servers.
                     Task { await doubt(request.hostId, since: seen) }
                 }
             }

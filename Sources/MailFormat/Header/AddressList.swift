@@ -302,8 +302,8 @@ package struct AddressList {
         }
     }
 
-    /// Ends an address of a list that a program wrote. A part without an address, or with a second address, sets
-    /// ``mayLoseAddress``.
+    /// Ends the current part of a list that a program wrote, and adds its address. A part without an address, or with a second
+    /// address, sets ``mayLoseAddress``.
     private mutating func finishExactly(isEnd: Bool) {
         defer { (text, paths, comments, hasAddress, phraseCount) = ([], [], [], false, 0) }
         let isOpen = isEnd && group != nil

@@ -39,7 +39,7 @@ struct WrittenDate {
         return midnight.addingTimeInterval(Double(seconds) - zone)
     }
 
-    /// Numbers, words in lower case, and other characters. Several blanks become one.
+    /// Numbers, words in lower case, and other characters. Consecutive blanks become one token.
     private static func tokens(of text: String) -> [Token] {
         var tokens: [Token] = []
         var rest = text.unicodeScalars[...]

@@ -226,7 +226,8 @@ public actor PostgresConnection {
     /// Runs statements in one round trip and one transaction (libpq's pipeline mode). Either all statements take effect, or no
     /// statement does.
     ///
-    /// Within an open transaction the statements are part of it. Outside of a transaction they are retried as in ``query(_:_:)``.
+    /// Within an open transaction the statements are part of it. Outside of a transaction the statements are retried as in
+    /// ``query(_:_:)``.
     ///
     /// - Throws: The error of the first statement that failed. The statements after the failed one did not run. ``PostgresError``
     ///   of kind `unknownOutcome` as in ``query(_:_:)``.

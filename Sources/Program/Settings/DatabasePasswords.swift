@@ -9,7 +9,7 @@ import Tenancy
 ///
 /// libpq ignores a password file that its group may read, and a credential of systemd is such a file. So the credential is copied
 /// to a file without a name in memory, which libpq and PostgreSQL's own programs read. No password is in an argument, a connection
-/// string or a variable.
+/// string or an environment variable.
 enum DatabasePasswords {
     /// Where libpq looks for a password file if the connection string names none.
     private static let variable = "PGPASSFILE"
