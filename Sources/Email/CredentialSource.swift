@@ -9,7 +9,8 @@ import Tenancy
 
 /// A mailbox, its profile and its cells, read by one statement.
 struct CredentialSource {
-    /// The settings do not match their tag.
+    /// The error for settings that the service did not write: they do not match their tag, or the attested state does not list
+    /// them.
     struct NotAuthorized: Error {
         let error: FieldsealError
     }
@@ -43,8 +44,8 @@ struct CredentialSource {
         ("queue.emailpassword", "qc.emailpassword"), ("usersettings.emailpassword", "uc.emailpassword"),
     ]
 
-    /// The index of the first column of the two destinations. They are read by index, because their columns have the same
-    /// names.
+    /// The index of the first column of the two destinations. The destinations are read by index, because their columns have the
+    /// same names.
     private static let destinations = 5
 
     /// - Returns: Nil when there is no such mailbox, or it has no profile.
@@ -186,7 +187,7 @@ struct CredentialSource {
             tenant: profile.value("exchangeonlinetenantid"))
     }
 
-    /// The place of the credential's cell, and the name of the value with its user name.
+    /// The place of the credential's cell, and the name under which ``values`` has the user name.
     private struct Place {
         let entity: EntityDefinition
         let record: UUID

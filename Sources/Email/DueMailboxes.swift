@@ -27,8 +27,8 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether a router works on the mailbox now. If a lease begins in the future, by more than the duration of a lease, SQL wrote
-    /// it, and it does not count.
+    /// Whether a router works on the mailbox now. A lease whose beginning is in the future by more than the duration of a lease was
+    /// written by SQL, and does not count.
     static func isLeased(_ mailbox: String) -> String {
         """
         (coalesce(\(mailbox).processingstatecode, \(ProcessingState.idle.sql)) = \(ProcessingState.leased.sql)
@@ -61,7 +61,7 @@ struct DueMailboxes {
         "coalesce(m.enabledforincomingemail AND m.incomingemaildeliverymethod IN \(DeliveryMethod.receiving.sql), false)"
     static let sends =
         "coalesce(m.enabledforoutgoingemail AND m.outgoingemaildeliverymethod = \(DeliveryMethod.serverSide.sql), false)"
-    /// Whether the delivery methods allow a router to fetch or send for the mailbox. A missing method allows it.
+    /// Whether the delivery methods allow a router to fetch or send for the mailbox. A missing method allows both.
     static let usesIncoming =
         "coalesce(m.incomingemaildeliverymethod, \(DeliveryMethod.serverSide.sql)) IN \(DeliveryMethod.receiving.sql)"
     static let usesOutgoing =
@@ -70,7 +70,7 @@ struct DueMailboxes {
     static let isActive =
         "m.statecode = \(RecordState.active.sql) AND p.statecode = \(RecordState.active.sql)"
     static let tests = "coalesce(m.testemailconfigurationscheduled, false)"
-    /// Whether the mailbox is marked as leased. If its lease has ended, the router ended without a report.
+    /// Whether the mailbox is marked as leased. If the lease of a marked mailbox has ended, its router ended without a report.
     static let wasLeft = "coalesce(m.processingstatecode = \(ProcessingState.leased.sql), false)"
     /// Whether the time of the next poll has come, or the pause after a failed turn is over.
     private static let isRested = "coalesce(m.postponemailboxprocessinguntil, '-infinity') <= now()"
@@ -86,7 +86,8 @@ struct DueMailboxes {
         """
     }
 
-    /// Whether new messages are to be fetched. A mailbox that is watched is not polled, unless its next turn was cleared.
+    /// Whether new messages are to be fetched. A watched mailbox is polled only if the time of its next poll is null, settings
+    /// changed, or messages that were set aside are due.
     var receivesNow: String {
         """
         (\(Self.receives) AND (m.postponemailboxprocessinguntil IS NULL OR \(Self.isChanged) OR \(isOrphaned)
@@ -117,7 +118,7 @@ struct DueMailboxes {
     /// Whether a person waits for the turn: for a test, or for an e-mail to be sent.
     var isUrgent: String { "(\(Self.tests) OR \(sendingIsDue))" }
 
-    /// Whether the profile allows one more connection to its servers. If it sets a limit, watched mailboxes count too.
+    /// Whether the profile allows one more connection to its servers. If the profile sets a limit, watched mailboxes count too.
     private var hasRoom: String {
         """
         ((SELECT count(*) FROM \(organization.qualified("mailbox")) AS o
@@ -137,15 +138,15 @@ struct DueMailboxes {
         return "\(Self.isActive) AND NOT \(Self.isLeased("m")) AND \(isDue) AND \(hasRoom)" + (hasKey ? "" : " AND \(Self.isNews)")
     }
 
-    /// Whether a turn without the organization's key would report something new. Without the key no credential is released. If
-    /// the mailbox already shows that error, another turn would only write it again.
+    /// Whether a turn without the organization's key would report something new. Without the key no credential is released. If the
+    /// mailbox already shows the error about the missing key, another turn would only write the same error again.
     private static let isNews =
         """
         (m.lastsyncerror IS NULL OR m.lastsyncerrorcode IS DISTINCT FROM \(AlertCode.keyRequired) OR \(tests) OR \(wasLeft))
         """
 
-    /// The order of leases: first mailboxes that are new or whose next turn was cleared, then turns that a person waits for. A
-    /// poll that is more than ten minutes late precedes the turns that a person waits for.
+    /// The order of leases: first mailboxes without a time of the next poll, then turns that a person waits for. A poll that is
+    /// more than ten minutes late precedes the turns that a person waits for.
     var order: String {
         """
         CASE WHEN m.postponemailboxprocessinguntil IS NULL THEN '-infinity'
@@ -163,7 +164,7 @@ struct DueMailboxes {
     static let isAllowed =
         "coalesce(\(isActive) AND m.emailrouteraccessapproval = \(RouterApproval.approved.sql) AND \(receives), false)"
 
-    /// The seconds until the next mailbox becomes due, if no record changes; null if none will. $1 is the router that asks.
+    /// The seconds until the next mailbox becomes due, if no record changes; null if no mailbox will. $1 is the router that asks.
     var next: String {
         """
         SELECT extract(epoch FROM min(t.moment) - now())::double precision FROM (

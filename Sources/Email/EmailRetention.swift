@@ -5,7 +5,7 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// What the retention of e-mails does in the name of a System Administrator: it deletes old e-mails.
+/// Deletes old e-mails, for a System Administrator.
 ///
 /// The initializer checks the caller's role, so the methods do not check it again.
 package struct EmailRetention: Sendable {
@@ -25,7 +25,7 @@ package struct EmailRetention: Sendable {
     /// Deletes e-mails that were sent, received, completed or canceled before a time, with their parties and attachments.
     /// Drafts, failed e-mails and e-mails that wait to be sent stay.
     ///
-    /// - Returns: How many e-mails were deleted. One security event records all of them.
+    /// - Returns: How many e-mails were deleted. One security event records the deletion of all these e-mails.
     package func removeEmails(before date: Date) async throws -> Int {
         let emails = session.organization.qualified("email")
         var count = 0

@@ -8,7 +8,7 @@ import Synchronization
 import Tenancy
 
 /// Access tokens for mail servers (RFC 6749). The stored password is a refresh token or a client secret, and never leaves the
-/// service. A router gets the access token that the service exchanged it for.
+/// service. A router gets the access token for which the service exchanged the stored password.
 package final class MailOAuthTokens: Sendable {
     /// An application that is registered with a mail server's authorization server.
     struct Application: Sendable {
@@ -57,7 +57,8 @@ package final class MailOAuthTokens: Sendable {
         let attribute: String
     }
 
-    /// A token, with the application and the tenant that it was issued for. It is not used for others.
+    /// A token, with the application and the tenant that it was issued for. The token is not used for another application or
+    /// tenant.
     private struct Remembered {
         let token: SecretBytes
         let audience: String
@@ -70,14 +71,15 @@ package final class MailOAuthTokens: Sendable {
     private let remembered = Mutex<[Source: Remembered]>([:])
     /// Running exchanges on this server, one for each password.
     let exchanges = SingleFlight<Source, SecretBytes>(waiterLimit: 64)
-    /// Running requests to authorization servers. Each blocks a thread.
+    /// Running requests to authorization servers. Each request blocks a thread.
     let requests = AdmissionGate<String>(
         .init(running: 32, runningPerKey: 8, waiting: 256, waitingPerKey: 128))
 
-    /// A cached token is not used any more from this many seconds before its expiry on. A mailbox's turn needs some time.
+    /// A cached token is no longer used if it expires within this many seconds, because a mailbox's turn needs some time.
     private static let margin = 120.0
 
-    /// Without applications nothing is exchanged, and a stored password is an access token itself.
+    /// Makes an object without applications. Without applications nothing is exchanged, and a stored password is an access token
+    /// itself.
     package init() { (applications, authorityFile) = ([:], nil) }
 
     /// Reads the applications from a JSON file.
@@ -226,7 +228,7 @@ package final class MailOAuthTokens: Sendable {
             refreshToken: application.grant == .refreshToken ? reply.refreshToken.map(bytes) : nil)
     }
 
-    /// The error for a response without a token. It blames the stored password, the application, or an address that is no
+    /// The error for a response without a token. The error blames the stored password, the application, or an address that is no
     /// authorization server.
     private static func refusal(_ answer: HTTPSRequest.Answer, of application: Application) -> FieldsealError {
         let reason = reason(answer)
@@ -243,8 +245,8 @@ package final class MailOAuthTokens: Sendable {
                 + "new \(application.grant == .refreshToken ? "refresh token" : "client secret") as the password.")
     }
 
-    /// The error code in the response (RFC 6749 section 5.2). The rest is left out, because a server might copy the request
-    /// into it.
+    /// The error code in the response (RFC 6749 section 5.2). The rest is left out, because a server might copy the request into
+    /// its response.
     private static func reason(_ answer: HTTPSRequest.Answer) -> String {
         struct Failure: Decodable { let error: String }
         let code = (try? JSONDecoder().decode(Failure.self, from: Data(answer.body)))?.error ?? ""

@@ -1,4 +1,4 @@
-/// What the operations of all routers have in common on one server.
+/// The objects that the operations of all routers share on one server of the deployment.
 package struct MailService: Sendable {
     package let tokens: MailOAuthTokens
     /// Wakes routers that wait for work.

@@ -4,10 +4,10 @@ import RouterProtocol
 import Synchronization
 import Tenancy
 
-/// Wakes routers' requests that wait for work. One connection of the service listens for all of them.
+/// Wakes routers' requests that wait for work. One connection of the service listens for all requests.
 package final class MailWork: Sendable {
-    /// Two counters of wake-ups: of the routers of all organizations, and of the routers of one organization. A request reads them
-    /// when it begins to look for work.
+    /// Two counters of wake-ups: of the routers of all organizations, and of the routers of one organization. A request reads both
+    /// counters when it begins to look for work.
     struct Mark: Equatable {
         fileprivate let all: UInt64
         fileprivate let own: UInt64
@@ -29,10 +29,10 @@ package final class MailWork: Sendable {
     }
 
     private let state = Mutex(State())
-    /// How many requests may wait, in total and of one client. They hold no database connection, but each holds memory and a
-    /// socket.
+    /// How many requests may wait, in total and of one client. A waiting request holds memory and a socket, and no database
+    /// connection.
     let gate = AdmissionGate<UUID>(.init(running: 2_000, runningPerKey: 500))
-    /// The channel of ``NotificationListener``. The triggers of an organization's schema notify it.
+    /// The channel of ``NotificationListener``. The triggers of an organization's schema notify this channel.
     private static let channel = "fieldseal_mail_work"
 
     init() {}
@@ -56,7 +56,7 @@ package final class MailWork: Sendable {
         }
     }
 
-    /// Ends all waits, now and later, because the service stops.
+    /// Ends all waits, because the service stops. Later waits end at once.
     package func close() {
         resume(
             state.withLock { state in
@@ -71,8 +71,8 @@ package final class MailWork: Sendable {
     /// The present counters, for ``wait(for:after:upTo:)``. A notification between the two calls is not missed.
     func mark(_ schema: String) -> Mark { state.withLock { $0.mark(schema) } }
 
-    /// Waits for a notification of an organization after `mark`, for the time limit, for cancellation of the task, or for
-    /// ``close()``.
+    /// Waits until a notification of an organization has arrived after `mark`, the time limit has passed, the task is cancelled, or
+    /// ``close()`` is called.
     func wait(for schema: String, after mark: Mark, upTo limit: Duration) async {
         let id = state.withLock { state in
             state.lastID += 1

@@ -1,4 +1,5 @@
-/// SQL for a count in a column. SQL may have written any number there, and no arithmetic on it may fail.
+/// SQL for a count in a column. SQL may have written any number to the column, so the expressions of this type must not fail for
+/// any number.
 struct StoredCount {
     /// The count; 0 for null and for a negative number.
     let value: String
@@ -6,7 +7,7 @@ struct StoredCount {
     /// - Parameter column: A column of the type `integer`.
     init(_ column: String) { value = "greatest(coalesce(\(column), 0), 0)" }
 
-    /// The count after more were counted. It does not exceed the largest number of the column.
+    /// The count after more were counted. The result does not exceed the largest number of the column.
     ///
     /// - Parameter number: An expression that is 0 or 1.
     func increased(_ number: String = "1") -> String { "(least(\(value), \(Int32.max - 1)) + \(number))" }

@@ -1,7 +1,7 @@
 import Glibc
 
 extension ArraySlice<UInt8> {
-    /// The index after the line feed of the line that begins at an index; the end if there is none.
+    /// The index after the line feed of the line that begins at `start`; ``endIndex`` if there is no line feed.
     func lineEnd(from start: Int) -> Int {
         guard start < endIndex else { return endIndex }
         return withUnsafeBytes { bytes in
@@ -60,8 +60,8 @@ extension UInt8 {
 }
 
 extension Unicode.Scalar {
-    /// Whether the character is visible. Control and format characters, separators, unassigned and private-use characters, and
-    /// characters that are displayed as blank are not.
+    /// Whether the character is visible. False for control and format characters, separators, unassigned and private-use
+    /// characters, and characters that are displayed as blank.
     package var isVisible: Bool {
         switch properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: false

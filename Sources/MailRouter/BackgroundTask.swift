@@ -6,7 +6,7 @@ final class BackgroundTask<Value: Sendable>: @unchecked Sendable {
     private let isDone = DispatchSemaphore(value: 0)
     private var outcome: Result<Value, any Error>?
 
-    /// - Parameter body: The caller must not use its captures before ``result()`` returns.
+    /// - Parameter body: The work. The caller must not use the values that `body` captures before ``result()`` returns.
     init(_ body: @escaping () throws -> Value) {
         let body = Lent(value: body)
         let thread = Thread { [self] in

@@ -3,7 +3,7 @@ extension IMAPSession {
     /// Moves messages into another folder. Creates the folder if it is missing.
     ///
     /// - Throws: ``MailError/refused(_:)`` if the server refuses, or if the folder is the inbox itself. A message that is moved
-    ///   into the inbox counts as new, so it would be moved again without end.
+    ///   into the inbox counts as new, so the router would move it again in every turn.
     mutating func move(_ uids: [UInt32], to folder: String) throws {
         let set = uids.map(String.init).joined(separator: ",")
         let name = IMAPFolderName.quoted(folder)
@@ -17,7 +17,7 @@ extension IMAPSession {
         try delete(uids)
     }
 
-    /// - Returns: Nil if the server does not give the numbers.
+    /// - Returns: The folder's UIDVALIDITY and UIDNEXT; nil if the server does not give them.
     private mutating func numbers(of folder: String) throws -> Folder? {
         var found: Folder?
         do {

@@ -14,7 +14,7 @@ package final class Router: Sendable {
     package let metrics = RouterMetrics()
     private let board = WorkBoard()
     private let idle: IdleConnections
-    /// The router's name until it ends.
+    /// The router's name, which stays the same until the router ends.
     private let name: String
     private let stopped = Atomic<Bool>(false)
 
@@ -70,9 +70,10 @@ package final class Router: Sendable {
 
     /// Seconds between two requests for work while all workers are busy. The requests show that the router is alive.
     private static let busyInterval = 30.0
-    /// Seconds to wait until the workers know whether there is a mailbox for them.
+    /// Seconds to wait until the workers know whether the service has a mailbox for them.
     private static let decisionSeconds = 60.0
-    /// Pauses after the service announced work and then had none: the first pause, doubled up to the longest.
+    /// Pauses in seconds after the service announced work and then had none. The first pause is doubled each time, up to the
+    /// longest.
     private static let vainPauses = (first: 0.5, longest: 10.0)
 
     private func waitForWork() {
@@ -103,7 +104,7 @@ package final class Router: Sendable {
 
     /// Sends one request for work, and wakes workers.
     ///
-    /// - Returns: False if the response came at once and there was no work.
+    /// - Returns: False if the service responded without waiting, and there was no work.
     private func waitOnce(_ client: RouterClient) throws -> Bool {
         let hasWorker = board.waitForWorker(seconds: Self.busyInterval)
         guard !isStopped else { return true }

@@ -18,7 +18,7 @@ final class RouterClient {
         (0..<count).map { _ in String(format: "%02x", UInt8.random(in: 1...255)) }.joined()
     }
 
-    /// - Parameter isCancelled: Called about once a second. When it returns true, the current request is ended.
+    /// - Parameter isCancelled: Called about once a second. When `isCancelled` returns true, the current request is ended.
     init(_ configuration: RouterConfiguration, isCancelled: (@Sendable () -> Bool)? = nil) throws {
         self.configuration = configuration
         self.isCancelled = isCancelled
@@ -88,7 +88,7 @@ final class RouterClient {
 
     private func tokenError(_ answer: HTTPSRequest.Answer) -> ServiceError {
         let status = answer.status
-        // The organization is suspended or refused. The client's credentials are not the cause.
+        // The organization is suspended, or the service refuses it for another reason. The client's credentials are not the cause.
         if status == 403, let failure = try? JSONDecoder().decode(TokenFailure.self, from: Data(answer.body)) {
             return .refused(status: status, code: failure.code, message: failure.message)
         }
@@ -108,7 +108,7 @@ final class RouterClient {
         }
     }
 
-    /// Sends an action. Its message type is declared in RouterProtocol.
+    /// Sends an action. The type of `message` is declared in RouterProtocol.
     ///
     /// - Returns: The response's body; empty for none.
     /// - Throws: ``ServiceError``.
@@ -139,7 +139,7 @@ final class RouterClient {
         throw ServiceError.refused(status: 401, code: "", message: "the service does not accept the router's token")
     }
 
-    /// Waits until the service has work.
+    /// Waits until the service has work, or the request's time is over.
     func wait(_ request: WaitForWork.Request) throws -> WaitForWork.Answer {
         let bytes = Array(try RouterCoding.encoder.encode(request))
         let data = try call("fieldseal.WaitForWork", bytes, patience: request.seconds + Self.patience / 2)
@@ -185,8 +185,8 @@ final class RouterClient {
         _ = try call("fieldseal.ReportEmails", SendingReport.Request(mailboxId: mailbox.mailboxId, hostId: host, reports: reports))
     }
 
-    /// Delivers e-mails. The request's type names its JSON keys itself, because a key strategy would run for each key of each
-    /// e-mail.
+    /// Delivers e-mails. The type of the request declares its JSON keys, because a key encoding strategy would run for each key of
+    /// each e-mail.
     func deliver(_ emails: [IncomingDelivery.Email], _ mailbox: MailboxLease, _ host: String) throws -> [IncomingDelivery.Verdict] {
         let request = IncomingDelivery.Request(mailboxId: mailbox.mailboxId, hostId: host, emails: emails)
         let bytes = Array(try JSONEncoder().encode(request))

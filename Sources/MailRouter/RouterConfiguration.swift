@@ -2,7 +2,7 @@ import CurlClient
 import Foundation
 import RouterProtocol
 
-/// The service's address, the router's credentials, and the limits of its work.
+/// The service's address, the router's credentials, and the limits of the router's work.
 package struct RouterConfiguration: Sendable {
     /// The service's address, without a trailing slash.
     package var service: String
@@ -26,7 +26,7 @@ package struct RouterConfiguration: Sendable {
     package var idleConnections = 500
     /// Seconds after which IDLE is issued again; less than 29 minutes.
     package var idleRefresh = 600
-    /// Seconds between two attempts while the service is unavailable: the first pause, doubled up to the longest.
+    /// Seconds between two attempts while the service is unavailable. The first pause is doubled each time, up to the longest.
     static let pauses = (first: 1.0, longest: 60.0)
     /// How many messages one turn processes at most, so that a large mailbox does not hold up other mailboxes.
     package var turnLimit = RouterConfiguration.defaultTurnLimit

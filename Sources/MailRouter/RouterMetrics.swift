@@ -2,7 +2,7 @@ import Foundation
 package import MetricsFormat
 import Synchronization
 
-/// Counts a router's work since its start. The figures contain nothing of the messages.
+/// Counts a router's work since its start. The figures contain no part of a message.
 package final class RouterMetrics: Sendable {
     private struct Mailbox {
         var lag = 0.0
@@ -32,7 +32,7 @@ package final class RouterMetrics: Sendable {
         set { state.withLock { $0.watched = newValue } }
     }
 
-    /// Adds a turn.
+    /// Adds the counts of a turn.
     func add(_ counts: MailboxTurn.Counts, problem: Int?, mailbox: String, began: Date) {
         let now = Date()
         state.withLock { state in

@@ -8,7 +8,7 @@ final class WorkBoard: @unchecked Sendable {
     private var permits = 0
     /// How many workers wait.
     private var waiting = 0
-    /// How many workers with a permit do not know yet whether there is a mailbox for them.
+    /// How many workers with a permit do not know yet whether the service has a mailbox for them.
     private var undecided = 0
     private var hasFound = false
     private var jobs: [(mailbox: String, notBefore: Date)] = []
@@ -43,7 +43,7 @@ final class WorkBoard: @unchecked Sendable {
         return nil
     }
 
-    /// Adds a mailbox for a worker. A mailbox that is in the list is not added twice.
+    /// Adds a mailbox for a worker. A mailbox that is already in the list is not added again.
     func add(_ mailbox: String, after seconds: Double = 0) {
         condition.lock()
         defer { condition.unlock() }
@@ -73,7 +73,7 @@ final class WorkBoard: @unchecked Sendable {
         condition.broadcast()
     }
 
-    /// Waits until all workers with a permit know whether there is a mailbox for them.
+    /// Waits until all workers with a permit know whether the service has a mailbox for them.
     ///
     /// - Returns: Whether the service had a mailbox for any of them.
     func waitForDecision(seconds: Double) -> Bool {

@@ -12,7 +12,7 @@ public final class NotificationListener: Sendable {
 
     /// Milliseconds between two checks whether to stop.
     private static let stopInterval: Int32 = 500
-    /// How often a silent connection is tested, because a dead one is silent too.
+    /// The time between two tests of a connection. Without a test, a broken connection looks like one without notifications.
     private static let checkInterval = Duration.seconds(30)
     /// The pause after the first failed connection, and the longest pause. The pause doubles with each failure.
     private static let pauses = (first: Duration.milliseconds(250), longest: Duration.seconds(5))
@@ -57,7 +57,7 @@ public final class NotificationListener: Sendable {
 }
 
 extension PostgresConnection {
-    /// Blocks the connection's thread, which has no other work.
+    /// Listens until `isStopped` returns true. Blocks the connection's thread, which has no other work.
     fileprivate func listen(
         to channel: String, _ onStart: @Sendable () -> Void, _ onNotice: @Sendable (String) -> Void,
         until isStopped: @Sendable () -> Bool

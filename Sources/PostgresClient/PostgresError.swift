@@ -2,8 +2,8 @@ import CLibPQ
 
 /// An error of PostgreSQL or of the connection to it.
 ///
-/// It has the SQLSTATE and the names of the objects, and never a parameter's or a row's value. The server's DETAIL may quote such
-/// values, so it is not kept.
+/// The error has the SQLSTATE and the names of the objects, and never a parameter's or a row's value. The server's DETAIL may quote
+/// such values, so the DETAIL is not kept.
 public struct PostgresError: Error, Sendable, CustomStringConvertible {
     /// The kinds of failures, as callers distinguish them.
     public enum Kind: Sendable, Equatable {
@@ -12,7 +12,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         /// There is no connection. A statement that was running changed nothing: its transaction was not committed, or it only
         /// read.
         case connection
-        /// A commit was sent, and its response did not arrive. The transaction was committed or it was not.
+        /// A commit was sent, and its response did not arrive. It is unknown whether the transaction was committed.
         case unknownOutcome
         /// The caller was cancelled, or used the connection wrongly.
         case usage
@@ -30,7 +30,7 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     public let schema: String?, table: String?, column: String?, constraint: String?
     /// The server process whose transaction has an unknown outcome; 0 otherwise.
     public let backend: Int32
-    /// The server's function that raised the error. Unlike the message, it is the same in every language.
+    /// The server's function that raised the error. Unlike the message, the function's name is the same in every language.
     private let routine: String?
 
     /// Whether the connection is lost, so that a new one may succeed.
@@ -46,8 +46,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
         return !message.split(separator: "connection to server").allSatisfy { part in Self.absences.contains { part.contains($0) } }
     }
 
-    /// libpq's messages if no server responds, or the server is not ready. The program runs in the locale C, so they are not
-    /// translated.
+    /// libpq's messages if no server responds, or the server is not ready. The program runs in the locale C, so libpq's messages
+    /// are not translated.
     private static let absences = [
         "could not translate host name", "Connection refused", "timeout expired", "Connection timed out", "No route to host",
         "Network is unreachable", "Host is down", "Is the server running", "the database system is",
@@ -58,12 +58,13 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     var isStalePlan: Bool { sqlState == "26000" || sqlState == "0A000" && routine == "RevalidateCachedQuery" }
 
     /// Whether PostgreSQL rolled the whole transaction back because of concurrent transactions: a serialization failure or a
-    /// deadlock. Retrying it is safe.
+    /// deadlock. Retrying the transaction is safe.
     public var isConflict: Bool { kind == .server && (state == .serializationFailure || state == .deadlock) }
 
     var isRetryable: Bool { isConflict || kind == .server && isStalePlan }
 
-    /// Whether the server is read-only at the moment: it is a standby, or a setting forbids writes. Nothing was changed.
+    /// Whether the server is read-only at the moment: it is a standby, or a setting forbids writes. The refused statement changed
+    /// nothing.
     public var isReadOnly: Bool {
         switch sqlState {
         case "25006": true
@@ -101,8 +102,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
     init(result: OpaquePointer?, connection: OpaquePointer?) {
         func field(_ code: Int32) -> String? { PQresultErrorField(result, code).map { String(cString: $0) } }
         let state = field(Self.field("C")) ?? ""
-        // An error of the server always has an SQLSTATE. An error of libpq, such as a failed write, has none, and may come before
-        // libpq itself considers the connection broken.
+        // An error of the server always has an SQLSTATE. An error of libpq, such as a failed write, has no SQLSTATE, and may occur
+        // before libpq considers the connection broken.
         kind = PQstatus(connection) == CONNECTION_BAD || state.isEmpty ? .connection : .server
         sqlState = state
         message = field(Self.field("M")) ?? Self.message(of: connection)
@@ -137,8 +138,8 @@ public struct PostgresError: Error, Sendable, CustomStringConvertible {
             message: "nothing was changed: for \(limit.components.seconds) seconds, \(words); \(advice)")
     }
 
-    /// This error, or `unknownOutcome` if the connection was lost after a whole writing transaction, including its commit, was
-    /// sent.
+    /// This error. If the connection was lost after a whole transaction that writes was sent, with its commit, the kind becomes
+    /// `unknownOutcome`.
     func afterSending(_ statements: [String], to backend: Int32) -> PostgresError {
         guard isConnectionLoss, kind != .unknownOutcome, statements.contains(where: Self.writes) else { return self }
         return outcomeUnknown(backend)

@@ -1,10 +1,11 @@
-/// Detects within seconds that another server is the primary, even if the former one is paused or isolated and does not respond.
+/// Detects within seconds that another server is the primary, even if the former primary is paused or isolated and does not
+/// respond.
 ///
-/// It queries the primary on a separate connection. If there is no response, it looks for the server that accepts writes. Then it
-/// closes connections to a former primary, even while statements wait for a response on them.
+/// The watch queries the primary on a separate connection. If the primary does not respond, the watch looks for the server that
+/// accepts writes. Connections to a former primary are then closed, even while statements wait for a response on them.
 ///
-/// A server that responds may be a former primary too: another server was promoted, but the former one was not stopped. Its
-/// commits then wait for a standby that no longer follows it. So the other servers are queried as well.
+/// A server that responds may be a former primary too: another server was promoted, but the former primary was not stopped. Commits
+/// on a former primary then wait for a standby that no longer follows it. So the watch queries the other servers as well.
 public struct PrimaryWatch: Sendable {
     private let conninfo: String
 
@@ -15,8 +16,8 @@ public struct PrimaryWatch: Sendable {
     /// The time limit of a response.
     private static let patience = Duration.seconds(3)
 
-    /// - Returns: Nil when there is no choice of a primary: the connection string names one host without requesting the primary,
-    ///   or requests other servers.
+    /// - Returns: Nil when there is no choice of a primary: the connection string names one host without requesting the primary, or
+    ///   it allows or requires other servers.
     public init?(conninfo: String) {
         guard KnownServers.of(conninfo) != nil else { return nil }
         self.conninfo = conninfo

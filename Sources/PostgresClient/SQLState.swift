@@ -1,5 +1,5 @@
-/// The error codes that the program handles ("PostgreSQL Error Codes"). Codes that begin with FS are raised by its own SQL
-/// functions.
+/// The error codes that the program handles ("PostgreSQL Error Codes"). Codes that begin with FS are raised by the program's own
+/// SQL functions.
 public enum SQLState: String, Sendable {
     case readOnlyTransaction = "25006"
     case failedTransaction = "25P02"
@@ -18,9 +18,9 @@ public enum SQLState: String, Sendable {
     case undefinedTable = "42P01"
     case lockNotAvailable = "55P03"
     case queryCanceled = "57014"
-    /// The organization's schema refuses a cell, or a change of its key version.
+    /// The organization's schema refuses a cell, or a change of the current key version.
     case keyVersionRefused = "FS001"
-    /// The state that a session reused is stale.
+    /// A session reused facts about its client and key that have changed since.
     case staleSession = "FS010"
 }
 

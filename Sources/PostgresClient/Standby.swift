@@ -1,18 +1,19 @@
 import Synchronization
 
-/// A standby for reads of any length. It runs a read only after it has replayed all that the primary had written when the read began.
+/// A standby for reads of any length. The standby runs a read only after it has replayed all that the primary had written when the
+/// read began.
 ///
-/// Reads use it only while ``run()`` finds that it responds and follows the right primary.
+/// Reads use the standby only while ``run()`` finds that it responds and follows the right primary.
 public final class Standby: Sendable {
-    /// Distinguishes the primary from a copy of it that was started separately, such as a restored clone. Identifier, timeline
-    /// and position of both may be equal.
+    /// Distinguishes the primary from a copy of it that was started separately, such as a restored clone. The primary and the copy
+    /// may have the same identifier, timeline and position.
     public struct Mark: Sendable {
         fileprivate let expression: String
         fileprivate let condition: String
 
         /// - Parameters:
         ///   - expression: An SQL expression for a text that the primary changes from time to time; null if there is none yet.
-        ///   - condition: An SQL condition: whether a server has the text `$1`, or had it before.
+        ///   - condition: An SQL condition that is true if a server has the text `$1`, or had it before.
         public init(_ expression: String, holdsIf condition: String) { (self.expression, self.condition) = (expression, condition) }
     }
 
@@ -61,7 +62,7 @@ public final class Standby: Sendable {
     private static let pause = Duration.milliseconds(2)
     /// How long reads do not try the standby after it was unreachable or too far behind.
     private static let rest = Duration.seconds(1)
-    /// The time between two checks whether it responds.
+    /// The time between two checks whether the standby responds.
     private static let interval = Duration.milliseconds(500)
     /// How long ``isStandby(_:of:mark:)`` waits for a standby that is behind.
     private static let trialLimit = Duration.seconds(3)
@@ -92,8 +93,8 @@ public final class Standby: Sendable {
     /// Closes all connections. Running statements end with an error.
     public func closeAtOnce() async { await pool.closeAtOnce() }
 
-    /// Checks every 500 ms whether the standby responds, until the task is cancelled. If it does not, running reads on it end,
-    /// and the primary runs them.
+    /// Checks every 500 ms whether the standby responds, until the task is cancelled. If it does not respond, the reads that are
+    /// running on it end, and the primary runs them.
     public func run() async {
         var connection: PostgresConnection?
         while !Task.isCancelled {
@@ -114,7 +115,7 @@ public final class Standby: Sendable {
         await connection?.close()
     }
 
-    /// Whether the server is a standby. Once it has replayed the last known position, also records whether it follows the
+    /// Whether the server is a standby. Once the standby has replayed the last known position, also records whether it follows the
     /// primary.
     private func verify(_ connection: isolated PostgresConnection) throws -> Bool {
         guard let position = state.withLock(\.position) else { return try connection.isStandby() }
@@ -126,9 +127,9 @@ public final class Standby: Sendable {
     /// Runs a read.
     ///
     /// - Parameter position: What the primary had written when the read began.
-    /// - Returns: Nil when the standby could not run the read. The caller then runs it on the primary.
-    /// - Throws: The errors of `body`, except PostgreSQL's. After one of these the result is nil, and the primary runs the read
-    ///   again.
+    /// - Returns: Nil when the standby could not run the read. The caller then runs the read on the primary.
+    /// - Throws: The errors of `body`, except errors of PostgreSQL. After an error of PostgreSQL the result is nil, and the primary
+    ///   runs the read again.
     public func read<Result: Sendable>(
         after position: Position, _ body: @escaping @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result? {
@@ -168,7 +169,7 @@ public final class Standby: Sendable {
 
     /// Whether a server is a standby of the one that accepts writes.
     ///
-    /// - Returns: Nil if it is so far behind that this can't be determined.
+    /// - Returns: Nil if the server is so far behind that this can't be determined.
     /// - Throws: ``PostgresError`` when one of the servers can't be queried.
     public static func isStandby(_ conninfo: String, of primary: String, mark: Mark) async throws -> Bool? {
         let position = try await ask(primary) { try Position($0.query(mark.positionStatement)) }
@@ -222,8 +223,9 @@ extension PostgresConnection {
 
     /// Whether this server has replayed a position.
     ///
-    /// The timeline distinguishes a standby of the primary from one that follows a former primary. It is read from the control
-    /// file, which may be out of date: after a failover, a standby may report the former timeline until its next restartpoint.
+    /// The timeline distinguishes a standby of the primary from a standby that follows a former primary. The timeline is read from
+    /// the control file, which may be out of date: after a failover, a standby may report the former timeline until its next
+    /// restartpoint.
     ///
     /// - Parameter mark: Nil if the mark was compared before.
     fileprivate func replay(of position: Standby.Position, _ mark: Standby.Mark?) throws -> Replay {

@@ -65,7 +65,7 @@ struct Program: AsyncParsableCommand {
 }
 
 /// Ignores the signals of a closed terminal, a log's rotation and a certificate's renewal, which would end the process by default.
-/// SIGTERM and SIGINT stop it gracefully.
+/// SIGTERM and SIGINT still stop the process gracefully.
 func ignoreHangUps() {
     for number in [SIGHUP, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
 }

@@ -1,5 +1,5 @@
-/// The codes of alerts about mailboxes, in `tracelog.tracecode` (docs/router.md). Dataverse publishes no list of such codes. Each
-/// code keeps its meaning.
+/// The codes of alerts about mailboxes, in `tracelog.tracecode` (docs/router.md). Dataverse publishes no list of such codes. The
+/// meaning of a code never changes.
 package enum AlertCode {
     package static let wrongPassword = 10
     package static let certificate = 11

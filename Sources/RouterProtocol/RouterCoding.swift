@@ -20,7 +20,7 @@ package enum RouterCoding {
 
         init(_ path: [any CodingKey], first: (Substring) -> String) {
             let name = path.last?.stringValue ?? ""
-            // The list in an OData response has a lower-case name.
+            // The list in an OData response is named `value`, in lower case.
             stringValue = name == "value" ? name : first(name.prefix(1)) + name.dropFirst()
             intValue = path.last?.intValue
         }

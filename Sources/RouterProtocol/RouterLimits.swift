@@ -6,7 +6,7 @@ package enum RouterLimits {
     package static let waitSeconds = 50
     /// After this many seconds without a request for work, a router counts as ended, and other routers poll its mailboxes.
     package static let presenceSeconds = 90
-    /// As ``presenceSeconds``, for a router whose last request for work was cut off. It is shorter, because that router has
+    /// The same limit for a router whose last request for work was cut off. This limit is shorter, because such a router has
     /// probably ended.
     package static let presenceSecondsAfterHangUp = 15
     /// How many mailboxes one router watches at most.

@@ -4,14 +4,14 @@ import PostgresClient
 import Records
 import Tenancy
 
-/// Which e-mail an incoming one answers.
+/// Finds the e-mail that an incoming e-mail answers.
 ///
-/// The sender of a mail chooses its headers and its subject, and could name any e-mail there. An answer shows the subject of the
-/// e-mail that it answers, inherits its regarding record, and raises its number of replies. So only e-mails of the answer's own
-/// mailbox, or e-mails that the mailbox's owner may read, can be the answered e-mail.
+/// The sender of an e-mail chooses its headers and its subject, and could name any other e-mail there. An answer shows the subject
+/// of the e-mail that it answers, inherits its regarding record, and raises its number of replies. For this reason, only e-mails of
+/// the answer's own mailbox, or e-mails that the mailbox's owner may read, can be the answered e-mail.
 extension EmailDelivery {
     /// Finds the e-mail that this one answers: by In-Reply-To and References, then by the tracking token in the subject. If the
-    /// organization allows it, also by subject and people.
+    /// organization allows that, the e-mail is also found by subject and people.
     func correlate(_ email: IncomingEmail, _ place: Place, on connection: isolated PostgresConnection) throws -> (
         UUID?, IncomingVerdict.Correlation, hasToken: Bool
     ) {
@@ -61,11 +61,11 @@ extension EmailDelivery {
 
     /// Whether an e-mail was sent or received by the mailbox, which is the first parameter.
     private static let isOfMailbox = "(e.sendermailboxid = $1 OR e.receivingmailboxid = $1)"
-    /// Sorts the mailbox's own e-mails first. Otherwise a caller could share an e-mail with the mailbox's owner, and so divert
-    /// answers from the e-mail that the mailbox sent.
+    /// Sorts the mailbox's own e-mails first. Without this order, a caller could share an e-mail with the mailbox's owner, and so
+    /// divert answers from the e-mail that the mailbox sent.
     private static let mailboxFirst = "\(isOfMailbox) IS NOT TRUE"
 
-    /// The first e-mail that an answer to the mailbox may be tied to. Only received and submitted e-mails are considered: a
+    /// The first e-mail to which an answer in the mailbox may be linked. Only received and submitted e-mails are considered: a
     /// draft has no answers.
     private func candidate(
         of place: Place, on connection: isolated PostgresConnection,

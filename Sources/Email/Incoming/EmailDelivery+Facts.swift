@@ -66,7 +66,7 @@ extension EmailDelivery {
         }
     }
 
-    /// The messages of these ids whose records are complete.
+    /// The ids among `ids` whose records have every part of the message.
     func complete(_ ids: [UUID], on connection: isolated PostgresConnection) throws -> Set<UUID> {
         let organization = session.organization
         let rows = try connection.query(
@@ -77,8 +77,8 @@ extension EmailDelivery {
         return Set(try rows.map { try $0.decode(0) })
     }
 
-    /// The SQL condition for an e-mail that lacks a part of its message. Its notifications say that files were left out or the
-    /// text was cut, and the original message is not attached.
+    /// The SQL condition for an e-mail that lacks a part of its message. The condition is true if the e-mail's notifications say
+    /// that files were left out or the text was cut, and the original message is not attached.
     private static func incompleteCondition(_ email: String, in organization: Organization) -> String {
         """
         (coalesce(\(email).notifications, 0) IN (\(IncomingRecord.Notification.lacksFiles.rawValue), \(IncomingRecord.Notification.isCut.rawValue))
@@ -88,8 +88,8 @@ extension EmailDelivery {
         """
     }
 
-    /// For each message in order: its existing record, and whether the mailbox sent it. $1 is the mailbox, and $2 has the ids
-    /// of the records. $3 has the ids that earlier versions gave them. $4 has the Message-IDs, $5 and $6 the two forms of the
+    /// For each message in order: its existing record, and whether the mailbox sent it. $1 is the mailbox, and $2 has the ids of
+    /// the records. $3 has the ids that earlier versions gave the records. $4 has the Message-IDs, $5 and $6 the two forms of the
     /// senders' addresses.
     private static func knownMessages(in organization: Organization) -> String {
         """

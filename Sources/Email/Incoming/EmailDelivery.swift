@@ -25,7 +25,7 @@ package struct EmailDelivery: Sendable {
 
     /// Returns whether an e-mail would become a record, and why.
     ///
-    /// - Parameter mailbox: The mailbox that received it; nil to check only the recipients.
+    /// - Parameter mailbox: The mailbox that received the e-mail; nil to check only the recipients.
     package func checkIncomingEmail(_ email: IncomingEmail, mailbox: UUID?) async throws -> IncomingVerdict {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
@@ -44,7 +44,7 @@ package struct EmailDelivery: Sendable {
     /// Makes a record of a whole e-mail. A second delivery is a duplicate, and changes nothing.
     ///
     /// - Parameters:
-    ///   - mailbox: The mailbox that received it.
+    ///   - mailbox: The mailbox that received the e-mail.
     ///   - host: The router's name for its lease, which must still be valid. An administrator needs no lease and may pass nil.
     /// - Returns: The record's id, and the verdict.
     package func deliverIncomingEmail(_ email: IncomingEmail, mailbox: UUID?, host: String?) async throws -> Delivery {
@@ -57,7 +57,7 @@ package struct EmailDelivery: Sendable {
         try await deliver(emails, of: .router, mailbox: mailbox, host: host)
     }
 
-    /// Who delivers e-mails. A router keeps on the mail server what a record has no room for.
+    /// The kind of caller that delivers e-mails. A router keeps on the mail server what a record has no room for.
     private enum Deliverer {
         case program, router
     }
@@ -118,7 +118,7 @@ package struct EmailDelivery: Sendable {
 
     // MARK: The verdict
 
-    /// Decides about an e-mail.
+    /// Decides whether an e-mail becomes a record.
     func verdict(
         on email: IncomingEmail, _ facts: Facts, _ place: Place, on connection: isolated PostgresConnection
     ) throws -> IncomingVerdict {

@@ -7,8 +7,8 @@ import Tenancy
 
 /// Delivers e-mails of one mailbox in one transaction, with as few round trips as possible.
 ///
-/// One round trip makes all lookups, and another one writes the records. An e-mail that may answer another e-mail of the batch
-/// waits until that e-mail is written.
+/// One round trip makes all lookups, and another round trip writes the records. An e-mail that may answer another e-mail of the
+/// batch waits until that e-mail is written.
 struct IncomingBatch {
     private let delivery: EmailDelivery
     private let mailbox: UUID?
@@ -18,7 +18,7 @@ struct IncomingBatch {
     private var results: [EmailDelivery.Delivery] = []
     /// Records that are not written yet.
     private var unwritten: [IncomingRecord] = []
-    /// The records of this batch.
+    /// The ids of the records of this batch.
     private var ids: Set<UUID> = []
 
     init(_ delivery: EmailDelivery, _ mailbox: UUID?, _ place: EmailDelivery.Place, refusesLoss: Bool) {
@@ -65,7 +65,7 @@ struct IncomingBatch {
         guard !unwritten.isEmpty else { return }
         let statements = IncomingRecord.statements(for: unwritten, in: delivery.session.organization)
         let made = Set(try connection.pipeline(statements)[0].map { try $0.decode(0, as: UUID.self) })
-        // Another router delivered these e-mails first, and may have left out more.
+        // Another router delivered these e-mails first, and its records may lack more parts.
         let others = Set(unwritten.map(\.id)).subtracting(made)
         if !others.isEmpty {
             let complete = try delivery.complete(Array(others), on: connection)

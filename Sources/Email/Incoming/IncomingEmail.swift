@@ -22,7 +22,7 @@ package struct IncomingEmail: Sendable {
     package var body = ""
     package var bodyType = "text/plain"
     package var attachments: [Attachment] = []
-    /// The account from which it was submitted, if the client says so.
+    /// The account from which the e-mail was submitted, if the client names it.
     package var submittedBy: String?
     /// Whether the router cut the body.
     package var bodyIsCut = false
@@ -35,7 +35,7 @@ package struct IncomingEmail: Sendable {
 
     /// A sender or recipient.
     package struct Person: Sendable {
-        /// The address. For a sender without an address, the words in its place.
+        /// The address. For a sender without an address, the words in the address's place.
         package var address: String
         /// The display name of the address at this position.
         package var name: String?
@@ -51,8 +51,8 @@ package struct IncomingEmail: Sendable {
         package let body: String
         /// The size of the contents in bytes, without base64.
         package let size: Int
-        /// If this attachment is the original message or its header: what the record does not show. Such an attachment is kept at
-        /// any size.
+        /// What the record does not show, if a router added this attachment for that reason. An attachment with a note, for example
+        /// the original message, is kept at any size.
         package let note: String?
         /// The `subject` of the attachment, if a client gives one.
         package let subject: String?
@@ -71,7 +71,7 @@ package struct IncomingEmail: Sendable {
 
     package init() {}
 
-    /// A digest of everything that a record keeps. It is used if the message's bytes are unknown.
+    /// A digest of everything that a record keeps. The digest is used if the message's bytes are unknown.
     package var wordsDigest: [UInt8] {
         func list(_ words: [String]) -> [String] { ["\(words.count)"] + words }
         var words = [messageID, subject, date, body, bodyType, "\(importance)", submittedBy ?? ""]
@@ -85,8 +85,8 @@ package struct IncomingEmail: Sendable {
         return Self.digest(of: words)
     }
 
-    /// The digest that earlier versions of the program computed, without the kinds of recipients and other members. The ids of
-    /// their records come from it.
+    /// The digest that earlier versions of the program computed, without the kinds of recipients and other members. Earlier
+    /// versions derived the ids of records from this digest.
     ///
     /// - Parameter messageID: The Message-ID as those versions read it.
     package func earlierWordsDigest(messageID: String) -> [UInt8] {
@@ -111,7 +111,7 @@ package struct IncomingEmail: Sendable {
     /// always has the same record, by any router and under any UID.
     func recordID(organization: UUID, mailbox: UUID) -> UUID { Self.recordID(of: digest, organization, mailbox) }
 
-    /// The id of the e-mail's record, if a version before made it.
+    /// The id of the e-mail's record, if an earlier version of the program made it.
     func earlierRecordID(organization: UUID, mailbox: UUID) -> UUID {
         Self.recordID(of: earlierDigest ?? digest, organization, mailbox)
     }

@@ -3,7 +3,7 @@ import Model
 import Records
 import RouterProtocol
 
-/// The files that a record has of an incoming e-mail.
+/// The files of an incoming e-mail that its record has.
 struct IncomingFiles {
     /// The e-mail's files that fit, and one file that lists the files that are left out.
     private(set) var kept: [IncomingEmail.Attachment] = []
@@ -29,7 +29,7 @@ struct IncomingFiles {
 }
 
 extension IncomingEmail {
-    /// Refuses an e-mail with a file that its record would lack.
+    /// Throws if the e-mail has a file that is too large for its record.
     func requireFit(in place: EmailDelivery.Place) throws(FieldsealError) {
         let limit = place.attachmentLimit
         guard let file = attachments.first(where: { !$0.fits(limit) }) else { return }

@@ -15,7 +15,7 @@ struct IncomingRecord {
     /// Whether the record lacks a part of the message.
     var isIncomplete: Bool { !files.hasOriginal && (files.lacksSome || email.bodyIsCut) }
 
-    /// `notifications` of a record.
+    /// The values of a record's attribute `notifications`.
     enum Notification: Int {
         case none = 0
         case lacksFiles, isCut
@@ -28,8 +28,8 @@ struct IncomingRecord {
         "submittedby", "torecipients", "activityadditionalparams",
     ]
 
-    /// The statements that write the records with their parties and attachments, in one round trip. The first one returns the ids
-    /// of the new records.
+    /// The statements that write the records with their parties and attachments, in one round trip. The first statement returns the
+    /// ids of the new records.
     ///
     /// Existing records do not change, because they have the same contents.
     static func statements(
@@ -48,7 +48,7 @@ struct IncomingRecord {
         email.references.isEmpty ? nil : email.references.map(\.withoutNull).joined(separator: " ")
     }
 
-    /// The user or queue with the sender's address.
+    /// Adds the user or queue with the sender's address to each row.
     private static func addSender(to rows: inout RecordRows, _ records: [IncomingRecord], _ organization: Organization) {
         let forms = records.map { record in
             let address = record.email.from.address
@@ -141,7 +141,7 @@ struct IncomingRecord {
 }
 
 extension IncomingEmail.Person {
-    /// The name that a record has; nil for none, or for one in which nothing can be seen.
+    /// The name that a record keeps; nil if there is no name, or it has no visible character.
     fileprivate var shownName: String? {
         name.map { $0.cut(to: EmailNameRule.limit) }.flatMap { EmailNameRule.isSeen($0) ? $0 : nil }
     }
@@ -162,7 +162,7 @@ extension IncomingEmail {
 extension EmailDelivery {
     /// Adds 1 to the number of replies of the e-mail that was answered.
     ///
-    /// - Returns: The regarding record of that e-mail.
+    /// - Returns: The regarding record of the e-mail that was answered.
     func countAnswer(to parent: UUID, on connection: isolated PostgresConnection) throws -> (id: UUID, type: String)? {
         let organization = session.organization
         let row = try connection.query(

@@ -10,7 +10,7 @@ package struct IncomingVerdict: Sendable, Equatable {
     /// The e-mail that the incoming one answers.
     package var parent: UUID?
     package var correlation = Correlation.none
-    /// Whether its record lacks a part of the message, which the mail server has to keep.
+    /// Whether the record lacks a part of the message, so that the message must stay on the mail server.
     package var isIncomplete = false
 
     /// The reasons, with Dataverse's numbers.

@@ -19,7 +19,7 @@ package enum ReplyAddresses {
 
     /// The addresses to which answers to an e-mail go instead of its sender; empty without a Reply-To.
     ///
-    /// - Parameter text: The record's attribute. A client may have written anything there.
+    /// - Parameter text: The record's attribute. A client may have written any text to this attribute.
     package static func read(_ text: String) -> [String] {
         guard let value = try? JSONParser.parse(Array(text.utf8)), case .array(let addresses)? = value[member] else { return [] }
         return addresses.prefix(limit).compactMap(\.string).filter(EmailAddressRule.isUsable)

@@ -9,7 +9,7 @@ import Tenancy
 /// The credential with which a router signs in to a mail server.
 package struct Credential: Sendable {
     package let userName: String?
-    /// The memory is wiped when the last reference to it is released. Nil to sign in without a password.
+    /// The password. The password's memory is wiped when the last reference to it is released. Nil to sign in without a password.
     package internal(set) var password: SecretBytes?
     package let server: String
     package let port: Int

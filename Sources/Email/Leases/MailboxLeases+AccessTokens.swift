@@ -34,7 +34,7 @@ extension MailboxLeases {
         throw FieldsealError(.profileNotAssociated, "There is no password any more to sign in with (\(source.entity)).")
     }
 
-    /// How many times a secret is read or stored. An attempt fails only when another key change was committed meanwhile.
+    /// How many attempts are made to read or store a secret. An attempt fails only when another key change was committed meanwhile.
     private static let keyAttempts = 16
 
     func currentKey(on connection: isolated PostgresConnection) throws -> Session.CurrentKey {

@@ -34,15 +34,15 @@ extension MailboxLeases {
     private enum Repetition: Error {
         /// A key change was committed between the reads of the key and of the cells.
         case keyChanged
-        /// The session's list does not authorize the settings. They may have changed after the session began.
+        /// The session's list does not authorize the settings. The settings may have changed after the session began.
         case settingsChanged
     }
 
-    /// Which list of authorized settings decides.
+    /// The list of authorized settings that is used: the session's, or one that is read again.
     private enum AuthorizedSettings { case ofSession, readAgain }
 
     /// Reads the cells once in each transaction. A second read in the same transaction might not see the generation that a key
-    /// change made in between: PostgreSQL looks for new partitions when a transaction takes its first lock of a table.
+    /// change made in between. PostgreSQL looks for new partitions only when a transaction takes its first lock of a table.
     private func release(
         _ mailbox: UUID, _ direction: MailDirection, _ host: String, _ allowsPlaintext: Bool
     ) async throws -> ReleasedCredential {
@@ -66,7 +66,8 @@ extension MailboxLeases {
             retryAfter: 1)
     }
 
-    /// How many times a release is tried. Each attempt but one fails only when a key change was committed meanwhile.
+    /// How many attempts at a release are made. One attempt may fail because the session's list is out of date. Any other attempt
+    /// fails only when a key change was committed meanwhile.
     private static let readAttempts = 4
 
     private func release(
@@ -128,7 +129,7 @@ extension Session {
                         .mailbox, mailbox, level: .error, code: AlertCode.notAuthorized, text: error.message,
                         details: error.code.rawValue, on: connection)
                 }
-                // If the settings lack something, the mailbox shows the error's message. The event gives the same reason.
+                // If the settings lack something, the mailbox shows the error's message. The security event gives the same reason.
                 let lacksSettings = [.profileNotAssociated, .sslRequired, .notImplemented].contains(error.code)
                 let reason = alerts ? "settings not authorized" : lacksSettings ? error.message : error.code.rawValue
                 try record(

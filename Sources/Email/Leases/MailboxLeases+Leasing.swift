@@ -14,18 +14,18 @@ extension MailboxLeases {
 
     /// Leases the mailbox that is due first.
     ///
-    /// If the mailbox's last router ended without a report, the e-mails that it took are settled too. E-mails that it had not
-    /// handed over become pending again. E-mails that it was handing over become *Failed*, because it is unknown whether they
-    /// were sent.
+    /// If the mailbox's last router ended without a report, the e-mails that this router took are settled too. E-mails that this
+    /// router had not handed over become pending again. E-mails that it was handing over become *Failed*, because it is unknown
+    /// whether they were sent.
     ///
     /// - Parameters:
     ///   - host: The router's name for this lease, new each time.
-    ///   - mailbox: The mailbox to lease, because its server has new messages; nil for any.
+    ///   - mailbox: The mailbox to lease, because its server has new messages; nil for any mailbox.
     /// - Returns: Nil when no mailbox is due.
     package func leaseMailbox(host: String, mailbox: UUID? = nil) async throws -> MailboxLease? {
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
-                // Leases are serialized: a session that counts a profile's mailboxes must see the leases of a moment ago.
+                // Leases are serialized: a session that counts a profile's mailboxes must see all leases that were made before.
                 _ = try connection.pipeline([
                     caller.auditSettings,
                     ("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", [.text("\(organization.id.text) lease")]),
@@ -51,7 +51,7 @@ extension MailboxLeases {
     /// The statement that leases a mailbox. $1 is the lease's name, $2 the requested mailbox.
     ///
     /// A subquery in FROM may run once for each row of the updated table, and then finds another mailbox each time. MATERIALIZED
-    /// makes it run once.
+    /// makes the subquery run once.
     private func leasing(_ mailbox: UUID?) -> String {
         let due = DueMailboxes(session)
         let wanted = mailbox.map { _ in "(m.mailboxid = $2 AND \(DueMailboxes.receives))" }

@@ -24,7 +24,7 @@ extension MailboxLeases {
                 return try await withTaskCancellationHandler {
                     try await wait(request, watching, until: deadline, whileWaiting)
                 } onCancel: {
-                    // The router may have ended, and its connections with it.
+                    // The router may have ended, which also closes its connections to mail servers.
                     Task { await doubt(request.hostId, since: seen) }
                 }
             }
@@ -68,11 +68,11 @@ extension MailboxLeases {
 
     /// The shortest time between the starts of two checks.
     private static let lookInterval = Duration.milliseconds(200)
-    /// The longest time between the starts of two checks. A notification may be lost, and there is none when this server loses
-    /// a key.
+    /// The longest time between the starts of two checks. A notification may be lost, and no notification is sent when this server
+    /// loses a key.
     private static let longestInterval = Duration.seconds(15)
 
-    /// Watched mailboxes as columns.
+    /// The watched mailboxes of a request, as two arrays for the parameters of a statement.
     private struct Watching {
         let ids: [UUID]
         let revisions: [String]
@@ -108,7 +108,8 @@ extension MailboxLeases {
                 if !watching.ids.isEmpty {
                     _ = try connection.query(takingWatches, [name, .uuids(watching.ids), .texts(watching.revisions)])
                 }
-                // Deletes routers that stopped without telling the service. Their mailboxes stay due until they are leased.
+                // Deletes routers that stopped without telling the service. The mailboxes of such routers stay due until they are
+                // leased.
                 _ = try connection.query(
                     "DELETE FROM \(routers) WHERE seen_on < now() - interval '1 hour' OR seen_on > now() + interval '1 hour'", [])
                 return seen
@@ -162,7 +163,8 @@ extension MailboxLeases {
         return true
     }
 
-    /// After a request was cut off, makes the router count as ended 15 seconds later, unless it sends another request.
+    /// After a request was cut off, makes the router count as ended 15 seconds later, unless the router sends another request by
+    /// then.
     private func doubt(_ router: String, since seen: PostgresMoment) async {
         let statement = """
             UPDATE \(organization.qualified("mail_router")) SET seen_on = now() - $3 * interval '1 second'
@@ -179,7 +181,7 @@ extension MailboxLeases {
 
     private struct Look {
         let answer: WaitForWork.Answer
-        /// Seconds until something becomes due; nil if nothing will.
+        /// Seconds until something becomes due; nil if nothing will become due.
         let next: Double?
     }
 
@@ -187,7 +189,7 @@ extension MailboxLeases {
         let due = DueMailboxes(session)
         return try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {
-                // Without the key no credential is released. The next sign-in reports that as an alert.
+                // Without the key no credential is released. The router's next sign-in reports the missing key as an alert.
                 var ended = due.hasKey ? [] : watching.ids.map(\.text)
                 if due.hasKey {
                     ended = try connection.query(changed(due), [.text(request.hostId), .uuids(watching.ids)])

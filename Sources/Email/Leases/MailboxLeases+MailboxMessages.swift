@@ -23,8 +23,8 @@ extension MailboxLeases {
         }
     }
 
-    /// Records a router's notes about single messages. An alert names each message that is set aside. Such a message is due
-    /// again after 5, 10, 20 … minutes, at most after a day.
+    /// Records a router's notes about single messages. An alert names each message that is set aside. A message that is set aside
+    /// is due again after 5, 10, 20 … minutes, at most after a day.
     package func noteMessages(_ notes: MailboxNotes, mailbox: UUID, host: String) async throws {
         try await deployment.pool.withConnection { connection in
             try session.planned(on: connection) {

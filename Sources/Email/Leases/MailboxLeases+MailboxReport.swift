@@ -39,7 +39,7 @@ extension MailboxLeases {
     /// The sentence that is added to the report of a failure of incoming mail if the server profile names no type.
     package static let noTypeNote = "The server profile names no server type, so POP3 is used."
 
-    /// The report, which names a missing server type as a likely reason of a failure.
+    /// The report, with a sentence about a missing server type if that is a likely reason of the failure.
     private func explained(
         _ report: MailboxReport, _ id: UUID, on connection: isolated PostgresConnection
     ) throws -> MailboxReport {
@@ -68,7 +68,7 @@ extension MailboxLeases {
         var isPermanent: Bool
         /// Whether a person has to act.
         var needsPerson: Bool
-        /// Seconds until it is due again.
+        /// Seconds until the mailbox is due again.
         var wait: Int
     }
 
@@ -84,10 +84,11 @@ extension MailboxLeases {
         )[0].decode(0)
         // Not the mailbox but the organization lacks its key, so the mailbox is not disabled.
         let waitsForKey = error.code == AlertCode.keyRequired
-        // An administrator has to check settings that the service did not write. After that the mailbox continues by itself.
+        // An administrator has to check settings that the service did not write. After this check the mailbox continues without
+        // being enabled again.
         let waitsForReview = error.code == AlertCode.notAuthorized
-        // A temporary failure may be the fault of a server, a network or the deployment, and may last long. So it disables no
-        // mailbox. Only a password that was refused ten times in a row counts as wrong.
+        // A temporary failure may be the fault of a server, a network or the deployment, and may last long. For this reason, a
+        // temporary failure disables no mailbox. Only a password that was refused ten times in a row counts as wrong.
         let isRefused = error.code == AlertCode.wrongPassword && failures >= Self.transientLimit
         let isPermanent = !waitsForKey && !waitsForReview && (error.isPermanent == true || isRefused)
         let needsPerson = waitsForReview || error.code == AlertCode.certificate || !waitsForKey && failures >= Self.transientLimit
@@ -126,8 +127,8 @@ extension MailboxLeases {
         ])
     }
 
-    /// The outcome of a direction before this report. A direction that failed for want of the key becomes *not run* once a turn
-    /// succeeds, because the key is back.
+    /// SQL for the outcome that a direction had before this report. A direction that failed because the key was missing becomes
+    /// *not run* once a turn succeeds, because the key is back.
     private func awaiting(_ status: String) -> String {
         """
         CASE WHEN $8 IS NULL AND coalesce($5, $6) IS NOT NULL AND m.lastsyncerrorcode = \(AlertCode.keyRequired)

@@ -38,7 +38,7 @@ extension MailboxLeases {
 
     /// Marks due e-mails as *Sending*, or as *Failed* with a reason. $1 is the mailbox, $2 the number of e-mails.
     ///
-    /// UPDATE returns rows in the order of its plan, so they are sorted again. MATERIALIZED keeps the plan from selecting more
+    /// UPDATE returns rows in the order of its plan, so the rows are sorted again. MATERIALIZED keeps the plan from selecting more
     /// e-mails for each row that it visits.
     private var taking: String {
         """
@@ -115,7 +115,7 @@ extension MailboxLeases {
 
     // MARK: The contents to send
 
-    /// The contents of ``taking``'s rows. One more round trip reads their senders, recipients and attachments.
+    /// The contents of ``taking``'s rows. One more round trip reads the senders, recipients and attachments of these e-mails.
     private func contents(
         of rows: [PostgresRow], on connection: isolated PostgresConnection
     ) throws -> [UUID: SubmittedContent] {

@@ -41,7 +41,8 @@ extension MailboxLeases {
         for report in reports where !known.contains(report.email) { try requireTold(report, mailbox, on: connection) }
     }
 
-    /// Records progress. $1 is the mailbox, $2 the e-mails, $3 whether each one is being handed over; otherwise it was sent.
+    /// Records progress. $1 is the mailbox, $2 the e-mails, $3 says for each e-mail whether it is being handed over (true) or was
+    /// sent (false).
     ///
     /// E-mails that are reported together keep their order in the times of sending.
     private var progress: String {
@@ -68,7 +69,8 @@ extension MailboxLeases {
         }
     }
 
-    /// Accepts a report about an e-mail that is not being sent, if the same outcome was reported before.
+    /// Handles a report about an e-mail that is not being sent. Accepts the report if the same outcome was reported before,
+    /// otherwise throws.
     private func requireTold(_ report: EmailReport, _ mailbox: UUID, on connection: isolated PostgresConnection) throws {
         let rows = try connection.query(
             "SELECT statuscode FROM \(organization.qualified("email")) WHERE activityid = $1 AND sendermailboxid = $2",
@@ -111,8 +113,8 @@ extension MailboxLeases {
             details: "e-mail \(id.text), attempt \(attempts)", on: connection)
     }
 
-    /// The text of an alert about an e-mail that was not sent. It lacks the subject, because readers of alerts may not be allowed to read
-    /// the e-mail.
+    /// The text of an alert about an e-mail that was not sent. The text lacks the subject, because readers of alerts may not be
+    /// allowed to read the e-mail.
     private static func alert(_ status: EmailStatus, _ reason: String) -> String {
         status == .failed
             ? "An e-mail was not sent. \(reason)" : "An e-mail could not be sent yet, and will be tried again. \(reason)"

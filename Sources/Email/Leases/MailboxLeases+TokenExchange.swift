@@ -8,7 +8,7 @@ import Tenancy
 // it: the server that has claimed the secret, by a row in `config.token_exchange`. An authorization server may be slow, so the
 // exchange holds no database connection.
 extension MailboxLeases {
-    /// Seconds after which a claim expires, in case the server that made it has ended. An exchange takes less time.
+    /// Seconds after which a server's claim to an exchange expires, in case that server has ended. An exchange takes less time.
     private static let claimSeconds = 45.0
     /// How long a request waits for another server's exchange.
     private static let claimPatience = Duration.seconds(15)
@@ -39,7 +39,8 @@ extension MailboxLeases {
         let deadline = ContinuousClock.now + Self.claimPatience
         while true {
             let (sealed, isClaimed) = try await deployment.pool.withConnection { connection in
-                // The claim comes before the read: another server may have stored a new refresh token meanwhile.
+                // The exchange is claimed before the secret is read, because another server may have stored a new refresh token
+                // meanwhile.
                 let isClaimed = try self.claim(source, claim, on: connection)
                 return (try current(source, on: connection), isClaimed)
             }
@@ -66,7 +67,7 @@ extension MailboxLeases {
         do {
             answer = try await tokens.exchange(sealed, by: application, tenant: tenant)
         } catch {
-            // If this fails, the claim expires.
+            // If the release fails, the claim to the exchange expires.
             try? await release(source, claim)
             throw error
         }
@@ -77,13 +78,13 @@ extension MailboxLeases {
         return answer.token
     }
 
-    /// Stores the successor of a used refresh token. Without it the mailbox can't sign in again, so the write is retried while the
-    /// claim lasts.
+    /// Stores the successor of a used refresh token. Without the new token the mailbox can't sign in again, so the write is retried
+    /// for half the time that the claim to the exchange is valid.
     private func seal(_ next: SecretBytes, after sealed: SecretBytes, in source: MailOAuthTokens.Source) async throws {
         let deadline = ContinuousClock.now + .seconds(Self.claimSeconds / 2)
         while true {
             do {
-                // This is the program's own work, so no caller's share of the connections limits it.
+                // Storing the token is the program's own work, so no caller's share of the connections limits it.
                 return try await PoolBorrower.$current.withValue(nil) {
                     try await deployment.sweepMarks.ensure(organization, in: deployment.pool)
                     try await deployment.pool.withConnection { try replace(sealed, with: next, in: source, on: $0) }

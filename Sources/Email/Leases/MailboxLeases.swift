@@ -1,7 +1,7 @@
 package import Model
 package import Tenancy
 
-/// The operations of the mail router in one organization. Only the role Email Router may use them.
+/// The operations of the mail router in one organization. Only a caller with the role Email Router may use these operations.
 package struct MailboxLeases: Sendable {
     let session: Session
     let mail: MailService

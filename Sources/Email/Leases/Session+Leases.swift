@@ -11,8 +11,8 @@ extension Session {
     /// Runs `body` in a transaction with cached plans that use indexes.
     ///
     /// Planning takes longer than most of these statements, so a connection keeps its plans. A plan that was made for an empty
-    /// table would scan the whole table until it is analyzed, so sequential scans are off. Scans that remain then have a high
-    /// cost, which must not start JIT compilation, so `jit` is off too.
+    /// table would scan the whole table until it is analyzed, so sequential scans are off. A sequential scan that remains has a
+    /// high cost, which must not start JIT compilation, so `jit` is off too.
     func planned<Result>(on connection: isolated PostgresConnection, _ body: () throws -> Result) throws -> Result {
         try connection.transaction {
             try connection.execute(
@@ -22,13 +22,13 @@ extension Session {
         }
     }
 
-    /// The purpose for which a lease is checked. Every purpose but a report needs a mailbox that is enabled and approved.
+    /// The purpose for which a lease is checked. Every purpose except a report requires that the mailbox is enabled and approved.
     enum LeaseUse {
         case reporting, delivering, taking, handingOver
         case signingIn(MailDirection)
 
-        /// The condition that the mailbox is enabled for this purpose. During a test it is enabled for each direction that has a
-        /// method.
+        /// The condition that the mailbox is enabled for this purpose. During a test, the mailbox counts as enabled for each
+        /// direction that has a delivery method.
         fileprivate var condition: String {
             let receives =
                 "(m.enabledforincomingemail OR m.testemailconfigurationscheduled) AND \(DueMailboxes.usesIncoming)"
@@ -44,10 +44,10 @@ extension Session {
         }
     }
 
-    /// Renews a lease. Checks that the caller still has it, and that the mailbox may still be used.
+    /// Renews a lease. Checks that the caller still has the lease, and that the mailbox may still be used.
     ///
     /// - Throws: ``FieldsealError`` `.concurrencyVersionMismatch` when another router has the mailbox, or it was disabled or is no
-    ///   longer approved; `.profileInactive` when mail or a credential is requested for an address that is not approved.
+    ///   longer approved. `.profileInactive` when mail or a credential is requested for an address that is not approved.
     func renewLease(_ mailbox: UUID, _ host: String, for use: LeaseUse, on connection: isolated PostgresConnection) throws {
         let table = organization.qualified("mailbox")
         let condition =
@@ -59,7 +59,7 @@ extension Session {
             coalesce(m.emailaddress, '') AS address
             """
         func held(_ sql: String) throws -> PostgresRow? { try connection.query(sql, [.uuid(mailbox), .text(host)]).first }
-        // A recent lease is not written again: no router may take it over yet, and the write would cost time.
+        // A recent lease is not written again: no other router may take it over yet, and the write would cost time.
         let young = try held(
             "SELECT \(facts) FROM \(table) AS m \(condition) AND m.processinglastattemptedon > now() - interval '15 seconds' FOR SHARE"
         )

@@ -12,7 +12,7 @@ package struct HourlyCounts: Sendable {
     package var first = [Int](repeating: 0, count: hours)
     package var second = [Int](repeating: 0, count: hours)
 
-    /// How many rows are counted for each figure at most, because an overview must not read a million.
+    /// How many rows are counted for each figure at most, because an overview must not read a million rows.
     static let countedRows = 100_000
     /// SQL for the start of the first hour.
     static let start = "date_trunc('hour', now()) - interval '\(hours - 1) hours'"

@@ -10,7 +10,7 @@ package struct MailboxOutlook: Sendable {
     /// A message on the mail server that could not be fetched.
     package struct SetAside: Sendable {
         package let messageID: String?
-        /// The mail server's words.
+        /// The reason that the router reported, such as the mail server's response.
         package let reason: String
         package let attempts: Int
         package let nextAttempt: Date
@@ -22,11 +22,11 @@ package struct MailboxOutlook: Sendable {
     package let isWorkedOn: Bool
     /// How many e-mails are to be sent from the mailbox.
     package let waiting: Int
-    /// When the first of these e-mails is due; nil if one is due now.
+    /// When the first waiting e-mail is due; nil if an e-mail is due now.
     package let nextSending: Date?
-    /// How many e-mails were not sent.
+    /// How many e-mails of the mailbox have the status *Failed*.
     package let failed: Int
-    /// The messages that will be fetched again first.
+    /// The first messages that will be fetched again.
     package let setAside: [SetAside]
     /// How many messages were set aside.
     package let setAsideCount: Int

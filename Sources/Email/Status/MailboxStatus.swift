@@ -24,16 +24,16 @@ package struct MailboxStatus: Sendable {
     package let lastSync: Date?
     /// When the mailbox is due next; a mailbox that is watched is due when a message arrives.
     package let nextTurn: Date?
-    /// Consecutive turns with a temporary failure.
+    /// How many turns in a row failed temporarily.
     package let failures: Int
     /// E-mails that wait to be sent, the time of the next attempt, and e-mails that were not sent.
     package let pending: Int
     package let nextSending: Date?
     package let failed: Int
-    /// How many warnings and errors about it there were within a day, and the text of the newest.
+    /// How many warnings and errors about the mailbox there were within a day, and the text of the newest one.
     package let alerts: Int
     package let newestAlert: String?
-    /// Why no router works for the mailbox although it is enabled; nil where routers do.
+    /// Why no router works for the mailbox although it is enabled; nil if routers work for it or it is disabled.
     package let obstacle: Obstacle?
     /// What is wrong with the mailbox, since when, and the alert's code.
     package let error: String?
@@ -50,12 +50,12 @@ package struct MailboxStatus: Sendable {
         case deliveryMethod = "no delivery method"
     }
 
-    /// A message that the mail server did not give.
+    /// A message on the mail server that could not be fetched.
     package struct SetAsideMessage: Sendable {
         /// UIDVALIDITY:UID of IMAP, or the unique id of POP3.
         package let uid: String
         package let messageID: String?
-        /// The mail server's words.
+        /// The reason that the router reported, such as the mail server's response.
         package let reason: String
         package let attempts: Int
         package let nextAttempt: Date?

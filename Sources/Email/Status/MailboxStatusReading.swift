@@ -4,7 +4,8 @@ import PostgresClient
 import Records
 package import Tenancy
 
-/// The states of an organization's mailboxes and routers. System Administrators read them without the right to a mailbox's record.
+/// The states of an organization's mailboxes and routers. System Administrators may read these states without the right to a
+/// mailbox's record.
 package struct MailboxStatusReading: Sendable {
     private let session: Session
 
@@ -86,7 +87,8 @@ package struct MailboxStatusReading: Sendable {
             """
     }
 
-    /// SQL for a mailbox's ``MailboxStatus/Obstacle``. If there are several, it is the one that a person removes first.
+    /// SQL for a mailbox's ``MailboxStatus/Obstacle``. If there are several obstacles, the result is the one that a person has to
+    /// remove first.
     private var obstacle: String {
         """
         CASE WHEN NOT (coalesce(m.enabledforincomingemail, false) OR coalesce(m.enabledforoutgoingemail, false) OR \(DueMailboxes.tests)) THEN NULL

@@ -1,6 +1,6 @@
 /// Why an e-mail was not sent.
 package struct SendingFailure: Sendable {
-    /// In the words of the router or of the mail server.
+    /// The reason, in the words of the router or of the mail server.
     package let text: String
 
     /// Whether a recipient may have received the e-mail.

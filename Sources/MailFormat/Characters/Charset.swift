@@ -36,13 +36,15 @@ enum Charset {
         }
     }
 
-    /// Text by its declared charset, or UTF-8 if some bytes are not of that charset, and all are UTF-8.
+    /// Returns `text`, which was decoded by the declared charset. If some bytes do not fit that charset and all bytes are valid
+    /// UTF-8, decodes them as UTF-8.
     private static func fitting(_ text: String, _ bytes: ArraySlice<UInt8>) -> String {
         guard damage(text) > 0, bytes.contains(where: { $0 > 0x7F }), !bytes.contains(0) else { return text }
         return String(validating: bytes, as: UTF8.self) ?? text
     }
 
-    /// Whether a U+FFFD in a text replaces bytes without a character. An encoded U+FFFD does not count.
+    /// Whether a U+FFFD in a text replaces bytes without a character. A U+FFFD that the bytes themselves encode in UTF-8 does not
+    /// count.
     static func isDamaged(_ text: String, _ bytes: ArraySlice<UInt8>) -> Bool {
         guard text.unicodeScalars.contains("\u{FFFD}") else { return false }
         return !(String(validating: bytes, as: UTF8.self)?.unicodeScalars.contains("\u{FFFD}") ?? false)
@@ -57,7 +59,7 @@ enum Charset {
         return other
     }
 
-    /// Whether the bytes begin with the byte order mark of UTF-16, and have the zeros of its Latin characters.
+    /// Whether the bytes begin with the byte order mark of UTF-16, and contain zeros, as Latin characters do in UTF-16.
     private static func isWide(_ bytes: ArraySlice<UInt8>) -> Bool { hasWideMark(bytes) && bytes.prefix(sampleLimit).contains(0) }
 
     /// Whether the bytes begin with the byte order mark of UTF-16.
@@ -116,8 +118,8 @@ enum Charset {
             }
     }
 
-    /// Text with JIS X 0213, by the system's converter. If that converter does not understand all of it, ICU's result is
-    /// compared and the better one is used.
+    /// Text with JIS X 0213, by the system's converter. If that converter does not understand all bytes, its result is compared
+    /// with ICU's, and the better result is used.
     private static func newerJapanese(_ bytes: ArraySlice<UInt8>) -> String? {
         let system = SystemCharset.decode(bytes, "ISO-2022-JP-3")
         if let system, damage(system) == 0 { return system }
@@ -136,8 +138,8 @@ enum Charset {
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// UTF-16 by its byte order mark. Without one, the high byte of each pair is the byte that varies less, or that is zero
-    /// more often. If neither decides, it is the first byte (RFC 2781 section 4.3). UTF-8 without control characters is not
+    /// UTF-16 by its byte order mark. Without a mark, the high byte of each pair is the byte that varies less, or that is zero more
+    /// often. If neither decides, the high byte is the first byte (RFC 2781 section 4.3). UTF-8 without control characters is not
     /// UTF-16.
     private static func wide(_ bytes: ArraySlice<UInt8>) -> String {
         if bytes.starts(with: [0xFF, 0xFE]) { return best(bytes, ["UTF-16LE"]) ?? "" }
@@ -154,7 +156,7 @@ enum Charset {
         return best(bytes, [isBigEndian ? "UTF-16BE" : "UTF-16LE"]) ?? ""
     }
 
-    /// The text by the converter that understands most of it; nil if no converter has one of these names.
+    /// The text from the converter that understands most of the bytes; nil if no converter has one of these names.
     private static func best(_ bytes: ArraySlice<UInt8>, _ names: [String]) -> String? {
         var found: (text: String, damage: Int)?
         for name in names {
@@ -166,7 +168,7 @@ enum Charset {
         return found?.text
     }
 
-    /// The number of characters for bytes that were not understood, and of private-use characters.
+    /// The number of U+FFFD, which replace bytes without a character, and of private-use characters.
     private static func damage(_ text: String) -> Int {
         text.unicodeScalars.lazy.filter { $0 == "\u{FFFD}" || ("\u{E000}"..."\u{F8FF}").contains($0) }.count
     }

@@ -6,7 +6,7 @@ enum CharsetLabels {
         case undeclared
         case utf8
         case utf16
-        /// ICU's converters. If there are several, the one that understands most of the text is used.
+        /// ICU's converters. If there are several converters, the one that understands most of the text is used.
         case converters([String])
         /// The system's converter, because ICU has none.
         case system(String)
@@ -18,7 +18,7 @@ enum CharsetLabels {
         if let known = known(key) { return known }
         // Some labels have a prefix, such as x-windows-1252, x-cp1251 and x-iso-8859-1.
         if key.hasPrefix("x"), let known = known(String(key.dropFirst())) { return known }
-        // A label may contain other parameters within its quotes, as in "iso-8859-1; format=flowed", or its name, as in
+        // A label may contain other parameters within its quotes, as in "iso-8859-1; format=flowed", or the parameter's name, as in
         // "charset=utf-8".
         let pieces = label.prefix(pieceLimit).split { ";, =".contains($0) }.map { Self.key(of: String($0)) }
         if let piece = pieces.first == "charset" ? pieces.dropFirst().first : pieces.first, piece != key, let known = known(piece) {

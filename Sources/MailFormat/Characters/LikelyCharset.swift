@@ -36,7 +36,8 @@ enum LikelyCharset {
             && pairs.allSatisfy { (0xB0...0xC8).contains($0.lead) || $0.lead <= 0xA3 }
     }
 
-    /// Common characters of Big5 have the rows 0xA4 to 0xC6. Their second byte is often ASCII, and often not.
+    /// Common characters of Big5 have the rows 0xA4 to 0xC6. In Big5, the second byte of many characters is below 0x80, and that of
+    /// many other characters is above 0x80.
     private static func isBig5(_ bytes: ArraySlice<UInt8>) -> Bool {
         guard let pairs = pairs(bytes, isTrail: { (0x40...0x7E).contains($0) || (0xA1...0xFE).contains($0) }) else { return false }
         let usual = pairs.count { (0xA1...0xC6).contains($0.lead) }
@@ -51,7 +52,7 @@ enum LikelyCharset {
         0xC2, 0xC7, 0xCE, 0xD0, 0xD6, 0xDB, 0xDC, 0xDD, 0xDE, 0xE2, 0xE7, 0xEE, 0xF0, 0xF6, 0xFB, 0xFC, 0xFD, 0xFE,
     ]
 
-    /// A text is Turkish if it has `İ` or `ı`, and `ğ` or `ş`, and `ü` or `ç`. Icelandic lacks the last two.
+    /// A text is Turkish if it has `İ` or `ı`, and `ğ` or `ş`, and `ü` or `ç`. Icelandic lacks `ü` and `ç`.
     private static func isTurkish(_ bytes: ArraySlice<UInt8>) -> Bool {
         let letters = bytes.filter { $0 >= 0xC0 }
         guard letters.count >= 3, letters.allSatisfy(turkish.contains) else { return false }

@@ -34,7 +34,7 @@ struct HTMLTag {
         self.attributes = attributes
     }
 
-    /// The value of an attribute, with its character references; nil if the tag does not have it.
+    /// The value of an attribute, with its character references not decoded; nil if the tag does not have the attribute.
     subscript(_ name: String) -> String? { attributes[name] }
 
     /// Whether an attribute has a value that is not blank, and not `#`.

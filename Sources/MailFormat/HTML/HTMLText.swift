@@ -1,6 +1,6 @@
 /// Functions for HTML of messages: whether it displays anything, and how several texts are combined.
 enum HTMLText {
-    /// What HTML displays, in ascending order.
+    /// What HTML displays, from the least to the most.
     enum Content: Int {
         case nothing
         /// Something that is loaded or drawn, and no text.
@@ -77,7 +77,8 @@ enum HTMLText {
     /// The contents of a document, for embedding in another document.
     static func fragment(_ html: String) -> String { repaired(html, isFragment: true) }
 
-    /// A document in which other texts can be embedded. No element in it stays open, because that would hide the embedded text.
+    /// A document in which other texts can be embedded. No element of the document stays open, because an open element could hide
+    /// the embedded text.
     static func closed(_ html: String) -> String { repaired(html, isFragment: false) }
 
     private static func repaired(_ html: String, isFragment: Bool) -> String {
@@ -96,7 +97,7 @@ enum HTMLText {
         return result
     }
 
-    /// The beginning and end of a document's body. Without tags of a body, they are the beginning and end of the document.
+    /// The beginning and end of a document's body. Without tags of a body, the whole document is the body.
     static func body(of html: String) -> Range<String.Index> {
         var begin: String.Index?
         var end: String.Index?

@@ -2,11 +2,11 @@ import Foundation
 
 /// HTML of a message that is too large for its record.
 ///
-/// The pictures inside of the HTML become attachments. If the text is still too large, it is cut at a place outside of tags. The
-/// rest follows as text without markup.
+/// The pictures inside of the HTML become attachments. If the text is still too large, it is cut at a place outside of tags. What
+/// follows the cut is added as text without markup.
 package struct LargeHTML {
     package private(set) var text = ""
-    /// The pictures that were inside of the HTML. The text refers to them by their Content-ID.
+    /// The pictures that were inside of the HTML. The text refers to the pictures by their Content-ID.
     package private(set) var pictures: [MailMessage.Attachment] = []
     /// Whether something was left out, or lost its layout.
     package private(set) var isCut = false
@@ -14,13 +14,13 @@ package struct LargeHTML {
     /// The Content-IDs of the pictures, by their addresses.
     private var known: [String: String] = [:]
 
-    /// The longest tag and the longest style in bytes. Longer ones are left out of a text that is too large.
+    /// The longest tag and the longest style in bytes. Longer tags and styles are left out of a text that is too large.
     private static let longestTag = 8 << 10
     private static let longestStyle = 64 << 10
     /// A picture becomes an attachment if its tag is longer than this, in bytes.
     private static let shortestPicture = 1 << 10
     private static let pictureLimit = 200
-    /// How many open elements are ended where the text is cut.
+    /// How many open elements get an end tag where the text is cut.
     private static let openLimit = 1_000
 
     /// - Parameter limit: The maximum length of the text in bytes.
@@ -42,7 +42,7 @@ package struct LargeHTML {
         if text.utf8.count > limit { cut(to: limit) }
     }
 
-    /// HTML that was cut at any place, without the incomplete tag, comment or style at its end.
+    /// Removes the incomplete tag, comment or style at the end of HTML that was cut at any place.
     package static func withoutOpenEnd(_ html: String) -> String {
         var scanner = TagScanner(html)
         while let token = scanner.next() {
@@ -78,7 +78,7 @@ package struct LargeHTML {
         }
     }
 
-    /// The tag that refers to a picture's attachment. Without an attachment, it has only the picture's size and texts.
+    /// The tag that refers to a picture's attachment. Without an attachment, the tag has only the picture's size and texts.
     private mutating func picture(_ address: String, _ image: HTMLTag) -> String {
         var tag = "<img"
         if let id = known[address] ?? attach(address) {
@@ -115,7 +115,7 @@ package struct LargeHTML {
 
     // MARK: The end
 
-    /// Cuts the text at a place outside of tags. The rest follows without markup, as far as there is room.
+    /// Cuts the text at a place outside of tags. The text after the cut is added without markup, as far as the limit allows.
     private mutating func cut(to limit: Int) {
         isCut = true
         let (end, open) = Self.lastPlace(in: text, within: limit / 4 * 3)

@@ -124,7 +124,7 @@ package struct PlainText {
         return bare(address) == bare(words)
     }
 
-    /// Adds the address of a link, unless its words are the address or it is too long.
+    /// Adds the address of a link. Leaves the address out if the link's words are the address, or if it is too long.
     private mutating func endLink() {
         guard let link else { return }
         self.link = nil

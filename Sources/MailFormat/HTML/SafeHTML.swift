@@ -1,10 +1,10 @@
 /// HTML of a message for the browser of its reader.
 ///
-/// The HTML is written anew from allowed parts only, so it does not matter how a browser would have read the original. Nothing
-/// in it makes a browser connect to another server. A policy (CSP) alone would not be enough: it stops requests, but not
+/// The HTML is written anew from allowed parts only, so it does not matter how a browser would have read the original. Nothing in
+/// the written HTML makes a browser connect to another server. A policy (CSP) alone would not be enough: it stops requests, but not
 /// connections that `link` or a frame opens in advance.
 package enum SafeHTML {
-    /// The allowed elements, texts and styles of the document. Other elements are left out, and their texts stay.
+    /// The allowed elements, texts and styles of the document. Elements that are not allowed are left out, and their texts stay.
     package static func rewritten(_ html: String) -> String {
         var result = ""
         var scanner = TagScanner(html)

@@ -1,12 +1,12 @@
 /// Splits HTML at its tags. Each character is read once.
 struct TagScanner {
     enum Token {
-        /// A tag's name in lower case, with its slash, and the whole tag. A comment counts as a tag.
+        /// A tag's name in lower case, with a slash before it in an end tag, and the whole tag. A comment counts as a tag.
         case tag(String, Substring)
         case text(Substring)
         /// The contents of a `style`, `script` or other raw element, up to its end tag.
         case raw(String, Substring)
-        /// The beginning of a comment, a tag or a raw element without an end. A browser would hide everything after it.
+        /// The beginning of a comment, a tag or a raw element without an end. A browser would hide all text that follows.
         case open(Substring)
     }
 

@@ -1,5 +1,5 @@
 extension AddressList {
-    /// One address in its usual form; nil if the text is not exactly one.
+    /// One address in its usual form; nil if the text is not exactly one address.
     static func address(_ scalars: [Unicode.Scalar]) -> String? {
         guard scalars.count <= 2_000 else { return nil }
         var text = withoutBlanks(scalars)[...]
@@ -12,7 +12,7 @@ extension AddressList {
         // A source route (RFC 5321 section 4.1.2) is removed.
         if text.first == "@", let colon = text.firstIndex(of: ":") { text = text[(colon + 1)...] }
         text = withoutEnd(text)
-        // A bracket without its beginning ends `[mailto:`.
+        // A closing bracket without an opening one belongs to `[mailto:`, which ``copyColon()`` removed.
         if text.last == "]", !text.contains("[") { text = text.dropLast() }
         if text.count > 2, text.first == "'" && text.last == "'" || text.first == "[" && text.last == "]" {
             text = text.dropFirst().dropLast()
@@ -21,7 +21,7 @@ extension AddressList {
         return EmailAddress.canonical(local: local, domain: domain)
     }
 
-    /// Decodes a local part that is one encoded word. If the decoded text has blanks, it is a name, and the word stays.
+    /// Decodes a local part that is one encoded word. If the decoded text has blanks, it is a name, and the word stays encoded.
     private static func withoutEncodedWord(_ text: ArraySlice<Unicode.Scalar>) -> ArraySlice<Unicode.Scalar> {
         guard let at = text.firstIndex(of: "@"), text[..<at].starts(with: ["=", "?"]), text[..<at].suffix(2) == ["?", "="] else {
             return text
@@ -31,7 +31,7 @@ extension AddressList {
         return isPlain && !local.isEmpty ? Array(local.unicodeScalars)[...] + text[at...] : text
     }
 
-    /// Removes the port of a server, and the rest of a `mailto:` address (RFC 6068).
+    /// Removes a port after the domain, and the query of a `mailto:` address (RFC 6068).
     private static func withoutEnd(_ text: ArraySlice<Unicode.Scalar>) -> ArraySlice<Unicode.Scalar> {
         guard let at = text.firstIndex(of: "@"), text.first != "\"" else { return text }
         if let query = text[at...].firstIndex(of: "?") { return text[..<query] }

@@ -1,15 +1,15 @@
 import Foundation
 
 /// Reads From, To and Cc (RFC 5322 section 3.4) as senders really write them: with groups, comments, semicolons, `mailto:`,
-/// brackets in names, brackets as HTML entities, or wholly encoded. It also reads lists that programs wrote. In those it
-/// guesses nothing.
+/// brackets in names, brackets as HTML entities, or wholly encoded. The type also reads lists that programs wrote, and guesses
+/// nothing in such lists.
 package struct AddressList {
     /// How many addresses of one header are parsed.
     static let limit = 10_000
 
     /// The addresses in order, each with its display name.
     private(set) var entries: [Entry] = []
-    /// Texts that name people but have no readable address. Display names of addresses are not among them.
+    /// Texts that name people but have no readable address. Display names of addresses are not among these texts.
     private(set) var unreadable: [String] = []
     /// How a text is read: as a field of a message, as a field without encoded words, or exactly as a program wrote it.
     private enum Manner {
@@ -31,15 +31,15 @@ package struct AddressList {
     private var mayLoseAddress = false
     /// The name of a group that has not ended yet, and how many addresses were found before the group.
     private var group: (name: [Unicode.Scalar], start: Int)?
-    /// How many characters of the text were before the brackets.
+    /// How many characters of ``text`` were before the last angle brackets.
     private var phraseCount = 0
 
     private let manner: Manner
     private let scalars: [Unicode.Scalar]
     private var index = 0
-    /// Whether `(` begins a comment. After a comment without an end it does not.
+    /// Whether `(` begins a comment. False after a comment without an end.
     private var hasComments = true
-    /// Whether `"` begins a quoted string. After a string without an end it does not.
+    /// Whether `"` begins a quoted string. False after a string without an end.
     private var hasQuotes = true
     /// The text outside of angle brackets, and inside of them.
     private var text: [Unicode.Scalar] = []
@@ -59,13 +59,14 @@ package struct AddressList {
 
     /// Reads a list as a program wrote it.
     ///
-    /// - Returns: Nil if an address in it could be lost: its quotes, brackets or groups have no end, or a part is no address.
+    /// - Returns: Nil if an address could be lost, because quotes, brackets or groups have no end, or a part of the list is no
+    ///   address.
     package static func exactly(_ text: String) -> [Entry]? {
         let list = AddressList(exact: text)
         return list.mayLoseAddress ? nil : list.entries
     }
 
-    /// Whether a text has an address anywhere, as senders write it.
+    /// Whether a text contains an address, in any form in which senders write it.
     package static func hasAddress(_ text: String) -> Bool { !AddressList(text, .decoded).entries.isEmpty }
 
     var addresses: [String] { entries.map(\.address) }
@@ -90,8 +91,8 @@ package struct AddressList {
         finish()
     }
 
-    /// The field with angle brackets in place of HTML entities. This is safe, because no address has a semicolon outside of
-    /// quotes.
+    /// The field with angle brackets in place of HTML entities. The replacement is safe, because no address has a semicolon outside
+    /// of quotes.
     private static func withBrackets(_ field: String) -> String {
         guard field.utf8.contains(UInt8(ascii: "&")) else { return field }
         let entities = [("&lt;", "<"), ("&gt;", ">"), ("&LT;", "<"), ("&GT;", ">"), ("&#60;", "<"), ("&#62;", ">")]
@@ -114,7 +115,8 @@ package struct AddressList {
         case "[": copyLiteral()
         case ":": copyColon()
         case ",", ";": copySeparator()
-        // East Asian commas separate addresses after an address. Within a name they are characters.
+        // After an address, an East Asian comma separates it from the next address. Within a name an East Asian comma is an
+        // ordinary character.
         case "\u{FF0C}" where hasAddress, "\u{3001}" where hasAddress, "\u{FF1B}" where hasAddress:
             index += 1
             finish()
@@ -145,7 +147,8 @@ package struct AddressList {
         if separator == ";" { group = nil }
     }
 
-    /// Copies a quoted string with its quotes. A single quote is skipped; in a program's list it is a character of the name.
+    /// Copies a quoted string with its quotes. A `"` without a second one is skipped; in a program's list it is a character of the
+    /// name.
     private mutating func copyQuoted() {
         guard hasQuotes else {
             if manner == .exact { text += Self.escaped(scalars[index...index]) }
@@ -239,7 +242,7 @@ package struct AddressList {
             index += 1
         }
         if manner == .exact, !path.contains("@") {
-            // Brackets around a word belong to the name.
+            // Angle brackets around a text without `@` belong to the name.
             if path.contains(";") { mayLoseAddress = true }
             text += ["<"] + Self.escaped(path[...]) + (isClosed ? [">"] : [])
             return
@@ -250,8 +253,8 @@ package struct AddressList {
         if !path.isEmpty { paths.append(path) }
     }
 
-    /// Handles a closing bracket without an opening one. If the text before it is an address, the opening bracket is missing.
-    /// Within a word the bracket is a character.
+    /// Handles a `>` without a `<`. At the end of a word, `>` is replaced by a blank, because the word may be an address whose `<`
+    /// is missing. Elsewhere `>` is an ordinary character.
     private mutating func copyLoneBracket() {
         let next = index + 1 < scalars.count ? scalars[index + 1] : " "
         if manner != .exact, next == "," || next == ";" || next.properties.isWhitespace {
@@ -269,7 +272,7 @@ package struct AddressList {
         index = end + 1
     }
 
-    /// Ends an address.
+    /// Ends the current part of the list, and adds its addresses.
     private mutating func finish() {
         guard manner != .exact else { return finishExactly(isEnd: false) }
         defer { (text, paths, comments, hasAddress) = ([], [], [], false) }
@@ -299,8 +302,8 @@ package struct AddressList {
         }
     }
 
-    /// Ends an address of a list that a program wrote. A part without an address, or with a second address, sets
-    /// ``mayLoseAddress``.
+    /// Ends the current part of a list that a program wrote, and adds its address. A part without an address, or with a second
+    /// address, sets ``mayLoseAddress``.
     private mutating func finishExactly(isEnd: Bool) {
         defer { (text, paths, comments, hasAddress, phraseCount) = ([], [], [], false, 0) }
         let isOpen = isEnd && group != nil
@@ -361,7 +364,8 @@ package struct AddressList {
     /// The longest name in UTF-16 units.
     private static let nameLimit = 160
 
-    /// Adds an address. Its name is before its brackets, or in the comment after it (RFC 5322 section 3.4).
+    /// Adds an address. The display name is before the address's brackets, or in the comment after the address (RFC 5322 section
+    /// 3.4).
     private mutating func keep(_ address: String) {
         let phrase =
             paths.isEmpty ? comments.first ?? [] : text.contains { !$0.properties.isWhitespace } ? text : comments.first ?? []

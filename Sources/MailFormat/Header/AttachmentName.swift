@@ -7,7 +7,7 @@ enum AttachmentName {
     ///
     /// - Parameters:
     ///   - name: The original name; nil for none.
-    ///   - type: The content type, for a name if there is none.
+    ///   - type: The content type. If there is no name, the type determines the safe name.
     static func safe(_ name: String?, type: String) -> String {
         guard let name else { return fallback(type) }
         var clean = Array(name.unicodeScalars).filter { !$0.isControl && !isInvisible($0) }
@@ -41,7 +41,7 @@ enum AttachmentName {
         return safe(id.lowercased().hasSuffix(ending) ? id : "\(id)\(ending)", type: type)
     }
 
-    /// Whether a name contains folders. Then its last part is used.
+    /// Whether a name contains folders. If a name contains folders, only its last part is used.
     private static func isPath(_ name: [Unicode.Scalar]) -> Bool {
         guard let first = name.first, name.contains(where: isSeparator) else {
             return name.first == "." && name.allSatisfy { $0 == "." }

@@ -1,9 +1,10 @@
 import CICU
 
-/// E-mail addresses (RFC 5321 section 4.1.2, RFC 6531) as they occur in mail, also with dots that the standards forbid.
+/// E-mail addresses (RFC 5321 section 4.1.2, RFC 6531) as they occur in mail, including addresses with dots that the standards
+/// forbid.
 package enum EmailAddress {
     /// The longest address in bytes of UTF-8. RFC 5321 section 4.5.3.1 limits the parts to 64 and 255 bytes, and recommends
-    /// accepting longer ones.
+    /// accepting longer addresses.
     package static let limit = 320
 
     /// Whether a text is exactly one address, without characters that end a line or a path in SMTP.

@@ -10,16 +10,16 @@ struct EncodedWords {
 
     private let hint: String?
     private var text = ""
-    /// The charset and bytes of the last words. They are kept while the next word may complete their last character.
+    /// The charset and bytes of the last words. The bytes are kept while the next word may complete their last character.
     private var charset: String?
     private var bytes: [UInt8] = []
     private var base64: [UInt8] = []
-    /// The last words in their original form, if they can't be decoded.
+    /// The last words in their original form, which is used if they can't be decoded.
     private var undecoded: [UInt8] = []
 
     /// What is wrong with the text of a value.
     struct Flaws {
-        /// The label of an unknown charset. Non-ASCII text in it is a guess.
+        /// The label of an unknown charset. Non-ASCII text in an unknown charset is a guess.
         var unknownCharset: String?
         /// Whether U+FFFD replaces bytes without a character.
         var isDamaged = false
@@ -68,7 +68,8 @@ struct EncodedWords {
 
     /// The encoded word at an index, and its end.
     ///
-    /// - Parameter closing: The position of the next known `?=`, so that a value without one is searched only once.
+    /// - Parameter closing: The position of the next known `?=`. The position is kept so that a value without `?=` is searched only
+    ///   once.
     private static func word(_ value: ArraySlice<UInt8>, _ start: Int, _ closing: inout Int) -> (Word, Int)? {
         let mark = UInt8(ascii: "?")
         guard let first = value[(start + 2)...].prefix(100).firstIndex(of: mark), first > start + 2, first + 2 < value.endIndex,

@@ -12,7 +12,7 @@ struct HeaderFields {
     static func split(_ bytes: ArraySlice<UInt8>) -> (header: HeaderFields, body: ArraySlice<UInt8>) {
         var header = HeaderFields()
         var (lines, end) = logicalLines(bytes)
-        // An invalid line is skipped if a known field follows it. Otherwise the body begins there.
+        // An invalid line is skipped if a known field follows it. If no known field follows, the body begins at the invalid line.
         let last = lines.lastIndex { name(of: $0).map(isOfMail) ?? false }
         // A line of blanks is skipped too if only fields follow up to the end of the header.
         let isEnded = lines.last.map { $0.endIndex < end } ?? false
@@ -41,7 +41,8 @@ struct HeaderFields {
             let end = bytes.lineEnd(from: start)
             let line = bytes[start..<end]
             if line.isEmptyLine { return (lines, end) }
-            // A line of blanks continues a field if the next line continues it too. Otherwise it may be the end of the header.
+            // A line of blanks continues a field if the next line continues the field too. If the next line does not, the line of
+            // blanks may end the header.
             let isContinuation = line.first.map { $0 == 0x20 || $0 == 0x09 } ?? false
             let endsField = isContinuation && line.trimmed.isEmpty && end < limit && bytes[end] != 0x20 && bytes[end] != 0x09
             if isContinuation, !endsField, let last = lines.indices.last {
@@ -81,7 +82,7 @@ struct HeaderFields {
 
     private static let prefixes = ["x-", "list-", "arc-", "resent-", "authentication-", "received-", "auto-", "dkim-", "thread-"]
 
-    /// Whether a line is the `From ` line of a mailbox file, also quoted.
+    /// Whether a line is the `From ` line of a mailbox file, or that line quoted with `>`.
     private static func isEnvelope(_ line: ArraySlice<UInt8>) -> Bool {
         line.starts(with: "From ".utf8) || line.starts(with: ">From ".utf8)
     }
@@ -91,10 +92,10 @@ struct HeaderFields {
         "in-reply-to", "references", "dkim-signature", "delivered-to", "x-mailer", "user-agent", "importance", "x-priority",
     ]
 
-    /// The first field with a name in lower case.
+    /// The value of the first field with this name, which must be in lower case.
     func first(_ name: String) -> ArraySlice<UInt8>? { fields.first { $0.name == name }?.value }
 
-    /// All fields with a name in lower case.
+    /// The values of all fields with this name, which must be in lower case.
     func all(_ name: String) -> [ArraySlice<UInt8>] { fields.lazy.filter { $0.name == name }.map(\.value) }
 
     var isEmpty: Bool { fields.isEmpty }

@@ -24,7 +24,7 @@ enum MailDate {
         return midnight.addingTimeInterval(Double((hour * 60 + minute) * 60 + second) - zone(match.7))
     }
 
-    /// Seconds east of Greenwich of `+01:00` or `Z`.
+    /// The offset of a zone such as `+01:00` or `Z`, in seconds east of Greenwich.
     private static func zone(_ text: Substring?) -> Double {
         guard let text, let number = Int(text.dropFirst().filter { $0 != ":" }) else { return 0 }
         let seconds = Double((number / 100 * 60 + number % 100) * 60)

@@ -142,7 +142,8 @@ extension ParameterizedValue {
                 if byte == UInt8(ascii: "(") || byte.isBlank {
                     let isComment = byte == UInt8(ascii: "(")
                     skipComments()
-                    // A word with blanks around a slash continues, as in `text / plain`. In `text/plain charset=utf-8` it ends.
+                    // A word with blanks around a slash continues, as in `text / plain`. In `text/plain charset=utf-8` the word
+                    // ends at the blank.
                     guard let next = peek, isComment || next == UInt8(ascii: "/") || word.last == UInt8(ascii: "/") else { break }
                     continue
                 }
@@ -194,7 +195,8 @@ extension ParameterizedValue {
             return Array(bytes[start..<index].trimmed)
         }
 
-        /// A quoted string. A backslash before another character belongs to a Windows path.
+        /// Reads a quoted string. A backslash escapes a quote or a backslash. Before any other character the backslash is kept,
+        /// because it belongs to a Windows path.
         ///
         /// - Parameter mayHaveQuotes: Whether a quote before more text belongs to the value, as in `"a "b" c.pdf"`.
         private mutating func quoted(mayHaveQuotes: Bool) -> [UInt8] {
@@ -218,8 +220,8 @@ extension ParameterizedValue {
             return value
         }
 
-        /// Whether a value may end before an index. It may if nothing follows, or a separator, or another parameter, or no
-        /// further quote.
+        /// Whether a value may end before an index. A value may end there if nothing follows, if a separator or another parameter
+        /// follows, or if no further quote follows.
         private func isEnd(_ index: Int) -> Bool {
             let rest = bytes[index...].prefix(Self.lookahead).drop(while: \.isBlank)
             guard let next = rest.first, !";,(".utf8.contains(next), rest.contains(UInt8(ascii: "\"")) else { return true }

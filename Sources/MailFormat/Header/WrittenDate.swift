@@ -39,7 +39,7 @@ struct WrittenDate {
         return midnight.addingTimeInterval(Double(seconds) - zone)
     }
 
-    /// Numbers, words in lower case, and other characters. Several blanks are one.
+    /// Numbers, words in lower case, and other characters. Consecutive blanks become one token.
     private static func tokens(of text: String) -> [Token] {
         var tokens: [Token] = []
         var rest = text.unicodeScalars[...]
@@ -63,7 +63,7 @@ struct WrittenDate {
 
     private typealias Clock = (hour: Int, minute: Int, second: Int, begin: Int, end: Int)
 
-    /// The time, such as `10:15`, `10:15:30` or `10:15:30.5`. If there is none, a time such as `10.15.30`.
+    /// The time, such as `10:15`, `10:15:30` or `10:15:30.5`. If no time has colons, a time such as `10.15.30`.
     private var clock: Clock? {
         clock(separator: ":", needsSeconds: false) ?? clock(separator: ".", needsSeconds: true)
     }
@@ -125,7 +125,7 @@ struct WrittenDate {
         return 0
     }
 
-    /// Whether a sign after a token begins a zone. In `26-Nov-2026` it does not.
+    /// Whether a sign after a token begins a zone. The signs in `26-Nov-2026` begin no zone.
     private static func mayPrecedeZone(_ token: Token?) -> Bool {
         switch token {
         case nil, .sign(" "), .word("gmt"), .word("utc"), .word("ut"), .word("z"): true
@@ -133,7 +133,7 @@ struct WrittenDate {
         }
     }
 
-    /// Names of zones that have only one meaning, in hours. RFC 5322 section 4.3 treats any other name as UTC.
+    /// The offsets, in hours, of zones whose names have only one meaning. RFC 5322 section 4.3 treats any other name as UTC.
     private static let names: [String: Double] = [
         "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7, "akst": -9, "akdt": -8, "hst": -10,
         "wet": 0, "west": 1, "cet": 1, "cest": 2, "met": 1, "mest": 2, "mez": 1, "mesz": 2, "eet": 2, "eest": 3, "msk": 3,
@@ -159,11 +159,11 @@ struct WrittenDate {
             ?? otherMonths[String(word.prefix(3))]
     }
 
-    /// The beginning of a day in UTC. If several words are names of months, the last one counts, because `mar` before it is a
-    /// Tuesday.
+    /// The beginning of a day in UTC. If several words are names of months, the last one counts, because an earlier `mar` means
+    /// Tuesday, as in French.
     ///
-    /// - Parameter beforeClock: How many tokens are before the time. Of these, a word between day and year is the month or
-    ///   unknown.
+    /// - Parameter beforeClock: How many tokens are before the time. Among these tokens, a word between day and year must be a
+    ///   month, or the text is not a date.
     private static func midnight(_ tokens: [Token], beforeClock: Int) -> Date? {
         var day: Int?
         var month: Int?

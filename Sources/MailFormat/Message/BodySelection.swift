@@ -18,7 +18,7 @@ struct BodySelection {
         case independent
         /// The part is one of several forms of the same contents.
         case alternative
-        /// Displayed within another part that refers to it.
+        /// The part is displayed within another part that refers to it.
         case resource
     }
 
@@ -30,7 +30,7 @@ struct BodySelection {
     private(set) var messages: [[UInt8]] = []
     /// Sentences about parts of the message that could not be represented.
     private(set) var notes: [String] = []
-    /// Parts that became files, and may be the text if there is no other.
+    /// Parts that became files. One of these parts may also be displayed if the message has no text.
     private var files: [MessagePart] = []
 
     init(_ root: MessagePart, keepsMessages: Bool, hint: String?) {
@@ -50,7 +50,7 @@ struct BodySelection {
     private mutating func visit(_ part: MessagePart, _ place: Place) {
         if part.isEnveloped, let signed = part.children.first {
             visit(signed, place)
-            // The signature is kept with what it signs.
+            // The signature is kept as a file, together with the content that it signs.
             return visitLeaf(part, .independent)
         }
         guard part.type.main == "multipart", !part.children.isEmpty else { return visitLeaf(part, place) }
@@ -62,8 +62,8 @@ struct BodySelection {
         }
     }
 
-    /// Visits a report about a message (RFC 6522). The message in it does not count as forwarded, because the report is what
-    /// matters.
+    /// Visits a report about a message (RFC 6522). The reported message does not count as forwarded, because the report is the
+    /// content for the reader.
     private mutating func visitReport(_ part: MessagePart) {
         var report = BodySelection(like: self, keepsMessages: false)
         report.visit(part, .independent)
@@ -73,8 +73,8 @@ struct BodySelection {
         notes += report.notes
     }
 
-    /// Chooses one of several forms of the same contents. HTML with words is best, then a text with words. If several are
-    /// equally good, the last one is chosen, because it is the richest. Attachments of all forms are kept. If a text is chosen,
+    /// Chooses one of several forms of the same contents. HTML with words is best, then a text with words. If several forms are
+    /// equally good, the last form is chosen, because it is the richest. Attachments of all forms are kept. If a text is chosen,
     /// HTML that has only pictures is kept too.
     private mutating func choose(among children: [MessagePart]) {
         var forms: [(rank: Int, segments: [Segment])] = []
@@ -88,7 +88,7 @@ struct BodySelection {
             if !form.segments.isEmpty { forms.append((form.rank, form.segments)) }
         }
         guard let best = forms.indices.max(by: { (forms[$0].rank, $0) < (forms[$1].rank, $1) }) else {
-            // None of the forms is for people. All are for specialized programs.
+            // None of the forms is for people. All forms are for specialized programs.
             for child in children where Self.twins.contains(child.type.name) { visit(child, .independent) }
             return
         }
@@ -142,7 +142,7 @@ struct BodySelection {
         } else if part.isUnread {
             return
         } else if part.type.main == "multipart", !isAttachment {
-            // The content has no delimiters, so it is the text itself.
+            // A multipart without delimiters has no parts, so its content is the text.
             segments.append(Segment(text: text(of: part, content), isHTML: false))
         } else if keepsMessages, Self.isMessage(content, name) {
             messages.append(Array(content))
@@ -169,7 +169,7 @@ struct BodySelection {
     /// Parts whose content type says where the content is (RFC 2046 sections 5.2.2 and 5.2.3).
     private static let references: Set<String> = ["message/external-body", "message/partial"]
 
-    /// Subtypes of text that are files at any place, because they are for programs.
+    /// Subtypes of `text` that always become files, because only programs read them.
     private static let forPrograms: Set<String> = [
         "calendar", "vcard", "x-vcard", "directory", "csv", "comma-separated-values", "tab-separated-values", "xml", "rtf", "css",
         "javascript", "ecmascript", "json", "x-amp-html", "watch-html", "rfc822-headers", "x-patch", "x-diff", "x-python", "x-sh",
@@ -258,7 +258,7 @@ struct BodySelection {
             .init(name: name ?? AttachmentName.message(subject: subject), type: "message/rfc822", bytes: Array(content)))
     }
 
-    /// If there is no text, the first file that is inline is displayed (RFC 2183 section 2.1). It stays a file too.
+    /// If there is no text, the first file that is inline is displayed (RFC 2183 section 2.1). The displayed part stays a file too.
     private mutating func showFile() {
         guard segments.allSatisfy({ $0.content == .nothing }), messages.isEmpty else { return }
         for part in files where part.disposition.word == "inline" {
@@ -287,7 +287,7 @@ struct BodySelection {
                 said.dropLast().map { $0.text.hasSuffix("\n") ? $0.text : "\($0.text)\r\n" }.joined() + (said.last?.text ?? "")
             return Segment(text: text, isHTML: false)
         }
-        // The first HTML document encloses the other texts. These are put before and after the document's own contents.
+        // The first HTML document encloses the other texts, which are put before and after the document's own contents.
         func inner(_ segments: ArraySlice<Segment>) -> String {
             segments.map { "\($0.isHTML ? HTMLText.fragment($0.text) : HTMLText.escaped($0.text))\r\n" }.joined()
         }

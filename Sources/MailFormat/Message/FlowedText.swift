@@ -11,7 +11,7 @@ enum FlowedText {
         init(_ line: Substring, deletesBlanks: Bool) {
             quotes = line.utf8.prefix { $0 == UInt8(ascii: ">") }.count
             text = Substring(line.utf8.dropFirst(quotes))
-            // Space-stuffing: one blank before the text of a line.
+            // Space-stuffing put one blank before the text of the line.
             if text.utf8.first == 0x20 { text = Substring(text.utf8.dropFirst()) }
             isSignature = text == "-- "
             isFlowed = !isSignature && text.utf8.last == 0x20

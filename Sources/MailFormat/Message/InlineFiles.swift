@@ -62,8 +62,8 @@ struct InlineFiles {
         return nil
     }
 
-    /// The characters of a line of uuencode; nil for another line. Blanks at its end may be missing, and one more character may
-    /// be a checksum.
+    /// The decoded bytes of a line of uuencode; nil for another line. Blanks at the line's end may be missing, and one more
+    /// character may be a checksum.
     private static func decoded(_ line: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         guard line.allSatisfy({ (0x20...0x60).contains($0) }) else { return nil }
         let letters = (TransferEncoding.uuLength(line) + 2) / 3 * 4

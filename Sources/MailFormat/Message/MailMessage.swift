@@ -4,19 +4,19 @@ package import Foundation
 package struct MailMessage: Sendable {
     /// The subject, on one line.
     package var subject = ""
-    /// The sender: the first valid address of From, Sender, Reply-To and Return-Path. Without one, the first words in these fields,
-    /// such as `MAILER-DAEMON`; empty if there are none.
+    /// The sender: the first valid address of From, Sender, Reply-To and Return-Path. Without a valid address, the first words in
+    /// these fields, such as `MAILER-DAEMON`; empty if there are none.
     package var from = ""
     package var to: [String] = []
     package var cc: [String] = []
     /// The addresses of Reply-To: where the author wants answers to go.
     package var replyTo: [String] = []
     package private(set) var names = Names()
-    /// The Message-ID with its angle brackets. It is empty if the message has none.
+    /// The Message-ID with its angle brackets. Empty if the message has no Message-ID.
     package var messageID = ""
     /// In-Reply-To, then References from the newest to the oldest.
     package var references: [String] = []
-    /// References in their original order, oldest first. An answer repeats them.
+    /// References in their original order, oldest first. A reply repeats these ids.
     package var thread: [String] = []
     package var date: Date?
     package var importance = "Normal"
@@ -41,7 +41,7 @@ package struct MailMessage: Sendable {
     package struct Note: Sendable, Equatable {
         /// The description as a sentence.
         package let text: String
-        /// Whether the header contains all of it.
+        /// Whether the message's header contains everything that the note is about.
         package let isOfHeader: Bool
     }
 
@@ -75,13 +75,13 @@ package struct MailMessage: Sendable {
         notes += (structure.notes + selection.notes).map { Note(text: $0, isOfHeader: false) }
     }
 
-    /// Adds a note, once.
+    /// Adds a note. An equal note is not added again.
     package mutating func note(_ text: String, isOfHeader: Bool) {
         let note = Note(text: text, isOfHeader: isOfHeader)
         if !notes.contains(note) { notes.append(note) }
     }
 
-    /// The original to keep because of the notes: its header, or all of it; nil without notes.
+    /// What has to be kept of the original message because of the notes: its header, or all of it. Nil without notes.
     package func original(of bytes: [UInt8]) -> Attachment? {
         guard !notes.isEmpty else { return nil }
         guard notes.allSatisfy(\.isOfHeader) else { return Attachment(name: "original.eml", type: "message/rfc822", bytes: bytes) }
@@ -156,7 +156,8 @@ package struct MailMessage: Sendable {
         return "Normal"
     }
 
-    /// Notes fields that occur several times with different values, although a message has them once. The first value is used.
+    /// Notes fields that occur several times with different values, although a message may have them only once. The first value is
+    /// used.
     private mutating func noteRepeated(_ header: HeaderFields) {
         for (field, name) in [("subject", "Subject"), ("date", "Date"), ("message-id", "Message-ID")] {
             let values = header.all(field).filter { !$0.isEmpty }
@@ -196,7 +197,8 @@ package struct MailMessage: Sendable {
         return (entries.map(\.address), entries.map(\.name))
     }
 
-    /// Notes people that no attribute of the record names: further senders, further addresses for answers, and blind copies.
+    /// Notes people that no attribute of the record names: further senders, further addresses for replies, and recipients of blind
+    /// copies.
     private mutating func noteOthers(_ header: HeaderFields, _ hint: String?) {
         let names = ["from": "From", "sender": "Sender", "reply-to": "Reply-To", "bcc": "Bcc"]
         let known = Set(([from] + to + cc).map { $0.lowercased() })
@@ -248,8 +250,8 @@ package struct MailMessage: Sendable {
         return text.utf8.withContiguousStorageIfAvailable { hasSuspect($0) } ?? hasSuspect(text.utf8)
     }
 
-    /// A text of several lines without other control characters. A PostgreSQL text can't contain U+0000, and XML can't contain
-    /// most control characters. A CR alone ends a line, and CR CR LF ends one line.
+    /// Removes control characters from a text of several lines, except tabs and line ends. A PostgreSQL text can't contain U+0000,
+    /// and XML can't contain most control characters. A CR alone ends a line, and CR CR LF ends one line.
     private static func clean(_ text: String) -> String {
         guard mayHaveControls(text) else { return text }
         var view = String.UnicodeScalarView()

@@ -53,7 +53,7 @@ struct MessagePart {
 
         var name: String { "\(main)/\(sub)" }
 
-        /// The type of a file. For a text it includes the parameters that change its meaning.
+        /// The type of a file. For a text the type includes the parameters that change the text's meaning.
         var ofFile: String {
             guard main == "text" else { return name }
             let parameters = ["charset", "method"].compactMap { key in

@@ -64,12 +64,12 @@ struct MessageStructure {
         if !notes.contains(text) { notes.append(text) }
     }
 
-    /// - Returns: Nil when it has no delimiter.
+    /// - Returns: The sections of a multipart; nil when it has no delimiter.
     private mutating func sections(of part: MessagePart) -> [ArraySlice<UInt8>]? {
         let limit = Self.partLimit - parts + 1
         let boundary = part.type.value.raw("boundary")
         if let boundary, let sections = split(part.body, boundary, limit) { return sections }
-        // The whole multipart is encoded, although RFC 2045 section 6.4 forbids that.
+        // The whole multipart is encoded, although RFC 2045 section 6.4 forbids this encoding.
         let content = part.content
         if let boundary, content.count != part.body.count, let sections = split(content, boundary, limit) { return sections }
         // The boundary is missing or wrong, so a line that looks like a delimiter is used.
@@ -104,7 +104,7 @@ struct MessageStructure {
             }
             found = true
             if let begin { sections.append(Self.section(body, begin, line.startIndex)) }
-            // This part is after the last delimiter, because a nested multipart has the same boundary.
+            // Another delimiter follows the last one, because a nested multipart has the same boundary.
             if ended != nil, !isLast { note("Two multiparts have the same boundary: which part is in which is a guess.") }
             begin = isLast ? nil : end
             ended = isLast ? end : nil
@@ -115,7 +115,7 @@ struct MessageStructure {
         return found ? sections : nil
     }
 
-    /// Whether a line has words and does not look like a delimiter.
+    /// Whether the body has a line with words that does not look like a delimiter.
     private static func hasWords(_ body: ArraySlice<UInt8>) -> Bool {
         var start = body.startIndex
         while start < body.endIndex {

@@ -1,7 +1,7 @@
 package import Foundation
 
-/// Writes a message (RFC 5322, MIME). Lines end in CRLF. All bytes are 7-bit, except in addresses that need UTF-8. No text can
-/// add a header field.
+/// Writes a message (RFC 5322, MIME). Lines end in CRLF. All bytes are 7-bit, except in addresses that need UTF-8. No text of the
+/// caller can add another header field.
 package struct MessageWriter {
     /// The longest line in characters (RFC 5322 section 2.1.1), and the longest encoded word (RFC 2047 section 2).
     private static let lineLimit = 76
@@ -26,7 +26,7 @@ package struct MessageWriter {
     /// Adds a field whose value already consists of tokens, such as ids.
     package mutating func add(_ name: String, tokens: [String]) { add(name, words: tokens.map(Self.clean)) }
 
-    /// Adds a field with people, unless there are none.
+    /// Adds a field with people. Adds nothing for an empty list.
     package mutating func add(_ name: String, people: [(name: String, address: String)]) {
         guard !people.isEmpty else { return }
         var words: [String] = []
@@ -54,7 +54,7 @@ package struct MessageWriter {
         return calendar
     }()
 
-    /// Folds between words, without splitting a word.
+    /// Adds a field, folded between words. No word is split.
     private mutating func add(_ name: String, words: [String]) {
         var line = "\(name):"
         var isFirst = true
@@ -77,7 +77,7 @@ package struct MessageWriter {
         return ["\"\(name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\""]
     }
 
-    /// Text in encoded words of Base64. None of them ends within a character.
+    /// Text in encoded words of Base64. No encoded word ends within a character.
     private static func encodedWords(_ text: String) -> [String] {
         var words: [String] = []
         var piece: [UInt8] = []
@@ -115,7 +115,7 @@ package struct MessageWriter {
     /// How the parts of a multipart are related.
     package enum Multipart: String { case mixed, alternative }
 
-    /// Begins a multipart, as the whole body or as the next part. Call ``next(_:)`` before writing each of its parts.
+    /// Begins a multipart, as the whole body or as the next part. Call ``next(_:)`` before writing each part of the multipart.
     package mutating func begin(_ kind: Multipart, _ boundary: String) {
         bytes += Array("Content-Type: multipart/\(kind.rawValue); boundary=\"\(boundary)\"\r\n\r\n".utf8)
     }
@@ -132,7 +132,8 @@ package struct MessageWriter {
         let isASCII = name.utf8.allSatisfy { $0 < 0x7F } && name.utf8.count <= 60
         let plain = name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
         let words = isASCII ? [plain] : Self.encodedWords(name)
-        // The parameter `name` is for mail programs that do not know RFC 2231. It has the most widely understood form.
+        // The parameter `name` is for mail programs that do not know RFC 2231. The parameter `name` has the most widely understood
+        // form.
         let lines = Self.mediaType(type).joined(separator: ";\r\n ")
         bytes += Array("Content-Type: \(lines);\r\n name=\"\(words.joined(separator: "\r\n "))\"\r\n".utf8)
         bytes += Array("Content-Disposition: attachment;\r\n \(isASCII ? "filename=\"\(plain)\"" : Self.extended(name))\r\n".utf8)
@@ -147,7 +148,7 @@ package struct MessageWriter {
         (1...300).contains(text.utf8.count) && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
     }
 
-    /// The type of a file with its parameters. A multipart or a message is not allowed.
+    /// The type of a file with its parameters. A multipart, a message or an invalid type becomes `application/octet-stream`.
     private static func mediaType(_ type: String) -> [String] {
         guard let media = MediaType(type), media.isOfFile else { return ["application/octet-stream"] }
         return media.lines

@@ -1,4 +1,4 @@
-/// Extracts the content that a signature encloses: that of CMS `SignedData` (RFC 5652 section 5), in DER or BER.
+/// Extracts the content that a signature encloses: the content of CMS `SignedData` (RFC 5652 section 5), in DER or BER.
 enum SignedContent {
     /// An element of ASN.1 (X.690).
     private struct Element {

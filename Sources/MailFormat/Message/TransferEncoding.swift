@@ -73,7 +73,8 @@ enum TransferEncoding {
     /// Whether the bytes have any letter of Base64.
     static func hasLetters(_ bytes: ArraySlice<UInt8>) -> Bool { bytes.contains { urlValues[Int($0)] != 0xFF } }
 
-    /// The alphabet of a line: `-` and `_` are letters if the line has only letters, and is not a ruler or a delimiter.
+    /// The alphabet of a line: `-` and `_` are letters if the line has only letters. A row of dashes and a delimiter are not such
+    /// lines.
     private static func alphabet(of line: ArraySlice<UInt8>) -> [UInt8] {
         guard line.contains(where: { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }) else { return base64Values }
         let letters = line.trimmed
@@ -83,7 +84,8 @@ enum TransferEncoding {
         return isURL ? urlValues : base64Values
     }
 
-    /// Decodes Base64 with both alphabets. Other characters are skipped, and decoding continues after padding.
+    /// Decodes Base64 with both alphabets. Characters that are in neither alphabet are skipped, and decoding continues after
+    /// padding.
     static func base64(_ bytes: ArraySlice<UInt8>, keepsRest: Bool) -> [UInt8] {
         var decoder = Base64Decoder(capacity: bytes.count / 4 * 3 + 3)
         var start = bytes.startIndex
@@ -156,7 +158,7 @@ enum TransferEncoding {
     /// How many letters a line needs to count as Base64 by its length alone.
     private static let longLine = 40
 
-    /// Whether a line contains blanks, which Base64 does not have.
+    /// Whether a line contains blanks or begins with `--`, as Base64 does not.
     private static func isProse(_ line: ArraySlice<UInt8>) -> Bool { line.trimmed.contains(0x20) || line.starts(with: "--".utf8) }
 
     /// Whether Base64 ends at the end of a byte: padded, or without remaining bits.

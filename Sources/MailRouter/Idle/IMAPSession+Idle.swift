@@ -2,7 +2,7 @@ import CurlClient
 
 // Waiting for new messages (RFC 2177).
 extension IMAPSession {
-    /// Whether the server can notify of new messages.
+    /// Whether the server can notify of new messages (`IDLE`).
     mutating func canIdle() -> Bool {
         var can = false
         try? command("CAPABILITY") { answer in
@@ -31,21 +31,21 @@ extension IMAPSession {
         try connection.send("\(idleTag) IDLE")
     }
 
-    /// Ends ``beginIdle()``, and waits until the server has confirmed that.
+    /// Ends the `IDLE` that ``beginIdle()`` began, and waits until the server has confirmed the end.
     mutating func endIdle(sends: Bool = true) throws {
         if sends { try connection.send("DONE") }
         while try !noteIdle(try connection.line()) {}
     }
 
-    /// Asks how the inbox numbers its messages, and does not wait for the response.
+    /// Requests the inbox's UIDVALIDITY and UIDNEXT, and does not wait for the response.
     mutating func beginStatus() throws {
         number += 1
         idleTag = "R\(number)"
         try connection.send("\(idleTag) STATUS INBOX (UIDVALIDITY UIDNEXT)")
     }
 
-    /// Handles a line of the response to ``beginStatus()``. Numbers that differ from the open inbox's mean that there are new
-    /// messages.
+    /// Handles a line of the response to ``beginStatus()``. If the numbers differ from those with which the inbox was opened, there
+    /// are new messages.
     ///
     /// - Returns: Whether the line ends the command.
     /// - Throws: ``MailError/goodbye(_:)``.
@@ -79,7 +79,7 @@ extension IMAPAnswer {
         return .init(validity: validity, next: next)
     }
 
-    /// Whether the line gives the number of messages, as servers do when one arrives.
+    /// Whether the line gives the number of messages. Servers send this number when a message arrives.
     var tellsOfMessages: Bool {
         let words = line.prefix(40).split(separator: 0x20)
         guard words.count >= 3, words[0] == [UInt8(ascii: "*")], words[1].allSatisfy({ (0x30...0x39).contains($0) }) else {

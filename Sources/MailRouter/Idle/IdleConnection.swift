@@ -3,12 +3,12 @@ import Foundation
 
 /// A connection on which a mail server notifies of new messages of one mailbox (RFC 2177).
 ///
-/// `IDLE` is issued again at intervals, because servers end a connection that is silent for half an hour. This also detects
-/// dead connections. Before each new `IDLE`, `STATUS` asks for the next UID, because some servers announce no messages.
+/// `IDLE` is issued again at intervals, because servers end a connection that is silent for half an hour. Issuing `IDLE` again also
+/// detects broken connections. Before each new `IDLE`, `STATUS` asks for the next UID, because some servers announce no messages.
 final class IdleConnection: @unchecked Sendable {
     // Sendable: one thread at a time uses it: a worker, or the thread of IdleConnections under its lock.
     let mailbox: String
-    /// The revision of the lease under which it signed in.
+    /// The revision of the lease under which the router signed in on this connection.
     let revision: String
     /// Host and port of the server, and the user that is signed in.
     let server: String
@@ -74,12 +74,12 @@ final class IdleConnection: @unchecked Sendable {
             try session.beginIdle()
             enter(.starting)
         case .idling, .starting:
-            // If the server ended IDLE by itself, the connection is given up.
+            // If the server ends IDLE without being asked, the connection is lost.
             if try session.noteIdle(line) { throw MailError.goodbye("the server ended IDLE") }
         }
     }
 
-    /// Issues `IDLE` again when it is due, and gives up a server that does not respond.
+    /// Issues `IDLE` again when that is due. Returns ``Event/lost(_:)`` if the server does not respond.
     func refresh(every interval: Duration) -> Event {
         let age = ContinuousClock.now - phaseSince
         do {
@@ -99,7 +99,7 @@ final class IdleConnection: @unchecked Sendable {
 
     private func enter(_ phase: Phase) { (self.phase, phaseSince) = (phase, .now) }
 
-    /// Ends `IDLE`, and waits until the server has confirmed it.
+    /// Ends `IDLE`, and waits until the server has confirmed the end.
     ///
     /// - Returns: The session, for other commands.
     func finish() throws -> IMAPSession {

@@ -5,13 +5,14 @@ import Logging
 import RouterProtocol
 import Synchronization
 
-/// The connections on which mail servers notify of new messages. One thread reads all of them.
+/// The connections on which mail servers notify of new messages. One thread reads all these connections.
 final class IdleConnections: Sendable {
     private struct State {
         var connections: [String: IdleConnection] = [:]
-        /// Mailboxes whose servers end such connections soon, each with the time until which it is polled.
+        /// Mailboxes whose servers ended a waiting connection soon after its beginning, each with the time until which the mailbox
+        /// is polled instead.
         var unfit: [String: Date] = [:]
-        /// How many connections a user may have at a server, by user and server. Set after the server refused one.
+        /// How many connections a user may have at a server, by user and server. Set after the server refused a sign-in.
         var userLimits: [String: Int] = [:]
         var isStopped = false
     }
@@ -20,7 +21,7 @@ final class IdleConnections: Sendable {
     private let configuration: RouterConfiguration
     private let board: WorkBoard
     private let logger: Logger
-    /// A random key of this process.
+    /// The key of ``tag(of:)``, which is random for each process.
     private let tagKey = SymmetricKey(size: .bits256)
     /// A pipe: writing a byte to it wakes the thread.
     private let wakeReader: Int32
@@ -28,7 +29,7 @@ final class IdleConnections: Sendable {
 
     /// If a server ends a connection sooner than this, the mailbox is polled instead.
     private static let shortLife = Duration.seconds(60)
-    /// Seconds for which a mailbox with such a server is polled.
+    /// Seconds for which a mailbox is polled after its server ended a waiting connection that soon.
     private static let unfitSeconds = 1_800.0
     /// Milliseconds between two checks whether `IDLE` has to be issued again.
     private static let lookInterval: Int32 = 5_000
@@ -59,13 +60,13 @@ final class IdleConnections: Sendable {
 
     func holds(_ mailbox: String) -> Bool { state.withLock { $0.connections[mailbox] != nil } }
 
-    /// A tag that is equal for equal passwords. It is useless outside of this process, because its key is random.
+    /// A tag that is equal for equal passwords. The tag is useless outside of this process, because its key is random.
     func tag(of password: String?) -> [UInt8] {
         Array(HMAC<SHA256>.authenticationCode(for: Data((password ?? "").utf8), using: tagKey))
     }
 
     /// Handles a refused sign-in. If a connection with the same password is waiting, the password is right, and the server limits
-    /// the connections of a user. Then half of this user's waiting connections are ended.
+    /// the connections of a user. In that case, half of this user's waiting connections are ended.
     ///
     /// - Returns: Whether any connection with that password was waiting.
     func signInWasRefused(_ user: String, _ password: String?, at server: String) -> Bool {
@@ -82,7 +83,7 @@ final class IdleConnections: Sendable {
         return !excess.isEmpty
     }
 
-    /// Whether one more connection of this user may wait.
+    /// Whether one more connection of this user may wait for new messages.
     func hasRoom(for mailbox: String, user: String, at server: String) -> Bool {
         state.withLock { state in
             state.unfit = state.unfit.filter { $0.value > Date() }
@@ -92,7 +93,7 @@ final class IdleConnections: Sendable {
         }
     }
 
-    /// Polls a mailbox for a while, because its server ends waiting connections.
+    /// From now on, the mailbox is polled for ``unfitSeconds``, because its server ends waiting connections.
     func giveUp(_ mailbox: String) {
         state.withLock { $0.unfit[mailbox] = Date().addingTimeInterval(Self.unfitSeconds) }
     }
@@ -109,7 +110,7 @@ final class IdleConnections: Sendable {
         wake()
     }
 
-    /// Removes a mailbox's connection and returns it; nil if there is none.
+    /// Removes a mailbox's connection and returns it; nil if the mailbox has no connection.
     func take(_ mailbox: String) -> IdleConnection? { state.withLock { $0.connections.removeValue(forKey: mailbox) } }
 
     /// Ends connections at the service's request.
@@ -171,7 +172,7 @@ final class IdleConnections: Sendable {
         for (connection, why) in lost { lose(connection, why) }
     }
 
-    /// Schedules a mailbox whose connection ended. If connections end soon each time, the mailbox is polled.
+    /// Schedules a turn at a mailbox whose connection ended. If the connection was short, the mailbox is polled for a while.
     private func lose(_ connection: IdleConnection, _ why: String) {
         let isShort = ContinuousClock.now - connection.since < Self.shortLife
         logger.info(

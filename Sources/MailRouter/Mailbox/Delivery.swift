@@ -12,13 +12,14 @@ final class Delivery {
         let fate: Fate
     }
 
-    /// Where a message is now. If a message contains several e-mails, the last of their cases in this list counts.
+    /// What became of a message. If a message contains several e-mails, the one of their fates that is declared last counts.
     enum Fate: Int {
-        /// A record holds all of it, so it may be deleted from the server.
+        /// A record holds all of the message, so the message may be deleted from the server.
         case recorded
-        /// Only the server has it, because it is older than wanted or a filter refuses it.
+        /// The message stays on the server without an alert: it was skipped, a filter refuses it, or it has contents besides the
+        /// messages that it forwards.
         case left
-        /// The server has it, and an alert names it, because no record can hold all of it.
+        /// The message stays on the server, or is moved there, because no record can hold all of it. An alert names the message.
         case undeliverable
     }
 
@@ -59,12 +60,13 @@ final class Delivery {
 
     /// Parses a message, and sends the gathered messages when they fill a request.
     ///
-    /// - Parameter arrivedOn: When the message was delivered, if the server says so. It replaces a missing Date header.
+    /// - Parameter arrivedOn: When the message was delivered, if the server gives the time. This time replaces a missing Date
+    ///   header.
     /// - Throws: ``ServiceError``.
     func enqueue(_ source: UInt32, _ bytes: [UInt8], named name: String, arrivedOn: Date? = nil) throws {
         counts.fetched += 1
         let message = MailMessage(bytes, keepsMessages: turn.mailbox.isForward)
-        // Messages of a forward mailbox contain the messages to process as attachments.
+        // In a forward mailbox, the messages to process are attachments of the messages that arrive.
         let wrapped = turn.mailbox.isForward ? message.messages : []
         // The forwarding author's own text and attachments are in none of these messages, so the outer message stays on the
         // server.
@@ -161,8 +163,8 @@ final class Delivery {
     /// message is skipped because of it.
     private static let refusalsOfContent = [400, 413]
 
-    /// Sends messages to the service. A message that the service rejects is skipped, so that it does not hold up the other
-    /// messages.
+    /// Sends messages to the service. A message that the service rejects is skipped, so that the other messages are still
+    /// delivered.
     private static func submit(_ emails: [Email], _ turn: MailboxTurn) throws -> Outcome {
         var outcome = Outcome()
         do {
@@ -234,7 +236,8 @@ final class Delivery {
 }
 
 extension IncomingDelivery.Verdict {
-    /// Dataverse's reasons: a record exists already, no recipient is here, the mailbox itself is the sender, or there is no sender.
+    /// Dataverse's reasons: a record exists already, no recipient belongs to the organization, the mailbox itself is the sender, or
+    /// there is no sender.
     private static let duplicate = 0
     private static let noRecipient = 3
     private static let ownMessage = 4

@@ -8,12 +8,12 @@ final class IncomingAccess {
     private var login: MailLogin?
     private var user = ""
     private var passwordTag: [UInt8] = []
-    /// Host and port; words in their place until they are known.
+    /// The server's host and port. Before host and port are known, the words `the mail server`.
     private(set) var server = "the mail server"
 
     init(_ turn: MailboxTurn) { self.turn = turn }
 
-    /// Signs in. A turn requests the credential once.
+    /// Signs in to the incoming server. A turn requests the credential from the service only once.
     func connect(_ scheme: MailServer.Scheme, implicitPort: Int) throws -> CurlConnection {
         let login = try self.login ?? turn.login(.incoming)
         self.login = login
@@ -22,10 +22,10 @@ final class IncomingAccess {
         return try turn.connect(login, scheme, implicitPort: implicitPort)
     }
 
-    /// The session that waited for new messages, with the inbox open again; nil if there is none, or it is dead.
+    /// The session that waited for new messages, with the inbox open again; nil if there is none, or its connection is broken.
     func keptSession(writes: Bool) -> (IMAPSession, IMAPSession.Folder)? {
         guard let kept = turn.idle.take(turn.mailbox.mailboxId) else { return nil }
-        // The mailbox may have another credential or server meanwhile.
+        // The mailbox's credential or server may have changed since the connection was opened.
         guard kept.revision == turn.mailbox.revision, !turn.mailbox.tests, var session = try? kept.finish(),
             let folder = try? session.open(writes: writes)
         else { return nil }
@@ -33,7 +33,7 @@ final class IncomingAccess {
         return (session, folder)
     }
 
-    /// Makes a session wait for new messages, or ends it.
+    /// Makes a session wait for new messages, or ends the session.
     ///
     /// - Parameter isComplete: Whether the turn processed all messages.
     func wait(on session: inout IMAPSession, isComplete: Bool) -> IdleConnection? {

@@ -15,7 +15,7 @@ struct MailboxProblem: Error {
     /// The problem in the form that the service receives.
     var told: MailboxReport.Problem { .init(code: code, text: text, details: details, isPermanent: isPermanent) }
 
-    /// Describes an error of a connection for the person who has to solve it.
+    /// Describes an error of a connection for the person who has to solve the problem.
     init(_ error: any Error, server: String, what: String) {
         switch error {
         case let problem as MailboxProblem: self = problem

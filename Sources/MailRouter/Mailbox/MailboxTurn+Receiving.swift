@@ -10,7 +10,7 @@ extension MailboxTurn {
 
     /// Fetches new messages.
     ///
-    /// - Returns: The connection that waits for more; nil for none.
+    /// - Returns: The connection that waits for further messages; nil if there is none.
     func receive(_ state: inout State, _ counts: inout Counts) throws -> IdleConnection? {
         let access = IncomingAccess(self)
         let delivery = Delivery(self)
@@ -40,7 +40,7 @@ extension MailboxTurn {
         }
     }
 
-    /// Sends notes about single messages to the service. They are sent before the report that moves the router's position past
+    /// Sends notes about single messages to the service. The notes are sent before the report that moves the router's position past
     /// these messages.
     private func tell(_ notes: MessageNotes) throws {
         guard !notes.isEmpty else { return }
@@ -70,7 +70,8 @@ extension MailboxTurn {
             session.close()
             return nil
         }
-        // The server numbered its messages anew. All are inspected again. Messages that are records already are not duplicated.
+        // The server numbered its messages anew. All messages are inspected again. Messages that are records already are not
+        // duplicated.
         if state.validity != folder.validity { state = State(validity: folder.validity, uid: 0) }
         restart(&state, in: folder, access, delivery)
         // The highest possible UID has no successor.
@@ -87,7 +88,7 @@ extension MailboxTurn {
     }
 
     /// Inspects all messages again if the server is about to assign UIDs that the router has passed already. A server that was
-    /// restored from a backup does that. Without this check its new messages would be skipped.
+    /// restored from a backup assigns UIDs again. Without this check, new messages on a restored server would be skipped.
     private func restart(_ state: inout State, in folder: IMAPSession.Folder, _ access: IncomingAccess, _ delivery: Delivery) {
         // A server that has used the highest possible UID may still name it as the next one.
         guard let uid = state.uid, folder.next != 0, folder.next <= uid, folder.next != .max else { return }
@@ -100,7 +101,7 @@ extension MailboxTurn {
         state.uid = 0
     }
 
-    /// Adds an alert that a connection ended. The turn continued on another connection, so this is no failure.
+    /// Adds an alert that a connection ended. The turn continued on another connection, so the turn has not failed.
     private func noteLoss(_ error: (any Error)?, _ access: IncomingAccess, _ delivery: Delivery) {
         guard let error else { return }
         delivery.note(MailboxProblem(error, server: access.server, what: "the mailbox \(mailbox.address)"))
@@ -131,8 +132,8 @@ extension MailboxTurn {
             if isOver { delivery.leaveRest() }
             if isLast || isOver || isStopped() { try delivery.finish() }
             try settle(delivery.settled(), &fetcher, delivery, &unfinished)
-            // The position moves past messages that are records, were set aside or were skipped, if all messages before them are
-            // too.
+            // The position moves past a message only if that message and all messages before it are records, were set aside, or
+            // were skipped.
             let past = unfinished.min().map { $0 - 1 } ?? message.uid
             state.uid = max(state.uid ?? 0, min(past, message.uid))
             if isOver || isStopped() { break }
@@ -164,7 +165,7 @@ extension MailboxTurn {
         let due = (mailbox.setAside ?? []).prefix(Self.retryLimit)
         for name in due where !isStopped() {
             let parts = name.split(separator: ":")
-            // After a change of UIDVALIDITY all messages were inspected again.
+            // A name from before a change of UIDVALIDITY is settled, because all messages were inspected again after the change.
             guard parts.count == 2, UInt32(parts[0]) == validity, let uid = UInt32(parts[1]) else {
                 notes.settled.append(name)
                 continue

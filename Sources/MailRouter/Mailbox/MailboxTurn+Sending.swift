@@ -7,7 +7,7 @@ import RouterProtocol
 extension MailboxTurn {
     /// How many connections may end while e-mails are sent before the server counts as failed.
     private static let lossLimit = 5
-    /// How many e-mails are taken at a time.
+    /// How many e-mails one request takes from the service.
     private static let takenLimit = 50
 
     /// - Returns: Whether the turn signed in to the server.
@@ -38,14 +38,15 @@ extension MailboxTurn {
                 do {
                     try send(emails[index], session, progress, &counts) { try progress.announce(index) }
                 } catch ServiceError.away(let why) {
-                    // The connection is dropped, because this e-mail was begun on it. The e-mails after it were not started.
+                    // The connection is dropped, because the transaction of this e-mail has begun there. The e-mails after this one
+                    // were not started.
                     for rest in emails[index...] { progress.note(rest, .temporary, "The service was unavailable: \(why)", 0) }
                     try persistently { try progress.flush() }
                     return true
                 } catch let error where error is CurlError || error is MailError || error is MailboxProblem {
                     let problem = MailboxProblem(error, server: "\(login.server):\(login.port)", what: "sending")
-                    // If the server disconnects once, only that e-mail fails. If it disconnects repeatedly, the server counts as
-                    // failed. An e-mail that was being handed over has been reported already.
+                    // If the server disconnects once, only the e-mail that was being sent fails. If the server disconnects
+                    // repeatedly, it counts as failed. An e-mail that was being handed over has been reported already.
                     if !(error is MailboxProblem) { progress.note(emails[index], .temporary, problem.text, problem.code) }
                     losses += 1
                     do {

@@ -1,7 +1,7 @@
 import Logging
 import RouterProtocol
 
-// Moves and deletes messages on the mail server once the service has responded for them.
+// Moves and deletes messages on the mail server once the service has responded about them.
 extension MailboxTurn {
     /// Moves messages that can't become records, and deletes messages that are records. A message that the server refuses to
     /// move or to delete stays in the inbox and holds up no other message.
@@ -52,8 +52,8 @@ extension MailboxTurn {
     /// How many messages one alert names at most.
     private static let namesLimit = 100
 
-    /// The alerts of a turn, cut to the limit of one report. Messages that contain many others can cause more alerts. Then the
-    /// last alert names the messages that the omitted alerts are about.
+    /// The alerts of a turn, cut to the limit of one report. Messages that contain many other messages can cause more alerts than
+    /// this limit. If alerts are omitted, the last alert names the messages that they are about.
     static func alerts(_ problems: [MailboxProblem]) -> [MailboxReport.Problem] {
         guard problems.count > MailboxReport.alertLimit else { return problems.map(\.told) }
         let rest = problems[(MailboxReport.alertLimit - 1)...]

@@ -25,12 +25,13 @@ struct MailboxTurn {
         var isUnfinished = false
         /// Messages that became records.
         var processed = 0
-        /// Messages that did not become records, by Dataverse's ReasonCode.
+        /// How many messages the service did not make records of, for each ReasonCode of Dataverse.
         var refused: [Int: Int] = [:]
-        /// Messages that can't become records.
+        /// Messages that failed: the service refused the request or found no sender or recipient, the message was too large, or it
+        /// could not be fetched.
         var failed = 0
         var sent = 0
-        /// E-mails that the mail server did not accept: temporarily, permanently, or with an unknown result.
+        /// How many e-mails were not sent, by result: `temporary`, `permanent` or `unknown`.
         var unsent: [String: Int] = [:]
         /// The problems of single messages.
         var problems: [MailboxProblem] = []
@@ -53,8 +54,8 @@ struct MailboxTurn {
         }
     }
 
-    /// The position at which the next turn continues. If it is lost, all messages are inspected again, and none becomes a second
-    /// record.
+    /// The position at which the next turn continues. If the position is lost, all messages are inspected again, and no message
+    /// becomes a second record.
     struct State: Codable {
         /// IMAP: UIDVALIDITY and the highest UID that was inspected.
         var validity: UInt32?
@@ -102,7 +103,7 @@ struct MailboxTurn {
         log(counts, problem, began)
     }
 
-    /// Returns the mailbox, and keeps its connection waiting for new messages if the service allows it.
+    /// Returns the mailbox. If the service allows it, the connection continues to wait for new messages.
     private func giveBack(
         _ report: MailboxReport, _ state: State, _ counts: Counts, _ problem: MailboxProblem?, _ waiting: IdleConnection?
     ) throws {
@@ -111,7 +112,7 @@ struct MailboxTurn {
         report.routerState = String(decoding: try JSONEncoder().encode(state), as: UTF8.self)
         report.processed = counts.processed
         report.failed = counts.failed + counts.lost
-        // A mailbox with messages left over is due again at once, after the other due mailboxes.
+        // A mailbox with messages left over is due again without a pause. Other due mailboxes come first.
         let hasMore = counts.isUnfinished || max(counts.inspected, counts.sent) >= configuration.turnLimit
         report.interval = hasMore ? 0 : configuration.interval
         if !counts.problems.isEmpty { report.alerts = Self.alerts(counts.problems) }
@@ -162,7 +163,7 @@ struct MailboxTurn {
         try asking { try client.credential(mailbox, direction, host) }
     }
 
-    /// Requests the credential from the service, and translates a refusal to a problem of the mailbox.
+    /// Runs a request to the service, and translates a refusal to a problem of the mailbox.
     func asking<Answer>(_ body: () throws -> Answer) throws -> Answer {
         do {
             return try body()
@@ -176,9 +177,9 @@ struct MailboxTurn {
                 case .profileNotAssociated, .sslRequired, .notImplemented: AlertCode.noCredential
                 default: AlertCode.unreachable
                 }
-            // Only wrong settings of the mailbox or its profile disable the mailbox. Any other refusal ends the turn and changes
-            // nothing: the key is missing, the organization is suspended, the deployment does not allow connections without TLS, an
-            // authorization server failed, or settings have to be checked.
+            // Only wrong settings of the mailbox or its profile disable the mailbox. Any other refusal only ends the turn. Examples
+            // are a missing key, a suspended organization, a connection without TLS, a failed authorization server, and settings
+            // that have to be checked.
             let needsChange = [AlertCode.notApproved, AlertCode.noCredential].contains(kind) && known != .sslRequired
             throw MailboxProblem(kind, message, code, isPermanent: needsChange)
         }
@@ -225,10 +226,10 @@ struct MailboxTurn {
     /// Ports on which servers use STARTTLS.
     private static let knownPorts = [143, 110, 25, 587]
 
-    /// Whether to begin with TLS at once.
+    /// True if the server expects TLS from the first byte, false if it uses STARTTLS.
     ///
     /// Ports outside of ``knownPorts`` are probed: with implicit TLS a server sends nothing before the handshake. So a server that
-    /// greets within a moment uses STARTTLS. In both cases no password is sent before TLS.
+    /// sends a greeting within a moment uses STARTTLS. With either method, no password is sent before TLS.
     private func probesImplicitTLS(_ login: MailLogin) -> Bool {
         guard !Self.knownPorts.contains(login.port) else { return false }
         return !STARTTLSProbe.isGiven(by: login.server, login.port)

@@ -4,11 +4,11 @@ import RouterProtocol
 struct MessageNotes {
     /// Messages of POP3 that were inspected.
     var seen: [String] = []
-    /// Messages that could not be fetched. They are fetched again later, and hold up no other messages.
+    /// Messages that could not be fetched. These messages are fetched again later, and hold up no other messages.
     var setAside: [(uid: String, name: String, messageID: String?, reason: String)] = []
     /// Messages that are no longer set aside.
     var settled: [String] = []
-    /// Whether the service forgets inspected messages, because most of them are gone.
+    /// True if the service has to delete its notes of inspected messages, because most of these messages no longer exist.
     var forgetsSeen = false
 
     var isEmpty: Bool { seen.isEmpty && setAside.isEmpty && settled.isEmpty && !forgetsSeen }

@@ -3,13 +3,15 @@ import RouterProtocol
 
 /// The progress of the e-mails that a router took, and how much of it the service knows.
 ///
-/// The service must know that e-mails are being handed over before a mail server gets their first byte. One request announces
-/// several e-mails: one at first, then twice as many each time. It also carries the mail server's responses so far. If the router
-/// ends unexpectedly, the result for these e-mails is unknown, and their records say so.
+/// The service must know that e-mails are being handed over before a mail server gets their first byte. The first request announces
+/// one e-mail, and each later request announces twice as many as the one before, up to a limit. The request also carries the mail
+/// server's responses so far. If the router ends unexpectedly, the result for the announced e-mails is unknown, and their records
+/// say so.
 final class SendingProgress {
     /// How many e-mails one request announces at most. A crash leaves the result of at most this many e-mails unknown.
     static let handOverLimit = 16
-    /// Seconds for which an announcement is valid. After that the router asks the service again whether the mailbox may send.
+    /// Seconds for which an announcement is valid. When the announcement has expired, the router asks the service again whether the
+    /// mailbox may send.
     private static let announcementSeconds = 10.0
 
     private let tell: ([SendingReport]) throws -> Void
@@ -23,13 +25,14 @@ final class SendingProgress {
     /// - Parameter tell: Sends reports to the service.
     init(_ tell: @escaping ([SendingReport]) throws -> Void) { self.tell = tell }
 
-    /// Starts again, with these e-mails.
+    /// Starts with new e-mails. No e-mail counts as announced yet.
     func begin(_ emails: [PendingEmail]) {
         self.emails = emails
         announced = []
     }
 
-    /// Ensures that the service knows that an e-mail is being handed over. After this a crash makes its result unknown.
+    /// Ensures that the service knows that an e-mail is being handed over. If the router crashes after this call, the e-mail's
+    /// result is unknown.
     func announce(_ index: Int) throws {
         guard !announced.contains(emails[index].emailId) || Date().timeIntervalSince(announcedOn) > Self.announcementSeconds else {
             return

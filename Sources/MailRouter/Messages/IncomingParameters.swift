@@ -3,7 +3,7 @@ import Foundation
 import MailFormat
 import RouterProtocol
 
-/// A message in the form that the service receives. If a record can't show all of it, the original is attached.
+/// A message in the form that the service receives. If a record can't show all of the message, the original is attached.
 struct IncomingParameters {
     /// The maximum size of all attachments of one message, in bytes.
     private static let attachmentsLimit = 8 << 20
@@ -11,9 +11,10 @@ struct IncomingParameters {
     private(set) var content = IncomingDelivery.Email()
     /// The number of bytes that the message takes in a request.
     private(set) var size: Int
-    /// What neither the record nor its attachments show, so that the message has to stay on the server; nil for nothing.
+    /// The contents of the message that neither the record nor its attachments show; nil if they show everything. If ``loss`` is
+    /// set, the message has to stay on the server.
     private(set) var loss: String?
-    /// Whether something is lost, or attachments are left out.
+    /// True if ``loss`` is set, or attachments are left out.
     private(set) var isIncomplete = false
     /// Whether the original message is attached.
     private var hasMessage = false
@@ -34,7 +35,7 @@ struct IncomingParameters {
         content.replyTo = message.replyTo
         (content.inReplyTo, content.references) = (message.references, message.thread)
         content.fromName = message.names.from
-        // Recipients beyond the limit are cut away.
+        // Recipients beyond the limit are left out, and so are their names.
         content.toNames = Self.names(message.names.to.prefix(message.to.count))
         content.ccNames = Self.names(message.names.cc.prefix(message.cc.count))
         size += ([message.names.from] + message.names.to + message.names.cc).reduce(0) { $0 + 6 * ($1 ?? "").utf8.count + 5 }
@@ -50,7 +51,7 @@ struct IncomingParameters {
     /// Cuts what exceeds a record's limits, and adds a note for each cut. If the text is too large, pictures inside of it
     /// become attachments.
     ///
-    /// - Returns: The body, and whether it lacks something.
+    /// - Returns: The body, and whether a part of the body is left out.
     private static func cut(_ message: inout MailMessage, _ attachmentLimit: Int) -> (body: String, isCut: Bool) {
         let subject = message.subject.prefix(units: IncomingLimits.subjectUnits)
         if subject != message.subject {
@@ -88,7 +89,7 @@ struct IncomingParameters {
         return (String(message.body.unicodeScalars[..<bytes.endIndex]), true)
     }
 
-    /// The names of recipients; nil for none, as in most messages of programs.
+    /// The names of recipients; nil if no recipient has a name, as in most messages that programs send.
     private static func names(_ names: ArraySlice<String?>) -> [String?]? {
         names.contains { $0 != nil } ? Array(names) : nil
     }
@@ -100,7 +101,7 @@ struct IncomingParameters {
         }
     }
 
-    /// Attaches the original message or its header, if a record can't represent all of it.
+    /// Attaches the original message or its header, if a record can't represent the whole message.
     private mutating func keep(_ original: MailMessage.Attachment?, _ notes: [MailMessage.Note]) {
         guard let original else { return }
         let note = notes.prefix(20).map(\.text).joined(separator: " ").prefix(units: 1_900)
@@ -131,7 +132,7 @@ struct IncomingParameters {
             size += count * 4 / 3 + count / 12 + attachment.name.utf8.count * 2 + 200
             kept.append(Self.attachment(attachment))
         }
-        // The original message has these attachments too.
+        // If the original message is attached, it contains these attachments too.
         if !omitted.isEmpty, !hasMessage {
             isIncomplete = true
             kept.append(LeftOutFiles(omitted.map { .init(name: $0.name, type: $0.type, bytes: $0.bytes.count) }).attachment)

@@ -47,8 +47,8 @@ struct MessageComposer {
         return writer.message
     }
 
-    /// Adds the text. Before HTML, the same words are added as plain text: the last part is the best one (RFC 2046 section 5.1.4).
-    /// HTML that displays no words is added alone.
+    /// Adds the text. Before HTML, the same words are added as plain text: of such alternatives, the last one is preferred (RFC
+    /// 2046 section 5.1.4). HTML that displays no words is added alone.
     private func addText(to writer: inout MessageWriter) {
         let plain = isHTML ? PlainText.of(html: email.body) : ""
         guard !plain.isEmpty, plain.utf8.count <= Self.longestText else { return writer.add(body: email.body, isHTML: isHTML) }
@@ -61,12 +61,13 @@ struct MessageComposer {
         writer.end(boundary)
     }
 
-    /// The longest plain text that is sent with HTML, in bytes. A longer one could make the e-mail too large for its receiver.
+    /// The longest plain text that is sent with HTML, in bytes. A longer plain text could make the e-mail too large for its
+    /// receiver.
     private static let longestText = 256 << 10
 
     private static func boundary() -> String { "=_\(UUID().uuidString)" }
 
-    /// The declared type of the body. Without one, a text with an HTML tag counts as HTML.
+    /// The declared type of the body. Without a declared type, a text with an HTML tag counts as HTML.
     private var isHTML: Bool {
         switch email.bodyType?.lowercased().prefix(while: { $0 != ";" }).trimmingCharacters(in: .whitespaces) {
         case "text/html"?: true

@@ -125,7 +125,7 @@ struct IMAPAnswer {
             return .string(literals[literal])
         }
 
-        /// A word. Brackets and their contents are parts of it.
+        /// Reads a word, including brackets and their contents.
         private mutating func atom() -> Value? {
             let start = index
             var isSection = false
@@ -136,7 +136,7 @@ struct IMAPAnswer {
                 if !isSection, byte == 0x20 || byte == UInt8(ascii: "(") || byte == UInt8(ascii: ")") { break }
                 index += 1
             }
-            // A closing bracket is in the place of a value.
+            // The next byte is a parenthesis that closes a list, so there is no value.
             if index == start { return nil }
             return .atom(Array(line[start..<index]))
         }

@@ -12,7 +12,7 @@ struct IMAPFetcher {
     private let reconnect: () throws -> IMAPSession
     private let writes: Bool
     private var losses = 0
-    /// The last error that ended a connection and did not end the fetch.
+    /// The last error after which the fetch continued on a new connection; nil if there was none.
     private(set) var loss: (any Error)?
 
     /// A message that was not fetched.
@@ -32,10 +32,10 @@ struct IMAPFetcher {
     /// Runs commands on the open session.
     mutating func withSession<Result>(_ body: (inout IMAPSession) throws -> Result) rethrows -> Result { try body(&session) }
 
-    /// Fetches messages and passes each one on. Then fetches one by one the messages that the server did not return.
+    /// Fetches messages and passes each one to `take`. Then fetches one by one the messages that the server did not return.
     ///
     /// - Returns: The messages that exist and could not be fetched.
-    /// - Throws: The errors of `take`, and errors of a server that fails altogether.
+    /// - Throws: The errors of `take`, and errors of a server that fails repeatedly.
     mutating func fetch(
         _ uids: [UInt32], isStopped: () -> Bool, _ take: (UInt32, [UInt8], Date?) throws -> Void, gone: (UInt32) -> Void
     ) throws -> [Failure] {
@@ -50,7 +50,7 @@ struct IMAPFetcher {
             } catch let error where Self.isLoss(error) {
                 try recover(from: error)
             } catch MailError.refused {
-                // One of these messages caused the error.
+                // One of these messages caused the refusal. The messages are fetched one by one below.
             }
         }
         var failures: [Failure] = []
@@ -73,7 +73,7 @@ struct IMAPFetcher {
     /// Notes a message that still exists and could not be fetched.
     private mutating func fail(_ uid: UInt32, _ reason: String, _ failures: inout [Failure], _ gone: (UInt32) -> Void) throws {
         do {
-            // Another program may have deleted it meanwhile.
+            // Another program may have deleted the message meanwhile.
             guard try session.isThere(uid) else { return gone(uid) }
             failures.append(Failure(uid: uid, messageID: try? session.messageID(of: uid), reason: reason))
         } catch let error where Self.isLoss(error) {

@@ -2,17 +2,17 @@ import CurlClient
 import Foundation
 import MailFormat
 
-/// The commands of IMAP4rev1 (RFC 3501) that a router needs, on a signed-in connection. They mark no message as read.
+/// The commands of IMAP4rev1 (RFC 3501) that a router needs, on a signed-in connection. These commands mark no message as read.
 struct IMAPSession {
     let connection: CurlConnection
     var number = 0
-    /// The tag of the current `IDLE`.
+    /// The tag of the current `IDLE`, or of the `STATUS` between two `IDLE` commands.
     var idleTag = ""
-    /// Whether the server notified of messages since the inbox was opened. The list may lack them.
+    /// Whether the server notified of messages since the inbox was opened. A list that was read before may lack these messages.
     var hasNews = false
     /// How the inbox numbered its messages when it was opened.
     private(set) var opened: Folder?
-    /// The largest literal in bytes.
+    /// The largest literal that is accepted, in bytes.
     let limit: Int
 
     init(_ connection: CurlConnection, limit: Int) {
@@ -20,7 +20,7 @@ struct IMAPSession {
         self.limit = limit
     }
 
-    /// How a folder numbers its messages. The next UID is 0 if it is unknown.
+    /// How a folder numbers its messages. `next` is the next UID, or 0 if that is unknown.
     struct Folder: Equatable {
         let validity: UInt32
         let next: UInt32
@@ -77,8 +77,8 @@ struct IMAPSession {
         return Array(found.values.sorted { $0.uid < $1.uid }.prefix(limit))
     }
 
-    /// Fetches the messages with these UIDs, and passes each one to `body` as it arrives, with its time of delivery. The server
-    /// may omit some.
+    /// Fetches the messages with these UIDs, and passes each one to `body` as it arrives, with its time of delivery. The server may
+    /// omit some messages.
     ///
     /// - Throws: ``MailError/refused(_:)`` when the server refuses; ``MailError/goodbye(_:)`` when it ends the session.
     mutating func fetch(_ uids: [UInt32], _ body: (UInt32, [UInt8], Date?) throws -> Void) throws {
@@ -113,7 +113,7 @@ struct IMAPSession {
         return id.flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    /// Deletes messages permanently. Without UIDPLUS (RFC 4315) they are only marked as deleted.
+    /// Deletes messages permanently. Without UIDPLUS (RFC 4315) the messages are only marked as deleted.
     mutating func delete(_ uids: [UInt32]) throws {
         let set = uids.map(String.init).joined(separator: ",")
         try command("UID STORE \(set) +FLAGS.SILENT (\\Deleted)")
@@ -156,14 +156,15 @@ struct IMAPSession {
         }
     }
 
-    /// Reads the rest of a message that the server sends as a quoted string over several lines. RFC 3501 section 4.3 forbids that.
+    /// Reads the rest of a message that the server sends as a quoted string over several lines. RFC 3501 section 4.3 forbids quoted
+    /// strings of several lines.
     private func finishQuoted(_ answer: inout IMAPAnswer, _ tag: String) throws {
         guard answer.starts(with: "* "), answer.hasOpenQuote, IMAPAnswer.uppercased(answer.line.prefix(40)).contains(" FETCH (")
         else { return }
         while answer.hasOpenQuote {
             let line = try connection.line(limit: limit)
-            // A line with the command's tag shows that the string has no end. This was the command's last response, so the session
-            // is given up.
+            // A line with the command's tag shows that the string has no end. That line was the command's last response, so the
+            // session can't be used further.
             guard !line.starts(with: "\(tag) ".utf8), answer.line.count + line.count <= limit else {
                 throw MailError.goodbye("the server's quoted string has no end")
             }

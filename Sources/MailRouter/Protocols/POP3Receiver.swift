@@ -5,8 +5,8 @@ import Logging
 import MailFormat
 import RouterProtocol
 
-/// Fetches new messages of a POP3 mailbox. The turn's state marks a beginning of the server's list as inspected. The service
-/// stores the unique ids of other inspected messages.
+/// Fetches new messages of a POP3 mailbox. The turn's state says how much of the beginning of the server's list was inspected. The
+/// service stores the unique ids of the other inspected messages.
 struct POP3Receiver {
     /// How many connections may end during a fetch before the server counts as failed.
     private static let lossLimit = 5
@@ -22,7 +22,7 @@ struct POP3Receiver {
     /// Positions of messages that the server deletes when the open session ends.
     private var deleted: Set<Int> = []
     private var losses = 0
-    /// The last error that ended a connection and did not end the fetch.
+    /// The last error after which the fetch continued on a new connection; nil if there was none.
     private(set) var loss: (any Error)?
     private(set) var notes = MessageNotes()
 
@@ -36,7 +36,7 @@ struct POP3Receiver {
         due = Set((turn.mailbox.setAside ?? []).prefix(MailboxTurn.retryLimit))
     }
 
-    /// Fetches the messages. The notes are complete even if this throws.
+    /// Fetches the messages. ``notes`` is complete even if this function throws.
     mutating func run(_ state: inout MailboxTurn.State) throws {
         guard turn.mailbox.receives else { return try session.close() }
         try learn(state)
@@ -59,7 +59,7 @@ struct POP3Receiver {
         state = MailboxTurn.State(known: .init(count: ids.count, digest: Self.digest(ids[...])))
     }
 
-    /// - Returns: False when the list has changed, which ends this turn.
+    /// - Returns: False when the server's list has changed, so that the turn can't continue.
     private mutating func fetch(_ position: Int) throws -> Bool {
         let message = there[position]
         do {
@@ -120,7 +120,7 @@ struct POP3Receiver {
     }
 
     /// Forgets the deletions of a session that did not end with QUIT, because such a session deletes nothing (RFC 1939 section 6).
-    /// The next turn inspects these messages again and deletes them. Their records exist already.
+    /// The next turn inspects these messages again and deletes them. Records of these messages exist already.
     private mutating func forgetDeleted() {
         for message in delivery.settled() {
             if turn.mailbox.deletesAfterProcessing, message.fate == .recorded {
@@ -142,11 +142,11 @@ struct POP3Receiver {
         notes.settled += due.intersection([there[position].id, there[position].uidl])
     }
 
-    /// Whether a message that was set aside is due. Earlier versions noted it without its size.
+    /// Whether a message that was set aside is due. Earlier versions noted a message without its size.
     private func isDue(_ message: POP3Session.Listed) -> Bool { due.contains(message.id) || due.contains(message.uidl) }
 
-    /// Finds the messages that were inspected before. If the beginning of the list is unchanged, no request is needed for it; the
-    /// service is asked about the rest.
+    /// Finds the messages that were inspected before. If the beginning of the list is unchanged, its messages are known without a
+    /// request. The service is asked about the other messages.
     private mutating func learn(_ state: MailboxTurn.State) throws {
         let (ids, uidls) = (there.map(\.id), there.map(\.uidl))
         var first = 0
@@ -161,7 +161,7 @@ struct POP3Receiver {
         var seen = listed.isEmpty ? [] : Set(there.filter { listed.contains($0.uidl) }.map(\.id))
         notes.seen += seen
         var total = 0
-        // Each message has two names, so a request covers half as many messages as it may have names.
+        // Each message has two names, so a request covers only half as many messages as the limit of names.
         let limit = MailboxNotes.limit / 2
         for start in stride(from: first, to: ids.count, by: limit) {
             let end = min(start + limit, ids.count)
@@ -187,7 +187,7 @@ struct POP3Receiver {
 }
 
 extension MailboxTurn {
-    /// An alert about messages without a unique id. It names the first of them.
+    /// An alert about messages without a unique id. The alert names the first of these messages.
     fileprivate func withoutID(_ numbers: [Int]) -> MailboxProblem {
         let names =
             numbers.prefix(10).map(String.init).joined(separator: ", ")

@@ -21,8 +21,8 @@ struct POP3Session {
         let uidl: String
         let size: Int
         /// The id under which the service knows the message. A server that was restored from a backup may give a unique id again,
-        /// to another message. The size tells the two messages apart. If the server gives several messages the same id, against the
-        /// standard, each one after the first also has its position among them.
+        /// to another message. The size distinguishes the two messages. If the server gives several messages the same id, against
+        /// the standard, each message after the first also has its position among these messages.
         fileprivate(set) var id: String
 
         fileprivate init(number: Int, uidl: String, size: Int) {
@@ -40,7 +40,7 @@ struct POP3Session {
     /// The messages of a mailbox.
     struct Listing {
         let messages: [Listed]
-        /// The numbers of messages without a unique id, which can't be told apart from others.
+        /// The numbers of messages without a unique id, which can't be distinguished from other messages.
         let unnamed: [Int]
     }
 

@@ -23,9 +23,9 @@ final class SMTPSession {
     /// The server's response to a message.
     enum Answer {
         case accepted
-        /// Refused temporarily or permanently. Nothing was sent.
+        /// Refused temporarily or permanently, for all recipients.
         case refused(isPermanent: Bool, String)
-        /// The server accepted the message for some recipients, and refused it for the other ones.
+        /// The message was sent in several transactions. The server accepted the first transactions, and refused a later one.
         case partly(String)
         /// The connection broke before the response to the last byte.
         case unknown(String)
@@ -50,12 +50,13 @@ final class SMTPSession {
         recipientLimit = limits.lazy.compactMap { $0.hasPrefix("RCPTMAX=") ? Int($0.dropFirst(8)) : nil }.first { $0 > 0 } ?? .max
     }
 
-    /// Sends one message. Unless the server accepts every recipient, nothing is sent.
+    /// Sends one message. If the server refuses a recipient, the message is sent to no recipient.
     ///
     /// - Parameters:
-    ///   - onReady: Called when the server is ready for the message. If it throws, nothing is sent.
+    ///   - onReady: Called when the server is ready for the message. If `onReady` throws, nothing is sent.
     ///   - onWait: Called repeatedly while the server's final response is pending.
-    /// - Throws: The server's text before it ended the session, if it sent one.
+    /// - Throws: ``MailError/ended(_:)`` with the server's last text, if it sent one before it ended the session; otherwise the
+    ///   connection's error.
     func send(
         _ message: [UInt8], from sender: String, to recipients: [String], onReady: () throws -> Void, onWait: () -> Void
     ) throws -> Answer {
@@ -93,8 +94,8 @@ final class SMTPSession {
         return try send(message, command, addresses, by: first.accepted, onReady: onReady, onWait: onWait)
     }
 
-    /// Sends a message in several transactions, because the server limits the recipients of one. First it asks the server to
-    /// accept all recipients, so that no recipient gets the message if another one is refused.
+    /// Sends a message in several transactions, because the server limits the recipients of one transaction. First asks the server
+    /// to accept all recipients, so that no recipient gets the message if another recipient is refused.
     private func send(
         _ message: [UInt8], _ command: String, _ addresses: [String], by size: Int, onReady: () throws -> Void, onWait: () -> Void
     ) throws -> Answer {
@@ -145,7 +146,7 @@ final class SMTPSession {
 
     /// Begins a transaction.
     ///
-    /// - Returns: The number of accepted recipients, which is smaller than requested if the server limits it. If the server
+    /// - Returns: The number of accepted recipients, which is smaller than requested if the server limits the number. If the server
     ///   refused a recipient, the reason; then no transaction is open.
     private func offer(_ command: String, _ addresses: [String]) throws -> (accepted: Int, refusal: Answer?) {
         let commands = [command] + addresses.map { "RCPT TO:<\($0)>" }
@@ -160,7 +161,7 @@ final class SMTPSession {
             for (index, command) in piece.enumerated() {
                 let reply = try reply()
                 if reply.code / 100 == 2 {
-                    // Only recipients before the first refused one count, because the next transaction continues there.
+                    // Only recipients before the first refused recipient count, because the next transaction continues there.
                     if start + index > 0, !isFull { accepted += 1 }
                 } else if isFull || start + index > 0 && refusals.isEmpty && Self.isTooMany(reply, accepted) {
                     isFull = true
@@ -232,7 +233,7 @@ final class SMTPSession {
         var text: String { "\(code) \(lines.joined(separator: " "))" }
     }
 
-    /// Reads a reply, and keeps a reply after which the server ends the session.
+    /// Reads a reply. If the server ends the session after this reply, keeps the reply's text in ``farewell``.
     private func reply() throws -> Reply {
         let reply = try Self.reply(connection)
         farewell = reply.code == Self.farewellCode ? reply.text : nil

@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Synchronization
 
-/// Whether a server sends a greeting before TLS, as servers with STARTTLS do.
+/// Finds out whether a server sends a greeting before TLS, as servers with STARTTLS do.
 enum STARTTLSProbe {
     /// Milliseconds to wait for a greeting.
     private static let patience: Int32 = 1_500
@@ -20,13 +20,13 @@ enum STARTTLSProbe {
         return isGiven
     }
 
-    /// Corrects a result after a connection failed. If the server answered TLS with something else, it sends its greeting
-    /// before TLS, but late. Otherwise its result is forgotten.
+    /// Corrects a result after a connection failed. If the server responded to a TLS handshake with something else, it counts as a
+    /// server that sends a greeting before TLS, but late. If the server responded with TLS, the result is deleted.
     static func correct(_ host: String, _ port: Int, answersTLS: Bool) {
         seen.withLock { $0["\(host):\(port)"] = answersTLS ? nil : (true, Date()) }
     }
 
-    /// - Returns: Nil when no server answers, or it disconnects.
+    /// - Returns: Nil when no server responds, or when it disconnects before a greeting.
     private static func look(_ host: String, _ port: Int) -> Bool? {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)

@@ -52,7 +52,7 @@ final class Canceller: Sendable {
 
     func disarm() { state.withLock { ($0.handle, $0.socket) = (nil, nil) } }
 
-    /// Shuts the connection down. Calls that wait for its server fail at once.
+    /// Shuts the connection down. Calls that wait for the connection's server fail at once.
     func cut() {
         guard let socket = state.withLock(\.socket) else { return }
         _ = shutdown(socket.descriptor, Int32(SHUT_RDWR))
@@ -61,7 +61,7 @@ final class Canceller: Sendable {
     /// The current turn.
     var turn: Turn { state.withLock { Turn(number: $0.turn) } }
 
-    /// Ends the turn. Later requests for it are dropped.
+    /// Ends the turn. Later requests for this turn are dropped.
     ///
     /// - Returns: Whether a request for this turn may still arrive.
     func endTurn() -> Bool {
@@ -71,8 +71,8 @@ final class Canceller: Sendable {
         }
     }
 
-    /// Repeats the cancel request until the turn ends, because PostgreSQL ignores a request that arrives between two messages of
-    /// a query. Call this only if ``endTurn()`` will be called for the turn. Otherwise the requests never stop.
+    /// Repeats the cancel request until the turn ends, because PostgreSQL ignores a request that arrives between two messages of a
+    /// query. Call this only if ``endTurn()`` will be called for the turn. Without ``endTurn()``, the requests never stop.
     func cancelUntilItEnds(_ turn: Turn, repeatingAfter pause: DispatchTimeInterval = .milliseconds(250)) {
         guard cancel(turn) else { return }
         DispatchQueue.global().asyncAfter(deadline: .now() + pause) { [self] in
@@ -80,8 +80,8 @@ final class Canceller: Sendable {
         }
     }
 
-    /// Asks the server to cancel this turn's statement. PQcancel opens a separate connection and waits for it to close, so it runs
-    /// on a thread that may block. `tcp_user_timeout` limits the wait.
+    /// Asks the server to cancel this turn's statement. PQcancel opens a separate connection and waits until that connection
+    /// closes, so PQcancel runs on a thread that may block. `tcp_user_timeout` limits the wait.
     ///
     /// - Returns: Whether the turn is the current one.
     @discardableResult
@@ -93,8 +93,8 @@ final class Canceller: Sendable {
         }
         guard let handle else { return false }
         DispatchQueue.global().async { [self] in
-            // The turn may have ended before this thread ran. Then there is nothing to cancel, and the connection is not lent
-            // again.
+            // The turn may have ended before this thread ran. If the turn has ended, there is nothing to cancel, and the connection
+            // is not lent again.
             guard state.withLock({ $0.turn == turn.number }) else { return }
             var message = [CChar](repeating: 0, count: 256)
             _ = PQcancel(handle.pointer, &message, Int32(message.count))

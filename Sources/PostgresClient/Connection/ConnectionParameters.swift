@@ -5,8 +5,8 @@ import Foundation
 public enum ConnectionParameters {
     /// The keywords and values of a connection string or URI, without libpq's defaults.
     ///
-    /// - Throws: ``PostgresError`` of kind `usage` when it is malformed. libpq's message quotes the string, so the error does not
-    ///   contain that message.
+    /// - Throws: ``PostgresError`` of kind `usage` when the string is malformed. libpq's message quotes the string, so the error
+    ///   does not contain that message.
     public static func parse(_ conninfo: String) throws -> [(keyword: String, value: String)] {
         guard let options = PQconninfoParse(conninfo, nil) else {
             throw PostgresError(kind: .usage, message: "the connection string is malformed")
@@ -34,7 +34,8 @@ public enum ConnectionParameters {
     }
 
     /// The default time limits: seconds for connecting to one host, and milliseconds for data without an acknowledgement. Without
-    /// them, libpq would wait without limit to connect, and TCP would report a broken connection only after about 15 minutes.
+    /// these limits, libpq would wait without limit to connect, and TCP would report a broken connection only after about 15
+    /// minutes.
     private static let defaults = [("client_encoding", "UTF8"), ("connect_timeout", "10"), ("tcp_user_timeout", "30000")]
 
     /// Seconds for connecting to one of several hosts, or to a standby. The limit is short, because another host or the primary
@@ -43,13 +44,13 @@ public enum ConnectionParameters {
 
     /// One host of a connection string.
     struct Host: Sendable {
-        /// What messages call the host.
+        /// The host's name in messages.
         let name: String
         fileprivate let values: [(String, String)]
     }
 
     /// The hosts that a connection string names. Empty if the lists of hosts, addresses and ports have different lengths; libpq
-    /// then reports that.
+    /// then reports the difference.
     static func hosts(_ parameters: [(keyword: String, value: String)]) -> [Host] {
         func list(_ keyword: String) -> [String] {
             let value = parameters.last { $0.keyword == keyword }?.value
@@ -70,7 +71,7 @@ public enum ConnectionParameters {
         }
     }
 
-    /// The parameters for one of the hosts, whether it accepts writes or not.
+    /// The parameters that connect to one of the hosts, even if it does not accept writes.
     static func attempt(_ conninfo: String, applicationName: String, host: Host) -> Attempt {
         let before = [("fallback_application_name", applicationName)] + defaults + [("connect_timeout", secondsForOneOfSeveral)]
         let all = before + [("dbname", conninfo)] + host.values + [("target_session_attrs", "any")]

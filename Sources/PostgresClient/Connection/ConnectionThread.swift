@@ -2,8 +2,8 @@ import Foundation
 
 /// The thread of one connection.
 ///
-/// libpq's calls block, and only one thread at a time may use a `PGconn`. So each connection is an actor whose executor has its own
-/// thread. So its blocking calls delay no other code, and block no thread of Swift's concurrency pool.
+/// libpq's calls block, and only one thread at a time may use a `PGconn`. Each connection is therefore an actor whose executor has
+/// its own thread. So the blocking calls of a connection delay no other code, and block no thread of Swift's concurrency pool.
 final class ConnectionThread: SerialExecutor, @unchecked Sendable {
     // Sendable: `jobs` and `stopped` are accessed only while `condition` is locked.
     private let condition = NSCondition()

@@ -1,12 +1,12 @@
 import Foundation
 import Synchronization
 
-/// The servers of a connection string, and which of them is the primary as far as this process knows. Used for strings with
-/// several hosts. Also used for a single host if the string requests the primary, because then the host may be a load balancer in
-/// front of several servers.
+/// The servers of a connection string, and which of them is the primary as far as this process knows. Used for connection strings
+/// with several hosts. Also used for a single host if the string requests the primary, because then the host may be a load balancer
+/// in front of several servers.
 ///
-/// Each promotion of a standby begins a new timeline. A server that accepts writes on an older timeline than one seen before is a
-/// former primary, and writes to it would be lost. So it is skipped, and connections to it are closed.
+/// Each promotion of a standby begins a new timeline. A server that accepts writes on an older timeline than the newest known one
+/// is a former primary. Writes to it would be lost. A former primary is skipped, and connections to it are closed.
 final class KnownServers: Sendable {
     private struct Member {
         weak var canceller: Canceller?
@@ -16,7 +16,7 @@ final class KnownServers: Sendable {
     private struct State {
         /// The identifier of the database cluster, also on its standbys; nil if servers do not report it.
         var system: String?
-        /// The newest timeline on which a server accepted writes; 0 before the first.
+        /// The newest timeline on which a server accepted writes; 0 before any server did.
         var timeline: UInt32 = 0
         /// The host that accepted writes last.
         var primary = 0
@@ -24,7 +24,7 @@ final class KnownServers: Sendable {
     }
 
     let hosts: [ConnectionParameters.Host]
-    /// Whether to use a read-only server if none accepts writes.
+    /// Whether to use a read-only server if no server accepts writes.
     let allowsReading: Bool
     private let state = Mutex(State())
     private static let all = Mutex<[String: KnownServers]>([:])
@@ -33,7 +33,8 @@ final class KnownServers: Sendable {
         (self.hosts, self.allowsReading) = (hosts, allowsReading)
     }
 
-    /// The servers of a connection string; nil if it names one host without requesting the primary, or requests other servers.
+    /// The servers of a connection string; nil if it names one host without requesting the primary, or if its
+    /// `target_session_attrs` allows or requires other servers.
     static func of(_ conninfo: String) -> KnownServers? {
         if let known = all.withLock({ $0[conninfo] }) { return known }
         guard let parameters = try? ConnectionParameters.parse(conninfo) else { return nil }
@@ -55,8 +56,8 @@ final class KnownServers: Sendable {
         return [primary] + hosts.indices.filter { $0 != primary }
     }
 
-    /// Whether a server that accepts writes is the primary, as far as this process knows. If its timeline is new, connections to
-    /// former primaries are closed, because their servers may be paused or isolated and would never respond.
+    /// Decides whether a server that accepts writes is the primary, as far as this process knows. If its timeline is new,
+    /// connections to former primaries are closed, because their servers may be paused or isolated and would never respond.
     ///
     /// - Parameters:
     ///   - system: The identifier of the database cluster. Another cluster has its own timelines, for example after an upgrade.

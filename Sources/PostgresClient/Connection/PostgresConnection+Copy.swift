@@ -2,7 +2,7 @@ import CLibPQ
 
 // COPY in both directions.
 extension PostgresConnection {
-    /// Runs a `COPY … TO STDOUT` and passes on each row's bytes.
+    /// Runs a `COPY … TO STDOUT` and passes each row's bytes to `body`.
     ///
     /// If `body` throws, the statement is cancelled and the error rethrown. An open transaction has then failed.
     ///

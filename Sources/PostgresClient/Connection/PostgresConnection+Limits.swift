@@ -4,12 +4,12 @@ extension PostgresConnection {
         try execute("SET statement_timeout = '\(Int(limit / .milliseconds(1)))ms'")
     }
 
-    /// Sets how long each statement of this connection waits for a lock.
+    /// Sets how long each statement of this connection waits for a lock at most.
     public func limitLocks(to limit: Duration) throws {
         try execute("SET lock_timeout = '\(Int(limit / .milliseconds(1)))ms'")
     }
 
-    /// Removes the limit until the open transaction ends.
+    /// Removes the time limit of statements until the open transaction ends.
     public func liftStatementLimit() throws {
         try execute("SET LOCAL statement_timeout = 0")
     }

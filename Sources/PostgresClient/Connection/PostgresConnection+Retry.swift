@@ -6,11 +6,11 @@ extension PostgresConnection {
     /// How many attempts at a transaction are made.
     static let attemptLimit = 8
 
-    /// Runs a transaction. Retries it if PostgreSQL rolled it back because of concurrent transactions, or a prepared plan was
-    /// stale.
+    /// Runs a transaction. Retries the transaction if PostgreSQL rolled it back because of concurrent transactions, or a prepared
+    /// plan was stale.
     ///
-    /// Within an open transaction `body` runs only once: its failure also rolls back earlier statements, which `body` does not
-    /// contain.
+    /// Within an open transaction `body` runs only once. If `body` fails in an open transaction, earlier statements are rolled back
+    /// too, and `body` could not repeat them.
     func retrying<Result>(_ body: () throws -> Result) throws -> Result {
         guard isReady else { return try body() }
         var attempt = 1

@@ -2,8 +2,8 @@ import CLibPQ
 
 // The choice of a server, if the connection string names several.
 extension PostgresConnection {
-    /// Connects to the server that accepts writes. If there is none, and the connection string allows it, connects to a read-only
-    /// server.
+    /// Connects to the server that accepts writes. If no server accepts writes, and the connection string allows it, connects to a
+    /// read-only server.
     ///
     /// - Throws: ``PostgresError`` of the last host that was tried.
     func open(_ conninfo: String, among servers: KnownServers, applicationName: String) throws {
@@ -39,8 +39,8 @@ extension PostgresConnection {
         take(reader.report, servers, nil)
     }
 
-    /// Looks for a newer primary, even though the former one still responds. If there is one, closes the connections to the former
-    /// primary.
+    /// Looks for a newer primary, even though the former one still responds. If there is a newer primary, closes the connections to
+    /// the former one.
     static func findNewerPrimary(_ conninfo: String) async {
         guard let servers = KnownServers.of(conninfo) else { return }
         await PostgresConnection().findNewerPrimary(conninfo, among: servers)
@@ -65,7 +65,7 @@ extension PostgresConnection {
         return (text("SELECT system_identifier FROM pg_catalog.pg_control_system()"), timeline.flatMap { UInt32($0, radix: 16) })
     }
 
-    /// The single value that a statement returns; nil when the server refuses it.
+    /// The single value that a statement returns; nil when the server refuses the statement.
     private func text(_ sql: String) -> String? {
         let result = PQexec(handle, sql)
         defer { PQclear(result) }
@@ -73,14 +73,14 @@ extension PostgresConnection {
         return String(cString: text)
     }
 
-    /// Whether the server was the primary, and another server is now.
+    /// True if the connected server is a former primary: another server has become the primary since.
     var isOnFormerPrimary: Bool { servers?.isFormer(timeline) ?? false }
 
     /// Shuts the connection down, from any thread. Calls that wait for the server fail at once.
     nonisolated func cut() { canceller.cut() }
 
-    /// Whether the server responds in time and `question` returns true. If it does not respond in time, the connection is shut
-    /// down.
+    /// Whether the server responds in time and `question` returns true. If the server does not respond in time, the connection is
+    /// shut down.
     nonisolated func responds(
         within limit: Duration, _ question: @Sendable (isolated PostgresConnection) throws -> Bool
     ) async -> Bool {

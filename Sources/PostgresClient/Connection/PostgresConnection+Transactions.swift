@@ -12,7 +12,7 @@ extension PostgresConnection {
     /// Runs `body` in a transaction, which is committed when it returns, and rolled back when it throws.
     ///
     /// If PostgreSQL rolls the transaction back because of concurrent transactions (``PostgresError/isRetryable``), `body` runs
-    /// again, up to a limit. So `body` must change nothing but the database.
+    /// again, up to a limit. So `body` may change only the database.
     ///
     /// - Throws: The errors of `body`; ``PostgresError`` of kind `unknownOutcome` when the connection breaks at COMMIT.
     public func transaction<Result>(isolation: Isolation = .readCommitted, _ body: () throws -> Result) throws -> Result {
@@ -30,7 +30,7 @@ extension PostgresConnection {
         }
     }
 
-    /// Runs `body` in the open transaction, or in a new one.
+    /// Runs `body` in the open transaction, or in a new one if none is open.
     public func atomically<Result>(_ body: () throws -> Result) throws -> Result {
         PQtransactionStatus(handle) == PQTRANS_IDLE ? try transaction(body) : try body()
     }
@@ -50,7 +50,7 @@ extension PostgresConnection {
         if failed { throw PostgresError(kind: .usage, message: "the transaction had failed and was rolled back") }
     }
 
-    /// Rolls back the open transaction, if there is one and a connection.
+    /// Rolls back the open transaction. Does nothing if there is no transaction or no connection.
     public func rollBack() {
         guard let handle, PQtransactionStatus(handle) != PQTRANS_IDLE else { return }
         PQclear(PQexec(handle, "ROLLBACK"))
@@ -60,10 +60,11 @@ extension PostgresConnection {
     /// synchronous standby.
     ///
     /// If a connection broke during COMMIT, the commit may be visible on the primary before its standby has it. A failover would
-    /// then lose it. So call this before relying on such a commit. It writes a logical message, which no program reads, into the
-    /// write-ahead log. Committing this message waits for all earlier records.
+    /// then lose the commit. So call this function before relying on a commit whose connection broke. It writes a logical message,
+    /// which no program reads, into the write-ahead log. Committing this message waits for all earlier records.
     ///
-    /// - Throws: ``PostgresError``. Always on a standby, because it may not have replayed the commit, and can't wait for it.
+    /// - Throws: ``PostgresError``. A standby always causes this error, because it may not have replayed the commit, and can't wait
+    ///   for it.
     public func settleCommits() throws {
         _ = try query("SELECT pg_logical_emit_message(true, 'fieldseal', '')")
     }

@@ -1,8 +1,8 @@
 import CLibPQ
 
 extension PostgresConnection {
-    /// A password in the server's stored form (SCRAM-SHA-256, RFC 5803). It is computed here, so no statement contains the
-    /// password.
+    /// A password in the server's stored form (SCRAM-SHA-256, RFC 5803). The stored form is computed here, so no statement contains
+    /// the password.
     public func verifier(ofPassword password: String, forRole role: String) throws -> String {
         let text = PQencryptPasswordConn(try open(), password, role, "scram-sha-256")
         defer { PQfreemem(text) }

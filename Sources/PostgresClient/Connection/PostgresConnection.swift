@@ -3,8 +3,8 @@ import Foundation
 
 /// One connection to PostgreSQL, on its own thread.
 ///
-/// Its methods are synchronous inside the actor. To run several methods without another caller in between, pass a closure with the
-/// connection as an isolated parameter to ``run(_:)``. All of the closure then runs on the connection's thread.
+/// The methods of the connection are synchronous inside the actor. To run several methods without another caller in between, pass a
+/// closure with the connection as an isolated parameter to ``run(_:)``. The whole closure then runs on the connection's thread.
 public actor PostgresConnection {
     private nonisolated let thread = ConnectionThread()
     nonisolated let canceller = Canceller()
@@ -20,7 +20,8 @@ public actor PostgresConnection {
     private var preparedNames: [String: String] = [:]
     private var preparedCount = 0
 
-    /// The maximum number of prepared statements. When it is reached, all are discarded and prepared again as needed.
+    /// The maximum number of prepared statements. At this number, all statements are discarded, and prepared again when they are
+    /// used.
     private static let preparedLimit = 512
     /// After preparing this many statements, a connection is replaced (``isWorn``), because its backend caches catalog data for
     /// each table and grows.
@@ -34,9 +35,9 @@ public actor PostgresConnection {
     ///
     /// - Parameters:
     ///   - conninfo: A libpq connection string or URI with any of its parameters (several hosts, TLS, passfiles). Among several
-    ///     hosts one that accepts writes is preferred, unless the string has `target_session_attrs`.
+    ///     hosts, a host that accepts writes is preferred, except if the string has `target_session_attrs`.
     ///   - applicationName: The name in `pg_stat_activity`, unless `conninfo` has one.
-    /// - Throws: ``PostgresError`` of kind `connection`, with libpq's message. It never quotes the password.
+    /// - Throws: ``PostgresError`` of kind `connection`, with libpq's message. The message never quotes the password.
     public static func connect(_ conninfo: String, applicationName: String = "fieldseal") async throws -> PostgresConnection {
         let connection = PostgresConnection()
         try await connection.open(conninfo, applicationName: applicationName)
@@ -140,14 +141,15 @@ public actor PostgresConnection {
 
     // MARK: State
 
-    /// Whether no transaction is open, and the connection is not known to be broken. It costs no system call.
+    /// Whether no transaction is open, and the connection is not known to be broken. The check needs no system call.
     var isReady: Bool {
         // A broken pipeline can leave the connection in pipeline mode, in which nothing else can run.
         handle != nil && PQtransactionStatus(handle) == PQTRANS_IDLE && PQpipelineStatus(handle) == PQ_PIPELINE_OFF
             && PQstatus(handle) == CONNECTION_OK
     }
 
-    /// Whether no transaction is open and the server did not close the connection. It costs one system call and no round trip.
+    /// Whether no transaction is open and the server did not close the connection. The check needs one system call and no round
+    /// trip.
     public var isIdle: Bool {
         guard isReady else { return false }
         var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
@@ -190,10 +192,10 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs one statement with binary parameters. It is prepared at its first use on this connection.
+    /// Runs one statement with binary parameters. The statement is prepared at its first use on this connection.
     ///
-    /// Outside of a transaction it is its own transaction. It is retried a few times if PostgreSQL rolled it back because of
-    /// concurrent transactions (``PostgresError/isRetryable``).
+    /// Outside of a transaction the statement is its own transaction. That transaction is retried a few times if PostgreSQL rolled
+    /// it back because of concurrent transactions (``PostgresError/isRetryable``).
     ///
     /// - Throws: ``PostgresError`` of kind `unknownOutcome` when the connection breaks during a statement that writes, outside of a
     ///   transaction.
@@ -221,12 +223,14 @@ public actor PostgresConnection {
         }
     }
 
-    /// Runs statements in one round trip and one transaction (libpq's pipeline mode). All of them succeed or none.
+    /// Runs statements in one round trip and one transaction (libpq's pipeline mode). Either all statements take effect, or no
+    /// statement does.
     ///
-    /// Within an open transaction they are part of it. Outside of one they are retried as ``query(_:_:)`` is.
+    /// Within an open transaction the statements are part of it. Outside of a transaction the statements are retried as in
+    /// ``query(_:_:)``.
     ///
-    /// - Throws: The error of the first statement that failed. Those after it did not run. ``PostgresError`` of kind
-    ///   `unknownOutcome` as in ``query(_:_:)``.
+    /// - Throws: The error of the first statement that failed. The statements after the failed one did not run. ``PostgresError``
+    ///   of kind `unknownOutcome` as in ``query(_:_:)``.
     public func pipeline(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [PostgresResult] {
         try retrying {
             try Task.checkCancellation()
@@ -257,9 +261,9 @@ public actor PostgresConnection {
         }
     }
 
-    /// Sends statements and the end of their transaction.
+    /// Sends statements, then the synchronization point that ends their transaction.
     ///
-    /// - Returns: For each message that was sent, whether it was a preparation.
+    /// - Returns: One entry for each message that was sent: true if it prepares a statement, false if it runs one.
     private func send(_ statements: [(sql: String, parameters: [PostgresParameter])]) throws -> [Bool] {
         let handle = try open()
         var sent: [Bool] = []
@@ -349,10 +353,10 @@ public actor PostgresConnection {
         }
     }
 
-    /// The error of a result. Also records if the error shows that the session has become read-only.
+    /// The error of a result. If the error shows that the session has become read-only, the connection records that.
     func error(of result: OpaquePointer?) -> PostgresError {
         let error = PostgresError(result: result, connection: handle)
-        // The time is in the past, so that the pool closes the connection at once. The next one then goes to a server that
+        // The time is in the past, so that the pool closes the connection at once. The next connection then goes to a server that
         // accepts writes.
         if error.isReadOnly { readOnlySince = ContinuousClock.now - Self.readOnlyLifetime * 2 }
         return error

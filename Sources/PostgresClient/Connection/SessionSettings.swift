@@ -2,14 +2,14 @@ import CLibPQ
 
 /// The settings of every session.
 ///
-/// This program's statements, and the parsing of their results, rely on these values. A role, a database, the server's
-/// configuration or the connection string may set others, so each session sets them itself.
+/// This program's statements, and the parsing of their results, rely on the values of these settings. A role, a database, the
+/// server's configuration or the connection string may set other values, so each session applies these settings.
 enum SessionSettings {
-    /// Applies the settings, and reads the session's state. It takes one round trip, once for each connection.
+    /// Applies the settings, and reads the session's state. The statement takes one round trip, once for each connection.
     ///
     /// `default_transaction_read_only` is not changed, because managed servers and administrators use it to stop writes, for
-    /// example when a disk is full. `synchronous_commit` is changed only if it is off, because a crash of PostgreSQL would then
-    /// lose acknowledged writes. `jit` is off, because compiling these short statements takes longer than it saves.
+    /// example when a disk is full. `synchronous_commit` is changed only if it is off, because with `off` a crash of PostgreSQL
+    /// would lose acknowledged writes. `jit` is off, because compiling these short statements takes longer than it saves.
     static let statement = """
         SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE;
         SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET search_path = public, pg_temp;
@@ -25,14 +25,15 @@ enum SessionSettings {
 
     /// The state of a session.
     struct Report {
-        /// The server process that runs the statements. Behind a pooler it differs from the process that the protocol names.
+        /// The server process that runs the statements. Behind a pooler this process differs from the process that the protocol
+        /// names.
         let backend: Int32
         /// Whether the session is read-only, because its server is a standby or a setting forbids writes.
         let isReadOnly: Bool
     }
 
-    /// - Throws: ``PostgresError`` of kind `usage` when triggers are disabled in this session. Then no constraint of the database
-    ///   holds, and only a superuser could enable them again.
+    /// - Throws: ``PostgresError`` of kind `usage` when triggers are disabled in this session. Without triggers, foreign keys and
+    ///   most guards of the database do not hold, and only a superuser can enable triggers again.
     static func report(_ result: OpaquePointer?) throws -> Report {
         func text(_ column: Int32) -> String { PQgetvalue(result, 0, column).map { String(cString: $0) } ?? "" }
         guard text(1) == "origin" else {

@@ -5,7 +5,7 @@ package struct BinaryCopyFields {
     private let bytes: UnsafeRawBufferPointer
     private var offset = 0
 
-    /// - Parameter bytes: Rows without the stream's header and trailer. They must stay valid while they are read.
+    /// - Parameter bytes: Rows without the stream's header and trailer. The bytes must stay valid while they are read.
     package init(_ bytes: UnsafeRawBufferPointer) {
         self.bytes = bytes
     }
@@ -20,7 +20,7 @@ package struct BinaryCopyFields {
         guard Int(try integer(Int16.self)) == count else { throw MalformedCopy() }
     }
 
-    /// The next field; nil for NULL. It points into the bytes, and is valid as long as they are.
+    /// The next field; nil for NULL. The returned pointer refers to the rows' bytes, and is valid as long as they are.
     package mutating func field() throws -> UnsafeRawBufferPointer? {
         let length = Int(try integer(Int32.self))
         guard length >= 0 else { return nil }

@@ -1,6 +1,6 @@
 // COPY in the binary format, in both directions.
 extension PostgresConnection {
-    /// Runs `COPY source TO STDOUT (FORMAT binary)` and passes on each row, for ``BinaryCopyFields``.
+    /// Runs `COPY source TO STDOUT (FORMAT binary)` and passes each row to `body`, which can read it with ``BinaryCopyFields``.
     ///
     /// - Parameter source: A table with its columns, or a query in parentheses.
     /// - Throws: What `body` throws; ``MalformedCopy``.
@@ -11,7 +11,7 @@ extension PostgresConnection {
         }
     }
 
-    /// Runs `COPY source TO STDOUT (FORMAT binary)` and passes on chunks of many rows.
+    /// Runs `COPY source TO STDOUT (FORMAT binary)` and passes chunks of many rows to `body`.
     ///
     /// - Parameter length: A chunk ends after the row that reaches this number of bytes. The last chunk may be smaller.
     package func copyChunks(of source: String, length: Int, _ body: ([UInt8]) throws -> Void) throws {

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A pool of shared connections, up to a limit.
+/// A pool of connections that callers borrow. At most ``Configuration/limit`` connections are open.
 public final class ConnectionPool: Sendable {
     /// A pool's limits.
     public struct Configuration: Sendable {
@@ -21,7 +21,7 @@ public final class ConnectionPool: Sendable {
         /// How long a statement waits for a lock (`lock_timeout`); nil for no limit. Its error names a session that holds locks.
         public var lockLimit: Duration?
 
-        /// Makes a configuration. All but the connection string have defaults.
+        /// Makes a configuration. Every parameter except the connection string has a default.
         public init(
             conninfo: String,
             limit: Int = 16,
@@ -54,7 +54,7 @@ public final class ConnectionPool: Sendable {
         weak var canceller: Canceller?
     }
 
-    /// Makes a pool without connections. They are opened when they are needed.
+    /// Makes a pool without connections. Connections are opened when they are needed.
     public init(_ configuration: Configuration) {
         self.configuration = configuration
         state = Mutex(
@@ -98,13 +98,13 @@ public final class ConnectionPool: Sendable {
         for connection in idle { await connection.close() }
     }
 
-    /// Closes the pool, and shuts down the connections whose statements run. Their callers get an error at once.
+    /// Closes the pool, and shuts down the connections whose statements run. The callers of these statements get an error at once.
     public func closeAtOnce() async {
         await close()
         cut()
     }
 
-    /// Shuts down all connections. Their callers get an error; later callers get new connections.
+    /// Shuts down all connections. Callers that use a connection get an error; later callers get new connections.
     func cut() {
         for connection in opened.withLock({ $0.compactMap(\.canceller) }) { connection.cut() }
     }
@@ -138,7 +138,7 @@ public final class ConnectionPool: Sendable {
         }
     }
 
-    /// Waits for a connection. Returns nil if the caller may open one instead.
+    /// Waits for a connection. Returns nil if the caller may open a new connection instead.
     private func wait(for borrower: PoolBorrower?) async throws -> PostgresConnection? {
         let id = lastWaiter.add(1, ordering: .relaxed).newValue
         let limit = configuration.waitLimit

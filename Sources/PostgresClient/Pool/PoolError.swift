@@ -1,4 +1,4 @@
-/// No connection is available.
+/// The reason why a pool has no connection for a caller.
 public enum PoolError: Error, Sendable, CustomStringConvertible {
     /// All connections are lent, and none was returned in time.
     case exhausted

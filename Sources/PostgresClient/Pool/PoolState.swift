@@ -24,7 +24,7 @@ struct PoolState<Connection, Waiter> {
         self.borrowerLimit = borrowerLimit
     }
 
-    /// Handles a request for a connection. The most recently used idle one is lent.
+    /// Handles a request for a connection. Lends the idle connection that was used most recently.
     mutating func acquire(for borrower: PoolBorrower? = nil) -> Action {
         if isClosed { return .refuse }
         if !holdsItsLimit(borrower) {
@@ -45,7 +45,7 @@ struct PoolState<Connection, Waiter> {
         waiters.append((id, waiter, borrower))
     }
 
-    /// Handles a returned connection. Returns the first waiter that may have it.
+    /// Handles a returned connection. Returns the first waiter that may have the connection.
     mutating func release(_ connection: Connection, by borrower: PoolBorrower? = nil) -> Waiter? {
         drop(borrower)
         guard let waiter = next() else {
@@ -65,7 +65,7 @@ struct PoolState<Connection, Waiter> {
         return waiter
     }
 
-    /// Handles a waiter that gave up.
+    /// Removes a waiter whose time limit passed or whose task was cancelled. Returns nil if this waiter no longer waits.
     mutating func remove(id: UInt64) -> Waiter? {
         guard let index = waiters.firstIndex(where: { $0.id == id }) else { return nil }
         return waiters.remove(at: index).waiter

@@ -1,14 +1,15 @@
-/// An INSERT of one row. A shared connection sends it together with those of other callers, as one statement.
+/// An INSERT of one row. A shared connection combines the insert with inserts of other callers into one statement.
 public struct RowInsert: Sendable {
     private let sql: String
     private let own: [PostgresParameter]
     private let shared: [PostgresParameter]
 
     /// - Parameters:
-    ///   - sql: Its first parameters are arrays, one for each of `own`. The parameters `shared` follow. It inserts a row for each
-    ///     array element. Each returned row must identify its inserted row, because every caller gets the rows of all callers.
-    ///   - own: At least one value of this row. The types are the same for all inserts with this SQL.
-    ///   - shared: Values of this row and of each row that is inserted with it.
+    ///   - sql: Its first parameters are arrays, one for each of `own`. The parameters `shared` follow. The statement inserts a row
+    ///     for each array element. Each returned row must identify its inserted row, because every caller gets the rows of all
+    ///     callers.
+    ///   - own: At least one value of this row. The types of these values are the same for all inserts with this SQL.
+    ///   - shared: Values of this row and of each row that is inserted by the same statement.
     public init(_ sql: String, own: [PostgresParameter], shared: [PostgresParameter]) {
         self.sql = sql
         self.own = own

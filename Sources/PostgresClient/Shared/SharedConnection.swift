@@ -6,9 +6,9 @@ import Synchronization
 /// One connection for short statements of many callers. Statements that arrive while the connection is busy are sent together, in
 /// the next round trip.
 ///
-/// PostgreSQL runs the statements one after the other, so use it only for statements that take microseconds. A statement that
-/// waits for a lock is cancelled after ``Configuration/lockLimit``. Its caller, and for a while every caller, then uses a
-/// separate connection.
+/// PostgreSQL runs the statements one after the other, so use a shared connection only for statements that take microseconds. A
+/// statement that waits for a lock is cancelled after ``Configuration/lockLimit``. The caller of that statement, and for a while
+/// every caller, then uses a separate connection.
 public final class SharedConnection: Sendable {
     /// One statement and its parameters.
     public typealias Statement = (sql: String, parameters: [PostgresParameter])
@@ -57,21 +57,24 @@ public final class SharedConnection: Sendable {
     /// The number of waiting callers, plus one while a round trip is running.
     public var load: Int { state.withLock { $0.waiting.count + ($0.isBusy ? 1 : 0) } }
 
-    /// Runs statements: all of them or none. They may share their transaction with statements of callers that have the same check.
+    /// Runs statements. Either all statements take effect, or no statement does. The statements may share their transaction with
+    /// statements of other callers that have the same check.
     ///
     /// If a shared transaction fails, each caller's statements are repeated in a separate transaction. So use only statements
     /// whose effects a rollback undoes.
     ///
-    /// - Parameter check: A statement that runs first, once for all callers that share the transaction. If it fails, nothing is
-    ///   done.
-    /// - Returns: The results without that of the check; nil when nothing was done and the caller needs a separate connection.
-    /// - Throws: ``PostgresError`` of the first statement that failed. Those before it are rolled back, and those after it do not
-    ///   run.
+    /// - Parameter check: A statement that runs first, once for all callers that share the transaction. If the check fails, nothing
+    ///   is done.
+    /// - Returns: The results of `statements`, without the result of the check. Nil when nothing was done and the caller needs a
+    ///   separate connection.
+    /// - Throws: ``PostgresError`` of the first statement that failed. The statements before the failed one are rolled back, and
+    ///   the statements after it do not run.
     public func run(_ statements: [Statement], after check: SharedStatement? = nil) async throws -> [PostgresResult]? {
         try await run(.statements(statements), after: check)
     }
 
-    /// Inserts rows: all of them or none. The rows of callers with the same check are inserted by the same statements.
+    /// Inserts rows. Either all rows are inserted, or no row is. The rows of callers with the same check are inserted by the same
+    /// statements.
     ///
     /// - Returns: As ``run(_:after:)``, but each result has the rows of all callers that were inserted together.
     public func insert(_ rows: [RowInsert], after check: SharedStatement) async throws -> [PostgresResult]? {
@@ -87,11 +90,11 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Reads the rows of an id. Lookups of several callers with the same statement are combined into one.
+    /// Reads the rows of an id. Lookups of several callers with the same statement are combined into one lookup.
     ///
     /// - Parameters:
     ///   - statement: Takes an array of ids as its first parameter.
-    ///   - check: Runs first, once for all callers with the same check. If it fails, no rows are returned.
+    ///   - check: Runs first, once for all callers with the same check. If the check fails, no rows are returned.
     /// - Returns: Rows that include those of this id; nil when nothing could be read. The caller then runs the statement on a
     ///   separate connection, and gets the error there.
     public func lookUp(_ id: UUID, with statement: SharedStatement, after check: SharedStatement) async -> PostgresResult? {
@@ -109,7 +112,7 @@ public final class SharedConnection: Sendable {
         wake.signal()
     }
 
-    /// - Returns: Whether the work was queued. If not, the caller needs a separate connection.
+    /// - Returns: Whether the work was queued. If the work was not queued, the caller needs a separate connection.
     private func enqueue(_ add: (inout Batch) -> Void) -> Bool {
         enum Step { case refuse, open, wake, wait }
         let step = state.withLock { state -> Step in
@@ -141,7 +144,7 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Waits for work, and returns it. It blocks the connection's thread, which has nothing else to do.
+    /// Waits for work, and returns it. The wait blocks the connection's thread, which has nothing else to do.
     ///
     /// - Returns: Nil when the connection was closed.
     fileprivate func next() -> Batch? {
@@ -158,7 +161,7 @@ public final class SharedConnection: Sendable {
         }
     }
 
-    /// Opens another connection if callers wait. Otherwise the next caller opens it.
+    /// Opens another connection if callers wait. If no caller waits, the next caller opens a connection.
     fileprivate func renew() {
         let isWanted = state.withLock { state in
             state.isBusy = false
@@ -196,7 +199,7 @@ private struct Batch {
 
     var count: Int { writes.count + lookups.count }
 
-    /// Takes all lookups, and a limited number of writes.
+    /// Removes all lookups and the first `limit` writes, and returns them.
     mutating func removeFirst(_ limit: Int) -> Batch {
         let batch = Batch(writes: Array(writes.prefix(limit)), lookups: lookups)
         writes.removeFirst(batch.writes.count)
@@ -243,8 +246,8 @@ extension PostgresConnection {
     fileprivate func serve(_ callers: SharedConnection) {
         waitForItsTurn()
         while let batch = callers.next() {
-            // The server may have closed the idle connection. Without this check, a write would be sent, and its outcome would be
-            // unknown.
+            // The server may have closed the idle connection. Without this check, a write would be sent on a closed connection, and
+            // its outcome would be unknown.
             guard batch.writes.isEmpty || isIdle, !isOutdated else {
                 callers.backOff(isConnectionLost: true)
                 return batch.refuse()
@@ -258,15 +261,15 @@ extension PostgresConnection {
     /// Whether the connection can carry the next round trip.
     private var isUsable: Bool { isReady && !isOutdated }
 
-    /// Gives this thread the scheduling policy for batch work. Otherwise it would preempt other threads for each response under
-    /// load, and send smaller batches.
+    /// Gives this thread the scheduling policy for batch work. Otherwise, under load, this thread would preempt other threads for
+    /// each response, and send smaller batches.
     private func waitForItsTurn() {
         var parameters = sched_param(sched_priority: 0)
         // If the system refuses this policy, the connection works, but is slower.
         sched_setscheduler(0, Self.batchPolicy, &parameters)
     }
 
-    /// `SCHED_BATCH` of sched(7), a macro that is not imported.
+    /// The value of `SCHED_BATCH` in sched(7), a C macro that Swift does not import.
     private static let batchPolicy: Int32 = 3
 
     private func flush(_ batch: Batch, for callers: SharedConnection) {
@@ -280,7 +283,7 @@ extension PostgresConnection {
             let parts = isUsable ? transaction.separated(after: result) : []
             answers += parts.isEmpty ? [(transaction, result)] : Array(zip(parts, pipelines(parts.map(\.statements))))
         }
-        // The connection rests before the callers get their results. Otherwise their next statements would be queued here again.
+        // The pause begins before the callers get their results. Otherwise the callers' next statements would be queued here again.
         if answers.contains(where: { $0.1.metLock }) || results.contains(where: \.metLock) || !isUsable {
             callers.backOff(isConnectionLost: !isUsable)
         }

@@ -1,6 +1,6 @@
 /// Statements of callers with the same check, as one transaction: the check once, then the statements of the callers.
 ///
-/// So PostgreSQL runs one check and one commit for all of them. Rows of several callers are inserted by one statement.
+/// So PostgreSQL runs one check and one commit for all callers. Rows of several callers are inserted by one statement.
 struct SharedTransaction {
     /// The statements of one caller.
     struct Write: Sendable {
@@ -8,7 +8,7 @@ struct SharedTransaction {
             case statements([SharedConnection.Statement])
             case rows([RowInsert])
 
-            /// The rows; nil for other statements.
+            /// The rows of `rows`; nil for `statements`.
             var rows: [RowInsert]? { if case .rows(let rows) = self { rows } else { nil } }
         }
 
@@ -49,8 +49,8 @@ struct SharedTransaction {
 
     private var writes: [Write] { groups.flatMap(\.writes) }
 
-    /// Splits a failed transaction: one transaction for each caller, so that only the caller at fault gets the error. Empty if
-    /// there was one caller only, or the connection was lost.
+    /// Splits a failed transaction: one transaction for each caller, so that only the caller whose statements failed gets the
+    /// error. Returns an empty list if there was only one caller, or the connection was lost.
     func separated(after result: Result<[PostgresResult], any Error>) -> [SharedTransaction] {
         let writes = writes
         guard writes.count > 1, case .failure(let error as PostgresError) = result, !error.isConnectionLoss else { return [] }
@@ -108,7 +108,7 @@ private struct WriteGroup {
 }
 
 extension PostgresError {
-    /// Whether the caller should try a separate connection. Nothing was done, because of a lock, a concurrent transaction, or a
-    /// stale prepared plan.
+    /// True if nothing was done because of a lock, a concurrent transaction, or a stale prepared plan. The caller should then try a
+    /// separate connection.
     fileprivate var isGivenUp: Bool { state == .lockNotAvailable || isRetryable }
 }

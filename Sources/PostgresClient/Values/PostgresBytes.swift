@@ -6,7 +6,7 @@ public struct PostgresBytes: PostgresDecodable, Sendable {
     /// The bytes, without an encoding.
     public let bytes: [UInt8]
 
-    /// Takes the bytes of a `bytea`; nil for another type.
+    /// Copies the bytes of a `bytea`; nil for another type.
     public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
         guard type == PostgresType.bytea.rawValue else { return nil }
         self.bytes = Array(bytes)

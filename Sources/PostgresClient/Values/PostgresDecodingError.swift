@@ -10,6 +10,6 @@ public struct PostgresDecodingError: Error, Sendable, CustomStringConvertible {
     /// The column's type, as an object id of `pg_type`.
     public let typeID: UInt32
 
-    /// The column, its type (an OID) and the expected Swift type. It has no value of the row.
+    /// The column, its type (an OID) and the expected Swift type. The description has no value of the row.
     public var description: String { "column \(column) (type \(typeID)) does not hold a \(expected)" }
 }

@@ -2,7 +2,7 @@ public import Foundation
 
 /// A `timestamptz` with PostgreSQL's full precision: whole microseconds, and infinity.
 ///
-/// It is used for data under a tag or hash. A date that was rounded, or that `Date` can't hold, would change the tag.
+/// The type is used for data under a tag or hash. A date that was rounded, or that `Date` can't hold, would change the tag.
 public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable {
     /// Microseconds since 2000-01-01; the two extreme values are ±infinity.
     public let microseconds: Int64
@@ -10,7 +10,7 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
     /// - Parameter microseconds: Microseconds since 2000-01-01, as PostgreSQL counts them.
     public init(microseconds: Int64) { self.microseconds = microseconds }
 
-    /// - Parameter seconds: Seconds since 1970-01-01 UTC. Fractions are cut.
+    /// - Parameter seconds: Seconds since 1970-01-01 UTC. Fractions of a second are dropped.
     public init(seconds: Double) {
         microseconds = (Int64(seconds) - 946_684_800) * 1_000_000
     }
@@ -29,7 +29,7 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
         microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
     }
 
-    /// Earlier than every date.
+    /// Negative infinity, which is earlier than every date.
     public static let distantPast = PostgresMoment(microseconds: .min)
 
     /// Whether a moment is before another; negative infinity is before all others.
@@ -52,7 +52,7 @@ public struct PostgresMoment: Sendable, Equatable, Comparable, PostgresDecodable
     private static let writable: ClosedRange<Int64> = -63_082_281_600_000_000...252_455_615_999_000_000
 
     /// The date, as closely as `Date` holds it. Infinity, and a date outside of the years 1 to 9999, becomes the nearest date
-    /// within them.
+    /// within these years.
     public var date: Date {
         let moment = min(max(microseconds, Self.writable.lowerBound), Self.writable.upperBound)
         return Date(timeIntervalSinceReferenceDate: Double(moment - PostgresParameter.epochOffset) / 1e6)

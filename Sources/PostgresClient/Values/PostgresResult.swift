@@ -3,7 +3,7 @@ public import Foundation
 
 /// The rows that a statement returned, in PostgreSQL's binary format.
 public final class PostgresResult: @unchecked Sendable, RandomAccessCollection {
-    // Sendable: libpq never changes a finished PGresult. It is freed once, here.
+    // Sendable: libpq never changes a finished PGresult. The PGresult is freed once, here.
     let pointer: OpaquePointer
 
     init(_ pointer: OpaquePointer) { self.pointer = pointer }
@@ -65,15 +65,15 @@ extension Date: PostgresDecodable {
     public init?(postgresBinary bytes: UnsafeRawBufferPointer, type: UInt32) {
         guard type == PostgresType.timestamptz.rawValue, bytes.count == 8 else { return nil }
         let microseconds = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
-        // ±infinity are the extreme values, which `Date` can't represent. Dates outside of the years 1 to 9999 can't be written
-        // as text. Both become the nearest date within these years.
+        // ±infinity are the extreme values, which `Date` can't represent. Dates outside of the years 1 to 9999 can't be written as
+        // text. Infinity, and dates before the year 1 or after the year 9999, become the nearest date that can be written.
         let moment = Date(
             timeIntervalSinceReferenceDate: Double(
                 microseconds.subtractingReportingOverflow(PostgresParameter.epochOffset).partialValue) / 1e6)
         self = microseconds == .min ? Self.first : microseconds == .max ? Self.last : min(max(moment, Self.first), Self.last)
     }
 
-    /// The years 1 and 9999, in seconds since 1970.
+    /// The beginning of the year 1 and the end of the year 9999.
     private static let first = Date(timeIntervalSince1970: -62_135_596_800)
     private static let last = Date(timeIntervalSince1970: 253_402_300_799)
 }

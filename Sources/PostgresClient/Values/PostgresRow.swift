@@ -49,7 +49,7 @@ public struct PostgresRow: Sendable {
             start: PQgetvalue(result.pointer, index, column), count: Int(PQgetlength(result.pointer, index, column)))
     }
 
-    /// Passes on the bytes of a column that is not NULL, as the server sent them.
+    /// Passes the bytes of a column to `body`, as the server sent them. The column must not be NULL.
     public func withBytes<Result>(_ column: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
         try body(bytes(Int32(column)))
     }

@@ -1,7 +1,8 @@
-/// The objects in a schema, in SQL.
+/// SQL subqueries for the objects in a schema.
 ///
 /// PostgreSQL's catalogs have no index by schema. A condition such as `relnamespace = …` reads the rows of all schemas: about a
-/// million with ten thousand organizations. But each object depends on its schema, and `pg_depend` has an index for that.
+/// million rows in a database with ten thousand organizations. But each object depends on its schema, and `pg_depend` has an index
+/// for these dependencies.
 public enum SchemaMembers {
     /// A subquery for the oids of a schema's tables, views and sequences. Indexes belong to their tables.
     ///

@@ -5,7 +5,7 @@ import JSON
 import Organizations
 import Tenancy
 
-/// Backups of the whole deployment.
+/// The command `backup`, which checks backups of the whole deployment.
 struct Backup: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Check backups of the deployment's database.", subcommands: [Check.self])

@@ -38,7 +38,7 @@ struct Dev: AsyncParsableCommand {
         try await postgres.run { try await Self.serve(home, postgres) }
     }
 
-    /// Locks a development folder for this process. The lock ends with the process, even if it is killed.
+    /// Locks a development folder for this process. The lock ends with the process, even if the process is killed.
     private static func lock(_ home: DevelopmentHome) throws -> Int32 {
         let descriptor = open(home.file("lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw DevelopmentError.running(home: home.path) }
@@ -100,14 +100,15 @@ struct Dev: AsyncParsableCommand {
             do {
                 _ = try await registry.create(name: name, by: commandLineCaller)
             } catch let error as FieldsealError where error.code == .duplicateRecord {
-                // The schema exists, and `config` does not list it. The user then has to attach it.
+                // The schema exists, and `config` does not list it. The user has to attach the schema.
                 say("The schema of \(name) is there and config does not know it: fieldseal org attach \(name)")
             }
         }
         var file = DevelopmentFile(
             baseURL: settings.baseURL, httpURL: "http://localhost:\(settings.httpPort ?? 0)", caFile: home.file("ca.pem"),
             organization: name, postgres: superuser, clients: before?.clients ?? [:], console: before?.console)
-        // An organization that is refused now, such as under another key-encryption key, may be served at the next start.
+        // The start continues if the organization is refused, for example under a wrong key-encryption key. A later start may serve
+        // the organization.
         if let session = try? await Session.begin(deployment, organization: name, caller: commandLineCaller) {
             file.clients = try await prepareClients(session, before?.clients ?? [:])
             file.console = try await preparePerson(session, before?.console)
@@ -132,7 +133,7 @@ struct Dev: AsyncParsableCommand {
             if let client = before[name], known.contains(where: { $0.id.text == client.clientId }) {
                 clients[name] = client
             } else {
-                // The name of a client whose secret was lost is still taken.
+                // If a client's secret was lost, the client still has its name, and a new client gets another one.
                 let taken = try await administration.list().filter { $0.name.hasPrefix("dev-\(name)") }.count
                 let (id, secret) = try await administration.add(
                     name: taken == 0 ? "dev-\(name)" : "dev-\(name)-\(taken + 1)", role: role)

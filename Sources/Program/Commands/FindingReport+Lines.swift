@@ -36,7 +36,7 @@ extension FindingReport {
             "\($0.severity.rawValue.uppercased())  \($0.omitted) more of \($0.code), \($0.count) in all\n"
                 + "  → fieldseal doctor --limit \($0.count), or --org NAME for one organization"
         }
-        // Findings contain names of rows, in which SQL may have written any text.
+        // Findings contain names from rows, and SQL may have written any text there.
         let lines = found.map { finding in
             let (subject, message) = (finding.subject.asTerminalLine, finding.message.asTerminalLine)
             return "\(finding.severity.rawValue.uppercased())  \(subject): \(message)\n  → \(finding.advice.asTerminalLine)"

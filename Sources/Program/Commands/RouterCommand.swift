@@ -8,7 +8,7 @@ import RouterProtocol
 import ServiceLifecycle
 import UnixSignals
 
-/// The e-mail router, and its status.
+/// The command `router`, which runs the e-mail router, or shows the status of mailboxes.
 struct RouterCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "router",
@@ -106,7 +106,7 @@ struct RouterCommand: AsyncParsableCommand {
                     let metrics = router.metrics
                     let server = MetricsServer.application(host: host, port: port, logger: logger) { metrics.write(to: &$0) }
                     group.addTask {
-                        // If metrics are configured, the router does not run without them.
+                        // If the server for metrics ends, the router stops too.
                         defer { router.stop() }
                         try await server.run()
                     }

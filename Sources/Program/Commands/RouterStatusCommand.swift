@@ -4,7 +4,7 @@ import Foundation
 import JSON
 import Model
 
-/// The status of mailboxes and routers: mailboxes with problems first, and one line for all other mailboxes.
+/// Prints the status of mailboxes and routers: mailboxes with problems first, and one line for all other mailboxes.
 struct RouterStatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",

@@ -2,7 +2,7 @@ import ArgumentParser
 import Glibc
 import Logging
 
-/// The service in production.
+/// The command `serve`, which runs the service in production.
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the HTTPS service until SIGINT or SIGTERM. It never migrates by itself.",

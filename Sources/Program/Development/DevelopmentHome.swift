@@ -24,7 +24,7 @@ struct DevelopmentHome: Sendable {
         path = Self.followed(URL(filePath: absolute).standardizedFileURL.path)
         try FileManager.default.createDirectory(
             atPath: URL(filePath: path).deletingLastPathComponent().path, withIntermediateDirectories: true)
-        // PostgreSQL's user may enter the folder. No other user may read it.
+        // PostgreSQL's user may enter the folder. No other user may list its files.
         try OwnFolder.prepare(path, mode: 0o711)
         guard getuid() == 0 else {
             databaseUser = nil
@@ -61,7 +61,8 @@ struct DevelopmentHome: Sendable {
     /// Makes the folder of PostgreSQL's socket. A socket's path has at most 107 bytes, so for a deep folder the socket is in
     /// `/tmp`.
     ///
-    /// Other users may write in `/tmp`, so the folder's name there is random. A file keeps the name for the next start.
+    /// Other users may write in `/tmp`, so the folder's name there is random. A file in the development folder keeps the random
+    /// name for the next start.
     func makeSocketFolder() throws -> String {
         if "\(nearSocketFolder)/.s.PGSQL.5432".utf8.count <= UnixSocket.longestPath {
             try makeDatabaseFolder(nearSocketFolder, mode: 0o755)
@@ -93,7 +94,7 @@ struct DevelopmentHome: Sendable {
         try OwnFolder.prepare(path, mode: mode, owner: databaseUser)
     }
 
-    /// Writes a complete file that only its owner may read, or none.
+    /// Writes a file that only its owner may read. If writing fails, a former file of this name stays as it was.
     func write(_ text: String, to name: String, owner: DatabaseUser? = nil) throws {
         let temporary = file("\(name).new")
         unlink(temporary)
@@ -111,8 +112,8 @@ struct DevelopmentHome: Sendable {
         guard rename(temporary, file(name)) == 0 else { throw DevelopmentError.cannotWrite(file(name)) }
     }
 
-    /// A command that runs as the database's user. The program runs in this session and process group, and its process id is that
-    /// of the child.
+    /// A command that runs as the database's user. The program runs in this session and process group, and has the process id of
+    /// the child.
     ///
     /// The child changes its user after exec. Between fork and exec, glibc's setuid would wait for threads that the child does not
     /// have.

@@ -17,7 +17,7 @@ struct DevelopmentPostgres: Sendable {
     var isInitialized: Bool { FileManager.default.fileExists(atPath: data) }
 
     /// A connection string, by default for the cluster's superuser. Any user of this machine who has the password can connect with
-    /// it.
+    /// this string.
     func conninfo(database: String, user: String = "postgres", password: String? = nil) -> String {
         "host=\(socketFolder) port=5432 dbname=\(database) user=\(user) password=\(password ?? self.password)"
     }
@@ -42,7 +42,7 @@ struct DevelopmentPostgres: Sendable {
         let log = try FileDescriptor.open(
             FilePath(home.file("postgres.log")), .writeOnly, options: [.create, .append], permissions: [.ownerReadWrite])
         var options = PlatformOptions()
-        // A smart shutdown would wait for every client. A fast one rolls their transactions back.
+        // A smart shutdown would wait for every client. A fast shutdown rolls the clients' transactions back.
         options.teardownSequence = [.send(signal: .interrupt, allowedDurationToNextStep: .seconds(60))]
         let command = home.databaseCommand(
             "\(binaries)/postgres",
@@ -150,7 +150,7 @@ struct DevelopmentPostgres: Sendable {
         return conninfo(database: "fieldseal", user: "fieldseal_service", password: servicePassword)
     }
 
-    /// Sets the password of the service's role, as a verifier.
+    /// Sets the password of the service's role. The statement contains only a verifier of the password.
     func setServicePassword(_ password: String) async throws {
         let database = try await PostgresConnection.connect(conninfo(database: "fieldseal"))
         try await database.run { connection in

@@ -7,10 +7,10 @@ import Tenancy
 
 /// The sample records of a new development organization: profiles, mailboxes, queues and users with passwords.
 ///
-/// Their ids are fixed, so a repetition after an interruption creates none twice.
+/// The records' ids are fixed, so a repetition after an interruption creates no record twice.
 struct DevelopmentSamples: Sendable {
     let session: Session
-    /// The client with the role Basic User, and its records.
+    /// The id of the client with the role Basic User, which owns some of the records.
     let user: UUID
 
     func create() async throws {

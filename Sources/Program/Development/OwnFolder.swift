@@ -4,8 +4,8 @@ import Tenancy
 
 /// Makes folders for `fieldseal dev`. Uses an existing folder only if no other user could have put it there.
 enum OwnFolder {
-    /// Makes a folder, unless it exists, and gives it to a user. It checks and changes the folder through its open descriptor,
-    /// because the path may name another folder meanwhile. It follows no link.
+    /// Makes a folder, unless it exists, and gives it to a user. Checks and changes the folder through its open descriptor, because
+    /// the path may name another folder meanwhile. Follows no link.
     ///
     /// - Throws: ``DevelopmentError``.
     static func prepare(_ path: String, mode: mode_t, owner: DevelopmentHome.DatabaseUser? = nil) throws(DevelopmentError) {

@@ -3,7 +3,8 @@ import Glibc
 
 /// Chooses the port of a listener.
 enum Port {
-    /// The port in a variable, or a free one for 0. Without the variable, the default port, or a free one if it is in use.
+    /// Returns the port in an environment variable; 0 there means any free port. Without the variable, returns the usual port, or a
+    /// free one if the usual port is in use.
     ///
     /// - Throws: ``DevelopmentError`` when the port in the variable is in use.
     static func choose(_ variable: String, usual: Int) throws -> Int {
@@ -13,7 +14,7 @@ enum Port {
         return port
     }
 
-    /// `port` if it can be bound on every address; for 0 a free one.
+    /// Returns `port` if it can be bound on every address, otherwise nil. For 0 returns a free port.
     private static func free(_ port: Int) -> Int? {
         let descriptor = socket(AF_INET6, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return nil }
@@ -33,7 +34,7 @@ enum Port {
         return bound ? Int(UInt16(bigEndian: address.sin6_port)) : nil
     }
 
-    /// The reason for which the service can't listen at an address; nil if it can. Port 0 takes a free port.
+    /// The reason for which the service can't listen at an address; nil if it can. Port 0 means any free port.
     static func obstacle(_ port: Int, on host: String) -> Obstacle? {
         var hints = addrinfo()
         hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV

@@ -3,7 +3,7 @@ import ServiceLifecycle
 import Subprocess
 import SystemPackage
 
-/// The router of a development service, as a separate process. It ends before the service.
+/// The router of a development service, as a separate process. The router ends before the service.
 struct RouterProcess: ServiceLifecycle.Service {
     func run() async throws {
         var options = PlatformOptions()

@@ -16,10 +16,11 @@ extension CommandOptions {
         try await located(organization).deployment()
     }
 
-    /// The same options for the database that has an organization.
+    /// These options, with the database selected that has an organization.
     ///
-    /// - Parameter organization: The organization's name; nil if it may be omitted because there is only one.
-    /// - Throws: ``CommandFailure`` when no reachable database has it, or several have.
+    /// - Parameter organization: The organization's name; nil if the command names none, which is allowed if there is only one
+    ///   organization.
+    /// - Throws: ``CommandFailure`` when no reachable database has the organization, or several databases have it.
     func located(_ organization: String?) async throws -> CommandOptions {
         let settings = try await Settings.read(settings)
         guard database == nil, settings.allDatabases.count > 1 else { return self }
@@ -29,10 +30,10 @@ extension CommandOptions {
         return located
     }
 
-    /// Runs a command in the database of the organization. Without an organization, it runs in the named database, or in all
-    /// databases.
+    /// Runs a command in the database of the organization. Without an organization, the command runs in the named database, or in
+    /// all databases.
     ///
-    /// Several databases are processed at the same time, and each failure is reported by itself.
+    /// Several databases are processed at the same time, and each failure is reported separately.
     ///
     /// - Throws: `ExitCode`: the highest exit code of all databases.
     func inDatabases(

@@ -23,8 +23,8 @@ struct CommandOptions: ParsableArguments {
     /// The named database, or the only one.
     ///
     /// - Parameters:
-    ///   - comparesKey: Whether to end the command if the key-encryption key is not the deployment's, before it reads or
-    ///   writes anything under it. The doctor reports that itself.
+    ///   - comparesKey: Whether to end the command if the key-encryption key is not the deployment's, before it reads or writes
+    ///     anything under it. The doctor passes false, because it reports a wrong key itself.
     ///   - lockLimit: How long a statement waits for a lock.
     /// - Throws: An exit code of 78 (`EX_CONFIG`) for the wrong key-encryption key, after printing a message.
     func deployment(comparesKey: Bool = true, lockLimit: Duration = lockLimit) async throws -> (Deployment, Settings) {
@@ -55,7 +55,7 @@ struct CommandOptions: ParsableArguments {
         return (Deployment(conninfo: settings.database, pool: pool, kek: kek, policy: settings.policy), settings)
     }
 
-    /// Runs a closure that needs the database, and reports an unreachable one in the same way everywhere.
+    /// Runs a closure that needs the database. Reports an unreachable database in the same way for all commands.
     ///
     /// - Throws: `ExitCode` 3 when the database is unreachable.
     func reachingDatabase(_ body: () async throws -> Void) async throws {
@@ -74,7 +74,7 @@ struct CommandOptions: ParsableArguments {
 
     /// The text of an error that concerns one of several organizations.
     ///
-    /// - Throws: The error itself when the database is unreachable, because it concerns all of them.
+    /// - Throws: The error itself when the database is unreachable, because that concerns all organizations.
     func words(for error: any Error) throws -> String {
         if let error = error as? PostgresError {
             if error.isConnectionLoss { throw error }
@@ -89,15 +89,15 @@ struct CommandOptions: ParsableArguments {
         CommandOutput.line(line(json, text))
     }
 
-    /// Prints what is shown only once, before the change that belongs to it is committed.
+    /// Prints a text that is shown only once, before the change that belongs to the text is committed.
     ///
-    /// - Throws: ``CommandOutput/Failure`` unless it was written.
+    /// - Throws: ``CommandOutput/Failure`` if the text was not written.
     func requiredReport(_ json: JSONValue, _ text: String) throws { try CommandOutput.requiredLine(line(json, text)) }
 
     /// Prints a secret that is shown only once.
     ///
-    /// - Parameter lost: What to say if the secret can't be written, such as `No client was added.`
-    /// - Throws: ``CommandFailure`` unless it was written.
+    /// - Parameter lost: The end of the message if the secret can't be written, such as `No client was added.`
+    /// - Throws: ``CommandFailure`` if the text was not written.
     func secretReport(_ json: JSONValue, _ text: String, lost: String) throws {
         do { try requiredReport(json, text) } catch let failure as CommandOutput.Failure {
             throw CommandFailure("The secret can't be written: \(failure.reason). \(lost)")
@@ -110,7 +110,7 @@ struct CommandOptions: ParsableArguments {
 }
 
 extension CommandOptions {
-    /// Names for a message. If there are many, only the first ones are listed.
+    /// Names for a message. If there are many names, only the first ones are listed.
     static func listed(_ names: [String]) -> String {
         let more = names.count - listLimit
         return names.prefix(listLimit).joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")

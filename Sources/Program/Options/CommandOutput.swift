@@ -17,7 +17,7 @@ enum CommandOutput {
     private static let isTold = Mutex(false)
 
     /// Opens `/dev/null` at the number of each standard descriptor that is closed. Otherwise a file or a connection to the database
-    /// would get that number, and then the output.
+    /// would get the number of standard output, and the output would be written there.
     static func occupyClosedDescriptors() {
         for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) == -1 {
             // It is opened for reading only, so that writing fails as with a closed descriptor.
@@ -37,7 +37,7 @@ enum CommandOutput {
 
     /// Prints a line that must not be lost.
     ///
-    /// - Throws: ``Failure`` unless everything until now was written, to the disk if it is a file.
+    /// - Throws: ``Failure`` if any output until now was not written. Output to a file must have reached the disk.
     static func requiredLine(_ text: String) throws {
         failure.withLock { failure in
             if failure == nil { failure = write(Array("\(text)\n".utf8), isWaitingLimited: true) }
@@ -47,7 +47,7 @@ enum CommandOutput {
         try requireWritten()
     }
 
-    /// - Throws: ``Failure`` unless everything until now was written.
+    /// - Throws: ``Failure`` if any output until now was not written.
     static func requireWritten() throws {
         guard let failure = failure.withLock(\.self) else { return }
         isTold.withLock { $0 = true }
@@ -56,7 +56,8 @@ enum CommandOutput {
 
     /// Ends the output.
     ///
-    /// - Returns: Why the output is missing or cut off; nil if it is complete, or if the command's own error already said so.
+    /// - Returns: Why the output is missing or cut off; nil if the output is complete, or if the command's own error already
+    ///   reported the failure.
     static func end() -> Failure? {
         failure.withLock { failure in
             if let failure { return isTold.withLock(\.self) ? nil : failure }
@@ -65,8 +66,8 @@ enum CommandOutput {
         }
     }
 
-    /// The longest wait for a reader or a terminal that makes no progress, in milliseconds. The wait is limited, because a row
-    /// may be locked while such output is written.
+    /// The longest wait for a reader or a terminal that makes no progress, in milliseconds. The wait is limited, because a row may
+    /// be locked while required output is written.
     private static let longestWait: Int32 = 15_000
 
     /// - Parameter isWaitingLimited: Whether to give up after ``longestWait`` without progress.

@@ -7,8 +7,8 @@ import PostgresClient
 import Synchronization
 import Tenancy
 
-/// The output of a command for one of several databases. It is printed when the work in that database ends, so that lines don't
-/// mix.
+/// The output of a command for one of several databases. The output is printed when the work in that database ends, so that lines
+/// don't mix.
 final class DatabaseReports: Sendable {
     @TaskLocal static var current: DatabaseReports?
 

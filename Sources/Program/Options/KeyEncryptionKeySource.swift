@@ -81,7 +81,7 @@ extension Settings {
         }
     }
 
-    /// The key-encryption key in use. During a rotation it also accepts what is under the new one.
+    /// The key-encryption key in use. During a rotation the returned key also opens and verifies values under the new key.
     func keyEncryptionKey() throws -> KeyEncryptionKey {
         let kek = try kekSource.read()
         return try newKekSource.map { try kek.accepting($0.read()) } ?? kek
@@ -89,8 +89,8 @@ extension Settings {
 
     /// The key-encryption key for the service or a command.
     ///
-    /// - Throws: An exit code of 78 (`EX_CONFIG`) for a PIN that a token refuses, after printing a message. systemd does not retry
-    ///   then.
+    /// - Throws: An exit code of 78 (`EX_CONFIG`) for a PIN that a token refuses, after printing a message. systemd does not
+    ///   restart a service that ended with this code.
     func startingKeyEncryptionKey() throws -> KeyEncryptionKey {
         do {
             return try keyEncryptionKey()
@@ -117,7 +117,7 @@ extension Settings {
         return sources.first?.source
     }
 
-    /// Settings that operators may expect, with their replacements.
+    /// Settings that operators may expect and that do not exist, each with what to do instead.
     static let unsupported = [
         "keks": databaseTokens, "newKeks": databaseTokens, "kekTokens": databaseTokens, "newKekTokens": databaseTokens,
         "https.ocsp": "certificates are not stapled with OCSP responses; end TLS in a proxy that does, and set https.proxyProtocol",

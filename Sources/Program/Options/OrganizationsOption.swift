@@ -22,7 +22,7 @@ struct OrganizationsOption: ParsableArguments {
         return option
     }
 
-    /// A session in one of the organizations. Its errors name the organization.
+    /// A session in one of the organizations. The errors of this function name the organization.
     func session(of name: String, _ deployment: Deployment, isInspection: Bool) async throws -> Session {
         var option = OrganizationOption()
         option.name = name

@@ -19,7 +19,8 @@ enum SecretFiles {
         return files.compactMap { finding($0.0, $0.1) }
     }
 
-    /// The group may read, because that is how a service gets a private key. Other users may not, and only the owner may write.
+    /// A finding if other users may read a file, or if anyone except the owner may write it. The group may read the file, because a
+    /// service often reads its private key as a member of the group.
     private static func finding(_ what: String, _ path: String) -> Finding? {
         // A missing file is reported where it is used.
         guard !path.isEmpty, let status = FileStatus(path: path) else { return nil }

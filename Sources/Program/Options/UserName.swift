@@ -13,8 +13,8 @@ enum UserName {
     /// The person who signed in to this machine, even if `sudo` or `runuser` changed the user since; nil if the machine does
     /// not say.
     ///
-    /// The kernel keeps the user who signed in for its audit. If the kernel has none, only `sudo` names the user, in a variable
-    /// that any user could set.
+    /// For its audit, the kernel keeps the user who signed in. If the kernel knows no such user, only `sudo` names the user, in a
+    /// variable that any user could set.
     static var atTheMachine: String? {
         let login = try? String(contentsOfFile: "/proc/self/loginuid", encoding: .utf8).trimmingCharacters(
             in: .whitespacesAndNewlines)

@@ -10,7 +10,7 @@ struct ActivatedSockets {
 
     private static let first: CInt = 3
 
-    /// Takes the sockets over. Child processes do not inherit them.
+    /// Takes the sockets over. Child processes do not inherit the sockets.
     ///
     /// - Throws: ``StartError`` for a socket with another name or of another kind.
     static func take() throws -> ActivatedSockets {
@@ -47,7 +47,7 @@ struct ActivatedSockets {
         return true
     }
 
-    /// If the unit gives a socket no name, systemd names it after the unit.
+    /// The names that the HTTPS socket may have. If the unit names no socket, systemd uses the unit's name.
     private static let namesOfHTTPS: Set = ["https", "fieldseal.socket", "unknown", ""]
 
     /// The family of a listening stream socket; nil for anything else.

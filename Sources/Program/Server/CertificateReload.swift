@@ -41,7 +41,8 @@ struct CertificateReload: ServiceLifecycle.Service {
         }
     }
 
-    /// - Parameter isAsked: Whether an operator asked by SIGHUP. Then the result is logged even if it is the same as before.
+    /// - Parameter isAsked: Whether an operator asked for the reload by SIGHUP. After SIGHUP, the result is logged even if it is
+    ///   the same as before.
     private func reload(isAsked: Bool) {
         let former = certificates.failure
         do {

@@ -26,8 +26,8 @@ struct HTTPService: Sendable {
         allowSuperuser: Bool = false, with companion: (any ServiceLifecycle.Service)? = nil,
         onRunning: @escaping @Sendable () async -> Void = {}
     ) async throws {
-        // Tasks run on the event loops, so that a request changes threads only for the database. Nothing blocks there: PostgreSQL
-        // and long computations have separate threads.
+        // Tasks run on the event loops, so that a request changes threads only for the database. Nothing blocks the event loops:
+        // PostgreSQL and long computations have separate threads.
         _ = NIOSingletons.unsafeTryInstallSingletonPosixEventLoopGroupAsConcurrencyGlobalExecutor()
         if !SecretMemory.isLocked {
             logger.warning("keys may be swapped out: RLIMIT_MEMLOCK is too small to lock their memory")
@@ -99,10 +99,10 @@ struct HTTPService: Sendable {
         return watches.compactMap(\.self)
     }
 
-    /// How long statements may still run once the server stops.
+    /// How long statements may still run after the server has begun to stop.
     private var statementEnd: Duration { .seconds(min(APILimits.endSeconds, settings.statementSeconds + 5)) }
 
-    /// Adds the reachable databases, and each of the others once it is reachable.
+    /// Adds the databases that are reachable now. Adds each other database when it becomes reachable.
     private func serve(_ databases: [ServedDatabase], _ api: WebAPI, _ figures: DeploymentFigures) {
         let serve: @Sendable (ServedDatabase, ServedDatabase.Opened) -> Void = { database, opened in
             api.serve(database.name, opened.served, mail: opened.mail, tokens: opened.tokens, pages: opened.console.add)
@@ -156,7 +156,7 @@ struct HTTPService: Sendable {
         }
     }
 
-    /// Logs files that will not work, and refuses addresses at which the service can't listen.
+    /// Logs files that can't be used, and refuses addresses at which the service can't listen.
     private func checkSettings(_ activated: ActivatedSockets) throws {
         for problem in SettingsFiles(settings).problems {
             logger.error("setting can't be used", metadata: ["error": "\(problem)"])
@@ -186,8 +186,8 @@ private struct Drain: ServiceLifecycle.Service {
     }
 }
 
-/// Ends the statements that still run some time after the server began to stop. PostgreSQL may take long to notice a cancel
-/// request or a statement timeout, and the server must not wait for that.
+/// Ends the statements that still run some time after the server began to stop. PostgreSQL may take long to notice a cancel request
+/// or a statement timeout, and the server must not wait so long.
 private struct StatementEnd: ServiceLifecycle.Service {
     let databases: [ServedDatabase]
     let duration: Duration

@@ -3,7 +3,7 @@ import Glibc
 import JSON
 import Logging
 
-/// Writes each event as one line of JSON to standard error.
+/// Writes each log event as one line of JSON to standard error.
 struct JSONLogHandler: LogHandler {
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level = .info

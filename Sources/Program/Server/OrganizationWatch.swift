@@ -36,7 +36,7 @@ struct OrganizationWatch: ServiceLifecycle.Service {
 
     /// Reads the list at each change.
     ///
-    /// - Parameter repeat: Asks for one more reading, which is done when the interval has passed without a change.
+    /// - Parameter repeat: Requests one more reading. Called when the interval has passed without a change.
     private func read(at changes: AsyncStream<Void>, repeat: @escaping @Sendable () -> Void) async {
         var timer: Task<Void, any Error>?
         for await _ in changes {

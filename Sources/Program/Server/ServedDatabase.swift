@@ -17,7 +17,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
     /// The objects for a reachable database.
     struct Opened: Sendable {
         let deployment: Deployment
-        /// The same deployment as requests use it: it refuses suspended organizations, and those that are in another database.
+        /// The same deployment as requests use it: it refuses suspended organizations, and organizations that are in another
+        /// database.
         let served: Deployment
         let mail: MailService
         let tokens: TokenIssuer
@@ -32,7 +33,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         let allowsSuperuser: Bool
         let providers: OpenIDProviders
         let certificates: ServerCertificates
-        /// Nil if there is one database.
+        /// The organizations of all databases; nil if there is only one database.
         let places: OrganizationPlaces?
     }
 
@@ -45,13 +46,13 @@ final class ServedDatabase: ServiceLifecycle.Service {
     private let onReached = Mutex<(@Sendable (ServedDatabase, Opened) -> Void)?>(nil)
 
     /// The number of shared connections for short statements. One connection batches lookups best. With more connections for
-    /// writes, fewer writes share a round trip; with fewer, more writes wait for the disk.
+    /// writes, fewer writes share a round trip. With fewer connections for writes, more writes wait for the disk.
     private static let sharedReaders = 1
     private static let sharedWriters = 4
     /// The pause between two attempts at reaching a database that was unreachable at the start.
     private static let retryInterval = Duration.seconds(2)
-    /// The pause if the database's key-encryption key could not be used. It is longer, because a program may have to print the
-    /// key.
+    /// The pause if the database's key-encryption key could not be used. This pause is longer, because a program may have to print
+    /// the key.
     private static let keyRetryInterval = Duration.seconds(10)
 
     init(_ database: Settings.Database, _ settings: Settings, _ surroundings: Surroundings) {
@@ -70,7 +71,8 @@ final class ServedDatabase: ServiceLifecycle.Service {
 
     /// Connects, and checks that the service may use the database.
     ///
-    /// - Throws: ``PostgresError`` when the database is unreachable; ``StartError`` and others when it can't be served.
+    /// - Throws: ``PostgresError`` when the database is unreachable; ``StartError`` and other errors when the database can't be
+    ///   served.
     func open() async throws {
         let statementLimit = Duration.seconds(settings.statementSeconds)
         func limits(_ conninfo: String) -> ConnectionPool.Configuration {
@@ -156,7 +158,7 @@ final class ServedDatabase: ServiceLifecycle.Service {
         }
     }
 
-    /// Works on the database from when it is reachable until the server stops.
+    /// Runs the background work on the database, from the time at which it is reachable until the server stops.
     func run() async throws {
         if opened == nil {
             try? await cancelWhenGracefulShutdown { try await self.reach() }
@@ -208,14 +210,14 @@ final class ServedDatabase: ServiceLifecycle.Service {
 
     func close() async { await opened?.deployment.close() }
 
-    /// Ends the statements of running requests, which get an error.
+    /// Ends the statements of running requests. The requests get an error.
     func endStatements() async { await opened?.deployment.endStatements() }
 
     /// Opens all databases at the same time.
     ///
-    /// - Returns: The reachable ones in order: at least one.
-    /// - Throws: The reason for which a reachable database can't be served, or for which none is reachable. If databases have
-    ///   key-encryption keys of their own, a database whose key can't be used counts as unreachable.
+    /// - Returns: The reachable databases in order: at least one.
+    /// - Throws: The reason for which a reachable database can't be served, or for which no database is reachable. If databases
+    ///   have key-encryption keys of their own, a database whose key can't be used counts as unreachable.
     static func open(_ databases: [ServedDatabase], _ logger: Logger) async throws -> [ServedDatabase] {
         let failures = await withTaskGroup(of: (name: String, error: (any Error)?).self) { group in
             for database in databases {

@@ -14,7 +14,7 @@ struct ServerCertificate {
     /// The names that the first certificate is for: hosts, and addresses of IPv4.
     let names: [String]
 
-    /// The reason for which the files can't be used. Its description names the file.
+    /// The reason for which the files can't be used. The description of the problem names the file.
     enum Problem: Error, CustomStringConvertible {
         case unnamed(String)
         case unreadable(String, String)

@@ -35,7 +35,7 @@ final class ServerCertificates: Sendable {
     /// The certificates in use.
     var current: [ServerCertificate] { state.withLock(\.certificates) }
 
-    /// Whether to read the files again: a file was changed or replaced since, or the files could not be used.
+    /// Whether to read the files again: a file was changed or replaced since the last reading, or the files could not be used.
     var isDue: Bool {
         let (former, failure) = state.withLock { ($0.marks, $0.failure) }
         return failure != nil || Self.marks(settings) != former
@@ -44,7 +44,7 @@ final class ServerCertificates: Sendable {
     /// Why the files could not be used at the last reading; nil if they could.
     var failure: String? { state.withLock(\.failure) }
 
-    /// Reads the files again. If one of them can't be used, the certificates in use stay.
+    /// Reads the files again. If one file can't be used, the certificates in use stay.
     ///
     /// - Throws: ``ServerCertificate/Problem``.
     func reload() throws {

@@ -2,7 +2,7 @@
 enum StartError: Error, CustomStringConvertible {
     case superuser(String)
     case notMigrated
-    /// The role, and what PostgreSQL refuses it.
+    /// The role, and PostgreSQL's message about the right that it lacks.
     case rightsMissing(String, String)
     /// The setting of a port, the port and the host.
     case portTaken(String, Int, String)

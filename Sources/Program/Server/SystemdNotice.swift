@@ -22,8 +22,8 @@ enum SystemdNotice {
 
     /// Sends the notification. A failure is ignored. If no notification arrives for a while, systemd treats the program as hanging.
     ///
-    /// It never waits, because it runs on a thread that serves requests. If systemd does not read for a while, for example while it
-    /// reloads, the service continues.
+    /// The function never waits, because it runs on a thread that serves requests. If systemd does not read for a while, for
+    /// example while systemd reloads, the service continues.
     func send() {
         guard let name = ProcessInfo.processInfo.environment["NOTIFY_SOCKET"], let address = Self.address(name) else { return }
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
@@ -51,8 +51,8 @@ enum SystemdNotice {
         return address
     }
 
-    /// The interval at which to notify systemd that the program is alive: half of the unit's `WatchdogSec`. Nil if the unit has
-    /// none.
+    /// The interval at which to notify systemd that the program is alive: half of the unit's `WatchdogSec`. Nil if the unit has no
+    /// `WatchdogSec`.
     static var interval: Duration? {
         let environment = ProcessInfo.processInfo.environment
         guard let text = environment["WATCHDOG_USEC"], let microseconds = Int64(text), microseconds > 0,

@@ -35,7 +35,7 @@ struct UnixSocket {
         if isTaken { throw StartError.socketTaken(path) }
     }
 
-    /// Sets the file's mode. Before that only the program's user may connect.
+    /// Sets the file's mode. Before the mode is set, only the program's user may connect.
     func open() { chmod(path, mode) }
 
     func remove() { unlink(path) }

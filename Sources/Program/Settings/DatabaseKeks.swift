@@ -10,7 +10,7 @@ struct DatabaseKeks: Sendable {
     /// The files with copies of the keys, for the doctor.
     var copyFiles: [String: String] = [:]
 
-    /// Whether no database has a key-encryption key of its own, or gets one in a rotation.
+    /// True if no database has a key-encryption key of its own, and none gets one in a rotation.
     var isEmpty: Bool { keySettings.allSatisfy(\.names.isEmpty) }
 
     /// Each setting with the names of the databases in it.
@@ -38,7 +38,7 @@ struct DatabaseKeks: Sendable {
         ])
     }
 
-    /// The source of the new key-encryption key for a database's own; nil if none is set.
+    /// The source of the key-encryption key that replaces a database's own one in a rotation; nil if none is set.
     func newSource(of name: String) throws(SettingsError) -> KeyEncryptionKeySource? {
         try Self.only([
             ("newKekFiles.\(name)", newFiles[name].map { .file($0) }),

@@ -7,14 +7,14 @@ import Tenancy
 
 /// The passwords of the database as a systemd credential: a libpq password file that only this program reads.
 ///
-/// libpq ignores a password file whose mode lets a group read it, and the mode of a credential does. So the credential is copied to
-/// a file without a name in memory, which libpq and PostgreSQL's own programs read. No password is in an argument, a connection
-/// string or a variable.
+/// libpq ignores a password file that its group may read, and a credential of systemd is such a file. So the credential is copied
+/// to a file without a name in memory, which libpq and PostgreSQL's own programs read. No password is in an argument, a connection
+/// string or an environment variable.
 enum DatabasePasswords {
     /// Where libpq looks for a password file if the connection string names none.
     private static let variable = "PGPASSFILE"
     private static let lengthLimit = 1 << 16
-    /// The file in memory; nil if the settings name no credential. A process has at most one such file.
+    /// The file in memory; nil if the settings name no credential. A process has at most one password file in memory.
     private static let opened = Mutex<Opened?>(nil)
 
     private struct Opened {
@@ -24,8 +24,8 @@ enum DatabasePasswords {
 
     /// Makes every later connection use the credential of the settings, if they name one.
     ///
-    /// - Throws: ``SettingsError`` when it is missing or malformed, others may read it, or it has no password for a role of the
-    ///   settings.
+    /// - Throws: ``SettingsError`` when the credential is missing or malformed, other users may read it, or it has no password for
+    ///   a role of the settings.
     static func use(_ settings: Settings) throws(SettingsError) {
         guard let name = settings.databasePasswordsCredential else { return }
         try opened.withLock { opened throws(SettingsError) in
@@ -40,7 +40,8 @@ enum DatabasePasswords {
         }
     }
 
-    /// The standard input for a program of PostgreSQL, and the path of the password file on it; nil for none.
+    /// The standard input for a program of PostgreSQL, and the path at which the program finds the password file there; nil if
+    /// there is none.
     static func input() -> (descriptor: Int32, file: String?) {
         guard let passwords = opened.withLock({ $0?.passwords }) else { return (open("/dev/null", O_RDONLY | O_CLOEXEC), nil) }
         return (fcntl(passwords, F_DUPFD_CLOEXEC, 3), "/proc/self/fd/0")
@@ -128,8 +129,8 @@ enum DatabasePasswords {
 
     // MARK: The file in memory
 
-    /// A file in memory with a text. Only this program, and the programs to which it passes the file's descriptor, can open the
-    /// file.
+    /// Writes a text to a new file in memory. Only this program, and the programs to which it passes the file's descriptor, can
+    /// open the file.
     private static func keep(_ text: [UInt8], _ path: String) throws(SettingsError) -> Int32 {
         // The file is unlinked before the passwords are written to it, so no other process can open it by name.
         let name = "/fieldseal-\(UUID().uuidString)"

@@ -1,6 +1,6 @@
 /// Numbers with a unit, for times and sizes.
 enum Quantity {
-    /// The unit of a number without one.
+    /// The unit of a number that is written without a unit.
     enum Unit: String {
         case seconds, days, mebibytes
 

@@ -7,28 +7,28 @@ struct Setting {
     /// The kind of a setting's value.
     enum Kind {
         case text
-        /// A path. The code that uses the file checks whether it exists.
+        /// A path. The code that uses the file checks whether the file exists.
         case file
-        /// A libpq connection string. Messages never quote it, because it may contain a password.
+        /// A libpq connection string. Messages never quote the string, because it may contain a password.
         case connection
-        /// Connection strings by the databases' names. In a variable they are a JSON object.
+        /// Connection strings by the databases' names. In an environment variable the strings are a JSON object.
         case connections
-        /// A text for each of several databases. In a variable they are a JSON object.
+        /// A text for each of several databases. In an environment variable the texts are a JSON object.
         case databases(DatabaseTexts)
-        /// A program and its arguments for each of several databases. In a variable they are a JSON object.
+        /// A program and its arguments for each of several databases. In an environment variable the programs are a JSON object.
         case commands
         /// The service's address: `https://`, a host, and an optional port.
         case address
         case integer(ClosedRange<Int>)
         case flag
         case choice([String])
-        /// A list of networks. In a variable they are separated by commas.
+        /// A list of networks. In an environment variable the networks are separated by commas.
         case networks
-        /// A program and its arguments. In a variable they are a JSON list.
+        /// A program and its arguments. In an environment variable both are a JSON list.
         case command
-        /// A list of web origins. In a variable they are separated by commas.
+        /// A list of web origins. In an environment variable the origins are separated by commas.
         case origins
-        /// A text for each of several host names. In a variable: `NAME=TEXT` separated by commas.
+        /// A text for each of several host names. In an environment variable: `NAME=TEXT` separated by commas.
         case hosts(HostTexts)
     }
 
@@ -65,7 +65,7 @@ struct Setting {
     /// Sets a value that matches `kind`.
     let write: (inout Settings, Value) -> Void
 
-    /// The variable that overrides the file: `https.port` is `FIELDSEAL_HTTPS_PORT`.
+    /// The environment variable that overrides the file: for `https.port` it is `FIELDSEAL_HTTPS_PORT`.
     var variable: String {
         var name = "FIELDSEAL_"
         var isAfterLowercase = false

@@ -18,13 +18,13 @@ struct SettingParser {
     /// The place of the value, for messages: the file with the line, or the variable.
     let place: String
 
-    /// - Throws: ``SettingsError`` that says what the setting accepts. It quotes no connection string.
+    /// - Throws: ``SettingsError`` that says what the setting accepts. The error quotes no connection string.
     func value(_ text: String, _ form: Form) throws(SettingsError) -> Setting.Value {
         guard !text.unicodeScalars.contains("\0") else { throw misfit("a text with the character U+0000") }
         if form == .plain, ["", "~", "null", "Null", "NULL"].contains(text) { return try none() }
         switch setting.kind {
         case .integer(let range):
-            // Numbers may be quoted, because template tools do that.
+            // Numbers may be quoted, because template tools quote them.
             let number =
                 if let unit = setting.unit { Quantity.number(text, in: unit) } else {
                     text.wholeMatch(of: /-?(0|[1-9][0-9]{0,17})/).flatMap { Int($0.0) }
@@ -161,7 +161,8 @@ struct SettingParser {
         return origins
     }
 
-    /// Databases by name. Names have the form of organizations' names, for messages, metrics and options.
+    /// Connection strings by the databases' names. These names have the form of organizations' names, because messages, metrics and
+    /// options contain them.
     private func connections(_ entries: [(host: String, text: String)]) throws(SettingsError) -> [String: String] {
         var table: [String: String] = [:]
         for (name, text) in entries {

@@ -1,17 +1,17 @@
 import PostgresClient
 
-/// The databases of a deployment. Each is complete in itself, with `config` and its organizations.
+/// The databases of a deployment. Each database is complete, with a schema `config` and its organizations.
 extension Settings {
     struct Database: Sendable {
         let name: String
         let conninfo: String
-        /// Connects as a role that may act as the owner.
+        /// The connection string of a role that may act as the owner of the schemas.
         let migrationConninfo: String
-        /// Connects to a standby; empty for none.
+        /// The connection string of a standby; empty for none.
         let standbyConninfo: String
     }
 
-    /// The name of the only database, because the setting `database` gives it none. Messages and `--database` use it.
+    /// The name of the only database, because the setting `database` gives it none. Messages and `--database` use this name.
     private static let onlyName = "main"
 
     /// All databases, by name.

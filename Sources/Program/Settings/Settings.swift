@@ -13,7 +13,7 @@ struct Settings: Sendable {
     var file = ""
     var database = ""
     var migrationDatabase = ""
-    /// Connects to a standby that runs lists; empty for none.
+    /// The connection string of a standby that runs lists; empty for none.
     var standbyDatabase = ""
     /// Connection strings by the databases' names, instead of ``database`` if there are several.
     var databases: [String: String] = [:]
@@ -38,7 +38,7 @@ struct Settings: Sendable {
     var kekCopyFile: String?
     /// The key-encryption keys of databases that have their own.
     var databaseKeks = DatabaseKeks()
-    /// The database that was selected, if one was.
+    /// The name of the database that these settings are for; nil if none was selected.
     var selectedDatabase: String?
     var baseURL = ""
     /// Organizations with a host of their own, by that host. At the host, an organization's addresses begin at the root.
@@ -112,9 +112,9 @@ struct Settings: Sendable {
     /// - Throws: ``SettingsError`` for a missing file, an unknown key, or an invalid value.
     static func read(_ option: String? = nil, ports: (https: Int, http: Int)? = nil) async throws -> Settings {
         let candidates = candidates(option)
-        // If this user may not enter a folder, a file may exist there. It is chosen, so that the error says that it can't be
-        // read, not that it is missing. The working folder is skipped in that case, because after `runuser` it often belongs to
-        // another user.
+        // If this user may not enter a folder, a file may exist there. That file's path is chosen, so that the error says that the
+        // file can't be read, not that it is missing. If this user may not enter the working folder, the file there is skipped,
+        // because after `runuser` the folder often belongs to another user.
         guard let path = candidates.first(where: { access($0, F_OK) == 0 || errno == EACCES && $0 != FoundSettings.path }) else {
             throw SettingsError.missing(candidates)
         }
@@ -130,7 +130,7 @@ struct Settings: Sendable {
         return settings
     }
 
-    /// Where people of an organization sign in.
+    /// The address at which people of an organization sign in.
     func consoleAddress(of organization: String) -> String { "\(baseURL)/\(organization)/" }
 
     private init() {}

@@ -9,7 +9,7 @@ enum SettingsError: Error, CustomStringConvertible {
     /// An invalid value, and its place.
     case misfit(key: String, takes: String, given: String, place: String)
     case required(String)
-    /// A known wrong name, and its replacement.
+    /// A setting that operators may expect and that does not exist, its place, and advice.
     case unsupported(String, String, advice: String)
     /// Settings that exclude each other.
     case several([String])

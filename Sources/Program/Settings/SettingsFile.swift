@@ -117,7 +117,7 @@ struct SettingsFile {
         }
     }
 
-    /// The lines of a name in an object that begins at a mark. For an object on one line, that line.
+    /// The lines of a name in an object that begins at a mark. If the object is on one line, only that line.
     private static func places(of name: String, from mark: Mark, in text: String) -> String {
         let whole = text.components(separatedBy: "\n")
         let lines = whole.map { $0.drop { $0 == " " } }

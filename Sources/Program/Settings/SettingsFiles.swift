@@ -17,7 +17,7 @@ struct SettingsFiles {
         ].compactMap(\.self)
     }
 
-    /// The reason for which `fieldseal retention` can't write archives; nil if it can, or has none to write.
+    /// The reason for which `fieldseal retention` can't write archives; nil if it can, or if the settings ask for no archives.
     var archiveProblem: String? {
         guard settings.eventDays ?? settings.auditDays != nil else { return nil }
         guard let folder = settings.archiveFolder else {

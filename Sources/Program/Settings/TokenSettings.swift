@@ -1,6 +1,6 @@
 import Tenancy
 
-/// The settings of a PKCS#11 token that opens the key-encryption key. All of them are required, or none.
+/// The settings of a PKCS#11 token that opens the key-encryption key. If one of these settings is set, all are required.
 struct TokenSettings: Sendable {
     var module: String?
     var token: String?
@@ -10,7 +10,7 @@ struct TokenSettings: Sendable {
 
     /// The settings under `prefix`; nil if there are none.
     ///
-    /// - Throws: ``SettingsError`` naming the first missing one.
+    /// - Throws: ``SettingsError`` naming the first missing setting.
     func place(_ prefix: String) throws(SettingsError) -> KeyTokenPlace? {
         guard [module, token, label, pinFile, sealedFile].contains(where: { $0 != nil }) else { return nil }
         guard let module else { throw .required("\(prefix).module") }

@@ -25,8 +25,8 @@ private final class HandshakeEnd: ChannelInboundHandler {
 
 /// A receiver of syslog over TLS (RFC 5425), on one connection that is opened again when it breaks.
 ///
-/// The protocol has no acknowledgement. A batch counts as received when the receiver's TCP has confirmed all of it, and the
-/// connection is still open after that.
+/// The protocol has no acknowledgement. A batch counts as received when the receiver's TCP has confirmed all bytes, and the
+/// connection is still open then.
 actor SyslogReceiver: EventReceiver {
     nonisolated let name: String
     private let host: String

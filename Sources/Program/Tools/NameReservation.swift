@@ -4,8 +4,8 @@ import Tenancy
 
 /// Prevents two databases from giving the same name to organizations at the same time.
 ///
-/// All databases must be reachable, because otherwise the taken names are unknown. The lock belongs to a session in each database,
-/// so it ends with the command.
+/// All databases must be reachable, because otherwise it is unknown which names are in use. The lock belongs to a session in each
+/// database, so it ends with the command.
 struct NameReservation {
     private let connections: [PostgresConnection]
 
@@ -18,7 +18,7 @@ struct NameReservation {
     static func with<Result: Sendable>(
         _ name: String, _ settings: Settings, in database: String, _ body: () async throws -> Result
     ) async throws -> Result {
-        // A single database needs no reservation, because it refuses a name that is taken in it.
+        // A single database needs no reservation, because it refuses a name that one of its organizations has.
         guard settings.allDatabases.count > 1 else { return try await body() }
         let reservation = try await NameReservation(name, settings, in: database)
         do {
@@ -57,7 +57,7 @@ struct NameReservation {
         self.connections = connections
     }
 
-    /// - Returns: Whether the database does not have the name.
+    /// - Returns: True if no organization in the database has the name.
     private static func lock(_ name: String, on connection: isolated PostgresConnection) throws -> Bool {
         try connection.execute("SET lock_timeout = '\(patience)'")
         let schema = Organization.schema(of: name)
@@ -83,7 +83,8 @@ extension CommandOptions {
         return try await NameReservation.with(name, settings, in: database) { try await body(deployment, selected, database) }
     }
 
-    /// The database with the most room. PostgreSQL does not know the free disk space, so this is the one with the fewest bytes.
+    /// The database with the most room. PostgreSQL does not know the free disk space, so the database with the fewest bytes is
+    /// chosen.
     private static func roomiest(_ settings: Settings) async throws -> String {
         var smallest: (name: String, bytes: Int)?
         let databases = settings.allDatabases

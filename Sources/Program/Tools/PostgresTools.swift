@@ -53,7 +53,7 @@ struct PostgresTools: Sendable {
         try Self.check(result.terminationStatus.isSuccess, result.standardError)
     }
 
-    /// Prints the rows of a schema in a dump. It reads no settings, connects to no server and executes nothing.
+    /// Prints the rows of a schema in a dump. `pg_restore` reads no settings, connects to no server and executes nothing.
     func printRows(schema: String, of file: ExportFile, to output: FileDescriptor) async throws {
         let result = try await Subprocess.run(
             .path(FilePath("\(folder)/pg_restore")), arguments: ["--data-only", "--no-owner", "--schema=\(schema)", "--file=-"],
@@ -65,7 +65,7 @@ struct PostgresTools: Sendable {
 
     // MARK: Dumps of a whole database
 
-    /// What a dump holds.
+    /// The table of contents of a dump.
     func catalog(ofDump path: String) async throws -> DumpCatalog {
         DumpCatalog(list: try await restored(["--list", path], limit: Self.listLimit))
     }
@@ -97,8 +97,8 @@ struct PostgresTools: Sendable {
         return result.standardOutput
     }
 
-    /// The working folder of the programs. It is `/` if this user may not enter the present one, because the programs would
-    /// report that.
+    /// The working folder of the programs. The folder is `/` if this user may not enter the present working folder, because the
+    /// programs would report a folder that they can't enter.
     private static var workingFolder: FilePath? { access(".", X_OK) == 0 ? nil : "/" }
 
     private static func check(_ isSuccess: Bool, _ errors: String?) throws {

@@ -49,7 +49,7 @@ package enum IncomingDelivery {
         /// How many attachments the router left out.
         package var omittedAttachments = 0
         package var bodyIsCut = false
-        /// ISO 8601.
+        /// The time of receipt in ISO 8601.
         package var receivedOn: String?
         package var attachments: [Attachment]?
 
@@ -82,10 +82,10 @@ package enum IncomingDelivery {
     package struct Attachment: Encodable, Sendable {
         package var fileName: String
         package var mimeType: String
-        /// Base64.
+        /// The file's bytes in base64.
         package var body: String
-        /// Why the router added this file, which is the original message, its header or a list of files that were left out. Nil for
-        /// the message's own attachments.
+        /// Set for a file that the router added: the original message, its header, or a list of files that were left out. The note
+        /// says why the file was added. Nil for the message's own attachments.
         package var note: String?
         /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
         package var contentId: String?
@@ -117,8 +117,8 @@ package enum IncomingDelivery {
         /// Dataverse's reason code.
         package var reasonCode: Int
         package var emailId: String?
-        /// Whether the record lacks a part of the message, so that the mail server has to keep the message. Nil if the service has
-        /// an earlier version.
+        /// True if the record lacks a part of the message, so that the message must stay on the mail server. Nil if the service is
+        /// an earlier version, which does not report this.
         package var isIncomplete: Bool?
 
         package init(shouldDeliver: Bool, reasonCode: Int, emailId: String?, isIncomplete: Bool) {

@@ -1,4 +1,4 @@
-/// `fieldseal.KnownMessages`: the messages of a leased mailbox that were inspected or set aside before.
+/// `fieldseal.KnownMessages`: a router asks which messages of a leased mailbox were inspected or set aside before.
 package enum KnownMessages {
     /// The router's request. A request without ids only renews the lease.
     package struct Request: Codable, Sendable {
@@ -11,7 +11,7 @@ package enum KnownMessages {
         }
     }
 
-    /// The service's response.
+    /// The service's response: those of the requested ids whose messages it knows.
     package struct Answer: Codable, Sendable {
         package var value: [String]
         /// How many messages of the mailbox the service knows in total.

@@ -1,6 +1,7 @@
 import Foundation
 
-/// The files of a message that its record lacks. The router and the service decide by the same rule which these are.
+/// The files of a message that its record lacks. The router and the service both use ``keeps(_:limit:)`` to decide whether a file
+/// is too large.
 package struct LeftOutFiles: Sendable {
     /// A file's name, media type and size, which ``text`` shows.
     package struct File: Sendable {
@@ -15,7 +16,7 @@ package struct LeftOutFiles: Sendable {
 
     package init(_ files: [File]) { self.files = files }
 
-    /// Whether an organization keeps a file of so many bytes.
+    /// Whether an organization keeps a file of this many bytes.
     ///
     /// - Parameter limit: The organization's `maxuploadfilesize`.
     package static func keeps(_ bytes: Int, limit: Int) -> Bool { bytes <= limit }

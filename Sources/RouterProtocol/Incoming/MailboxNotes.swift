@@ -7,7 +7,7 @@ package struct MailboxNotes: Codable, Sendable {
     package var setAside: [SetAside]?
     /// Messages that are no longer set aside.
     package var settled: [String]?
-    /// Whether the service first forgets the messages that were noted as inspected before.
+    /// True if the service first deletes its earlier notes of inspected messages.
     package var forgetsSeen: Bool?
 
     package init(mailboxId: String, hostId: String) { (self.mailboxId, self.hostId) = (mailboxId, hostId) }
@@ -19,10 +19,10 @@ package struct MailboxNotes: Codable, Sendable {
     package struct SetAside: Codable, Sendable {
         /// The message's UID with UIDVALIDITY, or its unique id of POP3.
         package var uid: String
-        /// What an alert calls the message.
+        /// The message's name in an alert.
         package var name: String?
         package var messageId: String?
-        /// The mail server's words.
+        /// The mail server's response text.
         package var reason: String?
 
         package init(uid: String, name: String, messageId: String?, reason: String) {

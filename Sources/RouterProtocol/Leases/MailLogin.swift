@@ -1,6 +1,6 @@
 /// `fieldseal.ReleaseCredential`: the credential with which a router signs in to a mail server.
 package struct MailLogin: Codable, Sendable {
-    /// Nil to sign in without a user name.
+    /// Nil if the router does not sign in to the server.
     package var userName: String?
     package var password: String?
     package var server: String
@@ -8,7 +8,7 @@ package struct MailLogin: Codable, Sendable {
     package var useSSL: Bool
     /// A value of ``AuthenticationProtocol``.
     package var authenticationProtocol: Int
-    /// A value of ``MailServerType``. It says how mail is fetched; outgoing mail always uses SMTP.
+    /// A value of ``MailServerType``. The type says how mail is fetched; outgoing mail always uses SMTP.
     package var serverType: Int
 
     package init(

@@ -1,21 +1,23 @@
-/// The response to `fieldseal.LeaseMailbox`: a mailbox that a router works on until it returns it, or its lease expires.
+/// The response to `fieldseal.LeaseMailbox`: a mailbox that a router works on until the router returns the mailbox, or the lease
+/// expires.
 package struct MailboxLease: Codable, Sendable {
     package var mailboxId: String
     package var name: String
     package var address: String
-    /// Whether it is a forward mailbox: its messages contain the messages to deliver as attachments.
+    /// True for a forward mailbox. The e-mails to deliver are attachments of the messages that arrive in the mailbox.
     package var isForward: Bool
     /// What the router does in this turn: fetch, send, or test the directions that are not enabled yet.
     package var receives: Bool
     package var sends: Bool
     package var tests: Bool
-    /// Whether the mailbox has a delivery method for a direction. A test tries only such directions.
+    /// Whether the mailbox has a delivery method for incoming mail, and for outgoing mail. A test tries only directions with a
+    /// delivery method.
     package var usesIncoming: Bool?
     package var usesOutgoing: Bool?
-    /// 0 is Exchange, 1 is POP3/SMTP, 4 is IMAP/SMTP. Exchange is used with IMAP/SMTP.
+    /// 0 is Exchange, 1 is POP3/SMTP, 4 is IMAP/SMTP. The router uses Exchange by IMAP/SMTP too.
     package var serverType: Int
     package var deletesAfterProcessing: Bool
-    /// Messages that were received before this time are ignored. ISO 8601.
+    /// A time in ISO 8601. Messages that were received before this time are ignored.
     package var processesReceivedAfter: String?
     /// The time limit in seconds for the mail server's responses.
     package var timeout: Int
@@ -27,7 +29,7 @@ package struct MailboxLease: Codable, Sendable {
     package var attachmentLimit: Int
     /// Messages that could not be fetched before and are due again.
     package var setAside: [String]?
-    /// Changes with every setting and credential of the mailbox.
+    /// A value that changes whenever a setting or a credential of the mailbox changes.
     package var revision: String
 
     package init(
@@ -51,7 +53,7 @@ package struct MailboxLease: Codable, Sendable {
 
         package static let receiving = Work(rawValue: 1)
         package static let sending = Work(rawValue: 2)
-        /// Directions that are not enabled yet.
+        /// Tests the directions that are not enabled yet.
         package static let testing = Work(rawValue: 4)
     }
 

@@ -2,9 +2,10 @@
 package struct MailboxReport: Codable, Sendable {
     package var mailboxId: String
     package var hostId: String
-    /// The position for the next turn, as the router writes it.
+    /// The position at which the next turn continues, in a format that only the router reads.
     package var routerState: String?
-    /// The number of messages that became records, and of messages that can't become records.
+    /// `processed` counts the messages that became records. `failed` counts messages that became no record because of an error, and
+    /// e-mails whose sending failed or has an unknown result.
     package var processed: Int?
     package var failed: Int?
     /// Whether each direction succeeded; nil if it was not tried.
@@ -16,10 +17,10 @@ package struct MailboxReport: Codable, Sendable {
     package var alerts: [Problem]?
     /// Seconds after which the mailbox is due again.
     package var interval: Int?
-    /// Whether the turn was a test. The report of such a turn ends a requested test. Nil counts as true.
+    /// Whether the turn was a test. The report of a test ends the test that was requested. Nil counts as true.
     package var tests: Bool?
-    /// The name of the router and the lease's revision, if the router wants to wait for new messages on its connection. Otherwise
-    /// both are nil.
+    /// The name of the router and the lease's revision, if the router wants to wait for new messages on its connection. Both are
+    /// nil if the router does not want to wait.
     package var watcher: String?
     package var revision: String?
 

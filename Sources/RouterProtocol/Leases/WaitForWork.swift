@@ -1,7 +1,7 @@
-/// `fieldseal.WaitForWork`: a router requests work. The service responds when there is some, or after ``Request/seconds``.
+/// `fieldseal.WaitForWork`: a router requests work. The service responds when there is work, or after ``Request/seconds``.
 ///
-/// The request also says that the router is alive, and which mailboxes it watches. Each request lists all of them, so the next
-/// request repairs the effect of a lost one.
+/// The request also says that the router is alive, and which mailboxes it watches. Each request lists all watched mailboxes. So if
+/// a request is lost, the next request corrects what the service knows.
 package enum WaitForWork {
     /// The router's request.
     package struct Request: Codable, Sendable {
@@ -9,11 +9,12 @@ package enum WaitForWork {
         package var hostId: String
         /// Seconds to wait at most. 0 asks for the present state.
         package var seconds: Int
-        /// Whether the router has a free worker. Without one it only asks for changes of watched mailboxes.
+        /// Whether the router has a free worker. A router without a free worker only asks which connections of watched mailboxes it
+        /// must close.
         package var wantsWork: Bool
         /// The mailboxes that the router watches: it waits for new messages on a connection to their mail server.
         package var watching: [Watched]
-        /// Whether the router ends. Then other routers poll its mailboxes.
+        /// True if the router is ending. Other routers then poll its mailboxes.
         package var isLeaving: Bool
 
         package init(
@@ -35,7 +36,7 @@ package enum WaitForWork {
 
     /// The service's response.
     package struct Answer: Codable, Sendable {
-        /// Mailboxes that are due, counted up to ``dueLimit``.
+        /// How many mailboxes are due, counted up to ``dueLimit``.
         package var due: Int
         /// Watched mailboxes whose connections the router must close, because their settings or credentials changed, or another
         /// router has them.

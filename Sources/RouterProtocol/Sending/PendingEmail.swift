@@ -12,7 +12,7 @@ package struct PendingEmail: Codable, Sendable {
     package struct Attachment: Codable, Sendable {
         package var fileName: String
         package var mimeType: String
-        /// Base64.
+        /// The file's bytes in base64.
         package var body: String
         /// The Content-ID by which the e-mail's HTML refers to it; nil for none.
         package var contentId: String?
@@ -33,7 +33,7 @@ package struct PendingEmail: Codable, Sendable {
     package var bodyType: String?
     /// 0 low, 1 normal, 2 high.
     package var priority: Int
-    /// ISO 8601.
+    /// When the e-mail was created, in ISO 8601.
     package var createdOn: String
     package var readReceiptRequested: Bool
     /// The sender, as a list of one person.

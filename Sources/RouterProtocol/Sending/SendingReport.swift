@@ -1,12 +1,12 @@
 /// The progress of one e-mail, in `fieldseal.ReportEmails`.
 package struct SendingReport: Codable, Sendable {
-    /// The outcome.
+    /// What happened to the e-mail.
     package enum Outcome: String, Codable, Sendable, CaseIterable {
         /// The router is about to send the message. From now on the outcome is unknown until the mail server responds.
         case handingOver = "HandingOver"
         case sent = "Sent"
-        /// The mail server refused the message temporarily. It is tried again after 1, 2, 4, 8 … minutes, at most an hour, as often
-        /// as the deployment allows.
+        /// The mail server refused the message temporarily. The message is tried again after 1, 2, 4, 8 … minutes, at most an hour
+        /// apart, until the deployment's limit of attempts is reached.
         case temporary = "Temporary"
         case permanent = "Permanent"
         /// The connection broke while the message was sent, or before the mail server's final response.
@@ -15,7 +15,7 @@ package struct SendingReport: Codable, Sendable {
 
     package var emailId: String
     package var outcome: Outcome
-    /// The mail server's words.
+    /// The mail server's response text, or another reason for the outcome.
     package var reason: String?
     /// The code of the alert about the failure (``AlertCode``).
     package var code: Int?

@@ -3,7 +3,7 @@ import Foundation
 import JSON
 import Tenancy
 
-/// Requests that a second System Administrator has to approve.
+/// The command `approval`, for requests that a second System Administrator has to approve.
 struct ApprovalCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "approval",

@@ -5,7 +5,7 @@ import JSON
 import Model
 import Tenancy
 
-/// API clients.
+/// The command `client`, which manages an organization's API clients.
 struct Client: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Add, list, change and remove the programs that may use an organization's Web API.",

@@ -4,7 +4,7 @@ import Foundation
 import JSON
 import Tenancy
 
-/// The OpenID providers that an organization trusts.
+/// The command `issuer`, which manages the OpenID providers that an organization trusts.
 struct Issuer: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Trust OpenID providers, and link their accounts to people and clients.",

@@ -5,7 +5,7 @@ import JSON
 import Model
 import Tenancy
 
-/// The people who sign in to the console.
+/// The command `user`, which manages the people who sign in to the console.
 struct User: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "user",

@@ -6,7 +6,7 @@ import Tenancy
 struct EventVerification {
     /// How many events of the chain were verified.
     var verified: Int
-    /// What was found in the audit.
+    /// The result of verifying the audit.
     var audit: AuditReport
     /// How many events of archives were verified.
     var archived = 0

@@ -6,7 +6,7 @@ import Model
 import Organizations
 import Tenancy
 
-/// Security events: key reads and changes, passwords that were set, sign-ins, refusals.
+/// The command `events`, for security events: key reads and changes, passwords that were set, sign-ins, refusals.
 struct Events: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "events",
@@ -121,7 +121,7 @@ struct Events: AsyncParsableCommand {
         /// has no checkpoint of its own.
         private static let recentEntries = 100_000
 
-        /// Verifies one organization. A problem there does not prevent the verification of the others.
+        /// Verifies one organization. A problem in this organization does not prevent the verification of other organizations.
         private func result(of name: String, _ deployment: Deployment) async throws -> EventVerification {
             do {
                 let reading = try await EventReading(organizations.session(of: name, deployment, isInspection: true))
@@ -149,7 +149,7 @@ struct Events: AsyncParsableCommand {
                     found.problems.append(error.message)
                 }
             }
-            // Archives of the audit have no chain, so each is verified by itself.
+            // Archives of the audit have no chain, so each is verified separately.
             let audits = summaries.filter { $0.content == EventArchiveFile.auditContent }
             for audit in audits where audit.organizationID != organization.id.text {
                 found.problems.append("an archive holds the audit of the organization \(audit.organization)")

@@ -32,7 +32,7 @@ struct EventsArchive: AsyncParsableCommand {
             guard let date = ISO8601.date(before) else {
                 throw ValidationError("\(before) is not a date. Write it like 2026-01-31, or like 2026-01-31T12:00:00Z.")
             }
-            // Allows for the database machine's clock being slightly ahead.
+            // The clock of the database's machine may be slightly ahead.
             guard date <= Date().addingTimeInterval(Self.clockTolerance) else {
                 throw ValidationError(
                     "\(before) is in the future, so \(audit ? "the whole audit" : "every event but the newest") would be moved. Name a date in "

@@ -37,7 +37,7 @@ struct Retention: AsyncParsableCommand {
             do {
                 try await apply(to: name, deployment, settings)
             } catch {
-                // A damaged organization does not prevent the others from being processed.
+                // If one organization is damaged, the other organizations are still processed.
                 hasFailed = true
                 let words = try options.words(for: error)
                 options.report(["organization": .string(name), "error": .string(words)], "\(name): \(words)")

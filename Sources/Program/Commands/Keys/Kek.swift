@@ -6,7 +6,7 @@ import Model
 import Organizations
 import Tenancy
 
-/// The key-encryption key.
+/// The command `kek`, which makes, shows and replaces the key-encryption key.
 struct Kek: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make, show and replace the key-encryption key of a deployment.",
@@ -156,7 +156,7 @@ struct Kek: AsyncParsableCommand {
 
         /// - Parameters:
         ///   - isOnly: Whether there is no other database.
-        ///   - resting: Databases that get no new key while others do.
+        ///   - resting: Databases that get no new key, although other databases do.
         private func look(_ options: CommandOptions, isOnly: Bool, _ resting: Set<String>) async throws {
             let (deployment, settings) = try await options.deployment()
             if let name = options.database, resting.contains(name) {
@@ -210,8 +210,8 @@ struct Kek: AsyncParsableCommand {
             try await options.inDatabases(look)
         }
 
-        /// Checks all databases before a key is retired in one of them. A database in which a key is retired could not open an
-        /// organization that is still under it and is moved there.
+        /// Checks all databases before a key is retired in one of them. A database that has retired a key can't open an
+        /// organization that is still under this key and is moved there from another database.
         private func checkAll() async throws {
             let databases = try await Settings.read(options.settings).allDatabases
             guard databases.count > 1 else { return }

@@ -3,7 +3,7 @@ import JSON
 import Tenancy
 
 extension Kek {
-    /// Seals a key-encryption key with a token.
+    /// Seals a key-encryption key with a PKCS#11 token.
     struct Seal: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Seal a key-encryption key by the PKCS#11 token that the settings name in kek.pkcs11.",

@@ -8,7 +8,7 @@ import Model
 import SystemPackage
 import Tenancy
 
-/// An organization's key.
+/// The command `key`, which shows and changes an organization's key.
 struct Key: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show, change and activate an organization's key.",

@@ -3,7 +3,7 @@ import Glibc
 import Tenancy
 
 extension KeyEncryptionKeyFile {
-    /// Who can read a key-encryption key that this process made.
+    /// A text that says who can read the file of a key-encryption key that this process made.
     static func readers(of path: String) -> String {
         guard geteuid() == 0 else {
             return "It belongs to \(UserName.current), and other users than root can't read it."

@@ -32,7 +32,7 @@ struct Verify: AsyncParsableCommand {
                 failed = failed || !report.isClean
                 options.report(report.json, report.text)
             } catch {
-                // A problem in one organization does not prevent the verification of the others.
+                // If one organization has a problem, the other organizations are still verified.
                 failed = true
                 let words = try options.words(for: error)
                 options.report(["organization": .string(name), "error": .string(words)], "\(name): \(words)")

@@ -7,7 +7,7 @@ import Model
 import Organizations
 import Tenancy
 
-/// Organizations.
+/// The command `org`, which manages organizations.
 struct Org: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "org",

@@ -44,7 +44,7 @@ extension Org {
             options.report(json(summary, manifest), text(summary, manifest))
         }
 
-        /// Refuses a removal whose export can't be made, or could not be opened.
+        /// Throws if the export before the removal can't be made, or could not be opened later.
         private func check(_ plan: OrganizationRemoval.Plan, _ file: String) throws {
             guard plan.hasSchema else {
                 throw CommandFailure(
@@ -74,7 +74,7 @@ extension Org {
             }
         }
 
-        /// Copies that no transaction reaches.
+        /// Sentences about copies of the organization's data that a removal can't delete.
         private static let remains = [
             "Backups, dumps and archived WAL that were made before hold its cells and its wrapped keys. They open with the "
                 + "key-encryption key of their time, or with a key text that was copied out. Let them expire, or destroy them.",

@@ -165,7 +165,7 @@ private struct RowsOfExport: Sendable {
     init(_ export: ExportFile, schema: String) throws {
         let tools = try PostgresTools()
         let (output, input) = try FileDescriptor.pipe()
-        // The child process must not inherit the reading end. The child ends when that end is closed everywhere.
+        // The child process must not inherit the reading end. The child process ends when the reading end is closed everywhere.
         _ = fcntl(output.rawValue, F_SETFD, FD_CLOEXEC)
         self.output = output
         tool = Task { try await tools.printRows(schema: schema, of: export, to: input) }
@@ -176,7 +176,7 @@ private struct RowsOfExport: Sendable {
 
     /// Waits until everything was printed.
     ///
-    /// - Throws: ``ToolError`` when it was not.
+    /// - Throws: ``ToolError`` when `pg_restore` failed.
     func end() async throws {
         try await tool.value
         try output.close()

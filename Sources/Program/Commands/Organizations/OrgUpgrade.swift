@@ -65,7 +65,7 @@ extension Org {
             if !summary.unaccepted.isEmpty { throw ExitCode.failure }
         }
 
-        /// Searches the database's files, if this program may read them.
+        /// Searches the database's files for passwords, if this program may read the files.
         private func scan(_ plaintexts: PlaintextScan, _ registry: OrganizationRegistry) async throws -> (JSONValue, String) {
             guard let folders = try await registry.settleFiles() else {
                 return (
@@ -96,7 +96,7 @@ extension Org {
             }
         }
 
-        /// Copies that a transaction can't reach.
+        /// Sentences about copies of passwords that the upgrade can't delete.
         private static let remains = [
             "Passwords may still be in: WAL segments and their archives, until they are recycled and expired;",
             "backups and dumps that were made before; replicas, until they have replayed this; snapshots of the file system;",

@@ -4,7 +4,7 @@ import JSON
 import PostgresClient
 import Tenancy
 
-/// The settings.
+/// The command `config`, which checks and lists the settings.
 struct Config: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Check the settings, and list all that there are.", subcommands: [Check.self, Reference.self])

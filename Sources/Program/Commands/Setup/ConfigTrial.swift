@@ -14,7 +14,7 @@ struct ConfigTrial {
     private(set) var problems: [String] = []
     /// Notes for an operator.
     private(set) var notes: [String] = []
-    /// Whether a database did not answer.
+    /// Whether a database did not respond.
     private(set) var isDatabaseAway = false
     /// The organizations of the databases that responded, and whether all databases responded.
     private var organizations: [String] = []
@@ -132,7 +132,7 @@ struct ConfigTrial {
         if let problem = files.archiveProblem { problems.append(problem) }
     }
 
-    /// Connects to the receiver of security events. The service starts without it, and tries again.
+    /// Connects to the receiver of security events. The service starts without the receiver, and tries to connect again.
     private mutating func tryReceiver() async {
         guard let receiver = try? settings.eventReceiver() as? SyslogReceiver else { return }
         do { try await receiver.check() } catch { notes.append("events.syslog: \(error)") }

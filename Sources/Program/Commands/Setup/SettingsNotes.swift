@@ -25,8 +25,8 @@ struct SettingsNotes {
 
     /// The note that the server's limit of connections leaves too few for the service.
     func connections(limit: Int, reserved: Int) -> String? {
-        // Besides the pool: five for short statements, two for notices and three for a key change. A single database needs one for
-        // notices, so the tenth may watch the primary (operations.md, Settings).
+        // Connections besides the pool: five for short statements, two for notices and three for a key change. With a single
+        // database, one connection for notices is enough, so the second one may watch the primary (operations.md, Settings).
         let watchesBesides = settings.databases.count > 1 && PrimaryWatch(conninfo: settings.database) != nil
         let wanted = settings.connections + (watchesBesides ? 11 : 10)
         guard wanted > limit - reserved else { return nil }
@@ -34,7 +34,7 @@ struct SettingsNotes {
             + "(max_connections). Raise max_connections, or lower connections"
     }
 
-    /// The host of ``Settings/baseURL``; empty for an address of IPv6.
+    /// The host of ``Settings/baseURL``; empty if it is an IPv6 address.
     private var host: String {
         let rest = settings.baseURL.dropFirst("https://".count).lowercased()
         return rest.hasPrefix("[") ? "" : String(rest.prefix { $0 != ":" })

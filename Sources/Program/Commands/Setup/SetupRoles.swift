@@ -24,7 +24,7 @@ struct SetupRoles {
         let prefix: String
     }
 
-    /// - Throws: `ValidationError` for a connection string with a password, since arguments can be seen by others.
+    /// - Throws: `ValidationError` for a connection string with a password, since other users of the machine can see arguments.
     static func refusePassword(in superuser: String?) throws {
         guard superuser?.contains(#/password\s*=|://[^:/@]*:[^@]*@/#) != true else {
             throw ValidationError("--superuser has a password in it, which other users of this machine can see. Use passfile=FILE.")
@@ -68,7 +68,7 @@ struct SetupRoles {
         field.replacing("\\", with: "\\\\").replacing(":", with: "\\:")
     }
 
-    /// Creates the role. Gives it a password if it has none and the settings name a password file.
+    /// Creates the role. Gives the role a password if it has none and the settings name a password file.
     private func prepare(_ login: Login, isOwner: Bool) async throws -> [String] {
         let connection = try await PostgresConnection.connect(superuser, applicationName: "fieldseal setup")
         let lines = try await connection.run { connection in

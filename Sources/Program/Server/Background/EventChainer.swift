@@ -2,7 +2,7 @@ import Logging
 import ServiceLifecycle
 import Tenancy
 
-/// Once a second, links the security events of writes into their chains, and reads attested states.
+/// Once a second, links pending security events into the event chains, and reads attested states.
 struct EventChainer: ServiceLifecycle.Service {
     let deployment: Deployment
     let logger: Logger
@@ -16,7 +16,7 @@ struct EventChainer: ServiceLifecycle.Service {
                 try await Task.sleep(for: .seconds(1))
             }
         }
-        // The events of the last second.
+        // Links the events of the last second before the end.
         await chain()
     }
 

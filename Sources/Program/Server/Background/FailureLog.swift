@@ -4,7 +4,7 @@ import Logging
 struct FailureLog {
     private let logger: Logger
     private let message: Logger.Message
-    /// The last cause for each organization; the key is empty for work that belongs to none.
+    /// The last cause for each organization; the key is empty for work that belongs to no organization.
     private var causes: [String: String] = [:]
 
     /// - Parameter message: What fails, such as *audit not sealed*.
@@ -15,7 +15,7 @@ struct FailureLog {
 
     /// - Parameters:
     ///   - error: Nil if the work succeeded.
-    ///   - organization: Nil for work that belongs to none.
+    ///   - organization: Nil for work that belongs to no organization.
     mutating func note(_ error: (any Error)?, of organization: String? = nil) {
         guard let error else {
             causes[organization ?? ""] = nil

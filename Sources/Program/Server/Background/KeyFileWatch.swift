@@ -4,8 +4,8 @@ import MetricsFormat
 import ServiceLifecycle
 import Tenancy
 
-/// Checks regularly whether the files of key-encryption keys can be read. A running server does not need them, but the next start
-/// does.
+/// Checks regularly whether the files of key-encryption keys can be read. A running server does not need these files, but the next
+/// start does.
 struct KeyFileWatch: ServiceLifecycle.Service {
     private struct KeyFile {
         /// The database's name; nil if there is one database.

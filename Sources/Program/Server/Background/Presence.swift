@@ -26,7 +26,7 @@ struct Presence: ServiceLifecycle.Service {
                 try await Task.sleep(for: .seconds(ServerPresence.renewalSeconds))
             }
         }
-        // A row that is not deleted counts for less than a minute.
+        // If the server's row can't be deleted, other servers ignore it within a minute.
         try? await server.end(deployment)
     }
 }

@@ -2,8 +2,8 @@ import Logging
 import ServiceLifecycle
 import Tenancy
 
-/// Logs which organizations a server refuses because their attested state does not verify. It writes one line when a problem
-/// begins, and one when the problem ends.
+/// Logs which organizations a server refuses because their attested state does not verify. Writes one line when a problem begins,
+/// and one line when the problem ends.
 struct RefusalLog: ServiceLifecycle.Service {
     let deployment: Deployment
     let logger: Logger

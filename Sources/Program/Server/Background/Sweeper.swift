@@ -4,8 +4,8 @@ import Organizations
 import ServiceLifecycle
 import Tenancy
 
-/// Drops what interrupted key changes and long transactions left. Runs at the start and every 15 seconds, in organizations that
-/// may have such remains.
+/// Drops what interrupted key changes and long transactions left. Runs at the start and every 15 seconds, in organizations that may
+/// have something to sweep.
 struct Sweeper: ServiceLifecycle.Service {
     let deployment: Deployment
     let logger: Logger
@@ -13,7 +13,8 @@ struct Sweeper: ServiceLifecycle.Service {
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
             var failures = FailureLog("remains of key changes not swept", logger: logger)
-            // No rest at first: a server that swept an organization just now may have left something there when it was killed.
+            // The first sweep also includes organizations that were swept just now: the server that swept them may have been killed
+            // meanwhile.
             var rest = Duration.zero
             while !Task.isCancelled {
                 await deployment.sweepLimits()
