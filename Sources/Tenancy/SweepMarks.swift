@@ -30,7 +30,7 @@ package final class SweepMarks: Sendable {
         markedOn.withLock { $0.keep(now, for: organization.id) }
     }
 
-    /// Writes an organization's row, in the open transaction or in its own.
+    /// Writes an organization's row, in the open transaction, or in a new one if none is open.
     package static func mark(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             """
@@ -44,7 +44,7 @@ package final class SweepMarks: Sendable {
     /// - Parameters:
     ///   - rest: How long ago the last sweep must be.
     ///   - limit: How many to reserve at most.
-    /// - Returns: Their names, in any order.
+    /// - Returns: The names of the reserved organizations, in any order.
     package static func claim(restingFor rest: Duration, limit: Int, in pool: ConnectionPool) async throws -> [String] {
         try await pool.withConnection { connection in
             let rows = try connection.query(

@@ -46,7 +46,8 @@ extension AttestedChange {
     ///
     /// - Parameters:
     ///   - subject: A complete description of the operation for the approver.
-    ///   - gives: Whether the operation gives these rights. The closure is called only if approvals are required.
+    ///   - gives: Whether the operation gives the rights of a System Administrator. The closure is called only if approvals are
+    ///     required.
     package mutating func requireAccessControl(
         _ subject: String, by caller: Caller, on connection: isolated PostgresConnection,
         if gives: (RoleHolders) -> Bool = { _ in true }
@@ -59,7 +60,7 @@ extension AttestedChange {
     /// Throws if a change of records gives the rights of a System Administrator while approvals are required. Only the console and
     /// the command line can give these rights then.
     ///
-    /// - Parameter gives: Whether the change of records gives these rights.
+    /// - Parameter gives: Whether the change of records gives the rights of a System Administrator.
     package func refuseGivingAccess(
         by caller: Caller, on connection: isolated PostgresConnection, if gives: (RoleHolders) -> Bool = { _ in true }
     ) throws {
@@ -108,7 +109,7 @@ extension AttestedChange {
         return true
     }
 
-    /// Makes the request for the approval of an operation, or finds the one that was made.
+    /// Makes a request for the approval of an operation, or returns the caller's request that exists already.
     ///
     /// - Returns: Nil if no approval is needed any more.
     mutating func request(

@@ -21,8 +21,8 @@ package struct KeyControl: Sendable, Equatable {
     package static let approvalRange = 60...604_800
     package static let signInRange = 10...3_600
 
-    /// The rule to apply if SQL changed the row: the strictest one that can be set. So no rule that the organization may have had
-    /// was stricter.
+    /// The rule to apply if SQL changed the row: the strictest one that can be set. The organization's own rule can't have been
+    /// stricter.
     private static let strict: KeyControl = {
         var control = KeyControl(approvalSeconds: approvalRange.lowerBound, signInSeconds: signInRange.lowerBound)
         control.isKnown = false

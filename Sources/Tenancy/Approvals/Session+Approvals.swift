@@ -34,7 +34,7 @@ extension Session {
     package func requestingApproval<Result: Sendable>(
         _ change: @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
-        // Bounded: the next attempt is made only if approvals were turned off meanwhile.
+        // Bounded: the change is tried again only if approvals were turned off meanwhile.
         while true {
             do {
                 return try await deployment.pool.withConnection { try change($0) }

@@ -9,7 +9,7 @@ package enum AttestationProblem: Error, Sendable, Equatable {
     case missing
     /// This service did not write the row.
     case forged
-    /// The row was written under the key-encryption key with this id.
+    /// The row names the key-encryption key with this id, which the program does not have.
     case otherKeyEncryptionKey(String)
     /// This server has seen a newer state.
     case older(than: Int)

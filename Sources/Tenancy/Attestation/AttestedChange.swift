@@ -65,7 +65,7 @@ package struct AttestedChange {
     /// Whether the list has a row of that name.
     package func names(_ name: Grant.Name) throws -> Bool { try grants.names(name) }
 
-    /// Ends all rows of a group, even rows that are missing from the tables now.
+    /// Makes all rows of a group grant nothing from now on, also rows that SQL hides now and restores later.
     package mutating func end(_ group: Grant.Name) throws {
         try grants.end(group)
         hasNewGrants = true
@@ -86,7 +86,7 @@ package struct AttestedChange {
         hasNewGrants = true
     }
 
-    /// Puts another key into force.
+    /// Puts another organization key into force.
     package mutating func setKey(version: Int, fingerprint: String) {
         state.keyVersion = version
         state.fingerprint = fingerprint
@@ -171,8 +171,8 @@ package struct AttestedChange {
 }
 
 extension AttestedState {
-    /// Makes a change and attests it, in the open transaction or in its own. Every change of a row that grants access, of the key
-    /// and of the events uses this function.
+    /// Makes a change and attests it, in the open transaction, or in a new one if none is open. Every change of a row that grants
+    /// access, of the key and of the events uses this function.
     ///
     /// The state's row is locked first, before an event or a row that grants access. All callers lock in that order.
     ///

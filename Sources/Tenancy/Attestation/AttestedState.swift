@@ -76,13 +76,13 @@ package struct AttestedState: Sendable, Equatable {
     /// match.
     func verify(under kek: KeyEncryptionKey) throws {
         guard let kek = kek.member(kekID) else {
-            // SQL may have written the id of another key-encryption key. Nothing is under that one.
+            // SQL may have written another key's id into the row. It did so if the tag was made under a key that this program has.
             throw try kek.each.contains(where: isSigned) ? AttestationProblem.forged : .otherKeyEncryptionKey(kekID)
         }
         guard constantTimeEqual(tag, try expectedTag(under: kek)) else { throw AttestationProblem.forged }
     }
 
-    /// Whether the tag was made under this key-encryption key, also if the row names another one.
+    /// Whether the tag was made under this key-encryption key. The row may name another one.
     func isSigned(by kek: KeyEncryptionKey) throws -> Bool {
         var state = self
         state.kekID = kek.id
@@ -104,7 +104,7 @@ package struct AttestedState: Sendable, Equatable {
 
     /// Writes the row, which must be locked and still have the tag that was read.
     ///
-    /// - Parameter grants: The list, if it was changed.
+    /// - Parameter grants: The list of grants to write; nil if it was not changed.
     func update(from former: [UInt8], grants: GrantList?, on connection: isolated PostgresConnection) throws {
         let all = assignments + (grants.map { [("grants", .bytes($0.bytes))] } ?? [])
         let list = all.enumerated().map { "\($1.column) = $\($0 + 3)" }.joined(separator: ", ")
@@ -130,7 +130,8 @@ package struct AttestedState: Sendable, Equatable {
 
     private static let eraShift = 20
 
-    /// The time at which the organization was created or last attached. Revisions within one era are consecutive.
+    /// The time at which the organization was created or last attached, in seconds since 1970. Revisions within one era are
+    /// consecutive.
     var era: Int { Self.era(of: revision) }
 
     /// The era of a revision.

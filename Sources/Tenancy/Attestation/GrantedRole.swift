@@ -98,6 +98,6 @@ extension Grant {
     /// Binds a record of `role` to its name, so that renaming the record does not change which role it gives.
     package static func role(_ id: UUID, _ name: String) -> Grant { Grant(Name(.role, [id.bytes]), [field(name)]) }
 
-    /// In the list once any role was granted. Organizations without this entry need no query for roles.
+    /// The list has this entry once any role was granted. Organizations without this entry need no query for roles.
     package static let rolesWereGiven = Grant(Name(.rolesWereGiven, []))
 }

@@ -6,7 +6,7 @@ import Synchronization
 /// lists of grants, so that each is read once.
 ///
 /// States are kept by the organization's id, because SQL can give a name to another organization for a moment. That must not make
-/// the server forget a state. A name only finds a cached list.
+/// the server forget a state. Only the cached lists are found by name.
 package final class SeenStates: Sendable {
     /// The part of a state that later states are compared with. It is kept for every organization, in less than 100 bytes each.
     struct Mark: Sendable, Equatable {
@@ -43,8 +43,8 @@ package final class SeenStates: Sendable {
         let list: GrantList
     }
 
-    /// What was seen at one moment. Take the snapshot before a state is read, because entries made later may be newer than that
-    /// state.
+    /// The states that the server had seen at one moment. Take the snapshot before a state is read, because entries made later may
+    /// be newer than that state.
     struct Snapshot: Sendable {
         fileprivate var marks: [UUID: Mark] = [:]
 

@@ -23,8 +23,8 @@ extension AuditAnchor {
         }
     }
 
-    /// A block number above this one is not continued: new blocks then get the numbers after this one. It has 16 digits, and the
-    /// details of an event have room for 18.
+    /// If SQL wrote a block number above this limit, new blocks get the numbers after the limit. It has 16 digits, and the details
+    /// of an event have room for 18.
     private static let highestLast = 1_000_000_000_000_000
 
     /// Makes the service seal the whole audit again as it is now, and records that. Runs as the database owner.

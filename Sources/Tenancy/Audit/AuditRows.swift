@@ -2,7 +2,7 @@ import PostgresClient
 
 /// Entries of the audit in the order of a statement, read a few at a time. It needs an open transaction.
 struct AuditRows {
-    /// How many entries are in memory at a time, because an entry may hold long texts.
+    /// How many entries are read at a time. The number is small, because an entry may hold long texts.
     private static let fetch = 200
 
     private let cursor: String

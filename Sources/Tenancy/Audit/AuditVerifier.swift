@@ -2,8 +2,8 @@ package import PostgresClient
 
 /// Verifies the blocks of an organization's audit against their entries, and against the security events that record them.
 ///
-/// It relies on the security events, whose chain ``EventChainVerifier`` verifies. Digests are computed here and not in SQL, where
-/// the database owner could replace functions.
+/// The verification relies on the security events, whose chain ``EventChainVerifier`` verifies. Digests are computed here and not
+/// in SQL, where the database owner could replace functions.
 package struct AuditVerifier {
     package let organization: Organization
 
@@ -24,12 +24,12 @@ package struct AuditVerifier {
 
     private var table: String { organization.qualified("audit_block") }
 
-    /// Verifies in one snapshot.
+    /// Verifies the audit's blocks in one snapshot.
     package func verify(_ extent: AuditExtent, on connection: isolated PostgresConnection) throws -> AuditReport {
         try connection.transaction(isolation: .repeatableRead) { try verifyWithin(extent, on: connection) }
     }
 
-    /// Verifies in the open transaction.
+    /// Verifies the audit's blocks in the open transaction.
     package func verifyWithin(_ extent: AuditExtent, on connection: isolated PostgresConnection) throws -> AuditReport {
         var report = AuditReport()
         // A schema that is not migrated yet has no table of blocks.

@@ -31,7 +31,7 @@ extension AttestedState {
 }
 
 extension EventReading {
-    /// The number of events that are compared at a time, and of problems that are returned.
+    /// How many events are compared at a time, and how many problems are returned at most.
     private static let exportBatch = 1_000
     private static let exportProblems = 20
 

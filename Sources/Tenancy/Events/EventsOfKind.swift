@@ -16,7 +16,7 @@ package enum EventsOfKind {
 
     /// SQL for the newest event of some kinds, as a query in parentheses.
     ///
-    /// - Parameter details: An SQL pattern for its details.
+    /// - Parameter details: An SQL pattern for the event's details.
     package static func newest(of kinds: [SecurityEvent.Kind], details: String = "%", in organization: Organization) -> String {
         let each = kinds.map { kind in
             """

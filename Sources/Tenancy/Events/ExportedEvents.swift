@@ -10,8 +10,8 @@ struct ExportedEvents {
 
     /// - Parameter lines: The lines in order; nil for a line that is not JSON.
     init(_ lines: [JSONValue?], of organization: Organization) {
-        // The organization may have been renamed since. A line with an attested end has the name of that time and the
-        // organization's id. The tag in that line covers the id.
+        // The organization may have been renamed since. A line with an attested end has the organization's id, and the name that it
+        // had when the line was written. The tag in that line covers the id.
         let names = Set(
             [organization.name]
                 + lines.compactMap { line in

@@ -11,7 +11,7 @@ package enum KeyEncryptionKeyCheck {
     /// ``KeyEncryptionKeyEvidence`` decides, because SQL may have written the name.
     ///
     /// - Throws: ``WrongKeyEncryptionKey`` when another key seals the deployment's secrets; ``RetiredKeyEncryptionKey`` when the
-    ///   program has only retired ones.
+    ///   program has only retired keys.
     @discardableResult
     package static func check(_ kek: KeyEncryptionKey, on pool: ConnectionPool) async throws -> KeyEncryptionKey {
         let found: (wanted: String?, replaced: [ReplacedKeyEncryptionKey], shown: KeyEncryptionKey?)
@@ -47,12 +47,12 @@ package enum KeyEncryptionKeyCheck {
         return current
     }
 
-    /// The program's key-encryption keys that are not retired; nil if all are.
+    /// The program's key-encryption keys that are not retired; nil if all are retired.
     private static func accepted(_ kek: KeyEncryptionKey, _ replaced: [ReplacedKeyEncryptionKey]) -> KeyEncryptionKey? {
         kek.remaining(without: Set(replaced.filter(\.isRetired).map(\.id)))
     }
 
-    /// The key that replaced another one, followed to the last replacement.
+    /// The id of the key that is in place of a retired key now. Follows the replacements to the last one.
     private static func successor(of id: String, in replaced: [ReplacedKeyEncryptionKey]) -> String {
         var current = id
         // At most as many steps as there are keys, because rows that SQL wrote may form a circle.

@@ -106,7 +106,7 @@ package enum KeyEncryptionKeyCommand {
 
     /// Reads until the output ends, or the buffer is full.
     ///
-    /// - Returns: Nil if it does not end in time.
+    /// - Returns: Nil if the output does not end in time.
     private static func read(from output: Int32, into text: inout [UInt8], until deadline: ContinuousClock.Instant) -> Int? {
         var count = 0
         while count < text.count {

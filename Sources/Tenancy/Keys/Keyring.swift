@@ -5,8 +5,8 @@ import Synchronization
 
 /// A cache of unwrapped data keys, so that requests need not unwrap them.
 ///
-/// An entry is found by the organization, version and fingerprint that the database names at that moment. So the keyring never
-/// returns a key that is not the current one.
+/// An entry is found by the organization, version and fingerprint that the database names at that moment. So the keyring returns
+/// only the current key.
 package final class Keyring: Sendable {
     private struct Entry {
         let version: Int

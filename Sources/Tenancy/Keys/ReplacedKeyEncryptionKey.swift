@@ -66,7 +66,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// Whether the key that tagged archives opens.
+    /// Whether `kek` opens the sealed archive key.
     package func isReadable(under kek: KeyEncryptionKey) -> Bool {
         (try? kek.open(archiveKey, at: Self.address(id))) != nil
     }

@@ -44,7 +44,7 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
 
     /// Runs `body` when there is room.
     ///
-    /// - Throws: ``Full`` if the task may neither run nor wait; `body` is not run then. The errors of `body`.
+    /// - Throws: ``Full`` if the task may neither run nor wait. Then `body` is not run. Errors of `body` are passed on.
     package func run<Result>(_ key: Key, _ body: () async throws -> Result) async throws -> Result {
         try await enter(key)
         defer { leave(key) }

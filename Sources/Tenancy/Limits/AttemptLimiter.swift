@@ -12,8 +12,8 @@ package struct AttemptLimiter {
     /// The account, as far as it is known.
     package enum Account {
         case known(String)
-        /// An unknown name. The unknown names of a network share a few counts. So invented names add few rows, and they are
-        /// locked like known ones.
+        /// An unknown name. The unknown names of a network share a few counts. So invented names add few rows, and unknown names
+        /// are locked like known names.
         case unknownName(String)
         /// An unknown id. It is counted only for its network.
         case unknownID
@@ -24,7 +24,8 @@ package struct AttemptLimiter {
     private let account: String?
     private let isKnown: Bool
 
-    /// In a row's account column: all accounts of the network. In its network column: all networks of the account.
+    /// In a row's account column, it means all accounts of the network. In the network column, it means all networks of the
+    /// account.
     private static let every = "*"
     /// How many counts the unknown names of one network share.
     private static let unknownCounts = 16
@@ -46,7 +47,7 @@ package struct AttemptLimiter {
     private static func isRecent(_ lastOn: String, _ interval: String) -> String {
         "(\(lastOn) > now() - \(interval) * interval '1 second' AND \(lastOn) < now() + interval '1 minute')"
     }
-    /// The largest count that is stored, so that a number that SQL wrote can't overflow. No limit is so high.
+    /// The largest count that is stored, so that a number that SQL wrote can't overflow. Every limit is lower.
     private static let countLimit = 1_000_000
 
     private var interval: PostgresParameter { .double(Double(policy.failureInterval)) }

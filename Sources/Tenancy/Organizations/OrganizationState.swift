@@ -41,7 +41,7 @@ package struct OrganizationState: Sendable {
         package let disabledOn: PostgresMoment?
         /// The business unit of the client's systemuser.
         package let businessUnitID: UUID?
-        /// Whether that systemuser's record says that it is disabled.
+        /// Whether the record of the client's systemuser says that the systemuser is disabled.
         package let isUserDisabled: Bool
 
         package init(

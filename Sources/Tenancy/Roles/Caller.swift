@@ -37,7 +37,7 @@ package struct Caller: Sendable {
 
     /// - Parameters:
     ///   - role: The role of the client or the person.
-    ///   - granted: The other roles of their systemuser, given directly or by teams.
+    ///   - granted: Further roles of the caller's systemuser, given directly or by teams.
     package init(
         actor: String, clientID: UUID?, systemUserID: UUID?, role: Role, granted: RoleSet = [], address: String?, requestID: String?
     ) {

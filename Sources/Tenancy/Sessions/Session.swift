@@ -5,15 +5,15 @@ package import PostgresClient
 
 /// One caller in one organization.
 ///
-/// What callers may do is in methods of `Session`, in extensions in the module of each subject. Each method checks the caller's
+/// Operations of callers are methods of `Session`, in extensions in the module of each subject. Each method checks the caller's
 /// role first. Operations of a single role can be in a type that is made from a session, such as `MailboxLeases`.
 package struct Session: Sendable {
     package let organization: Organization
     package let caller: Caller
     package let deployment: Deployment
     private let kept: KeptState
-    /// A statement that fails if the reused state is stale. ``run(_:on:)`` sends it along. Nil if this session read the state
-    /// itself.
+    /// A statement that fails if the reused state is stale. ``run(_:on:)`` sends it before its own statements. Nil if this session
+    /// read the state itself.
     package let check: SharedStatement?
 
     package init(
@@ -84,7 +84,7 @@ package struct Session: Sendable {
 
     /// Begins a session of the same client and request, which reads the organization's state anew.
     ///
-    /// - Throws: ``StaleSession`` for a session that is not of an API client; the errors of `begin`.
+    /// - Throws: ``StaleSession`` for a session that is not of an API client, or that acts for another user; the errors of `begin`.
     package func renewed() async throws -> Session {
         guard let client = caller.clientID, let request = caller.requestID, caller.impersonation == nil else {
             throw StaleSession()

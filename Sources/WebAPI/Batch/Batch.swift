@@ -126,8 +126,8 @@ private struct BatchRun {
         failed.remove(id)
     }
 
-    /// Forgets the address of an id, because its newest request failed. The record does not exist, or is not the one that the
-    /// client means.
+    /// Forgets the address of an id, because the newest request with the id failed. The record does not exist, or is not the one
+    /// that the client means.
     private mutating func forget(_ id: String) {
         addresses[id] = nil
         failed.insert(id)

@@ -131,7 +131,7 @@ extension DataAPI {
         _ request: APIRequest
     ) throws -> RecordWrite {
         let value: JSONValue
-        // A client that sends a value as it read it sends `@odata.context` too.
+        // A client may send a value back exactly as it received it, with `@odata.context`.
         var context: [JSONValue.Member] = []
         if [.put, .patch, .delete].contains(request.method) { try ParsedValues.requireWritable(attribute) }
         switch request.method {

@@ -2,7 +2,7 @@
 struct MessageIDList {
     /// The ids in order, in angle brackets.
     private(set) var ids: [String] = []
-    /// Whether the text is nothing but ids.
+    /// Whether the text has only ids.
     private(set) var isExact = true
 
     /// An id, and whether it had an opening or a closing bracket.

@@ -50,7 +50,7 @@ extension DataAPI {
         case manyToMany = "ManyToManyRelationshipMetadata"
     }
 
-    /// The relationships of a kind; nil for all.
+    /// The relationships of a kind; all relationships if `kind` is nil.
     private static func relationships(_ kind: RelationshipKind?) -> [JSONValue] {
         (kind == .manyToMany ? [] : EntityCatalog.relationships.map(MetadataJSON.relationship))
             + (kind == .oneToMany ? [] : EntityCatalog.manyToMany.map(MetadataJSON.relationship))

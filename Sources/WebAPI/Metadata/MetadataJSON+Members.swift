@@ -115,7 +115,7 @@ extension MetadataJSON {
 
     // MARK: Names of collections
 
-    /// The schema name with the ending of the entity set's name: `Mailboxes` of `Mailbox` and `mailboxes`.
+    /// The schema name with the ending of the entity set's name: `Mailboxes` from `Mailbox` and `mailboxes`.
     static func collectionName(of entity: EntityDefinition) -> String {
         let shared = zip(entity.schemaName.lowercased(), entity.entitySetName).prefix { $0 == $1 }.count
         let ending = String(entity.entitySetName.dropFirst(shared))

@@ -207,7 +207,7 @@ enum MetadataOperations {
         "ComplexEntityMetadata": [("LogicalName", text)],
     ]
 
-    // MARK: Writing it
+    // MARK: Writing the declarations
 
     /// Whether an operation is an action, by its name in addresses; nil for an unknown operation.
     static func isAction(_ name: String) -> Bool? {

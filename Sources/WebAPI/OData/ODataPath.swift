@@ -167,7 +167,7 @@ enum ODataPath: Sendable {
                 key: key, association: association, isReference: suffix == "$ref", isCount: suffix == "$count", member: member))
     }
 
-    /// Refuses a path to a member of a collection without `$ref`. Such a path can name the link only.
+    /// Refuses a path to a member of a collection if `$ref` is missing, because such a path can name only the link.
     private static func requireReference(_ suffix: String?, _ property: String, _ entity: EntityDefinition) throws(FieldsealError) {
         guard suffix != "$ref" else { return }
         throw FieldsealError(

@@ -19,7 +19,7 @@ struct ODataQuery: Sendable {
 
     /// - Parameters:
     ///   - text: The URL's query, percent-encoded. `+` is a space, as in forms.
-    ///   - entity: The entity of the options.
+    ///   - entity: The entity that the query reads.
     ///   - kind: The kind of request, which determines the allowed options.
     /// - Throws: ``FieldsealError`` naming the option.
     init(_ text: String?, for entity: EntityDefinition, _ kind: QueryOptions.Kind) throws(FieldsealError) {

@@ -24,7 +24,7 @@ struct RecordAddresses: Sendable {
     /// The hosts of the organization's addresses, with their ports.
     var authorities: Set<String> { Set(roots.map { String(Self.afterScheme($0).prefix { $0 != "/" }) }) }
 
-    /// What may precede `/api/data` in addresses without a host, the longest first.
+    /// The paths that may precede `/api/data` in addresses without a host, the longest first.
     private var paths: [String] {
         Set(roots.map { String(Self.afterScheme($0).drop { $0 != "/" }) } + [""]).sorted { $0.count > $1.count }
     }

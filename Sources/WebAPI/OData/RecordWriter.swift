@@ -128,7 +128,7 @@ struct RecordWriter {
     private mutating func annotations(_ column: RowShape.Column, _ record: Record) throws {
         let wants = representation.preferences.wants
         guard let attribute = column.attribute else {
-            // A count, a sum, an average or a part of a date.
+            // Without an attribute, the column is a count, a sum, an average or a part of a date.
             guard wants(Self.formatted), let text = FormattedValue.text(try record.value(column)) else { return }
             return member("\(column.name)@\(Self.formatted)", .string(text))
         }

@@ -36,8 +36,8 @@ enum SkipToken {
         return token
     }
 
-    /// The number in a paging cookie of Dataverse that has nothing but a page's number, such as
-    /// `<cookie pagenumber="2" istracking="False" />`; nil for any other text.
+    /// The page's number in a paging cookie of Dataverse that contains only that number, such as `<cookie pagenumber="2"
+    /// istracking="False" />`; nil for any other text.
     static func pageNumber(_ text: String) -> Int? {
         guard text.hasPrefix("<"), let cookie = try? XMLTree.parse(text), cookie.name == "cookie", cookie.children.isEmpty,
             Set(cookie.attributes.keys).isSubset(of: ["pagenumber", "istracking"]),

@@ -200,7 +200,7 @@ struct FilterParser {
         return RecordQuery.Column(name, path: path, alias: variable)
     }
 
-    /// Takes a path apart: the variable of `any` or `all` that it begins at, the steps, and the last name.
+    /// Splits a path into the variable of `any` or `all` with which it may begin, the steps, and the last name.
     private func start(of steps: [String]) throws(FieldsealError) -> (variable: String?, path: [String], name: String) {
         var path = steps
         let name = path.popLast() ?? ""

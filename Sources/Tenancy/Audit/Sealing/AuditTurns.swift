@@ -23,7 +23,7 @@ package struct AuditTurns: Sendable {
         package let reason: String?
     }
 
-    /// Seals the audit of organizations with new entries: of those that have a note, and of a few others in each turn.
+    /// Seals new entries of the audit: in organizations that have a note, and in a few organizations without one in each turn.
     ///
     /// - Parameters:
     ///   - seconds: The time between two turns.

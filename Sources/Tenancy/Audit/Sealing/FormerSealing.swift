@@ -7,8 +7,8 @@ struct FormerSealing {
     let digest: [UInt8]?
     /// When the newest block was sealed; nil if there is no block, or all blocks were archived.
     let sealedOn: PostgresMoment?
-    /// The transactions that had ended at that sealing; nil if transaction numbers can't be compared, as after a move to another
-    /// cluster.
+    /// The transactions that had ended when the newest block was sealed; nil if transaction numbers can't be compared, as after a
+    /// move to another cluster.
     let snapshot: AuditSnapshot?
 
     /// - Throws: ``EventChainProblem`` if the newest block is not the recorded one.

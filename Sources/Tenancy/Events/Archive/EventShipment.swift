@@ -2,8 +2,7 @@ import Foundation
 package import JSON
 import PostgresClient
 
-/// Security events that an external receiver has not acknowledged, and the newest event of each organization that it has
-/// acknowledged.
+/// Security events that an external receiver has not acknowledged, and for each organization the newest acknowledged event.
 ///
 /// One server of a deployment sends at a time. Each event is sent at least once, because an event with a lost acknowledgement is
 /// sent again.

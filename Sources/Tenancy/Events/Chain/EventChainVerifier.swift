@@ -21,7 +21,7 @@ package struct EventChainVerifier {
 
     private var table: String { organization.qualified("security_event") }
 
-    /// Verifies in one snapshot. Without a problem, the checkpoint moves to the last verified event.
+    /// Verifies the chain in one snapshot. If it finds no problem, the checkpoint moves to the last verified event.
     package func verify(_ extent: EventChainExtent, on connection: isolated PostgresConnection) throws -> EventChainReport {
         var report = EventChainReport()
         let verified = try connection.transaction(isolation: .repeatableRead) {
@@ -38,7 +38,7 @@ package struct EventChainVerifier {
         return report
     }
 
-    /// - Returns: The last event that was verified; nil if no event after the start was.
+    /// - Returns: The last event that was verified; nil if no event after the start was verified.
     private func verify(
         _ extent: EventChainExtent, _ report: inout EventChainReport, on connection: isolated PostgresConnection
     ) throws -> EventCheckpoint? {

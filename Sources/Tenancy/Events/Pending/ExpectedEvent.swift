@@ -4,8 +4,8 @@ import PostgresClient
 
 /// A security event that must exist, because the write that set the password and inserted the event was committed.
 ///
-/// The server remembers the event until it is in the chain. So it notices if SQL deletes the event from `unchained_event` before
-/// that.
+/// The server remembers the event until it is in the chain. So the server notices if SQL deletes the event from `unchained_event`
+/// earlier.
 package struct ExpectedEvent: Sendable {
     /// The fields that identify the event of one write.
     struct Key: Hashable, Sendable {
@@ -80,7 +80,7 @@ extension Session {
         }
     }
 
-    /// Looks events up. Forgets those that are in the chain or in an archive. Keeps those that still wait, for the next check.
+    /// Looks events up. Forgets events that are in the chain or in an archive, and keeps waiting events for the next check.
     ///
     /// - Returns: The events that are neither in a table nor in an archive.
     private func missing(

@@ -7,7 +7,8 @@ extension Session {
     ///
     /// An event that the service did not write, or that is in the chain already, is recorded as refused.
     ///
-    /// - Throws: ``FieldsealError`` if the organization's attested state does not verify. Then the events stay.
+    /// - Throws: ``FieldsealError`` if the organization's attested state does not verify. Then the events stay in
+    ///   `unchained_event`.
     package func chainPendingEvents() async throws {
         let table = organization.qualified("unchained_event")
         while true {

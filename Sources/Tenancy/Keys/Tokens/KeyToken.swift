@@ -14,7 +14,7 @@ struct KeyToken {
     private static let keyBytes: CK_ULONG = 32
     private static let wholeByte: CK_ULONG = 8
 
-    /// Signs in at the token, runs `body`, and signs out. The PIN is tried once, because tokens lock after a few wrong ones.
+    /// Signs in at the token, runs `body`, and signs out. The PIN is tried once, because tokens lock after a few wrong PINs.
     ///
     /// - Throws: ``KeyTokenProblem``.
     static func run<Result>(_ place: KeyTokenPlace, isWriting: Bool = false, _ body: (KeyToken) throws -> Result) throws -> Result {
@@ -47,7 +47,7 @@ struct KeyToken {
         }
     }
 
-    /// - Parameter answer: Nil for a module without that function.
+    /// - Parameter answer: The result of the function; nil if the module does not have the function.
     static func check(_ function: String, _ answer: CK_RV?, _ place: KeyTokenPlace) throws {
         guard let answer else { throw KeyTokenProblem.noFunction(place, function) }
         guard answer == CKR_OK else { throw KeyTokenProblem.refused(place, function, code: UInt(answer)) }

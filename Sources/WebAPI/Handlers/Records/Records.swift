@@ -77,7 +77,7 @@ extension DataAPI {
         preferences.annotations.isEmpty ? outputs : outputs + RecordQuery.Output.names(of: outputs, in: entity)
     }
 
-    /// Adds the same outputs to expanded records, at every depth.
+    /// If the client requests annotations, adds such outputs to expanded records too, at every depth.
     private func named(_ expansions: [Expansion], _ entity: EntityDefinition, _ preferences: Preferences) -> [Expansion] {
         guard !preferences.annotations.isEmpty else { return expansions }
         return expansions.map { expansion in
