@@ -258,7 +258,7 @@ package struct WebAPI: Sendable {
         router.get(":organization/discovery/keys", use: keySet)
     }
 
-    /// Everything below `/{organization}/api/data/v9.x`.
+    /// Responds to requests below `/{organization}/api/data/v9.x`.
     private func data(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         let address = try context.organizationAddress()
         let version = if case .data(let version) = context.target { version } else { try context.parameters.require("version") }
@@ -331,7 +331,7 @@ package struct WebAPI: Sendable {
         }
     }
 
-    /// The part after `/{organization}/api/data/v9.x`. Clients that join addresses write double slashes.
+    /// The part after `/{organization}/api/data/v9.x`. Clients that join parts of addresses may write double slashes.
     private static func pathBelowVersion(_ path: String) -> String {
         let slash = UInt8(ascii: "/")
         var rest = path.utf8[...]
@@ -344,7 +344,7 @@ package struct WebAPI: Sendable {
         let isBulk =
             path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.contains("IncomingEmail")
             || path.hasSuffix("/%24batch")
-            // E-mails may have attachments. The name of an entity set ends with the path, or before a key or another segment.
+            // E-mails may have attachments. After the name of an entity set, the path ends, or a key or another segment follows.
             || ["/emails", "/activitymimeattachments"].contains { name in
                 path.hasPrefix(name) && path.dropFirst(name.count).first.map { "(/%".contains($0) } ?? true
             }

@@ -8,7 +8,7 @@ import Tenancy
 /// The Organization service for one caller: its eight operations. Each is an element in the body of a request, and has an element
 /// in the body of the response.
 ///
-/// It converts contracts to the same values as the Web API converts JSON, and uses the same session.
+/// It converts contracts to the values to which the Web API converts JSON, and uses the same methods of ``Session``.
 struct OrganizationService: Sendable {
     var session: Session
     /// Begins a session for each request of ExecuteMultiple. So a right that is revoked meanwhile is missing from the next
@@ -34,7 +34,7 @@ struct OrganizationService: Sendable {
         ["Create", "Retrieve", "Update", "Delete", "RetrieveMultiple", "Upsert"].contains(name)
     }
 
-    /// Whether the response to an operation takes long to write: it may hold all metadata.
+    /// Whether the response to an operation takes long to write, because it may hold all metadata or many responses.
     static func isLong(_ operation: XMLElement) -> Bool {
         guard let name = name(of: operation) else { return false }
         return metadataRequests.contains(name) || name == "ExecuteMultiple"

@@ -19,7 +19,7 @@ package final class BackgroundExecutor: TaskExecutor {
         return length > largeLength
     }
 
-    /// Runs a job on one of the queues, in turn.
+    /// Runs a job on one of the queues. Each job goes to the next queue.
     package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         BackgroundQueue.queue.async { job.runSynchronously(on: self.asUnownedTaskExecutor()) }

@@ -21,7 +21,7 @@ final class Readiness: Sendable {
 
     /// The databases by name. A database of ``names`` that is missing here was not reached yet.
     private let databases: Mutex<[String: Database]>
-    /// The names of several databases; nil where there is one.
+    /// The names of the databases; nil if there is only one.
     private let names: [String]?
     /// Why a database was not added yet, by its name; nil if the service could not connect to it.
     private let absence: @Sendable (String) -> String?

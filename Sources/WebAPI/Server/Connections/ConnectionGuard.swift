@@ -44,8 +44,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         watch =
             (try? pipeline.handler(type: ConnectionWatch.self))
             ?? (try? context.channel.parent?.pipeline.syncOperations.handler(type: ConnectionWatch.self))
-        // A stream of HTTP/2 has no such encoder and needs no HeadGuard, because the HTTP/2 handler limits frames. The encoder
-        // is the codec's first handler, so a HeadGuard before it can write bytes that are sent unchanged.
+        // A stream of HTTP/2 has no encoder for HTTP/1.1 and needs no HeadGuard, because the HTTP/2 handler limits frames. The
+        // encoder is the codec's first handler, so a HeadGuard before it can write bytes that are sent unchanged.
         guard let encoder = try? pipeline.handler(type: HTTPResponseEncoder.self) else { return }
         let guardian = HeadGuard(limits: limits)
         headGuard = guardian
@@ -70,7 +70,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // In HTTP/1.1, the client has closed at least its sending side, and counts as gone. In HTTP/2, only its request has ended.
+        // In HTTP/1.1, this event means that the client has closed at least its sending side, and the client counts as gone. In
+        // HTTP/2, the event means only that the request has ended.
         if event as? ChannelEvent == .inputClosed, headGuard != nil { peerIsGone() }
         context.fireUserInboundEventTriggered(event)
     }
@@ -88,7 +89,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         hangUpActions[id] = nil
     }
 
-    /// Calls `action` when the connection has taken the last byte of the next response, or is closed.
+    /// Calls `action` when the last byte of the next response was written to the connection, or when the connection is closed.
     func onWritten(_ action: @escaping () -> Void) {
         guard !isClosed else { return action() }
         writtenActions.append(action)

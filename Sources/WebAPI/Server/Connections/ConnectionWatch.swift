@@ -46,7 +46,8 @@ final class ConnectionWatch: ChannelInboundHandler {
         lastRequest = .now()
     }
 
-    /// Longer than the time limits of the HTTP handlers, which close a connection properly.
+    /// The deadline for the next request. It is longer than the time limits of the HTTP handlers, so that those handlers close the
+    /// connection first.
     private var idleLimit: TimeAmount { .seconds(Int64(limits.idleSeconds + limits.headSeconds)) }
 
     private func watch() {

@@ -26,7 +26,8 @@ final class Listeners: Sendable {
 
     /// Counts a connection until it is closed.
     ///
-    /// - Returns: False when its network has reached the limit. Then close the connection. Trusted proxies have no limit.
+    /// - Returns: False when its network has reached the limit. Then the caller has to close the connection. Trusted proxies have
+    ///   no limit.
     func admit(_ channel: any Channel, from address: IPAddress?) -> Bool {
         guard let address, !isTrusted(address) else { return true }
         let network = address.network

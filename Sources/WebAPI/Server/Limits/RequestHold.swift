@@ -14,7 +14,7 @@ final class RequestHold: Sendable {
     /// Counts the bytes of the response; nil until the request is counted for a client or a network.
     var share: UnreadResponses.Share? { state.withLock(\.share) }
 
-    /// Whether the request changes nothing, although its method could. Then its response can be refused.
+    /// Whether the request only reads, although its method allows changes, such as POST. The response to a read can be refused.
     var isRead: Bool {
         get { state.withLock(\.isRead) }
         set { state.withLock { $0.isRead = newValue } }
@@ -49,7 +49,7 @@ final class RequestHold: Sendable {
     }
 
     private static func register(_ release: @escaping @Sendable () -> Void, _ channel: any Channel) {
-        // Without its handlers, the connection is closed already.
+        // If the connection no longer has this handler, it is closed already.
         guard let guardian = try? channel.pipeline.syncOperations.handler(type: ConnectionGuard.self) else { return release() }
         guardian.onWritten(release)
     }

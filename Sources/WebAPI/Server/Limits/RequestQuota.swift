@@ -62,7 +62,7 @@ final class RequestQuota: Sendable {
     /// Stops counting a request that waits and is not being processed, until ``resume(_:)``.
     func pause(_ client: PoolBorrower) { usages.withLock { $0[client]?.running -= 1 } }
 
-    /// Counts a paused request again. It is not refused.
+    /// Counts a paused request again, even beyond the limit.
     func resume(_ client: PoolBorrower) {
         usages.withLock { $0[client, default: Usage(start: .now)].running += 1 }
     }
@@ -70,8 +70,8 @@ final class RequestQuota: Sendable {
     func end(_ client: PoolBorrower) {
         usages.withLock { usages in
             usages[client]?.running -= 1
-            // Only the running requests of a network are limited. A network without any is removed, because there are many
-            // networks.
+            // Only the running requests of a network are limited. A network without running requests is removed, because there are
+            // many networks.
             if case .network = client, usages[client]?.running == 0 { usages[client] = nil }
         }
     }

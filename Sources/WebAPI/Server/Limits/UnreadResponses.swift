@@ -5,7 +5,7 @@ import Synchronization
 /// Limits the memory of responses that their clients have not read yet: in total, and for each client, or each network without
 /// a token.
 ///
-/// A response is in memory until the connection has taken its last byte. A client that sends requests and reads nothing could
+/// A response is in memory until its last byte was written to the connection. A client that sends requests and reads nothing could
 /// otherwise fill the memory.
 final class UnreadResponses: Sendable {
     /// How many bytes of unread responses all clients together may have.
