@@ -15,14 +15,14 @@ package struct KeyPolicy: Sendable {
     package var quotaInterval = 3_600
     /// How long a key change tries to get the lock that its switch needs, before it gives up.
     package var patience = Duration.seconds(60)
-    /// How many failures of one account from one network lock the account for that network. Each is within ``failureInterval`` of
-    /// the one before.
+    /// How many failures of one account from one network lock the account for that network. Each failure is within
+    /// ``failureInterval`` of the one before.
     package var failureLimit = 10
-    /// How many failures from one network, of all accounts together, lock the network. Each is within ``failureInterval`` of the
-    /// one before.
+    /// How many failures from one network, of all accounts together, lock the network. Each failure is within ``failureInterval``
+    /// of the one before.
     package var networkFailureLimit = 100
-    /// How many failures of one account, from all networks together, delay its sign-ins. Each is within ``failureInterval`` of the
-    /// one before. They never lock the account, because attackers could then lock users out.
+    /// How many failures of one account, from all networks together, delay its sign-ins. Each failure is within ``failureInterval``
+    /// of the one before. These failures never lock the account, because attackers could then lock users out.
     package var accountFailures = 20
     /// Seconds without a failure after which counting starts anew.
     package var failureInterval = 900

@@ -18,7 +18,7 @@ package final class SweepMarks: Sendable {
 
     /// Ensures that an organization has its row.
     ///
-    /// - Throws: ``PostgresError``; never with an unknown outcome, because the caller's write has not begun.
+    /// - Throws: ``PostgresError``, but never an error with an unknown outcome, because the caller's write has not begun.
     package func ensure(_ organization: Organization, in pool: ConnectionPool) async throws {
         let now = ContinuousClock.now
         if let last = markedOn.withLock({ $0.value(of: organization.id) }), now - last < Self.reliance { return }

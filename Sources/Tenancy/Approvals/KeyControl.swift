@@ -4,8 +4,8 @@ package import PostgresClient
 
 /// An organization's rules for showing or setting its key, in addition to the required role.
 package struct KeyControl: Sendable, Equatable {
-    /// Seconds within which a second System Administrator must approve a request, and the caller must repeat it. Nil if no
-    /// approval is needed.
+    /// Seconds within which a second System Administrator must approve a request, and the caller must repeat the operation. Nil if
+    /// no approval is needed.
     package var approvalSeconds: Int?
     /// For how many seconds after its sign-in a client may use the API's key messages. Nil if only the access token's lifetime
     /// limits the use.

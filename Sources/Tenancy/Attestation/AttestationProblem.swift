@@ -33,7 +33,7 @@ package enum AttestationProblem: Error, Sendable, Equatable {
         }
     }
 
-    /// The problem, as the middle of a sentence.
+    /// The problem in words, for the middle of an error's sentence.
     package var description: String {
         switch self {
         case .unverified: "its attested state was not verified"

@@ -17,7 +17,7 @@ package struct AttestedChange {
     private var hasNewKey = false
     private var hasNewEvents = false
 
-    /// Locks the row, so that changes are made one at a time, and verifies it.
+    /// Locks and verifies the row. Because of the lock, changes are made one at a time.
     fileprivate init(
         locking organization: Organization,
         under kek: KeyEncryptionKey,
@@ -136,8 +136,8 @@ package struct AttestedChange {
             """, event.parameters(by: caller)
         ).first
         // The database owner could replace the functions that compute the hash and the time. So the stored event is attested only
-        // if it is the one that was sent, with about the time of sending. One minute of difference is allowed, because a clock
-        // may be set.
+        // if it is the one that was sent, with about the time of sending. One minute of difference is allowed, because a clock may
+        // be corrected meanwhile.
         guard let row, try row.decode(3, as: Bool.self) else { throw AttestationProblem.eventReplaced }
         let number: Int = try row.decode(0)
         let previous = row.isNull(1) ? [] : try row.decode(1, as: PostgresBytes.self).bytes
@@ -174,7 +174,7 @@ extension AttestedState {
     /// Makes a change and attests it, in the open transaction, or in a new one if none is open. Every change of a row that grants
     /// access, of the key and of the events uses this function.
     ///
-    /// The state's row is locked first, before an event or a row that grants access. All callers lock in that order.
+    /// The state's row is locked first. Events and rows that grant access are locked after it. All callers lock in that order.
     ///
     /// - Throws: ``FieldsealError`` that names the organization when the state does not verify. Then the state is not overwritten.
     package static func change<Result>(

@@ -3,8 +3,8 @@ package import Foundation
 import JSON
 package import PostgresClient
 
-/// The last state of an organization that this service wrote, in `config.attested_state`. It has the key in force, a digest of the
-/// rows that grant access, and the end of the event chain. One tag of the key-encryption key covers all of it.
+/// The last state of an organization that this service wrote, in `config.attested_state`. It names the key in force, and has a
+/// digest of the rows that grant access and the end of the event chain. One tag of the key-encryption key covers all of it.
 package struct AttestedState: Sendable, Equatable {
     let organizationID: UUID
     /// Grows with every change of the key or the grants, but not with an event alone.

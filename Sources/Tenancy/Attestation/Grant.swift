@@ -42,8 +42,8 @@ package struct Grant: Sendable {
         case approval
         /// Says that the organization has granted roles.
         case rolesWereGiven = "roles were given"
-        /// Groups of rows that were ended together: secrets of a client, sessions and recovery codes of a person, keys of a version, links
-        /// of a team.
+        /// Groups of rows that ``GrantList/end(_:)`` ends together: secrets of a client, sessions and recovery codes of a person,
+        /// keys of a version, links of a team.
         case secrets, sessions, codes, keys, links
     }
 

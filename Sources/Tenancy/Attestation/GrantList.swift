@@ -72,7 +72,8 @@ package struct GrantList: Sendable, Equatable {
         return Digest(try sha256(end.bytes + Digest(tag).bytes))
     }
 
-    /// Ends all rows of a group, even rows that SQL hides now and restores later. Rows that are set afterwards are valid.
+    /// Makes all rows of a group grant nothing from now on, even rows that SQL hides now and restores later. Rows that are set
+    /// afterwards are valid.
     package mutating func end(_ group: Grant.Name) throws {
         let digest = try group.digest()
         let mark = try Self.mark(of: digest)
@@ -103,7 +104,7 @@ package struct GrantList: Sendable, Equatable {
         }
     }
 
-    /// Whether a tag is the last one of a row, revoked or not. Also true if an earlier version of the program wrote the
+    /// Whether a tag is the last tag of a row. The row may be revoked. Also true if an earlier version of the program wrote the
     /// revocation, because such a revocation does not depend on the tag.
     package func isLast(_ tag: [UInt8], of grant: Grant, under kek: KeyEncryptionKey) throws -> Bool {
         guard let entry = entries[try grant.name.digest()] else { return false }

@@ -92,7 +92,7 @@ extension Grant {
         Grant(Name(.teamMember, [team.bytes, user.bytes]), in: links(of: team))
     }
 
-    /// All roles and members of a team.
+    /// The group of all roles and members of a team.
     package static func links(of team: UUID) -> Name { Name(.links, [team.bytes]) }
 
     /// Binds a record of `role` to its name, so that renaming the record does not change which role it gives.

@@ -34,7 +34,7 @@ package struct RoleHolders {
     /// counts too.
     package func isAdministrator(_ user: UUID) -> Bool { users.contains(user) }
 
-    /// Whether members of a team are System Administrators.
+    /// Whether a team has the role System Administrator, and so gives it to its members.
     package func makesAdministrators(_ team: UUID) -> Bool { teams.contains(team) }
 
     private mutating func readClients(_ listed: inout ListedNames, on connection: isolated PostgresConnection) throws {

@@ -21,8 +21,8 @@ package struct AttestedAnchor {
     private let organization: Organization
     /// The blocks that the newest event about the audit names; nil while nothing was sealed.
     package private(set) var anchor: AuditAnchor?
-    /// Whether the organization came from another database, or was attached after a restore, after the newest event about the
-    /// audit.
+    /// Whether, since the newest event about the audit, the organization came from another database or was attached after a
+    /// restore.
     private(set) var hasArrived = false
     /// The last event that was read.
     private var place: (id: Int, hash: [UInt8]?)

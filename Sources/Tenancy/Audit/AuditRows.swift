@@ -1,6 +1,6 @@
 import PostgresClient
 
-/// Entries of the audit in the order of a statement, read a few at a time. It needs an open transaction.
+/// Entries of the audit in the order of a statement, read a few at a time. Reading needs an open transaction.
 struct AuditRows {
     /// How many entries are read at a time. The number is small, because an entry may hold long texts.
     private static let fetch = 200

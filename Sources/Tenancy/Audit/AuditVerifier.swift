@@ -19,7 +19,7 @@ package struct AuditVerifier {
     private static let eventPage = 1_000
     /// A bounded verification begins within this many newest blocks.
     private static let recentBlocks = 1_000
-    /// How many events a bounded verification reads after the newest one about the audit.
+    /// How many events a bounded verification reads after the newest event about the audit.
     private static let recentEvents = 20_000
 
     private var table: String { organization.qualified("audit_block") }

@@ -78,7 +78,7 @@ package struct SecurityEvent: Sendable {
         package static let ofLinks: [Kind] = [.memberAdded, .memberRemoved, .roleGiven, .roleTaken]
     }
 
-    /// The outcome.
+    /// The outcome of the recorded operation.
     package enum Outcome: String, Sendable, CaseIterable {
         case succeeded, refused, failed
     }

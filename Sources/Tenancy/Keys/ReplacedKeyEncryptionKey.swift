@@ -32,7 +32,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
     }
 
     /// The keys that tagged archives under replaced key-encryption keys, by the ids of those key-encryption keys. Old archives are
-    /// verified with them.
+    /// verified with these keys.
     package static func archiveKeys(_ deployment: Deployment) async throws -> [String: SecretBytes] {
         try await deployment.pool.withConnection { connection in
             try all(on: connection).reduce(into: [:]) { keys, replaced in

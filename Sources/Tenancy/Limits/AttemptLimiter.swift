@@ -122,7 +122,7 @@ package struct AttemptLimiter {
             retryAfter: seconds)
     }
 
-    /// 0.1 s after the third failure, doubled with each further one, at most 2 s.
+    /// The delay: 0.1 s after the third failure. It doubles with each further failure, up to 2 s.
     private static func pause(_ failures: Int) -> Duration {
         failures > 2 ? .milliseconds(min(2_000, 100 << min(failures - 3, 5))) : .zero
     }

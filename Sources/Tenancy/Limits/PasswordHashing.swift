@@ -89,7 +89,7 @@ package final class PasswordHashing: Sendable {
         return .none
     }
 
-    /// Runs `work` as soon as the limits for all networks and for this one allow it.
+    /// Runs `work` as soon as the limits for all networks together and for this network allow it.
     package func compute<Result: Sendable>(for network: String, _ work: @escaping @Sendable () throws -> Result) async throws
         -> Result
     {

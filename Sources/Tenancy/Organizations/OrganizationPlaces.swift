@@ -46,8 +46,8 @@ package final class OrganizationPlaces: Sendable {
     /// The shortest time between two reads of the lists for unknown names. The interval limits the cost of requests with such
     /// names.
     private static let searchInterval = Duration.seconds(1)
-    /// For this time, an organization that disappeared from a database's list may still appear in another one. A move needs the
-    /// time, because the lists are read at different times.
+    /// For this time, an organization that disappeared from a database's list may still appear in the list of another database. A
+    /// move needs the time, because the lists are read at different times.
     private static let transit = Duration.seconds(10)
 
     package init(databases: [String]) { self.databases = databases }
@@ -175,7 +175,7 @@ extension Deployment {
         return place.places.lost(organization, in: place.name)
     }
 
-    /// This database among those of the deployment.
+    /// Which of the deployment's databases this one is.
     struct Place: Sendable {
         let places: OrganizationPlaces
         let name: String

@@ -68,7 +68,7 @@ package struct OrganizationState: Sendable {
     /// The business unit of the client's systemuser.
     var callersUnit: UUID? { client?.businessUnitID }
 
-    /// Whether the schema names the attested key.
+    /// Whether the attested state verifies, and the schema names the key that it names.
     package var isKeyAttested: Bool { problem == nil && namesAttestedKey }
 
     /// Whether the schema names the key in ``attested``, even if ``attested`` was not verified.
@@ -90,8 +90,8 @@ package struct OrganizationState: Sendable {
     ///   - client: The API client to read too.
     ///   - isInspection: Whether to return a state that does not verify, with its ``problem``, for inspection only.
     /// - Throws: ``FieldsealError`` `.noResource` when there is no such organization, or its schema is missing.
-    ///   `.organizationDisabled` in these cases: a table is missing, the schema is older or newer than this program's, the attested
-    ///   state does not verify, or the organization is suspended and the deployment does not serve such organizations.
+    ///   `.organizationDisabled` when a table is missing, the schema is older or newer than this program's, or the attested state
+    ///   does not verify. Also when the organization is suspended, and the deployment does not serve suspended organizations.
     package static func read(
         _ name: String,
         client: UUID? = nil,

@@ -183,7 +183,7 @@ package struct Session: Sendable {
             retryAfter: 1)
     }
 
-    /// Each attempt fails only when another key change was committed meanwhile.
+    /// How many attempts are made. Each attempt fails only if another key change was committed meanwhile.
     private static let sealAttempts = 16
 }
 

@@ -114,7 +114,7 @@ extension DataAPI {
 
     private func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
 
-    /// The response to a create or an update. Its options are checked before anything is written.
+    /// The response to a create or an update. The request's query options are checked before anything is written.
     private func recordResponse(_ entity: EntityDefinition, _ place: Int, _ request: APIRequest) throws
         -> @Sendable ([WriteOutcome]) async throws -> APIResponse
     {

@@ -118,7 +118,7 @@ enum MultipartBatch {
 
 extension MultipartBatch {
     /// Refuses a part whose declared length differs from its actual one, because such a part could be parsed in two ways. Line
-    /// breaks at its end belong to the delimiter.
+    /// breaks at the end of a part belong to the delimiter.
     fileprivate static func checkLength(of body: ArraySlice<UInt8>, _ headers: HTTPFields) throws(FieldsealError) {
         guard let text = headers[.contentLength] else { return }
         let content = body.count - body.reversed().prefix { $0 == lf || $0 == cr }.count

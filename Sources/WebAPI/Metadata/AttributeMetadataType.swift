@@ -14,7 +14,7 @@ struct AttributeMetadataType {
         "StatusAttributeMetadata", "StringAttributeMetadata", "UniqueIdentifierAttributeMetadata",
     ]
 
-    /// - Returns: Nil for a segment that is not a cast to such a type.
+    /// - Returns: Nil for a segment that is not a cast to a type of attribute metadata.
     init?(segment: ODataPath.Segment) {
         guard segment.key == nil, segment.name.hasPrefix(ODataPath.namespace),
             Self.documented.contains(segment.name.strippingNamespace)

@@ -2,7 +2,7 @@ import Model
 
 /// The functions and actions of the Web API, as `$metadata` declares them.
 enum MetadataOperations {
-    /// Whether an operation is Dataverse's, or an addition of Fieldseal.
+    /// The origin of an operation: Dataverse, or an addition of Fieldseal.
     enum Namespace {
         case dataverse, fieldseal
     }
@@ -239,7 +239,7 @@ enum MetadataOperations {
         return properties.isEmpty ? "\(start)/>\n" : "\(start)>\(properties)</ComplexType>\n"
     }
 
-    /// `Type` and `Nullable` of a field.
+    /// The XML attributes `Type` and `Nullable` of a field's declaration.
     private static func typed(_ type: String) -> String {
         let isOptional = type.hasSuffix("?")
         let name = isOptional ? String(type.dropLast()) : type

@@ -69,8 +69,8 @@ struct RecordWriter {
             try members(record, expanded)
             output.append(UInt8(ascii: "}"))
             guard index == 0 else { continue }
-            // Reserves for each record a little more than the size of the first. Appending alone would double the buffer again and
-            // again.
+            // Reserves for each record a little more than the size of the first record. Appending alone would double the buffer
+            // again and again.
             let expected = start + (output.count - start) * records.count * 9 / 8
             if expected > 2 * output.capacity { output.reserveCapacity(expected) }
         }

@@ -4,7 +4,7 @@ import JSON
 import Model
 import Records
 
-/// The value of `$skiptoken`: the end of a page. It contains no secret and grants nothing.
+/// The value of `$skiptoken`, which says where a page ended. It contains no secret and grants nothing.
 enum SkipToken {
     /// - Parameter mark: Identifies the query.
     static func write(_ token: RecordQuery.PageToken, _ mark: String) -> String {

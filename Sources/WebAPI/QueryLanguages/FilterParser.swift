@@ -324,7 +324,7 @@ extension FilterParser {
         return try elements(until: "]")
     }
 
-    /// Parses the rest of a list.
+    /// Parses the rest of a list, after its opening bracket.
     private mutating func elements(until end: Character) throws(FieldsealError) -> [Literal] {
         var values: [Literal] = []
         while try !lexer.take(end) {

@@ -68,7 +68,7 @@ extension WebAPI {
         return "\(try context.organizationAddress().url)/XRMServices/2011/Organization.svc\(path)"
     }
 
-    /// If `answer` refuses a request because it has no valid token, adds where to get one.
+    /// If `answer` refuses a request because it has no valid token, adds the header that says where to get a token.
     private func challenged(_ answer: APIResponse, _ context: APIContext) -> APIResponse {
         guard answer.status == .unauthorized, let address = context.address else { return answer }
         var answer = answer

@@ -5,8 +5,8 @@ import Model
 import Records
 import Tenancy
 
-/// The Organization service for one caller: its eight operations. Each is an element in the body of a request, and has an element
-/// in the body of the response.
+/// The Organization service for one caller: its eight operations. Each operation is an element in the body of a request, and has an
+/// element in the body of the response.
 ///
 /// It converts contracts to the values to which the Web API converts JSON, and uses the same methods of ``Session``.
 struct OrganizationService: Sendable {

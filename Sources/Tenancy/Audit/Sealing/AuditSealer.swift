@@ -109,8 +109,8 @@ struct AuditSealer {
     }
 
     /// The snapshot to store with the last new block. At the end of a pass it is the snapshot from the beginning of the pass;
-    /// before the end it is the previous block's. So every transaction that the stored snapshot shows as ended has all its
-    /// entries sealed.
+    /// before the end it is the snapshot of the previous block. So every transaction that the stored snapshot shows as ended has
+    /// all its entries sealed.
     private func snapshot(_ beginning: AuditSnapshot?, after former: AuditSnapshot?) -> AuditSnapshot? {
         guard let beginning else { return former }
         // Another server may have sealed meanwhile.
@@ -157,7 +157,7 @@ struct AuditSealer {
     }
 
     /// Starts a new block for each day in UTC. Archiving goes by age and removes whole blocks, so newer entries in a block would
-    /// delay the archiving of its older ones.
+    /// delay the archiving of older entries in it.
     private func blocks(
         of entries: [AuditEntry], at moment: PostgresMoment, _ snapshot: AuditSnapshot?, after former: FormerSealing
     ) throws -> [AuditBlock] {

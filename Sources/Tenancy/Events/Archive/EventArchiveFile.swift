@@ -175,7 +175,7 @@ package struct EventArchiveFile: Sendable {
         return summary
     }
 
-    /// Digests of the events of an archive that was verified, by their numbers.
+    /// Digests of the events of an archive that was verified, by the events' numbers.
     package func digests() throws -> [Int: [UInt8]] {
         var digests: [Int: [UInt8]] = [:]
         for line in try content().split(separator: UInt8(ascii: "\n")).dropFirst().dropLast() {

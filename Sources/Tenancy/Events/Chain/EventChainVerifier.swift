@@ -32,7 +32,7 @@ package struct EventChainVerifier {
                 let state = try AttestedState.verified(organization, under: kek, on: connection)
                 try verified.write(organization, under: kek.member(state.kekID) ?? kek, on: connection)
             } catch let error as PostgresError where error.state == .readOnlyTransaction {
-                // A standby can't store the checkpoint. There the next verification begins at the same event.
+                // A standby can't store the checkpoint. On a standby, the next verification begins at the same event.
             }
         }
         return report
@@ -108,7 +108,7 @@ package struct EventChainVerifier {
             ? [] : ["the newest security event, number \(newest.id), is not the one that this service wrote"]
     }
 
-    /// The checkpoint, if its event is unchanged; else the beginning.
+    /// The checkpoint if its event is unchanged; otherwise the beginning of the chain.
     private func checkpoint(
         after beginning: EventCheckpoint, _ report: inout EventChainReport, on connection: isolated PostgresConnection
     ) throws -> EventCheckpoint {

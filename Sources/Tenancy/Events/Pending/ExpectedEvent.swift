@@ -88,8 +88,8 @@ extension Session {
     ) throws -> [ExpectedEvent] {
         let columns = "details, actor, request_id, (extract(epoch FROM occurred_on) * 1000000)::bigint"
         let condition = "occurred_on >= $1 AND kind = ANY ($2) AND details = ANY ($3)"
-        // A single statement reads both tables in one snapshot. So it finds an event in one of them, even while another server
-        // links it.
+        // A single statement reads both tables in one snapshot. So the statement finds an event in one of the tables, even while
+        // another server links the event.
         let rows = try connection.query(
             """
             SELECT \(columns), true FROM \(organization.qualified("security_event")) WHERE \(condition)

@@ -43,7 +43,7 @@ package struct PasswordEvents: Sendable {
 
     private static let columns = "(occurred_on, kind, outcome, actor, address, request_id, details, tag)"
 
-    /// Inserts the events of a new record.
+    /// Returns the inserts of a new record's events.
     package func insertions() throws -> [RowInsert] {
         try changes.map { change in
             try change.set.insert(into: organization.qualified("unchained_event"), organization, kek)

@@ -35,7 +35,7 @@ package final class PendingEventList: Sendable {
     /// Remembers that the organization has events to link.
     package func note(_ organization: Organization) { contents.withLock { _ = $0.names.insert(organization.name) } }
 
-    /// Remembers events that were committed.
+    /// Remembers events whose write was committed, until they are seen in the chain.
     package func expect(_ events: [ExpectedEvent], of organization: Organization) {
         contents.withLock { contents in
             let room = max(0, Self.limit - contents.count)

@@ -20,7 +20,7 @@ struct ResultColumns: Sendable {
     private(set) var columns: [Column] = []
     /// The requested lists of an e-mail's parties.
     private(set) var partyLists: [String] = []
-    /// The index of the record's id, in rows that are not records.
+    /// For a grouped query, the index of the record's id; nil if the query does not return the id.
     private(set) var idPlace: Int?
 
     private var seen: Set<String> = []
@@ -57,7 +57,7 @@ struct ResultColumns: Sendable {
         query.outputs = outputs
     }
 
-    /// The attributes that are returned if all are requested: all readable ones, except names of referenced records.
+    /// The attributes that are returned if all are requested: all readable attributes, except names of referenced records.
     static func readable(_ entity: EntityDefinition) -> [String] {
         let attributes = entity.attributes.filter { attribute in
             attribute.validFor.contains(.read) && !attribute.isEncrypted && MetadataJSON.nameOf(attribute, entity) == nil

@@ -218,7 +218,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// it by another host than this service uses.
     private static func hasOneHost(_ head: HTTPRequest) -> Bool {
         guard let name = HTTPField.Name("Host") else { return true }
-        // The codec uses the first host as the authority, and leaves the others among the fields.
+        // The codec uses the first host as the authority, and leaves the other hosts among the fields.
         return head.headerFields[values: name].allSatisfy { $0 == head.authority }
     }
 

@@ -12,7 +12,7 @@ import Synchronization
 /// A listener on a socket that another program, such as systemd, has opened. While no server runs, new connections wait in the
 /// socket's queue.
 ///
-/// Hummingbird opens its sockets itself, so this type does the work of its `Application` and `Server`.
+/// Hummingbird opens its sockets itself, so this type does the work of Hummingbird's `Application` and `Server`.
 struct InheritedListener<Connection: ServerChildChannel>: ServiceLifecycle.Service {
     let socket: NIOBSDSocket.Handle
     let connection: Connection

@@ -29,8 +29,8 @@ package struct APILimits: Sendable {
     package var idleSeconds = 60
     /// How many connections are open at a time. Further connections wait.
     package var connections = 1_000
-    /// How many connections one network has at a time. A network is an IPv4 address or an IPv6 /64. Further connections are
-    /// closed. Nil for a quarter of ``connections``, and at least 16.
+    /// How many connections one network has at a time. A network is an IPv4 address or an IPv6 /64. Further connections are closed.
+    /// Nil means a quarter of ``connections``, but at least 16.
     package var addressConnections: Int?
     /// Networks of trusted proxies. They may report the client's address, and their connections are not limited.
     package var trustedProxies: [IPNetwork] = []
@@ -41,8 +41,8 @@ package struct APILimits: Sendable {
     /// How many requests one client may send within ``clientSeconds``; nil for no limit.
     package var clientRequests: Int?
     package var clientSeconds = 300
-    /// How many requests of one client, or of one network without a token, are processed at a time; nil for a quarter of
-    /// ``requests``, and at least 16.
+    /// How many requests of one client, or of one network without a token, are processed at a time; nil means a quarter of
+    /// ``requests``, but at least 16.
     package var clientConcurrency: Int?
     /// Origins of pages that may use the API from a browser, such as `https://app.example.com`.
     package var allowedOrigins: [String] = []

@@ -3,8 +3,8 @@ import Model
 import PostgresClient
 import Synchronization
 
-/// Limits the requests of one client: within an interval, and at a time. For requests of a network without a token, only the number
-/// at a time is limited.
+/// Limits how many requests one client sends within an interval, and how many of them run at a time. For requests of a network
+/// without a token, only the number at a time is limited.
 ///
 /// Each server counts for itself, as in Dataverse. Counting in the database would take longer than most requests.
 final class RequestQuota: Sendable {
@@ -91,7 +91,7 @@ final class RequestQuota: Sendable {
 
     /// Seconds until another request is allowed; nil if it is allowed now.
     ///
-    /// The requests of the previous interval count in proportion to its part of the last `clientSeconds`.
+    /// The requests of the previous interval count in proportion to the part of it that is within the last `clientSeconds`.
     private func wait(of usage: Usage, for limit: Int) -> Int? {
         let elapsed = (ContinuousClock.now - usage.start) / .seconds(limits.clientSeconds)
         let room = Double(limit - 1 - usage.requests)

@@ -55,7 +55,7 @@ final class UnreadResponses: Sendable {
 
         /// Adds the bytes of a part of the response that can be left out.
         ///
-        /// - Returns: False if they exceed the limit. The number is then unchanged.
+        /// - Returns: False if the bytes exceed the limit. The number is then unchanged.
         func add(_ bytes: Int) -> Bool {
             count.withLock { count in
                 guard responses.add(bytes, to: client) == nil else { return false }

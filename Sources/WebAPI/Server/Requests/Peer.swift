@@ -17,7 +17,7 @@ struct Peer: Sendable {
         return peer
     }
 
-    /// Runs `body`, and cancels it when the client disconnects, because no client waits for the result.
+    /// Runs `body`, and cancels it when the client disconnects, because then no client waits for the result.
     func cancellingOnHangUp<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
         let task = Task(executorPreference: executor ?? LoopExecutor(channel.eventLoop)) { try await body() }
         return try await withTaskCancellationHandler {

@@ -101,7 +101,8 @@ final class RequestMiddleware: RouterMiddleware {
         return response
     }
 
-    /// Counts the response until it has been written. Beyond the limit it is refused, unless the request may have changed something.
+    /// Counts the response until it has been written. Beyond the limit, an error replaces the response, unless the request may have
+    /// changed something.
     private func held(_ response: Response, _ request: Request, _ context: Context) async -> Response {
         var response = response
         let share = context.hold.share ?? unread.share(of: .network(context.network))

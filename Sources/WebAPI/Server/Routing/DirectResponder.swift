@@ -27,7 +27,8 @@ struct DirectResponder: HTTPResponder {
     private static let root: StaticString = "/api/data/"
     private static let service: StaticString = "/XRMServices/2011/Organization.svc"
 
-    /// The target of a request, by a path `/{organization}/api/data/{version}` or below it, or the path of the service.
+    /// The target of a request by its path: the data API for `/{organization}/api/data/{version}` and paths below it, or the
+    /// Organization service.
     ///
     /// - Returns: Nil for any other path, and for requests that the routes handle: HEAD, OPTIONS, and paths with empty segments.
     static func target(of request: Request, _ context: APIContext) -> Target? {
