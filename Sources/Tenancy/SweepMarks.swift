@@ -2,7 +2,7 @@ import Foundation
 package import PostgresClient
 import Synchronization
 
-/// The rows of `config.sweep`. They name the organizations that servers sweep regularly.
+/// The rows of `config.sweep`. The rows name the organizations that servers sweep regularly.
 ///
 /// An organization gets its row before a write that an interrupted server could leave unfinished. A server remembers that it wrote
 /// the row, so this costs one statement in half an hour, and none without writes.
@@ -12,7 +12,7 @@ package final class SweepMarks: Sendable {
 
     /// How long a row is kept at least, by the database's clock.
     private static let lifetime = "1 hour"
-    /// How long a server relies on a row that it wrote. This is much shorter than ``lifetime``, so that differing clocks do no
+    /// How long a server relies on a row that it wrote. The time is much shorter than ``lifetime``, so that differing clocks do no
     /// harm.
     private static let reliance = Duration.seconds(1_800)
 

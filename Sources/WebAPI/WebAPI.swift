@@ -170,7 +170,8 @@ package struct WebAPI: Sendable {
         plain.server(at: .hostname(host, port: port)) { await onRunning($0.localAddress?.port ?? port) }
     }
 
-    /// The listener on a unix socket, for a proxy on the same machine. It serves only requests that the proxy received over TLS.
+    /// The listener on a unix socket, for a proxy on the same machine. The listener serves only requests that the proxy received
+    /// over TLS.
     ///
     /// - Parameter onRunning: Called once connections are accepted.
     package func socketServer(path: String, onRunning: @escaping @Sendable () async -> Void) -> some ApplicationProtocol {

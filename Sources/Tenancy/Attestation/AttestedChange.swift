@@ -7,7 +7,7 @@ package import PostgresClient
 /// transaction ends.
 package struct AttestedChange {
     package let organization: Organization
-    /// The organization's key-encryption key. It seals and tags what the change writes.
+    /// The organization's key-encryption key. This key seals and tags what the change writes.
     package private(set) var kek: KeyEncryptionKey
     package private(set) var state: AttestedState
     /// The database's time when the row was locked.
@@ -106,8 +106,8 @@ package struct AttestedChange {
 
     /// Appends the first event of a new organization. Runs as the database owner.
     ///
-    /// The statement computes the hash itself, so the trigger that computes hashes does not fire. This saves time: to compile the
-    /// trigger's function, PL/pgSQL would read the functions with that name in all schemas.
+    /// The statement computes the hash itself, so the trigger that computes hashes does not fire. A trigger would take time: to
+    /// compile its function, PL/pgSQL would read the functions with that name in all schemas.
     package mutating func begin(_ event: SecurityEvent, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try append(
             event, by: caller,

@@ -3,8 +3,9 @@ package import Foundation
 import JSON
 package import PostgresClient
 
-/// The last state of an organization that this service wrote, in `config.attested_state`. It names the key in force, and has a
-/// digest of the rows that grant access and the end of the event chain. One tag of the key-encryption key covers all of it.
+/// The last state of an organization that this service wrote, in `config.attested_state`. The state names the key in force, and has
+/// a digest of the rows that grant access and the end of the event chain. One tag under the key-encryption key covers the whole
+/// state.
 package struct AttestedState: Sendable, Equatable {
     let organizationID: UUID
     /// Grows with every change of the key or the grants, but not with an event alone.
@@ -76,7 +77,8 @@ package struct AttestedState: Sendable, Equatable {
     /// match.
     func verify(under kek: KeyEncryptionKey) throws {
         guard let kek = kek.member(kekID) else {
-            // SQL may have written another key's id into the row. It did so if the tag was made under a key that this program has.
+            // SQL may have written another key's id into the row. If the tag was made under a key that this program has, SQL wrote
+            // the id.
             throw try kek.each.contains(where: isSigned) ? AttestationProblem.forged : .otherKeyEncryptionKey(kekID)
         }
         guard constantTimeEqual(tag, try expectedTag(under: kek)) else { throw AttestationProblem.forged }
@@ -137,8 +139,8 @@ package struct AttestedState: Sendable, Equatable {
     /// The era of a revision.
     static func era(of revision: Int) -> Int { revision >> eraShift }
 
-    /// The first revision of a new era, which no server has seen yet. It is made from the seconds since 1970, with room for a
-    /// million changes per second.
+    /// The first revision of a new era, which no server has seen yet. The revision is made from the seconds since 1970, with room
+    /// for a million changes per second.
     package static func freshRevision(after known: Int?) -> Int {
         max(Int(Date().timeIntervalSince1970) << eraShift, (known ?? 0) + 1)
     }

@@ -77,8 +77,8 @@ package struct Grant: Sendable {
             GrantList.Digest(try kek.tag(label: "revoked \(kind.rawValue)", over: key))
         }
 
-        /// The list's entry for a revoked row that had the tag `last`. Its first half is equal in all revocations of the row. Its
-        /// second half depends on `last`, so an older version of the row can be detected.
+        /// The list's entry for a revoked row that had the tag `last`. The first half of the entry is equal in all revocations of
+        /// the row. The second half depends on `last`, so an older version of the row can be detected.
         func revocation(of last: GrantList.Digest, under kek: KeyEncryptionKey) throws -> GrantList.Digest {
             let state = try kek.tag(label: "revoked as \(kind.rawValue)", over: key + [last.bytes])
             return try GrantList.Digest(Array(revocation(under: kek).bytes.prefix(8)) + state.prefix(8))
@@ -129,8 +129,8 @@ package struct Grant: Sendable {
     /// - Parameter tag: The tag in `mail_destination`.
     package static func mailServer(_ profile: UUID, tag: [UInt8]) -> Grant { Grant(Name(.mailServer, [profile.bytes]), [tag]) }
 
-    /// Grants no access. The entry lets the doctor detect that SQL changed the values for key derivation. With changed values,
-    /// disaster recovery would fail.
+    /// This entry gives no access. The entry lets the doctor detect that SQL changed the values for key derivation. With changed
+    /// values, disaster recovery would fail.
     package static func keyDerivation(salt: [UInt8], iterations: Int, keyCheck: [UInt8]) -> Grant {
         Grant(Name(.keyDerivation, []), [salt, field("\(iterations)"), keyCheck])
     }

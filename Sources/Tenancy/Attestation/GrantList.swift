@@ -94,8 +94,8 @@ package struct GrantList: Sendable, Equatable {
     /// Whether a row has the contents and the tag that this service wrote last. A revoked row may have the contents from before its
     /// revocation, or those that the revocation wrote.
     ///
-    /// - Parameter isDisabled: Whether the row says that it is disabled. It must be true for a revoked row, and false for any other
-    ///   row.
+    /// - Parameter isDisabled: Whether the row says that it is disabled. The parameter must be true for a revoked row, and false
+    ///   for any other row.
     package func isNewest(_ grant: Grant, tag: [UInt8], isDisabled: Bool, under kek: KeyEncryptionKey) throws -> Bool {
         switch try standing(of: grant, tag: tag, under: kek) {
         case .authentic: return !isDisabled

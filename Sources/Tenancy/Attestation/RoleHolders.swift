@@ -3,7 +3,7 @@ import JSON
 import Model
 import PostgresClient
 
-/// The systemusers and teams with the rights of a System Administrator. They are read only from rows that the attested list
+/// The systemusers and teams with the rights of a System Administrator. The holders are read only from rows that the attested list
 /// verifies, and only if no row of that list is missing.
 ///
 /// If SQL hides an administrator's row for a moment, the initializer throws. Callers decide and write while the attested list is

@@ -112,8 +112,8 @@ package struct AttestedAnchor {
         }
     }
 
-    /// Which transactions had ended when the newest block was sealed. An archive records this text, because archiving removes the
-    /// block that had it.
+    /// Returns a text that says which transactions had ended when the newest block was sealed. An archive records this text,
+    /// because archiving removes the block that had it.
     ///
     /// - Throws: ``EventChainProblem`` if the newest block is not the recorded one.
     package func endedTransactions(on connection: isolated PostgresConnection) throws -> String? {

@@ -81,7 +81,7 @@ package struct AuditVerifier {
         try compareEvents(from: start ?? anchor.first, after: after, &report, on: connection)
     }
 
-    /// Verifies the chain from the newest event about the audit to its end. Each sealing does the same first, so if this
+    /// Verifies the chain from the newest event about the audit to its end. Each sealing first verifies the same events, so if this
     /// verification fails, sealing fails too.
     private func follow(
         _ event: RecordedEvent, _ extent: AuditExtent, _ report: inout AuditReport, on connection: isolated PostgresConnection

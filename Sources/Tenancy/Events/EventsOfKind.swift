@@ -1,7 +1,7 @@
 /// SQL that selects events of one kind in order, so that PostgreSQL uses the index on kinds.
 ///
-/// For `kind = …` PostgreSQL may read all events from the newest on, because it does not know that a kind is rare. It uses the
-/// index for a row comparison with an ORDER BY that begins with the kind.
+/// For `kind = …` PostgreSQL may read all events from the newest on, because it does not know that a kind is rare. PostgreSQL uses
+/// the index for a row comparison with an ORDER BY that begins with the kind.
 package enum EventsOfKind {
     /// - Parameters:
     ///   - kind: An SQL expression.

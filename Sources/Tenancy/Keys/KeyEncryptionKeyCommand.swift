@@ -2,9 +2,10 @@ package import CellCrypto
 import Foundation
 import Glibc
 
-/// A program that prints the key-encryption key. It gets the key from Vault, a cloud's key service, a token, clevis or age.
+/// A program that prints the key-encryption key. The command gets the key from Vault, a cloud's key service, a token, clevis or
+/// age.
 ///
-/// It runs once, when this program starts, without a shell. It has this program's environment and standard error.
+/// The command runs once, when this program starts, without a shell. The command has this program's environment and standard error.
 package enum KeyEncryptionKeyCommand {
     /// The reason for which there is no key.
     package enum Problem: Error, Sendable, CustomStringConvertible {

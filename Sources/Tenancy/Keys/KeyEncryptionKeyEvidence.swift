@@ -58,7 +58,7 @@ package enum KeyEncryptionKeyEvidence {
 }
 
 extension CellAddress {
-    /// The address of a token-signing key. It belongs to the deployment, so the organization's id is all zeros.
+    /// The address of a token-signing key. A token-signing key belongs to the deployment, so the organization's id is all zeros.
     package static func signingKey(_ id: UUID) -> CellAddress {
         let zeros = UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         return CellAddress(organization: zeros, record: id, attribute: "signingkey.private")

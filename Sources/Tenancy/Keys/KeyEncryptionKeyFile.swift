@@ -108,7 +108,7 @@ package enum KeyEncryptionKeyFile {
         guard status.mode & 0o077 & ~bits == 0 else { throw Problem.readableByOthers(path: path, mode: status.mode) }
     }
 
-    /// Decodes base64 into a buffer that it must fill exactly, and ignores white space. It makes no copy of the secret.
+    /// Decodes base64 into a buffer that it must fill exactly, and ignores white space. The function makes no copy of the secret.
     static func decode(_ text: ArraySlice<UInt8>, into output: UnsafeMutableRawBufferPointer) -> Bool {
         var bits: UInt32 = 0
         var pending = 0

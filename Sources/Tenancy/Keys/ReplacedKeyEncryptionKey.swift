@@ -43,8 +43,8 @@ package struct ReplacedKeyEncryptionKey: Sendable {
 
     /// Records that key-encryption keys are replaced. Seals the archive keys of all replaced key-encryption keys under the new one.
     ///
-    /// - Parameter new: The new key-encryption key. It must also open cells under the replaced keys, because they sealed earlier
-    /// archive keys.
+    /// - Parameter new: The new key-encryption key. The new key must also open cells under the replaced keys, because replaced keys
+    /// sealed earlier archive keys.
     package static func record(
         _ replaced: [KeyEncryptionKey], by new: KeyEncryptionKey, _ caller: Caller, on connection: isolated PostgresConnection
     ) throws {
@@ -57,7 +57,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
                 """, [.text(kek.id), .text(new.id), .text(caller.actor), .bytes(archiveKey.bytes)])
         }
         for former in try all(on: connection) where former.sealedUnder != new.id {
-            // A cell that SQL wrote opens under no key. It stays, and the doctor names it.
+            // A cell that SQL wrote opens under no key. Such a cell stays, and the doctor names it.
             let opened = try? new.open(former.archiveKey, at: address(former.id))
             let archiveKey = try opened.map { try new.seal($0, at: address(former.id)).bytes } ?? former.archiveKey
             _ = try connection.query(

@@ -15,7 +15,7 @@ package struct AttemptLimiter {
         /// An unknown name. The unknown names of a network share a few counts. So invented names add few rows, and unknown names
         /// are locked like known names.
         case unknownName(String)
-        /// An unknown id. It is counted only for its network.
+        /// An unknown id. An attempt with an unknown id is counted only for its network.
         case unknownID
     }
 
@@ -52,7 +52,7 @@ package struct AttemptLimiter {
 
     private var interval: PostgresParameter { .double(Double(policy.failureInterval)) }
 
-    /// The rows in which this attempt is counted. Their order is fixed, so that attempts can't deadlock.
+    /// The rows in which this attempt is counted. The order of the rows is fixed, so that attempts can't deadlock.
     private var rows: [(account: String, network: String)] {
         var rows: [(String, String)] = []
         if let account { rows.append((account, network)) }
@@ -122,7 +122,7 @@ package struct AttemptLimiter {
             retryAfter: seconds)
     }
 
-    /// The delay: 0.1 s after the third failure. It doubles with each further failure, up to 2 s.
+    /// The delay: 0.1 s after the third failure. The delay doubles with each further failure, up to 2 s.
     private static func pause(_ failures: Int) -> Duration {
         failures > 2 ? .milliseconds(min(2_000, 100 << min(failures - 3, 5))) : .zero
     }

@@ -95,7 +95,7 @@ package final class OrganizationPlaces: Sendable {
         return state.withLock { $0.places[organization] }
     }
 
-    /// Databases whose list was never read. They may have any organization.
+    /// Databases whose list was never read. These databases may have any organization.
     package var unread: [String] { state.withLock { state in databases.filter { state.lists[$0] == nil } } }
 
     /// Whether an organization was in a list a moment ago, and is in none now.

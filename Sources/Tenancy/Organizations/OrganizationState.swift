@@ -20,7 +20,7 @@ package struct OrganizationState: Sendable {
     private let newestHash: [UInt8]
     /// The row of the requested client in `api_client`, if it exists.
     package let client: ClientRow?
-    /// The last state that this service wrote. It is nil, or must not be trusted, if there is a ``problem``.
+    /// The last state that this service wrote. This state is nil, or must not be trusted, if there is a ``problem``.
     package let attested: AttestedState?
     /// The attested list of rows that grant access.
     package let grants: GrantList
@@ -74,8 +74,8 @@ package struct OrganizationState: Sendable {
     /// Whether the schema names the key in ``attested``, even if ``attested`` was not verified.
     package var namesAttestedKey: Bool { attested?.keyVersion == keyVersion && attested?.fingerprint == fingerprint }
 
-    /// What is needed to derive the data key from the organization key's text: salt and iterations, with the key check. All of them
-    /// come from the schema.
+    /// What is needed to derive the data key from the organization key's text: salt and iterations, with the key check. All three
+    /// values come from the schema.
     package var keyDerivation: Grant { Grant.keyDerivation(salt: salt, iterations: iterations, keyCheck: keyCheck) }
 
     /// Whether this service suspended the organization, regardless of its row in `config`.

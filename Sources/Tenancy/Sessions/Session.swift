@@ -36,7 +36,7 @@ package struct Session: Sendable {
     /// meanwhile.
     package var state: OrganizationState { kept.state }
 
-    /// The organization's key-encryption key. It seals and tags what the session writes.
+    /// The organization's key-encryption key. This key seals and tags what the session writes.
     package var kek: KeyEncryptionKey { state.attested.flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek }
 
     /// Begins a session for an API client whose token was verified.
@@ -46,7 +46,7 @@ package struct Session: Sendable {
     ///
     /// - Parameters:
     ///   - assuming: Whether to reuse the state that an earlier session of the client read. Then only reads and writes of records
-    ///     are allowed. They throw ``StaleSession`` if the state is stale.
+    ///     are allowed. Reads and writes throw ``StaleSession`` if the state is stale.
     ///   - signedInOn: The time at which the client authenticated for its token.
     package static func begin(
         _ deployment: Deployment,
@@ -97,7 +97,7 @@ package struct Session: Sendable {
     /// Begins a session for the command line.
     ///
     /// - Parameter isInspection: Whether the session only reads. Such a session begins even if the organization's attested state
-    ///   does not verify. It then has no key, and appends no event.
+    ///   does not verify. A session with such a state has no key, and appends no event.
     package static func begin(
         _ deployment: Deployment, organization name: String, caller: Caller, isInspection: Bool = false
     ) async throws -> Session {

@@ -77,7 +77,7 @@ enum MultipartBatch {
         throw FieldsealError(.badRequest, "The batch has no closing delimiter --BOUNDARY--.")
     }
 
-    /// Removes and returns a header block. It ends at an empty line or at the end of the bytes.
+    /// Removes and returns a header block. The block ends at an empty line or at the end of the bytes.
     private static func headers(_ bytes: ArraySlice<UInt8>) throws(FieldsealError) -> (HTTPFields, rest: ArraySlice<UInt8>) {
         var fields: HTTPFields = [:]
         var index = bytes.startIndex

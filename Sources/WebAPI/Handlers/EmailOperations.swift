@@ -263,7 +263,7 @@ extension DataAPI {
 }
 
 extension APIResponse {
-    /// A response to a router. It is never cached.
+    /// A response to a router. Responses to routers are never cached.
     fileprivate static func message(_ value: some Encodable) throws -> APIResponse {
         .json(Array(try RouterCoding.encoder.encode(value)), headers: [.cacheControl: "no-store"])
     }

@@ -46,7 +46,7 @@ struct MetadataView {
         }
     }
 
-    /// The options of an expanded property. It takes the same options as a list.
+    /// The options of an expanded property. An expanded property takes the same options as a list.
     private init(_ expansion: Expansion) throws(FieldsealError) {
         guard expansion.query.order.isEmpty, expansion.query.top == nil, !expansion.isReference else {
             throw FieldsealError(

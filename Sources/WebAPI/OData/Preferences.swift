@@ -33,7 +33,7 @@ struct Preferences: Sendable {
         guard let header else { return }
         var seen: Set<String> = []
         for part in Self.split(header, at: ",") {
-            // Parameters of a preference follow a semicolon. They are ignored, because no parameter is defined.
+            // Parameters of a preference follow a semicolon. Parameters are ignored, because no parameter is defined.
             let pair = (Self.split(part, at: ";").first ?? "").split(separator: "=", maxSplits: 1)
             let name = pair.first.map { $0.trimmed.lowercased() } ?? ""
             let value = pair.count > 1 ? pair[1].filter { $0 != "\"" && $0 != " " } : ""

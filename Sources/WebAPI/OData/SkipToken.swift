@@ -4,7 +4,7 @@ import JSON
 import Model
 import Records
 
-/// The value of `$skiptoken`, which says where a page ended. It contains no secret and grants nothing.
+/// The value of `$skiptoken`, which says where a page ended. A skip token contains no secret and grants nothing.
 enum SkipToken {
     /// - Parameter mark: Identifies the query.
     static func write(_ token: RecordQuery.PageToken, _ mark: String) -> String {
@@ -24,7 +24,7 @@ enum SkipToken {
         Data(SHA256.hash(data: JSONValue.array(texts.map(JSONValue.string)).utf8).prefix(markLength)).base64URL
     }
 
-    /// How many bytes of the hash are kept. They suffice to tell one query from another.
+    /// How many bytes of the hash are kept. These bytes suffice to distinguish queries.
     private static let markLength = 9
 
     static func read(_ text: String, _ mark: String) throws(FieldsealError) -> RecordQuery.PageToken {

@@ -50,7 +50,7 @@ extension WebAPI {
         }
     }
 
-    /// Responds with the description of a service. Such a request needs no token.
+    /// Responds with the description of a service. A request for a description needs no token.
     func description(_ address: String, _ context: APIContext, _ make: () -> [UInt8]) -> APIResponse {
         do {
             try begin(.network(context.network), context)

@@ -26,7 +26,8 @@ struct OrganizationService: Sendable {
         "Create", "Retrieve", "Update", "Delete", "Execute", "Associate", "Disassociate", "RetrieveMultiple",
     ]
 
-    /// Whether an operation only reads or writes records. Then its session may reuse what an earlier session read.
+    /// Whether an operation only reads or writes records. If so, the operation's session may reuse the state that an earlier
+    /// session read.
     static func mayAssume(_ operation: XMLElement) -> Bool { name(of: operation).map(mayAssume) ?? false }
 
     /// Whether a request of Execute, given by its name, only reads or writes records.

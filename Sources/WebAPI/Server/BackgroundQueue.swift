@@ -13,7 +13,7 @@ enum BackgroundQueue {
     }
     private static let next = Atomic<UInt>(0)
 
-    /// One of the queues. Each read returns the next queue.
+    /// One of the queues. Each read of this property returns the next queue.
     static var queue: DispatchQueue { queues[Int(next.wrappingAdd(1, ordering: .relaxed).newValue % UInt(queues.count))] }
 
     // Sendable: only `body` made the value, and no other code refers to it.
@@ -21,7 +21,7 @@ enum BackgroundQueue {
         let value: Value
     }
 
-    /// - Parameter body: The work. It must keep no reference to its result.
+    /// - Parameter body: The work. The closure must keep no reference to its result.
     static func run<Value>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         try Task.checkCancellation()
         let made: Made<Value> = try await withCheckedThrowingContinuation { continuation in

@@ -4,7 +4,7 @@ import Synchronization
 
 /// Counts the requests of a server by route, status and duration.
 final class RequestFigures: Sendable {
-    /// The kinds of requests. Their names are labels of metrics, and part of the product's interface.
+    /// The kinds of requests. The names of the kinds are labels of metrics, and part of the product's interface.
     enum Route: String, CaseIterable {
         case records, batch, metadata, router, soap, token, console, health
         /// A router's request for work, which waits up to a minute.

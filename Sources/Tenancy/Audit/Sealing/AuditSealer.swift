@@ -22,7 +22,8 @@ struct AuditSealer {
 
     /// How long `fieldseal` commands wait for a lock.
     private static let lockTimeout = "10s"
-    /// How long a server waits for a lock. It is short, because the server tries again later and has other organizations to seal.
+    /// How long a server waits for a lock. The time is short, because the server tries again later and has other organizations to
+    /// seal.
     private static let serverLockTimeout = "1s"
 
     /// A pass in several batches through all unsealed entries, in order of their times. When it ends, every entry that was

@@ -1,6 +1,7 @@
 import PostgresClient
 
-/// Which transactions had ended at a moment, and on which database cluster. It exposes audit entries that SQL inserted later.
+/// Which transactions had ended at a moment, and on which database cluster. A snapshot exposes audit entries that SQL inserted
+/// later.
 ///
 /// Sealing seals every entry of the ended transactions. If a later unsealed entry names one of those transactions, that transaction
 /// did not write the entry. An entry of a transaction that had not ended can't be older than the transaction.

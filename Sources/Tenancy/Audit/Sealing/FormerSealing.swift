@@ -1,6 +1,7 @@
 import PostgresClient
 
-/// The newest block, after which new blocks begin. It is verified to be the one that the event chain records.
+/// The newest block, after which new blocks begin. The initializer verifies that this block is the one that the event chain
+/// records.
 struct FormerSealing {
     /// The newest block and its digest; 0 and nil while nothing was sealed.
     let last: Int

@@ -38,8 +38,8 @@ package enum UnsealedAudit {
         return names
     }
 
-    /// The organizations that have a note. All organizations if the notes can't be read, for example because a session has locked
-    /// the table.
+    /// The organizations that have a note. Returns all organizations if the notes can't be read, for example because a session has
+    /// locked the table.
     private static func noted(in pool: ConnectionPool) async throws -> [(UUID, String?)] {
         do {
             return try await pool.withConnection { connection -> [(UUID, String?)] in

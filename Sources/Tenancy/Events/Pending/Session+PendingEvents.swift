@@ -62,8 +62,8 @@ private struct ChainLink {
 
     /// - Returns: The events that were linked.
     func run(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> [PendingEvent] {
-        // The statement looks each event up in the chain. Its plan may be from a time when the chain was short, and would then
-        // scan the whole chain.
+        // The statement looks each event up in the chain. A cached plan from a time when the chain was short would scan the whole
+        // chain.
         try connection.execute("SET LOCAL enable_seqscan = off")
         let rows = try connection.query(
             """

@@ -32,7 +32,7 @@ package struct APILimits: Sendable {
     /// How many connections one network has at a time. A network is an IPv4 address or an IPv6 /64. Further connections are closed.
     /// Nil means a quarter of ``connections``, but at least 16.
     package var addressConnections: Int?
-    /// Networks of trusted proxies. They may report the client's address, and their connections are not limited.
+    /// Networks of trusted proxies. Trusted proxies may report the client's address, and their connections are not limited.
     package var trustedProxies: [IPNetwork] = []
     /// Whether each connection of the HTTPS listener begins with a header of the PROXY protocol.
     package var takesProxyProtocol = false

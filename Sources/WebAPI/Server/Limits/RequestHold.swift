@@ -30,7 +30,7 @@ final class RequestHold: Sendable {
         }
     }
 
-    /// Releases everything after the next response of a connection or stream was written.
+    /// Releases everything that is counted for the request, after the next response of a connection or stream was written.
     func end(_ share: UnreadResponses.Share, afterResponseOf channel: any Channel) async {
         let actions = state.withLock { state in
             defer { (state.actions, state.share) = ([], nil) }

@@ -1,11 +1,11 @@
 import HTTPTypes
 import Hummingbird
 
-/// Lets pages of the configured origins use the API from a browser (CORS, in the Fetch standard). Without configured origins, it
-/// has no effect.
+/// Lets pages of the configured origins use the API from a browser (CORS, in the Fetch standard). Without configured origins, the
+/// middleware has no effect.
 ///
-/// It covers the addresses that take a token in a header. The console uses a cookie, and is never covered. No response allows
-/// credentials.
+/// The middleware covers the addresses that take a token in a header. The console uses a cookie, and is never covered. No response
+/// allows credentials.
 struct CrossOrigin: RouterMiddleware {
     typealias Context = APIContext
 

@@ -34,7 +34,7 @@ final class DatabaseRouting: Sendable {
         return nil
     }
 
-    /// The first segment of an older Discovery address. It looks like an organization's name, but is not one.
+    /// The first segment of an older Discovery address. The segment looks like an organization's name, but is not one.
     private static let olderDiscovery = "xrmservices"
 
     private func organization(of request: Request, _ context: APIContext) -> String? {
