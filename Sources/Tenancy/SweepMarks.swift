@@ -5,7 +5,7 @@ import Synchronization
 /// The rows of `config.sweep`. The rows name the organizations that servers sweep regularly.
 ///
 /// An organization gets its row before a write that an interrupted server could leave unfinished. A server remembers that it wrote
-/// the row, so this costs one statement in half an hour, and none without writes.
+/// the row, so a row costs one statement in half an hour, and no statement without writes.
 package final class SweepMarks: Sendable {
     /// When this server wrote the row of an organization.
     private let markedOn = Mutex(RecentValues<UUID, ContinuousClock.Instant>(limit: 10_000))
@@ -62,7 +62,7 @@ package final class SweepMarks: Sendable {
         }
     }
 
-    /// Deletes the row of an organization with nothing left to sweep, unless a server may still rely on the row.
+    /// Deletes the row of an organization with nothing left to sweep, if no server can rely on the row any more.
     package static func release(_ organization: Organization, in pool: ConnectionPool) async throws {
         try await pool.withConnection { connection in
             _ = try connection.query(

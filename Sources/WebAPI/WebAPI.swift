@@ -77,7 +77,7 @@ package struct WebAPI: Sendable {
     /// to serve.
     package func announceStop() { readiness.stop() }
 
-    /// Serves the organizations of a database, with the same listeners and limits. If there are several databases, each one is
+    /// Serves the organizations of a database, with the same listeners and limits. If there are several databases, each database is
     /// added once it is reachable.
     package func serve(
         _ name: String, _ deployment: Deployment, mail: MailService, tokens: TokenIssuer,

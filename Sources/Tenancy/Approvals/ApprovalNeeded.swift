@@ -83,7 +83,7 @@ extension AttestedChange {
             ])
     }
 
-    /// All requests of the caller (`own`), and the one among them for this operation (`known`).
+    /// All requests of the caller (`own`), and the request among them for this operation (`known`; nil if there is none).
     private mutating func requests(
         for needed: ApprovalNeeded, by caller: Caller, on connection: isolated PostgresConnection
     ) throws -> (own: [Approval], known: Approval?) {

@@ -3,7 +3,7 @@ import JSON
 import Model
 package import PostgresClient
 
-/// The System Administrators of an organization. No change may remove the last one by accident.
+/// The System Administrators of an organization. No change may remove the last System Administrator by accident.
 enum Administrators: CaseIterable {
     /// People of the console who are System Administrators.
     case people

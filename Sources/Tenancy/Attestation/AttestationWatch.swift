@@ -45,8 +45,8 @@ package struct AttestationWatch: Sendable {
         return snapshot
     }
 
-    /// - Returns: The snapshot of this call; nil if transaction numbers are lower than in the previous call, because the database
-    ///   was replaced by another. Then the next call of ``poll()`` reads the states of all organizations again.
+    /// - Returns: The snapshot of this call; nil if transaction numbers are lower than in the previous call, because another
+    ///   database replaced this one. Then the next call of ``poll()`` reads the states of all organizations again.
     private func readChanges(since last: String) async throws -> String? {
         try await deployment.pool.withConnection { connection in
             let rows = try connection.query(

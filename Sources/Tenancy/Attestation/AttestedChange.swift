@@ -136,8 +136,8 @@ package struct AttestedChange {
             """, event.parameters(by: caller)
         ).first
         // The database owner could replace the functions that compute the hash and the time. So the stored event is attested only
-        // if it is the one that was sent, with about the time of sending. One minute of difference is allowed, because a clock may
-        // be corrected meanwhile.
+        // if it has the values that were sent, and about the time of sending. One minute of difference is allowed, because a clock
+        // may be corrected meanwhile.
         guard let row, try row.decode(3, as: Bool.self) else { throw AttestationProblem.eventReplaced }
         let number: Int = try row.decode(0)
         let previous = row.isNull(1) ? [] : try row.decode(1, as: PostgresBytes.self).bytes

@@ -8,7 +8,7 @@ package import PostgresClient
 /// state.
 package struct AttestedState: Sendable, Equatable {
     let organizationID: UUID
-    /// Grows with every change of the key or the grants, but not with an event alone.
+    /// Grows with every change of the key or the grants. An event alone does not change it.
     package var revision: Int
     package var keyVersion: Int
     package var fingerprint: String
@@ -84,7 +84,7 @@ package struct AttestedState: Sendable, Equatable {
         guard constantTimeEqual(tag, try expectedTag(under: kek)) else { throw AttestationProblem.forged }
     }
 
-    /// Whether the tag was made under this key-encryption key. The row may name another one.
+    /// Whether the tag was made under this key-encryption key. The row may name another key-encryption key.
     func isSigned(by kek: KeyEncryptionKey) throws -> Bool {
         var state = self
         state.kekID = kek.id
@@ -113,7 +113,8 @@ package struct AttestedState: Sendable, Equatable {
         let result = try connection.query(
             "UPDATE config.attested_state SET \(list) WHERE organization_id = $1 AND tag = $2",
             [.uuid(organizationID), .bytes(former)] + all.map(\.value))
-        // If `AttestedChange` was nested, the inner change has already written the row. The outer one must not overwrite it.
+        // If `AttestedChange` was nested, the inner change has already written the row. The outer change must not overwrite the
+        // row.
         guard result.affectedRows == 1 else { throw AttestationProblem.otherHistory }
     }
 

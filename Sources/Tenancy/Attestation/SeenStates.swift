@@ -2,7 +2,7 @@ import CellCrypto
 import Foundation
 import Synchronization
 
-/// The newest attested state of each organization that this server has verified, so that an older one is detected. Also caches
+/// The newest attested state of each organization that this server has verified, so that an older state is detected. Also caches
 /// lists of grants, so that each is read once.
 ///
 /// States are kept by the organization's id, because SQL can give a name to another organization for a moment. A change of a name

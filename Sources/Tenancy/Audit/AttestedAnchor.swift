@@ -3,15 +3,15 @@ package import PostgresClient
 
 /// What the newest security event about the audit says, and the proof that the chain of events has that event.
 ///
-/// The database owner can change an event and compute its hash again. But the hashes of the later events then no longer match,
-/// and the last hash is attested. So all events from the newest one about the audit to the end of the chain are verified. Each
-/// sealing adds an event about the audit, so the next sealing verifies only the events after that one.
+/// The database owner can change an event and compute its hash again. But the hashes of the later events then no longer match, and
+/// the last hash is attested. So all events from the newest event about the audit to the end of the chain are verified. Each
+/// sealing adds an event about the audit, so the next sealing verifies only the events after that event.
 package struct AttestedAnchor {
     /// How many events are read at a time.
     private static let rangeLength = 20_000
     /// The kinds of events that an organization has after it came from another database, or was attached after a restore.
-    /// Transaction numbers from before such an event can't be compared with later ones. An `org attach` that found no
-    /// difference is not such an event.
+    /// Transaction numbers from before such an event can't be compared with later ones. An `org attach` that found no difference is
+    /// not counted as an arrival.
     private static let arrivals: [SecurityEvent.Kind] = [
         .organizationAttached, .organizationImported, .organizationCloned, .organizationMoved,
     ]

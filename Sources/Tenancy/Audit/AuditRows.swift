@@ -24,7 +24,7 @@ struct AuditRows {
             """)
     }
 
-    /// Returns the current entry, the same one until ``pass()`` is called; nil at the end.
+    /// Returns the current entry; nil at the end. Each call returns the same entry until ``pass()`` is called.
     mutating func next(on connection: isolated PostgresConnection) throws -> AuditEntry? {
         if place == page.count, !isAtEnd {
             page = try connection.query("FETCH \(Self.fetch) FROM \(cursor)").map { try AuditEntry($0) }

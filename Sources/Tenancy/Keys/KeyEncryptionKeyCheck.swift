@@ -1,7 +1,7 @@
 package import CellCrypto
 package import PostgresClient
 
-/// Compares key-encryption keys with the one that seals a deployment's secrets.
+/// Compares key-encryption keys with the key-encryption key that seals a deployment's secrets.
 package enum KeyEncryptionKeyCheck {
     /// Finds the key-encryption key in force among those that the program has. The returned key also accepts what the program's
     /// other keys sealed or tagged, except retired keys.

@@ -2,7 +2,7 @@ package import CellCrypto
 package import Foundation
 package import PostgresClient
 
-/// Shows that a program has the deployment's key-encryption key, although a row of `config` names another one.
+/// Shows that a program has the deployment's key-encryption key, although a row of `config` names another key.
 ///
 /// The column `kek_id` has no tag, so SQL can write any id there. But only the key itself opens a secret, and matches the tag of an
 /// attested state.

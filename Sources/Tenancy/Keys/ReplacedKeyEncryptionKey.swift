@@ -41,7 +41,8 @@ package struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// Records that key-encryption keys are replaced. Seals the archive keys of all replaced key-encryption keys under the new one.
+    /// Records that key-encryption keys are replaced. Seals the archive keys of all replaced key-encryption keys under the new
+    /// key-encryption key.
     ///
     /// - Parameter new: The new key-encryption key. The new key must also open cells under the replaced keys, because replaced keys
     /// sealed earlier archive keys.

@@ -42,7 +42,7 @@ package struct AttemptLimiter {
         }
     }
 
-    /// Whether a row's last failure is within the interval. Times in the future are ignored, because SQL could write one that
+    /// Whether a row's last failure is within the interval. Times in the future are ignored, because SQL could write a time that
     /// locks an account for ever.
     private static func isRecent(_ lastOn: String, _ interval: String) -> String {
         "(\(lastOn) > now() - \(interval) * interval '1 second' AND \(lastOn) < now() + interval '1 minute')"

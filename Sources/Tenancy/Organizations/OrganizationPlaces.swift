@@ -5,8 +5,8 @@ import Synchronization
 
 /// Finds the database that has an organization, for a server of several databases.
 ///
-/// Each database has a list, which is read again when it changes. If two databases have an organization with the same name, the one
-/// that was registered first is used.
+/// Each database has a list, which is read again when it changes. If two databases have an organization with the same name, the
+/// organization that was registered first is used.
 package final class OrganizationPlaces: Sendable {
     /// The registration times of a database's organizations, by name.
     package typealias List = [String: Date]
@@ -175,7 +175,7 @@ extension Deployment {
         return place.places.lost(organization, in: place.name)
     }
 
-    /// Which of the deployment's databases this one is.
+    /// The place of this database among the deployment's databases.
     struct Place: Sendable {
         let places: OrganizationPlaces
         let name: String

@@ -1,4 +1,4 @@
-/// A cache of recently used values, in two halves. When the newer half is full, the older one is discarded, and the newer half
+/// A cache of recently used values, in two halves. When the newer half is full, the older half is discarded, and the newer half
 /// takes its place.
 ///
 /// So memory is bounded, and values in use stay.

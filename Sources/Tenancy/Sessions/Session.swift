@@ -188,8 +188,8 @@ package struct Session: Sendable {
 }
 
 extension PostgresError {
-    /// Whether a cell was refused because its key version is not the current one. Either the generation is retired, the partition's
-    /// CHECK does not match, or the generation was dropped and no partition accepts the row.
+    /// Whether a cell was refused because its key version is not the current version. Either the generation is retired, the
+    /// partition's CHECK does not match, or the generation was dropped and no partition accepts the row.
     package var isStaleKey: Bool {
         state == .keyVersionRefused
             || state == .checkViolation && (constraint == nil || constraint?.hasSuffix("has_key_version") == true)

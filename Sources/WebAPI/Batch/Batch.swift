@@ -82,7 +82,7 @@ private struct BatchRun {
         return continuesOnError
     }
 
-    /// The response to a request that depends on a failed one (OData JSON Format 4.01, section 19.1.4).
+    /// The response to a request that depends on a failed request (OData JSON Format 4.01, section 19.1.4).
     private func failedDependency(of items: [BatchItem]) -> APIResponse? {
         guard let id = items.lazy.flatMap(\.dependsOn).first(where: failed.contains) else { return nil }
         return APIResponse.error(

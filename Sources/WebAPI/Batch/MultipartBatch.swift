@@ -117,7 +117,7 @@ enum MultipartBatch {
 }
 
 extension MultipartBatch {
-    /// Refuses a part whose declared length differs from its actual one, because such a part could be parsed in two ways. Line
+    /// Refuses a part whose declared length differs from its actual length, because such a part could be parsed in two ways. Line
     /// breaks at the end of a part belong to the delimiter.
     fileprivate static func checkLength(of body: ArraySlice<UInt8>, _ headers: HTTPFields) throws(FieldsealError) {
         guard let text = headers[.contentLength] else { return }

@@ -80,7 +80,7 @@ extension DataAPI {
             }
             given.insert(member.name)
         }
-        // All parameters are required, because a missing one would turn its rule off silently.
+        // All parameters are required, because a missing parameter would turn its rule off silently.
         guard given.count == 2 else {
             throw FieldsealError(.payloadDoesNotFit, "fieldseal.SetKeyControl takes ApprovalSeconds and SignInSeconds, or null.")
         }

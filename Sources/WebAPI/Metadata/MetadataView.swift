@@ -197,7 +197,7 @@ struct MetadataView {
         }
     }
 
-    /// The value of a property, or of a nested one such as `IsCustomizable/Value`; nil if it is missing, or is JSON's null.
+    /// The value of a property, or of a nested property such as `IsCustomizable/Value`; nil if it is missing, or is JSON's null.
     private static func value(_ column: RecordQuery.Column, _ value: JSONValue) -> JSONValue? {
         var current = value
         for step in column.path + [column.name] {

@@ -74,7 +74,7 @@ enum ODataPath: Sendable {
     static let namespace = "Microsoft.Dynamics.CRM."
 
     /// - Parameter path: The part after the version, percent-encoded, such as `/mailboxes(…)`.
-    /// - Throws: ``FieldsealError`` `.noResource` naming the unknown segment; `.badRequest` for a malformed one.
+    /// - Throws: ``FieldsealError`` `.noResource` naming the unknown segment; `.badRequest` for a malformed segment.
     init(_ path: Substring) throws(FieldsealError) {
         var segments = try Self.segments(path)
         guard !segments.isEmpty else {
@@ -101,7 +101,7 @@ enum ODataPath: Sendable {
             self = try Self.record(entity, try RecordKey(key, of: entity), &segments)
         }
         guard let next = segments.first else { return }
-        // Reports the first unknown segment, because it is probably the mistyped one.
+        // Reports the first unknown segment, because it is probably the mistyped segment.
         try requireKnown()
         if case .navigation(let navigation) = self, !navigation.isCollection, !navigation.isReference {
             throw navigation.refusal(ofStep: next.name)

@@ -163,7 +163,7 @@ struct ODataQuery: Sendable {
 }
 
 extension String {
-    /// The text escaped for a URL's query: everything but RFC 3986's unreserved characters, `$` and `@`.
+    /// The text escaped for a URL's query: everything except RFC 3986's unreserved characters, `$` and `@`.
     var percentEncoded: String {
         addingPercentEncoding(withAllowedCharacters: Self.unreserved) ?? ""
     }

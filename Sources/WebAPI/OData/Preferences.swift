@@ -80,8 +80,7 @@ struct Preferences: Sendable {
         }
     }
 
-    /// Whether an annotation is requested. The most specific pattern decides. Of two equal patterns, the one that excludes
-    /// decides.
+    /// Whether an annotation is requested. The most specific pattern decides. Of two equal patterns, the excluding pattern decides.
     func wants(_ annotation: String) -> Bool {
         var best: (length: Int, isWanted: Bool)?
         for pattern in annotations {

@@ -34,7 +34,7 @@ extension WebAPI {
     }
 
     /// Responds to a GET: with the description for `?wsdl`, and otherwise with a refusal. If there is no valid token, the refusal
-    /// says where to get one.
+    /// says where to get a token.
     private func describeOrganizationService(_ request: Request, _ context: APIContext) async -> APIResponse {
         do {
             let organization = try context.parameters.require("organization")

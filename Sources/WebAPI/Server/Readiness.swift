@@ -5,7 +5,7 @@ import PostgresClient
 import Synchronization
 import Tenancy
 
-/// Checks whether requests can be served: the database responds and is migrated, and the key-encryption key is the right one.
+/// Checks whether requests can be served: the database responds and is migrated, and the server has the right key-encryption key.
 ///
 /// Any client may ask, so a result is reused for a second, and one check runs at a time.
 final class Readiness: Sendable {
@@ -30,7 +30,7 @@ final class Readiness: Sendable {
     private let isStopping = Mutex(false)
     private static let lifetime = Duration.seconds(1)
 
-    /// How long the check of one of several databases may take. The checks of the other databases must not wait for it.
+    /// How long the check of one of several databases may take. The checks of other databases must not wait longer for this check.
     private static let patience = Duration.seconds(2)
     private static let ready = "ready"
     private static let away = "the database can't be reached"

@@ -86,7 +86,7 @@ struct AuditSnapshot {
     /// Why a new entry can't be from the audit trigger; nil if it can.
     ///
     /// - Parameters:
-    ///   - former: The snapshot of the last sealing; nil if there is none that can be compared.
+    ///   - former: The snapshot of the last sealing; nil if no snapshot can be compared.
     ///   - now: The time of this sealing.
     static func doubt(about entry: AuditEntry, after former: AuditSnapshot?, at now: PostgresMoment) -> String? {
         if entry.createdOn > now.adding(seconds: tolerance) { return "its time is in the future" }

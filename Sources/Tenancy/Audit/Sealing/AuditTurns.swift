@@ -23,7 +23,7 @@ package struct AuditTurns: Sendable {
         package let reason: String?
     }
 
-    /// Seals new entries of the audit: in organizations that have a note, and in a few organizations without one in each turn.
+    /// Seals new entries of the audit: in organizations that have a note, and, in each turn, in a few organizations without a note.
     ///
     /// - Parameters:
     ///   - seconds: The time between two turns.

@@ -1,7 +1,6 @@
 import PostgresClient
 
-/// The newest block, after which new blocks begin. The initializer verifies that this block is the one that the event chain
-/// records.
+/// The newest block, after which new blocks begin. The initializer verifies that the event chain records this block.
 struct FormerSealing {
     /// The newest block and its digest; 0 and nil while nothing was sealed.
     let last: Int

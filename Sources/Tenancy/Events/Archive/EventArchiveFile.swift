@@ -4,7 +4,7 @@ import Foundation
 package import JSON
 import Model
 
-/// A file of archived evidence in JSON lines. The first line describes the file, and the last one seals it.
+/// A file of archived evidence in JSON lines. The first line describes the file, and the last line seals it.
 ///
 /// The last line has the SHA-256 of all lines before it, and a tag of the KEK over that digest. Security events also have their own
 /// chain of hashes, which can be verified without the KEK.
@@ -21,7 +21,7 @@ package struct EventArchiveFile: Sendable {
         package let organizationID: String
         package let count: Int
         /// The number of the first event, or audit block; 0 for an audit that was archived before it had blocks. `last` is the
-        /// number of the last one.
+        /// number of the last event or block.
         package let first: Int
         package let last: Int
         /// The hash of the event or block before the first; nil if the first is an organization's first.

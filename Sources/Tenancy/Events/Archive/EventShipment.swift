@@ -12,7 +12,7 @@ package struct EventShipment: Sendable {
 
     package init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Seconds after which another server takes over from one that does not renew its lease.
+    /// Seconds after which another server may send, if the sender does not renew its lease.
     private static let leaseSeconds = 30.0
     /// How many events a batch has.
     private static let batchSize = 200

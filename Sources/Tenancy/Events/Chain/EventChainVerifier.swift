@@ -67,7 +67,7 @@ package struct EventChainVerifier {
         }
         let last = try verifyRanges(from: start, limit, &report, on: connection)
         report.reachesEnd = last.lastID >= newest.id
-        // The links alone do not show that a shorter chain replaced the whole one. So the events are counted.
+        // The links alone do not show that a shorter chain replaced the whole chain. So the events are counted.
         if start == beginning, report.reachesEnd, let attested {
             let count = report.verified + (archived?.events ?? 0)
             if count < attested.events {

@@ -70,7 +70,7 @@ package struct PendingEvent: Sendable {
             ], after: previous)
     }
 
-    /// The event to link in place of this one, if the service did not write this one, or SQL copied it. The SQL function
+    /// The event to link in place of this event, if the service did not write this event, or SQL copied it. The SQL function
     /// `chain_events` builds the same details.
     var refused: PendingEvent {
         PendingEvent(

@@ -116,7 +116,7 @@ struct KeyToken {
 
     // MARK: Use of the key
 
-    /// Seals by AES-256-GCM. A token that chooses the nonce itself overwrites the given one.
+    /// Seals by AES-256-GCM. A token that chooses the nonce itself overwrites the given nonce.
     func seal(_ secret: SecretBytes, _ key: CK_ULONG, associated: [UInt8]) throws -> (iv: [UInt8], sealed: [UInt8]) {
         var iv = try randomBytes(count: Self.ivLength)
         var output = [UInt8](repeating: 0, count: secret.count + 2 * Self.tagLength)

@@ -42,7 +42,7 @@ struct OAuthForm {
         }
     }
 
-    /// A parameter's value; nil for a missing one.
+    /// A parameter's value; nil for a missing parameter.
     ///
     /// - Throws: ``OAuthError`` for a parameter that occurs twice (RFC 6749 section 3.2).
     subscript(name: String) -> String? {

@@ -157,6 +157,6 @@ extension UUID {
         self.init(text: text.hasPrefix("{") && text.hasSuffix("}") ? String(text.dropFirst().dropLast()) : text)
     }
 
-    /// The id; nil for the empty one.
+    /// The id; nil for the empty id.
     var unlessEmpty: UUID? { text == Contract.emptyID ? nil : self }
 }

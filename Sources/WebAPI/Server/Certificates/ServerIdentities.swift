@@ -59,7 +59,7 @@ package final class ServerIdentities: Sendable {
         return tls
     }
 
-    /// The certificate of a handshake; nil for the one that the listener started with.
+    /// The certificate of a handshake; nil for the certificate that the listener started with.
     private func identity(for host: String?) -> WebAPI.Identity? {
         state.withLock { state in
             if !state.hosts.isEmpty, let host, let own = state.hosts[host.lowercased()] { return own }

@@ -96,7 +96,7 @@ final class RequestQuota: Sendable {
         let elapsed = (ContinuousClock.now - usage.start) / .seconds(limits.clientSeconds)
         let room = Double(limit - 1 - usage.requests)
         guard Double(usage.before) * (1 - elapsed) > room else { return nil }
-        // The next request fits into this interval, or else into the next one, which counts this interval as the previous one.
+        // The next request fits into this interval, or else into the next interval, for which this interval is the previous one.
         let fits = room >= 0 ? 1 - room / Double(usage.before) : 1 + max(0, 1 - Double(limit - 1) / Double(usage.requests))
         return max(1, Int((Double(limits.clientSeconds) * (fits - elapsed)).rounded(.up)))
     }

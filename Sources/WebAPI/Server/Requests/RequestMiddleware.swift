@@ -83,7 +83,7 @@ final class RequestMiddleware: RouterMiddleware {
             }
         }
         response = await held(response, request, context)
-        // A response that requests a token says where to get one.
+        // A response that requests a token says where to get a token.
         if response.status == .unauthorized, response.headers[.wwwAuthenticate] == APIResponse.challenge,
             let address = context.address,
             context.target != nil || context.parameters.get("organization") == address.organization
