@@ -21,7 +21,7 @@ package enum AttestationProblem: Error, Sendable, Equatable {
     case eventChanged(Int)
     /// The database stored another event than the program sent.
     case eventReplaced
-    /// The list of grants does not have the digest that the state attests.
+    /// The list of grants is malformed, or does not have the digest that the state attests.
     case grants
 
     /// Whether the problem is a difference from a state that this server remembers. A program that does not remember that state

@@ -8,7 +8,7 @@ package import PostgresClient
 /// state.
 package struct AttestedState: Sendable, Equatable {
     let organizationID: UUID
-    /// Grows with every change of the key or the grants. An event alone does not change it.
+    /// Grows with every change of the key or the grants. An event alone does not change the revision.
     package var revision: Int
     package var keyVersion: Int
     package var fingerprint: String

@@ -31,7 +31,7 @@ package final class StateRefusals: Sendable {
         continuation.yield(Report(organization: organization, problem: problem))
     }
 
-    /// Notes that an organization's state verifies, or that the organization is gone.
+    /// Ends the refusal of an organization, because its state verifies or the organization is gone.
     func end(_ organization: String) {
         guard known.withLock({ !$0.isEmpty && $0.removeValue(forKey: organization) != nil }) else { return }
         continuation.yield(Report(organization: organization, problem: nil))

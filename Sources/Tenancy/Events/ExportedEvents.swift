@@ -22,7 +22,7 @@ struct ExportedEvents {
                 problems.append("line \(index + 1) of the export is damaged")
                 continue
             }
-            // A line of a receiver's file has the organization's id. A line of an export has only the name.
+            // A line of a receiver's file has the organization's id. A line of an export has only the organization's name.
             let id = line["attested"]?["organizationId"]?.string
             let isOurs = id.map { $0 == organization.id.text } ?? line["organization"]?.string.map(names.contains) ?? false
             if isOurs, line["id"] != nil { add(line, at: index) }

@@ -52,7 +52,7 @@ package enum KeyEncryptionKeyCheck {
         kek.remaining(without: Set(replaced.filter(\.isRetired).map(\.id)))
     }
 
-    /// The id of the key that is in place of a retired key now. Follows the replacements to the last one.
+    /// The id of the key that is in place of a retired key now, after the last replacement.
     private static func successor(of id: String, in replaced: [ReplacedKeyEncryptionKey]) -> String {
         var current = id
         // The loop makes at most as many steps as there are keys, because rows that SQL wrote may form a circle.

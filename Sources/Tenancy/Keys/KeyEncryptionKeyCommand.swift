@@ -2,7 +2,7 @@ package import CellCrypto
 import Foundation
 import Glibc
 
-/// A program that prints the key-encryption key. The command gets the key from Vault, a cloud's key service, a token, clevis or
+/// A command that prints the key-encryption key. The command gets the key from Vault, a cloud's key service, a token, clevis or
 /// age.
 ///
 /// The command runs once, when this program starts, without a shell. The command has this program's environment and standard error.

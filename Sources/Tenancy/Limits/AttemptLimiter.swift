@@ -24,7 +24,7 @@ package struct AttemptLimiter {
     private let account: String?
     private let isKnown: Bool
 
-    /// In a row's account column, it means all accounts of the network. In the network column, it means all networks of the
+    /// In a row's account column, `*` means all accounts of the network. In the network column, `*` means all networks of the
     /// account.
     private static let every = "*"
     /// How many counts the unknown names of one network share.

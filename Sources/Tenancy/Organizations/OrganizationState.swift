@@ -68,7 +68,7 @@ package struct OrganizationState: Sendable {
     /// The business unit of the client's systemuser.
     var callersUnit: UUID? { client?.businessUnitID }
 
-    /// Whether the attested state verifies, and the schema names the key that it names.
+    /// Whether the attested state verifies, and the schema names the same key as that state.
     package var isKeyAttested: Bool { problem == nil && namesAttestedKey }
 
     /// Whether the schema names the key in ``attested``, even if ``attested`` was not verified.

@@ -15,7 +15,7 @@ package struct Caller: Sendable {
     package let requestID: String?
     /// The person who ran a command, as the operating system reports them. The report is no proof, and gives no right.
     package private(set) var operatorClaim: String?
-    /// The caller that sent the request, if it acts for another user. Then ``systemUserID`` and ``roles`` are that user's.
+    /// The caller that sent the request, if it acts for another user. Then ``systemUserID`` and ``roles`` belong to the other user.
     package var impersonation: Impersonation?
     /// The time at which the client authenticated for the token of this request; nil if it is unknown.
     package var signedInOn: Date?

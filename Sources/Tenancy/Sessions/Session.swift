@@ -12,8 +12,8 @@ package struct Session: Sendable {
     package let caller: Caller
     package let deployment: Deployment
     private let kept: KeptState
-    /// A statement that fails if the reused state is stale. ``run(_:on:)`` sends it before its own statements. Nil if this session
-    /// read the state itself.
+    /// A statement that fails if the reused state is stale. ``run(_:on:)`` sends this check before the given statements. Nil if
+    /// this session read the state itself.
     package let check: SharedStatement?
 
     package init(

@@ -127,7 +127,7 @@ private struct BatchRun {
         failed.remove(id)
     }
 
-    /// Forgets the address of an id, because the newest request with the id failed. The record does not exist, or is not the one
+    /// Forgets the address of an id, because the newest request with the id failed. The record does not exist, or is not the record
     /// that the client means.
     private mutating func forget(_ id: String) {
         addresses[id] = nil

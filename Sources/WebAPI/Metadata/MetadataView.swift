@@ -222,7 +222,7 @@ struct MetadataView {
 
     private static func decimal(_ number: String) -> Decimal? { Decimal(string: number, locale: Locale(identifier: "en_US_POSIX")) }
 
-    /// The members that `Properties` of a metadata query requests; nil for all.
+    /// The members that `Properties` of a metadata query requests; nil if the query requests all members.
     static func requestedNames(_ properties: JSONValue?) -> Set<String>? {
         guard let properties, properties != .null, properties["AllProperties"] != .bool(true) else { return nil }
         guard case .array(let names)? = properties["PropertyNames"] else { return [] }

@@ -38,7 +38,7 @@ enum ODataPath: Sendable {
         let key: RecordKey
         let relationship: EntityRelationship
         let isCollection: Bool
-        /// Whether `$ref` follows. Then the path names the link, not the record.
+        /// Whether the path ends with `$ref`. Then the path names the link, not the record.
         let isReference: Bool
         let isCount: Bool
         /// The member of the collection that the path names; nil for the whole collection.
@@ -64,7 +64,7 @@ enum ODataPath: Sendable {
         /// The record from which the path starts.
         let key: RecordKey
         let association: Association
-        /// Whether `$ref` follows. Then the path names the links, not the records.
+        /// Whether the path ends with `$ref`. Then the path names the links, not the records.
         let isReference: Bool
         let isCount: Bool
         /// The member of the collection that the path names; nil for the whole collection.

@@ -46,7 +46,7 @@ enum SkipToken {
         return page
     }
 
-    /// The mark and the end of the page in a token.
+    /// Returns the mark and the end of the page that a token contains.
     static func parts(_ text: String) throws(FieldsealError) -> (mark: String?, token: RecordQuery.PageToken) {
         guard text.count <= 16_384, let data = Data(base64URL: text),
             case .array(var values)? = try? JSONParser.parse(Array(data))

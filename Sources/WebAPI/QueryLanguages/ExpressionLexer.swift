@@ -91,7 +91,7 @@ struct ExpressionLexer {
         return String(view)
     }
 
-    /// A colon within a word is part of a time. Elsewhere it ends the variable of a lambda.
+    /// A colon within a word is part of a time. Elsewhere a colon ends the variable of a lambda.
     private func isTime(from start: Int) -> Bool {
         position - start >= 13 && ("0"..."9").contains(characters[start])
     }

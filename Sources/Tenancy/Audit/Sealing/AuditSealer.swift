@@ -30,7 +30,7 @@ struct AuditSealer {
     /// committed before it began is sealed.
     struct Pass {
         fileprivate let beginning: AuditSnapshot
-        /// The time of the newest entry in the last batch. The next batch begins there.
+        /// The time of the newest entry in the last batch. The next batch begins at that time.
         fileprivate let last: PostgresMoment
     }
 
@@ -39,7 +39,7 @@ struct AuditSealer {
         var entries = 0
         /// The state of the pass, to continue it; nil if no more entries wait.
         var pass: Pass?
-        /// False if no entry was unsealed, or another block was sealed within the last `rest` seconds.
+        /// False if there was no unsealed entry, or another block was sealed within the last `rest` seconds.
         var isDue = true
     }
 
@@ -109,9 +109,9 @@ struct AuditSealer {
         return Batch(entries: entries.count, pass: isEnd ? nil : Pass(beginning: beginning, last: last.createdOn))
     }
 
-    /// The snapshot to store with the last new block. At the end of a pass it is the snapshot from the beginning of the pass;
-    /// before the end it is the snapshot of the previous block. So every transaction that the stored snapshot shows as ended has
-    /// all its entries sealed.
+    /// The snapshot to store with the last new block. In the last batch of a pass, returns the snapshot from the beginning of the
+    /// pass. In an earlier batch, returns the snapshot of the block before the batch. So every transaction that the stored snapshot
+    /// shows as ended has all its entries sealed.
     private func snapshot(_ beginning: AuditSnapshot?, after former: AuditSnapshot?) -> AuditSnapshot? {
         guard let beginning else { return former }
         // Another server may have sealed meanwhile.

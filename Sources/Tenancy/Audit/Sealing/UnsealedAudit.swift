@@ -84,7 +84,7 @@ package enum UnsealedAudit {
 
     /// Whether there are entries to seal; nil for a schema that is missing or not migrated yet, which the doctor names.
     ///
-    /// True if the query fails. Sealing then fails too, and the failure is counted.
+    /// Returns true if the query fails. Sealing then fails too, and the failure is counted.
     private static func hasUnsealed(_ organization: Organization, in pool: ConnectionPool) async -> Bool? {
         do {
             return try await pool.withConnection { connection -> Bool? in

@@ -24,7 +24,8 @@ package struct EventArchiveFile: Sendable {
         /// number of the last event or block.
         package let first: Int
         package let last: Int
-        /// The hash of the event or block before the first; nil if the first is an organization's first.
+        /// The hash of the event or block before the archive; nil if the archive begins with the organization's first event or
+        /// block.
         package let previousHash: [UInt8]?
         /// The hash of the last event or block.
         package let hash: [UInt8]?

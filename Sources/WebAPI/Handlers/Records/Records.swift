@@ -224,8 +224,8 @@ extension APIRequest {
 
     /// Whether the client has this version (`If-None-Match`), and requests no annotations.
     ///
-    /// The ETag is of the record alone. Names of other records, expanded records and unversioned attributes may change under the same
-    /// ETag.
+    /// The ETag identifies only the version of the record itself. Names of other records, expanded records and unversioned
+    /// attributes may change under the same ETag.
     func knows(_ etag: String) -> Bool {
         preferences.annotations.isEmpty && EntityTags.match(headers[.ifNoneMatch], etag)
     }

@@ -2,8 +2,8 @@ import NIOCore
 package import NIOSSL
 import Synchronization
 
-/// The certificates of a listener, and the authorities of its clients' certificates. The certificates can be replaced while the
-/// listener runs; open connections are not affected.
+/// The certificates of a listener, and the authorities of its clients' certificates. Certificates and authorities can be replaced
+/// while the listener runs; open connections are not affected.
 package final class ServerIdentities: Sendable {
     private struct State {
         var main: WebAPI.Identity

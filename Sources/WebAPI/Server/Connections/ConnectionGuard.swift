@@ -5,8 +5,8 @@ import NIOHTTPTypes
 
 /// Limits the time and the size of what arrives on a connection. Hummingbird has no such limits.
 ///
-/// Its place in the pipeline is after the HTTP codec. For HTTP/1.1 it puts a ``HeadGuard`` before the codec. A body that takes
-/// too long is answered with 408. After 408 and 413 the connection is closed, because the rest of the body may still arrive.
+/// The handler's place in the pipeline is after the HTTP codec. For HTTP/1.1 it puts a ``HeadGuard`` before the codec. A body that
+/// takes too long is answered with 408. After 408 and 413 the connection is closed, because the rest of the body may still arrive.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -191,8 +191,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// Closes a stream of HTTP/2 whose client does not read the response in time. A connection of HTTP/1.1 has an idle timeout
-    /// for that.
+    /// Closes a stream of HTTP/2 whose client does not read the response in time. A connection of HTTP/1.1 is closed by its idle
+    /// timeout.
     private func responseBegins(_ context: ChannelHandlerContext) {
         guard headGuard == nil else { return }
         let loopBound = NIOLoopBound(context, eventLoop: context.eventLoop)

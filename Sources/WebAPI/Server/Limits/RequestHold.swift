@@ -14,7 +14,7 @@ final class RequestHold: Sendable {
     /// Counts the bytes of the response; nil until the request is counted for a client or a network.
     var share: UnreadResponses.Share? { state.withLock(\.share) }
 
-    /// Whether the request only reads, although its method allows changes, such as POST. The response to a read can be refused.
+    /// Whether the request only reads, although its method, such as POST, allows changes. The response to a read can be refused.
     var isRead: Bool {
         get { state.withLock(\.isRead) }
         set { state.withLock { $0.isRead = newValue } }

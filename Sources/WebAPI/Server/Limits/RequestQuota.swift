@@ -26,7 +26,7 @@ final class RequestQuota: Sendable {
         self.limits = limits
     }
 
-    /// Counts a request. ``end(_:)`` must follow.
+    /// Counts a request. The caller must call ``end(_:)`` afterwards.
     ///
     /// - Throws: ``FieldsealError`` `.requestQuotaExceeded` or `.concurrentRequestsExceeded`. Then the request is not counted.
     func begin(_ client: PoolBorrower) throws(FieldsealError) {
@@ -91,7 +91,8 @@ final class RequestQuota: Sendable {
 
     /// Seconds until another request is allowed; nil if it is allowed now.
     ///
-    /// The requests of the previous interval count in proportion to the part of it that is within the last `clientSeconds`.
+    /// The requests of the previous interval count in proportion to the part of that interval that is within the last
+    /// `clientSeconds`.
     private func wait(of usage: Usage, for limit: Int) -> Int? {
         let elapsed = (ContinuousClock.now - usage.start) / .seconds(limits.clientSeconds)
         let room = Double(limit - 1 - usage.requests)

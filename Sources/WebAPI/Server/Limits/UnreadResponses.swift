@@ -53,7 +53,7 @@ final class UnreadResponses: Sendable {
             if let refusal = set(bytes, mayRefuse: true) { throw refusal }
         }
 
-        /// Adds the bytes of a part of the response that can be left out.
+        /// Adds the bytes of an optional part of the response.
         ///
         /// - Returns: False if the bytes exceed the limit. The number is then unchanged.
         func add(_ bytes: Int) -> Bool {
