@@ -4,8 +4,8 @@ import JSON
 import Model
 package import PostgresClient
 
-/// The error for an operation that a second System Administrator has to approve first. Throwing it rolls the transaction back. The
-/// request for the approval is then made in a new transaction.
+/// The error for an operation that a second System Administrator has to approve first. Throwing this error rolls the transaction
+/// back. The request for the approval is then made in a new transaction.
 struct ApprovalNeeded: Error {
     let operation: Approval.Operation
     /// A complete description of the operation for the approver.

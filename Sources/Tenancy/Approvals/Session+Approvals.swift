@@ -28,7 +28,8 @@ extension Session {
         try await requireApproval(of: operation, subject, secret: secret)
     }
 
-    /// Makes a change that may need an approval. If it was not approved, nothing is changed, and the request for its approval is made.
+    /// Makes a change that may need an approval. If the change was not approved, nothing is changed, and a request for its approval
+    /// is made.
     ///
     /// - Throws: ``FieldsealError`` `.approvalAwaited` with the id of the request that was made or is open.
     package func requestingApproval<Result: Sendable>(

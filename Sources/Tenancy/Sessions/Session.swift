@@ -160,7 +160,7 @@ package struct Session: Sendable {
         }
     }
 
-    /// Runs a write that needs the current key. Runs it again if the key was changed meanwhile.
+    /// Runs a write that needs the current key. Runs the write again if the key was changed meanwhile.
     ///
     /// - Throws: ``FieldsealError/keyRequired`` when `config` has no key that opens the key check.
     package func withCurrentKey<Result: Sendable>(

@@ -99,7 +99,7 @@ extension DataAPI {
         return try creation(of: relationship.referencing, members + [.init(bind, .string(parent))], request)
     }
 
-    /// Replaces the parties of an e-mail. As in Dataverse, no other collection can be replaced.
+    /// Replaces the parties of an e-mail. As in Dataverse, no collection other than the parties can be replaced.
     func replacement(of navigation: ODataPath.Navigation, _ request: APIRequest) throws -> Change {
         try request.requireNoOptions()
         let members = try request.members().filter { $0.name != "@odata.context" }

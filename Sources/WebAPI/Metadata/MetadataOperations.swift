@@ -201,7 +201,8 @@ enum MetadataOperations {
         "CreateMultipleResponse": [("Ids", "Collection(Edm.Guid)")],
     ]
 
-    /// Open types. Some of their members are not declared, because these have several forms, or are the attributes of a record.
+    /// Open types. Some members of these types are not declared, because the members have several forms, or are the attributes of a
+    /// record.
     private static let openTypes: KeyValuePairs<String, [Field]> = [
         "PrincipalAccess": [("AccessMask", text)], "QueryExpression": [("EntityName", text)], "EntityQueryExpression": [],
         "ComplexEntityMetadata": [("LogicalName", text)],

@@ -2,7 +2,8 @@ import Foundation
 import Model
 import Records
 
-/// A parsed path below `/{organization}/api/data/v9.x` (OData 4.0 Part 2, section 4). Whether its records exist is not checked.
+/// A parsed path below `/{organization}/api/data/v9.x` (OData 4.0 Part 2, section 4). Parsing does not check whether the path's
+/// records exist.
 enum ODataPath: Sendable {
     case serviceRoot
     case metadata

@@ -344,7 +344,7 @@ extension FilterParser {
         }
     }
 
-    /// Parses the value of a parameter alias, which can't be another alias. An error in it names the alias.
+    /// Parses the value of a parameter alias, which can't be another alias. An error in the value names the alias.
     private func about<Value>(alias name: String, _ parse: (inout FilterParser) throws(FieldsealError) -> Value)
         throws(FieldsealError) -> Value
     {

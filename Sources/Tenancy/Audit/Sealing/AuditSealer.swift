@@ -26,8 +26,8 @@ struct AuditSealer {
     /// seal.
     private static let serverLockTimeout = "1s"
 
-    /// A pass in several batches through all unsealed entries, in order of their times. When it ends, every entry that was
-    /// committed before it began is sealed.
+    /// A pass in several batches through all unsealed entries, in order of their times. When a pass ends, every entry that was
+    /// committed before the pass began is sealed.
     struct Pass {
         fileprivate let beginning: AuditSnapshot
         /// The time of the newest entry in the last batch. The next batch begins at that time.

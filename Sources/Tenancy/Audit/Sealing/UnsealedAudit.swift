@@ -4,8 +4,8 @@ package import PostgresClient
 /// The notes in `config.unsealed_audit`: organizations whose audit may have entries that are not sealed.
 ///
 /// The audit trigger writes a note if the organization has no note of the last half hour. An older note is deleted in two steps.
-/// First it gets the number of the next transaction. When all earlier transactions have ended, and no entry is unsealed, the note
-/// is deleted.
+/// First the note gets the number of the next transaction. When all earlier transactions have ended, and no entry is unsealed, the
+/// note is deleted.
 package enum UnsealedAudit {
     /// The time for which the trigger relies on a note (`note_audit`).
     private static let lifetime = "30 minutes"

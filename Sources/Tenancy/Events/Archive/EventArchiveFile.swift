@@ -57,7 +57,7 @@ package struct EventArchiveFile: Sendable {
         private var digest = SHA256()
         private var buffer: [UInt8] = []
 
-        /// Creates or empties the file. Only its owner can read it.
+        /// Creates or empties the file. Only the owner can read the file.
         package init(_ path: String) throws {
             let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
             guard descriptor >= 0 else {

@@ -131,7 +131,7 @@ package struct EventArchivePosition: Sendable, Equatable {
 }
 
 extension AttestedState {
-    /// The organization's attested state. Only its own tag is verified.
+    /// The organization's attested state. Only the tag of the state itself is verified.
     ///
     /// - Throws: ``EventChainProblem`` if it does not verify.
     static func verified(

@@ -21,7 +21,7 @@ package struct EventChainVerifier {
 
     private var table: String { organization.qualified("security_event") }
 
-    /// Verifies the chain in one snapshot. If it finds no problem, the checkpoint moves to the last verified event.
+    /// Verifies the chain in one snapshot. If there is no problem, the checkpoint moves to the last verified event.
     package func verify(_ extent: EventChainExtent, on connection: isolated PostgresConnection) throws -> EventChainReport {
         var report = EventChainReport()
         let verified = try connection.transaction(isolation: .repeatableRead) {

@@ -28,8 +28,8 @@ extension Deployment {
     /// Links the waiting events of organizations in which a password was written since the last call. Records events that SQL
     /// deleted before they were linked.
     ///
-    /// After a failure, the next call tries an organization again while this server expects events of it. Otherwise its next write
-    /// of a password, or the next sweep, tries again.
+    /// After a failure, the next call tries an organization again while this server expects events of it. Otherwise the
+    /// organization's next write of a password, or the next sweep, tries again.
     ///
     /// - Parameter onFailure: Called with an organization whose events could not be linked, and the reason.
     package func chainPendingEvents(by caller: Caller, onFailure: (String, any Error) -> Void) async {

@@ -5,8 +5,9 @@ import NIOHTTPTypes
 
 /// Limits the time and the size of what arrives on a connection. Hummingbird has no such limits.
 ///
-/// The handler's place in the pipeline is after the HTTP codec. For HTTP/1.1 it puts a ``HeadGuard`` before the codec. A body that
-/// takes too long is answered with 408. After 408 and 413 the connection is closed, because the rest of the body may still arrive.
+/// The handler's place in the pipeline is after the HTTP codec. For HTTP/1.1, this handler puts a ``HeadGuard`` before the codec. A
+/// body that takes too long is answered with 408. After 408 and 413 the connection is closed, because the rest of the body may
+/// still arrive.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -49,7 +50,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         guard let encoder = try? pipeline.handler(type: HTTPResponseEncoder.self) else { return }
         let guardian = HeadGuard(limits: limits)
         headGuard = guardian
-        // Adding can't fail, because the encoder is there. If it failed, only this limit would be missing for the connection.
+        // Adding can't fail, because the encoder is there. If adding failed, only this limit would be missing for the connection.
         try? pipeline.addHandler(guardian, position: .before(encoder))
         guard let decoder = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self) else { return }
         let hosts = HostGuard()
