@@ -14,7 +14,7 @@ package struct Deployment: Sendable {
     /// Whether suspended organizations are accessible. True for the command line and the sweeps of a server, false for a server's
     /// requests.
     private(set) var servesSuspended = true
-    /// The databases of the deployment, and which of them this one is; nil if it is the only one.
+    /// The databases of the deployment, and which of them this is; nil if the deployment has only one database.
     var place: Place?
     package let keyring: Keyring
     let sessions = SessionCache()

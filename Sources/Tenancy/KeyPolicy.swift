@@ -15,13 +15,14 @@ package struct KeyPolicy: Sendable {
     package var quotaInterval = 3_600
     /// How long a key change tries to get the lock that its switch needs, before it gives up.
     package var patience = Duration.seconds(60)
-    /// Failures, each within ``failureInterval`` of the one before, after which an account is locked for the network that they came
-    /// from.
+    /// How many failures of one account from one network lock the account for that network. Each failure is within
+    /// ``failureInterval`` of the one before.
     package var failureLimit = 10
-    /// Failures of all accounts from one network, counted in the same way, after which the network is locked.
+    /// How many failures from one network, of all accounts together, lock the network. Each failure is within ``failureInterval``
+    /// of the one before.
     package var networkFailureLimit = 100
-    /// Failures of an account from all networks, counted in the same way, after which its sign-ins are delayed. They never lock the
-    /// account, because attackers could then lock users out.
+    /// How many failures of one account, from all networks together, delay its sign-ins. Each failure is within ``failureInterval``
+    /// of the one before. These failures never lock the account, because attackers could then lock users out.
     package var accountFailures = 20
     /// Seconds without a failure after which counting starts anew.
     package var failureInterval = 900

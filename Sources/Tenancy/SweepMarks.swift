@@ -2,23 +2,23 @@ import Foundation
 package import PostgresClient
 import Synchronization
 
-/// The rows of `config.sweep`. They name the organizations that servers sweep regularly.
+/// The rows of `config.sweep`. The rows name the organizations that servers sweep regularly.
 ///
 /// An organization gets its row before a write that an interrupted server could leave unfinished. A server remembers that it wrote
-/// the row, so this costs one statement in half an hour, and none without writes.
+/// the row, so a row costs one statement in half an hour, and no statement without writes.
 package final class SweepMarks: Sendable {
     /// When this server wrote the row of an organization.
     private let markedOn = Mutex(RecentValues<UUID, ContinuousClock.Instant>(limit: 10_000))
 
     /// How long a row is kept at least, by the database's clock.
     private static let lifetime = "1 hour"
-    /// How long a server relies on a row that it wrote. This is much shorter than ``lifetime``, so that differing clocks do no
+    /// How long a server relies on a row that it wrote. The time is much shorter than ``lifetime``, so that differing clocks do no
     /// harm.
     private static let reliance = Duration.seconds(1_800)
 
     /// Ensures that an organization has its row.
     ///
-    /// - Throws: ``PostgresError``; never with an unknown outcome, because the caller's write has not begun.
+    /// - Throws: ``PostgresError``, but never an error with an unknown outcome, because the caller's write has not begun.
     package func ensure(_ organization: Organization, in pool: ConnectionPool) async throws {
         let now = ContinuousClock.now
         if let last = markedOn.withLock({ $0.value(of: organization.id) }), now - last < Self.reliance { return }
@@ -30,7 +30,7 @@ package final class SweepMarks: Sendable {
         markedOn.withLock { $0.keep(now, for: organization.id) }
     }
 
-    /// Writes an organization's row, in the open transaction or in its own.
+    /// Writes an organization's row, in the open transaction, or in a new one if none is open.
     package static func mark(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         _ = try connection.query(
             """
@@ -44,7 +44,7 @@ package final class SweepMarks: Sendable {
     /// - Parameters:
     ///   - rest: How long ago the last sweep must be.
     ///   - limit: How many to reserve at most.
-    /// - Returns: Their names, in any order.
+    /// - Returns: The names of the reserved organizations, in any order.
     package static func claim(restingFor rest: Duration, limit: Int, in pool: ConnectionPool) async throws -> [String] {
         try await pool.withConnection { connection in
             let rows = try connection.query(
@@ -62,7 +62,7 @@ package final class SweepMarks: Sendable {
         }
     }
 
-    /// Deletes the row of an organization with nothing left to sweep, unless a server may still rely on the row.
+    /// Deletes the row of an organization with nothing left to sweep, if no server can rely on the row any more.
     package static func release(_ organization: Organization, in pool: ConnectionPool) async throws {
         try await pool.withConnection { connection in
             _ = try connection.query(

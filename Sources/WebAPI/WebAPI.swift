@@ -77,7 +77,7 @@ package struct WebAPI: Sendable {
     /// to serve.
     package func announceStop() { readiness.stop() }
 
-    /// Serves the organizations of a database, with the same listeners and limits. If there are several databases, each one is
+    /// Serves the organizations of a database, with the same listeners and limits. If there are several databases, each database is
     /// added once it is reachable.
     package func serve(
         _ name: String, _ deployment: Deployment, mail: MailService, tokens: TokenIssuer,
@@ -170,7 +170,8 @@ package struct WebAPI: Sendable {
         plain.server(at: .hostname(host, port: port)) { await onRunning($0.localAddress?.port ?? port) }
     }
 
-    /// The listener on a unix socket, for a proxy on the same machine. It serves only requests that the proxy received over TLS.
+    /// The listener on a unix socket, for a proxy on the same machine. The listener serves only requests that the proxy received
+    /// over TLS.
     ///
     /// - Parameter onRunning: Called once connections are accepted.
     package func socketServer(path: String, onRunning: @escaping @Sendable () async -> Void) -> some ApplicationProtocol {
@@ -258,7 +259,7 @@ package struct WebAPI: Sendable {
         router.get(":organization/discovery/keys", use: keySet)
     }
 
-    /// Everything below `/{organization}/api/data/v9.x`.
+    /// Responds to requests below `/{organization}/api/data/v9.x`.
     private func data(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         let address = try context.organizationAddress()
         let version = if case .data(let version) = context.target { version } else { try context.parameters.require("version") }
@@ -331,7 +332,7 @@ package struct WebAPI: Sendable {
         }
     }
 
-    /// The part after `/{organization}/api/data/v9.x`. Clients that join addresses write double slashes.
+    /// The part after `/{organization}/api/data/v9.x`. Clients that join parts of addresses may write double slashes.
     private static func pathBelowVersion(_ path: String) -> String {
         let slash = UInt8(ascii: "/")
         var rest = path.utf8[...]
@@ -344,7 +345,7 @@ package struct WebAPI: Sendable {
         let isBulk =
             path.hasSuffix("/$batch") || path.hasSuffix("Multiple") || path.contains("IncomingEmail")
             || path.hasSuffix("/%24batch")
-            // E-mails may have attachments. The name of an entity set ends with the path, or before a key or another segment.
+            // E-mails may have attachments. After the name of an entity set, the path ends, or a key or another segment follows.
             || ["/emails", "/activitymimeattachments"].contains { name in
                 path.hasPrefix(name) && path.dropFirst(name.count).first.map { "(/%".contains($0) } ?? true
             }

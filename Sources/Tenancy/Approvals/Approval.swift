@@ -89,7 +89,7 @@ package struct Approval: Sendable {
         try Self.end(id, &change, on: connection)
     }
 
-    /// Deletes the request with this id, even if its row is missing or was changed by SQL.
+    /// Deletes the request with this id, and removes it from the attested list, also if SQL deleted or changed its row.
     static func end(_ id: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection) throws {
         _ = try connection.query("DELETE FROM config.approval WHERE approval_id = $1", [.uuid(id)])
         try change.remove(name(id))

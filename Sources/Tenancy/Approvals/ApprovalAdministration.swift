@@ -17,7 +17,7 @@ package struct ApprovalAdministration: Sendable {
     package enum Purpose: Sendable {
         case see, approve, refuse
 
-        /// The purpose in the words of a refusal.
+        /// The purpose as words in the error for a caller that is refused.
         fileprivate var words: String {
             switch self {
             case .see: "see requests for approval"

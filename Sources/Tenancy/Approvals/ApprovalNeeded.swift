@@ -4,8 +4,8 @@ import JSON
 import Model
 package import PostgresClient
 
-/// The error for an operation that a second System Administrator has to approve first. It rolls the transaction back. The request
-/// for the approval is then made in a new transaction.
+/// The error for an operation that a second System Administrator has to approve first. Throwing this error rolls the transaction
+/// back. The request for the approval is then made in a new transaction.
 struct ApprovalNeeded: Error {
     let operation: Approval.Operation
     /// A complete description of the operation for the approver.
@@ -46,7 +46,8 @@ extension AttestedChange {
     ///
     /// - Parameters:
     ///   - subject: A complete description of the operation for the approver.
-    ///   - gives: Whether the operation gives these rights. The closure is called only if approvals are required.
+    ///   - gives: Whether the operation gives the rights of a System Administrator. The closure is called only if approvals are
+    ///     required.
     package mutating func requireAccessControl(
         _ subject: String, by caller: Caller, on connection: isolated PostgresConnection,
         if gives: (RoleHolders) -> Bool = { _ in true }
@@ -59,7 +60,7 @@ extension AttestedChange {
     /// Throws if a change of records gives the rights of a System Administrator while approvals are required. Only the console and
     /// the command line can give these rights then.
     ///
-    /// - Parameter gives: Whether the change of records gives these rights.
+    /// - Parameter gives: Whether the change of records gives the rights of a System Administrator.
     package func refuseGivingAccess(
         by caller: Caller, on connection: isolated PostgresConnection, if gives: (RoleHolders) -> Bool = { _ in true }
     ) throws {
@@ -82,7 +83,7 @@ extension AttestedChange {
             ])
     }
 
-    /// All requests of the caller (`own`), and the one among them for this operation (`known`).
+    /// All requests of the caller (`own`), and the request among them for this operation (`known`; nil if there is none).
     private mutating func requests(
         for needed: ApprovalNeeded, by caller: Caller, on connection: isolated PostgresConnection
     ) throws -> (own: [Approval], known: Approval?) {
@@ -108,7 +109,7 @@ extension AttestedChange {
         return true
     }
 
-    /// Makes the request for the approval of an operation, or finds the one that was made.
+    /// Makes a request for the approval of an operation, or returns the caller's request that exists already.
     ///
     /// - Returns: Nil if no approval is needed any more.
     mutating func request(

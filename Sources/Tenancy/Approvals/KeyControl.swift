@@ -4,8 +4,8 @@ package import PostgresClient
 
 /// An organization's rules for showing or setting its key, in addition to the required role.
 package struct KeyControl: Sendable, Equatable {
-    /// Seconds within which a second System Administrator must approve a request, and the caller must repeat it. Nil if no
-    /// approval is needed.
+    /// Seconds within which a second System Administrator must approve a request, and the caller must repeat the operation. Nil if
+    /// no approval is needed.
     package var approvalSeconds: Int?
     /// For how many seconds after its sign-in a client may use the API's key messages. Nil if only the access token's lifetime
     /// limits the use.
@@ -21,8 +21,8 @@ package struct KeyControl: Sendable, Equatable {
     package static let approvalRange = 60...604_800
     package static let signInRange = 10...3_600
 
-    /// The rule to apply if SQL changed the row: the strictest one that can be set. So no rule that the organization may have had
-    /// was stricter.
+    /// The rule to apply if SQL changed the row: the strictest one that can be set. The organization's own rule can't have been
+    /// stricter.
     private static let strict: KeyControl = {
         var control = KeyControl(approvalSeconds: approvalRange.lowerBound, signInSeconds: signInRange.lowerBound)
         control.isKnown = false

@@ -15,7 +15,7 @@ package struct KeyControlAdministration: Sendable {
     package enum Purpose: Sendable {
         case see, set
 
-        /// The purpose in the words of a refusal.
+        /// The purpose as words in the error for a caller that is refused.
         fileprivate var words: String {
             switch self {
             case .see: "see what is asked for before the key is used"

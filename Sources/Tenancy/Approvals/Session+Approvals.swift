@@ -28,13 +28,14 @@ extension Session {
         try await requireApproval(of: operation, subject, secret: secret)
     }
 
-    /// Makes a change that may need an approval. If it was not approved, nothing is changed, and the request for its approval is made.
+    /// Makes a change that may need an approval. If the change was not approved, nothing is changed, and a request for its approval
+    /// is made.
     ///
     /// - Throws: ``FieldsealError`` `.approvalAwaited` with the id of the request that was made or is open.
     package func requestingApproval<Result: Sendable>(
         _ change: @Sendable (isolated PostgresConnection) throws -> Result
     ) async throws -> Result {
-        // Bounded: the next attempt is made only if approvals were turned off meanwhile.
+        // Bounded: the change is tried again only if approvals were turned off meanwhile.
         while true {
             do {
                 return try await deployment.pool.withConnection { try change($0) }

@@ -3,11 +3,11 @@ import JSON
 import Model
 package import PostgresClient
 
-/// The System Administrators of an organization. No change may remove the last one by accident.
+/// The System Administrators of an organization. No change may remove the last System Administrator by accident.
 enum Administrators: CaseIterable {
     /// People of the console who are System Administrators.
     case people
-    /// API clients that are System Administrators. They count only if no person is a System Administrator.
+    /// API clients that are System Administrators. Clients count only if no person is a System Administrator.
     case clients
 
     fileprivate var refusal: FieldsealError {
@@ -91,7 +91,7 @@ extension AttestedChange {
         }
     }
 
-    /// The end of a statement over people or clients. It selects the people or clients that are enabled, act as an enabled
+    /// The end of a statement over people or clients. The statement selects people or clients that are enabled, act as an enabled
     /// systemuser, and have the role `$2`, directly or by records. Callers check whether each row is attested.
     private func mayAdministrate(_ alias: String) -> String {
         func table(_ name: String) -> String { organization.qualified(name) }

@@ -9,19 +9,19 @@ package enum AttestationProblem: Error, Sendable, Equatable {
     case missing
     /// This service did not write the row.
     case forged
-    /// The row was written under the key-encryption key with this id.
+    /// The row names the key-encryption key with this id, which the program does not have.
     case otherKeyEncryptionKey(String)
     /// This server has seen a newer state.
     case older(than: Int)
     /// This server has seen another state with the same revision, or a state with more events.
     case otherHistory
-    /// The newest security event is not the attested one.
+    /// The newest security event is not the event that the state attests.
     case events(attested: Int, newest: Int)
     /// The newest event has the attested number, but another hash.
     case eventChanged(Int)
     /// The database stored another event than the program sent.
     case eventReplaced
-    /// The list of grants is not the attested one.
+    /// The list of grants is malformed, or does not have the digest that the state attests.
     case grants
 
     /// Whether the problem is a difference from a state that this server remembers. A program that does not remember that state
@@ -33,7 +33,7 @@ package enum AttestationProblem: Error, Sendable, Equatable {
         }
     }
 
-    /// The problem, as the middle of a sentence.
+    /// The problem in words, for the middle of an error's sentence.
     package var description: String {
         switch self {
         case .unverified: "its attested state was not verified"
@@ -77,7 +77,7 @@ extension FieldsealError {
         return FieldsealError(.organizationDisabled, "The organization \(name) is refused: \(problem.description). \(rest)")
     }
 
-    /// The error for a schema that names another key than the attested one.
+    /// The error for a schema that names another key than the attested state names.
     package static func otherKeyInForce(_ state: OrganizationState) -> FieldsealError {
         let attested = state.attested.map { "version \($0.keyVersion), fingerprint \($0.fingerprint)" } ?? "unknown"
         return FieldsealError(

@@ -25,7 +25,7 @@ package struct AttestationWatch: Sendable {
         snapshot = try await readChanges(since: last)
     }
 
-    /// - Returns: The snapshot before the first state was read.
+    /// - Returns: The snapshot from before the first state was read.
     private func readAll() async throws -> String {
         let snapshot: String = try await deployment.pool.withConnection {
             try $0.query("SELECT pg_current_snapshot()::text")[0].decode(0)
@@ -45,8 +45,8 @@ package struct AttestationWatch: Sendable {
         return snapshot
     }
 
-    /// - Returns: The snapshot of this call; nil if transaction numbers are lower than in the previous call, because the
-    ///   database was replaced by another. Then the caller reads everything again.
+    /// - Returns: The snapshot of this call; nil if transaction numbers are lower than in the previous call, because another
+    ///   database replaced this one. Then the next call of ``poll()`` reads the states of all organizations again.
     private func readChanges(since last: String) async throws -> String? {
         try await deployment.pool.withConnection { connection in
             let rows = try connection.query(

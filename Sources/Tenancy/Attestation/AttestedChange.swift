@@ -7,7 +7,7 @@ package import PostgresClient
 /// transaction ends.
 package struct AttestedChange {
     package let organization: Organization
-    /// The organization's key-encryption key. It seals and tags what the change writes.
+    /// The organization's key-encryption key. This key seals and tags what the change writes.
     package private(set) var kek: KeyEncryptionKey
     package private(set) var state: AttestedState
     /// The database's time when the row was locked.
@@ -17,7 +17,7 @@ package struct AttestedChange {
     private var hasNewKey = false
     private var hasNewEvents = false
 
-    /// Locks the row, so that changes are made one at a time, and verifies it.
+    /// Locks and verifies the row. Because of the lock, changes are made one at a time.
     fileprivate init(
         locking organization: Organization,
         under kek: KeyEncryptionKey,
@@ -65,7 +65,7 @@ package struct AttestedChange {
     /// Whether the list has a row of that name.
     package func names(_ name: Grant.Name) throws -> Bool { try grants.names(name) }
 
-    /// Ends all rows of a group, even rows that are missing from the tables now.
+    /// Makes all rows of a group grant nothing from now on, also rows that SQL hides now and restores later.
     package mutating func end(_ group: Grant.Name) throws {
         try grants.end(group)
         hasNewGrants = true
@@ -86,7 +86,7 @@ package struct AttestedChange {
         hasNewGrants = true
     }
 
-    /// Puts another key into force.
+    /// Puts another organization key into force.
     package mutating func setKey(version: Int, fingerprint: String) {
         state.keyVersion = version
         state.fingerprint = fingerprint
@@ -106,8 +106,8 @@ package struct AttestedChange {
 
     /// Appends the first event of a new organization. Runs as the database owner.
     ///
-    /// The statement computes the hash itself, so the trigger that computes hashes does not fire. This saves time: to compile the
-    /// trigger's function, PL/pgSQL would read the functions with that name in all schemas.
+    /// The statement computes the hash itself, so the trigger that computes hashes does not fire. A trigger would take time: to
+    /// compile its function, PL/pgSQL would read the functions with that name in all schemas.
     package mutating func begin(_ event: SecurityEvent, by caller: Caller, on connection: isolated PostgresConnection) throws {
         try append(
             event, by: caller,
@@ -136,8 +136,8 @@ package struct AttestedChange {
             """, event.parameters(by: caller)
         ).first
         // The database owner could replace the functions that compute the hash and the time. So the stored event is attested only
-        // if it is the one that was sent, with about the time of sending. One minute of difference is allowed, because a clock
-        // may be set.
+        // if it has the values that were sent, and about the time of sending. One minute of difference is allowed, because a clock
+        // may be corrected meanwhile.
         guard let row, try row.decode(3, as: Bool.self) else { throw AttestationProblem.eventReplaced }
         let number: Int = try row.decode(0)
         let previous = row.isNull(1) ? [] : try row.decode(1, as: PostgresBytes.self).bytes
@@ -171,10 +171,10 @@ package struct AttestedChange {
 }
 
 extension AttestedState {
-    /// Makes a change and attests it, in the open transaction or in its own. Every change of a row that grants access, of the key
-    /// and of the events uses this function.
+    /// Makes a change and attests it, in the open transaction, or in a new one if none is open. Every change of a row that grants
+    /// access, of the key and of the events uses this function.
     ///
-    /// The state's row is locked first, before an event or a row that grants access. All callers lock in that order.
+    /// The state's row is locked first. Events and rows that grant access are locked after it. All callers lock in that order.
     ///
     /// - Throws: ``FieldsealError`` that names the organization when the state does not verify. Then the state is not overwritten.
     package static func change<Result>(

@@ -3,11 +3,12 @@ package import Foundation
 import JSON
 package import PostgresClient
 
-/// The last state of an organization that this service wrote, in `config.attested_state`. It has the key in force, a digest of the
-/// rows that grant access, and the end of the event chain. One tag of the key-encryption key covers all of it.
+/// The last state of an organization that this service wrote, in `config.attested_state`. The state names the key in force, and has
+/// a digest of the rows that grant access and the end of the event chain. One tag under the key-encryption key covers the whole
+/// state.
 package struct AttestedState: Sendable, Equatable {
     let organizationID: UUID
-    /// Grows with every change of the key or the grants, but not with an event alone.
+    /// Grows with every change of the key or the grants. An event alone does not change the revision.
     package var revision: Int
     package var keyVersion: Int
     package var fingerprint: String
@@ -76,13 +77,14 @@ package struct AttestedState: Sendable, Equatable {
     /// match.
     func verify(under kek: KeyEncryptionKey) throws {
         guard let kek = kek.member(kekID) else {
-            // SQL may have written the id of another key-encryption key. Nothing is under that one.
+            // SQL may have written another key's id into the row. If the tag was made under a key that this program has, SQL wrote
+            // the id.
             throw try kek.each.contains(where: isSigned) ? AttestationProblem.forged : .otherKeyEncryptionKey(kekID)
         }
         guard constantTimeEqual(tag, try expectedTag(under: kek)) else { throw AttestationProblem.forged }
     }
 
-    /// Whether the tag was made under this key-encryption key, also if the row names another one.
+    /// Whether the tag was made under this key-encryption key. The row may name another key-encryption key.
     func isSigned(by kek: KeyEncryptionKey) throws -> Bool {
         var state = self
         state.kekID = kek.id
@@ -104,14 +106,15 @@ package struct AttestedState: Sendable, Equatable {
 
     /// Writes the row, which must be locked and still have the tag that was read.
     ///
-    /// - Parameter grants: The list, if it was changed.
+    /// - Parameter grants: The list of grants to write; nil if it was not changed.
     func update(from former: [UInt8], grants: GrantList?, on connection: isolated PostgresConnection) throws {
         let all = assignments + (grants.map { [("grants", .bytes($0.bytes))] } ?? [])
         let list = all.enumerated().map { "\($1.column) = $\($0 + 3)" }.joined(separator: ", ")
         let result = try connection.query(
             "UPDATE config.attested_state SET \(list) WHERE organization_id = $1 AND tag = $2",
             [.uuid(organizationID), .bytes(former)] + all.map(\.value))
-        // If `AttestedChange` was nested, the inner change has already written the row. The outer one must not overwrite it.
+        // If `AttestedChange` was nested, the inner change has already written the row. The outer change must not overwrite the
+        // row.
         guard result.affectedRows == 1 else { throw AttestationProblem.otherHistory }
     }
 
@@ -130,14 +133,15 @@ package struct AttestedState: Sendable, Equatable {
 
     private static let eraShift = 20
 
-    /// The time at which the organization was created or last attached. Revisions within one era are consecutive.
+    /// The time at which the organization was created or last attached, in seconds since 1970. Revisions within one era are
+    /// consecutive.
     var era: Int { Self.era(of: revision) }
 
     /// The era of a revision.
     static func era(of revision: Int) -> Int { revision >> eraShift }
 
-    /// The first revision of a new era, which no server has seen yet. It is made from the seconds since 1970, with room for a
-    /// million changes per second.
+    /// The first revision of a new era, which no server has seen yet. The revision is made from the seconds since 1970, with room
+    /// for a million changes per second.
     package static func freshRevision(after known: Int?) -> Int {
         max(Int(Date().timeIntervalSince1970) << eraShift, (known ?? 0) + 1)
     }

@@ -27,7 +27,7 @@ package struct Grant: Sendable {
         case suspension
         /// Removes access: people with a role need one-time passwords.
         case secondFactorPolicy = "second factor policy"
-        /// The last authorized settings of a server profile. Listed after the profile's first change.
+        /// The last authorized settings of a server profile. The list has this entry only after the profile's first change.
         case mailServer = "mail server"
         /// What is needed to derive the data key from the organization key's text (see ``OrganizationState/keyDerivation``).
         case keyDerivation = "key derivation"
@@ -42,8 +42,8 @@ package struct Grant: Sendable {
         case approval
         /// Says that the organization has granted roles.
         case rolesWereGiven = "roles were given"
-        /// Groups of rows that were ended together: secrets of a client, sessions and recovery codes of a person, keys of a version, links
-        /// of a team.
+        /// Groups of rows that ``GrantList/end(_:)`` ends together: secrets of a client, sessions and recovery codes of a person,
+        /// keys of a version, links of a team.
         case secrets, sessions, codes, keys, links
     }
 
@@ -77,8 +77,8 @@ package struct Grant: Sendable {
             GrantList.Digest(try kek.tag(label: "revoked \(kind.rawValue)", over: key))
         }
 
-        /// The list's entry for a revoked row that had the tag `last`. Its first half is equal in all revocations of the row. Its
-        /// second half depends on `last`, so an older version of the row can be detected.
+        /// The list's entry for a revoked row that had the tag `last`. The first half of the entry is equal in all revocations of
+        /// the row. The second half depends on `last`, so an older version of the row can be detected.
         func revocation(of last: GrantList.Digest, under kek: KeyEncryptionKey) throws -> GrantList.Digest {
             let state = try kek.tag(label: "revoked as \(kind.rawValue)", over: key + [last.bytes])
             return try GrantList.Digest(Array(revocation(under: kek).bytes.prefix(8)) + state.prefix(8))
@@ -129,8 +129,8 @@ package struct Grant: Sendable {
     /// - Parameter tag: The tag in `mail_destination`.
     package static func mailServer(_ profile: UUID, tag: [UInt8]) -> Grant { Grant(Name(.mailServer, [profile.bytes]), [tag]) }
 
-    /// Grants no access. With this entry, the doctor detects that SQL changed the values for key derivation, so that disaster
-    /// recovery would fail.
+    /// This entry gives no access. The entry lets the doctor detect that SQL changed the values for key derivation. With changed
+    /// values, disaster recovery would fail.
     package static func keyDerivation(salt: [UInt8], iterations: Int, keyCheck: [UInt8]) -> Grant {
         Grant(Name(.keyDerivation, []), [salt, field("\(iterations)"), keyCheck])
     }
@@ -143,7 +143,7 @@ package struct Grant: Sendable {
             in: organizationKeys(version: version))
     }
 
-    /// All keys of a version.
+    /// The group of all organization keys with this version.
     package static func organizationKeys(version: Int) -> Name { Name(.keys, [field("\(version)")]) }
 
     /// The fingerprint of an organization's key; nil for other rows.

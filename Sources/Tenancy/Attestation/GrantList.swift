@@ -29,7 +29,7 @@ package struct GrantList: Sendable, Equatable {
         case authentic
         /// This service revoked the row.
         case revoked
-        /// This service wrote these contents, but not as the last ones. SQL restored them.
+        /// SQL restored contents that this service wrote earlier and has replaced since.
         case putBack
         /// The row's tag does not match its contents.
         case foreign
@@ -72,7 +72,8 @@ package struct GrantList: Sendable, Equatable {
         return Digest(try sha256(end.bytes + Digest(tag).bytes))
     }
 
-    /// Ends all rows of a group, even rows that SQL hides now and restores later. Rows that are set afterwards are valid.
+    /// Makes all rows of a group grant nothing from now on, even rows that SQL hides now and restores later. Rows that are set
+    /// afterwards are valid.
     package mutating func end(_ group: Grant.Name) throws {
         let digest = try group.digest()
         let mark = try Self.mark(of: digest)
@@ -90,11 +91,11 @@ package struct GrantList: Sendable, Equatable {
         try kek.each.contains { try entry.high == name.revocation(under: $0).high }
     }
 
-    /// Whether a row has the contents and the tag that this service wrote last. For a revoked row, these are from before the
-    /// revocation or from the revocation itself.
+    /// Whether a row has the contents and the tag that this service wrote last. A revoked row may have the contents from before its
+    /// revocation, or those that the revocation wrote.
     ///
-    /// - Parameter isDisabled: Whether the row says that it is disabled. It must be true for a revoked row, and false for any
-    ///   other.
+    /// - Parameter isDisabled: Whether the row says that it is disabled. The parameter must be true for a revoked row, and false
+    ///   for any other row.
     package func isNewest(_ grant: Grant, tag: [UInt8], isDisabled: Bool, under kek: KeyEncryptionKey) throws -> Bool {
         switch try standing(of: grant, tag: tag, under: kek) {
         case .authentic: return !isDisabled
@@ -103,7 +104,7 @@ package struct GrantList: Sendable, Equatable {
         }
     }
 
-    /// Whether a tag is the last one of a row, revoked or not. Also true if an earlier version of the program wrote the
+    /// Whether a tag is the last tag of a row. The row may be revoked. Also true if an earlier version of the program wrote the
     /// revocation, because such a revocation does not depend on the tag.
     package func isLast(_ tag: [UInt8], of grant: Grant, under kek: KeyEncryptionKey) throws -> Bool {
         guard let entry = entries[try grant.name.digest()] else { return false }
@@ -142,7 +143,7 @@ package struct GrantList: Sendable, Equatable {
         entries[digest] = try name.revocation(of: last, under: kek)
     }
 
-    /// Copies the entry of another list for a row, if there is one.
+    /// Copies a row's entry from another list, if that list has one.
     package mutating func take(_ name: Grant.Name, from other: GrantList) throws {
         let digest = try name.digest()
         if let entry = other.entries[digest] { entries[digest] = entry }
@@ -156,6 +157,6 @@ package struct GrantList: Sendable, Equatable {
     /// Removes the name of a deleted row.
     mutating func remove(_ name: Grant.Name) throws { entries[try name.digest()] = nil }
 
-    /// Removes all rows but those with these names.
+    /// Keeps only the entries of rows with these names.
     mutating func keep(only names: Set<Digest>) { entries = entries.filter { names.contains($0.key) } }
 }

@@ -4,7 +4,8 @@ import JSON
 import Model
 package import PostgresClient
 
-/// A role that a record gives to a user, directly or as a member of a team. It has an effect only if the attested list has it.
+/// A role that a record gives to a user, directly or as a member of a team. The role has an effect only if the attested list has
+/// it.
 struct GrantedRole: Sendable {
     let user: UUID
     /// The team that has the role; nil if the user has it directly.
@@ -78,7 +79,7 @@ extension OrganizationState {
     }
 }
 
-// Links that grant access. Their rows have no tag, so only the list says that this service made them.
+// Links that grant access. Rows of links have no tag, so only the list says that this service made the links.
 extension Grant {
     package static func userRole(_ role: UUID, _ name: String, of user: UUID) -> Grant {
         Grant(Name(.userRole, [user.bytes, role.bytes]), [field(name)])
@@ -92,12 +93,12 @@ extension Grant {
         Grant(Name(.teamMember, [team.bytes, user.bytes]), in: links(of: team))
     }
 
-    /// All roles and members of a team.
+    /// The group of all roles and members of a team.
     package static func links(of team: UUID) -> Name { Name(.links, [team.bytes]) }
 
     /// Binds a record of `role` to its name, so that renaming the record does not change which role it gives.
     package static func role(_ id: UUID, _ name: String) -> Grant { Grant(Name(.role, [id.bytes]), [field(name)]) }
 
-    /// In the list once any role was granted. Organizations without this entry need no query for roles.
+    /// The list has this entry once any role was granted. Organizations without this entry need no query for roles.
     package static let rolesWereGiven = Grant(Name(.rolesWereGiven, []))
 }

@@ -3,10 +3,10 @@ import JSON
 import Model
 import PostgresClient
 
-/// The systemusers and teams with the rights of a System Administrator. They are read only from rows that the attested list
+/// The systemusers and teams with the rights of a System Administrator. The holders are read only from rows that the attested list
 /// verifies, and only if no row of that list is missing.
 ///
-/// So SQL can't hide an administrator's row for a moment and restore it afterwards. Callers decide and write while the list is
+/// If SQL hides an administrator's row for a moment, the initializer throws. Callers decide and write while the attested list is
 /// locked.
 package struct RoleHolders {
     private var users: Set<UUID> = []
@@ -34,7 +34,7 @@ package struct RoleHolders {
     /// counts too.
     package func isAdministrator(_ user: UUID) -> Bool { users.contains(user) }
 
-    /// Whether members of a team are System Administrators.
+    /// Whether a team has the role System Administrator, and so gives it to its members.
     package func makesAdministrators(_ team: UUID) -> Bool { teams.contains(team) }
 
     private mutating func readClients(_ listed: inout ListedNames, on connection: isolated PostgresConnection) throws {
@@ -70,7 +70,8 @@ package struct RoleHolders {
         }
     }
 
-    /// Adds the systemuser of a client or person with the role. Ignores a row that this service never wrote.
+    /// Adds the systemuser of a client or person that has the role System Administrator. Ignores a row that this service never
+    /// wrote.
     private mutating func take(
         _ grant: Grant, _ name: String, _ tag: [UInt8], isDisabled: Bool, _ role: String, _ user: UUID
     ) throws {
@@ -85,8 +86,8 @@ package struct RoleHolders {
         if role == Role.systemAdministrator.rawValue { users.insert(user) }
     }
 
-    /// Adds users and teams with the role by records. The attested list decides which role a row gives, even if the role's record
-    /// was renamed.
+    /// Adds the users and teams to which records give the role System Administrator. The attested list decides which role a row
+    /// gives, even if the role's record was renamed.
     private mutating func readLinks(_ listed: inout ListedNames, on connection: isolated PostgresConnection) throws {
         func pairs(_ table: String, _ columns: String) throws -> [(first: UUID, second: UUID)] {
             try connection.query("SELECT \(columns) FROM \(change.organization.qualified(table))").map {

@@ -2,13 +2,14 @@ import CellCrypto
 import Foundation
 import Synchronization
 
-/// The newest attested state of each organization that this server has verified, so that an older one is detected. Also caches
+/// The newest attested state of each organization that this server has verified, so that an older state is detected. Also caches
 /// lists of grants, so that each is read once.
 ///
-/// States are kept by the organization's id, because SQL can give a name to another organization for a moment. That must not make
-/// the server forget a state. A name only finds a cached list.
+/// States are kept by the organization's id, because SQL can give a name to another organization for a moment. A change of a name
+/// must not make the server forget a state. Only the cached lists are found by name.
 package final class SeenStates: Sendable {
-    /// The part of a state that later states are compared with. It is kept for every organization, in less than 100 bytes each.
+    /// The part of a state that later states are compared with. The server keeps a mark for every organization, in less than 100
+    /// bytes each.
     struct Mark: Sendable, Equatable {
         let revision: Int
         let events: Int
@@ -43,8 +44,8 @@ package final class SeenStates: Sendable {
         let list: GrantList
     }
 
-    /// What was seen at one moment. Take the snapshot before a state is read, because entries made later may be newer than that
-    /// state.
+    /// The states that the server had seen at one moment. Take the snapshot before a state is read, because entries made later may
+    /// be newer than that state.
     struct Snapshot: Sendable {
         fileprivate var marks: [UUID: Mark] = [:]
 

@@ -2,10 +2,10 @@ import Synchronization
 
 /// The organizations that this server refuses at the moment, because their attested state does not verify.
 package final class StateRefusals: Sendable {
-    /// A refusal that began or changed, or its end.
+    /// A report that the refusal of an organization began, changed or ended.
     package struct Report: Sendable {
         package let organization: String
-        /// Nil where the organization is served again.
+        /// Nil if the organization is served again.
         package let problem: AttestationProblem?
     }
 
@@ -31,7 +31,7 @@ package final class StateRefusals: Sendable {
         continuation.yield(Report(organization: organization, problem: problem))
     }
 
-    /// Notes that an organization's state verifies, or that the organization is gone.
+    /// Ends the refusal of an organization, because its state verifies or the organization is gone.
     func end(_ organization: String) {
         guard known.withLock({ !$0.isEmpty && $0.removeValue(forKey: organization) != nil }) else { return }
         continuation.yield(Report(organization: organization, problem: nil))

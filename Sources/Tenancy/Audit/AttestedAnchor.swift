@@ -3,15 +3,15 @@ package import PostgresClient
 
 /// What the newest security event about the audit says, and the proof that the chain of events has that event.
 ///
-/// The database owner can change an event and compute its hash again. But the hashes of the later events then no longer match,
-/// and the last hash is attested. So all events from the newest one about the audit to the end of the chain are verified. Each
-/// sealing adds an event about the audit, so the next sealing verifies only the events after that one.
+/// The database owner can change an event and compute its hash again. But the hashes of the later events then no longer match, and
+/// the last hash is attested. So all events from the newest event about the audit to the end of the chain are verified. Each
+/// sealing adds an event about the audit, so the next sealing verifies only the events after that event.
 package struct AttestedAnchor {
     /// How many events are read at a time.
     private static let rangeLength = 20_000
     /// The kinds of events that an organization has after it came from another database, or was attached after a restore.
-    /// Transaction numbers from before such an event can't be compared with later ones. An `org attach` that found no
-    /// difference is not such an event.
+    /// Transaction numbers from before such an event can't be compared with later ones. An `org attach` that found no difference is
+    /// not counted as an arrival.
     private static let arrivals: [SecurityEvent.Kind] = [
         .organizationAttached, .organizationImported, .organizationCloned, .organizationMoved,
     ]
@@ -21,8 +21,8 @@ package struct AttestedAnchor {
     private let organization: Organization
     /// The blocks that the newest event about the audit names; nil while nothing was sealed.
     package private(set) var anchor: AuditAnchor?
-    /// Whether the organization came from another database, or was attached after a restore, after the newest event about the
-    /// audit.
+    /// Whether, since the newest event about the audit, the organization came from another database or was attached after a
+    /// restore.
     private(set) var hasArrived = false
     /// The last event that was read.
     private var place: (id: Int, hash: [UInt8]?)
@@ -112,8 +112,8 @@ package struct AttestedAnchor {
         }
     }
 
-    /// Which transactions had ended when the newest block was sealed. An archive records this text, because archiving removes the
-    /// block that had it.
+    /// Returns a text that says which transactions had ended when the newest block was sealed. An archive records this text,
+    /// because archiving removes the block that had it.
     ///
     /// - Throws: ``EventChainProblem`` if the newest block is not the recorded one.
     package func endedTransactions(on connection: isolated PostgresConnection) throws -> String? {

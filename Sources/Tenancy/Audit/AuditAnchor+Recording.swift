@@ -23,8 +23,8 @@ extension AuditAnchor {
         }
     }
 
-    /// A block number above this one is not continued: new blocks then get the numbers after this one. It has 16 digits, and the
-    /// details of an event have room for 18.
+    /// If SQL wrote a block number above this limit, new blocks get the numbers after the limit. The limit has 16 digits, and the
+    /// details of an event have room for 18 digits.
     private static let highestLast = 1_000_000_000_000_000
 
     /// Makes the service seal the whole audit again as it is now, and records that. Runs as the database owner.
@@ -40,7 +40,7 @@ extension AuditAnchor {
         _ = try connection.query("DELETE FROM \(blocks)")
         _ = try connection.query("UPDATE \(audit) SET block = NULL WHERE block IS NOT NULL")
         _ = try connection.query("SELECT set_config('fieldseal.evidence', '', true)")
-        // Block numbers are not used again. The limit leaves numbers free even if SQL wrote a very high one.
+        // Block numbers are not used again. The limit leaves numbers free even if SQL wrote a very high number.
         let last = min(former?.last ?? 0, highestLast)
         let digest = try former?.digest ?? sha256([UInt8]())
         let anchor = AuditAnchor(last: last, digest: digest, first: last + 1, before: digest)

@@ -46,7 +46,8 @@ package struct AuditAnchor: Sendable, Equatable {
     static let kinds: [SecurityEvent.Kind] = [.auditSealed, .eventsArchived]
     static let pattern = "%sealed up to block %"
 
-    /// The newest event that records an anchor; nil while nothing was sealed. It is not verified: ``AttestedAnchor`` does that.
+    /// The newest event that records an anchor; nil while nothing was sealed. This event is not verified here: ``AttestedAnchor``
+    /// verifies it.
     static func newestEvent(
         of organization: Organization, on connection: isolated PostgresConnection
     ) throws -> RecordedEvent? {

@@ -7,7 +7,7 @@ import PostgresClient
 struct AuditBlock {
     let number: Int
     let sealedOn: PostgresMoment
-    /// The transactions whose entries are all sealed in this block or earlier ones (see ``AuditSnapshot``); nil if the block
+    /// The transactions whose entries are all sealed in this block or earlier blocks (see ``AuditSnapshot``); nil if the block
     /// records none.
     let snapshot: String?
     /// For each entry, the 16 bytes of its id and the 32 bytes of its digest, sorted.

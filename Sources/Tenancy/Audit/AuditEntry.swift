@@ -8,7 +8,7 @@ struct AuditEntry {
     let id: UUID
     let createdOn: PostgresMoment
     let transaction: String
-    /// SHA-256 of all columns but the block.
+    /// SHA-256 of all columns except the block.
     let digest: [UInt8]
     /// The block that lists the entry; nil if it is not sealed yet.
     let block: Int?

@@ -1,8 +1,8 @@
 import PostgresClient
 
-/// Entries of the audit in the order of a statement, read a few at a time. It needs an open transaction.
+/// Entries of the audit in the order of a statement, read a few at a time. Reading needs an open transaction.
 struct AuditRows {
-    /// How many entries are in memory at a time, because an entry may hold long texts.
+    /// How many entries are read at a time. The number is small, because an entry may hold long texts.
     private static let fetch = 200
 
     private let cursor: String
@@ -24,7 +24,7 @@ struct AuditRows {
             """)
     }
 
-    /// Returns the current entry, the same one until ``pass()`` is called; nil at the end.
+    /// Returns the current entry; nil at the end. Each call returns the same entry until ``pass()`` is called.
     mutating func next(on connection: isolated PostgresConnection) throws -> AuditEntry? {
         if place == page.count, !isAtEnd {
             page = try connection.query("FETCH \(Self.fetch) FROM \(cursor)").map { try AuditEntry($0) }

@@ -2,8 +2,8 @@ package import PostgresClient
 
 /// Verifies the blocks of an organization's audit against their entries, and against the security events that record them.
 ///
-/// It relies on the security events, whose chain ``EventChainVerifier`` verifies. Digests are computed here and not in SQL, where
-/// the database owner could replace functions.
+/// The verification relies on the security events, whose chain ``EventChainVerifier`` verifies. Digests are computed here and not
+/// in SQL, where the database owner could replace functions.
 package struct AuditVerifier {
     package let organization: Organization
 
@@ -19,17 +19,17 @@ package struct AuditVerifier {
     private static let eventPage = 1_000
     /// A bounded verification begins within this many newest blocks.
     private static let recentBlocks = 1_000
-    /// How many events a bounded verification reads after the newest one about the audit.
+    /// How many events a bounded verification reads after the newest event about the audit.
     private static let recentEvents = 20_000
 
     private var table: String { organization.qualified("audit_block") }
 
-    /// Verifies in one snapshot.
+    /// Verifies the audit's blocks in one snapshot.
     package func verify(_ extent: AuditExtent, on connection: isolated PostgresConnection) throws -> AuditReport {
         try connection.transaction(isolation: .repeatableRead) { try verifyWithin(extent, on: connection) }
     }
 
-    /// Verifies in the open transaction.
+    /// Verifies the audit's blocks in the open transaction.
     package func verifyWithin(_ extent: AuditExtent, on connection: isolated PostgresConnection) throws -> AuditReport {
         var report = AuditReport()
         // A schema that is not migrated yet has no table of blocks.
@@ -81,7 +81,7 @@ package struct AuditVerifier {
         try compareEvents(from: start ?? anchor.first, after: after, &report, on: connection)
     }
 
-    /// Verifies the chain from the newest event about the audit to its end. Each sealing does the same first, so if this
+    /// Verifies the chain from the newest event about the audit to its end. Each sealing first verifies the same events, so if this
     /// verification fails, sealing fails too.
     private func follow(
         _ event: RecordedEvent, _ extent: AuditExtent, _ report: inout AuditReport, on connection: isolated PostgresConnection

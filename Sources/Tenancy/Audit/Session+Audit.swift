@@ -24,8 +24,8 @@ extension Session {
             count += batch.entries
             isFirst = false
             guard batch.isDue else { return count }
-            // During the pass, entries with older times may have been committed. So a pass of several batches is followed by
-            // another one.
+            // During the pass, entries with older times may have been committed. So after a pass of several batches, another pass
+            // follows.
             if batch.pass == nil, begun == nil { return count }
             pass = batch.pass
         }

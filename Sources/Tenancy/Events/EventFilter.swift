@@ -19,6 +19,6 @@ package struct EventFilter: Sendable {
 
     package init() {}
 
-    /// Whether only the newest events are searched.
+    /// Whether the filter has an actor, details or an outcome. If so, only the newest events are searched.
     var isSearch: Bool { actor != nil || details != nil || outcome != nil }
 }

@@ -31,7 +31,7 @@ extension AttestedState {
 }
 
 extension EventReading {
-    /// The number of events that are compared at a time, and of problems that are returned.
+    /// How many events are compared at a time, and how many problems are returned at most.
     private static let exportBatch = 1_000
     private static let exportProblems = 20
 
@@ -43,7 +43,7 @@ extension EventReading {
     ///
     /// - Parameters:
     ///   - lines: The lines in order; nil for a line that is not JSON.
-    ///   - archived: Digests of events in archives, by their numbers (``EventArchiveFile/digests()``).
+    ///   - archived: Digests of events in archives, by the events' numbers (``EventArchiveFile/digests()``).
     /// - Returns: The problems, and how many events were not compared, because they are archived and their archive was not given.
     package func problems(
         inExport lines: [JSONValue?], archived: [Int: [UInt8]] = [:]

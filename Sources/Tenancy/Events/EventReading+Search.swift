@@ -50,7 +50,7 @@ extension EventReading {
             let condition = conditions.isEmpty ? "true" : conditions.joined(separator: " AND ")
             sql = "SELECT \(RecordedEvent.columns) FROM \(table) WHERE \(condition) ORDER BY security_event_id DESC LIMIT \(count)"
         } else {
-            // An index has each kind's events in order, even those of a rare kind.
+            // An index has the events of each kind in order, even of a rare kind.
             let kinds = bind(.texts(filter.kinds))
             sql = """
                 SELECT \(RecordedEvent.columns) FROM unnest(\(kinds)::text[]) AS wanted (wanted_kind) CROSS JOIN LATERAL (
@@ -67,7 +67,7 @@ extension EventReading {
 
     /// The position at which the next part of a limited search begins.
     ///
-    /// - Returns: Nil when there are no older events, or if the filter is not limited to the newest ones.
+    /// - Returns: Nil when there are no older events, or if the filter is not limited to the newest events.
     package func continuation(of filter: EventFilter) async throws -> Int? {
         guard filter.isSearch else { return nil }
         return try await deployment.pool.withConnection { connection in

@@ -45,9 +45,10 @@ package struct EventReading: Sendable {
         }
     }
 
-    /// The attested end of the chain. A copy that is kept elsewhere later shows whether an older state was restored.
+    /// The attested end of the chain. With a copy outside of the database, ``problems(against:)`` can detect later that an older
+    /// state was restored.
     ///
-    /// - Returns: Null if the attested state does not verify. A verification reports that.
+    /// - Returns: Null if the attested state does not verify. ``verify(_:)`` reports that problem.
     package func attestedEnd() async -> JSONValue {
         guard let state = try? await attestedState() else { return .null }
         return state.json(organization)
@@ -63,7 +64,7 @@ package struct EventReading: Sendable {
         }
     }
 
-    /// Compares the chain with the end in an earlier export. It detects that an older state was restored.
+    /// Compares the chain with the end in an earlier export, and so detects that an older state was restored.
     ///
     /// - Parameter attested: The earlier result of ``attestedEnd()``.
     package func problems(against attested: JSONValue) async throws -> [String] {

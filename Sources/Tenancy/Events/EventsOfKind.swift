@@ -1,7 +1,7 @@
 /// SQL that selects events of one kind in order, so that PostgreSQL uses the index on kinds.
 ///
-/// For `kind = …` PostgreSQL may read all events from the newest on, because it does not know that a kind is rare. It uses the
-/// index for a row comparison with an ORDER BY that begins with the kind.
+/// For `kind = …` PostgreSQL may read all events from the newest on, because it does not know that a kind is rare. PostgreSQL uses
+/// the index for a row comparison with an ORDER BY that begins with the kind.
 package enum EventsOfKind {
     /// - Parameters:
     ///   - kind: An SQL expression.
@@ -16,7 +16,7 @@ package enum EventsOfKind {
 
     /// SQL for the newest event of some kinds, as a query in parentheses.
     ///
-    /// - Parameter details: An SQL pattern for its details.
+    /// - Parameter details: An SQL pattern for the event's details.
     package static func newest(of kinds: [SecurityEvent.Kind], details: String = "%", in organization: Organization) -> String {
         let each = kinds.map { kind in
             """

@@ -10,8 +10,8 @@ struct ExportedEvents {
 
     /// - Parameter lines: The lines in order; nil for a line that is not JSON.
     init(_ lines: [JSONValue?], of organization: Organization) {
-        // The organization may have been renamed since. A line with an attested end has the name of that time and the
-        // organization's id. The tag in that line covers the id.
+        // The organization may have been renamed since. A line with an attested end has the organization's id, and the name that it
+        // had when the line was written. The tag in that line covers the id.
         let names = Set(
             [organization.name]
                 + lines.compactMap { line in
@@ -22,7 +22,7 @@ struct ExportedEvents {
                 problems.append("line \(index + 1) of the export is damaged")
                 continue
             }
-            // A line of a receiver's file has the organization's id. A line of an export has only the name.
+            // A line of a receiver's file has the organization's id. A line of an export has only the organization's name.
             let id = line["attested"]?["organizationId"]?.string
             let isOurs = id.map { $0 == organization.id.text } ?? line["organization"]?.string.map(names.contains) ?? false
             if isOurs, line["id"] != nil { add(line, at: index) }

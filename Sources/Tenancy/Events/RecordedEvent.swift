@@ -17,7 +17,7 @@ package struct RecordedEvent: Sendable {
     package let keyVersion: Int?
     package let fingerprint: String?
     package let details: String?
-    /// The hash of the event before; nil for an organization's first.
+    /// The hash of the event before this one; nil for an organization's first event.
     package let previousHash: [UInt8]?
     /// SHA-256 that links the event to the one before it.
     package let hash: [UInt8]

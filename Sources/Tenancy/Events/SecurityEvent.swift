@@ -78,7 +78,7 @@ package struct SecurityEvent: Sendable {
         package static let ofLinks: [Kind] = [.memberAdded, .memberRemoved, .roleGiven, .roleTaken]
     }
 
-    /// The outcome.
+    /// The outcome of the recorded operation.
     package enum Outcome: String, Sendable, CaseIterable {
         case succeeded, refused, failed
     }
@@ -87,7 +87,7 @@ package struct SecurityEvent: Sendable {
     package var outcome: Outcome
     package var keyVersion: Int?
     package var fingerprint: String?
-    /// Further facts; never a secret.
+    /// Further facts about the event. The details never contain a secret.
     package var details: String?
 
     package init(_ kind: Kind, _ outcome: Outcome, keyVersion: Int? = nil, fingerprint: String? = nil, details: String? = nil) {

@@ -1,11 +1,11 @@
 import Foundation
 import Glibc
 
-/// Waits for the disk to have the entries of a folder.
+/// Makes sure that the entry of a new file in its folder is on the disk.
 package enum FolderSync {
-    /// Waits until the entry of a file in its folder is on the disk, and leaves `errno` if that failed.
+    /// Waits until the entry of a file in its folder is on the disk. Returns false, with the reason in `errno`, if that failed.
     ///
-    /// `fsync` of a new file alone does not do this: a power failure can then take the whole file away. Some file systems don't
+    /// `fsync` of a new file alone does not do this, so a power failure can then remove the whole file. Some file systems don't
     /// synchronize folders (EINVAL), and write entries in order by themselves.
     package static func waitForEntry(of path: String) -> Bool {
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path

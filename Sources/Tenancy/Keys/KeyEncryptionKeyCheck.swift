@@ -1,17 +1,17 @@
 package import CellCrypto
 package import PostgresClient
 
-/// Compares key-encryption keys with the one that seals a deployment's secrets.
+/// Compares key-encryption keys with the key-encryption key that seals a deployment's secrets.
 package enum KeyEncryptionKeyCheck {
     /// Finds the key-encryption key in force among those that the program has. The returned key also accepts what the program's
     /// other keys sealed or tagged, except retired keys.
     ///
     /// If there is no deployment yet, returns the program's own key. Only one sealed secret is checked here. The doctor checks
-    /// whether each organization's keys open. If that secret's row names a key-encryption key that the program does not have,
-    /// ``KeyEncryptionKeyEvidence`` decides, because SQL may have written the name.
+    /// whether each organization's keys open. If the row of the checked secret names a key-encryption key that the program does not
+    /// have, ``KeyEncryptionKeyEvidence`` decides, because SQL may have written that id.
     ///
     /// - Throws: ``WrongKeyEncryptionKey`` when another key seals the deployment's secrets; ``RetiredKeyEncryptionKey`` when the
-    ///   program has only retired ones.
+    ///   program has only retired keys.
     @discardableResult
     package static func check(_ kek: KeyEncryptionKey, on pool: ConnectionPool) async throws -> KeyEncryptionKey {
         let found: (wanted: String?, replaced: [ReplacedKeyEncryptionKey], shown: KeyEncryptionKey?)
@@ -34,7 +34,7 @@ package enum KeyEncryptionKeyCheck {
         } catch let error as PostgresError
             where [.undefinedTable, .undefinedSchema, .insufficientPrivilege, .undefinedColumn].contains(error.state)
         {
-            // There is no deployment yet, or the role may not read it. The command reports that itself.
+            // There is no deployment yet, or the role has no right to read it. The command reports that itself.
             return kek
         }
         guard let accepted = accepted(kek, found.replaced) else {
@@ -47,15 +47,15 @@ package enum KeyEncryptionKeyCheck {
         return current
     }
 
-    /// The program's key-encryption keys that are not retired; nil if all are.
+    /// The program's key-encryption keys that are not retired; nil if all are retired.
     private static func accepted(_ kek: KeyEncryptionKey, _ replaced: [ReplacedKeyEncryptionKey]) -> KeyEncryptionKey? {
         kek.remaining(without: Set(replaced.filter(\.isRetired).map(\.id)))
     }
 
-    /// The key that replaced another one, followed to the last replacement.
+    /// The id of the key that is in place of a retired key now, after the last replacement.
     private static func successor(of id: String, in replaced: [ReplacedKeyEncryptionKey]) -> String {
         var current = id
-        // At most as many steps as there are keys, because rows that SQL wrote may form a circle.
+        // The loop makes at most as many steps as there are keys, because rows that SQL wrote may form a circle.
         for _ in replaced {
             guard let next = replaced.first(where: { $0.id == current && $0.isRetired }) else { break }
             current = next.successorID

@@ -2,9 +2,10 @@ package import CellCrypto
 import Foundation
 import Glibc
 
-/// A program that prints the key-encryption key. It gets the key from Vault, a cloud's key service, a token, clevis or age.
+/// A command that prints the key-encryption key. The command gets the key from Vault, a cloud's key service, a token, clevis or
+/// age.
 ///
-/// It runs once, when this program starts, without a shell. It has this program's environment and standard error.
+/// The command runs once, when this program starts, without a shell. The command has this program's environment and standard error.
 package enum KeyEncryptionKeyCommand {
     /// The reason for which there is no key.
     package enum Problem: Error, Sendable, CustomStringConvertible {
@@ -106,7 +107,7 @@ package enum KeyEncryptionKeyCommand {
 
     /// Reads until the output ends, or the buffer is full.
     ///
-    /// - Returns: Nil if it does not end in time.
+    /// - Returns: Nil if the output does not end in time.
     private static func read(from output: Int32, into text: inout [UInt8], until deadline: ContinuousClock.Instant) -> Int? {
         var count = 0
         while count < text.count {

@@ -2,10 +2,10 @@ package import CellCrypto
 package import Foundation
 package import PostgresClient
 
-/// Shows that a program has the deployment's key-encryption key, although a row of `config` names another one.
+/// Shows that a program has the deployment's key-encryption key, although a row of `config` names another key.
 ///
-/// The column `kek_id` has no tag, so SQL can write any id there. A secret that opens, and an attested state whose tag matches, can
-/// only be under the key itself.
+/// The column `kek_id` has no tag, so SQL can write any id there. But only the key itself opens a secret, and matches the tag of an
+/// attested state.
 package enum KeyEncryptionKeyEvidence {
     /// How many attested states are verified at most.
     private static let stateLimit = 100
@@ -13,7 +13,8 @@ package enum KeyEncryptionKeyEvidence {
     /// The known key-encryption key that is in force.
     ///
     /// - Parameter named: The id that a row of `config` names instead.
-    /// - Returns: Nil if nothing shows that, or if organizations are under the key-encryption key with that id.
+    /// - Returns: Nil if nothing shows which key is in force, or if organizations are under the key-encryption key with the id
+    ///   `named`.
     package static func keyInForce(
         _ kek: KeyEncryptionKey, besides named: String, on connection: isolated PostgresConnection
     ) throws -> KeyEncryptionKey? {
@@ -33,7 +34,7 @@ package enum KeyEncryptionKeyEvidence {
         return nil
     }
 
-    /// The key-encryption key of attested states.
+    /// The known key-encryption key that made the tags of attested states.
     private static func attesting(
         _ kek: KeyEncryptionKey, besides named: String, on connection: isolated PostgresConnection
     ) throws -> KeyEncryptionKey? {
@@ -48,7 +49,7 @@ package enum KeyEncryptionKeyEvidence {
         for row in rows {
             let state = try AttestedState(row, at: 0)
             let own = try kek.each.first { try state.isSigned(by: $0) }
-            // In the middle of a rotation, organizations really are under the other one.
+            // During a rotation, organizations really are under the key-encryption key with the id `named`.
             if state.kekID == named, own == nil { return nil }
             found = found ?? own.flatMap { kek.member($0.id) }
         }
@@ -57,7 +58,7 @@ package enum KeyEncryptionKeyEvidence {
 }
 
 extension CellAddress {
-    /// The address of a token-signing key. It belongs to the deployment, so the organization's id is all zeros.
+    /// The address of a token-signing key. A token-signing key belongs to the deployment, so the organization's id is all zeros.
     package static func signingKey(_ id: UUID) -> CellAddress {
         let zeros = UUID(uuid: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         return CellAddress(organization: zeros, record: id, attribute: "signingkey.private")

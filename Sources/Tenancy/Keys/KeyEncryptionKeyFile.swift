@@ -55,8 +55,8 @@ package enum KeyEncryptionKeyFile {
         }
     }
 
-    /// Checks the file's kind, owner and mode, then reads it. The check uses the open file, because the path may name another
-    /// file by then.
+    /// Checks the file's kind, owner and mode, then reads it. The check uses the open file, because the path may name another file
+    /// meanwhile.
     ///
     /// - Throws: ``Problem``.
     package static func read(_ path: String) throws -> KeyEncryptionKey {
@@ -108,7 +108,7 @@ package enum KeyEncryptionKeyFile {
         guard status.mode & 0o077 & ~bits == 0 else { throw Problem.readableByOthers(path: path, mode: status.mode) }
     }
 
-    /// Decodes base64 into a buffer that it must fill exactly, and ignores white space. It makes no copy of the secret.
+    /// Decodes base64 into a buffer that it must fill exactly, and ignores white space. The function makes no copy of the secret.
     static func decode(_ text: ArraySlice<UInt8>, into output: UnsafeMutableRawBufferPointer) -> Bool {
         var bits: UInt32 = 0
         var pending = 0
@@ -144,7 +144,7 @@ package enum KeyEncryptionKeyFile {
 
     /// Makes a new key-encryption key at `path` with the mode 0400.
     ///
-    /// - Throws: ``Problem`` `.exists`. It never overwrites a file.
+    /// - Throws: ``Problem`` `.exists` if there is a file already. A file is never overwritten.
     package static func create(at path: String) throws {
         let key = try SecretBytes.random(count: KeyEncryptionKey.length)
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o400)

@@ -5,8 +5,8 @@ import Synchronization
 
 /// A cache of unwrapped data keys, so that requests need not unwrap them.
 ///
-/// An entry is found by the organization, version and fingerprint that the database names at that moment. So the keyring never
-/// returns a key that is not the current one.
+/// An entry is found by the organization, version and fingerprint that the database names at that moment. So the keyring returns
+/// only the current key.
 package final class Keyring: Sendable {
     private struct Entry {
         let version: Int
@@ -33,8 +33,8 @@ package final class Keyring: Sendable {
         throw .keyEncryptionKeyMissing(wrappedUnder, given: kek.id)
     }
 
-    /// The organization's data key. Nil if `config` has none that opens the key check, or if the schema names another key than
-    /// the attested one.
+    /// The organization's data key. Nil if `config` has no key that opens the key check, or if the schema names another key than
+    /// the attested state.
     package func dataKey(of state: OrganizationState) -> DataKey? {
         guard state.isKeyAttested, let wrapped = state.wrappedData else { return nil }
         let known = keys.withLock { $0.value(of: state.organization.id) }

@@ -32,7 +32,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
     }
 
     /// The keys that tagged archives under replaced key-encryption keys, by the ids of those key-encryption keys. Old archives are
-    /// verified with them.
+    /// verified with these keys.
     package static func archiveKeys(_ deployment: Deployment) async throws -> [String: SecretBytes] {
         try await deployment.pool.withConnection { connection in
             try all(on: connection).reduce(into: [:]) { keys, replaced in
@@ -41,10 +41,11 @@ package struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// Records that key-encryption keys are replaced. Seals the archive keys of all replaced key-encryption keys under the new one.
+    /// Records that key-encryption keys are replaced. Seals the archive keys of all replaced key-encryption keys under the new
+    /// key-encryption key.
     ///
-    /// - Parameter new: The new key-encryption key. It must also open cells under the replaced keys, because they sealed earlier
-    /// archive keys.
+    /// - Parameter new: The new key-encryption key. The new key must also open cells under the replaced keys, because replaced keys
+    /// sealed earlier archive keys.
     package static func record(
         _ replaced: [KeyEncryptionKey], by new: KeyEncryptionKey, _ caller: Caller, on connection: isolated PostgresConnection
     ) throws {
@@ -57,7 +58,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
                 """, [.text(kek.id), .text(new.id), .text(caller.actor), .bytes(archiveKey.bytes)])
         }
         for former in try all(on: connection) where former.sealedUnder != new.id {
-            // A cell that SQL wrote opens under no key. It stays, and the doctor names it.
+            // A cell that SQL wrote opens under no key. Such a cell stays, and the doctor names it.
             let opened = try? new.open(former.archiveKey, at: address(former.id))
             let archiveKey = try opened.map { try new.seal($0, at: address(former.id)).bytes } ?? former.archiveKey
             _ = try connection.query(
@@ -66,7 +67,7 @@ package struct ReplacedKeyEncryptionKey: Sendable {
         }
     }
 
-    /// Whether the key that tagged archives opens.
+    /// Whether `kek` opens the sealed archive key.
     package func isReadable(under kek: KeyEncryptionKey) -> Bool {
         (try? kek.open(archiveKey, at: Self.address(id))) != nil
     }

@@ -1,10 +1,10 @@
 import CellCrypto
 import PostgresClient
 
-/// All key-encryption keys of the program are retired.
+/// The error of a program whose key-encryption keys are all retired.
 package struct RetiredKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
     package let id: String
-    /// The id of the key that took its place, and is not retired.
+    /// The id of the key that took the place of the retired key, and is not retired itself.
     package let successorID: String
 
     package var description: String {

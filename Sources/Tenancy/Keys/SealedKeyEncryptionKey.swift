@@ -25,7 +25,7 @@ package enum SealedKeyEncryptionKey {
         return kek
     }
 
-    /// Seals a key-encryption key, and writes the file. It never overwrites a file.
+    /// Seals a key-encryption key, and writes the file. An existing file is never overwritten.
     ///
     /// - Parameters:
     ///   - source: A file with a key-encryption key; nil for a new one.

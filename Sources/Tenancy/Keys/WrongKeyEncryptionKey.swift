@@ -1,7 +1,7 @@
 import CellCrypto
 import PostgresClient
 
-/// The loaded key-encryption key does not seal the deployment's secrets.
+/// The error of a program whose key-encryption key is not the one that seals the deployment's secrets.
 package struct WrongKeyEncryptionKey: Error, Sendable, CustomStringConvertible {
     package let given: String
     package let wanted: String

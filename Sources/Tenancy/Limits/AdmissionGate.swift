@@ -2,7 +2,8 @@ import Synchronization
 
 /// Limits how many tasks run and wait at a time: in total, and for each key.
 ///
-/// Waiting tasks hold no thread. They run in order, except that tasks of other keys overtake those of a key at its limit.
+/// Waiting tasks hold no thread. Waiting tasks run in order, except that tasks of other keys overtake the tasks of a key at its
+/// limit.
 package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
     /// How many tasks may run and wait at a time.
     package struct Limits: Sendable {
@@ -44,7 +45,7 @@ package final class AdmissionGate<Key: Hashable & Sendable>: Sendable {
 
     /// Runs `body` when there is room.
     ///
-    /// - Throws: ``Full`` if the task may neither run nor wait; `body` is not run then. The errors of `body`.
+    /// - Throws: ``Full`` if the task may neither run nor wait. Then `body` is not run. Errors of `body` are passed on.
     package func run<Result>(_ key: Key, _ body: () async throws -> Result) async throws -> Result {
         try await enter(key)
         defer { leave(key) }

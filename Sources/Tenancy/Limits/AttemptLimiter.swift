@@ -12,10 +12,10 @@ package struct AttemptLimiter {
     /// The account, as far as it is known.
     package enum Account {
         case known(String)
-        /// An unknown name. The unknown names of a network share a few counts. So invented names add few rows, and they are
-        /// locked like known ones.
+        /// An unknown name. The unknown names of a network share a few counts. So invented names add few rows, and unknown names
+        /// are locked like known names.
         case unknownName(String)
-        /// An unknown id. It is counted only for its network.
+        /// An unknown id. An attempt with an unknown id is counted only for its network.
         case unknownID
     }
 
@@ -24,7 +24,8 @@ package struct AttemptLimiter {
     private let account: String?
     private let isKnown: Bool
 
-    /// In a row's account column: all accounts of the network. In its network column: all networks of the account.
+    /// In a row's account column, `*` means all accounts of the network. In the network column, `*` means all networks of the
+    /// account.
     private static let every = "*"
     /// How many counts the unknown names of one network share.
     private static let unknownCounts = 16
@@ -41,17 +42,17 @@ package struct AttemptLimiter {
         }
     }
 
-    /// Whether a row's last failure is within the interval. Times in the future are ignored, because SQL could write one that
+    /// Whether a row's last failure is within the interval. Times in the future are ignored, because SQL could write a time that
     /// locks an account for ever.
     private static func isRecent(_ lastOn: String, _ interval: String) -> String {
         "(\(lastOn) > now() - \(interval) * interval '1 second' AND \(lastOn) < now() + interval '1 minute')"
     }
-    /// The largest count that is stored, so that a number that SQL wrote can't overflow. No limit is so high.
+    /// The largest count that is stored, so that a number that SQL wrote can't overflow. Every limit is lower.
     private static let countLimit = 1_000_000
 
     private var interval: PostgresParameter { .double(Double(policy.failureInterval)) }
 
-    /// The rows in which this attempt is counted. Their order is fixed, so that attempts can't deadlock.
+    /// The rows in which this attempt is counted. The order of the rows is fixed, so that attempts can't deadlock.
     private var rows: [(account: String, network: String)] {
         var rows: [(String, String)] = []
         if let account { rows.append((account, network)) }
@@ -121,7 +122,7 @@ package struct AttemptLimiter {
             retryAfter: seconds)
     }
 
-    /// 0.1 s after the third failure, doubled with each further one, at most 2 s.
+    /// The delay: 0.1 s after the third failure. The delay doubles with each further failure, up to 2 s.
     private static func pause(_ failures: Int) -> Duration {
         failures > 2 ? .milliseconds(min(2_000, 100 << min(failures - 3, 5))) : .zero
     }

@@ -20,7 +20,7 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The address of four or sixteen bytes; nil for another number of them.
+    /// The address of four or sixteen bytes; nil for another number of bytes.
     package init?(bytes: [UInt8]) {
         switch bytes.count {
         case 4: self.init(four: bytes)

@@ -71,7 +71,7 @@ package final class PasswordHashing: Sendable {
     ///
     /// - Parameters:
     ///   - derived: The result of ``derive(_:salt:for:)``.
-    ///   - layers: The subkeys of the stored verifier before the current one, the oldest first.
+    ///   - layers: The subkeys of earlier key-encryption keys whose layers the stored form may have, the oldest first.
     package func check(
         _ derived: [UInt8], stored: [UInt8], salt: [UInt8], layers: [SecretBytes]
     ) throws -> Match {
@@ -89,7 +89,7 @@ package final class PasswordHashing: Sendable {
         return .none
     }
 
-    /// Runs `work` as soon as the limits for all networks and for this one allow it.
+    /// Runs `work` as soon as the limits for all networks together and for this network allow it.
     package func compute<Result: Sendable>(for network: String, _ work: @escaping @Sendable () throws -> Result) async throws
         -> Result
     {

@@ -5,8 +5,8 @@ import Synchronization
 
 /// Finds the database that has an organization, for a server of several databases.
 ///
-/// Each database has a list, which is read again when it changes. If two databases have an organization with the same name, the one
-/// that was registered first is used.
+/// Each database has a list, which is read again when it changes. If two databases have an organization with the same name, the
+/// organization that was registered first is used.
 package final class OrganizationPlaces: Sendable {
     /// The registration times of a database's organizations, by name.
     package typealias List = [String: Date]
@@ -46,8 +46,8 @@ package final class OrganizationPlaces: Sendable {
     /// The shortest time between two reads of the lists for unknown names. The interval limits the cost of requests with such
     /// names.
     private static let searchInterval = Duration.seconds(1)
-    /// How long after an organization disappears from a database's list it may still appear in another's. A move needs that time,
-    /// because the lists are read at different times.
+    /// For this time, an organization that disappeared from a database's list may still appear in the list of another database. A
+    /// move needs the time, because the lists are read at different times.
     private static let transit = Duration.seconds(10)
 
     package init(databases: [String]) { self.databases = databases }
@@ -57,7 +57,7 @@ package final class OrganizationPlaces: Sendable {
 
     /// Reads the list of a database again.
     ///
-    /// - Returns: Whether it could be read.
+    /// - Returns: Whether the list could be read.
     @discardableResult
     package func refresh(_ database: String) async -> Bool {
         guard let reader = state.withLock({ $0.readers[database] }) else { return false }
@@ -77,7 +77,7 @@ package final class OrganizationPlaces: Sendable {
 
     /// The database of an organization. For an unknown name the lists are read again, at most once a second.
     ///
-    /// - Returns: Nil when no known list has it.
+    /// - Returns: Nil when no known list has the organization.
     package func database(of organization: String) async -> String? {
         if let place = state.withLock({ $0.places[organization] }) { return place }
         guard Organization.isName(organization) else { return nil }
@@ -85,7 +85,7 @@ package final class OrganizationPlaces: Sendable {
             let now = ContinuousClock.now
             if let last = state.lastSearch, now - last < Self.searchInterval { return [] }
             state.lastSearch = now
-            // An unreachable database would delay the request.
+            // An unreachable database would delay the request, so it is not asked.
             return state.readers.keys.filter { !state.away.contains($0) }
         }
         guard !asked.isEmpty else { return nil }
@@ -95,7 +95,7 @@ package final class OrganizationPlaces: Sendable {
         return state.withLock { $0.places[organization] }
     }
 
-    /// Databases whose list was never read. They may have any organization.
+    /// Databases whose list was never read. These databases may have any organization.
     package var unread: [String] { state.withLock { state in databases.filter { state.lists[$0] == nil } } }
 
     /// Whether an organization was in a list a moment ago, and is in none now.
@@ -168,14 +168,14 @@ extension Deployment {
     /// Throws if this database is one of several, and its list does not have the organization.
     func requirePlace(of organization: String) throws { try place?.places.require(organization, in: place?.name ?? "") }
 
-    /// The error to report in place of `error`. If `error` says that this database does not have the organization, it may have been
-    /// moved.
+    /// The error to report in place of `error`. If `error` says that this database does not have the organization, the organization
+    /// may have been moved.
     func absence(of organization: String, _ error: FieldsealError) -> FieldsealError {
         guard let place, error.code == .noResource else { return error }
         return place.places.lost(organization, in: place.name)
     }
 
-    /// This database among those of the deployment.
+    /// The place of this database among the deployment's databases.
     struct Place: Sendable {
         let places: OrganizationPlaces
         let name: String

@@ -20,7 +20,7 @@ package struct OrganizationState: Sendable {
     private let newestHash: [UInt8]
     /// The row of the requested client in `api_client`, if it exists.
     package let client: ClientRow?
-    /// The last state that this service wrote. It is nil, or must not be trusted, if there is a ``problem``.
+    /// The last state that this service wrote. This state is nil, or must not be trusted, if there is a ``problem``.
     package let attested: AttestedState?
     /// The attested list of rows that grant access.
     package let grants: GrantList
@@ -41,7 +41,7 @@ package struct OrganizationState: Sendable {
         package let disabledOn: PostgresMoment?
         /// The business unit of the client's systemuser.
         package let businessUnitID: UUID?
-        /// Whether that systemuser's record says that it is disabled.
+        /// Whether the record of the client's systemuser says that the systemuser is disabled.
         package let isUserDisabled: Bool
 
         package init(
@@ -68,14 +68,14 @@ package struct OrganizationState: Sendable {
     /// The business unit of the client's systemuser.
     var callersUnit: UUID? { client?.businessUnitID }
 
-    /// Whether the schema names the attested key.
+    /// Whether the attested state verifies, and the schema names the same key as that state.
     package var isKeyAttested: Bool { problem == nil && namesAttestedKey }
 
     /// Whether the schema names the key in ``attested``, even if ``attested`` was not verified.
     package var namesAttestedKey: Bool { attested?.keyVersion == keyVersion && attested?.fingerprint == fingerprint }
 
-    /// What is needed to derive the data key from the organization key's text: salt and iterations, with the key check. All of them
-    /// come from the schema.
+    /// What is needed to derive the data key from the organization key's text: salt and iterations, with the key check. All three
+    /// values come from the schema.
     package var keyDerivation: Grant { Grant.keyDerivation(salt: salt, iterations: iterations, keyCheck: keyCheck) }
 
     /// Whether this service suspended the organization, regardless of its row in `config`.
@@ -90,8 +90,8 @@ package struct OrganizationState: Sendable {
     ///   - client: The API client to read too.
     ///   - isInspection: Whether to return a state that does not verify, with its ``problem``, for inspection only.
     /// - Throws: ``FieldsealError`` `.noResource` when there is no such organization, or its schema is missing.
-    ///   `.organizationDisabled` in these cases: a table is missing, the schema is older or newer than this program's, the attested
-    ///   state does not verify, or the organization is suspended and the deployment does not serve such organizations.
+    ///   `.organizationDisabled` when a table is missing, the schema is older or newer than this program's, or the attested state
+    ///   does not verify. Also when the organization is suspended, and the deployment does not serve suspended organizations.
     package static func read(
         _ name: String,
         client: UUID? = nil,

@@ -15,7 +15,7 @@ package struct Caller: Sendable {
     package let requestID: String?
     /// The person who ran a command, as the operating system reports them. The report is no proof, and gives no right.
     package private(set) var operatorClaim: String?
-    /// The caller that sent the request, if it acts for another user. Then ``systemUserID`` and ``roles`` are that user's.
+    /// The caller that sent the request, if it acts for another user. Then ``systemUserID`` and ``roles`` belong to the other user.
     package var impersonation: Impersonation?
     /// The time at which the client authenticated for the token of this request; nil if it is unknown.
     package var signedInOn: Date?
@@ -37,7 +37,7 @@ package struct Caller: Sendable {
 
     /// - Parameters:
     ///   - role: The role of the client or the person.
-    ///   - granted: The other roles of their systemuser, given directly or by teams.
+    ///   - granted: Further roles of the caller's systemuser, given directly or by teams.
     package init(
         actor: String, clientID: UUID?, systemUserID: UUID?, role: Role, granted: RoleSet = [], address: String?, requestID: String?
     ) {

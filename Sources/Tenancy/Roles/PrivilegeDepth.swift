@@ -3,9 +3,9 @@ import Model
 /// The depth of a privilege.
 package enum PrivilegeDepth: Int, Sendable, Comparable {
     case none
-    /// The caller's own records, those of their teams, and those that were shared with them.
+    /// Records of the caller and the caller's teams, and records that were shared with the caller or these teams.
     case own
-    /// The records of ``own``, and those of users in the caller's business unit.
+    /// The records of ``own``, and the records of users in the caller's business unit.
     case businessUnit
     /// Every record of the organization.
     case organization

@@ -45,8 +45,8 @@ extension PrivilegeTable {
     }
 
     /// The depth to which a caller with these roles may write an attribute with a create or an update. Depths of different roles
-    /// are not combined. One role may write this attribute of few records, and another role other attributes of many records.
-    /// Then this attribute can still be written only for the few.
+    /// are not combined. For example, one role may write this attribute of few records, and another role other attributes of many
+    /// records. Then the caller can write this attribute only of the few records.
     static func depth(
         of message: EntityDefinition.Message, writing attribute: String, on entity: EntityDefinition, for roles: RoleSet
     ) -> PrivilegeDepth {

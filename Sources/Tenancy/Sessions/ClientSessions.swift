@@ -28,7 +28,8 @@ package struct ClientSessions: Sendable {
     /// Runs a request in a session of the client.
     ///
     /// - Parameters:
-    ///   - mayAssume: Whether the request only reads or writes records. Then it may run in a session that reuses earlier state.
+    ///   - mayAssume: Whether the request only reads or writes records. If so, the request may run in a session that reuses earlier
+    ///     state.
     ///   - onBegin: Called with each session that begins.
     ///   - body: The request. If the reused state is stale, the first run has changed nothing, and the request runs again in a
     ///     new session.

@@ -1,4 +1,4 @@
-/// A cache of recently used values, in two halves. When the newer half is full, the older one is discarded, and the newer half
+/// A cache of recently used values, in two halves. When the newer half is full, the older half is discarded, and the newer half
 /// takes its place.
 ///
 /// So memory is bounded, and values in use stay.
@@ -13,7 +13,7 @@ struct RecentValues<Key: Hashable, Value> {
     /// How many values are kept.
     var count: Int { newer.count + older.count }
 
-    /// The value of a key. Reading it counts as use.
+    /// The value of a key. Reading a value counts as use.
     mutating func value(of key: Key) -> Value? {
         if let value = newer[key] { return value }
         guard let value = older[key] else { return nil }

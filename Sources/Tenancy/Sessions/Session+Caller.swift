@@ -22,7 +22,7 @@ extension Session {
 
 extension Caller {
     /// A statement that tells the audit trigger in whose name this transaction's statements run, and which user sent them. For a
-    /// command, it sets a name in place of a user.
+    /// command, the statement sets a name in place of a user.
     package var auditSettings: (sql: String, parameters: [PostgresParameter]) {
         (
             """

@@ -5,15 +5,15 @@ package import PostgresClient
 
 /// One caller in one organization.
 ///
-/// What callers may do is in methods of `Session`, in extensions in the module of each subject. Each method checks the caller's
+/// Operations of callers are methods of `Session`, in extensions in the module of each subject. Each method checks the caller's
 /// role first. Operations of a single role can be in a type that is made from a session, such as `MailboxLeases`.
 package struct Session: Sendable {
     package let organization: Organization
     package let caller: Caller
     package let deployment: Deployment
     private let kept: KeptState
-    /// A statement that fails if the reused state is stale. ``run(_:on:)`` sends it along. Nil if this session read the state
-    /// itself.
+    /// A statement that fails if the reused state is stale. ``run(_:on:)`` sends this check before the given statements. Nil if
+    /// this session read the state itself.
     package let check: SharedStatement?
 
     package init(
@@ -36,7 +36,7 @@ package struct Session: Sendable {
     /// meanwhile.
     package var state: OrganizationState { kept.state }
 
-    /// The organization's key-encryption key. It seals and tags what the session writes.
+    /// The organization's key-encryption key. This key seals and tags what the session writes.
     package var kek: KeyEncryptionKey { state.attested.flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek }
 
     /// Begins a session for an API client whose token was verified.
@@ -46,7 +46,7 @@ package struct Session: Sendable {
     ///
     /// - Parameters:
     ///   - assuming: Whether to reuse the state that an earlier session of the client read. Then only reads and writes of records
-    ///     are allowed. They throw ``StaleSession`` if the state is stale.
+    ///     are allowed. Reads and writes throw ``StaleSession`` if the state is stale.
     ///   - signedInOn: The time at which the client authenticated for its token.
     package static func begin(
         _ deployment: Deployment,
@@ -84,7 +84,7 @@ package struct Session: Sendable {
 
     /// Begins a session of the same client and request, which reads the organization's state anew.
     ///
-    /// - Throws: ``StaleSession`` for a session that is not of an API client; the errors of `begin`.
+    /// - Throws: ``StaleSession`` for a session that is not of an API client, or that acts for another user; the errors of `begin`.
     package func renewed() async throws -> Session {
         guard let client = caller.clientID, let request = caller.requestID, caller.impersonation == nil else {
             throw StaleSession()
@@ -97,7 +97,7 @@ package struct Session: Sendable {
     /// Begins a session for the command line.
     ///
     /// - Parameter isInspection: Whether the session only reads. Such a session begins even if the organization's attested state
-    ///   does not verify. It then has no key, and appends no event.
+    ///   does not verify. A session with such a state has no key, and appends no event.
     package static func begin(
         _ deployment: Deployment, organization name: String, caller: Caller, isInspection: Bool = false
     ) async throws -> Session {
@@ -160,7 +160,7 @@ package struct Session: Sendable {
         }
     }
 
-    /// Runs a write that needs the current key. Runs it again if the key was changed meanwhile.
+    /// Runs a write that needs the current key. Runs the write again if the key was changed meanwhile.
     ///
     /// - Throws: ``FieldsealError/keyRequired`` when `config` has no key that opens the key check.
     package func withCurrentKey<Result: Sendable>(
@@ -183,13 +183,13 @@ package struct Session: Sendable {
             retryAfter: 1)
     }
 
-    /// Each attempt fails only when another key change was committed meanwhile.
+    /// How many attempts are made. Each attempt fails only if another key change was committed meanwhile.
     private static let sealAttempts = 16
 }
 
 extension PostgresError {
-    /// Whether a cell was refused because its key version is not the current one. Either the generation is retired, the partition's
-    /// CHECK does not match, or the generation was dropped and no partition accepts the row.
+    /// Whether a cell was refused because its key version is not the current version. Either the generation is retired, the
+    /// partition's CHECK does not match, or the generation was dropped and no partition accepts the row.
     package var isStaleKey: Bool {
         state == .keyVersionRefused
             || state == .checkViolation && (constraint == nil || constraint?.hasSuffix("has_key_version") == true)

@@ -24,7 +24,7 @@ final class SessionCache: Sendable {
         entries.withLock { $0.value(of: Name(organization: organization, client: client)) }
     }
 
-    /// Stores the state that a session read. Only for an organization whose key this server has.
+    /// Stores the state that a session read. Call this method only for an organization whose key this server has.
     ///
     /// A state without a key is not kept. With such a state, a password would be refused before any statement runs, so no check
     /// could notice that the key was set meanwhile.
@@ -44,10 +44,10 @@ final class SessionCache: Sendable {
         _ client: UUID,
         _ row: OrganizationState.ClientRow
     ) -> SharedStatement {
-        // The tag covers the whole attested state: the key in force, the list with the client and its systemuser, and the newest event.
-        // SQL can write a row with an earlier tag, but not one with today's newest event. So the check compares the row's tag, and
-        // the columns that the tag covers, with the verified state, and computes no tag. If they differ, the session begins again,
-        // which verifies the row and reports the reason.
+        // The tag covers the whole attested state: the key in force, the list with the client and its systemuser, and the newest
+        // event. SQL can restore a row with an earlier tag, but can't make a tag that covers the newest event. So the check
+        // compares the row's tag, and the columns that the tag covers, with the verified state, and computes no tag. If they
+        // differ, the session begins again, which verifies the row and reports the reason.
         let attested = state.attested
         return SharedStatement(
             """
@@ -98,7 +98,8 @@ extension Session {
         return await connection.lookUp(id, with: statement, after: check)
     }
 
-    /// Runs statements as ``run(_:on:)`` does, but on a shared connection. Use it only for statements that take microseconds.
+    /// Runs statements as ``run(_:on:)`` does, but on a shared connection. Use this method only for statements that take
+    /// microseconds.
     ///
     /// - Returns: Nil when nothing was done and the caller needs a separate connection.
     package func runShared(_ statements: [(sql: String, parameters: [PostgresParameter])]) async throws -> [PostgresResult]? {

@@ -3,7 +3,7 @@ package import Model
 
 /// The state that the session reused is stale. Nothing was changed. Begin a new session.
 package struct StaleSession: Error, Sendable {
-    /// Each attempt but the first begins after another change of rights was committed.
+    /// How many attempts are made. Each attempt after the first one begins after another change of rights was committed.
     private static let attempts = 4
 
     /// Reads a secret, and begins again if rights change before the reading is recorded.

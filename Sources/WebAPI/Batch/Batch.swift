@@ -34,14 +34,15 @@ extension DataAPI {
     }
 }
 
-/// A running batch: the responses so far, and the records that their ids refer to.
+/// A running batch: the responses so far, and the addresses of records by the ids of requests.
 private struct BatchRun {
     let api: DataAPI
     /// The request that contains the requests of the batch.
     let batch: APIRequest
     private var continuesOnError: Bool { batch.preferences.continuesOnError }
     private var answers: [(isSet: Bool, items: [(id: String?, answer: APIResponse)])] = []
-    /// The addresses of records that requests with an id created or named. If several requests have one id, the newest counts.
+    /// The addresses of records that requests with an id created or named. If several requests have one id, the newest request
+    /// counts.
     private var addresses: [String: String] = [:]
     private(set) var size = BatchSize()
     /// The ids of requests, and the names of groups, that failed.
@@ -81,7 +82,7 @@ private struct BatchRun {
         return continuesOnError
     }
 
-    /// The response to a request that depends on a failed one (OData JSON Format 4.01, section 19.1.4).
+    /// The response to a request that depends on a failed request (OData JSON Format 4.01, section 19.1.4).
     private func failedDependency(of items: [BatchItem]) -> APIResponse? {
         guard let id = items.lazy.flatMap(\.dependsOn).first(where: failed.contains) else { return nil }
         return APIResponse.error(
@@ -126,8 +127,8 @@ private struct BatchRun {
         failed.remove(id)
     }
 
-    /// Forgets the address of an id, because its newest request failed. The record does not exist, or is not the one that the
-    /// client means.
+    /// Forgets the address of an id, because the newest request with the id failed. The record does not exist, or is not the record
+    /// that the client means.
     private mutating func forget(_ id: String) {
         addresses[id] = nil
         failed.insert(id)
@@ -290,8 +291,8 @@ private struct BatchRun {
         return answers.flatMap { $0.items.map { $0.answer.status } }.first { $0.code >= 400 } ?? .ok
     }
 
-    /// A body by its type: JSON as it is, a text as a string, and any other body in base64url (OData JSON Format 4.01, section
-    /// 19.2).
+    /// A response's body in a JSON batch: JSON as it is, a text as a string, and any other body in base64url (OData JSON Format
+    /// 4.01, section 19.2).
     private static func body(of answer: APIResponse) -> JSONValue {
         let type = answer.headers[.contentType]?.lowercased() ?? ""
         if type.hasPrefix("application/json"), let value = try? JSONParser.parse(answer.body) { return value }

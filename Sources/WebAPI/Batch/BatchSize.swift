@@ -19,7 +19,8 @@ struct BatchSize {
 
     /// Counts the response to a request of the batch.
     ///
-    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the exceeded limit. A write is never refused for its response.
+    /// - Throws: ``FieldsealError`` `.queryDoesNotFit` naming the exceeded limit. A write is never refused because of the size of
+    ///   its response.
     mutating func add(_ answer: APIResponse, to request: APIRequest, _ unread: UnreadResponses.Share?) throws(FieldsealError) {
         if request.method == .get {
             guard records + answer.records <= Self.recordLimit else {

@@ -99,7 +99,7 @@ extension DataAPI {
         return try creation(of: relationship.referencing, members + [.init(bind, .string(parent))], request)
     }
 
-    /// Replaces the parties of an e-mail. As in Dataverse, no other collection can be replaced.
+    /// Replaces the parties of an e-mail. As in Dataverse, no collection other than the parties can be replaced.
     func replacement(of navigation: ODataPath.Navigation, _ request: APIRequest) throws -> Change {
         try request.requireNoOptions()
         let members = try request.members().filter { $0.name != "@odata.context" }
@@ -114,7 +114,7 @@ extension DataAPI {
 
     private func address(_ entity: EntityDefinition, _ id: UUID) -> String { "\(serviceRoot)/\(entity.entitySetName)(\(id.text))" }
 
-    /// The response to a create or an update. Its options are checked before anything is written.
+    /// The response to a create or an update. The request's query options are checked before anything is written.
     private func recordResponse(_ entity: EntityDefinition, _ place: Int, _ request: APIRequest) throws
         -> @Sendable ([WriteOutcome]) async throws -> APIResponse
     {
@@ -131,7 +131,7 @@ extension DataAPI {
         _ request: APIRequest
     ) throws -> RecordWrite {
         let value: JSONValue
-        // A client that sends a value as it read it sends `@odata.context` too.
+        // A client may send a value back exactly as it received it, with `@odata.context`.
         var context: [JSONValue.Member] = []
         if [.put, .patch, .delete].contains(request.method) { try ParsedValues.requireWritable(attribute) }
         switch request.method {

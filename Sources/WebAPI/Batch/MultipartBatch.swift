@@ -77,7 +77,7 @@ enum MultipartBatch {
         throw FieldsealError(.badRequest, "The batch has no closing delimiter --BOUNDARY--.")
     }
 
-    /// Removes and returns a header block. It ends at an empty line or at the end of the bytes.
+    /// Removes and returns a header block. The block ends at an empty line or at the end of the bytes.
     private static func headers(_ bytes: ArraySlice<UInt8>) throws(FieldsealError) -> (HTTPFields, rest: ArraySlice<UInt8>) {
         var fields: HTTPFields = [:]
         var index = bytes.startIndex
@@ -117,8 +117,8 @@ enum MultipartBatch {
 }
 
 extension MultipartBatch {
-    /// Refuses a part whose declared length differs from its actual one, because it could be parsed in two ways. Line breaks at its
-    /// end belong to the delimiter.
+    /// Refuses a part whose declared length differs from its actual length, because such a part could be parsed in two ways. Line
+    /// breaks at the end of a part belong to the delimiter.
     fileprivate static func checkLength(of body: ArraySlice<UInt8>, _ headers: HTTPFields) throws(FieldsealError) {
         guard let text = headers[.contentLength] else { return }
         let content = body.count - body.reversed().prefix { $0 == lf || $0 == cr }.count

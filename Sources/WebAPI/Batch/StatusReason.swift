@@ -2,7 +2,7 @@ import HTTPTypes
 import NIOHTTP1
 
 extension HTTPResponse.Status {
-    /// The reason phrase. It is also found for a status that was made from its number.
+    /// The reason phrase. The phrase is not empty even if the status was made only from its number.
     var reason: String {
         if !reasonPhrase.isEmpty { return reasonPhrase }
         let known = HTTPResponseStatus(statusCode: code).reasonPhrase

@@ -54,7 +54,7 @@ struct DataAPI: Sendable {
         return try await peer.cancellingOnHangUp { try await run(request, at: path) }
     }
 
-    /// Whether a read may take long: every read, except that of a single record without expanded records.
+    /// Whether a read may take long, such as a query, a count, or a record with expanded records.
     private static func mayTakeLong(_ request: APIRequest, _ path: ODataPath) -> Bool {
         switch path {
         case .entitySet, .count, .references, .boundFunction, .navigation, .association, .operation, .definitions: true
@@ -135,8 +135,8 @@ extension APIResponse {
 }
 
 extension ODataPath {
-    /// Whether responses are JSON in the form that `Accept` requests. Clients accept JSON everywhere, even for responses without a
-    /// body.
+    /// Whether responses are JSON in the form that `Accept` requests. Clients send an `Accept` with JSON in every request, even if
+    /// the response has no body.
     fileprivate var isJSON: Bool {
         switch self {
         case .metadata, .count, .batch, .description, .property(_, _, _, isRaw: true): false

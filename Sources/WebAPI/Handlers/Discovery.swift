@@ -9,7 +9,7 @@ extension WebAPI {
         try await configuration(context, .v2)
     }
 
-    /// The same document for clients of the older token endpoint.
+    /// Responds with the document for clients of the older token endpoint.
     func olderConfiguration(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         try await configuration(context, .v1)
     }

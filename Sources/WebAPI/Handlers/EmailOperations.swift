@@ -13,8 +13,8 @@ extension DataAPI {
     private var leases: MailboxLeases { get throws { try MailboxLeases(session, mail) } }
     private var delivery: EmailDelivery { get throws { try EmailDelivery(session) } }
 
-    /// `fieldseal.NAME`: operations of a router. Dataverse has no counterpart, because its router reads and writes the database's
-    /// tables.
+    /// Responds to `fieldseal.NAME`, an operation of a router. Dataverse has no counterpart, because its router reads and writes
+    /// the database's tables.
     func routerOperation(_ name: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let body = JSONValue.object(try request.members())
@@ -184,7 +184,7 @@ extension DataAPI {
         return report
     }
 
-    /// `CheckIncomingEmail` and `DeliverIncomingEmail`, bound to the collection of e-mails.
+    /// Responds to `CheckIncomingEmail` and `DeliverIncomingEmail`, which are bound to the collection of e-mails.
     func incomingEmail(_ name: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         let delivery = try delivery
@@ -242,7 +242,7 @@ extension DataAPI {
         throw FieldsealError.misfit("MailboxId", "an id")
     }
 
-    /// `SendEmail`, bound to an e-mail.
+    /// The write of `SendEmail`, which is bound to an e-mail.
     func sending(_ id: UUID, _ request: APIRequest) throws -> Change {
         let body = JSONValue.object(try request.members())
         try Self.require(["IssueSend", "TrackingToken"], in: body, of: "SendEmail")
@@ -263,7 +263,7 @@ extension DataAPI {
 }
 
 extension APIResponse {
-    /// A response to a router. It is never cached.
+    /// A response to a router. Responses to routers are never cached.
     fileprivate static func message(_ value: some Encodable) throws -> APIResponse {
         .json(Array(try RouterCoding.encoder.encode(value)), headers: [.cacheControl: "no-store"])
     }

@@ -1,7 +1,7 @@
 import Model
 
 extension FieldsealError {
-    /// The refusal of a member of a body that is missing, or of another form.
+    /// The error for a member of a body, if the member is missing or has another form.
     ///
     /// - Parameter form: What the member must be.
     static func misfit(_ name: String, _ form: String) -> FieldsealError {

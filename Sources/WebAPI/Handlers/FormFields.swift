@@ -7,7 +7,7 @@ package enum FormFields {
         case zero(field: String?)
     }
 
-    /// The fields in order, decoded. They are counted before they are decoded.
+    /// The fields in order, decoded. The fields are counted before they are decoded.
     package static func read(_ bytes: some Sequence<UInt8>, limit: Int) throws(Problem) -> [(name: String, value: String)] {
         let bytes = Array(bytes)
         guard bytes.count(where: { $0 == UInt8(ascii: "&") }) < limit else { throw .tooManyFields }

@@ -140,8 +140,8 @@ extension IncomingEmailMembers {
         email.messageID = try messageID()
         email.references = try ids("References")
         email.inReplyTo = try ids("InReplyTo")
-        // The last id of References is that of the nearest e-mail, so it comes first. A router has merged both lists in this
-        // order already.
+        // The last id of References is that of the nearest e-mail, so it comes first. A router has already merged References and
+        // InReplyTo in this order.
         if author == .client {
             var known = Set(email.inReplyTo)
             for id in email.references.reversed() where known.insert(id).inserted { email.inReplyTo.append(id) }

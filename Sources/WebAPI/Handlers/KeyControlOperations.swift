@@ -4,7 +4,8 @@ import JSON
 import Model
 import Tenancy
 
-// The rules for the use of the key, and the approvals of a second System Administrator. They are additions to Dataverse.
+// The rules for the use of the key, and the approvals of a second System Administrator. These operations are additions to
+// Dataverse.
 extension DataAPI {
     /// Operations for which the session always reads the caller's roles anew, because these operations do not check a reused state.
     static let keyControlNames: Set = [
@@ -79,7 +80,7 @@ extension DataAPI {
             }
             given.insert(member.name)
         }
-        // All parameters are required, because a missing one would turn its rule off silently.
+        // All parameters are required, because a missing parameter would turn its rule off silently.
         guard given.count == 2 else {
             throw FieldsealError(.payloadDoesNotFit, "fieldseal.SetKeyControl takes ApprovalSeconds and SignInSeconds, or null.")
         }

@@ -2,7 +2,7 @@
 struct MessageIDList {
     /// The ids in order, in angle brackets.
     private(set) var ids: [String] = []
-    /// Whether the text is nothing but ids.
+    /// Whether the text has only ids.
     private(set) var isExact = true
 
     /// An id, and whether it had an opening or a closing bracket.
@@ -35,7 +35,7 @@ struct MessageIDList {
         finish()
     }
 
-    /// Reads what is in brackets. White space there is not a part of the id (RFC 5322 section 4.5.4).
+    /// Reads the text between angle brackets. White space in it is not a part of the id (RFC 5322 section 4.5.4).
     private mutating func take(_ inner: Substring.UnicodeScalarView) {
         for scalar in inner {
             if scalar.properties.isWhitespace { isExact = false } else { word.unicodeScalars.append(scalar) }

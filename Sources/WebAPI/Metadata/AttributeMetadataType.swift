@@ -4,7 +4,7 @@ import Model
 struct AttributeMetadataType {
     private let name: String
 
-    /// Every type that Dataverse documents, even those that no attribute here has.
+    /// Every type that Dataverse documents, even types that no attribute here has.
     private static let documented: Set<String> = [
         "AttributeMetadata", "BigIntAttributeMetadata", "BooleanAttributeMetadata", "DateTimeAttributeMetadata",
         "DecimalAttributeMetadata", "DoubleAttributeMetadata", "EntityNameAttributeMetadata", "EnumAttributeMetadata",
@@ -14,7 +14,7 @@ struct AttributeMetadataType {
         "StatusAttributeMetadata", "StringAttributeMetadata", "UniqueIdentifierAttributeMetadata",
     ]
 
-    /// - Returns: Nil for a segment that is not a cast to such a type.
+    /// - Returns: Nil for a segment that is not a cast to a type of attribute metadata.
     init?(segment: ODataPath.Segment) {
         guard segment.key == nil, segment.name.hasPrefix(ODataPath.namespace),
             Self.documented.contains(segment.name.strippingNamespace)

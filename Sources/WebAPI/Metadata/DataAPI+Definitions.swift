@@ -50,7 +50,7 @@ extension DataAPI {
         case manyToMany = "ManyToManyRelationshipMetadata"
     }
 
-    /// The relationships of a kind; nil for all.
+    /// The relationships of a kind; all relationships if `kind` is nil.
     private static func relationships(_ kind: RelationshipKind?) -> [JSONValue] {
         (kind == .manyToMany ? [] : EntityCatalog.relationships.map(MetadataJSON.relationship))
             + (kind == .oneToMany ? [] : EntityCatalog.manyToMany.map(MetadataJSON.relationship))
@@ -151,7 +151,7 @@ extension DataAPI {
         if let cast = rest.first, Self.isOptionSetType(cast) { rest.removeFirst() }
         try requireEnd(rest, of: options)
         if next.name == "OptionSet" { return try one(options, view, context) }
-        // No option set is shared between attributes.
+        // No option set is shared between attributes, so the response has no content.
         try view.requireSingle()
         return APIResponse.noContent()
     }
@@ -224,7 +224,7 @@ extension DataAPI {
 
     /// - Parameters:
     ///   - expandable: The navigation properties of these values.
-    ///   - members: The members that these values may have, for a list that may be empty.
+    ///   - members: The members that these values may have. Needed if the list of values may be empty.
     private func list(
         _ values: [JSONValue], _ view: MetadataView, _ context: String, expandable: [String] = [], members known: Set<String> = []
     ) throws(FieldsealError) -> APIResponse {

@@ -26,8 +26,8 @@ enum MetadataDocument {
         return xml + "</Schema>\n</edmx:DataServices></edmx:Edmx>\n"
     }()
 
-    /// The base type of users and teams, which can own records. It declares their key and the collections of the records that
-    /// they own.
+    /// The base type of users and teams, which can own records. The type declares the key of users and teams, and the collections
+    /// of the records that they own.
     private static var principal: String {
         var xml = "<EntityType Name=\"principal\" BaseType=\"mscrm.crmbaseentity\" Abstract=\"true\">\n" + key("ownerid")
         if let id = EntityDefinition.systemUser["ownerid"] { xml += property(id, of: .systemUser) }

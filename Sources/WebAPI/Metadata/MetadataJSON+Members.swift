@@ -57,7 +57,7 @@ extension MetadataJSON {
         return members
     }
 
-    /// Dataverse's object type codes of these tables.
+    /// Dataverse's object type codes of tables, by the tables' logical names.
     private static let typeCodes: [String: Int64] = [
         "systemuser": 8, "team": 9, "businessunit": 10, "systemuserroles": 15, "teammembership": 23, "teamroles": 40,
         "activityparty": 135, "usersettings": 150, "activitymimeattachment": 1_001,
@@ -115,7 +115,7 @@ extension MetadataJSON {
 
     // MARK: Names of collections
 
-    /// The schema name with the ending of the entity set's name: `Mailboxes` of `Mailbox` and `mailboxes`.
+    /// The schema name with the ending of the entity set's name: `Mailboxes` from `Mailbox` and `mailboxes`.
     static func collectionName(of entity: EntityDefinition) -> String {
         let shared = zip(entity.schemaName.lowercased(), entity.entitySetName).prefix { $0 == $1 }.count
         let ending = String(entity.entitySetName.dropFirst(shared))

@@ -46,7 +46,7 @@ extension MetadataJSON {
         return members
     }
 
-    /// The length in the database is in octets, two for each character, as Dataverse gives it.
+    /// The members of text attributes. The length in the database is in octets, two for each character, as in Dataverse.
     private static func text(_ length: Int, _ format: String) -> [JSONValue.Member] {
         [
             .init("MaxLength", .integer(Int64(length))), .init("DatabaseLength", .integer(Int64(length) * 2)),

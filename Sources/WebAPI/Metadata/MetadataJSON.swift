@@ -5,7 +5,7 @@ import Model
 
 /// Metadata in Dataverse's format: `EntityDefinitions`, their attributes, keys and relationships.
 enum MetadataJSON {
-    /// Made once: the schema is fixed.
+    /// The metadata is made once, because the schema is fixed.
     private static let entities = Dictionary(uniqueKeysWithValues: EntityCatalog.all.map { ($0.logicalName, made($0)) })
     private static let attributes = Dictionary(
         uniqueKeysWithValues: EntityCatalog.all.map { entity in

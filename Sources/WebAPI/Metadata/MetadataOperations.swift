@@ -2,7 +2,7 @@ import Model
 
 /// The functions and actions of the Web API, as `$metadata` declares them.
 enum MetadataOperations {
-    /// Whether an operation is Dataverse's, or an addition of Fieldseal.
+    /// The origin of an operation: Dataverse, or an addition of Fieldseal.
     enum Namespace {
         case dataverse, fieldseal
     }
@@ -201,13 +201,14 @@ enum MetadataOperations {
         "CreateMultipleResponse": [("Ids", "Collection(Edm.Guid)")],
     ]
 
-    /// Open types. Some of their members are not declared, because these have several forms, or are the attributes of a record.
+    /// Open types. Some members of these types are not declared, because the members have several forms, or are the attributes of a
+    /// record.
     private static let openTypes: KeyValuePairs<String, [Field]> = [
         "PrincipalAccess": [("AccessMask", text)], "QueryExpression": [("EntityName", text)], "EntityQueryExpression": [],
         "ComplexEntityMetadata": [("LogicalName", text)],
     ]
 
-    // MARK: Writing it
+    // MARK: Writing the declarations
 
     /// Whether an operation is an action, by its name in addresses; nil for an unknown operation.
     static func isAction(_ name: String) -> Bool? {
@@ -239,7 +240,7 @@ enum MetadataOperations {
         return properties.isEmpty ? "\(start)/>\n" : "\(start)>\(properties)</ComplexType>\n"
     }
 
-    /// `Type` and `Nullable` of a field.
+    /// The XML attributes `Type` and `Nullable` of a field's declaration.
     private static func typed(_ type: String) -> String {
         let isOptional = type.hasSuffix("?")
         let name = isOptional ? String(type.dropLast()) : type

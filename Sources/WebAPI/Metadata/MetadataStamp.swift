@@ -4,7 +4,7 @@ import Model
 
 /// The stamp of a version of the metadata.
 enum MetadataStamp {
-    /// The stamp of this version. It is the same on every server of the version.
+    /// The stamp of this version. The stamp is the same on every server of this version.
     static let current = String(MetadataJSON.id("metadata", MetadataDocument.xml).prefix(18).filter { $0 != "-" })
 
     /// Whether a client has the current metadata.

@@ -46,7 +46,7 @@ struct MetadataView {
         }
     }
 
-    /// The options of an expanded property. Such a property takes the options of a list.
+    /// The options of an expanded property. An expanded property takes the same options as a list.
     private init(_ expansion: Expansion) throws(FieldsealError) {
         guard expansion.query.order.isEmpty, expansion.query.top == nil, !expansion.isReference else {
             throw FieldsealError(
@@ -76,9 +76,9 @@ struct MetadataView {
             .queryDoesNotFit, "This metadata has no navigation property \(other.property.prefix(50)). \(known).")
     }
 
-    /// The values that match, with the selected members.
+    /// The values that match the filter, with the selected members.
     ///
-    /// - Parameter members: The members that such values may have, for a list that may be empty.
+    /// - Parameter members: The members that these values may have. Needed if the list of values may be empty.
     func listed(_ values: [JSONValue], _ members: Set<String> = []) throws(FieldsealError) -> [JSONValue] {
         try requireMembers(of: values, members)
         var listed: [JSONValue] = []
@@ -90,7 +90,7 @@ struct MetadataView {
 
     /// Refuses `$select` and `$filter` with members that no value has.
     ///
-    /// - Parameter members: The members that such values may have, for a list that may be empty.
+    /// - Parameter members: The members that these values may have. Needed if the list of values may be empty.
     func requireMembers(of values: [JSONValue], _ members: Set<String> = []) throws(FieldsealError) {
         guard !values.isEmpty || !members.isEmpty else { return }
         var known = members.union(expansions.map(\.property))
@@ -120,7 +120,7 @@ struct MetadataView {
     private static let unsupported = FieldsealError(
         .queryDoesNotFit, "Metadata is filtered with eq, ne, in, and, or, not.")
 
-    /// Refuses comparisons that can't hold for any metadata of the kind.
+    /// Refuses comparisons that no metadata of this kind can satisfy.
     private static func check(_ filter: Filter, of kinds: inout MetadataKinds) throws(FieldsealError) {
         switch filter {
         case .all(let parts), .any(let parts):
@@ -197,7 +197,7 @@ struct MetadataView {
         }
     }
 
-    /// The value of a property, or of a nested one such as `IsCustomizable/Value`; nil if it is missing, or is JSON's null.
+    /// The value of a property, or of a nested property such as `IsCustomizable/Value`; nil if it is missing, or is JSON's null.
     private static func value(_ column: RecordQuery.Column, _ value: JSONValue) -> JSONValue? {
         var current = value
         for step in column.path + [column.name] {
@@ -222,7 +222,7 @@ struct MetadataView {
 
     private static func decimal(_ number: String) -> Decimal? { Decimal(string: number, locale: Locale(identifier: "en_US_POSIX")) }
 
-    /// The members that `Properties` of a metadata query requests; nil for all.
+    /// The members that `Properties` of a metadata query requests; nil if the query requests all members.
     static func requestedNames(_ properties: JSONValue?) -> Set<String>? {
         guard let properties, properties != .null, properties["AllProperties"] != .bool(true) else { return nil }
         guard case .array(let names)? = properties["PropertyNames"] else { return [] }

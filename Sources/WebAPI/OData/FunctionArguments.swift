@@ -79,7 +79,7 @@ struct FunctionArguments {
         return parts + [text[start...]]
     }
 
-    /// A literal of OData, with its type before it for enumerations; or JSON.
+    /// Parses a literal of OData or a JSON value. A literal of an enumeration has its type before the quotes.
     private static func value(_ text: String, of name: String, _ function: String) throws(FieldsealError) -> JSONValue {
         if let quote = text.firstIndex(of: "'"), text.last == "'", text.count > 1, !"[{\"".contains(text.first ?? " ") {
             let type = text[..<quote]

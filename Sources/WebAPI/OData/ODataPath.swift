@@ -2,7 +2,8 @@ import Foundation
 import Model
 import Records
 
-/// A parsed path below `/{organization}/api/data/v9.x` (OData 4.0 Part 2, section 4). Whether its records exist is not checked.
+/// A parsed path below `/{organization}/api/data/v9.x` (OData 4.0 Part 2, section 4). Parsing does not check whether the path's
+/// records exist.
 enum ODataPath: Sendable {
     case serviceRoot
     case metadata
@@ -38,7 +39,7 @@ enum ODataPath: Sendable {
         let key: RecordKey
         let relationship: EntityRelationship
         let isCollection: Bool
-        /// Whether `$ref` follows. Then the path names the link, not the record.
+        /// Whether the path ends with `$ref`. Then the path names the link, not the record.
         let isReference: Bool
         let isCount: Bool
         /// The member of the collection that the path names; nil for the whole collection.
@@ -64,7 +65,7 @@ enum ODataPath: Sendable {
         /// The record from which the path starts.
         let key: RecordKey
         let association: Association
-        /// Whether `$ref` follows. Then the path names the links, not the records.
+        /// Whether the path ends with `$ref`. Then the path names the links, not the records.
         let isReference: Bool
         let isCount: Bool
         /// The member of the collection that the path names; nil for the whole collection.
@@ -74,7 +75,7 @@ enum ODataPath: Sendable {
     static let namespace = "Microsoft.Dynamics.CRM."
 
     /// - Parameter path: The part after the version, percent-encoded, such as `/mailboxes(…)`.
-    /// - Throws: ``FieldsealError`` `.noResource` naming the unknown segment; `.badRequest` for a malformed one.
+    /// - Throws: ``FieldsealError`` `.noResource` naming the unknown segment; `.badRequest` for a malformed segment.
     init(_ path: Substring) throws(FieldsealError) {
         var segments = try Self.segments(path)
         guard !segments.isEmpty else {
@@ -101,7 +102,7 @@ enum ODataPath: Sendable {
             self = try Self.record(entity, try RecordKey(key, of: entity), &segments)
         }
         guard let next = segments.first else { return }
-        // Reports the first unknown segment, because it is probably the mistyped one.
+        // Reports the first unknown segment, because it is probably the mistyped segment.
         try requireKnown()
         if case .navigation(let navigation) = self, !navigation.isCollection, !navigation.isReference {
             throw navigation.refusal(ofStep: next.name)
@@ -167,7 +168,7 @@ enum ODataPath: Sendable {
                 key: key, association: association, isReference: suffix == "$ref", isCount: suffix == "$count", member: member))
     }
 
-    /// Refuses a path to a member of a collection without `$ref`. Such a path can name the link only.
+    /// Refuses a path to a member of a collection if `$ref` is missing, because such a path can name only the link.
     private static func requireReference(_ suffix: String?, _ property: String, _ entity: EntityDefinition) throws(FieldsealError) {
         guard suffix != "$ref" else { return }
         throw FieldsealError(

@@ -19,7 +19,7 @@ struct ODataQuery: Sendable {
 
     /// - Parameters:
     ///   - text: The URL's query, percent-encoded. `+` is a space, as in forms.
-    ///   - entity: The entity of the options.
+    ///   - entity: The entity that the query reads.
     ///   - kind: The kind of request, which determines the allowed options.
     /// - Throws: ``FieldsealError`` naming the option.
     init(_ text: String?, for entity: EntityDefinition, _ kind: QueryOptions.Kind) throws(FieldsealError) {
@@ -163,7 +163,7 @@ struct ODataQuery: Sendable {
 }
 
 extension String {
-    /// The text escaped for a URL's query: everything but RFC 3986's unreserved characters, `$` and `@`.
+    /// The text escaped for a URL's query: everything except RFC 3986's unreserved characters, `$` and `@`.
     var percentEncoded: String {
         addingPercentEncoding(withAllowedCharacters: Self.unreserved) ?? ""
     }

@@ -33,7 +33,7 @@ struct Preferences: Sendable {
         guard let header else { return }
         var seen: Set<String> = []
         for part in Self.split(header, at: ",") {
-            // Parameters of a preference follow a semicolon. They are ignored, because no parameter is defined.
+            // Parameters of a preference follow a semicolon. Parameters are ignored, because no parameter is defined.
             let pair = (Self.split(part, at: ";").first ?? "").split(separator: "=", maxSplits: 1)
             let name = pair.first.map { $0.trimmed.lowercased() } ?? ""
             let value = pair.count > 1 ? pair[1].filter { $0 != "\"" && $0 != " " } : ""
@@ -80,8 +80,7 @@ struct Preferences: Sendable {
         }
     }
 
-    /// Whether an annotation is requested. The most specific pattern decides. Of two equal patterns, the one that excludes
-    /// decides.
+    /// Whether an annotation is requested. The most specific pattern decides. Of two equal patterns, the excluding pattern decides.
     func wants(_ annotation: String) -> Bool {
         var best: (length: Int, isWanted: Bool)?
         for pattern in annotations {
@@ -98,7 +97,8 @@ struct Preferences: Sendable {
 
     /// The annotation with the number of all rows.
     static let total = "Microsoft.Dynamics.CRM.totalrecordcount"
-    /// The annotation that says whether there are more rows than the number. Here the number is exact, so it is always false.
+    /// The annotation that says whether there are more rows than the number. Here the number is exact, so the annotation is always
+    /// false.
     private static let totalExceeded = "Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded"
 
     /// The requested annotations of the number of all rows.

@@ -4,7 +4,7 @@ import Model
 
 /// The addresses of one organization's data API, for parsing addresses that clients write.
 ///
-/// Clients write the address of a record, or of a part of a batch, relative or absolute. An absolute address that names another
+/// Clients write the address of a record, or of a request in a batch, relative or absolute. An absolute address that names another
 /// host or another organization is refused.
 struct RecordAddresses: Sendable {
     /// The organization's address in this request.
@@ -24,7 +24,7 @@ struct RecordAddresses: Sendable {
     /// The hosts of the organization's addresses, with their ports.
     var authorities: Set<String> { Set(roots.map { String(Self.afterScheme($0).prefix { $0 != "/" }) }) }
 
-    /// What may precede `/api/data` in addresses without a host, the longest first.
+    /// The paths that may precede `/api/data` in addresses without a host, the longest first.
     private var paths: [String] {
         Set(roots.map { String(Self.afterScheme($0).drop { $0 != "/" }) } + [""]).sorted { $0.count > $1.count }
     }
@@ -33,7 +33,7 @@ struct RecordAddresses: Sendable {
         root.firstRange(of: "://").map { root[$0.upperBound...] } ?? root[...]
     }
 
-    /// The part after the API's version, with its slash. An address without host and version is returned unchanged.
+    /// The part after the API's version, with its leading slash. An address without a host and a version is returned unchanged.
     ///
     /// - Throws: ``FieldsealError`` `.badRequest` for an address of another host or another organization.
     func relative(_ address: String) throws(FieldsealError) -> String {

@@ -69,8 +69,8 @@ struct RecordWriter {
             try members(record, expanded)
             output.append(UInt8(ascii: "}"))
             guard index == 0 else { continue }
-            // Reserves for each record a little more than the size of the first. Appending alone would double the buffer again and
-            // again.
+            // Reserves for each record a little more than the size of the first record. Appending alone would double the buffer
+            // again and again.
             let expected = start + (output.count - start) * records.count * 9 / 8
             if expected > 2 * output.capacity { output.reserveCapacity(expected) }
         }
@@ -128,7 +128,7 @@ struct RecordWriter {
     private mutating func annotations(_ column: RowShape.Column, _ record: Record) throws {
         let wants = representation.preferences.wants
         guard let attribute = column.attribute else {
-            // A count, a sum, an average or a part of a date.
+            // Without an attribute, the column is a count, a sum, an average or a part of a date.
             guard wants(Self.formatted), let text = FormattedValue.text(try record.value(column)) else { return }
             return member("\(column.name)@\(Self.formatted)", .string(text))
         }

@@ -19,7 +19,7 @@ struct Representation: Sendable {
     /// The type of an entity's records, as `@odata.type` names it.
     static func type(of entity: EntityDefinition) -> String { "#\(ODataPath.namespace)\(entity.logicalName)" }
 
-    /// The selected properties in parentheses (OData 4.0 Part 1, section 10.7); empty for all.
+    /// The selected properties in parentheses (OData 4.0 Part 1, section 10.7); empty if all properties are selected.
     private func columns(_ page: RecordPage) -> String {
         let expanded = page.expanded.map { $0.isReference ? "\($0.name)/$ref" : "\($0.name)(\($0.contextColumns))" }
         let parts = (page.shape.contextColumns.isEmpty ? [] : [page.shape.contextColumns]) + expanded

@@ -4,7 +4,7 @@ import JSON
 import Model
 import Records
 
-/// The value of `$skiptoken`: the end of a page. It contains no secret and grants nothing.
+/// The value of `$skiptoken`, which says where a page ended. A skip token contains no secret and grants nothing.
 enum SkipToken {
     /// - Parameter mark: Identifies the query.
     static func write(_ token: RecordQuery.PageToken, _ mark: String) -> String {
@@ -24,7 +24,7 @@ enum SkipToken {
         Data(SHA256.hash(data: JSONValue.array(texts.map(JSONValue.string)).utf8).prefix(markLength)).base64URL
     }
 
-    /// How many bytes of the hash are kept. They suffice to tell one query from another.
+    /// How many bytes of the hash are kept. These bytes suffice to distinguish queries.
     private static let markLength = 9
 
     static func read(_ text: String, _ mark: String) throws(FieldsealError) -> RecordQuery.PageToken {
@@ -36,8 +36,8 @@ enum SkipToken {
         return token
     }
 
-    /// The number in a paging cookie of Dataverse that has nothing but a page's number, such as
-    /// `<cookie pagenumber="2" istracking="False" />`; nil for any other text.
+    /// The page's number in a paging cookie of Dataverse that contains only that number, such as `<cookie pagenumber="2"
+    /// istracking="False" />`; nil for any other text.
     static func pageNumber(_ text: String) -> Int? {
         guard text.hasPrefix("<"), let cookie = try? XMLTree.parse(text), cookie.name == "cookie", cookie.children.isEmpty,
             Set(cookie.attributes.keys).isSubset(of: ["pagenumber", "istracking"]),
@@ -46,7 +46,7 @@ enum SkipToken {
         return page
     }
 
-    /// The mark and the end of the page in a token.
+    /// Returns the mark and the end of the page that a token contains.
     static func parts(_ text: String) throws(FieldsealError) -> (mark: String?, token: RecordQuery.PageToken) {
         guard text.count <= 16_384, let data = Data(base64URL: text),
             case .array(var values)? = try? JSONParser.parse(Array(data))

@@ -1,6 +1,6 @@
 import Model
 
-/// Splits an OData expression into tokens. It supports a part of the OData 4.0 ABNF.
+/// Splits an OData expression into tokens. The lexer supports a part of the OData 4.0 ABNF.
 struct ExpressionLexer {
     enum Token: Equatable {
         /// An identifier, a keyword, a qualified name, or a literal without quotes such as a number, a date or an id.
@@ -70,7 +70,7 @@ struct ExpressionLexer {
         return text
     }
 
-    /// The error at the current position. It quotes nothing that could be a literal.
+    /// The error at the current position. The error quotes nothing that could be a literal.
     func unexpected(_ expected: String) -> FieldsealError {
         let what = token == .end ? "it ends" : "there is something else"
         return FieldsealError(.queryDoesNotFit, "The expression has no \(expected) at character \(tokenStart + 1), where \(what).")
@@ -91,7 +91,7 @@ struct ExpressionLexer {
         return String(view)
     }
 
-    /// A colon within a word is part of a time. Elsewhere it ends the variable of a lambda.
+    /// A colon within a word is part of a time. Elsewhere a colon ends the variable of a lambda.
     private func isTime(from start: Int) -> Bool {
         position - start >= 13 && ("0"..."9").contains(characters[start])
     }

@@ -18,7 +18,7 @@ struct FetchParser {
     private var allColumns = false
     /// Whether the entity itself has `no-attrs`. If the query has no other output, only the entity's ids are returned.
     private var isBare = false
-    /// The sort orders of links. They apply after those of the entity, regardless of their order in the text.
+    /// The sort orders of links. Rows are sorted first by the sort orders of the entity, also if the text has these later.
     private var linkOrder: [RecordQuery.Order] = []
 
     init(_ text: String) throws(FieldsealError) {
@@ -60,9 +60,9 @@ struct FetchParser {
             throw FieldsealError(.queryDoesNotFit, "An aggregate query names its attributes, each with an aggregate or groupby.")
         }
         if allColumns, let definition = EntityCatalog.entity(self.entity) {
-            // If links return attributes, the entity's own attributes have to be listed too. A query without a list returns all
-            // attributes of the entity. A distinct query compares its rows, and encrypted attributes and pictures can't be
-            // compared.
+            // A query without outputs returns all attributes of the entity. If links return attributes, the query has outputs, and
+            // the entity's own attributes have to be among them. A distinct query compares its rows, and encrypted attributes and
+            // pictures can't be compared.
             let isDistinct = query.isDistinct
             let all = definition.attributes.filter {
                 ($0.validFor.contains(.read) || $0.isEncrypted) && !(isDistinct && ($0.isEncrypted || $0.type.isImage))
@@ -280,7 +280,7 @@ struct FetchParser {
         }
     }
 
-    /// - Returns: Nil for a filter without conditions. In Dataverse such a filter has no effect, with `and` and with `or`.
+    /// - Returns: Nil for a filter without conditions. In Dataverse such a filter has no effect, both with `and` and with `or`.
     private mutating func filter(_ element: XMLTree, _ alias: String?) throws(FieldsealError) -> Filter? {
         var parts: [Filter] = []
         for child in element.children {

@@ -200,7 +200,7 @@ struct FilterParser {
         return RecordQuery.Column(name, path: path, alias: variable)
     }
 
-    /// Takes a path apart: the variable of `any` or `all` that it begins at, the steps, and the last name.
+    /// Splits a path into the variable of `any` or `all` with which it may begin, the steps, and the last name.
     private func start(of steps: [String]) throws(FieldsealError) -> (variable: String?, path: [String], name: String) {
         var path = steps
         let name = path.popLast() ?? ""
@@ -324,7 +324,7 @@ extension FilterParser {
         return try elements(until: "]")
     }
 
-    /// Parses the rest of a list.
+    /// Parses the rest of a list, after its opening bracket.
     private mutating func elements(until end: Character) throws(FieldsealError) -> [Literal] {
         var values: [Literal] = []
         while try !lexer.take(end) {
@@ -344,7 +344,7 @@ extension FilterParser {
         }
     }
 
-    /// Parses the value of a parameter alias, which can't be another alias. An error in it names the alias.
+    /// Parses the value of a parameter alias, which can't be another alias. An error in the value names the alias.
     private func about<Value>(alias name: String, _ parse: (inout FilterParser) throws(FieldsealError) -> Value)
         throws(FieldsealError) -> Value
     {

@@ -1,6 +1,6 @@
 import Model
 
-/// Checks names that a query gives to columns of its result. They must be identifiers of OData, so that none looks like control
+/// Checks names that a query gives to columns of its result. Names must be identifiers of OData, so that no name looks like control
 /// information in JSON.
 enum OutputName {
     /// - Throws: ``FieldsealError`` `.queryDoesNotFit` for a name that is not an identifier.

@@ -2,7 +2,8 @@ import Foundation
 import Model
 import Records
 
-/// The paging cookie of FetchXML and of the Organization service. It contains a skip token, and belongs to one query and one page.
+/// The paging cookie of FetchXML and of the Organization service. The cookie contains a skip token, and belongs to one query and
+/// one page.
 enum PagingCookie {
     /// The annotation's value for the page after `token`. The cookie is encoded twice, because clients decode it twice.
     static func annotation(_ token: RecordQuery.PageToken, nextPage: Int, of mark: String) -> String {
@@ -10,7 +11,7 @@ enum PagingCookie {
         return "<cookie pagenumber=\"\(nextPage)\" pagingcookie=\"\(cookie.percentEncoded.percentEncoded)\" istracking=\"False\" />"
     }
 
-    /// The cookie. Pages are counted from 1.
+    /// The cookie with the end of a page. Pages are counted from 1.
     static func text(_ token: RecordQuery.PageToken, page: Int, of mark: String) -> String {
         "<cookie page=\"\(page)\" token=\"\(SkipToken.write(token, mark))\"/>"
     }
@@ -45,7 +46,7 @@ enum PagingCookie {
 
     // MARK: Marks
 
-    /// Identifies a query in FetchXML, without the page that it asks for.
+    /// A mark that identifies a query in FetchXML. The mark is the same for each page of the query.
     static func mark(of fetch: XMLTree) -> String {
         let kind = ["aggregate", "distinct"].map { (try? fetch.flag($0)) ?? false ? $0 : "" }
         return SkipToken.mark(of: kind + fetch.children.flatMap(texts))
@@ -56,7 +57,7 @@ enum PagingCookie {
             + [String(element.text.trimmed), "("] + element.children.flatMap(texts) + [")"]
     }
 
-    /// Identifies a query of the Organization service, without the page that it asks for.
+    /// A mark that identifies a query of the Organization service. The mark is the same for each page of the query.
     static func mark(of query: XMLElement) -> String {
         var texts = [query.type?.local ?? ""]
         for child in query.children where child.local != "PageInfo" { append(child, to: &texts) }

@@ -71,7 +71,7 @@ struct SQLParser {
         guard lexer.isAtEnd else { throw lexer.unexpected("end, or a clause that this SELECT may have") }
         try requireTables()
         for item in items {
-            // A column without an alias has the name in the response that it has in the query, in lower case.
+            // In the response, a column without an alias has its name from the query, in lower case.
             var name = item.name
             if name == nil, case .column(let column) = item.value { name = column.name }
             query.outputs.append(.init(item.value, name: name))

@@ -2,8 +2,8 @@ import Foundation
 import JSON
 import Model
 
-/// A value of a condition: by itself, or as `{"Type": "System.Int32", "Value": "2020"}`, where a value of any type may be written
-/// as a text.
+/// A value of a condition: plain, or as `{"Type": "System.Int32", "Value": "2020"}`, where a value of any type may be written as a
+/// text.
 enum TypedValue {
     /// - Parameter name: The name of what is compared, for messages.
     /// - Throws: ``FieldsealError`` for a value that is not of the type that it names.

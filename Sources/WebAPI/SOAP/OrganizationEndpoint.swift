@@ -34,7 +34,7 @@ extension WebAPI {
     }
 
     /// Responds to a GET: with the description for `?wsdl`, and otherwise with a refusal. If there is no valid token, the refusal
-    /// says where to get one.
+    /// says where to get a token.
     private func describeOrganizationService(_ request: Request, _ context: APIContext) async -> APIResponse {
         do {
             let organization = try context.parameters.require("organization")
@@ -50,7 +50,7 @@ extension WebAPI {
         }
     }
 
-    /// Responds with the description of a service. Such a request needs no token.
+    /// Responds with the description of a service. A request for a description needs no token.
     func description(_ address: String, _ context: APIContext, _ make: () -> [UInt8]) -> APIResponse {
         do {
             try begin(.network(context.network), context)
@@ -68,7 +68,7 @@ extension WebAPI {
         return "\(try context.organizationAddress().url)/XRMServices/2011/Organization.svc\(path)"
     }
 
-    /// If `answer` refuses a request because it has no valid token, adds where to get one.
+    /// If `answer` refuses a request because it has no valid token, adds the header that says where to get a token.
     private func challenged(_ answer: APIResponse, _ context: APIContext) -> APIResponse {
         guard answer.status == .unauthorized, let address = context.address else { return answer }
         var answer = answer

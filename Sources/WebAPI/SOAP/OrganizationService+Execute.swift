@@ -7,7 +7,7 @@ import Model
 import Records
 import Tenancy
 
-// Execute: requests by name.
+// The operation Execute, which performs a request that is given by its name.
 extension OrganizationService {
     func execute(_ request: OrganizationRequest) async throws -> OrganizationResponse {
         if let plan = try await plannedWrites(request) { return plan.response(try await session.write(plan.writes)) }
@@ -174,6 +174,6 @@ extension OrganizationService {
 }
 
 extension AccessRights {
-    /// The names in the contract's form of flags.
+    /// The names of the rights, separated by spaces, as the contract writes flags.
     fileprivate var words: String { names.split(separator: ",").joined(separator: " ") }
 }

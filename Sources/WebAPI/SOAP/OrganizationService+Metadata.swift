@@ -40,7 +40,7 @@ extension OrganizationService {
         return try Self.entity(try request.text(parameter))
     }
 
-    /// Refuses a name that differs from that of the metadata with the MetadataId.
+    /// Refuses a name that is not the name of the metadata with the given MetadataId.
     private func check(_ request: OrganizationRequest, _ parameter: String, _ name: String) throws(FieldsealError) {
         guard let given = try request.text(parameter), !given.isEmpty, given.lowercased() != name else { return }
         throw FieldsealError(

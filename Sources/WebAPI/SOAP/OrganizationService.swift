@@ -5,10 +5,10 @@ import Model
 import Records
 import Tenancy
 
-/// The Organization service for one caller: its eight operations. Each is an element in the body of a request, and has an element
-/// in the body of the response.
+/// The Organization service for one caller: its eight operations. Each operation is an element in the body of a request, and has an
+/// element in the body of the response.
 ///
-/// It converts contracts to the same values as the Web API converts JSON, and uses the same session.
+/// It converts contracts to the values to which the Web API converts JSON, and uses the same methods of ``Session``.
 struct OrganizationService: Sendable {
     var session: Session
     /// Begins a session for each request of ExecuteMultiple. So a right that is revoked meanwhile is missing from the next
@@ -26,7 +26,8 @@ struct OrganizationService: Sendable {
         "Create", "Retrieve", "Update", "Delete", "Execute", "Associate", "Disassociate", "RetrieveMultiple",
     ]
 
-    /// Whether an operation only reads or writes records. Then its session may reuse what an earlier session read.
+    /// Whether an operation only reads or writes records. If so, the operation's session may reuse the state that an earlier
+    /// session read.
     static func mayAssume(_ operation: XMLElement) -> Bool { name(of: operation).map(mayAssume) ?? false }
 
     /// Whether a request of Execute, given by its name, only reads or writes records.
@@ -34,7 +35,7 @@ struct OrganizationService: Sendable {
         ["Create", "Retrieve", "Update", "Delete", "RetrieveMultiple", "Upsert"].contains(name)
     }
 
-    /// Whether the response to an operation takes long to write: it may hold all metadata.
+    /// Whether the response to an operation takes long to write, because it may hold all metadata or many responses.
     static func isLong(_ operation: XMLElement) -> Bool {
         guard let name = name(of: operation) else { return false }
         return metadataRequests.contains(name) || name == "ExecuteMultiple"

@@ -2,8 +2,8 @@ import Dispatch
 import HTTPTypes
 import Hummingbird
 
-/// Runs a task on the threads of ``BackgroundQueue``, from one suspension point to the next. Reading a large body and processing it
-/// take long, and meanwhile the event loops serve all clients.
+/// Runs a task on the threads of ``BackgroundQueue``, from one suspension point to the next. Reading and processing a large body
+/// takes long. Meanwhile the event loops serve all clients.
 package final class BackgroundExecutor: TaskExecutor {
     package static let shared = BackgroundExecutor()
 
@@ -19,7 +19,7 @@ package final class BackgroundExecutor: TaskExecutor {
         return length > largeLength
     }
 
-    /// Runs a job on one of the queues, in turn.
+    /// Runs a job on one of the queues. Each job goes to the next queue.
     package func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         BackgroundQueue.queue.async { job.runSynchronously(on: self.asUnownedTaskExecutor()) }

@@ -13,15 +13,15 @@ enum BackgroundQueue {
     }
     private static let next = Atomic<UInt>(0)
 
-    /// One of the queues, in turn.
+    /// One of the queues. Each read of this property returns the next queue.
     static var queue: DispatchQueue { queues[Int(next.wrappingAdd(1, ordering: .relaxed).newValue % UInt(queues.count))] }
 
-    // Sendable: the body alone made the value, and nothing else refers to it.
+    // Sendable: only `body` made the value, and no other code refers to it.
     private struct Made<Value>: @unchecked Sendable {
         let value: Value
     }
 
-    /// - Parameter body: Keeps no reference to its result.
+    /// - Parameter body: The work. The closure must keep no reference to its result.
     static func run<Value>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         try Task.checkCancellation()
         let made: Made<Value> = try await withCheckedThrowingContinuation { continuation in

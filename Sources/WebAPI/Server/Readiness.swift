@@ -5,7 +5,7 @@ import PostgresClient
 import Synchronization
 import Tenancy
 
-/// Whether requests can be served: the database responds and is migrated, and the key-encryption key is the right one.
+/// Checks whether requests can be served: the database responds and is migrated, and the server has the right key-encryption key.
 ///
 /// Any client may ask, so a result is reused for a second, and one check runs at a time.
 final class Readiness: Sendable {
@@ -21,7 +21,7 @@ final class Readiness: Sendable {
 
     /// The databases by name. A database of ``names`` that is missing here was not reached yet.
     private let databases: Mutex<[String: Database]>
-    /// The names of several databases; nil where there is one.
+    /// The names of the databases; nil if there is only one.
     private let names: [String]?
     /// Why a database was not added yet, by its name; nil if the service could not connect to it.
     private let absence: @Sendable (String) -> String?
@@ -30,7 +30,7 @@ final class Readiness: Sendable {
     private let isStopping = Mutex(false)
     private static let lifetime = Duration.seconds(1)
 
-    /// How long the check of one of several databases may take. The others must not wait for it.
+    /// How long the check of one of several databases may take. The checks of other databases must not wait longer for this check.
     private static let patience = Duration.seconds(2)
     private static let ready = "ready"
     private static let away = "the database can't be reached"

@@ -4,7 +4,7 @@ import Synchronization
 
 /// Counts the requests of a server by route, status and duration.
 final class RequestFigures: Sendable {
-    /// The kinds of requests. Their names are labels of metrics, and part of the product's interface.
+    /// The kinds of requests. The names of the kinds are labels of metrics, and part of the product's interface.
     enum Route: String, CaseIterable {
         case records, batch, metadata, router, soap, token, console, health
         /// A router's request for work, which waits up to a minute.
@@ -39,10 +39,11 @@ final class RequestFigures: Sendable {
 
     private let state = Mutex(State())
 
-    /// Upper limits in seconds. The last one is the default time limit of a statement.
+    /// The upper limits of the durations that are counted together, in seconds. The last limit is the default time limit of a
+    /// statement.
     private static let bounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
     private static let routes = Route.allCases
-    /// Statuses have three digits.
+    /// One more than the highest status, because statuses have three digits.
     private static let statuses = 1_000
 
     func count(_ path: String, status: Int, seconds: Double) {

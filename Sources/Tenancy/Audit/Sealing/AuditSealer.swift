@@ -22,14 +22,15 @@ struct AuditSealer {
 
     /// How long `fieldseal` commands wait for a lock.
     private static let lockTimeout = "10s"
-    /// How long a server waits for a lock. It is short, because the server tries again later and has other organizations to seal.
+    /// How long a server waits for a lock. The time is short, because the server tries again later and has other organizations to
+    /// seal.
     private static let serverLockTimeout = "1s"
 
-    /// A pass in several batches through all unsealed entries, in order of their times. When it ends, every entry that was
-    /// committed before it began is sealed.
+    /// A pass in several batches through all unsealed entries, in order of their times. When a pass ends, every entry that was
+    /// committed before the pass began is sealed.
     struct Pass {
         fileprivate let beginning: AuditSnapshot
-        /// The time of the newest entry in the last batch. The next batch begins there.
+        /// The time of the newest entry in the last batch. The next batch begins at that time.
         fileprivate let last: PostgresMoment
     }
 
@@ -38,7 +39,7 @@ struct AuditSealer {
         var entries = 0
         /// The state of the pass, to continue it; nil if no more entries wait.
         var pass: Pass?
-        /// False if no entry was unsealed, or another block was sealed within the last `rest` seconds.
+        /// False if there was no unsealed entry, or another block was sealed within the last `rest` seconds.
         var isDue = true
     }
 
@@ -108,9 +109,9 @@ struct AuditSealer {
         return Batch(entries: entries.count, pass: isEnd ? nil : Pass(beginning: beginning, last: last.createdOn))
     }
 
-    /// The snapshot to store with the last new block. At the end of a pass it is the snapshot from the beginning of the pass;
-    /// before the end it is the previous block's. So every transaction that the stored snapshot shows as ended has all its
-    /// entries sealed.
+    /// The snapshot to store with the last new block. In the last batch of a pass, returns the snapshot from the beginning of the
+    /// pass. In an earlier batch, returns the snapshot of the block before the batch. So every transaction that the stored snapshot
+    /// shows as ended has all its entries sealed.
     private func snapshot(_ beginning: AuditSnapshot?, after former: AuditSnapshot?) -> AuditSnapshot? {
         guard let beginning else { return former }
         // Another server may have sealed meanwhile.
@@ -157,7 +158,7 @@ struct AuditSealer {
     }
 
     /// Starts a new block for each day in UTC. Archiving goes by age and removes whole blocks, so newer entries in a block would
-    /// delay the archiving of its older ones.
+    /// delay the archiving of older entries in it.
     private func blocks(
         of entries: [AuditEntry], at moment: PostgresMoment, _ snapshot: AuditSnapshot?, after former: FormerSealing
     ) throws -> [AuditBlock] {

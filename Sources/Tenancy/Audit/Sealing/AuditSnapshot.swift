@@ -1,6 +1,7 @@
 import PostgresClient
 
-/// Which transactions had ended at a moment, and on which database cluster. It exposes audit entries that SQL inserted later.
+/// Which transactions had ended at a moment, and on which database cluster. A snapshot exposes audit entries that SQL inserted
+/// later.
 ///
 /// Sealing seals every entry of the ended transactions. If a later unsealed entry names one of those transactions, that transaction
 /// did not write the entry. An entry of a transaction that had not ended can't be older than the transaction.
@@ -85,7 +86,7 @@ struct AuditSnapshot {
     /// Why a new entry can't be from the audit trigger; nil if it can.
     ///
     /// - Parameters:
-    ///   - former: The snapshot of the last sealing; nil if there is none that can be compared.
+    ///   - former: The snapshot of the last sealing; nil if no snapshot can be compared.
     ///   - now: The time of this sealing.
     static func doubt(about entry: AuditEntry, after former: AuditSnapshot?, at now: PostgresMoment) -> String? {
         if entry.createdOn > now.adding(seconds: tolerance) { return "its time is in the future" }

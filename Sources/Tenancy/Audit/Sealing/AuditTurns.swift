@@ -9,7 +9,7 @@ package struct AuditTurns: Sendable {
     package static let patience = 15
 
     /// The id after which the next turn begins its check of organizations without a note (see ``UnsealedAudit``). Each server
-    /// starts at a random id.
+    /// starts these checks at a random id.
     private var place: UUID? = UUID.random()
     /// How many turns in a row an organization's entries could not be sealed.
     private var failures: [String: Int] = [:]
@@ -23,7 +23,7 @@ package struct AuditTurns: Sendable {
         package let reason: String?
     }
 
-    /// Seals the audit of organizations with new entries: of those that have a note, and of a few others in each turn.
+    /// Seals new entries of the audit: in organizations that have a note, and, in each turn, in a few organizations without a note.
     ///
     /// - Parameters:
     ///   - seconds: The time between two turns.

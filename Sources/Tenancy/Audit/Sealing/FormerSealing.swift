@@ -1,14 +1,14 @@
 import PostgresClient
 
-/// The newest block, after which new blocks begin. It is verified to be the one that the event chain records.
+/// The newest block, after which new blocks begin. The initializer verifies that the event chain records this block.
 struct FormerSealing {
     /// The newest block and its digest; 0 and nil while nothing was sealed.
     let last: Int
     let digest: [UInt8]?
     /// When the newest block was sealed; nil if there is no block, or all blocks were archived.
     let sealedOn: PostgresMoment?
-    /// The transactions that had ended at that sealing; nil if transaction numbers can't be compared, as after a move to another
-    /// cluster.
+    /// The transactions that had ended when the newest block was sealed; nil if transaction numbers can't be compared, as after a
+    /// move to another cluster.
     let snapshot: AuditSnapshot?
 
     /// - Throws: ``EventChainProblem`` if the newest block is not the recorded one.

@@ -3,9 +3,9 @@ package import PostgresClient
 
 /// The notes in `config.unsealed_audit`: organizations whose audit may have entries that are not sealed.
 ///
-/// The audit trigger writes a note, unless the organization has one that is younger than half an hour. An older note is deleted
-/// in two steps. First it gets the number of the next transaction. When all earlier transactions have ended, and no entry is
-/// unsealed, the note is deleted.
+/// The audit trigger writes a note if the organization has no note of the last half hour. An older note is deleted in two steps.
+/// First the note gets the number of the next transaction. When all earlier transactions have ended, and no entry is unsealed, the
+/// note is deleted.
 package enum UnsealedAudit {
     /// The time for which the trigger relies on a note (`note_audit`).
     private static let lifetime = "30 minutes"
@@ -15,7 +15,7 @@ package enum UnsealedAudit {
         _ = try connection.query("INSERT INTO config.unsealed_audit (organization_id) VALUES ($1)", [.uuid(organization.id)])
     }
 
-    /// How long a query waits for a lock, so that locks on a few organizations do not delay the others.
+    /// How long a query waits for a lock, so that locks on a few organizations do not delay other organizations.
     private static let lockTimeout = "1s"
 
     /// The organizations that have a note and may have entries to seal. Deletes notes that are not needed any more.
@@ -30,7 +30,7 @@ package enum UnsealedAudit {
             let organization = Organization(id: id, name: name)
             switch await hasUnsealed(organization, in: pool) {
             case true?: names.append(name)
-            // If this fails, the note stays and costs one query in each turn.
+            // If the deletion fails, the note stays and costs one query in each turn.
             case false?: try? await settle(organization, in: pool)
             case nil: break
             }
@@ -38,8 +38,8 @@ package enum UnsealedAudit {
         return names
     }
 
-    /// The organizations that have a note. All organizations if the notes can't be read, for example because a session has locked
-    /// the table.
+    /// The organizations that have a note. Returns all organizations if the notes can't be read, for example because a session has
+    /// locked the table.
     private static func noted(in pool: ConnectionPool) async throws -> [(UUID, String?)] {
         do {
             return try await pool.withConnection { connection -> [(UUID, String?)] in
@@ -63,8 +63,8 @@ package enum UnsealedAudit {
     /// How many organizations each turn checks even without a note, because SQL may have deleted the note.
     private static let inTurn = 10
 
-    /// Checks the next few organizations in order of their ids. Returns those that may have entries to seal, and the last id that
-    /// was checked.
+    /// Checks the next few organizations in order of their ids. Returns organizations that may have entries to seal, and the last
+    /// id that was checked.
     static func names(behind place: UUID?, in pool: ConnectionPool) async throws -> (names: [String], place: UUID?) {
         let organizations = try await pool.withConnection { connection in
             try connection.query(
@@ -84,7 +84,7 @@ package enum UnsealedAudit {
 
     /// Whether there are entries to seal; nil for a schema that is missing or not migrated yet, which the doctor names.
     ///
-    /// True if the query fails. Sealing then fails too, and the failure is counted.
+    /// Returns true if the query fails. Sealing then fails too, and the failure is counted.
     private static func hasUnsealed(_ organization: Organization, in pool: ConnectionPool) async -> Bool? {
         do {
             return try await pool.withConnection { connection -> Bool? in

@@ -4,7 +4,7 @@ import Foundation
 package import JSON
 import Model
 
-/// A file of archived evidence in JSON lines. The first line describes the file, and the last one seals it.
+/// A file of archived evidence in JSON lines. The first line describes the file, and the last line seals it.
 ///
 /// The last line has the SHA-256 of all lines before it, and a tag of the KEK over that digest. Security events also have their own
 /// chain of hashes, which can be verified without the KEK.
@@ -21,10 +21,11 @@ package struct EventArchiveFile: Sendable {
         package let organizationID: String
         package let count: Int
         /// The number of the first event, or audit block; 0 for an audit that was archived before it had blocks. `last` is the
-        /// number of the last one.
+        /// number of the last event or block.
         package let first: Int
         package let last: Int
-        /// The hash of the event or block before the first; nil if the first is an organization's first.
+        /// The hash of the event or block before the archive; nil if the archive begins with the organization's first event or
+        /// block.
         package let previousHash: [UInt8]?
         /// The hash of the last event or block.
         package let hash: [UInt8]?
@@ -56,7 +57,7 @@ package struct EventArchiveFile: Sendable {
         private var digest = SHA256()
         private var buffer: [UInt8] = []
 
-        /// Creates or empties the file. Only its owner can read it.
+        /// Creates or empties the file. Only the owner can read the file.
         package init(_ path: String) throws {
             let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
             guard descriptor >= 0 else {
@@ -175,7 +176,7 @@ package struct EventArchiveFile: Sendable {
         return summary
     }
 
-    /// Digests of the events of an archive that was verified, by their numbers.
+    /// Digests of the events of an archive that was verified, by the events' numbers.
     package func digests() throws -> [Int: [UInt8]] {
         var digests: [Int: [UInt8]] = [:]
         for line in try content().split(separator: UInt8(ascii: "\n")).dropFirst().dropLast() {

@@ -83,7 +83,7 @@ package struct EventArchivePosition: Sendable, Equatable {
             ])
     }
 
-    /// The first event of the table: its id, the hash before it, and its time; nil if the table is empty.
+    /// The first event in `security_event`: its id, the hash before it, and its time; nil if the table is empty.
     private static func beginning(
         of organization: Organization, on connection: isolated PostgresConnection
     ) throws -> (id: Int, previousHash: [UInt8], microseconds: Int)? {
@@ -97,7 +97,7 @@ package struct EventArchivePosition: Sendable, Equatable {
         }
     }
 
-    /// Whether the table continues the newest archive, or begins with the organization's first event.
+    /// Whether `security_event` continues the newest archive, or begins with the organization's first event.
     package static func fitsBeginning(
         of organization: Organization, under kek: KeyEncryptionKey, on connection: isolated PostgresConnection
     ) throws -> Bool {
@@ -131,7 +131,7 @@ package struct EventArchivePosition: Sendable, Equatable {
 }
 
 extension AttestedState {
-    /// The organization's attested state. Only its own tag is verified.
+    /// The organization's attested state. Only the tag of the state itself is verified.
     ///
     /// - Throws: ``EventChainProblem`` if it does not verify.
     static func verified(

@@ -2,7 +2,7 @@ import JSON
 import PostgresClient
 
 extension EventReading {
-    /// Verifies that archives are one chain, from an organization's first event to the first event of the table.
+    /// Verifies that archives are one chain, from an organization's first event to the first event in `security_event`.
     ///
     /// - Returns: The problems in the order of the events.
     package func problems(ofArchives archives: [EventArchiveFile.Summary]) async throws -> [String] {

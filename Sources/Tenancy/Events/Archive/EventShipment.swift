@@ -2,8 +2,7 @@ import Foundation
 package import JSON
 import PostgresClient
 
-/// Security events that an external receiver has not acknowledged, and the newest event of each organization that it has
-/// acknowledged.
+/// Security events that an external receiver has not acknowledged, and for each organization the newest acknowledged event.
 ///
 /// One server of a deployment sends at a time. Each event is sent at least once, because an event with a lost acknowledgement is
 /// sent again.
@@ -13,7 +12,7 @@ package struct EventShipment: Sendable {
 
     package init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Seconds after which another server takes over from one that does not renew its lease.
+    /// Seconds after which another server may send, if the sender does not renew its lease.
     private static let leaseSeconds = 30.0
     /// How many events a batch has.
     private static let batchSize = 200

@@ -3,7 +3,7 @@ import PostgresClient
 
 /// The result of verifying the chain of an organization's security events.
 package struct EventChainReport: Sendable {
-    /// Each broken link of the chain, and an end that is not the attested one.
+    /// Each broken link of the chain, and an end that differs from the attested end.
     package var problems: [String] = []
     /// How many more broken links there are than `problems` lists.
     package var omitted = 0

@@ -21,7 +21,7 @@ package struct EventChainVerifier {
 
     private var table: String { organization.qualified("security_event") }
 
-    /// Verifies in one snapshot. Without a problem, the checkpoint moves to the last verified event.
+    /// Verifies the chain in one snapshot. If there is no problem, the checkpoint moves to the last verified event.
     package func verify(_ extent: EventChainExtent, on connection: isolated PostgresConnection) throws -> EventChainReport {
         var report = EventChainReport()
         let verified = try connection.transaction(isolation: .repeatableRead) {
@@ -32,13 +32,13 @@ package struct EventChainVerifier {
                 let state = try AttestedState.verified(organization, under: kek, on: connection)
                 try verified.write(organization, under: kek.member(state.kekID) ?? kek, on: connection)
             } catch let error as PostgresError where error.state == .readOnlyTransaction {
-                // A standby can't store the checkpoint. There the next verification begins at the same event.
+                // A standby can't store the checkpoint. On a standby, the next verification begins at the same event.
             }
         }
         return report
     }
 
-    /// - Returns: The last event that was verified; nil if no event after the start was.
+    /// - Returns: The last event that was verified; nil if no event after the start was verified.
     private func verify(
         _ extent: EventChainExtent, _ report: inout EventChainReport, on connection: isolated PostgresConnection
     ) throws -> EventCheckpoint? {
@@ -67,7 +67,7 @@ package struct EventChainVerifier {
         }
         let last = try verifyRanges(from: start, limit, &report, on: connection)
         report.reachesEnd = last.lastID >= newest.id
-        // The links alone do not show that a shorter chain replaced the whole one. So the events are counted.
+        // The links alone do not show that a shorter chain replaced the whole chain. So the events are counted.
         if start == beginning, report.reachesEnd, let attested {
             let count = report.verified + (archived?.events ?? 0)
             if count < attested.events {
@@ -108,7 +108,7 @@ package struct EventChainVerifier {
             ? [] : ["the newest security event, number \(newest.id), is not the one that this service wrote"]
     }
 
-    /// The checkpoint, if its event is unchanged; else the beginning.
+    /// The checkpoint if its event is unchanged; otherwise the beginning of the chain.
     private func checkpoint(
         after beginning: EventCheckpoint, _ report: inout EventChainReport, on connection: isolated PostgresConnection
     ) throws -> EventCheckpoint {

@@ -32,7 +32,7 @@ package struct EventCheckpoint: Sendable, Equatable {
         return checkpoint
     }
 
-    /// Writes this checkpoint, with a tag under the KEK. It replaces the former checkpoint.
+    /// Writes this checkpoint, with a tag under the KEK. The former checkpoint is replaced.
     package func write(
         _ organization: Organization,
         under kek: KeyEncryptionKey,

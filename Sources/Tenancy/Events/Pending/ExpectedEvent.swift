@@ -4,8 +4,8 @@ import PostgresClient
 
 /// A security event that must exist, because the write that set the password and inserted the event was committed.
 ///
-/// The server remembers the event until it is in the chain. So it notices if SQL deletes the event from `unchained_event` before
-/// that.
+/// The server remembers the event until it is in the chain. So the server notices if SQL deletes the event from `unchained_event`
+/// earlier.
 package struct ExpectedEvent: Sendable {
     /// The fields that identify the event of one write.
     struct Key: Hashable, Sendable {
@@ -80,7 +80,7 @@ extension Session {
         }
     }
 
-    /// Looks events up. Forgets those that are in the chain or in an archive. Keeps those that still wait, for the next check.
+    /// Looks events up. Forgets events that are in the chain or in an archive, and keeps waiting events for the next check.
     ///
     /// - Returns: The events that are neither in a table nor in an archive.
     private func missing(
@@ -88,8 +88,8 @@ extension Session {
     ) throws -> [ExpectedEvent] {
         let columns = "details, actor, request_id, (extract(epoch FROM occurred_on) * 1000000)::bigint"
         let condition = "occurred_on >= $1 AND kind = ANY ($2) AND details = ANY ($3)"
-        // A single statement reads both tables in one snapshot. So it finds an event in one of them, even while another server
-        // links it.
+        // A single statement reads both tables in one snapshot. So the statement finds an event in one of the tables, even while
+        // another server links the event.
         let rows = try connection.query(
             """
             SELECT \(columns), true FROM \(organization.qualified("security_event")) WHERE \(condition)

@@ -43,7 +43,7 @@ package struct PasswordEvents: Sendable {
 
     private static let columns = "(occurred_on, kind, outcome, actor, address, request_id, details, tag)"
 
-    /// Inserts the events of a new record.
+    /// Returns the inserts of a new record's events.
     package func insertions() throws -> [RowInsert] {
         try changes.map { change in
             try change.set.insert(into: organization.qualified("unchained_event"), organization, kek)
@@ -62,8 +62,8 @@ package struct PasswordEvents: Sendable {
     /// The part of an update's statement that inserts the events.
     ///
     /// - Parameters:
-    ///   - updated: The name of the updated row. It has the earlier values of ``flags``, with the prefix `was_`.
-    ///   - parameters: The statement's parameters. This method appends those of the events.
+    ///   - updated: The name of the updated row. This row has the earlier values of ``flags``, with the prefix `was_`.
+    ///   - parameters: The statement's parameters. This method appends the parameters of the events.
     package func insertion(of updated: String, _ parameters: inout [PostgresParameter]) throws -> String {
         let rows = try changes.map { change in
             let wasSet = change.flag.map { quoteIdentifier("was_\($0)") } ?? "false"

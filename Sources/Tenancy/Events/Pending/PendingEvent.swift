@@ -7,8 +7,8 @@ import PostgresClient
 /// A security event that a write inserts into `unchained_event`. The insertion needs no lock of the chain, and is part of the
 /// write's transaction.
 ///
-/// The service links it into the chain within seconds (``Session/chainPendingEvents()``). Until then a tag of the KEK shows that
-/// the service wrote it.
+/// The service links the event into the chain within seconds (``Session/chainPendingEvents()``). Until then a tag of the KEK shows
+/// that the service wrote it.
 package struct PendingEvent: Sendable {
     let microseconds: Int
     let kind: String
@@ -70,8 +70,8 @@ package struct PendingEvent: Sendable {
             ], after: previous)
     }
 
-    /// The event to link in place of this one, if the service did not write it, or SQL copied it. The SQL function `chain_events`
-    /// builds the same details.
+    /// The event to link in place of this event, if the service did not write this event, or SQL copied it. The SQL function
+    /// `chain_events` builds the same details.
     var refused: PendingEvent {
         PendingEvent(
             microseconds: microseconds, kind: SecurityEvent.Kind.eventRefused.rawValue,
@@ -105,7 +105,7 @@ extension PendingEvent {
         return "(\((first..<first + 8).map { "$\($0)" }.joined(separator: ", ")))"
     }
 
-    /// Inserts the event and its tag. Events that one caller makes at the same time can be inserted together.
+    /// Returns an insert of the event and its tag. Inserts of events that one caller makes at the same time can be combined.
     func insert(into table: String, _ organization: Organization, _ kek: KeyEncryptionKey) throws -> RowInsert {
         RowInsert(
             """

@@ -35,7 +35,7 @@ package final class PendingEventList: Sendable {
     /// Remembers that the organization has events to link.
     package func note(_ organization: Organization) { contents.withLock { _ = $0.names.insert(organization.name) } }
 
-    /// Remembers events that were committed.
+    /// Remembers events whose write was committed, until they are seen in the chain.
     package func expect(_ events: [ExpectedEvent], of organization: Organization) {
         contents.withLock { contents in
             let room = max(0, Self.limit - contents.count)
@@ -50,7 +50,7 @@ package final class PendingEventList: Sendable {
         contents.withLock { $0.expected[organization.id]?.since.map { ExpectedEvent($0.key, since: $0.value) } ?? [] }
     }
 
-    /// Forgets events, unless one was written again meanwhile.
+    /// Forgets events, except those that were written again meanwhile.
     func forget(_ events: [ExpectedEvent], of organization: Organization) {
         contents.withLock { contents in
             for event in events where contents.expected[organization.id]?.since[event.key] == event.since {
@@ -86,8 +86,8 @@ package final class PendingEventList: Sendable {
         }
     }
 
-    /// The names of organizations with new events since the last call, and of those with expected events that are not yet seen in
-    /// the chain.
+    /// The names of organizations with new events since the last call, and of organizations with expected events that are not yet
+    /// seen in the chain.
     func take() -> Set<String> {
         contents.withLock { contents in
             defer { contents.names = [] }

@@ -7,7 +7,8 @@ extension Session {
     ///
     /// An event that the service did not write, or that is in the chain already, is recorded as refused.
     ///
-    /// - Throws: ``FieldsealError`` if the organization's attested state does not verify. Then the events stay.
+    /// - Throws: ``FieldsealError`` if the organization's attested state does not verify. Then the events stay in
+    ///   `unchained_event`.
     package func chainPendingEvents() async throws {
         let table = organization.qualified("unchained_event")
         while true {
@@ -27,7 +28,8 @@ extension Deployment {
     /// Links the waiting events of organizations in which a password was written since the last call. Records events that SQL
     /// deleted before they were linked.
     ///
-    /// After a failure, the next write of that organization or the next sweep tries again.
+    /// After a failure, the next call tries an organization again while this server expects events of it. Otherwise the
+    /// organization's next write of a password, or the next sweep, tries again.
     ///
     /// - Parameter onFailure: Called with an organization whose events could not be linked, and the reason.
     package func chainPendingEvents(by caller: Caller, onFailure: (String, any Error) -> Void) async {
@@ -60,8 +62,8 @@ private struct ChainLink {
 
     /// - Returns: The events that were linked.
     func run(_ change: inout AttestedChange, on connection: isolated PostgresConnection) throws -> [PendingEvent] {
-        // The statement looks each event up in the chain. Its plan may be from a time when the chain was short, and would then
-        // scan the whole chain.
+        // The statement looks each event up in the chain. A cached plan from a time when the chain was short would scan the whole
+        // chain.
         try connection.execute("SET LOCAL enable_seqscan = off")
         let rows = try connection.query(
             """

@@ -14,7 +14,7 @@ struct KeyToken {
     private static let keyBytes: CK_ULONG = 32
     private static let wholeByte: CK_ULONG = 8
 
-    /// Signs in at the token, runs `body`, and signs out. The PIN is tried once, because tokens lock after a few wrong ones.
+    /// Signs in at the token, runs `body`, and signs out. The PIN is tried once, because tokens lock after a few wrong PINs.
     ///
     /// - Throws: ``KeyTokenProblem``.
     static func run<Result>(_ place: KeyTokenPlace, isWriting: Bool = false, _ body: (KeyToken) throws -> Result) throws -> Result {
@@ -47,7 +47,7 @@ struct KeyToken {
         }
     }
 
-    /// - Parameter answer: Nil for a module without that function.
+    /// - Parameter answer: The result of the function; nil if the module does not have the function.
     static func check(_ function: String, _ answer: CK_RV?, _ place: KeyTokenPlace) throws {
         guard let answer else { throw KeyTokenProblem.noFunction(place, function) }
         guard answer == CKR_OK else { throw KeyTokenProblem.refused(place, function, code: UInt(answer)) }
@@ -116,7 +116,7 @@ struct KeyToken {
 
     // MARK: Use of the key
 
-    /// Seals by AES-256-GCM. A token that chooses the nonce itself overwrites the given one.
+    /// Seals by AES-256-GCM. A token that chooses the nonce itself overwrites the given nonce.
     func seal(_ secret: SecretBytes, _ key: CK_ULONG, associated: [UInt8]) throws -> (iv: [UInt8], sealed: [UInt8]) {
         var iv = try randomBytes(count: Self.ivLength)
         var output = [UInt8](repeating: 0, count: secret.count + 2 * Self.tagLength)

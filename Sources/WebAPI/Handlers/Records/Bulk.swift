@@ -154,7 +154,7 @@ extension DataAPI {
     ]
 
     private func areUsers(_ values: [JSONValue], _ name: String) async throws -> Bool {
-        // Finding each user may take a query.
+        // Finding each user may take a query, so the number of users is limited.
         guard values.count <= APILimits.bulkCount else { return false }
         for value in values where try await principal(value, name).entity != "systemuser" { return false }
         return true

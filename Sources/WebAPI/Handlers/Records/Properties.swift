@@ -74,8 +74,7 @@ extension DataAPI {
     private func single(_ navigation: ODataPath.Navigation, _ request: APIRequest) async throws -> APIResponse {
         let (relationship, entity, key) = (navigation.relationship, navigation.entity, navigation.key)
         var outputs: [RecordQuery.Output] = [.init(.column(.init(relationship.attribute.logicalName)))]
-        // A lookup that may refer to several entities has another attribute, with the name of the entity of the record that it
-        // refers to.
+        // A lookup that may refer to several entities has a second attribute, with the name of the referenced record's entity.
         let type = relationship.attribute.typeAttribute(in: entity)?.logicalName
         if let type { outputs.append(.hidden(.init(type))) }
         let page = try await session.retrieve(entity, key, outputs)
@@ -125,8 +124,8 @@ extension DataAPI {
         return record.id
     }
 
-    /// The id of a record that is to be linked. If the key is an id, it is checked later, with the link itself, because an earlier
-    /// request of the change set may create the record.
+    /// The id of a record that is to be linked. If the key is an id, the record is checked later, with the link itself, because an
+    /// earlier request of the change set may create it.
     func linkedID(of entity: EntityDefinition, _ key: RecordKey) async throws -> UUID {
         if case .id(let id) = key { return id }
         return try await id(of: entity, key)

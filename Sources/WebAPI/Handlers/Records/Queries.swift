@@ -15,7 +15,7 @@ extension DataAPI {
         var query = fetch.query
         query.unknownAttributeCode = .noSuchAttribute
         let preferences = request.preferences
-        // With `top`, all rows are one page, as in Dataverse. The rows after them can't be read.
+        // With `top`, all rows are one page, as in Dataverse. Later rows can't be read.
         let isSizedHere = fetch.count != nil || query.top != nil
         if !isSizedHere, let size = preferences.maxPageSize {
             query.pageSize = min(size, RecordQuery.pageLimit)

@@ -28,8 +28,7 @@ enum QueryExpression {
         try check(orders: query["Orders"] ?? .null, of: entity)
     }
 
-    /// Refuses unknown columns. Columns have no effect here, but an unknown one shows that the query is not the one that the
-    /// client means.
+    /// Refuses unknown columns. Columns have no effect here, but an unknown column shows a mistake in the query.
     private static func check(columns set: JSONValue, of entity: EntityDefinition) throws(FieldsealError) {
         guard set != .null else { return }
         guard case .object = set else { throw FieldsealError(.payloadDoesNotFit, "ColumnSet is an object with Columns.") }

@@ -77,7 +77,8 @@ extension DataAPI {
         preferences.annotations.isEmpty ? outputs : outputs + RecordQuery.Output.names(of: outputs, in: entity)
     }
 
-    /// Adds the same outputs to expanded records, at every depth.
+    /// If the client requests annotations, adds outputs for the names of referenced records to expanded records too, at every
+    /// depth.
     private func named(_ expansions: [Expansion], _ entity: EntityDefinition, _ preferences: Preferences) -> [Expansion] {
         guard !preferences.annotations.isEmpty else { return expansions }
         return expansions.map { expansion in
@@ -152,8 +153,8 @@ extension DataAPI {
         if outcome.isCreated { headers[.location] = address }
         guard request.preferences.returnsRepresentation, unread?.hasRoom ?? true else { return APIResponse.noContent(headers) }
         let outputs = named(query.query.outputs, entity, request.preferences)
-        // The record is saved. If reading it back fails, the response has no content: after an error the client would save it
-        // again.
+        // The record is saved. If reading it back fails, the response has no content, because after an error the client would save
+        // the record again.
         let expansions = named(query.expansions, entity, request.preferences)
         guard let page = try? await readBack(entity, outcome.id, outputs, expansions) else { return APIResponse.noContent(headers) }
         var answered = headers
@@ -162,7 +163,7 @@ extension DataAPI {
         answered[.eTag] = page.records.first?.etag
         let answer = APIResponse.json(
             try representation(request).record(page), status: outcome.isCreated ? .created : .ok, headers: answered)
-        // Responses to other requests of the client may have used up its memory limit in the meantime.
+        // Responses to other requests of the client may have used up the client's memory limit in the meantime.
         return unread?.add(answer.body.count) ?? true ? answer : APIResponse.noContent(headers)
     }
 
@@ -223,8 +224,8 @@ extension APIRequest {
 
     /// Whether the client has this version (`If-None-Match`), and requests no annotations.
     ///
-    /// The ETag is of the record alone. Names of other records, expanded records and unversioned attributes may change under the same
-    /// ETag.
+    /// The ETag identifies only the version of the record itself. Names of other records, expanded records and unversioned
+    /// attributes may change under the same ETag.
     func knows(_ etag: String) -> Bool {
         preferences.annotations.isEmpty && EntityTags.match(headers[.ifNoneMatch], etag)
     }
@@ -239,17 +240,17 @@ extension APIRequest {
 }
 
 extension RecordQuery.Output {
-    /// The name of the hidden output with the name of the record that a renamed lookup refers to.
+    /// For a renamed lookup: the name of the hidden output that holds the referenced record's name.
     static func hiddenName(_ output: String) -> String { "\(output)@name" }
 
-    /// The name of the hidden output with the entity of the record that a renamed lookup refers to.
+    /// For a renamed lookup: the name of the hidden output that holds the referenced record's entity.
     static func hiddenType(_ output: String) -> String { "\(output)@type" }
 
     /// Hidden outputs with the name and the entity of each record that a lookup among the outputs refers to.
     ///
     /// - Parameters:
     ///   - links: The entities of links, by their aliases.
-    ///   - isGrouped: Whether rows are groups, of which only aggregates of other columns can be read.
+    ///   - isGrouped: Whether rows are groups. Then other columns can be read only as aggregates.
     static func names(
         of outputs: [RecordQuery.Output], in entity: EntityDefinition, links: [String: EntityDefinition] = [:],
         isGrouped: Bool = false

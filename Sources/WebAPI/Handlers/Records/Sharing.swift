@@ -7,7 +7,7 @@ import Records
 
 // Messages that share records and change the members of teams.
 extension DataAPI {
-    /// `GrantAccess`, `ModifyAccess` and `RevokeAccess`.
+    /// Responds to `GrantAccess`, `ModifyAccess` and `RevokeAccess`.
     func share(_ name: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .post else { throw MethodNotAllowed(.post) }
         return try await answer(try await sharing(name, request))
@@ -70,7 +70,7 @@ extension DataAPI {
         }
     }
 
-    /// `RetrieveSharedPrincipalsAndAccess(Target=@t)?@t={'@odata.id':'mailboxes(ID)'}`.
+    /// Responds to `RetrieveSharedPrincipalsAndAccess(Target=@t)?@t={'@odata.id':'mailboxes(ID)'}`.
     func sharedPrincipals(_ arguments: String, _ request: APIRequest) async throws -> APIResponse {
         guard request.method == .get else { throw MethodNotAllowed(.get) }
         let given = try FunctionArguments(arguments, request.query, of: "RetrieveSharedPrincipalsAndAccess", ["Target"])
@@ -92,7 +92,7 @@ extension DataAPI {
             ]))
     }
 
-    /// Functions bound to a record.
+    /// Responds to a function that is bound to a record.
     func boundFunction(
         _ name: String,
         _ entity: EntityDefinition,
@@ -126,7 +126,7 @@ extension DataAPI {
 
     /// The record that a parameter names.
     ///
-    /// - Parameter example: The address of such a record, for the error text.
+    /// - Parameter example: The address of a record that the parameter may name, for the error text.
     private func record(_ value: JSONValue?, _ name: String, such example: String = "mailboxes(ID)") async throws
         -> (EntityDefinition, UUID)
     {

@@ -9,7 +9,8 @@ struct OAuthForm {
     private static let longest = 1 << 16
     private static let parameterLimit = 50
 
-    /// - Throws: ``OAuthError`` for a body that is not a form. Its size is checked first, because the caller has not signed in.
+    /// - Throws: ``OAuthError`` for a body that is not a form. The size of the body is checked first, because the caller has not
+    ///   signed in.
     init(_ bytes: [UInt8], contentType: String?) throws {
         guard bytes.count <= Self.longest else {
             throw OAuthError("invalid_request", "The form is longer than \(Self.longest >> 10) KiB.")
@@ -41,7 +42,7 @@ struct OAuthForm {
         }
     }
 
-    /// A parameter's value; nil for a missing one.
+    /// A parameter's value; nil for a missing parameter.
     ///
     /// - Throws: ``OAuthError`` for a parameter that occurs twice (RFC 6749 section 3.2).
     subscript(name: String) -> String? {

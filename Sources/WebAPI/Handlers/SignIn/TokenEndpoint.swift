@@ -11,7 +11,7 @@ extension WebAPI {
         try await token(request, context, .v2)
     }
 
-    /// The older endpoint of Microsoft's identity platform. Its clients send a `resource`.
+    /// The older endpoint of Microsoft's identity platform. Clients of that endpoint send a `resource`.
     func olderToken(_ request: Request, _ context: APIContext) async throws -> APIResponse {
         try await token(request, context, .v1)
     }

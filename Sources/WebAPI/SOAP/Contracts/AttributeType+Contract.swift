@@ -3,7 +3,7 @@ import Model
 extension AttributeType {
     /// What attributes of this type take in a request, in the words of the contracts.
     ///
-    /// - Returns: Nil if attributes of this type take the value. Its range and its text are checked when it is written.
+    /// - Returns: Nil if attributes of this type take the value. The value's range or text is checked when the value is written.
     func expectation(unmetBy value: ContractValue) -> String? {
         switch (self, value) {
         case (_, .null): nil

@@ -20,7 +20,7 @@ enum Contract {
     static let version = "9.1.0.0"
     static let emptyID = "00000000-0000-0000-0000-000000000000"
 
-    /// Whether a namespace is one of the contracts.
+    /// Whether a namespace is a namespace of the contracts.
     static func isContract(_ namespace: String) -> Bool {
         namespace.hasPrefix("http://schemas.microsoft.com/") || namespace.hasPrefix("http://schemas.datacontract.org/")
     }

@@ -10,7 +10,7 @@ struct ContractEntity: Sendable {
     let keys: [(name: String, value: Literal)]
     let rowVersion: String?
     let attributes: [(name: String, value: ContractValue)]
-    /// Whether the request's record has what only a retrieved record has: a version, or formatted values.
+    /// Whether the request's record has members that only a retrieved record has: a version, or formatted values.
     let isRetrieved: Bool
 
     init(_ element: XMLElement) throws(FieldsealError) {

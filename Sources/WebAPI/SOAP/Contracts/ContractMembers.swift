@@ -1,8 +1,8 @@
 import Model
 
-/// The members of a data contract. Each occurs at most once, in any order. A nil member counts as missing.
+/// The members of a data contract. Each member occurs at most once, in any order. A nil member counts as missing.
 struct ContractMembers {
-    /// The members with a value. There are few: a search takes less time than hashing.
+    /// The members with a value. There are few members, so a search takes less time than hashing.
     private var elements: [(name: String, element: XMLElement)] = []
     private let contract: String
 

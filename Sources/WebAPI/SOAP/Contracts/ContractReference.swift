@@ -9,7 +9,7 @@ struct ContractReference: Sendable {
     let id: UUID?
     let keys: [(name: String, value: Literal)]
     let rowVersion: String?
-    /// The name of the record, as a client retrieved it. The name identifies nothing.
+    /// The name of the record, as a client retrieved it. The service does not identify a record by this name.
     let name: String?
 
     init(_ entity: EntityDefinition, id: UUID) {
@@ -92,7 +92,7 @@ struct ContractReference: Sendable {
 }
 
 extension RecordKey {
-    /// The key of a record by its id and, if `keys` are given, by an alternate key too. Both must belong to the same record.
+    /// The key of a record by its id and, if `keys` are given, by an alternate key too. Both keys must belong to the same record.
     init(_ id: UUID, _ keys: [(name: String, value: Literal)], of entity: EntityDefinition) {
         self = keys.isEmpty ? .id(id) : .alternate([(entity.primaryID, .text(id.text))] + keys)
     }

@@ -152,11 +152,11 @@ enum ContractValue: Sendable {
 }
 
 extension UUID {
-    /// Parses an id as .NET's clients write it: with hyphens, in braces or without.
+    /// Parses an id as .NET's clients write it: with hyphens, and with or without braces.
     init?(clientText text: String) {
         self.init(text: text.hasPrefix("{") && text.hasSuffix("}") ? String(text.dropFirst().dropLast()) : text)
     }
 
-    /// The id; nil for the empty one.
+    /// The id; nil for the empty id.
     var unlessEmpty: UUID? { text == Contract.emptyID ? nil : self }
 }

@@ -47,7 +47,7 @@ struct ContractWriter {
         return new
     }
 
-    /// The prefix of XMLSchema-instance, and those of the other namespaces.
+    /// The prefix of XMLSchema-instance, and the prefixes of other namespaces.
     private static let instance = "i:"
     private static let letters = (UInt8(ascii: "a")...UInt8(ascii: "z")).map { "\(Unicode.Scalar($0)):" }
 

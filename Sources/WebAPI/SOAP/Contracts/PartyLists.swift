@@ -14,7 +14,7 @@ struct PartyLists {
     private var named: [JSONValue] = []
 
     /// - Parameter email: The id of the e-mail, if it has one.
-    /// - Returns: Whether the attribute is such a list.
+    /// - Returns: Whether the attribute is a list of parties.
     mutating func take(_ name: String, _ value: ContractValue, of email: UUID?) throws(FieldsealError) -> Bool {
         guard let mask = Self.masks.first(where: { $0.name == name })?.mask else { return false }
         named.append(.integer(mask))
@@ -57,8 +57,8 @@ struct PartyLists {
         return .object(members)
     }
 
-    /// Refuses an attribute of a party with another value than the service gives it. Clients may send such attributes back as
-    /// they retrieved them.
+    /// Refuses an attribute of a party whose value differs from the value that the service itself sets. Clients may send such
+    /// attributes back as they retrieved them.
     private static func requireGiven(
         _ name: String, _ value: ContractValue, _ party: ContractEntity, _ mask: Int64, _ email: UUID?
     ) throws(FieldsealError) {

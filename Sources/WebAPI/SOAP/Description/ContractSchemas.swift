@@ -1,7 +1,7 @@
 /// The data contracts as XML schemas, generated from short descriptions.
 ///
-/// A line describes a type: its name, `<` and its base type, and its members as `NAME=TYPE`. A type without a prefix is one of XML
-/// Schema, or `guid`. `*` marks a member that may occur many times, and `!` a required one.
+/// A line describes a type: its name, `<` and its base type, and its members as `NAME=TYPE`. A type without a prefix is a type of
+/// XML Schema, or `guid`. `*` marks a member that may occur many times, and `!` a required one.
 enum ContractSchemas {
     /// The prefixes of types in descriptions.
     private static let prefixes: [(prefix: String, namespace: String)] = [

@@ -3,7 +3,8 @@ import Foundation
 import HTTPTypes
 import Model
 
-// The user for whom a SOAP request acts. Its envelope names the user, or one of the HTTP headers that the Web API also has.
+// The user for whom a SOAP request acts. The user is named in the envelope, or in one of the HTTP headers that the Web API also
+// has.
 extension RequestHeaders {
     /// - Throws: ``FieldsealError`` `.badRequest` for a malformed id, and if more than one of the headers and the envelope name a
     /// user.

@@ -1,7 +1,7 @@
 import Foundation
 import Model
 
-/// Writes envelopes.
+/// Writes SOAP envelopes.
 enum SOAPEnvelope {
     /// - Parameter action: The action in the WS-Addressing headers; nil for an envelope without these headers.
     static func write(

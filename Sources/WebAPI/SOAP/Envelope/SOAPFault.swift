@@ -17,7 +17,7 @@ struct SOAPFault: Error, Sendable {
     let retryAfter: Int?
     /// The index of the refused request in a transaction.
     var faultedIndex: Int?
-    /// The contract of the detail.
+    /// The contract of the fault's detail.
     var contract = "OrganizationServiceFault"
     private let isUnauthorized: Bool
 
@@ -44,7 +44,7 @@ struct SOAPFault: Error, Sendable {
             let code = told?["code"]?.string.flatMap(ErrorCode.init) ?? .unexpected
             let refusal = FieldsealError(
                 code, told?["message"]?.string ?? "", retryAfter: answer.headers[.retryAfter].flatMap { Int($0) })
-            // If something is not supported, the client has to change the request, so this is no fault of the server.
+            // If something is not supported, the client has to change the request, so the fault has the code for a client's error.
             let isServer = answer.status.code >= 500 && code != .notImplemented
             return (SOAPFault(refusal, isServer), isInternal && code != .notImplemented)
         }

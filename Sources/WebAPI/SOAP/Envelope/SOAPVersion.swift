@@ -1,6 +1,6 @@
 import HTTPTypes
 
-/// The two versions of SOAP that the Organization service speaks.
+/// The two versions of SOAP that the Organization service supports.
 enum SOAPVersion: Sendable {
     case v11, v12
 

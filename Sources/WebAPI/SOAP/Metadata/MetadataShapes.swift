@@ -38,7 +38,7 @@ enum MetadataShapes {
         AttributeTypeName IntroducedVersion IsLogical SourceType AutoNumberFormat
         """)
 
-    /// Members of one kind of `AttributeMetadata`, after those of all kinds.
+    /// Members of one kind of `AttributeMetadata`, after the members that all kinds have.
     static func tail(_ kind: String) -> [String] { tails[kind] ?? [] }
 
     private static let tails: [String: [String]] = [

@@ -1,6 +1,6 @@
 import JSON
 
-/// Writes the service's metadata as the contracts of Microsoft's classes. Its source is the Web API's JSON.
+/// Writes the service's metadata as the contracts of Microsoft's classes. The metadata comes from the Web API's JSON.
 struct MetadataWriter {
     private static let metadata = Contract.metadata
 
@@ -17,8 +17,8 @@ struct MetadataWriter {
 
     /// Writes the contents of an `EntityMetadata`.
     ///
-    /// - Parameter value: The members of the entity. Its attributes, keys and relationships are arrays. Missing members become
-    ///   nil.
+    /// - Parameter value: The members of the entity. The entity's attributes, keys and relationships are arrays. Missing members
+    ///   become nil elements.
     static func entity(_ value: JSONValue, to writer: inout ContractWriter) {
         for name in MetadataShapes.entity {
             guard case .array(let parts)? = value[name] else {

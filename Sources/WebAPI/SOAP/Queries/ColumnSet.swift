@@ -5,7 +5,7 @@ import Records
 struct ColumnSet {
     private(set) var isAll = false
     private(set) var columns: [String] = []
-    /// Aggregates and groups.
+    /// The columns that are aggregated or grouped by.
     private(set) var expressions: [Expression] = []
 
     /// A column that is aggregated or grouped by.

@@ -247,7 +247,7 @@ struct QueryReader {
     /// The join operator that returns one of several linked records.
     private static let firstRow = "MatchFirstRowUsingCrossApply"
 
-    /// Whether a link may return columns. Other links test only whether a linked record exists.
+    /// Whether a link may return columns. If not, the link only tests whether a linked record exists.
     ///
     /// - Throws: ``FieldsealError`` naming an unknown `JoinOperator`.
     private static func isJoin(_ element: XMLElement) throws(FieldsealError) -> Bool {

@@ -157,7 +157,7 @@ struct RecordContracts: Sendable {
 
     /// Appends the contents of an `EntityCollection`.
     ///
-    /// - Parameter writer: Returns the writer for a record; nil to use this writer for all.
+    /// - Parameter writer: Returns the writer for a record; nil to use this writer for all records.
     func collection(
         _ records: [Record], _ expanded: [ExpandedProperty], _ page: Page, to output: inout [UInt8],
         by writer: ((Record) throws -> RecordContracts)? = nil

@@ -20,7 +20,7 @@ struct ResultColumns: Sendable {
     private(set) var columns: [Column] = []
     /// The requested lists of an e-mail's parties.
     private(set) var partyLists: [String] = []
-    /// The index of the record's id, in rows that are not records.
+    /// For a grouped query, the index of the record's id; nil if the query does not return the id.
     private(set) var idPlace: Int?
 
     private var seen: Set<String> = []
@@ -35,7 +35,7 @@ struct ResultColumns: Sendable {
         case named
     }
 
-    /// Prepares a query: removes what is never returned, and adds what an `Entity` needs.
+    /// Prepares a query: removes outputs that are never returned, and adds outputs that an `Entity` needs.
     init(_ query: inout RecordQuery, of entity: EntityDefinition) throws(FieldsealError) {
         self.entity = entity
         let isGrouped = query.isGrouped
@@ -57,7 +57,7 @@ struct ResultColumns: Sendable {
         query.outputs = outputs
     }
 
-    /// The attributes that are returned if all are requested: all readable ones, except names of referenced records.
+    /// The attributes that are returned if all are requested: all readable attributes, except names of referenced records.
     static func readable(_ entity: EntityDefinition) -> [String] {
         let attributes = entity.attributes.filter { attribute in
             attribute.validFor.contains(.read) && !attribute.isEncrypted && MetadataJSON.nameOf(attribute, entity) == nil
@@ -65,7 +65,7 @@ struct ResultColumns: Sendable {
         return attributes.map(\.logicalName)
     }
 
-    /// The same columns without one attribute. The positions of the others in a row do not change.
+    /// The same columns without one attribute. The positions of the other columns in a row do not change.
     func without(_ key: String) -> ResultColumns {
         var others = self
         others.columns.removeAll { $0.key == key }
@@ -139,7 +139,7 @@ struct ResultColumns: Sendable {
         let key = column.key
         func output(_ name: String) -> RecordQuery.Output {
             let column = RecordQuery.Column(name, alias: alias)
-            // Within a group, the name of a record may differ from row to row. The smallest one is returned.
+            // Within a group, the name of a record may differ from row to row. The smallest name is returned.
             return isGrouped ? .hiddenMinimum(column, name: "\(key)@\(name)") : .hidden(column)
         }
         if let type = attribute.typeAttribute(in: owner) {

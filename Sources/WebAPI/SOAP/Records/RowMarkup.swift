@@ -24,7 +24,7 @@ struct RowMarkup: Sendable {
         /// The indexes of the entity and the name of the referenced record.
         let kind: RowShape.Place?
         let name: RowShape.Place?
-        /// The referenced entity, if there is only one.
+        /// The name of the lookup's first entity, which is written if the row does not have the name at ``kind``.
         let target: Range<Int>
     }
 

@@ -78,7 +78,7 @@ extension OrganizationService {
         }
     }
 
-    /// Runs requests in one transaction, so that either all of them succeed, or none does. Each must only write records.
+    /// Runs requests in one transaction, so that either all of them succeed, or none does. Each request must only write records.
     func executeTransaction(_ request: OrganizationRequest) async throws -> OrganizationResponse {
         try request.take("Requests", "ReturnResponses")
         let returns = try request.bool("ReturnResponses") ?? false

@@ -6,7 +6,7 @@ struct OrganizationRequest: Sendable {
     let name: String
     private let parameters: [(key: String, value: XMLElement)]
 
-    /// Parameters for features that this service does not have, such as duplicate detection. They have no effect.
+    /// Parameters for features that this service does not have, such as duplicate detection. These parameters have no effect.
     private static let ignored: Set<String> = [
         "suppressduplicatedetection", "calculatematchcodesynchronously", "solutionuniquename", "maintainlegacyappserverbehavior",
         "bypasscustompluginexecution", "bypassbusinesslogicexecution", "bypassbusinesslogicexecutionstepids",

@@ -43,7 +43,7 @@ struct OrganizationResponse {
 
     // MARK: Results
 
-    /// Adds a result. `body` writes its contents.
+    /// Adds a result. `body` writes the contents of the result.
     mutating func add(
         _ key: String, type: XMLName, declaring: [String] = [], _ body: @escaping (inout ContractWriter) throws -> Void
     ) {

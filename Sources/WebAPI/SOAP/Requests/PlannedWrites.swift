@@ -120,7 +120,7 @@ extension OrganizationService {
         }
     }
 
-    /// The condition of `ConcurrencyBehavior`.
+    /// The condition that `ConcurrencyBehavior` requests.
     private func condition(_ request: OrganizationRequest, _ rowVersion: String?) throws(FieldsealError) -> WriteCondition {
         switch try request.word("ConcurrencyBehavior") {
         case nil, "Default", "AlwaysOverwrite": return .mustExist

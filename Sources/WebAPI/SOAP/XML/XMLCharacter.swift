@@ -43,7 +43,7 @@ enum XMLCharacter {
         return nil
     }
 
-    /// White space, by section 2.3.
+    /// Whether a byte is white space (section 2.3).
     static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
 
     /// The text without white space at its ends.

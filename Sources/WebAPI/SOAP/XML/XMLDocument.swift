@@ -1,6 +1,6 @@
-/// An XML document as elements with names, attributes and text. It has no mixed content: an element has elements or text.
+/// An XML document as elements with names, attributes and text. The document has no mixed content: an element has elements or text.
 ///
-/// The elements are in one array, each before its children, so that each needs few bytes.
+/// The elements are in one array, each before its children. So an element needs few bytes.
 final class XMLDocument: Sendable {
     /// An element of the document.
     struct Node: Sendable {

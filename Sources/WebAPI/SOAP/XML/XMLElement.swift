@@ -25,7 +25,7 @@ struct XMLElement: Sendable {
     /// The first child element with a name.
     func first(_ local: String) -> XMLElement? { children.first { $0.local == local } }
 
-    /// The names and values of its attributes in order.
+    /// The names and values of the element's attributes in order.
     var attributes: [(name: XMLName, text: String)] {
         document.attributes[Int(node.attributes.lowerBound)..<Int(node.attributes.upperBound)].map {
             (document.names[Int($0.name)], document.string($0.text))

@@ -1,6 +1,7 @@
 import Foundation
 
-/// The encoding of an XML document (XML 1.0 appendix F). It is given by the byte order mark, the message or the declaration.
+/// The encoding of an XML document (XML 1.0 appendix F). The encoding is given by the byte order mark, the message or the
+/// declaration.
 enum XMLEncoding {
     private enum Known {
         case utf8, utf16BigEndian, utf16LittleEndian, latin1

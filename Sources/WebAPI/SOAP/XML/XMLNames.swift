@@ -7,13 +7,13 @@ struct XMLNames {
     private var locals = Index()
     private var namespaces = Self.common
 
-    /// The id of no namespace.
+    /// The namespace id of names that have no namespace.
     static let none: Int32 = 0
     /// The id of the namespace of `xml:lang`.
     static let xml: Int32 = 1
     /// The id of the namespace of `xsi:type`.
     private static let instance: Int32 = 2
-    /// The id of the namespace of declarations, which no prefix may have.
+    /// The id of the namespace of declarations. A document may not bind a prefix to it.
     static let declarations: Int32 = 3
 
     /// Namespaces of most documents. The first four have the ids above.

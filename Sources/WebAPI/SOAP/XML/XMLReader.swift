@@ -40,7 +40,7 @@ struct XMLReader {
 
     private init(_ bytes: [UInt8]) {
         self.bytes = bytes
-        // Estimated: an element takes more than 32 bytes, and at most half of the document is text.
+        // These are estimates: an element takes more than 32 bytes, and at most half of the document is text.
         nodes.reserveCapacity(bytes.count / 32)
         text.reserveCapacity(bytes.count / 2)
     }
@@ -157,7 +157,7 @@ struct XMLReader {
         position += 3
     }
 
-    /// Appends the bytes up to the next one that may have a special meaning in text or in attribute values.
+    /// Appends the bytes up to the next byte that may have a special meaning in text or in attribute values.
     private mutating func plainText() {
         let start = position
         while let byte = next, XMLCharacter.isPlain(byte) { position += 1 }

@@ -1,4 +1,4 @@
-/// An error in an XML document and its position. It never quotes text of the document.
+/// An error in an XML document and its position. The error never quotes text of the document.
 struct XMLSyntaxError: Error, Sendable, Equatable, CustomStringConvertible {
     let reason: String
     /// The position in bytes of UTF-8.

@@ -5,7 +5,7 @@ import NIOSSL
 
 /// The certificate that a client showed in the TLS handshake of its connection.
 enum PeerCertificate {
-    /// SHA-256 of the certificate in DER, the `x5t#S256` of RFC 8705; nil for a connection without one.
+    /// SHA-256 of the certificate in DER, the `x5t#S256` of RFC 8705; nil for a connection without a certificate.
     ///
     /// - Parameter channel: The connection, or a stream of HTTP/2 on it.
     static func digest(on channel: any Channel) async -> [UInt8]? {

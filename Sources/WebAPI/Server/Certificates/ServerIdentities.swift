@@ -2,8 +2,8 @@ import NIOCore
 package import NIOSSL
 import Synchronization
 
-/// The certificates of a listener, and the authorities of its clients' certificates. They can be replaced while the listener
-/// runs; open connections are not affected.
+/// The certificates of a listener, and the authorities of its clients' certificates. Certificates and authorities can be replaced
+/// while the listener runs; open connections are not affected.
 package final class ServerIdentities: Sendable {
     private struct State {
         var main: WebAPI.Identity
@@ -59,7 +59,7 @@ package final class ServerIdentities: Sendable {
         return tls
     }
 
-    /// The certificate of a handshake; nil for the one that the listener started with.
+    /// The certificate of a handshake; nil for the certificate that the listener started with.
     private func identity(for host: String?) -> WebAPI.Identity? {
         state.withLock { state in
             if !state.hosts.isEmpty, let host, let own = state.hosts[host.lowercased()] { return own }

@@ -5,8 +5,9 @@ import NIOHTTPTypes
 
 /// Limits the time and the size of what arrives on a connection. Hummingbird has no such limits.
 ///
-/// Its place in the pipeline is after the HTTP codec. For HTTP/1.1 it puts a ``HeadGuard`` before the codec. A body that takes
-/// too long is answered with 408. After 408 and 413 the connection is closed, because the rest of the body may still arrive.
+/// The handler's place in the pipeline is after the HTTP codec. For HTTP/1.1, this handler puts a ``HeadGuard`` before the codec. A
+/// body that takes too long is answered with 408. After 408 and 413 the connection is closed, because the rest of the body may
+/// still arrive.
 final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -44,12 +45,12 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         watch =
             (try? pipeline.handler(type: ConnectionWatch.self))
             ?? (try? context.channel.parent?.pipeline.syncOperations.handler(type: ConnectionWatch.self))
-        // A stream of HTTP/2 has no such encoder and needs no HeadGuard, because the HTTP/2 handler limits frames. The encoder
-        // is the codec's first handler, so a HeadGuard before it can write bytes that are sent unchanged.
+        // A stream of HTTP/2 has no encoder for HTTP/1.1 and needs no HeadGuard, because the HTTP/2 handler limits frames. The
+        // encoder is the codec's first handler, so a HeadGuard before it can write bytes that are sent unchanged.
         guard let encoder = try? pipeline.handler(type: HTTPResponseEncoder.self) else { return }
         let guardian = HeadGuard(limits: limits)
         headGuard = guardian
-        // Adding can't fail, because the encoder is there. If it failed, only this limit would be missing for the connection.
+        // Adding can't fail, because the encoder is there. If adding failed, only this limit would be missing for the connection.
         try? pipeline.addHandler(guardian, position: .before(encoder))
         guard let decoder = try? pipeline.handler(type: ByteToMessageHandler<HTTPRequestDecoder>.self) else { return }
         let hosts = HostGuard()
@@ -70,7 +71,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // In HTTP/1.1, the client has closed at least its sending side, and counts as gone. In HTTP/2, only its request has ended.
+        // In HTTP/1.1, this event means that the client has closed at least its sending side, and the client counts as gone. In
+        // HTTP/2, the event means only that the request has ended.
         if event as? ChannelEvent == .inputClosed, headGuard != nil { peerIsGone() }
         context.fireUserInboundEventTriggered(event)
     }
@@ -88,7 +90,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         hangUpActions[id] = nil
     }
 
-    /// Calls `action` when the connection has taken the last byte of the next response, or is closed.
+    /// Calls `action` when the last byte of the next response was written to the connection, or when the connection is closed.
     func onWritten(_ action: @escaping () -> Void) {
         guard !isClosed else { return action() }
         writtenActions.append(action)
@@ -190,8 +192,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
-    /// Closes a stream of HTTP/2 whose client does not read the response in time. A connection of HTTP/1.1 has an idle timeout
-    /// for that.
+    /// Closes a stream of HTTP/2 whose client does not read the response in time. A connection of HTTP/1.1 is closed by its idle
+    /// timeout.
     private func responseBegins(_ context: ChannelHandlerContext) {
         guard headGuard == nil else { return }
         let loopBound = NIOLoopBound(context, eventLoop: context.eventLoop)
@@ -217,7 +219,7 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
     /// it by another host than this service uses.
     private static func hasOneHost(_ head: HTTPRequest) -> Bool {
         guard let name = HTTPField.Name("Host") else { return true }
-        // The codec uses the first host as the authority, and leaves the others among the fields.
+        // The codec uses the first host as the authority, and leaves the other hosts among the fields.
         return head.headerFields[values: name].allSatisfy { $0 == head.authority }
     }
 

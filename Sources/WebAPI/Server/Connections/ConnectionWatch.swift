@@ -1,8 +1,8 @@
 import NIOCore
 import NIOTLS
 
-/// The deadlines of one connection: for its TLS handshake, and for its next request. It comes before all other handlers. Single
-/// bytes, and frames of HTTP/2 that are not requests, do not extend the deadline.
+/// The deadlines of one connection: for its TLS handshake, and for its next request. This handler comes before all other handlers.
+/// Single bytes, and frames of HTTP/2 that are not requests, do not extend the deadline.
 final class ConnectionWatch: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
@@ -46,7 +46,8 @@ final class ConnectionWatch: ChannelInboundHandler {
         lastRequest = .now()
     }
 
-    /// Longer than the time limits of the HTTP handlers, which close a connection properly.
+    /// The deadline for the next request. The deadline is longer than the time limits of the HTTP handlers, so that those handlers
+    /// close the connection first.
     private var idleLimit: TimeAmount { .seconds(Int64(limits.idleSeconds + limits.headSeconds)) }
 
     private func watch() {

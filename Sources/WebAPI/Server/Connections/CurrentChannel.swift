@@ -20,7 +20,7 @@ final class CurrentChannel<Inner: ServerChildChannel>: Sendable {
         self.identities = identities
         self.make = make
         self.logger = logger
-        // The number is read first. So if the authorities are replaced meanwhile, the next connection notices it.
+        // The number of reloads is read first. So if the authorities are replaced meanwhile, the next connection notices it.
         let reloads = identities.authorityReloads
         made = Mutex(Made(inner: try make(), authorityReloads: reloads))
     }
@@ -30,8 +30,8 @@ final class CurrentChannel<Inner: ServerChildChannel>: Sendable {
         let reloads = identities.authorityReloads
         return made.withLock { made in
             guard made.authorityReloads != reloads else { return made.inner }
-            // The number is stored first. So if making the handlers fails, it is tried again after the next reload, and not for
-            // each connection.
+            // The number of reloads is stored first. So if making the handlers fails, it is tried again after the next reload, and
+            // not for each connection.
             made.authorityReloads = reloads
             do {
                 made.inner = try make()

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Closes a connection only when all earlier writes have been sent. It follows the TLS handler.
+/// Closes a connection only when all earlier writes have been sent. This handler follows the TLS handler.
 ///
 /// When a connection quiesces, HTTP/2 closes it after its last stream. At that time the end of the stream is written, but not
 /// flushed.

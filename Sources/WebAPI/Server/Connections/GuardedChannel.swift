@@ -29,7 +29,7 @@ struct GuardedChannel<Inner: ServerChildChannel>: ServerChildChannel {
             return channel.eventLoop.makeSucceededFuture(Value(inner: nil, channel: channel))
         }
         do {
-            // ConnectionWatch is the first handler, so that its deadline includes what comes before the handshake.
+            // ConnectionWatch is the first handler, so that its deadline includes the time before the handshake.
             let watch = ConnectionWatch(limits: limits)
             try channel.pipeline.syncOperations.addHandler(watch)
             if takesProxyProtocol {

@@ -9,8 +9,8 @@ import Model
 import NIOCore
 import ServiceLifecycle
 
-/// The listener without TLS. It refuses requests to the API with the error ``ErrorCode/httpsRequired``, and redirects everything
-/// else to HTTPS. Requests that a trusted proxy received over TLS are served as by the HTTPS service.
+/// The listener without TLS. The listener refuses requests to the API with the error ``ErrorCode/httpsRequired``, and redirects
+/// everything else to HTTPS. Requests that a trusted proxy received over TLS are served as by the HTTPS service.
 struct HTTPRedirectServer: Sendable {
     /// The HTTPS service's address, without a trailing slash.
     let baseURL: String

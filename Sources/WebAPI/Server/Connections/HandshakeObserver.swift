@@ -1,7 +1,8 @@
 import NIOCore
 import NIOTLS
 
-/// Tells ``ConnectionWatch`` that the TLS handshake has ended. It comes after the TLS handler, which reports the end.
+/// Tells ``ConnectionWatch`` that the TLS handshake has ended. This handler comes after the TLS handler, which reports the end of
+/// the handshake.
 final class HandshakeObserver: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 

@@ -5,7 +5,7 @@ import NIOHTTPTypes
 
 /// Counts the bytes of a request's head and the time that it takes, before the head is parsed.
 ///
-/// Without this handler, hummingbird responds to a large head with an empty 400, and waits forever for a slow one.
+/// Without this handler, hummingbird responds to a large head with an empty 400, and waits forever for a slow head.
 final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -52,8 +52,8 @@ final class HeadGuard: ChannelInboundHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let count = unwrapInboundIn(data).readableBytes
-        // The decoder runs at once, so after this line it is known whether the head ended within these bytes. If a request ended
-        // within these bytes, all of them count for that request, and none for the next head.
+        // The decoder runs within `fireChannelRead`, so after that call it is known whether the head ended within these bytes. If a
+        // request ended within these bytes, all of them count for that request, and none for the next head.
         let before = requests
         context.fireChannelRead(data)
         if isInHead, requests == before {

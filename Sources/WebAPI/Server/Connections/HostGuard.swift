@@ -1,10 +1,10 @@
 import NIOCore
 import NIOHTTP1
 
-/// Whether the last head of HTTP/1 has one Host header (RFC 9112 section 3.2), and a target on that host. HTTP/1.0 needs no Host
-/// header.
+/// Checks whether the last head of HTTP/1 has one Host header (RFC 9112 section 3.2), and a target on that host. HTTP/1.0 needs no
+/// Host header.
 ///
-/// It comes before the codec, which keeps neither the version, the number of Host headers, nor the host in the target.
+/// This handler comes before the codec, because the codec drops the version, the number of Host headers and the host in the target.
 final class HostGuard: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart

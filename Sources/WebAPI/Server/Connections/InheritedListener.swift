@@ -12,11 +12,11 @@ import Synchronization
 /// A listener on a socket that another program, such as systemd, has opened. While no server runs, new connections wait in the
 /// socket's queue.
 ///
-/// Hummingbird opens its sockets itself, so this type does the work of its `Application` and `Server`.
+/// Hummingbird opens its sockets itself, so this type does the work of Hummingbird's `Application` and `Server`.
 struct InheritedListener<Connection: ServerChildChannel>: ServiceLifecycle.Service {
     let socket: NIOBSDSocket.Handle
     let connection: Connection
-    /// How many connections are open at a time. Further ones wait.
+    /// How many connections are open at a time. Further connections wait.
     let limit: Int
     let logger: Logger
     let onRunning: @Sendable (any Channel) async -> Void
@@ -102,7 +102,7 @@ private final class OpenChannels: Sendable {
     }
 }
 
-/// Accepts no more connections than the limit. Further ones wait in the socket's queue.
+/// Accepts no more connections than the limit. Further connections wait in the socket's queue.
 private final class ConnectionLimit: ChannelDuplexHandler {
     typealias InboundIn = any Channel
     typealias OutboundIn = any Channel

@@ -26,7 +26,8 @@ final class Listeners: Sendable {
 
     /// Counts a connection until it is closed.
     ///
-    /// - Returns: False when its network has reached the limit. Then close the connection. Trusted proxies have no limit.
+    /// - Returns: False when its network has reached the limit. Then the caller has to close the connection. Trusted proxies have
+    ///   no limit.
     func admit(_ channel: any Channel, from address: IPAddress?) -> Bool {
         guard let address, !isTrusted(address) else { return true }
         let network = address.network
@@ -45,7 +46,7 @@ final class Listeners: Sendable {
         return true
     }
 
-    /// How many connections are open, without those of trusted proxies.
+    /// How many connections are open, without connections of trusted proxies.
     var connections: Int { counts.withLock { $0.values.reduce(0, +) } }
 
     /// Stores the address that a proxy reported for a connection.
@@ -55,7 +56,7 @@ final class Listeners: Sendable {
         channel.closeFuture.whenComplete { [self] _ in told.withLock { $0[id] = nil } }
     }
 
-    /// The client's address of a connection: the one in the PROXY protocol, or else the peer's.
+    /// The client's address of a connection: the address in the PROXY protocol, or else the peer's address.
     ///
     /// - Parameter channel: The connection, or a stream of it.
     func peer(of channel: any Channel) -> IPAddress? {
@@ -79,8 +80,8 @@ final class Listeners: Sendable {
         return client(behind: peer(of: channel), isLocal: isLocal, request.headers[values: .xForwardedFor])?.description
     }
 
-    /// The address of the client behind trusted proxies: in `X-Forwarded-For`, counted from the right, the first one that is
-    /// not a trusted proxy. Addresses to the left of it are ignored, because the client may have written them.
+    /// The address of the client behind trusted proxies: in `X-Forwarded-For`, counted from the right, the first address that is
+    /// not a trusted proxy. Addresses to the left of this address are ignored, because the client may have written them.
     ///
     /// - Parameters:
     ///   - peer: The sender of the request. If it is not trusted, it is the client.

@@ -48,7 +48,7 @@ enum ProxyHeader: Equatable {
         guard bytes.count >= 16 + length else { return .incomplete }
         let body = Array(bytes.dropFirst(16).prefix(length))
         switch (head[12] & 0xF, head[13]) {
-        // LOCAL: the addresses are to be ignored.
+        // LOCAL means that a receiver ignores the addresses.
         case (0, _): return .complete(nil, length: 16 + length)
         // PROXY over TCP: two addresses and two ports.
         case (1, 0x11) where length >= 12: return .complete(IPAddress(bytes: Array(body.prefix(4))), length: 16 + length)

@@ -2,7 +2,7 @@ import NIOCore
 import Tenancy
 
 /// Reads the header of the PROXY protocol, version 1 or 2, at the beginning of each connection from a load balancer (HAProxy,
-/// proxy-protocol.txt). Anything else closes the connection.
+/// proxy-protocol.txt). A connection that begins with anything else is closed.
 final class ProxyProtocolHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer

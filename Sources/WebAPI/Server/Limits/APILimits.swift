@@ -2,21 +2,21 @@ package import Tenancy
 
 /// Limits for requests and connections of clients.
 package struct APILimits: Sendable {
-    /// A request's body, in bytes.
+    /// The largest body of a request, in bytes.
     static let bodyLength = 1 << 20
-    /// The body of a batch or of a request for many records, in bytes.
+    /// The largest body of a batch or of a request for many records, in bytes.
     static let bulkLength = 16 << 20
-    /// A request line with its header block, in bytes.
+    /// The longest request line with its header block, in bytes.
     static let headLength = 64 << 10
-    /// A URL, in bytes.
+    /// The longest URL, in bytes.
     static let urlLength = 32 << 10
-    /// The URL of a request in a batch, in bytes.
+    /// The longest URL of a request in a batch, in bytes.
     static let partURLLength = 64 << 10
     /// How many values a condition has at most.
     static let valueCount = 2_000
     /// How many requests a batch has at most, and how many records a request for many records has at most.
     static let bulkCount = 1_000
-    /// Seconds for which the requests of a server that stops may run on.
+    /// Seconds for which running requests may continue while the server stops.
     package static let endSeconds = 60
 
     /// Seconds within which a request's head must arrive.
@@ -27,22 +27,22 @@ package struct APILimits: Sendable {
     package var bodySeconds = 30
     /// Seconds after which an idle connection is closed, and within which a client must read a response.
     package var idleSeconds = 60
-    /// How many connections are open at a time. Further ones wait.
+    /// How many connections are open at a time. Further connections wait.
     package var connections = 1_000
-    /// How many connections one network has at a time. A network is an IPv4 address or an IPv6 /64. Further connections are
-    /// closed. Nil for a quarter of ``connections``, and at least 16.
+    /// How many connections one network has at a time. A network is an IPv4 address or an IPv6 /64. Further connections are closed.
+    /// Nil means a quarter of ``connections``, but at least 16.
     package var addressConnections: Int?
-    /// Networks of trusted proxies. They may report the client's address, and their connections are not limited.
+    /// Networks of trusted proxies. Trusted proxies may report the client's address, and their connections are not limited.
     package var trustedProxies: [IPNetwork] = []
     /// Whether each connection of the HTTPS listener begins with a header of the PROXY protocol.
     package var takesProxyProtocol = false
-    /// How many requests are processed at a time. Further ones get 503.
+    /// How many requests are processed at a time. Further requests get 503.
     package var requests = 500
     /// How many requests one client may send within ``clientSeconds``; nil for no limit.
     package var clientRequests: Int?
     package var clientSeconds = 300
-    /// How many requests of one client, or of one network without a token, are processed at a time; nil for a quarter of
-    /// ``requests``, and at least 16.
+    /// How many requests of one client, or of one network without a token, are processed at a time; nil means a quarter of
+    /// ``requests``, but at least 16.
     package var clientConcurrency: Int?
     /// Origins of pages that may use the API from a browser, such as `https://app.example.com`.
     package var allowedOrigins: [String] = []

@@ -4,8 +4,8 @@ import Synchronization
 
 /// Limits the memory that large request bodies take at a time: in total, and for each client.
 ///
-/// A body is read whole before it is parsed, because one malformed record refuses the whole request. A limit for each body is
-/// not enough, because many bodies together could exhaust the memory.
+/// A body is read whole before it is parsed, because the service refuses the whole request if one record is malformed. A limit for
+/// each body is not enough, because many bodies together could exhaust the memory.
 final class LargeBodies: Sendable {
     /// How many bytes of large bodies all clients together may have in memory.
     static let limit = 128 << 20

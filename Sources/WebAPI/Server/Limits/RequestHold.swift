@@ -14,7 +14,7 @@ final class RequestHold: Sendable {
     /// Counts the bytes of the response; nil until the request is counted for a client or a network.
     var share: UnreadResponses.Share? { state.withLock(\.share) }
 
-    /// Whether the request changes nothing, although its method could. Then its response can be refused.
+    /// Whether the request only reads, although its method, such as POST, allows changes. The response to a read can be refused.
     var isRead: Bool {
         get { state.withLock(\.isRead) }
         set { state.withLock { $0.isRead = newValue } }
@@ -30,7 +30,7 @@ final class RequestHold: Sendable {
         }
     }
 
-    /// Releases everything after the next response of a connection or stream was written.
+    /// Releases everything that is counted for the request, after the next response of a connection or stream was written.
     func end(_ share: UnreadResponses.Share, afterResponseOf channel: any Channel) async {
         let actions = state.withLock { state in
             defer { (state.actions, state.share) = ([], nil) }
@@ -49,7 +49,7 @@ final class RequestHold: Sendable {
     }
 
     private static func register(_ release: @escaping @Sendable () -> Void, _ channel: any Channel) {
-        // Without its handlers, the connection is closed already.
+        // If the connection no longer has this handler, it is closed already.
         guard let guardian = try? channel.pipeline.syncOperations.handler(type: ConnectionGuard.self) else { return release() }
         guardian.onWritten(release)
     }

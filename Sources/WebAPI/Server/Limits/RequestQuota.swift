@@ -3,8 +3,8 @@ import Model
 import PostgresClient
 import Synchronization
 
-/// Limits the requests of one client: within an interval, and at a time. For requests of a network without a token, only the number
-/// at a time is limited.
+/// Limits how many requests one client sends within an interval, and how many of them run at a time. For requests of a network
+/// without a token, only the number at a time is limited.
 ///
 /// Each server counts for itself, as in Dataverse. Counting in the database would take longer than most requests.
 final class RequestQuota: Sendable {
@@ -26,7 +26,7 @@ final class RequestQuota: Sendable {
         self.limits = limits
     }
 
-    /// Counts a request. ``end(_:)`` must follow.
+    /// Counts a request. The caller must call ``end(_:)`` afterwards.
     ///
     /// - Throws: ``FieldsealError`` `.requestQuotaExceeded` or `.concurrentRequestsExceeded`. Then the request is not counted.
     func begin(_ client: PoolBorrower) throws(FieldsealError) {
@@ -62,7 +62,7 @@ final class RequestQuota: Sendable {
     /// Stops counting a request that waits and is not being processed, until ``resume(_:)``.
     func pause(_ client: PoolBorrower) { usages.withLock { $0[client]?.running -= 1 } }
 
-    /// Counts a paused request again. It is not refused.
+    /// Counts a paused request again, even beyond the limit.
     func resume(_ client: PoolBorrower) {
         usages.withLock { $0[client, default: Usage(start: .now)].running += 1 }
     }
@@ -70,8 +70,8 @@ final class RequestQuota: Sendable {
     func end(_ client: PoolBorrower) {
         usages.withLock { usages in
             usages[client]?.running -= 1
-            // Only the running requests of a network are limited. A network without any is removed, because there are many
-            // networks.
+            // Only the running requests of a network are limited. A network without running requests is removed, because there are
+            // many networks.
             if case .network = client, usages[client]?.running == 0 { usages[client] = nil }
         }
     }
@@ -91,12 +91,13 @@ final class RequestQuota: Sendable {
 
     /// Seconds until another request is allowed; nil if it is allowed now.
     ///
-    /// The requests of the previous interval count in proportion to its part of the last `clientSeconds`.
+    /// The requests of the previous interval count in proportion to the part of that interval that is within the last
+    /// `clientSeconds`.
     private func wait(of usage: Usage, for limit: Int) -> Int? {
         let elapsed = (ContinuousClock.now - usage.start) / .seconds(limits.clientSeconds)
         let room = Double(limit - 1 - usage.requests)
         guard Double(usage.before) * (1 - elapsed) > room else { return nil }
-        // The next request fits into this interval, or else into the next one, which counts this interval as the previous one.
+        // The next request fits into this interval, or else into the next interval, for which this interval is the previous one.
         let fits = room >= 0 ? 1 - room / Double(usage.before) : 1 + max(0, 1 - Double(limit - 1) / Double(usage.requests))
         return max(1, Int((Double(limits.clientSeconds) * (fits - elapsed)).rounded(.up)))
     }

@@ -1,7 +1,7 @@
 import NIOCore
 
-/// Follows the writes of one response, and runs actions when the connection has taken all of it. It is used on the connection's
-/// event loop only.
+/// Follows the writes of one response, and runs actions when all of it was written to the connection. An instance is used only on
+/// the connection's event loop.
 final class ResponseProgress {
     private var actions: [() -> Void]
     private var pending = 0

@@ -5,7 +5,7 @@ import Synchronization
 /// Limits the memory of responses that their clients have not read yet: in total, and for each client, or each network without
 /// a token.
 ///
-/// A response is in memory until the connection has taken its last byte. A client that sends requests and reads nothing could
+/// A response is in memory until its last byte was written to the connection. A client that sends requests and reads nothing could
 /// otherwise fill the memory.
 final class UnreadResponses: Sendable {
     /// How many bytes of unread responses all clients together may have.
@@ -53,9 +53,9 @@ final class UnreadResponses: Sendable {
             if let refusal = set(bytes, mayRefuse: true) { throw refusal }
         }
 
-        /// Adds the bytes of a part of the response that can be left out.
+        /// Adds the bytes of an optional part of the response.
         ///
-        /// - Returns: False if they exceed the limit. The number is then unchanged.
+        /// - Returns: False if the bytes exceed the limit. The number is then unchanged.
         func add(_ bytes: Int) -> Bool {
             count.withLock { count in
                 guard responses.add(bytes, to: client) == nil else { return false }

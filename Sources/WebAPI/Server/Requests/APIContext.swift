@@ -16,7 +16,7 @@ package struct APIContext: RequestContext {
     var path = ""
     /// What ``DirectResponder`` responds to; nil for a request that the router has to match.
     var target: DirectResponder.Target?
-    /// The address of the client, without its port: the peer's, or the one that trusted proxies report.
+    /// The address of the client, without its port: the peer's address, or the address that trusted proxies report.
     package internal(set) var clientAddress: String?
     /// The requested organization and its address in the request; nil if the request names none.
     package internal(set) var address: OrganizationAddress?

@@ -10,7 +10,7 @@ import PostgresClient
 /// One request to the data API, alone or as a part of a batch.
 struct APIRequest: Sendable {
     let method: HTTPRequest.Method
-    /// The path after the version, percent-encoded. It begins with a slash or is empty.
+    /// The path after the version, percent-encoded. The path begins with a slash or is empty.
     let path: String
     let query: String?
     let headers: HTTPFields

@@ -62,7 +62,7 @@ struct APIResponse: Sendable, ResponseGenerator {
             headers: headers)
     }
 
-    /// The response to an error, with details in addition to its message, for clients that request such annotations.
+    /// The response to an error, with details in addition to its message, for clients that request such details.
     func withInnerError(_ error: any Error) -> APIResponse {
         guard case .object(var outer)? = (try? JSONParser.parse(body))?["error"], let error = error as? FieldsealError else {
             return self

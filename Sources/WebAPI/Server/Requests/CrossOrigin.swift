@@ -1,10 +1,11 @@
 import HTTPTypes
 import Hummingbird
 
-/// Lets pages of the configured origins use the API from a browser (CORS, in the Fetch standard). Without origins it is off.
+/// Lets pages of the configured origins use the API from a browser (CORS, in the Fetch standard). Without configured origins, the
+/// middleware has no effect.
 ///
-/// It covers the addresses that take a token in a header. The console uses a cookie, and is never covered. No response allows
-/// credentials.
+/// The middleware covers the addresses that take a token in a header. The console uses a cookie, and is never covered. No response
+/// allows credentials.
 struct CrossOrigin: RouterMiddleware {
     typealias Context = APIContext
 
@@ -46,7 +47,7 @@ struct CrossOrigin: RouterMiddleware {
                 response.headers[.accessControlExposeHeaders] = Self.responseHeaders
             }
         }
-        // A cache must not return the response for one origin to another.
+        // A cache must not return the response for one origin to pages of another origin.
         response.headers.append(HTTPField(name: .vary, value: "Origin"))
         return response
     }

@@ -7,7 +7,7 @@ struct Peer: Sendable {
     /// The executor for work that the client waits for; nil for the connection's event loop.
     var executor: (any TaskExecutor)?
 
-    /// Whether the client has hung up.
+    /// Whether the client has disconnected.
     var isGone: Bool { !channel.isActive }
 
     /// The same client, for work that runs outside of the event loops.
@@ -17,12 +17,12 @@ struct Peer: Sendable {
         return peer
     }
 
-    /// Runs `body`, and cancels it when the client disconnects, because no client waits for the result.
+    /// Runs `body`, and cancels it when the client disconnects, because then no client waits for the result.
     func cancellingOnHangUp<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
         let task = Task(executorPreference: executor ?? LoopExecutor(channel.eventLoop)) { try await body() }
         return try await withTaskCancellationHandler {
             let id = try? await channel.eventLoop.submit { [channel] () -> Int? in
-                // Without its handlers, the connection is closed already.
+                // If the connection no longer has this handler, it is closed already.
                 guard let guardian = try? channel.pipeline.syncOperations.handler(type: ConnectionGuard.self) else {
                     task.cancel()
                     return nil

@@ -9,7 +9,8 @@ package enum RequestFraming {
     package static func isBroken(_ error: any Error) -> Bool { error is HTTPParserError }
 
     /// Refuses a transfer coding before `chunked`, because the encoded bytes would be read as the body itself (RFC 9112 section
-    /// 6.1). If `chunked` is not the last coding, the parser refuses the request, because its end is not known (section 6.3).
+    /// 6.1). If `chunked` is not the last coding, the parser refuses the request, because the end of the request is not known
+    /// (section 6.3).
     static func check(_ headers: HTTPFields) throws(FieldsealError) {
         guard let codings = headers[.transferEncoding]?.split(separator: ","), codings.count > 1,
             codings.last?.trimmed.lowercased() == "chunked"

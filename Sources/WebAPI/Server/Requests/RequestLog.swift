@@ -1,6 +1,6 @@
 /// Which requests are logged.
 package struct RequestLog: Sendable {
-    /// Which requests may be logged: all, only those that failed, or none.
+    /// Which requests may be logged: all requests, only requests that failed, or no request.
     package enum Extent: String, Sendable, CaseIterable {
         case all
         /// Requests that were answered with a status of 400 or more.

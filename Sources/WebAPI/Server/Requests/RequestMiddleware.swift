@@ -83,7 +83,7 @@ final class RequestMiddleware: RouterMiddleware {
             }
         }
         response = await held(response, request, context)
-        // A response that requests a token says where to get one.
+        // A response that requests a token says where to get a token.
         if response.status == .unauthorized, response.headers[.wwwAuthenticate] == APIResponse.challenge,
             let address = context.address,
             context.target != nil || context.parameters.get("organization") == address.organization
@@ -101,7 +101,8 @@ final class RequestMiddleware: RouterMiddleware {
         return response
     }
 
-    /// Counts the response until it has been written. Beyond the limit it is refused, unless the request may have changed something.
+    /// Counts the response until it has been written. Beyond the limit, an error replaces the response, unless the request may have
+    /// changed something.
     private func held(_ response: Response, _ request: Request, _ context: Context) async -> Response {
         var response = response
         let share = context.hold.share ?? unread.share(of: .network(context.network))

@@ -7,8 +7,8 @@ import Synchronization
 
 /// Compresses large responses that contain no secret, for clients that accept gzip (RFC 9110 section 8.4.1.3).
 ///
-/// The length of a compressed response depends on its contents and may reveal them. So responses that may hold keys, passwords
-/// or tokens are never compressed: those of operations, of batches and of the console.
+/// The length of a compressed response depends on its contents and may reveal them. So responses that may hold keys, passwords or
+/// tokens are never compressed: responses of operations, of batches and of the console.
 enum ResponseCompression {
     /// The smallest response in bytes that is compressed.
     private static let threshold = 8 << 10

@@ -1,7 +1,7 @@
 import HTTPTypes
 import Logging
 
-/// The trace of a request (W3C Trace Context). Each log line of the request has it.
+/// The trace of a request (W3C Trace Context). Each log line of the request has the trace's ids.
 struct TraceContext {
     let traceID: String
     /// The caller's span of the trace.
@@ -33,7 +33,8 @@ struct TraceContext {
         self.state = state.isEmpty || state.utf8.count > Self.longestState || !isPlain ? nil : state
     }
 
-    /// The header lines of requests that this request causes to other services. This request's own span is their parent.
+    /// The header lines of requests that this request causes to other services. The span of this request is the parent of the
+    /// outgoing requests.
     var outgoing: [String] {
         ["traceparent: 00-\(traceID)-\(spanID)-\(isSampled ? "01" : "00")"] + (state.map { ["tracestate: \($0)"] } ?? [])
     }

@@ -21,7 +21,8 @@ final class DatabaseRouting: Sendable {
     /// The routes of the database that has the request's organization.
     ///
     /// - Parameter context: Gets the reason if the organization is unavailable.
-    /// - Returns: Nil if any database's routes can respond: the request names no organization, or one that does not exist.
+    /// - Returns: Nil if any database's routes can respond: the request names no organization, or an organization that does not
+    ///   exist.
     func responder(for request: Request, _ context: inout APIContext) async -> RouterResponder<APIContext>? {
         guard let organization = organization(of: request, context) else { return nil }
         if let database = await places.database(of: organization) {
@@ -34,7 +35,7 @@ final class DatabaseRouting: Sendable {
         return nil
     }
 
-    /// The first segment of an older Discovery address. It looks like an organization's name, but is not one.
+    /// The first segment of an older Discovery address. The segment looks like an organization's name, but is not one.
     private static let olderDiscovery = "xrmservices"
 
     private func organization(of request: Request, _ context: APIContext) -> String? {

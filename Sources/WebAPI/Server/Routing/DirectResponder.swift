@@ -2,8 +2,8 @@ import Authentication
 import HTTPTypes
 import Hummingbird
 
-/// Responds to the most frequent requests, those of the data API and of the Organization service, without the router. The
-/// result is the same as with the router.
+/// Responds without the router to the most frequent requests: requests to the data API and to the Organization service. The result
+/// is the same as with the router.
 struct DirectResponder: HTTPResponder {
     typealias Context = APIContext
 
@@ -19,7 +19,7 @@ struct DirectResponder: HTTPResponder {
     let data: @Sendable (Request, APIContext) async throws -> APIResponse
     let organizationService: @Sendable (Request, APIContext) async throws -> APIResponse
 
-    /// The supported versions, as in the path. Further numbers may follow, such as those of `v9.2.21051.00140`.
+    /// The supported versions, as in the path. Further numbers may follow, such as in `v9.2.21051.00140`.
     private static let versions = ["v9.0", "v9.1", "v9.2"]
     /// Methods that the routes handle. If an address does not accept another method, the data API refuses the request, and lists
     /// the methods that the address accepts.
@@ -27,7 +27,8 @@ struct DirectResponder: HTTPResponder {
     private static let root: StaticString = "/api/data/"
     private static let service: StaticString = "/XRMServices/2011/Organization.svc"
 
-    /// The target of a request, by a path `/{organization}/api/data/{version}` or below it, or the path of the service.
+    /// The target of a request by its path: the data API for `/{organization}/api/data/{version}` and paths below it, or the
+    /// Organization service.
     ///
     /// - Returns: Nil for any other path, and for requests that the routes handle: HEAD, OPTIONS, and paths with empty segments.
     static func target(of request: Request, _ context: APIContext) -> Target? {
