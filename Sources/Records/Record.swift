@@ -29,7 +29,7 @@ package struct Record: Sendable {
         return try column.type.value(in: row, column: index)
     }
 
-    /// The value of an attribute that was asked for.
+    /// The value of an attribute that the query returns, by its logical name or its name in the response; null for any other name.
     package func value(of attribute: String) throws -> AttributeValue {
         guard
             let column = shape.columns.first(where: {

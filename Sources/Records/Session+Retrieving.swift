@@ -6,10 +6,10 @@ import PostgresClient
 package import Tenancy
 
 extension Session {
-    /// The records or groups of a query.
+    /// Runs a query and returns a page of its records or groups.
     ///
-    /// - Parameter mayUseStandby: Whether a standby may run it. Data that decides about access or a change must come from the
-    ///   primary.
+    /// - Parameter mayUseStandby: Whether a standby may run the query. False for data that decides about access or about a change,
+    ///   which must come from the primary.
     /// - Throws: ``FieldsealError``: `.noSuchAttribute`, `.queryDoesNotFit`, `.privilegeDenied`.
     package func list(
         _ entity: EntityDefinition, _ query: RecordQuery, expanding: [Expansion] = [], mayUseStandby: Bool = false
@@ -109,7 +109,7 @@ extension Session {
     }
 
     /// A mark of each encrypted attribute that has a value, for a record that the caller may read: the key version, and a keyed
-    /// hash of the cell. It differs after each write of the value, also of an equal one, and after a key change.
+    /// hash of the cell. The mark changes with each write of the attribute, even of an equal value, and with each key change.
     package func secretMarks(_ entity: EntityDefinition, _ id: UUID) async throws -> [String: String] {
         let names = entity.encryptedAttributes.map(\.logicalName)
         guard !names.isEmpty else { return [:] }
@@ -219,7 +219,7 @@ private final class RetrieveOperation: Sendable {
     private let entity: EntityDefinition
     private let expansions: [(request: Expansion, way: ExpansionWay)]
     private let session: Session
-    /// The statement for an array of ids, if the query is for ids.
+    /// The statement that ``lookUp(_:for:)`` runs. Its first parameter is an array of ids.
     private let lookup: SharedStatement
 
     /// How many records the expansion of one page returns at most.
@@ -268,7 +268,7 @@ private final class RetrieveOperation: Sendable {
         for (request, way) in expansions { _ = try Self.child(request, way, keys: [], session, depth: depth + 1) }
     }
 
-    /// Reads one record without expansions, for a session with the same access as the one that the plan was made for.
+    /// Reads one record without expansions, for a session with the same access as the session that the plan was made for.
     func lookUp(_ id: UUID, for session: Session) async throws -> RecordPage {
         let rows: PostgresResult
         if let found = await session.lookUp(id, with: lookup) {
@@ -276,7 +276,7 @@ private final class RetrieveOperation: Sendable {
         } else {
             rows = try await session.deployment.pool.withConnection { try session.run([lookup.statement(for: [id])], on: $0)[0] }
         }
-        // The rows may include other callers' records.
+        // The rows may include records that other callers requested in the same statement.
         for row in rows where try row.decode(0, as: UUID.self) == id {
             return RecordPage(shape: plan.shape, records: [try Record(plan.shape, row)], next: nil)
         }

@@ -18,7 +18,7 @@ struct EmailTransition: Sendable {
         .init(from: nil, to: .draft, by: .writer),
         .init(from: [.draft, .canceled, .failed], to: .draft, by: .writer),
         .init(from: [.draft, .canceled, .failed, .pendingSend], to: .canceled, by: .writer),
-        // What happened elsewhere, recorded here by a System Administrator.
+        // A System Administrator may record what happened to an e-mail outside of this service.
         .init(from: nil, to: .completed, by: .administrator),
         .init(from: nil, to: .sent, by: .administrator),
         .init(from: nil, to: .received, by: .administrator),
@@ -30,7 +30,7 @@ struct EmailTransition: Sendable {
         .init(from: ended, to: .canceled, by: .administrator),
     ]
 
-    /// Every status but those of submitted e-mails.
+    /// Every status except those of submitted e-mails.
     private static let ended = Set(EmailStatus.allCases).subtracting(EmailStatus.outbound)
 
     /// Whether a role may create an e-mail with a status.

@@ -11,7 +11,7 @@ package final class RowShape: Sendable {
     package let isIdentified: Bool
     /// Whether the id is among the returned columns.
     package let givesID: Bool
-    /// Whether `ownerid` is among the returned columns. Users and teams have their id in it too.
+    /// Whether `ownerid` is among the returned columns. In the records of users and teams, `ownerid` is the record's own id.
     package let givesOwnerID: Bool
     /// Columns with ids of joined records, used only for paging.
     let idColumns: Set<Int>
@@ -44,7 +44,7 @@ package final class RowShape: Sendable {
         givesOwnerID = gives("ownerid")
     }
 
-    /// A value's position in a row, and its form. These suffice to write the value without a reference-counted object.
+    /// A value's position in a row, and its form. With these two, the value is written without a reference-counted object.
     package struct Place: Sendable {
         let index: Int
         let kind: AttributeType.Kind

@@ -10,7 +10,7 @@ struct SelectWriter {
     private(set) var scope: QueryScope
     private(set) var statement: StatementBuilder
 
-    /// How many columns of a row are long texts at most. Each of them may have many megabytes.
+    /// The largest number of columns of a row that are long texts. Each long text may have many megabytes.
     private static let longTextLimit = 10
 
     init(
@@ -32,7 +32,7 @@ struct SelectWriter {
         (self.query, self.scope, self.statement) = (query, scope, statement)
     }
 
-    /// The WHERE clause, or nothing.
+    /// The WHERE clause; empty if there are no conditions.
     private func filter(_ conditions: [String]) -> String {
         conditions.isEmpty ? "" : " WHERE \(conditions.joined(separator: " AND "))"
     }
@@ -169,8 +169,8 @@ struct SelectWriter {
             isDescending: order.isDescending)
     }
 
-    /// What a lookup is sorted by: the name of the record that it refers to. A lookup without a record has no name, even if one
-    /// is stored.
+    /// What a lookup is sorted by: the name of the record that it refers to. A lookup that is NULL sorts as NULL, even if the row
+    /// stores a name for it.
     private func named(_ column: QueryScope.Resolved) -> QueryScope.Resolved {
         guard query.sortsLookupsByName, !column.isOwnersID, var name = statement.name(of: column) else { return column }
         if name.expression == nil, column.attribute.required != .system {

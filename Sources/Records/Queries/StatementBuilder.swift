@@ -17,7 +17,7 @@ package struct StatementBuilder {
 
     /// How many tables one statement has at most, including those of subqueries.
     static let tableLimit = 16
-    /// How many joins of one statement may return several rows for one.
+    /// How many joins of one statement may return several rows for one row of an earlier table.
     static let multiplyingLimit = 4
     /// How many joins of one statement may have no record's id on either side. Each may square the number of rows.
     static let keylessLimit = 2
@@ -55,7 +55,7 @@ package struct StatementBuilder {
     struct JoinCost: OptionSet {
         let rawValue: Int
 
-        /// The join may return several rows for one.
+        /// The join may return several rows for one row of an earlier table.
         static let multiplies = JoinCost(rawValue: 1)
         /// Neither side of the join is the id of its record.
         static let keyless = JoinCost(rawValue: 2)
@@ -79,9 +79,9 @@ package struct StatementBuilder {
         }
     }
 
-    /// Counts how often a query uses long texts, and refuses too many uses. Other attributes are not counted.
+    /// Counts how often a query uses long texts. Uses of other attributes are not counted.
     ///
-    /// - Throws: ``FieldsealError`` when there are too many.
+    /// - Throws: ``FieldsealError`` when the query uses long texts too often.
     mutating func count(_ column: QueryScope.Resolved, uses: Int = 1) throws(FieldsealError) {
         guard column.attribute.type.isLongText else { return }
         longTextUses += uses
@@ -95,7 +95,7 @@ package struct StatementBuilder {
 
     /// Counts a pattern for an attribute's value.
     ///
-    /// - Throws: ``FieldsealError`` when the pattern, or the sum of all, is too long.
+    /// - Throws: ``FieldsealError`` when the pattern is too long, or all patterns of the statement together are.
     mutating func count(_ pattern: TextPattern, for column: QueryScope.Resolved) throws(FieldsealError) {
         try count(column)
         patternLength += pattern.pattern.utf8.count
@@ -125,10 +125,10 @@ package struct StatementBuilder {
         return AccessRule(table.entity, organization, caller).condition(depth, .read, table.alias) { bind($0) }
     }
 
-    /// The name of the record that a lookup refers to: the stored one if the entity has an attribute for it, else the record's
-    /// own.
+    /// The name of the record that a lookup refers to: the name that is stored beside the lookup if the entity has an attribute for
+    /// it, else the name in the other record.
     ///
-    /// - Returns: Nil for other attributes, and for lookups of entities that do not exist here or have no names.
+    /// - Returns: Nil for attributes that are not lookups, and for lookups of entities that do not exist here or have no names.
     func name(of lookup: QueryScope.Resolved) -> QueryScope.Resolved? {
         guard lookup.attribute.type.isReference else { return nil }
         if let stored = lookup.table.entity["\(lookup.attribute.logicalName)name"] {

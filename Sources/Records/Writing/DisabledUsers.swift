@@ -5,7 +5,7 @@ import PostgresClient
 import Tenancy
 
 /// Systemusers that are disabled with the Web API. The clients and people that act as such a systemuser lose access. If SQL enables
-/// such a systemuser again, that has no effect.
+/// such a systemuser again, they stay without access.
 enum DisabledUsers {
     /// Whether a write disables or enables a systemuser.
     static func isTouched(by input: ParsedValues) -> Bool { change(in: input) != nil }

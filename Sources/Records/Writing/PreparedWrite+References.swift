@@ -39,7 +39,7 @@ extension PreparedWrite {
 
     /// The ids of the records that a key names, two at most.
     ///
-    /// - Parameter readable: How far the caller may read; nil to find every record.
+    /// - Parameter readable: The depth of the caller's privilege to read; nil to find every record.
     func ids(
         of target: EntityDefinition,
         _ key: RecordKey,
@@ -106,7 +106,7 @@ extension PreparedWrite {
         if let record {
             let table = organization.qualified(entity.logicalName)
             let owners = try connection.query("SELECT ownerid FROM \(table) WHERE \(entity.idColumn) = $1", [.uuid(record)])
-            // An upsert may create the record.
+            // There is no row yet if an upsert creates the record.
             guard let row = owners.first else { return }
             // A caller that may not read the record must not learn who owns it.
             let depth = caller.depth(of: .retrieve, on: entity)
@@ -151,7 +151,7 @@ extension PreparedWrite {
 
     /// The id of the party that an alternate key names.
     ///
-    /// - Throws: ``FieldsealError`` as for the references of lookups. A queue must be readable, or the caller's own.
+    /// - Throws: ``FieldsealError`` as for the references of lookups. A queue must be one that the caller may read or owns.
     func party(_ entity: EntityDefinition, _ key: RecordKey, on connection: isolated PostgresConnection) throws -> UUID {
         let found = try ids(of: entity, key, readable: max(.own, caller.depth(of: .retrieve, on: entity)), on: connection)
         guard let id = found.first else { throw missing("partyid", entity) }

@@ -18,7 +18,8 @@ struct PreparedWrite: Sendable {
     private var newKey: RecordKey?
     /// The id of the message that this write is part of. All targets of one message must be different records.
     private(set) var message: UUID?
-    /// The errors for values that the caller may not write. Such values are ignored if the record has the same ones.
+    /// The errors for attributes that the caller may not write. No error is thrown for an attribute whose value in the record is
+    /// the same.
     private(set) var withheld: [String: FieldsealError] = [:]
 
     private enum Action {
@@ -43,8 +44,8 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// Whether the write needs a transaction: its effect on where credentials go is checked at the end, or it holds a lock
-    /// until then.
+    /// Whether the write needs a transaction. True if its effect on where credentials go is checked at the end, or if it holds a
+    /// lock until the end.
     var needsTransaction: Bool {
         switch action {
         case .create(let input, _):
@@ -142,7 +143,7 @@ struct PreparedWrite: Sendable {
         }
     }
 
-    /// Refuses an update with attachments, and one with the id of another record.
+    /// Refuses an update with attachments, and an update whose values have the id of another record.
     private static func requireOwn(_ input: ParsedValues, _ parts: EmailParts, _ key: RecordKey) throws(FieldsealError) {
         guard parts.attachments.isEmpty else {
             throw FieldsealError(
@@ -172,7 +173,7 @@ struct PreparedWrite: Sendable {
 
     /// Checks that the caller's roles may write the named attributes.
     ///
-    /// - Returns: The depth to which all of them may be written.
+    /// - Returns: The depth to which all of these attributes may be written.
     @discardableResult
     static func requireRights(_ input: ParsedValues, for purpose: ParsedValues.Purpose, of caller: Caller) throws -> PrivilegeDepth
     {
@@ -322,7 +323,7 @@ struct PreparedWrite: Sendable {
         FieldsealError(.duplicateRecord, "The \(entity.logicalName) with the id \(id.text) exists already.")
     }
 
-    /// The caller's place in the organization; nil if it is unknown.
+    /// The caller's systemuser and business unit; nil if either is unknown.
     private var origin: NewRecord.Origin? {
         guard let unit = session.callersUnit, let user = caller.systemUserID else { return nil }
         return NewRecord.Origin(

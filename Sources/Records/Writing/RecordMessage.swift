@@ -10,7 +10,7 @@ package enum RecordMessage: Sendable {
     case unshare(Principal)
     /// Adds users to a team, or removes them.
     case setMembers([UUID], areMembers: Bool)
-    /// Links the record with others by a many-to-many relationship, or removes the links.
+    /// Links the record with other records by a many-to-many relationship, or removes these links.
     case associate(Association, [UUID], areLinked: Bool)
     /// Submits an e-mail.
     case sendEmail(issue: Bool, token: String?)
@@ -19,7 +19,7 @@ package enum RecordMessage: Sendable {
 extension Session {
     /// Performs a message in a transaction.
     ///
-    /// - Returns: The subject of an e-mail that was submitted.
+    /// - Returns: The subject of an e-mail that was submitted; nil for all other messages.
     func perform(
         _ message: RecordMessage, on entity: EntityDefinition, _ id: UUID, on connection: isolated PostgresConnection
     ) throws -> String? {

@@ -25,8 +25,8 @@ extension MailDestination {
         )
     }
 
-    /// The attributes that say whose mailbox it is, if a write names the same queue or user as these settings; empty otherwise. An
-    /// update can't write these attributes.
+    /// The attributes that say which queue or user a mailbox belongs to, if a write repeats their present values; empty otherwise.
+    /// An update can repeat these values, and can't change them.
     func agreed(with input: ParsedValues) -> Set<String> {
         guard let holder = input.agreed["regardingobjectid"], value("regardingobjectid") == holder.id.text,
             value("regardingobjecttypecode") == holder.entity.logicalName
@@ -34,7 +34,8 @@ extension MailDestination {
         return ["regardingobjectid", "regardingobjecttypecode"]
     }
 
-    /// Whose stored credential a mailbox may use, and at which servers; empty for other settings.
+    /// Text for an error: whose stored credential a mailbox may use, and at which servers. Empty for settings that name no queue or
+    /// user.
     ///
     /// - Parameter after: The mailbox's settings after the write.
     func whose(

@@ -50,7 +50,7 @@ enum QueryBounds {
 }
 
 extension Filter? {
-    /// Both conditions, in one list. So conditions that are added one by one are not nested.
+    /// The condition that both conditions are true, as one `.all` list. So conditions that are added one by one are not nested.
     package func and(_ other: Filter) -> Filter {
         switch self {
         case nil: other

@@ -16,10 +16,10 @@ package struct NewRecord: Sendable {
     private let now = Date()
     private let origin: Origin
 
-    /// The caller's place in the organization, for the values that the server fills in.
+    /// The caller and its business unit, for the values that the server fills in.
     package struct Origin: Sendable {
         package let organization: Organization
-        /// The caller's systemuser; nil for a command.
+        /// The caller's systemuser; nil for the command line.
         package let user: UUID?
         package let businessUnit: UUID
         /// The user that sent the request, if it was sent in the name of another user.
@@ -43,7 +43,8 @@ package struct NewRecord: Sendable {
         self.origin = origin
         takeOriginalDate()
         for (name, serverDefault) in entity.serverDefaults where self.values[name] == nil {
-            // Dates that clients may write have no fractions of a second. So writing back what was read changes nothing.
+            // Dates that clients may write have no fractions of a second. So a client that writes back a record as it read it
+            // changes nothing.
             let isWritten = entity[name]?.validFor.contains(.update) ?? false
             sources[name] = if case .now = serverDefault { isWritten ? .own : .now } else { .shared }
             self.values[name] =
@@ -126,7 +127,7 @@ package struct NewRecord: Sendable {
         return NewRecord(.userSettings, id: id, [:], origin: sameCaller(in: organization, unit))
     }
 
-    /// The caller, for a record that is made along with this one.
+    /// The origin of a record that is made together with this one: the same caller, and the given business unit.
     private func sameCaller(in organization: Organization, _ unit: UUID) -> Origin {
         Origin(organization: organization, user: origin.user, businessUnit: unit, delegate: origin.delegate)
     }

@@ -24,11 +24,12 @@ package struct ParsedValues: Sendable {
     private var nulls: Set<String> = []
     /// Whether the client sent anything that only a read returns: values that no update writes, or annotations.
     private(set) var isAsRead = false
-    /// Whether the values are a record that a client of SOAP retrieved. It has only the nulls that the client set.
+    /// Whether the values are a record that a SOAP client retrieved and sent back. Such a record has a null only where the client
+    /// set it.
     private var isRetrieved = false
 
-    /// Whether the client may be writing back a record as it read it, without having looked at each value. References are no
-    /// sign of that, because a read returns them in another form.
+    /// Whether the client may be writing back a record as it read it, without having looked at each value. A reference does not
+    /// show this, because a read returns references in a different form.
     private(set) var isWrittenBack = false
     /// The annotation of a record that a client of SOAP retrieved.
     package static let retrieved = "@fieldseal.retrieved"
@@ -102,7 +103,7 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Keeps passwords that are null in a record that is written back as it was read.
+    /// Leaves a password unchanged if it is null in a record that the client writes back as it read it.
     ///
     /// - Throws: ``FieldsealError`` `.attributeCannotBeUpdated` if there is nothing else to write.
     private mutating func leaveUnreadPasswords() throws(FieldsealError) {
@@ -124,7 +125,7 @@ package struct ParsedValues: Sendable {
         return entity[member.name.lowercased()] ?? entity.singleValued(member.name)?.attribute
     }
 
-    /// Gives an attachment the size of its new content, and refuses one that belongs to no e-mail.
+    /// Gives an attachment the size of its new content, and refuses an attachment that belongs to no e-mail.
     private mutating func settleAttachment(for purpose: Purpose) throws(FieldsealError) {
         guard entity === EntityDefinition.activityMimeAttachment else { return }
         if let body = values["body"] { values["filesize"] = AttachmentRule.size(of: body) }
@@ -201,7 +202,7 @@ package struct ParsedValues: Sendable {
     }
 
     /// - Throws: ``FieldsealError`` `.payloadDoesNotFit` for an OData annotation that has no effect here, such as a misspelled
-    ///   `@odata.bind`, for one of an unknown property, and for the type of another entity.
+    ///   `@odata.bind`, for an annotation of an unknown property, and for the type of another entity.
     private mutating func check(annotation: Substring, of property: Substring, _ value: JSONValue) throws(FieldsealError) {
         let isOfRecord = property.isEmpty
         isAsRead = isAsRead || Self.isOfReads(annotation, isOfRecord)
@@ -237,7 +238,7 @@ package struct ParsedValues: Sendable {
     }
 
     private mutating func set(_ name: String, _ value: JSONValue, for purpose: Purpose) throws(FieldsealError) {
-        // A lookup is also cleared by its navigation property.
+        // A navigation property that is null clears its lookup.
         let lookup = value == .null ? entity.singleValued(name)?.attribute : nil
         guard let attribute = entity[name.lowercased()] ?? lookup else { throw refusal(ofUnknown: name) }
         guard !isKept(attribute, for: purpose) else {
@@ -270,7 +271,7 @@ package struct ParsedValues: Sendable {
         }
     }
 
-    /// Sets the record's id, which users and teams have under two names.
+    /// Sets the record's id. Users and teams have their id under two names.
     private mutating func set(id: AttributeValue) throws(FieldsealError) {
         guard id != .id(.empty) else { return }
         guard values[entity.primaryID] == nil || values[entity.primaryID] == id else {

@@ -18,7 +18,7 @@ struct UpdateStatement {
         if case .int(let state) = values["statecode"], values["statuscode"] == nil,
             case .status(let statuses) = entity["statuscode"]?.type
         {
-            // The default status for a state, unless the client sets another.
+            // The state's default status, if the client sets no other status.
             let status =
                 entity.logicalName == EntityDefinition.email.logicalName ? EmailStatus(state: state)?.rawValue : state + 1
             if let status, statuses.contains(status) { values["statuscode"] = .int(status) }
