@@ -13,7 +13,7 @@ extension ClientAdministration {
     package func disable(_ nameOrID: String, evenIfLast: Bool = false) async throws {
         try await deployment.pool.withConnection { connection in
             try AttestedState.change(of: organization, under: deployment.kek, on: connection) { change in
-                // An id has priority over a name, because SQL could give another row that name.
+                // The text is first looked for among the ids, because SQL could give another row this text as its name.
                 let rows = try ClientRegistry.rows(of: organization, on: connection).map(\.row)
                 if !rows.contains(where: { $0.id.text == nameOrID.lowercased() }),
                     try disableHidden(nameOrID, &change, on: connection)
@@ -46,7 +46,7 @@ extension ClientAdministration {
 
     /// Revokes a client whose row SQL deleted. If the row is restored, it grants nothing.
     ///
-    /// - Returns: False unless the attested list has a client with that id.
+    /// - Returns: Whether the attested list had a client with that id.
     private func disableHidden(
         _ id: String, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> Bool {

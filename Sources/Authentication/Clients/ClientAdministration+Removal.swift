@@ -16,7 +16,7 @@ extension ClientAdministration {
                 guard let client = try ClientRegistry.row(toEnd: nameOrID, among: rows, change) else {
                     throw ClientRegistry.unknown(nameOrID, organization)
                 }
-                // If SQL changed the row, it does not say reliably as which systemuser the client acted.
+                // A row that SQL changed does not say reliably which systemuser the client acted as.
                 let isOwn = try client.isNewest(in: change.grants, of: organization, under: change.kek)
                 try TrustedIssuers.removeLinks("client_id = $1", [.uuid(client.id)], &change, on: connection)
                 for row in try connection.query(

@@ -7,7 +7,7 @@ import Tenancy
 
 // Secrets of clients.
 extension ClientAdministration {
-    /// Seconds for which the previous secret is accepted, by default.
+    /// The default number of seconds for which the previous secret is still accepted.
     package static let overlap = 86_400
 
     /// A secret in the output of `client list`. The secret itself is not stored.
@@ -60,8 +60,8 @@ extension ClientAdministration {
             ])
     }
 
-    /// Gives a client a new secret. Its previous secret ends after `overlap` seconds, so that the client can be reconfigured
-    /// meanwhile. Older secrets end at once, so at most two are valid.
+    /// Gives a client a new secret. Its previous secret ends after `overlap` seconds, so that there is time to reconfigure the
+    /// client. Older secrets end at once, so at most two are valid.
     ///
     /// - Parameters:
     ///   - overlap: Seconds for which the previous secret is accepted; 0 ends it at once.
@@ -123,7 +123,8 @@ extension ClientAdministration {
         return nil
     }
 
-    /// Ends one secret of a client at once. Tokens that were issued for it stay valid for an hour, unless the client is disabled.
+    /// Ends one secret of a client at once. Tokens that were issued for it stay valid until they expire, after an hour at most, or
+    /// until the client is disabled.
     ///
     /// - Throws: ``FieldsealError`` for a secret of another client, and for the client's only credential.
     package func endSecret(_ secret: UUID, of id: UUID) async throws {

@@ -46,7 +46,7 @@ package struct ClientAdministration: Sendable {
     ///   - secretSeconds: The lifetime of the secret; nil for no expiry.
     ///   - deliver: Receives the client's id and secret. If it throws, no client is added.
     /// - Returns: The client's id and its secret: 32 random bytes in base64url, shown once and not stored.
-    /// - Throws: ``FieldsealError`` when the name is taken.
+    /// - Throws: ``FieldsealError`` when another client has the name.
     package func add(
         name: String, role: Role, secretSeconds: Int? = nil, deliver: @Sendable (UUID, String) throws -> Void = { _, _ in }
     ) async throws -> (id: UUID, secret: String) {

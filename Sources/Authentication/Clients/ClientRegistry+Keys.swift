@@ -19,7 +19,7 @@ extension ClientRegistry {
         let certificate: [UInt8]?
         let bindsTokens: Bool
 
-        /// An older schema may lack the newest columns. Migrations that make tags read such rows.
+        /// Migrations that write tags also read these columns in an older schema, which may lack the newest of them.
         static let columns = """
             k.key_id, k.client_id, k.public_key, k.expires_on, k.tag, (to_jsonb(k) ->> 'certificate_hash')::bytea, \
             coalesce((to_jsonb(k) ->> 'binds_tokens')::boolean, false)
@@ -59,7 +59,7 @@ extension ClientRegistry {
         }
     }
 
-    /// Whether one of the client's keys signed an assertion that was not used before.
+    /// Whether one of the client's keys signed an assertion. Records the use of the assertion.
     func accepts(
         _ assertion: ClientAssertion, of client: UUID, in state: OrganizationState, on connection: isolated PostgresConnection
     ) throws -> Bool {

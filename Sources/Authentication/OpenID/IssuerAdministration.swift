@@ -114,7 +114,8 @@ package struct IssuerAdministration: Sendable {
         }
     }
 
-    /// The id of a person or a client. Only rows that this service wrote are found, because SQL could give another row that name.
+    /// The id of a person or a client. Only rows that this service wrote are found, because SQL could give another row the same
+    /// name.
     private static func account(
         user: String?, client: String?, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> UUID {

@@ -19,7 +19,7 @@ final class RecentIssuers: Sendable {
 
     init(_ deployment: Deployment) { self.deployment = deployment }
 
-    /// Whether an organization may trust an issuer. If so, the caller must still read and verify the issuer's row.
+    /// Whether an organization may trust an issuer. If true, the caller must still read and verify the issuer's row.
     func mayTrust(_ issuer: String, in organization: String) async throws -> Bool {
         if let entry = entries.withLock({ $0[organization] }), .now - entry.readOn < Self.lifetime {
             return entry.issuers.contains(issuer)

@@ -30,8 +30,8 @@ enum CommonPasswords {
 
     private static let words = Set(wordList.split(whereSeparator: \.isWhitespace))
 
-    /// Words to which people append digits, in English, German and French: words for a password, seasons, months, days,
-    /// greetings, places, clubs and popular things. Without accents.
+    /// Words to which people append digits, in English, German and French: words for a password, seasons, months, days, greetings,
+    /// places, clubs and popular things. The words are written without accents.
     private static let wordList = """
         password passwd passphrase passcode welcome letmein changeme secret login admin administrator user test testing default
         spring summer autumn winter january february march april june july august september october november december

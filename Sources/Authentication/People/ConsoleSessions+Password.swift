@@ -25,8 +25,8 @@ extension ConsoleSessions {
 
     /// Checks the password again. Returns a new token for the session, with which keys may be shown and set.
     ///
-    /// - Parameter code: The one-time password, for a person with two-step sign-in; nil if the operation that needs the
-    ///   confirmation checks one itself.
+    /// - Parameter code: The one-time password, for a person with two-step sign-in; nil if the operation for which the password is
+    ///   asked checks a one-time password itself.
     package func reauthenticate(
         _ token: String, password: String, code: String?, organization: Organization, address: String, requestID: String
     ) async throws -> String {
@@ -46,7 +46,7 @@ extension ConsoleSessions {
     }
 
     /// The time at which the person signed in to the session. The new session keeps it, so that confirming the password does not
-    /// extend the twelve hours.
+    /// extend the limit of twelve hours.
     private static func begun(
         _ token: String, by user: ConsoleUsers.Row, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws -> PostgresMoment {
@@ -59,11 +59,11 @@ extension ConsoleSessions {
         return session.createdOn
     }
 
-    /// Changes the password of a session's person after checking the current one. All of their other sessions end.
+    /// Changes the password of a signed-in person after checking their current password. All other sessions of the person end.
     ///
     /// - Returns: A new token for the browser's cookie.
     /// - Throws: ``FieldsealError`` `.invalidArgument` for a new password that breaks a rule or equals the old one; `.accessDenied`
-    ///   for a wrong one.
+    ///   if `old` is not the current password.
     package func changePassword(
         _ old: String, to new: String, of signed: AuthenticatedUser, address: String, requestID: String
     ) async throws -> String {
@@ -193,7 +193,7 @@ private struct SignInAttempt: Sendable {
     let password: String
     /// The one-time password; nil if none is required.
     let code: String?
-    /// The kind of its event: a sign-in, or the confirmation of a running session.
+    /// The kind of the attempt's security event: a sign-in, or the confirmation of a running session.
     let kind: SecurityEvent.Kind
     let organization: Organization
     let address: String

@@ -16,7 +16,7 @@ package struct Invitation: Sendable {
     private let hash: [UInt8]
     /// The salt of the person's password when the invitation was made. If the password changes, the invitation ends.
     private let salt: [UInt8]
-    /// Whether its time is over by the database's clock.
+    /// Whether the invitation has expired, by the database's clock.
     let hasEnded: Bool
 
     /// The entry of the invitation in the attested list.
@@ -41,7 +41,7 @@ package struct Invitation: Sendable {
         }
     }
 
-    /// Makes an invitation. It replaces an unused one.
+    /// Makes an invitation. It replaces an unused invitation of the person.
     ///
     /// - Returns: The token of its link, which is not stored.
     static func make(

@@ -73,7 +73,7 @@ package struct SecondFactor: Sendable {
         return isOpen.isEmpty ? nil : offered.seed.withBytes { Self.base32(Array($0)) }
     }
 
-    /// The seed of an offer, and `totp_step` of the time when it was made.
+    /// The seed of an offer, and the person's `totp_step` when the offer was made. Nil if the text is no offer to this person.
     private func opened(_ sealed: String, for signed: ConsoleSessions.AuthenticatedUser) -> (seed: SecretBytes, mark: Int64)? {
         guard let bytes = Data(base64URL: sealed).map(Array.init),
             let content = try? deployment.kek.open(bytes, at: Self.offerAddress(signed.userID, signed.session.organization.id)),
@@ -100,7 +100,7 @@ package struct SecondFactor: Sendable {
 
     /// Turns one-time passwords off, after checking one.
     ///
-    /// - Parameter code: A current one-time password, or a recovery code. It is used up.
+    /// - Parameter code: A current one-time password, or a recovery code. It can't be used again.
     /// - Throws: ``FieldsealError`` `.invalidArgument` when the code is wrong; `.requestQuotaExceeded` after too many attempts.
     package func end(_ code: String, for signed: ConsoleSessions.AuthenticatedUser) async throws {
         guard try !signed.session.rolesWithSecondFactor().contains(signed.session.caller.role) else {
@@ -110,7 +110,7 @@ package struct SecondFactor: Sendable {
             )
         }
         let checked = try await confirmed(code, of: signed)
-        // While one-time passwords are off, no time step is needed. The column gets a negative time instead, which ends all
+        // While one-time passwords are off, no time step is needed. So `totp_step` gets a negative time instead, which ends all
         // earlier offers.
         let mark = -Int64(Date().timeIntervalSince1970 * 1_000)
         try await store([], for: signed, .secondFactorOff) { user, newest, _ in
@@ -121,8 +121,8 @@ package struct SecondFactor: Sendable {
 
     /// Replaces the recovery codes, after checking a code as ``end(_:for:)`` does.
     ///
-    /// - Parameter marks: The ``marks(of:)`` of the person's recovery codes when the form was loaded, if it has them. If it is sent
-    ///   again, they show that it has replaced the codes already.
+    /// - Parameter marks: The ``marks(of:)`` of the recovery codes that the person had when the form was loaded; nil if the form
+    ///   has no marks. If the form is sent again, the marks show that it replaced the codes already.
     /// - Returns: The new recovery codes. The old ones are not accepted any more.
     package func replaceRecoveryCodes(
         _ code: String, marks: [String]?, for signed: ConsoleSessions.AuthenticatedUser
@@ -144,9 +144,10 @@ package struct SecondFactor: Sendable {
         return codes
     }
 
-    /// The person whose code is right.
+    /// Checks a code of the signed-in person, and returns the person's row.
     ///
-    /// - Parameter toReplaceCodes: Whether the code is to replace the recovery codes, and not to turn one-time passwords off.
+    /// - Parameter toReplaceCodes: True if the code is sent to replace the recovery codes; false if it is sent to turn one-time
+    ///   passwords off.
     private func confirmed(
         _ code: String, of signed: ConsoleSessions.AuthenticatedUser, toReplaceCodes: Bool = false
     ) async throws -> ConsoleUsers.Row {
@@ -290,7 +291,7 @@ package struct SecondFactor: Sendable {
 
     static func name(_ user: UUID, _ hash: [UInt8]) -> Grant.Name { Grant.Name(.recoveryCode, [user.bytes, hash]) }
 
-    /// All recovery codes of a person.
+    /// The group of all recovery codes of a person in the attested list.
     private static func codes(of user: UUID) -> Grant.Name { Grant.Name(.codes, [user.bytes]) }
 
     /// The attested contents of a recovery code. They include the sealed seed, so codes of an earlier seed have no effect.
@@ -338,7 +339,7 @@ package struct SecondFactor: Sendable {
         }
     }
 
-    /// The time step of a code: the current one or a neighbor.
+    /// The time step of a code: the current step, or the one before or after it. Nil if the code is wrong.
     private static func step(of code: String, seed: SecretBytes) throws -> Int? {
         let typed = Array(code.filter { !$0.isWhitespace }.utf8)
         let now = OneTimePassword.step(at: Date())

@@ -4,9 +4,9 @@ package import PostgresClient
 
 /// The subkeys of earlier key-encryption keys in a person's stored password verifier.
 ///
-/// A verifier can't be computed again without the password. So a rotation of the key-encryption key tags the stored verifier
-/// under the new key. It stores the previous key's subkey, sealed under the new key. The person's next sign-in stores a verifier
-/// without layers, and a trigger deletes the layers.
+/// A verifier can't be computed again without the password. So a rotation of the key-encryption key tags the stored verifier under
+/// the new key. The rotation also stores the previous key's subkey, sealed under the new key. The person's next sign-in stores a
+/// verifier without layers, and a trigger deletes the layers.
 package struct VerifierLayers {
     private static let subkeyLength = 64
 

@@ -5,7 +5,7 @@ import Model
 
 /// The reason for which an assertion is refused. It never quotes the assertion.
 package struct AssertionProblem: Error, Sendable, Equatable {
-    /// The end of a sentence that begins with "The client_assertion", such as "is expired".
+    /// The reason as the end of a sentence that begins with "The client_assertion", such as "is expired".
     package let reason: String
 
     init(_ reason: String) { self.reason = reason }

@@ -11,7 +11,7 @@ package import Tenancy
 /// A token is identified by the SHA-256 of the part that its signature covers. The hash leaves the signature out, because a
 /// signature has several valid forms: (r, n − s) as well as (r, s) with ECDSA, and unused bits at the end of base64url.
 ///
-/// Other servers learn of a token within ``interval``. A server remembers it until it expires, even if the table loses its row.
+/// Other servers learn of a token within ``interval``. A server remembers the token until it expires, even if its row is lost.
 package final class ExposedTokens: Sendable {
     /// The reason for which a token is refused before it expires.
     enum Reason {

@@ -10,8 +10,8 @@ package import Tenancy
 
 /// Issues and verifies access tokens: JWTs (RFC 7519) signed with ES256 (RFC 7518 section 3.4).
 ///
-/// All servers of a deployment share the signing keys in `config.signing_key`, sealed under the key-encryption key. They are
-/// replaced every 30 days. A token identifies the client. Its rights are read from the database at each request.
+/// All servers of a deployment share the signing keys in `config.signing_key`, sealed under the key-encryption key. A signing key
+/// is replaced after 30 days. A token only identifies the client: the client's rights are read from the database at each request.
 package final class TokenIssuer: Sendable {
     /// Seconds that a token is valid.
     package static let lifetime = 3_600
@@ -32,7 +32,7 @@ package final class TokenIssuer: Sendable {
         let expiresOn: Date
     }
 
-    /// How many verified tokens are kept. Beyond that, all are removed.
+    /// The maximum number of verified tokens in the cache. When the cache is full, all of them are removed.
     private static let verifiedLimit = 10_000
 
     private struct Keys {
@@ -56,7 +56,7 @@ package final class TokenIssuer: Sendable {
         self.providers = providers
     }
 
-    /// A token for an authenticated client.
+    /// Issues a token to an authenticated client.
     ///
     /// - Parameters:
     ///   - address: The address of the request. It becomes the token's issuer and audience.
@@ -204,7 +204,8 @@ package final class TokenIssuer: Sendable {
         guard let current = rows.first(where: \.isCurrent), (try? current.open(under: deployment.kek)) == nil else {
             return try await read(rows, at: now)
         }
-        // SQL wrote the key in force. Another one replaces it, if this program has the right key-encryption key.
+        // The key in force does not open, so SQL wrote it or this program has the wrong key-encryption key. In the first case a new
+        // signing key replaces it.
         try await replace(current)
         try await read(self.rows(), at: now)
     }
@@ -219,7 +220,7 @@ package final class TokenIssuer: Sendable {
                 try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
                 let again = try SigningKeyRow.all(on: connection)
                 if let current = again.first(where: \.isCurrent), !current.isDue { return again }
-                // The new one is sealed under the same key-encryption key as the one that it replaces.
+                // The new signing key is sealed under the same key-encryption key as the signing key that it replaces.
                 let kek = again.first(where: \.isCurrent).flatMap { deployment.kek.member($0.kekID) } ?? deployment.kek
                 try Self.addKey(under: kek, on: connection)
                 return try SigningKeyRow.all(on: connection)
@@ -237,7 +238,7 @@ package final class TokenIssuer: Sendable {
                     try checkKeyEncryptionKey(on: connection)
                 }
                 try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
-                // Another server may have replaced it.
+                // Another server may have replaced the key meanwhile.
                 let again = try SigningKeyRow.all(on: connection).first(where: \.isCurrent)
                 guard again?.id == current.id else { return }
                 try Self.addKey(under: deployment.kek, on: connection)

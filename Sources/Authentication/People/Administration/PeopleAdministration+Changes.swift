@@ -6,7 +6,7 @@ package import Tenancy
 
 // Changes of existing people.
 extension PeopleAdministration {
-    /// Gives a person another role, from their next page on.
+    /// Gives a person another role. It takes effect when the person opens the next page.
     ///
     /// - Throws: ``FieldsealError`` for the last System Administrator unless `evenIfLast` is true, and for a row that this service
     ///   did not write.

@@ -47,7 +47,7 @@ extension PeopleAdministration {
         }
     }
 
-    /// Locks a systemuser. Throws if it is disabled, a program's, or another person's.
+    /// Locks a systemuser. Throws if the systemuser is disabled, or if a program or a person signs in as it already.
     static func requireFree(
         _ id: UUID, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {

@@ -19,7 +19,7 @@ extension PeopleAdministration {
                 guard let (user, tag, _) = try ConsoleUsers.row(toEnd: name, &change, on: connection) else {
                     throw Self.unknown(name)
                 }
-                // If SQL changed the row, it does not say reliably as which systemuser the person acted.
+                // A row that SQL changed does not say reliably which systemuser the person acted as.
                 let isOwn = try user.isNewest(tag, in: change.grants, under: change.kek)
                 try Invitation.end(of: user.id, &change, on: connection)
                 try SecondFactor.removeCodes(of: user.id, &change, on: connection)
@@ -45,7 +45,7 @@ extension PeopleAdministration {
 
     /// Disables a person whose row SQL deleted. If the row is restored, it grants nothing.
     ///
-    /// - Throws: ``FieldsealError`` unless the attested list has a person with that id.
+    /// - Throws: ``FieldsealError`` if the attested list has no person with that id.
     func disableHidden(
         _ id: String, _ change: inout AttestedChange, on connection: isolated PostgresConnection
     ) throws {
@@ -74,7 +74,8 @@ extension ConsoleUsers {
             if let (user, tag) = try rows.first.flatMap(row) {
                 return (user, tag, try change.grants.standing(of: user.grant, tag: tag, under: change.kek))
             }
-            // SQL hid the row with this id. It is not looked up as a name, because another person may have the id as their name.
+            // If only the attested list has this id, SQL hid the row. The id is not looked up as a name then, because another
+            // person may have it as their name.
             if try change.names(name(id)) { return nil }
         }
         guard let found = try row(named: nameOrID, &change, on: connection) else { return nil }
