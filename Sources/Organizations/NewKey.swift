@@ -39,7 +39,7 @@ struct NewKey: Sendable {
         return try store(under: kek, by: caller, on: connection)
     }
 
-    /// Makes the key the first one of a new organization, whose generation is in force already, and stores it in `config`.
+    /// Makes this key the first key of a new organization, whose generation is in force already, and stores the key in `config`.
     ///
     /// - Returns: The facts of the key to attest.
     func establishFirst(

@@ -24,7 +24,7 @@ package struct OrganizationRegistry: Sendable {
     /// Creates an organization in one transaction: its schema, its first records, and a generated key. Encryption is active from
     /// the start.
     ///
-    /// - Throws: ``FieldsealError`` when the name is malformed or taken.
+    /// - Throws: ``FieldsealError`` when the name is malformed, or another organization has it.
     package func create(name: String, by caller: Caller) async throws -> Organization {
         guard Organization.isName(name) else {
             throw FieldsealError(
@@ -79,8 +79,8 @@ package struct OrganizationRegistry: Sendable {
     ///
     /// The organization keeps its id, because its cells are bound to it. It needs its key, unless `config` still has it.
     ///
-    /// - Throws: ``FieldsealError`` when there is no such schema, or the name or the id is taken. For a registered
-    ///   organization, use ``attestAgain(name:as:trustingTags:by:)``.
+    /// - Throws: ``FieldsealError`` when there is no such schema, or a registered organization has the name or the id. For a
+    ///   registered organization, use ``attestAgain(name:as:trustingTags:by:)``.
     package func attach(name: String, by caller: Caller) async throws -> Organization {
         try await adopt(name: name, .organizationAttached, by: caller)
     }
@@ -218,7 +218,7 @@ package struct OrganizationRegistry: Sendable {
         try UnsealedAudit.note(organization, on: connection)
     }
 
-    /// Creates the records that everything else refers to, if they are missing.
+    /// Creates the records that all other records refer to, such as the business unit, if they are missing.
     func seed(_ organization: Organization, on connection: isolated PostgresConnection) throws {
         let units = organization.qualified("businessunit")
         _ = try connection.query(

@@ -37,8 +37,8 @@ extension OrganizationRegistry {
     ///
     /// - Parameters:
     ///   - shown: The report that the operator saw and accepted.
-    ///   - trustingTags: Decides what happens if the list does not verify. True: a row with a valid tag, also a former one,
-    ///     grants access. False: every client and every person is disabled.
+    ///   - trustingTags: Decides what happens if the list does not verify. True: a row with a valid tag grants access, even if the
+    ///     tag is a former one. False: every client and every person is disabled.
     /// - Throws: ``FieldsealError`` when no organization with that name is registered, and when the report differs from
     ///   `shown`.
     package func attestAgain(

@@ -35,7 +35,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
     /// Seals and tags everything under the new key-encryption key.
     ///
     /// - Parameter report: Called after each organization.
-    /// - Returns: Whether everything is done. The deployment's own secrets come last, if no organization failed.
+    /// - Returns: Whether everything is done. The deployment's own secrets are moved last, and only if no organization failed.
     /// - Throws: ``FieldsealError`` when a running server does not have the new key-encryption key.
     package func run(by caller: Caller, report: (Outcome) -> Void) async throws -> Bool {
         try await requireUnused()
@@ -61,8 +61,9 @@ package struct KeyEncryptionKeyRotation: Sendable {
 
     /// Retires the old key-encryption keys. From now on no program accepts them.
     ///
-    /// - Returns: The retired ids.
-    /// - Throws: ``FieldsealError`` when something is still under one of them. ``run(by:report:)`` moves it.
+    /// - Returns: The ids of the retired keys.
+    /// - Throws: ``FieldsealError`` when something is still sealed or tagged under one of them. ``run(by:report:)`` moves it to the
+    ///   new key.
     package func retire(by caller: Caller) async throws -> [String] {
         var failed: Outcome?
         try await moveAll(by: caller, isSweep: true) { if $0.problem != nil { failed = $0 } }
@@ -110,7 +111,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
                 + "\(ServerPresence.absenceSeconds) seconds.")
     }
 
-    /// Moves all organizations, several at a time.
+    /// Moves all organizations to the new key-encryption key, several at a time.
     private func moveAll(by caller: Caller, isSweep: Bool = false, report: (Outcome) -> Void) async throws {
         var rest = try await OrganizationEntry.list(deployment)[...]
         await withTaskGroup(of: Outcome.self) { group in
@@ -126,12 +127,12 @@ package struct KeyEncryptionKeyRotation: Sendable {
         }
     }
 
-    /// Moves one organization, in one transaction.
+    /// Moves one organization to the new key-encryption key, in one transaction.
     ///
     /// - Parameter isSweep: Whether to refuse an organization that is not yet under the new key-encryption key.
     private func move(_ organization: Organization, by caller: Caller, isSweep: Bool = false) async -> Outcome {
         do {
-            // Pending events have their own tags. They are few, and are linked soon.
+            // Events that are not linked to the chain yet have tags of their own. Linking them first leaves no such tag to move.
             try await Session.begin(deployment, organization: organization.name, caller: caller).chainPendingEvents()
             let count = try await registry.asOwner { connection in
                 try AttestedState.change(of: organization, under: new, on: connection) { change in
@@ -175,7 +176,7 @@ package struct KeyEncryptionKeyRotation: Sendable {
     /// - Returns: How many there were.
     private func moveSigningKeys(on connection: isolated PostgresConnection) throws -> Int {
         let alone = new.each[0]
-        // Servers use the key-encryption key of the newest signing key for the next one, under the same lock.
+        // Under the same lock, a server seals a new signing key under the key-encryption key of the newest one.
         try connection.execute("LOCK TABLE config.signing_key IN SHARE ROW EXCLUSIVE MODE")
         let rows = try connection.query(
             "SELECT signing_key_id, private_key, retired_on IS NULL FROM config.signing_key WHERE kek_id <> $1", [.text(new.id)])

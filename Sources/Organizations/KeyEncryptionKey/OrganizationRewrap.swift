@@ -179,7 +179,7 @@ struct OrganizationRewrap {
         }
     }
 
-    /// Keeps the entries of the list that are about no tagged row.
+    /// Keeps the entries of the list that belong to no tagged row.
     private mutating func carryOver(on connection: isolated PostgresConnection) throws {
         let state = try OrganizationState.read(organization.name, on: connection)
         if try list.holds(state.keyDerivation, under: new) { try grants.set(state.keyDerivation, under: newOnly) }

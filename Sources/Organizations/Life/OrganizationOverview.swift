@@ -26,7 +26,7 @@ package struct OrganizationOverview: Sendable {
     package let missingTables: [String]
     /// The size of the organization's tables and indexes on disk; nil without a schema.
     package let bytes: Int?
-    /// The part of that size for cell tables.
+    /// How much of ``bytes`` belongs to cell tables.
     package let cellBytes: Int?
     /// `active`, or `key required`.
     package let keyState: String
@@ -80,7 +80,7 @@ package struct OrganizationOverview: Sendable {
         let version: Int
         let setOn: Date
         var nextChangeDue: Date { setOn.addingTimeInterval(KeyPolicy.keyLifetime) }
-        /// Whether `config` has it.
+        /// Whether `config` has the key.
         let isThere: Bool
         let copiedOn: Date?
 
@@ -105,7 +105,8 @@ package struct OrganizationOverview: Sendable {
         }
     }
 
-    /// Why the service refuses an organization that is neither marked as suspended nor damaged; nil if it does not refuse it.
+    /// Why the service refuses the requests of an organization that is not marked as suspended and not damaged; nil if it serves
+    /// them.
     private static func refusal(
         of organization: Organization, in deployment: Deployment, on connection: isolated PostgresConnection
     ) throws -> Status? {

@@ -9,8 +9,8 @@ extension OrganizationRegistry {
     ///
     /// Tokens and addresses contain the name. So clients must sign in again with the new name.
     ///
-    /// - Throws: ``FieldsealError`` for a name that is malformed or taken, while the key is being set, and when the attested state
-    ///   does not verify.
+    /// - Throws: ``FieldsealError`` for a name that is malformed or that another organization has, while the key is being set, and
+    ///   when the attested state does not verify.
     package func rename(_ name: String, to new: String, by caller: Caller) async throws -> Organization {
         guard Organization.isName(new), new != name else {
             throw FieldsealError(

@@ -12,7 +12,7 @@ package import Tenancy
 package struct OrganizationRemoval: Sendable {
     private let registry: OrganizationRegistry
 
-    /// How long to wait for locks. A running request may hold one that long.
+    /// How long to wait for locks. A running request may hold a lock that long.
     static let lockTimeout = "60s"
 
     /// - Parameter registry: Connects as a role that may act as the owner.
@@ -23,7 +23,7 @@ package struct OrganizationRemoval: Sendable {
         package let organization: Organization
         /// Whether there is a schema, which can be exported.
         package let hasSchema: Bool
-        /// Whether the current key was ever copied out. Without the key an export can't be opened.
+        /// Whether a copy of the current key was ever taken out of the deployment. Without the key an export can't be opened.
         package let isKeyCopied: Bool
         /// When an earlier attempt began; nil if there was none.
         package let begunOn: Date?
@@ -89,7 +89,7 @@ package struct OrganizationRemoval: Sendable {
     /// Removes everything in one transaction, after its removal was marked.
     ///
     /// - Throws: ``FieldsealError`` when its removal was not marked, while its key is being set, when something outside of its
-    ///   schema depends on it, and when other sessions hold its tables.
+    ///   schema depends on the schema, and when other sessions hold its tables.
     package func finish(_ organization: Organization) async throws -> Summary {
         let summary = try await registry.asOwner { connection in
             let rows = try connection.query(
@@ -123,7 +123,8 @@ package struct OrganizationRemoval: Sendable {
                 + "pg_stat_activity, end those sessions, and run this again.")
     }
 
-    /// Throws if something outside of the organization's schema depends on it, because dropping the schema would drop that too.
+    /// Throws if something outside of the organization's schema depends on it, because dropping the schema would drop the dependent
+    /// object too.
     private func refuseDependents(of organization: Organization, on connection: isolated PostgresConnection) throws {
         let rows = try connection.query(
             """

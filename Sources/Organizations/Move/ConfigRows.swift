@@ -30,14 +30,15 @@ enum ConfigRows {
         Table("oidc_link", "issuer_id IN (SELECT issuer_id FROM config.oidc_issuer WHERE organization_id = $1)"),
         Table("key_control"), Table("approval"), Table("attested_state"), Table("event_archive"), Table("event_checkpoint"),
         Table("event_shipment"),
-        // Issued tokens stay valid, and revoked ones stay refused.
+        // Issued tokens stay valid, and revoked tokens stay refused.
         Table("signing_key", "$1::uuid IS NOT NULL"), Table("exposed_token", "expires_on > now() AND $1::uuid IS NOT NULL"),
         // Assertions that were used are not accepted again; servers' clocks may differ by five minutes.
         Table("used_assertion", "expires_on > now() - interval '5 minutes' AND $1::uuid IS NOT NULL"),
     ]
-    /// Tables whose rows belong to one database, or to running work in it.
+    /// Tables whose rows are not copied, because they belong to one database or to running work in it.
     private static let left: Set = ["migration", "key_change", "token_exchange", "sweep", "organization_move", "audit_sealing"]
-    /// What happens to rows that both databases have. A refusal is never shortened, also if SQL wrote a shorter one in the target.
+    /// What happens to rows that both databases have. A token or an assertion is refused until the later of the two times, even if
+    /// SQL wrote an earlier time in the target.
     private static let shared = [
         "signing_key": " ON CONFLICT DO NOTHING",
         "exposed_token": """

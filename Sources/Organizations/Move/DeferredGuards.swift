@@ -8,7 +8,7 @@ import PostgresClient
 struct DeferredGuards {
     private let restoring: [String]
 
-    /// Checks of single rows do not depend on their order, so they stay enabled.
+    /// Checks of single rows do not depend on the order of the rows, so these checks stay enabled.
     private static let kept = "refuses_encrypted"
 
     init(in schema: String, on connection: isolated PostgresConnection) throws {

@@ -84,7 +84,7 @@ struct MoveCatchUp: Sendable {
 
     // MARK: SQL
 
-    /// The present contents of the noted rows. The SQL is the same in both databases.
+    /// The SQL after `FROM` for the present contents of the noted rows. It is the same in both databases.
     private func source(of table: MoveTable) -> String {
         """
         (SELECT DISTINCT \(table.keyList) FROM \(journal.qualified(table.name))) AS n

@@ -13,7 +13,7 @@ struct MoveJournal: Sendable {
 
     private static let trigger = "notes_move"
     private static let truncateTrigger = "notes_move_truncate"
-    /// How long to wait for the lock that removes a trigger. It is short, because readers queue behind the wait.
+    /// How long to wait for the lock that removes a trigger. It is short, because readers of the table have to wait behind it.
     private static let removalTimeout = "100ms"
     /// The pause between two attempts to remove a trigger.
     private static let removalPause = Duration.milliseconds(200)
@@ -127,7 +127,8 @@ struct MoveJournal: Sendable {
 
     /// Removes the journal of a move that has ended, one table after the other, so that no request waits for long.
     ///
-    /// - Parameter isLocked: Whether the caller holds the journal's lock. Otherwise another move may have begun, whose journal stays.
+    /// - Parameter isLocked: Whether the caller holds the journal's lock. If false, the journal is removed only if no other move
+    ///   holds the lock.
     /// - Throws: ``PostgresError`` when a session has held one of the tables for too long.
     func remove(at registry: OrganizationRegistry, isLocked: Bool) async throws {
         let connection = try await PostgresConnection.connect(registry.conninfo, applicationName: OrganizationMove.application)

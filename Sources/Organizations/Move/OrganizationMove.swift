@@ -9,7 +9,8 @@ package import Tenancy
 ///
 /// Readers and writers continue while rows are copied and compared. A journal notes later writes, and rounds copy them. Writers
 /// wait only for the last round. One commit, in the old database, decides which copy is in force: before the commit the old copy,
-/// after it the new one. So one copy is in force however a move is interrupted. Moving again completes or undoes the move.
+/// after it the new one. So exactly one copy is in force, even if a move is interrupted. Running the move again completes it or
+/// undoes it.
 package struct OrganizationMove: Sendable {
     /// A database of the deployment.
     package struct Place: Sendable {
@@ -32,7 +33,7 @@ package struct OrganizationMove: Sendable {
         package internal(set) var rows = 0
         /// How many rounds copied later writes while writers continued.
         package internal(set) var rounds = 0
-        /// How long writers waited, or would have waited after a rehearsal; nil if only an earlier move was completed.
+        /// How long writers waited; after a rehearsal, how long they would have waited. Nil if only an earlier move was completed.
         package internal(set) var pause: Duration?
     }
 
@@ -178,8 +179,8 @@ package struct OrganizationMove: Sendable {
         return mark
     }
 
-    /// Creates the empty schema before writers wait. First removes what an earlier move left. That move has ended, because this one
-    /// holds its lock.
+    /// Creates the empty schema before writers wait. First removes what an earlier move left. The earlier move has ended, because
+    /// this move holds the journal's lock.
     func prepare(_ copy: MoveCopy, _ journal: MoveJournal, _ from: PostgresConnection, _ to: PostgresConnection) async throws {
         try await journal.remove(at: source.registry, isLocked: true)
         let left = try await target.registry.asOwner { try MoveMark.read(name, on: $0) }
@@ -227,7 +228,7 @@ package struct OrganizationMove: Sendable {
         }
     }
 
-    /// Puts the copy into force, unless it is in force already, and removes the original.
+    /// Puts the copy into force, if it is not in force yet, and removes the original.
     private func finish(_ organization: Organization) async throws {
         try await target.registry.asOwner { connection in
             guard let mark = try MoveMark.read(name, on: connection), mark.state == .arriving else { return }

@@ -9,9 +9,9 @@ package struct PlaintextScan: Sendable {
     /// How many values are searched for.
     package private(set) var count = 0
 
-    /// Shorter values would be found by chance.
+    /// The minimum length in bytes of a value that is searched for. Files would contain shorter values by chance.
     package static let minimumLength = 6
-    /// How many values are searched for at most.
+    /// The largest number of values that are searched for.
     package static let limit = 100_000
 
     init() {}

@@ -11,7 +11,7 @@ struct DumpLoader: Sendable {
     /// Tables, and columns written as `table.column`, that this program does not know and that are left out on purpose.
     let discards: Set<String>
 
-    /// Tables that the program fills itself, or that have no meaning outside of a key change.
+    /// Tables whose rows are not loaded: the program fills them itself, or they have no meaning outside of a key change.
     private static let passedOver: Set = ["migration", "cell_change"]
     /// A table that holds the row of `encryption` until it is checked.
     private var staged: String { organization.qualified("imported_encryption") }

@@ -3,8 +3,8 @@ import Model
 
 /// Reads the output of `pg_restore --data-only`: rows of tables and values of sequences. Nothing of it is executed.
 ///
-/// It accepts the few kinds of lines that pg_dump writes for data, and refuses every other one. Its buffer bounds the memory for
-/// any length of the text, a line, or a row.
+/// It accepts the few kinds of lines that pg_dump writes for data, and refuses every other line. Its memory is bounded by its
+/// buffer, even if the text, a line or a row is long.
 final class DumpReader {
     /// The next item of the text.
     enum Item: Equatable {
@@ -52,9 +52,9 @@ final class DumpReader {
         return nil
     }
 
-    /// Passes on the rows of the table that ``next()`` named, in COPY's text format.
+    /// Passes the rows of the table that ``next()`` named to `write`, in COPY's text format.
     ///
-    /// - Parameter keeping: For each column whether it is kept; nil for all.
+    /// - Parameter keeping: For each column, whether it is kept; nil to keep all columns.
     /// - Returns: How many rows there were.
     @discardableResult
     func rows(keeping: [Bool]? = nil, _ write: (UnsafeRawBufferPointer) throws -> Void) throws -> Int {
@@ -152,7 +152,7 @@ final class DumpReader {
 
     // MARK: Lines
 
-    /// Settings that pg_restore prints for a client that executes its output.
+    /// Whether a line is a setting that pg_restore prints for a client that executes its output. This reader ignores settings.
     private static func isSetting(_ line: String) -> Bool {
         line.hasPrefix("SET ") && !line.hasPrefix("SET client_encoding") || line.hasPrefix("SELECT pg_catalog.set_config(")
             || line.hasPrefix("\\restrict ") || line.hasPrefix("\\unrestrict ")

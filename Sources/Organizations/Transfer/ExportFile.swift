@@ -33,8 +33,8 @@ package final class ExportFile: Sendable {
         }
     }
 
-    /// Creates the file of an export, readable only by its owner under any umask. A file of an export that was killed is reused;
-    /// one of a running export is not.
+    /// Creates the file of an export, readable only by its owner under any umask. The file of an export that was killed is reused;
+    /// the file of a running export is not.
     ///
     /// - Throws: ``FieldsealError`` when it can't be created.
     package init(writing path: String) throws {
@@ -86,7 +86,7 @@ package final class ExportFile: Sendable {
     /// Renames the finished file to its final name.
     ///
     /// - Parameter replacing: Whether to replace a file with that name.
-    /// - Throws: ``FieldsealError`` when there is one and it must not be replaced.
+    /// - Throws: ``FieldsealError`` when a file with that name exists and must not be replaced.
     package func publish(as name: String, replacing: Bool) throws {
         let result = replacing ? rename(path, name) : link(path, name)
         guard result == 0 else {
@@ -139,7 +139,7 @@ package final class ExportFile: Sendable {
 
     /// Checks that the file was not written to since it was verified.
     ///
-    /// - Throws: ``FieldsealError`` when it was.
+    /// - Throws: ``FieldsealError`` when it was written to.
     package func requireUnchanged(since stamp: FileStatus) throws {
         guard try Self.status(of: descriptor) == stamp else {
             throw FieldsealError(.invalidArgument, "The file was changed while it was read. Nothing was imported. Copy it again.")

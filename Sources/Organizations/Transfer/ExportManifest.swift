@@ -59,9 +59,9 @@ package struct ExportManifest: Sendable, Equatable {
     /// Tags the manifest, including the dump's digest.
     mutating func authenticate(under key: DataKey) throws { authentication = try tag(under: key) }
 
-    /// Whether a holder of the key wrote the file, and it is unchanged.
+    /// Checks that a holder of the key wrote the file, and that the file is unchanged.
     ///
-    /// - Returns: False when it has no tag.
+    /// - Returns: False when the manifest has no tag, so that this can't be checked.
     /// - Throws: ``FieldsealError`` when the manifest or the dump was changed.
     package func isAuthentic(under text: OrganizationKeyText) throws -> Bool { try requireAuthentic(under: dataKey(from: text)) }
 

@@ -52,8 +52,8 @@ package struct OrganizationSnapshot: Sendable {
         deployment.keyring.dataKey(of: state).map(ExportAuthentication.init)
     }
 
-    /// Begins a transaction with a snapshot, and locks every table in its catalog. Otherwise pg_dump would fail at a dropped table,
-    /// such as an old generation.
+    /// Begins a transaction with a snapshot, and locks every table in its catalog. Without these locks pg_dump would fail if a
+    /// table, such as an old generation, were dropped meanwhile.
     private static func begin(
         _ name: String,
         in deployment: Deployment,
@@ -83,7 +83,7 @@ package struct OrganizationSnapshot: Sendable {
         }
     }
 
-    /// Each attempt fails only when another table was dropped meanwhile.
+    /// An attempt fails only when one more table was dropped meanwhile.
     private static let lockAttempts = 100
 
     /// Checks that the organization has each table of its migrations. An import refuses a file that lacks one of them.

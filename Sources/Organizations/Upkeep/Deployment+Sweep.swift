@@ -5,7 +5,7 @@ package import Tenancy
 extension Deployment {
     /// How often an organization with possible remains is swept.
     package static let sweepInterval = Duration.seconds(15)
-    /// How many organizations a server reserves at a time. Other servers can take the rest.
+    /// How many organizations a server reserves at a time. Other servers can reserve the rest.
     private static let sweepBatch = 50
 
     /// Drops what interrupted key changes and long readers left, and links the security events that stopped servers left unlinked.
