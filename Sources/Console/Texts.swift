@@ -163,5 +163,6 @@ struct Texts: Sendable {
     }
 }
 
-/// A value for a template, or false. Without a value, the template would use one of the same name from the enclosing values.
+/// A value for a template, or false. If a value were missing, the template would use a value with the same name from the enclosing
+/// values.
 func orFalse(_ value: Any?) -> Any { value ?? false }

@@ -14,8 +14,8 @@ extension Console {
         return try await accountPage(visit, ["notice": done as Any?].compactMapValues { $0 })
     }
 
-    /// The page of a person's account. It keeps a form that waits until the person has taken a first step, such as a new
-    /// password.
+    /// The page of a person's account. The page can hold another form, which waits until the person has taken a first step, such as
+    /// choosing a new password.
     func accountPage(_ visit: Visit, _ more: [String: Any], status: HTTPResponse.Status = .ok) async throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
         let running = try await sessions.running(for: signed, token: visit.token ?? "")
@@ -40,7 +40,7 @@ extension Console {
 
     func changeAccount(_ action: String, _ visit: Visit) async throws -> PageResponse {
         guard let signed = visit.signed else { throw FieldsealError.noPage }
-        // This form has the password in it already.
+        // This form contains the current password, so the password is not asked for again.
         if action == "password" { return try await changePassword(visit, signed) }
         if let reply = try await requireReauthentication(visit, for: "account/\(action)") { return reply }
         switch action {

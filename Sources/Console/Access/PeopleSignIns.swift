@@ -8,7 +8,7 @@ import Tenancy
 struct PeopleSignIns {
     /// The last sign-ins by actor.
     let last: [String: Date]
-    /// The time since which every sign-in is known.
+    /// Every sign-in since this time is known. Of earlier sign-ins, only some are known.
     private let since: Date
     /// When links were withdrawn, by the names of people who have used no link since then.
     private let withdrawn: [String: Date]
@@ -41,7 +41,7 @@ struct PeopleSignIns {
         last["user:\(entry.name)"].flatMap { $0 >= entry.createdOn ? $0 : nil }
     }
 
-    /// The key of the text about a person or a client without a known sign-in: none at all, or none among the newest.
+    /// The key of the text about a person or a client without a known sign-in: either that they never signed in, or not lately.
     func none(addedOn created: Date, sessions: Int = 0) -> String {
         created >= since && sessions == 0 ? "neverSignedIn" : "notLately"
     }
@@ -57,7 +57,7 @@ struct PeopleSignIns {
         return entry.invitation?.end.date ?? entry.invitationEnded
     }
 
-    /// The key of the notice about a person who has not signed in; nil for others.
+    /// The key of the notice about a person who has not signed in; nil if there is nothing to say.
     func unused(_ entry: PeopleAdministration.Entry) -> (style: String, key: String)? {
         guard mayBeNew(entry) else { return nil }
         if entry.invitation != nil { return ("", "invited") }

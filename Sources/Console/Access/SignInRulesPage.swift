@@ -45,7 +45,7 @@ extension Console {
         ]
     }
 
-    /// The page with the boxes as a form had them that was not sent.
+    /// The values of the page, with the boxes ticked as in a form that waited for the password and was canceled.
     func tickedSignInRules(_ visit: Visit) async throws -> [String: Any] {
         var values = try await signInRuleValues(visit, ticked: Self.ticked(visit))
         values["loaded"] = visit.form["loaded"] ?? ""
@@ -78,8 +78,8 @@ extension Console {
         return .redirect("\(visit.root)/access/rules?done=rulesSaved")
     }
 
-    /// Shows the page again after another person saved the rules meanwhile. It says what that person changed, and keeps what
-    /// was ticked here.
+    /// Shows the page again after another person saved the rules meanwhile. The page says what the other person changed, and keeps
+    /// the boxes as they were ticked here.
     private func rulesConflict(
         from loaded: Set<Role>, to now: Set<Role>, ticked: Set<Role>, _ visit: Visit
     ) async throws -> PageResponse {

@@ -14,7 +14,7 @@ struct TypedProfile {
         "outgoingportnumber", "outgoingusessl", "incomingcredentialretrieval", "outgoingcredentialretrieval",
         "incomingauthenticationprotocol", "outgoingauthenticationprotocol", "usesamesettingsforoutgoingconnections",
     ]
-    /// How many profiles are compared at most.
+    /// The largest number of profiles that are compared.
     private static let compared = 200
 
     private func member(_ name: String) -> JSONValue? { members.first { $0.name == name }?.value }

@@ -19,8 +19,8 @@ enum CSV {
         return "\"\(safe.replacing("\"", with: "\"\""))\""
     }
 
-    /// Whether a spreadsheet may treat a text as a formula. Compares code points, because `=` with a combining mark is another
-    /// Swift character.
+    /// Whether a spreadsheet may treat a text as a formula. Compares code points, because `=` with a combining mark after it is a
+    /// different Swift character.
     private static func isFormula(_ text: String) -> Bool {
         let first = text.unicodeScalars.first { $0.properties.generalCategory != .format }
         return first.map(formulaBeginnings.contains) == true && Double(text) == nil

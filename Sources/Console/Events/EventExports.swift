@@ -25,7 +25,7 @@ extension Console {
                 })
         }
         await session.linkPendingEvents()
-        // Errors must occur before the first byte of the response.
+        // The first events are read here, because an error can be reported only before the first byte of the response.
         let first = try await reading.events(limit: Self.exportedAtOnce)
         return PageResponse(
             content: .stream(name: name, type: "application/jsonl") { write in
@@ -48,7 +48,8 @@ extension Console {
     /// The parameters of an address that filter the events.
     private static let eventFilters = ["kind", "outcome", "actor", "record", "from", "until"]
 
-    /// Exports a table for spreadsheets, the newest event first. It has the page's words in addition to the values.
+    /// Exports a table for spreadsheets, the newest event first. In addition to the values, it has the words that the page shows
+    /// for them.
     @Sendable func exportEventTable(_ visit: Visit) async throws -> PageResponse {
         let reading = try EventReading(visit.session())
         let session = reading.session
@@ -66,7 +67,7 @@ extension Console {
 }
 
 extension EventReading {
-    /// Passes all events that a filter finds, the newest first. It repeats the search, because one search reads a limited
+    /// Passes all events that a filter finds to `body`, the newest first. It repeats the search, because one search reads a limited
     /// number of events.
     fileprivate func forEachPage(
         of filter: EventFilter, first: [RecordedEvent], limit: Int, _ body: ([RecordedEvent]) async throws -> Void

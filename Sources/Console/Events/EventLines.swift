@@ -56,7 +56,7 @@ struct EventLines {
         (event.kind, event.outcome, event.actor, event.details) == (other.kind, other.outcome, other.actor, other.details)
     }
 
-    /// How many times the line of equal events lists.
+    /// The largest number of events whose times are listed in the line of equal events.
     private static let timesLimit = 50
 
     /// Equal events: one line with their number, and the time and the address of each.
@@ -120,7 +120,7 @@ struct EventLines {
 
     private func reference(_ mention: RecordMention, _ names: RecordNames) -> [String: Any] {
         let attribute = mention.attribute.flatMap { mention.entity[$0] }
-        // The page of a user is that of their settings.
+        // The console shows a user on the page of the user's settings.
         let isUser = mention.entity.logicalName == EntityDefinition.systemUser.logicalName
         let page: EntityDefinition = isUser ? .userSettings : mention.entity
         let isPage = (Navigation.sets + Navigation.shownSets).contains { $0.logicalName == page.logicalName }

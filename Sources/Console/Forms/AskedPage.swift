@@ -5,8 +5,8 @@ import HTTPTypes
 import JSON
 import Tenancy
 
-/// A page with a question that answers a form. The browser is redirected to it, so that its Back button and a reload show the
-/// question again.
+/// A page with a question, which is the response to a form. The browser is redirected to it, so that its Back button and a reload
+/// show the question again.
 ///
 /// The page's address contains its values, sealed for the person, for half an hour. Loading the page changes nothing.
 struct AskedPage {

@@ -50,7 +50,7 @@ extension Console {
         return .page("sign-in", try await signInValues(visit, then: Self.pageOfForm(visit), kept: kept), status: .forbidden)
     }
 
-    /// Answers a form that was on a page of another session: an earlier one of the same person, or another person's.
+    /// Responds to a form from a page of another session: an earlier session of the same person, or a session of another person.
     func formOfAnotherSession(_ visit: Visit, _ signed: ConsoleSessions.AuthenticatedUser, _ body: Handler) async throws
         -> PageResponse
     {
@@ -79,7 +79,7 @@ extension Console {
 
     /// After a sign-in at a provider, asks the person whether to send the form that waits in their browser.
     ///
-    /// The form was sealed for the person who sent it, and this request changes nothing. So it needs no token of a page.
+    /// The form was sealed for the person who sent it, and this request changes nothing. So this request needs no form token.
     @Sendable func offerKept(_ visit: Visit) async throws -> PageResponse {
         let then = Self.pageOfForm(visit)
         guard let token = visit.token else {
@@ -88,7 +88,7 @@ extension Console {
         return try await offerKeptForm(visit, token, then: then) ?? .redirect("\(visit.root)/overview")
     }
 
-    /// After a sign-in, asks the person whether to send the form that waits; nil if there is none, or it is another person's.
+    /// After a sign-in, asks the person whether to send the form that waits; nil if no form waits, or the form is another person's.
     func offerKeptForm(_ visit: Visit, _ token: String, then: String) async throws -> PageResponse? {
         guard let kept = visit.form[KeptForm.field] else { return nil }
         var visit = visit
@@ -124,7 +124,7 @@ extension Console {
     private static func signedIn(_ page: PageResponse, _ visit: Visit, _ token: String) -> PageResponse {
         var reply = page
         if case .page(let template, var values, let status) = reply.content {
-            // The page was made without a session, or for another person's.
+            // The page was made without a session, or for another person's session.
             values["csrf"] = orFalse(visit.csrf)
             values["user"] = false
             reply.content = .page(template, values, status)
@@ -172,7 +172,7 @@ extension Console {
             ? "keptFormSave" : "keptFormGoOn"
     }
 
-    /// The record that a form is about, in words; nil for other forms.
+    /// The record that a form is about, in words; nil for a form that is about no record.
     private func subject(of form: KeptForm.Content, _ visit: Visit) async throws -> String? {
         let parts = form.path.split(separator: "/")
         guard parts.count >= 3, parts[0] == "records", let entity = EntityCatalog.entity(set: String(parts[1])) else { return nil }
@@ -183,7 +183,7 @@ extension Console {
         return "\(visit.text("entity:\(entity.logicalName)")) \(name)"
     }
 
-    /// A form of this person that waits for a sign-in, and whether its session had ended; nil for another person's.
+    /// A form of this person that waits for a sign-in, and whether its session had ended; nil for another person's form.
     private func waitingForm(_ kept: String, of signed: ConsoleSessions.AuthenticatedUser) -> WaitingForm? {
         let ended = KeptForm(deployment.kek, endedFor: signed.userID, of: signed.session.organization)
         for (seal, hasEnded) in [(ended, true), (KeptForm(deployment.kek, signed), false)] {
@@ -220,7 +220,7 @@ extension Console {
     /// Redirects people to their account if they must first choose another password, or turn on one-time passwords. A form
     /// waits meanwhile.
     ///
-    /// - Returns: Nil for pages that are allowed anyway.
+    /// - Returns: Nil if the person has no first step to take, or the page is one that is allowed before it.
     func firstStep(_ visit: Visit) async throws -> PageResponse? {
         guard let signed = visit.signed, firstStepText(visit) != nil else { return nil }
         let page = visit.request.uri.path.dropFirst(visit.root.count).drop { $0 == "/" }

@@ -6,9 +6,8 @@ import Tenancy
 
 /// The ids of the records that a form makes.
 ///
-/// Each form has a random text of its own. The ids are derived from it and from everything that was typed, under the
-/// key-encryption key. So a form that is sent twice makes its records once. A form that is changed and sent again makes other
-/// records.
+/// Each form has a random text of its own. The ids are derived from it and from everything that was typed, under the key-encryption
+/// key. So a form that is sent twice makes its records once. A form that is changed and sent again makes new records.
 struct FormRecordIDs {
     /// The field with the form's random text.
     static let field = "once"

@@ -4,7 +4,7 @@ import JSON
 
 /// The token in each form of a signed-in person.
 ///
-/// It names the person, and is derived from the session's token, which no script and no other site can read. A tag under the
+/// The token names the person, and is derived from the session's token, which no script and no other site can read. A tag under the
 /// key-encryption key shows that this service made it. So a form's person is known even after the session has ended, or if the
 /// browser has another session or none.
 struct FormToken {

@@ -10,7 +10,7 @@ struct ColumnFilter {
 
     /// The prefix of such conditions.
     static let prefix = "f."
-    /// The value for records without a value.
+    /// The VALUE in the address that finds records without a value in the column.
     static let none = "-"
 
     /// The parameter's name in the address.

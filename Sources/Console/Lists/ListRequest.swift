@@ -5,7 +5,7 @@ import Records
 
 // The contents of a list's address.
 extension Console {
-    /// A list in the form of its address.
+    /// The list that an address requests: its columns, search, conditions, order and page.
     struct ListRequest {
         let entity: EntityDefinition
         let columns: [String]
@@ -79,7 +79,7 @@ extension Console {
     /// The attribute whose value a list shows with the sender's address.
     static let senderName = "emailsendername"
 
-    /// A received e-mail without a reply that was sent, or that is waiting to be sent.
+    /// The condition for received e-mails that are unanswered: no reply was sent, and none is waiting to be sent.
     private static var isUnanswered: [Filter] {
         let sent: [EmailStatus] = [.completed, .sent, .pendingSend, .sending]
         let isReply = Filter.all([
@@ -118,7 +118,7 @@ extension Console {
         return conditions
     }
 
-    /// The related records of another record: a mailbox's e-mails and alerts, and the records of a person.
+    /// The conditions that limit a list to the records of one mailbox, server profile or person, such as a mailbox's e-mails.
     private func related(_ visit: Visit, _ entity: EntityDefinition) -> [Filter] {
         let owner = Self.isOwnedWithPasswords(entity) ? visit.filter("owner").flatMap(UUID.init(text:)) : nil
         guard let owner else { return relatedToRecord(visit, entity) }

@@ -10,7 +10,7 @@ struct BulkResult {
         let id: UUID
         /// The mailbox's name in the list.
         let name: String
-        /// In the reader's language.
+        /// The reason, in the reader's language.
         let reason: String
     }
 
@@ -24,7 +24,8 @@ struct BulkResult {
     /// The mailboxes that stay ticked: those that were not changed.
     var ticked: [UUID] = []
 
-    /// How many failures have their mailbox's name in the address. The name of a deleted mailbox is nowhere else.
+    /// How many failures have their mailbox's name in the address. The page can't read the name of a deleted mailbox from the
+    /// database.
     static let namedLimit = 20
     /// How many bytes the names and reasons have together. Servers between the service and the browser accept addresses of 8
     /// KiB.
@@ -79,7 +80,7 @@ struct BulkResult {
         ]
     }
 
-    /// How many mailboxes were not changed. ``failures`` has fewer if the URL had no room for all reasons.
+    /// How many mailboxes were not changed. ``failures`` has fewer mailboxes if the address had no room for all reasons.
     private(set) var failed = 0
 
     init?(_ fields: [String: String]) {

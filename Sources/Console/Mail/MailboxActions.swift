@@ -49,8 +49,8 @@ extension Console {
         return visit.form["approves"] == "1" && visit.form["loaded"] != nil && typed == facts.address
     }
 
-    /// Requests a test of a mailbox whose password was just saved, if the mailbox failed and no router tries the password by
-    /// itself.
+    /// Requests a test of a mailbox whose password was just saved, if the mailbox failed and no router would try the new password
+    /// without a test.
     ///
     /// - Returns: The key of the notice that says what happens with the password.
     func tryPassword(of id: UUID, _ visit: Visit) async throws -> String {

@@ -93,7 +93,7 @@ extension Console {
         return !ends.contains { $0 >= begun }
     }
 
-    /// The notice about a password that was just saved; nil on other visits.
+    /// The notice about a password that was just saved; nil if no password was just saved.
     func passwordNotice(_ record: Record, _ visit: Visit) async throws -> String? {
         let notice = try await outcomeOfPassword(record, visit)
         return visit.query("own") == nil ? notice : notice.map { "\($0) \(visit.text("ownSignInNow"))" }
@@ -114,7 +114,7 @@ extension Console {
         return name != nil || !Navigation.mayList(.emailServerProfile, visit.roles)
     }
 
-    /// Whether an error is that the address is not approved. Then no router has tried the mailbox.
+    /// Whether an error says that the address is not approved. In this case no router has tried the mailbox.
     private static func saysUnapproved(_ error: String?) -> Bool { error?.contains("emailrouteraccessapproval") == true }
 
     /// What prevents the mailbox's own password from being used; nil if nothing does.
@@ -130,7 +130,7 @@ extension Console {
         return "\(visit.root)/records/emailserverprofiles/\(id.text)"
     }
 
-    /// The values about a mailbox without a queue or a user.
+    /// The values about a mailbox that belongs to no queue and no user.
     private static func alone(_ visit: Visit) -> [String: Any] {
         let mayConnect = may(.create, .mailbox, visit) && may(.create, .queue, visit)
         return ["connect": orFalse(mayConnect ? "\(visit.root)/connect" : nil)]
@@ -164,7 +164,7 @@ extension Console {
         }
     }
 
-    /// Whether routers fetch the mailbox's messages, and so use its password by themselves.
+    /// Whether routers fetch the mailbox's messages or are to test it, so that they use its password at their next turn.
     private func isFetched(_ record: Record) throws -> Bool {
         guard try MailboxState(record) != .disabled else { return false }
         return try record.value(of: "enabledforincomingemail") == .bool(true)
@@ -231,7 +231,7 @@ extension Console {
         }.max()
     }
 
-    /// The newest alert, unless the mailbox has worked since.
+    /// The newest alert; false if there is none to show, or if the mailbox has worked since the alert.
     ///
     /// - Parameters:
     ///   - error: A text that the page shows already.

@@ -21,7 +21,8 @@ extension Console {
         ]
         let names = try await RecordNames(["team": [owner]], try visit.session())
         guard names.isKnown(owner), !names.missing.contains(owner) else {
-            // A mailbox follows its queue, and other records stay with the administrators.
+            // If no team owns the record, only a queue has the card, which can make a team. A mailbox gets the team of its queue,
+            // and administrators keep other records.
             return entity.logicalName == EntityDefinition.queue.logicalName ? values : false as Any
         }
         values["team"] = names[owner] ?? visit.text("unnamed")

@@ -5,7 +5,7 @@ import Model
 import Records
 import Tenancy
 
-// The form after another person saved the record meanwhile.
+// The form that a person sees if another person saved the record meanwhile.
 extension Console {
     /// Fields that only the other person changed get that person's values. The person decides about fields that both changed.
     func conflict(

@@ -59,7 +59,7 @@ extension Console {
         let permitted = try await permittedMailboxes(visit)
         var boxes = try await mailboxes(limit, where: .all([permitted, Self.sendingMailboxes]), visit)
         var doubt: String?
-        // If no mailbox can send, all are offered, and the error of the send says what a mailbox lacks.
+        // If no mailbox can send, all mailboxes are offered, and the error of the send says what a mailbox lacks.
         if boxes.isEmpty {
             boxes = try await mailboxes(limit, where: permitted, visit)
             doubt = visit.text("noneSends")

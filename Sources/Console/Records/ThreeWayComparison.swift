@@ -2,7 +2,7 @@
 struct ThreeWayComparison {
     /// Fields that only the other person changed. Their values are used.
     private(set) var taken: [String] = []
-    /// Fields that both changed to different values.
+    /// Fields that both people changed, to different values.
     private(set) var contested: [String] = []
     /// The values that the form shows now.
     private(set) var merged: [String: String] = [:]

@@ -58,7 +58,7 @@ extension Console {
         }
     }
 
-    /// Creates an e-mail and submits it. Both succeed or neither.
+    /// Creates an e-mail and submits it. If it can't be submitted, it is deleted again.
     private func submit(_ members: [JSONValue.Member], as own: UUID?, _ visit: Visit) async throws -> UUID {
         let session = try visit.session()
         let (id, isNew) = try await made(.email, as: own, members, visit)
@@ -66,7 +66,7 @@ extension Console {
         do {
             try await session.write(.message(.email, id, .sendEmail(issue: true, token: nil)))
         } catch {
-            // Otherwise an e-mail that can't be sent would stay as a draft.
+            // Without this, an e-mail that can't be sent would stay as a draft.
             _ = try? await session.write(.delete(.email, .id(id)))
             throw error
         }
@@ -106,7 +106,7 @@ extension Console {
         ]
     }
 
-    /// The e-mail that a new one answers.
+    /// The e-mail that a new e-mail answers.
     private static func parent(_ record: Record?, _ composing: Composing) throws -> UUID? {
         guard let record else { return nil }
         if composing.isReply { return record.id }
@@ -133,7 +133,7 @@ extension Console {
             EscapedHTML.escaped(text).replacing("\r\n", with: "\n").replacing("\n", with: "<br>\n")
         }
         let typed = "<p>\(lines(visit.form["body"] ?? ""))</p>"
-        // This is an empty line in the text without markup too.
+        // After the markup is removed, the text has an empty line here too.
         let gap = "\n<div><br></div>\n"
         guard let record else { return typed }
         if composing == .forward { return "\(typed)\(gap)\(try await forwardedPart(record, visit))" }
@@ -151,7 +151,7 @@ extension Console {
         return nil
     }
 
-    /// The senders or recipients of an e-mail, with their names as it had them.
+    /// The senders or recipients of an e-mail, with the names that the e-mail gives them.
     private func named(_ kind: Participation, _ record: Record, _ visit: Visit) async throws -> String {
         try await namedParties(record, visit)[kind]?.joined(separator: ", ") ?? ""
     }
